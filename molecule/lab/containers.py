@@ -1,0 +1,109 @@
+"""What a lab has in podman; everything of it carries the lab's label."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from commands import PODMAN, podman, succeeds
+from definition import Identity, Lab, Machine
+from failure import Failure
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as podman lists it."""
+
+    name: str
+    state: str
+    generation: str
+
+
+class Containers:
+    """The containers, volumes and the network of one lab."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._ours = ("--filter", f"label={identity.label}")
+
+    def all(self) -> list[Container]:
+        """List the containers, whatever their state."""
+        listed = podman("ps", "--all", *self._ours, "--format", "json")
+        return [
+            Container(row["Names"][0], row["State"], row["Labels"].get("atoll.generation", ""))
+            for row in json.loads(listed or "[]")
+        ]
+
+    def running(self) -> set[str]:
+        """Return the names of the containers that run."""
+        return {container.name for container in self.all() if container.state == "running"}
+
+    def remove_all(self) -> None:
+        """Remove all that carries the label."""
+        self._remove([container.name for container in self.all()])
+        for volume in self._volumes():
+            podman("volume", "rm", "--force", volume)
+        for network in podman("network", "ls", "--quiet", *self._ours).split():
+            podman("network", "rm", "--force", network)
+
+    def remove_strangers(self) -> None:
+        """Remove what was made with keys and passwords that the lab's directory has lost."""
+        generation = self._identity.generation()
+        self._remove([one.name for one in self.all() if one.generation != generation])
+        kept = self._volumes("--filter", f"label=atoll.generation={generation}")
+        for volume in self._volumes() - kept:
+            podman("volume", "rm", "--force", volume)
+
+    def make_network(self, subnet: str) -> None:
+        """Make the network unless it is there."""
+        if not succeeds([*PODMAN, "network", "exists", self._identity.name]):
+            podman("network", "create", *self._labels(), "--subnet", subnet, self._identity.name)
+
+    def make_volume(self, machine: Machine, purpose: str) -> str:
+        """Make a volume of a machine unless it is there, and return its name."""
+        name = f"{machine.container}-{purpose}"
+        if not succeeds([*PODMAN, "volume", "exists", name]):
+            podman("volume", "create", *self._labels(), name)
+        return name
+
+    def ensure(self, lab: Lab, machine: Machine, *words: str) -> bool:
+        """Run a machine's container, or bring it back; say whether it is a new one."""
+        state = {one.name: one.state for one in self.all()}.get(machine.container)
+        if state is not None and self._bring_back(machine.container, state):
+            return False
+        if state is not None:
+            self._remove([machine.container])
+        podman(
+            "run",
+            "--detach",
+            f"--name={machine.container}",
+            f"--hostname={machine.name}",
+            f"--network={lab.name}",
+            f"--network-alias={machine.name}",
+            f"--ip={machine.address}",
+            *self._labels(),
+            *words,
+        )
+        return True
+
+    @staticmethod
+    def _bring_back(name: str, state: str) -> bool:
+        if state == "running":
+            return True
+        try:
+            podman("unpause" if state == "paused" else "start", name)
+        except Failure:
+            # The remains of a run that was interrupted while it made this one.
+            return False
+        return True
+
+    def _labels(self) -> tuple[str, ...]:
+        generation = self._identity.generation()
+        return (f"--label={self._identity.label}", f"--label=atoll.generation={generation}")
+
+    def _volumes(self, *filters: str) -> set[str]:
+        return set(podman("volume", "ls", "--quiet", *self._ours, *filters).split())
+
+    @staticmethod
+    def _remove(names: list[str]) -> None:
+        if names:
+            podman("rm", "--force", "--time", "0", "--volumes", *names)

@@ -1,0 +1,191 @@
+"""What a lab consists of, read from its Ansible inventory, its only definition."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+
+from failure import Failure
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A container of the lab that has an address of its own."""
+
+    name: str
+    container: str
+    address: str
+
+
+@dataclass(frozen=True)
+class Store(Machine):
+    """An S3 store and the location that the registry knows it by."""
+
+    location: str
+    port: int
+    bucket: str
+    access_key: str
+    secret_key: str
+
+    @property
+    def endpoint(self) -> str:
+        """The address for clients on this host."""
+        return f"https://{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """A region: the machine that stands for it and the location that it prefers."""
+
+    name: str
+    machine: Machine
+    location: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The name that marks everything of a lab in podman, and its own directory."""
+
+    name: str
+    state: Path
+
+    @property
+    def label(self) -> str:
+        """What podman knows everything of this lab by."""
+        return f"atoll.lab={self.name}"
+
+    def generation(self) -> str:
+        """Return what tells this lab from an earlier one whose directory is lost."""
+        return (self.state / "generation").read_text()
+
+    @property
+    def certificate_authority(self) -> Path:
+        """The file with the certificate that clients trust."""
+        return self.state / "tls/ca.crt"
+
+    def certificate(self, name: str) -> Path:
+        """Return the file of a server's certificate; the key lies beside it."""
+        return self.state / f"tls/{name}.crt"
+
+    def log(self, name: str) -> Path:
+        """Return the file that a step of this lab writes its log to."""
+        return self.state / f"log/{name}.log"
+
+
+@dataclass(frozen=True)
+class Lab(Identity):
+    """Everything that belongs to one lab."""
+
+    inventory: Path
+    subnet: str
+    registry_hostname: str
+    load_balancer: Machine
+    machines: list[Machine]
+    stores: list[Store]
+    sites: list[Site]
+    bundle: dict[str, Any]
+
+    def ssh(self, machine: Machine) -> list[str]:
+        """Return the words that log in to a machine; more words run a command there."""
+        # The machines are made anew with new keys at the same addresses, on a
+        # bridge that only this host reaches.
+        unknown = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
+        options = (*unknown, "BatchMode=yes", "ConnectTimeout=5")
+        settings = [word for option in options for word in ("-o", option)]
+        return ["ssh", "-i", str(self.state / "id_ed25519"), *settings, f"deploy@{machine.address}"]
+
+
+class _Inventory:
+    """Ansible's own view of an inventory, so that there is no second one."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise Failure(f"there is no inventory at {path}")
+        init_plugin_loader()
+        self._loader = DataLoader()
+        self.manager = InventoryManager(loader=self._loader, sources=[str(path)])
+        self._variables = VariableManager(loader=self._loader, inventory=self.manager)
+        # One host's variables may speak of another's.
+        HostVars(self.manager, self._variables, self._loader)
+
+    def group(self, name: str) -> list[str]:
+        """Return the hosts of a group, in the inventory's order."""
+        group = self.manager.groups.get(name)
+        if not group or not group.get_hosts():
+            raise Failure(f"the inventory has no host in the group `{name}`")
+        return [host.name for host in group.get_hosts()]
+
+    def children(self, name: str) -> list[str]:
+        """Return the child groups of a group, in the inventory's order."""
+        return [child.name for child in self.manager.groups[name].child_groups]
+
+    def variable(self, host: str, name: str) -> Any:
+        """Return what Ansible would use as a host's variable."""
+        variables = self._variables.get_vars(host=self.manager.get_host(host))
+        if name not in variables:
+            raise Failure(f"the inventory defines no `{name}` for the host {host}")
+        return Templar(loader=self._loader, variables=variables).template(variables[name])
+
+
+def identify(path: Path) -> Identity:
+    """Read which lab an inventory speaks of, and make nothing."""
+    return _identity(_Inventory(path))
+
+
+def read(path: Path) -> Lab:
+    """Read a lab's definition; the secrets that it names are made by the way."""
+    inventory = _Inventory(path)
+    identity = _identity(inventory)
+
+    def machine(name: str) -> Machine:
+        container = f"{identity.name}-{name}"
+        return Machine(name, container, str(inventory.variable(name, "ansible_host")))
+
+    names = inventory.group("atoll")
+    return Lab(
+        name=identity.name,
+        state=identity.state,
+        inventory=path,
+        subnet=str(inventory.variable(names[0], "lab_network")),
+        registry_hostname=str(inventory.variable(names[0], "registry_hostname")),
+        load_balancer=machine(inventory.group("atoll_load_balancer")[0]),
+        machines=[machine(name) for name in names],
+        stores=[_store(inventory, machine(name)) for name in inventory.group("object_stores")],
+        sites=[
+            _site(inventory, group, machine(inventory.group(group)[0]))
+            for group in inventory.children("atoll_sites")
+        ],
+        bundle=inventory.variable(names[0], "registry_config"),
+    )
+
+
+def _identity(inventory: _Inventory) -> Identity:
+    host = inventory.group("atoll")[0]
+    return Identity(
+        name=str(inventory.variable(host, "lab_name")),
+        state=Path(str(inventory.variable(host, "lab_state")).strip()),
+    )
+
+
+def _store(inventory: _Inventory, machine: Machine) -> Store:
+    return Store(
+        machine.name,
+        machine.container,
+        machine.address,
+        location=str(inventory.variable(machine.name, "store_location")),
+        port=int(inventory.variable(machine.name, "store_port")),
+        bucket=str(inventory.variable(machine.name, "store_bucket")),
+        access_key=str(inventory.variable(machine.name, "store_access_key")),
+        secret_key=str(inventory.variable(machine.name, "store_secret_key")),
+    )
+
+
+def _site(inventory: _Inventory, name: str, machine: Machine) -> Site:
+    preference = inventory.variable(machine.name, "registry_storage_preference")
+    return Site(name, machine, str(preference[0]))

@@ -1,0 +1,75 @@
+"""Make and remove the machines and the object stores of a lab."""
+
+import secrets
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import certificates
+import stores
+from commands import run, succeeds, wait_until
+from containers import Containers
+from definition import Identity, Lab, Machine
+
+IMAGE = "localhost/atoll-machine:13"
+
+# A machine may do what root does, but for the host's clock, its kernel modules and its swap.
+_SECCOMP = Path(__file__).with_name("machine-seccomp.json")
+
+
+def create(lab: Lab) -> list[str]:
+    """Make what is missing, start what stopped, wait until all answer; return what is new."""
+    _prepare_state(lab)
+    certificates.make(lab)
+    containers = Containers(lab)
+    containers.remove_strangers()
+    containers.make_network(lab.subnet)
+    work: dict[str, Callable[[], bool]] = {}
+    for machine in lab.machines:
+        work[machine.container] = lambda machine=machine: _make(lab, containers, machine)
+    for store in lab.stores:
+        work[store.container] = lambda store=store: stores.make(lab, containers, store)
+    with ThreadPoolExecutor(len(work)) as pool:
+        new = list(pool.map(lambda make: make(), work.values()))
+    return [name for name, is_new in zip(work, new, strict=True) if is_new]
+
+
+def destroy(identity: Identity) -> None:
+    """Remove everything that carries this lab's label, and its directory."""
+    Containers(identity).remove_all()
+    shutil.rmtree(identity.state, ignore_errors=True)
+
+
+def _prepare_state(lab: Lab) -> None:
+    lab.state.mkdir(parents=True, exist_ok=True)
+    lab.state.chmod(0o700)
+    key = lab.state / "id_ed25519"
+    if not key.exists():
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", lab.name, "-f", str(key)])
+    authorized = lab.state / "authorized_keys"
+    authorized.mkdir(exist_ok=True)
+    (authorized / "deploy").write_text(key.with_suffix(".pub").read_text())
+    generation = lab.state / "generation"
+    if not generation.exists():
+        generation.write_text(secrets.token_hex(8))
+
+
+def _make(lab: Lab, containers: Containers, machine: Machine) -> bool:
+    new = containers.ensure(
+        lab,
+        machine,
+        "--privileged",
+        f"--security-opt=seccomp={_SECCOMP}",
+        "--systemd=always",
+        # Else every call of podman warns about the cgroup that it shares with conmon.
+        "--cgroups=no-conmon",
+        f"--volume={containers.make_volume(machine, 'containers')}:/var/lib/containers",
+        f"--volume={lab.state}/authorized_keys:/etc/ssh/authorized_keys:ro",
+        IMAGE,
+    )
+    ssh = lab.ssh(machine)
+    wait_until(f"{machine.container} lets Ansible log in", lambda: succeeds([*ssh, "true"]))
+    # The answer may be "degraded", which is for the roll-out to mend.
+    succeeds([*ssh, "systemctl", "is-system-running", "--wait"])
+    return new

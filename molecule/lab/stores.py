@@ -1,0 +1,109 @@
+"""Make the object stores of a lab: one Ceph RADOS Gateway, with its bucket, for each location."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from commands import PODMAN, podman, succeeds, wait_until
+from containers import Containers
+from definition import Lab, Store
+from failure import Failure
+
+IMAGE = "localhost/atoll-object-store:18"
+
+# What the container runtime allows any container, as the distribution ships it.
+_COMMON_SECCOMP = Path("/usr/share/containers/seccomp.json")
+_NOT_FOUND = 404
+
+
+def make(lab: Lab, containers: Containers, store: Store) -> bool:
+    """Run a store, wait until it answers and make its bucket; say whether the store is new."""
+    new = containers.ensure(
+        lab,
+        store,
+        f"--security-opt=seccomp={_seccomp(lab, store)}",
+        "--stop-timeout=60",
+        "--log-opt=max-size=20mb",
+        f"--volume={containers.make_volume(store, 'data')}:/var/lib/ceph",
+        f"--volume={_files(lab, store)}:/run/object-store:ro",
+        f"--env=STORE_LOCATION={store.location}",
+        f"--env=STORE_PORT={store.port}",
+        IMAGE,
+    )
+    client = _client(lab, store)
+    wait_until(f"{store.container} has its bucket", lambda: _has_bucket(client, store))
+    return new
+
+
+def _client(lab: Lab, store: Store) -> Any:
+    return boto3.client(
+        "s3",
+        endpoint_url=store.endpoint,
+        region_name=store.location,
+        aws_access_key_id=store.access_key,
+        aws_secret_access_key=store.secret_key,
+        verify=str(lab.certificate_authority),
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=2,
+            read_timeout=10,
+            retries={"total_max_attempts": 1},
+        ),
+    )
+
+
+def _has_bucket(client: Any, store: Store) -> bool:
+    if not succeeds([*PODMAN, "container", "inspect", store.container]) or _ended(store):
+        raise Failure(f"{store.container} ended; `podman logs {store.container}` says why")
+    try:
+        client.head_bucket(Bucket=store.bucket)
+    except ClientError as refusal:
+        if refusal.response["ResponseMetadata"]["HTTPStatusCode"] != _NOT_FOUND:
+            return False
+        client.create_bucket(Bucket=store.bucket)
+    except BotoCoreError:
+        return False
+    return True
+
+
+def _ended(store: Store) -> bool:
+    state = podman("container", "inspect", "--format", "{{.State.Status}}", store.container)
+    return state.strip() == "exited"
+
+
+# Debian 13's libaio asks for io_pgetevents, which podman 4.3's profile answers
+# with EPERM, and Ceph aborts on that. Without that name the profile answers
+# ENOSYS, and libaio falls back to an older call.
+def _seccomp(lab: Lab, store: Store) -> Path:
+    profile = json.loads(_COMMON_SECCOMP.read_text())
+    for rule in profile["syscalls"]:
+        rule["names"] = [name for name in rule["names"] if name != "io_pgetevents"]
+    written = lab.state / "object-store-seccomp.json"
+    # The stores start side by side, each with a whole file.
+    beside = written.with_suffix(f".{store.name}")
+    beside.write_text(json.dumps(profile))
+    beside.replace(written)
+    return written
+
+
+# The keys reach the store as files: an environment shows in `podman inspect`.
+def _files(lab: Lab, store: Store) -> Path:
+    folder = lab.state / "stores" / store.name
+    folder.mkdir(parents=True, exist_ok=True)
+    certificate = lab.certificate(store.name)
+    contents = {
+        "access_key": store.access_key,
+        "secret_key": store.secret_key,
+        "tls.crt": certificate.read_text(),
+        "tls.key": certificate.with_suffix(".key").read_text(),
+    }
+    for name, content in contents.items():
+        file = folder / name
+        file.touch(mode=0o600)
+        file.write_text(content)
+    return folder
