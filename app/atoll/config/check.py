@@ -1,0 +1,151 @@
+"""Check a bundle and say, in sentences that name the key, what is wrong with it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from atoll.config.known_keys import QUAY_KEYS
+from atoll.config.model import Bundle
+from atoll.config.stores import StoreSettings, parse_store
+
+_STORES = "DISTRIBUTED_STORAGE_CONFIG"
+_PREFERENCE = "DISTRIBUTED_STORAGE_PREFERENCE"
+_REQUIRED = "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS"
+_REPLICATION = "FEATURE_STORAGE_REPLICATION"
+
+# Words for pydantic's error types where its own text would not help an operator.
+_SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not an argument that Atoll knows here",
+    "string_type": "must be text",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "dict_type": "must be a map of names to values",
+    "model_type": "must be a map of names to values",
+    "too_short": "must not be empty",
+    "string_too_short": "must not be empty",
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found: the bundle if it is good, else why not; and warnings in both cases."""
+
+    bundle: Bundle | None
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def check(raw: Any, preference: list[str] | None = None) -> Check:
+    """Check the content of a `config.yaml`.
+
+    RAW is what YAML gave; PREFERENCE, if given, stands for the environment variable
+    QUAY_DISTRIBUTED_STORAGE_PREFERENCE and replaces the key. Never raises for bad content.
+    """
+    if not isinstance(raw, Mapping):
+        return Check(None, ["config.yaml: must be a map of keys to values"])
+    values = dict(raw)
+    if preference is not None:
+        values[_PREFERENCE] = list(preference)
+    found: list[str] = []
+    stores = _stores(values, found)
+    bundle: Bundle | None = None
+    try:
+        bundle = Bundle.model_validate(values)
+    except ValidationError as error:
+        found += _sentences(error, ())
+    if bundle is not None:
+        found += _cross_checks(bundle)
+    if bundle is None or found:
+        return Check(None, found, _warnings(values))
+    checked = bundle.model_copy(update={"distributed_storage_config": stores})
+    return Check(checked, [], _warnings(values))
+
+
+def problems(raw: Any, preference: list[str] | None = None) -> list[str]:
+    """Return sentences that name what is wrong with a bundle; none for a good one."""
+    return check(raw, preference).problems
+
+
+def _stores(values: Mapping[str, Any], found: list[str]) -> dict[str, StoreSettings]:
+    """Parse each store, so that a mistake in one is told beside the mistakes in the others."""
+    entries = values.get(_STORES)
+    stores: dict[str, StoreSettings] = {}
+    if not isinstance(entries, Mapping):
+        return stores
+    for name, entry in entries.items():
+        try:
+            stores[str(name)] = parse_store(entry)
+        except ValidationError as error:
+            found += _sentences(error, (_STORES, str(name)))
+        except ValueError as error:
+            found.append(f"{_STORES}.{name}: {error}")
+    return stores
+
+
+def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
+    """Turn pydantic's errors into `KEY.path: what is wrong`; values are left out, being secrets."""
+    lines = []
+    for detail in error.errors(include_input=False, include_url=False):
+        path = ".".join([*prefix, *(str(part) for part in detail["loc"])])
+        text = _SENTENCES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        lines.append(f"{path}: {text}")
+    return lines
+
+
+def _cross_checks(bundle: Bundle) -> list[str]:
+    """Check what only shows when several keys are held against each other."""
+    found = _unknown_locations(bundle, _PREFERENCE, bundle.preference)
+    found += _unknown_locations(bundle, _REQUIRED, bundle.distributed_storage_default_locations)
+    if not bundle.preference:
+        found.append(
+            f"{_PREFERENCE}: is empty; name this site's location here or in the environment"
+            " variable QUAY_DISTRIBUTED_STORAGE_PREFERENCE"
+        )
+    if bundle.feature_storage_replication and not bundle.distributed_storage_default_locations:
+        found.append(
+            f"{_REQUIRED}: is empty although {_REPLICATION} is true, so nothing would ever be"
+            " copied; list the locations where every blob must end up"
+        )
+    if bundle.secret_key is None and bundle.database_secret_key is None:
+        found.append(
+            "SECRET_KEY: is missing, and DATABASE_SECRET_KEY as well; sites that share neither"
+            " would refuse each other's tokens"
+        )
+    if bundle.super_users and bundle.initial_superuser_password is not None:
+        minimum = 8
+        if len(bundle.initial_superuser_password.get_secret_value()) < minimum:
+            found.append(f"INITIAL_SUPERUSER_PASSWORD: must have at least {minimum} characters")
+    return found
+
+
+def _unknown_locations(bundle: Bundle, key: str, names: Iterable[str]) -> list[str]:
+    known = list(bundle.stores)
+    return [
+        f"{key}: '{name}' is not a location of {_STORES}{_nearest(name, known)};"
+        f" known are {', '.join(known)}"
+        for name in names
+        if name not in bundle.stores
+    ]
+
+
+def _warnings(values: Mapping[str, Any]) -> list[str]:
+    known = [str(info.alias) for info in Bundle.model_fields.values()]
+    return [
+        f"{key}: unknown key, ignored{_nearest(key, [*known, *QUAY_KEYS])}"
+        for key in map(str, values)
+        if key not in known and key not in QUAY_KEYS
+    ]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)
+    return f" (did you mean {matches[0]}?)" if matches else ""

@@ -1,0 +1,82 @@
+"""Read the bundle of this process: the file, then the environment.
+
+Order, as in Quay: `config.yaml`, QUAY_OVERRIDE_CONFIG (a JSON object that replaces whole keys),
+QUAY_DISTRIBUTED_STORAGE_PREFERENCE (replaces the preference).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from atoll.config.check import check
+from atoll.config.model import Bundle
+
+BUNDLE_DIRECTORY = Path("/conf/stack")
+PREFERENCE_VARIABLE = "QUAY_DISTRIBUTED_STORAGE_PREFERENCE"
+OVERRIDE_VARIABLE = "QUAY_OVERRIDE_CONFIG"
+
+log = logging.getLogger(__name__)
+
+
+class ConfigError(Exception):
+    """A bundle that cannot be used. `problems` holds one sentence for each mistake."""
+
+    def __init__(self, source: str, problems: list[str]) -> None:
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+        self.source = source
+        self.problems = problems
+
+
+def parse_preference(text: str) -> list[str]:
+    """Return the locations that the environment variable lists: by white space or commas."""
+    return [name for name in re.split(r"[\s,]+", text) if name]
+
+
+def read(text: str, source: str) -> Any:
+    """Return what the YAML document TEXT holds, or raise ConfigError."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ConfigError(source, [f"is not YAML{where}"]) from error
+
+
+def load(environment: Mapping[str, str], directory: Path = BUNDLE_DIRECTORY) -> Bundle:
+    """Return the bundle in DIRECTORY as ENVIRONMENT changes it, or raise ConfigError."""
+    path = directory / "config.yaml"
+    try:
+        raw = read(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(
+            str(path), [f"cannot be read ({reason}); mount the bundle at {directory}"]
+        ) from error
+    raw = _override(raw, environment)
+    preference = environment.get(PREFERENCE_VARIABLE)
+    result = check(raw, parse_preference(preference) if preference is not None else None)
+    for warning in result.warnings:
+        log.warning("%s: %s", path, warning)
+    if result.bundle is None:
+        raise ConfigError(str(path), result.problems)
+    return result.bundle
+
+
+def _override(raw: Any, environment: Mapping[str, str]) -> Any:
+    text = environment.get(OVERRIDE_VARIABLE)
+    if not text:
+        return raw
+    try:
+        override = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(OVERRIDE_VARIABLE, ["is not a JSON object"]) from error
+    if not isinstance(override, dict):
+        raise ConfigError(OVERRIDE_VARIABLE, ["is not a JSON object"])
+    return {**raw, **override} if isinstance(raw, dict) else raw

@@ -1,0 +1,121 @@
+"""The model of `config.yaml`: Quay's keys, their types and defaults.
+
+Facts about each key: Quay's schema; defaults are Quay's where this file gives no reason.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+)
+
+from atoll.config.stores import StoreSettings
+
+_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+
+
+def parse_size(value: Any) -> int:
+    """Return a number of bytes from an integer or from text such as `20G` or `512M`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("must be a number of bytes, or a number and K, M, G or T, such as 20G")
+    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+
+
+class RedisSettings(BaseModel):
+    """One Redis: `BUILDLOGS_REDIS` or `USER_EVENTS_REDIS`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    host: str
+    port: int = Field(default=6379, ge=1, le=65535)
+    username: str | None = None
+    password: SecretStr | None = None
+    db: int = 0
+    ssl: bool = False
+    ssl_ca_certs: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+
+
+class Bundle(BaseModel):
+    """A checked `config.yaml`; field `server_hostname` is the key SERVER_HOSTNAME, and so on."""
+
+    model_config = ConfigDict(
+        alias_generator=str.upper,
+        frozen=True,
+        hide_input_in_errors=True,
+        # Unknown keys are reported by `check` as warnings: a bundle made for Quay has many.
+        extra="ignore",
+    )
+
+    # The name by which every client knows the registry, whichever site answers.
+    server_hostname: str = Field(min_length=1, pattern=r"^[A-Za-z0-9.\-\[\]:]+$")
+    preferred_url_scheme: Literal["http", "https"] = "http"
+    external_tls_termination: bool = False
+
+    db_uri: SecretStr
+    db_connection_args: dict[str, Any] = Field(default_factory=dict)
+    buildlogs_redis: RedisSettings
+    user_events_redis: RedisSettings
+
+    # Either key signs tokens; without a shared one, sites would refuse each other's.
+    secret_key: SecretStr | None = None
+    database_secret_key: SecretStr | None = None
+
+    super_users: list[str] = Field(default_factory=list)
+    # Atoll's own: the password that the first of SUPER_USERS gets when migration creates it.
+    initial_superuser_password: SecretStr | None = None
+    authentication_type: Literal["Database"] = "Database"
+
+    distributed_storage_config: dict[str, Any] = Field(min_length=1)
+    distributed_storage_preference: list[str] = Field(default_factory=list)
+    distributed_storage_default_locations: list[str] = Field(default_factory=list)
+    feature_storage_replication: bool = False
+
+    create_private_repo_on_push: bool = True
+    create_namespace_on_push: bool = False
+    feature_superusers_full_access: bool = False
+    maximum_layer_size: Size = 20 * 2**30
+    # Minutes after which an upload that nobody went on with is thrown away.
+    blobupload_deletion_date_threshold: int = Field(default=2880, ge=1)
+    # Seconds for which the blobs of a push are safe before a manifest names them.
+    push_temp_tag_expiration_sec: int = Field(default=3600, ge=1)
+
+    @field_validator("db_uri")
+    @classmethod
+    def _postgresql_only(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must begin with postgresql:// (Atoll keeps its data in PostgreSQL)")
+        return value
+
+    @property
+    def stores(self) -> dict[str, StoreSettings]:
+        """Every configured location, by name."""
+        return self.distributed_storage_config
+
+    @property
+    def preference(self) -> list[str]:
+        """This site's locations, nearest first; the first one is written to."""
+        return self.distributed_storage_preference
+
+    @property
+    def required_locations(self) -> list[str]:
+        """The locations where every blob must end up; none without replication."""
+        if not self.feature_storage_replication:
+            return []
+        return self.distributed_storage_default_locations

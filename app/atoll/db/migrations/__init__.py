@@ -1,0 +1,1 @@
+"""The schema's history; see `atoll.db.migrate`."""

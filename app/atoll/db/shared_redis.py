@@ -1,0 +1,127 @@
+"""The shared Redis: a cache and a bell. With Redis gone everything works, slower.
+
+No caller sees a Redis error: a cache that cannot be asked has no answer, a bell that cannot be
+rung is covered by polling. After a failure Redis is left alone for a moment, so that a request
+pays for a dead Redis at most once.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from atoll.config.model import RedisSettings
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 0.5
+_REST_SECONDS = 2.0
+# What is cached is immutable but for deletion, which is told; the life only bounds Redis' memory.
+_LIFE_SECONDS = 3600
+# A deleted key keeps a mark for longer than any reader may need to store what it read before.
+_DELETED = b""
+_DELETED_SECONDS = 60
+
+
+class SharedRedis:
+    """One Redis, shared by all sites; safe for any thread."""
+
+    def __init__(
+        self, client: redis.Redis, *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._client = client
+        self._monotonic = monotonic
+        self._resting_until = 0.0
+        self._lost: set[str] = set()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_settings(cls, settings: RedisSettings) -> SharedRedis:
+        """Return the Redis that a key of the bundle names. Connects at first use."""
+        tls = {
+            name: value
+            for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+            if (value := getattr(settings, name)) is not None
+        }
+        client = redis.Redis(
+            host=settings.host,
+            port=settings.port,
+            db=settings.db,
+            username=settings.username,
+            password=settings.password.get_secret_value() if settings.password else None,
+            ssl=settings.ssl,
+            socket_timeout=_TIMEOUT,
+            socket_connect_timeout=_TIMEOUT,
+            # One try: the next request is the retry, and polling covers a lost bell.
+            retry=Retry(NoBackoff(), 0),
+            **tls,
+        )
+        return cls(client)
+
+    def ping(self) -> bool:
+        """Tell whether Redis answers; for the prober, so it asks even a resting one."""
+        try:
+            answer = bool(self._client.ping())
+        except redis.RedisError:
+            return False
+        self._repeat_lost_deletions()
+        return answer
+
+    def get(self, *keys: str) -> list[bytes | None]:
+        """Return what is cached under each key; None for what is not."""
+        answer = self._attempt(lambda: self._client.mget(keys))
+        if answer is None:
+            return [None] * len(keys)
+        return [value or None for value in answer]
+
+    def fill(self, key: str, value: bytes) -> None:
+        """Cache VALUE, unless the key is held or was deleted a moment ago."""
+        self._attempt(lambda: self._client.set(key, value, ex=_LIFE_SECONDS, nx=True))
+
+    def delete(self, key: str) -> None:
+        """Let nobody read what was cached under KEY, nor store what was read before now."""
+        if self._attempt(lambda: self._client.set(key, _DELETED, ex=_DELETED_SECONDS)) is None:
+            with self._lock:
+                self._lost.add(key)
+
+    def ring(self, channel: str) -> None:
+        """Tell whoever listens on CHANNEL that there is something to do."""
+        self._attempt(lambda: self._client.publish(channel, b"1"))
+
+    def listen(self, channel: str, wait_seconds: float) -> Iterator[bool]:
+        """Yield, for ever, whether the bell rang within WAIT_SECONDS."""
+        while True:
+            try:
+                with self._client.pubsub(  # type: ignore[no-untyped-call]
+                    ignore_subscribe_messages=True
+                ) as subscription:
+                    subscription.subscribe(channel)
+                    while True:
+                        yield subscription.get_message(timeout=wait_seconds) is not None
+            except redis.RedisError:
+                time.sleep(wait_seconds)
+                yield False
+
+    def _attempt(self, call: Callable[[], Any]) -> Any:
+        if self._monotonic() < self._resting_until:
+            return None
+        try:
+            return call()
+        except redis.RedisError as error:
+            self._resting_until = self._monotonic() + _REST_SECONDS
+            log.warning("Redis does not answer; going on without it", extra={"cause": str(error)})
+            return None
+
+    def _repeat_lost_deletions(self) -> None:
+        """Delete what could not be deleted while Redis was away."""
+        with self._lock:
+            lost, self._lost = self._lost, set()
+        for key in lost:
+            self.delete(key)

@@ -1,0 +1,45 @@
+"""What can go wrong with a store.
+
+StoreError
+├── StoreUnavailable   no answer, or an answer that means "not now"
+│   └── StoreRefused   it answers, and does not let us
+├── ObjectMissing      the store is fine and does not have the object
+└── NoHealthyStore     of all the stores that would do, none is alive
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Base of all that a store can do to us."""
+
+
+class StoreUnavailable(StoreError):
+    """The store at LOCATION cannot serve now; CAUSE is for the log."""
+
+    def __init__(self, location: str, cause: str) -> None:
+        super().__init__(f"the store of location '{location}' is unavailable: {cause}")
+        self.location = location
+        self.cause = cause
+
+
+class StoreRefused(StoreUnavailable):
+    """The store answers, but our key is not (or no longer) good for this: a matter for people."""
+
+
+class ObjectMissing(StoreError):
+    """There is no object under KEY at LOCATION."""
+
+    def __init__(self, location: str, key: str) -> None:
+        super().__init__(f"location '{location}' has no object '{key}'")
+        self.location = location
+        self.key = key
+
+
+class NoHealthyStore(StoreError):
+    """None of the locations that would do is alive."""
+
+    def __init__(self, candidates: list[str]) -> None:
+        named = ", ".join(candidates) or "no location at all"
+        super().__init__(f"no healthy store among: {named}")
+        self.candidates = candidates

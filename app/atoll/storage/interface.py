@@ -1,0 +1,66 @@
+"""What Atoll asks of an object store. A driver is one class that does this and nothing else.
+
+Keys are relative to the location's `storage_path`. Every method may raise StoreUnavailable; those
+that read raise ObjectMissing for a key that is not there.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from atoll.names import Digest
+
+
+def blob_key(digest: Digest) -> str:
+    """Return the key of a blob: `sha256/ab/abcd…`, as in Quay, so that buckets can be adopted."""
+    return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+class ObjectStore(ABC):
+    """The store of one location; safe for any thread."""
+
+    location: str
+
+    @abstractmethod
+    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+        """Write SIZE bytes of BODY, from where it stands, as one object."""
+
+    @abstractmethod
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the object's bytes from START up to END (not included), in pieces."""
+
+    @abstractmethod
+    def size(self, key: str) -> int:
+        """Return the object's size in bytes."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Take the object away; no error if it is not there."""
+
+    @abstractmethod
+    def presigned_url(self, key: str, seconds: int) -> str:
+        """Return a URL by which anybody may GET (a range of) the object for so many seconds."""
+
+    @abstractmethod
+    def begin_parts(self, key: str) -> str:
+        """Begin an object that is written in parts, and return the upload's id."""
+
+    @abstractmethod
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
+    ) -> str:
+        """Write part NUMBER (from 1) and return its tag."""
+
+    @abstractmethod
+    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+        """Make the parts, in order, the object KEY."""
+
+    @abstractmethod
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        """Throw the parts away; no error if the upload is not there."""
+
+    @abstractmethod
+    def probe(self, *, write: bool) -> None:
+        """Prove within seconds that the store serves; with WRITE, that it takes objects too."""

@@ -1,0 +1,41 @@
+"""The stores of a bundle, put together: drivers, health, chooser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.config import Bundle
+from atoll.storage.chooser import Chooser
+from atoll.storage.health import Prober, StoreHealth
+from atoll.storage.interface import ObjectStore
+from atoll.storage.s3 import S3ObjectStore
+
+
+@dataclass(frozen=True)
+class Locations:
+    """Every location of the bundle, as this site sees them."""
+
+    stores: dict[str, ObjectStore]
+    health: StoreHealth
+    chooser: Chooser
+    preference: list[str]
+    required: list[str]
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, ca_bundle: str | None) -> Locations:
+        """Make the stores that DISTRIBUTED_STORAGE_CONFIG names; no request is made yet.
+
+        CA_BUNDLE is a file of certificates that the stores' TLS is checked against.
+        """
+        names = list(bundle.stores)
+        health = StoreHealth(names)
+        stores: dict[str, ObjectStore] = {
+            name: S3ObjectStore(name, settings, ca_bundle=ca_bundle, observe=health.observe)
+            for name, settings in bundle.stores.items()
+        }
+        chooser = Chooser(bundle.preference, names, health)
+        return cls(stores, health, chooser, bundle.preference, bundle.required_locations)
+
+    def start_probing(self) -> None:
+        """Begin to probe every store in the background."""
+        Prober(self.stores, self.health).start()

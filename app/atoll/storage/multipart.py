@@ -1,0 +1,150 @@
+"""Write an object whose bytes come as a stream or a large file: in parts, with bounded memory.
+
+At most `(IN_FLIGHT + 1) * part size` bytes of a stream are held. A file is read where each part
+stands, so its parts cost no memory.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import BinaryIO, cast
+
+from atoll.storage.interface import ObjectStore
+
+MEBIBYTE = 2**20
+# From here on an object is written in parts; S3 allows 5 GiB in one.
+SINGLE_MAXIMUM = 32 * MEBIBYTE
+PART_MINIMUM = 16 * MEBIBYTE
+# S3's limit is 10 000 parts; what is left over is for a size that was underestimated.
+_PARTS_MAXIMUM = 9000
+IN_FLIGHT = 3
+
+
+def part_size(total: int) -> int:
+    """Return the size of a part, in bytes, such that TOTAL bytes fit the number of parts."""
+    needed = -(-total // _PARTS_MAXIMUM)
+    return max(PART_MINIMUM, -(-needed // MEBIBYTE) * MEBIBYTE)
+
+
+class PartsWriter:
+    """Write a stream of bytes to one object. Nothing is visible under KEY before `finish`.
+
+    Use as a context manager: leaving it without `finish` throws the parts away.
+    """
+
+    def __init__(self, store: ObjectStore, key: str, expected_size: int) -> None:
+        self._store = store
+        self._key = key
+        self._part_size = part_size(expected_size)
+        self._buffer = bytearray()
+        self._upload_id: str | None = None
+        self._tags: list[str] = []
+        self._pending: deque[Future[str]] = deque()
+        self._executor = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="part")
+        self._finished = False
+
+    @property
+    def upload_id(self) -> str | None:
+        """The multipart upload's id; None as long as all fits into one part."""
+        return self._upload_id
+
+    def __enter__(self) -> PartsWriter:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        if not self._finished and self._upload_id is not None:
+            self._store.abort_parts(self._key, self._upload_id)
+
+    def write(self, data: bytes) -> None:
+        """Add DATA; waits where as much as may be is on its way already."""
+        self._buffer += data
+        while len(self._buffer) >= self._part_size:
+            part = bytes(self._buffer[: self._part_size])
+            del self._buffer[: self._part_size]
+            self._send(part, len(part))
+
+    def write_file(self, file: BinaryIO, start: int, size: int) -> None:
+        """Add SIZE bytes of FILE from START on, and nothing else to this object."""
+        for offset in range(start, start + size, self._part_size):
+            length = min(self._part_size, start + size - offset)
+            self._send(cast(BinaryIO, FileSlice(file, offset, length)), length)
+
+    def finish(self) -> None:
+        """Make what was written the object KEY."""
+        if self._upload_id is None:
+            self._store.put(self._key, bytes(self._buffer), len(self._buffer))
+        else:
+            if self._buffer:
+                self._send(bytes(self._buffer), len(self._buffer))
+            while self._pending:
+                self._tags.append(self._pending.popleft().result())
+            self._store.finish_parts(self._key, self._upload_id, self._tags)
+        self._finished = True
+
+    def _send(self, body: BinaryIO | bytes, size: int) -> None:
+        if self._upload_id is None:
+            self._upload_id = self._store.begin_parts(self._key)
+        if len(self._pending) >= IN_FLIGHT:
+            self._tags.append(self._pending.popleft().result())
+        number = len(self._tags) + len(self._pending) + 1
+        self._pending.append(
+            self._executor.submit(
+                self._store.put_part, self._key, self._upload_id, number, body, size
+            )
+        )
+
+
+class FileSlice(io.RawIOBase):
+    """A part of a file that can be read, and read again, beside other parts of the same file."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        super().__init__()
+        self._descriptor = file.fileno()
+        self._start = start
+        self._size = size
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def readable(self) -> bool:
+        """Say that a slice can be read."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say that a slice can be read again, which a retry needs."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to OFFSET within the slice."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position within the slice."""
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Read into BUFFER without moving the file's own position."""
+        length = max(0, min(len(buffer), self._size - self._position))
+        data = os.pread(self._descriptor, length, self._start + self._position)
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def put_file(store: ObjectStore, key: str, file: BinaryIO, size: int) -> None:
+    """Write SIZE bytes of FILE from its beginning: at once, or in parts where it is large."""
+    if size <= SINGLE_MAXIMUM:
+        file.seek(0)
+        store.put(key, file, size)
+        return
+    file.flush()
+    with PartsWriter(store, key, size) as writer:
+        writer.write_file(file, 0, size)
+        writer.finish()
