@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import definition
+import images
 import machines
-from failure import Failure
+from errors import LabError
+from progress import Steps
 
 
 def main() -> int:
@@ -19,8 +21,8 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)
-    except Failure as failure:
-        print(f"\n{failure}", file=sys.stderr)  # noqa: T201
+    except LabError as error:
+        print(f"\n{error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
@@ -32,6 +34,11 @@ def _machines(arguments: argparse.Namespace) -> None:
         machines.destroy(definition.identify(arguments.inventory))
 
 
+def _images(arguments: argparse.Namespace) -> None:
+    with Steps() as steps:
+        images.build(steps, arguments.names)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python molecule/lab")
     commands = parser.add_subparsers(required=True)
@@ -39,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("verb", choices=("create", "destroy"))
     command.add_argument("--inventory", type=Path, required=True)
     command.set_defaults(run=_machines)
+    command = commands.add_parser("images")
+    command.add_argument("names", nargs="*", metavar="NAME")
+    command.set_defaults(run=_images)
     return parser
 
 

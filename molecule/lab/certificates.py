@@ -10,7 +10,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
 from definition import Lab, Machine
 
 _LIFETIME = datetime.timedelta(days=825)
@@ -21,16 +20,16 @@ def make(lab: Lab) -> None:
     """Make what is missing, ends soon or speaks of other names; leave the rest as it is."""
     authority = _Authority(lab.certificate_authority, lab.name)
     sites = [site.machine for site in lab.sites]
-    registry = [lab.registry_hostname, *_names(lab, *lab.machines)]
+    registry = [lab.registry_hostname, *_names(*lab.machines)]
     authority.certify(lab.certificate("registry"), registry)
     shared = [machine for machine in lab.machines if machine not in sites]
     for service in ("postgres", "redis"):
-        authority.certify(lab.certificate(service), [service, *_names(lab, *shared)])
+        authority.certify(lab.certificate(service), [service, *_names(*shared)])
     for store in lab.stores:
-        authority.certify(lab.certificate(store.name), _names(lab, store))
+        authority.certify(lab.certificate(store.name), _names(store))
 
 
-def _names(lab: Lab, *machines: Machine) -> list[str]:
+def _names(*machines: Machine) -> list[str]:
     return [name for machine in machines for name in (machine.name, machine.address)] + [
         machine.container for machine in machines
     ]

@@ -1,12 +1,13 @@
 """Run the programs that the lab is made of."""
 
+import os
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from failure import Failure
+from errors import LabError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache"
@@ -20,7 +21,7 @@ def run(words: Sequence[str], *, given: str | None = None) -> str:
     """Run a program and return what it printed; fail with what it complained about."""
     done = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failure(f"`{' '.join(words)}` failed: {_last_lines(done.stderr or done.stdout)}")
+        raise LabError(f"`{' '.join(words)}` failed: {_last_lines(done.stderr or done.stdout)}")
     return done.stdout
 
 
@@ -38,10 +39,15 @@ def run_logged(words: Sequence[str], log: Path, **environment: str) -> None:
     """Run a program with everything it prints in a log."""
     with open_log(log) as output:
         done = subprocess.run(
-            words, stdout=output, stderr=subprocess.STDOUT, env=environment or None, check=False
+            words,
+            cwd=REPOSITORY,
+            env=os.environ | environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            check=False,
         )
     if done.returncode:
-        raise Failure(f"`{Path(words[0]).name}` failed: {_last_lines(log.read_text())}", log)
+        raise LabError(f"`{Path(words[0]).name}` failed: {_last_lines(log.read_text())}", log)
 
 
 def open_log(log: Path) -> IO[str]:
@@ -56,7 +62,7 @@ def wait_until(what: str, happened: Callable[[], bool], *, seconds: float = 180)
     end = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > end:
-            raise Failure(f"waited {seconds:.0f} s in vain until {what}")
+            raise LabError(f"waited {seconds:.0f} s in vain until {what}")
         time.sleep(0.2)
 
 

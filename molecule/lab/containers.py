@@ -1,12 +1,11 @@
 """What a lab has in podman; everything of it carries the lab's label."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from commands import PODMAN, podman, succeeds
 from definition import Identity, Lab, Machine
-from failure import Failure
+from errors import LabError
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Containers:
             return True
         try:
             podman("unpause" if state == "paused" else "start", name)
-        except Failure:
+        except LabError:
             # The remains of a run that was interrupted while it made this one.
             return False
         return True

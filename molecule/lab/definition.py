@@ -10,8 +10,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
-
-from failure import Failure
+from errors import LabError
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class _Inventory:
 
     def __init__(self, path: Path) -> None:
         if not path.exists():
-            raise Failure(f"there is no inventory at {path}")
+            raise LabError(f"there is no inventory at {path}")
         init_plugin_loader()
         self._loader = DataLoader()
         self.manager = InventoryManager(loader=self._loader, sources=[str(path)])
@@ -118,7 +117,7 @@ class _Inventory:
         """Return the hosts of a group, in the inventory's order."""
         group = self.manager.groups.get(name)
         if not group or not group.get_hosts():
-            raise Failure(f"the inventory has no host in the group `{name}`")
+            raise LabError(f"the inventory has no host in the group `{name}`")
         return [host.name for host in group.get_hosts()]
 
     def children(self, name: str) -> list[str]:
@@ -129,7 +128,7 @@ class _Inventory:
         """Return what Ansible would use as a host's variable."""
         variables = self._variables.get_vars(host=self.manager.get_host(host))
         if name not in variables:
-            raise Failure(f"the inventory defines no `{name}` for the host {host}")
+            raise LabError(f"the inventory defines no `{name}` for the host {host}")
         return Templar(loader=self._loader, variables=variables).template(variables[name])
 
 

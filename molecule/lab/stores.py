@@ -7,11 +7,10 @@ from typing import Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-
 from commands import PODMAN, podman, succeeds, wait_until
 from containers import Containers
 from definition import Lab, Store
-from failure import Failure
+from errors import LabError
 
 IMAGE = "localhost/atoll-object-store:18"
 
@@ -59,7 +58,7 @@ def _client(lab: Lab, store: Store) -> Any:
 
 def _has_bucket(client: Any, store: Store) -> bool:
     if not succeeds([*PODMAN, "container", "inspect", store.container]) or _ended(store):
-        raise Failure(f"{store.container} ended; `podman logs {store.container}` says why")
+        raise LabError(f"{store.container} ended; `podman logs {store.container}` says why")
     try:
         client.head_bucket(Bucket=store.bucket)
     except ClientError as refusal:

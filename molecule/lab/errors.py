@@ -3,7 +3,7 @@
 from pathlib import Path
 
 
-class Failure(Exception):
+class LabError(Exception):
     """A step failed: a sentence that says what to do, and where the log is."""
 
     def __init__(self, sentence: str, log: Path | None = None) -> None:

@@ -1,0 +1,187 @@
+"""Build the images and write the archives that are copied to the machines."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from commands import CACHE, IMAGES, PODMAN, REPOSITORY, podman, run_logged, succeeds
+from errors import LabError
+from progress import Steps
+
+_INPUTS = "atoll.inputs"
+_NAME = "atoll.image"
+_LOGS = CACHE / "log"
+
+# What takes no part in an image, however often it changes.
+_NO_INPUT = {"tests", "__pycache__"}
+_NO_INPUT_SUFFIXES = {".pyc", ".egg-info"}
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image, what it is built from, and whether the machines get it as an archive."""
+
+    name: str
+    tag: str
+    context: str
+    containerfile: str
+    inputs: tuple[str, ...]
+    archived: bool = False
+
+    @property
+    def archive(self) -> Path:
+        """The file that is copied to the machines."""
+        return IMAGES / f"{self.name}.tar"
+
+
+BASE = Image("base", "localhost/atoll-base:13", ".", "", ("app/build-base-image",))
+
+
+def _service(name: str, folder: str) -> Image:
+    tag = f"localhost/atoll-{name}:dev"
+    return Image(name, tag, folder, f"{folder}/Containerfile", (folder,), archived=True)
+
+
+def _machine(name: str, version: str) -> Image:
+    folder = f"molecule/lab/{name}"
+    return Image(
+        name, f"localhost/atoll-{name}:{version}", folder, f"{folder}/Containerfile", (folder,)
+    )
+
+
+# The slowest first, so that two at a time end soonest.
+ON_BASE = (
+    _machine("object-store", "18"),
+    Image(
+        "registry",
+        "localhost/atoll-registry:dev",
+        ".",
+        "app/Containerfile",
+        ("app", "pyproject.toml", "constraints.txt"),
+        archived=True,
+    ),
+    _machine("machine", "13"),
+    _service("postgres", "roles/postgres/files"),
+    _service("redis", "roles/redis/files"),
+    _service("load-balancer", "roles/load_balancer/files"),
+)
+_AT_ONCE = 2
+
+
+def build(steps: Steps, names: list[str] | None = None) -> None:
+    """Build what changed since it was built last; all images, or those that are named."""
+    known = [image.name for image in ON_BASE]
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise LabError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
+    wanted = [image for image in ON_BASE if not names or image.name in names]
+    there = {name: row for row in _list() for name in row.get("Names") or ()}
+    base = _hash(BASE, "")
+    _build_one(steps, BASE, base, there)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda image: _build_one(steps, image, _hash(image, base), there), wanted))
+
+
+def remove() -> None:
+    """Remove the images that were built here, unless a container needs them, and the archives."""
+    for image in ON_BASE:
+        _remove(image.tag)
+    # A nameless image goes only after those that stand on it.
+    while sum([_remove(identity) for identity in _nameless()]):
+        continue
+    _remove(BASE.tag)
+    shutil.rmtree(IMAGES, ignore_errors=True)
+    shutil.rmtree(_LOGS, ignore_errors=True)
+
+
+# An image that another scenario's machine runs on stays.
+def _remove(reference: str) -> bool:
+    return succeeds([*PODMAN, "image", "rm", reference])
+
+
+def _build_one(steps: Steps, image: Image, inputs: str, there: dict[str, Any]) -> None:
+    built = there.get(image.tag, {})
+    if (built.get("Labels") or {}).get(_INPUTS) != inputs:
+        log = _LOGS / f"image-{image.name}.log"
+        with steps.step(f"Build the image {image.name}") as step:
+            step.say(f"log: {log.relative_to(REPOSITORY)}")
+            _run_build(image, inputs, log)
+        if built:
+            # What the new one replaces, unless a machine still runs on it.
+            _remove(built["Id"])
+        built = {}
+    if image.archived:
+        _write_archive(steps, image, built.get("Id") or _identity(image.tag))
+
+
+def _run_build(image: Image, inputs: str, log: Path) -> None:
+    labels = {_NAME: image.name, _INPUTS: inputs}
+    if image is BASE:
+        words = ["app/build-base-image", image.tag]
+        words += [word for key in labels for word in ("--change", f"LABEL {key}={labels[key]}")]
+    else:
+        words = ["app/build-image", image.context, image.tag, "--file", image.containerfile]
+        words += [word for key in labels for word in ("--label", f"{key}={labels[key]}")]
+    run_logged([PODMAN[0], *words], log)
+
+
+# The machines get the archive of exactly the image that is there now.
+def _write_archive(steps: Steps, image: Image, identity: str) -> None:
+    known = image.archive.with_suffix(".image")
+    if image.archive.exists() and known.exists() and known.read_text() == identity:
+        return
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    beside = image.archive.with_suffix(".new")
+    beside.unlink(missing_ok=True)
+    form = ("--quiet", "--format=oci-archive", "--uncompressed")
+    with steps.step(f"Write the archive of {image.name}"):
+        podman("save", *form, f"--output={beside}", image.tag)
+    beside.replace(image.archive)
+    known.write_text(identity)
+
+
+def _identity(tag: str) -> str:
+    return podman("image", "inspect", "--format", "{{.Id}}", tag).strip()
+
+
+def _list(*words: str) -> list[dict[str, Any]]:
+    return list(json.loads(podman("images", *words, "--format", "json") or "[]"))
+
+
+def _hash(image: Image, base: str) -> str:
+    content = hashlib.sha256(base.encode())
+    for path in sorted(file for place in image.inputs for file in _files(REPOSITORY / place)):
+        executable = os.access(path, os.X_OK)
+        content.update(f"\0{path.relative_to(REPOSITORY)}\0{executable}\0".encode())
+        content.update(path.read_bytes())
+    return content.hexdigest()
+
+
+def _files(place: Path) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+        return
+    for path in place.iterdir():
+        if path.name not in _NO_INPUT and path.suffix not in _NO_INPUT_SUFFIXES:
+            yield from _files(path)
+
+
+# What earlier builds left without a name: of ours are those that stand on a base of ours.
+def _nameless() -> list[str]:
+    found = _list("--all")
+    bases = [row["Id"] for row in found if (row.get("Labels") or {}).get(_NAME) == BASE.name]
+    nameless = [row["Id"] for row in found if not row.get("Names")]
+    if not bases or not nameless:
+        return []
+    layers = {
+        image["Id"]: (image["RootFS"].get("Layers") or [""])[0]
+        for image in json.loads(podman("image", "inspect", *bases, *nameless))
+    }
+    ours = {layers[identity] for identity in bases}
+    return [identity for identity in nameless if layers[identity] in ours]
