@@ -1,0 +1,74 @@
+"""Filters that the playbooks check their input with, on the controller."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.atoll.registry.plugins.module_utils.archive import (
+    ArchiveError,
+    archive_reference,
+)
+
+
+def bundle_problems(bundle, preference=None):
+    """Return a sentence for each problem of a config bundle, as the registry itself would."""
+    problems = _registry_configuration().problems(_plain(bundle), _plain(preference))
+    return list(problems)
+
+
+def archive_problems(archive):
+    """Return a sentence when an image archive cannot be used."""
+    try:
+        archive_reference(str(archive))
+    except ArchiveError as error:
+        return [str(error)]
+    return []
+
+
+def _registry_configuration():
+    application = _application()
+    if str(application) not in sys.path:
+        sys.path.insert(0, str(application))
+    try:
+        return importlib.import_module("atoll.config")
+    except ModuleNotFoundError as error:
+        raise AnsibleFilterError(
+            f"The controller cannot validate the config bundle: the Python that runs Ansible "
+            f"({sys.executable}) has no module {error.name}. "
+            f"Install what the bundle's model needs: {sys.executable} -m pip install pydantic pyyaml"
+        ) from error
+
+
+def _application():
+    """The registry's source in this collection, wherever plugins/ is a link to."""
+    for folder in Path(__file__).resolve().parents:
+        if (folder / "app" / "atoll").is_dir():
+            return folder / "app"
+    raise AnsibleFilterError(
+        "The collection is incomplete: app/atoll, which validates the config bundle, is missing."
+    )
+
+
+def _plain(value):
+    """Turn Ansible's tagged values into what PyYAML reads from a file."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return value
+
+
+class FilterModule:
+    """The filters by their names."""
+
+    def filters(self):
+        return {"archive_problems": archive_problems, "bundle_problems": bundle_problems}

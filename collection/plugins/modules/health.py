@@ -1,0 +1,180 @@
+#!/usr/bin/python
+"""Ansible module: wait until a registry says that it is healthy."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: health
+short_description: Wait until a registry says that it is healthy
+description:
+  - Asks a health path of a registry over TLS until the answer is 200.
+  - The connection goes to O(address), the certificate is verified for O(hostname), as a load
+    balancer does it. No name needs to be resolved.
+version_added: 0.1.0
+options:
+  address:
+    description: Address to connect to.
+    type: str
+    required: true
+  port:
+    description: Port to connect to.
+    type: int
+    default: 443
+  hostname:
+    description: Name, or IP address, that the certificate must be valid for.
+    type: str
+    required: true
+  path:
+    description: Path to ask.
+    type: str
+    default: /health/endtoend
+  ca_file:
+    description: File on the host with the authorities to trust. Without it, those of the system.
+    type: path
+  timeout:
+    description: Seconds until the task gives up.
+    type: int
+    default: 60
+  unit:
+    description: Unit whose last log lines are shown when the task gives up.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is asked in check mode.
+author:
+  - The Atoll authors (@atoll)
+"""
+
+EXAMPLES = r"""
+- name: Wait until the site is whole
+  atoll.registry.health:
+    address: 192.0.2.11
+    hostname: registry.example.org
+    ca_file: /etc/atoll/ca.crt
+"""
+
+RETURN = r"""
+services:
+  description: Each service of the answer, and whether it is well.
+  returned: when the registry answered
+  type: dict
+"""
+
+import http.client
+import json
+import socket
+import ssl
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+LOG_LINES = 30
+ATTEMPT_SECONDS = 5
+
+
+class Unwell(Exception):
+    """The registry is not healthy; the message says in what way."""
+
+    def __init__(self, message, services=None):
+        super().__init__(message)
+        self.services = services or {}
+
+
+class Connection(http.client.HTTPSConnection):
+    """Connects to an address, verifies the certificate for a name."""
+
+    def __init__(self, address, port, hostname, context):
+        super().__init__(hostname, port, timeout=ATTEMPT_SECONDS, context=context)
+        self._address = address
+        self._tls = context
+
+    def connect(self):
+        plain = socket.create_connection((self._address, self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+
+def ask(parameters, context):
+    """Return the services of a healthy answer."""
+    connection = Connection(
+        parameters["address"], parameters["port"], parameters["hostname"], context
+    )
+    try:
+        connection.request("GET", parameters["path"])
+        answer = connection.getresponse()
+        return judge(answer.status, answer.read())
+    except ssl.SSLCertVerificationError as error:
+        raise Unwell(
+            f"its certificate is not valid for {parameters['hostname']}: {error.verify_message}"
+        ) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unwell(f"it does not answer: {error}") from error
+    finally:
+        connection.close()
+
+
+def judge(status, body):
+    try:
+        services = json.loads(body)["data"]["services"]
+    except (ValueError, KeyError, TypeError):
+        services = {}
+    if status == http.client.OK:
+        return services
+    ill = ", ".join(name for name, well in services.items() if not well)
+    raise Unwell(f"it answers {status}" + (f"; not well: {ill}" if ill else ""), services)
+
+
+def wait(parameters, context):
+    deadline = time.monotonic() + parameters["timeout"]
+    while True:
+        try:
+            return ask(parameters, context)
+        except Unwell:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(1)
+
+
+def log(module):
+    if not module.params["unit"]:
+        return []
+    _code, output, _error = module.run_command(
+        ["journalctl", "--unit", module.params["unit"], "--lines", str(LOG_LINES), "--no-pager",
+         "--output", "cat"]
+    )
+    return output.splitlines()
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "address": {"type": "str", "required": True},
+            "port": {"type": "int", "default": 443},
+            "hostname": {"type": "str", "required": True},
+            "path": {"type": "str", "default": "/health/endtoend"},
+            "ca_file": {"type": "path"},
+            "timeout": {"type": "int", "default": 60},
+            "unit": {"type": "str"},
+        },
+        supports_check_mode=True,
+    )
+    if module.check_mode:
+        module.exit_json(changed=False)
+    parameters = module.params
+    url = f"https://{parameters['address']}:{parameters['port']}{parameters['path']}"
+    try:
+        context = ssl.create_default_context(cafile=parameters["ca_file"])
+        services = wait(parameters, context)
+    except Unwell as error:
+        module.fail_json(
+            msg=f"{url} did not become healthy within {parameters['timeout']} seconds: {error}. "
+            "The last lines of the log are in 'log'. Mend the cause and run the playbook again; "
+            "the hosts after this one were not touched.",
+            services=error.services,
+            log=log(module),
+        )
+    module.exit_json(changed=False, services=services)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+#!/usr/bin/python
+"""Ansible module: a systemd service that runs with the files that are in place now."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: service
+short_description: Keep a systemd service running with the files that are in place now
+description:
+  - Starts a service, and restarts it when one of the files that it read at its start was written
+    since. It does not matter which run of a playbook wrote the file, nor whether that run came to
+    its end; a handler that is lost with a failed run has no counterpart here.
+  - Waits until the service is up. With C(Notify=healthy) in a Quadlet unit that is until its
+    container is healthy.
+  - A service that does not come up fails the task with the last lines of its log.
+version_added: 0.1.0
+options:
+  name:
+    description: Name of the unit, with its suffix.
+    type: str
+    required: true
+  state:
+    description: Whether the service runs.
+    type: str
+    choices: [started, stopped]
+    default: started
+  enabled:
+    description:
+      - Whether the unit starts at boot.
+      - Leave this out for units that Quadlet makes; their C([Install]) section says it.
+    type: bool
+  inputs:
+    description: Files, and directories with all below them, that the service reads at its start.
+    type: list
+    elements: path
+    default: []
+  reload_inputs:
+    description: Files and directories that the service reads again when it is reloaded.
+    type: list
+    elements: path
+    default: []
+  inputs_changed:
+    description:
+      - In check mode nothing is written. Tell here whether an earlier task would have changed an
+        input, so that the restart is announced.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    support: full
+author:
+  - The Atoll authors (@atoll)
+"""
+
+EXAMPLES = r"""
+- name: Run PostgreSQL
+  atoll.registry.service:
+    name: atoll-postgres.service
+    inputs:
+      - /etc/containers/systemd/atoll-postgres.container
+      - /etc/atoll/postgres/postgresql.conf
+    reload_inputs:
+      - /etc/atoll/postgres/tls.crt
+"""
+
+RETURN = r"""
+action:
+  description: What was done (start, restart, reload, stop), or nothing.
+  returned: always
+  type: str
+because:
+  description: Why it was done.
+  returned: always
+  type: str
+"""
+
+import os
+from datetime import datetime, timezone
+
+from ansible.module_utils.basic import AnsibleModule
+
+PROPERTIES = (
+    "ActiveState",
+    "InactiveExitTimestamp",
+    "LoadState",
+    "NeedDaemonReload",
+    "StateChangeTimestamp",
+    "UnitFileState",
+)
+LOG_LINES = 30
+
+
+class Unit:
+    """A systemd unit, its state and its log."""
+
+    def __init__(self, module):
+        self.module = module
+        self.name = module.params["name"]
+        self.read()
+
+    def read(self):
+        code, output, error = self.module.run_command(
+            ["systemctl", "show", "--timestamp=us+utc", "--property", ",".join(PROPERTIES), self.name]
+        )
+        if code:
+            self.module.fail_json(msg=f"systemctl show {self.name} failed: {error.strip()}")
+        self.properties = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+
+    @property
+    def exists(self):
+        return self.properties["LoadState"] not in ("not-found", "masked")
+
+    @property
+    def running(self):
+        return self.properties["ActiveState"] in ("active", "reloading")
+
+    @property
+    def stopped(self):
+        return self.properties["ActiveState"] in ("inactive", "failed")
+
+    def since(self, timestamp):
+        """Seconds since the epoch of a timestamp property."""
+        value = self.properties[timestamp]
+        if not value:
+            return 0.0
+        moment = datetime.strptime(value, "%a %Y-%m-%d %H:%M:%S.%f UTC")
+        return moment.replace(tzinfo=timezone.utc).timestamp()
+
+    def systemctl(self, verb, *arguments):
+        code, _output, error = self.module.run_command(["systemctl", verb, *arguments])
+        if code:
+            self.module.fail_json(
+                msg=f"{self.name} did not {verb}: {error.strip().splitlines()[:1]} "
+                f"The last lines of its log are in 'log', all of it is in 'journalctl -u {self.name}' "
+                "on this host. Mend the cause and run the playbook again.",
+                log=self.log(),
+            )
+
+    def log(self):
+        _code, output, _error = self.module.run_command(
+            ["journalctl", "--unit", self.name, "--lines", str(LOG_LINES), "--no-pager",
+             "--output", "cat"]
+        )
+        return output.splitlines()
+
+
+def newest(paths):
+    """The path below the given ones that was written last, and when."""
+    return max(
+        ((os.lstat(path).st_mtime, path) for top in paths for path in _below(top)),
+        default=(0.0, ""),
+    )
+
+
+def _below(top):
+    if os.path.lexists(top):
+        yield top
+    for folder, folders, files in os.walk(top):
+        yield from (os.path.join(folder, name) for name in folders + files)
+
+
+def decide(unit, parameters):
+    """Return what has to be done, and why."""
+    if not unit.running:
+        return "start", f"it is {unit.properties['ActiveState']}"
+    written, path = newest(parameters["inputs"])
+    if written > unit.since("InactiveExitTimestamp"):
+        return "restart", f"{path} was written after its start"
+    if unit.properties["NeedDaemonReload"] == "yes":
+        return "restart", "its unit was written after its start"
+    written, path = newest(parameters["reload_inputs"])
+    if written > unit.since("StateChangeTimestamp"):
+        return "reload", f"{path} was written after its start"
+    if parameters["inputs_changed"]:
+        return "restart", "what it reads at its start changes"
+    return "", ""
+
+
+def run(unit, action):
+    unit.systemctl("daemon-reload")
+    unit.read()
+    if not unit.exists:
+        unit.module.fail_json(msg=f"{unit.name} does not exist. {_quadlet_errors(unit.module)}")
+    # A unit that waits for its next automatic start is started by `restart` alone.
+    unit.systemctl("restart" if action == "start" else action, unit.name)
+
+
+def _quadlet_errors(module):
+    code, _output, error = module.run_command(["/usr/libexec/podman/quadlet", "--dryrun"])
+    return f"Quadlet says: {error.strip()}" if code else "No unit file makes it."
+
+
+def start(unit, module):
+    action, because = decide(unit, module.params) if unit.exists else ("start", "it does not exist")
+    enable = module.params["enabled"] and unit.properties["UnitFileState"] != "enabled"
+    if not module.check_mode:
+        if action:
+            run(unit, action)
+        if enable:
+            unit.systemctl("enable", unit.name)
+    return action, because, bool(action or enable)
+
+
+def stop(unit, module):
+    disable = module.params["enabled"] is False and unit.properties["UnitFileState"] == "enabled"
+    action = "" if unit.stopped else "stop"
+    if not module.check_mode:
+        if action:
+            unit.systemctl("stop", unit.name)
+        if disable:
+            unit.systemctl("disable", unit.name)
+        if unit.properties["ActiveState"] == "failed":
+            unit.systemctl("reset-failed", unit.name)
+    return action, "it runs" if action else "", bool(action or disable)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
+            "enabled": {"type": "bool"},
+            "inputs": {"type": "list", "elements": "path", "default": []},
+            "reload_inputs": {"type": "list", "elements": "path", "default": []},
+            "inputs_changed": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    unit = Unit(module)
+    act = start if module.params["state"] == "started" else stop
+    action, because, changed = act(unit, module)
+    module.exit_json(changed=changed, action=action, because=because)
+
+
+if __name__ == "__main__":
+    main()
