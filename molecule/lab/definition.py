@@ -1,6 +1,8 @@
 """What a lab consists of, read from its Ansible inventory, its only definition."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +83,7 @@ class Identity:
 class Lab(Identity):
     """Everything that belongs to one lab."""
 
-    inventory: Path
+    inventories: tuple[Path, ...]
     subnet: str
     registry_hostname: str
     load_balancer: Machine
@@ -100,15 +102,21 @@ class Lab(Identity):
         return ["ssh", "-i", str(self.state / "id_ed25519"), *settings, f"deploy@{machine.address}"]
 
 
+@cache
+def _load_plugins() -> None:
+    init_plugin_loader()
+
+
 class _Inventory:
     """Ansible's own view of an inventory, so that there is no second one."""
 
-    def __init__(self, path: Path) -> None:
-        if not path.exists():
-            raise LabError(f"there is no inventory at {path}")
-        init_plugin_loader()
+    def __init__(self, paths: Sequence[Path]) -> None:
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            raise LabError(f"there is no inventory at {', '.join(missing)}")
+        _load_plugins()
         self._loader = DataLoader()
-        self.manager = InventoryManager(loader=self._loader, sources=[str(path)])
+        self.manager = InventoryManager(loader=self._loader, sources=[str(path) for path in paths])
         self._variables = VariableManager(loader=self._loader, inventory=self.manager)
         # One host's variables may speak of another's.
         HostVars(self.manager, self._variables, self._loader)
@@ -132,14 +140,14 @@ class _Inventory:
         return Templar(loader=self._loader, variables=variables).template(variables[name])
 
 
-def identify(path: Path) -> Identity:
+def identify(inventories: Sequence[Path]) -> Identity:
     """Read which lab an inventory speaks of, and make nothing."""
-    return _identity(_Inventory(path))
+    return _identity(_Inventory(inventories))
 
 
-def read(path: Path) -> Lab:
+def read(inventories: Sequence[Path]) -> Lab:
     """Read a lab's definition; the secrets that it names are made by the way."""
-    inventory = _Inventory(path)
+    inventory = _Inventory(inventories)
     identity = _identity(inventory)
 
     def machine(name: str) -> Machine:
@@ -150,7 +158,7 @@ def read(path: Path) -> Lab:
     return Lab(
         name=identity.name,
         state=identity.state,
-        inventory=path,
+        inventories=tuple(inventories),
         subnet=str(inventory.variable(names[0], "lab_network")),
         registry_hostname=str(inventory.variable(names[0], "registry_hostname")),
         load_balancer=machine(inventory.group("atoll_load_balancer")[0]),

@@ -1,11 +1,13 @@
 """Build the images and write the archives that are copied to the machines."""
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +50,18 @@ def _service(name: str, folder: str) -> Image:
     return Image(name, tag, folder, f"{folder}/Containerfile", (folder,), archived=True)
 
 
-def _machine(name: str, version: str) -> Image:
+def _of_lab(name: str, version: str) -> Image:
     folder = f"molecule/lab/{name}"
     return Image(
         name, f"localhost/atoll-{name}:{version}", folder, f"{folder}/Containerfile", (folder,)
     )
 
 
+DEMONSTRATION = _of_lab("demonstration", "1")
+
 # The slowest first, so that two at a time end soonest.
 ON_BASE = (
-    _machine("object-store", "18"),
+    _of_lab("object-store", "18"),
     Image(
         "registry",
         "localhost/atoll-registry:dev",
@@ -66,10 +70,11 @@ ON_BASE = (
         ("app", "pyproject.toml", "constraints.txt"),
         archived=True,
     ),
-    _machine("machine", "13"),
+    _of_lab("machine", "13"),
     _service("postgres", "roles/postgres/files"),
     _service("redis", "roles/redis/files"),
     _service("load-balancer", "roles/load_balancer/files"),
+    DEMONSTRATION,
 )
 _AT_ONCE = 2
 
@@ -80,7 +85,11 @@ def build(steps: Steps, names: list[str] | None = None) -> None:
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise LabError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
-    wanted = [image for image in ON_BASE if not names or image.name in names]
+    with _alone():
+        _build(steps, [image for image in ON_BASE if not names or image.name in names])
+
+
+def _build(steps: Steps, wanted: list[Image]) -> None:
     there = {name: row for row in _list() for name in row.get("Names") or ()}
     base = _hash(BASE, "")
     _build_one(steps, BASE, base, there)
@@ -98,6 +107,15 @@ def remove() -> None:
     _remove(BASE.tag)
     shutil.rmtree(IMAGES, ignore_errors=True)
     shutil.rmtree(_LOGS, ignore_errors=True)
+
+
+# Two commands that build at the same time would spoil each other's archives.
+@contextmanager
+def _alone() -> Iterator[None]:
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "images.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 # An image that another scenario's machine runs on stays.

@@ -16,6 +16,9 @@ class Step(Protocol):
     def say(self, detail: str) -> None:
         """Show what the step does now."""
 
+    def mention(self, detail: str) -> None:
+        """Show it only where it can be replaced by what comes next."""
+
 
 class Steps:
     """The steps of a command; several may go on at once."""
@@ -67,6 +70,8 @@ class _MovingStep:
     def say(self, detail: str) -> None:
         self._progress.update(self._task, detail=detail)
 
+    mention = say
+
 
 class _PlainStep:
     def __init__(self, console: Console, title: str) -> None:
@@ -75,3 +80,6 @@ class _PlainStep:
 
     def say(self, detail: str) -> None:
         self._console.print(f"{self._title}: {detail}", markup=False)
+
+    def mention(self, detail: str) -> None:
+        pass

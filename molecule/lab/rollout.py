@@ -1,0 +1,60 @@
+"""Run the collection's playbook against the lab, as against any other machines."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from commands import REPOSITORY, open_log
+from definition import Lab
+from errors import LabError
+from progress import Step
+
+_PLAY = re.compile(r"^PLAY \[(.+?)\]")
+_TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.+?)\]")
+_BAD = re.compile(r"^(fatal|failed|ERROR|\[ERROR\])")
+_SHOWN = 15
+
+
+def roll_out(lab: Lab, step: Step) -> None:
+    """Run playbooks/site.yml and show which play and task it is at."""
+    log = lab.log("site")
+    words = [str(Path(sys.executable).with_name("ansible-playbook")), "playbooks/site.yml"]
+    words += [f"--inventory={path}" for path in lab.inventories]
+    with open_log(log) as output:
+        process = subprocess.Popen(
+            words,
+            cwd=REPOSITORY,
+            env=_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        bad: list[str] = []
+        for line in process.stdout or ():
+            output.write(line)
+            output.flush()
+            _show(line, step)
+            if bad or _BAD.match(line):
+                bad.append(line.rstrip())
+        if process.wait():
+            raise LabError(_explain(bad), log)
+
+
+def _environment() -> dict[str, str]:
+    programs = str(Path(sys.executable).parent)
+    settings = {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
+    return os.environ | settings | {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+
+def _show(line: str, step: Step) -> None:
+    if play := _PLAY.match(line):
+        step.say(play[1])
+    elif task := _TASK.match(line):
+        step.mention(task[1])
+
+
+def _explain(bad: list[str]) -> str:
+    first = "\n".join(bad[:_SHOWN]) or "ansible-playbook failed"
+    return f"the roll-out failed:\n{first}"
