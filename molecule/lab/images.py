@@ -58,6 +58,7 @@ def _of_lab(name: str, version: str) -> Image:
 
 
 DEMONSTRATION = _of_lab("demonstration", "1")
+CLIENTS = _of_lab("clients", "13")
 
 # The slowest first, so that two at a time end soonest.
 ON_BASE = (
@@ -80,13 +81,13 @@ _AT_ONCE = 2
 
 
 def build(steps: Steps, names: list[str] | None = None) -> None:
-    """Build what changed since it was built last; all images, or those that are named."""
-    known = [image.name for image in ON_BASE]
+    """Build what changed since it was built last: the lab's images, or those that are named."""
+    known = {image.name: image for image in (*ON_BASE, CLIENTS)}
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise LabError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
     with _alone():
-        _build(steps, [image for image in ON_BASE if not names or image.name in names])
+        _build(steps, [known[name] for name in names] if names else list(ON_BASE))
 
 
 def _build(steps: Steps, wanted: list[Image]) -> None:
@@ -99,7 +100,7 @@ def _build(steps: Steps, wanted: list[Image]) -> None:
 
 def remove() -> None:
     """Remove the images that were built here, unless a container needs them, and the archives."""
-    for image in ON_BASE:
+    for image in (*ON_BASE, CLIENTS):
         _remove(image.tag)
     # A nameless image goes only after those that stand on it.
     while sum([_remove(identity) for identity in _nameless()]):
