@@ -4,6 +4,7 @@ import secrets
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import certificates
@@ -27,9 +28,9 @@ def create(lab: Lab) -> list[str]:
     containers.make_network(lab.subnet)
     work: dict[str, Callable[[], bool]] = {}
     for machine in lab.machines:
-        work[machine.container] = lambda machine=machine: _make(lab, containers, machine)
+        work[machine.container] = partial(_make, lab, containers, machine)
     for store in lab.stores:
-        work[store.container] = lambda store=store: stores.make(lab, containers, store)
+        work[store.container] = partial(stores.make, lab, containers, store)
     with ThreadPoolExecutor(len(work)) as pool:
         new = list(pool.map(lambda make: make(), work.values()))
     return [name for name, is_new in zip(work, new, strict=True) if is_new]

@@ -1,0 +1,25 @@
+"""What the load balancer thinks of the sites."""
+
+import csv
+import http.client
+import io
+
+from definition import Lab
+
+_METRICS_PORT = 8404
+
+
+def sites_in_use(lab: Lab) -> set[str]:
+    """Return the machines that the load balancer sends requests to as long as a site is whole."""
+    connection = http.client.HTTPConnection(lab.load_balancer.address, _METRICS_PORT, timeout=10)
+    try:
+        connection.request("GET", "/stats;csv")
+        text = connection.getresponse().read().decode()
+    finally:
+        connection.close()
+    servers = csv.DictReader(io.StringIO(text.removeprefix("# ")))
+    return {
+        server["svname"]
+        for server in servers
+        if server["pxname"] == "whole" and server["status"].startswith("UP")
+    } - {"BACKEND"}

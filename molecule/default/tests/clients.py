@@ -1,0 +1,102 @@
+"""podman, skopeo and oras as a person uses them, with files of their own for trust and login."""
+
+import base64
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import images
+from commands import PODMAN, run
+from definition import Lab
+
+
+class Clients:
+    """Clients that trust the lab and are logged in."""
+
+    def __init__(self, lab: Lab, user: str, password: str, folder: Path) -> None:
+        self.folder = folder
+        self.user = user
+        self.registry = lab.registry_hostname
+        self._trust = folder / "trust"
+        self._trust.mkdir()
+        shutil.copy(lab.certificate_authority, self._trust / "ca.crt")
+        self._login = folder / "auth.json"
+        login = {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
+        names = (lab.registry_hostname, *(site.machine.address for site in lab.sites))
+        self._login.touch(mode=0o600)
+        self._login.write_text(json.dumps({"auths": dict.fromkeys(names, login)}))
+
+    def podman_push(self, image: str, name: str) -> str:
+        digest = self.folder / "digest"
+        trust = (f"--authfile={self._login}", f"--cert-dir={self._trust}")
+        target = f"docker://{self.registry}/{name}"
+        run([*PODMAN, "push", "--quiet", *trust, f"--digestfile={digest}", image, target])
+        return digest.read_text().strip()
+
+    def skopeo_push(self, source: str, name: str) -> str:
+        digest = self.folder / "digest"
+        run(
+            [
+                "skopeo",
+                "copy",
+                "--quiet",
+                f"--dest-authfile={self._login}",
+                f"--dest-cert-dir={self._trust}",
+                f"--digestfile={digest}",
+                source,
+                f"docker://{self.registry}/{name}",
+            ]
+        )
+        return digest.read_text().strip()
+
+    def skopeo_pull(self, host: str, reference: str) -> str:
+        """Pull into a folder that is thrown away; skopeo checks every digest that it gets."""
+        digest = self.folder / "digest"
+        target = self.folder / "pulled"
+        shutil.rmtree(target, ignore_errors=True)
+        run(
+            [
+                "skopeo",
+                "copy",
+                "--quiet",
+                f"--src-authfile={self._login}",
+                f"--src-cert-dir={self._trust}",
+                f"--digestfile={digest}",
+                f"docker://{host}/{reference}",
+                f"dir:{target}",
+            ]
+        )
+        return digest.read_text().strip()
+
+    def skopeo_manifest(self, host: str, reference: str) -> str:
+        trust = (f"--authfile={self._login}", f"--cert-dir={self._trust}")
+        return run(["skopeo", "inspect", "--raw", *trust, f"docker://{host}/{reference}"])
+
+    def oras(self, verb: str, *words: str) -> str:
+        """Run Debian 13's oras, in a container since the host may be older."""
+        trust = ("--ca-file", str(self._trust / "ca.crt"), "--registry-config", str(self._login))
+        inside = ("--network=host", f"--volume={self.folder}:{self.folder}")
+        where = f"--workdir={self.folder}"
+        image = images.CLIENTS.tag
+        return run([*PODMAN, "run", "--rm", *inside, where, image, "oras", verb, *trust, *words])
+
+    def login_with(self, password: str) -> "subprocess.CompletedProcess[str]":
+        """Try to log in as a person does, with a file of its own."""
+        nowhere = self.folder / "other.json"
+        words = ("login", f"--authfile={nowhere}", f"--cert-dir={self._trust}")
+        return subprocess.run(
+            [*PODMAN, *words, f"--username={self.user}", "--password-stdin", self.registry],
+            input=password,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def podman_pull(self, reference: str, storage: Path) -> str:
+        """Pull into a storage of its own, so that the host's keeps only what the host wants."""
+        own = (f"--root={storage}/root", f"--runroot={storage}/run", "--storage-driver=vfs")
+        trust = (f"--authfile={self._login}", f"--cert-dir={self._trust}")
+        target = f"{self.registry}/{reference}"
+        run([*PODMAN, *own, "pull", "--quiet", *trust, target])
+        return run([*PODMAN, *own, "image", "inspect", "--format={{.Digest}}", target]).strip()

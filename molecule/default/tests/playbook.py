@@ -1,0 +1,54 @@
+"""The collection's playbook, run against the scenario's machines as an operator runs it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from commands import REPOSITORY
+from definition import Lab
+
+_RECAP = re.compile(r"^(\S+)\s+: (.+)$", re.MULTILINE)
+
+
+class Outcome:
+    """What a run of the playbook said, and what it did to each host."""
+
+    def __init__(self, status: int, output: str) -> None:
+        self.status = status
+        self.output = output
+
+    def hosts(self, counter: str) -> dict[str, int]:
+        """Return a counter of the recap, by host."""
+        recap = self.output.partition("PLAY RECAP")[2]
+        return {
+            host: int(dict(word.split("=") for word in counters.split())[counter])
+            for host, counters in _RECAP.findall(recap)
+        }
+
+
+def run_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
+    """Run playbooks/site.yml with other variables; they go by a file, for some are secret."""
+    changed = folder / "variables.json"
+    changed.touch(mode=0o600)
+    changed.write_text(json.dumps(variables))
+    program = str(Path(sys.executable).with_name("ansible-playbook"))
+    inventories = [f"--inventory={path}" for path in lab.inventories]
+    done = subprocess.run(
+        [program, "playbooks/site.yml", *inventories, f"--extra-vars=@{changed}", *words],
+        cwd=REPOSITORY,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return Outcome(done.returncode, done.stdout + done.stderr)
+
+
+# Molecule's own settings are not an operator's.
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    return kept | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}

@@ -1,0 +1,42 @@
+"""A machine of a site, as its operator uses it: over SSH."""
+
+import http.client
+import ssl
+import subprocess
+
+from commands import run
+from definition import Lab, Site
+
+
+class SiteMachine:
+    """The machine that stands for one site."""
+
+    def __init__(self, lab: Lab, site: Site) -> None:
+        self.site = site
+        self.address = site.machine.address
+        self.location = site.location
+        self._ssh = lab.ssh(site.machine)
+        self._trust = ssl.create_default_context(cafile=str(lab.certificate_authority))
+
+    def run(self, command: str, *, given: str | None = None) -> str:
+        """Run a command as root."""
+        return run([*self._ssh, f"sudo {command}"], given=given)
+
+    def attempt(self, command: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command as root that may well fail."""
+        words = [*self._ssh, f"sudo {command}"]
+        return subprocess.run(words, capture_output=True, text=True, check=False)
+
+    def atoll(self, command: str) -> str:
+        return self.run(f"podman exec atoll-registry atoll {command}")
+
+    def health(self, kind: str) -> int:
+        """Return the status of the site's own health, past the load balancer."""
+        connection = http.client.HTTPSConnection(self.address, timeout=10, context=self._trust)
+        try:
+            connection.request("GET", f"/health/{kind}")
+            return connection.getresponse().status
+        except OSError:
+            return 0
+        finally:
+            connection.close()

@@ -1,0 +1,25 @@
+"""The playbook can be tried on installed hosts, and shows no secret while it does."""
+
+from pathlib import Path
+
+from definition import Lab
+from playbook import run_site
+
+
+def test_a_trial_run_on_installed_hosts_finds_nothing_to_change(lab: Lab, tmp_path: Path) -> None:
+    outcome = run_site(lab, tmp_path, "--check", "--diff")
+
+    assert outcome.status == 0, outcome.output
+    assert outcome.hosts("ok").keys() >= {machine.name for machine in lab.machines}
+    assert not any(outcome.hosts("changed").values()), outcome.output
+
+
+def test_a_trial_run_that_would_change_the_bundle_shows_no_secret(lab: Lab, tmp_path: Path) -> None:
+    bundle = lab.bundle | {"REGISTRY_TITLE": "another title"}
+
+    outcome = run_site(lab, tmp_path, "--check", "--diff", registry_config=bundle)
+
+    assert outcome.status == 0, outcome.output
+    assert any(outcome.hosts("changed").values())
+    secrets = [file.read_text().split()[0] for file in (lab.state / "secrets").iterdir()]
+    assert not [secret for secret in secrets if secret in outcome.output]

@@ -1,0 +1,43 @@
+"""Generated secrets are in no unit, no log, no process list and no file that others may read."""
+
+import pytest
+from commands import run
+from definition import Lab, Machine
+
+# Each search also looks for a word that is there, so that a search that finds nothing fails.
+SEARCHES = {
+    "a unit file": ("grep -rohsF -f - /etc/systemd /etc/containers /run/systemd", "[Service]"),
+    "the journal": ("grep -ohF -f - <(journalctl --no-pager)", "systemd"),
+    "the process list": ("grep -ohF -f - <(ps -ww -e -o args=)", "/sbin/init"),
+    "a world-readable file": (
+        "runuser --user nobody -- "
+        "grep -rohsF --devices=skip --exclude-dir=proc --exclude-dir=sys -f - /",
+        "root:x:0:0:",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def secrets(lab: Lab) -> dict[str, str]:
+    found = {file.name: file.read_text().split()[0] for file in (lab.state / "secrets").iterdir()}
+    assert len(found) >= 7
+    return found
+
+
+@pytest.mark.parametrize("place", SEARCHES)
+def test_no_secret_is_in(place: str, lab: Lab, secrets: dict[str, str]) -> None:
+    search, present = SEARCHES[place]
+
+    for machine in lab.machines:
+        found = _search(lab, machine, search, [present, *secrets.values()])
+
+        leaked = {name for name, secret in secrets.items() if secret in found}
+        assert not leaked, f"{place} of {machine.name} shows {leaked}"
+        assert present in found, f"{place} of {machine.name} was not searched"
+
+
+# The words travel on standard input: an argument would be in the process list itself.
+def _search(lab: Lab, machine: Machine, search: str, words: list[str]) -> set[str]:
+    patterns = "\n".join(words)
+    script = f"{{ {search} || true; }} <<'PATTERNS' | sort --unique\n{patterns}\nPATTERNS\n"
+    return set(run([*lab.ssh(machine), "sudo", "bash", "-s"], given=script).splitlines())

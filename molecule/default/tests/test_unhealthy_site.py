@@ -1,0 +1,53 @@
+"""A site whose store hangs leaves the load balancer; work goes on, and the site comes back."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+import images
+import pytest
+from balancer import sites_in_use
+from clients import Clients
+from commands import podman, wait_until
+from definition import Lab
+from site_machine import SiteMachine
+
+
+# A paused store takes connections and never answers: a blackhole.
+@pytest.fixture
+def hanging_store(lab: Lab, us: SiteMachine) -> Iterator[None]:
+    store = next(store for store in lab.stores if store.location == us.location)
+    wait_until("the load balancer uses both sites", lambda: len(sites_in_use(lab)) == 2)
+    podman("pause", store.container)
+    yield
+    podman("unpause", store.container)
+    wait_until(
+        "the site is back in the load balancer",
+        lambda: us.site.machine.name in sites_in_use(lab),
+    )
+
+
+@pytest.mark.usefixtures("hanging_store")
+def test_work_goes_on_without_the_site_whose_store_hangs(
+    lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine
+) -> None:
+    wait_until(
+        "the load balancer uses the other site alone",
+        lambda: sites_in_use(lab) == {eu.site.machine.name},
+    )
+
+    assert us.health("endtoend") == HTTPStatus.SERVICE_UNAVAILABLE
+    assert us.health("instance") == HTTPStatus.OK
+    assert eu.health("endtoend") == HTTPStatus.OK
+    pushed = clients.podman_push(images.CLIENTS.tag, "admin/without-us:1")
+    assert clients.skopeo_pull(clients.registry, "admin/without-us:1") == pushed
+    # What reaches the site all the same is served as well, from the other store.
+    assert clients.skopeo_pull(us.address, f"admin/without-us@{pushed}") == pushed
+
+
+def test_what_was_pushed_meanwhile_reaches_the_store_that_is_back(
+    clients: Clients, us: SiteMachine
+) -> None:
+    us.atoll("replication wait --timeout 300")
+
+    assert clients.skopeo_manifest(us.address, "admin/without-us:1")
+    assert us.health("endtoend") == HTTPStatus.OK
