@@ -1,9 +1,11 @@
 """Run the programs that the lab is made of."""
 
+import fcntl
 import os
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -55,6 +57,15 @@ def open_log(log: Path) -> IO[str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)
     return log.open("w")
+
+
+@contextmanager
+def alone(work: str) -> Iterator[None]:
+    """Wait until no other command does the same work, which would spoil this one's."""
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"{work}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def wait_until(what: str, happened: Callable[[], bool], *, seconds: float = 180) -> None:

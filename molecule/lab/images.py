@@ -1,18 +1,16 @@
 """Build the images and write the archives that are copied to the machines."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import CACHE, IMAGES, PODMAN, REPOSITORY, podman, run_logged, succeeds
+from commands import CACHE, IMAGES, PODMAN, REPOSITORY, alone, podman, run_logged, succeeds
 from errors import LabError
 from progress import Steps
 
@@ -86,7 +84,7 @@ def build(steps: Steps, names: list[str] | None = None) -> None:
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise LabError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
-    with _alone():
+    with alone("images"):
         _build(steps, [known[name] for name in names] if names else list(ON_BASE))
 
 
@@ -108,15 +106,6 @@ def remove() -> None:
     _remove(BASE.tag)
     shutil.rmtree(IMAGES, ignore_errors=True)
     shutil.rmtree(_LOGS, ignore_errors=True)
-
-
-# Two commands that build at the same time would spoil each other's archives.
-@contextmanager
-def _alone() -> Iterator[None]:
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "images.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 # An image that another scenario's machine runs on stays.

@@ -11,7 +11,7 @@ import hosts_file
 import images
 import information
 import machines
-from commands import CACHE, PODMAN, REPOSITORY, run
+from commands import PODMAN, REPOSITORY, alone, run
 from containers import Containers
 from definition import Lab
 from demonstration import REPOSITORY as DEMONSTRATION_REPOSITORY
@@ -26,7 +26,7 @@ INVENTORY = (REPOSITORY / "inventories/lab/hosts.yml",)
 def up() -> None:
     """Make the whole lab, or what is missing of it, and show that it works."""
     _require_root()
-    with Steps() as steps:
+    with alone("lab"), Steps() as steps:
         images.build(steps)
         with steps.step("Start the machines and their object stores") as step:
             lab = definition.read(INVENTORY)
@@ -53,7 +53,7 @@ def down() -> None:
     """Remove everything that the lab made, and nothing else."""
     _require_root()
     identity = definition.identify(INVENTORY)
-    with Steps() as steps, steps.step("Remove the lab"):
+    with alone("lab"), Steps() as steps, steps.step("Remove the lab"):
         hosts_file.remove(identity)
         if shutil.which("podman"):
             machines.destroy(identity)
@@ -111,4 +111,3 @@ def _short(path: str | Path) -> str:
 def _require_root() -> None:
     if os.geteuid() != 0:
         raise LabError("the lab runs systemd in containers, which needs root: use `sudo make lab`")
-    CACHE.mkdir(exist_ok=True)
