@@ -100,12 +100,12 @@ class Database:
             return self.run(sql, parameters)
 
     @contextmanager
-    def transaction(self) -> Iterator[DictCursor]:
+    def transaction(self) -> Iterator[psycopg2.extensions.cursor]:
         """Give a cursor inside one transaction: committed at the end, rolled back by an error."""
         with self._connection() as connection:
             connection.autocommit = False
             try:
-                with connection, connection.cursor(cursor_factory=DictCursor) as cursor:
+                with connection, connection.cursor() as cursor:
                     yield cursor
             finally:
                 if not connection.closed:

@@ -16,17 +16,16 @@ from atoll.names import Digest
 LEASE_SECONDS = 30
 _BACKOFF_MAXIMUM_SECONDS = 60
 
-# For the transaction that places a blob: what is now required and not placed becomes a task.
-# Takes %(digest)s and %(required)s, an array of location names.
+# For the statement that places a blob: what is required and not placed becomes a task. Expects a
+# common table `blob (id)`, %(location)s where it was just placed, and %(required)s, an array.
 CREATE_FOR_BLOB = """
 INSERT INTO replicationtask (storage_id, location_id)
-SELECT s.id, l.id
-FROM imagestorage s JOIN imagestoragelocation l ON l.name = ANY(%(required)s)
-WHERE s.content_checksum = %(digest)s AND l.state <> 'removed'
+SELECT blob.id, l.id
+FROM blob JOIN imagestoragelocation l ON l.name = ANY(%(required)s)
+WHERE l.name <> %(location)s AND l.state <> 'removed'
   AND NOT EXISTS (SELECT FROM imagestorageplacement p
-                  WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good')
-ORDER BY l.id
-ON CONFLICT (storage_id, location_id) DO NOTHING;
+                  WHERE p.storage_id = blob.id AND p.location_id = l.id AND p.state = 'good')
+ON CONFLICT (storage_id, location_id) DO NOTHING
 """
 
 _CLAIM = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.config import Bundle
+from atoll.db.pool import Database
 from atoll.storage.chooser import Chooser
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import ObjectStore
@@ -35,6 +36,14 @@ class Locations:
         }
         chooser = Chooser(bundle.preference, names, health)
         return cls(stores, health, chooser, bundle.preference, bundle.required_locations)
+
+    def register(self, database: Database) -> None:
+        """Let the database know every location by name. What it knows already stays as it is."""
+        database.run(
+            "INSERT INTO imagestoragelocation (name) SELECT unnest(%s::text[])"
+            " ON CONFLICT (name) DO NOTHING",
+            [list(self.stores)],
+        )
 
     def start_probing(self) -> None:
         """Begin to probe every store in the background."""

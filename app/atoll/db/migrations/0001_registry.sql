@@ -88,15 +88,18 @@ CREATE TABLE imagestorageplacement (
 CREATE INDEX imagestorageplacement_location ON imagestorageplacement (location_id);
 
 -- One upload. `chunks` lists what arrived: [{key, digest, size, location}]. The first chunk lies at
--- the content address of `first_digest`, for it may turn out to be the whole blob.
+-- the content address of `first_digest`, for it may turn out to be the whole blob. An upload that
+-- ended stays until its objects are gone. No cascade: the row is what knows of those objects.
 CREATE TABLE blobupload (
     uuid              uuid PRIMARY KEY,
-    repository_id     bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    repository_id     bigint NOT NULL REFERENCES repository,
     byte_count        bigint NOT NULL DEFAULT 0,
     chunks            jsonb NOT NULL DEFAULT '[]',
     first_digest      text,
     first_location    text,
-    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    ended             boolean NOT NULL DEFAULT false,
+    -- Objects that this upload wrote since then, and only those, can be counted on.
+    trusted_since     timestamptz NOT NULL DEFAULT clock_timestamp(),
     changed_at        timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX blobupload_first_digest ON blobupload (first_digest) WHERE first_digest IS NOT NULL;

@@ -1,0 +1,54 @@
+"""The `scope` of a token request: `repository:NAME:ACTION[,ACTION]`, several by white space.
+
+Grammar: Docker registry token specification, "scope". A repository's name may carry the registry's
+host in front, which is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from atoll.auth.access import DELETE, PULL, PUSH
+from atoll.names import InvalidName, RepositoryName
+
+_ACTIONS = frozenset({PULL, PUSH, DELETE})
+
+
+class InvalidScope(ValueError):
+    """A scope that does not fit the grammar."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Actions that a client asks for on one repository."""
+
+    repository: RepositoryName
+    actions: frozenset[str]
+
+
+def parse_scopes(texts: Iterable[str], hostname: str) -> list[Scope]:
+    """Return what TEXTS ask for. Resources that Atoll has no tokens for are left out.
+
+    Raises InvalidScope for text that is no scope, or names no possible repository.
+    """
+    scopes = []
+    for text in " ".join(texts).split():
+        kind, _, rest = text.partition(":")
+        name, colon, actions = rest.rpartition(":")
+        if not colon or not name:
+            raise InvalidScope(f"'{text[:200]}' is not a scope; write repository:NAME:pull,push")
+        if kind != "repository":
+            continue
+        try:
+            repository = RepositoryName.parse(name.removeprefix(f"{hostname}/"))
+        except InvalidName as error:
+            raise InvalidScope(str(error)) from error
+        wanted = frozenset(action for action in actions.split(",") if action)
+        if "*" in wanted:
+            wanted = _ACTIONS
+        elif PUSH in wanted:
+            # As in Quay: whoever may write may delete, and some clients ask for no more than this.
+            wanted |= {DELETE}
+        scopes.append(Scope(repository, wanted & _ACTIONS))
+    return scopes

@@ -1,0 +1,39 @@
+"""`atoll user create` and `atoll repository create`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from atoll.auth import users
+from atoll.auth.passwords import PasswordTooShort
+from atoll.cli.graph import Graph, load_bundle
+from atoll.cli.run import CommandFailed, say
+from atoll.names import InvalidName, RepositoryName
+
+
+def create_user(options: argparse.Namespace) -> int:
+    """Make a user with the password that standard input holds."""
+    password = sys.stdin.readline().rstrip("\r\n")
+    try:
+        users.create_user(Graph(load_bundle()).database, options.name, options.email, password)
+    except (users.InvalidUsername, users.UserExists, PasswordTooShort) as error:
+        raise CommandFailed(str(error)) from error
+    say(f"user {options.name} created")
+    return 0
+
+
+def create_repository(options: argparse.Namespace) -> int:
+    """Make a repository; no error if it is there already."""
+    try:
+        name = RepositoryName.parse(options.name)
+    except InvalidName as error:
+        raise CommandFailed(str(error)) from error
+    graph = Graph(load_bundle())
+    if graph.repositories.create(name, options.visibility):
+        say(f"repository {name} created, {options.visibility}")
+        return 0
+    if graph.database.read('SELECT FROM "user" WHERE username = %s', [name.namespace]):
+        say(f"repository {name} exists already")
+        return 0
+    raise CommandFailed(f"there is no namespace '{name.namespace}'; make the user first")

@@ -1,0 +1,102 @@
+"""Run some processes as one: when one dies, all end, and systemd starts them again together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atoll.cli.main import EXIT_FAILED
+
+log = logging.getLogger(__name__)
+
+# Seconds for each child to finish what it has in hand; a large layer takes its time.
+_DRAIN = 300
+_START = 60
+_POLL = 0.05
+
+
+@dataclass
+class Child:
+    """A process: its name in the log, its command, and the signal that ends it gently."""
+
+    name: str
+    command: list[str]
+    stop_signal: signal.Signals
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the process is there."""
+        return self.process is not None and self.process.poll() is None
+
+
+class Children:
+    """The processes, in the order in which they were started."""
+
+    def __init__(self) -> None:
+        self._children: list[Child] = []
+        self._stopping = False
+
+    def stop_on_signals(self) -> None:
+        """Stop gently at SIGTERM and SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._note_signal)
+
+    def start(self, child: Child) -> None:
+        """Start a process, in a session of its own: a terminal's signals reach only us."""
+        child.process = subprocess.Popen(child.command, start_new_session=True)  # noqa: S603
+        self._children.append(child)
+
+    def wait_for_files(self, paths: list[Path]) -> None:
+        """Wait until every file of PATHS is there, or a child has died, or too long."""
+        deadline = time.monotonic() + _START
+        while not all(path.exists() for path in paths):
+            if self._stopping or self._dead() or time.monotonic() > deadline:
+                return
+            time.sleep(_POLL)
+
+    def supervise(self) -> int:
+        """Wait for a signal or a death, stop all, and return the exit status."""
+        while not self._stopping and not self._dead():
+            time.sleep(_POLL)
+        dead = self._dead()
+        if dead is not None and not self._stopping:
+            log.error("a process died; all end", extra={"process": dead.name})
+        self._stop_all()
+        return 0 if self._stopping else EXIT_FAILED
+
+    def _dead(self) -> Child | None:
+        self._reap_strangers()
+        return next((child for child in self._children if not child.running), None)
+
+    def _stop_all(self) -> None:
+        for child in reversed(self._children):
+            if child.process is None or not child.running:
+                continue
+            child.process.send_signal(child.stop_signal)
+            try:
+                child.process.wait(_DRAIN)
+            except subprocess.TimeoutExpired:
+                log.warning("a process does not end; killed", extra={"process": child.name})
+                child.process.kill()
+                child.process.wait()
+
+    def _note_signal(self, *_signal: object) -> None:
+        self._stopping = True
+
+    def _reap_strangers(self) -> None:
+        """As process 1, take leave of orphans that became our children."""
+        if os.getpid() != 1:
+            return
+        ours = {child.process.pid for child in self._children if child.process is not None}
+        try:
+            found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if found is not None and found.si_pid not in ours:
+            os.waitpid(found.si_pid, 0)

@@ -1,0 +1,36 @@
+"""`atoll config check`: the code that checks at boot, on a file of one's choice."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from atoll.cli.main import EXIT_FAILED
+from atoll.cli.run import say
+from atoll.config.check import Check
+from atoll.config.check import check as check_bundle
+from atoll.config.load import ConfigError, parse_preference, read
+
+
+def check(options: argparse.Namespace) -> int:
+    """Say what is wrong with a config.yaml; 0 if nothing is, 1 else."""
+    preference = parse_preference(options.preference) if options.preference is not None else None
+    try:
+        text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
+        result = check_bundle(read(text, options.file), preference)
+    except ConfigError as error:
+        result = Check(None, error.problems)
+    except (OSError, UnicodeDecodeError) as error:
+        result = Check(None, [f"cannot be read: {error}"])
+    if options.json:
+        report = {"problems": result.problems, "warnings": result.warnings}
+        sys.stdout.write(json.dumps(report) + "\n")
+    else:
+        for kind, lines in (("", result.problems), ("warning: ", result.warnings)):
+            for line in lines:
+                say(f"{options.file}: {kind}{line}")
+        if not result.problems:
+            say(f"{options.file}: good")
+    return EXIT_FAILED if result.problems else 0

@@ -1,0 +1,108 @@
+"""The object graph: which object works with which, put together from the bundle."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from atoll import config
+from atoll.auth.access import Access
+from atoll.auth.tokens import Tokens
+from atoll.cli.runtime import bundle_directory, runtime_directory, spool_directory
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.db.shared_redis import SharedRedis
+from atoll.registry.blobs import Blobs
+from atoll.registry.manifests import Manifests
+from atoll.registry.repositories import Repositories
+from atoll.registry.tags import Tags
+from atoll.registry.uploads import Uploads
+from atoll.storage.locations import Locations
+from atoll.web.app import Dependencies
+from atoll.web.health import Vitals
+
+_SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_EXTRA_CERTIFICATES = "extra_ca_certs"
+
+
+def load_bundle() -> Bundle:
+    """Return this process's bundle, or raise ConfigError."""
+    return config.load(os.environ, bundle_directory())
+
+
+def write_ca_bundle() -> Path:
+    """Write the certificates that stores are checked against: the system's and the bundle's.
+
+    The bundle's are `extra_ca_certs`, a directory or a single file, as in Quay.
+    """
+    extra = bundle_directory() / _EXTRA_CERTIFICATES
+    files = sorted(extra.iterdir()) if extra.is_dir() else [extra] if extra.is_file() else []
+    texts = [file.read_text() for file in [_SYSTEM_CERTIFICATES, *files] if file.is_file()]
+    target = runtime_directory() / "ca-bundle.pem"
+    target.write_text("\n".join(texts))
+    return target
+
+
+@dataclass
+class Graph:
+    """Objects that are made when they are first asked for. CONNECTIONS is the pool's size."""
+
+    bundle: Bundle
+    connections: int = 2
+
+    @cached_property
+    def database(self) -> Database:
+        """The shared PostgreSQL."""
+        return Database.from_bundle(self.bundle, size=self.connections)
+
+    @cached_property
+    def redis(self) -> SharedRedis:
+        """The shared Redis."""
+        return SharedRedis.from_settings(self.bundle.user_events_redis)
+
+    @cached_property
+    def locations(self) -> Locations:
+        """The stores."""
+        ca_bundle = runtime_directory() / "ca-bundle.pem"
+        return Locations.from_bundle(self.bundle, str(ca_bundle) if ca_bundle.exists() else None)
+
+    @cached_property
+    def access(self) -> Access:
+        """Who may do what."""
+        return Access(self.database, self.bundle)
+
+    @cached_property
+    def repositories(self) -> Repositories:
+        """Repositories."""
+        return Repositories(self.database, self.access, self.bundle)
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Blobs."""
+        return Blobs(self.database, self.redis, self.locations, self.bundle)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        """Uploads."""
+        return Uploads(self.database, self.locations, self.blobs, self.repositories, self.bundle)
+
+    @cached_property
+    def vitals(self) -> Vitals:
+        """What the health endpoints know."""
+        return Vitals(self.database, self.redis, spool_directory())
+
+    def dependencies(self) -> Dependencies:
+        """Return what the web application takes."""
+        return Dependencies(
+            bundle=self.bundle,
+            access=self.access,
+            tokens=Tokens.from_bundle(self.bundle),
+            blobs=self.blobs,
+            uploads=self.uploads,
+            manifests=Manifests(self.database, self.redis, self.repositories),
+            tags=Tags(self.database),
+            locations=self.locations,
+            vitals=self.vitals,
+        )

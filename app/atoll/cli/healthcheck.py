@@ -1,0 +1,29 @@
+"""`atoll healthcheck`: what podman runs in the container, every few seconds.
+
+Imports little, because Python's start is most of its cost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import urllib.error
+import urllib.request
+
+from atoll.cli.run import CommandFailed
+from atoll.cli.runtime import HEALTH_URL_FILE, runtime_directory
+
+_TIMEOUT = 3
+
+
+def healthcheck(options: argparse.Namespace) -> int:
+    """Ask this container's process, by the address that it left, whether it is well."""
+    del options
+    try:
+        url = (runtime_directory() / HEALTH_URL_FILE).read_text()
+    except OSError as error:
+        raise CommandFailed("nothing is being served in this container yet") from error
+    try:
+        urllib.request.urlopen(url, timeout=_TIMEOUT).close()  # noqa: S310 - our own file's URL
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise CommandFailed(f"unhealthy: {error}") from error
+    return 0

@@ -1,0 +1,111 @@
+"""`atoll COMMAND`: what the container runs, and what operators type.
+
+Exit statuses: 0 done · 1 not done, the text says why · 2 wrong use · 69 a service that is needed
+cannot be reached · 78 the bundle is wrong (as in sysexits.h).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+import atoll
+
+EXIT_FAILED = 1
+EXIT_UNAVAILABLE = 69
+EXIT_CONFIG = 78
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser. Each command's `run` is "module:function", imported when it is used."""
+    root = argparse.ArgumentParser(prog="atoll", description=atoll.__doc__)
+    root.add_argument("--version", action="version", version=f"atoll {atoll.__version__}")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_processes(commands)
+    _add_operations(commands)
+    commands.add_parser("help", help="show this text").set_defaults(run=None)
+    return root
+
+
+def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    registry = commands.add_parser("registry", help="migrate, then serve the registry (default)")
+    registry.set_defaults(run="serve:registry", migrate=True)
+    without = commands.add_parser("registry-nomigrate", help="serve the registry")
+    without.set_defaults(run="serve:registry", migrate=False)
+    web = commands.add_parser("web", help="one process of the registry, behind its nginx")
+    web.add_argument("socket", help="the unix socket to listen on")
+    web.set_defaults(run="serve:web")
+
+    replication = commands.add_parser(
+        "replication", help="copy what this site lacks; with a word more: look at it"
+    )
+    replication.set_defaults(run="worker:replication")
+    looks = replication.add_subparsers(metavar="LOOK")
+    status = looks.add_parser("status", help="show what is not yet where it must be")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run="replication:status")
+    wait = looks.add_parser("wait", help="wait until everything is where it must be")
+    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after so long")
+    wait.set_defaults(run="replication:wait")
+
+    migrate = commands.add_parser("migrate", help="bring the database up to this version")
+    migrate.set_defaults(run="migrate:migrate")
+    mirror = commands.add_parser("repomirror", help="mirror repositories (comes later)")
+    mirror.set_defaults(run="serve:repomirror")
+    commands.add_parser("shell", help="a shell in the container").set_defaults(run="serve:shell")
+    check = commands.add_parser("healthcheck", help="exit with 0 if this container is well")
+    check.set_defaults(run="healthcheck:healthcheck")
+
+
+def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    config = commands.add_parser("config", help="the bundle").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    check = config.add_parser("check", help="say what is wrong with a config.yaml")
+    check.add_argument("file", help="the file, or - for standard input")
+    check.add_argument("--preference", help="stands for QUAY_DISTRIBUTED_STORAGE_PREFERENCE")
+    check.add_argument("--json", action="store_true", help="print JSON")
+    check.set_defaults(run="config:check")
+
+    user = commands.add_parser("user", help="accounts").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    create = user.add_parser("create", help="make a user")
+    create.add_argument("name")
+    create.add_argument("--email")
+    create.add_argument(
+        "--password-stdin",
+        action="store_true",
+        required=True,
+        help="read the password from standard input; an argument would show in process lists",
+    )
+    create.set_defaults(run="accounts:create_user")
+
+    repository = commands.add_parser("repository", help="repositories").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    create = repository.add_parser("create", help="make a repository in a namespace that exists")
+    create.add_argument("name", metavar="NAMESPACE/NAME")
+    create.add_argument("--visibility", choices=["public", "private"], default="private")
+    create.set_defaults(run="accounts:create_repository")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # `podman run IMAGE atoll config check …` and `podman run IMAGE config check …` are the same.
+    if words[:1] == ["atoll"]:
+        words = words[1:]
+    root = parser()
+    options = root.parse_args(words)
+    if options.run is None:
+        root.print_help()
+        return 0
+    from atoll.cli.run import run  # noqa: PLC0415 - `help` and wrong use need nothing more
+
+    return run(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""`atoll replication`: this site's replication worker, with its housekeeping."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import threading
+import time
+
+import waitress
+
+from atoll import logs
+from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
+from atoll.cli.run import CommandFailed
+from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory
+from atoll.config import Bundle
+from atoll.db.pool import DatabaseUnavailable
+from atoll.registry.blobs import cache_key
+from atoll.replication.tasks import reconcile
+from atoll.replication.worker import Worker
+from atoll.web.app import create_operations_app
+from atoll.web.health import WorkerHealth
+
+log = logging.getLogger(__name__)
+
+_OPERATIONS_PORT = 9091
+_COPIES_AT_ONCE = 4
+# Seconds between two rounds of housekeeping.
+_HOUSEKEEPING = 60
+
+
+def replication(options: argparse.Namespace) -> int:
+    """Copy what this site lacks, until SIGTERM."""
+    del options
+    logs.set_up()
+    bundle = load_bundle()
+    if not bundle.feature_storage_replication:
+        raise CommandFailed(
+            "FEATURE_STORAGE_REPLICATION is not true in the bundle: there is nothing to replicate"
+        )
+    runtime = prepare_runtime_directory()
+    write_ca_bundle()
+    graph = Graph(bundle, connections=_COPIES_AT_ONCE + 3)
+    graph.locations.start_probing()
+    graph.vitals.start()
+    worker = Worker(
+        graph.database,
+        graph.redis,
+        graph.locations,
+        threads=_copies_at_once(),
+        forget_cached=lambda task: graph.redis.delete(cache_key(task.digest)),
+    )
+    threading.Thread(
+        target=_keep_house, args=(graph, bundle), name="housekeeping", daemon=True
+    ).start()
+    copiers = worker.start()
+    _serve_operations(WorkerHealth(graph.vitals, lambda: worker.alive))
+    (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{_OPERATIONS_PORT}/health/instance")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_signal: stop.set())
+    stop.wait()
+    worker.stop()
+    for thread in copiers:
+        thread.join()
+    return 0
+
+
+def _copies_at_once() -> int:
+    text = os.environ.get("ATOLL_REPLICATION_COPIES", str(_COPIES_AT_ONCE))
+    if not text.isdecimal() or not 0 < int(text) <= _COPIES_AT_ONCE * 4:
+        raise CommandFailed("ATOLL_REPLICATION_COPIES must be a number from 1 to 16")
+    return int(text)
+
+
+def _keep_house(graph: Graph, bundle: Bundle) -> None:
+    """Find work that no task stands for, and clear away what uploads left."""
+    while True:
+        try:
+            if found := reconcile(graph.database, bundle.required_locations):
+                log.warning("tasks were missing; made now", extra={"tasks": found})
+            if cleared := graph.uploads.clear_away_leftovers():
+                log.info("uploads cleared away", extra={"uploads": cleared})
+        except DatabaseUnavailable as error:
+            log.warning("PostgreSQL is away", extra={"cause": str(error)})
+        except Exception:
+            # Housekeeping must go on tomorrow whatever happens today.
+            log.exception("housekeeping failed for a reason that nobody thought of")
+        time.sleep(_HOUSEKEEPING)
+
+
+def _serve_operations(health: WorkerHealth) -> None:
+    server = waitress.create_server(
+        create_operations_app(health), listen=f"*:{_OPERATIONS_PORT}", threads=2, ident=None
+    )
+    threading.Thread(target=server.run, name="operations", daemon=True).start()

@@ -1,0 +1,224 @@
+"""Blobs: find one in a repository, place one, lend one to another repository.
+
+A blob is placed by one statement that writes the blob, its placement, the repository's right to it
+and the tasks that bring it everywhere else. Counting on an object at a content address (`place`,
+and the first chunk of an upload) and taking one away (`discard`) exclude each other by an advisory
+lock on the digest; `discard` leaves a note (`contentdeletion`) for those who had just written the
+same object and did not count on it yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.db.shared_redis import SharedRedis
+from atoll.names import Digest, RepositoryName
+from atoll.registry.errors import BlobUnknown, UploadUnknown
+from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.replication.tasks import CREATE_FOR_BLOB
+from atoll.replication.worker import bell
+from atoll.storage.interface import ObjectStore, blob_key
+from atoll.storage.locations import Locations
+
+# The lock's key is a hash of the digest; a collision of 64 bits costs a wait, nothing else.
+LOCK_DIGEST_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%(digest)s, 0));"
+_LOCK_DIGEST = "SELECT pg_advisory_xact_lock(hashtextextended(%(digest)s, 0));"
+
+# A condition: the object that upload `u` wrote may have been taken away again.
+DELETED_SINCE = """EXISTS (
+    SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
+    AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
+
+_FIND = f"""
+SELECT s.image_size,
+       array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
+             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good'),
+       array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
+             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'suspect')
+FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
+WHERE s.content_checksum = %(digest)s
+  AND (EXISTS (SELECT FROM uploadedblob u
+               WHERE u.repository_id = repository.id AND u.blob_id = s.id)
+       OR EXISTS (SELECT FROM manifestblob m
+                  WHERE m.repository_id = repository.id AND m.blob_id = s.id))
+"""
+
+_LEND = """
+lent AS (
+    INSERT INTO uploadedblob (repository_id, blob_id, expires_at)
+    SELECT {repository}, blob.id, now() + make_interval(secs => %(keep_seconds)s)
+    FROM blob {where}
+    ON CONFLICT (repository_id, blob_id) DO UPDATE SET expires_at = EXCLUDED.expires_at
+    RETURNING blob_id
+)"""
+
+# An upload with chunks to clear away is only marked; its row goes when they are gone.
+_END_UPLOAD = {
+    False: "DELETE FROM blobupload USING upload WHERE blobupload.uuid = upload.uuid",
+    True: "UPDATE blobupload SET ended = true FROM upload WHERE blobupload.uuid = upload.uuid",
+}
+
+_PLACE = f"""
+{LOCK_DIGEST_SHARED}
+WITH upload AS (
+    SELECT u.uuid, u.repository_id FROM blobupload u
+    WHERE u.uuid = %(uuid)s AND NOT u.ended AND NOT {DELETED_SINCE}
+    FOR UPDATE
+), blob AS (
+    INSERT INTO imagestorage (content_checksum, image_size)
+    SELECT %(digest)s, %(size)s FROM upload
+    ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size
+    RETURNING id
+), placement AS (
+    INSERT INTO imagestorageplacement (storage_id, location_id)
+    SELECT blob.id, l.id FROM blob, imagestoragelocation l WHERE l.name = %(location)s
+    ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
+    RETURNING storage_id
+), tasks AS ({CREATE_FOR_BLOB}), ended AS ({{end_upload}}),
+{_LEND.format(repository="upload.repository_id", where=", upload")}
+SELECT (SELECT storage_id FROM placement),
+       EXISTS (SELECT FROM blobupload WHERE uuid = %(uuid)s AND NOT ended)
+"""
+
+_MOUNT = f"""
+WITH blob AS (
+    SELECT s.id, s.image_size FROM imagestorage s, (
+        SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
+        WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s) AS source
+    WHERE s.content_checksum = %(digest)s
+      AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+      AND (EXISTS (SELECT FROM uploadedblob u
+                   WHERE u.repository_id = source.id AND u.blob_id = s.id)
+           OR EXISTS (SELECT FROM manifestblob m
+                      WHERE m.repository_id = source.id AND m.blob_id = s.id))
+), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
+SELECT count(*) > 0 FROM lent
+"""
+
+_IN_USE = f"""
+{_LOCK_DIGEST}
+SELECT EXISTS (
+    SELECT FROM imagestorageplacement p
+    JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
+    WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
+) OR EXISTS (
+    SELECT FROM blobupload
+    WHERE first_digest = %(digest)s AND first_location = %(location)s AND uuid <> %(uuid)s
+)
+"""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A blob of a repository: its digest, size in bytes, and where it is."""
+
+    digest: Digest
+    size: int
+    placements: list[str]
+    suspects: list[str]
+
+
+def cache_key(digest: Digest | str) -> str:
+    """Return the cache's key for where a blob is. Whoever changes a placement deletes it."""
+    return f"atoll:blob:{digest}"
+
+
+class Blobs:
+    """The blobs of all repositories."""
+
+    def __init__(
+        self, database: Database, redis: SharedRedis, locations: Locations, bundle: Bundle
+    ) -> None:
+        self._database = database
+        self._redis = redis
+        self._locations = locations
+        self._keep_seconds = bundle.push_temp_tag_expiration_sec
+
+    def find(self, name: RepositoryName, digest: Digest) -> Blob:
+        """Return the repository's blob, or raise BlobUnknown. One round trip, none from cache."""
+        right = f"atoll:right:{name}:{digest}"
+        has_right, cached = self._redis.get(right, cache_key(digest))
+        if has_right and cached:
+            size, placements, suspects = json.loads(cached)
+            return Blob(digest, size, placements, suspects)
+        rows = self._database.read(_FIND, {**name_parameters(name), "digest": str(digest)})
+        if not rows:
+            raise BlobUnknown(f"'{name}' has no blob {digest}")
+        size, placements, suspects = rows[0]
+        self._redis.fill(right, b"1")
+        self._redis.fill(cache_key(digest), json.dumps([size, placements, suspects]).encode())
+        return Blob(digest, size, placements, suspects)
+
+    def url(self, blob: Blob, seconds: int) -> str:
+        """Return a URL of the nearest living store that has the blob, good for so many seconds.
+
+        Raises NoHealthyStore.
+        """
+        location = self._locations.chooser.to_read(blob.placements, blob.suspects)[0]
+        return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
+
+    def place(
+        self, digest: Digest, size: int, location: str, upload: UUID, *, clear_away: bool
+    ) -> bool:
+        """Make the object that UPLOAD wrote at LOCATION a blob of the upload's repository.
+
+        Ends the upload; with CLEAR_AWAY its row stays for its chunks' sake. False, and nothing
+        done, if the object may have been taken away meanwhile: write it again. One round trip.
+        Raises UploadUnknown if the upload ended before.
+        """
+        storage_id, upload_remains = self._database.run(
+            _PLACE.format(end_upload=_END_UPLOAD[clear_away]),
+            {
+                "digest": str(digest),
+                "size": size,
+                "location": location,
+                "uuid": upload,
+                "required": self._locations.required,
+                "keep_seconds": self._keep_seconds,
+            },
+        )[0]
+        if storage_id is None:
+            if upload_remains:
+                return False
+            raise UploadUnknown(f"upload {upload} has ended")
+        self._redis.delete(cache_key(digest))
+        for required in self._locations.required:
+            if required != location:
+                self._redis.ring(bell(required))
+        return True
+
+    def mount(self, name: RepositoryName, source: RepositoryName, digest: Digest) -> bool:
+        """Let repository NAME use a blob of SOURCE; False if SOURCE or NAME has no such thing."""
+        parameters: Mapping[str, object] = {
+            **name_parameters(name),
+            "from_namespace": source.namespace,
+            "from_name": source.name,
+            "digest": str(digest),
+            "keep_seconds": self._keep_seconds,
+        }
+        return bool(self._database.run(_MOUNT, parameters)[0][0])
+
+    def discard(self, digest: Digest, location: str, upload: UUID) -> None:
+        """Take away the object that UPLOAD wrote, unless it is or becomes somebody else's too.
+
+        Raises StoreError or DatabaseUnavailable; the object may still be there then.
+        """
+        parameters = {"digest": str(digest), "location": location, "uuid": upload}
+        store: ObjectStore | None = self._locations.stores.get(location)
+        if store is None:
+            return
+        with self._database.transaction() as cursor:
+            cursor.execute(_IN_USE, parameters)
+            row = cursor.fetchone()
+            if row is None or row[0]:
+                return
+            store.delete(blob_key(digest))
+            cursor.execute(
+                "INSERT INTO contentdeletion (digest, location) VALUES (%(digest)s, %(location)s)",
+                parameters,
+            )

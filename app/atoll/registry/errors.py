@@ -1,0 +1,63 @@
+"""What the registry refuses, one class a reason. `atoll.web.errors` says each in HTTP.
+
+RegistryError
+├── RepositoryUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
+├── ManifestInvalid · ManifestBlobUnknown
+├── DigestMismatch · SizeInvalid
+├── RangeOutOfOrder
+└── Denied
+"""
+
+from __future__ import annotations
+
+
+class RegistryError(Exception):
+    """Base of all that the registry refuses."""
+
+
+class RepositoryUnknown(RegistryError):
+    """There is no such repository."""
+
+
+class BlobUnknown(RegistryError):
+    """The repository has no such blob."""
+
+
+class ManifestUnknown(RegistryError):
+    """The repository has no such manifest, or no such tag."""
+
+
+class UploadUnknown(RegistryError):
+    """There is no such upload, or it ended, or it belongs to another repository."""
+
+
+class ManifestInvalid(RegistryError):
+    """The manifest is not one that a registry can keep; the text says why."""
+
+
+class ManifestBlobUnknown(RegistryError):
+    """The manifest names what the repository does not have: `digests`."""
+
+    def __init__(self, digests: list[str]) -> None:
+        super().__init__(f"the repository does not have {', '.join(digests)}; push it first")
+        self.digests = digests
+
+
+class DigestMismatch(RegistryError):
+    """What came is not what its digest says."""
+
+
+class SizeInvalid(RegistryError):
+    """Fewer or more bytes came than were announced."""
+
+
+class RangeOutOfOrder(RegistryError):
+    """A chunk does not begin where the one before it ended; `received` bytes are here."""
+
+    def __init__(self, received: int) -> None:
+        super().__init__(f"{received} bytes have arrived; go on from there")
+        self.received = received
+
+
+class Denied(RegistryError):
+    """The user may not do this."""

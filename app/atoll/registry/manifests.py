@@ -1,0 +1,305 @@
+"""Manifests: read what one names, keep it, find it, delete it.
+
+A manifest's bytes live in PostgreSQL and are given back as they came. It is accepted only when the
+repository has everything that it names, placed. Formats: OCI image-spec v1.1, Docker schema 2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg2.errors
+
+from atoll.db.pool import Database
+from atoll.db.shared_redis import SharedRedis
+from atoll.names import Digest, InvalidDigest, RepositoryName
+from atoll.registry.errors import (
+    DigestMismatch,
+    ManifestBlobUnknown,
+    ManifestInvalid,
+    ManifestUnknown,
+)
+from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+
+MAXIMUM_SIZE = 4 * 2**20
+
+_IMAGE_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.manifest.v1+json",
+        "application/vnd.docker.distribution.manifest.v2+json",
+    }
+)
+_INDEX_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    }
+)
+_SCHEMA_VERSION = 2
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]*/[A-Za-z0-9][\w!#$&^.+-]*", re.ASCII)
+# Layers that need not be pushed: whoever pulls fetches them elsewhere.
+_FOREIGN = ("nondistributable", "foreign.diff")
+
+_LOOK_UP = f"""
+SELECT repository.id,
+       array(
+           SELECT s.content_checksum FROM imagestorage s
+           WHERE s.content_checksum = ANY(%(blobs)s)
+             AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+             AND (EXISTS (SELECT FROM uploadedblob u
+                          WHERE u.repository_id = repository.id AND u.blob_id = s.id)
+                  OR EXISTS (SELECT FROM manifestblob m
+                             WHERE m.repository_id = repository.id AND m.blob_id = s.id))
+       ) || array(
+           SELECT m.digest FROM manifest m
+           WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)
+             AND m.deleted_at IS NULL
+       )
+FROM (SELECT {REPOSITORY_ID} AS id) AS repository
+"""
+
+_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+# One string, one transaction. The lock keeps two pushes of one tag from meeting in its index.
+_KEEP = f"""
+SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(%(tag)s));
+INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
+VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
+ON CONFLICT (repository_id, digest) DO UPDATE SET deleted_at = NULL;
+INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
+SELECT m.repository_id, m.id, s.id FROM manifest m, imagestorage s
+WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
+  AND s.content_checksum = ANY(%(blobs)s)
+ON CONFLICT DO NOTHING;
+INSERT INTO manifestchild (manifest_id, child_manifest_id)
+SELECT m.id, child.id FROM manifest m, manifest child
+WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
+  AND child.repository_id = m.repository_id AND child.digest = ANY(%(children)s)
+ON CONFLICT DO NOTHING;
+UPDATE tag SET lifetime_end_ms = {_NOW_MS}
+FROM manifest m
+WHERE tag.repository_id = %(repository_id)s AND tag.name = %(tag)s
+  AND tag.lifetime_end_ms IS NULL AND m.id = tag.manifest_id AND m.digest <> %(digest)s;
+INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
+SELECT m.repository_id, %(tag)s, m.id, {_NOW_MS} FROM manifest m
+WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s AND %(tag)s IS NOT NULL
+ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
+"""
+
+_BY_DIGEST = f"""
+SELECT digest, media_type, manifest_bytes FROM manifest
+WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
+"""
+
+_BY_TAG = f"""
+SELECT m.digest, m.media_type, m.manifest_bytes
+FROM tag t JOIN manifest m ON m.id = t.manifest_id
+WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND t.lifetime_end_ms IS NULL
+"""
+
+_DELETE = f"""
+WITH deleted AS (
+    UPDATE manifest SET deleted_at = now()
+    WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
+    RETURNING id
+), ended AS (
+    UPDATE tag SET lifetime_end_ms = {_NOW_MS} FROM deleted
+    WHERE tag.manifest_id = deleted.id AND tag.lifetime_end_ms IS NULL
+)
+SELECT id FROM deleted
+"""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest as it was pushed."""
+
+    digest: Digest
+    media_type: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a manifest names."""
+
+    blobs: list[str] = field(default_factory=list)
+    children: list[str] = field(default_factory=list)
+    subject: str | None = None
+    artifact_type: str | None = None
+
+
+def parse(content: bytes, media_type: str) -> Contents:
+    """Return what the manifest CONTENT of MEDIA_TYPE names, or raise ManifestInvalid."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ManifestInvalid("the manifest is not JSON") from error
+    if not isinstance(document, dict):
+        raise ManifestInvalid("the manifest is not a JSON object")
+    if document.get("schemaVersion") != _SCHEMA_VERSION:
+        raise ManifestInvalid("schemaVersion must be 2")
+    if document.get("mediaType", media_type) != media_type:
+        raise ManifestInvalid(
+            f"mediaType is '{document['mediaType']}', but the Content-Type is '{media_type}'"
+        )
+    subject = document.get("subject")
+    contents = Contents(
+        subject=_digest(subject, "subject") if subject is not None else None,
+        artifact_type=_artifact_type(document),
+    )
+    if media_type in _INDEX_TYPES:
+        children = [
+            _digest(entry, f"manifests[{n}]") for n, entry in _entries(document, "manifests")
+        ]
+        return replace(contents, children=children)
+    if media_type in _IMAGE_TYPES:
+        blobs = [_digest(document.get("config"), "config")]
+        blobs += [
+            _digest(entry, f"layers[{n}]")
+            for n, entry in _entries(document, "layers")
+            if not _is_foreign(entry)
+        ]
+        return replace(contents, blobs=blobs)
+    raise ManifestInvalid(f"manifests of media type '{media_type}' are not supported")
+
+
+def _entries(document: dict[str, Any], key: str) -> list[tuple[int, Any]]:
+    entries = document.get(key)
+    if not isinstance(entries, list):
+        raise ManifestInvalid(f"{key} must be a list")
+    return list(enumerate(entries))
+
+
+def _digest(descriptor: Any, where: str) -> str:
+    if not isinstance(descriptor, dict) or not isinstance(descriptor.get("digest"), str):
+        raise ManifestInvalid(f"{where} must be a descriptor with a digest")
+    try:
+        return str(Digest.parse(descriptor["digest"]))
+    except InvalidDigest as error:
+        raise ManifestInvalid(f"{where}: {error}") from error
+
+
+def _artifact_type(document: dict[str, Any]) -> str | None:
+    artifact_type = document.get("artifactType")
+    if artifact_type is None:
+        return None
+    if not isinstance(artifact_type, str) or not _MEDIA_TYPE.fullmatch(artifact_type):
+        raise ManifestInvalid("artifactType must be a media type")
+    return artifact_type
+
+
+def _is_foreign(descriptor: Any) -> bool:
+    media_type = descriptor.get("mediaType") if isinstance(descriptor, dict) else None
+    return isinstance(media_type, str) and any(word in media_type for word in _FOREIGN)
+
+
+class Manifests:
+    """The manifests of all repositories."""
+
+    def __init__(self, database: Database, redis: SharedRedis, repositories: Repositories) -> None:
+        self._database = database
+        self._redis = redis
+        self._repositories = repositories
+
+    def put(
+        self,
+        name: RepositoryName,
+        reference: str,
+        content: bytes,
+        media_type: str,
+        username: str | None,
+    ) -> Digest:
+        """Keep a manifest under its digest and, if REFERENCE is a tag, under that; two round trips.
+
+        Raises ManifestInvalid, ManifestBlobUnknown, DigestMismatch or Denied.
+        """
+        contents = parse(content, media_type)
+        digest, tag = self._address(reference, content)
+        repository_id, known = self._look_up(name, contents)
+        if repository_id is None:
+            self._repositories.create_for_push(username, name)
+            repository_id, known = self._look_up(name, contents)
+        named = [*contents.blobs, *contents.children]
+        if missing := [digest_text for digest_text in named if digest_text not in known]:
+            raise ManifestBlobUnknown(missing)
+        self._keep(repository_id, Manifest(digest, media_type, content), contents, tag)
+        return digest
+
+    def get(self, name: RepositoryName, reference: str) -> Manifest:
+        """Return a manifest by digest or tag, or raise ManifestUnknown. One round trip.
+
+        By digest none, if it is cached; what a tag means can change, so it is asked each time.
+        """
+        by_digest = Digest.is_digest(reference)
+        if by_digest and (cached := self._redis.get(self._cache_key(name, reference))[0]):
+            media_type, _, content = cached.partition(b"\n")
+            return Manifest(Digest.parse(reference), media_type.decode(), content)
+        rows = self._database.read(
+            _BY_DIGEST if by_digest else _BY_TAG,
+            {**name_parameters(name), "reference": reference},
+        )
+        if not rows:
+            raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
+        digest, media_type, content = rows[0]
+        manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
+        if by_digest:
+            self._redis.fill(
+                self._cache_key(name, reference),
+                manifest.media_type.encode() + b"\n" + manifest.content,
+            )
+        return manifest
+
+    def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Delete a manifest and every tag that means it, or raise ManifestUnknown."""
+        values = {**name_parameters(name), "reference": str(digest)}
+        if not self._database.run(_DELETE, values):
+            raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
+        self._redis.delete(self._cache_key(name, str(digest)))
+
+    @staticmethod
+    def _address(reference: str, content: bytes) -> tuple[Digest, str | None]:
+        """Return the digest of CONTENT, and the tag if REFERENCE is one."""
+        if not Digest.is_digest(reference):
+            return Digest.of(content), reference
+        wanted = Digest.parse(reference)
+        digest = Digest.of(content, wanted.algorithm)
+        if digest != wanted:
+            raise DigestMismatch(f"the manifest's digest is {digest}, not {wanted}")
+        return digest, None
+
+    def _look_up(self, name: RepositoryName, contents: Contents) -> tuple[int | None, set[str]]:
+        repository_id, known = self._database.read(
+            _LOOK_UP,
+            {**name_parameters(name), "blobs": contents.blobs, "children": contents.children},
+        )[0]
+        return repository_id, set(known)
+
+    def _keep(
+        self, repository_id: int | None, manifest: Manifest, contents: Contents, tag: str | None
+    ) -> None:
+        try:
+            self._database.run(
+                _KEEP,
+                {
+                    "repository_id": repository_id,
+                    "digest": str(manifest.digest),
+                    "media_type": manifest.media_type,
+                    "content": manifest.content,
+                    "subject": contents.subject,
+                    "artifact_type": contents.artifact_type,
+                    "blobs": contents.blobs,
+                    "children": contents.children,
+                    "tag": tag,
+                },
+            )
+        except psycopg2.errors.ForeignKeyViolation as error:
+            # Something that was here at the look-up is being deleted: as if it had not been here.
+            raise ManifestBlobUnknown([*contents.blobs, *contents.children]) from error
+
+    @staticmethod
+    def _cache_key(name: RepositoryName, digest: str) -> str:
+        return f"atoll:manifest:{name}:{digest}"

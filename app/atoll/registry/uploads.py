@@ -1,0 +1,327 @@
+"""Uploads: a session that any instance of any site can go on with.
+
+A chunk is here as a whole, in a file, before it goes to a store, so its digest is known. The first
+chunk is written to the content address of its digest: where it is the whole blob, as podman, docker
+and skopeo send it, nothing is copied again. Other chunks lie below `uploads/` until the last one;
+then the blob is put together, hashed and written once more.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+from uuid import UUID, uuid4
+
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.names import Digest, Hash, RepositoryName
+from atoll.registry.blobs import DELETED_SINCE, LOCK_DIGEST_SHARED, Blobs
+from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.storage.errors import NoHealthyStore, StoreError, StoreUnavailable
+from atoll.storage.interface import blob_key
+from atoll.storage.locations import Locations
+from atoll.storage.multipart import PartsWriter, put_file
+
+log = logging.getLogger(__name__)
+
+_READ_PIECE = 1024 * 1024
+# How often an object is written again because somebody took the same one away at that moment.
+_REWRITES = 5
+
+_START = f"""
+INSERT INTO blobupload (uuid, repository_id)
+SELECT %(uuid)s, repository.id FROM (SELECT {REPOSITORY_ID} AS id) AS repository
+WHERE repository.id IS NOT NULL RETURNING uuid
+"""
+
+_STATUS = f"""
+SELECT u.byte_count, u.chunks FROM blobupload u
+WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
+"""
+
+_RECORD = f"""
+{LOCK_DIGEST_SHARED}
+UPDATE blobupload u
+SET byte_count = u.byte_count + %(size)s, chunks = u.chunks || %(chunk)s::jsonb,
+    first_digest = coalesce(u.first_digest, %(first_digest)s),
+    first_location = coalesce(u.first_location, %(first_location)s),
+    changed_at = clock_timestamp()
+WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
+  AND u.byte_count = %(offset)s AND NOT (%(first)s AND {DELETED_SINCE})
+RETURNING u.byte_count
+"""
+
+_TRUST_ANEW = "UPDATE blobupload SET trusted_since = clock_timestamp() WHERE uuid = %(uuid)s"
+
+_END = f"""
+UPDATE blobupload u SET ended = true
+WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID} RETURNING u.uuid
+"""
+
+_LEFTOVERS = """
+SELECT uuid FROM blobupload
+WHERE ended AND changed_at < clock_timestamp() - interval '1 minute'
+   OR changed_at < clock_timestamp() - make_interval(mins => %(minutes)s)
+ORDER BY changed_at LIMIT 100
+"""
+
+_FORGET_DELETIONS = """
+DELETE FROM contentdeletion
+WHERE deleted_at < clock_timestamp() - make_interval(mins => 2 * %(minutes)s)
+"""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a client sent in one request: a file that can be read again, and its length."""
+
+    file: BinaryIO
+    size: int
+
+    def read_again(self) -> Iterator[bytes]:
+        """Yield all of it from the beginning. Raises SizeInvalid if some of it is missing."""
+        self.file.seek(0)
+        remaining = self.size
+        while remaining:
+            piece = self.file.read(min(_READ_PIECE, remaining))
+            if not piece:
+                raise SizeInvalid(f"{remaining} of {self.size} bytes did not arrive")
+            remaining -= len(piece)
+            yield piece
+
+    def digest(self, hasher: Hash, algorithm: str) -> Digest:
+        """Return the digest of all of it."""
+        for piece in self.read_again():
+            hasher.update(piece)
+        return Digest(algorithm, hasher.hexdigest())
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of an upload, as it lies in a store."""
+
+    key: str
+    digest: str
+    size: int
+    location: str
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload under way: the repository that it is for, its id, and how far it is in bytes."""
+
+    name: RepositoryName
+    uuid: UUID
+    offset: int
+
+
+class Uploads:
+    """All uploads."""
+
+    def __init__(
+        self,
+        database: Database,
+        locations: Locations,
+        blobs: Blobs,
+        repositories: Repositories,
+        bundle: Bundle,
+    ) -> None:
+        self._database = database
+        self._locations = locations
+        self._blobs = blobs
+        self._repositories = repositories
+        self._expiry_minutes = bundle.blobupload_deletion_date_threshold
+
+    def start(self, name: RepositoryName, username: str | None) -> Upload:
+        """Begin an upload; makes the repository if there is none. Raises Denied."""
+        upload = Upload(name, uuid4(), 0)
+        if not self._database.run(_START, self._parameters(upload)):
+            self._repositories.create_for_push(username, name)
+            self._database.run(_START, self._parameters(upload))
+        return upload
+
+    def find(self, name: RepositoryName, uuid: UUID) -> Upload:
+        """Return an upload as it stands, or raise UploadUnknown."""
+        size, _ = self._status(Upload(name, uuid, 0))
+        return Upload(name, uuid, size)
+
+    def append(self, upload: Upload, body: Body) -> Upload:
+        """Add a chunk at the upload's offset.
+
+        Raises UploadUnknown, RangeOutOfOrder, SizeInvalid or NoHealthyStore; nothing is added then.
+        """
+        if body.size == 0:
+            return self.find(upload.name, upload.uuid)
+        hasher = Digest.parse(f"sha256:{'0' * 64}").hasher()
+        digest = body.digest(hasher, "sha256")
+        first = upload.offset == 0
+        key = blob_key(digest) if first else f"uploads/{upload.uuid}/{uuid4()}"
+        for _ in range(_REWRITES):
+            location = self._write(key, body)
+            chunk = Chunk(key, str(digest), body.size, location)
+            if self._record(upload, chunk, first=first):
+                return Upload(upload.name, upload.uuid, upload.offset + body.size)
+            self._why_not_recorded(upload, chunk)
+            self._database.run(_TRUST_ANEW, self._parameters(upload))
+        raise NoHealthyStore([location])
+
+    def finish(self, upload: Upload, digest: Digest, body: Body) -> int:
+        """Make the upload, with BODY as its last part, the blob DIGEST; return the blob's size.
+
+        Raises DigestMismatch, which ends the upload and leaves nothing behind; or what `append`
+        raises, which leaves the upload as it was.
+        """
+        if upload.offset == 0 and body.size:
+            return self._finish_whole(upload, digest, body)
+        if body.size:
+            upload = self.append(upload, body)
+        size, chunks = self._status(upload)
+        if size != upload.offset:
+            raise RangeOutOfOrder(size)
+        if len(chunks) == 1 and chunks[0].digest == str(digest):
+            self._place(digest, size, chunks[0].location, upload)
+        else:
+            self._finish_chunks(upload, digest, size, chunks)
+        return size
+
+    def cancel(self, name: RepositoryName, uuid: UUID) -> None:
+        """End an upload and throw away what came. Raises UploadUnknown."""
+        upload = Upload(name, uuid, 0)
+        if not self._database.run(_END, self._parameters(upload)):
+            raise UploadUnknown(f"'{name}' has no upload {uuid}")
+        self._clear_away_or_leave(uuid)
+
+    def clear_away_leftovers(self) -> int:
+        """Throw away uploads that nobody went on with, and what is left of ended ones."""
+        minutes = {"minutes": self._expiry_minutes}
+        uuids = [row[0] for row in self._database.run(_LEFTOVERS, minutes)]
+        for uuid in uuids:
+            self._clear_away_or_leave(uuid)
+        self._database.run(_FORGET_DELETIONS, minutes)
+        return len(uuids)
+
+    def _finish_whole(self, upload: Upload, digest: Digest, body: Body) -> int:
+        """Finish an upload that came with its last request: nothing wrong is written at all."""
+        if body.digest(digest.hasher(), digest.algorithm) != digest:
+            self._end_with_mismatch(upload, digest)
+        for _ in range(_REWRITES):
+            location = self._write(blob_key(digest), body)
+            try:
+                if self._blobs.place(digest, body.size, location, upload.uuid, clear_away=False):
+                    return body.size
+            except UploadUnknown:
+                self._blobs.discard(digest, location, upload.uuid)
+                raise
+            self._database.run(_TRUST_ANEW, self._parameters(upload))
+        raise NoHealthyStore([location])
+
+    def _finish_chunks(
+        self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk]
+    ) -> None:
+        """Put the chunks together to one object, hashing it; only a right one becomes visible."""
+        for _ in range(_REWRITES):
+            hasher = digest.hasher()
+            location = self._locations.chooser.to_write()
+            store = self._locations.stores[location]
+            with PartsWriter(store, blob_key(digest), size) as writer:
+                for chunk in chunks:
+                    for piece in self._locations.stores[chunk.location].read(chunk.key):
+                        hasher.update(piece)
+                        writer.write(piece)
+                if hasher.hexdigest() != digest.hex:
+                    self._end_with_mismatch(upload, digest)
+                writer.finish()
+            if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
+                self._clear_away_or_leave(upload.uuid)
+                return
+            self._database.run(_TRUST_ANEW, self._parameters(upload))
+        raise NoHealthyStore([location])
+
+    def _place(self, digest: Digest, size: int, location: str, upload: Upload) -> None:
+        """Place what was recorded before. A recorded object is not taken away by anybody."""
+        if not self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
+            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again")
+
+    def _end_with_mismatch(self, upload: Upload, digest: Digest) -> None:
+        self.cancel(upload.name, upload.uuid)
+        raise DigestMismatch(f"what was uploaded is not {digest}")
+
+    def _write(self, key: str, body: Body) -> str:
+        """Write to the nearest store that takes it, and return its location."""
+        for _ in self._locations.stores:
+            location = self._locations.chooser.to_write()
+            try:
+                put_file(self._locations.stores[location], key, body.file, body.size)
+            except StoreUnavailable as error:
+                # Its health is known to be bad now, so the next choice is another one.
+                log.warning("write goes elsewhere", extra={"cause": str(error)})
+                continue
+            return location
+        raise NoHealthyStore(list(self._locations.stores))
+
+    def _record(self, upload: Upload, chunk: Chunk, *, first: bool) -> bool:
+        rows = self._database.run(
+            _RECORD,
+            {
+                **self._parameters(upload),
+                "offset": upload.offset,
+                "first": first,
+                "digest": chunk.digest,
+                "location": chunk.location,
+                "size": chunk.size,
+                "chunk": json.dumps([vars(chunk)]),
+                "first_digest": chunk.digest if first else None,
+                "first_location": chunk.location if first else None,
+            },
+        )
+        return bool(rows)
+
+    def _why_not_recorded(self, upload: Upload, chunk: Chunk) -> None:
+        """Raise if the upload ended or is elsewhere than the client believes; clear away first."""
+        try:
+            size, _ = self._status(upload)
+            if size == upload.offset:
+                return
+            failure: Exception = RangeOutOfOrder(size)
+        except UploadUnknown as error:
+            failure = error
+        try:
+            self._remove(chunk, upload.uuid, first=upload.offset == 0)
+        except StoreError as error:
+            log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
+        raise failure
+
+    def _status(self, upload: Upload) -> tuple[int, list[Chunk]]:
+        rows = self._database.read(_STATUS, self._parameters(upload))
+        if not rows:
+            raise UploadUnknown(f"'{upload.name}' has no upload {upload.uuid}")
+        size, chunks = rows[0]
+        return size, [Chunk(**chunk) for chunk in chunks]
+
+    def _clear_away_or_leave(self, uuid: UUID) -> None:
+        """Remove an upload's objects, then its row; what a dead store keeps waits for later."""
+        rows = self._database.run(
+            "UPDATE blobupload SET ended = true WHERE uuid = %s RETURNING chunks", [uuid]
+        )
+        chunks = [Chunk(**chunk) for chunk in rows[0][0]] if rows else []
+        try:
+            for number, chunk in enumerate(chunks):
+                self._remove(chunk, uuid, first=number == 0)
+        except StoreError as error:
+            log.warning("upload not cleared away yet", extra={"cause": str(error)})
+            return
+        self._database.run("DELETE FROM blobupload WHERE uuid = %s AND ended", [uuid])
+
+    def _remove(self, chunk: Chunk, uuid: UUID, *, first: bool) -> None:
+        if first:
+            self._blobs.discard(Digest.parse(chunk.digest), chunk.location, uuid)
+        elif chunk.location in self._locations.stores:
+            self._locations.stores[chunk.location].delete(chunk.key)
+
+    @staticmethod
+    def _parameters(upload: Upload) -> dict[str, object]:
+        return {**name_parameters(upload.name), "uuid": upload.uuid}

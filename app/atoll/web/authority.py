@@ -1,0 +1,29 @@
+"""The registry's address as this client knows it, for URLs that the client is to follow.
+
+A client may have come through the load balancer or to one site directly; where it came from is
+where it is sent again.
+"""
+
+from __future__ import annotations
+
+import falcon
+
+from atoll.config import Bundle
+
+
+class Authority:
+    """Builds absolute URLs. nginx says in X-Forwarded-Proto how the client came in."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._hostname = bundle.server_hostname
+        self._external_tls = bundle.external_tls_termination
+        self._preferred_scheme = bundle.preferred_url_scheme
+
+    def url(self, req: falcon.Request, path: str) -> str:
+        """Return the URL of PATH at the address that the client used."""
+        return f"{self._scheme(req)}://{req.get_header('Host') or self._hostname}{path}"
+
+    def _scheme(self, req: falcon.Request) -> str:
+        if self._external_tls:
+            return self._preferred_scheme
+        return "https" if req.get_header("X-Forwarded-Proto") == "https" else "http"

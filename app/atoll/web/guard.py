@@ -1,0 +1,49 @@
+"""Ask of each request, in one place, whether its token allows what it is about to do."""
+
+from __future__ import annotations
+
+import falcon
+
+from atoll.auth.tokens import Identity, InvalidToken, Tokens
+from atoll.names import RepositoryName
+from atoll.web.authority import Authority
+from atoll.web.errors import Unauthorized
+
+_BEARER = "bearer "
+
+
+class Guard:
+    """Reads bearer tokens and writes challenges (Docker registry token specification)."""
+
+    def __init__(self, tokens: Tokens, authority: Authority) -> None:
+        self._tokens = tokens
+        self._authority = authority
+
+    def identity(self, req: falcon.Request, scope: str | None = None) -> Identity:
+        """Return whom the request's token names, or raise Unauthorized asking for SCOPE."""
+        header = req.get_header("Authorization") or ""
+        if not header.lower().startswith(_BEARER):
+            raise Unauthorized(self._challenge(req, scope))
+        try:
+            return self._tokens.read(header[len(_BEARER) :].strip())
+        except InvalidToken as error:
+            raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
+
+    def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Identity:
+        """Return the identity if its token allows ACTIONS on REPOSITORY, or raise Unauthorized."""
+        scope = f"repository:{repository}:{','.join(actions)}"
+        identity = self.identity(req, scope)
+        if not all(identity.may(action, repository) for action in actions):
+            raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
+        return identity
+
+    def _challenge(self, req: falcon.Request, scope: str | None, error: str | None = None) -> str:
+        parts = [
+            f'realm="{self._authority.url(req, "/v2/auth")}"',
+            f'service="{self._tokens.audience}"',
+        ]
+        if scope:
+            parts.append(f'scope="{scope}"')
+        if error:
+            parts.append(f'error="{error}"')
+        return "Bearer " + ",".join(parts)

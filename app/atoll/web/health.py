@@ -1,0 +1,144 @@
+"""`/health/instance` and `/health/endtoend`: answered from memory, in Quay's shape.
+
+A load balancer asks end-to-end whether this site is whole: its preferred store, the database and
+authentication. Instance is about this process group alone; a site whose store is down still serves
+from the others, so a load balancer may fall back to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import falcon
+
+from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.db.shared_redis import SharedRedis
+from atoll.storage.locations import Locations
+
+log = logging.getLogger(__name__)
+
+_PROBE_SECONDS = 2.0
+# As Quay's DISKSPACE_HEALTH_THRESHOLD: the fraction of the disk that must be free.
+_FREE_FRACTION = 0.01
+
+
+class Vitals:
+    """What is known of the database, Redis and the spool, probed in the background."""
+
+    def __init__(self, database: Database, redis: SharedRedis, spool: Path) -> None:
+        self._database = database
+        self._redis = redis
+        self._spool = spool
+        # Nothing is healthy before it was seen to be.
+        self.database = False
+        self.auth = False
+        self.redis = False
+        self.disk_space = False
+
+    def start(self) -> None:
+        """Start probing; the thread ends with the process."""
+        threading.Thread(target=self._probe_for_ever, name="vitals", daemon=True).start()
+
+    def probe(self) -> None:
+        """Look at everything once."""
+        try:
+            self._database.run('SELECT FROM "user" LIMIT 1')
+            alive = True
+        except DatabaseUnavailable:
+            alive = False
+        except Exception:
+            log.exception("the database answers, but not as it should")
+            alive = False
+        if alive is not self.database:
+            log.log(logging.INFO if alive else logging.ERROR, "database", extra={"up": alive})
+        self.database = self.auth = alive
+        self.redis = self._redis.ping()
+        usage = shutil.disk_usage(self._spool)
+        self.disk_space = usage.free > usage.total * _FREE_FRACTION
+
+    def _probe_for_ever(self) -> None:
+        while True:
+            self.probe()
+            time.sleep(_PROBE_SECONDS)
+
+
+class _HealthResource:
+    """Writes the answer; a subclass says what is asked, and which of it matters."""
+
+    def services(self) -> dict[str, bool]:
+        """Return each service and whether it is well."""
+        raise NotImplementedError
+
+    def tolerated(self) -> set[str]:
+        """Return the services that may be ill without the whole being so."""
+        return set()
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer 200 or 503, with the same number in the body."""
+        del req
+        services = self.services()
+        well = all(services[name] for name in services.keys() - self.tolerated())
+        status = 200 if well else 503
+        resp.status = status
+        resp.media = {"data": {"services": services}, "status_code": status}
+        resp.set_header("Cache-Control", "no-cache")
+
+    on_head = on_get
+
+
+class InstanceHealth(_HealthResource):
+    """`/health/instance`. The names of the services are Quay's, for the scripts that look there."""
+
+    def __init__(self, vitals: Vitals) -> None:
+        self._vitals = vitals
+
+    def services(self) -> dict[str, bool]:
+        """Return what this instance needs to answer at all."""
+        return {
+            "auth": self._vitals.auth,
+            "database": self._vitals.database,
+            "disk_space": self._vitals.disk_space,
+            # These three answer this very request.
+            "registry_gunicorn": True,
+            "service_key": True,
+            "web_gunicorn": True,
+        }
+
+
+class EndToEndHealth(_HealthResource):
+    """`/health/endtoend`. `storage` is the store that this site prefers."""
+
+    def __init__(self, vitals: Vitals, locations: Locations) -> None:
+        self._vitals = vitals
+        self._locations = locations
+
+    def services(self) -> dict[str, bool]:
+        """Return what a push and a pull at this site go through."""
+        preferred = self._locations.preference[0]
+        return {
+            "auth": self._vitals.auth,
+            "database": self._vitals.database,
+            "redis": self._vitals.redis,
+            "storage": self._locations.health.state(preferred).up is True,
+        }
+
+    def tolerated(self) -> set[str]:
+        """Redis is a cache and a bell: without it everything works, slower."""
+        return {"redis"}
+
+
+class WorkerHealth(_HealthResource):
+    """`/health/instance` of the replication worker."""
+
+    def __init__(self, vitals: Vitals, alive: Callable[[], bool]) -> None:
+        self._vitals = vitals
+        self._alive = alive
+
+    def services(self) -> dict[str, bool]:
+        """Return what the worker needs."""
+        return {"database": self._vitals.database, "replication": self._alive()}

@@ -1,0 +1,89 @@
+"""Each request in the log and in the metrics, under an id that its answer carries too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+import uuid
+from typing import Any
+
+import falcon
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.multiprocess import MultiProcessCollector
+
+log = logging.getLogger("atoll.access")
+
+REQUESTS = Counter("atoll_http_requests", "Requests answered", ["method", "resource", "status"])
+SECONDS = Histogram("atoll_http_request_seconds", "Time to answer", ["method", "resource"])
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+# Health checks come every second or two, and metrics as often as somebody likes: not logged.
+_QUIET = ("/health/", "/metrics")
+
+
+class Observer:
+    """Falcon middleware."""
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Note when the request came, and give it an id."""
+        given = req.get_header("X-Request-Id") or ""
+        req.context.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        req.context.began = time.monotonic()
+        resp.set_header("X-Request-Id", req.context.id)
+        if req.path.startswith("/v2/"):
+            resp.set_header("Docker-Distribution-API-Version", "registry/2.0")
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
+    ) -> None:
+        """Count and log the answer. The query is left out: it may hold signatures."""
+        del resource, req_succeeded
+        seconds = time.monotonic() - req.context.began
+        name = _resource(req.path)
+        REQUESTS.labels(req.method, name, str(resp.status_code)).inc()
+        SECONDS.labels(req.method, name).observe(seconds)
+        if req.path.startswith(_QUIET):
+            return
+        log.info(
+            "request",
+            extra={
+                "request": req.context.id,
+                "method": req.method,
+                "path": req.path,
+                "status": resp.status_code,
+                "milliseconds": round(seconds * 1000, 1),
+                "client": req.access_route[0] if req.access_route else None,
+            },
+        )
+
+
+def _resource(path: str) -> str:
+    """Return a label of which there are few, whatever clients ask for."""
+    for noun in ("/blobs/uploads/", "/blobs/", "/manifests/", "/tags/list"):
+        if path.startswith("/v2/") and noun in path:
+            return noun.strip("/").replace("/", "_")
+    first = path.split("/")[1]
+    return first if first in {"v2", "health", "metrics", "status"} else "other"
+
+
+class Metrics:
+    """`/metrics`, for Prometheus: of all processes of this instance together."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer in Prometheus' text format."""
+        del req
+        registry: CollectorRegistry = REGISTRY
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        resp.data = generate_latest(registry)
+        resp.content_type = CONTENT_TYPE_LATEST

@@ -1,0 +1,98 @@
+"""`/v2/<name>/manifests/<reference>`: by tag or by digest."""
+
+from __future__ import annotations
+
+import falcon
+
+from atoll.auth.access import DELETE, PULL, PUSH
+from atoll.names import Digest, RepositoryName, parse_tag
+from atoll.registry.errors import ManifestInvalid
+from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests
+from atoll.registry.tags import Tags
+from atoll.web.authority import Authority
+from atoll.web.errors import BodyTooLarge
+from atoll.web.guard import Guard
+
+
+class ManifestResource:
+    """One manifest (end-3, end-7, end-9)."""
+
+    def __init__(
+        self, manifests: Manifests, tags: Tags, guard: Guard, authority: Authority
+    ) -> None:
+        self._manifests = manifests
+        self._tags = tags
+        self._guard = guard
+        self._authority = authority
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
+        """Give the manifest back, byte for byte."""
+        manifest = self._find(req, resp, name, reference)
+        resp.data = manifest.content
+
+    def on_head(
+        self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
+    ) -> None:
+        """Tell the manifest's digest and size."""
+        manifest = self._find(req, resp, name, reference)
+        resp.content_length = len(manifest.content)
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
+        """Keep a manifest whose blobs are here."""
+        repository = RepositoryName.parse(name)
+        identity = self._guard.require(req, repository, PULL, PUSH)
+        _check_reference(reference)
+        digest = self._manifests.put(
+            repository, reference, _content(req), _media_type(req), identity.username
+        )
+        resp.set_header(
+            "Location", self._authority.url(req, f"/v2/{repository}/manifests/{digest}")
+        )
+        resp.set_header("Docker-Content-Digest", str(digest))
+        resp.status = falcon.HTTP_CREATED
+
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
+    ) -> None:
+        """Delete a manifest with its tags, by digest; or a tag alone."""
+        repository = RepositoryName.parse(name)
+        self._guard.require(req, repository, DELETE)
+        _check_reference(reference)
+        if Digest.is_digest(reference):
+            self._manifests.delete(repository, Digest.parse(reference))
+        else:
+            self._tags.delete(repository, reference)
+        resp.status = falcon.HTTP_ACCEPTED
+
+    def _find(
+        self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
+    ) -> Manifest:
+        repository = RepositoryName.parse(name)
+        self._guard.require(req, repository, PULL)
+        _check_reference(reference)
+        manifest = self._manifests.get(repository, reference)
+        resp.content_type = manifest.media_type
+        resp.set_header("Docker-Content-Digest", str(manifest.digest))
+        resp.set_header("ETag", f'"{manifest.digest}"')
+        return manifest
+
+
+def _check_reference(reference: str) -> None:
+    if Digest.is_digest(reference):
+        Digest.parse(reference)
+    else:
+        parse_tag(reference)
+
+
+def _content(req: falcon.Request) -> bytes:
+    size = req.content_length or 0
+    if size > MAXIMUM_SIZE:
+        raise BodyTooLarge(f"a manifest may have at most {MAXIMUM_SIZE} bytes")
+    return bytes(req.bounded_stream.read(size))
+
+
+def _media_type(req: falcon.Request) -> str:
+    media_type = (req.content_type or "").partition(";")[0].strip()
+    if not media_type:
+        raise ManifestInvalid("the request has no Content-Type; send the manifest's media type")
+    return media_type

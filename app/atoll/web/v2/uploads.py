@@ -1,0 +1,186 @@
+"""`/v2/<name>/blobs/uploads/[<uuid>]`: push a blob, at once or in chunks.
+
+The `Location` of each answer carries how far the upload is, signed, so that the next request needs
+no look-up; a client that drops it is served all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, BinaryIO, cast
+from uuid import UUID
+
+import falcon
+import jwt
+
+from atoll.auth.access import PULL, PUSH
+from atoll.names import Digest, RepositoryName
+from atoll.registry.blobs import Blobs
+from atoll.registry.errors import RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.uploads import Body, Upload, Uploads
+from atoll.web.authority import Authority
+from atoll.web.errors import BodyTooLarge
+from atoll.web.guard import Guard
+
+_ALGORITHM = "HS256"
+_CONTENT_RANGE = re.compile(r"(?:bytes )?(?P<start>\d{1,18})-(?P<end>\d{1,18})(?:/\S*)?")
+
+
+class UploadAnswers:
+    """The answers that uploads share: where to go on, how far it is, what was made."""
+
+    def __init__(self, authority: Authority, key: bytes) -> None:
+        self._authority = authority
+        self._key = key
+
+    def accepted(self, req: falcon.Request, resp: falcon.Response, upload: Upload) -> None:
+        """Tell the client where to send the next chunk. An empty upload has no right `Range`.
+
+        Docker's own registry says `0-0` then, and so do we (distribution-spec issue 578).
+        """
+        path = f"/v2/{upload.name}/blobs/uploads/{upload.uuid}?_state={self._sign(upload)}"
+        resp.set_header("Location", self._authority.url(req, path))
+        resp.set_header("Range", f"0-{max(upload.offset - 1, 0)}")
+        resp.set_header("Docker-Upload-UUID", str(upload.uuid))
+        resp.set_header("Cache-Control", "no-store")
+        resp.status = falcon.HTTP_ACCEPTED
+
+    def created(
+        self, req: falcon.Request, resp: falcon.Response, name: RepositoryName, digest: Digest
+    ) -> None:
+        """Tell the client that the blob is here."""
+        resp.set_header("Location", self._authority.url(req, f"/v2/{name}/blobs/{digest}"))
+        resp.set_header("Docker-Content-Digest", str(digest))
+        resp.status = falcon.HTTP_CREATED
+
+    def offset(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> int | None:
+        """Return how far the upload is, by its signed state; None without a good one."""
+        state = req.get_param("_state")
+        if state is None:
+            return None
+        try:
+            claims: dict[str, Any] = jwt.decode(state, self._key, algorithms=[_ALGORITHM])
+        except jwt.InvalidTokenError:
+            return None
+        if (claims.get("n"), claims.get("u")) != (str(name), str(uuid)):
+            return None
+        return int(claims["o"])
+
+    def _sign(self, upload: Upload) -> str:
+        claims = {"n": str(upload.name), "u": str(upload.uuid), "o": upload.offset}
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+
+
+class UploadCollection:
+    """Begins uploads (end-4, end-11)."""
+
+    def __init__(
+        self,
+        uploads: Uploads,
+        blobs: Blobs,
+        guard: Guard,
+        answers: UploadAnswers,
+        maximum_size: int,
+    ) -> None:
+        self._uploads = uploads
+        self._blobs = blobs
+        self._guard = guard
+        self._answers = answers
+        self._maximum_size = maximum_size
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
+        """Mount a blob, take one whole, or begin an upload; and say where that goes on."""
+        repository = RepositoryName.parse(name)
+        identity = self._guard.require(req, repository, PULL, PUSH)
+        if (mount := req.get_param("mount")) and (source := req.get_param("from")):
+            digest = Digest.parse(mount)
+            source_name = RepositoryName.parse(source)
+            if identity.may(PULL, source_name) and self._blobs.mount(
+                repository, source_name, digest
+            ):
+                self._answers.created(req, resp, repository, digest)
+                return
+        whole = req.get_param("digest")
+        wanted = Digest.parse(whole) if whole is not None else None
+        upload = self._uploads.start(repository, identity.username)
+        if wanted is None:
+            self._answers.accepted(req, resp, upload)
+            return
+        self._uploads.finish(upload, wanted, _body(req, 0, self._maximum_size))
+        self._answers.created(req, resp, repository, wanted)
+
+
+class UploadResource:
+    """One upload (end-5, end-6, end-13, end-14)."""
+
+    def __init__(
+        self, uploads: Uploads, guard: Guard, answers: UploadAnswers, maximum_size: int
+    ) -> None:
+        self._uploads = uploads
+        self._guard = guard
+        self._answers = answers
+        self._maximum_size = maximum_size
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
+        """Tell how far the upload is."""
+        upload = self._uploads.find(self._repository(req, name), _uuid(uuid))
+        self._answers.accepted(req, resp, upload)
+        resp.status = falcon.HTTP_NO_CONTENT
+
+    def on_patch(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
+        """Take a chunk."""
+        upload = self._upload(req, self._repository(req, name), _uuid(uuid))
+        body = _body(req, upload.offset, self._maximum_size)
+        _check_content_range(req, upload, body)
+        self._answers.accepted(req, resp, self._uploads.append(upload, body))
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
+        """Take the last chunk, if there is one, and make it all a blob."""
+        repository = self._repository(req, name)
+        digest = Digest.parse(req.get_param("digest") or "")
+        upload = self._upload(req, repository, _uuid(uuid))
+        body = _body(req, upload.offset, self._maximum_size)
+        _check_content_range(req, upload, body)
+        self._uploads.finish(upload, digest, body)
+        self._answers.created(req, resp, repository, digest)
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
+        """Throw the upload away."""
+        self._uploads.cancel(self._repository(req, name), _uuid(uuid))
+        resp.status = falcon.HTTP_NO_CONTENT
+
+    def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
+        repository = RepositoryName.parse(name)
+        self._guard.require(req, repository, PULL, PUSH)
+        return repository
+
+    def _upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload:
+        offset = self._answers.offset(req, name, uuid)
+        return self._uploads.find(name, uuid) if offset is None else Upload(name, uuid, offset)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise UploadUnknown(f"'{text[:100]}' is not the id of an upload") from error
+
+
+def _body(req: falcon.Request, offset: int, maximum_size: int) -> Body:
+    """Return the request's body, which waitress has received as a whole, in a file."""
+    size = req.content_length or 0
+    if offset + size > maximum_size:
+        raise BodyTooLarge(f"a layer may have at most {maximum_size} bytes")
+    return Body(cast(BinaryIO, req.env["wsgi.input"]), size)
+
+
+def _check_content_range(req: falcon.Request, upload: Upload, body: Body) -> None:
+    """Raise if the request says that its chunk belongs elsewhere, or has another length."""
+    header = req.get_header("Content-Range")
+    if header is None:
+        return
+    match = _CONTENT_RANGE.fullmatch(header.strip())
+    if match is None or int(match["start"]) != upload.offset:
+        raise RangeOutOfOrder(upload.offset)
+    if int(match["end"]) - int(match["start"]) + 1 != body.size:
+        raise SizeInvalid(f"Content-Range is {header[:100]}, but {body.size} bytes came")
