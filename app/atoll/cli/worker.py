@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-import waitress
+from waitress.server import create_server
 
 from atoll import logs
 from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
@@ -92,7 +92,7 @@ def _keep_house(graph: Graph, bundle: Bundle) -> None:
 
 
 def _serve_operations(health: WorkerHealth) -> None:
-    server = waitress.create_server(
+    server = create_server(
         create_operations_app(health), listen=f"*:{_OPERATIONS_PORT}", threads=2, ident=None
     )
     threading.Thread(target=server.run, name="operations", daemon=True).start()
