@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: health
 short_description: Wait until a registry says that it is healthy
 description:
-  - Asks a health path of a registry over TLS until the answer is 200.
+  - Asks the health paths of a registry over TLS, each until its answer is 200.
   - The connection goes to O(address), the certificate is verified for O(hostname), as a load
     balancer does it. No name needs to be resolved.
 version_added: 0.1.0
@@ -24,15 +24,16 @@ options:
     description: Name, or IP address, that the certificate must be valid for.
     type: str
     required: true
-  path:
-    description: Path to ask.
-    type: str
-    default: /health/endtoend
+  paths:
+    description: Paths to ask, one after the other.
+    type: list
+    elements: str
+    default: [/health/instance, /health/endtoend]
   ca_file:
     description: File on the host with the authorities to trust. Without it, those of the system.
     type: path
   timeout:
-    description: Seconds until the task gives up.
+    description: Seconds until the task gives up on a path.
     type: int
     default: 60
   unit:
@@ -56,7 +57,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: Each service of the answer, and whether it is well.
+  description: Each service of the last answer, and whether it is well.
   returned: when the registry answered
   type: dict
 """
@@ -90,17 +91,17 @@ class Connection(http.client.HTTPSConnection):
         self._tls = context
 
     def connect(self):
-        plain = socket.create_connection((self._address, self.port), self.timeout)
+        plain = socket.create_connection((self._address.strip("[]"), self.port), self.timeout)
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
 
 
-def ask(parameters, context):
+def ask(parameters, path, context):
     """Return the services of a healthy answer."""
     connection = Connection(
         parameters["address"], parameters["port"], parameters["hostname"], context
     )
     try:
-        connection.request("GET", parameters["path"])
+        connection.request("GET", path)
         answer = connection.getresponse()
         return judge(answer.status, answer.read())
     except ssl.SSLCertVerificationError as error:
@@ -124,11 +125,11 @@ def judge(status, body):
     raise Unwell(f"it answers {status}" + (f"; not well: {ill}" if ill else ""), services)
 
 
-def wait(parameters, context):
+def wait(parameters, path, context):
     deadline = time.monotonic() + parameters["timeout"]
     while True:
         try:
-            return ask(parameters, context)
+            return ask(parameters, path, context)
         except Unwell:
             if time.monotonic() >= deadline:
                 raise
@@ -151,7 +152,11 @@ def main():
             "address": {"type": "str", "required": True},
             "port": {"type": "int", "default": 443},
             "hostname": {"type": "str", "required": True},
-            "path": {"type": "str", "default": "/health/endtoend"},
+            "paths": {
+                "type": "list",
+                "elements": "str",
+                "default": ["/health/instance", "/health/endtoend"],
+            },
             "ca_file": {"type": "path"},
             "timeout": {"type": "int", "default": 60},
             "unit": {"type": "str"},
@@ -161,13 +166,14 @@ def main():
     if module.check_mode:
         module.exit_json(changed=False)
     parameters = module.params
-    url = f"https://{parameters['address']}:{parameters['port']}{parameters['path']}"
+    context = ssl.create_default_context(cafile=parameters["ca_file"])
+    services = {}
     try:
-        context = ssl.create_default_context(cafile=parameters["ca_file"])
-        services = wait(parameters, context)
+        for path in parameters["paths"]:
+            services = wait(parameters, path, context)
     except Unwell as error:
         module.fail_json(
-            msg=f"{url} did not become healthy within {parameters['timeout']} seconds: {error}. "
+            msg=f"https://{parameters['address']}:{parameters['port']}{path} did not become healthy within {parameters['timeout']} seconds: {error}. "
             "The last lines of the log are in 'log'. Mend the cause and run the playbook again; "
             "the hosts after this one were not touched.",
             services=error.services,

@@ -26,7 +26,9 @@ options:
       - The image as C(NAME@sha256:DIGEST), pulled from the registry in its name if it is not there.
     type: str
   authfile:
-    description: File on the host with the credentials of registries, in podman's format.
+    description:
+      - File on the host with the credentials of registries, in podman's format.
+      - Where the file does not exist, images are pulled without credentials.
     type: path
   state:
     description:
@@ -71,6 +73,7 @@ removed:
 """
 
 import json
+import os
 import re
 
 from ansible.module_utils.basic import AnsibleModule
@@ -136,7 +139,8 @@ def bring(module, podman, reference):
     if module.params["archive"]:
         podman.run("load", "--quiet", "--input", module.params["archive"])
     else:
-        credentials = ["--authfile", module.params["authfile"]] if module.params["authfile"] else []
+        authfile = module.params["authfile"]
+        credentials = ["--authfile", authfile] if authfile and os.path.exists(authfile) else []
         podman.run("pull", "--quiet", *credentials, reference)
     if not podman.has(reference):
         module.fail_json(
