@@ -25,8 +25,10 @@ from atoll.web.health import WorkerHealth
 
 log = logging.getLogger(__name__)
 
+# The port for health and metrics in the container; ATOLL_OPERATIONS_PORT names another one where
+# containers share the host's network.
 _OPERATIONS_PORT = 9091
-_COPIES_AT_ONCE = 4
+_COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
 # Seconds between two rounds of housekeeping.
 _HOUSEKEEPING = 60
 
@@ -42,22 +44,23 @@ def replication(options: argparse.Namespace) -> int:
         )
     runtime = prepare_runtime_directory()
     write_ca_bundle()
-    graph = Graph(bundle, connections=_COPIES_AT_ONCE + 3)
+    graph = Graph(bundle, connections=_COPIES_MAXIMUM + 3)
     graph.locations.start_probing()
     graph.vitals.start()
     worker = Worker(
         graph.database,
         graph.redis,
         graph.locations,
-        threads=_copies_at_once(),
+        threads=_number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda task: graph.redis.delete(cache_key(task.digest)),
     )
     threading.Thread(
         target=_keep_house, args=(graph, bundle), name="housekeeping", daemon=True
     ).start()
     copiers = worker.start()
-    _serve_operations(WorkerHealth(graph.vitals, lambda: worker.alive))
-    (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{_OPERATIONS_PORT}/health/instance")
+    port = _number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
+    _serve_operations(WorkerHealth(graph.vitals, lambda: worker.alive), port)
+    (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
@@ -68,10 +71,11 @@ def replication(options: argparse.Namespace) -> int:
     return 0
 
 
-def _copies_at_once() -> int:
-    text = os.environ.get("ATOLL_REPLICATION_COPIES", str(_COPIES_AT_ONCE))
-    if not text.isdecimal() or not 0 < int(text) <= _COPIES_AT_ONCE * 4:
-        raise CommandFailed("ATOLL_REPLICATION_COPIES must be a number from 1 to 16")
+def _number(variable: str, default: int, maximum: int) -> int:
+    """Return the number that an environment variable holds, or DEFAULT."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or not 0 < int(text) <= maximum:
+        raise CommandFailed(f"{variable} must be a number from 1 to {maximum}, not '{text}'")
     return int(text)
 
 
@@ -91,8 +95,6 @@ def _keep_house(graph: Graph, bundle: Bundle) -> None:
         time.sleep(_HOUSEKEEPING)
 
 
-def _serve_operations(health: WorkerHealth) -> None:
-    server = create_server(
-        create_operations_app(health), listen=f"*:{_OPERATIONS_PORT}", threads=2, ident=None
-    )
+def _serve_operations(health: WorkerHealth, port: int) -> None:
+    server = create_server(create_operations_app(health), listen=f"*:{port}", threads=2, ident=None)
     threading.Thread(target=server.run, name="operations", daemon=True).start()

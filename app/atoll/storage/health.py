@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -92,20 +91,25 @@ class Prober:
     ) -> None:
         self._stores = stores
         self._health = health
+        self._stop = threading.Event()
 
     def start(self) -> None:
-        """Start probing; the threads end with the process."""
+        """Start probing; the threads end with the process, or after `stop`."""
         for location, store in self._stores.items():
             threading.Thread(
                 target=self._probe_for_ever, args=(store,), name=f"probe-{location}", daemon=True
             ).start()
 
+    def stop(self) -> None:
+        """Probe no more."""
+        self._stop.set()
+
     def _probe_for_ever(self, store: ObjectStore) -> None:
-        while True:
+        while not self._stop.is_set():
             self.probe_once(store)
             state = self._health.state(store.location)
             settled = state.up is True and state.failed_probes == 0
-            time.sleep(PROBE_INTERVAL if settled else PROBE_INTERVAL_DOUBT)
+            self._stop.wait(PROBE_INTERVAL if settled else PROBE_INTERVAL_DOUBT)
 
     def probe_once(self, store: ObjectStore) -> None:
         """Probe one store and note the result; for a store not known as up, by writing."""

@@ -45,6 +45,8 @@ class Locations:
             [list(self.stores)],
         )
 
-    def start_probing(self) -> None:
+    def start_probing(self) -> Prober:
         """Begin to probe every store in the background."""
-        Prober(self.stores, self.health).start()
+        prober = Prober(self.stores, self.health)
+        prober.start()
+        return prober

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,9 +38,10 @@ class Vitals:
         self.auth = False
         self.redis = False
         self.disk_space = False
+        self._stop = threading.Event()
 
     def start(self) -> None:
-        """Start probing; the thread ends with the process."""
+        """Start probing; the thread ends with the process, or after `stop`."""
         threading.Thread(target=self._probe_for_ever, name="vitals", daemon=True).start()
 
     def probe(self) -> None:
@@ -61,10 +61,14 @@ class Vitals:
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
 
+    def stop(self) -> None:
+        """Probe no more."""
+        self._stop.set()
+
     def _probe_for_ever(self) -> None:
-        while True:
+        while not self._stop.is_set():
             self.probe()
-            time.sleep(_PROBE_SECONDS)
+            self._stop.wait(_PROBE_SECONDS)
 
 
 class _HealthResource:

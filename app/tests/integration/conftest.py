@@ -1,0 +1,69 @@
+"""Services once a run; a fresh database and empty buckets for each test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from atoll.cli.migrate import prepare_database
+
+from .services import Services, running_services
+from .site import Client, Site, make_graph, running_site
+
+TEMPLATE = "atoll_template"
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[Services]:
+    with running_services() as running:
+        yield running
+
+
+def _administer(services: Services, statement: str) -> None:
+    connection = psycopg2.connect(services.postgres_uri)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def template(services: Services, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Migrate once; each test gets a copy."""
+    _administer(services, f"CREATE DATABASE {TEMPLATE}")
+    directory = tmp_path_factory.mktemp("template")
+    graph = make_graph(services, TEMPLATE, directory, "usstorage")
+    prepare_database(graph)
+    # A template may have no other connection.
+    graph.database.forget_idle()
+    return TEMPLATE
+
+
+@pytest.fixture
+def database(services: Services, template: str) -> str:
+    name = f"atoll_{uuid.uuid4().hex}"
+    _administer(services, f"CREATE DATABASE {name} TEMPLATE {template}")
+    for store in services.stores():
+        store.container.reload()
+        store.empty()
+    return name
+
+
+@pytest.fixture
+def us(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+    with running_site(services, database, tmp_path / "us", "usstorage eustorage") as site:
+        yield site
+
+
+@pytest.fixture
+def eu(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+    with running_site(services, database, tmp_path / "eu", "eustorage,usstorage") as site:
+        yield site
+
+
+@pytest.fixture
+def client(us: Site) -> Client:
+    return Client(us)

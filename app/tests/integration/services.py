@@ -1,0 +1,294 @@
+"""Real PostgreSQL, Redis and Ceph RGW in podman, made for one run of the tests and removed after.
+
+What a run that was cut off has left is found by its label and removed first.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import json
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import podman
+import psycopg2
+import redis
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from podman.domain.containers import Container
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+NAMESPACE = REPOSITORY / "molecule/lab/in-machine-namespace"
+LABEL = "atoll.tests=integration"
+SECONDS = 120
+
+
+def wait_until(what: str, happened: Callable[[], bool], seconds: float = SECONDS) -> None:
+    """Poll until something has happened; the limit is for a test that can never pass."""
+    deadline = time.monotonic() + seconds
+    while not happened():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain until {what}")
+        time.sleep(0.05)
+
+
+@dataclass
+class Store:
+    """An S3 store on a port of its own, with one empty bucket."""
+
+    location: str
+    container: Container
+    port: int
+    certificate: Path
+    access_key: str
+    secret_key: str
+    bucket: str = "blobs"
+
+    @property
+    def settings(self) -> list[object]:
+        """What DISTRIBUTED_STORAGE_CONFIG says of this store."""
+        return [
+            "RadosGWStorage",
+            {
+                "hostname": "127.0.0.1",
+                "port": self.port,
+                "is_secure": True,
+                "storage_path": "/datastorage/registry",
+                "bucket_name": self.bucket,
+                "access_key": self.access_key,
+                "secret_key": self.secret_key,
+            },
+        ]
+
+    def client(self):
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=f"https://127.0.0.1:{self.port}",
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+            verify=str(self.certificate),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=2,
+                read_timeout=10,
+                retries={"total_max_attempts": 1},
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def keys(self) -> set[str]:
+        """Return the keys of all objects but the probe's."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        found = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
+        return {key for key in found if not key.endswith("/_verify")}
+
+    def open_uploads(self) -> int:
+        answer = self.client().list_multipart_uploads(Bucket=self.bucket)
+        return len(answer.get("Uploads", []))
+
+    def empty(self) -> None:
+        for key in self.keys():
+            self.client().delete_object(Bucket=self.bucket, Key=key)
+
+    def answers(self) -> bool:
+        try:
+            self.client().head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                self.client().create_bucket(Bucket=self.bucket)
+                return True
+            return False
+        except BotoCoreError:
+            return False
+        return True
+
+
+@dataclass
+class Services:
+    """Everything that a registry needs."""
+
+    postgres: Container
+    postgres_uri: str
+    redis: Container
+    redis_port: int
+    us: Store
+    eu: Store
+
+    def stores(self) -> list[Store]:
+        return [self.us, self.eu]
+
+
+@contextmanager
+def podman_client() -> Iterator[podman.PodmanClient]:
+    """Give a client of podman's API, in the namespace where this machine's containers live."""
+    with tempfile.TemporaryDirectory() as directory:
+        socket = Path(directory) / "podman.sock"
+        command = [str(NAMESPACE), "podman", "system", "service", "--time=0", f"unix://{socket}"]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        try:
+            wait_until("podman's API answers", socket.exists, 30)
+            with podman.PodmanClient(base_url=f"unix://{socket}", timeout=60) as client:
+                yield client
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextmanager
+def running_services() -> Iterator[Services]:
+    """Start everything at once, wait until it answers, and remove it at the end."""
+    with podman_client() as client, tempfile.TemporaryDirectory() as directory:
+        remove_remains(client)
+        try:
+            yield _start(client, Path(directory))
+        finally:
+            remove_remains(client)
+
+
+def remove_remains(client: podman.PodmanClient) -> None:
+    """Remove the containers of this suite, whoever started them."""
+    for container in client.containers.list(all=True, filters={"label": LABEL}):
+        container.remove(force=True, v=True)
+
+
+def _start(client: podman.PodmanClient, directory: Path) -> Services:
+    certificate, key = _certificate(directory)
+    stores = [
+        _start_store(client, directory, location, certificate, key)
+        for location in ("usstorage", "eustorage")
+    ]
+    postgres = _run(
+        client,
+        "localhost/atoll-postgres:dev",
+        "5432/tcp",
+        entrypoint=["/bin/bash", "-c"],
+        # Nothing of a test's database needs to survive the machine.
+        command=[
+            "initdb -D /tmp/data -U atoll -A trust -E UTF8 --locale=C.UTF-8 >/dev/null &&"
+            " echo 'host all all all trust' >>/tmp/data/pg_hba.conf &&"
+            " exec postgres -D /tmp/data -c listen_addresses=* -c fsync=off"
+            " -c unix_socket_directories=/tmp -c max_connections=200"
+        ],
+    )
+    redis_container = _run(
+        client,
+        "localhost/atoll-redis:dev",
+        "6379/tcp",
+        command=["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""],
+    )
+    uri = f"postgresql://atoll@127.0.0.1:{_port(postgres, '5432/tcp')}/postgres"
+    redis_port = _port(redis_container, "6379/tcp")
+    wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
+    wait_until("Redis answers", lambda: _redis_answers(redis_port))
+    for store in stores:
+        wait_until(f"{store.location} answers", store.answers)
+    return Services(postgres, uri, redis_container, redis_port, *stores)
+
+
+def _start_store(
+    client: podman.PodmanClient, directory: Path, location: str, certificate: Path, key: Path
+) -> Store:
+    given = directory / location
+    given.mkdir()
+    access_key, secret_key = os.urandom(10).hex(), os.urandom(20).hex()
+    (given / "access_key").write_text(access_key)
+    (given / "secret_key").write_text(secret_key)
+    (given / "tls.crt").write_text(certificate.read_text())
+    (given / "tls.key").write_text(key.read_text())
+    container = _run(
+        client,
+        "localhost/atoll-object-store:18",
+        "7480/tcp",
+        environment={"STORE_LOCATION": location, "STORE_PORT": "7480"},
+        volumes={str(given): {"bind": "/run/object-store", "mode": "ro"}},
+        seccomp_profile_path=str(_seccomp(directory)),
+        stop_timeout=60,
+    )
+    port = _port(container, "7480/tcp")
+    return Store(location, container, port, certificate, access_key, secret_key)
+
+
+def _run(client: podman.PodmanClient, image: str, port: str, **arguments: object) -> Container:
+    name, _, value = LABEL.partition("=")
+    container = client.containers.create(
+        image, labels={name: value}, ports={port: ("127.0.0.1", 0)}, **arguments
+    )
+    container.start()
+    container.reload()
+    return container
+
+
+def _port(container: Container, port: str) -> int:
+    return int(container.ports[port][0]["HostPort"])
+
+
+def _seccomp(directory: Path) -> Path:
+    """Let libaio fall back to an older call where podman's profile refuses the newer one."""
+    written = directory / "seccomp.json"
+    profile = json.loads(Path("/usr/share/containers/seccomp.json").read_text())
+    for rule in profile["syscalls"]:
+        rule["names"] = [name for name in rule["names"] if name != "io_pgetevents"]
+    written.write_text(json.dumps(profile))
+    return written
+
+
+def _certificate(directory: Path) -> tuple[Path, Path]:
+    """Make a certificate for 127.0.0.1 that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "atoll tests")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=2))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    paths = directory / "tls.crt", directory / "tls.key"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+def _postgres_answers(uri: str) -> bool:
+    try:
+        psycopg2.connect(uri, connect_timeout=2).close()
+    except psycopg2.OperationalError:
+        return False
+    return True
+
+
+def _redis_answers(port: int) -> bool:
+    try:
+        return bool(redis.Redis(port=port, socket_timeout=2).ping())
+    except redis.RedisError:
+        return False

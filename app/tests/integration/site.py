@@ -1,0 +1,202 @@
+"""A site as the tests run it: the real application on a real port, and a client to talk to it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+import waitress.server
+import yaml
+from atoll.cli.graph import Graph
+from atoll.config import load
+from atoll.storage.locations import Locations
+from atoll.web.app import create_app
+
+from .services import REPOSITORY, Services, wait_until
+
+SUPERUSER, PASSWORD = "admin", "correct horse battery"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+
+
+def bundle(services: Services, database: str, hostname: str = "registry.test") -> dict[str, object]:
+    """Return a config.yaml for two sites."""
+    redis = {"host": "127.0.0.1", "port": services.redis_port}
+    return {
+        "SERVER_HOSTNAME": hostname,
+        "DB_URI": services.postgres_uri.rpartition("/")[0] + f"/{database}",
+        "SECRET_KEY": "a secret of the tests",
+        "SUPER_USERS": [SUPERUSER],
+        "INITIAL_SUPERUSER_PASSWORD": PASSWORD,
+        "BUILDLOGS_REDIS": redis,
+        "USER_EVENTS_REDIS": redis,
+        "DISTRIBUTED_STORAGE_CONFIG": {
+            store.location: store.settings for store in services.stores()
+        },
+        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usstorage", "eustorage"],
+        "DISTRIBUTED_STORAGE_PREFERENCE": ["usstorage", "eustorage"],
+        "FEATURE_STORAGE_REPLICATION": True,
+        "CREATE_NAMESPACE_ON_PUSH": True,
+    }
+
+
+@dataclass
+class Site:
+    """One site's registry, in this process, and its worker, in another."""
+
+    url: str
+    graph: Graph
+    directory: Path
+    preference: str
+    worker: subprocess.Popen[bytes] | None = None
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def locations(self) -> Locations:
+        return self.graph.locations
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment for a process of this site."""
+        return {
+            **os.environ,
+            "ATOLL_BUNDLE_DIRECTORY": str(self.directory / "stack"),
+            "ATOLL_RUNTIME_DIRECTORY": str(self.directory / "run"),
+            "ATOLL_SPOOL_DIRECTORY": str(self.directory),
+            "QUAY_DISTRIBUTED_STORAGE_PREFERENCE": self.preference,
+            "PYTHONPATH": str(REPOSITORY / "app"),
+        }
+
+    def command(self, *words: str, **arguments: object) -> subprocess.CompletedProcess[str]:
+        """Run `atoll …` at this site."""
+        return subprocess.run(
+            [sys.executable, "-m", "atoll.cli.main", *words],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            **arguments,
+        )
+
+    def start_worker(self) -> None:
+        """Start the replication worker as a process of its own."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        with (self.directory / "worker.log").open("ab") as log:
+            self.worker = subprocess.Popen(
+                [sys.executable, "-m", "atoll.cli.main", "replication"],
+                env=self.environment() | {"ATOLL_OPERATIONS_PORT": str(port)},
+                stderr=log,
+            )
+
+    def stop_worker(self, *, kill: bool = False) -> None:
+        if self.worker is not None:
+            self.worker.kill() if kill else self.worker.terminate()
+            self.worker.wait()
+            self.worker = None
+
+
+def make_graph(services: Services, database: str, directory: Path, preference: str) -> Graph:
+    """Write a bundle below DIRECTORY and return the objects of a site that has it."""
+    stack = directory / "stack"
+    (stack / "extra_ca_certs").mkdir(parents=True)
+    (stack / "extra_ca_certs" / "store.crt").write_text(services.us.certificate.read_text())
+    (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database)))
+    settings = load({"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": preference}, stack)
+    graph = Graph(settings, connections=9)
+    # As `cached_property` would, but with a certificate that is in no system's store.
+    graph.__dict__["locations"] = Locations.from_bundle(settings, str(services.us.certificate))
+    # The tests' machine has no spool directory of the image.
+    os.environ["ATOLL_SPOOL_DIRECTORY"] = str(directory)
+    return graph
+
+
+@contextmanager
+def running_site(
+    services: Services, database: str, directory: Path, preference: str
+) -> Iterator[Site]:
+    """Serve the registry's application with waitress on a port of 127.0.0.1."""
+    graph = make_graph(services, database, directory, preference)
+    server = waitress.server.create_server(
+        create_app(graph.dependencies()), listen="127.0.0.1:0", threads=8
+    )
+    prober = graph.locations.start_probing()
+    graph.vitals.start()
+    threading.Thread(target=server.run, daemon=True).start()
+    site = Site(f"http://127.0.0.1:{server.effective_port}", graph, directory, preference)
+    wait_until(
+        "both stores were probed",
+        lambda: all(
+            graph.locations.health.state(name).up is not None for name in graph.locations.stores
+        ),
+    )
+    try:
+        yield site
+    finally:
+        site.stop_worker()
+        prober.stop()
+        graph.vitals.stop()
+        server.close()
+
+
+class Client:
+    """An OCI client that shows every answer, unlike the real ones."""
+
+    def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
+        self.site = site
+        self.credentials = (username, password) if username else None
+        self.session = requests.Session()
+        # This machine's own variables would name another file of certificates.
+        self.session.trust_env = False
+        self.session.verify = str(site.directory / "stack/extra_ca_certs/store.crt")
+
+    def token(self, scope: str) -> str:
+        answer = self.session.get(
+            f"{self.site.url}/v2/auth",
+            params={"service": "registry.test", "scope": scope},
+            auth=self.credentials,
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()["token"]
+
+    def request(
+        self, method: str, path: str, scope: str | None = None, **arguments: object
+    ) -> requests.Response:
+        """Send a request with a token for SCOPE; PATH may be a Location."""
+        headers = dict(arguments.pop("headers", {}))  # type: ignore[call-overload]
+        if scope:
+            headers["Authorization"] = f"Bearer {self.token(scope)}"
+        arguments.setdefault("allow_redirects", False)
+        url = urljoin(self.site.url, path)
+        return self.session.request(method, url, headers=headers, **arguments)  # type: ignore[arg-type]
+
+    def push_blob(self, name: str, data: bytes) -> str:
+        """Push a blob as podman does: POST, one PATCH, PUT. Return its digest."""
+        scope = f"repository:{name}:pull,push"
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        answer = self.request("POST", f"/v2/{name}/blobs/uploads/", scope)
+        assert answer.status_code == 202, answer.text
+        answer = self.request("PATCH", answer.headers["Location"], scope, data=data)
+        assert answer.status_code == 202, answer.text
+        answer = self.request("PUT", answer.headers["Location"], scope, params={"digest": digest})
+        assert answer.status_code == 201, answer.text
+        return digest
+
+    def pull_blob(self, name: str, digest: str, **arguments: object) -> requests.Response:
+        """Get a blob, following the redirect to the store, which wants no token of ours."""
+        answer = self.request(
+            "GET", f"/v2/{name}/blobs/{digest}", f"repository:{name}:pull", **arguments
+        )
+        if answer.status_code != 307:
+            return answer
+        headers = arguments.get("headers")
+        return self.session.get(answer.headers["Location"], headers=headers)  # type: ignore[arg-type]
