@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ def run(words: Sequence[str], *, given: str | None = None) -> str:
     """Run a program and return what it printed; fail with what it complained about."""
     done = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise LabError(f"`{' '.join(words)}` failed: {_last_lines(done.stderr or done.stdout)}")
+        raise LabError(f"{_shown(words)} failed: {_last_lines(done.stderr or done.stdout)}")
     return done.stdout
 
 
@@ -49,7 +50,7 @@ def run_logged(words: Sequence[str], log: Path, **environment: str) -> None:
             check=False,
         )
     if done.returncode:
-        raise LabError(f"`{Path(words[0]).name}` failed: {_last_lines(log.read_text())}", log)
+        raise LabError(f"{_shown(words)} failed: {_last_lines(log.read_text())}", log)
 
 
 def open_log(log: Path) -> IO[str]:
@@ -75,6 +76,11 @@ def wait_until(what: str, happened: Callable[[], bool], *, seconds: float = 180)
         if time.monotonic() > end:
             raise LabError(f"waited {seconds:.0f} s in vain until {what}")
         time.sleep(0.2)
+
+
+def _shown(words: Sequence[str]) -> str:
+    inner = words[1:] if words[0] == PODMAN[0] else words
+    return f"`{shlex.join(inner)}`"
 
 
 def _last_lines(text: str) -> str:

@@ -74,6 +74,7 @@ class Containers:
         podman(
             "run",
             "--detach",
+            "--pull=never",
             f"--name={machine.container}",
             f"--hostname={machine.name}",
             f"--network={lab.name}",
