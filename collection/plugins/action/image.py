@@ -6,7 +6,6 @@ import os
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.atoll.registry.plugins.module_utils.archive import (
     ArchiveError,
     archive_reference,
@@ -19,6 +18,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = True
 
     def run(self, tmp=None, task_vars=None):
+        """Bring the image that the task names."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         archive = arguments.pop("archive", None)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
-
 from ansible_collections.atoll.registry.plugins.module_utils.archive import (
     ArchiveError,
     archive_reference,
@@ -39,12 +38,13 @@ def _registry_configuration():
         raise AnsibleFilterError(
             f"The controller cannot validate the config bundle: the Python that runs Ansible "
             f"({sys.executable}) has no module {error.name}. "
-            f"Install what the bundle's model needs: {sys.executable} -m pip install pydantic pyyaml"
+            f"Install what the model of the bundle needs: "
+            f"{sys.executable} -m pip install pydantic pyyaml"
         ) from error
 
 
 def _application():
-    """The registry's source in this collection, wherever plugins/ is a link to."""
+    """Find the registry's source in this collection, wherever plugins/ is a link to."""
     for folder in Path(__file__).resolve().parents:
         if (folder / "app" / "atoll").is_dir():
             return folder / "app"
@@ -71,4 +71,5 @@ class FilterModule:
     """The filters by their names."""
 
     def filters(self):
+        """Return the filters by their names."""
         return {"archive_problems": archive_problems, "bundle_problems": bundle_problems}

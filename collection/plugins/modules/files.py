@@ -20,22 +20,50 @@ options:
     elements: dict
     default: []
     suboptions:
-      path: {description: The directory., type: path, required: true}
-      owner: {description: Its owner., type: str, default: root}
-      group: {description: Its group., type: str, default: root}
-      mode: {description: Its permissions., type: str, default: "0755"}
+      path:
+        description: The directory.
+        type: path
+        required: true
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group.
+        type: str
+        default: root
+      mode:
+        description: Its permissions.
+        type: str
+        default: "0755"
   files:
     description: Files to write.
     type: list
     elements: dict
     default: []
     suboptions:
-      path: {description: The file., type: path, required: true}
-      content: {description: Its text. Excludes O(files[].secret)., type: str}
-      secret: {description: Its text that nobody may see. Excludes O(files[].content)., type: str}
-      owner: {description: Its owner., type: str, default: root}
-      group: {description: Its group., type: str, default: root}
-      mode: {description: Its permissions., type: str, default: "0644"}
+      path:
+        description: The file.
+        type: path
+        required: true
+      content:
+        description: Its text. Excludes O(files[].secret).
+        type: str
+      secret:
+        description: Its text that nobody may see. Excludes O(files[].content).
+        type: str
+      owner:
+        description: Its owner.
+        type: str
+        default: root
+      group:
+        description: Its group.
+        type: str
+        default: root
+      mode:
+        description: Its permissions.
+        type: str
+        default: "0644"
       validate:
         description: Command that must accept the new text, as a file that C(%s) stands for.
         type: str
@@ -99,9 +127,11 @@ class Writer:
 
     @property
     def pretend(self):
+        """Whether nothing may be written."""
         return self.module.check_mode
 
     def directory(self, wanted):
+        """Make a directory, or mend who may do what with it."""
         path = wanted["path"]
         if not os.path.isdir(path):
             self._note(path, "", "a directory\n")
@@ -113,6 +143,7 @@ class Writer:
             self._correct(path, wanted)
 
     def file(self, wanted):
+        """Replace a file when its text differs, or mend who may read it."""
         path = wanted["path"]
         is_secret = wanted["secret"] is not None
         text = wanted["secret"] if is_secret else wanted["content"]
@@ -128,6 +159,7 @@ class Writer:
             self._replace(path, text, wanted)
 
     def remove(self, path):
+        """Remove a file if it is there."""
         if os.path.lexists(path):
             self._note(path, "a file\n", "")
             if not self.pretend:
@@ -213,6 +245,7 @@ def left_over(parameters):
 
 
 def specification():
+    """Return the options of the module."""
     attributes = {
         "path": {"type": "path", "required": True},
         "owner": {"type": "str", "default": "root"},
@@ -245,6 +278,7 @@ def specification():
 
 
 def main():
+    """Bring everything to its wanted state."""
     module = AnsibleModule(argument_spec=specification(), supports_check_mode=True)
     writer = Writer(module)
     try:

@@ -69,8 +69,8 @@ import ssl
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.atoll.registry.plugins.module_utils.journal import last_lines
 
-LOG_LINES = 30
 ATTEMPT_SECONDS = 5
 
 
@@ -91,6 +91,7 @@ class Connection(http.client.HTTPSConnection):
         self._tls = context
 
     def connect(self):
+        """Connect as a load balancer does: address and name are two things."""
         plain = socket.create_connection((self._address.strip("[]"), self.port), self.timeout)
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
 
@@ -115,6 +116,7 @@ def ask(parameters, path, context):
 
 
 def judge(status, body):
+    """Return the services of a good answer, and raise on another."""
     try:
         services = json.loads(body)["data"]["services"]
     except (ValueError, KeyError, TypeError):
@@ -126,6 +128,7 @@ def judge(status, body):
 
 
 def wait(parameters, path, context):
+    """Ask until the answer is good or the time is over."""
     deadline = time.monotonic() + parameters["timeout"]
     while True:
         try:
@@ -136,17 +139,8 @@ def wait(parameters, path, context):
             time.sleep(1)
 
 
-def log(module):
-    if not module.params["unit"]:
-        return []
-    _code, output, _error = module.run_command(
-        ["journalctl", "--unit", module.params["unit"], "--lines", str(LOG_LINES), "--no-pager",
-         "--output", "cat"]
-    )
-    return output.splitlines()
-
-
 def main():
+    """Wait for each path, or say why the waiting was in vain."""
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},
@@ -173,11 +167,12 @@ def main():
             services = wait(parameters, path, context)
     except Unwell as error:
         module.fail_json(
-            msg=f"https://{parameters['address']}:{parameters['port']}{path} did not become healthy within {parameters['timeout']} seconds: {error}. "
+            msg=f"https://{parameters['address']}:{parameters['port']}{path} did not become "
+            f"healthy within {parameters['timeout']} seconds: {error}. "
             "The last lines of the log are in 'log'. Mend the cause and run the playbook again; "
             "the hosts after this one were not touched.",
             services=error.services,
-            log=log(module),
+            log=last_lines(module, parameters["unit"]) if parameters["unit"] else [],
         )
     module.exit_json(changed=False, services=services)
 

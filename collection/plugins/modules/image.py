@@ -89,6 +89,7 @@ class Podman:
         self.program = module.get_bin_path("podman")
 
     def run(self, *arguments):
+        """Run a command that must succeed."""
         code, output, error = self.module.run_command([self.program, *arguments])
         if code:
             self.module.fail_json(
@@ -97,6 +98,7 @@ class Podman:
         return output
 
     def has(self, reference):
+        """Tell whether the image is in the store."""
         code, _output, _error = self.module.run_command(
             [self.program, "image", "exists", reference]
         )
@@ -113,6 +115,7 @@ class Podman:
         return found
 
     def used(self):
+        """Return the images that a container uses, be it stopped."""
         return set(self.run("ps", "--all", "--no-trunc", "--format", "{{.ImageID}}").split())
 
 
@@ -123,12 +126,13 @@ def _repository_of(name):
 
 
 def tag_of(reference):
-    """A tag that only this digest ever gets, so that the next image leaves it alone."""
+    """Return a tag that only this digest ever gets, so that the next image leaves it alone."""
     match = REFERENCE.fullmatch(reference)
     return f"{match['repository']}:sha256-{match['digest'][:16]}"
 
 
 def bring(module, podman, reference):
+    """Load or pull the image, after the unused ones of its repository are gone."""
     removed = []
     repository = REFERENCE.fullmatch(reference)["repository"]
     used = podman.used()
@@ -152,6 +156,7 @@ def bring(module, podman, reference):
 
 
 def remove(podman, repository, probe):
+    """Remove all images of a repository."""
     images = list(podman.images_of(repository)) if podman.program else []
     if not probe:
         for image in images:
@@ -160,6 +165,7 @@ def remove(podman, repository, probe):
 
 
 def main():
+    """Bring or remove an image."""
     module = AnsibleModule(
         argument_spec={
             "archive": {"type": "path"},
@@ -174,7 +180,8 @@ def main():
     match = REFERENCE.fullmatch(reference)
     if not match:
         module.fail_json(
-            msg=f"The image {reference!r} is not addressed by its digest. Write NAME@sha256:DIGEST; "
+            msg=f"The image {reference!r} is not addressed by its digest. "
+            "Write NAME@sha256:DIGEST; "
             "'skopeo inspect --format {{.Digest}} docker://NAME:TAG' tells the digest."
         )
     podman = Podman(module)

@@ -75,9 +75,10 @@ because:
 """
 
 import os
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.atoll.registry.plugins.module_utils.journal import last_lines
 
 PROPERTIES = (
     "ActiveState",
@@ -87,7 +88,6 @@ PROPERTIES = (
     "StateChangeTimestamp",
     "UnitFileState",
 )
-LOG_LINES = 30
 
 
 class Unit:
@@ -99,8 +99,15 @@ class Unit:
         self.read()
 
     def read(self):
+        """Ask systemd anew."""
         code, output, error = self.module.run_command(
-            ["systemctl", "show", "--timestamp=us+utc", "--property", ",".join(PROPERTIES), self.name]
+            [
+                "systemctl",
+                "show",
+                "--timestamp=us+utc",
+                f"--property={','.join(PROPERTIES)}",
+                self.name,
+            ]
         )
         if code:
             self.module.fail_json(msg=f"systemctl show {self.name} failed: {error.strip()}")
@@ -108,14 +115,17 @@ class Unit:
 
     @property
     def exists(self):
+        """Whether systemd knows the unit."""
         return self.properties["LoadState"] not in ("not-found", "masked")
 
     @property
     def running(self):
+        """Whether the unit is up."""
         return self.properties["ActiveState"] in ("active", "reloading")
 
     @property
     def stopped(self):
+        """Whether the unit is down and stays down."""
         return self.properties["ActiveState"] in ("inactive", "failed")
 
     def since(self, timestamp):
@@ -124,28 +134,24 @@ class Unit:
         if not value:
             return 0.0
         moment = datetime.strptime(value, "%a %Y-%m-%d %H:%M:%S.%f UTC")
-        return moment.replace(tzinfo=timezone.utc).timestamp()
+        return moment.replace(tzinfo=UTC).timestamp()
 
     def systemctl(self, verb, *arguments):
+        """Run a command that must succeed; say what the unit logged when it does not."""
         code, _output, error = self.module.run_command(["systemctl", verb, *arguments])
         if code:
+            first_line = error.strip().partition("\n")[0]
             self.module.fail_json(
-                msg=f"{self.name} did not {verb}: {error.strip().splitlines()[:1]} "
-                f"The last lines of its log are in 'log', all of it is in 'journalctl -u {self.name}' "
-                "on this host. Mend the cause and run the playbook again.",
-                log=self.log(),
+                msg=f"{self.name} did not {verb}: {first_line} "
+                f"The last lines of its log are in 'log', all of it is in "
+                f"'journalctl -u {self.name}' on this host. "
+                "Mend the cause and run the playbook again.",
+                log=last_lines(self.module, self.name),
             )
-
-    def log(self):
-        _code, output, _error = self.module.run_command(
-            ["journalctl", "--unit", self.name, "--lines", str(LOG_LINES), "--no-pager",
-             "--output", "cat"]
-        )
-        return output.splitlines()
 
 
 def newest(paths):
-    """The path below the given ones that was written last, and when."""
+    """Return when what lies at or below the paths was last written, and which of it."""
     return max(
         ((os.lstat(path).st_mtime, path) for top in paths for path in _below(top)),
         default=(0.0, ""),
@@ -177,6 +183,7 @@ def decide(unit, parameters):
 
 
 def run(unit, action):
+    """Do it, with the unit as it is on disk."""
     unit.systemctl("daemon-reload")
     unit.read()
     if not unit.exists:
@@ -191,6 +198,7 @@ def _quadlet_errors(module):
 
 
 def start(unit, module):
+    """Bring the unit up; return what was done, why, and whether something changed."""
     action, because = decide(unit, module.params) if unit.exists else ("start", "it does not exist")
     enable = module.params["enabled"] and unit.properties["UnitFileState"] != "enabled"
     if not module.check_mode:
@@ -202,6 +210,7 @@ def start(unit, module):
 
 
 def stop(unit, module):
+    """Bring the unit down; return what was done, why, and whether something changed."""
     disable = module.params["enabled"] is False and unit.properties["UnitFileState"] == "enabled"
     action = "" if unit.stopped else "stop"
     if not module.check_mode:
@@ -215,6 +224,7 @@ def stop(unit, module):
 
 
 def main():
+    """Bring the unit to its wanted state."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
