@@ -1,0 +1,64 @@
+"""The controller finds the problems of a bundle before a host is touched."""
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+from ansible_collections.atoll.registry.plugins.filter import bundle
+
+
+@pytest.fixture
+def example(root):
+    text = (root / "inventories/example/group_vars/all/registry.yml").read_text()
+    secrets = (root / "inventories/example/group_vars/all/vault.yml.example").read_text()
+    values = yaml.safe_load(secrets) | yaml.safe_load(text)
+    values["registry_hostname"] = "registry.example.org"
+    trusted = _trust(values)
+    return Templar(loader=DataLoader(), variables=trusted).template(trusted["registry_config"])
+
+
+def _trust(value):
+    if isinstance(value, dict):
+        return {key: _trust(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trust(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
+
+
+def test_the_production_example_is_valid(example):
+    assert bundle.bundle_problems(example, ["usstorage", "eustorage"]) == []
+
+
+def test_a_preference_for_an_unknown_location_is_named(example):
+    problems = bundle.bundle_problems(example, ["nowhere"])
+
+    assert any("nowhere" in problem for problem in problems)
+
+
+def test_a_missing_key_is_named(example):
+    del example["DB_URI"]
+
+    assert any("DB_URI" in problem for problem in bundle.bundle_problems(example, ["usstorage"]))
+
+
+def test_a_wrong_type_is_named(example):
+    example["FEATURE_STORAGE_REPLICATION"] = ["yes"]
+
+    problems = bundle.bundle_problems(example, ["usstorage"])
+
+    assert any("FEATURE_STORAGE_REPLICATION" in problem for problem in problems)
+
+
+def test_a_controller_without_the_model_s_libraries_is_told_what_to_install(example, monkeypatch):
+    def missing(_name):
+        raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
+
+    monkeypatch.setattr(bundle.importlib, "import_module", missing)
+
+    with pytest.raises(AnsibleFilterError, match=r"no module pydantic.*-m pip install"):
+        bundle.bundle_problems(example, ["usstorage"])
+
+
+def test_a_problem_of_an_archive_is_a_sentence(tmp_path):
+    assert "make images" in str(bundle.archive_problems(tmp_path / "none.tar"))

@@ -1,0 +1,114 @@
+"""Roles document what they take; their units are hardened and hold no secret."""
+
+import re
+
+import jinja2
+import pytest
+import yaml
+
+ROLES = ["host", "load_balancer", "postgres", "redis", "registry"]
+CONTAINERS = [
+    ("load_balancer", "atoll-load-balancer"),
+    ("postgres", "atoll-postgres"),
+    ("redis", "atoll-redis"),
+    ("registry", "atoll-registry"),
+    ("registry", "atoll-replication"),
+    ("registry", "atoll-migrate"),
+]
+SECRET = "SECRET-VALUE"
+
+
+def specification(root, role):
+    return yaml.safe_load((root / f"roles/{role}/meta/argument_specs.yml").read_text())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_default_is_documented_with_its_value(root, role):
+    documented = {}
+    for entry in specification(root, role)["argument_specs"].values():
+        documented |= {
+            name: option["default"]
+            for name, option in entry.get("options", {}).items()
+            if "default" in option
+        }
+
+    assert yaml.safe_load((root / f"roles/{role}/defaults/main.yml").read_text()) == documented
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_entry_point_has_its_tasks(root, role):
+    for name in specification(root, role)["argument_specs"]:
+        assert (root / f"roles/{role}/tasks/{name}.yml").is_file()
+
+
+@pytest.fixture
+def render(root):
+    def render_unit(role, container):
+        environment = jinja2.Environment(  # units are not HTML
+            loader=jinja2.FileSystemLoader(root / f"roles/{role}/templates"),
+            trim_blocks=True,
+            keep_trailing_newline=True,
+            undefined=jinja2.StrictUndefined,
+        )
+        defaults = yaml.safe_load((root / f"roles/{role}/defaults/main.yml").read_text())
+        variables = defaults | {
+            "registry_storage_preference": ["usstorage", "eustorage"],
+            "registry_bundle": "/etc/atoll/stack",
+            "registry_config": SECRET,
+            "postgres_password": SECRET,
+            "redis_password": SECRET,
+            "host_user_ids": {"user": 990, "group": 990},
+            "ansible_managed": "Ansible managed",
+            "registry_site": "us",
+            "registry_shared_label": ",z",
+            f"{role}_private_label": ",Z",
+            f"{role}_address": "192.0.2.1",
+            "load_balancer_metrics_address": "192.0.2.1",
+            f"{role}_image_result": {"reference": "localhost/atoll@sha256:" + "a" * 64},
+        }
+        return environment.get_template(f"{container}.container.j2").render(variables)
+
+    return render_unit
+
+
+@pytest.mark.parametrize(("role", "container"), CONTAINERS)
+def test_each_container_is_a_user_without_rights_on_a_read_only_root(render, role, container):
+    lines = render(role, container).splitlines()
+
+    assert {
+        "User=990",
+        "Group=990",
+        "ReadOnly=true",
+        "DropCapability=all",
+        "NoNewPrivileges=true",
+    } <= set(lines)
+
+
+@pytest.mark.parametrize(("role", "container"), CONTAINERS)
+def test_each_line_of_a_unit_is_one_setting(render, role, container):
+    keys = r"Volume|Environment|PublishPort|Health\w+|Exec|Image|User|Group|Notify"
+    for line in render(role, container).splitlines():
+        assert re.fullmatch(r"|#.*|\[\w+\]|[A-Z]\w+=.+", line), line
+        assert len(re.findall(rf"(?:{keys})=", line)) <= 1, line
+
+
+@pytest.mark.parametrize(("role", "container"), CONTAINERS)
+def test_no_secret_stands_in_a_unit(render, role, container):
+    assert SECRET not in render(role, container)
+
+
+@pytest.mark.parametrize(
+    ("role", "container"), [pair for pair in CONTAINERS if pair[1] != "atoll-migrate"]
+)
+def test_a_start_waits_for_health_and_a_broken_roll_out_can_be_mended(render, role, container):
+    lines = render(role, container).splitlines()
+
+    assert {"Notify=healthy", "Restart=always", "StartLimitIntervalSec=0"} <= set(lines)
+    assert any(line.startswith("HealthStartupCmd=") for line in lines)
+    assert not any(re.match(r"Health\w*Cmd=.*[\"']", line) for line in lines)
+
+
+def test_ports_are_published_on_an_address(render):
+    for role, container in CONTAINERS:
+        for line in render(role, container).splitlines():
+            assert not re.fullmatch(r"PublishPort=\d+(:\d+)?", line)

@@ -1,0 +1,91 @@
+"""A service restarts when, and only when, what it read at its start was written since."""
+
+import os
+
+import pytest
+from ansible_collections.atoll.registry.plugins.modules.service import Unit, decide, start
+
+STARTED = "Fri 2026-11-20 12:00:00.500000 UTC"
+STARTED_SECONDS = 1795176000.5
+
+
+def unit(fake_module, *, check_mode=False, parameters=None, **properties):
+    properties = {
+        "ActiveState": "active",
+        "LoadState": "loaded",
+        "InactiveExitTimestamp": STARTED,
+        "StateChangeTimestamp": STARTED,
+        "NeedDaemonReload": "no",
+        "UnitFileState": "generated",
+    } | properties
+    shown = "".join(f"{name}={value}\n" for name, value in properties.items())
+    module = fake_module(
+        {"name": "a.service", "enabled": None, "inputs_changed": False} | (parameters or {}),
+        check_mode,
+        {"systemctl show": (0, shown, "")},
+    )
+    return Unit(module)
+
+
+def inputs(tmp_path, seconds):
+    path = tmp_path / "input"
+    path.write_text("")
+    os.utime(path, (seconds, seconds))
+    os.utime(tmp_path, (1, 1))
+    return {"inputs": [str(tmp_path)], "reload_inputs": [], "inputs_changed": False}
+
+
+def test_a_file_that_the_service_has_read_changes_nothing(tmp_path, fake_module):
+    assert decide(unit(fake_module), inputs(tmp_path, STARTED_SECONDS - 1)) == ("", "")
+
+
+def test_a_file_of_an_interrupted_run_still_restarts_the_service(tmp_path, fake_module):
+    action, because = decide(unit(fake_module), inputs(tmp_path, STARTED_SECONDS + 1))
+
+    assert action == "restart"
+    assert str(tmp_path / "input") in because
+
+
+def test_a_removed_file_restarts_the_service(tmp_path, fake_module):
+    parameters = inputs(tmp_path, 1)
+    (tmp_path / "input").unlink()
+
+    assert decide(unit(fake_module), parameters)[0] == "restart"
+
+
+def test_a_file_that_is_read_again_on_reload_only_reloads(tmp_path, fake_module):
+    parameters = inputs(tmp_path, STARTED_SECONDS + 1)
+    parameters = parameters | {"inputs": [], "reload_inputs": parameters["inputs"]}
+
+    assert decide(unit(fake_module), parameters)[0] == "reload"
+
+
+@pytest.mark.parametrize("state", ["inactive", "failed", "activating", "deactivating"])
+def test_a_service_that_is_not_up_is_started(tmp_path, fake_module, state):
+    parameters = inputs(tmp_path, STARTED_SECONDS - 1)
+
+    assert decide(unit(fake_module, ActiveState=state), parameters)[0] == "start"
+
+
+def test_a_changed_unit_restarts_the_service(tmp_path, fake_module):
+    parameters = inputs(tmp_path, STARTED_SECONDS - 1)
+
+    assert decide(unit(fake_module, NeedDaemonReload="yes"), parameters)[0] == "restart"
+
+
+def test_check_mode_announces_a_start_where_there_is_no_unit_yet(fake_module):
+    missing = unit(fake_module, check_mode=True, LoadState="not-found", ActiveState="inactive")
+
+    assert start(missing, missing.module) == ("start", "it does not exist", True)
+    assert [words[1] for words in missing.module.commands] == ["show"]
+
+
+def test_a_service_that_does_not_come_up_shows_its_log(fake_module, failed):
+    module = fake_module(
+        answers={"systemctl restart": (1, "", "Job failed.\nmore"), "systemctl show": (0, "", "")},
+        params={"name": "a.service"},
+    )
+
+    with pytest.raises(failed, match=r"a\.service did not restart: Job failed\. .*journalctl"):
+        Unit(module).systemctl("restart", "a.service")
+    assert module.commands[-1][0] == "journalctl"
