@@ -47,7 +47,6 @@ def render(root):
         environment = jinja2.Environment(  # units are not HTML
             loader=jinja2.FileSystemLoader(root / f"roles/{role}/templates"),
             trim_blocks=True,
-            keep_trailing_newline=True,
             undefined=jinja2.StrictUndefined,
         )
         defaults = yaml.safe_load((root / f"roles/{role}/defaults/main.yml").read_text())
