@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import images
@@ -93,8 +94,12 @@ class Clients:
             check=False,
         )
 
-    def podman_pull(self, reference: str, storage: Path) -> str:
+    def podman_pull(self, reference: str) -> str:
         """Pull into a storage of its own, so that the host's keeps only what the host wants."""
+        with tempfile.TemporaryDirectory(prefix="atoll-") as storage:
+            return self._podman_pull_to(storage, reference)
+
+    def _podman_pull_to(self, storage: str, reference: str) -> str:
         own = (f"--root={storage}/root", f"--runroot={storage}/run", "--storage-driver=vfs")
         trust = (f"--authfile={self._login}", f"--cert-dir={self._trust}")
         target = f"{self.registry}/{reference}"

@@ -32,8 +32,8 @@ def test_the_image_has_three_layers_at_least(
     assert len(manifest["layers"]) >= 3
 
 
-def test_podman_pulls_what_podman_pushed(clients: Clients, pushed: str, tmp_path: Path) -> None:
-    assert clients.podman_pull(f"admin/podman@{pushed}", tmp_path) == pushed
+def test_podman_pulls_what_podman_pushed(clients: Clients, pushed: str) -> None:
+    assert clients.podman_pull(f"admin/podman@{pushed}") == pushed
 
 
 def test_skopeo_pushes_what_it_pulls(clients: Clients, eu: SiteMachine, pushed: str) -> None:
