@@ -68,6 +68,10 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run="config:check")
 
+    status = commands.add_parser("status", help="show the running instances, and bundles' drift")
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.set_defaults(run="status:status")
+
     user = commands.add_parser("user", help="accounts").add_subparsers(
         metavar="ACTION", required=True
     )

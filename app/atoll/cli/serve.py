@@ -15,6 +15,7 @@ from atoll.cli.children import Child, Children
 from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
 from atoll.cli.migrate import prepare_database
 from atoll.cli.nginx import write_nginx_configuration
+from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory, spool_directory
 from atoll.web.app import create_app
@@ -50,6 +51,7 @@ def registry(options: argparse.Namespace) -> int:
     # nginx is started last and stopped first: what it has accepted, it and the others finish.
     nginx = ["nginx", "-c", str(configuration), "-e", "stderr"]
     children.start(Child("nginx", nginx, stop_signal=signal.SIGQUIT))
+    announce(Graph(bundle), "registry")
     return children.supervise()
 
 

@@ -13,6 +13,7 @@ from waitress.server import create_server
 
 from atoll import logs
 from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
+from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory
 from atoll.config import Bundle
@@ -58,6 +59,7 @@ def replication(options: argparse.Namespace) -> int:
         target=_keep_house, args=(graph, bundle), name="housekeeping", daemon=True
     ).start()
     copiers = worker.start()
+    announce(graph, "replication")
     port = _number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     _serve_operations(WorkerHealth(graph.vitals, lambda: worker.alive), port)
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")

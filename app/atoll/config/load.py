@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from atoll.config.check import check
+from atoll.config.fingerprint import fingerprint
 from atoll.config.model import Bundle
 
 BUNDLE_DIRECTORY = Path("/conf/stack")
@@ -66,7 +67,7 @@ def load(environment: Mapping[str, str], directory: Path = BUNDLE_DIRECTORY) -> 
         log.warning("%s: %s", path, warning)
     if result.bundle is None:
         raise ConfigError(str(path), result.problems)
-    return result.bundle
+    return result.bundle.model_copy(update={"fingerprint": fingerprint(raw)})
 
 
 def _override(raw: Any, environment: Mapping[str, str]) -> Any:

@@ -96,6 +96,9 @@ class Bundle(BaseModel):
     # Seconds for which the blobs of a push are safe before a manifest names them.
     push_temp_tag_expiration_sec: int = Field(default=3600, ge=1)
 
+    # Not a key: hashes of all keys as they were read, to compare sites by.
+    fingerprint: dict[str, str] = Field(default_factory=dict, alias="fingerprint")
+
     @field_validator("db_uri")
     @classmethod
     def _postgresql_only(cls, value: SecretStr) -> SecretStr:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
@@ -179,6 +180,15 @@ class S3ObjectStore(ObjectStore):
             raise StoreUnavailable(self.location, type(error).__name__) from error
 
 
+@cache
+def _session() -> boto3.session.Session:
+    """Return the one session: it reads S3's description, which takes long, only once.
+
+    Clients are safe for threads, making one is not: a process makes its own before it has threads.
+    """
+    return boto3.session.Session()
+
+
 def _client(
     settings: StoreSettings,
     ca_bundle: str | None,
@@ -188,8 +198,7 @@ def _client(
     attempts: int,
 ) -> S3Client:
     keys = settings.credentials
-    # A client is slow to make and safe to share between threads; making one is not: own session.
-    return boto3.session.Session().client(
+    return _session().client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region or "us-east-1",

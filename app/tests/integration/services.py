@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import boto3
@@ -72,8 +73,9 @@ class Store:
             },
         ]
 
+    @cached_property
     def client(self):
-        return boto3.session.Session().client(
+        return boto3.client(
             "s3",
             endpoint_url=f"https://127.0.0.1:{self.port}",
             region_name="us-east-1",
@@ -91,26 +93,26 @@ class Store:
             ),
         )
 
-    def keys(self) -> set[str]:
+    def objects(self) -> set[str]:
         """Return the keys of all objects but the probe's."""
-        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
         found = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
         return {key for key in found if not key.endswith("/_verify")}
 
     def open_uploads(self) -> int:
-        answer = self.client().list_multipart_uploads(Bucket=self.bucket)
+        answer = self.client.list_multipart_uploads(Bucket=self.bucket)
         return len(answer.get("Uploads", []))
 
     def empty(self) -> None:
-        for key in self.keys():
-            self.client().delete_object(Bucket=self.bucket, Key=key)
+        for key in self.objects():
+            self.client.delete_object(Bucket=self.bucket, Key=key)
 
     def answers(self) -> bool:
         try:
-            self.client().head_bucket(Bucket=self.bucket)
+            self.client.head_bucket(Bucket=self.bucket)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                self.client().create_bucket(Bucket=self.bucket)
+                self.client.create_bucket(Bucket=self.bucket)
                 return True
             return False
         except BotoCoreError:

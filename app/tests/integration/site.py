@@ -157,9 +157,16 @@ class Client:
         self.session = requests.Session()
         # This machine's own variables would name another file of certificates.
         self.session.trust_env = False
+        self.tokens: dict[str, str] = {}
         self.session.verify = str(site.directory / "stack/extra_ca_certs/store.crt")
 
     def token(self, scope: str) -> str:
+        """Return a token for SCOPE; as real clients do, the same one for a while."""
+        if scope not in self.tokens:
+            self.tokens[scope] = self._new_token(scope)
+        return self.tokens[scope]
+
+    def _new_token(self, scope: str) -> str:
         answer = self.session.get(
             f"{self.site.url}/v2/auth",
             params={"service": "registry.test", "scope": scope},

@@ -58,8 +58,8 @@ def test_a_blob_in_one_patch_is_written_to_the_store_once(
 ) -> None:
     digest = client.push_blob(REPOSITORY, b"x" * 100)
     hexadecimal = digest.partition(":")[2]
-    assert services.us.keys() == {f"datastorage/registry/sha256/{hexadecimal[:2]}/{hexadecimal}"}
-    assert services.eu.keys() == set()
+    assert services.us.objects() == {f"datastorage/registry/sha256/{hexadecimal[:2]}/{hexadecimal}"}
+    assert services.eu.objects() == set()
 
 
 def test_a_range_of_a_blob_can_be_pulled(client: Client) -> None:

@@ -1,0 +1,48 @@
+# make lab    two sites on this machine, shown to work      make lab-info   their addresses, as JSON
+# make test   everything that CI runs                       make lab-down   remove the lab
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+LAB := .venv/bin/python molecule/lab
+INSIDE := molecule/lab/in-machine-namespace
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup lab lab-info lab-down image images test lint unit integration molecule
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## install what the lab and the tests need on Debian 12 or 13, as root
+	@molecule/lab/setup
+
+lab: setup ## start two sites on this machine, push in one and pull in the other
+	@$(LAB) up
+
+lab-info: ## print the lab's addresses and logins as JSON
+	@$(LAB) info
+
+lab-down: ## remove everything that the lab made
+	@$(LAB) down
+
+image: setup ## build localhost/atoll-registry:dev
+	@$(LAB) images registry
+
+images: setup ## build every image that changed, and the archives that hosts get
+	@$(LAB) images
+
+test: lint unit integration molecule ## everything that CI runs
+
+lint: setup ## look at the form of everything
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint --strict .
+	ansible-lint --offline
+
+unit: setup ## tests that need nothing but Python
+	pytest app/tests/unit collection/tests
+
+integration: images ## the application against real PostgreSQL, Redis and Ceph
+	pytest app/tests/integration
+
+molecule: images ## the whole, rolled out on machines that run systemd
+	$(INSIDE) molecule test --scenario-name default

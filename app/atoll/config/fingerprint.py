@@ -1,0 +1,30 @@
+"""Hashes of a bundle's keys, by which sites that should have the same bundle can be compared."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# The one thing in which sites may differ.
+_OWN = frozenset({"DISTRIBUTED_STORAGE_PREFERENCE"})
+_SECRETS = ("DATABASE_SECRET_KEY", "SECRET_KEY")
+_LENGTH = 16
+
+
+def fingerprint(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Return a hash for each key of RAW, keyed with the bundle's own secret.
+
+    Without the secret nobody can try out passwords against the hashes; sites whose secrets differ
+    differ in every key.
+    """
+    secret = "".join(str(raw.get(name, "")) for name in _SECRETS).encode()
+    return {
+        key: hmac.new(
+            secret, json.dumps([key, value], sort_keys=True, default=str).encode(), hashlib.sha256
+        ).hexdigest()[:_LENGTH]
+        for key, value in raw.items()
+        if key not in _OWN
+    }

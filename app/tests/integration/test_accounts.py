@@ -1,0 +1,144 @@
+"""Who gets in, and what for."""
+
+from __future__ import annotations
+
+import base64
+import time
+
+import jwt
+import pytest
+
+from .site import SUPERUSER, Client, Site
+
+REPOSITORY = "admin/app"
+READ = f"repository:{REPOSITORY}:pull"
+WRITE = f"repository:{REPOSITORY}:pull,push"
+
+
+def add_user(site: Site, name: str, password: str = "another password") -> Client:
+    made = site.command("user", "create", name, "--password-stdin", input=f"{password}\n")
+    assert made.returncode == 0, made.stderr
+    return Client(site, name, password)
+
+
+def actions(client: Client, scope: str) -> list[str]:
+    claims = jwt.decode(client.token(scope), options={"verify_signature": False})
+    return [action for entry in claims["access"] for action in entry["actions"]]
+
+
+def test_without_a_token_the_answer_says_where_to_get_one(client: Client) -> None:
+    answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/v1")
+    assert answer.status_code == 401
+    challenge = answer.headers["WWW-Authenticate"]
+    assert f'realm="{client.site.url}/v2/auth"' in challenge
+    assert 'service="registry.test"' in challenge
+    assert f'scope="repository:{REPOSITORY}:pull"' in challenge
+    assert answer.json()["errors"][0]["code"] == "UNAUTHORIZED"
+
+
+def test_a_wrong_password_is_refused(us: Site) -> None:
+    for username, password in ((SUPERUSER, "wrong"), ("nobody", "wrong"), (SUPERUSER, "")):
+        answer = Client(us).session.get(f"{us.url}/v2/auth", auth=(username, password))
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header", ["Basic", "Basic !!!", "Basic " + base64.b64encode(b"no colon").decode(), "Digest x"]
+)
+def test_malformed_credentials_are_refused(us: Site, header: str) -> None:
+    answer = Client(us).session.get(f"{us.url}/v2/auth", headers={"Authorization": header})
+    assert answer.status_code == 401
+
+
+def test_a_token_made_at_one_site_holds_at_the_other(us: Site, eu: Site) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"x")
+    token = Client(us).token(READ)
+    answer = Client(eu).request(
+        "HEAD", f"/v2/{REPOSITORY}/blobs/{digest}", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert answer.status_code == 200
+
+
+def test_a_token_for_reading_does_not_write(client: Client) -> None:
+    client.push_blob(REPOSITORY, b"x")
+    answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", READ)
+    assert answer.status_code == 401
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("claims", [{"exp": time.time() - 100}, {"aud": "other"}, {"iss": "me"}])
+def test_a_forged_or_expired_token_is_refused(client: Client, claims: dict[str, object]) -> None:
+    now = time.time()
+    forged = {
+        "iss": "atoll",
+        "aud": "registry.test",
+        "sub": "admin",
+        "iat": now,
+        "exp": now + 60,
+        "access": [{"type": "repository", "name": REPOSITORY, "actions": ["pull"]}],
+        **claims,
+    }
+    for key in ("", "guess"):
+        token = jwt.encode(forged, key, algorithm="HS256")
+        answer = client.request("GET", "/v2/", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == 401
+    unsigned = jwt.encode(forged, None, algorithm="none")
+    answer = client.request("GET", "/v2/", headers={"Authorization": f"Bearer {unsigned}"})
+    assert answer.status_code == 401
+
+
+def test_a_private_repository_is_its_owners_alone(us: Site) -> None:
+    Client(us).push_blob(REPOSITORY, b"x")
+    stranger = add_user(us, "stranger")
+    assert actions(stranger, WRITE) == []
+    assert actions(Client(us, None), READ) == []
+    assert set(actions(Client(us), WRITE)) == {"pull", "push", "delete"}
+
+
+def test_a_public_repository_can_be_pulled_by_anybody(us: Site) -> None:
+    assert us.command("repository", "create", REPOSITORY, "--visibility", "public").returncode == 0
+    assert actions(Client(us, None), WRITE) == ["pull"]
+    assert actions(add_user(us, "stranger"), WRITE) == ["pull"]
+
+
+def test_a_push_makes_a_new_namespace_the_pushers_own(us: Site) -> None:
+    alice, bob = add_user(us, "alice"), add_user(us, "bob")
+    alice.push_blob("team/app", b"x")
+    scope = "repository:team/app:pull,push"
+    assert "push" in actions(alice, scope)
+    assert actions(bob, scope) == []
+    assert actions(bob, "repository:team/another:pull,push") == []
+
+
+def test_a_token_made_before_a_namespace_was_taken_does_not_make_a_repository_in_it(
+    us: Site,
+) -> None:
+    alice, bob = add_user(us, "alice"), add_user(us, "bob")
+    early = alice.token("repository:team/app:pull,push")
+    bob.push_blob("team/other", b"x")
+    answer = alice.request(
+        "POST", "/v2/team/app/blobs/uploads/", headers={"Authorization": f"Bearer {early}"}
+    )
+    assert answer.status_code == 403
+    assert answer.json()["errors"][0]["code"] == "DENIED"
+
+
+def test_several_scopes_come_in_one_token(client: Client) -> None:
+    client.push_blob("admin/a", b"x")
+    scope = "repository:admin/a:pull repository:admin/b:pull,push"
+    assert sorted(actions(client, scope)) == ["delete", "pull", "pull", "push"]
+
+
+def test_the_answer_of_the_token_endpoint_tells_how_long_the_token_lives(client: Client) -> None:
+    answer = client.request("GET", "/v2/auth", params={"service": "registry.test"}).json()
+    assert answer["expires_in"] == 3600
+    assert answer["issued_at"].endswith("Z")
+    assert answer["token"] == answer["access_token"]
+
+
+def test_a_user_is_made_once_and_a_short_password_is_refused(us: Site) -> None:
+    add_user(us, "alice")
+    again = us.command("user", "create", "alice", "--password-stdin", input="another password\n")
+    assert (again.returncode, "taken already" in again.stderr) == (1, True)
+    short = us.command("user", "create", "carol", "--password-stdin", input="short\n")
+    assert (short.returncode, "at least 8" in short.stderr) == (1, True)

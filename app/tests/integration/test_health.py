@@ -1,0 +1,120 @@
+"""What a load balancer learns, and how fast."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+from .services import Services, wait_until
+from .site import Client, Site, bundle
+
+
+def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
+    answer = Client(site).session.get(f"{site.url}/health/{kind}")
+    body = answer.json()
+    assert body["status_code"] == answer.status_code
+    return answer.status_code, body["data"]["services"]
+
+
+def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
+    assert health(us, "endtoend") == (
+        200,
+        {"auth": True, "database": True, "redis": True, "storage": True},
+    )
+    status, services = health(us, "instance")
+    assert status == 200
+    assert services.keys() == {
+        "auth",
+        "database",
+        "disk_space",
+        "registry_gunicorn",
+        "service_key",
+        "web_gunicorn",
+    }
+
+
+def test_a_dead_store_turns_its_own_site_red_and_no_other(
+    us: Site, eu: Site, services: Services
+) -> None:
+    services.us.container.pause()
+    try:
+        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        assert health(us, "endtoend")[1]["storage"] is False
+        assert health(us, "instance")[0] == 200
+        assert health(eu, "endtoend")[0] == 200
+    finally:
+        services.us.container.unpause()
+    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+
+
+def test_a_dead_database_turns_the_site_red_and_its_return_green(
+    us: Site, services: Services
+) -> None:
+    services.postgres.pause()
+    try:
+        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        assert health(us, "instance")[0] == 503
+    finally:
+        services.postgres.unpause()
+    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+
+
+def test_without_redis_a_site_is_still_whole(us: Site, services: Services) -> None:
+    services.redis.pause()
+    try:
+        wait_until("redis is missed", lambda: not health(us, "endtoend")[1]["redis"])
+        assert health(us, "endtoend")[0] == 200
+    finally:
+        services.redis.unpause()
+
+
+def test_metrics_are_served_in_prometheus_format(us: Site) -> None:
+    text = Client(us).session.get(f"{us.url}/metrics").text
+    assert "# TYPE atoll_http_requests_total counter" in text
+    assert 'atoll_store_up{location="eustorage"} 1.0' in text
+
+
+def test_a_wrong_bundle_stops_every_process_with_a_sentence_that_names_the_key(
+    us: Site, services: Services, tmp_path: Path
+) -> None:
+    good = bundle(services, "unused")
+    wrong = {
+        "SERVER_HOSTNAME": {k: v for k, v in good.items() if k != "SERVER_HOSTNAME"},
+        "DISTRIBUTED_STORAGE_PREFERENCE": {**good, "DISTRIBUTED_STORAGE_PREFERENCE": ["uss"]},
+        "FEATURE_STORAGE_REPLICATION": {**good, "FEATURE_STORAGE_REPLICATION": "perhaps"},
+    }
+    for key, content in wrong.items():
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(content))
+        environment = us.environment() | {"ATOLL_BUNDLE_DIRECTORY": str(tmp_path)}
+        del environment["QUAY_DISTRIBUTED_STORAGE_PREFERENCE"]
+        for command in ("registry", "replication", "migrate"):
+            ended = subprocess.run(
+                [sys.executable, "-m", "atoll.cli.main", command],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert ended.returncode == 78
+            assert key in ended.stderr
+            assert "Traceback" not in ended.stderr
+
+
+def test_two_migrations_at_once_end_well(us: Site) -> None:
+    us.graph.database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "atoll.cli.main", "migrate"],
+            env=us.environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    ended = [process.communicate()[1] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0], ended
+    (count,) = us.graph.database.read('SELECT count(*) FROM "user"')
+    assert count[0] == 1

@@ -1,0 +1,190 @@
+"""Every blob comes to every location where it must be, whatever dies on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from atoll.replication.tasks import LeaseLost, Tasks, reconcile
+
+from .services import Services, wait_until
+from .site import Client, Site
+
+REPOSITORY = "admin/app"
+LARGE = 256 * 2**20
+
+
+def placements(site: Site, digest: str, state: str = "good") -> set[str]:
+    rows = site.graph.database.read(
+        "SELECT l.name FROM imagestorageplacement p"
+        " JOIN imagestorage s ON s.id = p.storage_id"
+        " JOIN imagestoragelocation l ON l.id = p.location_id"
+        " WHERE s.content_checksum = %s AND p.state = %s",
+        [digest, state],
+    )
+    return {row[0] for row in rows}
+
+
+def key(digest: str) -> str:
+    hexadecimal = digest.partition(":")[2]
+    return f"datastorage/registry/sha256/{hexadecimal[:2]}/{hexadecimal}"
+
+
+def both() -> set[str]:
+    return {"usstorage", "eustorage"}
+
+
+def test_a_pushed_blob_is_copied_to_the_other_site(us: Site, eu: Site, services: Services) -> None:
+    eu.start_worker()
+    data = os.urandom(100_000)
+    digest = Client(us).push_blob(REPOSITORY, data)
+    wait_until("the blob is at both", lambda: placements(us, digest) == both())
+    answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=key(digest))
+    assert answer["Body"].read() == data
+    pulled = Client(eu).request(
+        "GET", f"/v2/{REPOSITORY}/blobs/{digest}", f"repository:{REPOSITORY}:pull"
+    )
+    assert f":{services.eu.port}/" in pulled.headers["Location"]
+
+
+def test_before_it_is_copied_a_blob_comes_from_where_it_is(
+    us: Site, eu: Site, services: Services
+) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"only at us")
+    answer = Client(eu).request(
+        "GET", f"/v2/{REPOSITORY}/blobs/{digest}", f"repository:{REPOSITORY}:pull"
+    )
+    assert f":{services.us.port}/" in answer.headers["Location"]
+
+
+def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothing_early(
+    us: Site, eu: Site, services: Services
+) -> None:
+    data = os.urandom(1_000_000) * (LARGE // 1_000_000)
+    digest = Client(us).push_blob(REPOSITORY, data)
+    eu.start_worker()
+    try:
+        wait_until(
+            "parts of the copy are at eu",
+            lambda: bool(
+                us.graph.database.read("SELECT FROM replicationtask WHERE upload_id IS NOT NULL")
+            ),
+        )
+        # The source hangs, so the copy cannot end before the worker does.
+        services.us.container.pause()
+        eu.stop_worker(kill=True)
+    finally:
+        services.us.container.unpause()
+    assert placements(us, digest) == {"usstorage"}
+    assert key(digest) not in services.eu.objects()
+    eu.start_worker()
+    wait_until("the blob is at both", lambda: placements(us, digest) == both())
+    assert services.eu.client.head_object(Bucket=services.eu.bucket, Key=key(digest))[
+        "ContentLength"
+    ] == len(data)
+    assert services.eu.open_uploads() == 0
+
+
+def test_bytes_that_are_not_the_digests_are_not_placed_and_the_source_is_suspect(
+    us: Site, eu: Site, services: Services
+) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"right bytes")
+    services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
+    eu.start_worker()
+    wait_until("the source is suspect", lambda: placements(us, digest, "suspect") != set())
+    assert placements(us, digest) == set()
+    assert key(digest) not in services.eu.objects()
+
+
+def test_a_suspect_placement_is_healed_from_a_good_one(
+    us: Site, eu: Site, services: Services
+) -> None:
+    eu.start_worker()
+    digest = Client(us).push_blob(REPOSITORY, b"right bytes")
+    wait_until("the blob is at both", lambda: placements(us, digest) == both())
+    services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
+    # As the worker does when it reads wrong bytes.
+    us.graph.database.run(
+        "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
+        " WHERE l.id = p.location_id AND l.name = 'usstorage'"
+    )
+    assert reconcile(us.graph.database, ["usstorage", "eustorage"]) == 1
+    us.start_worker()
+    wait_until("it is healed", lambda: placements(us, digest) == both())
+    answer = services.us.client.get_object(Bucket=services.us.bucket, Key=key(digest))
+    assert answer["Body"].read() == b"right bytes"
+
+
+def test_a_dead_target_delays_its_own_copies_only_and_they_come_after(
+    us: Site, eu: Site, services: Services
+) -> None:
+    services.eu.container.pause()
+    try:
+        digest = Client(us).push_blob(REPOSITORY, b"for eu, later")
+        eu.start_worker()
+        assert placements(us, digest) == {"usstorage"}
+    finally:
+        services.eu.container.unpause()
+    wait_until("the blob is at both", lambda: placements(us, digest) == both())
+
+
+def test_with_redis_gone_polling_finds_the_work(us: Site, eu: Site, services: Services) -> None:
+    services.redis.pause()
+    try:
+        eu.start_worker()
+        digest = Client(us).push_blob(REPOSITORY, b"no bell rings")
+        wait_until("the blob is at both", lambda: placements(us, digest) == both())
+    finally:
+        services.redis.unpause()
+
+
+def test_a_task_is_written_by_the_transaction_that_places_the_blob(us: Site) -> None:
+    """One row a blob and target, and none where the blob is already."""
+    digests = {Client(us).push_blob(REPOSITORY, data) for data in (b"a", b"b", b"a")}
+    rows = us.graph.database.read(
+        "SELECT s.content_checksum, l.name FROM replicationtask t"
+        " JOIN imagestorage s ON s.id = t.storage_id"
+        " JOIN imagestoragelocation l ON l.id = t.location_id"
+    )
+    assert sorted(map(tuple, rows)) == sorted((digest, "eustorage") for digest in digests)
+
+
+def test_the_reconciler_finds_a_task_that_was_lost(us: Site) -> None:
+    Client(us).push_blob(REPOSITORY, b"its task gets lost")
+    us.graph.database.run("DELETE FROM replicationtask")
+    assert reconcile(us.graph.database, ["usstorage", "eustorage"]) == 1
+    assert reconcile(us.graph.database, ["usstorage", "eustorage"]) == 0
+
+
+def test_whoever_lost_the_lease_cannot_write_the_placement(us: Site) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"claimed twice")
+    tasks = Tasks(us.graph.database, "eustorage")
+    late = tasks.claim()
+    assert late is not None
+    assert tasks.claim() is None
+    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    second = tasks.claim()
+    assert second is not None
+    with pytest.raises(LeaseLost):
+        tasks.finish(late)
+    assert tasks.extend([late.lease_token]) == set()
+    assert placements(us, digest) == {"usstorage"}
+    tasks.finish(second)
+    assert placements(us, digest) == both()
+
+
+def test_status_tells_what_is_missing_where_and_wait_ends_when_nothing_is(
+    us: Site, eu: Site
+) -> None:
+    Client(us).push_blob(REPOSITORY, b"0123456789")
+    lag = {
+        row["location"]: row
+        for row in json.loads(us.command("replication", "status", "--json").stdout)
+    }
+    assert (lag["eustorage"]["missing_blobs"], lag["eustorage"]["missing_bytes"]) == (1, 10)
+    assert lag["usstorage"]["missing_blobs"] == 0
+    waited = us.command("replication", "wait", "--timeout", "0")
+    assert (waited.returncode, "still missing" in waited.stderr) == (1, True)
+    eu.start_worker()
+    assert us.command("replication", "wait", "--timeout", "60").returncode == 0

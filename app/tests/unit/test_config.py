@@ -1,0 +1,205 @@
+"""A wrong bundle is told by its key; a right one of Quay's is taken as it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from atoll.config import Bundle, ConfigError, check, load, problems
+from atoll.config.load import parse_preference
+from atoll.config.model import parse_size
+
+STORE = [
+    "RadosGWStorage",
+    {
+        "hostname": "s3.us.example",
+        "is_secure": True,
+        "storage_path": "/datastorage/registry",
+        "bucket_name": "us",
+        "access_key": "key-that-nobody-may-see",
+        "secret_key": "secret-that-nobody-may-see",
+    },
+]
+
+
+def good(**changes: object) -> dict[str, object]:
+    redis = {"host": "10.19.0.2", "port": 6379}
+    return {
+        "SERVER_HOSTNAME": "registry.example",
+        "DB_URI": "postgresql://atoll:password-that-nobody-may-see@10.19.0.1:5432/atoll",
+        "DB_CONNECTION_ARGS": {"autorollback": True, "threadlocals": True},
+        "DATABASE_SECRET_KEY": "0ce4f796-c295-415b-bf9d-b315114704b8",
+        "BUILDLOGS_REDIS": redis,
+        "USER_EVENTS_REDIS": redis,
+        "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": STORE, "eustorage": STORE},
+        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usstorage", "eustorage"],
+        "DISTRIBUTED_STORAGE_PREFERENCE": ["usstorage", "eustorage"],
+        "FEATURE_STORAGE_REPLICATION": True,
+        **changes,
+    }
+
+
+def with_store(**arguments: object) -> dict[str, object]:
+    values = {**STORE[1], **arguments}  # type: ignore[dict-item]
+    store = ["RadosGWStorage", {k: v for k, v in values.items() if v is not None}]
+    return {"usstorage": store, "eustorage": STORE}
+
+
+def test_a_good_bundle_has_no_problems() -> None:
+    assert problems(good()) == []
+    assert check(good()).warnings == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "SERVER_HOSTNAME",
+        "DB_URI",
+        "BUILDLOGS_REDIS",
+        "USER_EVENTS_REDIS",
+        "DISTRIBUTED_STORAGE_CONFIG",
+    ],
+)
+def test_a_missing_key_is_named(key: str) -> None:
+    bundle = good()
+    del bundle[key]
+    assert f"{key}: is missing" in problems(bundle)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "path"),
+    [
+        ("FEATURE_STORAGE_REPLICATION", "perhaps", "FEATURE_STORAGE_REPLICATION"),
+        ("DISTRIBUTED_STORAGE_PREFERENCE", "usstorage", "DISTRIBUTED_STORAGE_PREFERENCE"),
+        ("BUILDLOGS_REDIS", {"host": "x", "port": "many"}, "BUILDLOGS_REDIS.port"),
+        ("SERVER_HOSTNAME", 7, "SERVER_HOSTNAME"),
+        ("DB_URI", "mysql://x", "DB_URI"),
+        ("MAXIMUM_LAYER_SIZE", "large", "MAXIMUM_LAYER_SIZE"),
+        (
+            "DISTRIBUTED_STORAGE_CONFIG",
+            with_store(bucket_name=None),
+            "DISTRIBUTED_STORAGE_CONFIG.usstorage.bucket_name",
+        ),
+        (
+            "DISTRIBUTED_STORAGE_CONFIG",
+            with_store(bukket="x"),
+            "DISTRIBUTED_STORAGE_CONFIG.usstorage.bukket",
+        ),
+        (
+            "DISTRIBUTED_STORAGE_CONFIG",
+            {"usstorage": ["FakeStorage", {}], "eustorage": STORE},
+            "DISTRIBUTED_STORAGE_CONFIG.usstorage",
+        ),
+        (
+            "DISTRIBUTED_STORAGE_CONFIG",
+            {"usstorage": "x", "eustorage": STORE},
+            "DISTRIBUTED_STORAGE_CONFIG.usstorage",
+        ),
+    ],
+)
+def test_a_wrong_type_or_value_is_named_by_its_path(key: str, value: object, path: str) -> None:
+    found = problems(good(**{key: value}))
+    assert [line.partition(": ")[0] for line in found] == [path]
+
+
+def test_an_unknown_location_is_named_with_the_nearest_known_one() -> None:
+    (line,) = problems(good(), ["usstorag"])
+    assert line.startswith("DISTRIBUTED_STORAGE_PREFERENCE: 'usstorag' is not a location")
+    assert "did you mean usstorage?" in line
+    (line,) = problems(good(DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS=["asia"]))
+    assert line.startswith("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: 'asia' is not a location")
+
+
+def test_every_problem_is_told_at_once() -> None:
+    bundle = good(DB_URI=None, BUILDLOGS_REDIS={})
+    assert {line.partition(":")[0] for line in problems(bundle)} == {
+        "DB_URI",
+        "BUILDLOGS_REDIS.host",
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"DISTRIBUTED_STORAGE_CONFIG": with_store(is_secure="perhaps")},
+        {"DB_URI": "mysql://atoll:password-that-nobody-may-see@h"},
+        {"SECRET_KEY": ["secret-that-nobody-may-see"]},
+    ],
+)
+def test_no_problem_shows_a_secret(change: dict[str, object]) -> None:
+    assert "nobody-may-see" not in str(problems(good(**change)))
+
+
+def test_secrets_do_not_show_in_a_bundle_that_is_printed() -> None:
+    assert "nobody-may-see" not in repr(check(good()).bundle)
+
+
+def test_replication_without_required_locations_is_refused() -> None:
+    (line,) = problems(good(DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS=[]))
+    assert line.startswith("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: is empty")
+
+
+def test_a_bundle_without_a_shared_secret_is_refused() -> None:
+    bundle = good()
+    del bundle["DATABASE_SECRET_KEY"]
+    assert [line.partition(":")[0] for line in problems(bundle)] == ["SECRET_KEY"]
+
+
+def test_an_unknown_key_is_a_warning_with_the_nearest_known_one() -> None:
+    result = check(good(FEATURE_STORAGE_REPLICATON=True, FEATURE_MAILING=False))
+    assert result.bundle is not None
+    assert result.warnings == [
+        "FEATURE_STORAGE_REPLICATON: unknown key, ignored"
+        " (did you mean FEATURE_STORAGE_REPLICATION?)"
+    ]
+
+
+@pytest.mark.parametrize("raw", [None, [], "text", 7])
+def test_what_is_no_map_is_refused(raw: object) -> None:
+    assert problems(raw) == ["config.yaml: must be a map of keys to values"]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("us", ["us"]),
+        ("us eu", ["us", "eu"]),
+        ("us,eu", ["us", "eu"]),
+        (" us , eu\n", ["us", "eu"]),
+        ("", []),
+    ],
+)
+def test_the_preference_is_split_by_white_space_or_commas(text: str, names: list[str]) -> None:
+    assert parse_preference(text) == names
+
+
+@pytest.mark.parametrize(("text", "size"), [("20G", 20 * 2**30), ("5M", 5 * 2**20), (7, 7)])
+def test_sizes_are_read_as_quay_writes_them(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+def write(directory: Path, content: object) -> Path:
+    (directory / "config.yaml").write_text(yaml.safe_dump(content))
+    return directory
+
+
+def test_the_environment_replaces_the_preference(tmp_path: Path) -> None:
+    environment = {"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": "eustorage"}
+    assert load(environment, write(tmp_path, good())).preference == ["eustorage"]
+
+
+def test_the_environment_overrides_whole_keys(tmp_path: Path) -> None:
+    environment = {"QUAY_OVERRIDE_CONFIG": '{"SERVER_HOSTNAME": "other.example"}'}
+    bundle: Bundle = load(environment, write(tmp_path, good()))
+    assert bundle.server_hostname == "other.example"
+    with pytest.raises(ConfigError, match="QUAY_OVERRIDE_CONFIG: is not a JSON object"):
+        load({"QUAY_OVERRIDE_CONFIG": "[]"}, tmp_path)
+
+
+def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="mount the bundle at"):
+        load({}, tmp_path)
+    (tmp_path / "config.yaml").write_text("A: [1,\nB: }")
+    with pytest.raises(ConfigError, match="is not YAML at line 2"):
+        load({}, tmp_path)

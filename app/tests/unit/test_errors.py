@@ -1,0 +1,68 @@
+"""Every failure has one meaning in HTTP, and none that is ours to hide is shown."""
+
+from __future__ import annotations
+
+import falcon
+import falcon.testing
+import pytest
+from atoll.db.pool import DatabaseUnavailable
+from atoll.names import InvalidDigest
+from atoll.registry import errors as registry
+from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreRefused
+from atoll.web import errors
+from atoll.web.errors import MEANINGS, meaning_of
+
+
+def answer_to(error: Exception) -> falcon.testing.Result:
+    class Resource:
+        def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+            del req, resp
+            raise error
+
+    app: falcon.App[object, object] = falcon.App()
+    app.add_error_handler(Exception, errors.handle)
+    app.add_route("/", Resource())
+    return falcon.testing.TestClient(app).simulate_get("/")
+
+
+def test_every_refusal_of_the_registry_has_a_meaning() -> None:
+    for kind in registry.RegistryError.__subclasses__():
+        assert kind in MEANINGS, kind
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (InvalidDigest("x"), 400, "DIGEST_INVALID"),
+        (registry.RangeOutOfOrder(10), 416, "BLOB_UPLOAD_INVALID"),
+        (registry.ManifestBlobUnknown(["sha256:x"]), 404, "MANIFEST_BLOB_UNKNOWN"),
+        (StoreRefused("us", "403"), 503, "UNAVAILABLE"),
+        (ObjectMissing("us", "key"), 503, "UNAVAILABLE"),
+        (KeyError("bug"), 500, "UNKNOWN"),
+    ],
+)
+def test_a_failure_means_its_nearest_entry(error: Exception, status: int, code: str) -> None:
+    meaning = meaning_of(error)
+    assert (meaning.status, meaning.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("host.internal"),
+        DatabaseUnavailable("host.internal"),
+        NoHealthyStore(["host.internal"]),
+    ],
+)
+def test_what_is_broken_inside_is_not_shown(error: Exception) -> None:
+    answer = answer_to(error)
+    assert "host.internal" not in answer.text
+    assert answer.json["errors"][0]["message"]
+
+
+def test_a_client_is_told_to_try_again_where_that_helps() -> None:
+    assert answer_to(NoHealthyStore([])).headers["Retry-After"] == "5"
+
+
+def test_a_chunk_out_of_order_tells_what_is_here() -> None:
+    assert answer_to(registry.RangeOutOfOrder(10)).headers["Range"] == "0-9"

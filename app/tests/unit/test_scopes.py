@@ -1,0 +1,38 @@
+"""What a client asks a token for."""
+
+from __future__ import annotations
+
+import pytest
+from atoll.auth.scopes import InvalidScope, parse_scopes
+
+
+def parsed(*texts: str) -> dict[str, set[str]]:
+    scopes = parse_scopes(texts, "registry.example:5000")
+    return {str(scope.repository): set(scope.actions) for scope in scopes}
+
+
+def test_actions_are_found() -> None:
+    assert parsed("repository:a/b:pull") == {"a/b": {"pull"}}
+    assert parsed("repository:a/b:pull,push") == {"a/b": {"pull", "push", "delete"}}
+    assert parsed("repository:a/b:*") == {"a/b": {"pull", "push", "delete"}}
+    assert parsed("repository:a/b:dance") == {"a/b": set()}
+
+
+def test_several_scopes_come_as_parameters_or_by_white_space() -> None:
+    both = {"a/b": {"pull"}, "c/d": {"pull"}}
+    assert parsed("repository:a/b:pull", "repository:c/d:pull") == both
+    assert parsed("repository:a/b:pull repository:c/d:pull") == both
+
+
+def test_the_registrys_host_in_front_is_dropped() -> None:
+    assert parsed("repository:registry.example:5000/a/b:pull") == {"a/b": {"pull"}}
+
+
+def test_other_resources_are_left_out() -> None:
+    assert parsed("registry:catalog:*") == {}
+
+
+@pytest.mark.parametrize("text", ["repository", "repository:pull", ":", "repository:A/b:pull"])
+def test_what_is_no_scope_is_refused(text: str) -> None:
+    with pytest.raises(InvalidScope):
+        parsed(text)

@@ -1,0 +1,214 @@
+"""Who is alive, who serves, and how large objects are written."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import pytest
+from atoll.names import Digest
+from atoll.storage.chooser import Chooser
+from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreUnavailable
+from atoll.storage.health import Prober, StoreHealth
+from atoll.storage.interface import ObjectStore, blob_key
+from atoll.storage.multipart import (
+    MEBIBYTE,
+    PART_MINIMUM,
+    FileSlice,
+    PartsWriter,
+    part_size,
+    put_file,
+)
+
+
+class MemoryStore(ObjectStore):
+    """A store for tests of its callers."""
+
+    def __init__(self, location: str = "us") -> None:
+        self.location = location
+        self.objects: dict[str, bytes] = {}
+        self.parts: dict[str, dict[int, bytes]] = {}
+        self.broken = False
+        self.probes: list[bool] = []
+
+    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+        self._check()
+        data = body if isinstance(body, bytes) else body.read(size)
+        assert len(data) == size
+        self.objects[key] = data
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        self._check()
+        if key not in self.objects:
+            raise ObjectMissing(self.location, key)
+        yield self.objects[key][start:end]
+
+    def size(self, key: str) -> int:
+        return len(self.objects[key])
+
+    def delete(self, key: str) -> None:
+        self.objects.pop(key, None)
+
+    def presigned_url(self, key: str, seconds: int) -> str:
+        return f"https://{self.location}/{key}?for={seconds}"
+
+    def begin_parts(self, key: str) -> str:
+        self._check()
+        self.parts[key] = {}
+        return key
+
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
+    ) -> str:
+        self._check()
+        assert upload_id == key
+        data = body if isinstance(body, bytes) else body.read()
+        assert len(data) == size
+        self.parts[upload_id][number] = data
+        return str(number)
+
+    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+        parts = self.parts.pop(upload_id)
+        assert [str(number) for number in sorted(parts)] == tags
+        self.objects[key] = b"".join(parts[number] for number in sorted(parts))
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        del key
+        self.parts.pop(upload_id, None)
+
+    def probe(self, *, write: bool) -> None:
+        self.probes.append(write)
+        self._check()
+
+    def _check(self) -> None:
+        if self.broken:
+            raise StoreUnavailable(self.location, "broken by the test")
+
+
+def test_a_blobs_key_is_quays() -> None:
+    digest = Digest.parse("sha256:" + "ab" * 32)
+    assert blob_key(digest) == f"sha256/ab/{'ab' * 32}"
+
+
+def chooser(down: set[str] = frozenset()) -> Chooser:  # type: ignore[assignment]
+    health = StoreHealth(["us", "eu", "asia"])
+    for name in ("us", "eu", "asia"):
+        health.probed(name, "down" if name in down else None)
+    return Chooser(["eu", "us"], ["us", "eu", "asia"], health)
+
+
+def test_the_nearest_living_placement_is_read_and_the_nearest_living_store_written() -> None:
+    assert chooser().to_read(["us", "eu"]) == ["eu", "us"]
+    assert chooser({"eu"}).to_read(["us", "eu"]) == ["us"]
+    assert chooser().to_write() == "eu"
+    assert chooser({"eu"}).to_write() == "us"
+    assert chooser({"eu", "us"}).to_write() == "asia"
+
+
+def test_a_suspect_placement_is_read_last_and_an_unknown_location_never() -> None:
+    assert chooser().to_read(["us", "gone"], ["eu"]) == ["us", "eu"]
+
+
+def test_without_a_living_store_there_is_nothing_to_choose() -> None:
+    with pytest.raises(NoHealthyStore):
+        chooser({"us"}).to_read(["us"])
+    with pytest.raises(NoHealthyStore):
+        chooser({"us", "eu", "asia"}).to_write()
+
+
+def test_a_failed_request_counts_at_once_and_a_failed_probe_at_the_second_time() -> None:
+    health = StoreHealth(["us"])
+    health.probed("us", None)
+    health.probed("us", "slow")
+    assert health.is_up("us")
+    health.probed("us", "slow")
+    assert not health.is_up("us")
+    health.probed("us", None)
+    health.observe("us", "reset")
+    assert not health.is_up("us")
+
+
+def test_before_the_first_probe_a_store_may_be_tried_but_counts_as_not_proven() -> None:
+    health = StoreHealth(["us"])
+    assert health.is_up("us")
+    assert health.state("us").up is None
+    health.probed("us", "refused")
+    assert health.state("us").up is False
+
+
+def test_a_store_that_was_down_is_up_only_after_it_took_an_object() -> None:
+    store, health = MemoryStore(), StoreHealth(["us"])
+    prober = Prober({"us": store}, health)
+    prober.probe_once(store)
+    prober.probe_once(store)
+    health.observe("us", "full")
+    store.broken = True
+    prober.probe_once(store)
+    store.broken = False
+    prober.probe_once(store)
+    prober.probe_once(store)
+    assert store.probes == [True, False, True, True, False]
+    assert health.is_up("us")
+
+
+def test_a_request_that_is_served_does_not_hide_what_the_prober_knows() -> None:
+    health = StoreHealth(["us"])
+    health.observe("us", "reset")
+    health.observe("us", None)
+    assert not health.is_up("us")
+
+
+@pytest.mark.parametrize("total", [0, 1, PART_MINIMUM, 5 * 2**30, 5 * 2**40])
+def test_parts_fit_the_stores_limits(total: int) -> None:
+    size = part_size(total)
+    assert size >= PART_MINIMUM
+    assert size % MEBIBYTE == 0
+    assert total / size <= 10_000
+
+
+@pytest.mark.parametrize("length", [0, 1, PART_MINIMUM, 2 * PART_MINIMUM + 5])
+def test_a_stream_is_written_as_it_came(length: int) -> None:
+    store, data = MemoryStore(), os.urandom(length)
+    with PartsWriter(store, "key", length) as writer:
+        for start in range(0, length, 7 * MEBIBYTE):
+            writer.write(data[start : start + 7 * MEBIBYTE])
+        assert "key" not in store.objects
+        writer.finish()
+    assert store.objects == {"key": data}
+    assert store.parts == {}
+
+
+def test_a_writer_that_is_left_without_finishing_leaves_nothing() -> None:
+    store = MemoryStore()
+
+    def write_and_fail() -> None:
+        with PartsWriter(store, "key", 0) as writer:
+            writer.write(bytes(2 * PART_MINIMUM))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        write_and_fail()
+    assert (store.objects, store.parts) == ({}, {})
+
+
+@pytest.mark.parametrize("length", [0, 100, 33 * MEBIBYTE])
+def test_a_file_is_written_as_it_is_wherever_it_stands(tmp_path: Path, length: int) -> None:
+    store, data = MemoryStore(), os.urandom(length)
+    with (tmp_path / "file").open("w+b") as file:
+        file.write(data)
+        put_file(store, "key", file, length)
+    assert store.objects == {"key": data}
+
+
+def test_a_slice_of_a_file_reads_twice_the_same(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with (tmp_path / "file").open("rb") as file:
+        part = cast(BinaryIO, FileSlice(file, 3, 4))
+        assert part.read() == b"3456"
+        part.seek(0)
+        assert part.read(2) == b"34"
+        assert part.seek(-1, io.SEEK_END) == 3
+        assert part.read() == b"6"
