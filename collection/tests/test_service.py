@@ -73,6 +73,13 @@ def test_a_changed_unit_restarts_the_service(tmp_path, fake_module):
     assert decide(unit(fake_module, NeedDaemonReload="yes"), parameters)[0] == "restart"
 
 
+@pytest.mark.parametrize(("check_mode", "action"), [(True, "restart"), (False, "")])
+def test_only_check_mode_believes_that_an_input_changes(tmp_path, fake_module, check_mode, action):
+    parameters = inputs(tmp_path, STARTED_SECONDS - 1) | {"inputs_changed": True}
+
+    assert decide(unit(fake_module, check_mode=check_mode), parameters)[0] == action
+
+
 def test_check_mode_announces_a_start_where_there_is_no_unit_yet(fake_module):
     missing = unit(fake_module, check_mode=True, LoadState="not-found", ActiveState="inactive")
 

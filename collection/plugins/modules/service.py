@@ -177,7 +177,7 @@ def decide(unit, parameters):
     written, path = newest(parameters["reload_inputs"])
     if written > unit.since("StateChangeTimestamp"):
         return "reload", f"{path} was written after its start"
-    if parameters["inputs_changed"]:
+    if parameters["inputs_changed"] and unit.module.check_mode:
         return "restart", "what it reads at its start changes"
     return "", ""
 
