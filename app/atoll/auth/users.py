@@ -78,7 +78,7 @@ def create_first_superuser(database: Database, bundle: Bundle) -> None:
     if not bundle.super_users or bundle.initial_superuser_password is None:
         return
     username = bundle.super_users[0]
-    if database.read('SELECT FROM "user" WHERE username = %s', [username]):
+    if database.read('SELECT 1 FROM "user" WHERE username = %s', [username]):
         return
     try:
         create_user(database, username, None, bundle.initial_superuser_password.get_secret_value())

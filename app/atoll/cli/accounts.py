@@ -33,7 +33,7 @@ def create_repository(options: argparse.Namespace) -> int:
     if graph.repositories.create(name, options.visibility):
         say(f"repository {name} created, {options.visibility}")
         return 0
-    if graph.database.read('SELECT FROM "user" WHERE username = %s', [name.namespace]):
+    if graph.database.read('SELECT 1 FROM "user" WHERE username = %s', [name.namespace]):
         say(f"repository {name} exists already")
         return 0
     raise CommandFailed(f"there is no namespace '{name.namespace}'; make the user first")

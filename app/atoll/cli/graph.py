@@ -25,6 +25,7 @@ from atoll.web.health import Vitals
 
 _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _EXTRA_CERTIFICATES = "extra_ca_certs"
+_PROBE_TIMEOUT = 2.0
 
 
 def load_bundle() -> Bundle:
@@ -91,7 +92,9 @@ class Graph:
     @cached_property
     def vitals(self) -> Vitals:
         """What the health endpoints know."""
-        return Vitals(self.database, self.redis, spool_directory())
+        # A connection of its own, with less patience: the answer is to be fresh.
+        database = Database.from_bundle(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
+        return Vitals(database, self.redis, spool_directory())
 
     def dependencies(self) -> Dependencies:
         """Return what the web application takes."""
@@ -103,6 +106,4 @@ class Graph:
             uploads=self.uploads,
             manifests=Manifests(self.database, self.redis, self.repositories),
             tags=Tags(self.database),
-            locations=self.locations,
-            vitals=self.vitals,
         )

@@ -9,8 +9,13 @@ import jinja2
 from atoll.cli.runtime import bundle_directory
 
 
-def write_nginx_configuration(runtime: Path, sockets: list[Path], maximum_size: int) -> Path:
-    """Write nginx' configuration to RUNTIME and return its path."""
+def write_nginx_configuration(
+    runtime: Path, sockets: list[Path], operations: list[Path], maximum_size: int
+) -> Path:
+    """Write nginx' configuration to RUNTIME and return its path.
+
+    SOCKETS serve the registry, OPERATIONS the health and the metrics of the same processes.
+    """
     certificate, key = bundle_directory() / "ssl.cert", bundle_directory() / "ssl.key"
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("atoll.cli", "templates"),
@@ -22,6 +27,7 @@ def write_nginx_configuration(runtime: Path, sockets: list[Path], maximum_size: 
     text = environment.get_template("nginx.conf.j2").render(
         runtime=runtime,
         sockets=sockets,
+        operations=operations,
         maximum_size=maximum_size,
         tls=certificate.is_file() and key.is_file(),
         certificate=certificate,

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+from pathlib import Path
 
 import waitress
 
@@ -15,10 +16,12 @@ from atoll.cli.children import Child, Children
 from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
 from atoll.cli.migrate import prepare_database
 from atoll.cli.nginx import write_nginx_configuration
+from atoll.cli.operations import operations_socket, serve_operations
 from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory, spool_directory
-from atoll.web.app import create_app
+from atoll.web.app import create_app, create_operations_app
+from atoll.web.health import EndToEndHealth, InstanceHealth
 
 _THREADS = 8
 # waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
@@ -38,13 +41,16 @@ def registry(options: argparse.Namespace) -> int:
     metrics.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     sockets = [runtime / f"web-{number}.sock" for number in range(_processes())]
-    configuration = write_nginx_configuration(runtime, sockets, bundle.maximum_layer_size)
+    configuration = write_nginx_configuration(
+        runtime, sockets, [operations_socket(path) for path in sockets], bundle.maximum_layer_size
+    )
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
 
     children = Children()
     children.stop_on_signals()
     for socket in sockets:
-        socket.unlink(missing_ok=True)
+        for path in (socket, operations_socket(socket)):
+            path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "atoll.cli.main", "web", str(socket)]
         children.start(Child(socket.stem, command, stop_signal=signal.SIGTERM))
     children.wait_for_files(sockets)
@@ -65,6 +71,13 @@ def web(options: argparse.Namespace) -> int:
     app = create_app(graph.dependencies())
     graph.locations.start_probing()
     graph.vitals.start()
+    serve_operations(
+        create_operations_app(
+            InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
+        ),
+        unix_socket=str(operations_socket(Path(options.socket))),
+        unix_socket_perms="600",
+    )
     signal.signal(signal.SIGTERM, _end)
     waitress.serve(
         app,

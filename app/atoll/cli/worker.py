@@ -9,10 +9,9 @@ import signal
 import threading
 import time
 
-from waitress.server import create_server
-
 from atoll import logs
 from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
+from atoll.cli.operations import serve_operations
 from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory
@@ -61,7 +60,8 @@ def replication(options: argparse.Namespace) -> int:
     copiers = worker.start()
     announce(graph, "replication")
     port = _number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
-    _serve_operations(WorkerHealth(graph.vitals, lambda: worker.alive), port)
+    health = WorkerHealth(graph.vitals, lambda: worker.alive)
+    serve_operations(create_operations_app(health), listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -95,8 +95,3 @@ def _keep_house(graph: Graph, bundle: Bundle) -> None:
             # Housekeeping must go on tomorrow whatever happens today.
             log.exception("housekeeping failed for a reason that nobody thought of")
         time.sleep(_HOUSEKEEPING)
-
-
-def _serve_operations(health: WorkerHealth, port: int) -> None:
-    server = create_server(create_operations_app(health), listen=f"*:{port}", threads=2, ident=None)
-    threading.Thread(target=server.run, name="operations", daemon=True).start()

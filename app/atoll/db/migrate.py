@@ -53,6 +53,8 @@ def migrate(database: Database) -> list[Migration]:
     the migration that failed; that one is rolled back, those before it stay.
     """
     connection = database.connect()
+    # A migration may take long; the statement's own limit ends it.
+    connection.answer_timeout = None
     try:
         with _advisory_lock(connection):
             applied = _applied_numbers(connection)

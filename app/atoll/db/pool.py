@@ -8,7 +8,9 @@ runs such a string as one transaction, each statement with a snapshot of its own
 from __future__ import annotations
 
 import logging
+import select
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,7 +33,12 @@ _NOT_FOR_LIBPQ = frozenset({"threadlocals", "autorollback", "max_connections", "
 # A dead server must not hold a request: seconds to connect, milliseconds without an answer to TCP.
 _CONNECT_TIMEOUT = 3
 _TCP_USER_TIMEOUT = 5000
-_STATEMENT_TIMEOUT = 10_000
+# Milliseconds that the server gives a statement, and seconds that we wait for its word: a server
+# that hangs answers TCP and nothing else, for as long as it likes.
+_STATEMENT_TIMEOUT = 5_000
+ANSWER_TIMEOUT = 8.0
+# Seconds for which a server that failed is not asked again, so that requests fail at once.
+_REST_SECONDS = 1.0
 
 ROUND_TRIPS = Counter("atoll_database_round_trips", "Round trips to PostgreSQL, by what they do")
 
@@ -39,14 +46,45 @@ register_uuid()  # type: ignore[no-untyped-call]
 
 
 class DatabaseUnavailable(Exception):
-    """PostgreSQL cannot be reached, or ended the connection."""
+    """PostgreSQL cannot be reached, does not answer, or ended the connection."""
+
+
+class _Connection(psycopg2.extensions.connection):
+    """A connection that does not wait for ever."""
+
+    answer_timeout: float | None = ANSWER_TIMEOUT
+
+
+def _wait(connection: psycopg2.extensions.connection) -> None:
+    """Wait for the server's word; psycopg2 closes the connection when this raises."""
+    timeout = getattr(connection, "answer_timeout", ANSWER_TIMEOUT)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        waiting = select.poll()
+        reading = state == psycopg2.extensions.POLL_READ
+        waiting.register(connection.fileno(), select.POLLIN if reading else select.POLLOUT)
+        left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
+        if not waiting.poll(left):
+            raise psycopg2.OperationalError(f"no answer within {timeout} s")
+
+
+psycopg2.extensions.set_wait_callback(_wait)
 
 
 class Database:
     """Connections to the shared PostgreSQL, at most SIZE at once; safe for any thread."""
 
-    def __init__(self, uri: str, arguments: Mapping[str, Any], *, size: int) -> None:
+    def __init__(
+        self,
+        uri: str,
+        arguments: Mapping[str, Any],
+        *,
+        size: int,
+        answer_timeout: float = ANSWER_TIMEOUT,
+    ) -> None:
         self._uri = uri
+        self._answer_timeout = answer_timeout
+        self._resting_until = 0.0
         self._arguments = {
             "connect_timeout": _CONNECT_TIMEOUT,
             "tcp_user_timeout": _TCP_USER_TIMEOUT,
@@ -57,22 +95,33 @@ class Database:
             "options": f"-c statement_timeout={_STATEMENT_TIMEOUT}",
             **{k: v for k, v in arguments.items() if k not in _NOT_FOR_LIBPQ},
         }
-        self._idle: deque[psycopg2.extensions.connection] = deque()
+        self._idle: deque[_Connection] = deque()
         self._places = threading.BoundedSemaphore(size)
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, *, size: int) -> Database:
+    def from_bundle(
+        cls, bundle: Bundle, *, size: int, answer_timeout: float = ANSWER_TIMEOUT
+    ) -> Database:
         """Return the database that DB_URI and DB_CONNECTION_ARGS name."""
-        return cls(bundle.db_uri.get_secret_value(), bundle.db_connection_args, size=size)
+        return cls(
+            bundle.db_uri.get_secret_value(),
+            bundle.db_connection_args,
+            size=size,
+            answer_timeout=answer_timeout,
+        )
 
-    def connect(self) -> psycopg2.extensions.connection:
+    def connect(self) -> _Connection:
         """Open a connection of its own, outside the pool; raise DatabaseUnavailable."""
         try:
-            connection: psycopg2.extensions.connection = psycopg2.connect(
-                self._uri, cursor_factory=DictCursor, **self._arguments
+            connection: _Connection = psycopg2.connect(
+                self._uri,
+                connection_factory=_Connection,
+                cursor_factory=DictCursor,
+                **self._arguments,
             )
         except psycopg2.OperationalError as error:
             raise DatabaseUnavailable(str(error).strip()) from error
+        connection.answer_timeout = self._answer_timeout
         connection.autocommit = True
         return connection
 
@@ -96,6 +145,8 @@ class Database:
         try:
             return self.run(sql, parameters)
         except DatabaseUnavailable:
+            if self.resting:
+                raise
             self.forget_idle()
             return self.run(sql, parameters)
 
@@ -120,12 +171,11 @@ class Database:
                 log.debug("an idle connection was gone already")
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg2.extensions.connection]:
+    def _connection(self) -> Iterator[_Connection]:
+        if self.resting:
+            raise DatabaseUnavailable("it did not answer a moment ago")
         with self._places:
-            try:
-                connection = self._idle.pop()
-            except IndexError:
-                connection = self.connect()
+            connection = self._take()
             try:
                 yield connection
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
@@ -135,3 +185,20 @@ class Database:
             finally:
                 if not connection.closed:
                     self._idle.append(connection)
+
+    @property
+    def resting(self) -> bool:
+        """Tell whether the server failed a moment ago and is not asked now."""
+        return time.monotonic() < self._resting_until
+
+    def _take(self) -> _Connection:
+        """Return an idle connection or a new one. A server that refuses one gets a rest."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            pass
+        try:
+            return self.connect()
+        except DatabaseUnavailable:
+            self._resting_until = time.monotonic() + _REST_SECONDS
+            raise

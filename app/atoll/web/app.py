@@ -14,11 +14,9 @@ from atoll.registry.blobs import Blobs
 from atoll.registry.manifests import Manifests
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
-from atoll.storage.locations import Locations
 from atoll.web import errors
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard
-from atoll.web.health import EndToEndHealth, InstanceHealth, Vitals
 from atoll.web.observe import Metrics, Observer
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import Auth
@@ -40,8 +38,6 @@ class Dependencies:
     uploads: Uploads
     manifests: Manifests
     tags: Tags
-    locations: Locations
-    vitals: Vitals
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
@@ -65,19 +61,23 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
             routes.MANIFEST: ManifestResource(deps.manifests, deps.tags, guard, authority),
         },
     )
-    for path in ("/health", "/health/instance"):
-        app.add_route(path, InstanceHealth(deps.vitals))
-    for path in ("/status", "/health/endtoend"):
-        app.add_route(path, EndToEndHealth(deps.vitals, deps.locations))
-    # nginx shows this on the port of the metrics only.
-    app.add_route("/metrics", Metrics())
     return app
 
 
-def create_operations_app(instance_health: object) -> falcon.App[Any, Any]:
-    """Return what a process serves to those who watch it: its health and its metrics."""
+def create_operations_app(
+    instance: object, end_to_end: object | None = None
+) -> falcon.App[Any, Any]:
+    """Return what a process serves to those who watch it: its health and its metrics.
+
+    An application of its own, for a server of its own: whatever keeps the registry's threads busy,
+    a load balancer gets its answer.
+    """
     app = _bare_app()
-    app.add_route("/health/instance", instance_health)
+    for path in ("/health", "/health/instance"):
+        app.add_route(path, instance)
+    if end_to_end is not None:
+        for path in ("/status", "/health/endtoend"):
+            app.add_route(path, end_to_end)
     app.add_route("/metrics", Metrics())
     return app
 

@@ -47,7 +47,7 @@ class Vitals:
     def probe(self) -> None:
         """Look at everything once."""
         try:
-            self._database.run('SELECT FROM "user" LIMIT 1')
+            self._database.run('SELECT 1 FROM "user" LIMIT 1')
             alive = True
         except DatabaseUnavailable:
             alive = False

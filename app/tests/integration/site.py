@@ -20,7 +20,8 @@ import yaml
 from atoll.cli.graph import Graph
 from atoll.config import load
 from atoll.storage.locations import Locations
-from atoll.web.app import create_app
+from atoll.web.app import create_app, create_operations_app
+from atoll.web.health import EndToEndHealth, InstanceHealth
 
 from .services import REPOSITORY, Services, wait_until
 
@@ -55,6 +56,7 @@ class Site:
     """One site's registry, in this process, and its worker, in another."""
 
     url: str
+    operations_url: str
     graph: Graph
     directory: Path
     preference: str
@@ -129,10 +131,23 @@ def running_site(
     server = waitress.server.create_server(
         create_app(graph.dependencies()), listen="127.0.0.1:0", threads=8
     )
+    operations = waitress.server.create_server(
+        create_operations_app(
+            InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
+        ),
+        listen="127.0.0.1:0",
+    )
     prober = graph.locations.start_probing()
     graph.vitals.start()
-    threading.Thread(target=server.run, daemon=True).start()
-    site = Site(f"http://127.0.0.1:{server.effective_port}", graph, directory, preference)
+    for one in (server, operations):
+        threading.Thread(target=one.run, daemon=True).start()
+    site = Site(
+        f"http://127.0.0.1:{server.effective_port}",
+        f"http://127.0.0.1:{operations.effective_port}",
+        graph,
+        directory,
+        preference,
+    )
     wait_until(
         "both stores were probed",
         lambda: all(
@@ -146,6 +161,7 @@ def running_site(
         prober.stop()
         graph.vitals.stop()
         server.close()
+        operations.close()
 
 
 class Client:

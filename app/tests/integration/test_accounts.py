@@ -78,7 +78,7 @@ def test_a_forged_or_expired_token_is_refused(client: Client, claims: dict[str, 
         "access": [{"type": "repository", "name": REPOSITORY, "actions": ["pull"]}],
         **claims,
     }
-    for key in ("", "guess"):
+    for key in ("guess", "a secret of the tests"):
         token = jwt.encode(forged, key, algorithm="HS256")
         answer = client.request("GET", "/v2/", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 401
@@ -134,6 +134,14 @@ def test_the_answer_of_the_token_endpoint_tells_how_long_the_token_lives(client:
     assert answer["expires_in"] == 3600
     assert answer["issued_at"].endswith("Z")
     assert answer["token"] == answer["access_token"]
+
+
+def test_a_repository_is_made_once_and_in_a_namespace_that_exists(us: Site) -> None:
+    for text in ("created", "exists already"):
+        made = us.command("repository", "create", REPOSITORY)
+        assert (made.returncode, text in made.stderr) == (0, True)
+    refused = us.command("repository", "create", "nowhere/app")
+    assert (refused.returncode, "no namespace 'nowhere'" in refused.stderr) == (1, True)
 
 
 def test_a_user_is_made_once_and_a_short_password_is_refused(us: Site) -> None:

@@ -13,7 +13,7 @@ from .site import Client, Site, bundle
 
 
 def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
-    answer = Client(site).session.get(f"{site.url}/health/{kind}")
+    answer = Client(site).session.get(f"{site.operations_url}/health/{kind}")
     body = answer.json()
     assert body["status_code"] == answer.status_code
     return answer.status_code, body["data"]["services"]
@@ -72,7 +72,7 @@ def test_without_redis_a_site_is_still_whole(us: Site, services: Services) -> No
 
 
 def test_metrics_are_served_in_prometheus_format(us: Site) -> None:
-    text = Client(us).session.get(f"{us.url}/metrics").text
+    text = Client(us).session.get(f"{us.operations_url}/metrics").text
     assert "# TYPE atoll_http_requests_total counter" in text
     assert 'atoll_store_up{location="eustorage"} 1.0' in text
 

@@ -68,7 +68,7 @@ def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothin
         wait_until(
             "parts of the copy are at eu",
             lambda: bool(
-                us.graph.database.read("SELECT FROM replicationtask WHERE upload_id IS NOT NULL")
+                us.graph.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
             ),
         )
         # The source hangs, so the copy cannot end before the worker does.
