@@ -55,6 +55,11 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     mirror.set_defaults(run="serve:repomirror")
     commands.add_parser("shell", help="a shell in the container").set_defaults(run="serve:shell")
     check = commands.add_parser("healthcheck", help="exit with 0 if this container is well")
+    check.add_argument(
+        "--alive",
+        action="store_true",
+        help="it is enough that the process answers, even that PostgreSQL is down, say",
+    )
     check.set_defaults(run="healthcheck:healthcheck")
 
 

@@ -16,21 +16,29 @@ class CommandFailed(Exception):
 def run(options: argparse.Namespace) -> int:
     """Run the command that OPTIONS name and return its exit status."""
     module, _, function = options.run.partition(":")
-    from atoll.config import ConfigError  # noqa: PLC0415 - `healthcheck` is to start fast
-    from atoll.db.pool import DatabaseUnavailable  # noqa: PLC0415
-
     try:
         status: int = getattr(importlib.import_module(f"atoll.cli.{module}"), function)(options)
-    except ConfigError as error:
-        say(str(error))
-        return EXIT_CONFIG
-    except DatabaseUnavailable as error:
-        say(f"PostgreSQL cannot be reached: {error}\nCheck DB_URI, and that it is up.")
-        return EXIT_UNAVAILABLE
     except CommandFailed as error:
         say(str(error))
         return EXIT_FAILED
+    except Exception as error:
+        return _explain(error)
     return status
+
+
+def _explain(error: Exception) -> int:
+    """Say what stopped a command and return its status, or raise ERROR again: it is a bug."""
+    # Imported only here: `healthcheck` runs every few seconds and is to start fast.
+    from atoll.config import ConfigError  # noqa: PLC0415
+    from atoll.db.pool import DatabaseUnavailable  # noqa: PLC0415
+
+    if isinstance(error, ConfigError):
+        say(str(error))
+        return EXIT_CONFIG
+    if isinstance(error, DatabaseUnavailable):
+        say(f"PostgreSQL cannot be reached: {error}\nCheck DB_URI, and that it is up.")
+        return EXIT_UNAVAILABLE
+    raise error
 
 
 def say(text: str) -> None:

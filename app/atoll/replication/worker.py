@@ -187,12 +187,12 @@ class Worker:
                 held = set(self._leases)
             if not held:
                 continue
+            self._heard = self._monotonic()
             try:
                 kept = self._tasks.extend(list(held))
             except DatabaseUnavailable as error:
                 log.warning("leases not extended", extra={"cause": str(error)})
                 continue
-            self._heard = self._monotonic()
             with self._lock:
                 self._lost |= (held - kept) & self._leases
 
