@@ -18,6 +18,7 @@ from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
+from atoll.replication.lag import export_lag
 from atoll.replication.tasks import reconcile
 from atoll.replication.worker import Worker
 from atoll.web.app import create_operations_app
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 _OPERATIONS_PORT = 9091
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
 # Seconds between two rounds of housekeeping.
-_HOUSEKEEPING = 60
+_HOUSEKEEPING = 30
 
 
 def replication(options: argparse.Namespace) -> int:
@@ -82,11 +83,12 @@ def _number(variable: str, default: int, maximum: int) -> int:
 
 
 def _keep_house(graph: Graph, bundle: Bundle) -> None:
-    """Find work that no task stands for, and clear away what uploads left."""
+    """Find work that no task stands for, measure the lag, clear away what uploads left."""
     while True:
         try:
             if found := reconcile(graph.database, bundle.required_locations):
                 log.warning("tasks were missing; made now", extra={"tasks": found})
+            export_lag(graph.database, bundle.required_locations)
             if cleared := graph.uploads.clear_away_leftovers():
                 log.info("uploads cleared away", extra={"uploads": cleared})
         except DatabaseUnavailable as error:

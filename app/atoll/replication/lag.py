@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from prometheus_client import Gauge
+
 from atoll.db.pool import Database
 
 # Computed from what is required and what is placed, not from the tasks: a lost task would show.
@@ -24,6 +26,13 @@ LEFT JOIN imagestorage s
                  WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good')
 GROUP BY l.id ORDER BY l.id
 """
+
+
+MISSING = Gauge(
+    "atoll_replication_missing_blobs", "Blobs that must be here, and are not", ["location"]
+)
+MISSING_BYTES = Gauge("atoll_replication_missing_bytes", "Bytes of those blobs", ["location"])
+LAG_SECONDS = Gauge("atoll_replication_lag_seconds", "Age of the oldest of them", ["location"])
 
 
 @dataclass(frozen=True)
@@ -51,3 +60,11 @@ def lag(database: Database, required: list[str]) -> list[Lag]:
             _LAG, {"required": required}
         )
     ]
+
+
+def export_lag(database: Database, required: list[str]) -> None:
+    """Set the metrics to the lag as it is now."""
+    for entry in lag(database, required):
+        MISSING.labels(entry.location).set(entry.missing_blobs)
+        MISSING_BYTES.labels(entry.location).set(entry.missing_bytes)
+        LAG_SECONDS.labels(entry.location).set(entry.oldest_seconds)
