@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from commands import REPOSITORY, open_log
@@ -33,7 +34,7 @@ def roll_out(lab: Lab, step: Step) -> None:
         )
         bad: list[str] = []
         for line in process.stdout or ():
-            output.write(line)
+            output.write(_dated(line))
             output.flush()
             _show(line, step)
             if bad or _BAD.match(line):
@@ -46,6 +47,11 @@ def _environment() -> dict[str, str]:
     programs = str(Path(sys.executable).parent)
     settings = {"ANSIBLE_NOCOLOR": "1", "PYTHONUNBUFFERED": "1"}
     return os.environ | settings | {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+
+# When a task began tells which one took long.
+def _dated(line: str) -> str:
+    return f"{time.strftime('%H:%M:%S')} {line}" if _TASK.match(line) else line
 
 
 def _show(line: str, step: Step) -> None:
