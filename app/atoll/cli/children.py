@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atoll.cli.main import EXIT_FAILED
+from atoll.cli import statuses
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Children:
         if dead is not None and not self._stopping:
             log.error("a process died; all end", extra={"process": dead.name})
         self._stop_all()
-        return 0 if self._stopping else EXIT_FAILED
+        return 0 if self._stopping else statuses.FAILED
 
     def _dead(self) -> Child | None:
         self._reap_strangers()

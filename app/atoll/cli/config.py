@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from atoll.cli.main import EXIT_FAILED
+from atoll.cli import statuses
 from atoll.cli.run import say
 from atoll.config.check import Check
 from atoll.config.check import check as check_bundle
@@ -33,4 +33,4 @@ def check(options: argparse.Namespace) -> int:
                 say(f"{options.file}: {kind}{line}")
         if not result.problems:
             say(f"{options.file}: good")
-    return EXIT_FAILED if result.problems else 0
+    return statuses.FAILED if result.problems else 0

@@ -1,7 +1,6 @@
 """`atoll COMMAND`: what the container runs, and what operators type.
 
-Exit statuses: 0 done · 1 not done, the text says why · 2 wrong use · 69 a service that is needed
-cannot be reached · 78 the bundle is wrong (as in sysexits.h).
+Exit statuses: `atoll.cli.statuses`.
 """
 
 from __future__ import annotations
@@ -11,10 +10,6 @@ import sys
 from collections.abc import Sequence
 
 import atoll
-
-EXIT_FAILED = 1
-EXIT_UNAVAILABLE = 69
-EXIT_CONFIG = 78
 
 
 def parser() -> argparse.ArgumentParser:

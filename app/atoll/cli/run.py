@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from atoll.cli.main import EXIT_CONFIG, EXIT_FAILED, EXIT_UNAVAILABLE
+from atoll.cli import statuses
 
 
 class CommandFailed(Exception):
@@ -20,7 +20,7 @@ def run(options: argparse.Namespace) -> int:
         status: int = getattr(importlib.import_module(f"atoll.cli.{module}"), function)(options)
     except CommandFailed as error:
         say(str(error))
-        return EXIT_FAILED
+        return statuses.FAILED
     except Exception as error:
         return _explain(error)
     return status
@@ -34,10 +34,10 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, ConfigError):
         say(str(error))
-        return EXIT_CONFIG
+        return statuses.CONFIG
     if isinstance(error, DatabaseUnavailable):
         say(f"PostgreSQL cannot be reached: {error}\nCheck DB_URI, and that it is up.")
-        return EXIT_UNAVAILABLE
+        return statuses.UNAVAILABLE
     raise error
 
 

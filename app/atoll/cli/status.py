@@ -10,8 +10,8 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from atoll.cli import statuses
 from atoll.cli.graph import Graph, load_bundle
-from atoll.cli.main import EXIT_FAILED
 from atoll.registry.instances import Instance, instances
 
 
@@ -23,7 +23,7 @@ def status(options: argparse.Namespace) -> int:
         sys.stdout.write("\n")
     else:
         _print_table(found)
-    return EXIT_FAILED if any(instance.drift for instance in found) else 0
+    return statuses.FAILED if any(instance.drift for instance in found) else 0
 
 
 def _print_table(found: list[Instance]) -> None:

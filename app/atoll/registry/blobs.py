@@ -34,6 +34,18 @@ DELETED_SINCE = """EXISTS (
     SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
     AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
 
+
+def usable_in(repository: str) -> str:
+    """Return the condition that blob `s` was uploaded, mounted or named in a manifest there.
+
+    REPOSITORY is an SQL expression for the repository's id.
+    """
+    return f"""(
+    EXISTS (SELECT FROM uploadedblob ub WHERE ub.repository_id = {repository} AND ub.blob_id = s.id)
+    OR EXISTS (SELECT FROM manifestblob mb
+               WHERE mb.repository_id = {repository} AND mb.blob_id = s.id))"""
+
+
 _FIND = f"""
 SELECT s.image_size,
        array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
@@ -42,10 +54,7 @@ SELECT s.image_size,
              ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'suspect')
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
-  AND (EXISTS (SELECT FROM uploadedblob u
-               WHERE u.repository_id = repository.id AND u.blob_id = s.id)
-       OR EXISTS (SELECT FROM manifestblob m
-                  WHERE m.repository_id = repository.id AND m.blob_id = s.id))
+  AND {usable_in("repository.id")}
 """
 
 _LEND = """
@@ -92,10 +101,7 @@ WITH blob AS (
         WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s) AS source
     WHERE s.content_checksum = %(digest)s
       AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
-      AND (EXISTS (SELECT FROM uploadedblob u
-                   WHERE u.repository_id = source.id AND u.blob_id = s.id)
-           OR EXISTS (SELECT FROM manifestblob m
-                      WHERE m.repository_id = source.id AND m.blob_id = s.id))
+      AND {usable_in("source.id")}
 ), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
 SELECT count(*) > 0 FROM lent
 """

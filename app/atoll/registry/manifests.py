@@ -16,6 +16,7 @@ import psycopg2.errors
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
+from atoll.registry.blobs import usable_in
 from atoll.registry.errors import (
     DigestMismatch,
     ManifestBlobUnknown,
@@ -49,10 +50,7 @@ SELECT repository.id,
            SELECT s.content_checksum FROM imagestorage s
            WHERE s.content_checksum = ANY(%(blobs)s)
              AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
-             AND (EXISTS (SELECT FROM uploadedblob u
-                          WHERE u.repository_id = repository.id AND u.blob_id = s.id)
-                  OR EXISTS (SELECT FROM manifestblob m
-                             WHERE m.repository_id = repository.id AND m.blob_id = s.id))
+             AND {usable_in("repository.id")}
        ) || array(
            SELECT m.digest FROM manifest m
            WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
 _CONNECT_TIMEOUT = 2
-_READ_TIMEOUT = 15
+_READ_TIMEOUT = 10
 _PROBE_TIMEOUT = 2
 _CONNECTIONS = 32
 _READ_PIECE = 256 * 1024

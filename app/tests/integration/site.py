@@ -139,8 +139,9 @@ def running_site(
     )
     prober = graph.locations.start_probing()
     graph.vitals.start()
-    for one in (server, operations):
-        threading.Thread(target=one.run, daemon=True).start()
+    threads = [threading.Thread(target=one.run, daemon=True) for one in (server, operations)]
+    for thread in threads:
+        thread.start()
     site = Site(
         f"http://127.0.0.1:{server.effective_port}",
         f"http://127.0.0.1:{operations.effective_port}",
@@ -160,8 +161,11 @@ def running_site(
         site.stop_worker()
         prober.stop()
         graph.vitals.stop()
-        server.close()
-        operations.close()
+        for one in (server, operations):
+            # In the server's own thread, which may be waiting on what is to be closed.
+            one.trigger.pull_trigger(one.close)
+        for thread in threads:
+            thread.join()
 
 
 class Client:

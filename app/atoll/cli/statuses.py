@@ -1,0 +1,8 @@
+"""The exit statuses of `atoll`, beside 0 for done and 2 for wrong use (as in sysexits.h)."""
+
+# Not done; the text says why.
+FAILED = 1
+# A service that is needed cannot be reached.
+UNAVAILABLE = 69
+# The bundle is wrong; the text names the key.
+CONFIG = 78
