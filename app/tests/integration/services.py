@@ -33,6 +33,7 @@ from podman.domain.containers import Container
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAMESPACE = REPOSITORY / "molecule/lab/in-machine-namespace"
 LABEL = "atoll.tests=integration"
+OWNER = "atoll.tests.owner"
 SECONDS = 120
 
 
@@ -163,9 +164,29 @@ def running_services() -> Iterator[Services]:
 
 
 def remove_remains(client: podman.PodmanClient) -> None:
-    """Remove the containers of this suite, whoever started them."""
+    """Remove this run's containers, and those of runs that are no more."""
     for container in client.containers.list(all=True, filters={"label": LABEL}):
-        container.remove(force=True, v=True)
+        owner = container.labels.get(OWNER, "")
+        if owner == _owner() or not _lives(owner):
+            container.remove(force=True, v=True)
+
+
+def _owner() -> str:
+    """Return what tells this process from a later one with the same number: its start."""
+    return f"{os.getpid()}-{_started(os.getpid())}"
+
+
+def _lives(owner: str) -> bool:
+    process, _, started = owner.partition("-")
+    return process.isdecimal() and _started(int(process)) == started
+
+
+def _started(process: int) -> str | None:
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return None
+    return stat.rpartition(")")[2].split()[19]
 
 
 def _start(client: podman.PodmanClient, directory: Path) -> Services:
@@ -228,7 +249,7 @@ def _start_store(
 def _run(client: podman.PodmanClient, image: str, port: str, **arguments: object) -> Container:
     name, _, value = LABEL.partition("=")
     container = client.containers.create(
-        image, labels={name: value}, ports={port: ("127.0.0.1", 0)}, **arguments
+        image, labels={name: value, OWNER: _owner()}, ports={port: ("127.0.0.1", 0)}, **arguments
     )
     container.start()
     container.reload()
