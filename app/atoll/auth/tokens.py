@@ -1,6 +1,6 @@
 """Bearer tokens of the registry: who, and what they may do with which repository.
 
-A token is signed with a key that is derived from the bundle, which all sites share: made at one
+A token is signed with a key that is derived from a secret that all sites share: made at one
 site it holds at every other, also when that one is down, and no request needs the database for it.
 Format: Docker registry token specification (claims `sub`, `aud`, `access`).
 """
@@ -47,7 +47,7 @@ def signing_key(bundle: Bundle, purpose: str) -> bytes:
     """Return the key for PURPOSE, derived from the bundle's secret; other purpose, other key."""
     secret = bundle.secret_key or bundle.database_secret_key
     if secret is None:
-        raise ValueError("a checked bundle has SECRET_KEY or DATABASE_SECRET_KEY")
+        raise ValueError("the bundle has no secret; see atoll.auth.signing")
     return hmac.new(secret.get_secret_value().encode(), purpose.encode(), hashlib.sha256).digest()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from atoll import config
 from atoll.auth.access import Access
+from atoll.auth.signing import with_shared_secret
 from atoll.auth.tokens import Tokens
 from atoll.cli.runtime import bundle_directory, runtime_directory, spool_directory
 from atoll.config import Bundle
@@ -59,6 +60,11 @@ class Graph:
         return Database.from_bundle(self.bundle, size=self.connections)
 
     @cached_property
+    def secured_bundle(self) -> Bundle:
+        """The bundle with a secret to sign with, if need be the one in the shared database."""
+        return with_shared_secret(self.bundle, self.database)
+
+    @cached_property
     def redis(self) -> SharedRedis:
         """The shared Redis."""
         return SharedRedis.from_settings(self.bundle.user_events_redis)
@@ -99,9 +105,9 @@ class Graph:
     def dependencies(self) -> Dependencies:
         """Return what the web application takes."""
         return Dependencies(
-            bundle=self.bundle,
+            bundle=self.secured_bundle,
             access=self.access,
-            tokens=Tokens.from_bundle(self.bundle),
+            tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,
             uploads=self.uploads,
             manifests=Manifests(self.database, self.redis, self.repositories),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from atoll.config.known_keys import QUAY_KEYS
+from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
 from atoll.config.stores import StoreSettings, parse_store
 
@@ -17,6 +18,8 @@ _STORES = "DISTRIBUTED_STORAGE_CONFIG"
 _PREFERENCE = "DISTRIBUTED_STORAGE_PREFERENCE"
 _REQUIRED = "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS"
 _REPLICATION = "FEATURE_STORAGE_REPLICATION"
+_HOSTNAME = "SERVER_HOSTNAME"
+_HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 # Words for pydantic's error types where its own text would not help an operator.
 _SENTENCES = {
@@ -48,11 +51,13 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     """Check the content of a `config.yaml`.
 
     RAW is what YAML gave; PREFERENCE, if given, stands for the environment variable
-    QUAY_DISTRIBUTED_STORAGE_PREFERENCE and replaces the key. Never raises for bad content.
+    QUAY_DISTRIBUTED_STORAGE_PREFERENCE and replaces the key, which is checked all the same: it is
+    in force wherever the variable is not set. Never raises for bad content.
     """
     if not isinstance(raw, Mapping):
         return Check(None, ["config.yaml: must be a map of keys to values"])
     values = dict(raw)
+    replaced = values.get(_PREFERENCE) if preference is not None else None
     if preference is not None:
         values[_PREFERENCE] = list(preference)
     found: list[str] = []
@@ -63,7 +68,9 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     except ValidationError as error:
         found += _sentences(error, ())
     if bundle is not None:
-        found += _cross_checks(bundle)
+        found += _cross_checks(bundle, stores)
+        if isinstance(replaced, list):
+            found += _unknown_locations(bundle, _PREFERENCE, replaced)
     if bundle is None or found:
         return Check(None, found, _warnings(values))
     checked = bundle.model_copy(update={"distributed_storage_config": stores})
@@ -101,9 +108,10 @@ def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
     return lines
 
 
-def _cross_checks(bundle: Bundle) -> list[str]:
+def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
     """Check what only shows when several keys are held against each other."""
-    found = _unknown_locations(bundle, _PREFERENCE, bundle.preference)
+    found = _not_shared(bundle, stores)
+    found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
     found += _unknown_locations(bundle, _REQUIRED, bundle.distributed_storage_default_locations)
     if not bundle.preference:
         found.append(
@@ -115,16 +123,23 @@ def _cross_checks(bundle: Bundle) -> list[str]:
             f"{_REQUIRED}: is empty although {_REPLICATION} is true, so nothing would ever be"
             " copied; list the locations where every blob must end up"
         )
-    if bundle.secret_key is None and bundle.database_secret_key is None:
-        found.append(
-            "SECRET_KEY: is missing, and DATABASE_SECRET_KEY as well; sites that share neither"
-            " would refuse each other's tokens"
-        )
     if bundle.super_users and bundle.initial_superuser_password is not None:
         minimum = 8
         if len(bundle.initial_superuser_password.get_secret_value()) < minimum:
             found.append(f"INITIAL_SUPERUSER_PASSWORD: must have at least {minimum} characters")
     return found
+
+
+def _not_shared(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
+    """Refuse to replicate to or from what only one site can reach."""
+    if not bundle.feature_storage_replication:
+        return []
+    return [
+        f"{_REPLICATION}: is true although location '{name}' is a {settings.driver}, which other"
+        " sites cannot reach; use an object store, or switch replication off"
+        for name, settings in stores.items()
+        if not settings.shared
+    ]
 
 
 def _unknown_locations(bundle: Bundle, key: str, names: Iterable[str]) -> list[str]:
@@ -138,12 +153,18 @@ def _unknown_locations(bundle: Bundle, key: str, names: Iterable[str]) -> list[s
 
 
 def _warnings(values: Mapping[str, Any]) -> list[str]:
-    known = [str(info.alias) for info in Bundle.model_fields.values()]
-    return [
-        f"{key}: unknown key, ignored{_nearest(key, [*known, *QUAY_KEYS])}"
-        for key in map(str, values)
-        if key not in known and key not in QUAY_KEYS
-    ]
+    own = {str(info.alias) for info in Bundle.model_fields.values()}
+    known = [*own, *QUAY_KEYS, *QUAY_KEYS_WITHOUT_EFFECT_YET]
+    found = []
+    hostname = values.get(_HOSTNAME)
+    if isinstance(hostname, str) and not _HOST_AND_PORT.fullmatch(hostname):
+        found.append(f"{_HOSTNAME}: is no host name, with or without a port; no client can use it")
+    for key in map(str, values):
+        if key not in known:
+            found.append(f"{key}: unknown key, ignored{_nearest(key, known)}")
+        elif key in QUAY_KEYS_WITHOUT_EFFECT_YET and key not in own:
+            found.append(f"{key}: has no effect in this version")
+    return found
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

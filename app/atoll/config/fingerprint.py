@@ -11,6 +11,8 @@ from typing import Any
 # The one thing in which sites may differ.
 _OWN = frozenset({"DISTRIBUTED_STORAGE_PREFERENCE"})
 _SECRETS = ("DATABASE_SECRET_KEY", "SECRET_KEY")
+# Also a secret that all sites share, where a bundle has none of those.
+_SHARED_BY_ALL = "DB_URI"
 _LENGTH = 16
 
 
@@ -20,7 +22,8 @@ def fingerprint(raw: Mapping[str, Any]) -> dict[str, str]:
     Without the secret nobody can try out passwords against the hashes; sites whose secrets differ
     differ in every key.
     """
-    secret = "".join(str(raw.get(name, "")) for name in _SECRETS).encode()
+    secrets = [str(raw[name]) for name in _SECRETS if name in raw]
+    secret = "".join(secrets or [str(raw.get(_SHARED_BY_ALL, ""))]).encode()
     return {
         key: hmac.new(
             secret, json.dumps([key, value], sort_keys=True, default=str).encode(), hashlib.sha256

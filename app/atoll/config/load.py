@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from atoll.config.check import check
+from atoll.config.duplicates import doubled_keys
 from atoll.config.fingerprint import fingerprint
 from atoll.config.model import Bundle
 
@@ -41,8 +42,11 @@ def parse_preference(text: str) -> list[str]:
 
 
 def read(text: str, source: str) -> Any:
-    """Return what the YAML document TEXT holds, or raise ConfigError."""
+    """Return what the YAML document TEXT holds, or raise ConfigError; also for a doubled key."""
     try:
+        doubled = doubled_keys(text)
+        if doubled:
+            raise ConfigError(source, doubled)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)

@@ -64,7 +64,9 @@ class Bundle(BaseModel):
     )
 
     # The name by which every client knows the registry, whichever site answers.
-    server_hostname: str = Field(min_length=1, pattern=r"^[A-Za-z0-9.\-\[\]:]+$")
+    # Documentation shows placeholders here, which `check` only warns of; what could break out of a
+    # header is refused.
+    server_hostname: str = Field(min_length=1, pattern=r'^[^\x00-\x1f\x7f"\\]+$')
     preferred_url_scheme: Literal["http", "https"] = "http"
     external_tls_termination: bool = False
 
@@ -73,7 +75,7 @@ class Bundle(BaseModel):
     buildlogs_redis: RedisSettings
     user_events_redis: RedisSettings
 
-    # Either key signs tokens; without a shared one, sites would refuse each other's.
+    # Either key signs tokens; without one, a key that the sites share in the database does.
     secret_key: SecretStr | None = None
     database_secret_key: SecretStr | None = None
 

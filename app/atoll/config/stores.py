@@ -1,28 +1,43 @@
 """The storage drivers that DISTRIBUTED_STORAGE_CONFIG may name, and their arguments.
 
-Names and arguments are Quay's (`DRIVER: {argument: value}` in a list of two).
+Names and arguments are Quay's (`DRIVER: {argument: value}` in a list of two). How S3's dialects
+differ is said here, as data; the driver knows only `S3StoreSettings`. Quay's chunk sizes are
+accepted; Atoll sizes its parts by the object (`atoll.storage.multipart`).
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
+def _url(value: Any) -> Any:
+    if value is not None and not str(value).startswith(("http://", "https://")):
+        raise ValueError("must begin with http:// or https://")
+    return value
+
+
+Url = Annotated[str, BeforeValidator(_url)]
+
+
 class StoreSettings(BaseModel):
-    """What every S3 driver knows in the end, whichever names its arguments have."""
+    """What every driver knows in the end, whichever names its arguments have."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     driver: ClassVar[str]
+    # Whether other sites can reach the store, too.
+    shared: ClassVar[bool] = True
 
     storage_path: str
+
+
+class S3StoreSettings(StoreSettings):
+    """A store that speaks S3's protocol."""
+
     signature_version: str = "s3v4"
-    minimum_chunk_size_mb: int = 5
-    maximum_chunk_size_mb: int = 100
 
     @property
     def endpoint(self) -> str | None:
@@ -37,18 +52,31 @@ class StoreSettings(BaseModel):
     @property
     def region(self) -> str | None:
         """The region that requests are signed for."""
-        raise NotImplementedError
+        return None
 
     @property
     def credentials(self) -> tuple[SecretStr, SecretStr] | None:
         """Access key and secret key, or None where the machine's own identity is used."""
         raise NotImplementedError
 
+    @property
+    def session_token(self) -> SecretStr | None:
+        """What goes with credentials that were lent."""
+        return None
 
-class RadosGatewaySettings(StoreSettings):
-    """Arguments of `RadosGWStorage`: Ceph's gateway."""
+    @property
+    def role(self) -> str | None:
+        """The role to assume with the credentials, by its ARN."""
+        return None
 
-    driver: ClassVar[str] = "RadosGWStorage"
+    @property
+    def role_endpoint(self) -> str | None:
+        """The base URL of the service that lends roles, or None for Amazon's own."""
+        return None
+
+
+class _GatewaySettings(S3StoreSettings):
+    """What stores on a host of one's own, or a vendor's, have in common."""
 
     hostname: str
     is_secure: bool
@@ -56,8 +84,7 @@ class RadosGatewaySettings(StoreSettings):
     access_key: SecretStr
     secret_key: SecretStr
     bucket_name: str
-    region_name: str | None = None
-    server_side_assembly: bool = True
+    maximum_chunk_size_mb: int = 100
 
     @property
     def endpoint(self) -> str:
@@ -71,17 +98,39 @@ class RadosGatewaySettings(StoreSettings):
         return self.bucket_name
 
     @property
-    def region(self) -> str | None:
-        """The region that requests are signed for."""
-        return self.region_name
-
-    @property
     def credentials(self) -> tuple[SecretStr, SecretStr]:
         """Access key and secret key."""
         return self.access_key, self.secret_key
 
 
-class S3Settings(StoreSettings):
+class RadosGatewaySettings(_GatewaySettings):
+    """Arguments of `RadosGWStorage`: Ceph's gateway."""
+
+    driver: ClassVar[str] = "RadosGWStorage"
+
+    region_name: str | None = None
+    minimum_chunk_size_mb: int = 5
+    server_side_assembly: bool = True
+
+    @property
+    def region(self) -> str | None:
+        """The region that requests are signed for."""
+        return self.region_name
+
+
+class OpenShiftSettings(RadosGatewaySettings):
+    """Arguments of `RHOCSStorage`: OpenShift's storage (NooBaa, or Ceph's gateway)."""
+
+    driver: ClassVar[str] = "RHOCSStorage"
+
+
+class IbmCloudSettings(_GatewaySettings):
+    """Arguments of `IBMCloudStorage`."""
+
+    driver: ClassVar[str] = "IBMCloudStorage"
+
+
+class S3Settings(S3StoreSettings):
     """Arguments of `S3Storage`: Amazon S3, or whatever speaks its protocol at `host`."""
 
     driver: ClassVar[str] = "S3Storage"
@@ -89,18 +138,13 @@ class S3Settings(StoreSettings):
     s3_bucket: str
     s3_access_key: SecretStr | None = None
     s3_secret_key: SecretStr | None = None
+    aws_session_token: SecretStr | None = None
     s3_region: str | None = None
     host: str | None = None
     port: Port | None = None
-    endpoint_url: str | None = None
+    endpoint_url: Url | None = None
     maximum_chunk_size_gb: int = 5
-
-    @field_validator("endpoint_url")
-    @classmethod
-    def _endpoint_is_a_url(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).scheme not in {"http", "https"}:
-            raise ValueError("must begin with http:// or https://")
-        return value
+    minimum_chunk_size_mb: int = 5
 
     @property
     def endpoint(self) -> str | None:
@@ -129,9 +173,145 @@ class S3Settings(StoreSettings):
             return None
         return self.s3_access_key, self.s3_secret_key
 
+    @property
+    def session_token(self) -> SecretStr | None:
+        """What goes with credentials that were lent."""
+        return self.aws_session_token
+
+
+class AssumedRoleSettings(S3StoreSettings):
+    """Arguments of `STSS3Storage`: S3 with a role that a user of Amazon's may assume."""
+
+    driver: ClassVar[str] = "STSS3Storage"
+    # No argument of Quay's: tests name another one.
+    role_service: ClassVar[str | None] = None
+
+    s3_bucket: str
+    sts_role_arn: str
+    sts_user_access_key: SecretStr | None = None
+    sts_user_secret_key: SecretStr | None = None
+    s3_region: str | None = None
+    endpoint_url: Url | None = None
+    maximum_chunk_size_gb: int = 5
+
+    @property
+    def endpoint(self) -> str | None:
+        """The store's base URL, or None for Amazon's own."""
+        return self.endpoint_url
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that holds the blobs."""
+        return self.s3_bucket
+
+    @property
+    def region(self) -> str | None:
+        """The region that requests are signed for."""
+        return self.s3_region
+
+    @property
+    def credentials(self) -> tuple[SecretStr, SecretStr] | None:
+        """The user's keys, or None for the machine's own identity."""
+        if self.sts_user_access_key is None or self.sts_user_secret_key is None:
+            return None
+        return self.sts_user_access_key, self.sts_user_secret_key
+
+    @property
+    def role(self) -> str:
+        """The role to assume, by its ARN."""
+        return self.sts_role_arn
+
+    @property
+    def role_endpoint(self) -> str | None:
+        """The base URL of the service that lends roles, or None for Amazon's own."""
+        return self.role_service
+
+
+class GoogleCloudSettings(S3StoreSettings):
+    """Arguments of `GoogleCloudStorage`: Google's store by its S3 protocol, with HMAC keys."""
+
+    driver: ClassVar[str] = "GoogleCloudStorage"
+    # No argument of Quay's: tests name another one.
+    service: ClassVar[str] = "https://storage.googleapis.com"
+
+    access_key: SecretStr
+    secret_key: SecretStr
+    bucket_name: str
+    boto_timeout: int = 60
+    minimum_chunk_size_mb: int = 5
+
+    @property
+    def endpoint(self) -> str:
+        """Google's base URL."""
+        return self.service
+
+    @property
+    def bucket(self) -> str:
+        """The bucket that holds the blobs."""
+        return self.bucket_name
+
+    @property
+    def credentials(self) -> tuple[SecretStr, SecretStr]:
+        """Access key and secret key."""
+        return self.access_key, self.secret_key
+
+
+class SwiftSettings(StoreSettings):
+    """Arguments of `SwiftStorage`: OpenStack's store by its own protocol."""
+
+    driver: ClassVar[str] = "SwiftStorage"
+
+    swift_container: str
+    auth_url: Url
+    swift_user: str
+    swift_password: SecretStr
+    auth_version: Literal[1, 2, 3] = 2
+    os_options: dict[str, Any] = Field(default_factory=dict)
+    ca_cert_path: str | None = None
+    temp_url_key: SecretStr | None = None
+    simple_path_concat: bool = False
+    connect_timeout: int = Field(default=5, ge=1)
+    retry_count: int = Field(default=5, ge=0)
+    retry_on_ratelimit: bool = True
+
+
+class AzureSettings(StoreSettings):
+    """Arguments of `AzureStorage`: Azure's Blob Storage."""
+
+    driver: ClassVar[str] = "AzureStorage"
+
+    azure_container: str
+    azure_account_name: str
+    azure_account_key: SecretStr | None = None
+    sas_token: SecretStr | None = None
+    endpoint_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _some_credentials(self) -> AzureSettings:
+        if self.azure_account_key is None and self.sas_token is None:
+            raise ValueError("azure_account_key or sas_token is missing")
+        return self
+
+
+class LocalSettings(StoreSettings):
+    """Arguments of `LocalStorage`: a directory of this machine's."""
+
+    driver: ClassVar[str] = "LocalStorage"
+    shared: ClassVar[bool] = False
+
+    storage_path: str = Field(pattern=r"^/")
+
 
 DRIVERS: dict[str, type[StoreSettings]] = {
-    settings.driver: settings for settings in (RadosGatewaySettings, S3Settings)
+    settings.driver: settings
+    for settings in (
+        RadosGatewaySettings,
+        S3Settings,
+        AssumedRoleSettings,
+        OpenShiftSettings,
+        IbmCloudSettings,
+        GoogleCloudSettings,
+    )
 }
 
 

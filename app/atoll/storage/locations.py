@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.storage.chooser import Chooser
+from atoll.storage.drivers import make_store
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import ObjectStore
-from atoll.storage.s3 import S3ObjectStore
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Locations:
         names = list(bundle.stores)
         health = StoreHealth(names)
         stores: dict[str, ObjectStore] = {
-            name: S3ObjectStore(name, settings, ca_bundle=ca_bundle, observe=health.observe)
+            name: make_store(name, settings, ca_bundle=ca_bundle, observe=health.observe)
             for name, settings in bundle.stores.items()
         }
         chooser = Chooser(bundle.preference, names, health)

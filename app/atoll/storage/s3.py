@@ -6,19 +6,19 @@ digest is ours to verify.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
-from prometheus_client import Counter
 
-from atoll.config import StoreSettings
+from atoll.config.stores import S3StoreSettings
+from atoll.storage.assumed_role import role_session
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
-from atoll.storage.interface import ObjectStore
+from atoll.storage.observed import Observe, ObservedStore, nobody
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,27 +33,34 @@ _PROBE_KEY = "_verify"
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_BEYOND_THE_END = frozenset({"416", "InvalidRange"})
 
-REQUESTS = Counter("atoll_store_requests", "Requests to stores", ["location", "outcome"])
 
-
-class S3ObjectStore(ObjectStore):
-    """One bucket. OBSERVE is told of each request whether the store served it."""
+class S3ObjectStore(ObservedStore):
+    """One bucket."""
 
     def __init__(
         self,
         location: str,
-        settings: StoreSettings,
+        settings: S3StoreSettings,
         *,
         ca_bundle: str | None = None,
-        observe: Callable[[str, str | None], None] = lambda _location, _failure: None,
+        observe: Observe = nobody,
     ) -> None:
-        self.location = location
+        super().__init__(location, observe)
         self._bucket = settings.bucket
         self._prefix = settings.storage_path.strip("/")
-        self._observe = observe
-        self._client = _client(settings, ca_bundle, _CONNECT_TIMEOUT, _READ_TIMEOUT, attempts=2)
-        self._prober = _client(settings, ca_bundle, _PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1)
+        session = _session()
+        if settings.role is not None:
+            session = boto3.session.Session(
+                botocore_session=role_session(settings, ca_bundle, _PROBE_TIMEOUT)
+            )
+        self._client = _client(
+            session, settings, ca_bundle, _CONNECT_TIMEOUT, _READ_TIMEOUT, attempts=2
+        )
+        self._prober = _client(
+            session, settings, ca_bundle, _PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1
+        )
 
     def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
         """Write one object with one request."""
@@ -68,8 +75,16 @@ class S3ObjectStore(ObjectStore):
         if start or end is not None:
             arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         with self._answers(key):
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._path(key), **arguments)
-            yield from answer["Body"].iter_chunks(_READ_PIECE)
+            try:
+                answer = self._client.get_object(
+                    Bucket=self._bucket, Key=self._path(key), **arguments
+                )
+            except ClientError as error:
+                if _code(error) in _BEYOND_THE_END:
+                    return
+                raise
+            with closing(answer["Body"]) as body:
+                yield from body.iter_chunks(_READ_PIECE)
 
     def size(self, key: str) -> int:
         """Ask for the object's size."""
@@ -83,12 +98,13 @@ class S3ObjectStore(ObjectStore):
             self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
 
     def presigned_url(self, key: str, seconds: int) -> str:
-        """Sign a GET; no request is made."""
-        return self._client.generate_presigned_url(
-            "get_object",
-            Params={"Bucket": self._bucket, "Key": self._path(key)},
-            ExpiresIn=seconds,
-        )
+        """Sign a GET; no request is made, unless a role's credentials have to be lent first."""
+        with self._translated(key):
+            return self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": self._path(key)},
+                ExpiresIn=seconds,
+            )
 
     def begin_parts(self, key: str) -> str:
         """Begin a multipart upload."""
@@ -149,27 +165,11 @@ class S3ObjectStore(ObjectStore):
         return f"{self._prefix}/{key}" if self._prefix else key
 
     @contextmanager
-    def _answers(self, key: str) -> Iterator[None]:
-        """Translate errors, count the request and tell the observer how it went."""
-        try:
-            with self._translated(key):
-                yield
-        except StoreUnavailable as error:
-            REQUESTS.labels(self.location, "failed").inc()
-            self._observe(self.location, error.cause)
-            raise
-        except ObjectMissing:
-            REQUESTS.labels(self.location, "missing").inc()
-            raise
-        REQUESTS.labels(self.location, "served").inc()
-        self._observe(self.location, None)
-
-    @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            code = str(error.response.get("Error", {}).get("Code", ""))
+            code = _code(error)
             if code == "NoSuchBucket":
                 raise StoreUnavailable(self.location, "its bucket does not exist") from error
             if code in _MISSING:
@@ -178,6 +178,10 @@ class S3ObjectStore(ObjectStore):
             raise kind(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
             raise StoreUnavailable(self.location, type(error).__name__) from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
 
 
 @cache
@@ -190,20 +194,24 @@ def _session() -> boto3.session.Session:
 
 
 def _client(
-    settings: StoreSettings,
+    session: boto3.session.Session,
+    settings: S3StoreSettings,
     ca_bundle: str | None,
     connect_timeout: int,
     read_timeout: int,
     *,
     attempts: int,
 ) -> S3Client:
-    keys = settings.credentials
-    return _session().client(
+    # With a role, the keys are for borrowing it, and the session brings those that were lent.
+    keys = settings.credentials if settings.role is None else None
+    token = settings.session_token
+    return session.client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region or "us-east-1",
         aws_access_key_id=keys[0].get_secret_value() if keys else None,
         aws_secret_access_key=keys[1].get_secret_value() if keys else None,
+        aws_session_token=token.get_secret_value() if token else None,
         verify=ca_bundle,
         config=Config(
             signature_version=settings.signature_version,

@@ -107,12 +107,18 @@ class Site:
             self.worker = None
 
 
-def make_graph(services: Services, database: str, directory: Path, preference: str) -> Graph:
-    """Write a bundle below DIRECTORY and return the objects of a site that has it."""
+def make_graph(
+    services: Services,
+    database: str,
+    directory: Path,
+    preference: str,
+    changes: dict[str, object] | None = None,
+) -> Graph:
+    """Write a bundle below DIRECTORY, with CHANGES, and return the objects of its site."""
     stack = directory / "stack"
     (stack / "extra_ca_certs").mkdir(parents=True)
     (stack / "extra_ca_certs" / "store.crt").write_text(services.us.certificate.read_text())
-    (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database)))
+    (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database) | (changes or {})))
     settings = load({"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": preference}, stack)
     graph = Graph(settings, connections=9)
     # As `cached_property` would, but with a certificate that is in no system's store.
@@ -124,10 +130,14 @@ def make_graph(services: Services, database: str, directory: Path, preference: s
 
 @contextmanager
 def running_site(
-    services: Services, database: str, directory: Path, preference: str
+    services: Services,
+    database: str,
+    directory: Path,
+    preference: str,
+    changes: dict[str, object] | None = None,
 ) -> Iterator[Site]:
     """Serve the registry's application with waitress on a port of 127.0.0.1."""
-    graph = make_graph(services, database, directory, preference)
+    graph = make_graph(services, database, directory, preference, changes)
     server = waitress.server.create_server(
         create_app(graph.dependencies()), listen="127.0.0.1:0", threads=8
     )

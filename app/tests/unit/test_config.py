@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from atoll.config import Bundle, ConfigError, check, load, problems
-from atoll.config.load import parse_preference
+from atoll.config.load import parse_preference, read
 from atoll.config.model import parse_size
 
 STORE = [
@@ -140,10 +140,10 @@ def test_replication_without_required_locations_is_refused() -> None:
     assert line.startswith("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: is empty")
 
 
-def test_a_bundle_without_a_shared_secret_is_refused() -> None:
+def test_a_bundle_without_a_secret_is_accepted_as_quays_documentation_shows_it() -> None:
     bundle = good()
     del bundle["DATABASE_SECRET_KEY"]
-    assert [line.partition(":")[0] for line in problems(bundle)] == ["SECRET_KEY"]
+    assert problems(bundle) == []
 
 
 def test_an_unknown_key_is_a_warning_with_the_nearest_known_one() -> None:
@@ -203,3 +203,37 @@ def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("A: [1,\nB: }")
     with pytest.raises(ConfigError, match="is not YAML at line 2"):
         load({}, tmp_path)
+
+
+def test_a_key_that_stands_twice_is_refused_by_its_path(tmp_path: Path) -> None:
+    text = yaml.safe_dump(good()) + "SERVER_HOSTNAME: other.example\n"
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="SERVER_HOSTNAME: is there twice, in line"):
+        load({}, tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        read("STORES:\n  us: [A, {}]\n  eu: [A, {}]\n  us: [B, {x: 1, x: 2}]\n", "config.yaml")
+    assert caught.value.problems == [
+        "STORES.us: is there twice, in line 2 and in 4",
+        "STORES.us.1.x: is there twice, in line 4 and in 4",
+    ]
+
+
+def test_an_alias_is_no_second_key() -> None:
+    text = "A: &a {host: x}\nB: *a\nC: {<<: *a, port: 1}"
+    assert read(text, "config.yaml")["C"] == {"host": "x", "port": 1}
+
+
+def test_a_host_name_that_is_a_placeholder_is_a_warning_and_a_header_in_it_is_refused() -> None:
+    result = check(good(SERVER_HOSTNAME="<any name>"))
+    assert result.bundle is not None
+    assert [line.partition(":")[0] for line in result.warnings] == ["SERVER_HOSTNAME"]
+    assert check(good(SERVER_HOSTNAME="[::1]:8443")).warnings == []
+    for wrong in ('a"b', "a\r\nb", ""):
+        assert [line.partition(":")[0] for line in problems(good(SERVER_HOSTNAME=wrong))] == [
+            "SERVER_HOSTNAME"
+        ]
+
+
+def test_a_key_of_quays_without_effect_is_told() -> None:
+    result = check(good(FEATURE_PROXY_STORAGE=True, GARBAGE_COLLECTION_FREQUENCY=30))
+    assert result.warnings == ["FEATURE_PROXY_STORAGE: has no effect in this version"]

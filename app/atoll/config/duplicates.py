@@ -1,0 +1,44 @@
+"""Find keys that a YAML map names twice: YAML takes the last one and says nothing."""
+
+from __future__ import annotations
+
+import yaml
+
+
+def doubled_keys(text: str) -> list[str]:
+    """Return a sentence for each key of TEXT that stands twice in its map.
+
+    Raises yaml.YAMLError for what is not YAML.
+    """
+    found: list[str] = []
+    root = yaml.compose(text, yaml.SafeLoader)
+    if root is not None:
+        _search(root, (), set(), found)
+    return found
+
+
+def _search(node: yaml.Node, path: tuple[str, ...], seen: set[int], found: list[str]) -> None:
+    # An alias is the same node again, and may even hold itself.
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            _search(item, (*path, str(number)), seen, found)
+    if isinstance(node, yaml.MappingNode):
+        _search_map(node, path, seen, found)
+
+
+def _search_map(
+    node: yaml.MappingNode, path: tuple[str, ...], seen: set[int], found: list[str]
+) -> None:
+    lines: dict[str, int] = {}
+    for key, value in node.value:
+        name = str(key.value)
+        line = key.start_mark.line + 1
+        if name in lines:
+            found.append(
+                f"{'.'.join([*path, name])}: is there twice, in line {lines[name]} and in {line}"
+            )
+        lines.setdefault(name, line)
+        _search(value, (*path, name), seen, found)

@@ -1,0 +1,52 @@
+"""Sites whose bundle names no secret agree all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from atoll.auth.signing import with_shared_secret
+from atoll.auth.tokens import signing_key
+
+from .services import Services
+from .site import Client, Site, running_site
+
+NO_SECRETS = {"SECRET_KEY": None, "DATABASE_SECRET_KEY": None}
+
+
+def test_a_token_and_an_upload_of_one_site_hold_at_the_other(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    changes: dict[str, object] = {**NO_SECRETS}
+    with (
+        running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as us,
+        running_site(services, database, tmp_path / "eu", "eustorage usstorage", changes) as eu,
+    ):
+        _push_half_here_and_half_there(us, eu)
+
+
+def _push_half_here_and_half_there(us: Site, eu: Site) -> None:
+    here, there = Client(us), Client(eu)
+    scope = "repository:admin/app:pull,push"
+    there.tokens[scope] = here.token(scope)
+    answer = here.request("POST", "/v2/admin/app/blobs/uploads/", scope)
+    path = answer.headers["Location"].removeprefix(us.url)
+    answer = there.request("PATCH", path, scope, data=b"half")
+    assert answer.status_code == 202, answer.text
+    upload = answer.headers["Location"].removeprefix(eu.url)
+    assert here.request("DELETE", upload, scope).status_code == 204
+
+
+def test_the_secret_is_made_once(us: Site) -> None:
+    first = us.graph.database.read("SELECT secret FROM signingsecret")
+    assert us.command("migrate").returncode == 0
+    again = us.graph.database.read("SELECT secret FROM signingsecret")
+    assert bytes(first[0][0]) == bytes(again[0][0])
+    assert len(bytes(first[0][0])) == 32
+
+
+def test_a_bundles_own_secret_counts_before_the_databases(us: Site) -> None:
+    assert with_shared_secret(us.graph.bundle, us.graph.database) is us.graph.bundle
+    bare = us.graph.bundle.model_copy(update={"secret_key": None})
+    shared = with_shared_secret(bare, us.graph.database)
+    assert signing_key(shared, "x") != signing_key(us.graph.bundle, "x")
+    assert signing_key(shared, "x") == signing_key(with_shared_secret(bare, us.graph.database), "x")

@@ -1,0 +1,54 @@
+"""Every config.yaml that Quay's documentation shows is accepted as it stands there.
+
+`bundles/` has them as the pages show them, in three editions. The pages number what they explain
+below; where such a number has a line of its own it is no YAML, and the only thing left out here. In
+the Chinese edition the numbers stand behind the values, and are read as part of them. All three are
+complete bundles; no page shows a fragment of one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from atoll.cli.main import main
+from atoll.config import check
+from atoll.config.load import read
+
+BUNDLES = sorted((Path(__file__).parent / "bundles").iterdir())
+NUMBER_ON_A_LINE_OF_ITS_OWN = re.compile(r"^\d+\n", re.MULTILINE)
+
+
+def content(path: Path) -> str:
+    return NUMBER_ON_A_LINE_OF_ITS_OWN.sub("", path.read_text())
+
+
+def test_there_is_a_bundle_of_each_edition() -> None:
+    editions = [path.stem.rpartition("-")[2] for path in BUNDLES]
+    assert editions == ["chinese", "english", "japanese"]
+
+
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("preference", [None, ["usstorage"], ["eustorage"]])
+def test_a_documented_bundle_is_accepted(path: Path, preference: list[str] | None) -> None:
+    result = check(read(content(path), path.name), preference)
+    assert result.problems == []
+    assert result.bundle is not None
+    assert result.bundle.preference == (preference or ["usstorage", "eustorage"])
+    assert result.bundle.required_locations == ["usstorage", "eustorage"]
+    assert {settings.driver for settings in result.bundle.stores.values()} == {"GoogleCloudStorage"}
+
+
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.stem)
+def test_the_command_accepts_a_documented_bundle(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(content(path))
+    assert main(["config", "check", "--json", str(file)]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["problems"] == []
+    # The host name is a placeholder on every page.
+    assert [line.partition(":")[0] for line in report["warnings"]] == ["SERVER_HOSTNAME"]
