@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from atoll.auth.passwords import verify_password
+from atoll.auth.credentials import Credentials
+from atoll.auth.secrets import Cipher
+from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.names import RepositoryName
 
 PULL, PUSH, DELETE = "pull", "push", "delete"
+READ, WRITE, ADMIN = "read", "write", "admin"
+ROLES = (READ, WRITE, ADMIN)
 _ROLE_ACTIONS = {
-    "read": {PULL},
-    "write": {PULL, PUSH, DELETE},
-    "admin": {PULL, PUSH, DELETE},
+    READ: {PULL},
+    WRITE: {PULL, PUSH, DELETE},
+    ADMIN: {PULL, PUSH, DELETE},
 }
+# What a token of the API allows at most, by its scopes.
+_SCOPE_ROLES = {"repo:read": READ, "repo:write": WRITE, "repo:admin": ADMIN}
+CREATE_SCOPE = "repo:create"
 
 # For each repository that is asked about: does the namespace exist, may the user create in it, and
 # the user's best role. One row comes back even where nothing is asked about.
 _QUESTION = """
-WITH actor AS (
-    SELECT id, username, password_hash FROM "user"
-    WHERE username = %(username)s AND enabled AND NOT organization
+WITH app AS (
+    SELECT user_id, token_secret FROM appspecifictoken
+    WHERE token_name = %(app_token)s AND (expires_at IS NULL OR expires_at > now())
+), oauth AS (
+    SELECT user_id, scope FROM oauthaccesstoken
+    WHERE token_hash = %(oauth_hash)s AND expires_at > now()
+), actor AS (
+    SELECT u.id, u.username, u.email, u.password_hash, u.robot_secret,
+           owner.username AS robot_owner,
+           (SELECT token_secret FROM app) AS app_secret, (SELECT scope FROM oauth) AS scope
+    FROM "user" u LEFT JOIN "user" owner ON owner.id = u.robot_owner_id
+    WHERE (u.username = %(username)s OR u.id = (SELECT user_id FROM app)
+           OR u.id = (SELECT user_id FROM oauth))
+      AND u.enabled AND NOT u.organization AND coalesce(owner.enabled, true)
 ), asked AS (
     SELECT * FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS a (namespace, name)
 ), found AS (
-    SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists, r.visibility,
+    SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
+           coalesce(n.enabled, true) AS namespace_enabled, r.visibility,
            coalesce(n.id = actor.id, false) OR EXISTS (
                SELECT FROM team t JOIN teammember m ON m.team_id = t.id
                WHERE t.organization_id = n.id AND m.user_id = actor.id AND t.role = 'admin'
@@ -40,11 +61,11 @@ WITH actor AS (
                    SELECT m.team_id FROM teammember m WHERE m.user_id = actor.id))
            ) AS roles
     FROM asked a
-    LEFT JOIN "user" n ON n.username = a.namespace
+    LEFT JOIN "user" n ON n.username = a.namespace AND n.robot_owner_id IS NULL
     LEFT JOIN repository r ON r.namespace_user_id = n.id AND r.name = a.name
     LEFT JOIN actor ON true
 )
-SELECT (SELECT password_hash FROM actor),
+SELECT (SELECT to_jsonb(actor) FROM actor),
        coalesce((SELECT jsonb_agg(to_jsonb(found)) FROM found), '[]')
 """
 
@@ -54,63 +75,142 @@ class WrongCredentials(Exception):
 
 
 @dataclass(frozen=True)
+class Principal:
+    """Somebody who proved who they are. `scopes` is None for who is not limited by a token's."""
+
+    id: int
+    username: str
+    email: str | None
+    robot_owner: str | None
+    scopes: frozenset[str] | None
+    superuser: bool
+
+    def has_scope(self, scope: str) -> bool:
+        """Tell whether a token's scopes, if one was shown, allow SCOPE."""
+        return self.scopes is None or scope in self.scopes
+
+
+@dataclass(frozen=True)
 class Grant:
-    """The actions that somebody may do with a repository; `create` if a push may make it."""
+    """The actions that somebody may do with a repository, and the role that they come from.
+
+    A role on a repository that does not exist tells that its namespace is the user's.
+    """
 
     repository: RepositoryName
     actions: frozenset[str]
+    role: str | None = None
+    exists: bool = True
+
+    def allows(self, role: str) -> bool:
+        """Tell whether what is held is ROLE or more."""
+        return self.role is not None and ROLES.index(self.role) >= ROLES.index(role)
 
 
 class Access:
     """Answers who may do what."""
 
-    def __init__(self, database: Database, bundle: Bundle) -> None:
+    def __init__(
+        self, database: Database, bundle: Bundle, cipher: Cipher, throttle: Throttle
+    ) -> None:
         self._database = database
+        self._cipher = cipher
+        self._throttle = throttle
         self._superusers = frozenset(bundle.super_users)
         self._superusers_full_access = bundle.feature_superusers_full_access
         self._create_namespace = bundle.create_namespace_on_push
 
-    def grants(
-        self, username: str | None, password: str | None, repositories: list[RepositoryName]
-    ) -> list[Grant]:
-        """Return what the user, or anybody if USERNAME is None, may do with REPOSITORIES.
+    def authenticate(
+        self, credentials: Credentials | None, address: str, repositories: list[RepositoryName]
+    ) -> tuple[Principal | None, list[Grant]]:
+        """Return who shows CREDENTIALS, and what they may do with REPOSITORIES. One round trip.
 
-        With a PASSWORD it is checked first: raises WrongCredentials. One round trip.
+        ADDRESS is the client's. Without credentials: what anybody may do. Raises WrongCredentials
+        or TooManyFailures.
         """
-        password_hash, found = self._database.read(
+        if credentials is None:
+            return None, self._ask({}, repositories, None)[1]
+        self._throttle.check(credentials.username, address)
+        actor, grants = self._ask(credentials.parameters(), repositories, credentials)
+        if actor is None:
+            self._throttle.failed(credentials.username, address)
+            raise WrongCredentials
+        return actor, grants
+
+    def grants(self, username: str | None, repositories: list[RepositoryName]) -> list[Grant]:
+        """Return what the user, or anybody if USERNAME is None, may do with REPOSITORIES."""
+        return self._ask({"username": username}, repositories, None)[1]
+
+    def may_create(self, username: str, repository: RepositoryName) -> bool:
+        """Tell whether a push by USERNAME may make REPOSITORY, which does not exist."""
+        return PUSH in self.grants(username, [repository])[0].actions
+
+    def _ask(
+        self,
+        parameters: Mapping[str, object],
+        repositories: list[RepositoryName],
+        credentials: Credentials | None,
+    ) -> tuple[Principal | None, list[Grant]]:
+        row, found = self._database.read(
             _QUESTION,
             {
-                "username": username,
+                "username": None,
+                "app_token": None,
+                "oauth_hash": None,
+                **parameters,
                 "namespaces": [repository.namespace for repository in repositories],
                 "names": [repository.name for repository in repositories],
             },
         )[0]
-        if password is not None and not verify_password(password_hash, password):
-            raise WrongCredentials
-        known = password_hash is not None
-        return [self._grant(username if known else None, row) for row in found]
+        if credentials is not None and not credentials.match(row, self._cipher):
+            return None, []
+        principal = self._principal(row) if row else None
+        return principal, [self._grant(principal, entry) for entry in found]
 
-    def may_create(self, username: str, repository: RepositoryName) -> bool:
-        """Tell whether a push by USERNAME may make REPOSITORY, which does not exist."""
-        return PUSH in self.grants(username, None, [repository])[0].actions
+    def _principal(self, row: Mapping[str, Any]) -> Principal:
+        scopes = None if row["scope"] is None else frozenset(row["scope"].split())
+        superuser = row["username"] in self._superusers
+        if scopes is not None and "super:user" not in scopes:
+            superuser = False
+        return Principal(
+            row["id"], row["username"], row["email"], row["robot_owner"], scopes, superuser
+        )
 
-    def _grant(self, username: str | None, row: dict[str, object]) -> Grant:
+    def _grant(self, principal: Principal | None, row: Mapping[str, Any]) -> Grant:
         repository = RepositoryName(str(row["namespace"]), str(row["name"]))
-        actions: set[str] = set()
         exists = row["visibility"] is not None
-        if row["visibility"] == "public":
-            actions |= {PULL}
-        if username is None:
-            return Grant(repository, frozenset(actions))
-        roles = row["roles"]
-        for role in roles if isinstance(roles, list) else []:
-            actions |= _ROLE_ACTIONS[role]
-        full = self._superusers_full_access and username in self._superusers
-        if row["owner"] or (full and row["namespace_exists"]):
-            actions |= _ROLE_ACTIONS["admin"]
-        if not exists and (row["creator"] or self._may_create_namespace(row)):
-            actions |= _ROLE_ACTIONS["write"]
-        return Grant(repository, frozenset(actions))
+        if not row["namespace_enabled"]:
+            return Grant(repository, frozenset(), None, exists)
+        role = self._role(principal, row)
+        actions = set(_ROLE_ACTIONS[role]) if role else set()
+        if principal and not exists and self._may_create(principal, row, role):
+            actions |= _ROLE_ACTIONS[WRITE]
+        elif not exists:
+            actions -= _ROLE_ACTIONS[WRITE]
+        return Grant(repository, frozenset(actions), role, exists)
 
-    def _may_create_namespace(self, row: dict[str, object]) -> bool:
-        return self._create_namespace and not row["namespace_exists"]
+    def _role(self, principal: Principal | None, row: Mapping[str, Any]) -> str | None:
+        """Return the best role, of no more than the token's scopes allow."""
+        held: list[str] = list(row["roles"])
+        if row["visibility"] == "public":
+            held.append(READ)
+        if principal is None:
+            return max(held, key=ROLES.index) if row["visibility"] == "public" else None
+        full = self._superusers_full_access and principal.superuser
+        if row["owner"] or (full and row["namespace_exists"]):
+            held.append(ADMIN)
+        best = max(held, key=ROLES.index, default=None)
+        if best is None or principal.scopes is None:
+            return best
+        allowed = [_SCOPE_ROLES[scope] for scope in principal.scopes if scope in _SCOPE_ROLES]
+        most = max(allowed, key=ROLES.index, default=None)
+        if most is None:
+            return READ if row["visibility"] == "public" else None
+        return min(best, most, key=ROLES.index)
+
+    def _may_create(self, principal: Principal, row: Mapping[str, Any], role: str | None) -> bool:
+        if not principal.has_scope(CREATE_SCOPE):
+            return False
+        if not row["namespace_exists"]:
+            return self._create_namespace and principal.robot_owner is None
+        return bool(row["creator"]) or role == ADMIN

@@ -13,6 +13,8 @@ from atoll.auth.access import DELETE, PULL, PUSH
 from atoll.names import InvalidName, RepositoryName
 
 _ACTIONS = frozenset({PULL, PUSH, DELETE})
+# Not about one repository: to list all of them. For superusers.
+CATALOG_SCOPE = "registry:catalog:*"
 
 
 class InvalidScope(ValueError):

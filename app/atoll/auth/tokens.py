@@ -71,8 +71,13 @@ class Tokens:
         """The `service` that the tokens are for."""
         return self._audience
 
-    def issue(self, username: str | None, grants: Iterable[Grant]) -> tuple[str, int]:
-        """Return a token, and the second since 1970 at which it was made."""
+    def issue(
+        self, username: str | None, grants: Iterable[Grant], *, catalog: bool = False
+    ) -> tuple[str, int]:
+        """Return a token, and the second since 1970 at which it was made.
+
+        With CATALOG it says that all repositories may be listed.
+        """
         now = int(self._clock())
         claims = {
             "iss": _ISSUER,
@@ -90,7 +95,8 @@ class Tokens:
                 }
                 for grant in grants
                 if grant.actions
-            ],
+            ]
+            + [{"type": "registry", "name": "catalog", "actions": ["*"]}] * catalog,
         }
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM), now
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
+from typing import Any
 
 import psycopg2.errors
 
@@ -22,8 +24,164 @@ class InvalidUsername(ValueError):
     """A name that cannot be a namespace."""
 
 
+class UserUnknown(Exception):
+    """There is no such user."""
+
+
+class NamespaceBusy(Exception):
+    """Something is being pushed there."""
+
+
 class UserExists(Exception):
     """The name, or the e-mail address, belongs to somebody already."""
+
+
+@dataclass(frozen=True)
+class User:
+    """A user."""
+
+    id: int
+    username: str
+    email: str | None
+    enabled: bool
+    tag_expiration_s: int | None
+
+
+_USER = 'SELECT id, username, email, enabled, tag_expiration_s FROM "user"'
+_PERSON = "NOT organization AND robot_owner_id IS NULL"
+
+# All that is below it goes with it, but for uploads, whose rows know of objects to clear away:
+# while there are some, PostgreSQL refuses.
+_DELETE_NAMESPACE = """
+DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
+AND robot_owner_id IS NULL RETURNING id
+"""
+
+
+def list_users(database: Database, *, disabled: bool) -> list[User]:
+    """Return all users by name; with DISABLED also those who may not log in."""
+    rows = database.read(
+        f"{_USER} WHERE {_PERSON} AND (enabled OR %s) ORDER BY username", [disabled]
+    )
+    return [User(*row) for row in rows]
+
+
+def get_user(database: Database, username: str) -> User:
+    """Return a user, or raise UserUnknown."""
+    rows = database.read(f"{_USER} WHERE {_PERSON} AND username = %s", [username])
+    if not rows:
+        raise UserUnknown(f"there is no user '{username}'")
+    return User(*rows[0])
+
+
+def change_user(
+    database: Database,
+    username: str,
+    *,
+    email: str | None = None,
+    password: str | None = None,
+    enabled: bool | None = None,
+    tag_expiration_s: int | None = None,
+) -> User:
+    """Change what is given. A new password, and being disabled, end the user's API tokens.
+
+    Raises UserUnknown, UserExists or PasswordTooShort.
+    """
+    values = {
+        "username": username,
+        "email": email,
+        "hash": hash_password(password) if password is not None else None,
+        "enabled": enabled,
+        "expiration": tag_expiration_s,
+    }
+    try:
+        rows = database.run(
+            f"""
+            WITH changed AS (
+                UPDATE "user" SET email = coalesce(%(email)s, email),
+                    password_hash = coalesce(%(hash)s, password_hash),
+                    enabled = coalesce(%(enabled)s, enabled),
+                    tag_expiration_s = coalesce(%(expiration)s, tag_expiration_s)
+                WHERE username = %(username)s AND {_PERSON}
+                RETURNING id, username, email, enabled, tag_expiration_s
+            ), ended AS (
+                DELETE FROM oauthaccesstoken USING changed
+                WHERE user_id = changed.id
+                  AND (%(hash)s::text IS NOT NULL OR NOT changed.enabled)
+            )
+            SELECT * FROM changed
+            """,
+            values,
+        )
+    except psycopg2.errors.UniqueViolation as error:
+        raise UserExists("the e-mail address is taken already") from error
+    if not rows:
+        raise UserUnknown(f"there is no user '{username}'")
+    return User(*rows[0])
+
+
+def change_organization(
+    database: Database,
+    name: str,
+    *,
+    new_name: str | None = None,
+    email: str | None = None,
+    tag_expiration_s: int | None = None,
+) -> None:
+    """Change what is given of an organization. Raises UserExists or InvalidUsername.
+
+    Its robots are renamed with it.
+    """
+    values: dict[str, Any] = {
+        "name": name,
+        "new_name": check_username(new_name) if new_name is not None else None,
+        "email": email,
+        "expiration": tag_expiration_s,
+    }
+    try:
+        database.run(
+            """
+            UPDATE "user" r SET username = %(new_name)s || '+' || split_part(r.username, '+', 2)
+            FROM "user" o WHERE o.username = %(name)s AND r.robot_owner_id = o.id
+              AND %(new_name)s::text IS NOT NULL;
+            UPDATE "user" SET username = coalesce(%(new_name)s, username),
+                email = coalesce(%(email)s, email),
+                tag_expiration_s = coalesce(%(expiration)s, tag_expiration_s)
+            WHERE username = %(name)s AND organization
+            """,
+            values,
+        )
+    except psycopg2.errors.UniqueViolation as error:
+        raise UserExists("the name or the e-mail address is taken already") from error
+
+
+def delete_namespace(database: Database, name: str, *, organization: bool) -> None:
+    """Delete a user or an organization, with repositories and robots. Raises UserUnknown.
+
+    Raises NamespaceBusy while uploads to it are in hand.
+    """
+    try:
+        rows = database.run(_DELETE_NAMESPACE, {"name": name, "organization": organization})
+    except psycopg2.errors.ForeignKeyViolation as error:
+        raise NamespaceBusy(
+            f"an upload to a repository of '{name}' has not ended; try again later"
+        ) from error
+    if not rows:
+        raise UserUnknown(f"there is no '{name}'")
+
+
+def initialize(database: Database, username: str, email: str | None, password: str) -> bool:
+    """Make the first user of an empty database; False, and nothing done, if there is a user."""
+    with database.transaction() as cursor:
+        # Two sites may be asked at once.
+        cursor.execute(f'LOCK TABLE "user" IN SHARE ROW EXCLUSIVE MODE; {_USER} LIMIT 1')
+        if cursor.fetchone() is not None:
+            return False
+        cursor.execute(
+            'INSERT INTO "user" (username, email, password_hash) VALUES (%s, %s, %s)',
+            [check_username(username), email, hash_password(password)],
+        )
+    return True
 
 
 def check_username(username: str) -> str:
@@ -52,22 +210,33 @@ def create_user(database: Database, username: str, email: str | None, password: 
     return int(rows[0][0])
 
 
-def create_organization(database: Database, name: str, creator: str) -> None:
-    """Make an organization whose team `owners` is CREATOR. No error if the name is taken."""
-    database.run(
-        """
+def create_organization(
+    database: Database, name: str, creator: str, email: str | None = None
+) -> bool:
+    """Make an organization whose team `owners` is CREATOR; tell whether it is new.
+
+    Raises InvalidUsername, or UserExists if the e-mail address is taken.
+    """
+    try:
+        rows = database.run(
+            """
         WITH organization AS (
-            INSERT INTO "user" (username, organization) VALUES (%(name)s, true)
+            INSERT INTO "user" (username, email, organization) VALUES (%(name)s, %(email)s, true)
             ON CONFLICT (username) DO NOTHING RETURNING id
         ), owners AS (
             INSERT INTO team (organization_id, name, role)
             SELECT id, 'owners', 'admin' FROM organization RETURNING id
+        ), owner AS (
+            INSERT INTO teammember (team_id, user_id)
+            SELECT owners.id, "user".id FROM owners, "user" WHERE username = %(creator)s
         )
-        INSERT INTO teammember (team_id, user_id)
-        SELECT owners.id, "user".id FROM owners, "user" WHERE username = %(creator)s
+        SELECT id FROM organization
         """,
-        {"name": check_username(name), "creator": creator},
-    )
+            {"name": check_username(name), "creator": creator, "email": email},
+        )
+    except psycopg2.errors.UniqueViolation as error:
+        raise UserExists("the e-mail address is taken already") from error
+    return bool(rows)
 
 
 def create_first_superuser(database: Database, bundle: Bundle) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from atoll import config
 from atoll.auth.access import Access
+from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
+from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens
 from atoll.cli.runtime import bundle_directory, runtime_directory, spool_directory
 from atoll.config import Bundle
@@ -78,7 +80,12 @@ class Graph:
     @cached_property
     def access(self) -> Access:
         """Who may do what."""
-        return Access(self.database, self.bundle)
+        return Access(self.database, self.bundle, self.cipher, Throttle(self.redis))
+
+    @cached_property
+    def cipher(self) -> Cipher:
+        """What encrypts secrets at rest."""
+        return Cipher.from_bundle(self.secured_bundle)
 
     @cached_property
     def repositories(self) -> Repositories:
@@ -106,7 +113,11 @@ class Graph:
         """Return what the web application takes."""
         return Dependencies(
             bundle=self.secured_bundle,
+            database=self.database,
+            redis=self.redis,
+            cipher=self.cipher,
             access=self.access,
+            repositories=self.repositories,
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,
             uploads=self.uploads,

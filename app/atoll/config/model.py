@@ -33,7 +33,20 @@ def parse_size(value: Any) -> int:
     return int(match[1]) * _SIZE_UNITS[match[2].upper()]
 
 
+_DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_DURATION = re.compile(r"(\d+)\s*([smhdw])")
+
+
+def parse_duration(value: Any) -> int:
+    """Return a number of seconds from text such as `2w` or `12h`."""
+    match = _DURATION.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("must be a number and s, m, h, d or w, such as 2w")
+    return int(match[1]) * _DURATION_UNITS[match[2]]
+
+
 Size = Annotated[int, BeforeValidator(parse_size)]
+Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
 class RedisSettings(BaseModel):
@@ -92,6 +105,19 @@ class Bundle(BaseModel):
     create_private_repo_on_push: bool = True
     create_namespace_on_push: bool = False
     feature_superusers_full_access: bool = False
+    # Let POST /api/v1/user/initialize make the first user of an empty database.
+    feature_user_initialize: bool = False
+    feature_user_creation: bool = True
+    feature_app_specific_tokens: bool = True
+    # The life of a new app-specific token, such as 30d; without, it does not end.
+    app_specific_token_expiration: Duration | None = None
+    # For how long a tag's past can be brought back, where a namespace does not say otherwise.
+    default_tag_expiration: Duration = 14 * 86400
+    tag_expiration_options: list[Duration] = Field(
+        default_factory=lambda: [0, 86400, 7 * 86400, 14 * 86400, 28 * 86400]
+    )
+    registry_state: Literal["normal", "readonly"] = "normal"
+    disable_pushes: bool = False
     maximum_layer_size: Size = 20 * 2**30
     # Minutes after which an upload that nobody went on with is thrown away.
     blobupload_deletion_date_threshold: int = Field(default=2880, ge=1)
@@ -107,6 +133,11 @@ class Bundle(BaseModel):
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must begin with postgresql:// (Atoll keeps its data in PostgreSQL)")
         return value
+
+    @property
+    def read_only(self) -> bool:
+        """Tell whether nobody may write."""
+        return self.registry_state == "readonly"
 
     @property
     def stores(self) -> dict[str, StoreSettings]:

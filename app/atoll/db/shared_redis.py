@@ -91,6 +91,17 @@ class SharedRedis:
             with self._lock:
                 self._lost.add(key)
 
+    def increment(self, key: str, life_seconds: int) -> None:
+        """Count one more under KEY; the count goes LIFE_SECONDS after its first."""
+
+        def count() -> object:
+            pipeline = self._client.pipeline()
+            pipeline.incr(key)
+            pipeline.expire(key, life_seconds, nx=True)
+            return pipeline.execute()
+
+        self._attempt(count)
+
     def ring(self, channel: str) -> None:
         """Tell whoever listens on CHANNEL that there is something to do."""
         self._attempt(lambda: self._client.publish(channel, b"1"))

@@ -134,6 +134,11 @@ def cache_key(digest: Digest | str) -> str:
     return f"atoll:blob:{digest}"
 
 
+def right_cache_key(name: RepositoryName | str, digest: Digest | str) -> str:
+    """Return the cache's key for a repository's right to a blob."""
+    return f"atoll:right:{name}:{digest}"
+
+
 class Blobs:
     """The blobs of all repositories."""
 
@@ -147,7 +152,7 @@ class Blobs:
 
     def find(self, name: RepositoryName, digest: Digest) -> Blob:
         """Return the repository's blob, or raise BlobUnknown. One round trip, none from cache."""
-        right = f"atoll:right:{name}:{digest}"
+        right = right_cache_key(name, digest)
         has_right, cached = self._redis.get(right, cache_key(digest))
         if has_right and cached:
             size, placements, suspects = json.loads(cached)

@@ -195,6 +195,11 @@ def _is_foreign(descriptor: Any) -> bool:
     return isinstance(media_type, str) and any(word in media_type for word in _FOREIGN)
 
 
+def manifest_cache_key(name: RepositoryName | str, digest: str) -> str:
+    """Return the cache's key for a manifest of a repository. Whoever deletes one deletes it."""
+    return f"atoll:manifest:{name}:{digest}"
+
+
 class Manifests:
     """The manifests of all repositories."""
 
@@ -233,7 +238,7 @@ class Manifests:
         By digest none, if it is cached; what a tag means can change, so it is asked each time.
         """
         by_digest = Digest.is_digest(reference)
-        if by_digest and (cached := self._redis.get(self._cache_key(name, reference))[0]):
+        if by_digest and (cached := self._redis.get(manifest_cache_key(name, reference))[0]):
             media_type, _, content = cached.partition(b"\n")
             return Manifest(Digest.parse(reference), media_type.decode(), content)
         rows = self._database.read(
@@ -246,7 +251,7 @@ class Manifests:
         manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
         if by_digest:
             self._redis.fill(
-                self._cache_key(name, reference),
+                manifest_cache_key(name, reference),
                 manifest.media_type.encode() + b"\n" + manifest.content,
             )
         return manifest
@@ -256,7 +261,7 @@ class Manifests:
         values = {**name_parameters(name), "reference": str(digest)}
         if not self._database.run(_DELETE, values):
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
-        self._redis.delete(self._cache_key(name, str(digest)))
+        self._redis.delete(manifest_cache_key(name, str(digest)))
 
     @staticmethod
     def _address(reference: str, content: bytes) -> tuple[Digest, str | None]:
@@ -297,7 +302,3 @@ class Manifests:
         except psycopg2.errors.ForeignKeyViolation as error:
             # Something that was here at the look-up is being deleted: as if it had not been here.
             raise ManifestBlobUnknown([*contents.blobs, *contents.children]) from error
-
-    @staticmethod
-    def _cache_key(name: RepositoryName, digest: str) -> str:
-        return f"atoll:manifest:{name}:{digest}"

@@ -8,13 +8,19 @@ from typing import Any
 import falcon
 
 from atoll.auth.access import Access
+from atoll.auth.secrets import Cipher
 from atoll.auth.tokens import Tokens, signing_key
 from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.db.shared_redis import SharedRedis
 from atoll.registry.blobs import Blobs
 from atoll.registry.manifests import Manifests
+from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.web import errors
+from atoll.web.api.resources import create_api
+from atoll.web.api.router import PREFIX
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard
 from atoll.web.observe import Metrics, Observer
@@ -32,7 +38,11 @@ class Dependencies:
     """What the registry's resources work with."""
 
     bundle: Bundle
+    database: Database
+    redis: SharedRedis
+    cipher: Cipher
     access: Access
+    repositories: Repositories
     tokens: Tokens
     blobs: Blobs
     uploads: Uploads
@@ -44,7 +54,19 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     """Return the registry."""
     app = _bare_app()
     authority = Authority(deps.bundle)
-    guard = Guard(deps.tokens, authority)
+    api = create_api(
+        bundle=deps.bundle,
+        database=deps.database,
+        redis=deps.redis,
+        cipher=deps.cipher,
+        access=deps.access,
+        repositories=deps.repositories,
+        manifests=deps.manifests,
+        tags=deps.tags,
+        authority=authority,
+    )
+    app.add_sink(api, PREFIX)
+    guard = Guard(deps.tokens, authority, deps.bundle)
     answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
 

@@ -13,6 +13,7 @@ import falcon
 
 from atoll.auth.access import WrongCredentials
 from atoll.auth.scopes import InvalidScope
+from atoll.auth.throttle import TooManyFailures
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.registry import errors as registry
@@ -36,6 +37,30 @@ class BodyTooLarge(Exception):
     """More came than is accepted."""
 
 
+class InvalidForm(Exception):
+    """The form of a token request cannot be used; the text says why."""
+
+
+class PushesDisabled(Exception):
+    """DISABLE_PUSHES is set."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Pushes to the registry are currently disabled. Please contact the administrator for"
+            " more information."
+        )
+
+
+class ReadOnly(Exception):
+    """REGISTRY_STATE is readonly."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "System is currently read-only. Pulls will succeed but all write operations are"
+            " currently suspended."
+        )
+
+
 class Unsupported(Exception):
     """The operation does not exist here."""
 
@@ -55,6 +80,10 @@ MEANINGS: dict[type[Exception], Meaning] = {
     InvalidScope: Meaning("DENIED", 400),
     Unauthorized: Meaning("UNAUTHORIZED", 401),
     WrongCredentials: Meaning("UNAUTHORIZED", 401),
+    TooManyFailures: Meaning("TOOMANYREQUESTS", 429),
+    InvalidForm: Meaning("UNSUPPORTED", 400),
+    PushesDisabled: Meaning("UNSUPPORTED", 405),
+    ReadOnly: Meaning("DENIED", 405),
     Unsupported: Meaning("UNSUPPORTED", 405),
     BodyTooLarge: Meaning("SIZE_INVALID", 413),
     registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
@@ -108,6 +137,10 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
     resp.media = envelope(meaning.code, message)
     if isinstance(error, Unauthorized):
         resp.set_header("WWW-Authenticate", error.challenge)
+    if isinstance(error, TooManyFailures):
+        resp.set_header("Retry-After", str(error.seconds))
+    if isinstance(error, ReadOnly):
+        resp.media["errors"][0]["is_readonly"] = True
     if isinstance(error, registry.RangeOutOfOrder):
         resp.set_header("Range", f"0-{max(error.received - 1, 0)}")
 

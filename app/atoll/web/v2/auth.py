@@ -1,21 +1,25 @@
 """`/v2/auth`: a token for a user name and a password, or for nobody.
 
-Answer: Docker registry token specification, with `expires_in` and `issued_at`, without which
-clients ask again each minute.
+GET with HTTP Basic, or POST with a form (OAuth2, grant type "password"). Answer: Docker registry
+token specification, with `expires_in` and `issued_at`, without which clients ask again each minute.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from urllib.parse import parse_qs
 
 import falcon
 
 from atoll.auth.access import Access, Grant
-from atoll.auth.scopes import parse_scopes
+from atoll.auth.credentials import Credentials
+from atoll.auth.scopes import CATALOG_SCOPE, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
-from atoll.web.errors import Unauthorized
+from atoll.web.credentials import basic_credentials, client_address
+from atoll.web.errors import InvalidForm
+
+FORM_MAXIMUM = 64 * 1024
 
 
 class Auth:
@@ -27,16 +31,39 @@ class Auth:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with a token for as much of the scopes as the user may do."""
-        username, password = _credentials(req)
-        scopes = parse_scopes(req.get_param_as_list("scope") or [], self._tokens.audience)
-        grants = self._access.grants(username, password, [scope.repository for scope in scopes])
+        scopes = req.get_param_as_list("scope") or []
+        self._answer(req, resp, basic_credentials(req), scopes)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer as to GET; the form's `username` and `password` stand for the header's."""
+        form = _form(req)
+        credentials = basic_credentials(req)
+        if credentials is None and "username" in form:
+            credentials = Credentials(form["username"], form.get("password", ""))
+        self._answer(req, resp, credentials, [form.get("scope", "")])
+
+    def _answer(
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        credentials: Credentials | None,
+        scope_texts: Iterable[str],
+    ) -> None:
+        texts = list(scope_texts)
+        scopes = parse_scopes(texts, self._tokens.audience)
+        principal, grants = self._access.authenticate(
+            credentials, client_address(req), [scope.repository for scope in scopes]
+        )
         allowed = {grant.repository: grant.actions for grant in grants}
         token, issued = self._tokens.issue(
-            username,
+            principal.username if principal else None,
             [
                 Grant(scope.repository, scope.actions & allowed.get(scope.repository, frozenset()))
                 for scope in scopes
             ],
+            catalog=bool(
+                principal and principal.superuser and CATALOG_SCOPE in " ".join(texts).split()
+            ),
         )
         resp.set_header("Cache-Control", "no-store")
         resp.media = {
@@ -47,18 +74,20 @@ class Auth:
         }
 
 
-def _credentials(req: falcon.Request) -> tuple[str | None, str | None]:
-    """Return the user name and the password of HTTP Basic (RFC 7617), or nobody's."""
-    header = req.get_header("Authorization")
-    if header is None:
-        return None, None
-    scheme, _, encoded = header.partition(" ")
+def _form(req: falcon.Request) -> dict[str, str]:
+    """Return the fields of a form; several of one name, such as scopes, with spaces between."""
+    if req.content_type is None or not req.content_type.startswith(falcon.MEDIA_URLENCODED):
+        raise InvalidForm(f"send a form: Content-Type {falcon.MEDIA_URLENCODED}")
+    raw = req.bounded_stream.read(FORM_MAXIMUM + 1)
+    if len(raw) > FORM_MAXIMUM:
+        raise InvalidForm(f"the form may have at most {FORM_MAXIMUM} bytes")
     try:
-        if scheme.lower() != "basic":
-            raise ValueError(scheme)
-        username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-    except (ValueError, binascii.Error) as error:
-        raise Unauthorized('Basic realm="registry"') from error
-    if not colon or "\0" in username:
-        raise Unauthorized('Basic realm="registry"')
-    return username, password
+        fields = parse_qs(raw.decode(), strict_parsing=bool(raw), keep_blank_values=True)
+    except ValueError as error:
+        raise InvalidForm("the form is not well formed") from error
+    if "\0" in "".join(fields.get("username", [])):
+        raise InvalidForm("a user name has no zero byte")
+    grant_type = fields.get("grant_type", ["password"])[0]
+    if grant_type != "password":
+        raise InvalidForm("grant_type must be password")
+    return {name: " ".join(values) for name, values in fields.items()}

@@ -1,0 +1,138 @@
+"""Robots: accounts of a namespace for programs. `NAMESPACE+SHORT` is the name, as in Quay."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from atoll.auth.credentials import ROBOT_PURPOSE
+from atoll.auth.secrets import Cipher, random_token
+from atoll.db.pool import Database
+
+_SHORT_NAME = re.compile(r"[a-z][a-z0-9_-]{1,254}")
+_TOKEN_LENGTH = 64
+
+_COLUMNS = "r.username, r.robot_secret, r.description, r.created_at"
+_OF_NAMESPACE = """FROM "user" r JOIN "user" n ON n.id = r.robot_owner_id
+WHERE n.username = %(namespace)s"""
+
+
+class InvalidRobotName(ValueError):
+    """A name that a robot cannot have."""
+
+
+class RobotExists(Exception):
+    """The namespace has a robot of that name."""
+
+
+class RobotUnknown(Exception):
+    """The namespace has no such robot."""
+
+
+@dataclass(frozen=True)
+class Robot:
+    """A robot as its owner sees it."""
+
+    name: str
+    token: str
+    description: str
+    created_at: datetime
+
+
+class Robots:
+    """The robots of all namespaces."""
+
+    def __init__(self, database: Database, cipher: Cipher) -> None:
+        self._database = database
+        self._cipher = cipher
+
+    def create(self, namespace: str, short_name: str, description: str) -> Robot:
+        """Make a robot. Raises InvalidRobotName or RobotExists."""
+        if not _SHORT_NAME.fullmatch(short_name):
+            raise InvalidRobotName(
+                f"'{short_name[:200]}' is not a robot's name; use two or more lower-case letters,"
+                " digits, _ and -, a letter first"
+            )
+        rows = self._database.run(
+            """
+            INSERT INTO "user" AS r (username, robot_owner_id, robot_secret, description)
+            SELECT %(username)s, id, %(secret)s, %(description)s FROM "user"
+            WHERE username = %(namespace)s AND robot_owner_id IS NULL
+            ON CONFLICT (username) DO NOTHING
+            RETURNING r.username, r.robot_secret, r.description, r.created_at
+            """,
+            {**self._names(namespace, short_name), **self._secret(), "description": description},
+        )
+        if not rows:
+            raise RobotExists(f"the robot '{namespace}+{short_name}' exists already")
+        return self._robot(rows[0])
+
+    def get(self, namespace: str, short_name: str) -> Robot:
+        """Return a robot, or raise RobotUnknown."""
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} {_OF_NAMESPACE} AND r.username = %(username)s",
+            self._names(namespace, short_name),
+        )
+        return self._only(rows, namespace, short_name)
+
+    def regenerate(self, namespace: str, short_name: str) -> Robot:
+        """Give a robot a new token; the old one is good no more. Raises RobotUnknown."""
+        rows = self._database.run(
+            f"""UPDATE "user" r SET robot_secret = %(secret)s
+            WHERE username = %(username)s AND robot_owner_id IS NOT NULL RETURNING {_COLUMNS}""",
+            {**self._names(namespace, short_name), **self._secret()},
+        )
+        return self._only(rows, namespace, short_name)
+
+    def delete(self, namespace: str, short_name: str) -> None:
+        """Delete a robot with its permissions, or raise RobotUnknown."""
+        rows = self._database.run(
+            'DELETE FROM "user" WHERE username = %(username)s AND robot_owner_id IS NOT NULL'
+            " RETURNING username",
+            self._names(namespace, short_name),
+        )
+        if not rows:
+            raise self._unknown(namespace, short_name)
+
+    def permissions(self, namespace: str, short_name: str) -> list[tuple[str, str, bool]]:
+        """Return the robot's own permissions: repository, role, and whether it is public."""
+        rows = self._database.read(
+            """
+            SELECT r.name, p.role, r.visibility = 'public' FROM repositorypermission p
+            JOIN repository r ON r.id = p.repository_id
+            JOIN "user" u ON u.id = p.user_id
+            WHERE u.username = %(username)s ORDER BY r.name
+            """,
+            self._names(namespace, short_name),
+        )
+        return [tuple(row) for row in rows]
+
+    def _robot(self, row: tuple[str, str, str, datetime]) -> Robot:
+        name, secret, description, created_at = row
+        return Robot(name, self._cipher.decrypt(secret, ROBOT_PURPOSE), description, created_at)
+
+    def _secret(self) -> dict[str, str]:
+        return {"secret": self._cipher.encrypt(random_token(_TOKEN_LENGTH), ROBOT_PURPOSE)}
+
+    def _only(
+        self, rows: list[tuple[str, str, str, datetime]], namespace: str, short_name: str
+    ) -> Robot:
+        if not rows:
+            raise self._unknown(namespace, short_name)
+        return self._robot(rows[0])
+
+    @staticmethod
+    def _names(namespace: str, short_name: str) -> dict[str, str]:
+        return {"namespace": namespace, "username": f"{namespace}+{short_name}"}
+
+    @staticmethod
+    def _unknown(namespace: str, short_name: str) -> RobotUnknown:
+        return RobotUnknown(f"could not find robot with username: {namespace}+{short_name}")
+
+    def list(self, namespace: str) -> list[Robot]:
+        """Return the namespace's robots, by name."""
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} {_OF_NAMESPACE} ORDER BY r.username", {"namespace": namespace}
+        )
+        return [self._robot(row) for row in rows]

@@ -1,0 +1,25 @@
+"""Which repositories somebody may pull from, as a condition for statements that list some."""
+
+from __future__ import annotations
+
+
+def readable_by(repository: str) -> str:
+    """Return the condition that %(username)s, or anybody if it is null, may pull from a repository.
+
+    REPOSITORY names a row with id, namespace_id and visibility. With %(everything)s true, for a
+    superuser, it always holds.
+    """
+    return f"""(
+    %(everything)s OR {repository}.visibility = 'public' OR EXISTS (
+        SELECT FROM "user" actor
+        WHERE actor.username = %(username)s AND actor.enabled AND (
+            actor.id = {repository}.namespace_id
+            OR EXISTS (
+                SELECT FROM team t JOIN teammember m ON m.team_id = t.id
+                WHERE t.organization_id = {repository}.namespace_id
+                  AND m.user_id = actor.id AND t.role = 'admin')
+            OR EXISTS (
+                SELECT FROM repositorypermission p
+                WHERE p.repository_id = {repository}.id AND (
+                    p.user_id = actor.id OR p.team_id IN (
+                        SELECT m.team_id FROM teammember m WHERE m.user_id = actor.id))))))"""

@@ -1,0 +1,141 @@
+"""Repositories as people look at them: one, many, found by name; and changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.auth.visibility import readable_by
+from atoll.db.pool import Database
+from atoll.names import RepositoryName
+from atoll.registry.errors import RepositoryUnknown
+from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+
+_ROWS = """(
+    SELECT r.id, n.username AS namespace, r.name, r.visibility, r.description,
+           n.id AS namespace_id, n.organization,
+           coalesce(n.tag_expiration_s, %(expiration)s) AS tag_expiration_s
+    FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
+) AS r"""
+_COLUMNS = "r.namespace, r.name, r.visibility, r.description, r.organization, r.tag_expiration_s"
+
+_LIST = f"""
+SELECT {_COLUMNS}, r.id FROM {_ROWS}
+WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace)s)
+  AND (NOT %(public)s OR r.visibility = 'public') AND r.id > %(after)s
+ORDER BY r.id LIMIT %(limit)s
+"""
+
+# Close enough counts (pg_trgm's word_similarity), so that a typo still finds it; best first.
+_FIND = f"""
+SELECT {_COLUMNS}, score FROM (
+    SELECT r.*, greatest(
+        word_similarity(%(query)s, r.namespace || '/' || r.name), similarity(%(query)s, r.name),
+        CASE WHEN strpos(r.namespace || '/' || r.name, %(query)s) > 0 THEN 0.9 ELSE 0 END,
+        CASE WHEN r.name = %(query)s THEN 1.0 ELSE 0 END) AS score
+    FROM {_ROWS}
+    WHERE {readable_by("r")}
+) AS r
+WHERE score >= %(threshold)s
+ORDER BY score DESC, length(r.name), r.namespace, r.name LIMIT %(limit)s OFFSET %(offset)s
+"""
+_THRESHOLD = 0.3
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository."""
+
+    name: RepositoryName
+    public: bool
+    description: str
+    in_organization: bool
+    tag_expiration_s: int
+
+
+class Listing:
+    """All repositories, as somebody sees them."""
+
+    def __init__(self, database: Database, tag_expiration_s: int) -> None:
+        self._database = database
+        self._expiration = tag_expiration_s
+
+    def get(self, name: RepositoryName) -> Repository:
+        """Return a repository, or raise RepositoryUnknown."""
+        rows = self._database.read(
+            f"SELECT {_COLUMNS} FROM {_ROWS}"
+            " WHERE r.namespace = %(namespace)s AND r.name = %(name)s",
+            {**name_parameters(name), "expiration": self._expiration},
+        )
+        if not rows:
+            raise RepositoryUnknown(f"there is no repository '{name}'")
+        return _repository(rows[0])
+
+    def find(
+        self, username: str | None, query: str, *, everything: bool, limit: int, offset: int
+    ) -> list[tuple[Repository, float]]:
+        """Return what the user may see whose name is like QUERY, and how much, best first."""
+        rows = self._database.read(
+            _FIND,
+            {
+                "username": username,
+                "query": query.lower(),
+                "threshold": _THRESHOLD,
+                "everything": everything,
+                "limit": limit,
+                "offset": offset,
+                "expiration": self._expiration,
+            },
+        )
+        return [(_repository(row), float(row[6])) for row in rows]
+
+    def change(
+        self, name: RepositoryName, *, description: str | None = None, visibility: str | None = None
+    ) -> None:
+        """Change what is given, or raise RepositoryUnknown."""
+        rows = self._database.run(
+            f"""
+            UPDATE repository SET description = coalesce(%(description)s, description),
+                visibility = coalesce(%(visibility)s, visibility)
+            WHERE id = {REPOSITORY_ID} RETURNING id
+            """,
+            {**name_parameters(name), "description": description, "visibility": visibility},
+        )
+        if not rows:
+            raise RepositoryUnknown(f"there is no repository '{name}'")
+
+    def list(
+        self,
+        username: str | None,
+        *,
+        namespace: str | None,
+        public: bool,
+        everything: bool,
+        after: int,
+        limit: int,
+    ) -> tuple[list[Repository], int | None]:
+        """Return what the user may see, and the AFTER of the next page, None at the end."""
+        rows = self._database.read(
+            _LIST,
+            {
+                "username": username,
+                "namespace": namespace,
+                "public": public,
+                "everything": everything,
+                "after": after,
+                "limit": limit + 1,
+                "expiration": self._expiration,
+            },
+        )
+        more = rows[limit - 1][6] if len(rows) > limit else None
+        return [_repository(row) for row in rows[:limit]], more
+
+
+def _repository(row: tuple[str, str, str, str, bool, int]) -> Repository:
+    namespace, name, visibility, description, organization, expiration = row[:6]
+    return Repository(
+        RepositoryName(namespace, name),
+        visibility == "public",
+        description,
+        organization,
+        expiration,
+    )

@@ -1,0 +1,80 @@
+"""`user/apptoken`: tokens that a user gives to programs."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from atoll.auth.api_tokens import AppToken, AppTokens
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import http_date
+
+
+class NewAppToken(Body):
+    """A token to make."""
+
+    title: str = Field(min_length=1, max_length=255)
+
+
+class AppTokenQuery(Body):
+    """Which tokens to list."""
+
+    expiring: bool = False
+
+
+class AppTokenList:
+    """`user/apptoken`."""
+
+    def __init__(self, tokens: AppTokens) -> None:
+        self._tokens = tokens
+
+    @operation("listAppTokens", query=AppTokenQuery, scope="user:admin")
+    def on_get(self, call: Call) -> Any:
+        """List one's own tokens, without their codes."""
+        expiring = call.query.expiring
+        found = self._tokens.list(_person(call), expiring=expiring)
+        return {"tokens": [_view(token) for token in found], "only_expiring": expiring}
+
+    @operation("createAppToken", body=NewAppToken, scope="user:admin")
+    def on_post(self, call: Call) -> Any:
+        """Make a token."""
+        token = self._tokens.create(_person(call), call.body.title)
+        call.log("create_app_specific_token", call.actor.username, token_title=token.title)
+        return {"token": {**_view(token), "token_code": token.code}}
+
+
+class OneAppToken:
+    """`user/apptoken/{uuid}`."""
+
+    def __init__(self, tokens: AppTokens) -> None:
+        self._tokens = tokens
+
+    @operation("getAppToken", scope="user:admin")
+    def on_get(self, call: Call, uuid: UUID) -> Any:
+        """Show a token and its code."""
+        token = self._tokens.get(_person(call), uuid)
+        return {"token": {**_view(token), "token_code": token.code}}
+
+    @operation("revokeAppToken", status=204, scope="user:admin")
+    def on_delete(self, call: Call, uuid: UUID) -> None:
+        """Revoke a token."""
+        self._tokens.revoke(_person(call), uuid)
+        call.log("revoke_app_specific_token", call.actor.username, token=str(uuid))
+
+
+def _person(call: Call) -> int:
+    """Return the id of the user; robots have no app tokens."""
+    if call.actor.robot_owner is not None:
+        raise call.refuse()
+    return call.actor.id
+
+
+def _view(token: AppToken) -> dict[str, Any]:
+    return {
+        "uuid": str(token.uuid),
+        "title": token.title,
+        "created": http_date(token.created_at),
+        "expiration": http_date(token.expires_at),
+    }

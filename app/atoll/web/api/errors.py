@@ -1,0 +1,117 @@
+"""What each failure means in the API, in Quay's shape."""
+
+from __future__ import annotations
+
+import logging
+
+import falcon
+
+from atoll.auth import api_tokens, organizations, permissions, robots, users
+from atoll.auth.access import WrongCredentials
+from atoll.auth.passwords import PasswordTooShort
+from atoll.auth.throttle import TooManyFailures
+from atoll.db.pool import DatabaseUnavailable
+from atoll.names import InvalidDigest, InvalidName
+from atoll.registry import errors as registry
+from atoll.registry import labels, removal
+from atoll.web.authority import Authority
+from atoll.web.errors import ReadOnly, Unauthorized
+
+log = logging.getLogger(__name__)
+
+
+class InvalidRequest(Exception):
+    """The request cannot be served as it is; the text says why."""
+
+
+class NotFound(Exception):
+    """There is no such thing."""
+
+
+class Unauthenticated(Exception):
+    """Somebody has to be logged in for this."""
+
+    def __init__(self) -> None:
+        super().__init__("Requires authentication")
+
+
+class InsufficientScope(Exception):
+    """Who is logged in, or the token that was shown, may not do this."""
+
+    def __init__(self) -> None:
+        super().__init__("Unauthorized")
+
+
+_BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
+
+MEANINGS: dict[type[Exception], tuple[int, str]] = {
+    InvalidRequest: (400, _BAD),
+    InvalidName: (400, _BAD),
+    InvalidDigest: (400, _BAD),
+    PasswordTooShort: (400, _BAD),
+    users.InvalidUsername: (400, _BAD),
+    users.UserExists: (400, _BAD),
+    robots.InvalidRobotName: (400, _BAD),
+    robots.RobotExists: (400, _BAD),
+    # As Quay does: a robot that is not there is a bad request.
+    robots.RobotUnknown: (400, _BAD),
+    organizations.InvalidTeam: (400, _BAD),
+    organizations.LastAdministrator: (400, _BAD),
+    permissions.DelegateUnknown: (400, _BAD),
+    registry.Denied: (400, _BAD),
+    removal.RepositoryBusy: (409, "conflict"),
+    users.NamespaceBusy: (409, "conflict"),
+    Unauthorized: (401, "invalid_token"),
+    Unauthenticated: (401, "invalid_token"),
+    WrongCredentials: (401, "invalid_token"),
+    InsufficientScope: (403, "insufficient_scope"),
+    NotFound: (404, _GONE),
+    organizations.OrganizationUnknown: (404, _GONE),
+    organizations.TeamUnknown: (404, _GONE),
+    organizations.MemberUnknown: (404, _GONE),
+    permissions.PrototypeUnknown: (404, _GONE),
+    api_tokens.AppTokenUnknown: (404, _GONE),
+    users.UserUnknown: (404, _GONE),
+    registry.RepositoryUnknown: (404, _GONE),
+    registry.ManifestUnknown: (404, _GONE),
+    labels.LabelUnknown: (404, _GONE),
+    TooManyFailures: (429, "too_many_requests"),
+    ReadOnly: (503, "read_only"),
+    DatabaseUnavailable: (503, _UNAVAILABLE),
+}
+
+
+def write(
+    req: falcon.Request, resp: falcon.Response, error: Exception, authority: Authority
+) -> None:
+    """Write the answer for an exception that an operation raised."""
+    status, kind = next(
+        (MEANINGS[base] for base in type(error).__mro__ if base in MEANINGS),
+        (500, "internal_error"),
+    )
+    message = str(error) or "Invalid credentials"
+    if isinstance(error, falcon.HTTPError):
+        status, kind = error.status_code, _BAD
+        message = error.description or error.title or "the request cannot be served"
+    elif kind == "internal_error":
+        log.exception("a request failed for a reason that nobody thought of")
+        message = "something went wrong here; the log of this site tells what"
+    elif kind == _UNAVAILABLE:
+        log.error("request not served", extra={"cause": message, "path": req.path})
+        message = "the registry cannot serve this now; try again"
+        resp.set_header("Retry-After", "5")
+    resp.status = status
+    resp.media = {
+        "detail": message,
+        "error_message": message,
+        "error_type": kind,
+        "title": kind,
+        "type": authority.url(req, f"/api/v1/error/{kind}"),
+        "status": status,
+    }
+    if isinstance(error, ReadOnly):
+        resp.media["is_readonly"] = True
+    if isinstance(error, TooManyFailures):
+        resp.set_header("Retry-After", str(error.seconds))
+    if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
+        resp.set_header("WWW-Authenticate", 'Bearer realm="api", Basic realm="api"')

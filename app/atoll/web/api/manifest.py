@@ -1,0 +1,116 @@
+"""`repository/{repository}/manifest/{digest}` and its labels."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from atoll.auth.access import READ, WRITE
+from atoll.names import Digest
+from atoll.registry.labels import Label, Labels
+from atoll.registry.manifests import Manifests
+from atoll.web.api.errors import NotFound
+from atoll.web.api.operation import Body, Call, operation
+
+
+class NewLabel(Body):
+    """A label to put on a manifest."""
+
+    key: str = Field(min_length=1, max_length=255, pattern=r"^[a-z0-9][a-z0-9.\-/]*$")
+    value: str = Field(max_length=65536)
+    media_type: Literal["text/plain", "application/json", None] = None
+
+
+class LabelQuery(Body):
+    """Which labels to list."""
+
+    filter: str = Field(default="", max_length=255)
+
+
+class OneManifest:
+    """`repository/{repository}/manifest/{digest}`."""
+
+    def __init__(self, manifests: Manifests) -> None:
+        self._manifests = manifests
+
+    @operation("getRepoManifest", scope="repo:read", anonymous=True)
+    def on_get(self, call: Call, digest: str) -> Any:
+        """Show a manifest."""
+        name = call.require(READ)
+        manifest = self._manifests.get(name, str(Digest.parse(digest)))
+        document = json.loads(manifest.content)
+        layers = document.get("layers")
+        sizes = [layer.get("size") for layer in layers or [] if isinstance(layer, dict)]
+        return {
+            "digest": str(manifest.digest),
+            "is_manifest_list": "manifests" in document,
+            "manifest_data": manifest.content.decode(),
+            "config_media_type": (document.get("config") or {}).get("mediaType"),
+            "layers": [
+                {"index": index, "blob_digest": layer.get("digest"), "size": layer.get("size")}
+                for index, layer in enumerate(layers)
+                if isinstance(layer, dict)
+            ]
+            if isinstance(layers, list)
+            else None,
+            "layers_compressed_size": sum(size for size in sizes if isinstance(size, int)),
+        }
+
+
+class LabelList:
+    """`repository/{repository}/manifest/{digest}/labels`."""
+
+    def __init__(self, labels: Labels, manifests: Manifests) -> None:
+        self._labels = labels
+        self._manifests = manifests
+
+    @operation("listManifestLabels", query=LabelQuery, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call, digest: str) -> Any:
+        """List a manifest's labels."""
+        name = call.require(READ)
+        self._manifests.get(name, str(Digest.parse(digest)))
+        found = self._labels.list(name, digest, call.query.filter)
+        return {"labels": [_view(label) for label in found]}
+
+    @operation("addManifestLabel", body=NewLabel, status=201, scope="repo:write")
+    def on_post(self, call: Call, digest: str) -> Any:
+        """Put a label on a manifest."""
+        name = call.require(WRITE)
+        new: NewLabel = call.body
+        label = self._labels.add(name, digest, new.key, new.value, new.media_type or "text/plain")
+        call.log("manifest_label_add", name.namespace, key=label.key, manifest_digest=digest)
+        return {"label": _view(label)}
+
+
+class OneLabel:
+    """`repository/{repository}/manifest/{digest}/labels/{uuid}`."""
+
+    def __init__(self, labels: Labels) -> None:
+        self._labels = labels
+
+    @operation("getManifestLabel", scope="repo:read", anonymous=True)
+    def on_get(self, call: Call, digest: str, uuid: UUID) -> Any:
+        """Show a label."""
+        for label in self._labels.list(call.require(READ), digest, uuid=uuid):
+            return _view(label)
+        raise NotFound(f"the manifest has no label {uuid}")
+
+    @operation("deleteManifestLabel", status=204, scope="repo:write")
+    def on_delete(self, call: Call, digest: str, uuid: UUID) -> None:
+        """Take a label off a manifest."""
+        name = call.require(WRITE)
+        label = self._labels.delete(name, digest, uuid)
+        call.log("manifest_label_delete", name.namespace, key=label.key, manifest_digest=digest)
+
+
+def _view(label: Label) -> dict[str, Any]:
+    return {
+        "id": str(label.uuid),
+        "key": label.key,
+        "value": label.value,
+        "source_type": "api",
+        "media_type": label.media_type,
+    }

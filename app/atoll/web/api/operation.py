@@ -1,0 +1,155 @@
+"""What an operation of the API is: its body, its query, its status and what it needs.
+
+`operation` checks a request against these before the responder runs, and `openapi` writes the
+document from them, so that both say the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import falcon
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atoll.auth.access import Grant, Principal
+from atoll.auth.audit import Audit, Entry
+from atoll.names import RepositoryName
+from atoll.web.api.errors import InsufficientScope, InvalidRequest, Unauthenticated
+from atoll.web.credentials import client_address
+
+_BODY_MAXIMUM = 1024 * 1024
+
+Responder = TypeVar("Responder", bound=Callable[..., Any])
+
+
+class Body(BaseModel):
+    """Base of what a request carries. Other keys are let through, as Quay lets them."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. `name` is Quay's name for it."""
+
+    name: str
+    summary: str
+    status: int
+    body: type[Body] | None
+    query: type[Body] | None
+    scope: str | None
+    anonymous: bool
+
+
+@dataclass
+class Call:
+    """One request to the API, by somebody who was already asked who they are."""
+
+    req: falcon.Request
+    resp: falcon.Response
+    principal: Principal | None
+    grant: Grant | None
+    audit: Audit
+    body: Any = None
+    query: Any = None
+
+    @property
+    def actor(self) -> Principal:
+        """Return who calls, or raise Unauthenticated."""
+        if self.principal is None:
+            raise Unauthenticated
+        return self.principal
+
+    def refuse(self) -> Exception:
+        """Return the error for somebody who may not do this: a login may help, or nothing does."""
+        if self.principal is None:
+            return Unauthenticated()
+        return InsufficientScope()
+
+    def require(self, role: str) -> RepositoryName:
+        """Return the repository in the path if the caller's role on it is ROLE or more.
+
+        Whether there is such a repository is shown to nobody else.
+        """
+        if self.grant is None or not self.grant.allows(role):
+            raise self.refuse()
+        return self.grant.repository
+
+    def log(self, kind: str, namespace: str | None, **metadata: Any) -> None:
+        """Write what was done to the audit log."""
+        repository = self.grant.repository.name if self.grant else metadata.get("repo")
+        self.audit.write(
+            Entry(
+                kind,
+                namespace,
+                repository,
+                self.principal.username if self.principal else None,
+                client_address(self.req),
+                metadata,
+            )
+        )
+
+
+def operation(
+    name: str,
+    *,
+    status: int = 200,
+    body: type[Body] | None = None,
+    query: type[Body] | None = None,
+    scope: str | None = None,
+    anonymous: bool = False,
+) -> Callable[[Responder], Responder]:
+    """Make a responder an operation. What it returns is the answer's body.
+
+    SCOPE is what a token needs; without ANONYMOUS somebody has to be logged in.
+    """
+
+    def decorate(responder: Responder) -> Responder:
+        summary = (responder.__doc__ or "").strip().partition("\n")[0]
+        described = Operation(name, summary, status, body, query, scope, anonymous)
+
+        @functools.wraps(responder)
+        def answer(resource: Any, call: Call, **path: Any) -> None:
+            if not anonymous and call.principal is None:
+                raise Unauthenticated
+            if scope and call.principal and not call.principal.has_scope(scope):
+                raise InsufficientScope
+            if query is not None:
+                call.query = _validated(query, dict(call.req.params), "query")
+            if body is not None:
+                call.body = _validated(body, _json(call.req), "body")
+            result = responder(resource, call, **path)
+            call.resp.status = described.status
+            if described.status != falcon.http_status_to_code(falcon.HTTP_NO_CONTENT):
+                call.resp.media = result
+
+        answer.operation = described  # type: ignore[attr-defined]
+        return answer  # type: ignore[return-value]
+
+    return decorate
+
+
+def _json(req: falcon.Request) -> Any:
+    raw = req.bounded_stream.read(_BODY_MAXIMUM + 1)
+    if len(raw) > _BODY_MAXIMUM:
+        raise InvalidRequest(f"the body may have at most {_BODY_MAXIMUM} bytes")
+    try:
+        value = json.loads(raw or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest("the body is not JSON") from error
+    if "\\u0000" in json.dumps(value):
+        raise InvalidRequest("the body has a zero byte")
+    return value
+
+
+def _validated(model: type[Body], value: Any, what: str) -> Body:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or what
+        raise InvalidRequest(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error

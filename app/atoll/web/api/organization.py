@@ -1,0 +1,135 @@
+"""`organization/`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from atoll.auth import users
+from atoll.auth.organizations import Organizations
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.registry.removal import Removal
+from atoll.web.api.errors import InvalidRequest
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.team import team_view
+from atoll.web.api.views import avatar, member
+
+
+class NewOrganization(Body):
+    """An organization to make."""
+
+    name: str = Field(max_length=255)
+    email: str | None = Field(default=None, max_length=320)
+
+
+class OrganizationChange(Body):
+    """What to change of an organization."""
+
+    email: str | None = Field(default=None, max_length=320)
+    tag_expiration_s: int | None = Field(default=None, ge=0, le=10 * 366 * 86400)
+
+
+class OrganizationList:
+    """`organization/`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @operation("createOrganization", body=NewOrganization, status=201, scope="org:admin")
+    def on_post(self, call: Call) -> Any:
+        """Make an organization, and oneself its owner."""
+        if call.actor.robot_owner is not None:
+            raise call.refuse()
+        new: NewOrganization = call.body
+        made = users.create_organization(
+            self._database, new.name, call.actor.username, new.email or None
+        )
+        if not made:
+            raise InvalidRequest("A user or organization with this name already exists")
+        call.log("org_create", new.name, email=new.email)
+        return "Created"
+
+
+class OneOrganization:
+    """`organization/{orgname}`."""
+
+    def __init__(
+        self,
+        database: Database,
+        organizations: Organizations,
+        namespaces: Namespaces,
+        removal: Removal,
+        bundle: Bundle,
+    ) -> None:
+        self._database = database
+        self._organizations = organizations
+        self._namespaces = namespaces
+        self._removal = removal
+        self._expirations = bundle.tag_expiration_options
+        self._expiration = bundle.default_tag_expiration
+
+    @operation("getOrganization", anonymous=True)
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """Show an organization; its teams only to who is in it."""
+        found = self._organizations.get(orgname, call.principal)
+        is_admin = found.is_admin or self._namespaces.full_access(call)
+        inside = bool(found.roles) or is_admin
+        teams = self._organizations.teams(orgname) if inside else []
+        expiration = found.tag_expiration_s
+        return {
+            "name": found.name,
+            "email": found.email if is_admin else "",
+            "avatar": avatar(found.name, "org"),
+            "is_admin": is_admin,
+            "is_member": inside,
+            "teams": {team.name: team_view(team, can_view=inside) for team in teams},
+            "ordered_teams": [team.name for team in teams],
+            "tag_expiration_s": self._expiration if expiration is None else expiration,
+        }
+
+    @operation("changeOrganizationDetails", body=OrganizationChange, scope="org:admin")
+    def on_put(self, call: Call, orgname: str) -> Any:
+        """Change an organization."""
+        self._namespaces.administered(call, orgname)
+        change: OrganizationChange = call.body
+        expiration = change.tag_expiration_s
+        if expiration is not None and expiration not in self._expirations:
+            raise InvalidRequest("tag_expiration_s is not among TAG_EXPIRATION_OPTIONS")
+        users.change_organization(
+            self._database, orgname, email=change.email, tag_expiration_s=expiration
+        )
+        call.log("org_change", orgname, email=change.email)
+        return {"name": orgname, "email": change.email}
+
+    @operation("deleteAdminedOrganization", status=204, scope="org:admin")
+    def on_delete(self, call: Call, orgname: str) -> None:
+        """Delete an organization with its repositories."""
+        self._namespaces.administered(call, orgname)
+        self._removal.namespace(orgname, organization=True)
+        call.log("org_delete", orgname)
+
+
+class OrganizationMembers:
+    """`organization/{orgname}/members`."""
+
+    def __init__(self, organizations: Organizations, namespaces: Namespaces) -> None:
+        self._organizations = organizations
+        self._namespaces = namespaces
+
+    @operation("getOrganizationMembers", scope="org:admin")
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """List who is in a team of the organization."""
+        self._namespaces.administered(call, orgname)
+        return {
+            "members": [
+                {
+                    **member(name, is_robot=is_robot),
+                    "teams": [{"name": team, "avatar": avatar(team, "team")} for team in teams],
+                }
+                for name, is_robot, teams in self._organizations.members(orgname)
+                if not is_robot
+            ]
+        }

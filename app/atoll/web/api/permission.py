@@ -1,0 +1,72 @@
+"""`repository/{repository}/permissions/user/` and `…/team/`: one class for both kinds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from atoll.auth.access import ADMIN
+from atoll.auth.permissions import TEAM, Permission, Permissions
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import avatar, member
+
+
+class PermissionChange(Body):
+    """A role."""
+
+    role: Literal["read", "write", "admin"]
+
+
+class PermissionList:
+    """`repository/{repository}/permissions/user/` or `…/team/`, by KIND."""
+
+    def __init__(self, permissions: Permissions, kind: str) -> None:
+        self._permissions = permissions
+        self._kind = kind
+
+    @operation("listRepoPermissions", scope="repo:admin")
+    def on_get(self, call: Call) -> Any:
+        """List who has a permission on a repository."""
+        found = self._permissions.list(call.require(ADMIN), self._kind)
+        return {"permissions": {one.delegate: permission_view(one) for one in found}}
+
+
+class OnePermission:
+    """`repository/{repository}/permissions/user/{delegate}` or `…/team/{delegate}`, by KIND."""
+
+    def __init__(self, permissions: Permissions, kind: str) -> None:
+        self._permissions = permissions
+        self._kind = kind
+
+    @operation("getPermission", scope="repo:admin")
+    def on_get(self, call: Call, delegate: str) -> Any:
+        """Show what one has on a repository."""
+        return permission_view(self._permissions.get(call.require(ADMIN), self._kind, delegate))
+
+    @operation("changePermission", body=PermissionChange, scope="repo:admin")
+    def on_put(self, call: Call, delegate: str) -> Any:
+        """Give one a role on a repository."""
+        name = call.require(ADMIN)
+        self._permissions.put(name, self._kind, delegate, call.body.role)
+        call.log("change_repo_permission", name.namespace, delegate=delegate, role=call.body.role)
+        return permission_view(self._permissions.get(name, self._kind, delegate))
+
+    @operation("deletePermission", status=204, scope="repo:admin")
+    def on_delete(self, call: Call, delegate: str) -> None:
+        """Take one's permission on a repository away."""
+        name = call.require(ADMIN)
+        self._permissions.delete(name, self._kind, delegate)
+        call.log("delete_repo_permission", name.namespace, delegate=delegate)
+
+
+def permission_view(permission: Permission) -> dict[str, Any]:
+    """Return a permission as the API shows it."""
+    if permission.kind == TEAM:
+        return {
+            "role": permission.role,
+            "name": permission.delegate,
+            "avatar": avatar(permission.delegate, TEAM),
+        }
+    return {
+        "role": permission.role,
+        **member(permission.delegate, is_robot=permission.is_robot),
+    }

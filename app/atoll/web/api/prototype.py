@@ -1,0 +1,107 @@
+"""`organization/{orgname}/prototypes`: default permissions."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from atoll.auth.permissions import TEAM, USER, Prototype, Prototypes
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import member
+
+_Role = Literal["read", "write", "admin"]
+
+
+class ActivatingUser(Body):
+    """Whoever makes the repository, if it is to be only this one."""
+
+    name: str | None = Field(default=None, max_length=255)
+
+
+class Delegate(Body):
+    """Who gets the permission."""
+
+    name: str = Field(max_length=255)
+    kind: Literal["user", "team"]
+
+
+class NewPrototype(Body):
+    """A default permission to make."""
+
+    role: _Role
+    activating_user: ActivatingUser | None = None
+    delegate: Delegate
+
+
+class PrototypeChange(Body):
+    """A role."""
+
+    role: _Role
+
+
+class PrototypeList:
+    """`organization/{orgname}/prototypes`."""
+
+    def __init__(self, prototypes: Prototypes, namespaces: Namespaces) -> None:
+        self._prototypes = prototypes
+        self._namespaces = namespaces
+
+    @operation("getOrganizationPrototypePermissions", scope="org:admin")
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """List default permissions."""
+        self._namespaces.administered(call, orgname)
+        return {"prototypes": [_view(one) for one in self._prototypes.list(orgname)]}
+
+    @operation("createOrganizationPrototypePermission", body=NewPrototype, scope="org:admin")
+    def on_post(self, call: Call, orgname: str) -> Any:
+        """Make a default permission."""
+        self._namespaces.administered(call, orgname)
+        new: NewPrototype = call.body
+        activating = new.activating_user.name if new.activating_user else None
+        made = self._prototypes.create(
+            orgname, new.role, activating, new.delegate.kind, new.delegate.name
+        )
+        call.log("create_prototype_permission", orgname, delegate=new.delegate.name, role=new.role)
+        return _view(made)
+
+
+class OnePrototype:
+    """`organization/{orgname}/prototypes/{uuid}`."""
+
+    def __init__(self, prototypes: Prototypes, namespaces: Namespaces) -> None:
+        self._prototypes = prototypes
+        self._namespaces = namespaces
+
+    @operation("updateOrganizationPrototypePermission", body=PrototypeChange, scope="org:admin")
+    def on_put(self, call: Call, orgname: str, uuid: UUID) -> Any:
+        """Give a default permission another role."""
+        self._namespaces.administered(call, orgname)
+        changed = self._prototypes.change(orgname, uuid, call.body.role)
+        call.log("modify_prototype_permission", orgname, prototype=str(uuid), role=call.body.role)
+        return _view(changed)
+
+    @operation("deleteOrganizationPrototypePermission", status=204, scope="org:admin")
+    def on_delete(self, call: Call, orgname: str, uuid: UUID) -> None:
+        """Delete a default permission."""
+        self._namespaces.administered(call, orgname)
+        self._prototypes.delete(orgname, uuid)
+        call.log("delete_prototype_permission", orgname, prototype=str(uuid))
+
+
+def _view(prototype: Prototype) -> dict[str, Any]:
+    activating = None
+    if prototype.activating_user is not None:
+        activating = member(prototype.activating_user, is_robot=prototype.activating_is_robot)
+    return {
+        "id": str(prototype.uuid),
+        "role": prototype.role,
+        "activating_user": activating,
+        "delegate": member(
+            prototype.delegate,
+            is_robot=prototype.delegate_is_robot,
+            kind=TEAM if prototype.delegate_is_team else USER,
+        ),
+    }

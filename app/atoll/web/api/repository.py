@@ -1,0 +1,181 @@
+"""`repository`: list, make, show, change and delete repositories."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from atoll.auth.access import ADMIN, READ, WRITE
+from atoll.names import RepositoryName
+from atoll.registry.history import History
+from atoll.registry.listing import Listing, Repository
+from atoll.registry.removal import Removal
+from atoll.registry.repositories import Repositories
+from atoll.web.api.errors import InvalidRequest
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.tag import tag_dates
+
+_PAGE = 100
+_TAGS_SHOWN = 500
+
+
+class NewRepository(Body):
+    """A repository to make."""
+
+    repository: str = Field(min_length=1, max_length=255)
+    namespace: str | None = Field(default=None, max_length=255)
+    visibility: Literal["public", "private"]
+    description: str = Field(default="", max_length=65536)
+    repo_kind: Literal["image"] | None = "image"
+
+
+class RepositoryChange(Body):
+    """What to change of a repository."""
+
+    description: str = Field(max_length=65536)
+
+
+class VisibilityChange(Body):
+    """Who may pull."""
+
+    visibility: Literal["public", "private"]
+
+
+class RepositoryQuery(Body):
+    """Which repositories to list."""
+
+    namespace: str | None = Field(default=None, max_length=255)
+    public: bool = False
+    next_page: int = Field(default=0, ge=0, lt=2**63)
+
+
+class OneRepositoryQuery(Body):
+    """What to show of a repository."""
+
+    include_tags: bool = Field(default=True, alias="includeTags")
+
+
+class RepositoryList:
+    """`repository`."""
+
+    def __init__(
+        self, repositories: Repositories, listing: Listing, namespaces: Namespaces
+    ) -> None:
+        self._repositories = repositories
+        self._listing = listing
+        self._namespaces = namespaces
+
+    @operation("listRepos", query=RepositoryQuery, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call) -> Any:
+        """List the repositories that one may see."""
+        query: RepositoryQuery = call.query
+        if not query.namespace and not query.public:
+            raise InvalidRequest("give a namespace, or public=true")
+        found, more = self._listing.list(
+            call.principal.username if call.principal else None,
+            namespace=query.namespace,
+            public=query.public,
+            everything=self._namespaces.full_access(call),
+            after=query.next_page,
+            limit=_PAGE,
+        )
+        answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
+        return answer if more is None else {**answer, "next_page": str(more)}
+
+    @operation("createRepo", body=NewRepository, status=201, scope="repo:create")
+    def on_post(self, call: Call) -> Any:
+        """Make a repository."""
+        new: NewRepository = call.body
+        namespace = new.namespace or call.actor.username
+        name = RepositoryName.parse(f"{namespace}/{new.repository}")
+        if not self._namespaces.may_create_repository(call, name.namespace):
+            raise call.refuse()
+        if not self._repositories.create(
+            name, new.visibility, call.actor.username, new.description
+        ):
+            raise InvalidRequest("Repository already exists")
+        call.log("create_repo", name.namespace, repo=name.name)
+        return {"namespace": name.namespace, "name": name.name, "kind": "image"}
+
+
+class OneRepository:
+    """`repository/{repository}`."""
+
+    def __init__(self, listing: Listing, history: History, removal: Removal) -> None:
+        self._listing = listing
+        self._history = history
+        self._removal = removal
+
+    @operation("getRepo", query=OneRepositoryQuery, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call) -> Any:
+        """Show a repository."""
+        name = call.require(READ)
+        repository = self._listing.get(name)
+        view = {
+            **repository_view(repository),
+            "is_organization": repository.in_organization,
+            "tag_expiration_s": repository.tag_expiration_s,
+            "can_write": bool(call.grant and call.grant.allows(WRITE)),
+            "can_admin": bool(call.grant and call.grant.allows(ADMIN)),
+        }
+        if call.query.include_tags:
+            entries, _ = self._history.list(name, active=True, limit=_TAGS_SHOWN)
+            view["tags"] = {
+                entry.name: {
+                    "name": entry.name,
+                    "size": entry.size,
+                    "manifest_digest": entry.digest,
+                    "last_modified": tag_dates(entry)["last_modified"],
+                }
+                for entry in entries
+            }
+        return view
+
+    @operation("updateRepo", body=RepositoryChange, scope="repo:write")
+    def on_put(self, call: Call) -> Any:
+        """Change a repository's description."""
+        name = call.require(WRITE)
+        self._listing.change(name, description=call.body.description)
+        call.log("set_repo_description", name.namespace, repo=name.name)
+        return {"success": True}
+
+    @operation("deleteRepository", status=204, scope="repo:admin")
+    def on_delete(self, call: Call) -> None:
+        """Delete a repository."""
+        name = call.require(ADMIN)
+        self._removal.repository(name)
+        call.log("delete_repo", name.namespace, repo=name.name)
+
+
+class Visibility:
+    """`repository/{repository}/changevisibility`."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    @operation("changeRepoVisibility", body=VisibilityChange, scope="repo:admin")
+    def on_post(self, call: Call) -> Any:
+        """Say who may pull."""
+        name = call.require(ADMIN)
+        self._listing.change(name, visibility=call.body.visibility)
+        call.log(
+            "change_repo_visibility",
+            name.namespace,
+            repo=name.name,
+            visibility=call.body.visibility,
+        )
+        return {"success": True}
+
+
+def repository_view(repository: Repository) -> dict[str, Any]:
+    """Return a repository as the API shows it in lists."""
+    return {
+        "namespace": repository.name.namespace,
+        "name": repository.name.name,
+        "description": repository.description,
+        "is_public": repository.public,
+        "kind": "image",
+        "state": "NORMAL",
+    }

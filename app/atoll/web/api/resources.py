@@ -1,0 +1,152 @@
+"""Which path is which resource; the first that fits is taken."""
+
+from __future__ import annotations
+
+from atoll.auth.access import Access
+from atoll.auth.api_tokens import ApiTokens, AppTokens
+from atoll.auth.audit import Audit
+from atoll.auth.organizations import Organizations
+from atoll.auth.permissions import TEAM, USER, Permissions, Prototypes
+from atoll.auth.robots import Robots
+from atoll.auth.secrets import Cipher
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.db.shared_redis import SharedRedis
+from atoll.registry.history import History
+from atoll.registry.labels import Labels
+from atoll.registry.listing import Listing
+from atoll.registry.manifests import Manifests
+from atoll.registry.removal import Removal
+from atoll.registry.repositories import Repositories
+from atoll.registry.tags import Tags
+from atoll.web.api import log, manifest, permission, prototype, robot, superuser, tag, team
+from atoll.web.api.app_token import AppTokenList, OneAppToken
+from atoll.web.api.find import FindRepositories
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.openapi import Document
+from atoll.web.api.organization import OneOrganization, OrganizationList, OrganizationMembers
+from atoll.web.api.repository import OneRepository, RepositoryList, Visibility
+from atoll.web.api.router import Api
+from atoll.web.api.user import Initialize, Myself
+from atoll.web.authority import Authority
+
+Resources = list[tuple[str, object]]
+
+
+def create_api(
+    *,
+    bundle: Bundle,
+    database: Database,
+    redis: SharedRedis,
+    cipher: Cipher,
+    access: Access,
+    repositories: Repositories,
+    manifests: Manifests,
+    tags: Tags,
+    authority: Authority,
+) -> Api:
+    """Return what serves all below `/api/v1`."""
+    audit = Audit(database)
+    organizations = Organizations(database)
+    namespaces = Namespaces(organizations, bundle)
+    removal = Removal(database, redis)
+    listing = Listing(database, bundle.default_tag_expiration)
+    history = History(database, redis, bundle.default_tag_expiration)
+    resources: Resources = [
+        ("/user/initialize", Initialize(database, bundle, cipher, ApiTokens(database))),
+        ("/user/logs", log.UserLogs(audit)),
+        ("/user/", Myself(database, organizations, bundle)),
+        ("/find/repositories", FindRepositories(listing, namespaces)),
+        ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
+        ("/superuser/users/{username}", superuser.SuperuserUser(database, removal, bundle)),
+        ("/superuser/organizations/", superuser.SuperuserOrganizationList(organizations)),
+        (
+            "/superuser/organizations/{orgname}",
+            superuser.SuperuserOrganization(database, organizations, removal),
+        ),
+        ("/superuser/logs", log.SuperuserLogs(audit)),
+        ("/organization/", OrganizationList(database)),
+        ("/organization/{orgname}/members", OrganizationMembers(organizations, namespaces)),
+        ("/organization/{orgname}/logs", log.OrganizationLogs(audit, namespaces)),
+        *_teams(organizations, namespaces),
+        *_prototypes(Prototypes(database), namespaces),
+        *_robots(Robots(database, cipher), namespaces),
+        (
+            "/organization/{orgname}",
+            OneOrganization(database, organizations, namespaces, removal, bundle),
+        ),
+        *_tags(history, tags),
+        *_manifests(Labels(database), manifests),
+        *_permissions(Permissions(database)),
+        ("/repository/{repository}/logs", log.RepositoryLogs(audit)),
+        ("/repository/{repository}/changevisibility", Visibility(listing)),
+        ("/repository", RepositoryList(repositories, listing, namespaces)),
+        ("/repository/{repository}", OneRepository(listing, history, removal)),
+    ]
+    if bundle.feature_app_specific_tokens:
+        app_tokens = AppTokens(database, cipher, bundle)
+        resources.append(("/user/apptoken", AppTokenList(app_tokens)))
+        resources.append(("/user/apptoken/{uuid}", OneAppToken(app_tokens)))
+    described = Document(resources)
+    resources = [*resources, ("/discovery", described), ("/openapi.json", described)]
+    return Api(resources, access, audit, authority, read_only=bundle.read_only)
+
+
+def _teams(organizations: Organizations, namespaces: Namespaces) -> Resources:
+    base = "/organization/{orgname}/team/{teamname}"
+    return [
+        (f"{base}/members/{{membername}}", team.TeamMember(organizations, namespaces)),
+        (f"{base}/members", team.TeamMembers(organizations, namespaces)),
+        (base, team.OneTeam(organizations, namespaces)),
+    ]
+
+
+def _prototypes(prototypes: Prototypes, namespaces: Namespaces) -> Resources:
+    base = "/organization/{orgname}/prototypes"
+    return [
+        (f"{base}/{{uuid}}", prototype.OnePrototype(prototypes, namespaces)),
+        (base, prototype.PrototypeList(prototypes, namespaces)),
+    ]
+
+
+def _robots(robots: Robots, namespaces: Namespaces) -> Resources:
+    resources: Resources = []
+    for base in ("/organization/{orgname}/robots", "/user/robots"):
+        one = f"{base}/{{robot_shortname}}"
+        resources += [
+            (f"{one}/regenerate", robot.RegenerateRobot(robots, namespaces)),
+            (f"{one}/permissions", robot.RobotPermissions(robots, namespaces)),
+            (one, robot.OneRobot(robots, namespaces)),
+            (base, robot.RobotList(robots, namespaces)),
+        ]
+    return resources
+
+
+def _tags(history: History, tags: Tags) -> Resources:
+    base = "/repository/{repository}/tag"
+    return [
+        (f"{base}/{{tag}}/restore", tag.RestoreTag(history)),
+        (f"{base}/{{tag}}/expire", tag.ExpireTag(history)),
+        (f"{base}/{{tag}}", tag.OneTag(history, tags)),
+        (f"{base}/", tag.TagList(history)),
+    ]
+
+
+def _manifests(labels: Labels, manifests: Manifests) -> Resources:
+    base = "/repository/{repository}/manifest/{digest}"
+    return [
+        (f"{base}/labels/{{uuid}}", manifest.OneLabel(labels)),
+        (f"{base}/labels", manifest.LabelList(labels, manifests)),
+        (base, manifest.OneManifest(manifests)),
+    ]
+
+
+def _permissions(permissions: Permissions) -> Resources:
+    resources: Resources = []
+    for kind in (USER, TEAM):
+        base = f"/repository/{{repository}}/permissions/{kind}/"
+        resources += [
+            (f"{base}{{delegate}}", permission.OnePermission(permissions, kind)),
+            (base, permission.PermissionList(permissions, kind)),
+        ]
+    return resources

@@ -1,0 +1,111 @@
+"""`organization/{orgname}/robots` and `user/robots`: the same, of two kinds of namespaces."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from atoll.auth.robots import Robot, Robots
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import http_date
+
+
+class NewRobot(Body):
+    """A robot to make."""
+
+    description: str = Field(default="", max_length=255)
+
+
+class RobotQuery(Body):
+    """What to show of robots."""
+
+    token: bool = True
+
+
+class _Owned:
+    """What the resources of robots share: whose robots they are."""
+
+    def __init__(self, robots: Robots, namespaces: Namespaces) -> None:
+        self._robots = robots
+        self._namespaces = namespaces
+
+    def _owner(self, call: Call, orgname: str | None) -> str:
+        if orgname is not None:
+            return self._namespaces.administered(call, orgname).name
+        if call.actor.robot_owner is not None:
+            raise call.refuse()
+        return call.actor.username
+
+
+class RobotList(_Owned):
+    """`organization/{orgname}/robots`."""
+
+    @operation("getOrgRobots", query=RobotQuery, scope="org:admin")
+    def on_get(self, call: Call, orgname: str | None = None) -> Any:
+        """List robots."""
+        robots = self._robots.list(self._owner(call, orgname))
+        return {"robots": [_view(robot, token=call.query.token) for robot in robots]}
+
+
+class OneRobot(_Owned):
+    """`organization/{orgname}/robots/{robot_shortname}`."""
+
+    @operation("getOrgRobot", scope="org:admin")
+    def on_get(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
+        """Show a robot and its token."""
+        return _view(self._robots.get(self._owner(call, orgname), robot_shortname))
+
+    @operation("createOrgRobot", body=NewRobot, status=201, scope="org:admin")
+    def on_put(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
+        """Make a robot."""
+        owner = self._owner(call, orgname)
+        robot = self._robots.create(owner, robot_shortname, call.body.description)
+        call.log("create_robot", owner, robot=robot_shortname)
+        return _view(robot)
+
+    @operation("deleteOrgRobot", status=204, scope="org:admin")
+    def on_delete(self, call: Call, robot_shortname: str, orgname: str | None = None) -> None:
+        """Delete a robot."""
+        owner = self._owner(call, orgname)
+        self._robots.delete(owner, robot_shortname)
+        call.log("delete_robot", owner, robot=robot_shortname)
+
+
+class RegenerateRobot(_Owned):
+    """`organization/{orgname}/robots/{robot_shortname}/regenerate`."""
+
+    @operation("regenerateOrgRobotToken", scope="org:admin")
+    def on_post(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
+        """Give a robot a new token."""
+        owner = self._owner(call, orgname)
+        robot = self._robots.regenerate(owner, robot_shortname)
+        call.log("regenerate_robot_token", owner, robot=robot_shortname)
+        return _view(robot)
+
+
+class RobotPermissions(_Owned):
+    """`organization/{orgname}/robots/{robot_shortname}/permissions`."""
+
+    @operation("getOrgRobotPermissions", scope="org:admin")
+    def on_get(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
+        """List the repositories that a robot has a permission on."""
+        owner = self._owner(call, orgname)
+        self._robots.get(owner, robot_shortname)
+        return {
+            "permissions": [
+                {"repository": {"name": name, "is_public": public}, "role": role}
+                for name, role, public in self._robots.permissions(owner, robot_shortname)
+            ]
+        }
+
+
+def _view(robot: Robot, *, token: bool = True) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "name": robot.name,
+        "created": http_date(robot.created_at),
+        "description": robot.description,
+        "unstructured_metadata": {},
+    }
+    return {**view, "token": robot.token} if token else view

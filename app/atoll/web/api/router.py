@@ -1,0 +1,109 @@
+"""From a path below `/api/v1` to a resource: one sink, for names of repositories have slashes."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+import falcon
+
+from atoll.auth.access import Access
+from atoll.auth.audit import Audit
+from atoll.auth.credentials import Credentials
+from atoll.names import RepositoryName
+from atoll.web.api import errors
+from atoll.web.api.operation import Call
+from atoll.web.authority import Authority
+from atoll.web.credentials import basic_credentials, client_address
+from atoll.web.errors import ReadOnly
+
+PREFIX = "/api/v1"
+_BEARER = "bearer "
+_PARAMETER = re.compile(r"\{(\w+)\}")
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Api:
+    """Serves RESOURCES, a list of (path, resource); the first path that fits is taken."""
+
+    def __init__(
+        self,
+        resources: list[tuple[str, object]],
+        access: Access,
+        audit: Audit,
+        authority: Authority,
+        *,
+        read_only: bool,
+    ) -> None:
+        self._resources = [(_pattern(path), resource) for path, resource in resources]
+        self._access = access
+        self._audit = audit
+        self._authority = authority
+        self._read_only = read_only
+
+    def __call__(self, req: falcon.Request, resp: falcon.Response, **_found: Any) -> None:
+        """Answer one request."""
+        try:
+            self._serve(req, resp)
+        except Exception as error:
+            errors.write(req, resp, error, self._authority)
+
+    def _serve(self, req: falcon.Request, resp: falcon.Response) -> None:
+        responder, found = self._find(req)
+        if self._read_only and req.method not in _READING:
+            raise ReadOnly
+        repositories = [found["repository"]] if "repository" in found else []
+        principal, grants = self._access.authenticate(
+            _credentials(req), client_address(req), repositories
+        )
+        resp.set_header("Cache-Control", "no-store")
+        found.pop("repository", None)
+        responder(Call(req, resp, principal, grants[0] if grants else None, self._audit), **found)
+
+    def _find(self, req: falcon.Request) -> tuple[Any, dict[str, Any]]:
+        """Return what answers the request, and what its path holds."""
+        path = req.path.removeprefix(PREFIX)
+        for pattern, resource in self._resources:
+            match = pattern.fullmatch(path)
+            if match is None:
+                continue
+            responder = getattr(resource, f"on_{req.method.lower()}", None)
+            if responder is None:
+                raise falcon.HTTPMethodNotAllowed(
+                    [name[3:].upper() for name in dir(resource) if name.startswith("on_")]
+                )
+            return responder, {name: _typed(name, text) for name, text in match.groupdict().items()}
+        raise errors.NotFound(f"there is nothing at {req.path[:200]}")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    """Return the pattern of a path; a slash at the end is optional, as scripts write both."""
+    parts = _PARAMETER.split(path.rstrip("/"))
+    text = "".join(
+        re.escape(part)
+        if number % 2 == 0
+        else (rf"(?P<{part}>.+)" if part == "repository" else rf"(?P<{part}>[^/]+)")
+        for number, part in enumerate(parts)
+    )
+    return re.compile(text + "/?")
+
+
+def _typed(name: str, text: str) -> Any:
+    if name == "repository":
+        if "/" not in text:
+            raise errors.NotFound("write the repository as NAMESPACE/NAME")
+        return RepositoryName.parse(text)
+    if name == "uuid":
+        try:
+            return UUID(text)
+        except ValueError as error:
+            raise errors.NotFound(f"'{text[:200]}' is no identifier") from error
+    return text
+
+
+def _credentials(req: falcon.Request) -> Credentials | None:
+    header = req.get_header("Authorization") or ""
+    if header.lower().startswith(_BEARER):
+        return Credentials.bearer(header[len(_BEARER) :].strip())
+    return basic_credentials(req)

@@ -1,0 +1,192 @@
+"""`superuser/`: all users and organizations."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from pydantic import Field
+
+from atoll.auth import users
+from atoll.auth.credentials import password_purpose
+from atoll.auth.organizations import Organization, Organizations
+from atoll.auth.secrets import Cipher
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.registry.removal import Removal
+from atoll.web.api.errors import InvalidRequest
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import avatar
+
+_PASSWORD_BYTES = 18
+
+
+class NewUser(Body):
+    """A user to make; without a password one is made up."""
+
+    username: str = Field(max_length=255)
+    email: str | None = Field(default=None, max_length=320)
+    password: str | None = Field(default=None, max_length=1024)
+
+
+class UserChange(Body):
+    """What to change of a user."""
+
+    password: str | None = Field(default=None, max_length=1024)
+    email: str | None = Field(default=None, max_length=320)
+    enabled: bool | None = None
+
+
+class UserQuery(Body):
+    """Which users to list."""
+
+    disabled: bool = True
+
+
+class OrganizationChange(Body):
+    """What to change of an organization."""
+
+    name: str | None = Field(default=None, max_length=255)
+    email: str | None = Field(default=None, max_length=320)
+
+
+def _superuser(call: Call) -> None:
+    if not call.actor.superuser:
+        raise call.refuse()
+
+
+class SuperuserUserList:
+    """`superuser/users/`."""
+
+    def __init__(self, database: Database, cipher: Cipher, bundle: Bundle) -> None:
+        self._database = database
+        self._cipher = cipher
+        self._superusers = frozenset(bundle.super_users)
+
+    @operation("listAllUsers", query=UserQuery, scope="super:user")
+    def on_get(self, call: Call) -> Any:
+        """List all users."""
+        _superuser(call)
+        found = users.list_users(self._database, disabled=call.query.disabled)
+        return {"users": [_view(user, self._superusers) for user in found]}
+
+    @operation("createInstallUser", body=NewUser, scope="super:user")
+    def on_post(self, call: Call) -> Any:
+        """Make a user."""
+        _superuser(call)
+        new: NewUser = call.body
+        password = new.password or secrets.token_urlsafe(_PASSWORD_BYTES)
+        users.create_user(self._database, new.username, new.email or None, password)
+        call.log("user_create", new.username, username=new.username)
+        return {
+            "username": new.username,
+            "email": new.email,
+            "password": password,
+            "encrypted_password": self._cipher.encrypt(password, password_purpose(new.username)),
+        }
+
+
+class SuperuserUser:
+    """`superuser/users/{username}`."""
+
+    def __init__(self, database: Database, removal: Removal, bundle: Bundle) -> None:
+        self._database = database
+        self._removal = removal
+        self._superusers = frozenset(bundle.super_users)
+
+    @operation("getInstallUser", scope="super:user")
+    def on_get(self, call: Call, username: str) -> Any:
+        """Show a user."""
+        _superuser(call)
+        return _view(users.get_user(self._database, username), self._superusers)
+
+    @operation("changeInstallUser", body=UserChange, scope="super:user")
+    def on_put(self, call: Call, username: str) -> Any:
+        """Change a user: the password, the e-mail address, whether logins are let in."""
+        _superuser(call)
+        change: UserChange = call.body
+        if username in self._superusers and username != call.actor.username:
+            raise InvalidRequest("another superuser cannot be changed")
+        user = users.change_user(
+            self._database,
+            username,
+            email=change.email,
+            password=change.password,
+            enabled=change.enabled,
+        )
+        call.log("user_change", username, enabled=change.enabled)
+        return _view(user, self._superusers)
+
+    @operation("deleteInstallUser", status=204, scope="super:user")
+    def on_delete(self, call: Call, username: str) -> None:
+        """Delete a user with repositories and robots."""
+        _superuser(call)
+        if username in self._superusers:
+            raise InvalidRequest("a superuser cannot be deleted")
+        self._removal.namespace(username, organization=False)
+        call.log("user_delete", username, username=username)
+
+
+class SuperuserOrganizationList:
+    """`superuser/organizations/`."""
+
+    def __init__(self, organizations: Organizations) -> None:
+        self._organizations = organizations
+
+    @operation("listAllOrganizations", scope="super:user")
+    def on_get(self, call: Call) -> Any:
+        """List all organizations."""
+        _superuser(call)
+        found = self._organizations.all()
+        return {"organizations": [_organization_view(one) for one in found]}
+
+
+class SuperuserOrganization:
+    """`superuser/organizations/{orgname}`."""
+
+    def __init__(self, database: Database, organizations: Organizations, removal: Removal) -> None:
+        self._database = database
+        self._organizations = organizations
+        self._removal = removal
+
+    @operation("changeOrganization", body=OrganizationChange, scope="super:user")
+    def on_put(self, call: Call, orgname: str) -> Any:
+        """Rename an organization, or change its e-mail address."""
+        _superuser(call)
+        self._organizations.get(orgname, None)
+        change: OrganizationChange = call.body
+        if change.email is not None:
+            users.change_organization(self._database, orgname, email=change.email)
+        name = change.name or orgname
+        if name != orgname:
+            self._removal.rename_organization(orgname, name)
+        call.log("org_change", name, old_name=orgname)
+        return _organization_view(self._organizations.get(name, None))
+
+    @operation("deleteOrganization", status=204, scope="super:user")
+    def on_delete(self, call: Call, orgname: str) -> None:
+        """Delete an organization with its repositories."""
+        _superuser(call)
+        self._removal.namespace(orgname, organization=True)
+        call.log("org_delete", orgname)
+
+
+def _view(user: users.User, superusers: frozenset[str]) -> dict[str, Any]:
+    return {
+        "kind": "user",
+        "name": user.username,
+        "username": user.username,
+        "email": user.email,
+        "verified": True,
+        "avatar": avatar(user.username, "user"),
+        "super_user": user.username in superusers,
+        "enabled": user.enabled,
+    }
+
+
+def _organization_view(organization: Organization) -> dict[str, Any]:
+    return {
+        "name": organization.name,
+        "email": organization.email,
+        "avatar": avatar(organization.name, "org"),
+    }

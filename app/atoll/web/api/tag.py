@@ -1,0 +1,144 @@
+"""`repository/{repository}/tag/`: tags, and the time machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from atoll.auth.access import ADMIN, READ, WRITE
+from atoll.names import Digest, parse_tag
+from atoll.registry.history import History, TagEntry
+from atoll.registry.tags import Tags
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import http_date
+
+
+class TagQuery(Body):
+    """Which tags to list."""
+
+    only_active_tags: bool = Field(default=False, alias="onlyActiveTags")
+    specific_tag: str | None = Field(default=None, alias="specificTag", max_length=128)
+    filter_tag_name: str | None = Field(default=None, pattern="^(like|eq):.{1,128}$")
+    limit: int = Field(default=50, ge=1, le=100)
+    page: int = Field(default=1, ge=1, le=1_000_000)
+
+
+class ManifestReference(Body):
+    """A manifest, by digest."""
+
+    manifest_digest: str
+
+    @field_validator("manifest_digest")
+    @classmethod
+    def _is_digest(cls, value: str) -> str:
+        return str(Digest.parse(value))
+
+
+class Expiry(Body):
+    """What to forget of a tag's past: all, or only one manifest."""
+
+    manifest_digest: str | None = Field(default=None, max_length=200)
+
+
+class TagList:
+    """`repository/{repository}/tag/`."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    @operation("listRepoTags", query=TagQuery, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call) -> Any:
+        """List what tags mean and, unless onlyActiveTags, what they meant."""
+        name = call.require(READ)
+        query: TagQuery = call.query
+        way, _, text = (query.filter_tag_name or "").partition(":")
+        entries, more = self._history.list(
+            name,
+            active=query.only_active_tags,
+            tag=text if way == "eq" else query.specific_tag or None,
+            like=text if way == "like" else None,
+            limit=query.limit,
+            page=query.page,
+        )
+        return {
+            "tags": [_view(entry) for entry in entries],
+            "page": query.page,
+            "has_additional": more,
+        }
+
+
+class OneTag:
+    """`repository/{repository}/tag/{tag}`."""
+
+    def __init__(self, history: History, tags: Tags) -> None:
+        self._history = history
+        self._tags = tags
+
+    @operation("changeTag", body=ManifestReference, status=201, scope="repo:write")
+    def on_put(self, call: Call, tag: str) -> Any:
+        """Let a tag mean a manifest that the repository has."""
+        name = call.require(WRITE)
+        digest = call.body.manifest_digest
+        self._history.point(name, parse_tag(tag), digest)
+        call.log("move_tag", name.namespace, tag=tag, manifest_digest=digest)
+        return "Updated"
+
+    @operation("deleteFullTag", status=204, scope="repo:write")
+    def on_delete(self, call: Call, tag: str) -> None:
+        """Delete a tag; it can be restored for a while."""
+        name = call.require(WRITE)
+        self._tags.delete(name, tag)
+        call.log("delete_tag", name.namespace, tag=tag)
+
+
+class RestoreTag:
+    """`repository/{repository}/tag/{tag}/restore`."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    @operation("restoreTag", body=ManifestReference, scope="repo:write")
+    def on_post(self, call: Call, tag: str) -> Any:
+        """Let a tag mean again what it meant."""
+        name = call.require(WRITE)
+        digest = call.body.manifest_digest
+        self._history.restore(name, parse_tag(tag), digest)
+        call.log("revert_tag", name.namespace, tag=tag, manifest_digest=digest)
+        return {}
+
+
+class ExpireTag:
+    """`repository/{repository}/tag/{tag}/expire`."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    @operation("removeTagFromTimemachine", body=Expiry, scope="repo:admin")
+    def on_post(self, call: Call, tag: str) -> Any:
+        """Forget what a tag meant, so that it cannot be restored."""
+        name = call.require(ADMIN)
+        self._history.expire(name, tag, call.body.manifest_digest)
+        call.log("permanently_delete_tag", name.namespace, tag=tag)
+        return ""
+
+
+def tag_dates(entry: TagEntry) -> dict[str, str | None]:
+    """Return when a tag began to mean this, and when it ended, if it did."""
+    began = datetime.fromtimestamp(entry.start_ms / 1000, UTC)
+    ended = datetime.fromtimestamp(entry.end_ms / 1000, UTC) if entry.end_ms else None
+    dates = {"last_modified": http_date(began)}
+    return {**dates, "expiration": http_date(ended)} if ended else dates
+
+
+def _view(entry: TagEntry) -> dict[str, Any]:
+    view: dict[str, Any] = {
+        "name": entry.name,
+        "start_ts": entry.start_ms // 1000,
+        "manifest_digest": entry.digest,
+        "is_manifest_list": entry.is_list,
+        "size": None if entry.is_list else entry.size,
+        **tag_dates(entry),
+    }
+    return {**view, "end_ts": entry.end_ms // 1000} if entry.end_ms else view

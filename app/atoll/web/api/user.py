@@ -1,0 +1,155 @@
+"""`user/`: the first user, and who one is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import falcon
+from pydantic import Field
+
+from atoll.auth import users
+from atoll.auth.api_tokens import SCOPES, ApiTokens
+from atoll.auth.credentials import password_purpose
+from atoll.auth.organizations import Organizations
+from atoll.auth.secrets import Cipher
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.web.api.errors import InvalidRequest
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import avatar
+
+# The life of the token that the first user gets, in seconds: for the set-up.
+_FIRST_TOKEN_SECONDS = 9000
+
+
+class NewUser(Body):
+    """A user to make."""
+
+    username: str = Field(max_length=255)
+    password: str = Field(max_length=1024)
+    email: str | None = Field(default=None, max_length=320)
+
+
+class FirstUser(NewUser):
+    """The first user; with `access_token` a token for the API is made too."""
+
+    access_token: bool = False
+
+
+class UserChange(Body):
+    """What to change of one's own account."""
+
+    password: str | None = Field(default=None, max_length=1024)
+    email: str | None = Field(default=None, max_length=320)
+    tag_expiration_s: int | None = Field(default=None, ge=0, le=10 * 366 * 86400)
+
+
+class Initialize:
+    """`user/initialize`."""
+
+    def __init__(
+        self, database: Database, bundle: Bundle, cipher: Cipher, tokens: ApiTokens
+    ) -> None:
+        self._database = database
+        self._enabled = bundle.feature_user_initialize
+        self._cipher = cipher
+        self._tokens = tokens
+
+    @operation("createFirstUser", body=FirstUser, anonymous=True)
+    def on_post(self, call: Call) -> Any:
+        """Make the first user of an empty registry."""
+        if not self._enabled:
+            raise falcon.HTTPNotFound(description="FEATURE_USER_INITIALIZE is not set")
+        first: FirstUser = call.body
+        if not users.initialize(self._database, first.username, first.email, first.password):
+            raise InvalidRequest("Cannot initialize user in a non-empty database")
+        call.log("user_create", first.username, username=first.username)
+        answer: dict[str, Any] = {
+            "username": first.username,
+            "email": first.email,
+            "encrypted_password": self._cipher.encrypt(
+                first.password, password_purpose(first.username)
+            ),
+        }
+        if first.access_token:
+            answer["access_token"] = self._tokens.create(
+                first.username, list(SCOPES), _FIRST_TOKEN_SECONDS
+            )
+        return answer
+
+
+class Myself:
+    """`user/`."""
+
+    def __init__(self, database: Database, organizations: Organizations, bundle: Bundle) -> None:
+        self._database = database
+        self._organizations = organizations
+        self._creation = bundle.feature_user_creation
+        self._expirations = bundle.tag_expiration_options
+        self._expiration = bundle.default_tag_expiration
+
+    @operation("getLoggedInUser", scope="user:read")
+    def on_get(self, call: Call) -> Any:
+        """Tell who is logged in."""
+        actor = call.actor
+        if actor.robot_owner is not None:
+            raise call.refuse()
+        return self._view(users.get_user(self._database, actor.username), call)
+
+    @operation("changeUserDetails", body=UserChange, scope="user:admin")
+    def on_put(self, call: Call) -> Any:
+        """Change one's own account."""
+        if call.actor.robot_owner is not None:
+            raise call.refuse()
+        change: UserChange = call.body
+        expiration = change.tag_expiration_s
+        if expiration is not None and expiration not in self._expirations:
+            raise InvalidRequest("tag_expiration_s is not among TAG_EXPIRATION_OPTIONS")
+        user = users.change_user(
+            self._database,
+            call.actor.username,
+            email=change.email,
+            password=change.password,
+            tag_expiration_s=expiration,
+        )
+        if change.password is not None:
+            call.log("account_change_password", user.username)
+        return self._view(user, call)
+
+    @operation("createNewUser", body=NewUser, anonymous=True)
+    def on_post(self, call: Call) -> Any:
+        """Make an account for oneself."""
+        if not self._creation:
+            raise InvalidRequest("FEATURE_USER_CREATION is not set")
+        new: NewUser = call.body
+        users.create_user(self._database, new.username, new.email, new.password)
+        call.log("user_create", new.username, username=new.username)
+        return {"awaiting_verification": False}
+
+    def _view(self, user: users.User, call: Call) -> dict[str, Any]:
+        return {
+            "anonymous": False,
+            "username": user.username,
+            "avatar": avatar(user.username, "user"),
+            "email": user.email,
+            "verified": True,
+            "can_create_repo": True,
+            "is_me": True,
+            "super_user": call.actor.superuser,
+            "tag_expiration_s": (
+                self._expiration if user.tag_expiration_s is None else user.tag_expiration_s
+            ),
+            "logins": [],
+            "prompts": [],
+            "organizations": [
+                {
+                    "name": one.name,
+                    "avatar": avatar(one.name, "org"),
+                    "is_org_admin": one.is_admin,
+                    "can_create_repo": one.is_admin or "creator" in one.roles,
+                    "public": False,
+                    "preferred_namespace": False,
+                }
+                for one in self._organizations.of(user.id)
+            ],
+        }

@@ -1,0 +1,36 @@
+"""What a request shows to get in, and where it comes from."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import falcon
+
+from atoll.auth.credentials import Credentials
+from atoll.web.errors import Unauthorized
+
+_BASIC_CHALLENGE = 'Basic realm="registry"'
+
+
+def basic_credentials(req: falcon.Request) -> Credentials | None:
+    """Return what HTTP Basic (RFC 7617) gives, None without a header, or raise Unauthorized."""
+    header = req.get_header("Authorization")
+    if header is None:
+        return None
+    scheme, _, encoded = header.partition(" ")
+    try:
+        if scheme.lower() != "basic":
+            raise ValueError(scheme)
+        username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (ValueError, binascii.Error) as error:
+        raise Unauthorized(_BASIC_CHALLENGE) from error
+    if not colon or "\0" in username:
+        raise Unauthorized(_BASIC_CHALLENGE)
+    return Credentials(username, password)
+
+
+def client_address(req: falcon.Request) -> str:
+    """Return the address of who spoke to our nginx: the last, for it alone cannot be made up."""
+    forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
+    return forwarded or str(req.remote_addr)

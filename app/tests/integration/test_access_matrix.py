@@ -1,0 +1,134 @@
+"""Who may do what: every actor, with every action, on a public and on a private repository."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+
+import jwt
+import requests
+from atoll.auth.api_tokens import ApiTokens
+
+from .site import PASSWORD, SUPERUSER, Site
+from .test_api import Api, add_user
+
+ACTIONS = ("pull", "push", "show", "change", "administer")
+# What each actor may do with acme/private and, beyond that, with acme/public.
+MAY = {
+    "anonymous": (set(), {"pull", "show"}),
+    "stranger": (set(), {"pull", "show"}),
+    "reader": ({"pull", "show"}, set()),
+    "writer": ({"pull", "show", "push", "change"}, set()),
+    "administrator": (set(ACTIONS), set()),
+    "acme+writer": ({"pull", "show", "push", "change"}, set()),
+    "acme+other": (set(), {"pull", "show"}),
+    # Without FEATURE_SUPERUSERS_FULL_ACCESS a superuser administers accounts, not repositories.
+    SUPERUSER: (set(), {"pull", "show"}),
+    "member": ({"pull", "show"}, set()),
+    "reading token": ({"pull", "show"}, set()),
+}
+# Nobody gets in with these, not even to what is public.
+REFUSED = ("disabled", "expired token", "wrong robot")
+
+
+class Actor:
+    """Somebody, and the ways to show who it is."""
+
+    def __init__(self, site: Site, username: str | None, password: str = ""):
+        self.site = site
+        self.auth = (username, password) if username else None
+
+    def get_token(self, scope: str) -> requests.Response:
+        return self._request("GET", "/v2/auth", params={"scope": scope})
+
+    def may(self, action: str, name: str) -> bool:
+        if action in {"pull", "push"}:
+            answer = self.get_token(f"repository:{name}:{action}")
+            assert answer.status_code == 200, answer.text
+            claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
+            return any(action in entry["actions"] for entry in claims["access"])
+        method, path, body = {
+            "show": ("GET", name, None),
+            "change": ("PUT", name, {"description": "changed"}),
+            "administer": ("GET", f"{name}/permissions/user/", None),
+        }[action]
+        answer = self._request(method, f"/api/v1/repository/{path}", json=body)
+        assert answer.status_code in {200, 401, 403}, answer.text
+        assert answer.status_code != 401 or self.auth is None
+        return answer.status_code == 200
+
+    def _request(self, method: str, path: str, **arguments: object) -> requests.Response:
+        headers = {}
+        if self.auth:
+            pair = base64.b64encode(":".join(self.auth).encode()).decode()
+            headers["Authorization"] = f"Basic {pair}"
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, self.site.url + path, headers=headers, **arguments)  # type: ignore[arg-type]
+
+
+def make_actors(site: Site) -> dict[str, Actor]:
+    """Make an organization with two repositories, and everybody."""
+    superuser = Api(site)
+    owner = add_user(superuser, "owner")
+    owner.call("POST", "organization/", {"name": "acme"}, 201)
+    for visibility in ("public", "private"):
+        body = {"namespace": "acme", "repository": visibility, "visibility": visibility}
+        owner.call("POST", "repository", body, 201)
+    actors = {"anonymous": Actor(site, None), SUPERUSER: Actor(site, SUPERUSER, PASSWORD)}
+    for name in ("stranger", "reader", "writer", "administrator", "member", "disabled"):
+        add_user(superuser, name)
+        actors[name] = Actor(site, name, "another password")
+    for short in ("writer", "other"):
+        robot = owner.call("PUT", f"organization/acme/robots/{short}", {}, 201)
+        actors[robot["name"]] = Actor(site, robot["name"], robot["token"])
+    actors["wrong robot"] = Actor(site, "acme+writer", actors["acme+other"].auth[1])  # type: ignore[index]
+    owner.call("PUT", "organization/acme/team/readers", {"role": "member"})
+    owner.call("PUT", "organization/acme/team/readers/members/member")
+    roles = {"reader": "read", "writer": "write", "administrator": "admin", "acme+writer": "write"}
+    for visibility in ("public", "private"):
+        base = f"repository/acme/{visibility}/permissions"
+        for name, role in {**roles, "disabled": "admin"}.items():
+            owner.call("PUT", f"{base}/user/{name}", {"role": role})
+        owner.call("PUT", f"{base}/team/readers", {"role": "read"})
+    superuser.call("PUT", "superuser/users/disabled", {"enabled": False})
+    return actors | _tokens(site)
+
+
+def _tokens(site: Site) -> dict[str, Actor]:
+    """Return who shows tokens of the API of somebody who administers: a narrow and an old one."""
+    tokens = ApiTokens(site.graph.database)
+    reading = tokens.create("owner", ["repo:read"], 3600)
+    expired = tokens.create("owner", ["repo:read", "repo:admin"], -1)
+    return {
+        "reading token": Actor(site, "$oauthtoken", reading),
+        "expired token": Actor(site, "$oauthtoken", expired),
+    }
+
+
+def test_everybody_may_do_what_the_roles_say_and_nothing_else(us: Site) -> None:
+    actors = make_actors(us)
+    expected, found = {}, {}
+    for actor, action, visibility in itertools.product(MAY, ACTIONS, ("private", "public")):
+        private, public = MAY[actor]
+        case = (actor, action, visibility)
+        expected[case] = action in private or (visibility == "public" and action in public)
+        found[case] = actors[actor].may(action, f"acme/{visibility}")
+    assert found == expected
+
+
+def test_who_is_not_let_in_gets_nothing_public_either(us: Site) -> None:
+    actors = make_actors(us)
+    for refused in REFUSED:
+        assert actors[refused].get_token("repository:acme/public:pull").status_code == 401
+        answer = actors[refused]._request("GET", "/api/v1/repository/acme/public")
+        assert (refused, answer.status_code) == (refused, 401)
+
+
+def test_a_disabled_organization_and_its_robots_are_let_nowhere(us: Site) -> None:
+    actors = make_actors(us)
+    us.graph.database.run('UPDATE "user" SET enabled = false WHERE username = %s', ["acme"])
+    scope = "repository:acme/public:pull"
+    assert actors["acme+writer"].get_token(scope).status_code == 401
+    assert not actors["writer"].may("pull", "acme/public")
+    assert not actors["anonymous"].may("pull", "acme/public")

@@ -1,0 +1,312 @@
+"""`/api/v1`: what scripts written for Quay call, and what they get."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+
+from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
+
+
+class Api:
+    """Somebody who calls the API at a site."""
+
+    def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
+        self.site = site
+        self.session = requests.Session()
+        self.session.trust_env = False
+        if username:
+            self.session.auth = (username, password)
+
+    def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
+        """Send a request and return what the answer holds; its status must be STATUS."""
+        answer = self.session.request(method, f"{self.site.url}/api/v1/{path}", json=body)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+
+def add_user(api: Api, name: str, password: str = "another password") -> Api:
+    api.call("POST", "superuser/users/", {"username": name, "password": password})
+    return Api(api.site, name, password)
+
+
+def push_image(client: Client, name: str, tag: str, text: bytes) -> str:
+    config, layer = client.push_blob(name, b"{}"), client.push_blob(name, text)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": "application/x", "digest": config, "size": 2},
+        "layers": [{"mediaType": "application/y", "digest": layer, "size": len(text)}],
+    }
+    answer = client.request(
+        "PUT",
+        f"/v2/{name}/manifests/{tag}",
+        f"repository:{name}:pull,push",
+        data=json.dumps(manifest),
+        headers={"Content-Type": MANIFEST_TYPE},
+    )
+    assert answer.status_code == 201, answer.text
+    return answer.headers["Docker-Content-Digest"]
+
+
+@pytest.fixture
+def api(us: Site) -> Api:
+    return Api(us)
+
+
+def test_an_organization_lives_from_its_making_to_its_deletion(api: Api) -> None:
+    assert api.call("POST", "organization/", {"name": "acme"}, 201) == "Created"
+    found = api.call("GET", "organization/acme")
+    assert (found["is_admin"], found["ordered_teams"]) == (True, ["owners"])
+    again = api.call("POST", "organization/", {"name": "acme"}, 400)
+    assert again["error_type"] == "invalid_request"
+    assert set(again) == {"detail", "error_message", "error_type", "title", "type", "status"}
+    api.call("PUT", "organization/acme", {"email": "a@example.com"})
+    api.call("DELETE", "organization/acme", status=204)
+    api.call("GET", "organization/acme", status=404)
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+
+
+def test_a_team_gives_its_members_what_it_may(api: Api) -> None:
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    alice = add_user(api, "alice")
+    alice.call("POST", "repository", _repository("acme", "app"), 403)
+    made = api.call("PUT", "organization/acme/team/makers", {"role": "creator"})
+    assert (made["role"], made["new_team"]) == ("creator", True)
+    api.call("PUT", "organization/acme/team/makers/members/alice")
+    members = api.call("GET", "organization/acme/team/makers/members")["members"]
+    assert [member["name"] for member in members] == ["alice"]
+    alice.call("POST", "repository", _repository("acme", "app"), 201)
+    api.call("DELETE", "organization/acme/team/makers/members/alice", status=204)
+    alice.call("POST", "repository", _repository("acme", "other"), 403)
+    api.call("DELETE", "organization/acme/team/makers", status=204)
+    api.call("GET", "organization/acme/team/makers/members", status=404)
+
+
+def test_an_organization_is_never_left_to_nobody(api: Api) -> None:
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    api.call("DELETE", f"organization/acme/team/owners/members/{SUPERUSER}", status=400)
+    api.call("DELETE", "organization/acme/team/owners", status=400)
+    api.call("PUT", "organization/acme/team/owners", {"role": "member"}, 400)
+    assert api.call("GET", "organization/acme")["is_admin"]
+
+
+@pytest.mark.parametrize("owner", ["organization/acme", "user"])
+def test_a_robot_pulls_and_pushes_with_its_token_until_it_is_regenerated(
+    api: Api, owner: str
+) -> None:
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    namespace = "acme" if "acme" in owner else SUPERUSER
+    api.call("GET", f"{owner}/robots/ci", status=400)
+    robot = api.call("PUT", f"{owner}/robots/ci", {"description": "builds"}, 201)
+    assert (robot["name"], len(robot["token"])) == (f"{namespace}+ci", 64)
+    api.call("PUT", f"{owner}/robots/ci", {}, 400)
+    api.call("POST", "repository", _repository(namespace, "app"), 201)
+    api.call(
+        "PUT", f"repository/{namespace}/app/permissions/user/{namespace}+ci", {"role": "write"}
+    )
+    push_image(Client(api.site, robot["name"], robot["token"]), f"{namespace}/app", "v1", b"x")
+    fresh = api.call("POST", f"{owner}/robots/ci/regenerate")
+    for token, status in ((robot["token"], 401), (fresh["token"], 200)):
+        answer = Client(api.site).session.get(
+            f"{api.site.url}/v2/auth", auth=(robot["name"], token)
+        )
+        assert answer.status_code == status
+    permissions = api.call("GET", f"{owner}/robots/ci/permissions")["permissions"]
+    assert [(p["repository"]["name"], p["role"]) for p in permissions] == [("app", "write")]
+    api.call("DELETE", f"{owner}/robots/ci", status=204)
+    assert api.call("GET", f"{owner}/robots")["robots"] == []
+
+
+def test_no_secret_lies_in_the_database_as_it_is(api: Api) -> None:
+    robot = api.call("PUT", "user/robots/ci", {}, 201)
+    code = api.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
+    database = api.site.graph.database
+    kept = database.read('SELECT robot_secret FROM "user" WHERE robot_secret IS NOT NULL')
+    kept += database.read("SELECT token_secret FROM appspecifictoken")
+    assert len(kept) == 2
+    for (secret,) in kept:
+        assert secret.startswith("v1$$")
+        assert robot["token"] not in secret
+        assert code[60:] not in secret
+
+
+def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
+    made = api.call("POST", "repository", _repository("admin", "deep/app"), 201)
+    assert made == {"namespace": "admin", "name": "deep/app", "kind": "image"}
+    api.call("POST", "repository", _repository("admin", "deep/app"), 400)
+    api.call("PUT", "repository/admin/deep/app", {"description": "what it is"})
+    api.call("POST", "repository/admin/deep/app/changevisibility", {"visibility": "public"})
+    shown = Api(api.site, None).call("GET", "repository/admin/deep/app")
+    assert (shown["is_public"], shown["description"]) == (True, "what it is")
+    assert (shown["can_write"], shown["can_admin"]) == (False, False)
+    listed = Api(api.site, None).call("GET", "repository?public=true")["repositories"]
+    assert [one["name"] for one in listed] == ["deep/app"]
+    api.call("DELETE", "repository/admin/deep/app", status=204)
+    api.call("GET", "repository/admin/deep/app", status=404)
+
+
+def test_nothing_of_a_deleted_repository_shows_in_one_of_the_same_name(api: Api) -> None:
+    client = Client(api.site)
+    digest = push_image(client, "admin/app", "v1", b"x")
+    path, scope = f"/v2/admin/app/manifests/{digest}", "repository:admin/app:pull"
+    assert client.request("GET", path, scope).status_code == 200
+    api.call("DELETE", "repository/admin/app", status=204)
+    api.call("POST", "repository", _repository("admin", "app"), 201)
+    assert client.request("GET", path, scope).status_code == 404
+
+
+def test_a_default_permission_applies_to_repositories_made_later(api: Api) -> None:
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    add_user(api, "alice")
+    api.call("PUT", "organization/acme/team/readers", {"role": "member"})
+    for kind, name, role in (("user", "alice", "write"), ("team", "readers", "read")):
+        made = api.call(
+            "POST",
+            "organization/acme/prototypes",
+            {"role": role, "delegate": {"kind": kind, "name": name}},
+        )
+        assert (made["delegate"]["name"], made["role"]) == (name, role)
+    prototypes = api.call("GET", "organization/acme/prototypes")["prototypes"]
+    api.call("PUT", f"organization/acme/prototypes/{prototypes[0]['id']}", {"role": "admin"})
+    push_image(Client(api.site), "acme/app", "v1", b"x")
+    people = api.call("GET", "repository/acme/app/permissions/user/")["permissions"]
+    assert people["alice"]["role"] == "admin"
+    teams = api.call("GET", "repository/acme/app/permissions/team/")["permissions"]
+    assert teams["readers"]["role"] == "read"
+    api.call("DELETE", f"organization/acme/prototypes/{prototypes[0]['id']}", status=204)
+    assert len(api.call("GET", "organization/acme/prototypes")["prototypes"]) == 1
+
+
+def test_a_tag_can_be_moved_deleted_restored_and_forgotten(api: Api) -> None:
+    client = Client(api.site)
+    first = push_image(client, "admin/app", "latest", b"one")
+    second = push_image(client, "admin/app", "latest", b"two")
+    tag = "repository/admin/app/tag/"
+    history = api.call("GET", tag)["tags"]
+    assert [(one["manifest_digest"], "end_ts" in one) for one in history] == [
+        (second, False),
+        (first, True),
+    ]
+    api.call("DELETE", f"{tag}latest", status=204)
+    assert api.call("GET", f"{tag}?onlyActiveTags=true")["tags"] == []
+    api.call("POST", f"{tag}latest/restore", {"manifest_digest": first})
+    assert [
+        t["manifest_digest"] for t in api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
+    ] == [first]
+    assert api.call("PUT", f"{tag}stable", {"manifest_digest": second}, 201) == "Updated"
+    assert len(api.call("GET", f"{tag}?specificTag=stable")["tags"]) == 1
+    api.call("POST", f"{tag}latest/expire", {"manifest_digest": second})
+    api.call("POST", f"{tag}latest/restore", {"manifest_digest": second}, 404)
+
+
+def test_a_tag_is_not_restored_after_the_time_that_its_namespace_keeps(api: Api) -> None:
+    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+    api.call("PUT", "user/", {"tag_expiration_s": 0})
+    api.call("DELETE", "repository/admin/app/tag/v1", status=204)
+    api.call("POST", "repository/admin/app/tag/v1/restore", {"manifest_digest": digest}, 404)
+    api.call("PUT", "user/", {"tag_expiration_s": 7}, 400)
+
+
+def test_a_manifest_is_shown_and_labelled(api: Api) -> None:
+    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+    base = f"repository/admin/app/manifest/{digest}"
+    shown = api.call("GET", base)
+    assert (shown["digest"], shown["layers_compressed_size"]) == (digest, 3)
+    label = api.call("POST", f"{base}/labels", {"key": "team", "value": "red"}, 201)["label"]
+    assert [one["value"] for one in api.call("GET", f"{base}/labels")["labels"]] == ["red"]
+    api.call("DELETE", f"{base}/labels/{label['id']}", status=204)
+    api.call("DELETE", f"{base}/labels/{label['id']}", status=404)
+    api.call("GET", f"repository/admin/app/manifest/sha256:{'0' * 64}", status=404)
+
+
+def test_an_app_token_logs_in_until_it_is_revoked(api: Api) -> None:
+    token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]
+    push_image(Client(api.site, "$app", token["token_code"]), "admin/app", "v1", b"x")
+    listed = api.call("GET", "user/apptoken")["tokens"]
+    assert [(one["title"], "token_code" in one) for one in listed] == [("laptop", False)]
+    assert api.call("GET", f"user/apptoken/{token['uuid']}")["token"]["token_code"]
+    api.call("DELETE", f"user/apptoken/{token['uuid']}", status=204)
+    answer = requests.get(f"{api.site.url}/v2/auth", auth=("$app", token["token_code"]))
+    assert answer.status_code == 401
+
+
+def test_a_superuser_administers_users_and_organizations(api: Api) -> None:
+    alice = add_user(api, "alice")
+    alice.call("GET", "superuser/users/", status=403)
+    Api(api.site, None).call("GET", "superuser/users/", status=401)
+    assert {user["username"] for user in api.call("GET", "superuser/users/")["users"]} == {
+        SUPERUSER,
+        "alice",
+    }
+    api.call("PUT", "superuser/users/alice", {"password": "yet another one"})
+    alice.call("GET", "user/", status=401)
+    Api(api.site, "alice", "yet another one").call("GET", "user/")
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    api.call("PUT", "user/robots/x1", {}, 201)
+    api.call("PUT", "organization/acme/robots/ci", {}, 201)
+    api.call("PUT", "superuser/organizations/acme", {"name": "emca"})
+    assert api.call("GET", "organization/emca/robots/ci")["name"] == "emca+ci"
+    api.call("DELETE", "superuser/organizations/emca", status=204)
+    api.call("DELETE", "superuser/users/alice", status=204)
+    api.call("GET", "superuser/users/alice", status=404)
+    add_user(api, "alice")
+
+
+def test_a_name_with_a_typo_is_found_and_the_best_comes_first(api: Api) -> None:
+    for name in ("nginx", "nginx-exporter", "postgres", "redis"):
+        api.call("POST", "repository", _repository("admin", name), 201)
+    found = api.call("GET", "find/repositories?query=ngimx")["results"]
+    assert found[0]["name"] == "nginx"
+    assert "redis" not in [one["name"] for one in found]
+    names = [one["name"] for one in api.call("GET", "find/repositories?query=nginx")["results"]]
+    assert names == ["nginx", "nginx-exporter"]
+    stranger = add_user(api, "alice")
+    assert stranger.call("GET", "find/repositories?query=nginx")["results"] == []
+
+
+def test_what_was_done_is_in_the_log_without_secrets(api: Api) -> None:
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    robot = api.call("PUT", "organization/acme/robots/ci", {}, 201)
+    logs = api.call("GET", "organization/acme/logs")["logs"]
+    assert [entry["kind"] for entry in logs] == ["create_robot", "org_create"]
+    assert logs[0]["performer"]["name"] == SUPERUSER
+    assert robot["token"] not in json.dumps(logs)
+
+
+def test_the_document_describes_every_path_that_is_served(api: Api) -> None:
+    document = Api(api.site, None).call("GET", "openapi.json")
+    assert document["paths"]["/organization/"]["post"]["requestBody"]
+    assert document == Api(api.site, None).call("GET", "discovery")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "organization/", {}),
+        ("POST", "organization/", {"name": "Not A Name"}),
+        ("POST", "organization/", ["acme"]),
+        ("POST", "organization/", {"name": "a\0b"}),
+        ("POST", "repository", {"repository": "../x", "visibility": "public"}),
+        ("POST", "repository", {"repository": "x", "visibility": "secret"}),
+        ("GET", "repository", None),
+        ("GET", "repository/admin/app/tag/?limit=1000", None),
+    ],
+)
+def test_a_request_that_does_not_fit_is_a_bad_request_that_says_why(
+    api: Api, method: str, path: str, body: object
+) -> None:
+    api.call("POST", "repository", _repository("admin", "app"), 201)
+    assert api.call(method, path, body, 400)["error_message"]
+
+
+def test_what_is_not_there_is_not_found(api: Api) -> None:
+    for path in ("nothing", "organization/nothing", "user/apptoken/no-uuid", "repository/admin/x"):
+        assert api.call("GET", path, status=404)["error_type"] == "not_found"
+
+
+def _repository(namespace: str, name: str) -> dict[str, str]:
+    return {"namespace": namespace, "repository": name, "visibility": "private"}
