@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+import redis
 from atoll.cli.migrate import prepare_database
 
 from .services import Services, running_services
@@ -49,6 +50,8 @@ def database(services: Services, template: str) -> str:
     for store in services.stores():
         store.container.reload()
         store.empty()
+    # Failed logins of the test before are counted there, and all tests have one address.
+    redis.Redis(port=services.redis_port).flushall()
     return name
 
 
