@@ -149,9 +149,8 @@ def running_site(
     )
     prober = graph.locations.start_probing()
     graph.vitals.start()
-    threads = [threading.Thread(target=one.run, daemon=True) for one in (server, operations)]
-    for thread in threads:
-        thread.start()
+    for one in (server, operations):
+        threading.Thread(target=one.run, daemon=True).start()
     site = Site(
         f"http://127.0.0.1:{server.effective_port}",
         f"http://127.0.0.1:{operations.effective_port}",
@@ -174,8 +173,6 @@ def running_site(
         for one in (server, operations):
             # In the server's own thread, which may be waiting on what is to be closed.
             one.trigger.pull_trigger(one.close)
-        for thread in threads:
-            thread.join()
 
 
 class Client:
