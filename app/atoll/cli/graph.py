@@ -18,7 +18,9 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.registry.blobs import Blobs
+from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
+from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
@@ -123,4 +125,6 @@ class Graph:
             uploads=self.uploads,
             manifests=Manifests(self.database, self.redis, self.repositories),
             tags=Tags(self.database),
+            referrers=Referrers(self.database),
+            catalog=Catalog(self.database),
         )

@@ -124,6 +124,9 @@ class Bundle(BaseModel):
     # Seconds for which the blobs of a push are safe before a manifest names them.
     push_temp_tag_expiration_sec: int = Field(default=3600, ge=1)
 
+    # Atoll's own: tell in each answer's Server-Timing how many round trips it took.
+    feature_server_timing: bool = False
+
     # Not a key: hashes of all keys as they were read, to compare sites by.
     fingerprint: dict[str, str] = Field(default_factory=dict, alias="fingerprint")
 

@@ -21,6 +21,7 @@ import psycopg2.extensions
 from prometheus_client import Counter
 from psycopg2.extras import DictCursor, register_uuid
 
+from atoll import trips
 from atoll.config import Bundle
 
 log = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ class Database:
         """
         with self._connection() as connection, connection.cursor() as cursor:
             ROUND_TRIPS.inc()
+            trips.count(trips.DATABASE)
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -17,6 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from atoll import trips
 from atoll.config.model import RedisSettings
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,7 @@ class SharedRedis:
     def _attempt(self, call: Callable[[], Any]) -> Any:
         if self._monotonic() < self._resting_until:
             return None
+        trips.count(trips.CACHE)
         try:
             return call()
         except redis.RedisError as error:

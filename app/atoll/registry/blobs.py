@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
+from atoll.auth.visibility import readable_by
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
-from atoll.registry.errors import BlobUnknown, UploadUnknown
+from atoll.registry.errors import BlobInUse, BlobUnknown, UploadUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.tasks import CREATE_FOR_BLOB
 from atoll.replication.worker import bell
@@ -42,8 +43,9 @@ def usable_in(repository: str) -> str:
     """
     return f"""(
     EXISTS (SELECT FROM uploadedblob ub WHERE ub.repository_id = {repository} AND ub.blob_id = s.id)
-    OR EXISTS (SELECT FROM manifestblob mb
-               WHERE mb.repository_id = {repository} AND mb.blob_id = s.id))"""
+    OR EXISTS (SELECT FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
+               WHERE mb.repository_id = {repository} AND mb.blob_id = s.id
+                 AND m.deleted_at IS NULL))"""
 
 
 _FIND = f"""
@@ -104,6 +106,36 @@ WITH blob AS (
       AND {usable_in("source.id")}
 ), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
 SELECT count(*) > 0 FROM lent
+"""
+
+# Without a source: from any repository that the user may read and that may use the blob.
+_MOUNT_FROM_ANY = f"""
+WITH blob AS (
+    SELECT s.id FROM imagestorage s
+    WHERE s.content_checksum = %(digest)s
+      AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+      AND EXISTS (
+          SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
+                       FROM repository) AS source
+          WHERE {usable_in("source.id")} AND {readable_by("source")})
+), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
+SELECT count(*) > 0 FROM lent
+"""
+
+# What a manifest names stays; the row that says "uploaded here" is what a DELETE takes away.
+_DELETE = f"""
+WITH found AS (
+    SELECT s.id, repository.id AS repository_id, EXISTS (
+        SELECT FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
+        WHERE mb.repository_id = repository.id AND mb.blob_id = s.id AND m.deleted_at IS NULL
+    ) AS named
+    FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
+    WHERE s.content_checksum = %(digest)s AND {usable_in("repository.id")}
+), gone AS (
+    DELETE FROM uploadedblob u USING found
+    WHERE u.repository_id = found.repository_id AND u.blob_id = found.id AND NOT found.named
+)
+SELECT named FROM found
 """
 
 _IN_USE = f"""
@@ -213,6 +245,26 @@ class Blobs:
             "keep_seconds": self._keep_seconds,
         }
         return bool(self._database.run(_MOUNT, parameters)[0][0])
+
+    def mount_from_any(self, name: RepositoryName, digest: Digest, username: str | None) -> bool:
+        """Let repository NAME use a blob of any repository that the user may pull from."""
+        parameters: Mapping[str, object] = {
+            **name_parameters(name),
+            "digest": str(digest),
+            "username": username,
+            "everything": False,
+            "keep_seconds": self._keep_seconds,
+        }
+        return bool(self._database.run(_MOUNT_FROM_ANY, parameters)[0][0])
+
+    def delete(self, name: RepositoryName, digest: Digest) -> None:
+        """Take the repository's right to a blob away. Raises BlobUnknown or BlobInUse."""
+        rows = self._database.run(_DELETE, {**name_parameters(name), "digest": str(digest)})
+        if not rows:
+            raise BlobUnknown(f"'{name}' has no blob {digest}")
+        if rows[0][0]:
+            raise BlobInUse(f"a manifest of '{name}' names {digest}; delete that first")
+        self._redis.delete(right_cache_key(name, digest))
 
     def discard(self, digest: Digest, location: str, upload: UUID) -> None:
         """Take away the object that UPLOAD wrote, unless it is or becomes somebody else's too.

@@ -3,6 +3,7 @@
 RegistryError
 ├── RepositoryUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
 ├── ManifestInvalid · ManifestBlobUnknown
+├── BlobInUse
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
 └── Denied
@@ -21,6 +22,10 @@ class RepositoryUnknown(RegistryError):
 
 class BlobUnknown(RegistryError):
     """The repository has no such blob."""
+
+
+class BlobInUse(RegistryError):
+    """A manifest of the repository names the blob, so it cannot be deleted there."""
 
 
 class ManifestUnknown(RegistryError):

@@ -61,9 +61,11 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 
 _NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 
-# One string, one transaction. The lock keeps two pushes of one tag from meeting in its index.
+# One string, one transaction. The locks, always taken in the same order, keep two pushes of one tag
+# from meeting in its index.
 _KEEP = f"""
-SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(%(tag)s));
+SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(tag))
+FROM unnest(%(tags)s::text[]) AS tag ORDER BY hashtext(tag);
 INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
 VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
 ON CONFLICT (repository_id, digest) DO UPDATE SET deleted_at = NULL;
@@ -79,11 +81,12 @@ WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT DO NOTHING;
 UPDATE tag SET lifetime_end_ms = {_NOW_MS}
 FROM manifest m
-WHERE tag.repository_id = %(repository_id)s AND tag.name = %(tag)s
+WHERE tag.repository_id = %(repository_id)s AND tag.name = ANY(%(tags)s)
   AND tag.lifetime_end_ms IS NULL AND m.id = tag.manifest_id AND m.digest <> %(digest)s;
 INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
-SELECT m.repository_id, %(tag)s, m.id, {_NOW_MS} FROM manifest m
-WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s AND %(tag)s IS NOT NULL
+SELECT m.repository_id, new.tag, m.id, {_NOW_MS}
+FROM manifest m, (SELECT DISTINCT unnest(%(tags)s::text[]) AS tag) AS new
+WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
 """
 
@@ -118,6 +121,14 @@ class Manifest:
     digest: Digest
     media_type: str
     content: bytes
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A manifest that was accepted; `subject` is the digest that it refers to, if it does."""
+
+    digest: Digest
+    subject: str | None
 
 
 @dataclass(frozen=True)
@@ -214,14 +225,17 @@ class Manifests:
         reference: str,
         content: bytes,
         media_type: str,
+        *,
+        tags: list[str],
         username: str | None,
-    ) -> Digest:
-        """Keep a manifest under its digest and, if REFERENCE is a tag, under that; two round trips.
+    ) -> Kept:
+        """Keep a manifest under its digest, under REFERENCE if that is a tag, and under TAGS.
 
-        Raises ManifestInvalid, ManifestBlobUnknown, DigestMismatch or Denied.
+        Two round trips. Raises ManifestInvalid, ManifestBlobUnknown, DigestMismatch or Denied.
         """
         contents = parse(content, media_type)
         digest, tag = self._address(reference, content)
+        tags = tags if tag is None else [tag, *tags]
         repository_id, known = self._look_up(name, contents)
         if repository_id is None:
             self._repositories.create_for_push(username, name)
@@ -229,8 +243,8 @@ class Manifests:
         named = [*contents.blobs, *contents.children]
         if missing := [digest_text for digest_text in named if digest_text not in known]:
             raise ManifestBlobUnknown(missing)
-        self._keep(repository_id, Manifest(digest, media_type, content), contents, tag)
-        return digest
+        self._keep(repository_id, Manifest(digest, media_type, content), contents, tags)
+        return Kept(digest, contents.subject)
 
     def get(self, name: RepositoryName, reference: str) -> Manifest:
         """Return a manifest by digest or tag, or raise ManifestUnknown. One round trip.
@@ -282,7 +296,7 @@ class Manifests:
         return repository_id, set(known)
 
     def _keep(
-        self, repository_id: int | None, manifest: Manifest, contents: Contents, tag: str | None
+        self, repository_id: int | None, manifest: Manifest, contents: Contents, tags: list[str]
     ) -> None:
         try:
             self._database.run(
@@ -296,7 +310,7 @@ class Manifests:
                     "artifact_type": contents.artifact_type,
                     "blobs": contents.blobs,
                     "children": contents.children,
-                    "tag": tag,
+                    "tags": tags,
                 },
             )
         except psycopg2.errors.ForeignKeyViolation as error:

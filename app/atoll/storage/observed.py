@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 from prometheus_client import Counter
 
+from atoll import trips
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
 from atoll.storage.interface import ObjectStore
 
@@ -34,6 +35,7 @@ class ObservedStore(ObjectStore):
     @contextmanager
     def _answers(self, key: str) -> Iterator[None]:
         """Translate errors, count the request and tell the observer how it went."""
+        trips.count(trips.STORE)
         try:
             with self._translated(key):
                 yield

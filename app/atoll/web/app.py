@@ -14,7 +14,9 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.registry.blobs import Blobs
+from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
+from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
@@ -28,7 +30,9 @@ from atoll.web.v2 import routes
 from atoll.web.v2.auth import Auth
 from atoll.web.v2.base import Base
 from atoll.web.v2.blobs import BlobResource
+from atoll.web.v2.catalog import CatalogList
 from atoll.web.v2.manifests import ManifestResource
+from atoll.web.v2.referrers import ReferrerList
 from atoll.web.v2.tags import TagList
 from atoll.web.v2.uploads import UploadAnswers, UploadCollection, UploadResource
 
@@ -48,11 +52,13 @@ class Dependencies:
     uploads: Uploads
     manifests: Manifests
     tags: Tags
+    referrers: Referrers
+    catalog: Catalog
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     """Return the registry."""
-    app = _bare_app()
+    app = _bare_app(server_timing=deps.bundle.feature_server_timing)
     authority = Authority(deps.bundle)
     api = create_api(
         bundle=deps.bundle,
@@ -72,11 +78,14 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
 
     for path in ("/v2", "/v2/"):
         app.add_route(path, Base(guard))
+    superusers = frozenset(deps.bundle.super_users)
+    app.add_route("/v2/_catalog", CatalogList(deps.catalog, guard, superusers))
     app.add_route("/v2/auth", Auth(deps.access, deps.tokens))
     routes.add_routes(
         app,
         {
             routes.TAGS: TagList(deps.tags, guard),
+            routes.REFERRERS: ReferrerList(deps.referrers, guard),
             routes.UPLOADS: UploadCollection(deps.uploads, deps.blobs, guard, answers, maximum),
             routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
             routes.BLOB: BlobResource(deps.blobs, guard),
@@ -104,8 +113,8 @@ def create_operations_app(
     return app
 
 
-def _bare_app() -> falcon.App[Any, Any]:
-    app: falcon.App[Any, Any] = falcon.App(middleware=[Observer()])
+def _bare_app(*, server_timing: bool = False) -> falcon.App[Any, Any]:
+    app: falcon.App[Any, Any] = falcon.App(middleware=[Observer(server_timing=server_timing)])
     app.req_options.auto_parse_qs_csv = False
     app.add_error_handler(Exception, errors.handle)
     app.add_error_handler(falcon.HTTPError, errors.handle_http_error)

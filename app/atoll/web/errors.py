@@ -88,6 +88,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     BodyTooLarge: Meaning("SIZE_INVALID", 413),
     registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
     registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
+    registry.BlobInUse: Meaning("UNSUPPORTED", 405),
     registry.ManifestUnknown: Meaning("MANIFEST_UNKNOWN", 404),
     registry.UploadUnknown: Meaning("BLOB_UPLOAD_UNKNOWN", 404),
     registry.ManifestInvalid: Meaning("MANIFEST_INVALID", 400),

@@ -20,6 +20,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from atoll import trips
+
 log = logging.getLogger("atoll.access")
 
 REQUESTS = Counter("atoll_http_requests", "Requests answered", ["method", "resource", "status"])
@@ -31,14 +33,21 @@ _QUIET = ("/health/", "/metrics")
 
 
 class Observer:
-    """Falcon middleware."""
+    """Falcon middleware. With SERVER_TIMING each answer tells what it cost."""
+
+    def __init__(self, *, server_timing: bool = False) -> None:
+        self._server_timing = server_timing
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Note when the request came, and give it an id."""
         given = req.get_header("X-Request-Id") or ""
         req.context.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         req.context.began = time.monotonic()
+        trips.reset()
         resp.set_header("X-Request-Id", req.context.id)
+        if "\0" in req.path or any("\0" in str(value) for value in req.params.values()):
+            # PostgreSQL cannot hold it, and no name of anything has it.
+            raise falcon.HTTPBadRequest(description="the request has a zero byte in its URL")
         if req.path.startswith("/v2/"):
             resp.set_header("Docker-Distribution-API-Version", "registry/2.0")
 
@@ -49,6 +58,8 @@ class Observer:
         del resource, req_succeeded
         seconds = time.monotonic() - req.context.began
         name = _resource(req.path)
+        if self._server_timing:
+            resp.set_header("Server-Timing", _server_timing(seconds))
         REQUESTS.labels(req.method, name, str(resp.status_code)).inc()
         SECONDS.labels(req.method, name).observe(seconds)
         if req.path.startswith(_QUIET):
@@ -66,9 +77,16 @@ class Observer:
         )
 
 
+def _server_timing(seconds: float) -> str:
+    """Return the header (W3C Server Timing): the whole in ms, and round trips in descriptions."""
+    parts = [f"total;dur={seconds * 1000:.1f}"]
+    parts += [f'{whom};desc="{number} round trips"' for whom, number in trips.counts().items()]
+    return ", ".join(parts)
+
+
 def _resource(path: str) -> str:
     """Return a label of which there are few, whatever clients ask for."""
-    for noun in ("/blobs/uploads/", "/blobs/", "/manifests/", "/tags/list"):
+    for noun in ("/blobs/uploads/", "/blobs/", "/manifests/", "/referrers/", "/tags/list"):
         if path.startswith("/v2/") and noun in path:
             return noun.strip("/").replace("/", "_")
     first = path.split("/")[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import falcon
 
-from atoll.auth.access import PULL
+from atoll.auth.access import PULL, PUSH
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blobs
 from atoll.web.guard import Guard
@@ -40,3 +40,10 @@ class BlobResource:
         resp.content_type = "application/octet-stream"
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
+        """Take the blob out of the repository (end-10)."""
+        repository = RepositoryName.parse(name)
+        self._guard.require(req, repository, PUSH)
+        self._blobs.delete(repository, Digest.parse(digest))
+        resp.status = falcon.HTTP_ACCEPTED

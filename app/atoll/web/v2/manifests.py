@@ -28,7 +28,10 @@ class ManifestResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Give the manifest back, byte for byte."""
         manifest = self._find(req, resp, name, reference)
-        resp.data = manifest.content
+        if _has_already(req, manifest):
+            resp.status = falcon.HTTP_NOT_MODIFIED
+        else:
+            resp.data = manifest.content
 
     def on_head(
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
@@ -42,9 +45,20 @@ class ManifestResource:
         repository = RepositoryName.parse(name)
         identity = self._guard.require(req, repository, PULL, PUSH)
         _check_reference(reference)
-        digest = self._manifests.put(
-            repository, reference, _content(req), _media_type(req), identity.username
+        tags = [parse_tag(tag) for tag in req.get_param_as_list("tag") or []]
+        kept = self._manifests.put(
+            repository,
+            reference,
+            _content(req),
+            _media_type(req),
+            tags=tags,
+            username=identity.username,
         )
+        digest = kept.digest
+        if kept.subject is not None:
+            resp.set_header("OCI-Subject", kept.subject)
+        if tags:
+            resp.set_header("OCI-Tag", ", ".join(tags))
         resp.set_header(
             "Location", self._authority.url(req, f"/v2/{repository}/manifests/{digest}")
         )
@@ -75,6 +89,15 @@ class ManifestResource:
         resp.set_header("Docker-Content-Digest", str(manifest.digest))
         resp.set_header("ETag", f'"{manifest.digest}"')
         return manifest
+
+
+def _has_already(req: falcon.Request, manifest: Manifest) -> bool:
+    """Tell whether the client holds this very manifest (RFC 9110, If-None-Match)."""
+    given = req.if_none_match or []
+    return any(
+        etag == "*" or (isinstance(etag, falcon.ETag) and str(etag) == str(manifest.digest))
+        for etag in given
+    )
 
 
 def _check_reference(reference: str) -> None:

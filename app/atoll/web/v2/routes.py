@@ -19,6 +19,7 @@ BLOB = re.compile(rf"^{_NAME}/blobs/(?P<digest>[^/]+)$")
 UPLOADS = re.compile(rf"^{_NAME}/blobs/uploads/?$")
 UPLOAD = re.compile(rf"^{_NAME}/blobs/uploads/(?P<uuid>[^/]+)$")
 MANIFEST = re.compile(rf"^{_NAME}/manifests/(?P<reference>[^/]+)$")
+REFERRERS = re.compile(rf"^{_NAME}/referrers/(?P<digest>[^/]+)$")
 TAGS = re.compile(rf"^{_NAME}/tags/list$")
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 import falcon
 
 from atoll.auth.access import PULL
 from atoll.names import RepositoryName
 from atoll.registry.tags import Tags
 from atoll.web.guard import Guard
+from atoll.web.v2.pages import Page
 
 
 class TagList:
@@ -23,9 +22,9 @@ class TagList:
         """List tags in order; `Link` leads to the rest."""
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, PULL)
-        limit = req.get_param_as_int("n", min_value=0, max_value=10_000_000)
-        tags, more = self._tags.list(repository, limit, req.get_param("last"))
-        if more and tags:
-            query = urlencode({"n": limit, "last": tags[-1]})
-            resp.set_header("Link", f'</v2/{repository}/tags/list?{query}>; rel="next"')
+        page = Page.of(req)
+        tags, more = self._tags.list(repository, page.limit, page.last)
+        page.link(resp, f"/v2/{repository}/tags/list", tags, more=more)
         resp.media = {"name": str(repository), "tags": tags}
+
+    on_head = on_get

@@ -14,6 +14,7 @@ import falcon
 import jwt
 
 from atoll.auth.access import PULL, PUSH
+from atoll.auth.tokens import Identity
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blobs
 from atoll.registry.errors import RangeOutOfOrder, SizeInvalid, UploadUnknown
@@ -92,12 +93,9 @@ class UploadCollection:
         """Mount a blob, take one whole, or begin an upload; and say where that goes on."""
         repository = RepositoryName.parse(name)
         identity = self._guard.require(req, repository, PULL, PUSH)
-        if (mount := req.get_param("mount")) and (source := req.get_param("from")):
+        if mount := req.get_param("mount"):
             digest = Digest.parse(mount)
-            source_name = RepositoryName.parse(source)
-            if identity.may(PULL, source_name) and self._blobs.mount(
-                repository, source_name, digest
-            ):
+            if self._mount(repository, digest, req.get_param("from"), identity):
                 self._answers.created(req, resp, repository, digest)
                 return
         whole = req.get_param("digest")
@@ -108,6 +106,20 @@ class UploadCollection:
             return
         self._uploads.finish(upload, wanted, _body(req, 0, self._maximum_size))
         self._answers.created(req, resp, repository, wanted)
+
+    def _mount(
+        self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
+    ) -> bool:
+        """Lend the blob from where the client says, if its token covers that; else from anywhere.
+
+        Clients do not always ask for a token that covers the source; what the user may pull, the
+        user may mount.
+        """
+        if source is not None:
+            source_name = RepositoryName.parse(source)
+            if identity.may(PULL, source_name) and self._blobs.mount(name, source_name, digest):
+                return True
+        return self._blobs.mount_from_any(name, digest, identity.username)
 
 
 class UploadResource:
