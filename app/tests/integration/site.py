@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, ClassVar
 from urllib.parse import urljoin
 
 import requests
@@ -128,6 +129,35 @@ def make_graph(
     return graph
 
 
+class _Server:
+    """A waitress server that lives as long as the tests; it serves one application at a time.
+
+    waitress has no way to end while clients hold connections, and each server has many threads.
+    """
+
+    _free: ClassVar[list[_Server]] = []
+
+    def __init__(self) -> None:
+        self._app: Callable[..., Any] | None = None
+        server = waitress.server.create_server(self, listen="127.0.0.1:0", threads=8)
+        self.url = f"http://127.0.0.1:{server.effective_port}"
+        threading.Thread(target=server.run, daemon=True).start()
+
+    def __call__(self, environment: dict[str, Any], start: Callable[..., Any]) -> Any:
+        assert self._app is not None
+        return self._app(environment, start)
+
+    @classmethod
+    def serving(cls, app: Callable[..., Any]) -> _Server:
+        server = cls._free.pop() if cls._free else cls()
+        server._app = app
+        return server
+
+    def release(self) -> None:
+        self._app = None
+        self._free.append(self)
+
+
 @contextmanager
 def running_site(
     services: Services,
@@ -138,26 +168,15 @@ def running_site(
 ) -> Iterator[Site]:
     """Serve the registry's application with waitress on a port of 127.0.0.1."""
     graph = make_graph(services, database, directory, preference, changes)
-    server = waitress.server.create_server(
-        create_app(graph.dependencies()), listen="127.0.0.1:0", threads=8
-    )
-    operations = waitress.server.create_server(
+    server = _Server.serving(create_app(graph.dependencies()))
+    operations = _Server.serving(
         create_operations_app(
             InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
-        ),
-        listen="127.0.0.1:0",
+        )
     )
     prober = graph.locations.start_probing()
     graph.vitals.start()
-    for one in (server, operations):
-        threading.Thread(target=one.run, daemon=True).start()
-    site = Site(
-        f"http://127.0.0.1:{server.effective_port}",
-        f"http://127.0.0.1:{operations.effective_port}",
-        graph,
-        directory,
-        preference,
-    )
+    site = Site(server.url, operations.url, graph, directory, preference)
     wait_until(
         "both stores were probed",
         lambda: all(
@@ -171,8 +190,7 @@ def running_site(
         prober.stop()
         graph.vitals.stop()
         for one in (server, operations):
-            # In the server's own thread, which may be waiting on what is to be closed.
-            one.trigger.pull_trigger(one.close)
+            one.release()
 
 
 class Client:
