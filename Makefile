@@ -6,7 +6,7 @@ LAB := .venv/bin/python molecule/lab
 INSIDE := molecule/lab/in-machine-namespace
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test lint unit integration molecule
+.PHONY: help setup lab lab-info lab-down image images test lint unit integration image-tests molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,7 +29,7 @@ image: setup ## build localhost/atoll-registry:dev
 images: setup ## build every image that changed, and the archives that hosts get
 	@$(LAB) images
 
-test: lint unit integration molecule ## everything that CI runs
+test: lint unit integration image-tests molecule ## everything that CI runs
 
 lint: setup ## look at the form of everything
 	ruff check .
@@ -43,6 +43,9 @@ unit: setup ## tests that need nothing but Python
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph
 	pytest app/tests/integration
+
+image-tests: images ## the built image, as `podman run` starts it
+	pytest app/tests/image
 
 molecule: images ## the whole, rolled out on machines that run systemd
 	$(INSIDE) molecule test --scenario-name default

@@ -43,10 +43,16 @@ def template(services: Services, tmp_path_factory: pytest.TempPathFactory) -> st
     return TEMPLATE
 
 
-@pytest.fixture
-def database(services: Services, template: str) -> str:
+def make_database(services: Services, template: str) -> str:
+    """Make a migrated database for one test, or for one registry, and return its name."""
     name = f"atoll_{uuid.uuid4().hex}"
     _administer(services, f"CREATE DATABASE {name} TEMPLATE {template}")
+    return name
+
+
+@pytest.fixture
+def database(services: Services, template: str) -> str:
+    name = make_database(services, template)
     for store in services.stores():
         store.container.reload()
         store.empty()

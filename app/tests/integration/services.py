@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -29,12 +29,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from podman.domain.containers import Container
+from podman.domain.containers_manager import ContainersManager
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAMESPACE = REPOSITORY / "molecule/lab/in-machine-namespace"
 LABEL = "atoll.tests=integration"
 OWNER = "atoll.tests.owner"
 SECONDS = 120
+_STORE_PORT = 7480
 
 
 def wait_until(what: str, happened: Callable[[], bool], seconds: float = SECONDS) -> None:
@@ -57,6 +59,7 @@ class Store:
     access_key: str
     secret_key: str
     bucket: str = "blobs"
+    host: str = "127.0.0.1"
 
     @property
     def settings(self) -> list[object]:
@@ -64,7 +67,7 @@ class Store:
         return [
             "RadosGWStorage",
             {
-                "hostname": "127.0.0.1",
+                "hostname": self.host,
                 "port": self.port,
                 "is_secure": True,
                 "storage_path": "/datastorage/registry",
@@ -131,9 +134,32 @@ class Services:
     redis_port: int
     us: Store
     eu: Store
+    network: str
+    redis_host: str = "127.0.0.1"
 
     def stores(self) -> list[Store]:
         return [self.us, self.eu]
+
+    @property
+    def containers(self) -> ContainersManager:
+        """All containers of this machine's podman."""
+        return self.postgres.manager
+
+    def on_network(self) -> Services:
+        """Return the same services, as other containers of their network reach them."""
+        us, eu = (
+            replace(store, host=_address(store.container, self.network), port=_STORE_PORT)
+            for store in self.stores()
+        )
+        address = _address(self.postgres, self.network)
+        return replace(
+            self,
+            postgres_uri=f"postgresql://atoll@{address}:5432/postgres",
+            redis_host=_address(self.redis, self.network),
+            redis_port=6379,
+            us=us,
+            eu=eu,
+        )
 
 
 @contextmanager
@@ -167,11 +193,15 @@ def remove_remains(client: podman.PodmanClient) -> None:
     """Remove this run's containers, and those of runs that are no more."""
     for container in client.containers.list(all=True, filters={"label": LABEL}):
         owner = container.labels.get(OWNER, "")
-        if owner == _owner() or not _lives(owner):
+        if owner == owner_label() or not _lives(owner):
             container.remove(force=True, v=True)
+    for network in client.networks.list(filters={"label": LABEL}):
+        owner = network.attrs.get("labels", {}).get(OWNER, "")
+        if owner == owner_label() or not _lives(owner):
+            network.remove(force=True)
 
 
-def _owner() -> str:
+def owner_label() -> str:
     """Return what tells this process from a later one with the same number: its start."""
     return f"{os.getpid()}-{_started(os.getpid())}"
 
@@ -190,13 +220,15 @@ def _started(process: int) -> str | None:
 
 
 def _start(client: podman.PodmanClient, directory: Path) -> Services:
-    certificate, key = _certificate(directory)
+    network, addresses = _make_network(client)
+    certificate, key = _certificate(directory, ["127.0.0.1", *addresses])
     stores = [
-        _start_store(client, directory, location, certificate, key)
-        for location in ("usstorage", "eustorage")
+        _start_store(client, network, address, directory, location, certificate, key)
+        for location, address in zip(("usstorage", "eustorage"), addresses, strict=True)
     ]
     postgres = _run(
         client,
+        network,
         "localhost/atoll-postgres:dev",
         "5432/tcp",
         entrypoint=["/bin/bash", "-c"],
@@ -210,6 +242,7 @@ def _start(client: podman.PodmanClient, directory: Path) -> Services:
     )
     redis_container = _run(
         client,
+        network,
         "localhost/atoll-redis:dev",
         "6379/tcp",
         command=["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""],
@@ -220,11 +253,33 @@ def _start(client: podman.PodmanClient, directory: Path) -> Services:
     wait_until("Redis answers", lambda: _redis_answers(redis_port))
     for store in stores:
         wait_until(f"{store.location} answers", store.answers)
-    return Services(postgres, uri, redis_container, redis_port, *stores)
+    return Services(postgres, uri, redis_container, redis_port, *stores, network=network)
+
+
+def _make_network(client: podman.PodmanClient) -> tuple[str, list[str]]:
+    """Make a network of its own for this run; return its name and addresses for two stores.
+
+    The stores' certificate names their addresses, so those must be known before they start.
+    """
+    name, _, value = LABEL.partition("=")
+    network = client.networks.create(
+        f"atoll-tests-{owner_label()}",
+        driver="bridge",
+        dns_enabled=False,
+        labels={name: value, OWNER: owner_label()},
+    )
+    subnet = ipaddress.ip_network(network.attrs["subnets"][0]["subnet"])
+    return str(network.name), [str(subnet[200]), str(subnet[201])]
 
 
 def _start_store(
-    client: podman.PodmanClient, directory: Path, location: str, certificate: Path, key: Path
+    client: podman.PodmanClient,
+    network: str,
+    address: str,
+    directory: Path,
+    location: str,
+    certificate: Path,
+    key: Path,
 ) -> Store:
     given = directory / location
     given.mkdir()
@@ -235,25 +290,44 @@ def _start_store(
     (given / "tls.key").write_text(key.read_text())
     container = _run(
         client,
+        network,
         "localhost/atoll-object-store:18",
-        "7480/tcp",
-        environment={"STORE_LOCATION": location, "STORE_PORT": "7480"},
+        f"{_STORE_PORT}/tcp",
+        address=address,
+        environment={"STORE_LOCATION": location, "STORE_PORT": str(_STORE_PORT)},
         volumes={str(given): {"bind": "/run/object-store", "mode": "ro"}},
         seccomp_profile_path=str(_seccomp(directory)),
         stop_timeout=60,
     )
-    port = _port(container, "7480/tcp")
+    port = _port(container, f"{_STORE_PORT}/tcp")
     return Store(location, container, port, certificate, access_key, secret_key)
 
 
-def _run(client: podman.PodmanClient, image: str, port: str, **arguments: object) -> Container:
+def _run(
+    client: podman.PodmanClient,
+    network: str,
+    image: str,
+    port: str,
+    *,
+    address: str | None = None,
+    **arguments: object,
+) -> Container:
     name, _, value = LABEL.partition("=")
     container = client.containers.create(
-        image, labels={name: value, OWNER: _owner()}, ports={port: ("127.0.0.1", 0)}, **arguments
+        image,
+        labels={name: value, OWNER: owner_label()},
+        ports={port: ("127.0.0.1", 0)},
+        network_mode="bridge",
+        networks={network: {"static_ips": [address]} if address else {}},
+        **arguments,
     )
     container.start()
     container.reload()
     return container
+
+
+def _address(container: Container, network: str) -> str:
+    return str(container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 def _port(container: Container, port: str) -> int:
@@ -270,8 +344,8 @@ def _seccomp(directory: Path) -> Path:
     return written
 
 
-def _certificate(directory: Path) -> tuple[Path, Path]:
-    """Make a certificate for 127.0.0.1 that signs itself."""
+def _certificate(directory: Path, addresses: list[str]) -> tuple[Path, Path]:
+    """Make a certificate for ADDRESSES that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "atoll tests")])
     now = datetime.datetime.now(datetime.UTC)
@@ -284,7 +358,9 @@ def _certificate(directory: Path) -> tuple[Path, Path]:
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(days=2))
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            x509.SubjectAlternativeName(
+                [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
+            ),
             critical=False,
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)

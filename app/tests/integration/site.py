@@ -33,7 +33,7 @@ MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 
 def bundle(services: Services, database: str, hostname: str = "registry.test") -> dict[str, object]:
     """Return a config.yaml for two sites."""
-    redis = {"host": "127.0.0.1", "port": services.redis_port}
+    redis = {"host": services.redis_host, "port": services.redis_port}
     return {
         "SERVER_HOSTNAME": hostname,
         "DB_URI": services.postgres_uri.rpartition("/")[0] + f"/{database}",

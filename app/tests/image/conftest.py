@@ -1,0 +1,37 @@
+"""The built image, running beside the same services that the integration tests use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ..integration.conftest import make_database, services, template
+from ..integration.services import Services
+from .running import RunningImage, running_image, write_bundle
+
+__all__ = ["services", "template"]
+
+
+@pytest.fixture
+def database(services: Services, template: str) -> str:
+    """A migrated database for a registry of one test; the stores are shared, and not emptied."""
+    return make_database(services, template)
+
+
+@pytest.fixture(scope="session")
+def image(
+    services: Services,
+    template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[RunningImage]:
+    """One instance for all tests that only talk to it, over HTTP and over TLS.
+
+    `image.url` and `image.tls_url` lead to the same registry; `image.authority` is the CA file,
+    `image.username` and `image.password` are a superuser's, `image.container` is podman's.
+    """
+    stack = write_bundle(
+        services, make_database(services, template), tmp_path_factory.mktemp("image")
+    )
+    with running_image(services, stack) as running:
+        yield running

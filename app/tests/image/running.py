@@ -1,0 +1,199 @@
+"""The built image as an operator runs it: `podman run`, a bundle, and two published ports."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+import requests
+import yaml
+from podman.domain.containers import Container
+
+from ..integration.services import LABEL, NAMESPACE, OWNER, Services, owner_label, wait_until
+from ..integration.site import PASSWORD, SUPERUSER, bundle
+
+IMAGE = "localhost/atoll-registry:dev"
+PODMAN = (str(NAMESPACE), "podman")
+# As the collection's units run it.
+CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
+# The image's user, who must be able to read the bundle.
+USER = 1001
+
+
+@dataclass
+class RunningImage:
+    """A registry that runs from the image. Both addresses lead to the same instance."""
+
+    container: Container
+    url: str
+    tls_url: str
+    operations_url: str
+    # The certificate that signs itself, of the registry and of its stores.
+    authority: Path
+    bundle_directory: Path
+    username: str = SUPERUSER
+    password: str = PASSWORD
+
+    def log(self) -> str:
+        """Return what the container has printed so far."""
+        return podman("logs", str(self.container.id)).stdout
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in the container, as `podman exec` does."""
+        return podman("exec", str(self.container.id), *words)
+
+    def session(self) -> requests.Session:
+        """Return an HTTP client that trusts the registry and its stores."""
+        session = requests.Session()
+        # This machine's own variables would name another file of certificates.
+        session.trust_env = False
+        session.verify = str(self.authority)
+        return session
+
+    def authorize(self, session: requests.Session, name: str, *, url: str | None = None) -> None:
+        """Let SESSION push to and pull from the repository NAME, with a token."""
+        answer = session.get(
+            f"{url or self.url}/v2/auth",
+            params={"service": "registry.test", "scope": f"repository:{name}:pull,push"},
+            auth=(self.username, self.password),
+        )
+        assert answer.status_code == 200, answer.text
+        session.headers["Authorization"] = f"Bearer {answer.json()['token']}"
+
+
+def podman(*words: str, **arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run podman; what it prints on both of its outputs is one text."""
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [*PODMAN, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        **arguments,
+    )
+
+
+def write_bundle(
+    services: Services,
+    database: str,
+    directory: Path,
+    changes: dict[str, object | None] | None = None,
+) -> Path:
+    """Write a bundle with TLS as it stands on a host; CHANGES replaces keys, None removes one."""
+    stack = directory / "stack"
+    (stack / "extra_ca_certs").mkdir(parents=True)
+    keys = bundle(services.on_network(), database) | (changes or {})
+    text = yaml.safe_dump({key: value for key, value in keys.items() if value is not None})
+    (stack / "config.yaml").write_text(text)
+    certificate = services.us.certificate
+    shutil.copy(certificate, stack / "ssl.cert")
+    shutil.copy(certificate.with_suffix(".key"), stack / "ssl.key")
+    shutil.copy(certificate, stack / "extra_ca_certs/stores.crt")
+    for path in (stack, *stack.rglob("*")):
+        os.chown(path, USER, USER)
+    (stack / "ssl.key").chmod(0o600)
+    return stack
+
+
+@contextmanager
+def running_image(
+    services: Services,
+    stack: Path,
+    *,
+    preference: str = "usstorage eustorage",
+    options: tuple[str, ...] = CONFINED,
+    words: tuple[str, ...] = (),
+) -> Iterator[RunningImage]:
+    """Run the image with the bundle in STACK until the block ends; wait until it is well.
+
+    OPTIONS are for `podman run`, WORDS are the container's command.
+    """
+    container = start(services, stack, preference=preference, options=options, words=words)
+    try:
+        running = RunningImage(
+            container,
+            f"http://127.0.0.1:{_port(container, 8080)}",
+            f"https://127.0.0.1:{_port(container, 8443)}",
+            f"http://127.0.0.1:{_port(container, 9091)}",
+            services.us.certificate,
+            stack,
+        )
+        _wait_until_well(running)
+        yield running
+    finally:
+        container.remove(force=True, v=True)
+
+
+def start(
+    services: Services,
+    stack: Path,
+    *,
+    preference: str = "usstorage eustorage",
+    options: tuple[str, ...] = CONFINED,
+    words: tuple[str, ...] = (),
+) -> Container:
+    """Start a container of the image as the documentation shows it, on ports that are free."""
+    answer = podman(
+        "run",
+        "--detach",
+        f"--label={LABEL}",
+        f"--label={OWNER}={owner_label()}",
+        f"--network={services.network}",
+        "-p=127.0.0.1::8080",
+        "-p=127.0.0.1::8443",
+        "-p=127.0.0.1::9091",
+        "-v",
+        f"{stack}:/conf/stack:Z",
+        "-e",
+        f"QUAY_DISTRIBUTED_STORAGE_PREFERENCE={preference}",
+        *options,
+        IMAGE,
+        *words,
+    )
+    assert answer.returncode == 0, answer.stdout
+    return services.containers.get(answer.stdout.split()[-1])
+
+
+def _port(container: Container, port: int) -> int:
+    return int(container.ports[f"{port}/tcp"][0]["HostPort"])
+
+
+def _wait_until_well(running: RunningImage) -> None:
+    session = running.session()
+
+    def well() -> bool:
+        running.container.reload()
+        # A wrong bundle ends the container; its own words are the best message.
+        assert running.container.status == "running", running.log()
+        try:
+            return session.get(f"{running.url}/health/endtoend").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    try:
+        wait_until("the image is well end to end", well)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\nIts log:\n{running.log()}") from error
+
+
+def begin_upload(session: requests.Session, url: str, name: str) -> str:
+    """Begin an upload to the repository NAME and return the address to go on at."""
+    answer = session.post(f"{url}/v2/{name}/blobs/uploads/")
+    assert answer.status_code == 202, answer.text
+    return urljoin(url, answer.headers["Location"])
+
+
+def push_blob(session: requests.Session, url: str, name: str, data: bytes) -> str:
+    """Push a small blob and return its digest."""
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    location = begin_upload(session, url, name)
+    answer = session.put(location, params={"digest": digest}, data=data)
+    assert answer.status_code == 201, answer.text
+    return digest
