@@ -42,6 +42,7 @@ unit: setup ## tests that need nothing but Python
 	pytest app/tests/unit collection/tests
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph
+	@$(LAB) images swift-store azure-store
 	pytest app/tests/integration
 
 image-tests: images ## the built image, as `podman run` starts it

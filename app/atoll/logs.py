@@ -34,6 +34,7 @@ def set_up(*, debug: bool = False) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
-    # These two log whole requests, signatures included, at the debug level.
-    logging.getLogger("botocore").setLevel(logging.WARNING)
+    # These log whole requests, signatures and tokens included, at lower levels.
+    for chatty in ("azure", "botocore", "keystoneauth", "keystoneclient", "swiftclient"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -7,9 +7,9 @@ accepted; Atoll sizes its parts by the object (`atoll.storage.multipart`).
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -256,6 +256,56 @@ class GoogleCloudSettings(S3StoreSettings):
         return self.access_key, self.secret_key
 
 
+class SwiftSettings(StoreSettings):
+    """Arguments of `SwiftStorage`: OpenStack's store by its own protocol.
+
+    `connect_timeout` and `retry_count` are accepted; how long Atoll waits for a store is its own
+    matter, since there are others to turn to.
+    """
+
+    driver: ClassVar[str] = "SwiftStorage"
+
+    swift_container: str
+    auth_url: Url
+    swift_user: str
+    swift_password: SecretStr
+    auth_version: Literal[1, 2, 3] = 2
+    os_options: dict[str, Any] = Field(default_factory=dict)
+    ca_cert_path: str | None = None
+    temp_url_key: SecretStr | None = None
+    simple_path_concat: bool = False
+    connect_timeout: int = Field(default=5, ge=1)
+    retry_count: int = Field(default=5, ge=0)
+    retry_on_ratelimit: bool = True
+
+
+class AzureSettings(StoreSettings):
+    """Arguments of `AzureStorage`: Azure's Blob Storage."""
+
+    driver: ClassVar[str] = "AzureStorage"
+
+    azure_container: str
+    azure_account_name: str
+    azure_account_key: SecretStr | None = None
+    sas_token: SecretStr | None = None
+    endpoint_url: Url | None = None
+
+    @model_validator(mode="after")
+    def _some_credentials(self) -> AzureSettings:
+        if self.azure_account_key is None and self.sas_token is None:
+            raise ValueError("azure_account_key or sas_token is missing")
+        return self
+
+
+class LocalSettings(StoreSettings):
+    """Arguments of `LocalStorage`: a directory of this machine's."""
+
+    driver: ClassVar[str] = "LocalStorage"
+    shared: ClassVar[bool] = False
+
+    storage_path: str = Field(pattern=r"^/")
+
+
 DRIVERS: dict[str, type[StoreSettings]] = {
     settings.driver: settings
     for settings in (
@@ -265,6 +315,9 @@ DRIVERS: dict[str, type[StoreSettings]] = {
         OpenShiftSettings,
         IbmCloudSettings,
         GoogleCloudSettings,
+        SwiftSettings,
+        AzureSettings,
+        LocalSettings,
     )
 }
 

@@ -10,7 +10,7 @@ same object and did not count on it yet.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -197,13 +197,18 @@ class Blobs:
         self._redis.fill(cache_key(digest), json.dumps([size, placements, suspects]).encode())
         return Blob(digest, size, placements, suspects)
 
-    def url(self, blob: Blob, seconds: int) -> str:
+    def url(self, blob: Blob, seconds: int) -> str | None:
         """Return a URL of the nearest living store that has the blob, good for so many seconds.
 
-        Raises NoHealthyStore.
+        None where that store has no URLs; `read` has the bytes then. Raises NoHealthyStore.
         """
         location = self._locations.chooser.to_read(blob.placements, blob.suspects)[0]
         return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
+
+    def read(self, blob: Blob, start: int, end: int) -> Iterator[bytes]:
+        """Yield the blob's bytes from START up to END (not included). Raises StoreError."""
+        location = self._locations.chooser.to_read(blob.placements, blob.suspects)[0]
+        return self._locations.stores[location].read(blob_key(blob.digest), start, end)
 
     def place(
         self, digest: Digest, size: int, location: str, upload: UUID, *, clear_away: bool

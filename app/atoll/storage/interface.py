@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from atoll.names import Digest
 
@@ -22,6 +22,9 @@ class ObjectStore(ABC):
     """The store of one location; safe for any thread."""
 
     location: str
+    # In how many parts an object may be written. S3 allows 10 000; what is left over is for a size
+    # that was underestimated.
+    parts_maximum: ClassVar[int] = 9000
 
     @abstractmethod
     def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
@@ -29,7 +32,10 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield the object's bytes from START up to END (not included), in pieces."""
+        """Yield the object's bytes from START up to END (not included), in pieces.
+
+        Beyond the object's end there is nothing to yield, which is no error.
+        """
 
     @abstractmethod
     def size(self, key: str) -> int:
@@ -40,8 +46,11 @@ class ObjectStore(ABC):
         """Take the object away; no error if it is not there."""
 
     @abstractmethod
-    def presigned_url(self, key: str, seconds: int) -> str:
-        """Return a URL by which anybody may GET (a range of) the object for so many seconds."""
+    def presigned_url(self, key: str, seconds: int) -> str | None:
+        """Return a URL by which anybody may GET (a range of) the object for so many seconds.
+
+        None where there is no such thing; whoever wants the bytes reads them then.
+        """
 
     @abstractmethod
     def begin_parts(self, key: str) -> str:

@@ -18,14 +18,12 @@ MEBIBYTE = 2**20
 # From here on an object is written in parts; S3 allows 5 GiB in one.
 SINGLE_MAXIMUM = 32 * MEBIBYTE
 PART_MINIMUM = 16 * MEBIBYTE
-# S3's limit is 10 000 parts; what is left over is for a size that was underestimated.
-_PARTS_MAXIMUM = 9000
 IN_FLIGHT = 3
 
 
-def part_size(total: int) -> int:
-    """Return the size of a part, in bytes, such that TOTAL bytes fit the number of parts."""
-    needed = -(-total // _PARTS_MAXIMUM)
+def part_size(total: int, maximum: int = ObjectStore.parts_maximum) -> int:
+    """Return the size of a part, in bytes, such that TOTAL bytes fit MAXIMUM parts."""
+    needed = -(-total // maximum)
     return max(PART_MINIMUM, -(-needed // MEBIBYTE) * MEBIBYTE)
 
 
@@ -38,7 +36,7 @@ class PartsWriter:
     def __init__(self, store: ObjectStore, key: str, expected_size: int) -> None:
         self._store = store
         self._key = key
-        self._part_size = part_size(expected_size)
+        self._part_size = part_size(expected_size, store.parts_maximum)
         self._buffer = bytearray()
         self._upload_id: str | None = None
         self._tags: list[str] = []

@@ -221,12 +221,12 @@ def _started(process: int) -> str | None:
 
 def _start(client: podman.PodmanClient, directory: Path) -> Services:
     network, addresses = _make_network(client)
-    certificate, key = _certificate(directory, ["127.0.0.1", *addresses])
+    certificate, key = make_certificate(directory, ["127.0.0.1", *addresses])
     stores = [
         _start_store(client, network, address, directory, location, certificate, key)
         for location, address in zip(("usstorage", "eustorage"), addresses, strict=True)
     ]
-    postgres = _run(
+    postgres = run_container(
         client,
         network,
         "localhost/atoll-postgres:dev",
@@ -240,15 +240,15 @@ def _start(client: podman.PodmanClient, directory: Path) -> Services:
             " -c unix_socket_directories=/tmp -c max_connections=200"
         ],
     )
-    redis_container = _run(
+    redis_container = run_container(
         client,
         network,
         "localhost/atoll-redis:dev",
         "6379/tcp",
         command=["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""],
     )
-    uri = f"postgresql://atoll@127.0.0.1:{_port(postgres, '5432/tcp')}/postgres"
-    redis_port = _port(redis_container, "6379/tcp")
+    uri = f"postgresql://atoll@127.0.0.1:{published_port(postgres, '5432/tcp')}/postgres"
+    redis_port = published_port(redis_container, "6379/tcp")
     wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
     wait_until("Redis answers", lambda: _redis_answers(redis_port))
     for store in stores:
@@ -288,7 +288,7 @@ def _start_store(
     (given / "secret_key").write_text(secret_key)
     (given / "tls.crt").write_text(certificate.read_text())
     (given / "tls.key").write_text(key.read_text())
-    container = _run(
+    container = run_container(
         client,
         network,
         "localhost/atoll-object-store:18",
@@ -299,11 +299,11 @@ def _start_store(
         seccomp_profile_path=str(_seccomp(directory)),
         stop_timeout=60,
     )
-    port = _port(container, f"{_STORE_PORT}/tcp")
+    port = published_port(container, f"{_STORE_PORT}/tcp")
     return Store(location, container, port, certificate, access_key, secret_key)
 
 
-def _run(
+def run_container(
     client: podman.PodmanClient,
     network: str,
     image: str,
@@ -312,6 +312,7 @@ def _run(
     address: str | None = None,
     **arguments: object,
 ) -> Container:
+    """Start a container of this run's, with PORT published on a free port of 127.0.0.1."""
     name, _, value = LABEL.partition("=")
     container = client.containers.create(
         image,
@@ -330,7 +331,8 @@ def _address(container: Container, network: str) -> str:
     return str(container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
-def _port(container: Container, port: str) -> int:
+def published_port(container: Container, port: str) -> int:
+    """Return where on 127.0.0.1 the container's PORT is."""
     return int(container.ports[port][0]["HostPort"])
 
 
@@ -344,7 +346,7 @@ def _seccomp(directory: Path) -> Path:
     return written
 
 
-def _certificate(directory: Path, addresses: list[str]) -> tuple[Path, Path]:
+def make_certificate(directory: Path, addresses: list[str]) -> tuple[Path, Path]:
     """Make a certificate for ADDRESSES that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "atoll tests")])

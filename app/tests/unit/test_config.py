@@ -237,3 +237,20 @@ def test_a_host_name_that_is_a_placeholder_is_a_warning_and_a_header_in_it_is_re
 def test_a_key_of_quays_without_effect_is_told() -> None:
     result = check(good(FEATURE_PROXY_STORAGE=True, GARBAGE_COLLECTION_FREQUENCY=30))
     assert result.warnings == ["FEATURE_PROXY_STORAGE: has no effect in this version"]
+
+
+LOCAL = ["LocalStorage", {"storage_path": "/datastorage/registry"}]
+
+
+def test_a_directory_of_one_machine_is_refused_together_with_replication() -> None:
+    stores = {"usstorage": STORE, "eustorage": LOCAL}
+    (line,) = problems(good(DISTRIBUTED_STORAGE_CONFIG=stores))
+    assert line.startswith("FEATURE_STORAGE_REPLICATION: is true although location 'eustorage'")
+    alone = good(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False)
+    assert problems(alone) == []
+
+
+def test_a_directory_must_be_named_from_the_root() -> None:
+    stores = {"usstorage": STORE, "eustorage": ["LocalStorage", {"storage_path": "here"}]}
+    (line,) = problems(good(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False))
+    assert line.startswith("DISTRIBUTED_STORAGE_CONFIG.eustorage.storage_path:")

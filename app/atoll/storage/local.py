@@ -1,0 +1,190 @@
+"""The driver for a directory of this machine's: one site, no URLs, the app serves the bytes.
+
+An object appears under its key at once and whole: it is written elsewhere on the same file system,
+brought to the disk, and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO
+from uuid import UUID, uuid4
+
+from atoll.config.stores import LocalSettings
+from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.observed import Observe, ObservedStore, nobody
+
+_PIECE = 1024 * 1024
+# Below the storage path, so that a rename stays within one file system. No key begins so.
+_UNFINISHED = ".unfinished"
+_PROBE_KEY = "_verify"
+
+
+class LocalObjectStore(ObservedStore):
+    """One directory."""
+
+    def __init__(
+        self,
+        location: str,
+        settings: LocalSettings,
+        *,
+        ca_bundle: str | None = None,
+        observe: Observe = nobody,
+    ) -> None:
+        del ca_bundle
+        super().__init__(location, observe)
+        self._root = Path(settings.storage_path)
+
+    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+        """Write one object."""
+        with self._answers(key), self._unfinished() as path:
+            self._fill(path, body, size)
+            self._make_visible(path, key)
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Yield the object's bytes, or a range of them."""
+        with self._answers(key), self._path(key).open("rb") as file:
+            file.seek(start)
+            remaining = os.fstat(file.fileno()).st_size if end is None else end - start
+            while remaining > 0 and (piece := file.read(min(_PIECE, remaining))):
+                remaining -= len(piece)
+                yield piece
+
+    def size(self, key: str) -> int:
+        """Return the file's size."""
+        with self._answers(key):
+            return self._path(key).stat().st_size
+
+    def delete(self, key: str) -> None:
+        """Delete the file."""
+        with self._answers(key):
+            path = self._path(key)
+            path.unlink(missing_ok=True)
+            if path.parent.is_dir():
+                _sync_directory(path.parent)
+
+    def presigned_url(self, key: str, seconds: int) -> None:
+        """Return None: nobody but this application can read the directory."""
+        del key, seconds
+
+    def begin_parts(self, key: str) -> str:
+        """Make a directory for the parts."""
+        upload_id = str(uuid4())
+        with self._answers(key):
+            self._parts(upload_id).mkdir(parents=True)
+        return upload_id
+
+    def put_part(
+        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
+    ) -> str:
+        """Write one part; its name is its tag."""
+        with self._answers(key):
+            self._fill(self._parts(upload_id) / str(number), body, size)
+        return str(number)
+
+    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+        """Put the parts together, one behind the other, taking each away as it is taken over."""
+        with self._answers(key):
+            parts = [self._parts(upload_id) / str(int(tag)) for tag in tags]
+            with self._unfinished() as whole:
+                with whole.open("wb") as file:
+                    for part in parts:
+                        with part.open("rb") as source:
+                            shutil.copyfileobj(source, file, _PIECE)
+                        part.unlink()
+                    _sync(file)
+                self._make_visible(whole, key)
+            shutil.rmtree(self._parts(upload_id), ignore_errors=True)
+
+    def abort_parts(self, key: str, upload_id: str) -> None:
+        """Remove the parts' directory."""
+        with self._answers(key):
+            if self._parts(upload_id).exists():
+                shutil.rmtree(self._parts(upload_id))
+
+    def probe(self, *, write: bool) -> None:
+        """Look for the directory or, with WRITE, make it and write a small object."""
+        # Not observed: whoever probes draws the conclusions.
+        with self._translated(_PROBE_KEY):
+            if write:
+                with self._unfinished() as path:
+                    self._fill(path, b"ok", 2)
+                    self._make_visible(path, _PROBE_KEY)
+            elif not self._root.is_dir():
+                raise StoreUnavailable(self.location, "its directory is not there")
+
+    def _path(self, key: str) -> Path:
+        """Return KEY's file; a key that leads elsewhere is nobody's object."""
+        parts = PurePosixPath(key).parts
+        if not parts or parts[0] in {"/", _UNFINISHED} or ".." in parts:
+            raise ObjectMissing(self.location, key)
+        return self._root.joinpath(*parts)
+
+    def _parts(self, upload_id: str) -> Path:
+        # Whatever is no id of ours raises ValueError here, before it is a path.
+        return self._root / _UNFINISHED / str(UUID(upload_id))
+
+    @contextmanager
+    def _unfinished(self) -> Iterator[Path]:
+        """Give a path for a file that is not an object yet, and remove what remains there."""
+        directory = self._root / _UNFINISHED
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{uuid4()}.file"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _fill(self, path: Path, body: BinaryIO | bytes, size: int) -> None:
+        """Write SIZE bytes of BODY to the disk."""
+        with path.open("wb") as file:
+            if isinstance(body, bytes):
+                file.write(body)
+            else:
+                remaining = size
+                while remaining and (piece := body.read(min(_PIECE, remaining))):
+                    remaining -= len(piece)
+                    file.write(piece)
+            if file.tell() != size:
+                raise StoreUnavailable(self.location, f"{file.tell()} of {size} bytes came")
+            _sync(file)
+
+    def _make_visible(self, path: Path, key: str) -> None:
+        """Make the file at PATH the object KEY; it is that after a crash, too."""
+        target = self._path(key)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        directory = target.parent
+        while directory != self._root.parent:
+            _sync_directory(directory)
+            directory = directory.parent
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            raise ObjectMissing(self.location, key) from error
+        except PermissionError as error:
+            raise StoreRefused(self.location, error.strerror or "no permission") from error
+        except OSError as error:
+            cause = error.strerror or type(error).__name__
+            raise StoreUnavailable(self.location, cause) from error
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_directory(directory: Path) -> None:
+    """Bring a directory's entries to the disk: a rename is in them, not in the file."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,285 @@
+"""What every driver promises, kept by the real thing.
+
+Ceph for all dialects of S3, Swift, Azure's own emulator, a directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import requests
+from atoll.config.stores import (
+    AzureSettings,
+    GoogleCloudSettings,
+    IbmCloudSettings,
+    LocalSettings,
+    OpenShiftSettings,
+    RadosGatewaySettings,
+    S3Settings,
+    StoreSettings,
+    SwiftSettings,
+)
+from atoll.storage.drivers import make_store
+from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.interface import ObjectStore
+from atoll.storage.multipart import PART_MINIMUM, PartsWriter, put_file
+
+from .other_stores import Azurite, Swift, running_azurite, running_swift
+from .services import Services, Store
+
+KEY = "sha256/ab/abcd"
+
+
+def gateway(kind: type[StoreSettings], store: Store) -> StoreSettings:
+    return kind(
+        hostname="127.0.0.1",
+        port=store.port,
+        is_secure=True,
+        storage_path="/datastorage/registry",
+        bucket_name=store.bucket,
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+    )
+
+
+def amazon(store: Store) -> StoreSettings:
+    return S3Settings(
+        storage_path="/datastorage/registry",
+        s3_bucket=store.bucket,
+        s3_access_key=store.access_key,
+        s3_secret_key=store.secret_key,
+        host="127.0.0.1",
+        port=store.port,
+    )
+
+
+def google(store: Store) -> StoreSettings:
+    class Tested(GoogleCloudSettings):
+        service: ClassVar[str] = f"https://127.0.0.1:{store.port}"
+
+    return Tested(
+        storage_path="/datastorage/registry",
+        bucket_name=store.bucket,
+        access_key=store.access_key,
+        secret_key=store.secret_key,
+    )
+
+
+DIALECTS = {
+    "RadosGWStorage": lambda store: gateway(RadosGatewaySettings, store),
+    "RHOCSStorage": lambda store: gateway(OpenShiftSettings, store),
+    "IBMCloudStorage": lambda store: gateway(IbmCloudSettings, store),
+    "S3Storage": amazon,
+    "GoogleCloudStorage": google,
+}
+
+
+@dataclass
+class Subject:
+    """A store, what was observed of it, and what it was made of."""
+
+    store: ObjectStore
+    failures: list[str]
+    settings: StoreSettings
+    ca_bundle: str | None = None
+
+
+def objects_of_directory(root: Path) -> set[str]:
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="session")
+def swift(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+    with running_swift(services, tmp_path_factory.mktemp("swift")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def azurite(services: Services) -> Iterator[Azurite]:
+    with running_azurite(services) as running:
+        yield running
+
+
+@pytest.fixture(params=["LocalStorage", *DIALECTS, "SwiftStorage", "AzureStorage"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    failures: list[str] = []
+
+    def observe(_location: str, failure: str | None) -> None:
+        failures.extend([failure] if failure else [])
+
+    def made(settings: StoreSettings, ca_bundle: str | None = None) -> Subject:
+        store = make_store("us", settings, ca_bundle=ca_bundle, observe=observe)
+        return Subject(store, failures, settings, ca_bundle)
+
+    if request.param == "LocalStorage":
+        yield made(LocalSettings(storage_path=str(tmp_path / "store")))
+        assert objects_of_directory(tmp_path / "store") <= {"_verify"}
+    elif request.param == "SwiftStorage":
+        swift: Swift = request.getfixturevalue("swift")
+        yield made(SwiftSettings(**swift.settings), str(swift.certificate))
+        assert swift.objects() == set()
+    elif request.param == "AzureStorage":
+        azurite: Azurite = request.getfixturevalue("azurite")
+        yield made(AzureSettings(**azurite.settings))
+        assert azurite.objects() == set()
+    else:
+        services: Services = request.getfixturevalue("services")
+        services.us.empty()
+        settings = DIALECTS[request.param](services.us)
+        yield made(settings, str(services.us.certificate))
+        assert services.us.objects() == set()
+        assert services.us.open_uploads() == 0
+
+
+def content(store: ObjectStore, key: str = KEY, *bounds: int) -> bytes:
+    return b"".join(store.read(key, *bounds))
+
+
+def test_an_object_comes_back_as_it_was_written_and_is_overwritten_as_a_whole(
+    subject: Subject,
+) -> None:
+    store = subject.store
+    for data in (b"first and longer", b"second", b""):
+        store.put(KEY, data, len(data))
+        assert content(store) == data
+        assert store.size(KEY) == len(data)
+    store.delete(KEY)
+    with pytest.raises(ObjectMissing):
+        store.size(KEY)
+    assert subject.failures == []
+
+
+def test_ranges_are_exact_and_beyond_the_end_there_is_nothing(subject: Subject) -> None:
+    store = subject.store
+    store.put(KEY, b"0123456789", 10)
+    assert content(store, KEY, 2, 5) == b"234"
+    assert content(store, KEY, 7) == b"789"
+    assert content(store, KEY, 8, 100) == b"89"
+    assert content(store, KEY, 10) == b""
+    assert content(store, KEY, 50, 60) == b""
+    store.delete(KEY)
+    assert subject.failures == []
+
+
+def test_a_missing_object_is_told_as_that_and_is_no_failure_of_the_store(subject: Subject) -> None:
+    store = subject.store
+    store.probe(write=True)
+    with pytest.raises(ObjectMissing):
+        store.size("sha256/no/thing")
+    with pytest.raises(ObjectMissing):
+        content(store, "sha256/no/thing")
+    store.delete("sha256/no/thing")
+    assert subject.failures == []
+
+
+def test_a_large_object_is_written_in_parts_and_appears_at_the_end(
+    subject: Subject, tmp_path: Path
+) -> None:
+    store, data = subject.store, os.urandom(2 * PART_MINIMUM + 5)
+    with PartsWriter(store, KEY, len(data)) as writer:
+        writer.write(data)
+        with pytest.raises(ObjectMissing):
+            store.size(KEY)
+        writer.finish()
+    assert content(store) == data
+    assert (
+        content(store, KEY, PART_MINIMUM - 1, PART_MINIMUM + 1)
+        == data[PART_MINIMUM - 1 : PART_MINIMUM + 1]
+    )
+    # A file in parts, over the object that is there.
+    larger = data + os.urandom(5)
+    with (tmp_path / "file").open("w+b") as file:
+        file.write(larger)
+        put_file(store, KEY, file, len(larger))
+    assert content(store) == larger
+    store.delete(KEY)
+
+
+def test_an_upload_that_is_aborted_leaves_nothing_and_may_be_aborted_twice(
+    subject: Subject,
+) -> None:
+    store = subject.store
+    upload = store.begin_parts(KEY)
+    store.put_part(KEY, upload, 1, b"x" * 100, 100)
+    store.abort_parts(KEY, upload)
+    store.abort_parts(KEY, upload)
+    with pytest.raises(ObjectMissing):
+        store.size(KEY)
+
+
+def test_two_uploads_of_one_object_do_not_disturb_each_other(subject: Subject) -> None:
+    store = subject.store
+    one, other = store.begin_parts(KEY), store.begin_parts(KEY)
+    tags = [store.put_part(KEY, upload, 1, b"same", 4) for upload in (one, other)]
+    store.finish_parts(KEY, one, tags[:1])
+    store.finish_parts(KEY, other, tags[1:])
+    assert content(store) == b"same"
+    store.delete(KEY)
+
+
+def test_a_url_gives_the_bytes_and_ranges_to_anybody_and_to_nobody_without_its_signature(
+    subject: Subject,
+) -> None:
+    store = subject.store
+    store.put(KEY, b"0123456789", 10)
+    url = store.presigned_url(KEY, 60)
+    if isinstance(subject.settings, LocalSettings):
+        assert url is None
+    else:
+        assert url is not None
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = subject.ca_bundle
+        assert session.get(url).content == b"0123456789"
+        part = session.get(url, headers={"Range": "bytes=2-4"})
+        assert (part.status_code, part.content) == (206, b"234")
+        assert session.get(url.partition("?")[0]).status_code in {401, 403}
+    store.delete(KEY)
+
+
+def test_a_key_that_is_not_good_is_told_as_refused(subject: Subject) -> None:
+    if isinstance(subject.settings, LocalSettings):
+        pytest.skip("a directory has no keys; what it refuses is shown below")
+    wrong = subject.settings.model_copy(
+        update={
+            name: type(value)("d3Jvbmc=")
+            for name in ("secret_key", "s3_secret_key", "swift_password", "azure_account_key")
+            if (value := getattr(subject.settings, name, None)) is not None
+        }
+    )
+    store = make_store("us", wrong, ca_bundle=subject.ca_bundle)
+    with pytest.raises(StoreRefused):
+        store.put(KEY, b"x", 1)
+    with pytest.raises(StoreRefused):
+        store.probe(write=True)
+
+
+def test_nothing_outside_of_the_directory_is_reached(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("outside")
+    store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
+    for key in ("../secret", "a/../../secret", str(tmp_path / "secret"), "", ".unfinished/x"):
+        with pytest.raises(ObjectMissing):
+            content(store, key)
+        with pytest.raises(ObjectMissing):
+            store.put(key, b"x", 1)
+    assert (tmp_path / "secret").read_text() == "outside"
+
+
+def test_a_directory_that_is_not_there_is_told_by_the_probe(tmp_path: Path) -> None:
+    store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
+    with pytest.raises(StoreUnavailable, match="not there"):
+        store.probe(write=False)
+    store.probe(write=True)
+    store.probe(write=False)
+
+
+def test_a_body_that_ends_early_becomes_no_object(tmp_path: Path) -> None:
+    store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
+    with (tmp_path / "file").open("w+b") as file, pytest.raises(StoreUnavailable):
+        store.put(KEY, file, 10)
+    assert objects_of_directory(tmp_path / "store") == set()
