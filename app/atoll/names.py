@@ -90,7 +90,7 @@ class RepositoryName:
 
         A name of one component belongs to the namespace "library", as with Docker and Quay.
         """
-        if len(text) > NAME_MAXIMUM_LENGTH or not _NAME.fullmatch(text):
+        if not cls.fits(text):
             raise InvalidName(
                 f"'{text[:200]}' is not a repository name; use lower-case letters, digits,"
                 " and . _ - between them, in components separated by /"
@@ -98,12 +98,22 @@ class RepositoryName:
         namespace, slash, name = text.partition("/")
         return cls(namespace, name) if slash else cls(DEFAULT_NAMESPACE, namespace)
 
+    @staticmethod
+    def fits(text: str) -> bool:
+        """Tell whether TEXT is a repository's name."""
+        return len(text) <= NAME_MAXIMUM_LENGTH and _NAME.fullmatch(text) is not None
+
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"
 
 
+def is_tag(text: str) -> bool:
+    """Tell whether TEXT is a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def parse_tag(text: str) -> str:
     """Return TEXT if it is a tag, or raise InvalidName."""
-    if not _TAG.fullmatch(text):
+    if not is_tag(text):
         raise InvalidName(f"'{text[:200]}' is not a tag; use at most 128 letters, digits and . _ -")
     return text

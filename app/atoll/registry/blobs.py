@@ -19,7 +19,7 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
-from atoll.registry.errors import BlobInUse, BlobUnknown, UploadUnknown
+from atoll.registry.errors import BlobInUse, BlobUnknown, RepositoryUnknown, UploadUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.tasks import CREATE_FOR_BLOB
 from atoll.replication.worker import bell
@@ -105,7 +105,7 @@ WITH blob AS (
       AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
       AND {usable_in("source.id")}
 ), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
-SELECT count(*) > 0 FROM lent
+SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
 """
 
 # Without a source: from any repository that the user may read and that may use the blob.
@@ -119,7 +119,7 @@ WITH blob AS (
                        FROM repository) AS source
           WHERE {usable_in("source.id")} AND {readable_by("source")})
 ), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
-SELECT count(*) > 0 FROM lent
+SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
 """
 
 # What a manifest names stays; the row that says "uploaded here" is what a DELETE takes away.
@@ -241,7 +241,10 @@ class Blobs:
         return True
 
     def mount(self, name: RepositoryName, source: RepositoryName, digest: Digest) -> bool:
-        """Let repository NAME use a blob of SOURCE; False if SOURCE or NAME has no such thing."""
+        """Let repository NAME use a blob of SOURCE; False if SOURCE has none.
+
+        Raises RepositoryUnknown if there is no repository NAME.
+        """
         parameters: Mapping[str, object] = {
             **name_parameters(name),
             "from_namespace": source.namespace,
@@ -249,10 +252,13 @@ class Blobs:
             "digest": str(digest),
             "keep_seconds": self._keep_seconds,
         }
-        return bool(self._database.run(_MOUNT, parameters)[0][0])
+        return self._lend(_MOUNT, name, parameters)
 
     def mount_from_any(self, name: RepositoryName, digest: Digest, username: str | None) -> bool:
-        """Let repository NAME use a blob of any repository that the user may pull from."""
+        """Let repository NAME use a blob of any repository that the user may pull from.
+
+        False if none has it. Raises RepositoryUnknown if there is no repository NAME.
+        """
         parameters: Mapping[str, object] = {
             **name_parameters(name),
             "digest": str(digest),
@@ -260,7 +266,13 @@ class Blobs:
             "everything": False,
             "keep_seconds": self._keep_seconds,
         }
-        return bool(self._database.run(_MOUNT_FROM_ANY, parameters)[0][0])
+        return self._lend(_MOUNT_FROM_ANY, name, parameters)
+
+    def _lend(self, statement: str, name: RepositoryName, parameters: Mapping[str, object]) -> bool:
+        lent, exists = self._database.run(statement, parameters)[0]
+        if not exists:
+            raise RepositoryUnknown(f"there is no repository '{name}'")
+        return bool(lent)
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Take the repository's right to a blob away. Raises BlobUnknown or BlobInUse."""

@@ -41,7 +41,7 @@ _INDEX_TYPES = frozenset(
 )
 _SCHEMA_VERSION = 2
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]*/[A-Za-z0-9][\w!#$&^.+-]*", re.ASCII)
-# Layers that need not be pushed: whoever pulls fetches them elsewhere.
+# Layers that need not be pushed: whoever pulls fetches them from their URLs.
 _FOREIGN = ("nondistributable", "foreign.diff")
 
 _LOOK_UP = f"""
@@ -125,20 +125,25 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Kept:
-    """A manifest that was accepted; `subject` is the digest that it refers to, if it does."""
+    """A manifest that was accepted.
+
+    `subject` is the digest that it refers to, if it does; `elsewhere` are layers that are not here.
+    """
 
     digest: Digest
     subject: str | None
+    elsewhere: list[str]
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a manifest names."""
+    """What a manifest names; of `optional` layers the repository may have none."""
 
     blobs: list[str] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
     subject: str | None = None
     artifact_type: str | None = None
+    optional: list[str] = field(default_factory=list)
 
 
 def parse(content: bytes, media_type: str) -> Contents:
@@ -167,12 +172,10 @@ def parse(content: bytes, media_type: str) -> Contents:
         return replace(contents, children=children)
     if media_type in _IMAGE_TYPES:
         blobs = [_digest(document.get("config"), "config")]
-        blobs += [
-            _digest(entry, f"layers[{n}]")
-            for n, entry in _entries(document, "layers")
-            if not _is_foreign(entry)
-        ]
-        return replace(contents, blobs=blobs)
+        optional: list[str] = []
+        for n, entry in _entries(document, "layers"):
+            (optional if _is_foreign(entry) else blobs).append(_digest(entry, f"layers[{n}]"))
+        return replace(contents, blobs=blobs, optional=optional)
     raise ManifestInvalid(f"manifests of media type '{media_type}' are not supported")
 
 
@@ -243,8 +246,11 @@ class Manifests:
         named = [*contents.blobs, *contents.children]
         if missing := [digest_text for digest_text in named if digest_text not in known]:
             raise ManifestBlobUnknown(missing)
+        elsewhere = [layer for layer in contents.optional if layer not in known]
+        here = [layer for layer in contents.optional if layer in known]
+        contents = replace(contents, blobs=[*contents.blobs, *here])
         self._keep(repository_id, Manifest(digest, media_type, content), contents, tags)
-        return Kept(digest, contents.subject)
+        return Kept(digest, contents.subject, elsewhere)
 
     def get(self, name: RepositoryName, reference: str) -> Manifest:
         """Return a manifest by digest or tag, or raise ManifestUnknown. One round trip.
@@ -291,7 +297,11 @@ class Manifests:
     def _look_up(self, name: RepositoryName, contents: Contents) -> tuple[int | None, set[str]]:
         repository_id, known = self._database.read(
             _LOOK_UP,
-            {**name_parameters(name), "blobs": contents.blobs, "children": contents.children},
+            {
+                **name_parameters(name),
+                "blobs": [*contents.blobs, *contents.optional],
+                "children": contents.children,
+            },
         )[0]
         return repository_id, set(known)
 

@@ -86,7 +86,14 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         {
             routes.TAGS: TagList(deps.tags, guard),
             routes.REFERRERS: ReferrerList(deps.referrers, guard),
-            routes.UPLOADS: UploadCollection(deps.uploads, deps.blobs, guard, answers, maximum),
+            routes.UPLOADS: UploadCollection(
+                deps.uploads,
+                deps.blobs,
+                deps.repositories,
+                guard,
+                answers,
+                maximum_size=maximum,
+            ),
             routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
             routes.BLOB: BlobResource(deps.blobs, guard),
             routes.MANIFEST: ManifestResource(deps.manifests, deps.tags, guard, authority),

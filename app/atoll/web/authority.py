@@ -6,9 +6,13 @@ where it is sent again.
 
 from __future__ import annotations
 
+import re
+
 import falcon
 
 from atoll.config import Bundle
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
 
 
 class Authority:
@@ -21,7 +25,14 @@ class Authority:
 
     def url(self, req: falcon.Request, path: str) -> str:
         """Return the URL of PATH at the address that the client used."""
-        return f"{self._scheme(req)}://{req.get_header('Host') or self._hostname}{path}"
+        return f"{self._scheme(req)}://{self._host(req)}{path}"
+
+    def _host(self, req: falcon.Request) -> str:
+        """Return host and port. A proxy that sends another Host says the client's beside it."""
+        forwarded = (req.get_header("X-Forwarded-Host") or "").partition(",")[0].strip()
+        if _HOST.fullmatch(forwarded):
+            return forwarded
+        return req.get_header("Host") or self._hostname
 
     def _scheme(self, req: falcon.Request) -> str:
         if self._external_tls:

@@ -103,6 +103,8 @@ MEANINGS: dict[type[Exception], Meaning] = {
 
 # What the specification has no code for, and clients do not look into.
 _UNKNOWN = Meaning("UNKNOWN", 500)
+# A manifest can name very many; these are enough to begin with.
+_MISSING_MAXIMUM = 100
 _PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
 
 
@@ -112,6 +114,11 @@ def envelope(code: str, message: str, detail: Any = None) -> dict[str, Any]:
     if detail is not None:
         error["detail"] = detail
     return {"errors": [error]}
+
+
+def _missing(digest: str) -> dict[str, Any]:
+    message = f"the repository does not have {digest}; push it first"
+    return {"code": "MANIFEST_BLOB_UNKNOWN", "message": message, "detail": {"digest": digest}}
 
 
 def meaning_of(error: Exception) -> Meaning:
@@ -136,14 +143,14 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
         resp.set_header("Retry-After", _RETRY_AFTER)
     resp.status = meaning.status
     resp.media = envelope(meaning.code, message)
+    if isinstance(error, registry.ManifestBlobUnknown):
+        resp.media = {"errors": [_missing(digest) for digest in error.digests[:_MISSING_MAXIMUM]]}
     if isinstance(error, Unauthorized):
         resp.set_header("WWW-Authenticate", error.challenge)
     if isinstance(error, TooManyFailures):
         resp.set_header("Retry-After", str(error.seconds))
     if isinstance(error, ReadOnly):
         resp.media["errors"][0]["is_readonly"] = True
-    if isinstance(error, registry.RangeOutOfOrder):
-        resp.set_header("Range", f"0-{max(error.received - 1, 0)}")
 
 
 def handle_http_error(

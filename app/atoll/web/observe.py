@@ -48,7 +48,7 @@ class Observer:
         if "\0" in req.path or any("\0" in str(value) for value in req.params.values()):
             # PostgreSQL cannot hold it, and no name of anything has it.
             raise falcon.HTTPBadRequest(description="the request has a zero byte in its URL")
-        if req.path.startswith("/v2/"):
+        if req.path == "/v2" or req.path.startswith("/v2/"):
             resp.set_header("Docker-Distribution-API-Version", "registry/2.0")
 
     def process_response(

@@ -8,6 +8,7 @@ import pytest
 
 from ..integration.conftest import make_database, services, template
 from ..integration.services import Services
+from .protocol import Registry
 from .running import RunningImage, running_image, write_bundle
 
 __all__ = ["services", "template"]
@@ -35,3 +36,10 @@ def image(
     )
     with running_image(services, stack) as running:
         yield running
+
+
+@pytest.fixture(params=["http", "tls"])
+def registry(image: RunningImage, request: pytest.FixtureRequest) -> Registry:
+    """A client of the running image, over HTTP and over TLS, with a repository of its own."""
+    url = image.url if request.param == "http" else image.tls_url
+    return Registry(url, image.authority, image.username, image.password)

@@ -19,7 +19,7 @@ from atoll.web.v2.byte_range import requested_range
         (None, None),
         ("bytes=", None),
         ("bytes=-", None),
-        ("bytes=4-2", None),
+        ("bytes=" + "9" * 5000 + "-", None),
         ("bytes=0-1,3-4", None),
         ("lines=0-1", None),
     ],
@@ -28,7 +28,10 @@ def test_a_range_is_found_or_all_is_sent(header: str | None, found: object) -> N
     assert requested_range(header, 10) == found
 
 
-@pytest.mark.parametrize(("header", "size"), [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0)])
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=4-2", 10)],
+)
 def test_a_range_without_a_byte_is_refused(header: str, size: int) -> None:
     with pytest.raises(falcon.HTTPRangeNotSatisfiable):
         requested_range(header, size)

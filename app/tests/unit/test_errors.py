@@ -62,7 +62,3 @@ def test_what_is_broken_inside_is_not_shown(error: Exception) -> None:
 
 def test_a_client_is_told_to_try_again_where_that_helps() -> None:
     assert answer_to(NoHealthyStore([])).headers["Retry-After"] == "5"
-
-
-def test_a_chunk_out_of_order_tells_what_is_here() -> None:
-    assert answer_to(registry.RangeOutOfOrder(10)).headers["Range"] == "0-9"

@@ -14,6 +14,7 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.web.guard import Guard
 from atoll.web.v2.byte_range import requested_range
+from atoll.web.v2.conditions import client_has_already
 
 # As long as Quay's. A client begins within seconds; what it began may take longer.
 _URL_SECONDS = 600
@@ -22,6 +23,13 @@ _URL_SECONDS = 600
 def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest
+
+
+def _wanted(req: falcon.Request, blob: Blob) -> tuple[int, int] | None:
+    """Return the range that is asked for; none if it was meant for other bytes (If-Range)."""
+    if req.get_header("If-Range") not in {None, f'"{blob.digest}"'}:
+        return None
+    return requested_range(req.get_header("Range"), blob.size)
 
 
 class BlobResource:
@@ -38,20 +46,20 @@ class BlobResource:
         blob = self._blobs.find(repository, Digest.parse(digest))
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
+        if client_has_already(req, resp, blob.digest):
+            return
+        # Stores differ in what they say of a range that cannot be, so it is said here.
+        wanted = _wanted(req, blob)
         url = self._blobs.url(blob, _URL_SECONDS)
         if url is None:
-            self._send(req, resp, blob)
+            self._send(resp, blob, wanted)
             return
         resp.set_header("Location", url)
         resp.set_header("Cache-Control", "no-store")
         resp.status = falcon.HTTP_TEMPORARY_REDIRECT
 
-    def _send(self, req: falcon.Request, resp: falcon.Response, blob: Blob) -> None:
-        """Send the bytes, or the range that is asked for, from a store without URLs."""
-        etag = f'"{blob.digest}"'
-        wanted = requested_range(req.get_header("Range"), blob.size)
-        if req.get_header("If-Range") not in {None, etag}:
-            wanted = None
+    def _send(self, resp: falcon.Response, blob: Blob, wanted: tuple[int, int] | None) -> None:
+        """Send the bytes, or the range that is WANTED, from a store without URLs."""
         start, end = wanted or (0, blob.size)
         # What is wrong with the store shows with the first piece, while an error can still be told.
         pieces = self._blobs.read(blob, start, end)
@@ -59,7 +67,6 @@ class BlobResource:
         if wanted is not None:
             resp.status = falcon.HTTP_PARTIAL_CONTENT
             resp.set_header("Content-Range", f"bytes {start}-{end - 1}/{blob.size}")
-        resp.set_header("ETag", etag)
         resp.content_type = "application/octet-stream"
         resp.set_stream(_joined(first, pieces), end - start)
 
@@ -68,10 +75,11 @@ class BlobResource:
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, PULL)
         blob = self._blobs.find(repository, Digest.parse(digest))
-        resp.content_length = blob.size
-        resp.content_type = "application/octet-stream"
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
+        if not client_has_already(req, resp, blob.digest):
+            resp.content_length = blob.size
+            resp.content_type = "application/octet-stream"
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Take the blob out of the repository (end-10)."""

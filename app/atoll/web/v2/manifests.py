@@ -5,13 +5,14 @@ from __future__ import annotations
 import falcon
 
 from atoll.auth.access import DELETE, PULL, PUSH
-from atoll.names import Digest, RepositoryName, parse_tag
-from atoll.registry.errors import ManifestInvalid
+from atoll.names import Digest, RepositoryName, is_tag, parse_tag
+from atoll.registry.errors import ManifestInvalid, ManifestUnknown
 from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests
 from atoll.registry.tags import Tags
 from atoll.web.authority import Authority
 from atoll.web.errors import BodyTooLarge
 from atoll.web.guard import Guard
+from atoll.web.v2.conditions import client_has_already
 
 
 class ManifestResource:
@@ -28,9 +29,7 @@ class ManifestResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Give the manifest back, byte for byte."""
         manifest = self._find(req, resp, name, reference)
-        if _has_already(req, manifest):
-            resp.status = falcon.HTTP_NOT_MODIFIED
-        else:
+        if not client_has_already(req, resp, manifest.digest):
             resp.data = manifest.content
 
     def on_head(
@@ -38,7 +37,8 @@ class ManifestResource:
     ) -> None:
         """Tell the manifest's digest and size."""
         manifest = self._find(req, resp, name, reference)
-        resp.content_length = len(manifest.content)
+        if not client_has_already(req, resp, manifest.digest):
+            resp.content_length = len(manifest.content)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Keep a manifest whose blobs are here."""
@@ -59,9 +59,9 @@ class ManifestResource:
             resp.set_header("OCI-Subject", kept.subject)
         if tags:
             resp.set_header("OCI-Tag", ", ".join(tags))
-        resp.set_header(
-            "Location", self._authority.url(req, f"/v2/{repository}/manifests/{digest}")
-        )
+        if kept.elsewhere:
+            resp.set_header("Warning", _warning(kept.elsewhere))
+        resp.set_header("Location", self._authority.url(req, f"/v2/{name}/manifests/{digest}"))
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED
 
@@ -71,7 +71,7 @@ class ManifestResource:
         """Delete a manifest with its tags, by digest; or a tag alone."""
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, DELETE)
-        _check_reference(reference)
+        _check_findable(repository, reference)
         if Digest.is_digest(reference):
             self._manifests.delete(repository, Digest.parse(reference))
         else:
@@ -83,21 +83,26 @@ class ManifestResource:
     ) -> Manifest:
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, PULL)
-        _check_reference(reference)
+        _check_findable(repository, reference)
         manifest = self._manifests.get(repository, reference)
         resp.content_type = manifest.media_type
         resp.set_header("Docker-Content-Digest", str(manifest.digest))
-        resp.set_header("ETag", f'"{manifest.digest}"')
         return manifest
 
 
-def _has_already(req: falcon.Request, manifest: Manifest) -> bool:
-    """Tell whether the client holds this very manifest (RFC 9110, If-None-Match)."""
-    given = req.if_none_match or []
-    return any(
-        etag == "*" or (isinstance(etag, falcon.ETag) and str(etag) == str(manifest.digest))
-        for etag in given
-    )
+def _warning(elsewhere: list[str]) -> str:
+    """Return the header (distribution-spec, "Warnings"): agent `-`, no date, no quotes inside."""
+    count = len(elsewhere)
+    some = f"{elsewhere[0]} and {count - 1} more layers are" if count > 1 else f"{elsewhere[0]} is"
+    return f'299 - "{some} not in this registry; whoever pulls needs the URLs in the manifest"'
+
+
+def _check_findable(name: RepositoryName, reference: str) -> None:
+    """Raise for a reference that nothing can have: a digest that is none, or a tag that is none."""
+    if Digest.is_digest(reference):
+        Digest.parse(reference)
+    elif not is_tag(reference):
+        raise ManifestUnknown(f"'{name}' has no manifest '{reference[:200]}'")
 
 
 def _check_reference(reference: str) -> None:

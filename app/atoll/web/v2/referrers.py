@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import urlencode
 
 import falcon
 
@@ -12,6 +13,8 @@ from atoll.registry.referrers import Referrers
 from atoll.web.guard import Guard
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
+# PostgreSQL's largest bigint.
+_ID_MAXIMUM = 2**63 - 1
 
 
 class ReferrerList:
@@ -22,13 +25,19 @@ class ReferrerList:
         self._guard = guard
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Answer with an index, empty where nobody refers to the digest."""
+        """Answer with an index, empty where nobody refers to the digest; `Link` leads to more."""
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, PULL)
         artifact_type = req.get_param("artifactType")
-        found = self._referrers.list(repository, Digest.parse(digest), artifact_type)
+        after = req.get_param_as_int("after", min_value=0, max_value=_ID_MAXIMUM, default=0)
+        found, more = self._referrers.list(repository, Digest.parse(digest), artifact_type, after)
+        query: dict[str, object] = {"after": more}
         if artifact_type is not None:
             resp.set_header("OCI-Filters-Applied", "artifactType")
+            query["artifactType"] = artifact_type
+        if more is not None:
+            path = f"/v2/{name}/referrers/{digest}?{urlencode(query)}"
+            resp.set_header("Link", f'<{path}>; rel="next"')
         resp.content_type = _INDEX
         resp.text = json.dumps(
             {

@@ -24,7 +24,7 @@ class TagList:
         self._guard.require(req, repository, PULL)
         page = Page.of(req)
         tags, more = self._tags.list(repository, page.limit, page.last)
-        page.link(resp, f"/v2/{repository}/tags/list", tags, more=more)
-        resp.media = {"name": str(repository), "tags": tags}
+        page.link(resp, f"/v2/{name}/tags/list", tags, more=more)
+        resp.media = {"name": name, "tags": tags}
 
     on_head = on_get

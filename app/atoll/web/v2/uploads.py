@@ -7,6 +7,9 @@ no look-up; a client that drops it is served all the same.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, BinaryIO, cast
 from uuid import UUID
 
@@ -17,7 +20,8 @@ from atoll.auth.access import PULL, PUSH
 from atoll.auth.tokens import Identity
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blobs
-from atoll.registry.errors import RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.errors import RangeOutOfOrder, RepositoryUnknown, SizeInvalid, UploadUnknown
+from atoll.registry.repositories import Repositories
 from atoll.registry.uploads import Body, Upload, Uploads
 from atoll.web.authority import Authority
 from atoll.web.errors import BodyTooLarge
@@ -34,12 +38,15 @@ class UploadAnswers:
         self._authority = authority
         self._key = key
 
-    def accepted(self, req: falcon.Request, resp: falcon.Response, upload: Upload) -> None:
-        """Tell the client where to send the next chunk. An empty upload has no right `Range`.
+    def accepted(
+        self, req: falcon.Request, resp: falcon.Response, name: str, upload: Upload
+    ) -> None:
+        """Tell the client where to send the next chunk. NAME is the repository's as it wrote it.
 
-        Docker's own registry says `0-0` then, and so do we (distribution-spec issue 578).
+        An empty upload has no right `Range`. Docker's own registry says `0-0` then, and so do we
+        (distribution-spec issue 578).
         """
-        path = f"/v2/{upload.name}/blobs/uploads/{upload.uuid}?_state={self._sign(upload)}"
+        path = f"/v2/{name}/blobs/uploads/{upload.uuid}?_state={self._sign(upload)}"
         resp.set_header("Location", self._authority.url(req, path))
         resp.set_header("Range", f"0-{max(upload.offset - 1, 0)}")
         resp.set_header("Docker-Upload-UUID", str(upload.uuid))
@@ -47,9 +54,9 @@ class UploadAnswers:
         resp.status = falcon.HTTP_ACCEPTED
 
     def created(
-        self, req: falcon.Request, resp: falcon.Response, name: RepositoryName, digest: Digest
+        self, req: falcon.Request, resp: falcon.Response, name: str, digest: Digest
     ) -> None:
-        """Tell the client that the blob is here."""
+        """Tell the client that the blob is here, in the repository that it calls NAME."""
         resp.set_header("Location", self._authority.url(req, f"/v2/{name}/blobs/{digest}"))
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED
@@ -79,12 +86,15 @@ class UploadCollection:
         self,
         uploads: Uploads,
         blobs: Blobs,
+        repositories: Repositories,
         guard: Guard,
         answers: UploadAnswers,
+        *,
         maximum_size: int,
     ) -> None:
         self._uploads = uploads
         self._blobs = blobs
+        self._repositories = repositories
         self._guard = guard
         self._answers = answers
         self._maximum_size = maximum_size
@@ -96,18 +106,28 @@ class UploadCollection:
         if mount := req.get_param("mount"):
             digest = Digest.parse(mount)
             if self._mount(repository, digest, req.get_param("from"), identity):
-                self._answers.created(req, resp, repository, digest)
+                self._answers.created(req, resp, name, digest)
                 return
         whole = req.get_param("digest")
         wanted = Digest.parse(whole) if whole is not None else None
         upload = self._uploads.start(repository, identity.username)
         if wanted is None:
-            self._answers.accepted(req, resp, upload)
+            self._answers.accepted(req, resp, name, upload)
             return
         self._uploads.finish(upload, wanted, _body(req, 0, self._maximum_size))
-        self._answers.created(req, resp, repository, wanted)
+        self._answers.created(req, resp, name, wanted)
 
     def _mount(
+        self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
+    ) -> bool:
+        """Lend the blob to the repository, which is made if there is none. Raises Denied."""
+        try:
+            return self._lend(name, digest, source, identity)
+        except RepositoryUnknown:
+            self._repositories.create_for_push(identity.username, name)
+            return self._lend(name, digest, source, identity)
+
+    def _lend(
         self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
     ) -> bool:
         """Lend the blob from where the client says, if its token covers that; else from anywhere.
@@ -115,7 +135,7 @@ class UploadCollection:
         Clients do not always ask for a token that covers the source; what the user may pull, the
         user may mount.
         """
-        if source is not None:
+        if source is not None and RepositoryName.fits(source):
             source_name = RepositoryName.parse(source)
             if identity.may(PULL, source_name) and self._blobs.mount(name, source_name, digest):
                 return True
@@ -136,15 +156,17 @@ class UploadResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
         """Tell how far the upload is."""
         upload = self._uploads.find(self._repository(req, name), _uuid(uuid))
-        self._answers.accepted(req, resp, upload)
+        self._answers.accepted(req, resp, name, upload)
         resp.status = falcon.HTTP_NO_CONTENT
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
         """Take a chunk."""
         upload = self._upload(req, self._repository(req, name), _uuid(uuid))
         body = _body(req, upload.offset, self._maximum_size)
-        _check_content_range(req, upload, body)
-        self._answers.accepted(req, resp, self._uploads.append(upload, body))
+        with self._in_order(req, resp, name, upload):
+            _check_content_range(req, upload, body)
+            upload = self._uploads.append(upload, body)
+        self._answers.accepted(req, resp, name, upload)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
         """Take the last chunk, if there is one, and make it all a blob."""
@@ -152,14 +174,26 @@ class UploadResource:
         digest = Digest.parse(req.get_param("digest") or "")
         upload = self._upload(req, repository, _uuid(uuid))
         body = _body(req, upload.offset, self._maximum_size)
-        _check_content_range(req, upload, body)
-        self._uploads.finish(upload, digest, body)
-        self._answers.created(req, resp, repository, digest)
+        with self._in_order(req, resp, name, upload):
+            _check_content_range(req, upload, body)
+            self._uploads.finish(upload, digest, body)
+        self._answers.created(req, resp, name, digest)
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
         """Throw the upload away."""
         self._uploads.cancel(self._repository(req, name), _uuid(uuid))
         resp.status = falcon.HTTP_NO_CONTENT
+
+    @contextmanager
+    def _in_order(
+        self, req: falcon.Request, resp: falcon.Response, name: str, upload: Upload
+    ) -> Iterator[None]:
+        """Tell a client whose chunk belongs elsewhere, with the error, where to go on."""
+        try:
+            yield
+        except RangeOutOfOrder as error:
+            self._answers.accepted(req, resp, name, replace(upload, offset=error.received))
+            raise
 
     def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
         repository = RepositoryName.parse(name)

@@ -1,0 +1,113 @@
+"""Distribution-spec v1.1.1, "API", and what Docker's registry v2 has beside it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import requests
+
+from .protocol import Registry, codes, sha256
+
+VERSION = "Docker-Distribution-API-Version"
+
+
+def plain(registry: Registry, method: str, path: str, **arguments: object) -> requests.Response:
+    """Send a request without a token."""
+    return registry.session.request(method, registry.url + path, **arguments)  # type: ignore[arg-type]
+
+
+def test_the_root_is_200_with_a_token(registry: Registry) -> None:
+    """Determining Support: "If the response is 200 OK, then the registry implements this"."""
+    answer = registry.request("GET", "/v2/")
+    assert answer.status_code == 200
+    assert answer.headers[VERSION] == "registry/2.0"
+
+
+@pytest.mark.parametrize("path", ["/v2/", "/v2"])
+def test_without_a_token_the_root_challenges(registry: Registry, path: str) -> None:
+    """Docker registry v2: 401 with `Bearer realm=…,service=…`, and the version's header."""
+    answer = plain(registry, "GET", path)
+    assert (answer.status_code, codes(answer)) == (401, ["UNAUTHORIZED"])
+    assert answer.headers[VERSION] == "registry/2.0"
+    challenge = answer.headers["WWW-Authenticate"]
+    assert re.fullmatch(r'Bearer realm="[^"]+",service="[^"]+"', challenge)
+    assert f'realm="{registry.url}/v2/auth"' in challenge
+
+
+@pytest.mark.parametrize(
+    ("method", "rest", "actions"),
+    [
+        ("GET", "manifests/v1", "pull"),
+        ("HEAD", "blobs/" + sha256(b""), "pull"),
+        ("GET", "tags/list", "pull"),
+        ("GET", "referrers/" + sha256(b""), "pull"),
+        ("POST", "blobs/uploads/", "pull,push"),
+        ("PUT", "manifests/v1", "pull,push"),
+        ("DELETE", "manifests/v1", "delete"),
+    ],
+)
+def test_a_challenge_names_the_scope_that_is_needed(
+    registry: Registry, method: str, rest: str, actions: str
+) -> None:
+    """Docker registry token specification: `scope="repository:NAME:ACTIONS"`."""
+    answer = plain(registry, method, registry.path(rest))
+    assert answer.status_code == 401
+    scope = f'scope="repository:{registry.name}:{actions}"'
+    assert scope in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("name", ["UPPER/case", "admin/-dash", "admin/a" * 60, "admin//app"])
+def test_a_name_that_is_none_is_name_invalid(registry: Registry, name: str) -> None:
+    """Pulling manifests: "<name> MUST match the following regular expression"; NAME_INVALID."""
+    answer = plain(registry, "GET", f"/v2/{name}/manifests/v1")
+    assert (answer.status_code, codes(answer)) == (400, ["NAME_INVALID"])
+
+
+@pytest.mark.parametrize("name", ["a", "a/b/c/d", "a.b/c__d/e-f", "a--b/0"])
+def test_a_name_of_any_allowed_form_is_taken(registry: Registry, name: str) -> None:
+    """Pulling manifests: components of any number, with separators between."""
+    answer = plain(registry, "GET", f"/v2/{name}/manifests/v1")
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [("POST", "manifests/v1"), ("PUT", "tags/list"), ("PATCH", "blobs/" + sha256(b""))],
+)
+def test_a_method_that_is_not_there_is_405(registry: Registry, method: str, rest: str) -> None:
+    """Error codes: UNSUPPORTED; RFC 9110: `Allow` says which methods are."""
+    answer = plain(registry, method, registry.path(rest))
+    assert (answer.status_code, codes(answer)) == (405, ["UNSUPPORTED"])
+    assert "GET" in answer.headers["Allow"]
+
+
+@pytest.mark.parametrize("path", ["/v2/nothing", "/v2/a/b/nothing/at/all"])
+def test_a_path_that_is_not_there_is_404_in_the_same_form(registry: Registry, path: str) -> None:
+    """Error codes: "the response body MUST be … errors" for what is JSON."""
+    answer = plain(registry, "GET", path)
+    assert answer.status_code == 404
+    assert codes(answer)
+
+
+def test_the_catalog_lists_a_repository_once_pushed(registry: Registry) -> None:
+    """Docker registry v2: `GET /v2/_catalog` with `n` and `last`."""
+    registry.push_image("v1")
+    before = registry.name[:-1]
+    answer = registry.request("GET", "/v2/_catalog", params={"n": 1, "last": before})
+    assert answer.status_code == 200
+    assert answer.json() == {"repositories": [registry.name]}
+
+
+def test_a_push_needs_the_right_to_push(registry: Registry) -> None:
+    """Error codes: UNAUTHORIZED, for a token that allows less."""
+    registry.push_image("v1")
+    token = registry.token(plain(registry, "GET", registry.path("manifests/v1")))
+    answer = plain(
+        registry,
+        "POST",
+        registry.path("blobs/uploads/"),
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    assert (answer.status_code, codes(answer)) == (401, ["UNAUTHORIZED"])
+    assert "insufficient_scope" in answer.headers["WWW-Authenticate"]

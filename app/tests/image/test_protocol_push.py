@@ -1,0 +1,259 @@
+"""Distribution-spec v1.1.1, "Pushing blobs" and "Mounting a blob": one test for each sentence."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+import pytest
+
+from .protocol import Registry, codes, sha256, sha512
+
+ALGORITHMS = pytest.mark.parametrize("hashed", [sha256, sha512])
+WRONG = sha256(b"something else")
+
+
+def pulls(registry: Registry, location: str, data: bytes) -> bool:
+    """Tell whether LOCATION is a pullable blob URL."""
+    answer = registry.request("GET", location)
+    return answer.status_code == 200 and answer.content == data
+
+
+def test_post_begins_a_session_with_202_and_a_location(registry: Registry) -> None:
+    """POST then PUT: "MUST have a code of 202 Accepted, and MUST include … Location"."""
+    answer = registry.request("POST", registry.path("blobs/uploads/"))
+    assert answer.status_code == 202
+    assert answer.headers["Range"] == "0-0"
+    assert int(answer.headers["Content-Length"]) == 0
+
+
+def test_the_location_contains_a_uuid(registry: Registry) -> None:
+    """POST then PUT: "The <location> MUST contain a UUID representing a unique session ID"."""
+    first, second = (registry.begin().partition("?")[0].rpartition("/")[2] for _ in range(2))
+    assert uuid.UUID(first) != uuid.UUID(second)
+
+
+def test_the_location_keeps_the_address_that_the_client_used(registry: Registry) -> None:
+    """POST then PUT: the location may be absolute; then it is where the client can go."""
+    assert registry.begin().startswith(registry.url + "/v2/")
+
+
+def test_the_location_keeps_the_host_that_a_proxy_in_front_tells(registry: Registry) -> None:
+    """POST then PUT: the client's own address, not that of whatever passed its request on."""
+    answer = registry.request(
+        "POST",
+        registry.path("blobs/uploads/"),
+        headers={"X-Forwarded-Host": "front.example:5443"},
+    )
+    assert answer.headers["Location"].partition("://")[2].startswith("front.example:5443/v2/")
+    answer = registry.request(
+        "POST", registry.path("blobs/uploads/"), headers={"Host": "registry.example:5000"}
+    )
+    assert answer.headers["Location"].partition("://")[2].startswith("registry.example:5000/v2/")
+
+
+def test_the_location_keeps_the_name_that_the_client_used(registry: Registry) -> None:
+    """Mounting a blob: a name of one component is as good as any, and stays as it is."""
+    name = f"single-{uuid.uuid4().hex}"
+    assert f"/v2/{name}/blobs/uploads/" in registry.begin(name)
+    data = b"of one component"
+    answer = registry.put(registry.begin(name), sha256(data), data)
+    assert answer.headers["Location"].endswith(f"/v2/{name}/blobs/{sha256(data)}")
+    assert pulls(registry, answer.headers["Location"], data)
+
+
+@ALGORITHMS
+@pytest.mark.parametrize("size", [0, 1, 70_000])
+def test_put_completes_with_201_and_a_pullable_location(
+    registry: Registry, hashed, size: int
+) -> None:
+    """POST then PUT: "MUST have code 201 Created and MUST have … Location"."""
+    data = os.urandom(size)
+    answer = registry.put(registry.begin(), hashed(data), data)
+    assert answer.status_code == 201
+    assert answer.headers["Docker-Content-Digest"] == hashed(data)
+    assert pulls(registry, answer.headers["Location"], data)
+
+
+@ALGORITHMS
+def test_a_single_post_is_201_with_a_pullable_location(registry: Registry, hashed) -> None:
+    """Single POST: "MUST return a 201 Created and MUST include … Location"."""
+    data = os.urandom(500)
+    answer = registry.request(
+        "POST", registry.path("blobs/uploads/"), params={"digest": hashed(data)}, data=data
+    )
+    assert answer.status_code == 201
+    assert answer.headers["Docker-Content-Digest"] == hashed(data)
+    assert pulls(registry, answer.headers["Location"], data)
+
+
+@ALGORITHMS
+@pytest.mark.parametrize("known_length", [True, False])
+def test_a_blob_may_be_streamed_in_one_patch(
+    registry: Registry, hashed, *, known_length: bool
+) -> None:
+    """Pushing a blob in chunks: docker and podman send all of it in one PATCH, of any length."""
+    data = os.urandom(3000)
+    body = data if known_length else (piece for piece in (data[:1000], data[1000:]))
+    # The token is there since the session began: such a body cannot be sent twice.
+    answer = registry.request("PATCH", registry.begin(), data=body)
+    assert (answer.status_code, answer.headers["Range"]) == (202, "0-2999")
+    answer = registry.put(answer.headers["Location"], hashed(data))
+    assert answer.status_code == 201
+    assert pulls(registry, answer.headers["Location"], data)
+
+
+@ALGORITHMS
+@pytest.mark.parametrize("with_put", [False, True])
+def test_chunks_become_the_blob(registry: Registry, hashed, *, with_put: bool) -> None:
+    """Pushing a blob in chunks: "The final chunk MAY be uploaded using PATCH or … PUT"."""
+    data = os.urandom(3 * 1024 - 5)
+    chunks = [data[:1024], data[1024:2048], data[2048:]]
+    location, start = registry.begin(), 0
+    for chunk in chunks[:2] if with_put else chunks:
+        answer = registry.patch(location, chunk, start)
+        start += len(chunk)
+        assert answer.status_code == 202
+        assert answer.headers["Range"] == f"0-{start - 1}"
+        location = answer.headers["Location"]
+    last = registry.put(location, hashed(data), *([chunks[2], start] if with_put else []))
+    assert last.status_code == 201
+    assert pulls(registry, last.headers["Location"], data)
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+@pytest.mark.parametrize("sent", [0, 1000])
+def test_a_chunk_out_of_order_is_416_and_the_upload_goes_on(
+    registry: Registry, method: str, sent: int
+) -> None:
+    """Pushing a blob in chunks: "If … out of order, the registry MUST respond with a 416"."""
+    data = os.urandom(2000)
+    location = registry.begin()
+    if sent:
+        location = registry.patch(location, data[:sent], 0).headers["Location"]
+    wrong = {"Content-Range": f"{sent + 500}-{sent + 599}"}
+    answer = registry.request(
+        method, location, params={"digest": sha256(data)}, data=data[:100], headers=wrong
+    )
+    assert (answer.status_code, codes(answer)) == (416, ["BLOB_UPLOAD_INVALID"])
+    assert answer.headers["Range"] == f"0-{max(sent - 1, 0)}"
+    answer = registry.patch(answer.headers["Location"], data[sent:], sent)
+    assert answer.status_code == 202
+    assert registry.put(answer.headers["Location"], sha256(data)).status_code == 201
+
+
+def test_a_chunk_sent_again_is_416(registry: Registry) -> None:
+    """Pushing a blob in chunks: the first chunk once more is out of order too."""
+    old = registry.begin()
+    registry.patch(old, b"0123456789", 0)
+    assert registry.patch(old, b"0123456789", 0).status_code == 416
+
+
+def test_get_tells_how_far_an_upload_is_also_at_an_old_location(registry: Registry) -> None:
+    """Pushing a blob in chunks: "MUST be a 204 No Content … Location, Range"."""
+    old = registry.begin()
+    registry.patch(old, b"0123456789", 0)
+    answer = registry.request("GET", old)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers["Range"] == "0-9"
+    answer = registry.patch(answer.headers["Location"], b"more", 10)
+    assert (answer.status_code, answer.headers["Range"]) == (202, "0-13")
+
+
+def test_a_chunk_of_another_length_than_its_range_is_refused(registry: Registry) -> None:
+    """Error codes: SIZE_INVALID."""
+    answer = registry.request(
+        "PATCH", registry.begin(), data=b"0123456789", headers={"Content-Range": "0-3"}
+    )
+    assert (answer.status_code, codes(answer)) == (400, ["SIZE_INVALID"])
+
+
+@pytest.mark.parametrize("chunks", [[], [b"whole"], [b"in ", b"parts"]])
+def test_a_wrong_digest_is_400(registry: Registry, chunks: list[bytes]) -> None:
+    """Error codes: DIGEST_INVALID. "the <digest> MUST match the blob's digest"."""
+    location = registry.begin()
+    for chunk in chunks:
+        location = registry.patch(location, chunk).headers["Location"]
+    answer = registry.put(location, WRONG, b"" if chunks else b"whole")
+    assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
+    assert registry.blob(WRONG).status_code == 404
+
+
+def test_a_single_post_with_a_wrong_digest_is_400(registry: Registry) -> None:
+    """Single POST: "the <digest> MUST match the blob's digest"."""
+    answer = registry.request(
+        "POST", registry.path("blobs/uploads/"), params={"digest": WRONG}, data=b"whole"
+    )
+    assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
+
+
+@pytest.mark.parametrize("digest", ["", "sha256:short", "md5:" + "0" * 32])
+def test_an_upload_without_a_good_digest_is_400_and_can_be_ended_well(
+    registry: Registry, digest: str
+) -> None:
+    """Pushing a blob in chunks: "The closing PUT request MUST include the <digest>"."""
+    location = registry.begin()
+    answer = registry.put(location, digest, b"whole")
+    assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
+    assert registry.put(location, sha256(b"whole"), b"whole").status_code == 201
+
+
+def test_a_cancelled_upload_is_204_and_gone(registry: Registry) -> None:
+    """Cancel a blob upload (end-14): 204; then the session is unknown."""
+    location = registry.patch(registry.begin(), b"unwanted").headers["Location"]
+    answer = registry.request("DELETE", location)
+    assert (answer.status_code, answer.content) == (204, b"")
+    for again in (
+        registry.request("GET", location),
+        registry.patch(location, b"more"),
+        registry.put(location, sha256(b"unwanted")),
+        registry.request("DELETE", location),
+    ):
+        assert (again.status_code, codes(again)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
+
+
+@pytest.mark.parametrize("session", ["nonsense", "00000000-0000-0000-0000-000000000000"])
+def test_an_unknown_upload_is_404(registry: Registry, session: str) -> None:
+    """Endpoints: end-5 and end-6 fail with 404; BLOB_UPLOAD_UNKNOWN."""
+    registry.push_blob(b"so that the repository is there")
+    answer = registry.patch(registry.path(f"blobs/uploads/{session}"), b"x")
+    assert (answer.status_code, codes(answer)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
+
+
+def mount(registry: Registry, digest: str, target: str, source: str | None):
+    query = {"mount": digest} | ({"from": source} if source else {})
+    return registry.request("POST", registry.path("blobs/uploads/", target), params=query)
+
+
+@ALGORITHMS
+@pytest.mark.parametrize("named", [True, False])
+def test_a_mount_is_201_with_a_pullable_location(registry: Registry, hashed, *, named) -> None:
+    """Mounting a blob: "MUST be 201 Created, and MUST contain … Location"; from is optional."""
+    data = os.urandom(100)
+    digest = registry.push_blob(data, hashed(data))
+    target = f"{registry.name}-target"
+    registry.push_blob(b"so that the repository is there", name=target)
+    answer = mount(registry, digest, target, registry.name if named else None)
+    assert answer.status_code == 201
+    assert answer.headers["Docker-Content-Digest"] == digest
+    assert answer.headers["Location"].endswith(f"/v2/{target}/blobs/{digest}")
+    assert pulls(registry, answer.headers["Location"], data)
+
+
+def test_a_mount_makes_a_repository_that_is_not_there(registry: Registry) -> None:
+    """Mounting a blob: the first layer of a new repository is mounted like any other."""
+    digest = registry.push_blob(b"shared")
+    answer = mount(registry, digest, f"{registry.name}-new", registry.name)
+    assert answer.status_code == 201
+    assert pulls(registry, answer.headers["Location"], b"shared")
+
+
+@pytest.mark.parametrize("source", [None, "admin/no-such-repository", "NOT A NAME"])
+def test_what_cannot_be_mounted_is_202_and_can_be_uploaded(
+    registry: Registry, source: str | None
+) -> None:
+    """Mounting a blob: "SHOULD return a 202 … the client MAY proceed with the upload"."""
+    data = os.urandom(100)
+    answer = mount(registry, sha256(data), f"{registry.name}-target", source)
+    assert answer.status_code == 202
+    assert registry.put(answer.headers["Location"], sha256(data), data).status_code == 201
