@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from atoll.auth.credentials import Credentials
+from atoll.auth.credentials import Credentials, SessionCredentials
 from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
@@ -121,7 +121,10 @@ class Access:
         self._create_namespace = bundle.create_namespace_on_push
 
     def authenticate(
-        self, credentials: Credentials | None, address: str, repositories: list[RepositoryName]
+        self,
+        credentials: Credentials | SessionCredentials | None,
+        address: str,
+        repositories: list[RepositoryName],
     ) -> tuple[Principal | None, list[Grant]]:
         """Return who shows CREDENTIALS, and what they may do with REPOSITORIES. One round trip.
 
@@ -130,8 +133,12 @@ class Access:
         """
         if credentials is None:
             return None, self._ask({}, repositories, None)[1]
-        self._throttle.check(credentials.username, address)
+        if credentials.guessable:
+            self._throttle.check(credentials.username, address)
         actor, grants = self._ask(credentials.parameters(), repositories, credentials)
+        if actor is None and not credentials.guessable:
+            # The session has ended: whoever holds it is nobody again.
+            return self.authenticate(None, address, repositories)
         if actor is None:
             self._throttle.failed(credentials.username, address)
             raise WrongCredentials
@@ -149,7 +156,7 @@ class Access:
         self,
         parameters: Mapping[str, object],
         repositories: list[RepositoryName],
-        credentials: Credentials | None,
+        credentials: Credentials | SessionCredentials | None,
     ) -> tuple[Principal | None, list[Grant]]:
         row, found = self._database.read(
             _QUESTION,

@@ -29,6 +29,22 @@ class AppTokenUnknown(Exception):
     """The user has no such token."""
 
 
+class ApiTokenUnknown(Exception):
+    """The user has no such token of the API."""
+
+
+@dataclass(frozen=True)
+class ApiToken:
+    """A token of the API, without the token itself, and the application that asked for it."""
+
+    uuid: UUID
+    scope: str
+    created_at: datetime
+    expires_at: datetime
+    client_id: str | None
+    application: str | None
+
+
 @dataclass(frozen=True)
 class AppToken:
     """An app-specific token; `code` is what the program shows as its password."""
@@ -46,17 +62,58 @@ class ApiTokens:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def create(self, username: str, scopes: list[str], seconds: int) -> str:
-        """Return a new token of a user, good for so many seconds. Nobody can read it again."""
+    def create(
+        self, username: str, scopes: list[str], seconds: int, *, client_id: str | None = None
+    ) -> str:
+        """Return a new token of a user, good for so many seconds. Nobody can read it again.
+
+        With CLIENT_ID it is that application's, and goes when the application goes.
+        """
         token = random_token(_TOKEN_LENGTH)
         self._database.run(
             """
-            INSERT INTO oauthaccesstoken (user_id, token_hash, scope, expires_at)
-            SELECT id, %s, %s, now() + make_interval(secs => %s) FROM "user" WHERE username = %s
+            INSERT INTO oauthaccesstoken (user_id, token_hash, scope, expires_at, application_id)
+            SELECT id, %s, %s, now() + make_interval(secs => %s),
+                   (SELECT id FROM oauthapplication WHERE client_id = %s)
+            FROM "user" WHERE username = %s
             """,
-            [hash_token(token), " ".join(scopes), seconds, username],
+            [hash_token(token), " ".join(scopes), seconds, client_id, username],
         )
         return token
+
+    def was_authorized(self, user_id: int, client_id: str, scopes: list[str]) -> bool:
+        """Tell whether the user gave an application a token with all these SCOPES before."""
+        rows = self._database.read(
+            """
+            SELECT EXISTS (
+                SELECT FROM oauthaccesstoken t JOIN oauthapplication a ON a.id = t.application_id
+                WHERE t.user_id = %s AND a.client_id = %s AND t.expires_at > now()
+                  AND string_to_array(t.scope, ' ') @> %s::text[])
+            """,
+            [user_id, client_id, scopes],
+        )
+        return bool(rows[0][0])
+
+    def list(self, user_id: int) -> list[ApiToken]:
+        """Return the user's tokens that are good, oldest first."""
+        rows = self._database.read(
+            """
+            SELECT t.uuid, t.scope, t.created_at, t.expires_at, a.client_id, a.name
+            FROM oauthaccesstoken t LEFT JOIN oauthapplication a ON a.id = t.application_id
+            WHERE t.user_id = %s AND t.expires_at > now() ORDER BY t.id
+            """,
+            [user_id],
+        )
+        return [ApiToken(*row) for row in rows]
+
+    def revoke(self, user_id: int, uuid: UUID) -> None:
+        """Let a token be good no more, or raise ApiTokenUnknown."""
+        rows = self._database.run(
+            "DELETE FROM oauthaccesstoken WHERE user_id = %s AND uuid = %s RETURNING id",
+            [user_id, uuid],
+        )
+        if not rows:
+            raise ApiTokenUnknown(f"there is no token {uuid}")
 
 
 class AppTokens:

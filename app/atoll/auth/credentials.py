@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from atoll.auth.passwords import verify_password
 from atoll.auth.secrets import Cipher, SecretUnreadable
@@ -35,12 +35,46 @@ def _same(one: str, other: str) -> bool:
     return hmac.compare_digest(one.encode(), other.encode())
 
 
+def password_mark(password_hash: str) -> str:
+    """Return what tells one password's hash from another, and nothing else of it."""
+    return hashlib.sha256(password_hash.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class SessionCredentials:
+    """Who signed in before, and the mark of the password that it was with.
+
+    They come out of a signed cookie, so there is nothing to guess; at worst the session has ended.
+    """
+
+    username: str
+    mark: str = field(repr=False)
+    guessable: ClassVar[bool] = False
+
+    def parameters(self) -> dict[str, object]:
+        """Return what the actor is looked up by."""
+        return {"username": self.username}
+
+    def match(self, actor: Mapping[str, Any] | None, cipher: Cipher) -> bool:
+        """Tell whether the password is still the same."""
+        del cipher
+        if actor is None or actor["password_hash"] is None:
+            return False
+        return _same(self.mark, password_mark(actor["password_hash"]))
+
+
 @dataclass(frozen=True)
 class Credentials:
     """A user name and a secret, which no representation shows."""
 
     username: str
     secret: str = field(repr=False)
+    guessable: ClassVar[bool] = True
+
+    @property
+    def of_person(self) -> bool:
+        """Tell whether this is a user's own password, and no token or robot."""
+        return not self.username.startswith("$") and "+" not in self.username
 
     @classmethod
     def bearer(cls, token: str) -> Credentials:

@@ -1,4 +1,4 @@
-"""`atoll user create` and `atoll repository create`."""
+"""`atoll user create`, `atoll token create` and `atoll repository create`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import argparse
 import sys
 
 from atoll.auth import users
+from atoll.auth.api_tokens import SCOPES, ApiTokens
 from atoll.auth.passwords import PasswordTooShort
 from atoll.cli.graph import Graph, load_bundle
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName
+
+_DAYS_MAXIMUM = 3650
 
 
 def create_user(options: argparse.Namespace) -> int:
@@ -20,6 +23,23 @@ def create_user(options: argparse.Namespace) -> int:
     except (users.InvalidUsername, users.UserExists, PasswordTooShort) as error:
         raise CommandFailed(str(error)) from error
     say(f"user {options.name} created")
+    return 0
+
+
+def create_token(options: argparse.Namespace) -> int:
+    """Make a token of the API for a user, and print it: nobody can read it again."""
+    scopes = options.scope or list(SCOPES)
+    if unknown := [scope for scope in scopes if scope not in SCOPES]:
+        raise CommandFailed(f"'{unknown[0]}' is no scope; known are {', '.join(SCOPES)}")
+    if not 0 < options.days <= _DAYS_MAXIMUM:
+        raise CommandFailed(f"--days must be a number from 1 to {_DAYS_MAXIMUM}")
+    database = Graph(load_bundle()).database
+    try:
+        user = users.get_user(database, options.name)
+    except users.UserUnknown as error:
+        raise CommandFailed(str(error)) from error
+    token = ApiTokens(database).create(user.username, scopes, options.days * 86400)
+    sys.stdout.write(f"{token}\n")
     return 0
 
 

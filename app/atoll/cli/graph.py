@@ -17,6 +17,9 @@ from atoll.cli.runtime import bundle_directory, runtime_directory, spool_directo
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
+from atoll.notifications.deliverer import Deliverer
+from atoll.notifications.messages import Messages
+from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -74,10 +77,26 @@ class Graph:
         return SharedRedis.from_settings(self.bundle.user_events_redis)
 
     @cached_property
+    def ca_bundle(self) -> str | None:
+        """The file of certificates that TLS is checked against; None: the system's."""
+        written = runtime_directory() / "ca-bundle.pem"
+        return str(written) if written.exists() else None
+
+    @cached_property
     def locations(self) -> Locations:
         """The stores."""
-        ca_bundle = runtime_directory() / "ca-bundle.pem"
-        return Locations.from_bundle(self.bundle, str(ca_bundle) if ca_bundle.exists() else None)
+        return Locations.from_bundle(self.bundle, self.ca_bundle)
+
+    @cached_property
+    def receivers(self) -> Receivers:
+        """Who notifications are sent to."""
+        return Receivers.from_bundle(self.bundle, self.ca_bundle)
+
+    @cached_property
+    def deliverer(self) -> Deliverer:
+        """What sends notifications."""
+        messages = Messages.from_bundle(self.bundle)
+        return Deliverer(self.database, self.cipher, messages, self.receivers)
 
     @cached_property
     def access(self) -> Access:
@@ -127,4 +146,5 @@ class Graph:
             tags=Tags(self.database),
             referrers=Referrers(self.database),
             catalog=Catalog(self.database),
+            receivers=self.receivers,
         )

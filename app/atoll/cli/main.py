@@ -44,6 +44,10 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     wait.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after so long")
     wait.set_defaults(run="replication:wait")
 
+    house = commands.add_parser(
+        "housekeeping", help="what a site without replication needs done in the background"
+    )
+    house.set_defaults(run="housekeeping:housekeeping")
     migrate = commands.add_parser("migrate", help="bring the database up to this version")
     migrate.set_defaults(run="migrate:migrate")
     mirror = commands.add_parser("repomirror", help="mirror repositories (comes later)")
@@ -85,6 +89,17 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="read the password from standard input; an argument would show in process lists",
     )
     create.set_defaults(run="accounts:create_user")
+
+    token = commands.add_parser("token", help="tokens of the API").add_subparsers(
+        metavar="ACTION", required=True
+    )
+    create = token.add_parser("create", help="make a token for a user and print it, once")
+    create.add_argument("name", metavar="USER")
+    create.add_argument(
+        "--scope", action="append", help="what it is good for, such as repo:read; all by default"
+    )
+    create.add_argument("--days", type=int, default=365, help="how long it is good (365)")
+    create.set_defaults(run="accounts:create_token")
 
     repository = commands.add_parser("repository", help="repositories").add_subparsers(
         metavar="ACTION", required=True

@@ -53,6 +53,10 @@ def registry(options: argparse.Namespace) -> int:
             path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "atoll.cli.main", "web", str(socket)]
         children.start(Child(socket.stem, command, stop_signal=signal.SIGTERM))
+    if not bundle.feature_storage_replication:
+        # Else the replication worker, which has its own unit, does this.
+        command = [sys.executable, "-m", "atoll.cli.main", "housekeeping"]
+        children.start(Child("housekeeping", command, stop_signal=signal.SIGTERM))
     children.wait_for_files(sockets)
     # nginx is started last and stopped first: what it has accepted, it and the others finish.
     nginx = ["nginx", "-c", str(configuration), "-e", "stderr"]

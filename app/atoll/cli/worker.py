@@ -59,6 +59,7 @@ def replication(options: argparse.Namespace) -> int:
         target=_keep_house, args=(graph, bundle), name="housekeeping", daemon=True
     ).start()
     copiers = worker.start()
+    graph.deliverer.start()
     announce(graph, "replication")
     port = _number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
@@ -69,6 +70,7 @@ def replication(options: argparse.Namespace) -> int:
         signal.signal(number, lambda *_signal: stop.set())
     stop.wait()
     worker.stop()
+    graph.deliverer.stop()
     for thread in copiers:
         thread.join()
     return 0

@@ -109,6 +109,7 @@ class Bundle(BaseModel):
     feature_user_initialize: bool = False
     feature_user_creation: bool = True
     feature_app_specific_tokens: bool = True
+    feature_direct_login: bool = True
     # The life of a new app-specific token, such as 30d; without, it does not end.
     app_specific_token_expiration: Duration | None = None
     # For how long a tag's past can be brought back, where a namespace does not say otherwise.
@@ -123,6 +124,11 @@ class Bundle(BaseModel):
     blobupload_deletion_date_threshold: int = Field(default=2880, ge=1)
     # Seconds for which the blobs of a push are safe before a manifest names them.
     push_temp_tag_expiration_sec: int = Field(default=3600, ge=1)
+
+    # Hosts and networks that webhooks may go to although they are this machine or its surroundings,
+    # and host names that they may not go to.
+    ssrf_allowed_hosts: list[str] = Field(default_factory=list)
+    webhook_hostname_blacklist: list[str] = Field(default_factory=list)
 
     # Atoll's own: tell in each answer's Server-Timing how many round trips it took.
     feature_server_timing: bool = False

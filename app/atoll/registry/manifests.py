@@ -16,6 +16,7 @@ import psycopg2.errors
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
+from atoll.notifications.subscriptions import TELL_OF_PUSH
 from atoll.registry.blobs import usable_in
 from atoll.registry.errors import (
     DigestMismatch,
@@ -88,6 +89,7 @@ SELECT m.repository_id, new.tag, m.id, {_NOW_MS}
 FROM manifest m, (SELECT DISTINCT unnest(%(tags)s::text[]) AS tag) AS new
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
+{TELL_OF_PUSH}
 """
 
 _BY_DIGEST = f"""

@@ -13,6 +13,7 @@ from atoll.auth.tokens import Tokens, signing_key
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
+from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -54,6 +55,7 @@ class Dependencies:
     tags: Tags
     referrers: Referrers
     catalog: Catalog
+    receivers: Receivers
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
@@ -69,9 +71,11 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         repositories=deps.repositories,
         manifests=deps.manifests,
         tags=deps.tags,
+        receivers=deps.receivers,
         authority=authority,
     )
-    app.add_sink(api, PREFIX)
+    for prefix in (PREFIX, "/oauth/", "/csrf_token"):
+        app.add_sink(api, prefix)
     guard = Guard(deps.tokens, authority, deps.bundle)
     answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size

@@ -6,12 +6,13 @@ import logging
 
 import falcon
 
-from atoll.auth import api_tokens, organizations, permissions, robots, users
+from atoll.auth import api_tokens, applications, organizations, permissions, robots, users
 from atoll.auth.access import WrongCredentials
 from atoll.auth.passwords import PasswordTooShort
 from atoll.auth.throttle import TooManyFailures
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
+from atoll.notifications import receivers, subscriptions
 from atoll.registry import errors as registry
 from atoll.registry import labels, removal
 from atoll.web.authority import Authority
@@ -38,8 +39,17 @@ class Unauthenticated(Exception):
 class InsufficientScope(Exception):
     """Who is logged in, or the token that was shown, may not do this."""
 
+    def __init__(self, text: str = "Unauthorized") -> None:
+        super().__init__(text)
+
+
+class ForgedRequest(Exception):
+    """A session is not enough to change something: another site's page may have asked."""
+
     def __init__(self) -> None:
-        super().__init__("Unauthorized")
+        super().__init__(
+            "CSRF token was invalid or missing; send what GET /csrf_token says, as X-CSRF-Token"
+        )
 
 
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
@@ -58,6 +68,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     organizations.InvalidTeam: (400, _BAD),
     organizations.LastAdministrator: (400, _BAD),
     permissions.DelegateUnknown: (400, _BAD),
+    receivers.AddressRefused: (400, _BAD),
     registry.Denied: (400, _BAD),
     removal.RepositoryBusy: (409, "conflict"),
     users.NamespaceBusy: (409, "conflict"),
@@ -65,11 +76,15 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),
     InsufficientScope: (403, "insufficient_scope"),
+    ForgedRequest: (403, "invalid_csrf_token"),
     NotFound: (404, _GONE),
+    applications.ApplicationUnknown: (404, _GONE),
+    api_tokens.ApiTokenUnknown: (404, _GONE),
     organizations.OrganizationUnknown: (404, _GONE),
     organizations.TeamUnknown: (404, _GONE),
     organizations.MemberUnknown: (404, _GONE),
     permissions.PrototypeUnknown: (404, _GONE),
+    subscriptions.NotificationUnknown: (404, _GONE),
     api_tokens.AppTokenUnknown: (404, _GONE),
     users.UserUnknown: (404, _GONE),
     registry.RepositoryUnknown: (404, _GONE),
@@ -93,6 +108,7 @@ def write(
     if isinstance(error, falcon.HTTPError):
         status, kind = error.status_code, _BAD
         message = error.description or error.title or "the request cannot be served"
+        resp.set_headers(error.headers or {})
     elif kind == "internal_error":
         log.exception("a request failed for a reason that nobody thought of")
         message = "something went wrong here; the log of this site tells what"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic import TypeAdapter
+
 import atoll
 from atoll.auth.api_tokens import SCOPES
-from atoll.web.api.operation import Body, Call, Operation, operation
+from atoll.web.api.operation import NO_CONTENT, Call, Operation, operation
 from atoll.web.api.router import PREFIX
 
 _ERROR = {
@@ -22,8 +24,15 @@ _ERROR_SCHEMA = {
         "error_type": {"type": "string"},
         "title": {"type": "string"},
         "type": {"type": "string"},
-        "status": {"type": "integer"},
+        "status": {"type": "integer", "minimum": 400},
     },
+    "required": ["detail", "error_message", "error_type", "title", "type", "status"],
+}
+# What a name in a path must look like for there to be anything at it.
+_PATH_SCHEMAS: dict[str, dict[str, Any]] = {
+    "uuid": {"type": "string", "format": "uuid"},
+    "digest": {"type": "string", "pattern": r"^[a-z0-9]+:[a-f0-9]+$"},
+    "repository": {"type": "string", "description": "NAMESPACE/NAME", "minLength": 3},
 }
 
 
@@ -64,7 +73,12 @@ def document(resources: list[tuple[str, object]]) -> dict[str, Any]:
 def _path(path: str, resource: object) -> dict[str, Any]:
     described: dict[str, Any] = {
         "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+            {
+                "name": name,
+                "in": "path",
+                "required": True,
+                "schema": _PATH_SCHEMAS.get(name, {"type": "string", "minLength": 1}),
+            }
             for name in re.findall(r"\{(\w+)\}", path)
         ]
     }
@@ -81,7 +95,7 @@ def _operation(one: Operation, identifier: str) -> dict[str, Any]:
         # Quay's name, of which one may serve users and organizations; so the path tells it apart.
         "operationId": f"{one.name}: {identifier}",
         "summary": one.summary,
-        "responses": {str(one.status): {"description": "It is done."}, "default": _ERROR},
+        "responses": {str(one.status): _success(one), "default": _ERROR},
         "security": [{"token": []}, {"password": []}, *([{}] if one.anonymous else [])],
     }
     if one.scope:
@@ -92,7 +106,7 @@ def _operation(one: Operation, identifier: str) -> dict[str, Any]:
             "content": {"application/json": {"schema": _schema(one.body)}},
         }
     if one.query is not None:
-        schema = one.query.model_json_schema()
+        schema = _schema(one.query)
         described["parameters"] = [
             {"name": name, "in": "query", "required": False, "schema": of}
             for name, of in schema["properties"].items()
@@ -100,9 +114,16 @@ def _operation(one: Operation, identifier: str) -> dict[str, Any]:
     return described
 
 
-def _schema(model: type[Body]) -> dict[str, Any]:
-    """Return a model's schema with what it refers to put in its place."""
-    schema = model.model_json_schema()
+def _success(one: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": "It is done."}
+    if one.status != NO_CONTENT:
+        described["content"] = {"application/json": {"schema": _schema(one.answer)}}
+    return described
+
+
+def _schema(model: Any) -> dict[str, Any]:
+    """Return a type's schema with what it refers to put in its place."""
+    schema = TypeAdapter(model).json_schema(mode="serialization")
     definitions = schema.pop("$defs", {})
     resolved = _resolved(schema, definitions)
     return dict(resolved)

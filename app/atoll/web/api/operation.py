@@ -11,17 +11,22 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import falcon
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atoll.auth.access import Grant, Principal
 from atoll.auth.audit import Audit, Entry
+from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
-from atoll.web.api.errors import InsufficientScope, InvalidRequest, Unauthenticated
+from atoll.web.api.errors import ForgedRequest, InsufficientScope, InvalidRequest, Unauthenticated
 from atoll.web.credentials import client_address
 
+CSRF_HEADER = "X-CSRF-Token"
 _BODY_MAXIMUM = 1024 * 1024
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+NO_CONTENT = 204
 
 Responder = TypeVar("Responder", bound=Callable[..., Any])
 
@@ -41,6 +46,7 @@ class Operation:
     status: int
     body: type[Body] | None
     query: type[Body] | None
+    answer: Any
     scope: str | None
     anonymous: bool
 
@@ -54,6 +60,7 @@ class Call:
     principal: Principal | None
     grant: Grant | None
     audit: Audit
+    session: Session | None = None
     body: Any = None
     query: Any = None
 
@@ -100,20 +107,21 @@ def operation(
     status: int = 200,
     body: type[Body] | None = None,
     query: type[Body] | None = None,
+    answer: Any = dict[str, Any],
     scope: str | None = None,
     anonymous: bool = False,
 ) -> Callable[[Responder], Responder]:
-    """Make a responder an operation. What it returns is the answer's body.
+    """Make a responder an operation. What it returns is the answer's body, of type ANSWER.
 
     SCOPE is what a token needs; without ANONYMOUS somebody has to be logged in.
     """
 
     def decorate(responder: Responder) -> Responder:
         summary = (responder.__doc__ or "").strip().partition("\n")[0]
-        described = Operation(name, summary, status, body, query, scope, anonymous)
+        described = Operation(name, summary, status, body, query, answer, scope, anonymous)
 
         @functools.wraps(responder)
-        def answer(resource: Any, call: Call, **path: Any) -> None:
+        def respond(resource: Any, call: Call, **path: Any) -> None:
             if not anonymous and call.principal is None:
                 raise Unauthenticated
             if scope and call.principal and not call.principal.has_scope(scope):
@@ -121,26 +129,41 @@ def operation(
             if query is not None:
                 call.query = _validated(query, dict(call.req.params), "query")
             if body is not None:
-                call.body = _validated(body, _json(call.req), "body")
+                call.body = _validated(body, _carried(call.req), "body")
+            if call.session is not None:
+                _refuse_forged(call, call.session)
             result = responder(resource, call, **path)
             call.resp.status = described.status
-            if described.status != falcon.http_status_to_code(falcon.HTTP_NO_CONTENT):
+            if described.status != NO_CONTENT:
                 call.resp.media = result
 
-        answer.operation = described  # type: ignore[attr-defined]
-        return answer  # type: ignore[return-value]
+        respond.operation = described  # type: ignore[attr-defined]
+        return respond  # type: ignore[return-value]
 
     return decorate
 
 
-def _json(req: falcon.Request) -> Any:
+def _refuse_forged(call: Call, session: Session) -> None:
+    """Raise ForgedRequest where a browser may have sent the session's cookie by itself."""
+    if call.req.method in _READING:
+        return
+    shown = call.req.get_header(CSRF_HEADER) or getattr(call.body, "csrf_token", None)
+    if not session.confirms(shown):
+        raise ForgedRequest
+
+
+def _carried(req: falcon.Request) -> Any:
+    """Return what the request's body holds: JSON or, from a page, the fields of a form."""
     raw = req.bounded_stream.read(_BODY_MAXIMUM + 1)
     if len(raw) > _BODY_MAXIMUM:
         raise InvalidRequest(f"the body may have at most {_BODY_MAXIMUM} bytes")
     try:
-        value = json.loads(raw or b"{}")
+        if (req.content_type or "").startswith(falcon.MEDIA_URLENCODED):
+            value: Any = dict(parse_qsl(raw.decode(), keep_blank_values=True))
+        else:
+            value = json.loads(raw or b"{}")
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest("the body is not JSON") from error
+        raise InvalidRequest("the body is neither JSON nor a form") from error
     if "\\u0000" in json.dumps(value):
         raise InvalidRequest("the body has a zero byte")
     return value

@@ -38,7 +38,9 @@ class OrganizationList:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @operation("createOrganization", body=NewOrganization, status=201, scope="org:admin")
+    @operation(
+        "createOrganization", body=NewOrganization, status=201, answer=str, scope="org:admin"
+    )
     def on_post(self, call: Call) -> Any:
         """Make an organization, and oneself its owner."""
         if call.actor.robot_owner is not None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from atoll.auth.access import Access
 from atoll.auth.api_tokens import ApiTokens, AppTokens
+from atoll.auth.applications import Applications
 from atoll.auth.audit import Audit
 from atoll.auth.organizations import Organizations
 from atoll.auth.permissions import TEAM, USER, Permissions, Prototypes
 from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
+from atoll.auth.sessions import Sessions
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
+from atoll.notifications.receivers import Receivers
+from atoll.notifications.subscriptions import Notifications
 from atoll.registry.history import History
 from atoll.registry.labels import Labels
 from atoll.registry.listing import Listing
@@ -19,14 +23,29 @@ from atoll.registry.manifests import Manifests
 from atoll.registry.removal import Removal
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
-from atoll.web.api import log, manifest, permission, prototype, robot, superuser, tag, team
+from atoll.web.api import (
+    application,
+    log,
+    manifest,
+    notification,
+    oauth,
+    permission,
+    prototype,
+    robot,
+    session,
+    superuser,
+    tag,
+    team,
+)
 from atoll.web.api.app_token import AppTokenList, OneAppToken
+from atoll.web.api.authorization import AuthorizationList, OneAuthorization
+from atoll.web.api.cookies import Cookies
 from atoll.web.api.find import FindRepositories
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import Document
 from atoll.web.api.organization import OneOrganization, OrganizationList, OrganizationMembers
 from atoll.web.api.repository import OneRepository, RepositoryList, Visibility
-from atoll.web.api.router import Api
+from atoll.web.api.router import PREFIX, Api
 from atoll.web.api.user import Initialize, Myself
 from atoll.web.authority import Authority
 
@@ -43,6 +62,7 @@ def create_api(
     repositories: Repositories,
     manifests: Manifests,
     tags: Tags,
+    receivers: Receivers,
     authority: Authority,
 ) -> Api:
     """Return what serves all below `/api/v1`."""
@@ -52,8 +72,17 @@ def create_api(
     removal = Removal(database, redis)
     listing = Listing(database, bundle.default_tag_expiration)
     history = History(database, redis, bundle.default_tag_expiration)
+    api_tokens = ApiTokens(database)
+    applications = Applications(database, cipher)
+    sessions = Sessions.from_bundle(bundle)
+    cookies = Cookies(sessions, bundle)
     resources: Resources = [
-        ("/user/initialize", Initialize(database, bundle, cipher, ApiTokens(database))),
+        ("/signin", session.SignIn(database, access, sessions, cookies, bundle)),
+        ("/signout", session.SignOut()),
+        ("/user/authorizations", AuthorizationList(api_tokens)),
+        ("/user/authorizations/{uuid}", OneAuthorization(api_tokens)),
+        *_applications(applications, namespaces),
+        ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
         ("/user/logs", log.UserLogs(audit)),
         ("/user/", Myself(database, organizations, bundle)),
         ("/find/repositories", FindRepositories(listing, namespaces)),
@@ -78,6 +107,7 @@ def create_api(
         *_tags(history, tags),
         *_manifests(Labels(database), manifests),
         *_permissions(Permissions(database)),
+        *_notifications(Notifications(database, cipher), receivers),
         ("/repository/{repository}/logs", log.RepositoryLogs(audit)),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         ("/repository", RepositoryList(repositories, listing, namespaces)),
@@ -89,7 +119,33 @@ def create_api(
         resources.append(("/user/apptoken/{uuid}", OneAppToken(app_tokens)))
     described = Document(resources)
     resources = [*resources, ("/discovery", described), ("/openapi.json", described)]
-    return Api(resources, access, audit, authority, read_only=bundle.read_only)
+    authorizing = (applications, api_tokens, authority, bundle)
+    # What Quay serves beside `/api/v1`, and scripts use.
+    pages: Resources = [
+        ("/csrf_token", session.CsrfToken(sessions, cookies)),
+        ("/oauth/authorize", oauth.Authorize(*authorizing)),
+        ("/oauth/authorizeapp", oauth.AuthorizeApplication(*authorizing)),
+        (oauth.LOCAL, oauth.LocalApplication()),
+    ]
+    return Api(
+        {PREFIX: resources, "": pages},
+        access,
+        audit,
+        authority,
+        cookies,
+        read_only=bundle.read_only,
+    )
+
+
+def _applications(applications: Applications, namespaces: Namespaces) -> Resources:
+    base = "/organization/{orgname}/applications"
+    one = f"{base}/{{client_id}}"
+    return [
+        (f"{one}/resetclientsecret", application.ApplicationSecret(applications, namespaces)),
+        (one, application.OneApplication(applications, namespaces)),
+        (base, application.ApplicationList(applications, namespaces)),
+        ("/app/{client_id}", application.ApplicationInformation(applications)),
+    ]
 
 
 def _teams(organizations: Organizations, namespaces: Namespaces) -> Resources:
@@ -138,6 +194,15 @@ def _manifests(labels: Labels, manifests: Manifests) -> Resources:
         (f"{base}/labels/{{uuid}}", manifest.OneLabel(labels)),
         (f"{base}/labels", manifest.LabelList(labels, manifests)),
         (base, manifest.OneManifest(manifests)),
+    ]
+
+
+def _notifications(notifications: Notifications, receivers: Receivers) -> Resources:
+    base = "/repository/{repository}/notification/"
+    return [
+        (f"{base}{{uuid}}/test", notification.NotificationTest(notifications)),
+        (f"{base}{{uuid}}", notification.OneNotification(notifications)),
+        (base, notification.NotificationList(notifications, receivers)),
     ]
 
 

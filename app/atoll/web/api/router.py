@@ -13,6 +13,7 @@ from atoll.auth.audit import Audit
 from atoll.auth.credentials import Credentials
 from atoll.names import RepositoryName
 from atoll.web.api import errors
+from atoll.web.api.cookies import NEXT_CSRF_HEADER, Cookies
 from atoll.web.api.operation import Call
 from atoll.web.authority import Authority
 from atoll.web.credentials import basic_credentials, client_address
@@ -25,21 +26,27 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Api:
-    """Serves RESOURCES, a list of (path, resource); the first path that fits is taken."""
+    """Serves RESOURCES, lists of (path, resource) by prefix; the first path that fits is taken."""
 
     def __init__(
         self,
-        resources: list[tuple[str, object]],
+        resources: dict[str, list[tuple[str, object]]],
         access: Access,
         audit: Audit,
         authority: Authority,
+        cookies: Cookies,
         *,
         read_only: bool,
     ) -> None:
-        self._resources = [(_pattern(path), resource) for path, resource in resources]
+        self._resources = [
+            (_pattern(prefix + path), resource)
+            for prefix, below in resources.items()
+            for path, resource in below
+        ]
         self._access = access
         self._audit = audit
         self._authority = authority
+        self._cookies = cookies
         self._read_only = read_only
 
     def __call__(self, req: falcon.Request, resp: falcon.Response, **_found: Any) -> None:
@@ -54,18 +61,23 @@ class Api:
         if self._read_only and req.method not in _READING:
             raise ReadOnly
         repositories = [found["repository"]] if "repository" in found else []
+        shown = _credentials(req)
+        session = self._cookies.read(req) if shown is None else None
         principal, grants = self._access.authenticate(
-            _credentials(req), client_address(req), repositories
+            session.credentials if session else shown, client_address(req), repositories
         )
         resp.set_header("Cache-Control", "no-store")
+        if session is not None and principal is not None:
+            resp.set_header(NEXT_CSRF_HEADER, session.csrf_token)
+        call = Call(req, resp, principal, grants[0] if grants else None, self._audit)
+        call.session = session if principal is not None else None
         found.pop("repository", None)
-        responder(Call(req, resp, principal, grants[0] if grants else None, self._audit), **found)
+        responder(call, **found)
 
     def _find(self, req: falcon.Request) -> tuple[Any, dict[str, Any]]:
         """Return what answers the request, and what its path holds."""
-        path = req.path.removeprefix(PREFIX)
         for pattern, resource in self._resources:
-            match = pattern.fullmatch(path)
+            match = pattern.fullmatch(req.path)
             if match is None:
                 continue
             responder = getattr(resource, f"on_{req.method.lower()}", None)

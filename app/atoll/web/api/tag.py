@@ -76,7 +76,7 @@ class OneTag:
         self._history = history
         self._tags = tags
 
-    @operation("changeTag", body=ManifestReference, status=201, scope="repo:write")
+    @operation("changeTag", body=ManifestReference, status=201, answer=str, scope="repo:write")
     def on_put(self, call: Call, tag: str) -> Any:
         """Let a tag mean a manifest that the repository has."""
         name = call.require(WRITE)
@@ -115,7 +115,7 @@ class ExpireTag:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    @operation("removeTagFromTimemachine", body=Expiry, scope="repo:admin")
+    @operation("removeTagFromTimemachine", body=Expiry, answer=str, scope="repo:admin")
     def on_post(self, call: Call, tag: str) -> Any:
         """Forget what a tag meant, so that it cannot be restored."""
         name = call.require(ADMIN)

@@ -1,0 +1,83 @@
+"""Sessions of people and scripts that signed in: a signed cookie, and a token against forgery.
+
+A session holds at every site and costs no look-up of its own: it is signed with a key that all
+sites share, and bound to the password, so that a new password, and being disabled, end it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jwt
+
+from atoll.auth.credentials import SessionCredentials, password_mark
+from atoll.auth.tokens import signing_key
+from atoll.config import Bundle
+
+LIFE_SECONDS = 12 * 3600
+_ALGORITHM = "HS256"
+_TOKEN_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session; before somebody signed in `username` is None. `csrf_token` is its own."""
+
+    csrf_token: str
+    username: str | None = None
+    password_mark: str | None = None
+
+    @property
+    def credentials(self) -> SessionCredentials | None:
+        """What the session lets in with; None before somebody signed in."""
+        if self.username is None or self.password_mark is None:
+            return None
+        return SessionCredentials(self.username, self.password_mark)
+
+    def confirms(self, token: str | None) -> bool:
+        """Tell whether a request that shows TOKEN was made by who holds the session."""
+        return token is not None and hmac.compare_digest(
+            token.encode(errors="replace"), self.csrf_token.encode()
+        )
+
+
+class Sessions:
+    """Makes and reads the cookies of sessions."""
+
+    def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
+        self._key = key
+        self._clock = clock
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> Sessions:
+        """Return the sessions of all sites with this bundle."""
+        return cls(signing_key(bundle, "session"))
+
+    def begin(self, username: str | None = None, password_hash: str | None = None) -> Session:
+        """Return a new session, of a user whose password has the hash PASSWORD_HASH."""
+        mark = None if password_hash is None else password_mark(password_hash)
+        return Session(secrets.token_urlsafe(_TOKEN_BYTES), username, mark)
+
+    def cookie(self, session: Session) -> str:
+        """Return what the cookie of SESSION holds."""
+        claims = {
+            "csrf": session.csrf_token,
+            "sub": session.username or "",
+            "mark": session.password_mark,
+            "exp": int(self._clock()) + LIFE_SECONDS,
+        }
+        return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
+
+    def read(self, cookie: str) -> Session | None:
+        """Return the session of a cookie; None if it is not ours, or has ended."""
+        try:
+            claims = jwt.decode(
+                cookie, self._key, algorithms=[_ALGORITHM], options={"require": ["exp", "csrf"]}
+            )
+        except jwt.InvalidTokenError:
+            return None
+        return Session(claims["csrf"], claims["sub"] or None, claims["mark"])

@@ -1,0 +1,1 @@
+"""What happens in repositories, told to whoever asked for it: webhooks and Slack."""

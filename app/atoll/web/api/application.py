@@ -1,0 +1,161 @@
+"""`organization/{orgname}/applications`: programs that may ask users for tokens of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from atoll.auth.applications import Application, Applications
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import avatar
+
+
+class ApplicationDetails(Body):
+    """An application to make, or what to change of one."""
+
+    name: str = Field(min_length=1, max_length=255)
+    redirect_uri: str | None = Field(default=None, max_length=4096)
+    application_uri: str | None = Field(default=None, max_length=4096)
+    description: str | None = Field(default=None, max_length=65536)
+    avatar_email: str | None = Field(default=None, max_length=320)
+
+    def details(self) -> dict[str, str | None]:
+        """Return all but the name."""
+        return self.model_dump(exclude={"name"})
+
+
+class ApplicationView(TypedDict):
+    """An application as its organization's administrators see it."""
+
+    name: str
+    description: str
+    application_uri: str
+    client_id: str
+    client_secret: str
+    redirect_uri: str
+    avatar_email: str | None
+
+
+class ApplicationList:
+    """`organization/{orgname}/applications`."""
+
+    def __init__(self, applications: Applications, namespaces: Namespaces) -> None:
+        self._applications = applications
+        self._namespaces = namespaces
+
+    @operation(
+        "getOrganizationApplications", answer=dict[str, list[ApplicationView]], scope="org:admin"
+    )
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """List applications."""
+        self._namespaces.administered(call, orgname)
+        return {"applications": [_view(one) for one in self._applications.list(orgname)]}
+
+    @operation(
+        "createOrganizationApplication",
+        body=ApplicationDetails,
+        answer=ApplicationView,
+        scope="org:admin",
+    )
+    def on_post(self, call: Call, orgname: str) -> Any:
+        """Make an application."""
+        self._namespaces.administered(call, orgname)
+        new: ApplicationDetails = call.body
+        made = self._applications.create(orgname, new.name, new.details())
+        call.log(
+            "create_application", orgname, application_name=made.name, client_id=made.client_id
+        )
+        return _view(made)
+
+
+class OneApplication:
+    """`organization/{orgname}/applications/{client_id}`."""
+
+    def __init__(self, applications: Applications, namespaces: Namespaces) -> None:
+        self._applications = applications
+        self._namespaces = namespaces
+
+    @operation("getOrganizationApplication", answer=ApplicationView, scope="org:admin")
+    def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
+        """Show an application."""
+        self._namespaces.administered(call, orgname)
+        return _view(self._applications.get(client_id, orgname))
+
+    @operation(
+        "updateOrganizationApplication",
+        body=ApplicationDetails,
+        answer=ApplicationView,
+        scope="org:admin",
+    )
+    def on_put(self, call: Call, orgname: str, client_id: str) -> Any:
+        """Change an application."""
+        self._namespaces.administered(call, orgname)
+        change: ApplicationDetails = call.body
+        changed = self._applications.change(orgname, client_id, change.name, change.details())
+        call.log("update_application", orgname, application_name=changed.name, client_id=client_id)
+        return _view(changed)
+
+    @operation("deleteOrganizationApplication", status=204, scope="org:admin")
+    def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
+        """Delete an application; its tokens are good no more."""
+        self._namespaces.administered(call, orgname)
+        name = self._applications.delete(orgname, client_id)
+        call.log("delete_application", orgname, application_name=name, client_id=client_id)
+
+
+class ApplicationSecret:
+    """`organization/{orgname}/applications/{client_id}/resetclientsecret`."""
+
+    def __init__(self, applications: Applications, namespaces: Namespaces) -> None:
+        self._applications = applications
+        self._namespaces = namespaces
+
+    @operation(
+        "resetOrganizationApplicationClientSecret", answer=ApplicationView, scope="org:admin"
+    )
+    def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
+        """Give an application a new secret."""
+        self._namespaces.administered(call, orgname)
+        changed = self._applications.reset_secret(orgname, client_id)
+        call.log(
+            "reset_application_client_secret",
+            orgname,
+            application_name=changed.name,
+            client_id=client_id,
+        )
+        return _view(changed)
+
+
+class ApplicationInformation:
+    """`app/{client_id}`: what anybody may know of an application."""
+
+    def __init__(self, applications: Applications) -> None:
+        self._applications = applications
+
+    @operation("getApplicationInformation", anonymous=True)
+    def on_get(self, call: Call, client_id: str) -> Any:
+        """Show what an application is."""
+        del call
+        one = self._applications.get(client_id)
+        return {
+            "name": one.name,
+            "description": one.description,
+            "uri": one.application_uri,
+            "avatar": avatar(one.name, "app"),
+            "organization": {"name": one.organization, "avatar": avatar(one.organization, "org")},
+        }
+
+
+def _view(one: Application) -> ApplicationView:
+    return {
+        "name": one.name,
+        "description": one.description,
+        "application_uri": one.application_uri,
+        "client_id": one.client_id,
+        "client_secret": one.client_secret,
+        "redirect_uri": one.redirect_uri,
+        "avatar_email": one.avatar_email,
+    }

@@ -1,0 +1,140 @@
+"""`repository/{repository}/notification/`: who is to be told of what happens in a repository."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from atoll.auth.access import ADMIN
+from atoll.notifications.receivers import Receivers
+from atoll.notifications.subscriptions import Notification, Notifications
+from atoll.web.api.operation import Body, Call, operation
+
+
+class MethodConfig(Body):
+    """Where to. A template of one's own for the document is not supported."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: str = Field(min_length=1, max_length=4096)
+
+
+class NewNotification(Body):
+    """A notification to make. What else Quay can tell of does not happen here yet."""
+
+    event: Literal["repo_push"]
+    method: Literal["webhook", "slack"]
+    config: MethodConfig
+    event_config: dict[str, Any] = Field(default_factory=dict, alias="eventConfig")
+    title: str | None = Field(default=None, max_length=255)
+
+
+class NotificationView(TypedDict):
+    """A notification as the API shows it, to administrators of the repository."""
+
+    uuid: str
+    event: str
+    method: str
+    config: dict[str, Any]
+    title: str | None
+    event_config: dict[str, Any]
+    number_of_failures: int
+
+
+class NotificationList:
+    """`repository/{repository}/notification/`."""
+
+    def __init__(self, notifications: Notifications, receivers: Receivers) -> None:
+        self._notifications = notifications
+        self._receivers = receivers
+
+    @operation(
+        "listRepoNotifications", answer=dict[str, list[NotificationView]], scope="repo:admin"
+    )
+    def on_get(self, call: Call) -> Any:
+        """List who is told of what."""
+        found = self._notifications.list(call.require(ADMIN))
+        return {"notifications": [_view(one) for one in found]}
+
+    @operation(
+        "createRepoNotification",
+        body=NewNotification,
+        status=201,
+        answer=NotificationView,
+        scope="repo:admin",
+    )
+    def on_post(self, call: Call) -> Any:
+        """Let somebody be told from now on."""
+        name = call.require(ADMIN)
+        new: NewNotification = call.body
+        self._receivers.check(new.config.url)
+        made = self._notifications.create(
+            name,
+            new.event,
+            new.method,
+            title=new.title,
+            config=new.config.model_dump(),
+            event_config=new.event_config,
+        )
+        call.log(
+            "add_repo_notification",
+            name.namespace,
+            notification_id=str(made.uuid),
+            event=new.event,
+            method=new.method,
+        )
+        return _view(made)
+
+
+class OneNotification:
+    """`repository/{repository}/notification/{uuid}`."""
+
+    def __init__(self, notifications: Notifications) -> None:
+        self._notifications = notifications
+
+    @operation("getRepoNotification", answer=NotificationView, scope="repo:admin")
+    def on_get(self, call: Call, uuid: UUID) -> Any:
+        """Show a notification."""
+        return _view(self._notifications.get(call.require(ADMIN), uuid))
+
+    @operation("resetRepositoryNotificationFailures", status=204, scope="repo:admin")
+    def on_post(self, call: Call, uuid: UUID) -> None:
+        """Begin to tell somebody again who could not be told."""
+        name = call.require(ADMIN)
+        self._notifications.reset_failures(name, uuid)
+        call.log("reset_repo_notification", name.namespace, notification_id=str(uuid))
+
+    @operation("deleteRepoNotification", status=204, scope="repo:admin")
+    def on_delete(self, call: Call, uuid: UUID) -> None:
+        """Let somebody be told no more."""
+        name = call.require(ADMIN)
+        self._notifications.delete(name, uuid)
+        call.log("delete_repo_notification", name.namespace, notification_id=str(uuid))
+
+
+class NotificationTest:
+    """`repository/{repository}/notification/{uuid}/test`."""
+
+    def __init__(self, notifications: Notifications) -> None:
+        self._notifications = notifications
+
+    @operation("testRepoNotification", scope="repo:admin")
+    def on_post(self, call: Call, uuid: UUID) -> Any:
+        """Tell somebody of an event that did not happen."""
+        self._notifications.test(call.require(ADMIN), uuid)
+        return {}
+
+
+def _view(one: Notification) -> NotificationView:
+    return {
+        "uuid": str(one.uuid),
+        "event": one.event,
+        "method": one.method,
+        "config": dict(one.config),
+        "title": one.title,
+        "event_config": dict(one.event_config),
+        "number_of_failures": one.number_of_failures,
+    }

@@ -1,0 +1,187 @@
+"""How programs get tokens of the API: applications, sign-in, and the command line."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+
+from .site import PASSWORD, SUPERUSER, Site
+from .test_api import Api, add_user
+
+LOCAL = "/oauth/localapp"
+
+
+@pytest.fixture
+def api(us: Site) -> Api:
+    found = Api(us)
+    found.call("POST", "organization/", {"name": "acme"}, 201)
+    return found
+
+
+def signed_in(site: Site, username: str = SUPERUSER, password: str = PASSWORD) -> requests.Session:
+    """Return a session that signed in as Quay's Ansible modules do."""
+    session = requests.Session()
+    session.trust_env = False
+    token = session.get(f"{site.url}/csrf_token").json()["csrf_token"]
+    answer = session.post(
+        f"{site.url}/api/v1/signin",
+        json={"username": username, "password": password},
+        headers={"X-CSRF-Token": token},
+    )
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    session.headers["X-CSRF-Token"] = answer.headers["X-Next-CSRF-Token"]
+    return session
+
+
+def authorize(
+    site: Site, session: requests.Session, client_id: str, **changes: str
+) -> requests.Response:
+    form = {
+        "client_id": client_id,
+        "redirect_uri": f"{site.url}{LOCAL}",
+        "scope": "repo:read org:admin",
+        "response_type": "token",
+        "_csrf_token": str(session.headers.get("X-CSRF-Token", "")),
+        **changes,
+    }
+    return session.post(f"{site.url}/oauth/authorizeapp", data=form, allow_redirects=False)
+
+
+def token_of(answer: requests.Response) -> str:
+    assert answer.status_code == 302, answer.text
+    return parse_qs(urlsplit(answer.headers["Location"]).fragment)["access_token"][0]
+
+
+def bearer(site: Site, token: str, path: str) -> int:
+    headers = {"Authorization": f"Bearer {token}"}
+    return requests.get(f"{site.url}/api/v1/{path}", headers=headers).status_code
+
+
+def test_an_application_lives_from_its_making_to_its_deletion(api: Api) -> None:
+    base = "organization/acme/applications"
+    made = api.call("POST", base, {"name": "deploy", "description": "it deploys"})
+    assert (len(made["client_id"]), len(made["client_secret"])) == (20, 40)
+    one = f"{base}/{made['client_id']}"
+    changed = api.call("PUT", one, {"name": "deployer", "redirect_uri": "https://example.com/x"})
+    assert (changed["name"], changed["description"]) == ("deployer", "it deploys")
+    reset = api.call("POST", f"{one}/resetclientsecret")
+    assert reset["client_secret"] != made["client_secret"]
+    assert api.call("GET", base)["applications"] == [reset]
+    shown = Api(api.site, None).call("GET", f"app/{made['client_id']}")
+    assert (shown["name"], "client_secret" in shown) == ("deployer", False)
+    kept = api.site.graph.database.read("SELECT client_secret FROM oauthapplication")[0][0]
+    assert reset["client_secret"] not in kept
+    add_user(api, "alice").call("GET", one, status=403)
+    api.call("DELETE", one, status=204)
+    api.call("GET", one, status=404)
+
+
+def test_an_application_gets_a_token_from_who_is_signed_in_until_it_is_deleted(api: Api) -> None:
+    base = "organization/acme/applications"
+    client_id = api.call("POST", base, {"name": "deploy"})["client_id"]
+    session = signed_in(api.site)
+    token = token_of(authorize(api.site, session, client_id))
+    assert bearer(api.site, token, base) == 200
+    # Its scopes bound it.
+    assert bearer(api.site, token, "superuser/users/") == 403
+    given = api.call("GET", "user/authorizations")["authorizations"]
+    assert [one["application"]["clientId"] for one in given] == [client_id]
+    api.call("DELETE", f"{base}/{client_id}", status=204)
+    assert bearer(api.site, token, base) == 401
+
+
+def test_a_token_that_was_given_out_can_be_revoked(api: Api) -> None:
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    token = token_of(authorize(api.site, signed_in(api.site), client_id))
+    (given,) = api.call("GET", "user/authorizations")["authorizations"]
+    api.call("DELETE", f"user/authorizations/{given['uuid']}", status=204)
+    assert bearer(api.site, token, "organization/acme/applications") == 401
+
+
+def test_an_application_that_was_authorized_before_gets_its_token_without_a_question(
+    api: Api,
+) -> None:
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    session = signed_in(api.site)
+    asked = {
+        "client_id": client_id,
+        "redirect_uri": f"{api.site.url}{LOCAL}",
+        "scope": "repo:read",
+        "response_type": "token",
+    }
+    url = f"{api.site.url}/oauth/authorize"
+    assert session.get(url, params=asked, allow_redirects=False).status_code == 403
+    authorize(api.site, session, client_id)
+    answer = session.get(url, params=asked, allow_redirects=False)
+    assert bearer(api.site, token_of(answer), "repository?public=true") == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"redirect_uri": "https://evil.example/"},
+        {"redirect_uri": "https://app.example/backwards"},
+        {"redirect_uri": "https://app.example.evil.example/back"},
+        {"scope": "everything"},
+        {"response_type": "code"},
+    ],
+)
+def test_a_token_is_sent_nowhere_but_where_the_application_has_registered(
+    api: Api, change: dict[str, str]
+) -> None:
+    registered = {"name": "x", "redirect_uri": "https://app.example/back"}
+    client_id = api.call("POST", "organization/acme/applications", registered)["client_id"]
+    session = signed_in(api.site)
+    good = authorize(api.site, session, client_id, redirect_uri="https://app.example/back")
+    assert token_of(good)
+    assert authorize(api.site, session, client_id, **change).status_code == 400
+
+
+def test_a_session_changes_nothing_without_its_csrf_token(api: Api) -> None:
+    session = signed_in(api.site)
+    assert session.get(f"{api.site.url}/api/v1/user/").json()["username"] == SUPERUSER
+    url = f"{api.site.url}/api/v1/organization/"
+    assert session.post(url, json={"name": "two"}).status_code == 201
+    session.headers["X-CSRF-Token"] = "guess"
+    refused = session.post(url, json={"name": "three"})
+    assert (refused.status_code, refused.json()["error_type"]) == (403, "invalid_csrf_token")
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    assert authorize(api.site, session, client_id).status_code == 403
+
+
+def test_signing_in_needs_the_right_password_and_is_slowed_like_any_other_login(api: Api) -> None:
+    session = requests.Session()
+    session.trust_env = False
+    url = f"{api.site.url}/api/v1/signin"
+    body = {"username": SUPERUSER, "password": "guess"}
+    assert session.post(url, json=body).json()["error_type"] == "invalid_csrf_token"
+    token = session.get(f"{api.site.url}/csrf_token").json()["csrf_token"]
+    headers = {"X-CSRF-Token": token}
+    statuses = [session.post(url, json=body, headers=headers).status_code for _ in range(6)]
+    assert statuses == [403] * 5 + [429]
+
+
+def test_a_session_ends_with_signing_out_and_with_a_new_password(api: Api) -> None:
+    add_user(api, "alice")
+    url = f"{api.site.url}/api/v1"
+    session = signed_in(api.site, "alice", "another password")
+    assert session.get(f"{url}/user/").status_code == 200
+    assert session.post(f"{url}/signout").status_code == 200
+    assert session.get(f"{url}/user/").status_code == 401
+    session = signed_in(api.site, "alice", "another password")
+    api.call("PUT", "superuser/users/alice", {"password": "yet another one"})
+    assert session.get(f"{url}/user/").status_code == 401
+
+
+def test_an_operator_makes_a_token_on_the_command_line(us: Site) -> None:
+    made = us.command("token", "create", SUPERUSER, "--scope", "user:read", "--days", "1")
+    assert made.returncode == 0, made.stderr
+    token = made.stdout.strip()
+    assert bearer(us, token, "user/") == 200
+    assert bearer(us, token, "superuser/users/") == 403
+    for words in (("nobody",), (SUPERUSER, "--scope", "everything")):
+        refused = us.command("token", "create", *words)
+        assert refused.returncode != 0
+        assert refused.stdout == ""
