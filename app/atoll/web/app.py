@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.web import errors
+from atoll.web.api import errors as api_errors
 from atoll.web.api.resources import create_api
 from atoll.web.api.router import PREFIX
 from atoll.web.authority import Authority
@@ -76,6 +78,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     )
     for prefix in (PREFIX, "/oauth/", "/csrf_token"):
         app.add_sink(api, prefix)
+    app.add_error_handler(falcon.HTTPError, _http_error_handler(authority))
     guard = Guard(deps.tokens, authority, deps.bundle)
     answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
@@ -104,6 +107,20 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         },
     )
     return app
+
+
+def _http_error_handler(authority: Authority) -> Callable[..., None]:
+    """Return what answers for what is found wrong before a resource is: in the API in its shape."""
+
+    def handle(
+        req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Any
+    ) -> None:
+        if req.path.startswith(PREFIX):
+            api_errors.write(req, resp, error, authority)
+        else:
+            errors.handle_http_error(req, resp, error, params)
+
+    return handle
 
 
 def create_operations_app(

@@ -12,6 +12,7 @@ import schemathesis
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 from hypothesis import strategies
 from schemathesis import GenerationMode
+from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
 from .site import SUPERUSER, Client, Site
@@ -87,7 +88,7 @@ def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
                 except hypothesis.errors.Unsatisfiable:
                     # Nothing is forbidden where nothing is given.
                     assert mode is GenerationMode.NEGATIVE
-                except Exception as error:
+                except (Exception, FailureGroup) as error:
                     broken.append(f"{operation.label} ({mode.value}): {error}")
     return broken
 
