@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,25 @@ class Entry:
     ip: str | None
     metadata: Mapping[str, Any]
     created_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which entries: those of a time, and of what is not None."""
+
+    start: datetime
+    end: datetime
+    namespace: str | None = None
+    repository: str | None = None
+    performer: str | None = None
+
+
+_SELECTED = """
+    created_at >= %(start)s AND created_at < %(end)s
+    AND (%(namespace)s IS NULL OR namespace = %(namespace)s)
+    AND (%(repository)s IS NULL OR repository = %(repository)s)
+    AND (%(performer)s IS NULL OR performer = %(performer)s)
+"""
 
 
 class Audit:
@@ -45,35 +64,42 @@ class Audit:
             ],
         )
 
-    def list(
-        self,
-        namespace: str | None,
-        repository: str | None,
-        performer: str | None,
-        before: int | None,
-        limit: int,
-    ) -> tuple[list[Entry], int | None]:
-        """Return entries, newest first, and what to give as BEFORE for the next; None at the end.
-
-        What is None does not narrow the list.
-        """
-        rows = self._database.read(
+    def write_all(self, entries: Sequence[Entry]) -> None:
+        """Keep many entries in one round trip, each as of its own moment."""
+        self._database.run(
             """
+            INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata, created_at)
+            SELECT * FROM jsonb_to_recordset(%s) AS entry (
+                kind text, namespace text, repository text, performer text, ip text,
+                metadata jsonb, created_at timestamptz)
+            """,
+            [json.dumps([asdict(entry) for entry in entries], default=str)],
+        )
+
+    def counts(self, selection: Selection) -> list[tuple[datetime, str, int]]:
+        """Return how many entries of each kind there are of each day, oldest first."""
+        rows = self._database.read(
+            f"""
+            SELECT date_trunc('day', created_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS day,
+                   kind, count(*)
+            FROM logentry WHERE {_SELECTED} GROUP BY day, kind ORDER BY day, kind
+            """,
+            asdict(selection),
+        )
+        return [(day, kind, count) for day, kind, count in rows]
+
+    def list(
+        self, selection: Selection, before: int | None, limit: int
+    ) -> tuple[list[Entry], int | None]:
+        """Return entries, newest first, and the BEFORE of the next page; None at the end."""
+        rows = self._database.read(
+            f"""
             SELECT id, kind, namespace, repository, performer, ip, metadata, created_at
             FROM logentry
-            WHERE (%(namespace)s IS NULL OR namespace = %(namespace)s)
-              AND (%(repository)s IS NULL OR repository = %(repository)s)
-              AND (%(performer)s IS NULL OR performer = %(performer)s)
-              AND (%(before)s::bigint IS NULL OR id < %(before)s)
+            WHERE {_SELECTED} AND (%(before)s::bigint IS NULL OR id < %(before)s)
             ORDER BY id DESC LIMIT %(limit)s
             """,
-            {
-                "namespace": namespace,
-                "repository": repository,
-                "performer": performer,
-                "before": before,
-                "limit": limit + 1,
-            },
+            {**asdict(selection), "before": before, "limit": limit + 1},
         )
         entries = [Entry(*row[1:]) for row in rows[:limit]]
         return entries, rows[limit - 1][0] if len(rows) > limit else None

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from atoll import config
 from atoll.auth.access import Access
+from atoll.auth.audit import Audit
+from atoll.auth.pull_log import PullLog
 from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
 from atoll.auth.throttle import Throttle
@@ -93,6 +95,11 @@ class Graph:
         return Receivers.from_bundle(self.bundle, self.ca_bundle)
 
     @cached_property
+    def pulls(self) -> PullLog:
+        """Pulls that the audit log does not have yet."""
+        return PullLog(Audit(self.database))
+
+    @cached_property
     def deliverer(self) -> Deliverer:
         """What sends notifications."""
         messages = Messages.from_bundle(self.bundle)
@@ -147,4 +154,5 @@ class Graph:
             referrers=Referrers(self.database),
             catalog=Catalog(self.database),
             receivers=self.receivers,
+            pulls=self.pulls,
         )

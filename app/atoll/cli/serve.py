@@ -75,6 +75,7 @@ def web(options: argparse.Namespace) -> int:
     app = create_app(graph.dependencies())
     graph.locations.start_probing()
     graph.vitals.start()
+    graph.pulls.start()
     serve_operations(
         create_operations_app(
             InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
@@ -97,6 +98,7 @@ def web(options: argparse.Namespace) -> int:
         asyncore_use_poll=True,
         ident=None,
     )
+    graph.pulls.stop()
     return 0
 
 

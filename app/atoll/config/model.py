@@ -117,6 +117,7 @@ class Bundle(BaseModel):
     tag_expiration_options: list[Duration] = Field(
         default_factory=lambda: [0, 86400, 7 * 86400, 14 * 86400, 28 * 86400]
     )
+    feature_change_tag_expiration: bool = True
     registry_state: Literal["normal", "readonly"] = "normal"
     disable_pushes: bool = False
     maximum_layer_size: Size = 20 * 2**30

@@ -77,13 +77,15 @@ _END_UPLOAD = {
 _PLACE = f"""
 {LOCK_DIGEST_SHARED}
 WITH upload AS (
-    SELECT u.uuid, u.repository_id FROM blobupload u
+    SELECT u.uuid, u.repository_id, u.expires_after_s FROM blobupload u
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND NOT {DELETED_SINCE}
     FOR UPDATE
 ), blob AS (
-    INSERT INTO imagestorage (content_checksum, image_size)
-    SELECT %(digest)s, %(size)s FROM upload
-    ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size
+    INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
+    SELECT %(digest)s, %(size)s, coalesce(%(expires_after)s::bigint, upload.expires_after_s)
+    FROM upload
+    ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size,
+        expires_after_s = coalesce(EXCLUDED.expires_after_s, imagestorage.expires_after_s)
     RETURNING id
 ), placement AS (
     INSERT INTO imagestorageplacement (storage_id, location_id)
@@ -211,10 +213,18 @@ class Blobs:
         return self._locations.stores[location].read(blob_key(blob.digest), start, end)
 
     def place(
-        self, digest: Digest, size: int, location: str, upload: UUID, *, clear_away: bool
+        self,
+        digest: Digest,
+        size: int,
+        location: str,
+        upload: UUID,
+        *,
+        clear_away: bool,
+        expires_after: int | None = None,
     ) -> bool:
         """Make the object that UPLOAD wrote at LOCATION a blob of the upload's repository.
 
+        EXPIRES_AFTER is what the blob says of its images' tags, if it came with the last request.
         Ends the upload; with CLEAR_AWAY its row stays for its chunks' sake. False, and nothing
         done, if the object may have been taken away meanwhile: write it again. One round trip.
         Raises UploadUnknown if the upload ended before.
@@ -228,6 +238,7 @@ class Blobs:
                 "uuid": upload,
                 "required": self._locations.required,
                 "keep_seconds": self._keep_seconds,
+                "expires_after": expires_after,
             },
         )[0]
         if storage_id is None:

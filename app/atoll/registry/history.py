@@ -10,20 +10,23 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.manifests import manifest_cache_key
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.tags import NOW_MS, alive
 
-_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 
+# When it ended, or is to end.
+_END = "coalesce(t.lifetime_end_ms, t.expires_ms)"
+
 _LIST = f"""
-SELECT t.name, t.lifetime_start_ms, t.lifetime_end_ms, m.digest, m.media_type = ANY(%(indexes)s),
+SELECT t.name, t.lifetime_start_ms, {_END}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
         JOIN imagestorage s ON s.id = mb.blob_id WHERE mb.manifest_id = m.id)
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID}
-  AND (NOT %(active)s OR t.lifetime_end_ms IS NULL)
+  AND (NOT %(active)s OR {alive("t")})
   AND (%(tag)s IS NULL OR t.name = %(tag)s)
   AND (%(like)s IS NULL OR strpos(t.name, %(like)s) > 0)
 ORDER BY t.lifetime_start_ms DESC, t.name, t.id DESC LIMIT %(limit)s OFFSET %(offset)s
@@ -36,11 +39,12 @@ CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
 SELECT m.id, m.repository_id FROM manifest m
 WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND {{condition}};
 UPDATE manifest SET deleted_at = NULL FROM wanted WHERE manifest.id = wanted.id;
-UPDATE tag SET lifetime_end_ms = {_NOW_MS} FROM wanted
+UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM wanted
 WHERE tag.repository_id = wanted.repository_id AND tag.name = %(tag)s
-  AND tag.lifetime_end_ms IS NULL AND tag.manifest_id <> wanted.id;
+  AND tag.lifetime_end_ms IS NULL
+  AND (tag.manifest_id <> wanted.id OR tag.expires_ms IS NOT NULL);
 INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
-SELECT repository_id, %(tag)s, id, {_NOW_MS} FROM wanted
+SELECT repository_id, %(tag)s, id, {NOW_MS} FROM wanted
 ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
 SELECT id FROM wanted
 """
@@ -51,20 +55,20 @@ _RESTORABLE = f"""EXISTS (
     SELECT FROM tag t JOIN repository r ON r.id = t.repository_id
     JOIN "user" n ON n.id = r.namespace_user_id
     WHERE t.manifest_id = m.id AND t.name = %(tag)s AND (
-        t.lifetime_end_ms IS NULL OR t.lifetime_end_ms >
-        {_NOW_MS} - 1000 * coalesce(n.tag_expiration_s, %(expiration)s)))"""
+        {_END} IS NULL OR {_END} >
+        {NOW_MS} - 1000 * coalesce(n.tag_expiration_s, %(expiration)s)))"""
 
 _EXPIRE = f"""
 DELETE FROM tag USING manifest m
 WHERE tag.repository_id = {REPOSITORY_ID} AND tag.name = %(tag)s AND m.id = tag.manifest_id
-  AND (%(digest)s IS NULL OR m.digest = %(digest)s) AND tag.lifetime_end_ms IS NOT NULL
+  AND (%(digest)s IS NULL OR m.digest = %(digest)s) AND NOT {alive("tag")}
 RETURNING tag.id
 """
 
 
 @dataclass(frozen=True)
 class TagEntry:
-    """What a tag meant from START to END, in ms since 1970; no END: it does so now."""
+    """What a tag meant from START to END, in ms since 1970; without END it does so for ever."""
 
     name: str
     start_ms: int

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from atoll.registry.errors import (
     ManifestUnknown,
 )
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.tags import NOW_MS, alive
 
 MAXIMUM_SIZE = 4 * 2**20
 
@@ -60,8 +62,6 @@ SELECT repository.id,
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
-_NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-
 # One string, one transaction. The locks, always taken in the same order, keep two pushes of one tag
 # from meeting in its index.
 _KEEP = f"""
@@ -80,15 +80,23 @@ SELECT m.id, child.id FROM manifest m, manifest child
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
   AND child.repository_id = m.repository_id AND child.digest = ANY(%(children)s)
 ON CONFLICT DO NOTHING;
-UPDATE tag SET lifetime_end_ms = {_NOW_MS}
+UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms)
 FROM manifest m
 WHERE tag.repository_id = %(repository_id)s AND tag.name = ANY(%(tags)s)
-  AND tag.lifetime_end_ms IS NULL AND m.id = tag.manifest_id AND m.digest <> %(digest)s;
-INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
-SELECT m.repository_id, new.tag, m.id, {_NOW_MS}
+  AND tag.lifetime_end_ms IS NULL AND m.id = tag.manifest_id
+  AND (m.digest <> %(digest)s OR tag.expires_ms IS NOT NULL);
+INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms, expires_ms)
+SELECT m.repository_id, new.tag, m.id, {NOW_MS}, {NOW_MS} + 1000 * (
+    SELECT expires_after_s FROM imagestorage WHERE content_checksum = %(config)s)
 FROM manifest m, (SELECT DISTINCT unnest(%(tags)s::text[]) AS tag) AS new
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
+INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata)
+SELECT 'push_repo', %(namespace)s, %(name)s, %(username)s, %(address)s, jsonb_strip_nulls(
+    jsonb_build_object('namespace', %(namespace)s::text, 'repo', %(name)s::text, 'tag', pushed.tag,
+                       'manifest_digest', %(digest)s::text))
+FROM (SELECT unnest(%(tags)s::text[]) AS tag
+      UNION ALL SELECT NULL WHERE cardinality(%(tags)s::text[]) = 0) AS pushed;
 {TELL_OF_PUSH}
 """
 
@@ -100,7 +108,7 @@ WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at 
 _BY_TAG = f"""
 SELECT m.digest, m.media_type, m.manifest_bytes
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
-WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND t.lifetime_end_ms IS NULL
+WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND {alive("t")}
 """
 
 _DELETE = f"""
@@ -109,7 +117,7 @@ WITH deleted AS (
     WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
     RETURNING id
 ), ended AS (
-    UPDATE tag SET lifetime_end_ms = {_NOW_MS} FROM deleted
+    UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM deleted
     WHERE tag.manifest_id = deleted.id AND tag.lifetime_end_ms IS NULL
 )
 SELECT id FROM deleted
@@ -143,6 +151,7 @@ class Contents:
 
     blobs: list[str] = field(default_factory=list)
     children: list[str] = field(default_factory=list)
+    config: str | None = None
     subject: str | None = None
     artifact_type: str | None = None
     optional: list[str] = field(default_factory=list)
@@ -177,7 +186,7 @@ def parse(content: bytes, media_type: str) -> Contents:
         optional: list[str] = []
         for n, entry in _entries(document, "layers"):
             (optional if _is_foreign(entry) else blobs).append(_digest(entry, f"layers[{n}]"))
-        return replace(contents, blobs=blobs, optional=optional)
+        return replace(contents, blobs=blobs, optional=optional, config=blobs[0])
     raise ManifestInvalid(f"manifests of media type '{media_type}' are not supported")
 
 
@@ -233,10 +242,12 @@ class Manifests:
         *,
         tags: list[str],
         username: str | None,
+        address: str | None = None,
     ) -> Kept:
         """Keep a manifest under its digest, under REFERENCE if that is a tag, and under TAGS.
 
-        Two round trips. Raises ManifestInvalid, ManifestBlobUnknown, DigestMismatch or Denied.
+        USERNAME pushes from ADDRESS. Two round trips. Raises ManifestInvalid, ManifestBlobUnknown,
+        DigestMismatch or Denied.
         """
         contents = parse(content, media_type)
         digest, tag = self._address(reference, content)
@@ -251,7 +262,17 @@ class Manifests:
         elsewhere = [layer for layer in contents.optional if layer not in known]
         here = [layer for layer in contents.optional if layer in known]
         contents = replace(contents, blobs=[*contents.blobs, *here])
-        self._keep(repository_id, Manifest(digest, media_type, content), contents, tags)
+        self._keep(
+            Manifest(digest, media_type, content),
+            contents,
+            {
+                **name_parameters(name),
+                "repository_id": repository_id,
+                "tags": tags,
+                "username": username,
+                "address": address,
+            },
+        )
         return Kept(digest, contents.subject, elsewhere)
 
     def get(self, name: RepositoryName, reference: str) -> Manifest:
@@ -307,14 +328,12 @@ class Manifests:
         )[0]
         return repository_id, set(known)
 
-    def _keep(
-        self, repository_id: int | None, manifest: Manifest, contents: Contents, tags: list[str]
-    ) -> None:
+    def _keep(self, manifest: Manifest, contents: Contents, pushed: Mapping[str, object]) -> None:
         try:
             self._database.run(
                 _KEEP,
                 {
-                    "repository_id": repository_id,
+                    **pushed,
                     "digest": str(manifest.digest),
                     "media_type": manifest.media_type,
                     "content": manifest.content,
@@ -322,7 +341,7 @@ class Manifests:
                     "artifact_type": contents.artifact_type,
                     "blobs": contents.blobs,
                     "children": contents.children,
-                    "tags": tags,
+                    "config": contents.config,
                 },
             )
         except psycopg2.errors.ForeignKeyViolation as error:

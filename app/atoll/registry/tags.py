@@ -7,20 +7,42 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown, RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
+NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+
+
+def alive(tag: str) -> str:
+    """Return the condition that the row TAG of a tag's history is what the tag means now."""
+    return f"({tag}.lifetime_end_ms IS NULL AND coalesce({tag}.expires_ms > {NOW_MS}, true))"
+
+
 # Sorted as the specification says, byte by byte, whatever the database's own order is.
 _LIST = f"""
 SELECT repository.id, array(
     SELECT t.name FROM tag t
-    WHERE t.repository_id = repository.id AND t.lifetime_end_ms IS NULL
+    WHERE t.repository_id = repository.id AND {alive("t")}
       AND (%(last)s IS NULL OR t.name COLLATE "C" > %(last)s)
     ORDER BY t.name COLLATE "C" LIMIT %(limit)s)
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
 _DELETE = f"""
-UPDATE tag SET lifetime_end_ms = (extract(epoch FROM clock_timestamp()) * 1000)::bigint
-WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND lifetime_end_ms IS NULL
+UPDATE tag SET lifetime_end_ms = {NOW_MS}
+WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
 RETURNING id
+"""
+
+_EXPIRE = f"""
+UPDATE tag SET expires_ms = %(expires_ms)s
+WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
+  AND coalesce(%(expires_ms)s::bigint > {NOW_MS}, true)
+RETURNING id
+"""
+
+_EXPIRE_ALL_OF = f"""
+UPDATE tag SET expires_ms = {NOW_MS} + 1000 * %(seconds)s
+FROM manifest m
+WHERE tag.repository_id = {REPOSITORY_ID} AND {alive("tag")}
+  AND m.id = tag.manifest_id AND m.digest = %(digest)s
 """
 
 
@@ -49,6 +71,20 @@ class Tags:
             raise RepositoryUnknown(f"there is no repository '{name}'")
         more = limit is not None and len(tags) > limit
         return tags[:limit], more
+
+    def expire(self, name: RepositoryName, tag: str, expires_ms: int | None) -> None:
+        """Let a tag end at a moment that is still to come, in ms since 1970, or never.
+
+        Raises ManifestUnknown if there is no such tag, or the moment has passed.
+        """
+        values = {**name_parameters(name), "tag": tag, "expires_ms": expires_ms}
+        if not self._database.run(_EXPIRE, values):
+            raise ManifestUnknown(f"'{name}' has no tag '{tag}' that could end then")
+
+    def expire_all_of(self, name: RepositoryName, digest: str, seconds: int) -> None:
+        """Let every tag that means a manifest end after so many seconds."""
+        values = {**name_parameters(name), "digest": digest, "seconds": seconds}
+        self._database.run(_EXPIRE_ALL_OF, values)
 
     def delete(self, name: RepositoryName, tag: str) -> None:
         """Delete a tag and leave its manifest, or raise ManifestUnknown."""

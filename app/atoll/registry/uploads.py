@@ -20,6 +20,7 @@ from atoll.db.pool import Database
 from atoll.names import Digest, Hash, RepositoryName
 from atoll.registry.blobs import DELETED_SINCE, LOCK_DIGEST_SHARED, Blobs
 from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.storage.errors import NoHealthyStore, StoreError, StoreUnavailable
 from atoll.storage.interface import blob_key
@@ -49,6 +50,7 @@ UPDATE blobupload u
 SET byte_count = u.byte_count + %(size)s, chunks = u.chunks || %(chunk)s::jsonb,
     first_digest = coalesce(u.first_digest, %(first_digest)s),
     first_location = coalesce(u.first_location, %(first_location)s),
+    expires_after_s = coalesce(u.expires_after_s, %(expires_after)s::bigint),
     changed_at = clock_timestamp()
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
   AND u.byte_count = %(offset)s AND NOT (%(first)s AND {DELETED_SINCE})
@@ -159,11 +161,12 @@ class Uploads:
         hasher = Digest.parse(f"sha256:{'0' * 64}").hasher()
         digest = body.digest(hasher, "sha256")
         first = upload.offset == 0
+        expiry = expires_after(body.file, body.size) if first else None
         key = blob_key(digest) if first else f"uploads/{upload.uuid}/{uuid4()}"
         for _ in range(_REWRITES):
             location = self._write(key, body)
             chunk = Chunk(key, str(digest), body.size, location)
-            if self._record(upload, chunk, first=first):
+            if self._record(upload, chunk, expiry, first=first):
                 return Upload(upload.name, upload.uuid, upload.offset + body.size)
             self._why_not_recorded(upload, chunk)
             self._database.run(_TRUST_ANEW, self._parameters(upload))
@@ -211,7 +214,14 @@ class Uploads:
         for _ in range(_REWRITES):
             location = self._write(blob_key(digest), body)
             try:
-                if self._blobs.place(digest, body.size, location, upload.uuid, clear_away=False):
+                if self._blobs.place(
+                    digest,
+                    body.size,
+                    location,
+                    upload.uuid,
+                    clear_away=False,
+                    expires_after=expires_after(body.file, body.size),
+                ):
                     return body.size
             except UploadUnknown:
                 self._blobs.discard(digest, location, upload.uuid)
@@ -263,13 +273,14 @@ class Uploads:
             return location
         raise NoHealthyStore(list(self._locations.stores))
 
-    def _record(self, upload: Upload, chunk: Chunk, *, first: bool) -> bool:
+    def _record(self, upload: Upload, chunk: Chunk, expiry: int | None, *, first: bool) -> bool:
         rows = self._database.run(
             _RECORD,
             {
                 **self._parameters(upload),
                 "offset": upload.offset,
                 "first": first,
+                "expires_after": expiry,
                 "digest": chunk.digest,
                 "location": chunk.location,
                 "size": chunk.size,

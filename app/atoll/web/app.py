@@ -9,6 +9,7 @@ from typing import Any
 import falcon
 
 from atoll.auth.access import Access
+from atoll.auth.pull_log import PullLog
 from atoll.auth.secrets import Cipher
 from atoll.auth.tokens import Tokens, signing_key
 from atoll.config import Bundle
@@ -58,6 +59,7 @@ class Dependencies:
     referrers: Referrers
     catalog: Catalog
     receivers: Receivers
+    pulls: PullLog
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
@@ -103,7 +105,9 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
             ),
             routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
             routes.BLOB: BlobResource(deps.blobs, guard),
-            routes.MANIFEST: ManifestResource(deps.manifests, deps.tags, guard, authority),
+            routes.MANIFEST: ManifestResource(
+                deps.manifests, deps.tags, guard, authority, deps.pulls
+            ),
         },
     )
     return app

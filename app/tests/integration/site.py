@@ -176,6 +176,7 @@ def running_site(
     )
     prober = graph.locations.start_probing()
     graph.vitals.start()
+    graph.pulls.start()
     site = Site(server.url, operations.url, graph, directory, preference)
     wait_until(
         "both stores were probed",
@@ -189,6 +190,7 @@ def running_site(
         site.stop_worker()
         prober.stop()
         graph.vitals.stop()
+        graph.pulls.stop()
         for one in (server, operations):
             one.release()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
 
+from .services import wait_until
 from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
 
 
@@ -211,6 +215,99 @@ def test_a_tag_is_not_restored_after_the_time_that_its_namespace_keeps(api: Api)
     api.call("PUT", "user/", {"tag_expiration_s": 7}, 400)
 
 
+def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -> None:
+    client, tag = Client(api.site), "repository/admin/app/tag/"
+    digest = push_image(client, "admin/app", "v1", b"one")
+    later = int(time.time()) + 3600
+    assert api.call("PUT", f"{tag}v1", {"expiration": later}, 201) == "Updated"
+    (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
+    assert (shown["end_ts"], "expiration" in shown) == (later, True)
+    pull = ("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
+    assert client.request(*pull).status_code == 200
+    end_now(api, digest)
+    assert client.request(*pull).status_code == 404
+    listed = client.request("GET", "/v2/admin/app/tags/list", "repository:admin/app:pull")
+    assert listed.json()["tags"] == []
+    assert api.call("GET", f"{tag}?onlyActiveTags=true")["tags"] == []
+    assert [one["name"] for one in api.call("GET", tag)["tags"]] == ["v1"]
+    api.call("DELETE", f"{tag}v1", status=404)
+    api.call("PUT", f"{tag}v1", {"expiration": later}, 404)
+    # Pushed again, or restored, it is back, and does not end.
+    assert push_image(client, "admin/app", "v1", b"one") == digest
+    assert client.request(*pull).status_code == 200
+    (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
+    assert "end_ts" not in shown
+    assert len(api.call("GET", tag)["tags"]) == 2
+
+
+def end_now(api: Api, digest: str) -> None:
+    """Let what was to end later have ended."""
+    ended = api.site.graph.database.run(
+        "UPDATE tag SET expires_ms = lifetime_start_ms + 1 FROM manifest m"
+        " WHERE m.id = tag.manifest_id AND m.digest = %s AND expires_ms IS NOT NULL RETURNING 1",
+        [digest],
+    )
+    assert ended
+
+
+def test_a_tag_that_ended_can_be_restored_and_one_that_is_to_end_can_be_kept(api: Api) -> None:
+    client, tag = Client(api.site), "repository/admin/app/tag/v1"
+    digest = push_image(client, "admin/app", "v1", b"one")
+    later = int(time.time()) + 3600
+    api.call("PUT", tag, {"expiration": later}, 201)
+    api.call("PUT", tag, {"expiration": None}, 201)
+    assert "end_ts" not in api.call("GET", "repository/admin/app/tag/")["tags"][0]
+    for wrong in ({"expiration": int(time.time()) - 1}, {"expiration": 2**70}, {}):
+        api.call("PUT", tag, wrong, 400)
+    api.call("PUT", tag, {"expiration": later}, 201)
+    database = api.site.graph.database
+    database.run("UPDATE tag SET expires_ms = (extract(epoch FROM now()) * 1000)::bigint")
+    api.call("POST", f"{tag}/restore", {"manifest_digest": digest})
+    assert "end_ts" not in api.call("GET", "repository/admin/app/tag/?onlyActiveTags=1")["tags"][0]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["in one request", "by PATCH"])
+def test_an_image_can_say_when_its_tags_end(api: Api, whole: bool) -> None:
+    client, name = Client(api.site), "admin/app"
+    scope = f"repository:{name}:pull,push"
+    config = json.dumps({"config": {"Labels": {"quay.expires-after": "2h"}}}).encode()
+    if whole:
+        digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        client.push_blob(name, b"so that the repository is there")
+        answer = client.request("POST", f"/v2/{name}/blobs/uploads/", scope)
+        put = client.request(
+            "PUT", answer.headers["Location"], scope, params={"digest": digest}, data=config
+        )
+        assert put.status_code == 201, put.text
+    else:
+        digest = client.push_blob(name, config)
+    descriptor = {"mediaType": "application/x", "digest": digest, "size": len(config)}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": descriptor,
+        "layers": [],
+    }
+    answer = client.request(
+        "PUT",
+        f"/v2/{name}/manifests/v1",
+        scope,
+        data=json.dumps(manifest),
+        headers={"Content-Type": MANIFEST_TYPE},
+    )
+    assert answer.status_code == 201, answer.text
+    (shown,) = api.call("GET", "repository/admin/app/tag/")["tags"]
+    assert shown["end_ts"] - shown["start_ts"] == 7200
+
+
+def test_a_label_put_on_a_manifest_lets_its_tags_end(api: Api) -> None:
+    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+    label = {"key": "quay.expires-after", "value": "1w"}
+    api.call("POST", f"repository/admin/app/manifest/{digest}/labels", label, 201)
+    (shown,) = api.call("GET", "repository/admin/app/tag/")["tags"]
+    assert shown["end_ts"] > time.time() + 6 * 86400
+
+
 def test_a_manifest_is_shown_and_labelled(api: Api) -> None:
     digest = push_image(Client(api.site), "admin/app", "v1", b"one")
     base = f"repository/admin/app/manifest/{digest}"
@@ -275,6 +372,38 @@ def test_what_was_done_is_in_the_log_without_secrets(api: Api) -> None:
     assert [entry["kind"] for entry in logs] == ["create_robot", "org_create"]
     assert logs[0]["performer"]["name"] == SUPERUSER
     assert robot["token"] not in json.dumps(logs)
+
+
+def test_pushes_and_pulls_are_in_the_log_and_counted_by_day(api: Api) -> None:
+    digest = push_image(Client(api.site), "admin/app", "v1", b"x")
+    robot = api.call("PUT", "user/robots/ci", {}, 201)
+    api.call("PUT", "repository/admin/app/permissions/user/admin+ci", {"role": "read"})
+    puller = Client(api.site, robot["name"], robot["token"])
+    for reference in ("v1", digest):
+        answer = puller.request(
+            "GET", f"/v2/admin/app/manifests/{reference}", "repository:admin/app:pull"
+        )
+        assert answer.status_code == 200
+    base = "repository/admin/app"
+
+    def logged(kind: str) -> list[dict[str, Any]]:
+        found = api.call("GET", f"{base}/logs")["logs"]
+        return [entry for entry in found if entry["kind"] == kind]
+
+    wait_until("the pulls are written", lambda: len(logged("pull_repo")) == 2)
+    (push,) = logged("push_repo")
+    assert (push["performer"]["name"], push["metadata"]["tag"]) == (SUPERUSER, "v1")
+    assert {entry["performer"]["name"] for entry in logged("pull_repo")} == {robot["name"]}
+    assert {entry["metadata"].get("tag") for entry in logged("pull_repo")} == {"v1", None}
+    counted = api.call("GET", f"{base}/aggregatelogs")["aggregated"]
+    assert {(one["kind"], one["count"]) for one in counted} >= {("pull_repo", 2), ("push_repo", 1)}
+    own = api.call("GET", f"user/aggregatelogs?performer={quote(robot['name'])}")["aggregated"]
+    assert {one["kind"] for one in own} == {"pull_repo"}
+    for path in ("superuser", "user"):
+        assert api.call("GET", f"{path}/aggregatelogs")["aggregated"]
+    assert api.call("GET", f"{base}/logs?starttime=01/31/2020&endtime=02/01/2020")["logs"] == []
+    for wrong in ("starttime=x", "starttime=02/02/2020&endtime=02/01/2020", "endtime=01/01/0001"):
+        api.call("GET", f"{base}/logs?{wrong}", status=400)
 
 
 def test_the_document_describes_every_path_that_is_served(api: Api) -> None:

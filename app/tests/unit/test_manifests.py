@@ -21,7 +21,7 @@ def manifest(**changes: object) -> bytes:
 
 
 def test_an_image_names_its_config_and_its_layers() -> None:
-    assert parse(manifest(), IMAGE) == Contents(blobs=[A, B])
+    assert parse(manifest(), IMAGE) == Contents(blobs=[A, B], config=A)
 
 
 def test_an_index_names_its_manifests() -> None:
@@ -31,7 +31,7 @@ def test_an_index_names_its_manifests() -> None:
 
 def test_a_subject_and_an_artifact_type_are_found() -> None:
     content = manifest(subject={"digest": A}, artifactType="application/vnd.example")
-    assert parse(content, IMAGE) == Contents([A, B], [], A, "application/vnd.example")
+    assert parse(content, IMAGE) == Contents([A, B], [], A, A, "application/vnd.example")
 
 
 def test_a_foreign_layer_need_not_be_here() -> None:

@@ -1,88 +1,228 @@
-"""`…/logs`: who did what, of a repository, an organization, oneself, or everywhere."""
+"""`…/logs` and `…/aggregatelogs`: who did what in a repository, a namespace, or anywhere."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
-from atoll.auth.audit import Audit, Entry
+from atoll.auth.audit import Audit, Entry, Selection
+from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.views import http_date, member
 
 _PAGE = 20
+_DAY = timedelta(days=1)
+# As Quay's, where no time is given.
+_DEFAULT_DAYS = timedelta(days=7)
+_DATE = "%m/%d/%Y"
 
 
-class LogQuery(Body):
-    """Which entries to list."""
+class Period(Body):
+    """From which day to which, both included, in UTC; the last week without."""
+
+    starttime: str | None = Field(default=None, max_length=10)
+    endtime: str | None = Field(default=None, max_length=10)
+
+    @field_validator("starttime", "endtime")
+    @classmethod
+    def _is_date(cls, value: str | None) -> str | None:
+        if value:
+            _day(value)
+        return value
+
+    def bounds(self) -> tuple[datetime, datetime]:
+        """Return the first moment, and the first one after. Raises InvalidRequest."""
+        try:
+            end = (_day(self.endtime) if self.endtime else datetime.now(UTC)) + _DAY
+            start = _day(self.starttime) if self.starttime else end - _DEFAULT_DAYS - _DAY
+        except OverflowError as error:
+            raise InvalidRequest("there are no such days in a log") from error
+        if start >= end:
+            raise InvalidRequest("starttime must not be after endtime")
+        return start, end
+
+
+class OfPerformer(Period):
+    """What one person did."""
 
     performer: str | None = Field(default=None, max_length=255)
+
+
+class LogQuery(OfPerformer):
+    """Which entries to list."""
+
     next_page: int | None = Field(default=None, ge=0, lt=2**63)
 
 
-class RepositoryLogs:
-    """`repository/{repository}/logs`."""
+class Aggregated(TypedDict):
+    """How often something was done on a day."""
+
+    kind: str
+    count: int
+    datetime: str | None
+
+
+class _Logs:
+    """What all logs share."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
+
+    def _page(
+        self, call: Call, namespace: str | None = None, repository: str | None = None
+    ) -> dict[str, Any]:
+        query: LogQuery = call.query
+        selection = _selection(query, namespace, repository)
+        entries, more = self._audit.list(selection, query.next_page, _PAGE)
+        answer: dict[str, Any] = {
+            "start_time": http_date(selection.start),
+            "end_time": http_date(selection.end),
+            "logs": [_view(entry) for entry in entries],
+        }
+        return answer if more is None else {**answer, "next_page": str(more)}
+
+    def _counted(
+        self, call: Call, namespace: str | None = None, repository: str | None = None
+    ) -> dict[str, list[Aggregated]]:
+        counts = self._audit.counts(_selection(call.query, namespace, repository))
+        return {
+            "aggregated": [
+                {"kind": kind, "count": count, "datetime": http_date(day)}
+                for day, kind, count in counts
+            ]
+        }
+
+
+class RepositoryLogs(_Logs):
+    """`repository/{repository}/logs`."""
 
     @operation("listRepoLogs", query=LogQuery, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
         """List what was done with a repository."""
         name = call.require(ADMIN)
-        return _page(self._audit, call.query, name.namespace, name.name)
+        return self._page(call, name.namespace, name.name)
 
 
-class OrganizationLogs:
-    """`organization/{orgname}/logs`."""
+class RepositoryCounts(_Logs):
+    """`repository/{repository}/aggregatelogs`."""
 
+    @operation(
+        "getAggregateRepoLogs",
+        query=OfPerformer,
+        answer=dict[str, list[Aggregated]],
+        scope="repo:admin",
+    )
+    def on_get(self, call: Call) -> Any:
+        """Count what was done with a repository, by day and kind."""
+        name = call.require(ADMIN)
+        return self._counted(call, name.namespace, name.name)
+
+
+class _OfOrganization(_Logs):
     def __init__(self, audit: Audit, namespaces: Namespaces) -> None:
-        self._audit = audit
+        super().__init__(audit)
         self._namespaces = namespaces
+
+
+class OrganizationLogs(_OfOrganization):
+    """`organization/{orgname}/logs`."""
 
     @operation("listOrgLogs", query=LogQuery, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
         """List what was done in an organization."""
         self._namespaces.administered(call, orgname)
-        return _page(self._audit, call.query, orgname)
+        return self._page(call, orgname)
 
 
-class UserLogs:
+class OrganizationCounts(_OfOrganization):
+    """`organization/{orgname}/aggregatelogs`."""
+
+    @operation(
+        "getAggregateOrgLogs",
+        query=OfPerformer,
+        answer=dict[str, list[Aggregated]],
+        scope="org:admin",
+    )
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """Count what was done in an organization, by day and kind."""
+        self._namespaces.administered(call, orgname)
+        return self._counted(call, orgname)
+
+
+class UserLogs(_Logs):
     """`user/logs`."""
-
-    def __init__(self, audit: Audit) -> None:
-        self._audit = audit
 
     @operation("listUserLogs", query=LogQuery, scope="user:admin")
     def on_get(self, call: Call) -> Any:
         """List what was done in one's own namespace."""
-        if call.actor.robot_owner is not None:
-            raise call.refuse()
-        return _page(self._audit, call.query, call.actor.username)
+        return self._page(call, _person(call))
 
 
-class SuperuserLogs:
+class UserCounts(_Logs):
+    """`user/aggregatelogs`."""
+
+    @operation(
+        "getAggregateUserLogs",
+        query=OfPerformer,
+        answer=dict[str, list[Aggregated]],
+        scope="user:admin",
+    )
+    def on_get(self, call: Call) -> Any:
+        """Count what was done in one's own namespace, by day and kind."""
+        return self._counted(call, _person(call))
+
+
+class SuperuserLogs(_Logs):
     """`superuser/logs`."""
-
-    def __init__(self, audit: Audit) -> None:
-        self._audit = audit
 
     @operation("listAllLogs", query=LogQuery, scope="super:user")
     def on_get(self, call: Call) -> Any:
         """List what was done anywhere."""
-        if not call.actor.superuser:
-            raise call.refuse()
-        return _page(self._audit, call.query, None)
+        return _superuser(call, self._page)
 
 
-def _page(
-    audit: Audit, query: LogQuery, namespace: str | None, repository: str | None = None
-) -> dict[str, Any]:
-    entries, more = audit.list(namespace, repository, query.performer, query.next_page, _PAGE)
-    answer: dict[str, Any] = {"logs": [_view(entry) for entry in entries]}
-    return answer if more is None else {**answer, "next_page": str(more)}
+class SuperuserCounts(_Logs):
+    """`superuser/aggregatelogs`."""
+
+    @operation(
+        "listAllAggregateLogs",
+        query=OfPerformer,
+        answer=dict[str, list[Aggregated]],
+        scope="super:user",
+    )
+    def on_get(self, call: Call) -> Any:
+        """Count what was done anywhere, by day and kind."""
+        return _superuser(call, self._counted)
+
+
+def _superuser(call: Call, answer: Callable[[Call], Any]) -> Any:
+    if not call.actor.superuser:
+        raise call.refuse()
+    return answer(call)
+
+
+def _person(call: Call) -> str:
+    if call.actor.robot_owner is not None:
+        raise call.refuse()
+    return call.actor.username
+
+
+def _selection(query: OfPerformer, namespace: str | None, repository: str | None) -> Selection:
+    start, end = query.bounds()
+    return Selection(start, end, namespace, repository, query.performer)
+
+
+def _day(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, _DATE).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise ValueError("must be a day as MM/DD/YYYY") from error
 
 
 def _view(entry: Entry) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from pydantic import Field
 
 from atoll.auth.access import READ, WRITE
 from atoll.names import Digest
+from atoll.registry.image_labels import EXPIRES_AFTER, seconds_of
 from atoll.registry.labels import Label, Labels
 from atoll.registry.manifests import Manifests
+from atoll.registry.tags import Tags
 from atoll.web.api.errors import NotFound
 from atoll.web.api.operation import Body, Call, operation
 
@@ -63,7 +65,8 @@ class OneManifest:
 class LabelList:
     """`repository/{repository}/manifest/{digest}/labels`."""
 
-    def __init__(self, labels: Labels, manifests: Manifests) -> None:
+    def __init__(self, labels: Labels, manifests: Manifests, tags: Tags) -> None:
+        self._tags = tags
         self._labels = labels
         self._manifests = manifests
 
@@ -81,6 +84,9 @@ class LabelList:
         name = call.require(WRITE)
         new: NewLabel = call.body
         label = self._labels.add(name, digest, new.key, new.value, new.media_type or "text/plain")
+        seconds = seconds_of(new.value) if new.key == EXPIRES_AFTER else None
+        if seconds is not None:
+            self._tags.expire_all_of(name, digest, seconds)
         call.log("manifest_label_add", name.namespace, key=label.key, manifest_digest=digest)
         return {"label": _view(label)}
 

@@ -83,7 +83,7 @@ def create_api(
         ("/user/authorizations/{uuid}", OneAuthorization(api_tokens)),
         *_applications(applications, namespaces),
         ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
-        ("/user/logs", log.UserLogs(audit)),
+        *_logs(audit, namespaces),
         ("/user/", Myself(database, organizations, bundle)),
         ("/find/repositories", FindRepositories(listing, namespaces)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
@@ -93,10 +93,8 @@ def create_api(
             "/superuser/organizations/{orgname}",
             superuser.SuperuserOrganization(database, organizations, removal),
         ),
-        ("/superuser/logs", log.SuperuserLogs(audit)),
         ("/organization/", OrganizationList(database)),
         ("/organization/{orgname}/members", OrganizationMembers(organizations, namespaces)),
-        ("/organization/{orgname}/logs", log.OrganizationLogs(audit, namespaces)),
         *_teams(organizations, namespaces),
         *_prototypes(Prototypes(database), namespaces),
         *_robots(Robots(database, cipher), namespaces),
@@ -104,11 +102,10 @@ def create_api(
             "/organization/{orgname}",
             OneOrganization(database, organizations, namespaces, removal, bundle),
         ),
-        *_tags(history, tags),
-        *_manifests(Labels(database), manifests),
+        *_tags(history, tags, bundle),
+        *_manifests(Labels(database), manifests, tags),
         *_permissions(Permissions(database)),
         *_notifications(Notifications(database, cipher), receivers),
-        ("/repository/{repository}/logs", log.RepositoryLogs(audit)),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         ("/repository", RepositoryList(repositories, listing, namespaces)),
         ("/repository/{repository}", OneRepository(listing, history, removal)),
@@ -148,6 +145,19 @@ def _applications(applications: Applications, namespaces: Namespaces) -> Resourc
     ]
 
 
+def _logs(audit: Audit, namespaces: Namespaces) -> Resources:
+    return [
+        ("/user/logs", log.UserLogs(audit)),
+        ("/user/aggregatelogs", log.UserCounts(audit)),
+        ("/superuser/logs", log.SuperuserLogs(audit)),
+        ("/superuser/aggregatelogs", log.SuperuserCounts(audit)),
+        ("/organization/{orgname}/logs", log.OrganizationLogs(audit, namespaces)),
+        ("/organization/{orgname}/aggregatelogs", log.OrganizationCounts(audit, namespaces)),
+        ("/repository/{repository}/logs", log.RepositoryLogs(audit)),
+        ("/repository/{repository}/aggregatelogs", log.RepositoryCounts(audit)),
+    ]
+
+
 def _teams(organizations: Organizations, namespaces: Namespaces) -> Resources:
     base = "/organization/{orgname}/team/{teamname}"
     return [
@@ -178,21 +188,24 @@ def _robots(robots: Robots, namespaces: Namespaces) -> Resources:
     return resources
 
 
-def _tags(history: History, tags: Tags) -> Resources:
+def _tags(history: History, tags: Tags, bundle: Bundle) -> Resources:
     base = "/repository/{repository}/tag"
     return [
         (f"{base}/{{tag}}/restore", tag.RestoreTag(history)),
         (f"{base}/{{tag}}/expire", tag.ExpireTag(history)),
-        (f"{base}/{{tag}}", tag.OneTag(history, tags)),
+        (
+            f"{base}/{{tag}}",
+            tag.OneTag(history, tags, changeable=bundle.feature_change_tag_expiration),
+        ),
         (f"{base}/", tag.TagList(history)),
     ]
 
 
-def _manifests(labels: Labels, manifests: Manifests) -> Resources:
+def _manifests(labels: Labels, manifests: Manifests, tags: Tags) -> Resources:
     base = "/repository/{repository}/manifest/{digest}"
     return [
         (f"{base}/labels/{{uuid}}", manifest.OneLabel(labels)),
-        (f"{base}/labels", manifest.LabelList(labels, manifests)),
+        (f"{base}/labels", manifest.LabelList(labels, manifests, tags)),
         (base, manifest.OneManifest(manifests)),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +12,12 @@ from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import Digest, parse_tag
 from atoll.registry.history import History, TagEntry
 from atoll.registry.tags import Tags
+from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.views import http_date
+
+# The year 9999, after which there are no dates.
+_EXPIRATION_MAXIMUM = 253_402_300_800
 
 
 class TagQuery(Body):
@@ -34,6 +39,18 @@ class ManifestReference(Body):
     @classmethod
     def _is_digest(cls, value: str) -> str:
         return str(Digest.parse(value))
+
+
+class TagChange(Body):
+    """The manifest that a tag is to mean, or the second since 1970 at which it is to end."""
+
+    manifest_digest: str | None = Field(default=None, max_length=200)
+    expiration: int | None = Field(default=None, ge=0, lt=_EXPIRATION_MAXIMUM)
+
+    @field_validator("manifest_digest")
+    @classmethod
+    def _is_digest(cls, value: str | None) -> str | None:
+        return None if value is None else str(Digest.parse(value))
 
 
 class Expiry(Body):
@@ -72,17 +89,30 @@ class TagList:
 class OneTag:
     """`repository/{repository}/tag/{tag}`."""
 
-    def __init__(self, history: History, tags: Tags) -> None:
+    def __init__(self, history: History, tags: Tags, *, changeable: bool) -> None:
         self._history = history
         self._tags = tags
+        self._changeable = changeable
 
-    @operation("changeTag", body=ManifestReference, status=201, answer=str, scope="repo:write")
+    @operation("changeTag", body=TagChange, status=201, answer=str, scope="repo:write")
     def on_put(self, call: Call, tag: str) -> Any:
-        """Let a tag mean a manifest that the repository has."""
+        """Let a tag mean a manifest that the repository has, or end at a moment to come."""
         name = call.require(WRITE)
-        digest = call.body.manifest_digest
-        self._history.point(name, parse_tag(tag), digest)
-        call.log("move_tag", name.namespace, tag=tag, manifest_digest=digest)
+        change: TagChange = call.body
+        expires = "expiration" in change.model_fields_set
+        if not expires and change.manifest_digest is None:
+            raise InvalidRequest("give manifest_digest, expiration, or both")
+        if expires and not self._changeable:
+            raise InvalidRequest("FEATURE_CHANGE_TAG_EXPIRATION is not set")
+        if expires and change.expiration is not None and change.expiration <= time.time():
+            raise InvalidRequest("expiration: must be still to come")
+        if change.manifest_digest is not None:
+            self._history.point(name, parse_tag(tag), change.manifest_digest)
+            call.log("move_tag", name.namespace, tag=tag, manifest_digest=change.manifest_digest)
+        if expires:
+            moment = change.expiration
+            self._tags.expire(name, parse_tag(tag), None if moment is None else moment * 1000)
+            call.log("change_tag_expiration", name.namespace, tag=tag, expiration_date=moment)
         return "Updated"
 
     @operation("deleteFullTag", status=204, scope="repo:write")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import falcon
 
 from atoll.auth.access import DELETE, PULL, PUSH
+from atoll.auth.audit import Entry
+from atoll.auth.pull_log import PullLog
 from atoll.names import Digest, RepositoryName, is_tag, parse_tag
 from atoll.registry.errors import ManifestInvalid, ManifestUnknown
 from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests
 from atoll.registry.tags import Tags
 from atoll.web.authority import Authority
+from atoll.web.credentials import client_address
 from atoll.web.errors import BodyTooLarge
 from atoll.web.guard import Guard
 from atoll.web.v2.conditions import client_has_already
@@ -19,16 +22,23 @@ class ManifestResource:
     """One manifest (end-3, end-7, end-9)."""
 
     def __init__(
-        self, manifests: Manifests, tags: Tags, guard: Guard, authority: Authority
+        self,
+        manifests: Manifests,
+        tags: Tags,
+        guard: Guard,
+        authority: Authority,
+        pulls: PullLog,
     ) -> None:
         self._manifests = manifests
         self._tags = tags
         self._guard = guard
         self._authority = authority
+        self._pulls = pulls
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Give the manifest back, byte for byte."""
-        manifest = self._find(req, resp, name, reference)
+        manifest, puller = self._find(req, resp, name, reference)
+        self._note(req, RepositoryName.parse(name), reference, puller)
         if not client_has_already(req, resp, manifest.digest):
             resp.data = manifest.content
 
@@ -36,7 +46,7 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Tell the manifest's digest and size."""
-        manifest = self._find(req, resp, name, reference)
+        manifest, _ = self._find(req, resp, name, reference)
         if not client_has_already(req, resp, manifest.digest):
             resp.content_length = len(manifest.content)
 
@@ -53,6 +63,7 @@ class ManifestResource:
             _media_type(req),
             tags=tags,
             username=identity.username,
+            address=client_address(req),
         )
         digest = kept.digest
         if kept.subject is not None:
@@ -80,14 +91,24 @@ class ManifestResource:
 
     def _find(
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
-    ) -> Manifest:
+    ) -> tuple[Manifest, str | None]:
+        """Return the manifest, and who pulls it."""
         repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        identity = self._guard.require(req, repository, PULL)
         _check_findable(repository, reference)
         manifest = self._manifests.get(repository, reference)
         resp.content_type = manifest.media_type
         resp.set_header("Docker-Content-Digest", str(manifest.digest))
-        return manifest
+        return manifest, identity.username
+
+    def _note(
+        self, req: falcon.Request, name: RepositoryName, reference: str, puller: str | None
+    ) -> None:
+        by = "manifest_digest" if Digest.is_digest(reference) else "tag"
+        metadata = {"namespace": name.namespace, "repo": name.name, by: reference}
+        self._pulls.note(
+            Entry("pull_repo", name.namespace, name.name, puller, client_address(req), metadata)
+        )
 
 
 def _warning(elsewhere: list[str]) -> str:

@@ -1,0 +1,73 @@
+"""Pulls in the audit log, at no cost to those who pull.
+
+A pull is noted in memory and written in the background with others. A process that is killed loses
+what it noted in the seconds before; one that is stopped writes it first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import psycopg2
+from prometheus_client import Counter
+
+from atoll.auth.audit import Audit, Entry
+from atoll.db.pool import DatabaseUnavailable
+
+log = logging.getLogger(__name__)
+
+# Seconds between two writes; how many pulls are held while PostgreSQL is away, and written at once.
+_WRITE_SECONDS = 2.0
+_HELD_MAXIMUM, _BATCH = 20_000, 1000
+
+DROPPED = Counter("atoll_pulls_not_logged", "Pulls that the audit log does not have")
+
+
+class PullLog:
+    """Pulls that are not written yet."""
+
+    def __init__(self, audit: Audit) -> None:
+        self._audit = audit
+        self._held: deque[Entry] = deque(maxlen=_HELD_MAXIMUM)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def note(self, entry: Entry) -> None:
+        """Note a pull. Where too many are held the oldest is lost."""
+        if len(self._held) == _HELD_MAXIMUM:
+            DROPPED.inc()
+        self._held.append(replace(entry, created_at=datetime.now(UTC)))
+
+    def start(self) -> None:
+        """Begin to write in the background."""
+        self._thread = threading.Thread(target=self._write_for_ever, name="pulls", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what is held, and end."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _write_for_ever(self) -> None:
+        while not self._stop.wait(_WRITE_SECONDS):
+            self._write()
+        self._write()
+
+    def _write(self) -> None:
+        while self._held:
+            batch = [self._held.popleft() for _ in range(min(_BATCH, len(self._held)))]
+            try:
+                self._audit.write_all(batch)
+            except DatabaseUnavailable as error:
+                log.warning("pulls not logged yet", extra={"cause": str(error)})
+                self._held.extendleft(reversed(batch))
+                return
+            except psycopg2.Error:
+                # Trying again would fail again, and hold all that comes after.
+                log.exception("pulls not logged")
+                DROPPED.inc(len(batch))
