@@ -142,6 +142,8 @@ class Access:
         if actor is None:
             self._throttle.failed(credentials.username, address)
             raise WrongCredentials
+        if credentials.guessable:
+            self._throttle.succeeded(credentials.username, address)
         return actor, grants
 
     def grants(self, username: str | None, repositories: list[RepositoryName]) -> list[Grant]:

@@ -23,6 +23,34 @@ class Entry:
     metadata: Mapping[str, Any]
     created_at: datetime | None = None
 
+    def parameters(self) -> dict[str, object]:
+        """Return what a statement of `logged` takes."""
+        return {
+            "log_kind": self.kind,
+            "log_namespace": self.namespace,
+            "log_repository": self.repository,
+            "log_performer": self.performer,
+            "log_ip": self.ip,
+            "log_metadata": json.dumps(dict(self.metadata)),
+        }
+
+
+def logged(statement: str) -> str:
+    """Return one statement that makes a change and, if it changed something, keeps its entry.
+
+    STATEMENT is an INSERT, UPDATE or DELETE with RETURNING, whose rows are returned. The whole
+    takes the entry's `parameters`.
+    """
+    return f"""
+    WITH changed AS ({statement}), kept AS (
+        INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata)
+        SELECT %(log_kind)s, %(log_namespace)s, %(log_repository)s, %(log_performer)s, %(log_ip)s,
+               %(log_metadata)s
+        FROM changed LIMIT 1
+    )
+    SELECT * FROM changed
+    """
+
 
 @dataclass(frozen=True)
 class Selection:

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2.errors
 
+from atoll.auth.audit import Entry, logged
 from atoll.auth.passwords import hash_password
 from atoll.config import Bundle
 from atoll.db.pool import Database
@@ -26,10 +27,6 @@ class InvalidUsername(ValueError):
 
 class UserUnknown(Exception):
     """There is no such user."""
-
-
-class NamespaceBusy(Exception):
-    """Something is being pushed there."""
 
 
 class UserExists(Exception):
@@ -50,8 +47,7 @@ class User:
 _USER = 'SELECT id, username, email, enabled, tag_expiration_s FROM "user"'
 _PERSON = "NOT organization AND robot_owner_id IS NULL"
 
-# All that is below it goes with it, but for uploads, whose rows know of objects to clear away:
-# while there are some, PostgreSQL refuses.
+# All that is below it goes with it.
 _DELETE_NAMESPACE = """
 DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
 AND robot_owner_id IS NULL RETURNING id
@@ -165,17 +161,15 @@ def change_organization(
         raise UserExists("the name or the e-mail address is taken already") from error
 
 
-def delete_namespace(database: Database, name: str, *, organization: bool) -> None:
-    """Delete a user or an organization, with repositories and robots. Raises UserUnknown.
+def delete_namespace(database: Database, name: str, entry: Entry, *, organization: bool) -> None:
+    """Delete a user or an organization, with repositories and robots, and keep ENTRY.
 
-    Raises NamespaceBusy while uploads to it are in hand.
+    Raises UserUnknown.
     """
-    try:
-        rows = database.run(_DELETE_NAMESPACE, {"name": name, "organization": organization})
-    except psycopg2.errors.ForeignKeyViolation as error:
-        raise NamespaceBusy(
-            f"an upload to a repository of '{name}' has not ended; try again later"
-        ) from error
+    rows = database.run(
+        logged(_DELETE_NAMESPACE),
+        {"name": name, "organization": organization, **entry.parameters()},
+    )
     if not rows:
         raise UserUnknown(f"there is no '{name}'")
 

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     SecretStr,
     field_validator,
 )
@@ -130,6 +131,9 @@ class Bundle(BaseModel):
     # and host names that they may not go to.
     ssrf_allowed_hosts: list[str] = Field(default_factory=list)
     webhook_hostname_blacklist: list[str] = Field(default_factory=list)
+
+    # Atoll's own: addresses and networks of load balancers whose X-Forwarded-For is believed.
+    trusted_proxies: list[IPvAnyNetwork] = Field(default_factory=list)
 
     # Atoll's own: tell in each answer's Server-Timing how many round trips it took.
     feature_server_timing: bool = False

@@ -78,7 +78,8 @@ _PLACE = f"""
 {LOCK_DIGEST_SHARED}
 WITH upload AS (
     SELECT u.uuid, u.repository_id, u.expires_after_s FROM blobupload u
-    WHERE u.uuid = %(uuid)s AND NOT u.ended AND NOT {DELETED_SINCE}
+    WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id IS NOT NULL
+      AND NOT {DELETED_SINCE}
     FOR UPDATE
 ), blob AS (
     INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
@@ -95,7 +96,8 @@ WITH upload AS (
 ), tasks AS ({CREATE_FOR_BLOB}), ended AS ({{end_upload}}),
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
-       EXISTS (SELECT FROM blobupload WHERE uuid = %(uuid)s AND NOT ended)
+       EXISTS (SELECT FROM blobupload
+               WHERE uuid = %(uuid)s AND NOT ended AND repository_id IS NOT NULL)
 """
 
 _MOUNT = f"""

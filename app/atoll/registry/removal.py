@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg2.errors
-
 from atoll.auth import users
+from atoll.auth.audit import Entry, logged
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
@@ -30,10 +29,6 @@ WHERE n.username = %(namespace)s AND (%(name)s IS NULL OR r.name = %(name)s)
 """
 
 
-class RepositoryBusy(Exception):
-    """An upload to the repository has not ended."""
-
-
 class Removal:
     """Takes names away."""
 
@@ -41,25 +36,23 @@ class Removal:
         self._database = database
         self._redis = redis
 
-    def repository(self, name: RepositoryName) -> None:
-        """Delete a repository with all that is in it. Raises RepositoryUnknown, RepositoryBusy."""
+    def repository(self, name: RepositoryName, entry: Entry) -> None:
+        """Delete a repository with all that is in it, and keep ENTRY. Raises RepositoryUnknown.
+
+        Uploads to it end: what they wrote is cleared away in the background.
+        """
         with self._forgotten(name.namespace, name.name):
-            try:
-                rows = self._database.run(
-                    f"DELETE FROM repository WHERE id = {REPOSITORY_ID} RETURNING id",
-                    name_parameters(name),
-                )
-            except psycopg2.errors.ForeignKeyViolation as error:
-                raise RepositoryBusy(
-                    f"an upload to '{name}' has not ended; cancel it, or try again later"
-                ) from error
+            rows = self._database.run(
+                logged(f"DELETE FROM repository WHERE id = {REPOSITORY_ID} RETURNING id"),
+                {**name_parameters(name), **entry.parameters()},
+            )
         if not rows:
             raise RepositoryUnknown(f"there is no repository '{name}'")
 
-    def namespace(self, name: str, *, organization: bool) -> None:
+    def namespace(self, name: str, entry: Entry, *, organization: bool) -> None:
         """Delete a user or an organization, as `users.delete_namespace` does."""
         with self._forgotten(name):
-            users.delete_namespace(self._database, name, organization=organization)
+            users.delete_namespace(self._database, name, entry, organization=organization)
 
     def rename_organization(self, name: str, new_name: str) -> None:
         """Rename an organization, as `users.change_organization` does."""

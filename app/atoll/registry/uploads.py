@@ -66,7 +66,7 @@ WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID} RE
 
 _LEFTOVERS = """
 SELECT uuid FROM blobupload
-WHERE ended AND changed_at < clock_timestamp() - interval '1 minute'
+WHERE (ended OR repository_id IS NULL) AND changed_at < clock_timestamp() - interval '1 minute'
    OR changed_at < clock_timestamp() - make_interval(mins => %(minutes)s)
 ORDER BY changed_at LIMIT 100
 """

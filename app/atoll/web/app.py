@@ -64,7 +64,11 @@ class Dependencies:
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     """Return the registry."""
-    app = _bare_app(server_timing=deps.bundle.feature_server_timing)
+    app = _bare_app(
+        Observer(
+            server_timing=deps.bundle.feature_server_timing, trusted=deps.bundle.trusted_proxies
+        )
+    )
     authority = Authority(deps.bundle)
     api = create_api(
         bundle=deps.bundle,
@@ -135,7 +139,7 @@ def create_operations_app(
     An application of its own, for a server of its own: whatever keeps the registry's threads busy,
     a load balancer gets its answer.
     """
-    app = _bare_app()
+    app = _bare_app(Observer())
     for path in ("/health", "/health/instance"):
         app.add_route(path, instance)
     if end_to_end is not None:
@@ -145,8 +149,8 @@ def create_operations_app(
     return app
 
 
-def _bare_app(*, server_timing: bool = False) -> falcon.App[Any, Any]:
-    app: falcon.App[Any, Any] = falcon.App(middleware=[Observer(server_timing=server_timing)])
+def _bare_app(observer: Observer) -> falcon.App[Any, Any]:
+    app: falcon.App[Any, Any] = falcon.App(middleware=[observer])
     app.req_options.auto_parse_qs_csv = False
     app.add_error_handler(Exception, errors.handle)
     app.add_error_handler(falcon.HTTPError, errors.handle_http_error)

@@ -1,4 +1,4 @@
-"""What a request shows to get in, and where it comes from."""
+"""What a request shows to get in."""
 
 from __future__ import annotations
 
@@ -28,9 +28,3 @@ def basic_credentials(req: falcon.Request) -> Credentials | None:
     if not colon or "\0" in username:
         raise Unauthorized(_BASIC_CHALLENGE)
     return Credentials(username, password)
-
-
-def client_address(req: falcon.Request) -> str:
-    """Return the address of who spoke to our nginx: the last, for it alone cannot be made up."""
-    forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
-    return forwarded or str(req.remote_addr)

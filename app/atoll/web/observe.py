@@ -7,6 +7,7 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import falcon
@@ -21,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atoll import trips
+from atoll.web.addresses import Network, find_client_address
 
 log = logging.getLogger("atoll.access")
 
@@ -33,16 +35,21 @@ _QUIET = ("/health/", "/metrics")
 
 
 class Observer:
-    """Falcon middleware. With SERVER_TIMING each answer tells what it cost."""
+    """Falcon middleware. With SERVER_TIMING each answer tells what it cost.
 
-    def __init__(self, *, server_timing: bool = False) -> None:
+    TRUSTED are the networks of load balancers that are believed whom they forward.
+    """
+
+    def __init__(self, *, server_timing: bool = False, trusted: Sequence[Network] = ()) -> None:
         self._server_timing = server_timing
+        self._trusted = trusted
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Note when the request came, and give it an id."""
         given = req.get_header("X-Request-Id") or ""
         req.context.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         req.context.began = time.monotonic()
+        req.context.client_address = find_client_address(req, self._trusted)
         trips.reset()
         resp.set_header("X-Request-Id", req.context.id)
         if "\0" in req.path or any("\0" in str(value) for value in req.params.values()):
@@ -72,7 +79,7 @@ class Observer:
                 "path": req.path,
                 "status": resp.status_code,
                 "milliseconds": round(seconds * 1000, 1),
-                "client": req.access_route[0] if req.access_route else None,
+                "client": req.context.client_address,
             },
         )
 

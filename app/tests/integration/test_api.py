@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import pytest
 import requests
+from atoll.storage.errors import StoreError
 
 from .services import wait_until
 from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
@@ -151,6 +152,45 @@ def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
     assert [one["name"] for one in listed] == ["deep/app"]
     api.call("DELETE", "repository/admin/deep/app", status=204)
     api.call("GET", "repository/admin/deep/app", status=404)
+
+
+@pytest.mark.parametrize("path", ["repository/acme/app", "organization/acme"])
+def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, path: str) -> None:
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    client, scope = Client(api.site), "repository:acme/app:pull,push"
+    client.push_blob("acme/app", b"so that the repository is there")
+    uploads = "/v2/acme/app/blobs/uploads/"
+    begun = client.request("POST", uploads, scope).headers["Location"]
+    chunk = client.request("PATCH", begun, scope, data=b"a chunk")
+    assert chunk.status_code == 202
+    api.call("DELETE", path, status=204)
+    digest = f"sha256:{hashlib.sha256(b'a chunk').hexdigest()}"
+    for method, location, arguments in (
+        ("PATCH", chunk.headers["Location"], {"data": b"more"}),
+        ("PUT", chunk.headers["Location"], {"params": {"digest": digest}}),
+        ("PUT", begun, {"params": {"digest": digest}, "data": b"a chunk"}),
+    ):
+        answer = client.request(method, location, scope, **arguments)
+        assert (answer.status_code, answer.json()["errors"][0]["code"]) == (
+            404,
+            "BLOB_UPLOAD_UNKNOWN",
+        )
+    database = api.site.graph.database
+    database.run("UPDATE blobupload SET changed_at = changed_at - interval '2 minutes'")
+    api.site.graph.uploads.clear_away_leftovers()
+    assert database.read("SELECT 1 FROM blobupload") == []
+    key = f"sha256/{digest[7:9]}/{digest[7:]}"
+    for store in api.site.locations.stores.values():
+        with pytest.raises(StoreError):
+            store.size(key)
+
+
+def test_a_deletion_and_its_entry_in_the_log_are_one(api: Api) -> None:
+    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("DELETE", "repository/admin/app", status=204)
+    api.call("DELETE", "repository/admin/app", status=404)
+    kinds = [entry["kind"] for entry in api.call("GET", "user/logs")["logs"]]
+    assert kinds == ["delete_repo", "create_repo"]
 
 
 def test_nothing_of_a_deleted_repository_shows_in_one_of_the_same_name(api: Api) -> None:

@@ -5,6 +5,8 @@ Bounded by the number of examples for each operation, and the same ones in every
 
 from __future__ import annotations
 
+from collections import Counter
+
 import hypothesis
 import pytest
 import requests
@@ -75,10 +77,14 @@ class Known:
 
 def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
     """Send EXAMPLES requests of each kind to each operation, and return what was wrong."""
-    broken = []
+    broken: list[str] = []
+    statuses: Counter[int] = Counter()
     schema = schemathesis.openapi.from_url(f"{site.url}/api/v1/openapi.json")
     with requests.Session() as session:
         session.trust_env = False
+        session.hooks["response"].append(
+            lambda answer, **_: statuses.update([answer.status_code // 100])
+        )
         for result in schema.get_all_operations():
             operation = result.ok()
             session.headers = known.headers() if logged_in else {}
@@ -90,6 +96,8 @@ def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
                     assert mode is GenerationMode.NEGATIVE
                 except (Exception, FailureGroup) as error:
                     broken.append(f"{operation.label} ({mode.value}): {error}")
+    # Else nothing but refusals would have been looked at.
+    assert statuses[2] > (EXAMPLES if logged_in else 0), statuses
     return broken
 
 

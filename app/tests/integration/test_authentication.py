@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import ipaddress
 
 import jwt
 import pytest
 import requests
+from atoll.auth.throttle import Throttle
 from atoll.cli.graph import Graph
 from atoll.web.app import create_app
 from falcon import testing
@@ -38,6 +40,33 @@ def test_guessing_is_stopped_and_locks_nobody_else_out(us: Site) -> None:
             headers={"Authorization": f"Basic {pair}", "X-Forwarded-For": address},
         )
         assert (address, answer.status_code) == (address, status)
+
+
+def login_from(client: testing.TestClient, address: str, password: str) -> int:
+    pair = base64.b64encode(f"{SUPERUSER}:{password}".encode()).decode()
+    headers = {"Authorization": f"Basic {pair}", "X-Forwarded-For": address}
+    return client.simulate_get("/v2/auth", headers=headers).status_code
+
+
+def test_behind_a_trusted_balancer_guessing_is_counted_by_the_clients_address(us: Site) -> None:
+    balancer = ipaddress.ip_network("10.0.0.1/32")
+    client = changed(us, trusted_proxies=[balancer])
+    guessing, other = "192.0.2.7, 10.0.0.1", "192.0.2.8, 10.0.0.1"
+    assert [login_from(client, guessing, "guess") for _ in range(6)] == [401] * 5 + [429]
+    assert login_from(client, other, PASSWORD) == 200
+    assert login_from(client, "192.0.2.8, 192.0.2.7, 10.0.0.1", PASSWORD) == 429
+
+
+def test_guessing_from_many_places_is_stopped_and_the_user_is_let_in_at_home(us: Site) -> None:
+    client = changed(us)
+    assert login_from(client, "192.0.2.1", PASSWORD) == 200
+    throttle = Throttle(us.graph.redis)
+    for number in range(100):
+        throttle.failed(SUPERUSER, f"198.51.100.{number}")
+    assert login_from(client, "203.0.113.1", PASSWORD) == 429
+    assert login_from(client, "192.0.2.1", PASSWORD) == 200
+    # Also where another process, or another site, saw the user last.
+    assert login_from(changed(us), "192.0.2.1", PASSWORD) == 200
 
 
 def test_guessing_is_stopped_at_every_site_and_also_without_redis(us: Site, eu: Site) -> None:

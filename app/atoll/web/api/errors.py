@@ -14,7 +14,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import receivers, subscriptions
 from atoll.registry import errors as registry
-from atoll.registry import labels, removal
+from atoll.registry import labels
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized
 
@@ -70,8 +70,6 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     permissions.DelegateUnknown: (400, _BAD),
     receivers.AddressRefused: (400, _BAD),
     registry.Denied: (400, _BAD),
-    removal.RepositoryBusy: (409, "conflict"),
-    users.NamespaceBusy: (409, "conflict"),
     Unauthorized: (401, "invalid_token"),
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),

@@ -20,8 +20,8 @@ from atoll.auth.access import Grant, Principal
 from atoll.auth.audit import Audit, Entry
 from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
+from atoll.web.addresses import client_address
 from atoll.web.api.errors import ForgedRequest, InsufficientScope, InvalidRequest, Unauthenticated
-from atoll.web.credentials import client_address
 
 CSRF_HEADER = "X-CSRF-Token"
 _BODY_MAXIMUM = 1024 * 1024
@@ -86,19 +86,21 @@ class Call:
             raise self.refuse()
         return self.grant.repository
 
+    def entry(self, kind: str, namespace: str | None, **metadata: Any) -> Entry:
+        """Return what the audit log is to hold of what is done."""
+        repository = self.grant.repository.name if self.grant else metadata.get("repo")
+        return Entry(
+            kind,
+            namespace,
+            repository,
+            self.principal.username if self.principal else None,
+            client_address(self.req),
+            metadata,
+        )
+
     def log(self, kind: str, namespace: str | None, **metadata: Any) -> None:
         """Write what was done to the audit log."""
-        repository = self.grant.repository.name if self.grant else metadata.get("repo")
-        self.audit.write(
-            Entry(
-                kind,
-                namespace,
-                repository,
-                self.principal.username if self.principal else None,
-                client_address(self.req),
-                metadata,
-            )
-        )
+        self.audit.write(self.entry(kind, namespace, **metadata))
 
 
 def operation(

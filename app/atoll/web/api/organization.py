@@ -110,8 +110,7 @@ class OneOrganization:
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete an organization with its repositories."""
         self._namespaces.administered(call, orgname)
-        self._removal.namespace(orgname, organization=True)
-        call.log("org_delete", orgname)
+        self._removal.namespace(orgname, call.entry("org_delete", orgname), organization=True)
 
 
 class OrganizationMembers:

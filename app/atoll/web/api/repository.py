@@ -145,8 +145,8 @@ class OneRepository:
     def on_delete(self, call: Call) -> None:
         """Delete a repository."""
         name = call.require(ADMIN)
-        self._removal.repository(name)
-        call.log("delete_repo", name.namespace, repo=name.name)
+        entry = call.entry("delete_repo", name.namespace, repo=name.name)
+        self._removal.repository(name, entry)
 
 
 class Visibility:

@@ -12,11 +12,12 @@ from atoll.auth.access import Access
 from atoll.auth.audit import Audit
 from atoll.auth.credentials import Credentials
 from atoll.names import RepositoryName
+from atoll.web.addresses import client_address
 from atoll.web.api import errors
 from atoll.web.api.cookies import NEXT_CSRF_HEADER, Cookies
 from atoll.web.api.operation import Call
 from atoll.web.authority import Authority
-from atoll.web.credentials import basic_credentials, client_address
+from atoll.web.credentials import basic_credentials
 from atoll.web.errors import ReadOnly
 
 PREFIX = "/api/v1"

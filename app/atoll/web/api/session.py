@@ -12,10 +12,10 @@ from atoll.auth.credentials import Credentials
 from atoll.auth.sessions import Sessions
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.web.addresses import client_address
 from atoll.web.api.cookies import COOKIE, Cookies
 from atoll.web.api.errors import ForgedRequest, InsufficientScope
 from atoll.web.api.operation import CSRF_HEADER, Body, Call, operation
-from atoll.web.credentials import client_address
 
 
 class CsrfToken:

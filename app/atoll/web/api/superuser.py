@@ -123,8 +123,8 @@ class SuperuserUser:
         _superuser(call)
         if username in self._superusers:
             raise InvalidRequest("a superuser cannot be deleted")
-        self._removal.namespace(username, organization=False)
-        call.log("user_delete", username, username=username)
+        entry = call.entry("user_delete", username, username=username)
+        self._removal.namespace(username, entry, organization=False)
 
 
 class SuperuserOrganizationList:
@@ -167,8 +167,7 @@ class SuperuserOrganization:
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete an organization with its repositories."""
         _superuser(call)
-        self._removal.namespace(orgname, organization=True)
-        call.log("org_delete", orgname)
+        self._removal.namespace(orgname, call.entry("org_delete", orgname), organization=True)
 
 
 def _view(user: users.User, superusers: frozenset[str]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from atoll.auth.access import Access, Grant
 from atoll.auth.credentials import Credentials
 from atoll.auth.scopes import CATALOG_SCOPE, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
-from atoll.web.credentials import basic_credentials, client_address
+from atoll.web.addresses import client_address
+from atoll.web.credentials import basic_credentials
 from atoll.web.errors import InvalidForm
 
 FORM_MAXIMUM = 64 * 1024

@@ -11,8 +11,8 @@ from atoll.names import Digest, RepositoryName, is_tag, parse_tag
 from atoll.registry.errors import ManifestInvalid, ManifestUnknown
 from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests
 from atoll.registry.tags import Tags
+from atoll.web.addresses import client_address
 from atoll.web.authority import Authority
-from atoll.web.credentials import client_address
 from atoll.web.errors import BodyTooLarge
 from atoll.web.guard import Guard
 from atoll.web.v2.conditions import client_has_already

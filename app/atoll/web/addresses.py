@@ -1,0 +1,44 @@
+"""Where a request comes from, behind nginx and load balancers.
+
+Each of these adds whom it spoke with to X-Forwarded-For, at the end; what stands before may have
+been made up by the client. So the list is read from its end, for as long as the one who wrote the
+entry is trusted: our own nginx is, and so is who stands in TRUSTED_PROXIES.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+import falcon
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def find_client_address(req: falcon.Request, trusted: Sequence[Network]) -> str:
+    """Return the address of the first in the chain who is not one of the TRUSTED."""
+    forwarded = (req.get_header("X-Forwarded-For") or "").split(",")
+    entries = [entry.strip() for entry in reversed(forwarded) if entry.strip()]
+    if not entries:
+        return str(req.remote_addr)
+    found = entries[0]
+    for entry in entries:
+        address = _parse(entry)
+        if address is None:
+            break
+        found = entry
+        if not any(address in network for network in trusted):
+            break
+    return found
+
+
+def client_address(req: falcon.Request) -> str:
+    """Return the address that was found when the request came."""
+    return str(req.context.client_address)
+
+
+def _parse(entry: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(entry)
+    except ValueError:
+        return None
