@@ -8,7 +8,8 @@ import sys
 from atoll.auth import users
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 from atoll.auth.passwords import PasswordTooShort
-from atoll.cli.graph import Graph, load_bundle
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName
 

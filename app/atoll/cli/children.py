@@ -14,9 +14,9 @@ from atoll.cli import statuses
 
 log = logging.getLogger(__name__)
 
-# Seconds for each child to finish what it has in hand; a large layer takes its time.
-_DRAIN = 300
+# Seconds for the children to be there, and for one that has nothing in hand any more to end.
 _START = 60
+_END = 10
 _POLL = 0.05
 
 
@@ -36,9 +36,13 @@ class Child:
 
 
 class Children:
-    """The processes, in the order in which they were started."""
+    """The processes, in the order in which they were started.
 
-    def __init__(self) -> None:
+    DRAIN is the number of seconds that the last one gets to finish what all have in hand.
+    """
+
+    def __init__(self, drain: float) -> None:
+        self._drain = drain
         self._children: list[Child] = []
         self._stopping = False
 
@@ -67,6 +71,8 @@ class Children:
         dead = self._dead()
         if dead is not None and not self._stopping:
             log.error("a process died; all end", extra={"process": dead.name})
+        elif self._stopping:
+            log.info("draining", extra={"seconds": self._drain})
         self._stop_all()
         return 0 if self._stopping else statuses.FAILED
 
@@ -75,16 +81,19 @@ class Children:
         return next((child for child in self._children if not child.running), None)
 
     def _stop_all(self) -> None:
+        """Stop them, the last one first: when it has finished, the others have nothing in hand."""
+        patience = self._drain
         for child in reversed(self._children):
             if child.process is None or not child.running:
                 continue
             child.process.send_signal(child.stop_signal)
             try:
-                child.process.wait(_DRAIN)
+                child.process.wait(patience)
             except subprocess.TimeoutExpired:
                 log.warning("a process does not end; killed", extra={"process": child.name})
                 child.process.kill()
                 child.process.wait()
+            patience = _END
 
     def _note_signal(self, *_signal: object) -> None:
         self._stopping = True

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
-from atoll import config
 from atoll.auth.access import Access
 from atoll.auth.audit import Audit
 from atoll.auth.pull_log import PullLog
@@ -15,7 +12,8 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
 from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens
-from atoll.cli.runtime import bundle_directory, runtime_directory, spool_directory
+from atoll.cli.bundle import ca_bundle_file
+from atoll.cli.runtime import spool_directory
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
@@ -33,27 +31,7 @@ from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
 
-_SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-_EXTRA_CERTIFICATES = "extra_ca_certs"
 _PROBE_TIMEOUT = 2.0
-
-
-def load_bundle() -> Bundle:
-    """Return this process's bundle, or raise ConfigError."""
-    return config.load(os.environ, bundle_directory())
-
-
-def write_ca_bundle() -> Path:
-    """Write the certificates that stores are checked against: the system's and the bundle's.
-
-    The bundle's are `extra_ca_certs`, a directory or a single file, as in Quay.
-    """
-    extra = bundle_directory() / _EXTRA_CERTIFICATES
-    files = sorted(extra.iterdir()) if extra.is_dir() else [extra] if extra.is_file() else []
-    texts = [file.read_text() for file in [_SYSTEM_CERTIFICATES, *files] if file.is_file()]
-    target = runtime_directory() / "ca-bundle.pem"
-    target.write_text("\n".join(texts))
-    return target
 
 
 @dataclass
@@ -81,7 +59,7 @@ class Graph:
     @cached_property
     def ca_bundle(self) -> str | None:
         """The file of certificates that TLS is checked against; None: the system's."""
-        written = runtime_directory() / "ca-bundle.pem"
+        written = ca_bundle_file()
         return str(written) if written.exists() else None
 
     @cached_property

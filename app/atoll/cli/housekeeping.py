@@ -11,7 +11,8 @@ import signal
 import threading
 
 from atoll import logs
-from atoll.cli.graph import Graph, load_bundle
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
 from atoll.db.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)

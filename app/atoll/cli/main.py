@@ -30,7 +30,7 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     without.set_defaults(run="serve:registry", migrate=False)
     web = commands.add_parser("web", help="one process of the registry, behind its nginx")
     web.add_argument("socket", help="the unix socket to listen on")
-    web.set_defaults(run="serve:web")
+    web.set_defaults(run="web:web")
 
     replication = commands.add_parser(
         "replication", help="copy what this site lacks; with a word more: look at it"

@@ -8,7 +8,8 @@ import time
 
 from atoll import logs
 from atoll.auth.users import create_first_superuser
-from atoll.cli.graph import Graph, load_bundle
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
 from atoll.db.migrate import migrate as migrate_schema
 from atoll.db.pool import DatabaseUnavailable
 

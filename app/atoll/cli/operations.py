@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import falcon
 from waitress.server import create_server
 
 _THREADS = 2
-
-
-def operations_socket(socket: Path) -> Path:
-    """Return the socket for the operations of the process whose other socket is SOCKET."""
-    return socket.with_name(f"operations-{socket.name}")
 
 
 def serve_operations(app: falcon.App[Any, Any], **where: Any) -> None:

@@ -6,16 +6,16 @@ import logging
 import threading
 import time
 
-from atoll.cli.graph import Graph
-from atoll.db.pool import DatabaseUnavailable
+from atoll.config import Bundle
+from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.registry.instances import SIGN_OF_LIFE, Presence
 
 log = logging.getLogger(__name__)
 
 
-def announce(graph: Graph, role: str) -> None:
+def announce(database: Database, bundle: Bundle, role: str) -> None:
     """Start giving signs of life, in the background."""
-    presence = Presence(graph.database, graph.bundle, role)
+    presence = Presence(database, bundle, role)
     threading.Thread(target=_for_ever, args=(presence,), name="presence", daemon=True).start()
 
 

@@ -10,7 +10,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.graph import Graph, load_bundle
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.replication.lag import Lag, lag
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from atoll.cli.run import CommandFailed
+
 HEALTH_URL_FILE = "health-url"
 
 
@@ -21,6 +23,19 @@ def spool_directory() -> Path:
 def bundle_directory() -> Path:
     """Return the directory of the bundle."""
     return Path(os.environ.get("ATOLL_BUNDLE_DIRECTORY", "/conf/stack"))
+
+
+def operations_socket(socket: Path) -> Path:
+    """Return the socket for the operations of the process whose other socket is SOCKET."""
+    return socket.with_name(f"operations-{socket.name}")
+
+
+def number(variable: str, default: int, maximum: int) -> int:
+    """Return the number that an environment variable holds, or DEFAULT. Raises CommandFailed."""
+    text = os.environ.get(variable, str(default))
+    if not text.isdecimal() or not 0 < int(text) <= maximum:
+        raise CommandFailed(f"{variable} must be a number from 1 to {maximum}, not '{text}'")
+    return int(text)
 
 
 def prepare_runtime_directory() -> Path:

@@ -1,105 +1,81 @@
-"""`atoll registry`: nginx in front of waitress processes; `atoll web` is one of those."""
+"""`atoll registry`: nginx in front of waitress processes, which it starts, watches and ends.
+
+It lives as long as they do, so it imports little: migration and web processes are other programs.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import signal
+import subprocess
 import sys
-import tempfile
-from pathlib import Path
-
-import waitress
 
 from atoll import logs
+from atoll.cli import statuses
+from atoll.cli.bundle import load_bundle, write_ca_bundle
 from atoll.cli.children import Child, Children
-from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
-from atoll.cli.migrate import prepare_database
 from atoll.cli.nginx import write_nginx_configuration
-from atoll.cli.operations import operations_socket, serve_operations
 from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory, spool_directory
-from atoll.web.app import create_app, create_operations_app
-from atoll.web.health import EndToEndHealth, InstanceHealth
+from atoll.cli.runtime import (
+    HEALTH_URL_FILE,
+    bundle_directory,
+    number,
+    operations_socket,
+    prepare_runtime_directory,
+)
+from atoll.cli.tls import read_certificate
+from atoll.db.pool import Database
 
-_THREADS = 8
-# waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
-_RECEIVE_BYTES = 256 * 1024
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
+# Seconds for requests in hand to be finished after SIGTERM; a large layer takes its time.
+_DRAIN, _DRAIN_MAXIMUM = 300, 24 * 3600
+_ATOLL = [sys.executable, "-m", "atoll.cli.main"]
 
 
 def registry(options: argparse.Namespace) -> int:
     """Serve the registry until a signal comes or one of its processes dies."""
     logs.set_up()
     bundle = load_bundle()
+    certificate = read_certificate(bundle, bundle_directory())
+    drain = number("ATOLL_DRAIN_TIMEOUT", _DRAIN, _DRAIN_MAXIMUM)
     runtime = prepare_runtime_directory()
     write_ca_bundle()
-    if options.migrate:
-        prepare_database(Graph(bundle))
+    if options.migrate and (status := _migrate()):
+        return status
     metrics = runtime / "metrics"
     metrics.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-    sockets = [runtime / f"web-{number}.sock" for number in range(_processes())]
+    sockets = [runtime / f"web-{index}.sock" for index in range(_processes())]
     configuration = write_nginx_configuration(
-        runtime, sockets, [operations_socket(path) for path in sockets], bundle.maximum_layer_size
+        runtime, bundle, certificate, sockets, [operations_socket(path) for path in sockets]
     )
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
 
-    children = Children()
+    children = Children(drain)
     children.stop_on_signals()
     for socket in sockets:
         for path in (socket, operations_socket(socket)):
             path.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "atoll.cli.main", "web", str(socket)]
+        command = [*_ATOLL, "web", str(socket)]
         children.start(Child(socket.stem, command, stop_signal=signal.SIGTERM))
     if not bundle.feature_storage_replication:
         # Else the replication worker, which has its own unit, does this.
-        command = [sys.executable, "-m", "atoll.cli.main", "housekeeping"]
+        command = [*_ATOLL, "housekeeping"]
         children.start(Child("housekeeping", command, stop_signal=signal.SIGTERM))
     children.wait_for_files(sockets)
     # nginx is started last and stopped first: what it has accepted, it and the others finish.
     nginx = ["nginx", "-c", str(configuration), "-e", "stderr"]
     children.start(Child("nginx", nginx, stop_signal=signal.SIGQUIT))
-    announce(Graph(bundle), "registry")
+    announce(Database.from_bundle(bundle, size=1), bundle, "registry")
     return children.supervise()
 
 
-def web(options: argparse.Namespace) -> int:
-    """Serve the registry's application on a unix socket."""
-    logs.set_up()
-    bundle = load_bundle()
-    # waitress spools bodies to temporary files without a name: nothing is left after a crash.
-    tempfile.tempdir = str(spool_directory())
-    graph = Graph(bundle, connections=_THREADS + 1)
-    app = create_app(graph.dependencies())
-    graph.locations.start_probing()
-    graph.vitals.start()
-    graph.pulls.start()
-    serve_operations(
-        create_operations_app(
-            InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
-        ),
-        unix_socket=str(operations_socket(Path(options.socket))),
-        unix_socket_perms="600",
-    )
-    signal.signal(signal.SIGTERM, _end)
-    waitress.serve(
-        app,
-        unix_socket=options.socket,
-        unix_socket_perms="600",
-        threads=_THREADS,
-        recv_bytes=_RECEIVE_BYTES,
-        max_request_body_size=bundle.maximum_layer_size,
-        channel_timeout=300,
-        connection_limit=1000,
-        # Only nginx can reach the socket, and it sets these headers itself.
-        clear_untrusted_proxy_headers=False,
-        asyncore_use_poll=True,
-        ident=None,
-    )
-    graph.pulls.stop()
-    return 0
+def _migrate() -> int:
+    """Migrate, and return the status that ends us if that failed."""
+    status = subprocess.run([*_ATOLL, "migrate"], check=False).returncode  # noqa: S603
+    return status if status >= 0 else statuses.FAILED
 
 
 def repomirror(options: argparse.Namespace) -> int:
@@ -123,8 +99,3 @@ def _processes() -> int:
                 raise CommandFailed(f"{variable} must be a number of processes, not '{text}'")
             return int(text)
     return min(max(os.cpu_count() or 1, _PROCESSES_MINIMUM), _PROCESSES_MAXIMUM)
-
-
-def _end(*_signal: object) -> None:
-    # waitress ends its threads when this comes through its loop.
-    raise SystemExit(0)

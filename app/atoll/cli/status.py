@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from atoll.cli import statuses
-from atoll.cli.graph import Graph, load_bundle
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
 from atoll.registry.instances import Instance, instances
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import threading
 import time
 
 from atoll import logs
-from atoll.cli.graph import Graph, load_bundle, write_ca_bundle
+from atoll.cli.bundle import load_bundle, write_ca_bundle
+from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
 from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import HEALTH_URL_FILE, prepare_runtime_directory
+from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
@@ -52,7 +52,7 @@ def replication(options: argparse.Namespace) -> int:
         graph.database,
         graph.redis,
         graph.locations,
-        threads=_number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
+        threads=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda task: graph.redis.delete(cache_key(task.digest)),
     )
     threading.Thread(
@@ -60,28 +60,20 @@ def replication(options: argparse.Namespace) -> int:
     ).start()
     copiers = worker.start()
     graph.deliverer.start()
-    announce(graph, "replication")
-    port = _number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
+    announce(graph.database, bundle, "replication")
+    port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
     serve_operations(create_operations_app(health), listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_signal: stop.set())
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_signal: stop.set())
     stop.wait()
     worker.stop()
     graph.deliverer.stop()
     for thread in copiers:
         thread.join()
     return 0
-
-
-def _number(variable: str, default: int, maximum: int) -> int:
-    """Return the number that an environment variable holds, or DEFAULT."""
-    text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or not 0 < int(text) <= maximum:
-        raise CommandFailed(f"{variable} must be a number from 1 to {maximum}, not '{text}'")
-    return int(text)
 
 
 def _keep_house(graph: Graph, bundle: Bundle) -> None:

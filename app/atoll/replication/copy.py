@@ -16,7 +16,7 @@ from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.multipart import PART_MINIMUM, SINGLE_MAXIMUM, PartsWriter
 
 READ_AHEAD = 3
-_RANGE = PART_MINIMUM
+_RANGE = 2 * PART_MINIMUM
 
 
 class WrongContent(Exception):

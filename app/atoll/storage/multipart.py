@@ -17,7 +17,7 @@ from atoll.storage.interface import ObjectStore
 MEBIBYTE = 2**20
 # From here on an object is written in parts; S3 allows 5 GiB in one.
 SINGLE_MAXIMUM = 32 * MEBIBYTE
-PART_MINIMUM = 16 * MEBIBYTE
+PART_MINIMUM = 8 * MEBIBYTE
 IN_FLIGHT = 3
 
 
@@ -61,7 +61,8 @@ class PartsWriter:
         """Add DATA; waits where as much as may be is on its way already."""
         self._buffer += data
         while len(self._buffer) >= self._part_size:
-            part = bytes(self._buffer[: self._part_size])
+            with memoryview(self._buffer) as view:
+                part = bytes(view[: self._part_size])
             del self._buffer[: self._part_size]
             self._send(part, len(part))
 

@@ -22,7 +22,7 @@ from atoll.storage.errors import StoreError
 log = logging.getLogger(__name__)
 
 # Seconds after which a client may try again what could not be served now.
-_RETRY_AFTER = "5"
+RETRY_AFTER = "5"
 
 
 class Unauthorized(Exception):
@@ -105,7 +105,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
 _UNKNOWN = Meaning("UNKNOWN", 500)
 # A manifest can name very many; these are enough to begin with.
 _MISSING_MAXIMUM = 100
-_PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
+PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
 
 
 def envelope(code: str, message: str, detail: Any = None) -> dict[str, Any]:
@@ -139,8 +139,8 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
     elif meaning.code == "UNAVAILABLE":
         # What exactly is down is for operators: it names hosts.
         log.error("request not served", extra={"cause": message, "path": req.path})
-        message = _PUBLIC_UNAVAILABLE
-        resp.set_header("Retry-After", _RETRY_AFTER)
+        message = PUBLIC_UNAVAILABLE
+        resp.set_header("Retry-After", RETRY_AFTER)
     resp.status = meaning.status
     resp.media = envelope(meaning.code, message)
     if isinstance(error, registry.ManifestBlobUnknown):

@@ -41,6 +41,15 @@ class RunningImage:
     username: str = SUPERUSER
     password: str = PASSWORD
 
+    @property
+    def process(self) -> int:
+        """The number of the container's first process, as this machine counts."""
+        return int(self.container.attrs["State"]["Pid"])
+
+    def inside(self, path: str) -> Path:
+        """Return a path in the container as a path of this machine."""
+        return Path(f"/proc/{self.process}/root{path}")
+
     def log(self) -> str:
         """Return what the container has printed so far."""
         return podman("logs", str(self.container.id)).stdout
@@ -128,7 +137,7 @@ def running_image(
         _wait_until_well(running)
         yield running
     finally:
-        container.remove(force=True, v=True)
+        podman("rm", "--force", "--volumes", "--ignore", str(container.id))
 
 
 def start(
@@ -159,6 +168,26 @@ def start(
     )
     assert answer.returncode == 0, answer.stdout
     return services.containers.get(answer.stdout.split()[-1])
+
+
+def run_once(
+    services: Services, stack: Path | None, *words: str, text: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the image that ends by itself, with TEXT on its standard input."""
+    mount = ("-v", f"{stack}:/conf/stack:Z") if stack else ()
+    return podman(
+        "run",
+        "--rm",
+        "--interactive",
+        f"--label={LABEL}",
+        f"--label={OWNER}={owner_label()}",
+        f"--network={services.network}",
+        *mount,
+        *CONFINED,
+        IMAGE,
+        *words,
+        input=text,
+    )
 
 
 def _port(container: Container, port: int) -> int:

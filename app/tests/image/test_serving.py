@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from .running import RunningImage, push_blob
+from ..integration.services import Services
+from .running import RunningImage, podman, push_blob, running_image, write_bundle
 
 
 @pytest.mark.parametrize("scheme", ["url", "tls_url"])
@@ -18,4 +21,89 @@ def test_a_blob_goes_in_and_out_over_http_and_over_tls(image: RunningImage, sche
     answer = session.get(f"{url}/v2/library/served/blobs/{digest}", allow_redirects=False)
     assert answer.status_code == 307
     # The redirect leads to the store, whose certificate the same authority has signed.
-    assert session.get(answer.headers["Location"], headers={"Authorization": None}).content == data
+    assert image.session().get(answer.headers["Location"]).content == data
+
+
+@pytest.mark.parametrize("scheme", ["url", "tls_url"])
+def test_a_location_leads_back_to_where_the_client_came_from(
+    image: RunningImage, scheme: str
+) -> None:
+    url = getattr(image, scheme)
+    session = image.session()
+    image.authorize(session, "library/served", url=url)
+    answer = session.post(f"{url}/v2/library/served/blobs/uploads/")
+    assert answer.headers["Location"].startswith(f"{url}/v2/library/served/blobs/uploads/")
+    challenge = image.session().get(f"{url}/v2/").headers["WWW-Authenticate"]
+    assert f'realm="{url}/v2/auth"' in challenge
+
+
+def test_the_command_of_the_documentation_is_enough(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    """`podman run -d -p … -v CONFIG:/conf/stack:Z -e QUAY_…=europestorage IMAGE`, nothing more."""
+    us, eu = services.on_network().stores()
+    changes = {
+        "DISTRIBUTED_STORAGE_CONFIG": {"usastorage": us.settings, "europestorage": eu.settings},
+        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usastorage", "europestorage"],
+        "DISTRIBUTED_STORAGE_PREFERENCE": ["usastorage", "europestorage"],
+    }
+    stack = write_bundle(services, database, tmp_path, changes)
+    with running_image(services, stack, preference="europestorage", options=()) as running:
+        session = running.session()
+        running.authorize(session, "library/documented", url=running.tls_url)
+        digest = push_blob(session, running.tls_url, "library/documented", b"in Europe")
+        url = f"{running.tls_url}/v2/library/documented/blobs/{digest}"
+        answer = session.get(url, allow_redirects=False)
+        assert answer.headers["Location"].startswith(f"https://{eu.host}:")
+
+
+def test_the_image_runs_confined_and_as_any_user(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    stack = write_bundle(services, database, tmp_path)
+    (stack / "ssl.key").chmod(0o644)
+    options = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges", "--user=4321")
+    with running_image(services, stack, options=options) as running:
+        status = running.run("cat", "/proc/1/status").stdout
+        values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert values["Uid"].split() == ["4321"] * 4
+        assert int(values["CapBnd"], 16) == int(values["CapEff"], 16) == 0
+        assert values["NoNewPrivs"] == "1"
+        assert running.run("touch", "/opt/atoll/written").returncode != 0
+        assert running.run("atoll", "healthcheck").returncode == 0
+
+
+def test_who_prefers_https_sends_clients_of_http_there(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    changes = {"PREFERRED_URL_SCHEME": "https", "SERVER_HOSTNAME": "registry.test:8443"}
+    stack = write_bundle(services, database, tmp_path, changes)
+    with running_image(services, stack) as running:
+        session = running.session()
+        answer = session.get(f"{running.url}/v2/_catalog?n=1", allow_redirects=False)
+        assert answer.status_code == 308
+        assert answer.headers["Location"] == "https://127.0.0.1:8443/v2/_catalog?n=1"
+        assert session.get(f"{running.url}/health/instance").status_code == 200
+        assert session.get(f"{running.tls_url}/v2/").status_code == 401
+
+
+def test_behind_a_load_balancer_that_ends_tls_addresses_are_https(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    changes = {"PREFERRED_URL_SCHEME": "https", "EXTERNAL_TLS_TERMINATION": True}
+    stack = write_bundle(services, database, tmp_path, changes)
+    for name in ("ssl.cert", "ssl.key"):
+        (stack / name).unlink()
+    with running_image(services, stack) as running:
+        answer = running.session().get(f"{running.url}/v2/", headers={"Host": "registry.test"})
+        assert 'realm="https://registry.test/v2/auth"' in answer.headers["WWW-Authenticate"]
+
+
+def test_the_log_and_the_process_list_tell_no_secret(image: RunningImage) -> None:
+    session = image.session()
+    image.authorize(session, "library/served")
+    push_blob(session, image.url, "library/served", b"for the log")
+    seen = image.log() + podman("top", str(image.container.id), "args").stdout
+    secrets = [image.password, "a secret of the tests", session.headers["Authorization"]]
+    assert "library/served" in seen
+    assert not [secret for secret in secrets if str(secret) in seen]

@@ -1,0 +1,51 @@
+"""This process's bundle, and the certificates in it that other servers are checked against."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+from atoll import config
+from atoll.cli.runtime import bundle_directory, runtime_directory
+from atoll.config import Bundle, ConfigError
+
+_SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_EXTRA_CERTIFICATES = "extra_ca_certs"
+_CA_BUNDLE = "ca-bundle.pem"
+
+
+def load_bundle() -> Bundle:
+    """Return this process's bundle, or raise ConfigError."""
+    return config.load(os.environ, bundle_directory())
+
+
+def ca_bundle_file() -> Path:
+    """Return the file that `write_ca_bundle` writes."""
+    return runtime_directory() / _CA_BUNDLE
+
+
+def write_ca_bundle() -> Path:
+    """Write the certificates that stores are checked against: the system's and the bundle's.
+
+    The bundle's are `extra_ca_certs`, a directory or a single file, as in Quay. Raises ConfigError.
+    """
+    extra = bundle_directory() / _EXTRA_CERTIFICATES
+    try:
+        files = sorted(extra.iterdir()) if extra.is_dir() else [extra] if extra.is_file() else []
+        texts = [_authorities(file) for file in files if file.is_file()]
+    except OSError as error:
+        raise ConfigError(str(extra), [f"cannot be read ({error.strerror})"]) from error
+    if _SYSTEM_CERTIFICATES.is_file():
+        texts.insert(0, _SYSTEM_CERTIFICATES.read_text())
+    ca_bundle_file().write_text("\n".join(texts))
+    return ca_bundle_file()
+
+
+def _authorities(file: Path) -> str:
+    try:
+        text = file.read_text(encoding="utf-8")
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+    except (ssl.SSLError, ValueError) as error:
+        raise ConfigError(str(file), ["is no certificate in PEM format"]) from error
+    return text

@@ -1,0 +1,70 @@
+"""`atoll web`: one process of the registry, behind its nginx."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+from pathlib import Path
+from typing import cast
+
+from waitress.server import BaseWSGIServer, create_server
+
+from atoll import logs
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
+from atoll.cli.operations import serve_operations
+from atoll.cli.runtime import operations_socket, spool_directory
+from atoll.web.app import create_app, create_operations_app
+from atoll.web.health import EndToEndHealth, InstanceHealth
+from atoll.web.spool import SpoolingChannel
+
+_THREADS = 8
+# waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
+_RECEIVE_BYTES = 256 * 1024
+
+
+def web(options: argparse.Namespace) -> int:
+    """Serve the registry's application on a unix socket."""
+    logs.set_up()
+    bundle = load_bundle()
+    # waitress spools bodies to temporary files without a name: nothing is left after a crash.
+    tempfile.tempdir = str(spool_directory())
+    graph = Graph(bundle, connections=_THREADS + 1)
+    app = create_app(graph.dependencies())
+    graph.locations.start_probing()
+    graph.vitals.start()
+    graph.pulls.start()
+    serve_operations(
+        create_operations_app(
+            InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
+        ),
+        unix_socket=str(operations_socket(Path(options.socket))),
+        unix_socket_perms="600",
+    )
+    signal.signal(signal.SIGTERM, _end)
+    server = create_server(
+        app,
+        unix_socket=options.socket,
+        unix_socket_perms="600",
+        threads=_THREADS,
+        recv_bytes=_RECEIVE_BYTES,
+        # waitress refuses this size as well, and less kindly than nginx, which was asked before.
+        max_request_body_size=bundle.maximum_layer_size + 1,
+        channel_timeout=300,
+        connection_limit=1000,
+        # Only nginx can reach the socket, and it sets these headers itself.
+        clear_untrusted_proxy_headers=False,
+        asyncore_use_poll=True,
+        ident=None,
+    )
+    server = cast(BaseWSGIServer, server)  # which it is, with one address
+    server.channel_class = SpoolingChannel
+    server.run()
+    graph.pulls.stop()
+    return 0
+
+
+def _end(*_signal: object) -> None:
+    # waitress ends its threads when this comes through its loop.
+    raise SystemExit(0)

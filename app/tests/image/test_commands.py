@@ -1,0 +1,123 @@
+"""The commands of the image, as Quay's documentation types them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psycopg2
+import pytest
+from atoll.cli import statuses
+
+from ..integration.services import Services
+from .running import RunningImage, run_once, write_bundle
+
+
+def test_help_needs_no_bundle_and_names_every_command(services: Services) -> None:
+    answer = run_once(services, None, "help")
+    assert answer.returncode == 0
+    for command in ("registry", "repomirror", "replication", "migrate", "shell", "config"):
+        assert command in answer.stdout
+
+
+def test_repomirror_says_that_it_comes_later(services: Services) -> None:
+    answer = run_once(services, None, "repomirror")
+    assert answer.returncode == statuses.FAILED
+    assert answer.stdout == "repository mirroring comes in a later version of Atoll\n"
+
+
+def test_shell_is_a_shell(services: Services) -> None:
+    answer = run_once(services, None, "shell", text="id -u; atoll --version; exit 3\n")
+    assert answer.returncode == 3
+    assert answer.stdout.splitlines()[0] == "1001"
+    assert answer.stdout.splitlines()[1].startswith("atoll ")
+
+
+def test_an_unknown_command_is_refused_with_the_known_ones(services: Services) -> None:
+    answer = run_once(services, None, "regsitry")
+    assert answer.returncode == 2
+    assert "regsitry" in answer.stdout
+    assert "repomirror" in answer.stdout
+
+
+def test_migrate_makes_the_schema_in_an_empty_database_and_may_be_repeated(
+    services: Services, tmp_path: Path
+) -> None:
+    connection = psycopg2.connect(services.postgres_uri)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE DATABASE migrated_by_the_image")
+    connection.close()
+    stack = write_bundle(services, "migrated_by_the_image", tmp_path)
+    for _ in range(2):
+        answer = run_once(services, stack, "migrate")
+        assert answer.returncode == 0, answer.stdout
+    uri = services.postgres_uri.rpartition("/")[0] + "/migrated_by_the_image"
+    with psycopg2.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT name FROM imagestoragelocation")
+        assert {row[0] for row in cursor} == {"usstorage", "eustorage"}
+
+
+def test_config_check_reads_a_bundle_from_standard_input(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    text = (write_bundle(services, database, tmp_path) / "config.yaml").read_text()
+    good = run_once(services, None, "config", "check", "-", text=text)
+    assert (good.returncode, good.stdout) == (0, "-: good\n")
+    wrong = run_once(services, None, "config", "check", "-", "--preference", "atlantis", text=text)
+    assert wrong.returncode == statuses.FAILED
+    assert "atlantis" in wrong.stdout
+
+
+def test_operators_commands_run_in_the_running_container(image: RunningImage) -> None:
+    assert image.run("atoll", "healthcheck").returncode == 0
+    status = image.run("atoll", "status")
+    assert status.returncode == 0, status.stdout
+    answer = image.run("atoll", "repository", "create", "admin/by-hand")
+    assert answer.returncode == 0, answer.stdout
+
+
+def _without_certificate(stack: Path) -> None:
+    (stack / "ssl.cert").unlink()
+
+
+def _with_an_authority_that_is_none(stack: Path) -> None:
+    (stack / "extra_ca_certs/broken.crt").write_text("not a certificate")
+
+
+def _with_a_key_that_only_root_reads(stack: Path) -> None:
+    (stack / "ssl.key").chmod(0o000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "spoil", "named"),
+    [
+        ({"DB_URI": None}, None, "DB_URI"),
+        ({"DISTRIBUTED_STORAGE_PREFERENCE": ["atlantis"]}, None, "atlantis"),
+        ({"MAXIMUM_LAYER_SIZE": "much"}, None, "MAXIMUM_LAYER_SIZE"),
+        ({}, _without_certificate, "ssl.key alone"),
+        ({}, _with_a_key_that_only_root_reads, "ssl.cert and ssl.key cannot be read"),
+        ({}, _with_an_authority_that_is_none, "extra_ca_certs/broken.crt"),
+    ],
+    ids=["no-db", "no-location", "no-size", "no-certificate", "unreadable-key", "no-authority"],
+)
+def test_a_wrong_bundle_ends_the_container_with_a_sentence(
+    services: Services,
+    database: str,
+    tmp_path: Path,
+    changes: dict[str, object | None],
+    spoil: object,
+    named: str,
+) -> None:
+    stack = write_bundle(services, database, tmp_path, changes)
+    if callable(spoil):
+        spoil(stack)
+    answer = run_once(services, stack, "registry")
+    assert answer.returncode == statuses.CONFIG
+    assert named in answer.stdout
+    assert "Traceback" not in answer.stdout
+
+
+def test_no_bundle_at_all_is_told_with_the_mount_that_is_missing(services: Services) -> None:
+    answer = run_once(services, None)
+    assert answer.returncode == statuses.CONFIG
+    assert "mount the bundle at /conf/stack" in answer.stdout

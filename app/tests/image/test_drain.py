@@ -1,0 +1,163 @@
+"""SIGTERM: what is in flight is finished, nothing new is taken, and then the container ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from ..integration.services import Services, wait_until
+from ..integration.site import MANIFEST_TYPE
+from .running import CONFINED, RunningImage, begin_upload, push_blob, running_image, write_bundle
+
+NAME = "library/drained"
+DRAIN_SECONDS = 60
+
+
+@pytest.fixture
+def draining(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
+    options = (*CONFINED, f"--env=ATOLL_DRAIN_TIMEOUT={DRAIN_SECONDS}")
+    stack = write_bundle(services, database, tmp_path)
+    with running_image(services, stack, options=options) as running:
+        yield running
+
+
+class SlowUpload(threading.Thread):
+    """Sends a blob of which the last piece waits for `go_on`."""
+
+    def __init__(self, session: requests.Session, location: str) -> None:
+        super().__init__()
+        self._session = session
+        self._location = location
+        self._pieces = [b"a" * 1_000_000, b"b" * 1_000_000]
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.answer: requests.Response | None = None
+
+    def _body(self) -> Iterator[bytes]:
+        yield self._pieces[0]
+        self.begun.set()
+        self.go_on.wait()
+        yield self._pieces[1]
+
+    def run(self) -> None:
+        digest = hashlib.sha256(b"".join(self._pieces)).hexdigest()
+        self.answer = self._session.put(
+            self._location, params={"digest": f"sha256:{digest}"}, data=self._body()
+        )
+
+
+def push_large_manifest(running: RunningImage, session: requests.Session) -> bytes:
+    """Push a manifest that is larger than all buffers on its way, and return it."""
+    config = push_blob(session, running.url, NAME, b"{}")
+    document = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": config,
+            "size": 2,
+        },
+        "layers": [],
+        "annotations": {"padding": "x" * 3_900_000},
+    }
+    data = json.dumps(document).encode()
+    answer = session.put(
+        f"{running.url}/v2/{NAME}/manifests/large",
+        data=data,
+        headers={"Content-Type": MANIFEST_TYPE},
+    )
+    assert answer.status_code == 201, answer.text
+    return data
+
+
+def open_slow_download(running: RunningImage, session: requests.Session) -> socket.socket:
+    """Ask for the large manifest and read only its first bytes."""
+    address = urlsplit(running.url)
+    connection = socket.socket()
+    # What the kernel keeps for us must not be the whole answer.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((address.hostname, address.port))
+    connection.sendall(
+        f"GET /v2/{NAME}/manifests/large HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        f"Authorization: {session.headers['Authorization']!s}\r\n"
+        f"Accept: {MANIFEST_TYPE}\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert connection.recv(12) == b"HTTP/1.1 200"
+    return connection
+
+
+def refused(url: str) -> bool:
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port), timeout=5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def terminate(running: RunningImage) -> None:
+    running.container.kill(signal="SIGTERM")
+
+
+def ended(running: RunningImage) -> bool:
+    running.container.reload()
+    return running.container.status == "exited"
+
+
+def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningImage) -> None:
+    session = draining.session()
+    draining.authorize(session, NAME)
+    manifest = push_large_manifest(draining, session)
+    upload = SlowUpload(session, begin_upload(session, draining.url, NAME))
+    upload.start()
+    upload.begun.wait()
+    download = open_slow_download(draining, session)
+    terminate(draining)
+    wait_until("new connections are refused", lambda: refused(draining.url))
+    assert refused(draining.tls_url)
+    assert not ended(draining)
+
+    upload.go_on.set()
+    upload.join()
+    assert upload.answer is not None
+    assert upload.answer.status_code == 201, upload.answer.text
+    received = b"".join(iter(lambda: download.recv(65536), b""))
+    assert received.endswith(manifest)
+    wait_until("the container has ended", lambda: ended(draining))
+    assert draining.container.attrs["State"]["ExitCode"] == 0
+
+
+def test_an_instance_without_work_ends_at_once(draining: RunningImage) -> None:
+    began = time.monotonic()
+    terminate(draining)
+    wait_until("the container has ended", lambda: ended(draining))
+    assert time.monotonic() - began < DRAIN_SECONDS / 2
+    assert draining.container.attrs["State"]["ExitCode"] == 0
+
+
+def test_who_never_goes_on_holds_the_end_up_for_the_drain_time_alone(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    options = (*CONFINED, "--env=ATOLL_DRAIN_TIMEOUT=2")
+    stack = write_bundle(services, database, tmp_path)
+    with running_image(services, stack, options=options) as running:
+        session = running.session()
+        running.authorize(session, NAME)
+        location = urlsplit(begin_upload(session, running.url, NAME))
+        with socket.create_connection((location.hostname, location.port)) as connection:
+            connection.sendall(
+                f"PATCH {location.path}?{location.query} HTTP/1.1\r\nHost: {location.netloc}\r\n"
+                f"Authorization: {session.headers['Authorization']!s}\r\n"
+                "Content-Length: 1000000\r\n\r\n".encode()
+                + bytes(1000)
+            )
+            terminate(running)
+            wait_until("the container has ended", lambda: ended(running))

@@ -1,0 +1,118 @@
+"""The spool is a disk with a limit: what finds no room is to come again, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from ..integration.services import Services, wait_until
+from .content import MEBIBYTE, Content
+from .running import CONFINED, RunningImage, begin_upload, running_image, write_bundle
+
+NAME = "library/spooled"
+SPOOL = "/var/spool/atoll"
+SPOOL_SIZE = 64 * MEBIBYTE
+
+
+@pytest.fixture
+def small(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
+    """A registry with a small spool."""
+    options = (*CONFINED, f"--tmpfs={SPOOL}:rw,size={SPOOL_SIZE},mode=1777")
+    stack = write_bundle(services, database, tmp_path)
+    with running_image(services, stack, options=options) as running:
+        yield running
+
+
+@pytest.fixture
+def session(small: RunningImage) -> requests.Session:
+    session = small.session()
+    small.authorize(session, NAME)
+    return session
+
+
+def spooled(running: RunningImage) -> int:
+    """Return how many bytes of the spool are taken."""
+    disk = os.statvfs(running.inside(SPOOL))
+    return (disk.f_blocks - disk.f_bfree) * disk.f_frsize
+
+
+def assert_told_to_come_again(answer: requests.Response) -> None:
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
+
+
+def begin_slow_body(
+    session: requests.Session, location: str, content: Content, sent: int
+) -> socket.socket:
+    """Send the first SENT bytes of a PUT's body, and keep the connection."""
+    address = urlsplit(location)
+    connection = socket.create_connection((address.hostname, address.port))
+    connection.sendall(
+        f"PUT {address.path}?{address.query}&digest={content.digest} HTTP/1.1\r\n"
+        f"Host: {address.netloc}\r\nAuthorization: {session.headers['Authorization']!s}\r\n"
+        f"Content-Length: {content.size}\r\nConnection: close\r\n\r\n".encode()
+    )
+    for piece in content.pieces(0, sent):
+        connection.sendall(piece)
+    return connection
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["length-known", "length-unknown"])
+def test_what_finds_no_room_is_retryable_and_leaves_nothing(
+    small: RunningImage, session: requests.Session, services: Services, known: bool
+) -> None:
+    before = services.us.objects() | services.eu.objects()
+    large = Content(2 * SPOOL_SIZE, seed=1)
+    location = begin_upload(session, small.url, NAME)
+    body = large.stream() if known else large.pieces()
+    assert_told_to_come_again(session.patch(location, data=body))
+    wait_until("the spool is empty", lambda: spooled(small) == 0)
+    assert services.us.objects() | services.eu.objects() == before
+    assert services.us.open_uploads() == services.eu.open_uploads() == 0
+
+    fits = Content(SPOOL_SIZE // 2, seed=2)
+    answer = session.put(location, params={"digest": fits.digest}, data=fits.stream())
+    assert answer.status_code == 201, answer.text
+    wait_until("the spool is empty", lambda: spooled(small) == 0)
+
+
+def test_an_upload_that_was_refused_goes_on_when_there_is_room(
+    small: RunningImage, session: requests.Session
+) -> None:
+    first, second = (Content(40 * MEBIBYTE, seed=seed) for seed in (3, 4))
+    slow = begin_slow_body(
+        session, begin_upload(session, small.url, NAME), first, sent=first.size - MEBIBYTE
+    )
+    wait_until("most of it is here", lambda: spooled(small) > first.size - 4 * MEBIBYTE)
+
+    location = begin_upload(session, small.url, NAME)
+    finish = {"digest": second.digest}
+    assert_told_to_come_again(session.put(location, params=finish, data=second.stream()))
+    # The site is as well as before: a load balancer is to send requests here all the same.
+    assert session.get(f"{small.url}/health/instance").status_code == 200
+
+    for piece in first.pieces(first.size - MEBIBYTE):
+        slow.sendall(piece)
+    assert slow.recv(12) == b"HTTP/1.1 201"
+    slow.close()
+    wait_until("there is room", lambda: spooled(small) == 0)
+    answer = session.put(location, params=finish, data=second.stream())
+    assert answer.status_code == 201, answer.text
+
+
+def test_a_client_that_goes_away_leaves_nothing(
+    small: RunningImage, session: requests.Session
+) -> None:
+    content = Content(40 * MEBIBYTE, seed=5)
+    location = begin_upload(session, small.url, NAME)
+    slow = begin_slow_body(session, location, content, sent=content.size // 2)
+    wait_until("half of it is here", lambda: spooled(small) > content.size // 4)
+    slow.close()
+    wait_until("the spool is empty", lambda: spooled(small) == 0)
