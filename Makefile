@@ -49,4 +49,4 @@ image-tests: images ## the built image, as `podman run` starts it
 	pytest app/tests/image
 
 molecule: images ## the whole, rolled out on machines that run systemd
-	$(INSIDE) molecule test --scenario-name default
+	$(INSIDE) molecule test --all

@@ -19,12 +19,10 @@ _RENEWAL = datetime.timedelta(days=30)
 def make(lab: Lab) -> None:
     """Make what is missing, ends soon or speaks of other names; leave the rest as it is."""
     authority = _Authority(lab.certificate_authority, lab.name)
-    sites = [site.machine for site in lab.sites]
     registry = [lab.registry_hostname, *_names(*lab.machines)]
     authority.certify(lab.certificate("registry"), registry)
-    shared = [machine for machine in lab.machines if machine not in sites]
     for service in ("postgres", "redis"):
-        authority.certify(lab.certificate(service), [service, *_names(*shared)])
+        authority.certify(lab.certificate(service), [service, *_names(*lab.shared)])
     for store in lab.stores:
         authority.certify(lab.certificate(store.name), _names(store))
 

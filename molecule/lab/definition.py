@@ -86,11 +86,19 @@ class Lab(Identity):
     inventories: tuple[Path, ...]
     subnet: str
     registry_hostname: str
-    load_balancer: Machine
     machines: list[Machine]
+    # The machines that all sites share.
+    shared: list[Machine]
     stores: list[Store]
     sites: list[Site]
+    # None where clients come to a site directly.
+    load_balancer: Machine | None
     bundle: dict[str, Any]
+
+    @property
+    def entrance(self) -> Machine:
+        """The machine that clients come to."""
+        return self.load_balancer or self.sites[0].machine
 
     def ssh(self, machine: Machine) -> list[str]:
         """Return the words that log in to a machine; more words run a command there."""
@@ -121,9 +129,11 @@ class _Inventory:
         # One host's variables may speak of another's.
         HostVars(self.manager, self._variables, self._loader)
 
-    def group(self, name: str) -> list[str]:
+    def group(self, name: str, *, may_be_empty: bool = False) -> list[str]:
         """Return the hosts of a group, in the inventory's order."""
         group = self.manager.groups.get(name)
+        if may_be_empty and group:
+            return [host.name for host in group.get_hosts()]
         if not group or not group.get_hosts():
             raise LabError(f"the inventory has no host in the group `{name}`")
         return [host.name for host in group.get_hosts()]
@@ -155,19 +165,22 @@ def read(inventories: Sequence[Path]) -> Lab:
         return Machine(name, container, str(inventory.variable(name, "ansible_host")))
 
     names = inventory.group("atoll")
+    balancers = inventory.group("atoll_load_balancer", may_be_empty=True)
+    services = [*inventory.group("atoll_postgres"), *inventory.group("atoll_redis"), *balancers]
     return Lab(
         name=identity.name,
         state=identity.state,
         inventories=tuple(inventories),
         subnet=str(inventory.variable(names[0], "lab_network")),
         registry_hostname=str(inventory.variable(names[0], "registry_hostname")),
-        load_balancer=machine(inventory.group("atoll_load_balancer")[0]),
         machines=[machine(name) for name in names],
+        shared=[machine(name) for name in names if name in services],
         stores=[_store(inventory, machine(name)) for name in inventory.group("object_stores")],
         sites=[
             _site(inventory, group, machine(inventory.group(group)[0]))
             for group in inventory.children("atoll_sites")
         ],
+        load_balancer=machine(balancers[0]) if balancers else None,
         bundle=inventory.variable(names[0], "registry_config"),
     )
 

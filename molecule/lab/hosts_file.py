@@ -9,7 +9,7 @@ _HOSTS = Path("/etc/hosts")
 
 def add(lab: Lab) -> None:
     """Let this host find the registry by its name."""
-    line = f"{lab.load_balancer.address} {lab.registry_hostname} {_mark(lab)}"
+    line = f"{lab.entrance.address} {lab.registry_hostname} {_mark(lab)}"
     kept = _others(lab)
     if _lines() != [*kept, line]:
         _write([*kept, line])

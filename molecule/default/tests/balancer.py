@@ -11,7 +11,7 @@ _METRICS_PORT = 8404
 
 def sites_in_use(lab: Lab) -> set[str]:
     """Return the machines that the load balancer sends requests to as long as a site is whole."""
-    connection = http.client.HTTPConnection(lab.load_balancer.address, _METRICS_PORT, timeout=10)
+    connection = http.client.HTTPConnection(lab.entrance.address, _METRICS_PORT, timeout=10)
     try:
         connection.request("GET", "/stats;csv")
         text = connection.getresponse().read().decode()
