@@ -150,7 +150,8 @@ SELECT EXISTS (
     WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
 ) OR EXISTS (
     SELECT FROM blobupload
-    WHERE first_digest = %(digest)s AND first_location = %(location)s AND uuid <> %(uuid)s
+    WHERE first_digest = %(digest)s AND first_location = %(location)s
+      AND uuid IS DISTINCT FROM %(uuid)s
 )
 """
 
@@ -296,10 +297,11 @@ class Blobs:
             raise BlobInUse(f"a manifest of '{name}' names {digest}; delete that first")
         self._redis.delete(right_cache_key(name, digest))
 
-    def discard(self, digest: Digest, location: str, upload: UUID) -> None:
+    def discard(self, digest: Digest, location: str, upload: UUID | None) -> None:
         """Take away the object that UPLOAD wrote, unless it is or becomes somebody else's too.
 
-        Raises StoreError or DatabaseUnavailable; the object may still be there then.
+        With None whoever counts on it keeps it, for it was written once too often. Raises
+        StoreError or DatabaseUnavailable; the object may still be there then.
         """
         parameters = {"digest": str(digest), "location": location, "uuid": upload}
         store: ObjectStore | None = self._locations.stores.get(location)

@@ -301,7 +301,8 @@ class Uploads:
         except UploadUnknown as error:
             failure = error
         try:
-            self._remove(chunk, upload.uuid, first=upload.offset == 0)
+            # Perhaps a chunk that was sent again: then the upload itself counts on the same object.
+            self._remove(chunk, None, first=upload.offset == 0)
         except StoreError as error:
             log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
         raise failure
@@ -327,7 +328,7 @@ class Uploads:
             return
         self._database.run("DELETE FROM blobupload WHERE uuid = %s AND ended", [uuid])
 
-    def _remove(self, chunk: Chunk, uuid: UUID, *, first: bool) -> None:
+    def _remove(self, chunk: Chunk, uuid: UUID | None, *, first: bool) -> None:
         if first:
             self._blobs.discard(Digest.parse(chunk.digest), chunk.location, uuid)
         elif chunk.location in self._locations.stores:

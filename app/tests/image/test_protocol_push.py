@@ -142,11 +142,22 @@ def test_a_chunk_out_of_order_is_416_and_the_upload_goes_on(
     assert registry.put(answer.headers["Location"], sha256(data)).status_code == 201
 
 
-def test_a_chunk_sent_again_is_416(registry: Registry) -> None:
-    """Pushing a blob in chunks: the first chunk once more is out of order too."""
-    old = registry.begin()
-    registry.patch(old, b"0123456789", 0)
-    assert registry.patch(old, b"0123456789", 0).status_code == 416
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_chunk_sent_again_is_416_and_harms_nothing(registry: Registry, before: int) -> None:
+    """Pushing a blob in chunks: a chunk once more is out of order too."""
+    chunks = [os.urandom(20) for _ in range(3)]
+    data, location = b"".join(chunks), registry.begin()
+    for number in range(before):
+        location = registry.patch(location, chunks[number]).headers["Location"]
+    assert registry.patch(location, chunks[before]).status_code == 202
+    again = registry.patch(location, chunks[before])
+    assert (again.status_code, again.headers["Range"]) == (416, f"0-{20 * (before + 1) - 1}")
+    location = again.headers["Location"]
+    for chunk in chunks[before + 1 :]:
+        location = registry.patch(location, chunk).headers["Location"]
+    answer = registry.put(location, sha256(data))
+    assert answer.status_code == 201
+    assert pulls(registry, answer.headers["Location"], data)
 
 
 def test_get_tells_how_far_an_upload_is_also_at_an_old_location(registry: Registry) -> None:

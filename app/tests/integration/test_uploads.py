@@ -99,6 +99,16 @@ def test_a_chunk_with_an_old_location_is_refused_and_leaves_nothing(
     assert leftovers(client.site, services) == (set(), 0, 0)
 
 
+def test_a_first_chunk_that_is_sent_again_takes_nothing_from_the_upload(client: Client) -> None:
+    old = client.request("POST", UPLOADS, SCOPE).headers["Location"]
+    assert patch(client, old, b"first ").status_code == 202
+    answer = patch(client, old, b"first ")
+    assert (answer.status_code, answer.headers["Range"]) == (416, "0-5")
+    location = patch(client, answer.headers["Location"], b"second").headers["Location"]
+    assert put(client, location, sha256(b"first second")).status_code == 201
+    assert client.pull_blob(REPOSITORY, sha256(b"first second")).content == b"first second"
+
+
 def test_the_state_of_an_upload_can_be_asked_for_and_gone_on_with(client: Client) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     patch(client, location, b"0123456789")
