@@ -56,6 +56,22 @@ class Children:
         child.process = subprocess.Popen(child.command, start_new_session=True)  # noqa: S603
         self._children.append(child)
 
+    def run_first(self, child: Child) -> int:
+        """Run a process to its end, which a signal to us brings about; return its exit status."""
+        process = subprocess.Popen(child.command, start_new_session=True)  # noqa: S603
+        while process.poll() is None:
+            if self._stopping:
+                process.send_signal(child.stop_signal)
+            time.sleep(_POLL)
+        if self._stopping:
+            return 0
+        return process.returncode if process.returncode >= 0 else statuses.FAILED
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether a signal to stop has come."""
+        return self._stopping
+
     def wait_for_files(self, paths: list[Path]) -> None:
         """Wait until every file of PATHS is there, or a child has died, or too long."""
         deadline = time.monotonic() + _START

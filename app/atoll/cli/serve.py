@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import sys
 
 from atoll import logs
-from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle, write_ca_bundle
 from atoll.cli.children import Child, Children
 from atoll.cli.nginx import write_nginx_configuration
@@ -42,8 +40,13 @@ def registry(options: argparse.Namespace) -> int:
     drain = number("ATOLL_DRAIN_TIMEOUT", _DRAIN, _DRAIN_MAXIMUM)
     runtime = prepare_runtime_directory()
     write_ca_bundle()
-    if options.migrate and (status := _migrate()):
-        return status
+    children = Children(drain)
+    children.stop_on_signals()
+    if options.migrate:
+        migration = Child("migrate", [*_ATOLL, "migrate"], stop_signal=signal.SIGTERM)
+        status = children.run_first(migration)
+        if status or children.stopping:
+            return status
     metrics = runtime / "metrics"
     metrics.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
@@ -53,8 +56,6 @@ def registry(options: argparse.Namespace) -> int:
     )
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
 
-    children = Children(drain)
-    children.stop_on_signals()
     for socket in sockets:
         for path in (socket, operations_socket(socket)):
             path.unlink(missing_ok=True)
@@ -70,12 +71,6 @@ def registry(options: argparse.Namespace) -> int:
     children.start(Child("nginx", nginx, stop_signal=signal.SIGQUIT))
     announce(Database.from_bundle(bundle, size=1), bundle, "registry")
     return children.supervise()
-
-
-def _migrate() -> int:
-    """Migrate, and return the status that ends us if that failed."""
-    status = subprocess.run([*_ATOLL, "migrate"], check=False).returncode  # noqa: S603
-    return status if status >= 0 else statuses.FAILED
 
 
 def repomirror(options: argparse.Namespace) -> int:

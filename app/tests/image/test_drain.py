@@ -16,7 +16,16 @@ import requests
 
 from ..integration.services import Services, wait_until
 from ..integration.site import MANIFEST_TYPE
-from .running import CONFINED, RunningImage, begin_upload, push_blob, running_image, write_bundle
+from .running import (
+    CONFINED,
+    RunningImage,
+    begin_upload,
+    podman,
+    push_blob,
+    running_image,
+    start,
+    write_bundle,
+)
 
 NAME = "library/drained"
 DRAIN_SECONDS = 60
@@ -141,6 +150,23 @@ def test_an_instance_without_work_ends_at_once(draining: RunningImage) -> None:
     wait_until("the container has ended", lambda: ended(draining))
     assert time.monotonic() - began < DRAIN_SECONDS / 2
     assert draining.container.attrs["State"]["ExitCode"] == 0
+
+
+def test_an_instance_that_still_waits_for_postgresql_ends_at_once(
+    services: Services, tmp_path: Path
+) -> None:
+    nowhere = {"DB_URI": "postgresql://atoll@127.0.0.1:1/nowhere"}
+    container = start(services, write_bundle(services, "nowhere", tmp_path, nowhere))
+    try:
+        wait_until(
+            "it waits", lambda: "is not there yet" in podman("logs", str(container.id)).stdout
+        )
+        began = time.monotonic()
+        container.kill(signal="SIGTERM")
+        assert container.wait() == 0
+        assert time.monotonic() - began < DRAIN_SECONDS / 2
+    finally:
+        podman("rm", "--force", "--volumes", "--ignore", str(container.id))
 
 
 def test_who_never_goes_on_holds_the_end_up_for_the_drain_time_alone(
