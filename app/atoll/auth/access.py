@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.auth.credentials import Credentials, SessionCredentials
+from atoll.auth.robot_rule import RobotRule
 from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
@@ -23,6 +24,8 @@ _ROLE_ACTIONS = {
 }
 # What a token of the API allows at most, by its scopes.
 _SCOPE_ROLES = {"repo:read": READ, "repo:write": WRITE, "repo:admin": ADMIN}
+# A repository in any other state is only pulled from.
+NORMAL = "NORMAL"
 CREATE_SCOPE = "repo:create"
 
 # For each repository that is asked about: does the namespace exist, may the user create in it, and
@@ -46,7 +49,7 @@ WITH app AS (
     SELECT * FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS a (namespace, name)
 ), found AS (
     SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
-           coalesce(n.enabled, true) AS namespace_enabled, r.visibility,
+           coalesce(n.enabled, true) AS namespace_enabled, r.visibility, r.state,
            coalesce(n.id = actor.id, false) OR EXISTS (
                SELECT FROM team t JOIN teammember m ON m.team_id = t.id
                WHERE t.organization_id = n.id AND m.user_id = actor.id AND t.role = 'admin'
@@ -101,6 +104,7 @@ class Grant:
     actions: frozenset[str]
     role: str | None = None
     exists: bool = True
+    writable: bool = True
 
     def allows(self, role: str) -> bool:
         """Tell whether what is held is ROLE or more."""
@@ -116,7 +120,10 @@ class Access:
         self._database = database
         self._cipher = cipher
         self._throttle = throttle
-        self._superusers = frozenset(bundle.super_users)
+        self._superusers = bundle.superusers
+        self._anonymous = bundle.feature_anonymous_access
+        self._robots = RobotRule.from_bundle(bundle)
+        self._organizations_by_superusers = bundle.feature_superusers_org_creation_only
         self._superusers_full_access = bundle.feature_superusers_full_access
         self._create_namespace = bundle.create_namespace_on_push
 
@@ -173,6 +180,8 @@ class Access:
         )[0]
         if credentials is not None and not credentials.match(row, self._cipher):
             return None, []
+        if row and row["robot_owner"] and not self._robots.allows(row["username"]):
+            return None, []
         principal = self._principal(row) if row else None
         return principal, [self._grant(principal, entry) for entry in found]
 
@@ -196,7 +205,10 @@ class Access:
             actions |= _ROLE_ACTIONS[WRITE]
         elif not exists:
             actions -= _ROLE_ACTIONS[WRITE]
-        return Grant(repository, frozenset(actions), role, exists)
+        writable = not exists or row["state"] == NORMAL
+        if not writable:
+            actions &= {PULL}
+        return Grant(repository, frozenset(actions), role, exists, writable)
 
     def _role(self, principal: Principal | None, row: Mapping[str, Any]) -> str | None:
         """Return the best role, of no more than the token's scopes allow."""
@@ -204,7 +216,7 @@ class Access:
         if row["visibility"] == "public":
             held.append(READ)
         if principal is None:
-            return max(held, key=ROLES.index) if row["visibility"] == "public" else None
+            return READ if self._anonymous and row["visibility"] == "public" else None
         full = self._superusers_full_access and principal.superuser
         if row["owner"] or (full and row["namespace_exists"]):
             held.append(ADMIN)
@@ -221,5 +233,7 @@ class Access:
         if not principal.has_scope(CREATE_SCOPE):
             return False
         if not row["namespace_exists"]:
+            if self._organizations_by_superusers and not principal.superuser:
+                return False
             return self._create_namespace and principal.robot_owner is None
         return bool(row["creator"]) or role == ADMIN

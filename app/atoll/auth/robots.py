@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from atoll.auth.credentials import ROBOT_PURPOSE
+from atoll.auth.robot_rule import RobotRule
 from atoll.auth.secrets import Cipher, random_token
 from atoll.db.pool import Database
 
@@ -20,6 +21,10 @@ WHERE n.username = %(namespace)s"""
 
 class InvalidRobotName(ValueError):
     """A name that a robot cannot have."""
+
+
+class RobotsDisallowed(Exception):
+    """The bundle lets nobody make this robot."""
 
 
 class RobotExists(Exception):
@@ -43,16 +48,21 @@ class Robot:
 class Robots:
     """The robots of all namespaces."""
 
-    def __init__(self, database: Database, cipher: Cipher) -> None:
+    def __init__(self, database: Database, cipher: Cipher, rule: RobotRule) -> None:
         self._database = database
         self._cipher = cipher
+        self._rule = rule
 
     def create(self, namespace: str, short_name: str, description: str) -> Robot:
-        """Make a robot. Raises InvalidRobotName or RobotExists."""
+        """Make a robot. Raises InvalidRobotName, RobotsDisallowed or RobotExists."""
         if not _SHORT_NAME.fullmatch(short_name):
             raise InvalidRobotName(
                 f"'{short_name[:200]}' is not a robot's name; use two or more lower-case letters,"
                 " digits, _ and -, a letter first"
+            )
+        if not self._rule.allows(f"{namespace}+{short_name}"):
+            raise RobotsDisallowed(
+                "ROBOTS_DISALLOW is set, and this robot is not in ROBOTS_WHITELIST"
             )
         rows = self._database.run(
             """

@@ -111,6 +111,12 @@ class Bundle(BaseModel):
     feature_user_creation: bool = True
     feature_app_specific_tokens: bool = True
     feature_direct_login: bool = True
+    feature_super_users: bool = True
+    feature_anonymous_access: bool = True
+    feature_invite_only_user_creation: bool = False
+    feature_superusers_org_creation_only: bool = False
+    robots_disallow: bool = False
+    robots_whitelist: list[str] = Field(default_factory=list)
     # The life of a new app-specific token, such as 30d; without, it does not end.
     app_specific_token_expiration: Duration | None = None
     # For how long a tag's past can be brought back, where a namespace does not say otherwise.
@@ -152,6 +158,11 @@ class Bundle(BaseModel):
     def read_only(self) -> bool:
         """Tell whether nobody may write."""
         return self.registry_state == "readonly"
+
+    @property
+    def superusers(self) -> frozenset[str]:
+        """Who may act as a superuser."""
+        return frozenset(self.super_users if self.feature_super_users else [])
 
     @property
     def stores(self) -> dict[str, StoreSettings]:

@@ -12,16 +12,21 @@ from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 _ROWS = """(
     SELECT r.id, n.username AS namespace, r.name, r.visibility, r.description,
-           n.id AS namespace_id, n.organization,
+           n.id AS namespace_id, n.organization, r.state,
            coalesce(n.tag_expiration_s, %(expiration)s) AS tag_expiration_s
     FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
 ) AS r"""
-_COLUMNS = "r.namespace, r.name, r.visibility, r.description, r.organization, r.tag_expiration_s"
+_COLUMNS = (
+    "r.namespace, r.name, r.visibility, r.description, r.organization, r.tag_expiration_s, r.state"
+)
 
 _LIST = f"""
 SELECT {_COLUMNS}, r.id FROM {_ROWS}
 WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace)s)
   AND (NOT %(public)s OR r.visibility = 'public') AND r.id > %(after)s
+  AND (NOT %(starred)s OR EXISTS (
+      SELECT FROM star s JOIN "user" u ON u.id = s.user_id
+      WHERE s.repository_id = r.id AND u.username = %(username)s))
 ORDER BY r.id LIMIT %(limit)s
 """
 
@@ -50,6 +55,7 @@ class Repository:
     description: str
     in_organization: bool
     tag_expiration_s: int
+    state: str
 
 
 class Listing:
@@ -86,19 +92,30 @@ class Listing:
                 "expiration": self._expiration,
             },
         )
-        return [(_repository(row), float(row[6])) for row in rows]
+        return [(_repository(row), float(row[7])) for row in rows]
 
     def change(
-        self, name: RepositoryName, *, description: str | None = None, visibility: str | None = None
+        self,
+        name: RepositoryName,
+        *,
+        description: str | None = None,
+        visibility: str | None = None,
+        state: str | None = None,
     ) -> None:
         """Change what is given, or raise RepositoryUnknown."""
         rows = self._database.run(
             f"""
             UPDATE repository SET description = coalesce(%(description)s, description),
-                visibility = coalesce(%(visibility)s, visibility)
+                visibility = coalesce(%(visibility)s, visibility),
+                state = coalesce(%(state)s, state)
             WHERE id = {REPOSITORY_ID} RETURNING id
             """,
-            {**name_parameters(name), "description": description, "visibility": visibility},
+            {
+                **name_parameters(name),
+                "description": description,
+                "visibility": visibility,
+                "state": state,
+            },
         )
         if not rows:
             raise RepositoryUnknown(f"there is no repository '{name}'")
@@ -112,30 +129,36 @@ class Listing:
         everything: bool,
         after: int,
         limit: int,
+        starred: bool = False,
     ) -> tuple[list[Repository], int | None]:
-        """Return what the user may see, and the AFTER of the next page, None at the end."""
+        """Return what the user may see, and the AFTER of the next page, None at the end.
+
+        With STARRED only what the user marked.
+        """
         rows = self._database.read(
             _LIST,
             {
                 "username": username,
                 "namespace": namespace,
                 "public": public,
+                "starred": starred,
                 "everything": everything,
                 "after": after,
                 "limit": limit + 1,
                 "expiration": self._expiration,
             },
         )
-        more = rows[limit - 1][6] if len(rows) > limit else None
+        more = rows[limit - 1][7] if len(rows) > limit else None
         return [_repository(row) for row in rows[:limit]], more
 
 
-def _repository(row: tuple[str, str, str, str, bool, int]) -> Repository:
-    namespace, name, visibility, description, organization, expiration = row[:6]
+def _repository(row: tuple[str, str, str, str, bool, int, str]) -> Repository:
+    namespace, name, visibility, description, organization, expiration, state = row[:7]
     return Repository(
         RepositoryName(namespace, name),
         visibility == "public",
         description,
         organization,
         expiration,
+        state,
     )

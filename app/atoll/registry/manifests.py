@@ -14,12 +14,14 @@ from typing import Any
 
 import psycopg2.errors
 
+from atoll.auth.access import NORMAL
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
 from atoll.registry.blobs import usable_in
 from atoll.registry.errors import (
+    Denied,
     DigestMismatch,
     ManifestBlobUnknown,
     ManifestInvalid,
@@ -58,7 +60,8 @@ SELECT repository.id,
            SELECT m.digest FROM manifest m
            WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)
              AND m.deleted_at IS NULL
-       )
+       ),
+       (SELECT state FROM repository r WHERE r.id = repository.id)
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
@@ -318,7 +321,7 @@ class Manifests:
         return digest, None
 
     def _look_up(self, name: RepositoryName, contents: Contents) -> tuple[int | None, set[str]]:
-        repository_id, known = self._database.read(
+        repository_id, known, state = self._database.read(
             _LOOK_UP,
             {
                 **name_parameters(name),
@@ -326,6 +329,9 @@ class Manifests:
                 "children": contents.children,
             },
         )[0]
+        if repository_id is not None and state != NORMAL:
+            # A token that was made before says nothing of this.
+            raise Denied(f"the repository '{name}' is read only")
         return repository_id, set(known)
 
     def _keep(self, manifest: Manifest, contents: Contents, pushed: Mapping[str, object]) -> None:

@@ -91,8 +91,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
 
     for path in ("/v2", "/v2/"):
         app.add_route(path, Base(guard))
-    superusers = frozenset(deps.bundle.super_users)
-    app.add_route("/v2/_catalog", CatalogList(deps.catalog, guard, superusers))
+    app.add_route("/v2/_catalog", CatalogList(deps.catalog, guard, deps.bundle.superusers))
     app.add_route("/v2/auth", Auth(deps.access, deps.tokens))
     routes.add_routes(
         app,

@@ -72,6 +72,14 @@ class Known:
                 method, f"{self._site.url}/api/v1/{path}", json=body, headers=headers
             )
             assert answer.status_code in {200, 201, 400}, answer.text
+        hook = {"event": "repo_push", "method": "webhook", "config": {"url": "https://example.com"}}
+        for name, path, body in (
+            ("client_id", "organization/acme/applications", {"name": "deploy"}),
+            ("uuid", "repository/admin/app/notification/", hook),
+        ):
+            made = requests.post(f"{self._site.url}/api/v1/{path}", json=body, headers=headers)
+            assert made.ok, made.text
+            self.parameters[name] = made.json()[name]
         return headers
 
 

@@ -14,7 +14,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import receivers, subscriptions
 from atoll.registry import errors as registry
-from atoll.registry import labels
+from atoll.registry import labels, messages
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized
 
@@ -63,6 +63,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     users.UserExists: (400, _BAD),
     robots.InvalidRobotName: (400, _BAD),
     robots.RobotExists: (400, _BAD),
+    robots.RobotsDisallowed: (400, _BAD),
     # As Quay does: a robot that is not there is a bad request.
     robots.RobotUnknown: (400, _BAD),
     organizations.InvalidTeam: (400, _BAD),
@@ -85,6 +86,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     subscriptions.NotificationUnknown: (404, _GONE),
     api_tokens.AppTokenUnknown: (404, _GONE),
     users.UserUnknown: (404, _GONE),
+    messages.MessageUnknown: (404, _GONE),
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),

@@ -86,6 +86,15 @@ class Call:
             raise self.refuse()
         return self.grant.repository
 
+    def require_writable(self, role: str) -> RepositoryName:
+        """Return what `require` does, of a repository that may be pushed to."""
+        name = self.require(role)
+        if self.grant is not None and not self.grant.writable:
+            raise InvalidRequest(
+                "Repository is currently read only or mirror. Cannot perform write operation."
+            )
+        return name
+
     def entry(self, kind: str, namespace: str | None, **metadata: Any) -> Entry:
         """Return what the audit log is to hold of what is done."""
         repository = self.grant.repository.name if self.grant else metadata.get("repo")

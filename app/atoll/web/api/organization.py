@@ -35,8 +35,9 @@ class OrganizationChange(Body):
 class OrganizationList:
     """`organization/`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, bundle: Bundle) -> None:
         self._database = database
+        self._by_superusers = bundle.feature_superusers_org_creation_only
 
     @operation(
         "createOrganization", body=NewOrganization, status=201, answer=str, scope="org:admin"
@@ -44,6 +45,8 @@ class OrganizationList:
     def on_post(self, call: Call) -> Any:
         """Make an organization, and oneself its owner."""
         if call.actor.robot_owner is not None:
+            raise call.refuse()
+        if self._by_superusers and not call.actor.superuser:
             raise call.refuse()
         new: NewOrganization = call.body
         made = users.create_organization(

@@ -43,11 +43,18 @@ class VisibilityChange(Body):
     visibility: Literal["public", "private"]
 
 
+class StateChange(Body):
+    """Whether it may be pushed to. Mirrors are not made this way yet."""
+
+    state: Literal["NORMAL", "READ_ONLY"]
+
+
 class RepositoryQuery(Body):
     """Which repositories to list."""
 
     namespace: str | None = Field(default=None, max_length=255)
     public: bool = False
+    starred: bool = False
     next_page: int = Field(default=0, ge=0, lt=2**63)
 
 
@@ -71,8 +78,8 @@ class RepositoryList:
     def on_get(self, call: Call) -> Any:
         """List the repositories that one may see."""
         query: RepositoryQuery = call.query
-        if not query.namespace and not query.public:
-            raise InvalidRequest("give a namespace, or public=true")
+        if not query.namespace and not query.public and not query.starred:
+            raise InvalidRequest("give a namespace, public=true or starred=true")
         found, more = self._listing.list(
             call.principal.username if call.principal else None,
             namespace=query.namespace,
@@ -80,6 +87,7 @@ class RepositoryList:
             everything=self._namespaces.full_access(call),
             after=query.next_page,
             limit=_PAGE,
+            starred=query.starred,
         )
         answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
         return answer if more is None else {**answer, "next_page": str(more)}
@@ -169,6 +177,22 @@ class Visibility:
         return {"success": True}
 
 
+class State:
+    """`repository/{repository}/changestate`."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+
+    @operation("changeRepoState", body=StateChange, scope="repo:admin")
+    def on_put(self, call: Call) -> Any:
+        """Say whether a repository may be pushed to."""
+        name = call.require(ADMIN)
+        state = call.body.state
+        self._listing.change(name, state=state)
+        call.log("change_repo_state", name.namespace, repo=name.name, state_changed=state)
+        return {"success": True}
+
+
 def repository_view(repository: Repository) -> dict[str, Any]:
     """Return a repository as the API shows it in lists."""
     return {
@@ -177,5 +201,5 @@ def repository_view(repository: Repository) -> dict[str, Any]:
         "description": repository.description,
         "is_public": repository.public,
         "kind": "image",
-        "state": "NORMAL",
+        "state": repository.state,
     }

@@ -6,8 +6,10 @@ from atoll.auth.access import Access
 from atoll.auth.api_tokens import ApiTokens, AppTokens
 from atoll.auth.applications import Applications
 from atoll.auth.audit import Audit
+from atoll.auth.entities import Entities
 from atoll.auth.organizations import Organizations
 from atoll.auth.permissions import TEAM, USER, Permissions, Prototypes
+from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
 from atoll.auth.sessions import Sessions
@@ -20,19 +22,23 @@ from atoll.registry.history import History
 from atoll.registry.labels import Labels
 from atoll.registry.listing import Listing
 from atoll.registry.manifests import Manifests
+from atoll.registry.messages import Messages
 from atoll.registry.removal import Removal
 from atoll.registry.repositories import Repositories
+from atoll.registry.stars import Stars
 from atoll.registry.tags import Tags
 from atoll.web.api import (
     application,
     log,
     manifest,
+    message,
     notification,
     oauth,
     permission,
     prototype,
     robot,
     session,
+    star,
     superuser,
     tag,
     team,
@@ -40,11 +46,12 @@ from atoll.web.api import (
 from atoll.web.api.app_token import AppTokenList, OneAppToken
 from atoll.web.api.authorization import AuthorizationList, OneAuthorization
 from atoll.web.api.cookies import Cookies
+from atoll.web.api.entity import EntitySearch
 from atoll.web.api.find import FindRepositories
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import Document
 from atoll.web.api.organization import OneOrganization, OrganizationList, OrganizationMembers
-from atoll.web.api.repository import OneRepository, RepositoryList, Visibility
+from atoll.web.api.repository import OneRepository, RepositoryList, State, Visibility
 from atoll.web.api.router import PREFIX, Api
 from atoll.web.api.user import Initialize, Myself
 from atoll.web.authority import Authority
@@ -73,6 +80,7 @@ def create_api(
     listing = Listing(database, bundle.default_tag_expiration)
     history = History(database, redis, bundle.default_tag_expiration)
     api_tokens = ApiTokens(database)
+    stars, messages = Stars(database), Messages(database)
     applications = Applications(database, cipher)
     sessions = Sessions.from_bundle(bundle)
     cookies = Cookies(sessions, bundle)
@@ -93,11 +101,11 @@ def create_api(
             "/superuser/organizations/{orgname}",
             superuser.SuperuserOrganization(database, organizations, removal),
         ),
-        ("/organization/", OrganizationList(database)),
+        ("/organization/", OrganizationList(database, bundle)),
         ("/organization/{orgname}/members", OrganizationMembers(organizations, namespaces)),
         *_teams(organizations, namespaces),
         *_prototypes(Prototypes(database), namespaces),
-        *_robots(Robots(database, cipher), namespaces),
+        *_robots(Robots(database, cipher, RobotRule.from_bundle(bundle)), namespaces),
         (
             "/organization/{orgname}",
             OneOrganization(database, organizations, namespaces, removal, bundle),
@@ -107,6 +115,12 @@ def create_api(
         *_permissions(Permissions(database)),
         *_notifications(Notifications(database, cipher), receivers),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
+        ("/repository/{repository}/changestate", State(listing)),
+        ("/user/starred", star.StarList(stars, listing, access)),
+        ("/user/starred/{repository}", star.OneStar(stars)),
+        ("/entities/{prefix}", EntitySearch(Entities(database))),
+        ("/messages", message.MessageList(messages)),
+        ("/message/{uuid}", message.OneMessage(messages)),
         ("/repository", RepositoryList(repositories, listing, namespaces)),
         ("/repository/{repository}", OneRepository(listing, history, removal)),
     ]
@@ -131,6 +145,7 @@ def create_api(
         authority,
         cookies,
         read_only=bundle.read_only,
+        anonymous=bundle.feature_anonymous_access,
     )
 
 

@@ -38,6 +38,7 @@ class Api:
         cookies: Cookies,
         *,
         read_only: bool,
+        anonymous: bool,
     ) -> None:
         self._resources = [
             (_pattern(prefix + path), resource)
@@ -49,6 +50,7 @@ class Api:
         self._authority = authority
         self._cookies = cookies
         self._read_only = read_only
+        self._anonymous = anonymous
 
     def __call__(self, req: falcon.Request, resp: falcon.Response, **_found: Any) -> None:
         """Answer one request."""
@@ -67,6 +69,9 @@ class Api:
         principal, grants = self._access.authenticate(
             session.credentials if session else shown, client_address(req), repositories
         )
+        if principal is None and not self._anonymous and responder.operation.scope:
+            # What is in the registry is for those who logged in; how to do that is for anybody.
+            raise errors.Unauthenticated
         resp.set_header("Cache-Control", "no-store")
         if session is not None and principal is not None:
             resp.set_header(NEXT_CSRF_HEADER, session.csrf_token)

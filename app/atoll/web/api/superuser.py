@@ -61,7 +61,7 @@ class SuperuserUserList:
     def __init__(self, database: Database, cipher: Cipher, bundle: Bundle) -> None:
         self._database = database
         self._cipher = cipher
-        self._superusers = frozenset(bundle.super_users)
+        self._superusers = bundle.superusers
 
     @operation("listAllUsers", query=UserQuery, scope="super:user")
     def on_get(self, call: Call) -> Any:
@@ -92,7 +92,7 @@ class SuperuserUser:
     def __init__(self, database: Database, removal: Removal, bundle: Bundle) -> None:
         self._database = database
         self._removal = removal
-        self._superusers = frozenset(bundle.super_users)
+        self._superusers = bundle.superusers
 
     @operation("getInstallUser", scope="super:user")
     def on_get(self, call: Call, username: str) -> Any:

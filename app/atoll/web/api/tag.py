@@ -97,7 +97,7 @@ class OneTag:
     @operation("changeTag", body=TagChange, status=201, answer=str, scope="repo:write")
     def on_put(self, call: Call, tag: str) -> Any:
         """Let a tag mean a manifest that the repository has, or end at a moment to come."""
-        name = call.require(WRITE)
+        name = call.require_writable(WRITE)
         change: TagChange = call.body
         expires = "expiration" in change.model_fields_set
         if not expires and change.manifest_digest is None:
@@ -118,7 +118,7 @@ class OneTag:
     @operation("deleteFullTag", status=204, scope="repo:write")
     def on_delete(self, call: Call, tag: str) -> None:
         """Delete a tag; it can be restored for a while."""
-        name = call.require(WRITE)
+        name = call.require_writable(WRITE)
         self._tags.delete(name, tag)
         call.log("delete_tag", name.namespace, tag=tag)
 
@@ -132,7 +132,7 @@ class RestoreTag:
     @operation("restoreTag", body=ManifestReference, scope="repo:write")
     def on_post(self, call: Call, tag: str) -> Any:
         """Let a tag mean again what it meant."""
-        name = call.require(WRITE)
+        name = call.require_writable(WRITE)
         digest = call.body.manifest_digest
         self._history.restore(name, parse_tag(tag), digest)
         call.log("revert_tag", name.namespace, tag=tag, manifest_digest=digest)
@@ -148,7 +148,7 @@ class ExpireTag:
     @operation("removeTagFromTimemachine", body=Expiry, answer=str, scope="repo:admin")
     def on_post(self, call: Call, tag: str) -> Any:
         """Forget what a tag meant, so that it cannot be restored."""
-        name = call.require(ADMIN)
+        name = call.require_writable(ADMIN)
         self._history.expire(name, tag, call.body.manifest_digest)
         call.log("permanently_delete_tag", name.namespace, tag=tag)
         return ""

@@ -84,7 +84,9 @@ class Myself:
     def __init__(self, database: Database, organizations: Organizations, bundle: Bundle) -> None:
         self._database = database
         self._organizations = organizations
-        self._creation = bundle.feature_user_creation
+        self._creation = (
+            bundle.feature_user_creation and not bundle.feature_invite_only_user_creation
+        )
         self._expirations = bundle.tag_expiration_options
         self._expiration = bundle.default_tag_expiration
 
@@ -120,7 +122,7 @@ class Myself:
     def on_post(self, call: Call) -> Any:
         """Make an account for oneself."""
         if not self._creation:
-            raise InvalidRequest("FEATURE_USER_CREATION is not set")
+            raise InvalidRequest("users are made by superusers here")
         new: NewUser = call.body
         users.create_user(self._database, new.username, new.email, new.password)
         call.log("user_create", new.username, username=new.username)

@@ -1,0 +1,65 @@
+"""`entities/{prefix}`: who may be given permissions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from atoll.auth.entities import ORGANIZATION, TEAM, Entities, Entity
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.views import avatar
+
+_LIMIT = 10
+
+
+class EntityQuery(Body):
+    """Of which namespace, and whether teams and organizations are wanted too."""
+
+    namespace: str | None = Field(default=None, max_length=255)
+    include_teams: bool = Field(default=False, alias="includeTeams")
+    include_organizations: bool = Field(default=False, alias="includeOrgs")
+
+
+class EntityView(TypedDict):
+    """Somebody."""
+
+    name: str
+    kind: str
+    is_robot: bool
+    is_org_member: bool
+    avatar: dict[str, str]
+
+
+class EntitySearch:
+    """`entities/{prefix}`."""
+
+    def __init__(self, entities: Entities) -> None:
+        self._entities = entities
+
+    @operation("getMatchingEntities", query=EntityQuery, answer=dict[str, list[EntityView]])
+    def on_get(self, call: Call, prefix: str) -> Any:
+        """Find users, robots, teams and organizations by how their names begin."""
+        query: EntityQuery = call.query
+        found = self._entities.find(
+            call.actor.id,
+            prefix,
+            query.namespace,
+            teams=query.include_teams,
+            organizations=query.include_organizations,
+            limit=_LIMIT,
+        )
+        return {"results": [_view(one) for one in found]}
+
+
+def _view(one: Entity) -> EntityView:
+    kinds = {TEAM: "team", ORGANIZATION: "org"}
+    picture = "robot" if one.is_robot else kinds.get(one.kind, "user")
+    return {
+        "name": one.name,
+        "kind": one.kind,
+        "is_robot": one.is_robot,
+        "is_org_member": one.is_member,
+        "avatar": avatar(one.name, picture),
+    }

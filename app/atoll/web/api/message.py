@@ -1,0 +1,83 @@
+"""`messages`: what operators tell everybody."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from atoll.registry.messages import Messages
+from atoll.web.api.operation import Body, Call, operation
+
+
+class MessageText(Body):
+    """A message."""
+
+    content: str = Field(min_length=1, max_length=65536)
+    media_type: Literal["text/plain", "text/markdown"]
+    severity: Literal["info", "warning", "error"]
+
+
+class NewMessage(Body):
+    """A message to tell."""
+
+    message: MessageText
+
+
+class MessageView(TypedDict):
+    """A message as everybody sees it."""
+
+    uuid: str
+    content: str
+    severity: str
+    media_type: str
+
+
+class MessageList:
+    """`messages`."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+
+    @operation("getGlobalMessages", answer=dict[str, list[MessageView]], anonymous=True)
+    def on_get(self, call: Call) -> Any:
+        """List what operators tell."""
+        del call
+        return {
+            "messages": [
+                {
+                    "uuid": str(one.uuid),
+                    "content": one.content,
+                    "severity": one.severity,
+                    "media_type": one.media_type,
+                }
+                for one in self._messages.list()
+            ]
+        }
+
+    @operation("createGlobalMessage", body=NewMessage, status=201, answer=str, scope="super:user")
+    def on_post(self, call: Call) -> Any:
+        """Tell everybody something."""
+        if not call.actor.superuser:
+            raise call.refuse()
+        new: MessageText = call.body.message
+        self._messages.create(new.content, new.severity, new.media_type)
+        call.log("create_message", None, severity=new.severity)
+        return "Created"
+
+
+class OneMessage:
+    """`message/{uuid}`."""
+
+    def __init__(self, messages: Messages) -> None:
+        self._messages = messages
+
+    @operation("deleteGlobalMessage", status=204, scope="super:user")
+    def on_delete(self, call: Call, uuid: UUID) -> None:
+        """Tell it no more."""
+        if not call.actor.superuser:
+            raise call.refuse()
+        self._messages.delete(uuid)
+        call.log("delete_message", None, message=str(uuid))

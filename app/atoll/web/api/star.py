@@ -1,0 +1,77 @@
+"""`user/starred`: repositories that one marked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from atoll.auth.access import READ, Access
+from atoll.names import RepositoryName
+from atoll.registry.listing import Listing
+from atoll.registry.stars import Stars
+from atoll.web.api.errors import NotFound
+from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.repository import repository_view
+
+_PAGE = 100
+
+
+class StarQuery(Body):
+    """Which page."""
+
+    next_page: int = Field(default=0, ge=0, lt=2**63)
+
+
+class NewStar(Body):
+    """What to mark."""
+
+    namespace: str = Field(min_length=1, max_length=255)
+    repository: str = Field(min_length=1, max_length=255)
+
+
+class StarList:
+    """`user/starred`."""
+
+    def __init__(self, stars: Stars, listing: Listing, access: Access) -> None:
+        self._stars = stars
+        self._listing = listing
+        self._access = access
+
+    @operation("listStarredRepos", query=StarQuery, scope="user:admin")
+    def on_get(self, call: Call) -> Any:
+        """List what one marked and may still see."""
+        found, more = self._listing.list(
+            call.actor.username,
+            namespace=None,
+            public=False,
+            everything=False,
+            after=call.query.next_page,
+            limit=_PAGE,
+            starred=True,
+        )
+        answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
+        return answer if more is None else {**answer, "next_page": str(more)}
+
+    @operation("createStar", body=NewStar, status=201, scope="repo:read")
+    def on_post(self, call: Call) -> Any:
+        """Mark a repository that one may see."""
+        name = RepositoryName.parse(f"{call.body.namespace}/{call.body.repository}")
+        if not self._access.grants(call.actor.username, [name])[0].allows(READ):
+            raise NotFound(f"there is no repository '{name}'")
+        self._stars.add(call.actor.id, name)
+        return {"namespace": name.namespace, "repository": name.name}
+
+
+class OneStar:
+    """`user/starred/{repository}`."""
+
+    def __init__(self, stars: Stars) -> None:
+        self._stars = stars
+
+    @operation("deleteStar", status=204, scope="user:admin")
+    def on_delete(self, call: Call) -> None:
+        """Take a mark away."""
+        if call.grant is None:
+            raise NotFound("name a repository")
+        self._stars.remove(call.actor.id, call.grant.repository)

@@ -1,0 +1,151 @@
+"""`/api/v1`: stars, entities, messages, repositories at rest, and what a bundle switches off."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from falcon import testing
+
+from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
+from .test_api import Api, _repository, add_user, push_image
+from .test_authentication import changed
+
+
+@pytest.fixture
+def api(us: Site) -> Api:
+    return Api(us)
+
+
+def test_a_star_is_ones_own_and_shows_what_one_may_still_see(api: Api) -> None:
+    alice = add_user(api, "alice")
+    api.call("POST", "repository", _repository("admin", "app") | {"visibility": "public"}, 201)
+    star = {"namespace": "admin", "repository": "app"}
+    assert alice.call("POST", "user/starred", star, 201) == star
+    alice.call("POST", "user/starred", star, 201)
+    for path in ("user/starred", "repository?starred=true"):
+        found = alice.call("GET", path)["repositories"]
+        assert [one["name"] for one in found] == ["app"]
+        assert api.call("GET", path)["repositories"] == []
+    api.call("POST", "repository/admin/app/changevisibility", {"visibility": "private"})
+    assert alice.call("GET", "user/starred")["repositories"] == []
+    alice.call("POST", "user/starred", star, 404)
+    alice.call("DELETE", "user/starred/admin/app", status=204)
+    alice.call("DELETE", "user/starred/admin/app", status=404)
+
+
+def test_entities_are_found_by_how_their_names_begin(api: Api) -> None:
+    alice = add_user(api, "alice")
+    api.call("POST", "organization/", {"name": "alpha"}, 201)
+    api.call("PUT", "organization/alpha/team/alumni", {"role": "member"})
+    api.call("PUT", "organization/alpha/robots/ci", {}, 201)
+
+    def names(who: Api, query: str) -> list[tuple[str, str]]:
+        return [(one["kind"], one["name"]) for one in who.call("GET", query)["results"]]
+
+    assert names(api, "entities/al") == [("user", "alice")]
+    assert names(api, "entities/al?includeOrgs=true") == [("user", "alice"), ("org", "alpha")]
+    inside = "entities/al?namespace=alpha&includeTeams=true"
+    assert names(api, inside) == [("team", "alumni"), ("user", "alpha+ci"), ("user", "alice")]
+    assert names(alice, inside) == [("user", "alice")]
+    assert names(api, "entities/%25") == []
+    Api(api.site, None).call("GET", "entities/al", status=401)
+
+
+def test_operators_tell_everybody_something_until_they_do_not(api: Api) -> None:
+    text = {"content": "soon down", "media_type": "text/plain", "severity": "warning"}
+    add_user(api, "alice").call("POST", "messages", {"message": text}, 403)
+    api.call("POST", "messages", {"message": text}, 201)
+    (shown,) = Api(api.site, None).call("GET", "messages")["messages"]
+    assert shown == text | {"uuid": shown["uuid"]}
+    api.call("DELETE", f"message/{shown['uuid']}", status=204)
+    api.call("DELETE", f"message/{shown['uuid']}", status=404)
+    assert api.call("GET", "messages")["messages"] == []
+
+
+def test_nothing_is_pushed_to_a_repository_that_is_read_only(api: Api) -> None:
+    client = Client(api.site)
+    digest = push_image(client, "admin/app", "v1", b"x")
+    pushed = client.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
+    state = "repository/admin/app/changestate"
+    assert api.call("PUT", state, {"state": "READ_ONLY"}) == {"success": True}
+    assert api.call("GET", "repository/admin/app")["state"] == "READ_ONLY"
+    early = client.request(
+        "PUT",
+        "/v2/admin/app/manifests/v3",
+        "repository:admin/app:pull,push",
+        data=pushed.content,
+        headers={"Content-Type": MANIFEST_TYPE},
+    )
+    assert (early.status_code, early.json()["errors"][0]["code"]) == (403, "DENIED")
+    fresh = Client(api.site)
+    scope = "repository:admin/app:pull,push"
+    assert fresh.request("POST", "/v2/admin/app/blobs/uploads/", scope).status_code == 401
+    pulled = fresh.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
+    assert pulled.status_code == 200
+    refused = api.call("PUT", "repository/admin/app/tag/v2", {"manifest_digest": digest}, 400)
+    assert "read only" in refused["error_message"]
+    api.call("DELETE", "repository/admin/app/tag/v1", status=400)
+    api.call("PUT", state, {"state": "MIRROR"}, 400)
+    api.call("PUT", state, {"state": "NORMAL"})
+    push_image(Client(api.site), "admin/app", "v2", b"y")
+
+
+def ask(
+    client: testing.TestClient, username: str | None, path: str, password: str = PASSWORD, **more
+) -> int:
+    headers = {}
+    if username is not None:
+        pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+        headers["Authorization"] = f"Basic {pair}"
+    return client.simulate_request(path=path, headers=headers, **more).status_code
+
+
+def test_robots_can_be_switched_off_but_for_some(api: Api) -> None:
+    tokens = {
+        name: api.call("PUT", f"user/robots/{name}", {}, 201)["token"] for name in ("ci", "cd")
+    }
+    off = changed(api.site, robots_disallow=True, robots_whitelist=["admin+ci", "admin+extra"])
+    for name, status in (("ci", 200), ("cd", 401)):
+        assert ask(off, f"admin+{name}", "/v2/auth", tokens[name]) == status
+    for name, status in (("extra", 201), ("other", 400)):
+        path = f"/api/v1/user/robots/{name}"
+        assert ask(off, SUPERUSER, path, method="PUT", json={}) == status
+
+
+def test_superusers_can_be_switched_off(api: Api) -> None:
+    assert ask(changed(api.site), SUPERUSER, "/api/v1/superuser/users/") == 200
+    off = changed(api.site, feature_super_users=False)
+    assert ask(off, SUPERUSER, "/api/v1/superuser/users/") == 403
+
+
+def test_what_is_public_can_be_kept_from_nobody_in_particular(api: Api) -> None:
+    api.call("POST", "repository", _repository("admin", "app") | {"visibility": "public"}, 201)
+    paths = ("/api/v1/repository/admin/app", "/api/v1/find/repositories?query=app")
+    off = changed(api.site, feature_anonymous_access=False)
+    for path in paths:
+        assert ask(changed(api.site), None, path) == 200
+        assert ask(off, None, path) == 401
+        assert ask(off, SUPERUSER, path) == 200
+    scope = "/v2/auth?scope=repository:admin/app:pull"
+    assert ask(off, None, scope) == 200
+    token = off.simulate_get(scope).json["token"]
+    pulled = off.simulate_get(
+        "/v2/admin/app/tags/list", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert pulled.status_code == 401
+
+
+def test_only_superusers_make_organizations_and_users_where_the_bundle_says_so(api: Api) -> None:
+    add_user(api, "alice")
+    strict = changed(
+        api.site,
+        feature_superusers_org_creation_only=True,
+        feature_invite_only_user_creation=True,
+    )
+    path, body = "/api/v1/organization/", {"name": "acme"}
+    word = "another password"
+    assert ask(strict, "alice", path, word, method="POST", json=body) == 403
+    assert ask(strict, SUPERUSER, path, method="POST", json=body) == 201
+    new = {"username": "bob", "password": word}
+    assert ask(strict, None, "/api/v1/user/", method="POST", json=new) == 400
