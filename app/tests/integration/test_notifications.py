@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -118,6 +120,27 @@ def test_a_webhook_is_told_of_a_push_with_quays_document(telling: Site, receiver
     wait_until("nothing is left to tell", lambda: not left(telling))
     telling.stop_worker()
     assert "secret" not in (telling.directory / "worker.log").read_text()
+
+
+def test_a_site_without_replication_tells_too(
+    services: Services, database: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    changes = {"SSRF_ALLOWED_HOSTS": ["127.0.0.0/8"], "FEATURE_STORAGE_REPLICATION": False}
+    with running_site(services, database, tmp_path / "alone", "usstorage", changes) as site:
+        ask(Api(site), receiver)
+        push_image(Client(site), "admin/app", "v1", b"x")
+        with (tmp_path / "housekeeping.log").open("wb") as log:
+            house = subprocess.Popen(
+                [sys.executable, "-m", "atoll.cli.main", "housekeeping"],
+                env=site.environment(),
+                stderr=log,
+            )
+        try:
+            wait_until("the receiver was told", lambda: bool(receiver.got))
+        finally:
+            house.terminate()
+            status = house.wait()
+        assert (status, left(site)) == (0, [])
 
 
 def left(site: Site) -> list[Any]:

@@ -15,11 +15,12 @@ from atoll.web.api.operation import Body, Call, operation
 
 
 class MethodConfig(Body):
-    """Where to. A template of one's own for the document is not supported."""
+    """Where to. A template of one's own for the document is not supported; scripts send none."""
 
     model_config = ConfigDict(extra="forbid")
 
     url: str = Field(min_length=1, max_length=4096)
+    template: Literal["", None] = None
 
 
 class NewNotification(Body):
@@ -76,7 +77,7 @@ class NotificationList:
             new.event,
             new.method,
             title=new.title,
-            config=new.config.model_dump(),
+            config={"url": new.config.url},
             event_config=new.event_config,
         )
         call.log(
