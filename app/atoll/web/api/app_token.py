@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 from uuid import UUID
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from atoll.auth.api_tokens import AppToken, AppTokens
 from atoll.web.api.operation import Body, Call, operation
@@ -24,20 +25,39 @@ class AppTokenQuery(Body):
     expiring: bool = False
 
 
+class AppTokenView(TypedDict):
+    """An app-specific token; its code where it is asked for by name."""
+
+    uuid: str
+    title: str
+    created: str | None
+    expiration: str | None
+    token_code: NotRequired[str]
+
+
+class AppTokenPage(TypedDict):
+    """One's own tokens."""
+
+    tokens: list[AppTokenView]
+    only_expiring: bool
+
+
 class AppTokenList:
     """`user/apptoken`."""
 
     def __init__(self, tokens: AppTokens) -> None:
         self._tokens = tokens
 
-    @operation("listAppTokens", query=AppTokenQuery, scope="user:admin")
+    @operation("listAppTokens", query=AppTokenQuery, answer=AppTokenPage, scope="user:admin")
     def on_get(self, call: Call) -> Any:
         """List one's own tokens, without their codes."""
         expiring = call.query.expiring
         found = self._tokens.list(_person(call), expiring=expiring)
         return {"tokens": [_view(token) for token in found], "only_expiring": expiring}
 
-    @operation("createAppToken", body=NewAppToken, scope="user:admin")
+    @operation(
+        "createAppToken", body=NewAppToken, answer=dict[str, AppTokenView], scope="user:admin"
+    )
     def on_post(self, call: Call) -> Any:
         """Make a token."""
         token = self._tokens.create(_person(call), call.body.title)
@@ -51,7 +71,7 @@ class OneAppToken:
     def __init__(self, tokens: AppTokens) -> None:
         self._tokens = tokens
 
-    @operation("getAppToken", scope="user:admin")
+    @operation("getAppToken", answer=dict[str, AppTokenView], scope="user:admin")
     def on_get(self, call: Call, uuid: UUID) -> Any:
         """Show a token and its code."""
         token = self._tokens.get(_person(call), uuid)
@@ -71,7 +91,7 @@ def _person(call: Call) -> int:
     return call.actor.id
 
 
-def _view(token: AppToken) -> dict[str, Any]:
+def _view(token: AppToken) -> AppTokenView:
     return {
         "uuid": str(token.uuid),
         "title": token.title,

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from atoll.auth.entities import ORGANIZATION, TEAM, Entities, Entity
 from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.views import Avatar, avatar
 
 _LIMIT = 10
 
@@ -29,7 +29,7 @@ class EntityView(TypedDict):
     kind: str
     is_robot: bool
     is_org_member: bool
-    avatar: dict[str, str]
+    avatar: Avatar
 
 
 class EntitySearch:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from atoll.auth.access import READ, WRITE
 from atoll.names import Digest
@@ -62,6 +63,16 @@ class OneManifest:
         }
 
 
+class LabelView(TypedDict):
+    """A label."""
+
+    id: str
+    key: str
+    value: str
+    source_type: str
+    media_type: str
+
+
 class LabelList:
     """`repository/{repository}/manifest/{digest}/labels`."""
 
@@ -70,7 +81,13 @@ class LabelList:
         self._labels = labels
         self._manifests = manifests
 
-    @operation("listManifestLabels", query=LabelQuery, scope="repo:read", anonymous=True)
+    @operation(
+        "listManifestLabels",
+        query=LabelQuery,
+        answer=dict[str, list[LabelView]],
+        scope="repo:read",
+        anonymous=True,
+    )
     def on_get(self, call: Call, digest: str) -> Any:
         """List a manifest's labels."""
         name = call.require(READ)
@@ -78,7 +95,13 @@ class LabelList:
         found = self._labels.list(name, digest, call.query.filter)
         return {"labels": [_view(label) for label in found]}
 
-    @operation("addManifestLabel", body=NewLabel, status=201, scope="repo:write")
+    @operation(
+        "addManifestLabel",
+        body=NewLabel,
+        status=201,
+        answer=dict[str, LabelView],
+        scope="repo:write",
+    )
     def on_post(self, call: Call, digest: str) -> Any:
         """Put a label on a manifest."""
         name = call.require(WRITE)
@@ -97,7 +120,7 @@ class OneLabel:
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
 
-    @operation("getManifestLabel", scope="repo:read", anonymous=True)
+    @operation("getManifestLabel", answer=LabelView, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str, uuid: UUID) -> Any:
         """Show a label."""
         for label in self._labels.list(call.require(READ), digest, uuid=uuid):
@@ -112,7 +135,7 @@ class OneLabel:
         call.log("manifest_label_delete", name.namespace, key=label.key, manifest_digest=digest)
 
 
-def _view(label: Label) -> dict[str, Any]:
+def _view(label: Label) -> LabelView:
     return {
         "id": str(label.uuid),
         "key": label.key,

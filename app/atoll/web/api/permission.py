@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
 from atoll.auth.permissions import TEAM, Permission, Permissions
 from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar, member
+from atoll.web.api.views import Avatar, avatar, member
 
 
 class PermissionChange(Body):
     """A role."""
 
     role: Literal["read", "write", "admin"]
+
+
+class PermissionView(TypedDict):
+    """What a user, a robot or a team has on a repository."""
+
+    role: str
+    name: str
+    avatar: Avatar
+    kind: NotRequired[str]
+    is_robot: NotRequired[bool]
 
 
 class PermissionList:
@@ -23,7 +35,9 @@ class PermissionList:
         self._permissions = permissions
         self._kind = kind
 
-    @operation("listRepoPermissions", scope="repo:admin")
+    @operation(
+        "listRepoPermissions", answer=dict[str, dict[str, PermissionView]], scope="repo:admin"
+    )
     def on_get(self, call: Call) -> Any:
         """List who has a permission on a repository."""
         found = self._permissions.list(call.require(ADMIN), self._kind)
@@ -37,12 +51,12 @@ class OnePermission:
         self._permissions = permissions
         self._kind = kind
 
-    @operation("getPermission", scope="repo:admin")
+    @operation("getPermission", answer=PermissionView, scope="repo:admin")
     def on_get(self, call: Call, delegate: str) -> Any:
         """Show what one has on a repository."""
         return permission_view(self._permissions.get(call.require(ADMIN), self._kind, delegate))
 
-    @operation("changePermission", body=PermissionChange, scope="repo:admin")
+    @operation("changePermission", body=PermissionChange, answer=PermissionView, scope="repo:admin")
     def on_put(self, call: Call, delegate: str) -> Any:
         """Give one a role on a repository."""
         name = call.require(ADMIN)
@@ -58,7 +72,7 @@ class OnePermission:
         call.log("delete_repo_permission", name.namespace, delegate=delegate)
 
 
-def permission_view(permission: Permission) -> dict[str, Any]:
+def permission_view(permission: Permission) -> PermissionView:
     """Return a permission as the API shows it."""
     if permission.kind == TEAM:
         return {

@@ -6,11 +6,12 @@ from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from atoll.auth.permissions import TEAM, USER, Prototype, Prototypes
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import member
+from atoll.web.api.views import Member, member
 
 _Role = Literal["read", "write", "admin"]
 
@@ -42,6 +43,15 @@ class PrototypeChange(Body):
     role: _Role
 
 
+class PrototypeView(TypedDict):
+    """A default permission."""
+
+    id: str
+    role: str
+    activating_user: Member | None
+    delegate: Member
+
+
 class PrototypeList:
     """`organization/{orgname}/prototypes`."""
 
@@ -49,13 +59,22 @@ class PrototypeList:
         self._prototypes = prototypes
         self._namespaces = namespaces
 
-    @operation("getOrganizationPrototypePermissions", scope="org:admin")
+    @operation(
+        "getOrganizationPrototypePermissions",
+        answer=dict[str, list[PrototypeView]],
+        scope="org:admin",
+    )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List default permissions."""
         self._namespaces.administered(call, orgname)
         return {"prototypes": [_view(one) for one in self._prototypes.list(orgname)]}
 
-    @operation("createOrganizationPrototypePermission", body=NewPrototype, scope="org:admin")
+    @operation(
+        "createOrganizationPrototypePermission",
+        body=NewPrototype,
+        answer=PrototypeView,
+        scope="org:admin",
+    )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Make a default permission."""
         self._namespaces.administered(call, orgname)
@@ -75,7 +94,12 @@ class OnePrototype:
         self._prototypes = prototypes
         self._namespaces = namespaces
 
-    @operation("updateOrganizationPrototypePermission", body=PrototypeChange, scope="org:admin")
+    @operation(
+        "updateOrganizationPrototypePermission",
+        body=PrototypeChange,
+        answer=PrototypeView,
+        scope="org:admin",
+    )
     def on_put(self, call: Call, orgname: str, uuid: UUID) -> Any:
         """Give a default permission another role."""
         self._namespaces.administered(call, orgname)
@@ -91,7 +115,7 @@ class OnePrototype:
         call.log("delete_prototype_permission", orgname, prototype=str(uuid))
 
 
-def _view(prototype: Prototype) -> dict[str, Any]:
+def _view(prototype: Prototype) -> PrototypeView:
     activating = None
     if prototype.activating_user is not None:
         activating = member(prototype.activating_user, is_robot=prototype.activating_is_robot)

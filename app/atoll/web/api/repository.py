@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import RepositoryName
@@ -64,6 +65,24 @@ class OneRepositoryQuery(Body):
     include_tags: bool = Field(default=True, alias="includeTags")
 
 
+class RepositoryView(TypedDict):
+    """A repository in a list."""
+
+    namespace: str
+    name: str
+    description: str
+    is_public: bool
+    kind: str
+    state: str
+
+
+class RepositoryPage(TypedDict):
+    """A page of repositories, and what to ask for the next with."""
+
+    repositories: list[RepositoryView]
+    next_page: NotRequired[str]
+
+
 class RepositoryList:
     """`repository`."""
 
@@ -74,7 +93,9 @@ class RepositoryList:
         self._listing = listing
         self._namespaces = namespaces
 
-    @operation("listRepos", query=RepositoryQuery, scope="repo:read", anonymous=True)
+    @operation(
+        "listRepos", query=RepositoryQuery, answer=RepositoryPage, scope="repo:read", anonymous=True
+    )
     def on_get(self, call: Call) -> Any:
         """List the repositories that one may see."""
         query: RepositoryQuery = call.query
@@ -92,7 +113,9 @@ class RepositoryList:
         answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
         return answer if more is None else {**answer, "next_page": str(more)}
 
-    @operation("createRepo", body=NewRepository, status=201, scope="repo:create")
+    @operation(
+        "createRepo", body=NewRepository, status=201, answer=dict[str, str], scope="repo:create"
+    )
     def on_post(self, call: Call) -> Any:
         """Make a repository."""
         new: NewRepository = call.body
@@ -141,7 +164,7 @@ class OneRepository:
             }
         return view
 
-    @operation("updateRepo", body=RepositoryChange, scope="repo:write")
+    @operation("updateRepo", body=RepositoryChange, answer=dict[str, bool], scope="repo:write")
     def on_put(self, call: Call) -> Any:
         """Change a repository's description."""
         name = call.require(WRITE)
@@ -163,7 +186,9 @@ class Visibility:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
 
-    @operation("changeRepoVisibility", body=VisibilityChange, scope="repo:admin")
+    @operation(
+        "changeRepoVisibility", body=VisibilityChange, answer=dict[str, bool], scope="repo:admin"
+    )
     def on_post(self, call: Call) -> Any:
         """Say who may pull."""
         name = call.require(ADMIN)
@@ -183,7 +208,7 @@ class State:
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
 
-    @operation("changeRepoState", body=StateChange, scope="repo:admin")
+    @operation("changeRepoState", body=StateChange, answer=dict[str, bool], scope="repo:admin")
     def on_put(self, call: Call) -> Any:
         """Say whether a repository may be pushed to."""
         name = call.require(ADMIN)
@@ -193,7 +218,7 @@ class State:
         return {"success": True}
 
 
-def repository_view(repository: Repository) -> dict[str, Any]:
+def repository_view(repository: Repository) -> RepositoryView:
     """Return a repository as the API shows it in lists."""
     return {
         "namespace": repository.name.namespace,

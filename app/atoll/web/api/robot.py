@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from atoll.auth.robots import Robot, Robots
 from atoll.web.api.namespaces import Namespaces
@@ -16,6 +17,16 @@ class NewRobot(Body):
     """A robot to make."""
 
     description: str = Field(default="", max_length=255)
+
+
+class RobotView(TypedDict):
+    """A robot as its owner sees it; the token only where it is asked for."""
+
+    name: str
+    created: str | None
+    description: str
+    unstructured_metadata: dict[str, Any]
+    token: NotRequired[str]
 
 
 class RobotQuery(Body):
@@ -42,7 +53,9 @@ class _Owned:
 class RobotList(_Owned):
     """`organization/{orgname}/robots`."""
 
-    @operation("getOrgRobots", query=RobotQuery, scope="org:admin")
+    @operation(
+        "getOrgRobots", query=RobotQuery, answer=dict[str, list[RobotView]], scope="org:admin"
+    )
     def on_get(self, call: Call, orgname: str | None = None) -> Any:
         """List robots."""
         robots = self._robots.list(self._owner(call, orgname))
@@ -52,12 +65,12 @@ class RobotList(_Owned):
 class OneRobot(_Owned):
     """`organization/{orgname}/robots/{robot_shortname}`."""
 
-    @operation("getOrgRobot", scope="org:admin")
+    @operation("getOrgRobot", answer=RobotView, scope="org:admin")
     def on_get(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Show a robot and its token."""
         return _view(self._robots.get(self._owner(call, orgname), robot_shortname))
 
-    @operation("createOrgRobot", body=NewRobot, status=201, scope="org:admin")
+    @operation("createOrgRobot", body=NewRobot, status=201, answer=RobotView, scope="org:admin")
     def on_put(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Make a robot."""
         owner = self._owner(call, orgname)
@@ -76,7 +89,7 @@ class OneRobot(_Owned):
 class RegenerateRobot(_Owned):
     """`organization/{orgname}/robots/{robot_shortname}/regenerate`."""
 
-    @operation("regenerateOrgRobotToken", scope="org:admin")
+    @operation("regenerateOrgRobotToken", answer=RobotView, scope="org:admin")
     def on_post(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Give a robot a new token."""
         owner = self._owner(call, orgname)
@@ -101,8 +114,8 @@ class RobotPermissions(_Owned):
         }
 
 
-def _view(robot: Robot, *, token: bool = True) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def _view(robot: Robot, *, token: bool = True) -> RobotView:
+    view: RobotView = {
         "name": robot.name,
         "created": http_date(robot.created_at),
         "description": robot.description,

@@ -12,7 +12,7 @@ from atoll.registry.listing import Listing
 from atoll.registry.stars import Stars
 from atoll.web.api.errors import NotFound
 from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.repository import repository_view
+from atoll.web.api.repository import RepositoryPage, repository_view
 
 _PAGE = 100
 
@@ -38,7 +38,7 @@ class StarList:
         self._listing = listing
         self._access = access
 
-    @operation("listStarredRepos", query=StarQuery, scope="user:admin")
+    @operation("listStarredRepos", query=StarQuery, answer=RepositoryPage, scope="user:admin")
     def on_get(self, call: Call) -> Any:
         """List what one marked and may still see."""
         found, more = self._listing.list(
@@ -53,7 +53,7 @@ class StarList:
         answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
         return answer if more is None else {**answer, "next_page": str(more)}
 
-    @operation("createStar", body=NewStar, status=201, scope="repo:read")
+    @operation("createStar", body=NewStar, status=201, answer=dict[str, str], scope="repo:read")
     def on_post(self, call: Call) -> Any:
         """Mark a repository that one may see."""
         name = RepositoryName.parse(f"{call.body.namespace}/{call.body.repository}")

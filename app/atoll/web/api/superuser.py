@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from atoll.auth import users
 from atoll.auth.credentials import password_purpose
@@ -16,7 +17,7 @@ from atoll.db.pool import Database
 from atoll.registry.removal import Removal
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.views import Avatar, avatar
 
 _PASSWORD_BYTES = 18
 
@@ -50,6 +51,27 @@ class OrganizationChange(Body):
     email: str | None = Field(default=None, max_length=320)
 
 
+class UserView(TypedDict):
+    """A user as a superuser sees it."""
+
+    kind: str
+    name: str
+    username: str
+    email: str | None
+    verified: bool
+    avatar: Avatar
+    super_user: bool
+    enabled: bool
+
+
+class OrganizationView(TypedDict):
+    """An organization as a superuser sees it."""
+
+    name: str
+    email: str | None
+    avatar: Avatar
+
+
 def _superuser(call: Call) -> None:
     if not call.actor.superuser:
         raise call.refuse()
@@ -63,7 +85,9 @@ class SuperuserUserList:
         self._cipher = cipher
         self._superusers = bundle.superusers
 
-    @operation("listAllUsers", query=UserQuery, scope="super:user")
+    @operation(
+        "listAllUsers", query=UserQuery, answer=dict[str, list[UserView]], scope="super:user"
+    )
     def on_get(self, call: Call) -> Any:
         """List all users."""
         _superuser(call)
@@ -94,13 +118,13 @@ class SuperuserUser:
         self._removal = removal
         self._superusers = bundle.superusers
 
-    @operation("getInstallUser", scope="super:user")
+    @operation("getInstallUser", answer=UserView, scope="super:user")
     def on_get(self, call: Call, username: str) -> Any:
         """Show a user."""
         _superuser(call)
         return _view(users.get_user(self._database, username), self._superusers)
 
-    @operation("changeInstallUser", body=UserChange, scope="super:user")
+    @operation("changeInstallUser", body=UserChange, answer=UserView, scope="super:user")
     def on_put(self, call: Call, username: str) -> Any:
         """Change a user: the password, the e-mail address, whether logins are let in."""
         _superuser(call)
@@ -133,7 +157,7 @@ class SuperuserOrganizationList:
     def __init__(self, organizations: Organizations) -> None:
         self._organizations = organizations
 
-    @operation("listAllOrganizations", scope="super:user")
+    @operation("listAllOrganizations", answer=dict[str, list[OrganizationView]], scope="super:user")
     def on_get(self, call: Call) -> Any:
         """List all organizations."""
         _superuser(call)
@@ -149,7 +173,9 @@ class SuperuserOrganization:
         self._organizations = organizations
         self._removal = removal
 
-    @operation("changeOrganization", body=OrganizationChange, scope="super:user")
+    @operation(
+        "changeOrganization", body=OrganizationChange, answer=OrganizationView, scope="super:user"
+    )
     def on_put(self, call: Call, orgname: str) -> Any:
         """Rename an organization, or change its e-mail address."""
         _superuser(call)
@@ -170,7 +196,7 @@ class SuperuserOrganization:
         self._removal.namespace(orgname, call.entry("org_delete", orgname), organization=True)
 
 
-def _view(user: users.User, superusers: frozenset[str]) -> dict[str, Any]:
+def _view(user: users.User, superusers: frozenset[str]) -> UserView:
     return {
         "kind": "user",
         "name": user.username,
@@ -183,7 +209,7 @@ def _view(user: users.User, superusers: frozenset[str]) -> dict[str, Any]:
     }
 
 
-def _organization_view(organization: Organization) -> dict[str, Any]:
+def _organization_view(organization: Organization) -> OrganizationView:
     return {
         "name": organization.name,
         "email": organization.email,

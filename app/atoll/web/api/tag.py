@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import Field, field_validator
+from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import Digest, parse_tag
@@ -59,13 +60,34 @@ class Expiry(Body):
     manifest_digest: str | None = Field(default=None, max_length=200)
 
 
+class TagView(TypedDict):
+    """What a tag means or meant; times in seconds since 1970."""
+
+    name: str
+    start_ts: int
+    end_ts: NotRequired[int]
+    manifest_digest: str
+    is_manifest_list: bool
+    size: int | None
+    last_modified: str | None
+    expiration: NotRequired[str | None]
+
+
+class TagPage(TypedDict):
+    """A page of a tag's history."""
+
+    tags: list[TagView]
+    page: int
+    has_additional: bool
+
+
 class TagList:
     """`repository/{repository}/tag/`."""
 
     def __init__(self, history: History) -> None:
         self._history = history
 
-    @operation("listRepoTags", query=TagQuery, scope="repo:read", anonymous=True)
+    @operation("listRepoTags", query=TagQuery, answer=TagPage, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
         """List what tags mean and, unless onlyActiveTags, what they meant."""
         name = call.require(READ)

@@ -5,10 +5,29 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Any
+
+from typing_extensions import TypedDict
 
 
-def avatar(name: str, kind: str) -> dict[str, str]:
+class Avatar(TypedDict):
+    """What a picture is drawn from."""
+
+    name: str
+    hash: str
+    color: str
+    kind: str
+
+
+class Member(TypedDict):
+    """Somebody who may be in a team or have a permission."""
+
+    name: str
+    kind: str
+    is_robot: bool
+    avatar: Avatar
+
+
+def avatar(name: str, kind: str) -> Avatar:
     """Return what a user interface draws an account's picture from."""
     digest = hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()
     return {"name": name, "hash": digest, "color": f"#{digest[:6]}", "kind": kind}
@@ -19,7 +38,7 @@ def http_date(moment: datetime | None) -> str | None:
     return None if moment is None else format_datetime(moment.astimezone(UTC))
 
 
-def member(name: str, *, is_robot: bool, kind: str = "user") -> dict[str, Any]:
+def member(name: str, *, is_robot: bool, kind: str = "user") -> Member:
     """Return somebody who may be in a team or have a permission."""
     picture = "robot" if is_robot else kind
     return {"name": name, "kind": kind, "is_robot": is_robot, "avatar": avatar(name, picture)}
