@@ -45,7 +45,8 @@ integration: images ## the application against real PostgreSQL, Redis and Ceph
 	@$(LAB) images swift-store azure-store
 	pytest app/tests/integration
 
-image-tests: images ## the built image, as `podman run` starts it
+image-tests: images ## the built image, as `podman run` starts it, and every client that Debian has
+	@$(LAB) images engines
 	pytest app/tests/image
 
 molecule: images ## the whole, rolled out on machines that run systemd

@@ -58,6 +58,7 @@ def _of_lab(name: str, version: str) -> Image:
 DEMONSTRATION = _of_lab("demonstration", "1")
 # Built where a test needs them.
 CLIENTS = _of_lab("clients", "13")
+ENGINES = _of_lab("engines", "13")
 OTHER_STORES = (_of_lab("swift-store", "13"), _of_lab("azure-store", "3"))
 
 # The slowest first, so that two at a time end soonest.
@@ -82,7 +83,7 @@ _AT_ONCE = 2
 
 def build(steps: Steps, names: list[str] | None = None) -> None:
     """Build what changed since it was built last: the lab's images, or those that are named."""
-    known = {image.name: image for image in (*ON_BASE, CLIENTS, *OTHER_STORES)}
+    known = {image.name: image for image in (*ON_BASE, CLIENTS, ENGINES, *OTHER_STORES)}
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
         raise LabError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
@@ -100,7 +101,7 @@ def _build(steps: Steps, wanted: list[Image]) -> None:
 
 def remove() -> None:
     """Remove the images that were built here, unless a container needs them, and the archives."""
-    for image in (*ON_BASE, CLIENTS, *OTHER_STORES):
+    for image in (*ON_BASE, CLIENTS, ENGINES, *OTHER_STORES):
         _remove(image.tag)
     # A nameless image goes only after those that stand on it.
     while sum([_remove(identity) for identity in _nameless()]):
