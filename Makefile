@@ -6,7 +6,7 @@ LAB := .venv/bin/python molecule/lab
 INSIDE := molecule/lab/in-machine-namespace
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test lint unit integration image-tests molecule
+.PHONY: help setup lab lab-info lab-down image images test lint unit integration image-tests benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ integration: images ## the application against real PostgreSQL, Redis and Ceph
 image-tests: images ## the built image, as `podman run` starts it, and every client that Debian has
 	@$(LAB) images engines
 	pytest app/tests/image
+
+benchmark: images ## how planning and claiming grow with the number of blobs
+	pytest --quiet --capture=no app/tests/integration/bench_million_blobs.py
 
 molecule: images ## the whole, rolled out on machines that run systemd
 	$(INSIDE) molecule test --all

@@ -32,6 +32,8 @@ from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
 
 _PROBE_TIMEOUT = 2.0
+# Seconds that a statement over all blobs may take.
+_PATIENCE = 600
 
 
 @dataclass
@@ -45,6 +47,13 @@ class Graph:
     def database(self) -> Database:
         """The shared PostgreSQL."""
         return Database.from_bundle(self.bundle, size=self.connections)
+
+    @cached_property
+    def patient_database(self) -> Database:
+        """The same, for statements that look at every blob."""
+        return Database.from_bundle(
+            self.bundle, size=1, answer_timeout=_PATIENCE, statement_timeout=_PATIENCE * 1000
+        )
 
     @cached_property
     def secured_bundle(self) -> Bundle:

@@ -76,6 +76,8 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     status.add_argument("--json", action="store_true", help="print JSON")
     status.set_defaults(run="status:status")
 
+    _add_locations(commands)
+
     user = commands.add_parser("user", help="accounts").add_subparsers(
         metavar="ACTION", required=True
     )
@@ -108,6 +110,48 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     create.add_argument("name", metavar="NAMESPACE/NAME")
     create.add_argument("--visibility", choices=["public", "private"], default="private")
     create.set_defaults(run="accounts:create_repository")
+
+
+def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    locations = commands.add_parser("locations", help="show the locations and what they hold")
+    locations.add_argument("--json", action="store_true", help="print JSON")
+    locations.set_defaults(run="locations:locations")
+
+    backfill = commands.add_parser(
+        "backfill", help="queue every copy that is missing; 0 only if there is none (any more)"
+    )
+    backfill.add_argument(
+        "--location", action="append", metavar="NAME", help="only what this one lacks"
+    )
+    backfill.add_argument("--namespace", metavar="NAME", help="only what its images need")
+    backfill.add_argument("--dry-run", action="store_true", help="only look")
+    backfill.add_argument("--wait", action="store_true", help="wait until nothing is missing")
+    backfill.add_argument("--json", action="store_true", help="print JSON")
+    backfill.set_defaults(run="backfill:backfill")
+
+    drain = commands.add_parser(
+        "drain", help="write nothing new to a location, and copy what is only there"
+    )
+    drain.add_argument("location", metavar="LOCATION")
+    drain.add_argument("--wait", action="store_true", help="wait until it is not needed any more")
+    drain.add_argument("--json", action="store_true", help="print JSON")
+    drain.set_defaults(run="locations:drain")
+
+    activate = commands.add_parser("activate", help="use a location again that is drained")
+    activate.add_argument("location", metavar="LOCATION")
+    activate.add_argument("--read-only", action="store_true", help="but write nothing to it")
+    activate.set_defaults(run="locations:activate")
+
+    remove = commands.add_parser(
+        "remove-location", help="remove a location that nobody needs; its store is not touched"
+    )
+    remove.add_argument("location", metavar="LOCATION")
+    remove.add_argument("--dry-run", action="store_true", help="only say whether it can go")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
+    remove.add_argument(
+        "--undo", action="store_true", help="put back what a removal took that did not end"
+    )
+    remove.set_defaults(run="removal:remove_location")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,9 @@ def run(options: argparse.Namespace) -> int:
     """Run the command that OPTIONS name and return its exit status."""
     module, _, function = options.run.partition(":")
     try:
-        status: int = getattr(importlib.import_module(f"atoll.cli.{module}"), function)(options)
+        # Quay's commands are beside `atoll`, not in it.
+        name = module if module.startswith("util.") else f"atoll.cli.{module}"
+        status: int = getattr(importlib.import_module(name), function)(options)
     except CommandFailed as error:
         say(str(error))
         return statuses.FAILED

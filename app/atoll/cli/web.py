@@ -15,6 +15,7 @@ from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
 from atoll.cli.runtime import operations_socket, spool_directory
+from atoll.storage.states import keep_looking
 from atoll.web.app import create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
 from atoll.web.spool import SpoolingChannel
@@ -30,9 +31,10 @@ def web(options: argparse.Namespace) -> int:
     bundle = load_bundle()
     # waitress spools bodies to temporary files without a name: nothing is left after a crash.
     tempfile.tempdir = str(spool_directory())
-    graph = Graph(bundle, connections=_THREADS + 1)
+    graph = Graph(bundle, connections=_THREADS + 2)
     app = create_app(graph.dependencies())
     graph.locations.start_probing()
+    keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.pulls.start()
     serve_operations(

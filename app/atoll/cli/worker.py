@@ -18,9 +18,10 @@ from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
+from atoll.replication.backfill import Reconciler
 from atoll.replication.lag import export_lag
-from atoll.replication.tasks import reconcile
 from atoll.replication.worker import Worker
+from atoll.storage.states import keep_looking
 from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
 
@@ -45,8 +46,9 @@ def replication(options: argparse.Namespace) -> int:
         )
     runtime = prepare_runtime_directory()
     write_ca_bundle()
-    graph = Graph(bundle, connections=_COPIES_MAXIMUM + 3)
+    graph = Graph(bundle, connections=_COPIES_MAXIMUM + 4)
     graph.locations.start_probing()
+    keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     worker = Worker(
         graph.database,
@@ -78,10 +80,13 @@ def replication(options: argparse.Namespace) -> int:
 
 def _keep_house(graph: Graph, bundle: Bundle) -> None:
     """Find work that no task stands for, measure the lag, clear away what uploads left."""
+    reconciler = Reconciler(graph.database, bundle.required_locations)
+    look = reconciler.everything
     while True:
         try:
-            if found := reconcile(graph.database, bundle.required_locations):
-                log.warning("tasks were missing; made now", extra={"tasks": found})
+            if made := look():
+                log.warning("tasks were missing; made now", extra={"tasks": made})
+            look = reconciler.step
             export_lag(graph.database, bundle.required_locations)
             if cleared := graph.uploads.clear_away_leftovers():
                 log.info("uploads cleared away", extra={"uploads": cleared})

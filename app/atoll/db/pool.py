@@ -82,6 +82,7 @@ class Database:
         *,
         size: int,
         answer_timeout: float = ANSWER_TIMEOUT,
+        statement_timeout: int = _STATEMENT_TIMEOUT,
     ) -> None:
         self._uri = uri
         self._answer_timeout = answer_timeout
@@ -93,7 +94,7 @@ class Database:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "application_name": "atoll",
-            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT}",
+            "options": f"-c statement_timeout={statement_timeout}",
             **{k: v for k, v in arguments.items() if k not in _NOT_FOR_LIBPQ},
         }
         self._idle: deque[_Connection] = deque()
@@ -101,14 +102,23 @@ class Database:
 
     @classmethod
     def from_bundle(
-        cls, bundle: Bundle, *, size: int, answer_timeout: float = ANSWER_TIMEOUT
+        cls,
+        bundle: Bundle,
+        *,
+        size: int,
+        answer_timeout: float = ANSWER_TIMEOUT,
+        statement_timeout: int = _STATEMENT_TIMEOUT,
     ) -> Database:
-        """Return the database that DB_URI and DB_CONNECTION_ARGS name."""
+        """Return the database that DB_URI and DB_CONNECTION_ARGS name.
+
+        ANSWER_TIMEOUT is in seconds, STATEMENT_TIMEOUT in milliseconds.
+        """
         return cls(
             bundle.db_uri.get_secret_value(),
             bundle.db_connection_args,
             size=size,
             answer_timeout=answer_timeout,
+            statement_timeout=statement_timeout,
         )
 
     def connect(self) -> _Connection:

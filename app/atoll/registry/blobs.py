@@ -21,6 +21,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.registry.errors import BlobInUse, BlobUnknown, RepositoryUnknown, UploadUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.replication.removal import LOCK_LOCATION_SHARED
 from atoll.replication.tasks import CREATE_FOR_BLOB
 from atoll.replication.worker import bell
 from atoll.storage.interface import ObjectStore, blob_key
@@ -76,10 +77,13 @@ _END_UPLOAD = {
 
 _PLACE = f"""
 {LOCK_DIGEST_SHARED}
-WITH upload AS (
+{LOCK_LOCATION_SHARED}
+WITH location AS (
+    SELECT id FROM imagestoragelocation WHERE name = %(location)s AND state <> 'removed'
+), upload AS (
     SELECT u.uuid, u.repository_id, u.expires_after_s FROM blobupload u
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id IS NOT NULL
-      AND NOT {DELETED_SINCE}
+      AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
     FOR UPDATE
 ), blob AS (
     INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
@@ -90,7 +94,7 @@ WITH upload AS (
     RETURNING id
 ), placement AS (
     INSERT INTO imagestorageplacement (storage_id, location_id)
-    SELECT blob.id, l.id FROM blob, imagestoragelocation l WHERE l.name = %(location)s
+    SELECT blob.id, location.id FROM blob, location
     ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
     RETURNING storage_id
 ), tasks AS ({CREATE_FOR_BLOB}), ended AS ({{end_upload}}),
@@ -229,7 +233,8 @@ class Blobs:
 
         EXPIRES_AFTER is what the blob says of its images' tags, if it came with the last request.
         Ends the upload; with CLEAR_AWAY its row stays for its chunks' sake. False, and nothing
-        done, if the object may have been taken away meanwhile: write it again. One round trip.
+        done, if the object may have been taken away meanwhile, or the location is removed: write
+        it again. One round trip.
         Raises UploadUnknown if the upload ended before.
         """
         storage_id, upload_remains = self._database.run(

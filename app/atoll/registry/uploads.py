@@ -23,7 +23,7 @@ from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, 
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.storage.errors import NoHealthyStore, StoreError, StoreUnavailable
-from atoll.storage.interface import blob_key
+from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import PartsWriter, put_file
 
@@ -239,7 +239,7 @@ class Uploads:
             store = self._locations.stores[location]
             with PartsWriter(store, blob_key(digest), size) as writer:
                 for chunk in chunks:
-                    for piece in self._locations.stores[chunk.location].read(chunk.key):
+                    for piece in self._store_of(chunk).read(chunk.key):
                         hasher.update(piece)
                         writer.write(piece)
                 if hasher.hexdigest() != digest.hex:
@@ -250,6 +250,13 @@ class Uploads:
                 return
             self._database.run(_TRUST_ANEW, self._parameters(upload))
         raise NoHealthyStore([location])
+
+    def _store_of(self, chunk: Chunk) -> ObjectStore:
+        try:
+            return self._locations.stores[chunk.location]
+        except KeyError:
+            # Another site, with a newer bundle than ours or an older one, wrote it there.
+            raise NoHealthyStore([chunk.location]) from None
 
     def _place(self, digest: Digest, size: int, location: str, upload: Upload) -> None:
         """Place what was recorded before. A recorded object is not taken away by anybody."""

@@ -20,7 +20,7 @@ SELECT l.name, l.state,
         WHERE t.location_id = l.id AND t.last_error IS NOT NULL ORDER BY t.id LIMIT 1)
 FROM imagestoragelocation l
 LEFT JOIN imagestorage s
-  ON l.name = ANY(%(required)s)
+  ON l.name = ANY(%(required)s) AND l.state IN ('active', 'read-only')
  AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
  AND NOT EXISTS (SELECT FROM imagestorageplacement p
                  WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good')

@@ -22,7 +22,7 @@ CREATE_FOR_BLOB = """
 INSERT INTO replicationtask (storage_id, location_id)
 SELECT blob.id, l.id
 FROM blob JOIN imagestoragelocation l ON l.name = ANY(%(required)s)
-WHERE l.name <> %(location)s AND l.state <> 'removed'
+WHERE l.name <> %(location)s AND l.state IN ('active', 'read-only')
   AND NOT EXISTS (SELECT FROM imagestorageplacement p
                   WHERE p.storage_id = blob.id AND p.location_id = l.id AND p.state = 'good')
 ON CONFLICT (storage_id, location_id) DO NOTHING
@@ -31,7 +31,8 @@ ON CONFLICT (storage_id, location_id) DO NOTHING
 _CLAIM = """
 WITH next AS (
     SELECT id FROM replicationtask
-    WHERE location_id = (SELECT id FROM imagestoragelocation WHERE name = %(location)s)
+    WHERE location_id = (SELECT id FROM imagestoragelocation
+                         WHERE name = %(location)s AND state = 'active')
       AND available_at <= clock_timestamp()
       AND (lease_expires IS NULL OR lease_expires <= clock_timestamp())
     ORDER BY available_at, id
@@ -93,18 +94,6 @@ WHERE l.id = p.location_id AND l.name = %(location)s AND p.storage_id = %(storag
 INSERT INTO replicationtask (storage_id, location_id)
 SELECT %(storage_id)s, id FROM imagestoragelocation WHERE name = %(location)s
 ON CONFLICT (storage_id, location_id) DO NOTHING;
-"""
-
-_RECONCILE = """
-INSERT INTO replicationtask (storage_id, location_id)
-SELECT s.id, l.id
-FROM imagestorage s JOIN imagestoragelocation l ON l.name = ANY(%(required)s)
-WHERE l.state <> 'removed'
-  AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
-  AND NOT EXISTS (SELECT FROM imagestorageplacement p
-                  WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good')
-ON CONFLICT (storage_id, location_id) DO NOTHING
-RETURNING id
 """
 
 
@@ -185,11 +174,3 @@ class Tasks:
     def suspect(self, task: Task, location: str) -> None:
         """Note that the bytes at LOCATION are not the blob's, and order them anew."""
         self._database.run(_SUSPECT, {"storage_id": task.storage_id, "location": location})
-
-
-def reconcile(database: Database, required: list[str]) -> int:
-    """Make a task of all that is required and not placed; return how many were missing.
-
-    What creates a need writes its task, so this finds nothing but for new locations and bugs.
-    """
-    return len(database.run(_RECONCILE, {"required": required}))

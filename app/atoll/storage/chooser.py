@@ -1,4 +1,4 @@
-"""Which store serves: the site's preference, where the blob is, and who is alive."""
+"""Which store serves: the site's preference, where the blob is, who is alive and in service."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ from collections.abc import Collection
 
 from atoll.storage.errors import NoHealthyStore
 from atoll.storage.health import StoreHealth
+from atoll.storage.states import LocationStates
 
 
 class Chooser:
     """Orders locations for one site. `preference` is nearest first; others come after it."""
 
-    def __init__(self, preference: list[str], locations: list[str], health: StoreHealth) -> None:
+    def __init__(
+        self,
+        preference: list[str],
+        locations: list[str],
+        health: StoreHealth,
+        states: LocationStates,
+    ) -> None:
         others = [name for name in locations if name not in preference]
         self._order = [*preference, *others]
         self._health = health
+        self._states = states
 
     def to_read(self, placements: Collection[str], suspects: Collection[str] = ()) -> list[str]:
         """Return where to read from, best first: placements at living stores, nearest first.
 
         SUSPECTS, the placements that proved wrong once, come last. A placement at a location that
-        is not in the bundle (any more) is left out. Raises NoHealthyStore if nothing remains.
+        is not in the bundle (any more), or is removed, is left out. Raises NoHealthyStore if
+        nothing remains.
         """
-        alive = [name for name in self._order if self._health.is_up(name)]
+        alive = [
+            name for name in self._order if self._health.is_up(name) and self._states.readable(name)
+        ]
         found = [name for name in alive if name in placements]
         found += [name for name in alive if name in suspects and name not in placements]
         if not found:
@@ -30,11 +41,12 @@ class Chooser:
         return found
 
     def to_write(self) -> str:
-        """Return where to write: the nearest living store. Raises NoHealthyStore if all are down.
+        """Return where to write: the nearest living store that takes new blobs.
 
         What is written away from home is replicated home, as home is a required location.
+        Raises NoHealthyStore if there is none.
         """
         for name in self._order:
-            if self._health.is_up(name):
+            if self._health.is_up(name) and self._states.writable(name):
                 return name
         raise NoHealthyStore(self._order)

@@ -10,6 +10,7 @@ from atoll.storage.chooser import Chooser
 from atoll.storage.drivers import make_store
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import ObjectStore
+from atoll.storage.states import LocationStates
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Locations:
 
     stores: dict[str, ObjectStore]
     health: StoreHealth
+    states: LocationStates
     chooser: Chooser
     preference: list[str]
     required: list[str]
@@ -34,8 +36,9 @@ class Locations:
             name: make_store(name, settings, ca_bundle=ca_bundle, observe=health.observe)
             for name, settings in bundle.stores.items()
         }
-        chooser = Chooser(bundle.preference, names, health)
-        return cls(stores, health, chooser, bundle.preference, bundle.required_locations)
+        states = LocationStates()
+        chooser = Chooser(bundle.preference, names, health, states)
+        return cls(stores, health, states, chooser, bundle.preference, bundle.required_locations)
 
     def register(self, database: Database) -> None:
         """Let the database know every location by name. What it knows already stays as it is."""

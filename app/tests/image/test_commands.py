@@ -76,6 +76,13 @@ def test_operators_commands_run_in_the_running_container(image: RunningImage) ->
     assert answer.returncode == 0, answer.stdout
 
 
+def test_quays_utilities_run_in_the_running_container(image: RunningImage) -> None:
+    assert image.run("python", "-m", "util.backfillreplication").returncode == 0
+    refused = image.run("python", "-m", "util.removelocation", "--help")
+    assert refused.returncode == 0
+    assert "python -m util.removelocation" in refused.stdout
+
+
 def _without_certificate(stack: Path) -> None:
     (stack / "ssl.cert").unlink()
 

@@ -21,6 +21,7 @@ import yaml
 from atoll.cli.graph import Graph
 from atoll.config import load
 from atoll.storage.locations import Locations
+from atoll.storage.states import keep_looking
 from atoll.web.app import create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
 
@@ -79,10 +80,12 @@ class Site:
             "PYTHONPATH": str(REPOSITORY / "app"),
         }
 
-    def command(self, *words: str, **arguments: object) -> subprocess.CompletedProcess[str]:
-        """Run `atoll …` at this site."""
+    def command(
+        self, *words: str, module: str = "atoll.cli.main", **arguments: object
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `atoll …` at this site, or another MODULE."""
         return subprocess.run(
-            [sys.executable, "-m", "atoll.cli.main", *words],
+            [sys.executable, "-m", module, *words],
             env=self.environment(),
             capture_output=True,
             text=True,
@@ -175,6 +178,7 @@ def running_site(
         )
     )
     prober = graph.locations.start_probing()
+    stop_looking = keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.pulls.start()
     site = Site(server.url, operations.url, graph, directory, preference)
@@ -189,6 +193,7 @@ def running_site(
     finally:
         site.stop_worker()
         prober.stop()
+        stop_looking.set()
         graph.vitals.stop()
         graph.pulls.stop()
         for one in (server, operations):

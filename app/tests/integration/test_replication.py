@@ -6,7 +6,8 @@ import json
 import os
 
 import pytest
-from atoll.replication.tasks import LeaseLost, Tasks, reconcile
+from atoll.replication.backfill import Reconciler
+from atoll.replication.tasks import LeaseLost, Tasks
 
 from .services import Services, wait_until
 from .site import Client, Site
@@ -109,7 +110,7 @@ def test_a_suspect_placement_is_healed_from_a_good_one(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = 'usstorage'"
     )
-    assert reconcile(us.graph.database, ["usstorage", "eustorage"]) == 1
+    assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 1
     us.start_worker()
     wait_until("it is healed", lambda: placements(us, digest) == both())
     answer = services.us.client.get_object(Bucket=services.us.bucket, Key=key(digest))
@@ -153,8 +154,8 @@ def test_a_task_is_written_by_the_transaction_that_places_the_blob(us: Site) -> 
 def test_the_reconciler_finds_a_task_that_was_lost(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"its task gets lost")
     us.graph.database.run("DELETE FROM replicationtask")
-    assert reconcile(us.graph.database, ["usstorage", "eustorage"]) == 1
-    assert reconcile(us.graph.database, ["usstorage", "eustorage"]) == 0
+    assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 1
+    assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 0
 
 
 def test_whoever_lost_the_lease_cannot_write_the_placement(us: Site) -> None:

@@ -22,6 +22,7 @@ from atoll.storage.multipart import (
     part_size,
     put_file,
 )
+from atoll.storage.states import LocationStates
 
 
 class MemoryStore(ObjectStore):
@@ -97,7 +98,7 @@ def chooser(down: set[str] = frozenset()) -> Chooser:  # type: ignore[assignment
     health = StoreHealth(["us", "eu", "asia"])
     for name in ("us", "eu", "asia"):
         health.probed(name, "down" if name in down else None)
-    return Chooser(["eu", "us"], ["us", "eu", "asia"], health)
+    return Chooser(["eu", "us"], ["us", "eu", "asia"], health, LocationStates())
 
 
 def test_the_nearest_living_placement_is_read_and_the_nearest_living_store_written() -> None:

@@ -1,0 +1,139 @@
+"""`atoll backfill`: queue every copy that is missing, and wait for it if asked to."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from atoll.cli import statuses
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
+from atoll.cli.run import CommandFailed, say
+from atoll.replication import backfill as domain
+from atoll.replication.worker import bell
+
+_POLL_SECONDS = 1.0
+
+
+@dataclass
+class Missing:
+    """What one location lacks: blobs, and their bytes."""
+
+    blobs: int = 0
+    bytes: int = 0
+
+
+@dataclass
+class Estimate:
+    """How long the rest takes, judged by what was copied since the first look."""
+
+    clock: Callable[[], float] = time.monotonic
+    began: float = field(init=False)
+    first: int | None = None
+
+    def __post_init__(self) -> None:
+        self.began = self.clock()
+
+    def seconds_left(self, missing_bytes: int) -> float | None:
+        """Return the seconds, or None as long as nothing was copied."""
+        if self.first is None:
+            self.first = missing_bytes
+        copied, elapsed = self.first - missing_bytes, self.clock() - self.began
+        return missing_bytes / (copied / elapsed) if copied > 0 and elapsed > 0 else None
+
+
+def backfill(options: argparse.Namespace) -> int:
+    """Queue what is missing; 0 if nothing is (any more), FAILED else."""
+    graph = Graph(load_bundle())
+    wanted = _wanted(graph, options.location)
+    missing = _look(graph, wanted, options.namespace, queue=not options.dry_run)
+    if not options.dry_run:
+        for location in wanted:
+            graph.redis.ring(bell(location))
+    if options.wait and not options.dry_run:
+        missing = _wait(graph, wanted, options.namespace, missing)
+    complete = not any(entry.blobs for entry in missing.values())
+    if options.json:
+        report = {
+            "complete": complete,
+            "locations": {
+                name: {"missing_blobs": entry.blobs, "missing_bytes": entry.bytes}
+                for name, entry in missing.items()
+            },
+        }
+        sys.stdout.write(json.dumps(report) + "\n")
+    elif complete:
+        say(f"nothing is missing at {', '.join(wanted)}")
+    else:
+        queued = "missing" if options.dry_run else "queued; wait with `atoll backfill --wait`"
+        say(f"{_told(missing)}: {queued}")
+    return 0 if complete else statuses.FAILED
+
+
+def _wanted(graph: Graph, names: list[str] | None) -> list[str]:
+    bundle = graph.bundle
+    if not bundle.feature_storage_replication:
+        raise CommandFailed("FEATURE_STORAGE_REPLICATION is not true in the bundle")
+    required = bundle.required_locations
+    for name in names or ():
+        if name not in required:
+            raise CommandFailed(
+                f"'{name}' is no location where blobs must be; those are {', '.join(required)}"
+            )
+    return names or required
+
+
+def _look(
+    graph: Graph, wanted: list[str], namespace: str | None, *, queue: bool
+) -> dict[str, Missing]:
+    """Go through all blobs once, with a bar for whoever looks on."""
+    missing = {name: Missing() for name in wanted}
+    columns = (
+        TextColumn("looking at blobs"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not queue) as progress:
+        bar = progress.add_task("", total=None)
+        for step in domain.backfill(graph.database, wanted, namespace=namespace, queue=queue):
+            progress.update(bar, total=step.last, completed=step.done)
+            for found in step.found:
+                missing[found.location].blobs += 1
+                missing[found.location].bytes += found.size
+    return missing
+
+
+def _wait(
+    graph: Graph, wanted: list[str], namespace: str | None, missing: dict[str, Missing]
+) -> dict[str, Missing]:
+    """Look again and again until nothing is missing, and tell how it goes when it changes."""
+    estimate, told = Estimate(), ""
+    while any(entry.blobs for entry in missing.values()):
+        left = estimate.seconds_left(sum(entry.bytes for entry in missing.values()))
+        line = _told(missing)
+        if line != told:
+            say(line if left is None else f"{line}; about {left:.0f} s left")
+            told = line
+        began = time.monotonic()
+        time.sleep(_POLL_SECONDS)
+        missing = _look(graph, wanted, namespace, queue=False)
+        # Looking must not become the database's main occupation.
+        time.sleep(max(0.0, time.monotonic() - began - _POLL_SECONDS))
+    return missing
+
+
+def _told(missing: dict[str, Missing]) -> str:
+    return "; ".join(
+        f"{name} lacks {entry.blobs} blobs ({entry.bytes} bytes)"
+        for name, entry in missing.items()
+        if entry.blobs
+    )

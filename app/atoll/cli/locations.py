@@ -1,0 +1,115 @@
+"""`atoll locations`, `drain` and `activate`: the locations' states, and how to change them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+
+from rich.console import Console
+from rich.table import Table
+
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
+from atoll.cli.run import CommandFailed, say
+from atoll.replication.backfill import backfill
+from atoll.replication.draining import (
+    LocationNeeded,
+    LocationUnknown,
+    Remaining,
+    begin_draining,
+    location_states,
+    remaining,
+    set_state,
+)
+from atoll.replication.lag import lag
+from atoll.replication.worker import bell
+from atoll.storage.states import ACTIVE, READ_ONLY
+
+_POLL_SECONDS = 1.0
+
+
+def locations(options: argparse.Namespace) -> int:
+    """Print every location with its state, and what it alone has."""
+    graph = Graph(load_bundle())
+    database = graph.patient_database
+    found = [
+        {**entry.as_dict(), "only_there": remaining(database, entry.location).blobs}
+        for entry in lag(database, graph.bundle.required_locations)
+    ]
+    if options.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return 0
+    table = Table("location", "state", "in the bundle", "blobs", "missing", "only there")
+    for row in found:
+        table.add_row(
+            row["location"],
+            row["state"],
+            "yes" if row["location"] in graph.bundle.stores else "no",
+            str(row["placed_blobs"]),
+            str(row["missing_blobs"]),
+            str(row["only_there"]),
+        )
+    Console().print(table)
+    return 0
+
+
+def drain(options: argparse.Namespace) -> int:
+    """Begin to drain a location, or go on with it; with --wait until nothing keeps it."""
+    graph = Graph(load_bundle())
+    database = graph.patient_database
+    location: str = options.location
+    try:
+        wanted = begin_draining(database, location, graph.bundle.required_locations)
+    except (LocationUnknown, LocationNeeded) as error:
+        raise CommandFailed(str(error)) from error
+    for _ in backfill(database, wanted):
+        continue
+    for name in wanted:
+        graph.redis.ring(bell(name))
+    left = remaining(database, location)
+    if options.wait:
+        left = _wait(graph, location, left)
+    if options.json:
+        report = {"location": location, "drained": not left, **left.__dict__}
+        sys.stdout.write(json.dumps(report) + "\n")
+    elif left:
+        say(f"{location} is draining: {_told(left)}; wait with `atoll drain {location} --wait`")
+    else:
+        say(f"{location} is drained; remove it with `atoll remove-location {location}`")
+    return 0
+
+
+def activate(options: argparse.Namespace) -> int:
+    """Use a location again."""
+    database = Graph(load_bundle()).database
+    state = READ_ONLY if options.read_only else ACTIVE
+    try:
+        set_state(database, options.location, state)
+    except LocationUnknown as error:
+        known = ", ".join(location_states(database))
+        raise CommandFailed(f"{error}; known are: {known}") from error
+    say(f"{options.location} is {state}; what it lacks comes by itself")
+    return 0
+
+
+def _wait(graph: Graph, location: str, left: Remaining) -> Remaining:
+    told = None
+    while left:
+        if left != told:
+            say(f"{location}: {_told(left)}")
+            told = left
+        began = time.monotonic()
+        time.sleep(_POLL_SECONDS)
+        left = remaining(graph.patient_database, location)
+        # Looking must not become the database's main occupation.
+        time.sleep(max(0.0, time.monotonic() - began - _POLL_SECONDS))
+    return left
+
+
+def _told(left: Remaining) -> str:
+    return (
+        f"{left.blobs} blobs ({left.bytes} bytes) are only there, "
+        f"{left.uploads} uploads have bytes there"
+    )

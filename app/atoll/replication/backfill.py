@@ -1,0 +1,145 @@
+"""Find what is required and not placed, and make tasks of it: for new locations, and for certainty.
+
+One statement looks at a range of blobs, so that no statement is long, nothing is held in memory and
+progress is known, however many blobs there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from uuid import UUID
+
+from atoll.db.pool import Database
+from atoll.storage.states import KEPT
+
+# Blobs that one statement looks at.
+BATCH = 20_000
+
+# The range stands at the placements, too, or each statement would read them all.
+_MISSING = """
+missing AS (
+    SELECT s.id, s.uuid, s.image_size, l.id AS location_id, l.name
+    FROM imagestorage s CROSS JOIN imagestoragelocation l
+    WHERE s.id > %(after)s AND s.id <= %(until)s
+      AND l.name = ANY(%(wanted)s) AND l.state = ANY(%(kept)s)
+      AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id
+                  AND p.storage_id > %(after)s AND p.storage_id <= %(until)s)
+      AND NOT EXISTS (SELECT FROM imagestorageplacement p
+                      WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good'
+                      AND p.storage_id > %(after)s AND p.storage_id <= %(until)s)
+      AND (%(namespace)s::text IS NULL OR EXISTS (
+          SELECT FROM manifestblob mb JOIN repository r ON r.id = mb.repository_id
+          JOIN "user" n ON n.id = r.namespace_user_id
+          WHERE mb.blob_id = s.id AND n.username = %(namespace)s))
+)"""
+
+_QUEUE = """
+queued AS (
+    INSERT INTO replicationtask (storage_id, location_id)
+    SELECT id, location_id FROM missing
+    ON CONFLICT (storage_id, location_id) """
+
+_FOUND = "SELECT uuid, name, image_size FROM missing ORDER BY id, name"
+
+_ONLY_LOOK = f"WITH {_MISSING} {_FOUND}"
+
+# Whoever asks for it does not want to wait for the next attempt of a task that failed.
+_LOOK_AND_QUEUE = f"""
+WITH {_MISSING}, {_QUEUE} DO UPDATE SET available_at = clock_timestamp()
+    WHERE replicationtask.lease_token IS NULL
+      AND replicationtask.available_at > clock_timestamp()
+) {_FOUND}"""
+
+_RECONCILE = f"""
+WITH {_MISSING}, {_QUEUE} DO NOTHING RETURNING id
+) SELECT id FROM queued"""
+
+_LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A blob, by Quay's uuid, that is not at LOCATION and must be; its size is in bytes."""
+
+    uuid: UUID
+    location: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one statement found among the blobs up to the id DONE; LAST is the greatest id."""
+
+    found: list[Missing]
+    done: int
+    last: int
+
+
+def backfill(
+    database: Database,
+    wanted: list[str],
+    *,
+    namespace: str | None = None,
+    queue: bool = True,
+    batch: int = BATCH,
+) -> Iterator[Step]:
+    """Go through all blobs, and yield for each range of them what the locations WANTED lack.
+
+    With QUEUE each of that has a task afterwards. NAMESPACE limits it to blobs of its images.
+    Raises DatabaseUnavailable; what was queued stays so.
+    """
+    last = int(database.read(_LAST)[0][0])
+    statement = _LOOK_AND_QUEUE if queue else _ONLY_LOOK
+    for after in range(0, last, batch):
+        until = min(after + batch, last)
+        rows = database.run(
+            statement,
+            {
+                "after": after,
+                "until": until,
+                "wanted": wanted,
+                "kept": list(KEPT),
+                "namespace": namespace,
+            },
+        )
+        yield Step([Missing(*row) for row in rows], until, last)
+
+
+class Reconciler:
+    """Makes the tasks that are missing, though what creates a need writes its task.
+
+    It finds something only for new locations and bugs: all at the start of a process, and after
+    that a range of blobs at a time, for looking at a million costs seconds.
+    """
+
+    def __init__(self, database: Database, required: list[str], *, batch: int = BATCH) -> None:
+        self._database = database
+        self._required = required
+        self._batch = batch
+        self._after = 0
+
+    def everything(self) -> int:
+        """Look at all blobs; return how many tasks were missing."""
+        self._after = 0
+        made = self.step()
+        while self._after:
+            made += self.step()
+        return made
+
+    def step(self) -> int:
+        """Look at the next blobs, from the first again after the last."""
+        last = int(self._database.read(_LAST)[0][0])
+        until = min(self._after + self._batch, last)
+        made = self._database.run(
+            _RECONCILE,
+            {
+                "after": self._after,
+                "until": until,
+                "wanted": self._required,
+                "kept": list(KEPT),
+                "namespace": None,
+            },
+        )
+        self._after = 0 if until >= last else until
+        return len(made)

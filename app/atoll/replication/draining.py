@@ -1,0 +1,150 @@
+"""Empty a location of everything that is only there, so that it can be removed.
+
+From the moment it is `draining` nobody writes new blobs there, and it is no required location any
+more; whatever it alone has becomes a task for the required locations that remain.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.db.pool import Database
+from atoll.storage.states import ACTIVE, DRAINING, KEPT, REMOVED
+
+# Minutes without a change after which an upload is taken for given up.
+_UPLOAD_IDLE_MINUTES = 15
+
+# Blobs that are at a location, in whatever state, and safe at no other one. What a removal already
+# took over counts as being there. Expects %(location)s and %(kept)s.
+ONLY_THERE = """
+SELECT s.id, s.content_checksum, s.image_size
+FROM (SELECT p.storage_id FROM imagestorageplacement p
+      JOIN imagestoragelocation l ON l.id = p.location_id WHERE l.name = %(location)s
+      UNION SELECT r.storage_id FROM removedplacement r
+      JOIN imagestoragelocation l ON l.id = r.location_id WHERE l.name = %(location)s) here
+JOIN imagestorage s ON s.id = here.storage_id
+WHERE NOT EXISTS (
+    SELECT FROM imagestorageplacement o JOIN imagestoragelocation ol ON ol.id = o.location_id
+    WHERE o.storage_id = s.id AND o.state = 'good'
+      AND ol.name <> %(location)s AND ol.state = ANY(%(kept)s))
+"""
+
+# Uploads that are under way and have bytes there.
+OPEN_UPLOADS = """
+SELECT count(*) FROM blobupload u
+WHERE NOT u.ended AND u.changed_at > clock_timestamp() - make_interval(mins => %(idle_minutes)s)
+  AND (u.first_location = %(location)s
+       OR u.chunks @> jsonb_build_array(jsonb_build_object('location', %(location)s)))
+"""
+
+REMAINING = f"""
+SELECT count(*), coalesce(sum(image_size), 0)::bigint, ({OPEN_UPLOADS})
+FROM ({ONLY_THERE}) only_there
+"""
+
+# The images that a lost blob would break, with their tags.
+_IMAGES = f"""
+WITH only_there AS ({ONLY_THERE} ORDER BY s.id LIMIT %(limit)s)
+SELECT only_there.content_checksum, only_there.image_size, array(
+    SELECT DISTINCT n.username || '/' || r.name || coalesce(':' || t.name, '@' || m.digest)
+    FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
+    JOIN repository r ON r.id = mb.repository_id JOIN "user" n ON n.id = r.namespace_user_id
+    LEFT JOIN tag t ON t.manifest_id = m.id AND t.lifetime_end_ms IS NULL
+    WHERE mb.blob_id = only_there.id ORDER BY 1 LIMIT 5)
+FROM only_there ORDER BY only_there.id
+"""
+
+STATES = "SELECT name, state FROM imagestoragelocation ORDER BY id"
+
+_SET_STATE = """
+UPDATE imagestoragelocation SET state = %(state)s WHERE name = %(location)s AND state <> 'removed'
+RETURNING id
+"""
+
+
+class LocationUnknown(Exception):
+    """There is no such location; the text names those that there are."""
+
+
+class LocationNeeded(Exception):
+    """The location cannot go; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What still keeps a location: blobs that are only there, their bytes, uploads under way."""
+
+    blobs: int
+    bytes: int
+    uploads: int
+
+    def __bool__(self) -> bool:
+        return bool(self.blobs or self.uploads)
+
+
+@dataclass(frozen=True)
+class OnlyThere:
+    """A blob that is nowhere else, and some of the images that need it."""
+
+    digest: str
+    size: int
+    images: list[str]
+
+
+def parameters(location: str) -> dict[str, object]:
+    """Return what the statements of this module expect."""
+    return {
+        "location": location,
+        "kept": list(KEPT),
+        "idle_minutes": _UPLOAD_IDLE_MINUTES,
+    }
+
+
+def location_states(database: Database) -> dict[str, str]:
+    """Return every location and its state."""
+    return dict(database.read(STATES))
+
+
+def require_known(location: str, states: dict[str, str]) -> None:
+    """Raise LocationUnknown if there is no such location."""
+    if location not in states:
+        known = ", ".join(states) or "none"
+        raise LocationUnknown(f"there is no location '{location}'; known are: {known}")
+
+
+def begin_draining(database: Database, location: str, required: list[str]) -> list[str]:
+    """Set LOCATION to draining and return the required locations that remain.
+
+    Raises LocationUnknown, or LocationNeeded where nothing would remain or it is being removed.
+    """
+    states = location_states(database)
+    require_known(location, states)
+    if states[location] == REMOVED:
+        raise LocationNeeded(
+            f"'{location}' is being removed; finish that with `atoll remove-location {location}`"
+        )
+    remaining = [name for name in required if name != location and states.get(name, ACTIVE) in KEPT]
+    if not remaining:
+        raise LocationNeeded(
+            f"'{location}' is the only location where blobs must be; add another one first"
+            " (DISTRIBUTED_STORAGE_CONFIG, DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS)"
+        )
+    set_state(database, location, DRAINING)
+    return remaining
+
+
+def set_state(database: Database, location: str, state: str) -> None:
+    """Set a location's state. Raises LocationUnknown, also for one that is removed."""
+    if not database.run(_SET_STATE, {"location": location, "state": state}):
+        raise LocationUnknown(f"there is no location '{location}' that is not removed")
+
+
+def remaining(database: Database, location: str) -> Remaining:
+    """Return what still keeps LOCATION. Looks at all blobs that are there."""
+    return Remaining(*database.read(REMAINING, parameters(location))[0])
+
+
+def only_there(database: Database, location: str, limit: int) -> list[OnlyThere]:
+    """Return the first LIMIT blobs that are at LOCATION only."""
+    rows = database.read(_IMAGES, {**parameters(location), "limit": limit})
+    return [OnlyThere(*row) for row in rows]

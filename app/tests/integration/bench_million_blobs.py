@@ -1,0 +1,71 @@
+"""How planning and claiming grow with the number of blobs. `make benchmark` prints the figures.
+
+Figures of one run are to be compared with each other only: they depend on the machine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from atoll.db.pool import Database
+from atoll.replication.backfill import BATCH, Reconciler, backfill
+from atoll.replication.draining import remaining
+from atoll.replication.tasks import Tasks
+
+from .site import Site
+
+LOCATIONS = ["usstorage", "eustorage", "asiastorage"]
+CLAIMS = 200
+
+_FILL = """
+INSERT INTO imagestoragelocation (name) SELECT unnest(%(locations)s) ON CONFLICT DO NOTHING;
+INSERT INTO imagestorage (content_checksum, image_size)
+SELECT 'sha256:' || encode(sha256(n::text::bytea), 'hex'), 1000000
+FROM generate_series(%(first)s, %(last)s) n;
+INSERT INTO imagestorageplacement (storage_id, location_id)
+SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l
+WHERE s.id BETWEEN %(first)s AND %(last)s AND l.name = ANY(%(placed)s);
+"""
+
+
+@contextmanager
+def figure(what: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    print(f"  {what:<58} {time.perf_counter() - began:8.2f} s")  # noqa: T201
+
+
+def fill(database: Database, first: int, last: int, placed: list[str]) -> None:
+    """Make blobs that are placed at PLACED."""
+    for start in range(first, last + 1, 100_000):
+        end = min(start + 99_999, last)
+        parameters = {"locations": LOCATIONS, "first": start, "last": end, "placed": placed}
+        database.run(_FILL, parameters)
+    database.run("ANALYZE")
+
+
+@pytest.mark.parametrize("blobs", [10_000, 100_000, 1_000_000])
+def test_planning_and_claiming(us: Site, blobs: int) -> None:
+    database = us.graph.patient_database
+    print(f"\n{blobs} blobs x {len(LOCATIONS)} locations, {-(-blobs // BATCH)} statements")  # noqa: T201
+    with figure("fill the tables, all placed at two locations of three"):
+        fill(database, 1, blobs, LOCATIONS[:2])
+    with figure("look for what is missing where nothing is"):
+        assert not [step for step in backfill(database, LOCATIONS[:2]) if step.found]
+    with figure("reconcile where nothing is missing"):
+        assert Reconciler(database, LOCATIONS[:2]).everything() == 0
+    with figure("count what is only at one location"):
+        assert not remaining(database, LOCATIONS[0])
+    with figure("queue everything for the third location"):
+        found = sum(len(step.found) for step in backfill(database, LOCATIONS))
+    assert found == blobs
+    database.run("ANALYZE")
+    tasks = Tasks(database, LOCATIONS[2])
+    with figure(f"claim and finish {CLAIMS} tasks, one after the other"):
+        for _ in range(CLAIMS):
+            task = tasks.claim()
+            assert task is not None
+            tasks.finish(task)

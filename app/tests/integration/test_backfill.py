@@ -1,0 +1,137 @@
+"""What is missing anywhere is found, queued and counted, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+
+from atoll.replication.backfill import Reconciler, backfill
+from atoll.replication.tasks import Tasks
+
+from .site import Client, Site
+
+REQUIRED = ["usstorage", "eustorage"]
+
+
+def push_without_tasks(us: Site, *blobs: bytes, repository: str = "admin/app") -> list[str]:
+    """Push, and lose the tasks, as if eustorage had been added later."""
+    digests = [Client(us).push_blob(repository, data) for data in blobs]
+    us.graph.database.run("DELETE FROM replicationtask")
+    return digests
+
+
+def push_image(us: Site, repository: str, data: bytes) -> None:
+    client = Client(us)
+    digest = client.push_blob(repository, data)
+    answer = client.request(
+        "PUT",
+        f"/v2/{repository}/manifests/latest",
+        f"repository:{repository}:pull,push",
+        headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json"},
+        data=json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": {
+                    "mediaType": "application/vnd.oci.image.config.v1+json",
+                    "digest": digest,
+                    "size": len(data),
+                },
+                "layers": [],
+            }
+        ),
+    )
+    assert answer.status_code == 201, answer.text
+
+
+def tasks(site: Site) -> int:
+    return int(site.graph.database.read("SELECT count(*) FROM replicationtask")[0][0])
+
+
+def test_it_queues_what_is_missing_and_waits_until_nothing_is(us: Site, eu: Site) -> None:
+    push_without_tasks(us, b"one", b"two")
+    first = us.command("backfill", "--json")
+    assert first.returncode == 1, first.stderr
+    assert json.loads(first.stdout) == {
+        "complete": False,
+        "locations": {
+            "usstorage": {"missing_blobs": 0, "missing_bytes": 0},
+            "eustorage": {"missing_blobs": 2, "missing_bytes": 6},
+        },
+    }
+    assert tasks(us) == 2
+    eu.start_worker()
+    last = us.command("backfill", "--wait")
+    assert last.returncode == 0, last.stderr
+    assert "nothing is missing at usstorage, eustorage" in last.stderr
+
+
+def test_a_dry_run_queues_nothing(us: Site) -> None:
+    push_without_tasks(us, b"one")
+    result = us.command("backfill", "--dry-run")
+    assert result.returncode == 1
+    assert "eustorage lacks 1 blobs (3 bytes): missing" in result.stderr
+    assert tasks(us) == 0
+
+
+def test_it_can_be_limited_to_a_location_and_a_namespace(us: Site) -> None:
+    push_image(us, "admin/app", b"{}")
+    push_image(us, "other/app", b'{"a":1}')
+    us.graph.database.run("DELETE FROM replicationtask")
+    assert us.command("backfill", "--location", "usstorage").returncode == 0
+    assert tasks(us) == 0
+    assert us.command("backfill", "--namespace", "other").returncode == 1
+    assert tasks(us) == 1
+    wrong = us.command("backfill", "--location", "mars")
+    assert wrong.returncode == 1
+    assert "'mars' is no location where blobs must be" in wrong.stderr
+
+
+def test_a_task_that_waits_for_its_next_attempt_goes_at_once(us: Site) -> None:
+    Client(us).push_blob("admin/app", b"failed before")
+    at_eu = Tasks(us.graph.database, "eustorage")
+    task = at_eu.claim()
+    assert task is not None
+    at_eu.release(task, "the store was away")
+    assert at_eu.claim() is None
+    us.command("backfill")
+    assert at_eu.claim() is not None
+
+
+def test_a_task_under_way_is_not_disturbed(us: Site) -> None:
+    digest = Client(us).push_blob("admin/app", b"being copied")
+    at_eu = Tasks(us.graph.database, "eustorage")
+    task = at_eu.claim()
+    assert task is not None
+    us.command("backfill")
+    at_eu.finish(task)
+    assert str(task.digest) == digest
+
+
+def test_the_number_of_statements_depends_on_the_number_of_blobs_only(us: Site) -> None:
+    push_without_tasks(us, *(bytes([number]) for number in range(5)))
+    steps = list(backfill(us.graph.database, REQUIRED, batch=2))
+    assert [step.done for step in steps] == [2, 4, 5]
+    assert sum(len(step.found) for step in steps) == 5
+
+
+def test_the_reconciler_looks_at_a_range_at_a_time_and_begins_again(us: Site) -> None:
+    push_without_tasks(us, b"one", b"two", b"three")
+    reconciler = Reconciler(us.graph.database, REQUIRED, batch=2)
+    assert [reconciler.step() for _ in range(3)] == [2, 1, 0]
+    us.graph.database.run("DELETE FROM replicationtask")
+    assert reconciler.step() == 1
+    assert reconciler.everything() == 2
+
+
+def test_quays_command_names_each_blob_again_until_it_is_placed(us: Site) -> None:
+    push_without_tasks(us, b"one", b"two")
+    uuids = [row[0] for row in us.graph.database.read("SELECT uuid FROM imagestorage ORDER BY id")]
+    expected = [f"Enqueueing manifest blob {uuid} to be replicated" for uuid in uuids]
+    for _ in range(2):
+        result = us.command(module="util.backfillreplication")
+        assert (result.returncode, result.stdout.splitlines()) == (0, expected)
+    at_eu = Tasks(us.graph.database, "eustorage")
+    while task := at_eu.claim():
+        at_eu.finish(task)
+    result = us.command(module="util.backfillreplication")
+    assert (result.returncode, result.stdout) == (0, "")

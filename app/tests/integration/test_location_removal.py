@@ -1,0 +1,224 @@
+"""A location goes only when nobody needs it, can be stopped half-way, and pushes go on."""
+
+from __future__ import annotations
+
+import json
+
+from atoll.names import Digest
+from atoll.replication import removal
+from atoll.replication.tasks import Tasks
+
+from .services import wait_until
+from .site import Client, Site
+from .test_backfill import push_image
+
+REPOSITORY = "admin/app"
+
+
+def locations(site: Site) -> dict[str, str]:
+    return dict(site.graph.database.read("SELECT name, state FROM imagestoragelocation"))
+
+
+def placed_at(site: Site, location: str) -> set[str]:
+    rows = site.graph.database.read(
+        "SELECT s.content_checksum FROM imagestorageplacement p"
+        " JOIN imagestorage s ON s.id = p.storage_id"
+        " JOIN imagestoragelocation l ON l.id = p.location_id WHERE l.name = %s",
+        [location],
+    )
+    return {row[0] for row in rows}
+
+
+def copy_everything(site: Site, location: str) -> None:
+    """Do as if the worker at LOCATION had copied all it has to; the bytes do not matter here."""
+    tasks = Tasks(site.graph.database, location)
+    while task := tasks.claim():
+        tasks.finish(task)
+
+
+def learn(*sites: Site) -> None:
+    for site in sites:
+        site.locations.states.look(site.graph.database)
+
+
+def test_what_is_only_there_keeps_it_and_is_listed_with_its_images(us: Site) -> None:
+    push_image(us, REPOSITORY, b"{}")
+    result = us.command("remove-location", "usstorage", "--yes")
+    assert result.returncode == 1
+    assert "1 blobs (2 bytes) are only at 'usstorage'" in result.stderr
+    assert "atoll drain usstorage --wait" in result.stderr
+    assert "admin/app:latest" in result.stderr
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert len(placed_at(us, "usstorage")) == 1
+
+
+def test_after_a_drain_it_goes_and_everything_can_be_pulled(us: Site, eu: Site) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"at us only")
+    eu.start_worker()
+    drained = us.command("drain", "usstorage", "--wait", "--json")
+    assert drained.returncode == 0, drained.stderr
+    assert json.loads(drained.stdout)["drained"] is True
+    assert locations(us)["usstorage"] == "draining"
+    learn(us)
+    during = Client(us).push_blob(REPOSITORY, b"pushed while it drains")
+    assert during in placed_at(us, "eustorage") - placed_at(us, "usstorage")
+    removed = us.command("remove-location", "usstorage", "--yes")
+    assert removed.returncode == 0, removed.stderr
+    assert locations(us) == {"eustorage": "active"}
+    learn(us, eu)
+    for site in (us, eu):
+        assert Client(site).pull_blob(REPOSITORY, digest).content == b"at us only"
+        assert Client(site).pull_blob(REPOSITORY, during).content == b"pushed while it drains"
+    after = Client(us).push_blob(REPOSITORY, b"pushed afterwards")
+    assert after in placed_at(us, "eustorage")
+
+
+def test_a_drain_is_shown_and_taken_back(us: Site) -> None:
+    Client(us).push_blob(REPOSITORY, b"at us only")
+    drained = us.command("drain", "usstorage")
+    assert "1 blobs (10 bytes) are only there" in drained.stderr
+    shown = {row["location"]: row for row in json.loads(us.command("locations", "--json").stdout)}
+    assert shown["usstorage"]["state"] == "draining"
+    assert shown["usstorage"]["only_there"] == 1
+    assert us.command("activate", "usstorage").returncode == 0
+    assert locations(us)["usstorage"] == "active"
+
+
+def test_nobody_writes_to_what_is_read_only_and_its_worker_waits(us: Site) -> None:
+    Client(us).push_blob(REPOSITORY, b"for eu")
+    assert us.command("activate", "eustorage", "--read-only").returncode == 0
+    assert Tasks(us.graph.database, "eustorage").claim() is None
+    assert us.command("activate", "usstorage", "--read-only").returncode == 0
+    learn(us)
+    answer = Client(us).request(
+        "POST", f"/v2/{REPOSITORY}/blobs/uploads/", f"repository:{REPOSITORY}:pull,push"
+    )
+    refused = Client(us).request(
+        "PATCH", answer.headers["Location"], f"repository:{REPOSITORY}:pull,push", data=b"x"
+    )
+    assert refused.status_code == 503
+    assert us.command("activate", "usstorage").returncode == 0
+    learn(us)
+    Client(us).push_blob(REPOSITORY, b"now it goes")
+
+
+def test_what_a_registry_needs_cannot_go(us: Site) -> None:
+    for command in ("drain", "remove-location", "activate"):
+        unknown = us.command(command, "mars", *(["--yes"] if command == "remove-location" else []))
+        assert unknown.returncode == 1
+        assert "mars" in unknown.stderr
+        assert all(name in unknown.stderr for name in ("usstorage", "eustorage"))
+    assert us.command("drain", "usstorage").returncode == 0
+    last = us.command("drain", "eustorage")
+    assert last.returncode == 1
+    assert "'eustorage' is the only location where blobs must be" in last.stderr
+    last = us.command("remove-location", "eustorage", "--yes")
+    assert last.returncode == 1
+    assert "'eustorage' is the last location" in last.stderr
+    assert locations(us) == {"usstorage": "draining", "eustorage": "active"}
+
+
+def test_without_anybody_to_ask_nothing_is_removed(us: Site) -> None:
+    result = us.command("remove-location", "eustorage", input="y\n")
+    assert result.returncode == 1
+    assert "--yes" in result.stderr
+    assert us.command("remove-location", "eustorage", "--dry-run").returncode == 0
+    assert set(locations(us)) == {"usstorage", "eustorage"}
+
+
+def test_uploads_that_have_bytes_there_keep_it(us: Site) -> None:
+    client, scope = Client(us), f"repository:{REPOSITORY}:pull,push"
+    answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
+    client.request("PATCH", answer.headers["Location"], scope, data=b"under way")
+    result = us.command("remove-location", "usstorage", "--yes")
+    assert result.returncode == 1
+    assert "1 uploads have bytes at 'usstorage'" in result.stderr
+
+
+def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
+    digests = {Client(us).push_blob(REPOSITORY, bytes([number])) for number in range(3)}
+    copy_everything(us, "eustorage")
+    database = us.graph.database
+    for _ in range(2):
+        steps = removal.remove_location(database, "usstorage", batch=1)
+        assert next(steps).placements == ()
+        assert len(next(steps).placements) == 1
+        steps.close()
+        assert len(placed_at(us, "usstorage")) == 2
+        assert us.command("remove-location", "usstorage", "--undo").returncode == 0
+        assert placed_at(us, "usstorage") == digests
+        assert locations(us)["usstorage"] == "active"
+    steps = removal.remove_location(database, "usstorage", batch=1)
+    next(steps)
+    next(steps)
+    steps.close()
+    assert us.command("remove-location", "usstorage", "--yes").returncode == 0
+    assert locations(us) == {"eustorage": "active"}
+    assert placed_at(us, "eustorage") == digests
+    assert us.command("remove-location", "usstorage", "--undo").returncode == 1
+
+
+def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: Site) -> None:
+    """The process has not learnt of the removal, the database has."""
+    scope = f"repository:{REPOSITORY}:pull,push"
+    answer = Client(us).request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
+    uuid = answer.headers["Location"].rpartition("/")[2].partition("?")[0]
+    for _ in removal.remove_location(us.graph.database, "usstorage"):
+        continue
+    digest = Digest.parse("sha256:" + "ab" * 32)
+    placed = us.graph.blobs.place(digest, 1, "usstorage", uuid, clear_away=False)
+    assert placed is False
+    assert placed_at(us, "usstorage") == set()
+
+
+def test_a_copy_that_ends_after_the_removal_leaves_nothing(us: Site) -> None:
+    Client(us).push_blob(REPOSITORY, b"being copied to eu")
+    at_eu = Tasks(us.graph.database, "eustorage")
+    task = at_eu.claim()
+    assert task is not None
+    assert us.command("remove-location", "eustorage", "--yes").returncode == 0
+    assert at_eu.extend([task.lease_token]) == set()
+    assert locations(us) == {"usstorage": "active"}
+
+
+def test_quays_command_asks_and_says_what_quay_says(us: Site) -> None:
+    for number in range(2):
+        Client(us).push_blob(REPOSITORY, bytes([number]))
+    copy_everything(us, "eustorage")
+    ids = [
+        row[0]
+        for row in us.graph.database.read(
+            "SELECT p.id FROM imagestorageplacement p JOIN imagestoragelocation l"
+            " ON l.id = p.location_id WHERE l.name = 'eustorage' ORDER BY p.id"
+        )
+    ]
+    question = (
+        "WARNING: This is a destructive operation. Are you sure you want to remove eustorage"
+        " from your storage locations? [y/n] "
+    )
+    words = {"module": "util.removelocation"}
+    cancelled = us.command("eustorage", **words, input="maybe\nn\n")
+    again = "Please respond with 'yes' or 'no' (or 'y' or 'n').\n"
+    assert cancelled.stdout == question + again + question + "Canceling operation...\n"
+    assert cancelled.returncode == 0
+    assert set(locations(us)) == {"usstorage", "eustorage"}
+    removed = us.command("eustorage", **words, input="y\n")
+    assert removed.returncode == 0, removed.stderr
+    assert (
+        removed.stdout
+        == question
+        + "Removed 0 temporary blobs from blobupload table.\n"
+        + "".join(f"Deleted placement {number}\n" for number in ids)
+        + "Deleted location eustorage\n"
+    )
+    assert locations(us) == {"usstorage": "active"}
+    refused = us.command("usstorage", **words, input="y\n")
+    assert refused.returncode == 1
+    assert "Error removing storage location: 'usstorage' is the last location" in refused.stderr
+
+
+def test_every_process_learns_of_a_drain_without_a_restart(us: Site) -> None:
+    us.command("drain", "usstorage")
+    wait_until("this process knows", lambda: not us.locations.states.writable("usstorage"))
+    digest = Client(us).push_blob(REPOSITORY, b"elsewhere")
+    assert placed_at(us, "eustorage") == {digest}

@@ -1,0 +1,35 @@
+"""`python -m util.backfillreplication`: queue what is missing, one line a blob, as Quay does.
+
+No output means that nothing is missing. `atoll backfill --wait` waits, and says more.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
+from atoll.cli.run import run
+from atoll.replication.backfill import backfill
+from atoll.replication.worker import bell
+
+
+def enqueue(options: Namespace) -> int:
+    """Print a line for each blob that a required location lacks, once however many lack it."""
+    del options
+    graph = Graph(load_bundle())
+    if not graph.bundle.feature_storage_replication:
+        sys.stdout.write("Storage replication is not enabled\n")
+        return 0
+    required = graph.bundle.required_locations
+    for step in backfill(graph.database, required):
+        for uuid in dict.fromkeys(found.uuid for found in step.found):
+            sys.stdout.write(f"Enqueueing manifest blob {uuid} to be replicated\n")
+    for location in required:
+        graph.redis.ring(bell(location))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(Namespace(run="util.backfillreplication:enqueue")))

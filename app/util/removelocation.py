@@ -1,0 +1,55 @@
+"""`python -m util.removelocation NAME`: Quay's question and lines, and a proof before the first.
+
+Unlike Quay's it refuses while a blob is only there, needs no stop of pushes, and its exit status is
+not 0 when nothing was removed for a reason.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from atoll.cli import statuses
+from atoll.cli.bundle import load_bundle
+from atoll.cli.graph import Graph
+from atoll.cli.removal import QUESTION, ask, show_only_there
+from atoll.cli.run import CommandFailed, run
+from atoll.replication.draining import LocationNeeded, LocationUnknown
+from atoll.replication.removal import check_removal, remove_location
+
+
+def remove(options: Namespace) -> int:
+    """Ask, and remove the location."""
+    graph = Graph(load_bundle())
+    if not graph.bundle.feature_storage_replication:
+        sys.stdout.write("Storage replication is not enabled. Exiting.\n")
+        return statuses.FAILED
+    database, location = graph.patient_database, options.location
+    if not ask(QUESTION.format(location=location), _ask_again):
+        sys.stdout.write("Canceling operation...\n")
+        return 0
+    try:
+        check_removal(database, location)
+        for removed in remove_location(database, location):
+            if not removed.placements:
+                sys.stdout.write(
+                    f"Removed {removed.uploads} temporary blobs from blobupload table.\n"
+                )
+            for placement in removed.placements:
+                sys.stdout.write(f"Deleted placement {placement}\n")
+    except (LocationUnknown, LocationNeeded) as error:
+        show_only_there(database, location, error)
+        raise CommandFailed(f"Error removing storage location: {error}") from error
+    sys.stdout.write(f"Deleted location {location}\n")
+    return 0
+
+
+def _ask_again() -> None:
+    sys.stdout.write("Please respond with 'yes' or 'no' (or 'y' or 'n').\n")
+
+
+if __name__ == "__main__":
+    parser = ArgumentParser(prog="python -m util.removelocation", description=__doc__)
+    parser.add_argument("location", help="a name in DISTRIBUTED_STORAGE_CONFIG")
+    parser.set_defaults(run="util.removelocation:remove")
+    sys.exit(run(parser.parse_args()))
