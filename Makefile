@@ -41,9 +41,9 @@ lint: setup ## look at the form of everything
 unit: setup ## tests that need nothing but Python
 	pytest app/tests/unit collection/tests
 
-integration: images ## the application against real PostgreSQL, Redis and Ceph
+integration: images ## the application against real PostgreSQL, Redis and Ceph, a set for each of 3 processes
 	@$(LAB) images swift-store azure-store
-	pytest app/tests/integration
+	pytest --numprocesses 3 --dist loadfile app/tests/integration
 
 image-tests: images ## the built image, as `podman run` starts it, and every client that Debian has
 	@$(LAB) images engines
