@@ -141,6 +141,9 @@ class Bundle(BaseModel):
     # Atoll's own: addresses and networks of load balancers whose X-Forwarded-For is believed.
     trusted_proxies: list[IPvAnyNetwork] = Field(default_factory=list)
 
+    # Send blobs through the registry instead of sending clients to the stores.
+    feature_proxy_storage: bool = False
+
     # Atoll's own: tell in each answer's Server-Timing how many round trips it took.
     feature_server_timing: bool = False
 

@@ -107,7 +107,9 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
                 maximum_size=maximum,
             ),
             routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
-            routes.BLOB: BlobResource(deps.blobs, guard),
+            routes.BLOB: BlobResource(
+                deps.blobs, guard, authority, proxied=deps.bundle.feature_proxy_storage
+            ),
             routes.MANIFEST: ManifestResource(
                 deps.manifests, deps.tags, guard, authority, deps.pulls
             ),

@@ -7,6 +7,7 @@ where it is sent again.
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import falcon
 
@@ -26,6 +27,14 @@ class Authority:
     def url(self, req: falcon.Request, path: str) -> str:
         """Return the URL of PATH at the address that the client used."""
         return f"{self._scheme(req)}://{self._host(req)}{path}"
+
+    def covers(self, req: falcon.Request, url: str) -> bool:
+        """Tell whether URL's host is the one that this client used, or below it; ports differ.
+
+        Programs written in Go send their credentials along when they are sent there.
+        """
+        ours, other = urlsplit(f"//{self._host(req)}").hostname, urlsplit(url).hostname
+        return bool(ours and other and (other == ours or other.endswith(f".{ours}")))
 
     def _host(self, req: falcon.Request) -> str:
         """Return host and port. A proxy that sends another Host says the client's beside it."""

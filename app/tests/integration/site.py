@@ -143,7 +143,8 @@ class _Server:
     def __init__(self) -> None:
         self._app: Callable[..., Any] | None = None
         server = waitress.server.create_server(self, listen="127.0.0.1:0", threads=8)
-        self.url = f"http://127.0.0.1:{server.effective_port}"
+        # Another name than the stores', as anywhere else, so that clients are redirected to them.
+        self.url = f"http://localhost:{server.effective_port}"
         threading.Thread(target=server.run, daemon=True).start()
 
     def __call__(self, environment: dict[str, Any], start: Callable[..., Any]) -> Any:

@@ -235,8 +235,8 @@ def test_a_host_name_that_is_a_placeholder_is_a_warning_and_a_header_in_it_is_re
 
 
 def test_a_key_of_quays_without_effect_is_told() -> None:
-    result = check(good(FEATURE_PROXY_STORAGE=True, GARBAGE_COLLECTION_FREQUENCY=30))
-    assert result.warnings == ["FEATURE_PROXY_STORAGE: has no effect in this version"]
+    result = check(good(SSL_PROTOCOLS=["TLSv1.3"], GARBAGE_COLLECTION_FREQUENCY=30))
+    assert result.warnings == ["SSL_PROTOCOLS: has no effect in this version"]
 
 
 LOCAL = ["LocalStorage", {"storage_path": "/datastorage/registry"}]

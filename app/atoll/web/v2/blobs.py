@@ -1,6 +1,7 @@
 """`/v2/<name>/blobs/<digest>`: the bytes come from the nearest living store.
 
-They pass through here only where that store has no URLs.
+They pass through here where that store has no URLs, where the bundle says so
+(FEATURE_PROXY_STORAGE), and where the client would send its token along, which a store refuses.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import falcon
 from atoll.auth.access import PULL, PUSH
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
+from atoll.web.authority import Authority
 from atoll.web.guard import Guard
 from atoll.web.v2.byte_range import requested_range
 from atoll.web.v2.conditions import client_has_already
@@ -35,9 +37,11 @@ def _wanted(req: falcon.Request, blob: Blob) -> tuple[int, int] | None:
 class BlobResource:
     """One blob (end-2)."""
 
-    def __init__(self, blobs: Blobs, guard: Guard) -> None:
+    def __init__(self, blobs: Blobs, guard: Guard, authority: Authority, *, proxied: bool) -> None:
         self._blobs = blobs
         self._guard = guard
+        self._authority = authority
+        self._proxied = proxied
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Send the client to a store. It repeats its Range there."""
@@ -50,8 +54,8 @@ class BlobResource:
             return
         # Stores differ in what they say of a range that cannot be, so it is said here.
         wanted = _wanted(req, blob)
-        url = self._blobs.url(blob, _URL_SECONDS)
-        if url is None:
+        url = None if self._proxied else self._blobs.url(blob, _URL_SECONDS)
+        if url is None or self._authority.covers(req, url):
             self._send(resp, blob, wanted)
             return
         resp.set_header("Location", url)
@@ -59,7 +63,7 @@ class BlobResource:
         resp.status = falcon.HTTP_TEMPORARY_REDIRECT
 
     def _send(self, resp: falcon.Response, blob: Blob, wanted: tuple[int, int] | None) -> None:
-        """Send the bytes, or the range that is WANTED, from a store without URLs."""
+        """Send the bytes, or the range that is WANTED."""
         start, end = wanted or (0, blob.size)
         # What is wrong with the store shows with the first piece, while an error can still be told.
         pieces = self._blobs.read(blob, start, end)
