@@ -1,0 +1,67 @@
+"""A TCP proxy that counts round trips, whatever is spoken through it, encrypted or not."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class CountingProxy:
+    """Passes bytes on, and counts how often a client speaks after the server, or first."""
+
+    def __init__(self, port: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._lock = threading.Lock()
+        self._turns = 0
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def turns(self) -> int:
+        """The round trips so far: a client's word, of however many packets, and the answer."""
+        with self._lock:
+            return self._turns
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                answered = threading.Event()
+                answered.set()
+                for source, target, asks in ((client, server, True), (server, client, False)):
+                    threading.Thread(
+                        target=self._pass_on, args=(source, target, answered, asks), daemon=True
+                    ).start()
+
+    def _pass_on(
+        self, source: socket.socket, target: socket.socket, answered: threading.Event, asks: bool
+    ) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                if not asks:
+                    answered.set()
+                elif answered.is_set():
+                    answered.clear()
+                    with self._lock:
+                        self._turns += 1
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def counting_proxy(port: int) -> Iterator[CountingProxy]:
+    """Put a proxy before a port of 127.0.0.1."""
+    proxy = CountingProxy(port)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
