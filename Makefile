@@ -47,7 +47,7 @@ integration: images ## the application against real PostgreSQL, Redis and Ceph, 
 
 image-tests: images ## the built image, as `podman run` starts it, and every client that Debian has
 	@$(LAB) images engines
-	pytest app/tests/image
+	pytest --numprocesses 2 --dist loadfile app/tests/image
 
 benchmark: images ## how planning and claiming grow with the number of blobs
 	pytest --quiet --capture=no app/tests/integration/bench_million_blobs.py
