@@ -6,6 +6,7 @@ What a run that was cut off has left is found by its label and removed first.
 from __future__ import annotations
 
 import datetime
+import fcntl
 import ipaddress
 import json
 import os
@@ -13,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from podman.domain.containers import Container
 from podman.domain.containers_manager import ContainersManager
+from podman.errors import NotFound
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAMESPACE = REPOSITORY / "molecule/lab/in-machine-namespace"
@@ -37,6 +39,7 @@ LABEL = "atoll.tests=integration"
 OWNER = "atoll.tests.owner"
 SECONDS = 120
 _STORE_PORT = 7480
+_TURNS = Path(tempfile.gettempdir(), "atoll-tests-remains.lock")
 
 
 def wait_until(what: str, happened: Callable[[], bool], seconds: float = SECONDS) -> None:
@@ -186,19 +189,30 @@ def running_services() -> Iterator[Services]:
         try:
             yield _start(client, Path(directory))
         finally:
-            remove_remains(client)
+            _remove_own(client)
 
 
 def remove_remains(client: podman.PodmanClient) -> None:
-    """Remove this run's containers, and those of runs that are no more."""
-    for container in client.containers.list(all=True, filters={"label": LABEL}):
-        owner = container.labels.get(OWNER, "")
-        if owner == owner_label() or not _lives(owner):
-            container.remove(force=True, v=True)
-    for network in client.networks.list(filters={"label": LABEL}):
-        owner = network.attrs.get("labels", {}).get(OWNER, "")
-        if owner == owner_label() or not _lives(owner):
-            network.remove(force=True)
+    """Remove the containers and networks of processes that are no more."""
+    _remove(client, lambda owner: not _lives(owner))
+
+
+def _remove_own(client: podman.PodmanClient) -> None:
+    _remove(client, lambda owner: owner == owner_label())
+
+
+def _remove(client: podman.PodmanClient, wanted: Callable[[str], bool]) -> None:
+    # The processes of one run take turns: otherwise two would remove the same one.
+    with _TURNS.open("w") as turns:
+        fcntl.flock(turns, fcntl.LOCK_EX)
+        for container in client.containers.list(all=True, filters={"label": LABEL}):
+            if wanted(container.labels.get(OWNER, "")):
+                # One that was started to remove itself may be gone by now.
+                with suppress(NotFound):
+                    container.remove(force=True, v=True)
+        for network in client.networks.list(filters={"label": LABEL}):
+            if wanted(network.attrs.get("labels", {}).get(OWNER, "")):
+                network.remove(force=True)
 
 
 def owner_label() -> str:
