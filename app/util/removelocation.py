@@ -15,7 +15,7 @@ from atoll.cli.graph import Graph
 from atoll.cli.removal import QUESTION, ask, show_only_there
 from atoll.cli.run import CommandFailed, run
 from atoll.replication.draining import LocationNeeded, LocationUnknown
-from atoll.replication.removal import check_removal, remove_location
+from atoll.replication.removal import remove_location
 
 
 def remove(options: Namespace) -> int:
@@ -29,7 +29,6 @@ def remove(options: Namespace) -> int:
         sys.stdout.write("Canceling operation...\n")
         return 0
     try:
-        check_removal(database, location)
         for removed in remove_location(database, location):
             if not removed.placements:
                 sys.stdout.write(

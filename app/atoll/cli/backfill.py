@@ -13,13 +13,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle, require_replication
 from atoll.cli.graph import Graph
+from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.replication import backfill as domain
 from atoll.replication.worker import bell
-
-_POLL_SECONDS = 1.0
 
 
 @dataclass
@@ -78,10 +77,8 @@ def backfill(options: argparse.Namespace) -> int:
 
 
 def _wanted(graph: Graph, names: list[str] | None) -> list[str]:
-    bundle = graph.bundle
-    if not bundle.feature_storage_replication:
-        raise CommandFailed("FEATURE_STORAGE_REPLICATION is not true in the bundle")
-    required = bundle.required_locations
+    require_replication(graph.bundle)
+    required = graph.bundle.required_locations
     for name in names or ():
         if name not in required:
             raise CommandFailed(
@@ -123,11 +120,7 @@ def _wait(
         if line != told:
             say(line if left is None else f"{line}; about {left:.0f} s left")
             told = line
-        began = time.monotonic()
-        time.sleep(_POLL_SECONDS)
-        missing = _look(graph, wanted, namespace, queue=False)
-        # Looking must not become the database's main occupation.
-        time.sleep(max(0.0, time.monotonic() - began - _POLL_SECONDS))
+        missing = look_later(lambda: _look(graph, wanted, namespace, queue=False))
     return missing
 
 

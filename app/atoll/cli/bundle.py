@@ -7,6 +7,7 @@ import ssl
 from pathlib import Path
 
 from atoll import config
+from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import bundle_directory, runtime_directory
 from atoll.config import Bundle, ConfigError
 
@@ -18,6 +19,14 @@ _CA_BUNDLE = "ca-bundle.pem"
 def load_bundle() -> Bundle:
     """Return this process's bundle, or raise ConfigError."""
     return config.load(os.environ, bundle_directory())
+
+
+def require_replication(bundle: Bundle) -> None:
+    """Raise CommandFailed where nothing is copied: what waits for copies would wait for ever."""
+    if not bundle.feature_storage_replication:
+        raise CommandFailed(
+            "FEATURE_STORAGE_REPLICATION is not true in the bundle: there is nothing to replicate"
+        )
 
 
 def ca_bundle_file() -> Path:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle, require_replication
 from atoll.cli.graph import Graph
+from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.replication.backfill import backfill
 from atoll.replication.draining import (
@@ -26,8 +26,6 @@ from atoll.replication.draining import (
 from atoll.replication.lag import lag
 from atoll.replication.worker import bell
 from atoll.storage.states import ACTIVE, READ_ONLY
-
-_POLL_SECONDS = 1.0
 
 
 def locations(options: argparse.Namespace) -> int:
@@ -58,6 +56,7 @@ def locations(options: argparse.Namespace) -> int:
 def drain(options: argparse.Namespace) -> int:
     """Begin to drain a location, or go on with it; with --wait until nothing keeps it."""
     graph = Graph(load_bundle())
+    require_replication(graph.bundle)
     database = graph.patient_database
     location: str = options.location
     try:
@@ -100,11 +99,7 @@ def _wait(graph: Graph, location: str, left: Remaining) -> Remaining:
         if left != told:
             say(f"{location}: {_told(left)}")
             told = left
-        began = time.monotonic()
-        time.sleep(_POLL_SECONDS)
-        left = remaining(graph.patient_database, location)
-        # Looking must not become the database's main occupation.
-        time.sleep(max(0.0, time.monotonic() - began - _POLL_SECONDS))
+        left = look_later(lambda: remaining(graph.patient_database, location))
     return left
 
 

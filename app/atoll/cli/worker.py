@@ -9,11 +9,10 @@ import threading
 import time
 
 from atoll import logs
-from atoll.cli.bundle import load_bundle, write_ca_bundle
+from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
 from atoll.cli.presence import announce
-from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
@@ -40,10 +39,7 @@ def replication(options: argparse.Namespace) -> int:
     del options
     logs.set_up()
     bundle = load_bundle()
-    if not bundle.feature_storage_replication:
-        raise CommandFailed(
-            "FEATURE_STORAGE_REPLICATION is not true in the bundle: there is nothing to replicate"
-        )
+    require_replication(bundle)
     runtime = prepare_runtime_directory()
     write_ca_bundle()
     graph = Graph(bundle, connections=_COPIES_MAXIMUM + 4)

@@ -21,16 +21,16 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What every client pushes: an image of one layer, as a layout, and as the archives of two engines.
 _MAKE_IMAGE = """
 set -e
-head -c 3000 /dev/urandom >/work/payload
+head -c 3000 /dev/urandom >/scratch/payload
 container=$(buildah from scratch)
-buildah copy --quiet "$container" /work/payload /payload
+buildah copy --quiet "$container" /scratch/payload /payload
 buildah commit --quiet "$container" localhost/source:1
 buildah rm "$container"
-buildah push --quiet localhost/source:1 oci:/work/layout:1
-skopeo copy --quiet oci:/work/layout:1 oci-archive:/work/oci.tar:localhost/source:1
-skopeo copy --quiet oci:/work/layout:1 docker-archive:/work/docker.tar:localhost/source:1
-docker load --quiet --input /work/docker.tar
-ctr images import --local --no-unpack /work/oci.tar
+buildah push --quiet localhost/source:1 oci:/scratch/layout:1
+skopeo copy --quiet oci:/scratch/layout:1 oci-archive:/scratch/oci.tar:localhost/source:1
+skopeo copy --quiet oci:/scratch/layout:1 docker-archive:/scratch/docker.tar:localhost/source:1
+docker load --quiet --input /scratch/docker.tar
+ctr images import --local --no-unpack /scratch/oci.tar
 """
 
 
@@ -63,7 +63,7 @@ def running_engines(image: RunningImage, directory: Path) -> Iterator[Engines]:
         f"--label={OWNER}={owner_label()}",
         f"--volume={_configuration(image, directory)}:/root/.docker:ro",
         f"--volume={image.authority}:/authority.crt:ro",
-        "--volume=/work",
+        "--volume=/scratch",
         # The registry's and its stores' certificates are of the same authority.
         "--env=SSL_CERT_FILE=/authority.crt",
         "--env=REGISTRY_AUTH_FILE=/root/.docker/config.json",
@@ -131,8 +131,12 @@ class Client:
 
     def _empty_storage(self) -> tuple[str, ...]:
         """Say where to pull to: one image with several manifests would have several digests."""
-        self._run("rm", "-rf", "/work/storage")
-        return ("--root=/work/storage/root", "--runroot=/work/storage/run", "--storage-driver=vfs")
+        self._run("rm", "-rf", "/scratch/storage")
+        return (
+            "--root=/scratch/storage/root",
+            "--runroot=/scratch/storage/run",
+            "--storage-driver=vfs",
+        )
 
 
 class Podman(Client):
@@ -163,28 +167,28 @@ class Skopeo(Client):
     def push(self, name: str) -> None:
         target = f"docker://{self._reference(name)}"
         plain = self._flags("--dest-tls-verify=false")
-        self._run("skopeo", "copy", *plain, "oci:/work/layout:1", target)
+        self._run("skopeo", "copy", *plain, "oci:/scratch/layout:1", target)
 
     def pull(self, name: str) -> str:
         source = f"docker://{self._reference(name)}"
         plain = self._flags("--src-tls-verify=false")
-        self._run("rm", "-rf", "/work/pulled")
-        words = ("--digestfile=/work/digest", "--preserve-digests")
-        self._run("skopeo", "copy", *plain, *words, source, "dir:/work/pulled")
-        return self._run("cat", "/work/digest")
+        self._run("rm", "-rf", "/scratch/pulled")
+        words = ("--digestfile=/scratch/digest", "--preserve-digests")
+        self._run("skopeo", "copy", *plain, *words, source, "dir:/scratch/pulled")
+        return self._run("cat", "/scratch/digest")
 
 
 class Oras(Client):
     def push(self, name: str) -> None:
         plain = self._flags("--to-plain-http")
         self._run(
-            "oras", "copy", *plain, "--from-oci-layout", "/work/layout:1", self._reference(name)
+            "oras", "copy", *plain, "--from-oci-layout", "/scratch/layout:1", self._reference(name)
         )
 
     def pull(self, name: str) -> str:
         plain = self._flags("--from-plain-http")
-        self._run("rm", "-rf", "/work/copied")
-        layout = "/work/copied:1"
+        self._run("rm", "-rf", "/scratch/copied")
+        layout = "/scratch/copied:1"
         self._run("oras", "copy", *plain, "--to-oci-layout", self._reference(name), layout)
         return self._run("oras", "manifest", "fetch", "--descriptor", "--oci-layout", layout)
 

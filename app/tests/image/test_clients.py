@@ -103,9 +103,9 @@ def test_oras_attaches_discovers_and_copies_with_referrers(
     plain = ["--plain-http"] if registry.url.startswith("http:") else []
     both = ["--from-plain-http", "--to-plain-http"] if plain else []
     kind = "application/vnd.example.sbom"
-    engines.run("bash", "-c", "cd /work && echo note >note.txt")
+    engines.run("bash", "-c", "cd /scratch && echo note >note.txt")
     words = ("--disable-path-validation", "--artifact-type", kind)
-    engines.run("oras", "attach", *plain, *words, subject, "/work/note.txt:text/plain")
+    engines.run("oras", "attach", *plain, *words, subject, "/scratch/note.txt:text/plain")
     found = engines.run("oras", "discover", *plain, "--format=json", subject)
     assert [entry["artifactType"] for entry in json.loads(found)["manifests"]] == [kind]
     copy = f"{registry.name}-copy"
@@ -123,7 +123,9 @@ def test_cosign_signs_and_verifies(engines: Engines, registry: Registry, mode: s
     image = f"{registry.url.partition('://')[2]}/{registry.name}@{digest}"
     plain = ["--allow-http-registry"] if registry.url.startswith("http:") else []
     variables = {"COSIGN_PASSWORD": "", "COSIGN_EXPERIMENTAL": "1" if mode == "oci-1-1" else "0"}
-    keys = [f"/work/{sha256(registry.name.encode())[7:19]}-{mode}-{n}" for n in ("mine", "other")]
+    keys = [
+        f"/scratch/{sha256(registry.name.encode())[7:19]}-{mode}-{n}" for n in ("mine", "other")
+    ]
     for key in keys:
         engines.run("cosign", "generate-key-pair", f"--output-key-prefix={key}", **variables)
     signing = ("--tlog-upload=false", "--yes", f"--registry-referrers-mode={mode}")

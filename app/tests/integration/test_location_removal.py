@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from atoll.names import Digest
 from atoll.replication import removal
 from atoll.replication.tasks import Tasks
 
-from .services import wait_until
-from .site import Client, Site
+from .services import Services, wait_until
+from .site import Client, Site, running_site
 from .test_backfill import push_image
 
 REPOSITORY = "admin/app"
@@ -222,3 +223,14 @@ def test_every_process_learns_of_a_drain_without_a_restart(us: Site) -> None:
     wait_until("this process knows", lambda: not us.locations.states.writable("usstorage"))
     digest = Client(us).push_blob(REPOSITORY, b"elsewhere")
     assert placed_at(us, "eustorage") == {digest}
+
+
+def test_without_replication_nothing_is_drained_for_nobody_would_copy(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    changes: dict[str, object] = {"FEATURE_STORAGE_REPLICATION": False}
+    with running_site(services, database, tmp_path / "us", "usstorage", changes) as site:
+        refused = site.command("drain", "usstorage")
+        assert refused.returncode == 1
+        assert "FEATURE_STORAGE_REPLICATION is not true" in refused.stderr
+        assert locations(site)["usstorage"] == "active"
