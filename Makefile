@@ -1,12 +1,15 @@
 # make lab    two sites on this machine, shown to work      make lab-info   their addresses, as JSON
-# make test   everything that CI runs                       make lab-down   remove the lab
+# make test   what CI runs; make test-all: everything       make lab-down   remove the lab
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 LAB := .venv/bin/python molecule/lab
 INSIDE := molecule/lab/in-machine-namespace
+# What takes long for what it proves is left out unless ALL is set, as `make test-all` does.
+SELECTION := $(if $(ALL),,-m "not long")
+SCENARIOS := $(if $(ALL),--all,--scenario-name default)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test lint unit integration image-tests benchmark molecule
+.PHONY: help setup lab lab-info lab-down image images test test-all lint unit integration image-tests benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,7 +32,10 @@ image: setup ## build localhost/atoll-registry:dev
 images: setup ## build every image that changed, and the archives that hosts get
 	@$(LAB) images
 
-test: lint unit integration image-tests molecule ## everything that CI runs
+test: lint unit integration image-tests molecule ## what CI runs: all but what takes long
+
+test-all: ## everything: also every client, store and scenario, and the figures
+	$(MAKE) test benchmark ALL=1
 
 lint: setup ## look at the form of everything
 	ruff check .
@@ -39,18 +45,18 @@ lint: setup ## look at the form of everything
 	ansible-lint --offline
 
 unit: setup ## tests that need nothing but Python
-	pytest app/tests/unit collection/tests
+	pytest $(SELECTION) app/tests/unit collection/tests
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph, a set for each of 3 processes
-	@$(LAB) images swift-store azure-store
-	pytest --numprocesses 3 --dist loadfile app/tests/integration
+	@$(if $(ALL),$(LAB) images swift-store azure-store)
+	pytest $(SELECTION) --numprocesses 3 --dist loadfile app/tests/integration
 
-image-tests: images ## the built image, as `podman run` starts it, and every client that Debian has
-	@$(LAB) images engines
-	pytest --numprocesses 2 --dist loadfile app/tests/image
+image-tests: images ## the built image, as `podman run` starts it
+	@$(if $(ALL),$(LAB) images engines)
+	pytest $(SELECTION) --numprocesses 2 --dist loadfile app/tests/image
 
 benchmark: images ## how planning and claiming grow with the number of blobs
 	pytest --quiet --capture=no app/tests/integration/bench_million_blobs.py
 
 molecule: images ## the whole, rolled out on machines that run systemd
-	$(INSIDE) molecule test --all
+	$(INSIDE) molecule test $(SCENARIOS)

@@ -11,6 +11,9 @@ from .engines import CLIENTS, Engines, Oras, Skopeo, digest_in, running_engines
 from .protocol import IMAGE_TYPE, INDEX_TYPE, Image, Registry, encode, sha256
 from .running import RunningImage
 
+# The clients are an image of their own, which takes minutes to build.
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="session")
 def engines(image: RunningImage, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:

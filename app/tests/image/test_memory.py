@@ -111,10 +111,10 @@ def push_and_pull(
 @pytest.mark.parametrize(
     "push",
     [
-        pytest.param(put_at_once, id="one-PUT"),
+        pytest.param(put_at_once, id="one-PUT", marks=pytest.mark.long),
         pytest.param(patch_once, id="one-PATCH"),
-        pytest.param(in_chunks(100 * MEBIBYTE), id="chunks-of-100-MiB"),
-        pytest.param(in_chunks(9_999_999), id="chunks-of-10-MB"),
+        pytest.param(in_chunks(100 * MEBIBYTE), id="chunks-of-100-MiB", marks=pytest.mark.long),
+        pytest.param(in_chunks(9_999_999), id="chunks-of-10-MB", marks=pytest.mark.long),
     ],
 )
 def test_a_large_layer_takes_little_memory(
@@ -128,6 +128,7 @@ def test_a_large_layer_takes_little_memory(
     assert memory.peak < LIMIT
 
 
+@pytest.mark.long
 def test_neither_does_one_that_passes_through_the_registry_on_its_way_out(
     services: Services, database: str, tmp_path: Path
 ) -> None:

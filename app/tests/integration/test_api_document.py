@@ -135,6 +135,7 @@ def send_examples(
     send()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("logged_in", [True, False], ids=["a superuser", "nobody"])
 def test_every_answer_is_as_the_document_says_and_none_is_an_error_of_the_server(
     us: Site, logged_in: bool

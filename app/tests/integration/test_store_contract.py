@@ -105,7 +105,13 @@ def azurite(services: Services) -> Iterator[Azurite]:
         yield running
 
 
-@pytest.fixture(params=["LocalStorage", *DIALECTS, "SwiftStorage", "AzureStorage"])
+# These two are images of their own, which take minutes to build.
+IN_IMAGES_OF_THEIR_OWN = [
+    pytest.param(name, marks=pytest.mark.long) for name in ("SwiftStorage", "AzureStorage")
+]
+
+
+@pytest.fixture(params=["LocalStorage", *DIALECTS, *IN_IMAGES_OF_THEIR_OWN])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     failures: list[str] = []
 
