@@ -42,6 +42,7 @@ lint: setup ## look at the form of everything
 	ruff format --check .
 	mypy
 	yamllint --strict .
+	@! git grep -nE '^(<<<<<<<|>>>>>>>) '
 	ansible-lint --offline
 
 unit: setup ## tests that need nothing but Python
