@@ -60,5 +60,17 @@ def test_a_controller_without_the_model_s_libraries_is_told_what_to_install(exam
         bundle.bundle_problems(example, ["usstorage"])
 
 
+def test_a_bundle_without_a_location_is_valid_and_does_not_name_it(example):
+    reduced = bundle.bundle_without_location(example, "eustorage")
+
+    assert bundle.bundle_problems(reduced, ["usstorage"]) == []
+    assert "eustorage" not in str(reduced)
+    assert list(reduced) == list(example)
+
+
+def test_a_bundle_without_a_location_that_it_never_had_is_the_same(example):
+    assert bundle.bundle_without_location(example, "elsewhere") == example
+
+
 def test_a_problem_of_an_archive_is_a_sentence(tmp_path):
     assert "make images" in str(bundle.archive_problems(tmp_path / "none.tar"))

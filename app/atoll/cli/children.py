@@ -38,11 +38,14 @@ class Child:
 class Children:
     """The processes, in the order in which they were started.
 
-    DRAIN is the number of seconds that the last one gets to finish what all have in hand.
+    DRAIN is the number of seconds that the last one gets to finish what all have in hand. Before
+    that all serve on for NOTICE seconds, in which the file LEAVING is there.
     """
 
-    def __init__(self, drain: float) -> None:
+    def __init__(self, drain: float, notice: float, leaving: Path) -> None:
         self._drain = drain
+        self._notice = notice
+        self._leaving = leaving
         self._children: list[Child] = []
         self._stopping = False
 
@@ -88,6 +91,7 @@ class Children:
         if dead is not None and not self._stopping:
             log.error("a process died; all end", extra={"process": dead.name})
         elif self._stopping:
+            self._give_notice()
             log.info("draining", extra={"seconds": self._drain})
         self._stop_all()
         return 0 if self._stopping else statuses.FAILED
@@ -95,6 +99,13 @@ class Children:
     def _dead(self) -> Child | None:
         self._reap_strangers()
         return next((child for child in self._children if not child.running), None)
+
+    def _give_notice(self) -> None:
+        """Serve on while load balancers learn that they are to send nothing new."""
+        self._leaving.touch()
+        until = time.monotonic() + self._notice
+        while time.monotonic() < until and self._dead() is None:
+            time.sleep(_POLL)
 
     def _stop_all(self) -> None:
         """Stop them, the last one first: when it has finished, the others have nothing in hand."""

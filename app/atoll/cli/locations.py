@@ -32,10 +32,17 @@ def locations(options: argparse.Namespace) -> int:
     """Print every location with its state, and what it alone has."""
     graph = Graph(load_bundle())
     database = graph.patient_database
-    found = [
-        {**entry.as_dict(), "only_there": remaining(database, entry.location).blobs}
-        for entry in lag(database, graph.bundle.required_locations)
-    ]
+    found = []
+    for entry in lag(database, graph.bundle.required_locations):
+        left = remaining(database, entry.location)
+        found.append(
+            {
+                **entry.as_dict(),
+                "only_there": left.blobs,
+                "only_there_bytes": left.bytes,
+                "open_uploads": left.uploads,
+            }
+        )
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
         return 0

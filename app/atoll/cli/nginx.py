@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from atoll.cli.runtime import LEAVING_FILE
 from atoll.cli.tls import Certificate, redirects_to_tls
 from atoll.config import Bundle
 
@@ -34,6 +35,7 @@ def write_nginx_configuration(
     )
     text = environment.get_template("nginx.conf.j2").render(
         runtime=runtime,
+        leaving=runtime / LEAVING_FILE,
         sockets=sockets,
         operations=operations,
         maximum_size=bundle.maximum_layer_size,

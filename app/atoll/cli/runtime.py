@@ -8,6 +8,8 @@ from pathlib import Path
 from atoll.cli.run import CommandFailed
 
 HEALTH_URL_FILE = "health-url"
+# While it is there, health is 503: the instance serves on, and is to be sent nothing new.
+LEAVING_FILE = "leaving"
 
 
 def runtime_directory() -> Path:
@@ -30,11 +32,13 @@ def operations_socket(socket: Path) -> Path:
     return socket.with_name(f"operations-{socket.name}")
 
 
-def number(variable: str, default: int, maximum: int) -> int:
+def number(variable: str, default: int, maximum: int, *, minimum: int = 1) -> int:
     """Return the number that an environment variable holds, or DEFAULT. Raises CommandFailed."""
     text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or not 0 < int(text) <= maximum:
-        raise CommandFailed(f"{variable} must be a number from 1 to {maximum}, not '{text}'")
+    if not text.isdecimal() or not minimum <= int(text) <= maximum:
+        raise CommandFailed(
+            f"{variable} must be a number from {minimum} to {maximum}, not '{text}'"
+        )
     return int(text)
 
 

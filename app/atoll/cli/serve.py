@@ -18,6 +18,7 @@ from atoll.cli.presence import announce
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import (
     HEALTH_URL_FILE,
+    LEAVING_FILE,
     bundle_directory,
     number,
     operations_socket,
@@ -29,6 +30,8 @@ from atoll.db.pool import Database
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
 # Seconds for requests in hand to be finished after SIGTERM; a large layer takes its time.
 _DRAIN, _DRAIN_MAXIMUM = 300, 24 * 3600
+# Seconds before that in which it serves on and says that it leaves, for load balancers to notice.
+_NOTICE, _NOTICE_MAXIMUM = 0, 300
 _ATOLL = [sys.executable, "-m", "atoll.cli.main"]
 
 
@@ -38,9 +41,11 @@ def registry(options: argparse.Namespace) -> int:
     bundle = load_bundle()
     certificate = read_certificate(bundle, bundle_directory())
     drain = number("ATOLL_DRAIN_TIMEOUT", _DRAIN, _DRAIN_MAXIMUM)
+    notice = number("ATOLL_DRAIN_NOTICE", _NOTICE, _NOTICE_MAXIMUM, minimum=0)
     runtime = prepare_runtime_directory()
+    (runtime / LEAVING_FILE).unlink(missing_ok=True)
     write_ca_bundle()
-    children = Children(drain)
+    children = Children(drain, notice, runtime / LEAVING_FILE)
     children.stop_on_signals()
     if options.migrate:
         migration = Child("migrate", [*_ATOLL, "migrate"], stop_signal=signal.SIGTERM)

@@ -144,6 +144,25 @@ def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningI
     assert draining.container.attrs["State"]["ExitCode"] == 0
 
 
+def test_it_serves_on_while_load_balancers_learn_that_it_leaves(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    options = (*CONFINED, "--env=ATOLL_DRAIN_NOTICE=60", "--env=ATOLL_DRAIN_TIMEOUT=2")
+    stack = write_bundle(services, database, tmp_path)
+    with running_image(services, stack, options=options) as running:
+        session = running.session()
+
+        def health(kind: str) -> int:
+            return session.get(f"{running.url}/health/{kind}").status_code
+
+        assert health("endtoend") == health("instance") == 200
+        terminate(running)
+        wait_until("it says that it leaves", lambda: health("endtoend") == 503)
+        assert health("instance") == 503
+        running.authorize(session, NAME)
+        push_large_manifest(running, session)
+
+
 def test_an_instance_without_work_ends_at_once(draining: RunningImage) -> None:
     began = time.monotonic()
     terminate(draining)

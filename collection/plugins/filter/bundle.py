@@ -19,6 +19,20 @@ def bundle_problems(bundle, preference=None):
     return list(problems)
 
 
+def bundle_without_location(bundle, location):
+    """Return a config bundle that speaks of one location less."""
+    reduced = _plain(bundle)
+    stores = reduced.get("DISTRIBUTED_STORAGE_CONFIG")
+    if isinstance(stores, dict):
+        reduced["DISTRIBUTED_STORAGE_CONFIG"] = {
+            name: store for name, store in stores.items() if name != location
+        }
+    for key in ("DISTRIBUTED_STORAGE_PREFERENCE", "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS"):
+        if isinstance(reduced.get(key), list):
+            reduced[key] = [name for name in reduced[key] if name != location]
+    return reduced
+
+
 def archive_problems(archive):
     """Return a sentence when an image archive cannot be used."""
     try:
@@ -72,4 +86,8 @@ class FilterModule:
 
     def filters(self):
         """Return the filters by their names."""
-        return {"archive_problems": archive_problems, "bundle_problems": bundle_problems}
+        return {
+            "archive_problems": archive_problems,
+            "bundle_problems": bundle_problems,
+            "bundle_without_location": bundle_without_location,
+        }

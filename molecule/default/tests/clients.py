@@ -35,6 +35,16 @@ class Clients:
         run([*PODMAN, "push", "--quiet", *trust, f"--digestfile={digest}", image, target])
         return digest.read_text().strip()
 
+    @property
+    def skopeo_copy(self) -> list[str]:
+        """The words that copy with skopeo, trusting and logged in at both ends."""
+        trust = [
+            f"--{end}-{word}"
+            for end in ("src", "dest")
+            for word in (f"authfile={self._login}", f"cert-dir={self._trust}")
+        ]
+        return ["skopeo", "copy", "--quiet", *trust]
+
     def skopeo_push(self, source: str, name: str) -> str:
         digest = self.folder / "digest"
         run(

@@ -35,21 +35,36 @@ class Outcome:
 
 
 def run_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
-    """Run playbooks/site.yml with other variables; they go by a file, for some are secret."""
+    """Run playbooks/site.yml with other variables."""
+    return run_playbook("site", lab, folder, *words, **variables)
+
+
+def run_playbook(name: str, lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
+    """Run a playbook with other variables; they go by a file, for some are secret."""
+    process = start_playbook(name, lab, folder, *words, **variables)
+    output, _ = process.communicate()
+    return Outcome(process.returncode, output)
+
+
+def start_playbook(
+    name: str, lab: Lab, folder: Path, *words: str, **variables: Any
+) -> "subprocess.Popen[str]":
+    """Start a playbook, in a process group of its own, and do not wait for it."""
     changed = folder / "variables.json"
     changed.touch(mode=0o600)
     changed.write_text(json.dumps(variables))
     program = str(Path(sys.executable).with_name("ansible-playbook"))
     inventories = [f"--inventory={path}" for path in lab.inventories]
-    done = subprocess.run(
-        [program, "playbooks/site.yml", *inventories, f"--extra-vars=@{changed}", *words],
+    return subprocess.Popen(
+        [program, f"playbooks/{name}.yml", *inventories, f"--extra-vars=@{changed}", *words],
         cwd=REPOSITORY,
         env=_environment(),
-        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        check=False,
+        start_new_session=True,
     )
-    return Outcome(done.returncode, done.stdout + done.stderr)
 
 
 def logins(lab: Lab) -> int:

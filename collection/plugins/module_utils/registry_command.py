@@ -1,0 +1,37 @@
+"""Run the registry's administrative commands in its container, and answer as data."""
+
+from __future__ import annotations
+
+import json
+
+
+class CommandError(Exception):
+    """The command did not do what it was asked to; the message says why."""
+
+
+def run_atoll(module, container, *words):
+    """Return what a command of the registry printed. Raises CommandError."""
+    code, output, error = module.run_command(["podman", "exec", container, "atoll", *words])
+    if code:
+        raise CommandError(_reason(container, words, code, output + error))
+    return output
+
+
+def read_atoll(module, container, *words):
+    """Return what a command of the registry printed as JSON. Raises CommandError."""
+    output = run_atoll(module, container, *words, "--json")
+    try:
+        return json.loads(output)
+    except ValueError as error:
+        raise CommandError(f"atoll {' '.join(words)} --json printed no JSON: {error}") from error
+
+
+def _reason(container, words, code, said):
+    lines = [line for line in said.splitlines() if line.strip()]
+    if "no such container" in said or "can only create exec sessions on running" in said:
+        return (
+            f"the container {container} does not run on this host. "
+            f"Look at `systemctl status {container}.service`, and roll the site out again with "
+            "playbooks/site.yml."
+        )
+    return f"atoll {' '.join(words)} ended with {code}: {lines[-1] if lines else 'it said nothing'}"

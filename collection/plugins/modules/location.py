@@ -1,0 +1,198 @@
+#!/usr/bin/python
+"""Ansible module: the state of one of a registry's locations."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: location
+short_description: Use, drain or remove a location of the registry
+description:
+  - A location is where blobs are stored, as DISTRIBUTED_STORAGE_CONFIG of the bundle names it.
+  - Runs the registry's own commands in its container, so it needs no password. Run it on one host
+    of a site that stays.
+  - Nothing is removed while a blob has its last copy there.
+version_added: 0.1.0
+options:
+  name:
+    description: Name of the location.
+    type: str
+    required: true
+  state:
+    description:
+      - V(active) is read from and written to, V(read-only) only read from.
+      - V(draining) takes nothing new, and what is only there is copied elsewhere. The task does not
+        wait for that.
+      - V(drained) is the same, and the task waits until nothing is only there. A location that does
+        not exist is drained.
+      - V(absent) has no placements and no entry in the database any more. Its store is not touched.
+    type: str
+    choices: [active, read-only, draining, drained, absent]
+    required: true
+  container:
+    description: Name of the registry's container on this host.
+    type: str
+    default: atoll-registry
+  timeout:
+    description:
+      - Seconds after which waiting for V(drained) gives up. The draining goes on all the same, and
+        the same task can be run again.
+    type: int
+    default: 86400
+attributes:
+  check_mode:
+    support: full
+author:
+  - The Atoll authors (@atoll)
+"""
+
+EXAMPLES = r"""
+- name: Copy what is only in eustorage to the other locations, and wait for it
+  atoll.registry.location:
+    name: eustorage
+    state: drained
+
+- name: Remove eustorage for good
+  atoll.registry.location:
+    name: eustorage
+    state: absent
+
+- name: Read from eustorage, and write elsewhere
+  atoll.registry.location:
+    name: eustorage
+    state: read-only
+"""
+
+RETURN = r"""
+location:
+  description:
+    - The location as it was found at the end, with its C(state), the number of blobs that are
+      there (C(placed_blobs)), that are nowhere else (C(only_there), C(only_there_bytes)), and of
+      uploads that have bytes there (C(open_uploads)).
+  returned: when it exists
+  type: dict
+remaining:
+  description: Blobs and uploads that still keep the location from being removed.
+  returned: always
+  type: int
+"""
+
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
+    CommandError,
+    read_atoll,
+    run_atoll,
+)
+
+PAUSE_SECONDS = 2
+COMMANDS = {
+    "active": ["activate"],
+    "read-only": ["activate", "--read-only"],
+    "draining": ["drain"],
+    "absent": ["remove-location", "--yes"],
+}
+
+
+class NotDrained(Exception):
+    """The time is over, and something still keeps the location."""
+
+    def __init__(self, message, location):
+        super().__init__(message)
+        self.location = location
+
+
+def look(module):
+    """Return every location by its name."""
+    rows = read_atoll(module, module.params["container"], "locations")
+    return {row["location"]: row for row in rows}
+
+
+def remaining(location):
+    """Return how many blobs and uploads keep a location."""
+    return location["only_there"] + location["open_uploads"] if location else 0
+
+
+def require_known(name, wanted, known):
+    """Raise unless the location exists, or need not."""
+    if name not in known and wanted not in ("absent", "drained"):
+        raise CommandError(f"there is no location '{name}'; known are: {', '.join(known)}")
+
+
+def command_for(wanted, location):
+    """Return the command that brings a location nearer to its wanted state, or nothing."""
+    if location is None:
+        return []
+    state = "draining" if wanted == "drained" else wanted
+    if location["state"] == state:
+        return []
+    if state == "draining" and location["state"] == "removed":
+        return []
+    return COMMANDS[state]
+
+
+def set_state(module):
+    """Change the state; return whether something changed and the location as it is then."""
+    name, wanted = module.params["name"], module.params["state"]
+    known = look(module)
+    require_known(name, wanted, known)
+    command = command_for(wanted, known.get(name))
+    if not command:
+        return False, known.get(name)
+    if module.check_mode:
+        return True, known[name]
+    run_atoll(module, module.params["container"], command[0], name, *command[1:])
+    return True, look(module).get(name)
+
+
+def wait_until_drained(module, location):
+    """Wait until nothing keeps the location; return it as it is then."""
+    deadline = time.monotonic() + module.params["timeout"]
+    while remaining(location):
+        if time.monotonic() >= deadline:
+            raise NotDrained(
+                f"{location['only_there']} blobs ({location['only_there_bytes']} bytes) are only "
+                f"at '{module.params['name']}', {location['open_uploads']} uploads have bytes "
+                f"there, after {module.params['timeout']} seconds. It goes on draining; run this "
+                f"again. What holds it up: {location.get('last_error') or 'no copy failed so far'}",
+                location,
+            )
+        time.sleep(PAUSE_SECONDS)
+        location = look(module).get(module.params["name"])
+    return location
+
+
+def main():
+    """Bring the location to its wanted state."""
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "state": {
+                "type": "str",
+                "choices": ["active", "read-only", "draining", "drained", "absent"],
+                "required": True,
+            },
+            "container": {"type": "str", "default": "atoll-registry"},
+            "timeout": {"type": "int", "default": 86400},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        changed, location = set_state(module)
+        if module.params["state"] == "drained" and not module.check_mode:
+            location = wait_until_drained(module, location)
+    except CommandError as error:
+        module.fail_json(msg=str(error))
+    except NotDrained as error:
+        module.fail_json(
+            msg=str(error),
+            changed=changed,
+            location=error.location,
+            remaining=remaining(error.location),
+        )
+    answer = {"location": location} if location else {}
+    module.exit_json(changed=changed, remaining=remaining(location), **answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+#!/usr/bin/python
+"""Ansible module: what a registry's locations are and hold."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: location_info
+short_description: Tell the locations of the registry, their states and what only they have
+description:
+  - Runs the registry's own command in its container, so it needs no password.
+version_added: 0.1.0
+options:
+  container:
+    description: Name of the registry's container on this host.
+    type: str
+    default: atoll-registry
+attributes:
+  check_mode:
+    support: full
+    details: Nothing is changed in any mode.
+author:
+  - The Atoll authors (@atoll)
+"""
+
+EXAMPLES = r"""
+- name: Look at the locations
+  atoll.registry.location_info:
+  register: registry_locations
+
+- name: Say what is only in eustorage
+  ansible.builtin.debug:
+    msg: "{{ registry_locations.locations.eustorage.only_there }} blobs"
+"""
+
+RETURN = r"""
+locations:
+  description:
+    - Each location by its name, with its C(state), the number of blobs that are there
+      (C(placed_blobs)), that must be there and are not (C(missing_blobs)), that are nowhere else
+      (C(only_there), C(only_there_bytes)), and of uploads that have bytes there (C(open_uploads)).
+  returned: always
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
+    CommandError,
+    read_atoll,
+)
+
+
+def main():
+    """Answer with every location."""
+    module = AnsibleModule(
+        argument_spec={"container": {"type": "str", "default": "atoll-registry"}},
+        supports_check_mode=True,
+    )
+    try:
+        rows = read_atoll(module, module.params["container"], "locations")
+    except CommandError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, locations={row["location"]: row for row in rows})
+
+
+if __name__ == "__main__":
+    main()

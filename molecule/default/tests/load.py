@@ -1,0 +1,86 @@
+"""People who push and pull through the load balancer all the while, and what failed for them."""
+
+import hashlib
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+from clients import Clients
+
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+class Load:
+    """A loop of one push of new bytes and one pull of them, by skopeo, in a thread."""
+
+    def __init__(self, clients: Clients, folder: Path, repository: str) -> None:
+        self._clients = clients
+        self._folder = folder
+        self._repository = repository
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._go_on)
+        # Names of what was pushed, with the digest; and what failed, with the reason.
+        self.pushed: dict[str, str] = {}
+        self.pulls = 0
+        self.failures: list[str] = []
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _go_on(self) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            self._push_and_pull(f"{self._repository}:{number}")
+
+    def _push_and_pull(self, name: str) -> None:
+        layout = self._folder / "layout"
+        digest = write_image(layout)
+        if not self._attempt(
+            "push", f"oci:{layout}:1", f"docker://{self._clients.registry}/{name}"
+        ):
+            return
+        self.pushed[name] = digest
+        if self._attempt("pull", f"docker://{self._clients.registry}/{name}", f"dir:{layout}-back"):
+            self.pulls += 1
+
+    def _attempt(self, verb: str, source: str, target: str) -> bool:
+        # Once: a client that tries again would hide what this is to show.
+        words = [*self._clients.skopeo_copy, "--retry-times=0", source, target]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode:
+            self.failures.append(f"{verb} of {source}: {done.stderr.strip()}")
+        return done.returncode == 0
+
+
+def write_image(layout: Path, size: int = 200_000) -> str:
+    """Write an image that nobody has, as a layout with the tag 1, and return its digest."""
+    blobs = layout / "blobs/sha256"
+    blobs.mkdir(parents=True, exist_ok=True)
+
+    def write(content: bytes, media_type: str) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        (blobs / digest).write_bytes(content)
+        return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
+
+    layer = write(os.urandom(size), _LAYER)
+    history = {"type": "layers", "diff_ids": [layer["digest"]]}
+    config = write(
+        json.dumps({"architecture": "amd64", "os": "linux", "rootfs": history}).encode(), _CONFIG
+    )
+    document = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": config, "layers": [layer]}
+    manifest = write(json.dumps(document).encode(), _MANIFEST)
+    named = manifest | {"annotations": {"org.opencontainers.image.ref.name": "1"}}
+    (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return str(manifest["digest"])

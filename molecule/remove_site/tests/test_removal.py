@@ -1,0 +1,147 @@
+"""A site goes, whatever interrupts that, and nobody who pushes or pulls notices.
+
+The tests build on each other: first nothing may happen, then the site goes, then nothing is left.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from clients import Clients
+from commands import podman
+from definition import Lab
+from load import Load
+from playbook import Outcome, run_playbook, start_playbook
+from site_machine import SiteMachine
+
+REPOSITORY = "admin/load"
+
+
+def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
+    return run_playbook("remove_site", lab, folder, *words, **{"site": "eu", **variables})
+
+
+def locations(machine: SiteMachine) -> dict[str, str]:
+    return {row["location"]: row["state"] for row in json.loads(machine.atoll("locations --json"))}
+
+
+@contextmanager
+def paused(container: str) -> Iterator[None]:
+    podman("pause", container)
+    try:
+        yield
+    finally:
+        podman("unpause", container)
+
+
+@contextmanager
+def another_bundle(machine: SiteMachine) -> Iterator[None]:
+    file = "/etc/atoll/stack/config.yaml"
+    machine.run(f"cp --preserve=all {file} {file}.before")
+    machine.run(f"tee --append {file}", given="REGISTRY_TITLE: another\n")
+    try:
+        yield
+    finally:
+        machine.run(f"mv {file}.before {file}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"site": "mars"}, "There is no site mars; the sites of the inventory are: us, eu."),
+        ({"confirm": "usstorage"}, "the location of site eu is eustorage"),
+        # Nobody is there to answer.
+        ({}, "say -e confirm=eustorage"),
+    ],
+    ids=["no such site", "another location", "no confirmation"],
+)
+def test_what_is_not_meant_changes_nothing(
+    lab: Lab, us: SiteMachine, tmp_path: Path, variables: dict[str, str], sentence: str
+) -> None:
+    outcome = remove_site(lab, tmp_path, **variables)
+
+    assert outcome.status != 0
+    assert sentence in " ".join(outcome.output.split())
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+
+
+def test_a_host_that_cannot_be_reached_changes_nothing(
+    lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
+) -> None:
+    with paused(eu.site.machine.container):
+        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+
+    assert outcome.status != 0
+    assert "eu-1 cannot be reached" in " ".join(outcome.output.split())
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us)["eustorage"] == "active"
+
+
+def test_a_bundle_that_differs_changes_nothing(
+    lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
+) -> None:
+    with another_bundle(eu):
+        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+
+    assert outcome.status != 0
+    assert "The bundle on eu-1 is not that of the inventory" in " ".join(outcome.output.split())
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us)["eustorage"] == "active"
+
+
+def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
+    outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage")
+
+    assert outcome.status == 0, outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.health("endtoend") == 200
+
+
+def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
+    lab: Lab, clients: Clients, us: SiteMachine, tmp_path: Path
+) -> None:
+    with Load(clients, tmp_path, REPOSITORY) as load:
+        for _ in range(3):
+            seconds = random.uniform(10, 60)
+            _kill_after(seconds, lab, tmp_path)
+        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+
+    assert outcome.status == 0, outcome.output
+    assert load.failures == []
+    assert load.pulls == len(load.pushed) > 0
+    assert locations(us) == {"usstorage": "active"}
+    for name, digest in load.pushed.items():
+        assert clients.skopeo_pull(us.address, f"{name.partition(':')[0]}@{digest}") == digest
+
+
+def test_nothing_of_it_is_left_on_its_machine(eu: SiteMachine) -> None:
+    assert eu.run("podman ps --all --quiet") == ""
+    assert eu.run("podman images --quiet") == ""
+    assert eu.run("podman secret ls --quiet") == ""
+    left = eu.run("find / -xdev ( -iname *atoll* -o -user atoll ) -not -path */proc/*")
+    assert left == ""
+    assert eu.attempt("getent passwd atoll").returncode != 0
+    assert eu.attempt("systemctl list-unit-files --quiet atoll*").stdout == ""
+
+
+def test_a_second_run_changes_nothing(lab: Lab, tmp_path: Path) -> None:
+    outcome = remove_site(lab, tmp_path, confirm="eustorage")
+
+    assert outcome.status == 0, outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+
+
+def _kill_after(seconds: float, lab: Lab, folder: Path) -> None:
+    process = start_playbook("remove_site", lab, folder, site="eu", confirm="eustorage")
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
