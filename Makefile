@@ -50,11 +50,11 @@ unit: setup ## tests that need nothing but Python
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph, a set for each of 3 processes
 	@$(if $(ALL),$(LAB) images swift-store azure-store)
-	pytest $(SELECTION) --numprocesses 3 --dist loadfile app/tests/integration
+	pytest $(SELECTION) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration
 
 image-tests: images ## the built image, as `podman run` starts it
 	@$(if $(ALL),$(LAB) images engines)
-	pytest $(SELECTION) --numprocesses 2 --dist loadfile app/tests/image
+	pytest $(SELECTION) --durations 15 --numprocesses 2 --dist loadfile app/tests/image
 
 benchmark: images ## how planning and claiming grow with the number of blobs
 	pytest --quiet --capture=no app/tests/integration/bench_million_blobs.py
