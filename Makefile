@@ -32,7 +32,9 @@ image: setup ## build localhost/atoll-registry:dev
 images: setup ## build every image that changed, and the archives that hosts get
 	@$(LAB) images
 
-test: lint unit integration image-tests molecule ## what CI runs: all but what takes long
+test: setup ## what CI runs: all but what takes long
+	@.ci/side-by-side images lint,unit
+	@.ci/side-by-side integration,image-tests molecule
 
 test-all: ## everything: also every client, store and scenario, and the figures
 	$(MAKE) test benchmark ALL=1
