@@ -56,7 +56,8 @@ class Load:
 
     def _attempt(self, verb: str, source: str, target: str) -> bool:
         # Once: a client that tries again would hide what this is to show.
-        words = [*self._clients.skopeo_copy, "--retry-times=0", source, target]
+        words = [*self._clients.skopeo_copy, "--preserve-digests", "--retry-times=0"]
+        words += [source, target]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             self.failures.append(f"{verb} of {source}: {done.stderr.strip()}")
