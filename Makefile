@@ -58,8 +58,8 @@ image-tests: images ## the built image, as `podman run` starts it
 	@$(if $(ALL),$(LAB) images engines)
 	pytest $(SELECTION) --durations 15 --numprocesses 2 --dist loadfile app/tests/image
 
-benchmark: images ## how planning and claiming grow with the number of blobs
-	pytest --quiet --capture=no app/tests/integration/bench_million_blobs.py
+benchmark: images ## figures: planning and claiming a million blobs, copying beside rclone
+	pytest --quiet --capture=no app/tests/integration/bench_*.py
 
 molecule: images ## the whole, rolled out on machines that run systemd
 	$(INSIDE) molecule test $(SCENARIOS)

@@ -34,7 +34,7 @@ class InvalidDigest(ValueError):
 class Hash(Protocol):
     """The part of hashlib's interface that Atoll uses."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Add bytes to what is hashed."""
 
     def hexdigest(self) -> str:

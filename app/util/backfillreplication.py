@@ -12,7 +12,6 @@ from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.run import run
 from atoll.replication.backfill import backfill
-from atoll.replication.worker import bell
 
 
 def enqueue(options: Namespace) -> int:
@@ -26,8 +25,6 @@ def enqueue(options: Namespace) -> int:
     for step in backfill(graph.database, required):
         for uuid in dict.fromkeys(found.uuid for found in step.found):
             sys.stdout.write(f"Enqueueing manifest blob {uuid} to be replicated\n")
-    for location in required:
-        graph.redis.ring(bell(location))
     return 0
 
 

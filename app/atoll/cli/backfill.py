@@ -18,7 +18,6 @@ from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.replication import backfill as domain
-from atoll.replication.worker import bell
 
 
 @dataclass
@@ -53,9 +52,6 @@ def backfill(options: argparse.Namespace) -> int:
     graph = Graph(load_bundle())
     wanted = _wanted(graph, options.location)
     missing = _look(graph, wanted, options.namespace, queue=not options.dry_run)
-    if not options.dry_run:
-        for location in wanted:
-            graph.redis.ring(bell(location))
     if options.wait and not options.dry_run:
         missing = _wait(graph, wanted, options.namespace, missing)
     complete = not any(entry.blobs for entry in missing.values())

@@ -24,7 +24,6 @@ from atoll.replication.draining import (
     set_state,
 )
 from atoll.replication.lag import lag
-from atoll.replication.worker import bell
 from atoll.storage.states import ACTIVE, READ_ONLY
 
 
@@ -72,8 +71,6 @@ def drain(options: argparse.Namespace) -> int:
         raise CommandFailed(str(error)) from error
     for _ in backfill(database, wanted):
         continue
-    for name in wanted:
-        graph.redis.ring(bell(name))
     left = remaining(database, location)
     if options.wait:
         left = _wait(graph, location, left)

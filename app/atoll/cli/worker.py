@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 # The port for health and metrics in the container; ATOLL_OPERATIONS_PORT names another one where
 # containers share the host's network.
 _OPERATIONS_PORT = 9091
+# Large blobs at once; of small ones twice as many.
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
+# What claims, copies, finishes, keeps leases and house asks the database for moments only.
+_CONNECTIONS = 12
 # Seconds between two rounds of housekeeping.
 _HOUSEKEEPING = 30
 
@@ -42,21 +45,21 @@ def replication(options: argparse.Namespace) -> int:
     require_replication(bundle)
     runtime = prepare_runtime_directory()
     write_ca_bundle()
-    graph = Graph(bundle, connections=_COPIES_MAXIMUM + 4)
+    graph = Graph(bundle, connections=_CONNECTIONS)
     graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     worker = Worker(
         graph.database,
-        graph.redis,
         graph.locations,
-        threads=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
+        limit=bundle.replication_limits.get(bundle.preference[0]),
+        copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda task: graph.redis.delete(cache_key(task.digest)),
     )
     threading.Thread(
         target=_keep_house, args=(graph, bundle), name="housekeeping", daemon=True
     ).start()
-    copiers = worker.start()
+    worker.start()
     graph.deliverer.start()
     announce(graph.database, bundle, "replication")
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
@@ -67,10 +70,8 @@ def replication(options: argparse.Namespace) -> int:
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_signal: stop.set())
     stop.wait()
-    worker.stop()
     graph.deliverer.stop()
-    for thread in copiers:
-        thread.join()
+    worker.stop()
     return 0
 
 

@@ -17,6 +17,7 @@ from atoll.config.stores import StoreSettings, parse_store
 _STORES = "DISTRIBUTED_STORAGE_CONFIG"
 _PREFERENCE = "DISTRIBUTED_STORAGE_PREFERENCE"
 _REQUIRED = "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS"
+_LIMITS = "REPLICATION_LIMITS"
 _REPLICATION = "FEATURE_STORAGE_REPLICATION"
 _HOSTNAME = "SERVER_HOSTNAME"
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
@@ -113,6 +114,7 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
     found = _not_shared(bundle, stores)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
     found += _unknown_locations(bundle, _REQUIRED, bundle.distributed_storage_default_locations)
+    found += _unknown_locations(bundle, _LIMITS, bundle.replication_limits)
     if not bundle.preference:
         found.append(
             f"{_PREFERENCE}: is empty; name this site's location here or in the environment"

@@ -18,21 +18,9 @@ from pydantic import (
     field_validator,
 )
 
+from atoll.config.limits import ReplicationLimit
+from atoll.config.sizes import Size
 from atoll.config.stores import StoreSettings
-
-_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
-_SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
-
-
-def parse_size(value: Any) -> int:
-    """Return a number of bytes from an integer or from text such as `20G` or `512M`."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = _SIZE.fullmatch(str(value).strip())
-    if match is None:
-        raise ValueError("must be a number of bytes, or a number and K, M, G or T, such as 20G")
-    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
-
 
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
@@ -46,7 +34,6 @@ def parse_duration(value: Any) -> int:
     return int(match[1]) * _DURATION_UNITS[match[2]]
 
 
-Size = Annotated[int, BeforeValidator(parse_size)]
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
@@ -102,6 +89,8 @@ class Bundle(BaseModel):
     distributed_storage_preference: list[str] = Field(default_factory=list)
     distributed_storage_default_locations: list[str] = Field(default_factory=list)
     feature_storage_replication: bool = False
+    # Atoll's own: how fast, and at which hours, may be copied to a location.
+    replication_limits: dict[str, ReplicationLimit] = Field(default_factory=dict)
 
     create_private_repo_on_push: bool = True
     create_namespace_on_push: bool = False

@@ -1,8 +1,7 @@
-"""The shared Redis: a cache and a bell. With Redis gone everything works, slower.
+"""The shared Redis: a cache. With Redis gone everything works, slower.
 
-No caller sees a Redis error: a cache that cannot be asked has no answer, a bell that cannot be
-rung is covered by polling. After a failure Redis is left alone for a moment, so that a request
-pays for a dead Redis at most once.
+No caller sees a Redis error: a cache that cannot be asked has no answer. After a failure Redis is
+left alone for a moment, so that a request pays for a dead Redis at most once.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -60,7 +59,7 @@ class SharedRedis:
             ssl=settings.ssl,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
-            # One try: the next request is the retry, and polling covers a lost bell.
+            # One try: the next request is the retry.
             retry=Retry(NoBackoff(), 0),
             **tls,
         )
@@ -102,24 +101,6 @@ class SharedRedis:
             return pipeline.execute()
 
         self._attempt(count)
-
-    def ring(self, channel: str) -> None:
-        """Tell whoever listens on CHANNEL that there is something to do."""
-        self._attempt(lambda: self._client.publish(channel, b"1"))
-
-    def listen(self, channel: str, wait_seconds: float) -> Iterator[bool]:
-        """Yield, for ever, whether the bell rang within WAIT_SECONDS."""
-        while True:
-            try:
-                with self._client.pubsub(  # type: ignore[no-untyped-call]
-                    ignore_subscribe_messages=True
-                ) as subscription:
-                    subscription.subscribe(channel)
-                    while True:
-                        yield subscription.get_message(timeout=wait_seconds) is not None
-            except redis.RedisError:
-                time.sleep(wait_seconds)
-                yield False
 
     def _attempt(self, call: Callable[[], Any]) -> Any:
         if self._monotonic() < self._resting_until:

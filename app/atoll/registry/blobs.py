@@ -23,7 +23,6 @@ from atoll.registry.errors import BlobInUse, BlobUnknown, RepositoryUnknown, Upl
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.removal import LOCK_LOCATION_SHARED
 from atoll.replication.tasks import CREATE_FOR_BLOB
-from atoll.replication.worker import bell
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
 
@@ -254,9 +253,6 @@ class Blobs:
                 return False
             raise UploadUnknown(f"upload {upload} has ended")
         self._redis.delete(cache_key(digest))
-        for required in self._locations.required:
-            if required != location:
-                self._redis.ring(bell(required))
         return True
 
     def mount(self, name: RepositoryName, source: RepositoryName, digest: Digest) -> bool:

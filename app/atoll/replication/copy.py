@@ -1,99 +1,74 @@
 """Copy one blob to one store: read from the nearest source, hash, and only then make it visible.
 
-Ranges are read ahead in parallel, each from the first source that has it, hashed in order and
-written in parts. Memory: at most `READ_AHEAD` ranges and what `PartsWriter` holds.
+What fits into one part is read and put by the thread that asks. What is larger goes in parts, some
+of them being read and some being written at any moment, unless the store itself can copy it; it is
+read and hashed then all the same. Memory: `MEMORY_SMALL` and `MEMORY_LARGE`, however many threads
+copy.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from atoll.names import Digest
-from atoll.storage.errors import NoHealthyStore, StoreError
-from atoll.storage.interface import ObjectStore, blob_key
-from atoll.storage.multipart import PART_MINIMUM, SINGLE_MAXIMUM, PartsWriter
+from atoll.replication.memory import Memory
+from atoll.replication.parts import IN_FLIGHT, READ_AHEAD, PartsCopy, PartsReader
+from atoll.replication.source import Hold, Source
+from atoll.storage.interface import ObjectStore
+from atoll.storage.multipart import MEBIBYTE, PART_MINIMUM
 
-READ_AHEAD = 3
-_RANGE = 2 * PART_MINIMUM
-
-
-class WrongContent(Exception):
-    """What the sources hold is not what the digest says. Of one source, it is the culprit."""
-
-    def __init__(self, digest: Digest, sources: list[str]) -> None:
-        super().__init__(f"{digest} has other bytes at {', '.join(sources)}")
-        self.sources = sources
+# Up to here a blob is written with one request.
+SMALL_MAXIMUM = PART_MINIMUM
+# Bytes. The second is eight parts.
+MEMORY_SMALL = 24 * MEBIBYTE
+MEMORY_LARGE = 64 * MEBIBYTE
 
 
 class Copier:
-    """Copies blobs to TARGET."""
+    """Copies blobs to TARGET; safe for any thread."""
 
     def __init__(self, stores: Mapping[str, ObjectStore], target: str) -> None:
         self._stores = stores
         self._target = stores[target]
+        self._small = Memory(MEMORY_SMALL, PART_MINIMUM)
+        self._large = Memory(MEMORY_LARGE, PART_MINIMUM)
+        # As many threads as there can be buffers, and those of one copy at least.
+        threads = max(MEMORY_LARGE // PART_MINIMUM, READ_AHEAD + IN_FLIGHT)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="part")
 
     def copy(
-        self,
-        digest: Digest,
-        size: int,
-        sources: list[str],
-        still_ours: Callable[[], None],
-        on_upload: Callable[[str], None],
+        self, digest: Digest, size: int, sources: list[str], hold: Hold, upload_id: str | None
     ) -> None:
         """Copy a blob of SIZE bytes from SOURCES, best first, and verify it on the way.
 
-        STILL_OURS is called between ranges and raises to stop; ON_UPLOAD is told the id of a
-        multipart upload as soon as there is one. Raises WrongContent, StoreError, or what
-        STILL_OURS raises; the object is not visible then.
+        UPLOAD_ID is what a predecessor's hold remembered. Raises WrongContent, StoreError, or what
+        HOLD raises; the object is not visible then.
         """
-        key = blob_key(digest)
-        hasher = digest.hasher()
-        used: set[str] = set()
-        told = False
-        with PartsWriter(self._target, key, size) as writer:
-            for data in self._ranges(key, size, sources, used):
-                still_ours()
-                hasher.update(data)
-                writer.write(data)
-                if writer.upload_id is not None and not told:
-                    on_upload(writer.upload_id)
-                    told = True
-            if hasher.hexdigest() != digest.hex:
-                raise WrongContent(digest, sorted(used))
-            still_ours()
-            writer.finish()
+        source = Source(digest, size, sources, self._stores)
+        if size <= SMALL_MAXIMUM:
+            self._copy_at_once(source, hold)
+        elif self._target.can_copy_from(self._stores[sources[0]]):
+            self._copy_within(source, hold)
+        else:
+            PartsCopy(source, self._target, self._large, self._executor, hold).run(upload_id)
 
-    def abort(self, digest: Digest, upload_id: str) -> None:
-        """Throw away the parts of an attempt that died."""
-        self._target.abort_parts(blob_key(digest), upload_id)
+    def _copy_at_once(self, source: Source, hold: Hold) -> None:
+        hold.pace(source.size)
+        buffer = self._small.take(source.size, wait=True) or bytearray()
+        try:
+            data = source.read(0, source.size, buffer) if source.size else memoryview(b"")
+            hasher = source.digest.hasher()
+            hasher.update(data)
+            source.verify(hasher.hexdigest())
+            hold.check()
+            self._target.put(source.key, data, source.size)
+        finally:
+            self._small.give(buffer)
 
-    def _ranges(self, key: str, size: int, sources: list[str], used: set[str]) -> Iterator[bytes]:
-        """Yield the object's bytes in order, while the ranges to come are being read."""
-        step = SINGLE_MAXIMUM if size <= SINGLE_MAXIMUM else _RANGE
-        starts = deque(range(0, size, step))
-        pending: deque[Future[bytes]] = deque()
-        with ThreadPoolExecutor(READ_AHEAD, thread_name_prefix="range") as executor:
-            try:
-                while starts or pending:
-                    while starts and len(pending) < READ_AHEAD:
-                        start = starts.popleft()
-                        end = min(start + step, size)
-                        pending.append(executor.submit(self._read, key, start, end, sources, used))
-                    yield pending.popleft().result()
-            finally:
-                executor.shutdown(wait=True, cancel_futures=True)
-
-    def _read(self, key: str, start: int, end: int, sources: list[str], used: set[str]) -> bytes:
-        """Read one range from the first source that has all of it."""
-        last: StoreError | None = None
-        for source in sources:
-            try:
-                data = b"".join(self._stores[source].read(key, start, end))
-            except StoreError as error:
-                last = error
-                continue
-            used.add(source)
-            return data
-        raise last or NoHealthyStore(sources)
+    def _copy_within(self, source: Source, hold: Hold) -> None:
+        """Let the store copy from the best source, after all its bytes were read and hashed."""
+        best = source.locations[0]
+        alone = Source(source.digest, source.size, [best], self._stores)
+        reading = PartsReader(alone, self._large, self._executor, hold)
+        self._target.copy_from(self._stores[best], source.key, source.size, reading.verify)

@@ -8,6 +8,7 @@ lease's token; no row means that the lease was lost and somebody else may be at 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from atoll.db.pool import Database
@@ -33,10 +34,11 @@ WITH next AS (
     SELECT id FROM replicationtask
     WHERE location_id = (SELECT id FROM imagestoragelocation
                          WHERE name = %(location)s AND state = 'active')
+      AND large = %(large)s
       AND available_at <= clock_timestamp()
       AND (lease_expires IS NULL OR lease_expires <= clock_timestamp())
     ORDER BY available_at, id
-    LIMIT 1 FOR UPDATE SKIP LOCKED
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE replicationtask t
     SET lease_token = gen_random_uuid(),
@@ -56,29 +58,36 @@ FROM claimed c JOIN imagestorage s ON s.id = c.storage_id
 _EXTEND = """
 UPDATE replicationtask
 SET lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE lease_token = ANY(%(tokens)s) AND lease_expires > clock_timestamp()
+WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s) AND lease_expires > clock_timestamp()
 RETURNING lease_token
 """
 
 # To delete the task and to write the placement is one step, for the holder of the lease only.
 _FINISH = """
 WITH done AS (
-    DELETE FROM replicationtask WHERE id = %(id)s AND lease_token = %(token)s
-    RETURNING storage_id, location_id
+    DELETE FROM replicationtask WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s)
+    RETURNING storage_id, location_id, lease_token
+), placed AS (
+    INSERT INTO imagestorageplacement (storage_id, location_id)
+    SELECT storage_id, location_id FROM done ORDER BY storage_id
+    ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
 )
-INSERT INTO imagestorageplacement (storage_id, location_id)
-SELECT storage_id, location_id FROM done
-ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
-RETURNING id
+SELECT lease_token FROM done
 """
 
 _RELEASE = """
 UPDATE replicationtask
 SET lease_token = NULL, lease_expires = NULL, last_error = %(error)s,
-    upload_id = coalesce(%(upload_id)s, upload_id),
     available_at = clock_timestamp() + make_interval(secs => %(wait)s)
 WHERE id = %(id)s AND lease_token = %(token)s
 RETURNING id
+"""
+
+# What was not tried for long counts as no attempt.
+_GIVE_BACK = """
+UPDATE replicationtask
+SET lease_token = NULL, lease_expires = NULL, attempts = attempts - 1
+WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s)
 """
 
 _REMEMBER_UPLOAD = """
@@ -104,12 +113,13 @@ class Task:
     id: int
     lease_token: UUID
     attempts: int
-    abandoned_upload: str | None
+    upload_id: str | None
     storage_id: int
     digest: Digest
     size: int
     placements: list[str]
     suspects: list[str]
+    large: bool
 
 
 class LeaseLost(Exception):
@@ -123,35 +133,49 @@ class Tasks:
         self._database = database
         self._location = location
 
-    def claim(self) -> Task | None:
-        """Claim the task that has waited longest, or return None."""
-        rows = self._database.run(_CLAIM, {"location": self._location, "seconds": LEASE_SECONDS})
-        if not rows:
-            return None
-        task_id, token, attempts, upload_id, storage_id, digest, size, good, suspect = rows[0]
-        return Task(
-            task_id,
-            token,
-            attempts,
-            upload_id,
-            storage_id,
-            Digest.parse(digest),
-            size,
-            good,
-            suspect,
-        )
+    def claim(self, *, large: bool = False, limit: int = 1) -> list[Task]:
+        """Claim up to LIMIT tasks of large or of small blobs: those that waited longest."""
+        parameters = {
+            "location": self._location,
+            "seconds": LEASE_SECONDS,
+            "large": large,
+            "limit": limit,
+        }
+        return [
+            Task(
+                task_id,
+                token,
+                attempts,
+                upload_id,
+                storage_id,
+                Digest.parse(digest),
+                size,
+                good,
+                suspect,
+                large,
+            )
+            for task_id, token, attempts, upload_id, storage_id, digest, size, good, suspect in (
+                self._database.run(_CLAIM, parameters)
+            )
+        ]
 
-    def extend(self, tokens: list[UUID]) -> set[UUID]:
+    def extend(self, tasks: list[Task]) -> set[UUID]:
         """Extend the leases and return those that are still ours."""
-        rows = self._database.run(_EXTEND, {"tokens": tokens, "seconds": LEASE_SECONDS})
+        rows = self._database.run(_EXTEND, {**_held(tasks), "seconds": LEASE_SECONDS})
         return {row[0] for row in rows}
 
-    def finish(self, task: Task) -> None:
-        """Write the placement and remove the task. Raises LeaseLost, having written nothing."""
-        if not self._database.run(_FINISH, {"id": task.id, "token": task.lease_token}):
-            raise LeaseLost(str(task.digest))
+    def finish(self, tasks: list[Task]) -> set[UUID]:
+        """Write the placements and remove the tasks; return the leases that were still ours.
 
-    def release(self, task: Task, error: str, upload_id: str | None = None) -> None:
+        Of the others nothing was written. One round trip.
+        """
+        return {row[0] for row in self._database.run(_FINISH, _held(tasks))}
+
+    def give_back(self, tasks: list[Task]) -> None:
+        """Let others claim these at once."""
+        self._database.run(_GIVE_BACK, _held(tasks))
+
+    def release(self, task: Task, error: str) -> None:
         """Give a failed task back; it is tried again, later each time, and never given up."""
         wait = min(2 ** min(task.attempts, 10), _BACKOFF_MAXIMUM_SECONDS)
         self._database.run(
@@ -161,12 +185,14 @@ class Tasks:
                 "token": task.lease_token,
                 "error": error[:1000],
                 "wait": wait,
-                "upload_id": upload_id,
             },
         )
 
     def remember_upload(self, task: Task, upload_id: str | None) -> None:
-        """Note the multipart upload that is under way, so that a successor can abort it."""
+        """Note the multipart upload that is under way, so that a successor goes on with it.
+
+        Raises LeaseLost.
+        """
         values = {"id": task.id, "token": task.lease_token, "upload_id": upload_id}
         if not self._database.run(_REMEMBER_UPLOAD, values):
             raise LeaseLost(str(task.digest))
@@ -174,3 +200,11 @@ class Tasks:
     def suspect(self, task: Task, location: str) -> None:
         """Note that the bytes at LOCATION are not the blob's, and order them anew."""
         self._database.run(_SUSPECT, {"storage_id": task.storage_id, "location": location})
+
+
+def _held(tasks: list[Task]) -> dict[str, list[Any]]:
+    """Return the parameters that name leases; tokens alone would be looked for in every task."""
+    return {
+        "ids": [task.id for task in tasks],
+        "tokens": [task.lease_token for task in tasks],
+    }

@@ -1,7 +1,8 @@
 """A site's replication worker: it pulls what the site's own location lacks.
 
-Threads claim tasks and copy; one thread keeps the leases; one listens to the bell. Nothing here
-is needed for correctness but the task table: any thread, or the whole worker, may die at any line.
+In each lane a thread claims tasks and others copy; one writes down what is done, one keeps the
+leases, one listens to the bell. Nothing here is needed for correctness but the task table: any
+thread, or the whole worker, may die at any line.
 """
 
 from __future__ import annotations
@@ -11,15 +12,21 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from uuid import UUID
+from functools import partial
 
 from prometheus_client import Counter
 
+from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.db.shared_redis import SharedRedis
-from atoll.replication.copy import Copier, WrongContent
-from atoll.replication.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
-from atoll.storage.errors import StoreError, StoreUnavailable
+from atoll.replication.bell import listen_for_ever
+from atoll.replication.copy import Copier
+from atoll.replication.finishing import Finisher
+from atoll.replication.lanes import Lane
+from atoll.replication.leases import Leases
+from atoll.replication.pace import Pace
+from atoll.replication.source import WrongContent
+from atoll.replication.tasks import LeaseLost, Task, Tasks
+from atoll.storage.errors import StoreError
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
@@ -27,114 +34,156 @@ log = logging.getLogger(__name__)
 # Seconds. Polling is the truth, the bell only makes it sooner; jitter keeps sites from marching.
 POLL_SECONDS = 5.0
 _JITTER = 0.2
-_EXTEND_SECONDS = LEASE_SECONDS / 3
 # A thread that was not heard of for so long, while it should poll, is stuck.
 _SILENCE_SECONDS = 6 * POLL_SECONDS
+# For each large copy at once: threads for small ones, and tasks of small ones that are held.
+_SMALL_THREADS = 2
+_SMALL_HELD = 16
 
 COPIED = Counter("atoll_replication_copied", "Blobs copied and placed", ["location"])
 COPIED_BYTES = Counter("atoll_replication_copied_bytes", "Bytes of those blobs", ["location"])
 FAILED = Counter("atoll_replication_failed", "Attempts that failed", ["location", "reason"])
 
 
-def bell(location: str) -> str:
-    """Return the channel that is rung when there is a task for LOCATION."""
-    return f"atoll:replication:{location}"
-
-
 class Worker:
-    """Copies to the first location of this site's preference."""
+    """Copies to the first location of this site's preference: COPIES large blobs at once."""
 
     def __init__(
         self,
         database: Database,
-        redis: SharedRedis,
         locations: Locations,
         *,
-        threads: int,
+        copies: int,
+        limit: ReplicationLimit | None = None,
         forget_cached: Callable[[Task], None] = lambda _task: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._location = locations.preference[0]
+        self._database = database
         self._tasks = Tasks(database, self._location)
-        self._redis = redis
         self._locations = locations
         self._copier = Copier(locations.stores, self._location)
-        self._threads = threads
+        self._pace = Pace(limit)
         self._forget_cached = forget_cached
         self._monotonic = monotonic
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._leases: set[UUID] = set()
-        self._lost: set[UUID] = set()
-        self._lock = threading.Lock()
         self._heard = monotonic()
+        self._stop = threading.Event()
+        self._leases = Leases(self._tasks, self._hear)
+        self._finisher = Finisher(self._tasks, self._over)
+        self._lanes = {
+            True: Lane(large=True, threads=copies, held_maximum=copies),
+            False: Lane(
+                large=False, threads=_SMALL_THREADS * copies, held_maximum=_SMALL_HELD * copies
+            ),
+        }
+        self._claimers: list[threading.Thread] = []
+        self._copiers: list[threading.Thread] = []
 
-    def start(self) -> list[threading.Thread]:
-        """Start all threads and return those that copy, to be joined after `stop`."""
-        for target in (self._keep_leases, self._listen):
-            threading.Thread(target=target, name=target.__name__, daemon=True).start()
-        copiers = [
-            threading.Thread(target=self._copy_for_ever, name=f"copy-{number}", daemon=True)
-            for number in range(self._threads)
-        ]
-        for thread in copiers:
-            thread.start()
-        return copiers
+    def start(self) -> None:
+        """Start all threads."""
+        _start(self._leases.keep_for_ever, "leases")
+        _start(self._listen, "bell")
+        self._finishing = _start(self._finisher.run, "finish")
+        for lane in self._lanes.values():
+            self._claimers.append(_start(partial(self._claim_for_ever, lane), "claim"))
+            for number in range(lane.threads):
+                copy = partial(self._copy_for_ever, lane)
+                self._copiers.append(_start(copy, f"copy-{number}"))
 
     def stop(self) -> None:
-        """Ask the copying threads to end after giving back what they hold."""
+        """Give back what is not copied, write down what is, and wait until all threads ended."""
         self._stop.set()
-        self._wake.set()
+        self._wake()
+        for claimer in self._claimers:
+            claimer.join()
+        for lane in self._lanes.values():
+            lane.end()
+        for copier in self._copiers:
+            copier.join()
+        self._finisher.end()
+        self._finishing.join()
 
     @property
     def alive(self) -> bool:
-        """Tell whether a copying thread or a lease was heard of lately."""
+        """Tell whether a claiming thread or a lease was heard of lately."""
         return self._monotonic() - self._heard < _SILENCE_SECONDS
 
-    def run_once(self) -> bool:
-        """Claim one task and carry it out; tell whether there was one."""
-        task = self._tasks.claim()
+    def _hear(self) -> None:
         self._heard = self._monotonic()
-        if task is None:
-            return False
-        with self._lock:
-            self._leases.add(task.lease_token)
+
+    def _wake(self) -> None:
+        for lane in self._lanes.values():
+            lane.wake.set()
+
+    def _listen(self) -> None:
+        listen_for_ever(self._database, self._location, POLL_SECONDS, self._wake)
+
+    def _claim_for_ever(self, lane: Lane) -> None:
+        while not self._stop.is_set():
+            room = lane.room(POLL_SECONDS)
+            # Before the claim, so that a task which is written after it is not slept over.
+            lane.wake.clear()
+            if room == 0 or self._claim(lane, room) == room:
+                continue
+            self._hear()
+            lane.wake.wait(POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+
+    def _claim(self, lane: Lane, limit: int) -> int:
+        """Claim for LANE if that makes sense now, and survive whatever that meets."""
+        if not (self._pace.open and self._locations.health.is_up(self._location)):
+            return 0
         try:
-            self._carry_out(task)
-        finally:
-            with self._lock:
-                self._leases.discard(task.lease_token)
-                self._lost.discard(task.lease_token)
-        return True
+            tasks = self._tasks.claim(large=lane.large, limit=limit)
+        except DatabaseUnavailable as error:
+            log.warning("PostgreSQL is away", extra={"cause": str(error)})
+            return 0
+        except Exception:
+            log.exception("tasks could not be claimed for a reason that nobody thought of")
+            return 0
+        self._leases.hold(tasks)
+        lane.add(tasks)
+        return len(tasks)
+
+    def _copy_for_ever(self, lane: Lane) -> None:
+        while task := lane.next():
+            try:
+                self._carry_out(task)
+            except DatabaseUnavailable as error:
+                log.warning("PostgreSQL is away", extra={"cause": str(error)})
+                self._over(task, ours=False)
+            except Exception:
+                # A bug in one task must not end the thread that would do all the others.
+                log.exception("a task failed for a reason that nobody thought of")
+                self._over(task, ours=False)
 
     def _carry_out(self, task: Task) -> None:
+        """Copy, and let it be written down; or give the task back."""
         fields = {"digest": str(task.digest), "size": task.size, "location": self._location}
         try:
             self._copy(task)
-            self._tasks.finish(task)
         except LeaseLost:
             log.warning("lease lost; somebody else goes on with it", extra=fields)
             FAILED.labels(self._location, "lease lost").inc()
+        except _Stopping:
+            self._tasks.give_back([task])
         except WrongContent as error:
             log.error("blob has other bytes than its digest says", extra=fields)
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
                 self._tasks.suspect(task, error.sources[0])
             self._tasks.release(task, str(error))
-        except (StoreError, _Stopping) as error:
+        except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
             self._tasks.release(task, str(error))
         else:
-            COPIED.labels(self._location).inc()
-            COPIED_BYTES.labels(self._location).inc(task.size)
-            self._forget_cached(task)
-            log.info("blob copied", extra=fields)
+            self._finisher.add(task)
+            return
+        self._over(task, ours=False)
 
     def _copy(self, task: Task) -> None:
-        if task.abandoned_upload is not None:
-            self._copier.abort(task.digest, task.abandoned_upload)
-            self._tasks.remember_upload(task, None)
+        hold = _Hold(task, self._tasks, self._leases, self._pace, self._stop)
+        hold.check()
         sources = self._locations.chooser.to_read(
             [name for name in task.placements if name != self._location],
             [name for name in task.suspects if name != self._location],
@@ -143,64 +192,58 @@ class Worker:
         if task.attempts > 1:
             turn = (task.attempts - 1) % len(sources)
             sources = sources[turn:] + sources[:turn]
-        self._copier.copy(
-            task.digest,
-            task.size,
-            sources,
-            still_ours=lambda: self._check(task),
-            on_upload=lambda upload_id: self._tasks.remember_upload(task, upload_id),
-        )
+        self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
 
-    def _check(self, task: Task) -> None:
-        if self._stop.is_set():
-            raise _Stopping("the worker is stopping")
-        with self._lock:
-            if task.lease_token in self._lost:
-                raise LeaseLost(str(task.digest))
+    def _over(self, task: Task, ours: bool) -> None:
+        """Let a task go: written down if it is OURS to count, else given back or lost."""
+        self._leases.let_go(task)
+        self._lanes[task.large].over()
+        if ours:
+            COPIED.labels(self._location).inc()
+            COPIED_BYTES.labels(self._location).inc(task.size)
+            self._forget_cached(task)
+            log.info(
+                "blob copied",
+                extra={"digest": str(task.digest), "size": task.size, "location": self._location},
+            )
 
-    def _copy_for_ever(self) -> None:
-        while not self._stop.is_set():
-            if not self._turn():
-                self._heard = self._monotonic()
-                self._wake.wait(POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
-                self._wake.clear()
 
-    def _turn(self) -> bool:
-        """Do one task if that makes sense now, and survive whatever it meets."""
-        if not self._locations.health.is_up(self._location):
-            return False
-        try:
-            return self.run_once()
-        except DatabaseUnavailable as error:
-            log.warning("PostgreSQL is away", extra={"cause": str(error)})
-        except StoreUnavailable as error:
-            log.warning("store is away", extra={"cause": str(error)})
-        except Exception:
-            # A bug in one task must not end the thread that would do all the others.
-            log.exception("a task failed for a reason that nobody thought of")
-        return False
+class _Hold:
+    """What a copy of TASK has to do with this process."""
 
-    def _keep_leases(self) -> None:
-        while True:
-            time.sleep(_EXTEND_SECONDS)
-            with self._lock:
-                held = set(self._leases)
-            if not held:
-                continue
-            self._heard = self._monotonic()
-            try:
-                kept = self._tasks.extend(list(held))
-            except DatabaseUnavailable as error:
-                log.warning("leases not extended", extra={"cause": str(error)})
-                continue
-            with self._lock:
-                self._lost |= (held - kept) & self._leases
+    def __init__(
+        self, task: Task, tasks: Tasks, leases: Leases, pace: Pace, stop: threading.Event
+    ) -> None:
+        self._task = task
+        self._tasks = tasks
+        self._leases = leases
+        self._pace = pace
+        self._stop = stop
 
-    def _listen(self) -> None:
-        for rang in self._redis.listen(bell(self._location), POLL_SECONDS):
-            if rang:
-                self._wake.set()
+    def check(self) -> None:
+        """Raise _Stopping or LeaseLost if it is to stop."""
+        if self._stop.is_set() or not self._pace.open:
+            raise _Stopping
+        self._leases.check(self._task)
+
+    def pace(self, size: int) -> None:
+        """Wait until SIZE more bytes may be written. Raises what `check` raises."""
+        self._pace.take(size, self._wait)
+
+    def _wait(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+        self.check()
+
+    def remember(self, upload_id: str | None) -> None:
+        """Note the upload that is under way."""
+        self._tasks.remember_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):
-    """The worker was asked to stop; its task goes back at once."""
+    """The worker was asked to stop, or its hours are over; its task goes back at once."""
+
+
+def _start(target: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=target, name=name, daemon=True)
+    thread.start()
+    return thread

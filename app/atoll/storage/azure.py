@@ -31,6 +31,7 @@ from azure.storage.blob import (
 
 from atoll.config.stores import AzureSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.interface import Body
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
@@ -65,10 +66,10 @@ class AzureObjectStore(ObservedStore):
         self._container = _container(settings, ca_bundle, _READ_TIMEOUT, retries=1)
         self._prober = _container(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
 
-    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+    def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
         with self._answers(key):
-            self._blob(key).upload_blob(body, length=size, overwrite=True)
+            self._blob(key).upload_blob(_whole(body), length=size, overwrite=True)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them."""
@@ -117,13 +118,11 @@ class AzureObjectStore(ObservedStore):
         del key
         return str(uuid4())
 
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
-    ) -> str:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its id; ids are of one length."""
         block = base64.b64encode(f"{number:08d}".encode()).decode()
         with self._answers(key):
-            self._blob(_parts(upload_id)).stage_block(block, body, length=size)
+            self._blob(_parts(upload_id)).stage_block(block, _whole(body), length=size)
         return block
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
@@ -191,6 +190,10 @@ class AzureObjectStore(ObservedStore):
             raise kind(self.location, f"it answered {_code(error)}") from error
         except AzureError as error:
             raise StoreUnavailable(self.location, type(error).__name__) from error
+
+
+def _whole(body: Body) -> BinaryIO | bytes:
+    return bytes(body) if isinstance(body, memoryview) else body
 
 
 def _parts(upload_id: str) -> str:

@@ -3,6 +3,7 @@
 StoreError
 ├── StoreUnavailable   no answer, or an answer that means "not now"
 │   └── StoreRefused   it answers, and does not let us
+├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
 └── NoHealthyStore     of all the stores that would do, none is alive
 """
@@ -32,6 +33,15 @@ class ObjectMissing(StoreError):
 
     def __init__(self, location: str, key: str) -> None:
         super().__init__(f"location '{location}' has no object '{key}'")
+        self.location = location
+        self.key = key
+
+
+class ObjectChanged(StoreError):
+    """The object under KEY at LOCATION was written anew while it was being looked at."""
+
+    def __init__(self, location: str, key: str) -> None:
+        super().__init__(f"location '{location}' has another object '{key}' than a moment ago")
         self.location = location
         self.key = key
 

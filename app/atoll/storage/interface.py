@@ -7,10 +7,23 @@ that read raise ObjectMissing for a key that is not there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO, ClassVar
 
 from atoll.names import Digest
+
+# What is written: a file from where it stands, or what is in memory.
+Body = BinaryIO | bytes | memoryview
+
+
+@dataclass(frozen=True)
+class StoredPart:
+    """A part of an upload, as the store has it: its tag, bytes, and MD5 in hexadecimal."""
+
+    tag: str
+    size: int
+    md5: str
 
 
 def blob_key(digest: Digest) -> str:
@@ -27,7 +40,7 @@ class ObjectStore(ABC):
     parts_maximum: ClassVar[int] = 9000
 
     @abstractmethod
-    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+    def put(self, key: str, body: Body, size: int) -> None:
         """Write SIZE bytes of BODY, from where it stands, as one object."""
 
     @abstractmethod
@@ -57,10 +70,15 @@ class ObjectStore(ABC):
         """Begin an object that is written in parts, and return the upload's id."""
 
     @abstractmethod
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
-    ) -> str:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write part NUMBER (from 1) and return its tag."""
+
+    def stored_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:  # noqa: ARG002
+        """Return, by number, the parts whose content the store can tell.
+
+        A store that cannot tell has none. Raises ObjectMissing if there is no such upload.
+        """
+        return {}
 
     @abstractmethod
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
@@ -69,6 +87,19 @@ class ObjectStore(ABC):
     @abstractmethod
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Throw the parts away; no error if the upload is not there."""
+
+    def can_copy_from(self, source: ObjectStore) -> bool:  # noqa: ARG002
+        """Tell whether the store itself can bring an object here from SOURCE."""
+        return False
+
+    def copy_from(
+        self, source: ObjectStore, key: str, size: int, prove: Callable[[], None]
+    ) -> None:
+        """Let the store copy KEY from SOURCE, as the object was while PROVE looked at it.
+
+        PROVE raises to stop it. Raises ObjectChanged where the object was written meanwhile.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def probe(self, *, write: bool) -> None:

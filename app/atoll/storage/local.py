@@ -11,11 +11,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO
+from typing import IO
 from uuid import UUID, uuid4
 
 from atoll.config.stores import LocalSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.interface import Body
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 _PIECE = 1024 * 1024
@@ -39,7 +40,7 @@ class LocalObjectStore(ObservedStore):
         super().__init__(location, observe)
         self._root = Path(settings.storage_path)
 
-    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+    def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
         with self._answers(key), self._unfinished() as path:
             self._fill(path, body, size)
@@ -78,9 +79,7 @@ class LocalObjectStore(ObservedStore):
             self._parts(upload_id).mkdir(parents=True)
         return upload_id
 
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
-    ) -> str:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part; its name is its tag."""
         with self._answers(key):
             self._fill(self._parts(upload_id) / str(number), body, size)
@@ -139,10 +138,10 @@ class LocalObjectStore(ObservedStore):
         finally:
             path.unlink(missing_ok=True)
 
-    def _fill(self, path: Path, body: BinaryIO | bytes, size: int) -> None:
+    def _fill(self, path: Path, body: Body, size: int) -> None:
         """Write SIZE bytes of BODY to the disk."""
         with path.open("wb") as file:
-            if isinstance(body, bytes):
+            if isinstance(body, bytes | memoryview):
                 file.write(body)
             else:
                 remaining = size

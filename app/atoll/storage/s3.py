@@ -6,19 +6,23 @@ digest is ours to verify.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import Credentials, ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.assumed_role import role_session
-from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.errors import ObjectChanged, ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.interface import Body, ObjectStore, StoredPart
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.s3_copy import ServerSideCopy, same_service
+from atoll.storage.s3_direct import DirectTransfer
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,6 +38,7 @@ _PROBE_KEY = "_verify"
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 _BEYOND_THE_END = frozenset({"416", "InvalidRange"})
+_CHANGED = frozenset({"412", "PreconditionFailed"})
 
 
 class S3ObjectStore(ObservedStore):
@@ -48,6 +53,8 @@ class S3ObjectStore(ObservedStore):
         observe: Observe = nobody,
     ) -> None:
         super().__init__(location, observe)
+        self._settings = settings
+        self._ca_bundle = ca_bundle
         self._bucket = settings.bucket
         self._prefix = settings.storage_path.strip("/")
         session = _session()
@@ -55,6 +62,7 @@ class S3ObjectStore(ObservedStore):
             session = boto3.session.Session(
                 botocore_session=role_session(settings, ca_bundle, _PROBE_TIMEOUT)
             )
+        self._credentials = _credentials(session, settings)
         self._client = _client(
             session, settings, ca_bundle, _CONNECT_TIMEOUT, _READ_TIMEOUT, attempts=2
         )
@@ -62,11 +70,16 @@ class S3ObjectStore(ObservedStore):
             session, settings, ca_bundle, _PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1
         )
 
-    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+    def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
         with self._answers(key):
+            if self._put_directly(key, {}, body) is not None:
+                return
             self._client.put_object(
-                Bucket=self._bucket, Key=self._path(key), Body=body, ContentLength=size
+                Bucket=self._bucket,
+                Key=self._path(key),
+                Body=_for_botocore(body),
+                ContentLength=size,
             )
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -75,6 +88,10 @@ class S3ObjectStore(ObservedStore):
         if start or end is not None:
             arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         with self._answers(key):
+            pieces = self._direct.get(self._path(key), start, end) if self._direct else None
+            if pieces is not None:
+                yield from pieces
+                return
             try:
                 answer = self._client.get_object(
                     Bucket=self._bucket, Key=self._path(key), **arguments
@@ -112,20 +129,36 @@ class S3ObjectStore(ObservedStore):
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._path(key))
             return answer["UploadId"]
 
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
-    ) -> str:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its ETag."""
         with self._answers(key):
+            query = {"partNumber": str(number), "uploadId": upload_id}
+            if tag := self._put_directly(key, query, body):
+                return tag
             answer = self._client.upload_part(
                 Bucket=self._bucket,
                 Key=self._path(key),
                 UploadId=upload_id,
                 PartNumber=number,
-                Body=body,
+                Body=_for_botocore(body),
                 ContentLength=size,
             )
             return answer["ETag"]
+
+    def stored_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
+        """List the parts that are there.
+
+        A tag is the content's MD5, but where the store encrypts: there no content will match it.
+        """
+        with self._answers(key):
+            pages = self._client.get_paginator("list_parts").paginate(
+                Bucket=self._bucket, Key=self._path(key), UploadId=upload_id
+            )
+            return {
+                part["PartNumber"]: StoredPart(part["ETag"], part["Size"], part["ETag"].strip('"'))
+                for page in pages
+                for part in page.get("Parts", [])
+            }
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Complete a multipart upload."""
@@ -152,6 +185,23 @@ class S3ObjectStore(ObservedStore):
         except ObjectMissing:
             return
 
+    def can_copy_from(self, source: ObjectStore) -> bool:
+        """Tell whether SOURCE is the same service, used with the same keys."""
+        return isinstance(source, S3ObjectStore) and same_service(self._settings, source._settings)
+
+    def copy_from(
+        self, source: ObjectStore, key: str, size: int, prove: Callable[[], None]
+    ) -> None:
+        """Copy within the service, on the condition that the source's ETag stays."""
+        if not isinstance(source, S3ObjectStore):
+            raise TypeError(f"no copy within the service from {source.location}")
+        with source._answers(key):
+            answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
+        prove()
+        copy = ServerSideCopy(self._client, self._bucket, self._path(key))
+        with self._answers(key):
+            copy.run(source._bucket, source._path(key), answer["ETag"], size)
+
     def probe(self, *, write: bool) -> None:
         """Ask for the bucket or, with WRITE, put the small object that Quay's check puts."""
         # Not observed: whoever probes draws the conclusions.
@@ -160,6 +210,36 @@ class S3ObjectStore(ObservedStore):
                 self._prober.put_object(Bucket=self._bucket, Key=self._path(_PROBE_KEY), Body=b"ok")
             else:
                 self._prober.head_bucket(Bucket=self._bucket)
+
+    @cached_property
+    def _direct(self) -> DirectTransfer | None:
+        """The short way for bytes; None where requests are signed in another way than it knows."""
+        if self._settings.signature_version != "s3v4":
+            return None
+        # botocore knows the bucket's address; how it signed the URL does not matter.
+        url = self._client.generate_presigned_url(
+            "get_object", Params={"Bucket": self._bucket, "Key": "-"}
+        )
+        return DirectTransfer(
+            url.partition("?")[0].removesuffix("-"),
+            self._client.meta.region_name,
+            self._frozen_credentials,
+            ca_bundle=self._ca_bundle,
+            timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT),
+            connections=_CONNECTIONS,
+        )
+
+    def _frozen_credentials(self) -> ReadOnlyCredentials | None:
+        return self._credentials.get_frozen_credentials() if self._credentials else None
+
+    def _put_directly(self, key: str, query: dict[str, str], body: Body) -> str | None:
+        """Put what is in memory the short way, and return its ETag; None where that fails.
+
+        A file's bytes go by botocore, which asks the store before it sends them.
+        """
+        if self._direct is None or not isinstance(body, bytes | memoryview):
+            return None
+        return self._direct.put(self._path(key), query, body)
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
@@ -174,6 +254,8 @@ class S3ObjectStore(ObservedStore):
                 raise StoreUnavailable(self.location, "its bucket does not exist") from error
             if code in _MISSING:
                 raise ObjectMissing(self.location, key) from error
+            if code in _CHANGED:
+                raise ObjectChanged(self.location, key) from error
             kind = StoreRefused if code in _REFUSED else StoreUnavailable
             raise kind(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
@@ -182,6 +264,23 @@ class S3ObjectStore(ObservedStore):
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _for_botocore(body: Body) -> BinaryIO | bytes:
+    return bytes(body) if isinstance(body, memoryview) else body
+
+
+def _credentials(session: boto3.session.Session, settings: S3StoreSettings) -> Credentials | None:
+    """Return what to sign with; the session's own where the bundle names no keys."""
+    if settings.role is not None or settings.credentials is None:
+        return session.get_credentials()
+    access_key, secret_key = settings.credentials
+    token = settings.session_token
+    return Credentials(
+        access_key.get_secret_value(),
+        secret_key.get_secret_value(),
+        token.get_secret_value() if token else None,
+    )
 
 
 @cache

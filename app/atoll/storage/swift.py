@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.interface import Body
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 # Seconds of silence; a probe is given up early.
@@ -62,7 +63,7 @@ class SwiftObjectStore(ObservedStore):
         self._prober = _Connections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
         self._storage_url: str | None = None
 
-    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+    def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
         with self._writing(key) as connection:
             connection.put_object(
@@ -131,9 +132,7 @@ class SwiftObjectStore(ObservedStore):
         del key
         return str(uuid4())
 
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
-    ) -> str:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one segment, and return its name and what the manifest has to say of it."""
         name = f"{self._folder(upload_id)}{number:09d}"
         with self._answers(key), self._connections.one() as connection:
@@ -252,9 +251,9 @@ class SwiftObjectStore(ObservedStore):
             raise StoreUnavailable(self.location, type(error).__name__) from error
 
 
-def _again(body: BinaryIO | bytes) -> BinaryIO:
+def _again(body: Body) -> BinaryIO:
     """Return BODY as the client wants what it may have to send twice."""
-    return io.BytesIO(body) if isinstance(body, bytes) else body
+    return io.BytesIO(body) if isinstance(body, bytes | memoryview) else body
 
 
 class _Connections:

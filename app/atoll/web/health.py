@@ -132,7 +132,7 @@ class EndToEndHealth(_HealthResource):
         }
 
     def tolerated(self) -> set[str]:
-        """Redis is a cache and a bell: without it everything works, slower."""
+        """Redis is a cache: without it everything works, slower."""
         return {"redis"}
 
 

@@ -1,4 +1,4 @@
-"""A TCP proxy that counts round trips, whatever is spoken through it, encrypted or not."""
+"""A TCP proxy that counts round trips and bytes, whatever is spoken through it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class CountingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._lock = threading.Lock()
         self._turns = 0
+        self._sent = 0
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -24,6 +25,12 @@ class CountingProxy:
         """The round trips so far: a client's word, of however many packets, and the answer."""
         with self._lock:
             return self._turns
+
+    @property
+    def sent(self) -> int:
+        """The bytes that clients sent so far, with all that is around the content."""
+        with self._lock:
+            return self._sent
 
     def close(self) -> None:
         self._listener.close()
@@ -47,10 +54,11 @@ class CountingProxy:
             while data := source.recv(65536):
                 if not asks:
                     answered.set()
-                elif answered.is_set():
-                    answered.clear()
+                else:
                     with self._lock:
-                        self._turns += 1
+                        self._sent += len(data)
+                        self._turns += answered.is_set()
+                    answered.clear()
                 target.sendall(data)
         for end in (source, target):
             with suppress(OSError):

@@ -19,6 +19,7 @@ import requests
 import waitress.server
 import yaml
 from atoll.cli.graph import Graph
+from atoll.cli.runtime import HEALTH_URL_FILE
 from atoll.config import load
 from atoll.storage.locations import Locations
 from atoll.storage.states import keep_looking
@@ -97,12 +98,21 @@ class Site:
         """Start the replication worker as a process of its own."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
+        self._worker_is_up.unlink(missing_ok=True)
         with (self.directory / "worker.log").open("ab") as log:
             self.worker = subprocess.Popen(
                 [sys.executable, "-m", "atoll.cli.main", "replication"],
                 env=self.environment() | {"ATOLL_OPERATIONS_PORT": str(port)},
                 stderr=log,
             )
+
+    def wait_for_worker(self) -> None:
+        """Wait until the worker takes tasks."""
+        wait_until("the worker is up", self._worker_is_up.exists)
+
+    @property
+    def _worker_is_up(self) -> Path:
+        return self.directory / "run" / HEALTH_URL_FILE
 
     def stop_worker(self, *, kill: bool = False) -> None:
         if self.worker is not None:

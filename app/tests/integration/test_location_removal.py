@@ -33,8 +33,8 @@ def placed_at(site: Site, location: str) -> set[str]:
 def copy_everything(site: Site, location: str) -> None:
     """Do as if the worker at LOCATION had copied all it has to; the bytes do not matter here."""
     tasks = Tasks(site.graph.database, location)
-    while task := tasks.claim():
-        tasks.finish(task)
+    while claimed := tasks.claim():
+        tasks.finish(claimed)
 
 
 def learn(*sites: Site) -> None:
@@ -88,7 +88,7 @@ def test_a_drain_is_shown_and_taken_back(us: Site) -> None:
 def test_nobody_writes_to_what_is_read_only_and_its_worker_waits(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"for eu")
     assert us.command("activate", "eustorage", "--read-only").returncode == 0
-    assert Tasks(us.graph.database, "eustorage").claim() is None
+    assert Tasks(us.graph.database, "eustorage").claim() == []
     assert us.command("activate", "usstorage", "--read-only").returncode == 0
     learn(us)
     answer = Client(us).request(
@@ -175,10 +175,11 @@ def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: S
 def test_a_copy_that_ends_after_the_removal_leaves_nothing(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"being copied to eu")
     at_eu = Tasks(us.graph.database, "eustorage")
-    task = at_eu.claim()
-    assert task is not None
+    claimed = at_eu.claim()
+    assert len(claimed) == 1
     assert us.command("remove-location", "eustorage", "--yes").returncode == 0
-    assert at_eu.extend([task.lease_token]) == set()
+    assert at_eu.extend(claimed) == set()
+    assert at_eu.finish(claimed) == set()
     assert locations(us) == {"usstorage": "active"}
 
 

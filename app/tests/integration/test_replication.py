@@ -161,17 +161,17 @@ def test_the_reconciler_finds_a_task_that_was_lost(us: Site) -> None:
 def test_whoever_lost_the_lease_cannot_write_the_placement(us: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"claimed twice")
     tasks = Tasks(us.graph.database, "eustorage")
-    late = tasks.claim()
-    assert late is not None
-    assert tasks.claim() is None
+    late = tasks.claim(large=False, limit=2)
+    assert len(late) == 1
+    assert tasks.claim(large=False, limit=2) == []
     us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
-    second = tasks.claim()
-    assert second is not None
+    second = tasks.claim(large=False, limit=2)
+    assert tasks.finish(late) == set()
+    assert tasks.extend(late) == set()
     with pytest.raises(LeaseLost):
-        tasks.finish(late)
-    assert tasks.extend([late.lease_token]) == set()
+        tasks.remember_upload(late[0], "an upload")
     assert placements(us, digest) == {"usstorage"}
-    tasks.finish(second)
+    assert tasks.finish(second) == {second[0].lease_token}
     assert placements(us, digest) == both()
 
 

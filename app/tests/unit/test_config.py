@@ -8,7 +8,7 @@ import pytest
 import yaml
 from atoll.config import Bundle, ConfigError, check, load, problems
 from atoll.config.load import parse_preference, read
-from atoll.config.model import parse_size
+from atoll.config.sizes import parse_size
 
 STORE = [
     "RadosGWStorage",
@@ -254,3 +254,34 @@ def test_a_directory_must_be_named_from_the_root() -> None:
     stores = {"usstorage": STORE, "eustorage": ["LocalStorage", {"storage_path": "here"}]}
     (line,) = problems(good(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False))
     assert line.startswith("DISTRIBUTED_STORAGE_CONFIG.eustorage.storage_path:")
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ({"bandwidth": "fast"}, ".bandwidth: must be a number of bytes"),
+        ({"bandwidth": "1K"}, ".bandwidth: Input should be greater than or equal to 65536"),
+        ({"hours": "22-6"}, ".hours: must be two times of day in UTC, such as 22:00-06:00"),
+        ({"hours": "06:00-06:00"}, ".hours: begins when it ends"),
+        ({"speed": "1M"}, ".speed: is not an argument that Atoll knows here"),
+        ({}, ": limits nothing; give it bandwidth, hours or both"),
+    ],
+)
+def test_a_limit_of_replication_that_cannot_be_is_told_by_its_key(
+    limit: dict[str, object], sentence: str
+) -> None:
+    found = problems(good(REPLICATION_LIMITS={"eustorage": limit}))
+    assert len(found) == 1
+    assert found[0].startswith(f"REPLICATION_LIMITS.eustorage{sentence}")
+
+
+def test_a_limit_is_for_a_location_that_there_is() -> None:
+    found = problems(good(REPLICATION_LIMITS={"eustorag": {"bandwidth": "50M"}}))
+    assert found == [
+        "REPLICATION_LIMITS: 'eustorag' is not a location of DISTRIBUTED_STORAGE_CONFIG"
+        " (did you mean eustorage?); known are usstorage, eustorage"
+    ]
+    limits = {"eustorage": {"bandwidth": "50M", "hours": "22:00-06:00"}}
+    bundle = check(good(REPLICATION_LIMITS=limits)).bundle
+    assert bundle is not None
+    assert bundle.replication_limits["eustorage"].bandwidth == 50 * 2**20

@@ -13,7 +13,7 @@ from atoll.names import Digest
 from atoll.storage.chooser import Chooser
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreUnavailable
 from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import ObjectStore, blob_key
+from atoll.storage.interface import Body, ObjectStore, blob_key
 from atoll.storage.multipart import (
     MEBIBYTE,
     PART_MINIMUM,
@@ -35,9 +35,9 @@ class MemoryStore(ObjectStore):
         self.broken = False
         self.probes: list[bool] = []
 
-    def put(self, key: str, body: BinaryIO | bytes, size: int) -> None:
+    def put(self, key: str, body: Body, size: int) -> None:
         self._check()
-        data = body if isinstance(body, bytes) else body.read(size)
+        data = bytes(body) if isinstance(body, bytes | memoryview) else body.read(size)
         assert len(data) == size
         self.objects[key] = data
 
@@ -61,12 +61,10 @@ class MemoryStore(ObjectStore):
         self.parts[key] = {}
         return key
 
-    def put_part(
-        self, key: str, upload_id: str, number: int, body: BinaryIO | bytes, size: int
-    ) -> str:
+    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         self._check()
         assert upload_id == key
-        data = body if isinstance(body, bytes) else body.read()
+        data = bytes(body) if isinstance(body, bytes | memoryview) else body.read()
         assert len(data) == size
         self.parts[upload_id][number] = data
         return str(number)

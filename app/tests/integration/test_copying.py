@@ -1,0 +1,163 @@
+"""What a worker sends, and does not send again: large copies, cut off or within one store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from atoll.config.stores import RadosGatewaySettings
+from atoll.names import Digest
+from atoll.replication.bell import CHANNEL
+from atoll.replication.copy import Copier
+from atoll.replication.tasks import Tasks
+from atoll.storage import s3_copy
+from atoll.storage.drivers import make_store
+from atoll.storage.errors import ObjectChanged, ObjectMissing
+from atoll.storage.interface import blob_key
+from atoll.storage.multipart import PART_MINIMUM
+from atoll.storage.s3 import S3ObjectStore
+
+from .counting_proxy import CountingProxy, counting_proxy
+from .services import Services, Store, wait_until
+from .site import Client, Site, running_site
+from .test_replication import LARGE, both, key, placements
+from .test_store_contract import gateway
+
+REPOSITORY = "admin/app"
+
+
+class Free:
+    """A hold that stops nothing."""
+
+    def check(self) -> None:
+        return
+
+    def pace(self, size: int) -> None:
+        del size
+
+    def remember(self, upload_id: str | None) -> None:
+        del upload_id
+
+
+@pytest.fixture
+def to_eu(services: Services) -> Iterator[CountingProxy]:
+    with counting_proxy(services.eu.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def eu_by_proxy(
+    services: Services, database: str, tmp_path: Path, to_eu: CountingProxy
+) -> Iterator[Site]:
+    """The site eu, with a proxy before its own store."""
+    seen = replace(services, eu=replace(services.eu, port=to_eu.port))
+    with running_site(seen, database, tmp_path / "eu", "eustorage,usstorage") as site:
+        yield site
+
+
+def content(length: int) -> bytes:
+    return os.urandom(1_000_000) * (length // 1_000_000)
+
+
+def test_a_large_copy_that_is_killed_again_and_again_sends_less_than_twice_its_size(
+    us: Site, eu_by_proxy: Site, to_eu: CountingProxy, services: Services
+) -> None:
+    data = content(LARGE)
+    digest = Client(us).push_blob(REPOSITORY, data)
+    kills, chance = 0, random.Random()
+    while placements(us, digest) != both() and kills < 4:
+        before = to_eu.sent
+        eu_by_proxy.start_worker()
+        goal = before + chance.randint(1, 2 * PART_MINIMUM)
+        wait_until(
+            "bytes were sent",
+            lambda goal=goal: to_eu.sent > goal or placements(us, digest) == both(),  # type: ignore[misc]
+        )
+        eu_by_proxy.stop_worker(kill=True)
+        kills += 1
+        # Nobody waits for the dead worker's lease here.
+        us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    eu_by_proxy.start_worker()
+    wait_until("the blob is at both", lambda: placements(us, digest) == both())
+    answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=key(digest))
+    assert hashlib.sha256(answer["Body"].read()).hexdigest() == digest.partition(":")[2]
+    assert kills > 1
+    assert to_eu.sent < 2 * len(data)
+    assert services.eu.open_uploads() == 0
+
+
+def test_small_blobs_do_not_wait_for_large_ones_nor_large_ones_for_small(
+    us: Site, eu: Site
+) -> None:
+    large = Client(us).push_blob(REPOSITORY, content(9_000_000))
+    small = [Client(us).push_blob(REPOSITORY, os.urandom(10)) for _ in range(3)]
+    at_eu = Tasks(us.graph.database, "eustorage")
+    assert [str(task.digest) for task in at_eu.claim(large=True, limit=9)] == [large]
+    assert [str(task.digest) for task in at_eu.claim(large=False, limit=9)] == small
+    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    eu.start_worker()
+    for digest in (large, *small):
+        wait_until("it is at both", lambda digest=digest: placements(us, digest) == both())  # type: ignore[misc]
+
+
+def test_who_writes_a_task_rings_for_the_worker(us: Site) -> None:
+    connection = us.graph.database.connect()
+    with connection.cursor() as cursor:
+        cursor.execute(f"LISTEN {CHANNEL}")
+        Client(us).push_blob(REPOSITORY, b"new")
+
+        def heard() -> bool:
+            cursor.execute("SELECT 1")
+            return bool(connection.notifies)
+
+        wait_until("the bell rings", heard)
+    assert {notice.payload for notice in connection.notifies} == {"eustorage"}
+    connection.close()
+
+
+def two_buckets(store: Store, proxy: CountingProxy) -> tuple[S3ObjectStore, S3ObjectStore]:
+    """Two locations of one service, reached by PROXY."""
+    settings = gateway(RadosGatewaySettings, replace(store, port=proxy.port))
+    other = settings.model_copy(update={"storage_path": "/another/path"})
+    one, two = (
+        make_store(name, given, ca_bundle=str(store.certificate))
+        for name, given in (("one", settings), ("two", other))
+    )
+    assert isinstance(one, S3ObjectStore)
+    assert isinstance(two, S3ObjectStore)
+    return one, two
+
+
+@pytest.mark.parametrize("single_maximum", [s3_copy.SINGLE_MAXIMUM, 2**20])
+def test_a_store_that_is_source_and_target_copies_itself_after_the_bytes_were_hashed(
+    services: Services, to_eu: CountingProxy, monkeypatch: pytest.MonkeyPatch, single_maximum: int
+) -> None:
+    monkeypatch.setattr(s3_copy, "SINGLE_MAXIMUM", single_maximum)
+    monkeypatch.setattr(s3_copy, "PART_SIZE", 8 * 2**20)
+    one, two = two_buckets(services.eu, to_eu)
+    data = content(20_000_000)
+    digest = Digest.parse(f"sha256:{hashlib.sha256(data).hexdigest()}")
+    one.put(blob_key(digest), data, len(data))
+    before = to_eu.sent
+    Copier({"one": one, "two": two}, "two").copy(digest, len(data), ["one"], Free(), None)
+    assert to_eu.sent - before < len(data) / 10
+    assert b"".join(two.read(blob_key(digest))) == data
+    for store in (one, two):
+        store.delete(blob_key(digest))
+
+
+def test_an_object_that_changes_after_it_was_hashed_is_not_copied_within_the_store(
+    services: Services, to_eu: CountingProxy
+) -> None:
+    one, two = two_buckets(services.eu, to_eu)
+    one.put("sha256/ab/abcd", b"hashed", 6)
+    with pytest.raises(ObjectChanged):
+        two.copy_from(one, "sha256/ab/abcd", 6, lambda: one.put("sha256/ab/abcd", b"later!", 6))
+    with pytest.raises(ObjectMissing):
+        two.size("sha256/ab/abcd")
+    one.delete("sha256/ab/abcd")
