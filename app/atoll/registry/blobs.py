@@ -19,7 +19,13 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
-from atoll.registry.errors import BlobInUse, BlobUnknown, RepositoryUnknown, UploadUnknown
+from atoll.registry.errors import (
+    BlobInUse,
+    BlobQuarantined,
+    BlobUnknown,
+    RepositoryUnknown,
+    UploadUnknown,
+)
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.removal import LOCK_LOCATION_SHARED
 from atoll.replication.tasks import CREATE_FOR_BLOB
@@ -34,6 +40,12 @@ _LOCK_DIGEST = "SELECT pg_advisory_xact_lock(hashtextextended(%(digest)s, 0));"
 DELETED_SINCE = """EXISTS (
     SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
     AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
+
+
+# A condition: blob `s` is somewhere, and did not prove wrong there. In quarantine at each of its
+# locations it counts as missing, so that clients push it again, which heals it.
+PLACED = """EXISTS (SELECT FROM imagestorageplacement p
+                    WHERE p.storage_id = s.id AND p.state = 'good')"""
 
 
 def usable_in(repository: str) -> str:
@@ -51,9 +63,7 @@ def usable_in(repository: str) -> str:
 _FIND = f"""
 SELECT s.image_size,
        array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
-             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good'),
-       array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
-             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'suspect')
+             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good')
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
@@ -109,7 +119,7 @@ WITH blob AS (
         SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
         WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s) AS source
     WHERE s.content_checksum = %(digest)s
-      AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+      AND {PLACED}
       AND {usable_in("source.id")}
 ), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
 SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
@@ -120,7 +130,7 @@ _MOUNT_FROM_ANY = f"""
 WITH blob AS (
     SELECT s.id FROM imagestorage s
     WHERE s.content_checksum = %(digest)s
-      AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+      AND {PLACED}
       AND EXISTS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
@@ -161,17 +171,19 @@ SELECT EXISTS (
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob of a repository: its digest, size in bytes, and where it is."""
+    """A blob of a repository: its digest, size in bytes, and where it is.
+
+    What proved wrong at a location does not count; with no placement left, only a push helps.
+    """
 
     digest: Digest
     size: int
     placements: list[str]
-    suspects: list[str]
 
 
 def cache_key(digest: Digest | str) -> str:
     """Return the cache's key for where a blob is. Whoever changes a placement deletes it."""
-    return f"atoll:blob:{digest}"
+    return f"atoll:placements:{digest}"
 
 
 def right_cache_key(name: RepositoryName | str, digest: Digest | str) -> str:
@@ -195,28 +207,37 @@ class Blobs:
         right = right_cache_key(name, digest)
         has_right, cached = self._redis.get(right, cache_key(digest))
         if has_right and cached:
-            size, placements, suspects = json.loads(cached)
-            return Blob(digest, size, placements, suspects)
+            size, placements = json.loads(cached)
+            return Blob(digest, size, placements)
         rows = self._database.read(_FIND, {**name_parameters(name), "digest": str(digest)})
         if not rows:
             raise BlobUnknown(f"'{name}' has no blob {digest}")
-        size, placements, suspects = rows[0]
+        size, placements = rows[0]
         self._redis.fill(right, b"1")
-        self._redis.fill(cache_key(digest), json.dumps([size, placements, suspects]).encode())
-        return Blob(digest, size, placements, suspects)
+        self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
+        return Blob(digest, size, placements)
 
     def url(self, blob: Blob, seconds: int) -> str | None:
         """Return a URL of the nearest living store that has the blob, good for so many seconds.
 
-        None where that store has no URLs; `read` has the bytes then. Raises NoHealthyStore.
+        None where that store has no URLs; `read` has the bytes then. Raises BlobQuarantined or
+        NoHealthyStore.
         """
-        location = self._locations.chooser.to_read(blob.placements, blob.suspects)[0]
+        location = self._nearest(blob)
         return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
 
     def read(self, blob: Blob, start: int, end: int) -> Iterator[bytes]:
-        """Yield the blob's bytes from START up to END (not included). Raises StoreError."""
-        location = self._locations.chooser.to_read(blob.placements, blob.suspects)[0]
+        """Yield the blob's bytes from START up to END (not included).
+
+        Raises BlobQuarantined or StoreError.
+        """
+        location = self._nearest(blob)
         return self._locations.stores[location].read(blob_key(blob.digest), start, end)
+
+    def _nearest(self, blob: Blob) -> str:
+        if not blob.placements:
+            raise BlobQuarantined(blob.digest)
+        return self._locations.chooser.to_read(blob.placements)[0]
 
     def place(
         self,

@@ -3,7 +3,7 @@
 RegistryError
 ├── RepositoryUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
 ├── ManifestInvalid · ManifestBlobUnknown
-├── BlobInUse
+├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
 └── Denied
@@ -26,6 +26,16 @@ class BlobUnknown(RegistryError):
 
 class BlobInUse(RegistryError):
     """A manifest of the repository names the blob, so it cannot be deleted there."""
+
+
+class BlobQuarantined(RegistryError):
+    """The blob's bytes are wrong or missing wherever they were placed. A push of it heals it."""
+
+    def __init__(self, digest: object) -> None:
+        super().__init__(
+            f"the bytes of {digest} are wrong or missing in every store, so they are not served;"
+            " push it again, or try later: it may be healed by then"
+        )
 
 
 class ManifestUnknown(RegistryError):

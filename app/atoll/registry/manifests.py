@@ -19,7 +19,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
-from atoll.registry.blobs import usable_in
+from atoll.registry.blobs import PLACED, usable_in
 from atoll.registry.errors import (
     Denied,
     DigestMismatch,
@@ -54,7 +54,7 @@ SELECT repository.id,
        array(
            SELECT s.content_checksum FROM imagestorage s
            WHERE s.content_checksum = ANY(%(blobs)s)
-             AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+             AND {PLACED}
              AND {usable_in("repository.id")}
        ) || array(
            SELECT m.digest FROM manifest m

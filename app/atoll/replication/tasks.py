@@ -8,6 +8,7 @@ lease's token; no row means that the lease was lost and somebody else may be at 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -50,8 +51,7 @@ WITH next AS (
 SELECT c.id, c.lease_token, c.attempts, c.upload_id, s.id, s.content_checksum, s.image_size,
        array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
              ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good'),
-       array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
-             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state <> 'good')
+       clock_timestamp()
 FROM claimed c JOIN imagestorage s ON s.id = c.storage_id
 """
 
@@ -95,14 +95,19 @@ UPDATE replicationtask SET upload_id = %(upload_id)s
 WHERE id = %(id)s AND lease_token = %(token)s RETURNING id
 """
 
-# A placement that proved wrong: remember it, and have it written anew.
+# A placement that proved wrong is put in quarantine and written anew, unless it was written anew
+# since the claim: then what was read may be older than it.
 _SUSPECT = """
-UPDATE imagestorageplacement p SET state = 'suspect'
-FROM imagestoragelocation l
-WHERE l.id = p.location_id AND l.name = %(location)s AND p.storage_id = %(storage_id)s;
+WITH quarantined AS (
+    UPDATE imagestorageplacement p SET state = 'suspect'
+    FROM imagestoragelocation l
+    WHERE l.id = p.location_id AND l.name = %(location)s AND p.storage_id = %(storage_id)s
+      AND p.verified_at < %(claimed_at)s
+    RETURNING p.storage_id, p.location_id
+)
 INSERT INTO replicationtask (storage_id, location_id)
-SELECT %(storage_id)s, id FROM imagestoragelocation WHERE name = %(location)s
-ON CONFLICT (storage_id, location_id) DO NOTHING;
+SELECT storage_id, location_id FROM quarantined
+ON CONFLICT (storage_id, location_id) DO NOTHING
 """
 
 
@@ -118,7 +123,7 @@ class Task:
     digest: Digest
     size: int
     placements: list[str]
-    suspects: list[str]
+    claimed_at: datetime
     large: bool
 
 
@@ -151,10 +156,10 @@ class Tasks:
                 Digest.parse(digest),
                 size,
                 good,
-                suspect,
+                claimed_at,
                 large,
             )
-            for task_id, token, attempts, upload_id, storage_id, digest, size, good, suspect in (
+            for task_id, token, attempts, upload_id, storage_id, digest, size, good, claimed_at in (
                 self._database.run(_CLAIM, parameters)
             )
         ]
@@ -199,7 +204,14 @@ class Tasks:
 
     def suspect(self, task: Task, location: str) -> None:
         """Note that the bytes at LOCATION are not the blob's, and order them anew."""
-        self._database.run(_SUSPECT, {"storage_id": task.storage_id, "location": location})
+        self._database.run(
+            _SUSPECT,
+            {
+                "storage_id": task.storage_id,
+                "location": location,
+                "claimed_at": task.claimed_at,
+            },
+        )
 
 
 def _held(tasks: list[Task]) -> dict[str, list[Any]]:

@@ -171,6 +171,7 @@ class Worker:
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
                 self._tasks.suspect(task, error.sources[0])
+                self._forget_cached(task)
             self._tasks.release(task, str(error))
         except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
@@ -185,8 +186,7 @@ class Worker:
         hold = _Hold(task, self._tasks, self._leases, self._pace, self._stop)
         hold.check()
         sources = self._locations.chooser.to_read(
-            [name for name in task.placements if name != self._location],
-            [name for name in task.suspects if name != self._location],
+            [name for name in task.placements if name != self._location]
         )
         # After wrong bytes of several sources, each is tried alone, in turn, to find the culprit.
         if task.attempts > 1:

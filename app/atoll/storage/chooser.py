@@ -24,20 +24,19 @@ class Chooser:
         self._health = health
         self._states = states
 
-    def to_read(self, placements: Collection[str], suspects: Collection[str] = ()) -> list[str]:
-        """Return where to read from, best first: placements at living stores, nearest first.
+    def to_read(self, placements: Collection[str]) -> list[str]:
+        """Return where to read from, best first: good placements at living stores, nearest first.
 
-        SUSPECTS, the placements that proved wrong once, come last. A placement at a location that
-        is not in the bundle (any more), or is removed, is left out. Raises NoHealthyStore if
-        nothing remains.
+        A placement at a location that is not in the bundle (any more), or is removed, is left out.
+        Raises NoHealthyStore if nothing remains.
         """
-        alive = [
-            name for name in self._order if self._health.is_up(name) and self._states.readable(name)
+        found = [
+            name
+            for name in self._order
+            if name in placements and self._health.is_up(name) and self._states.readable(name)
         ]
-        found = [name for name in alive if name in placements]
-        found += [name for name in alive if name in suspects and name not in placements]
         if not found:
-            raise NoHealthyStore(sorted({*placements, *suspects}))
+            raise NoHealthyStore(sorted(placements))
         return found
 
     def to_write(self) -> str:

@@ -89,6 +89,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
     registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
     registry.BlobInUse: Meaning("UNSUPPORTED", 405),
+    registry.BlobQuarantined: Meaning("UNAVAILABLE", 503),
     registry.ManifestUnknown: Meaning("MANIFEST_UNKNOWN", 404),
     registry.UploadUnknown: Meaning("BLOB_UPLOAD_UNKNOWN", 404),
     registry.ManifestInvalid: Meaning("MANIFEST_INVALID", 400),
@@ -137,9 +138,10 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
         log.exception("a request failed for a reason that nobody thought of")
         message = "something went wrong here; the log of this site tells what"
     elif meaning.code == "UNAVAILABLE":
-        # What exactly is down is for operators: it names hosts.
         log.error("request not served", extra={"cause": message, "path": req.path})
-        message = PUBLIC_UNAVAILABLE
+        if not isinstance(error, registry.RegistryError):
+            # What exactly is down is for operators: it names hosts.
+            message = PUBLIC_UNAVAILABLE
         resp.set_header("Retry-After", RETRY_AFTER)
     resp.status = meaning.status
     resp.media = envelope(meaning.code, message)

@@ -87,18 +87,18 @@ def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothin
     assert services.eu.open_uploads() == 0
 
 
-def test_bytes_that_are_not_the_digests_are_not_placed_and_the_source_is_suspect(
+def test_bytes_that_are_not_the_digests_are_not_placed_and_the_source_is_in_quarantine(
     us: Site, eu: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
     services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
     eu.start_worker()
-    wait_until("the source is suspect", lambda: placements(us, digest, "suspect") != set())
+    wait_until("the source is in quarantine", lambda: placements(us, digest, "suspect") != set())
     assert placements(us, digest) == set()
     assert key(digest) not in services.eu.objects()
 
 
-def test_a_suspect_placement_is_healed_from_a_good_one(
+def test_a_placement_in_quarantine_is_healed_from_a_good_one(
     us: Site, eu: Site, services: Services
 ) -> None:
     eu.start_worker()

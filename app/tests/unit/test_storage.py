@@ -107,8 +107,8 @@ def test_the_nearest_living_placement_is_read_and_the_nearest_living_store_writt
     assert chooser({"eu", "us"}).to_write() == "asia"
 
 
-def test_a_suspect_placement_is_read_last_and_an_unknown_location_never() -> None:
-    assert chooser().to_read(["us", "gone"], ["eu"]) == ["us", "eu"]
+def test_an_unknown_location_is_never_read() -> None:
+    assert chooser().to_read(["us", "gone"]) == ["us"]
 
 
 def test_without_a_living_store_there_is_nothing_to_choose() -> None:

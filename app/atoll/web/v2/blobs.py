@@ -13,6 +13,7 @@ import falcon
 from atoll.auth.access import PULL, PUSH
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
+from atoll.registry.errors import BlobUnknown
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard
 from atoll.web.v2.byte_range import requested_range
@@ -75,10 +76,12 @@ class BlobResource:
         resp.set_stream(_joined(first, pieces), end - start)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Tell the blob's size."""
+        """Tell the blob's size. One without a good copy is missing, so that clients push it."""
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, PULL)
         blob = self._blobs.find(repository, Digest.parse(digest))
+        if not blob.placements:
+            raise BlobUnknown(f"{digest} has no good copy; push it again")
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
         if not client_has_already(req, resp, blob.digest):

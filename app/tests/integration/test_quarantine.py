@@ -1,0 +1,119 @@
+"""What proved wrong at a location is not served from there, and a push or a good copy heals it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests
+from atoll.replication.tasks import Tasks
+
+from .site import MANIFEST_TYPE, Client, Site
+
+REPOSITORY = "admin/app"
+SCOPE = f"repository:{REPOSITORY}:pull,push"
+
+
+def quarantine(site: Site, digest: str, location: str) -> None:
+    """As the worker does when it reads wrong bytes: through the task of another location."""
+    rows = site.graph.database.read(
+        "SELECT id FROM imagestorage WHERE content_checksum = %s", [digest]
+    )
+    site.graph.database.run(
+        "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
+        " WHERE l.id = p.location_id AND l.name = %s AND p.storage_id = %s",
+        [location, rows[0][0]],
+    )
+    site.graph.redis.delete(f"atoll:placements:{digest}")
+
+
+def head(client: Client, digest: str, repository: str = REPOSITORY) -> requests.Response:
+    path = f"/v2/{repository}/blobs/{digest}"
+    return client.request("HEAD", path, f"repository:{repository}:pull")
+
+
+def put_manifest(client: Client, digest: str, size: int) -> requests.Response:
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json"}
+    return client.request(
+        "PUT",
+        f"/v2/{REPOSITORY}/manifests/latest",
+        SCOPE,
+        headers={"Content-Type": MANIFEST_TYPE},
+        data=json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST_TYPE,
+                "config": {**config, "digest": digest, "size": size},
+                "layers": [],
+            }
+        ),
+    )
+
+
+@pytest.fixture
+def lonely(client: Client) -> str:
+    """A blob whose only placement is in quarantine, and that was read before, so it is cached."""
+    digest = client.push_blob(REPOSITORY, b"{}")
+    assert client.pull_blob(REPOSITORY, digest).content == b"{}"
+    quarantine(client.site, digest, "usstorage")
+    return digest
+
+
+def test_a_blob_without_a_good_copy_is_not_served_and_the_client_may_try_again(
+    client: Client, lonely: str
+) -> None:
+    answer = client.pull_blob(REPOSITORY, lonely)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    (error,) = answer.json()["errors"]
+    assert error["code"] == "UNAVAILABLE"
+    assert "push it again" in error["message"]
+    assert "storage" not in error["message"]
+
+
+def test_it_counts_as_missing_so_that_clients_push_it_and_a_push_heals_it(
+    client: Client, lonely: str
+) -> None:
+    assert head(client, lonely).status_code == 404
+    client.push_blob("admin/other", b"so that the repository is there")
+    uploads = "/v2/admin/other/blobs/uploads/"
+    for source in ({"from": REPOSITORY}, {}):
+        scope = f"repository:admin/other:pull,push {SCOPE}"
+        answer = client.request("POST", uploads, scope, params={"mount": lonely, **source})
+        assert answer.status_code == 202
+    refused = put_manifest(client, lonely, 2)
+    assert refused.status_code == 404
+    assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
+    assert client.push_blob(REPOSITORY, b"{}") == lonely
+    assert head(client, lonely).status_code == 200
+    assert client.pull_blob(REPOSITORY, lonely).content == b"{}"
+    assert put_manifest(client, lonely, 2).status_code == 201
+
+
+def test_what_is_wrong_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"at both")
+    eu.start_worker()
+    assert us.command("replication", "wait", "--timeout", "60").returncode == 0
+    quarantine(us, digest, "usstorage")
+    for site in (us, eu):
+        answer = Client(site).request("GET", f"/v2/{REPOSITORY}/blobs/{digest}", SCOPE)
+        assert f":{site.graph.bundle.stores['eustorage'].port}/" in answer.headers["Location"]
+        assert head(Client(site), digest).status_code == 200
+
+
+def test_what_was_written_anew_is_not_put_in_quarantine_by_who_read_the_old_bytes(
+    client: Client,
+) -> None:
+    digest = client.push_blob(REPOSITORY, b"wrong for a while")
+    tasks = Tasks(client.site.graph.database, "eustorage")
+    task = tasks.claim()
+    assert task is not None
+    client.push_blob(REPOSITORY, b"wrong for a while")
+    tasks.suspect(task, "usstorage")
+    assert head(client, digest).status_code == 200
+    client.site.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    again = tasks.claim()
+    assert again is not None
+    tasks.suspect(again, "usstorage")
+    client.site.graph.redis.delete(f"atoll:placements:{digest}")
+    assert head(client, digest).status_code == 404
