@@ -8,7 +8,7 @@ from pathlib import Path
 
 from atoll import config
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import bundle_directory, runtime_directory
+from atoll.cli.runtime import bundle_directory, prepare_runtime_directory, runtime_directory
 from atoll.config import Bundle, ConfigError
 
 _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -49,6 +49,18 @@ def write_ca_bundle() -> Path:
         texts.insert(0, _SYSTEM_CERTIFICATES.read_text())
     ca_bundle_file().write_text("\n".join(texts))
     return ca_bundle_file()
+
+
+def load_bundle_for_stores() -> Bundle:
+    """Return this process's bundle, and see to it that there are certificates to check stores by.
+
+    In a container that serves, they were written at its start. Raises ConfigError.
+    """
+    bundle = load_bundle()
+    if not ca_bundle_file().exists():
+        prepare_runtime_directory()
+        write_ca_bundle()
+    return bundle
 
 
 def _authorities(file: Path) -> str:

@@ -22,6 +22,7 @@ from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
+from atoll.registry.content import Content
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
@@ -113,9 +114,21 @@ class Graph:
         return Blobs(self.database, self.redis, self.locations, self.bundle)
 
     @cached_property
+    def content(self) -> Content:
+        """Objects at content addresses."""
+        return Content(self.database, self.locations)
+
+    @cached_property
     def uploads(self) -> Uploads:
         """Uploads."""
-        return Uploads(self.database, self.locations, self.blobs, self.repositories, self.bundle)
+        return Uploads(
+            self.database,
+            self.locations,
+            self.blobs,
+            self.content,
+            self.repositories,
+            bundle=self.bundle,
+        )
 
     @cached_property
     def vitals(self) -> Vitals:

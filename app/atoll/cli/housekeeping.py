@@ -6,43 +6,31 @@ With replication its worker does the same beside its copies.
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import threading
 
 from atoll import logs
+from atoll.cli.background import keep_house
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
-from atoll.db.pool import DatabaseUnavailable
-
-log = logging.getLogger(__name__)
+from atoll.storage.states import keep_looking
 
 _CONNECTIONS = 6
-_SECONDS = 30
 
 
 def housekeeping(options: argparse.Namespace) -> int:
-    """Deliver notifications and clear away what uploads left, until SIGTERM."""
+    """Deliver notifications, clear away what uploads left, collect garbage; until SIGTERM."""
     del options
     logs.set_up()
-    graph = Graph(load_bundle(), connections=_CONNECTIONS)
+    bundle = load_bundle()
+    graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing()
+    keep_looking(graph.locations.states, graph.database)
     graph.deliverer.start()
+    keep_house(graph)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
-    while not stop.wait(_SECONDS):
-        _clear_away(graph)
+    stop.wait()
     graph.deliverer.stop()
     return 0
-
-
-def _clear_away(graph: Graph) -> None:
-    try:
-        if cleared := graph.uploads.clear_away_leftovers():
-            log.info("uploads cleared away", extra={"uploads": cleared})
-    except DatabaseUnavailable as error:
-        log.warning("PostgreSQL is away", extra={"cause": str(error)})
-    except Exception:
-        # Housekeeping must go on tomorrow whatever happens today.
-        log.exception("housekeeping failed for a reason that nobody thought of")

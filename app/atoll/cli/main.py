@@ -77,6 +77,7 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     status.set_defaults(run="status:status")
 
     _add_locations(commands)
+    _add_checks_of_stores(commands)
 
     user = commands.add_parser("user", help="accounts").add_subparsers(
         metavar="ACTION", required=True
@@ -152,6 +153,56 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--undo", action="store_true", help="put back what a removal took that did not end"
     )
     remove.set_defaults(run="removal:remove_location")
+
+
+def _add_checks_of_stores(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verify = commands.add_parser(
+        "verify", help="look whether every blob is where it is said to be; 0 only if all is right"
+    )
+    verify.add_argument("--location", metavar="NAME", help="only what is placed there")
+    verify.add_argument("--namespace", metavar="NAME", help="only what its images need")
+    verify.add_argument(
+        "--sample", type=float, default=100, metavar="PERCENT", help="look at a part of it only"
+    )
+    verify.add_argument(
+        "--full", action="store_true", help="read and hash every byte, not only ask for the size"
+    )
+    verify.add_argument(
+        "--rate", metavar="BYTES_PER_SECOND", help="read no faster, with --full; such as 20M"
+    )
+    verify.add_argument(
+        "--resume", action="store_true", help="go on with the last run that was asked for the same"
+    )
+    act = verify.add_mutually_exclusive_group()
+    act.add_argument(
+        "--report-only", action="store_true", help="change nothing, which is the default"
+    )
+    act.add_argument(
+        "--heal",
+        action="store_true",
+        help="after the report serve nothing wrong any more, and have it written anew",
+    )
+    verify.add_argument("--json", action="store_true", help="print JSON")
+    verify.set_defaults(run="verify:verify")
+
+    inventory = commands.add_parser(
+        "inventory", help="compare what a store holds with what the database says of it"
+    )
+    inventory.add_argument("location", metavar="LOCATION")
+    inventory.add_argument(
+        "--older-than",
+        metavar="AGE",
+        help="take an object without a row for an orphan from that age on, such as 2d; if not said,"
+        " from the age at which an unfinished upload is given up",
+    )
+    inventory.add_argument("--delete-orphans", action="store_true", help="delete these objects")
+    inventory.add_argument(
+        "--heal",
+        action="store_true",
+        help="serve nothing from a placement without its object, and have it written anew",
+    )
+    inventory.add_argument("--json", action="store_true", help="print JSON")
+    inventory.set_defaults(run="inventory:inventory")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,20 +6,22 @@ import argparse
 import logging
 import signal
 import threading
-import time
+from collections.abc import Callable
 
 from atoll import logs
+from atoll.cli.background import HOUSEKEEPING, keep_house, repeat
 from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
 from atoll.cli.presence import announce
 from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
-from atoll.config import Bundle
-from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
 from atoll.replication.lag import export_lag
+from atoll.replication.scrub import Scrubber
+from atoll.replication.verification import Verifier
 from atoll.replication.worker import Worker
+from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
@@ -31,10 +33,9 @@ log = logging.getLogger(__name__)
 _OPERATIONS_PORT = 9091
 # Large blobs at once; of small ones twice as many.
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
-# What claims, copies, finishes, keeps leases and house asks the database for moments only.
-_CONNECTIONS = 12
-# Seconds between two rounds of housekeeping.
-_HOUSEKEEPING = 30
+# What claims, copies, finishes, keeps leases and house asks the database for moments only; who
+# deletes at a location keeps a connection for as long as its store takes.
+_CONNECTIONS = 14
 
 
 def replication(options: argparse.Namespace) -> int:
@@ -45,7 +46,7 @@ def replication(options: argparse.Namespace) -> int:
     require_replication(bundle)
     runtime = prepare_runtime_directory()
     write_ca_bundle()
-    graph = Graph(bundle, connections=_CONNECTIONS)
+    graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
@@ -56,9 +57,9 @@ def replication(options: argparse.Namespace) -> int:
         copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda task: graph.redis.delete(cache_key(task.digest)),
     )
-    threading.Thread(
-        target=_keep_house, args=(graph, bundle), name="housekeeping", daemon=True
-    ).start()
+    keep_house(graph)
+    repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
+    _scrub(graph)
     worker.start()
     graph.deliverer.start()
     announce(graph.database, bundle, "replication")
@@ -75,21 +76,35 @@ def replication(options: argparse.Namespace) -> int:
     return 0
 
 
-def _keep_house(graph: Graph, bundle: Bundle) -> None:
-    """Find work that no task stands for, measure the lag, clear away what uploads left."""
-    reconciler = Reconciler(graph.database, bundle.required_locations)
+def _reconciling(graph: Graph) -> Callable[[], None]:
+    """Return what finds work that no task stands for, all at first, and measures the lag."""
+    required = graph.bundle.required_locations
+    reconciler = Reconciler(graph.database, required)
     look = reconciler.everything
-    while True:
-        try:
-            if made := look():
-                log.warning("tasks were missing; made now", extra={"tasks": made})
-            look = reconciler.step
-            export_lag(graph.database, bundle.required_locations)
-            if cleared := graph.uploads.clear_away_leftovers():
-                log.info("uploads cleared away", extra={"uploads": cleared})
-        except DatabaseUnavailable as error:
-            log.warning("PostgreSQL is away", extra={"cause": str(error)})
-        except Exception:
-            # Housekeeping must go on tomorrow whatever happens today.
-            log.exception("housekeeping failed for a reason that nobody thought of")
-        time.sleep(_HOUSEKEEPING)
+
+    def work() -> None:
+        nonlocal look
+        if made := look():
+            log.warning("tasks were missing; made now", extra={"tasks": made})
+        look = reconciler.step
+        export_lag(graph.database, required)
+
+    return work
+
+
+def _scrub(graph: Graph) -> None:
+    """Start to verify, slowly, what is at this site's location."""
+    rate = graph.bundle.background_verification_rate
+    if not rate:
+        return
+    verifier = Verifier(
+        graph.database, graph.locations.stores, graph.locations.health, ReadLimit(rate)
+    )
+    scrubber = Scrubber(
+        graph.database,
+        verifier,
+        graph.locations.preference[0],
+        age=graph.bundle.background_verification_interval,
+        forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
+    )
+    repeat("scrub", HOUSEKEEPING, lambda: scrubber.turn() > 0)

@@ -122,6 +122,16 @@ class Bundle(BaseModel):
     # Seconds for which the blobs of a push are safe before a manifest names them.
     push_temp_tag_expiration_sec: int = Field(default=3600, ge=1)
 
+    # Whether, and every how many seconds, is looked for what nobody needs any more.
+    feature_garbage_collection: bool = True
+    garbage_collection_frequency: int = Field(default=30, ge=1)
+    # Atoll's own: for how long after that a push, a mount or a manifest brings a blob back.
+    garbage_collection_grace: Duration = 86400
+    # Atoll's own: bytes per second that a site's worker reads to verify what is at its location (0:
+    # it does not), and for how long what proved right is left alone.
+    background_verification_rate: Size = 2**20
+    background_verification_interval: Duration = 28 * 86400
+
     # Hosts and networks that webhooks may go to although they are this machine or its surroundings,
     # and host names that they may not go to.
     ssrf_allowed_hosts: list[str] = Field(default_factory=list)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 from prometheus_client import Counter
 from psycopg2.extras import DictCursor, register_uuid
@@ -191,7 +192,8 @@ class Database:
             try:
                 yield connection
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-                if connection.closed:
+                # What waited for a lock for too long is as good as no answer: try again later.
+                if connection.closed or isinstance(error, psycopg2.errors.QueryCanceled):
                     raise DatabaseUnavailable(str(error).strip()) from error
                 raise
             finally:

@@ -1,10 +1,8 @@
 """Blobs: find one in a repository, place one, lend one to another repository.
 
 A blob is placed by one statement that writes the blob, its placement, the repository's right to it
-and the tasks that bring it everywhere else. Counting on an object at a content address (`place`,
-and the first chunk of an upload) and taking one away (`discard`) exclude each other by an advisory
-lock on the digest; `discard` leaves a note (`contentdeletion`) for those who had just written the
-same object and did not count on it yet.
+and the tasks that bring it everywhere else. Whoever lends or places a blob holds the lock on its
+digest (`content`), and brings back what the collector had marked (`garbage`).
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
+from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED
 from atoll.registry.errors import (
     BlobInUse,
     BlobQuarantined,
@@ -29,18 +28,8 @@ from atoll.registry.errors import (
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.removal import LOCK_LOCATION_SHARED
 from atoll.replication.tasks import CREATE_FOR_BLOB
-from atoll.storage.interface import ObjectStore, blob_key
+from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
-
-# The lock's key is a hash of the digest; a collision of 64 bits costs a wait, nothing else.
-LOCK_DIGEST_SHARED = "SELECT pg_advisory_xact_lock_shared(hashtextextended(%(digest)s, 0));"
-_LOCK_DIGEST = "SELECT pg_advisory_xact_lock(hashtextextended(%(digest)s, 0));"
-
-# A condition: the object that upload `u` wrote may have been taken away again.
-DELETED_SINCE = """EXISTS (
-    SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
-    AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
-
 
 # A condition: blob `s` is somewhere, and did not prove wrong there. In quarantine at each of its
 # locations it counts as missing, so that clients push it again, which heals it.
@@ -99,6 +88,7 @@ WITH location AS (
     SELECT %(digest)s, %(size)s, coalesce(%(expires_after)s::bigint, upload.expires_after_s)
     FROM upload
     ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size,
+        tombstone_at = NULL,
         expires_after_s = coalesce(EXCLUDED.expires_after_s, imagestorage.expires_after_s)
     RETURNING id
 ), placement AS (
@@ -113,7 +103,15 @@ SELECT (SELECT storage_id FROM placement),
                WHERE uuid = %(uuid)s AND NOT ended AND repository_id IS NOT NULL)
 """
 
+# What the collector marked is needed again.
+_BRING_BACK = """
+back AS (
+    UPDATE imagestorage SET tombstone_at = NULL FROM blob
+    WHERE imagestorage.id = blob.id AND imagestorage.tombstone_at IS NOT NULL
+)"""
+
 _MOUNT = f"""
+{LOCK_DIGEST_SHARED}
 WITH blob AS (
     SELECT s.id, s.image_size FROM imagestorage s, (
         SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
@@ -121,12 +119,14 @@ WITH blob AS (
     WHERE s.content_checksum = %(digest)s
       AND {PLACED}
       AND {usable_in("source.id")}
-), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
+), {_BRING_BACK},
+{_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
 SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
 """
 
 # Without a source: from any repository that the user may read and that may use the blob.
 _MOUNT_FROM_ANY = f"""
+{LOCK_DIGEST_SHARED}
 WITH blob AS (
     SELECT s.id FROM imagestorage s
     WHERE s.content_checksum = %(digest)s
@@ -135,7 +135,8 @@ WITH blob AS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
           WHERE {usable_in("source.id")} AND {readable_by("source")})
-), {_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
+), {_BRING_BACK},
+{_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
 SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
 """
 
@@ -153,19 +154,6 @@ WITH found AS (
     WHERE u.repository_id = found.repository_id AND u.blob_id = found.id AND NOT found.named
 )
 SELECT named FROM found
-"""
-
-_IN_USE = f"""
-{_LOCK_DIGEST}
-SELECT EXISTS (
-    SELECT FROM imagestorageplacement p
-    JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
-    WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
-) OR EXISTS (
-    SELECT FROM blobupload
-    WHERE first_digest = %(digest)s AND first_location = %(location)s
-      AND uuid IS DISTINCT FROM %(uuid)s
-)
 """
 
 
@@ -318,24 +306,3 @@ class Blobs:
         if rows[0][0]:
             raise BlobInUse(f"a manifest of '{name}' names {digest}; delete that first")
         self._redis.delete(right_cache_key(name, digest))
-
-    def discard(self, digest: Digest, location: str, upload: UUID | None) -> None:
-        """Take away the object that UPLOAD wrote, unless it is or becomes somebody else's too.
-
-        With None whoever counts on it keeps it, for it was written once too often. Raises
-        StoreError or DatabaseUnavailable; the object may still be there then.
-        """
-        parameters = {"digest": str(digest), "location": location, "uuid": upload}
-        store: ObjectStore | None = self._locations.stores.get(location)
-        if store is None:
-            return
-        with self._database.transaction() as cursor:
-            cursor.execute(_IN_USE, parameters)
-            row = cursor.fetchone()
-            if row is None or row[0]:
-                return
-            store.delete(blob_key(digest))
-            cursor.execute(
-                "INSERT INTO contentdeletion (digest, location) VALUES (%(digest)s, %(location)s)",
-                parameters,
-            )

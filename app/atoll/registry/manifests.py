@@ -66,17 +66,26 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
 # One string, one transaction. The locks, always taken in the same order, keep two pushes of one tag
-# from meeting in its index.
+# from meeting in its index, and the collector from taking a blob that was there at the look-up: if
+# it was quicker, there is no blob to name, which is refused as null.
 _KEEP = f"""
 SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(tag))
 FROM unnest(%(tags)s::text[]) AS tag ORDER BY hashtext(tag);
+SELECT pg_advisory_xact_lock_shared(hashtextextended(blob, 0))
+FROM unnest(%(blobs)s::text[]) AS blob ORDER BY hashtextextended(blob, 0);
+UPDATE imagestorage SET tombstone_at = NULL FROM (
+    SELECT id FROM imagestorage
+    WHERE content_checksum = ANY(%(blobs)s) AND tombstone_at IS NOT NULL
+    ORDER BY id FOR UPDATE) AS marked
+WHERE imagestorage.id = marked.id;
 INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
 VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
 ON CONFLICT (repository_id, digest) DO UPDATE SET deleted_at = NULL;
 INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
-SELECT m.repository_id, m.id, s.id FROM manifest m, imagestorage s
+SELECT m.repository_id, m.id, (
+    SELECT s.id FROM imagestorage s WHERE s.content_checksum = blob AND {PLACED})
+FROM manifest m, unnest(%(blobs)s::text[]) AS blob
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
-  AND s.content_checksum = ANY(%(blobs)s)
 ON CONFLICT DO NOTHING;
 INSERT INTO manifestchild (manifest_id, child_manifest_id)
 SELECT m.id, child.id FROM manifest m, manifest child
@@ -350,6 +359,6 @@ class Manifests:
                     "config": contents.config,
                 },
             )
-        except psycopg2.errors.ForeignKeyViolation as error:
+        except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.NotNullViolation) as error:
             # Something that was here at the look-up is being deleted: as if it had not been here.
             raise ManifestBlobUnknown([*contents.blobs, *contents.children]) from error

@@ -18,7 +18,8 @@ from uuid import UUID, uuid4
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.names import Digest, Hash, RepositoryName
-from atoll.registry.blobs import DELETED_SINCE, LOCK_DIGEST_SHARED, Blobs
+from atoll.registry.blobs import Blobs
+from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
 from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
@@ -57,8 +58,6 @@ WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
 RETURNING u.byte_count
 """
 
-_TRUST_ANEW = "UPDATE blobupload SET trusted_since = clock_timestamp() WHERE uuid = %(uuid)s"
-
 _END = f"""
 UPDATE blobupload u SET ended = true
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID} RETURNING u.uuid
@@ -69,11 +68,6 @@ SELECT uuid FROM blobupload
 WHERE (ended OR repository_id IS NULL) AND changed_at < clock_timestamp() - interval '1 minute'
    OR changed_at < clock_timestamp() - make_interval(mins => %(minutes)s)
 ORDER BY changed_at LIMIT 100
-"""
-
-_FORGET_DELETIONS = """
-DELETE FROM contentdeletion
-WHERE deleted_at < clock_timestamp() - make_interval(mins => 2 * %(minutes)s)
 """
 
 
@@ -129,12 +123,15 @@ class Uploads:
         database: Database,
         locations: Locations,
         blobs: Blobs,
+        content: Content,
         repositories: Repositories,
+        *,
         bundle: Bundle,
     ) -> None:
         self._database = database
         self._locations = locations
         self._blobs = blobs
+        self._content = content
         self._repositories = repositories
         self._expiry_minutes = bundle.blobupload_deletion_date_threshold
 
@@ -169,7 +166,7 @@ class Uploads:
             if self._record(upload, chunk, expiry, first=first):
                 return Upload(upload.name, upload.uuid, upload.offset + body.size)
             self._why_not_recorded(upload, chunk)
-            self._database.run(_TRUST_ANEW, self._parameters(upload))
+            self._content.trust_anew(digest, location, upload.uuid)
         raise NoHealthyStore([location])
 
     def finish(self, upload: Upload, digest: Digest, body: Body) -> int:
@@ -204,7 +201,7 @@ class Uploads:
         uuids = [row[0] for row in self._database.run(_LEFTOVERS, minutes)]
         for uuid in uuids:
             self._clear_away_or_leave(uuid)
-        self._database.run(_FORGET_DELETIONS, minutes)
+        self._content.forget_deletions(2 * self._expiry_minutes)
         return len(uuids)
 
     def _finish_whole(self, upload: Upload, digest: Digest, body: Body) -> int:
@@ -224,9 +221,9 @@ class Uploads:
                 ):
                     return body.size
             except UploadUnknown:
-                self._blobs.discard(digest, location, upload.uuid)
+                self._content.discard(digest, location, upload.uuid)
                 raise
-            self._database.run(_TRUST_ANEW, self._parameters(upload))
+            self._content.trust_anew(digest, location, upload.uuid)
         raise NoHealthyStore([location])
 
     def _finish_chunks(
@@ -248,7 +245,7 @@ class Uploads:
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
                 self._clear_away_or_leave(upload.uuid)
                 return
-            self._database.run(_TRUST_ANEW, self._parameters(upload))
+            self._content.trust_anew(digest, location, upload.uuid)
         raise NoHealthyStore([location])
 
     def _store_of(self, chunk: Chunk) -> ObjectStore:
@@ -337,7 +334,7 @@ class Uploads:
 
     def _remove(self, chunk: Chunk, uuid: UUID | None, *, first: bool) -> None:
         if first:
-            self._blobs.discard(Digest.parse(chunk.digest), chunk.location, uuid)
+            self._content.discard(Digest.parse(chunk.digest), chunk.location, uuid)
         elif chunk.location in self._locations.stores:
             self._locations.stores[chunk.location].delete(chunk.key)
 

@@ -42,16 +42,17 @@ SELECT count(*), coalesce(sum(image_size), 0)::bigint, ({OPEN_UPLOADS})
 FROM ({ONLY_THERE}) only_there
 """
 
-# The images that a lost blob would break, with their tags.
-_IMAGES = f"""
-WITH only_there AS ({ONLY_THERE} ORDER BY s.id LIMIT %(limit)s)
-SELECT only_there.content_checksum, only_there.image_size, array(
+# An expression: some of the images, with their tags, that need `blob`.
+IMAGES = """array(
     SELECT DISTINCT n.username || '/' || r.name || coalesce(':' || t.name, '@' || m.digest)
     FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
     JOIN repository r ON r.id = mb.repository_id JOIN "user" n ON n.id = r.namespace_user_id
     LEFT JOIN tag t ON t.manifest_id = m.id AND t.lifetime_end_ms IS NULL
-    WHERE mb.blob_id = only_there.id ORDER BY 1 LIMIT 5)
-FROM only_there ORDER BY only_there.id
+    WHERE mb.blob_id = blob.id ORDER BY 1 LIMIT 5)"""
+
+_ONLY_THERE = f"""
+WITH blob AS ({ONLY_THERE} ORDER BY s.id LIMIT %(limit)s)
+SELECT blob.content_checksum, blob.image_size, {IMAGES} FROM blob ORDER BY blob.id
 """
 
 STATES = "SELECT name, state FROM imagestoragelocation ORDER BY id"
@@ -146,5 +147,5 @@ def remaining(database: Database, location: str) -> Remaining:
 
 def only_there(database: Database, location: str, limit: int) -> list[OnlyThere]:
     """Return the first LIMIT blobs that are at LOCATION only."""
-    rows = database.read(_IMAGES, {**parameters(location), "limit": limit})
+    rows = database.read(_ONLY_THERE, {**parameters(location), "limit": limit})
     return [OnlyThere(*row) for row in rows]

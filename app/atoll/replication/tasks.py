@@ -62,11 +62,21 @@ WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s) AND lease_expires > cl
 RETURNING lease_token
 """
 
-# To delete the task and to write the placement is one step, for the holder of the lease only.
+# To delete the task and to write the placement is one step, for the holder of the lease only, and
+# not if somebody took the object away since the claim: who does that holds the digest's lock alone.
+# Then it is copied again when the lease has run out.
 _FINISH = """
-WITH done AS (
-    DELETE FROM replicationtask WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s)
-    RETURNING storage_id, location_id, lease_token
+SELECT pg_advisory_xact_lock_shared(hashtextextended(digest, 0))
+FROM unnest(%(digests)s::text[]) AS digest ORDER BY hashtextextended(digest, 0);
+WITH held AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(digests)s::text[],
+                         %(claimed)s::timestamptz[]) AS held (id, token, digest, claimed_at)
+), done AS (
+    DELETE FROM replicationtask t USING held
+    WHERE t.id = held.id AND t.lease_token = held.token AND NOT EXISTS (
+        SELECT FROM contentdeletion c WHERE c.digest = held.digest
+        AND c.location = %(location)s AND c.deleted_at >= held.claimed_at)
+    RETURNING t.storage_id, t.location_id, t.lease_token
 ), placed AS (
     INSERT INTO imagestorageplacement (storage_id, location_id)
     SELECT storage_id, location_id FROM done ORDER BY storage_id
@@ -170,11 +180,18 @@ class Tasks:
         return {row[0] for row in rows}
 
     def finish(self, tasks: list[Task]) -> set[UUID]:
-        """Write the placements and remove the tasks; return the leases that were still ours.
+        """Write the placements and remove the tasks; return the leases for which that was done.
 
-        Of the others nothing was written. One round trip.
+        Of the others, whose lease was lost or whose object was taken away again, nothing was
+        written. One round trip.
         """
-        return {row[0] for row in self._database.run(_FINISH, _held(tasks))}
+        values = {
+            **_held(tasks),
+            "location": self._location,
+            "digests": [str(task.digest) for task in tasks],
+            "claimed": [task.claimed_at for task in tasks],
+        }
+        return {row[0] for row in self._database.run(_FINISH, values)}
 
     def give_back(self, tasks: list[Task]) -> None:
         """Let others claim these at once."""

@@ -31,7 +31,7 @@ from azure.storage.blob import (
 
 from atoll.config.stores import AzureSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
-from atoll.storage.interface import Body
+from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
@@ -92,6 +92,13 @@ class AzureObjectStore(ObservedStore):
         """Delete one object."""
         with self._answers(key):
             self._delete(key)
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below PREFIX; the service sorts them."""
+        with self._answers(prefix):
+            for blob in self._container.list_blobs(name_starts_with=self._path(prefix)):
+                key = blob.name[len(self._path("")) :]
+                yield StoredObject(key, blob.size, blob.last_modified)
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Sign a GET with the account's key; no request is made.

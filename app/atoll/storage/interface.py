@@ -7,8 +7,9 @@ that read raise ObjectMissing for a key that is not there.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO, ClassVar
 
 from atoll.names import Digest
@@ -29,6 +30,15 @@ class StoredPart:
 def blob_key(digest: Digest) -> str:
     """Return the key of a blob: `sha256/ab/abcd…`, as in Quay, so that buckets can be adopted."""
     return f"{digest.algorithm}/{digest.hex[:2]}/{digest.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object as its store lists it; the size is in bytes."""
+
+    key: str
+    size: int
+    modified_at: datetime
 
 
 class ObjectStore(ABC):
@@ -57,6 +67,13 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Take the object away; no error if it is not there."""
+
+    @abstractmethod
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below PREFIX, which ends with a slash, sorted by key, byte by byte.
+
+        A page at a time: what comes and goes meanwhile may be there or not.
+        """
 
     @abstractmethod
     def presigned_url(self, key: str, seconds: int) -> str | None:
@@ -100,6 +117,14 @@ class ObjectStore(ABC):
         PROVE raises to stop it. Raises ObjectChanged where the object was written meanwhile.
         """
         raise NotImplementedError
+
+    def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
+        """Throw away the parts of uploads that began BEFORE then and are not KEPT, by their ids.
+
+        Returns of how many uploads. Where a store does so by itself, of none.
+        """
+        del before, kept
+        return 0
 
     @abstractmethod
     def probe(self, *, write: bool) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO
 from uuid import UUID, uuid4
 
 from atoll.config.stores import LocalSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
-from atoll.storage.interface import Body
+from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 _PIECE = 1024 * 1024
@@ -68,6 +69,11 @@ class LocalObjectStore(ObservedStore):
             if path.parent.is_dir():
                 _sync_directory(path.parent)
 
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the files below the directory PREFIX."""
+        with self._answers(prefix):
+            yield from self._below(self._path(prefix))
+
     def presigned_url(self, key: str, seconds: int) -> None:
         """Return None: nobody but this application can read the directory."""
         del key, seconds
@@ -105,6 +111,16 @@ class LocalObjectStore(ObservedStore):
             if self._parts(upload_id).exists():
                 shutil.rmtree(self._parts(upload_id))
 
+    def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
+        """Remove the parts' directories that nothing was written to since BEFORE."""
+        aborted = 0
+        with self._answers(_UNFINISHED):
+            for path in (self._root / _UNFINISHED).glob("*"):
+                if path.is_dir() and path.name not in kept and _modified_at(path) < before:
+                    shutil.rmtree(path)
+                    aborted += 1
+        return aborted
+
     def probe(self, *, write: bool) -> None:
         """Look for the directory or, with WRITE, make it and write a small object."""
         # Not observed: whoever probes draws the conclusions.
@@ -122,6 +138,20 @@ class LocalObjectStore(ObservedStore):
         if not parts or parts[0] in {"/", _UNFINISHED} or ".." in parts:
             raise ObjectMissing(self.location, key)
         return self._root.joinpath(*parts)
+
+    def _below(self, directory: Path) -> Iterator[StoredObject]:
+        """Yield the files of DIRECTORY and of those in it, as their paths are sorted."""
+        if not directory.is_dir():
+            return
+        entries = [
+            (f"{path.name}/" if path.is_dir() else path.name, path) for path in directory.iterdir()
+        ]
+        for name, path in sorted(entries):
+            if name.endswith("/"):
+                yield from self._below(path)
+            else:
+                key = str(path.relative_to(self._root))
+                yield StoredObject(key, path.stat().st_size, _modified_at(path))
 
     def _parts(self, upload_id: str) -> Path:
         # Whatever is no id of ours raises ValueError here, before it is a path.
@@ -173,6 +203,10 @@ class LocalObjectStore(ObservedStore):
         except OSError as error:
             cause = error.strerror or type(error).__name__
             raise StoreUnavailable(self.location, cause) from error
+
+
+def _modified_at(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.stat().st_mtime, UTC)
 
 
 def _sync(file: IO[bytes]) -> None:

@@ -6,8 +6,9 @@ digest is ours to verify.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,7 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.assumed_role import role_session
 from atoll.storage.errors import ObjectChanged, ObjectMissing, StoreRefused, StoreUnavailable
-from atoll.storage.interface import Body, ObjectStore, StoredPart
+from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.s3_copy import ServerSideCopy, same_service
 from atoll.storage.s3_direct import DirectTransfer
@@ -114,6 +115,17 @@ class S3ObjectStore(ObservedStore):
         with self._answers(key):
             self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
 
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below PREFIX; S3 sorts them."""
+        with self._answers(prefix):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._path(prefix)
+            )
+            for page in pages:
+                for entry in page.get("Contents", ()):
+                    key = entry["Key"][len(self._path("")) :]
+                    yield StoredObject(key, entry["Size"], entry["LastModified"])
+
     def presigned_url(self, key: str, seconds: int) -> str:
         """Sign a GET; no request is made, unless a role's credentials have to be lent first."""
         with self._translated(key):
@@ -201,6 +213,21 @@ class S3ObjectStore(ObservedStore):
         copy = ServerSideCopy(self._client, self._bucket, self._path(key))
         with self._answers(key):
             copy.run(source._bucket, source._path(key), answer["ETag"], size)
+
+    def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
+        """Abort the multipart uploads that began BEFORE then."""
+        aborted = 0
+        with self._answers(self._prefix):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=self._path("")
+            )
+            for page in pages:
+                for entry in page.get("Uploads", ()):
+                    if entry["Initiated"] < before and entry["UploadId"] not in kept:
+                        key = entry["Key"][len(self._path("")) :]
+                        self.abort_parts(key, entry["UploadId"])
+                        aborted += 1
+        return aborted
 
     def probe(self, *, write: bool) -> None:
         """Ask for the bucket or, with WRITE, put the small object that Quay's check puts."""

@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 from uuid import UUID, uuid4
@@ -23,7 +24,7 @@ from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
-from atoll.storage.interface import Body
+from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 # Seconds of silence; a probe is given up early.
@@ -105,6 +106,22 @@ class SwiftObjectStore(ObservedStore):
             self._delete(connection, self._path(key))
             for segment in segments:
                 self._delete(connection, segment)
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects below PREFIX; Swift sorts them."""
+        marker = ""
+        with self._answers(prefix), self._connections.one() as connection:
+            while True:
+                _, rows = connection.get_container(
+                    self._container, prefix=self._path(prefix), marker=marker
+                )
+                if not rows:
+                    return
+                for row in rows:
+                    key = row["name"][len(self._path("")) :]
+                    modified_at = datetime.fromisoformat(row["last_modified"]).replace(tzinfo=UTC)
+                    yield StoredObject(key, row["bytes"], modified_at)
+                marker = rows[-1]["name"]
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
         """Sign a GET with the account's or container's key for temporary URLs, where there is one.

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 from urllib.parse import urljoin
 
 import requests
 import waitress.server
 import yaml
 from atoll.cli.graph import Graph
+from atoll.cli.main import main
 from atoll.cli.runtime import HEALTH_URL_FILE
 from atoll.config import load
+from atoll.registry.blobs import cache_key
+from atoll.replication.worker import Worker
 from atoll.storage.locations import Locations
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_app, create_operations_app
@@ -94,6 +99,17 @@ class Site:
             **arguments,
         )
 
+    def command_here(self, *words: str) -> tuple[int, str, str]:
+        """Run `atoll …` in this process, which is faster; return its status and what it printed."""
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, self.environment()),
+            redirect_stdout(out),
+            redirect_stderr(err),
+        ):
+            status = main(words)
+        return status, out.getvalue(), err.getvalue()
+
     def start_worker(self) -> None:
         """Start the replication worker as a process of its own."""
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -113,6 +129,26 @@ class Site:
     @property
     def _worker_is_up(self) -> Path:
         return self.directory / "run" / HEALTH_URL_FILE
+
+    def copy_all(self) -> None:
+        """Do in this process what the worker would: copy all that this site lacks now."""
+        redis = self.graph.redis
+        worker = Worker(
+            self.graph.database,
+            self.locations,
+            copies=1,
+            forget_cached=lambda task: redis.delete(cache_key(task.digest)),
+        )
+        waiting = (
+            "SELECT 1 FROM replicationtask t JOIN imagestoragelocation l ON l.id = t.location_id"
+            " WHERE l.name = %s"
+        )
+        worker.start()
+        wait_until(
+            "all is copied",
+            lambda: not self.graph.database.read(waiting, [self.locations.preference[0]]),
+        )
+        worker.stop()
 
     def stop_worker(self, *, kill: bool = False) -> None:
         if self.worker is not None:

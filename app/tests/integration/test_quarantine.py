@@ -92,8 +92,7 @@ def test_it_counts_as_missing_so_that_clients_push_it_and_a_push_heals_it(
 
 def test_what_is_wrong_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"at both")
-    eu.start_worker()
-    assert us.command("replication", "wait", "--timeout", "60").returncode == 0
+    eu.copy_all()
     quarantine(us, digest, "usstorage")
     for site in (us, eu):
         answer = Client(site).request("GET", f"/v2/{REPOSITORY}/blobs/{digest}", SCOPE)
@@ -106,14 +105,12 @@ def test_what_was_written_anew_is_not_put_in_quarantine_by_who_read_the_old_byte
 ) -> None:
     digest = client.push_blob(REPOSITORY, b"wrong for a while")
     tasks = Tasks(client.site.graph.database, "eustorage")
-    task = tasks.claim()
-    assert task is not None
+    (task,) = tasks.claim()
     client.push_blob(REPOSITORY, b"wrong for a while")
     tasks.suspect(task, "usstorage")
     assert head(client, digest).status_code == 200
     client.site.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
-    again = tasks.claim()
-    assert again is not None
+    (again,) = tasks.claim()
     tasks.suspect(again, "usstorage")
     client.site.graph.redis.delete(f"atoll:placements:{digest}")
     assert head(client, digest).status_code == 404

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import ClassVar
 
@@ -170,6 +171,37 @@ def test_ranges_are_exact_and_beyond_the_end_there_is_nothing(subject: Subject) 
     assert content(store, KEY, 50, 60) == b""
     store.delete(KEY)
     assert subject.failures == []
+
+
+def test_objects_are_listed_below_a_prefix_in_the_order_of_their_keys(subject: Subject) -> None:
+    store = subject.store
+    keys = [f"sha256/{name[:2]}/{name}" for name in ("00aa", "0fbb", "abcc", "abdd", "ffee")]
+    before = datetime.now(UTC) - timedelta(minutes=5)
+    for size, key in enumerate(reversed(keys)):
+        store.put(key, b"x" * size, size)
+    store.put("uploads/one", b"", 0)
+    found = list(store.list_objects("sha256/"))
+    assert [(entry.key, entry.size) for entry in found] == [
+        (key, 4 - number) for number, key in enumerate(keys)
+    ]
+    assert all(before < entry.modified_at < before + timedelta(minutes=10) for entry in found)
+    assert list(store.list_objects("sha512/")) == []
+    for key in [*keys, "uploads/one"]:
+        store.delete(key)
+    assert subject.failures == []
+
+
+def test_parts_that_are_too_young_or_still_wanted_are_not_thrown_away(subject: Subject) -> None:
+    store = subject.store
+    upload = store.begin_parts(KEY)
+    store.put_part(KEY, upload, 1, b"x" * 100, 100)
+    now = datetime.now(UTC)
+    assert store.abort_abandoned_parts(now - timedelta(hours=1), set()) == 0
+    assert store.abort_abandoned_parts(now + timedelta(hours=1), {upload}) == 0
+    if store.abort_abandoned_parts(now + timedelta(hours=1), set()) == 0:
+        # Stores that clear away by themselves, or cannot tell.
+        store.abort_parts(KEY, upload)
+    assert store.abort_abandoned_parts(now + timedelta(hours=1), set()) == 0
 
 
 def test_a_missing_object_is_told_as_that_and_is_no_failure_of_the_store(subject: Subject) -> None:

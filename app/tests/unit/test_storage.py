@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -13,7 +14,7 @@ from atoll.names import Digest
 from atoll.storage.chooser import Chooser
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreUnavailable
 from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import Body, ObjectStore, blob_key
+from atoll.storage.interface import Body, ObjectStore, StoredObject, blob_key
 from atoll.storage.multipart import (
     MEBIBYTE,
     PART_MINIMUM,
@@ -52,6 +53,11 @@ class MemoryStore(ObjectStore):
 
     def delete(self, key: str) -> None:
         self.objects.pop(key, None)
+
+    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
+        for key in sorted(self.objects):
+            if key.startswith(prefix):
+                yield StoredObject(key, len(self.objects[key]), datetime.now(UTC))
 
     def presigned_url(self, key: str, seconds: int) -> str:
         return f"https://{self.location}/{key}?for={seconds}"

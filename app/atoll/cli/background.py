@@ -1,0 +1,95 @@
+"""What goes on beside an instance's main work, at a site with replication and at one without."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from atoll.cli.graph import Graph
+from atoll.db.pool import DatabaseUnavailable
+from atoll.registry.blobs import cache_key
+from atoll.registry.deletions import DeleteQueue, export_queue_lengths
+from atoll.registry.garbage import Collector
+from atoll.storage.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+# Seconds between two rounds, and between two looks at a delete queue that was empty.
+HOUSEKEEPING = 30
+_DELETIONS = 5
+# Parts of uploads that are older are nobody's any more; looked for so often.
+_PARTS_AGE = timedelta(days=1)
+_PARTS_SECONDS = 3600
+
+_UPLOADS_UNDER_WAY = "SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL"
+
+
+def repeat(name: str, seconds: float, work: Callable[[], object]) -> None:
+    """Do WORK now, and again after so many SECONDS each time, in a thread of its own, for ever.
+
+    At once again where it says that there is more to do.
+    """
+
+    def go_on_for_ever() -> None:
+        pause = threading.Event()
+        while True:
+            more = False
+            try:
+                more = work() is True
+            except DatabaseUnavailable as error:
+                log.warning("PostgreSQL is away", extra={"cause": str(error)})
+            except StoreUnavailable as error:
+                log.warning("store is away", extra={"cause": str(error)})
+            except Exception:
+                # It must go on tomorrow whatever happens today.
+                log.exception("%s failed for a reason that nobody thought of", name)
+            if not more:
+                pause.wait(seconds)
+
+    threading.Thread(target=go_on_for_ever, name=name, daemon=True).start()
+
+
+def keep_house(graph: Graph) -> None:
+    """Start to clear away what uploads left and, unless the bundle says no, what nobody needs."""
+    repeat("housekeeping", HOUSEKEEPING, lambda: _clear_away(graph))
+    if graph.bundle.read_only:
+        return
+    repeat("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(graph))
+    if not graph.bundle.feature_garbage_collection:
+        return
+    collector = Collector(
+        graph.database, graph.bundle, lambda digest: graph.redis.delete(cache_key(digest))
+    )
+    repeat("garbage", graph.bundle.garbage_collection_frequency, collector.step)
+    for location in graph.locations.stores:
+        _keep_deleting(graph, location)
+
+
+def abort_abandoned_parts(graph: Graph) -> None:
+    """Throw away the parts of uploads that ended without a word, at every store that is up."""
+    kept = {row[0] for row in graph.database.read(_UPLOADS_UNDER_WAY)}
+    before = datetime.now(UTC) - _PARTS_AGE
+    for location, store in graph.locations.stores.items():
+        if graph.locations.health.is_up(location) and (
+            aborted := store.abort_abandoned_parts(before, kept)
+        ):
+            log.info("parts thrown away", extra={"location": location, "uploads": aborted})
+
+
+def _keep_deleting(graph: Graph, location: str) -> None:
+    queue = DeleteQueue(graph.database, graph.content, location)
+
+    def work() -> bool:
+        return graph.locations.health.is_up(location) and queue.turn() > 0
+
+    repeat(f"delete-{location}", _DELETIONS, work)
+
+
+def _clear_away(graph: Graph) -> None:
+    if cleared := graph.uploads.clear_away_leftovers():
+        log.info("uploads cleared away", extra={"uploads": cleared})
+    export_queue_lengths(graph.database)
+    # What the cache could not be told to forget while Redis was away, it is told now.
+    graph.redis.ping()

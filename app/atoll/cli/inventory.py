@@ -1,0 +1,179 @@
+"""`atoll inventory`: compare what a store holds with what the database says of it.
+
+What is placed and not there is reported, and healed, as `atoll verify` does, with the same exit
+statuses; FAILED also if there are orphans that were not deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from itertools import islice
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from atoll.cli import statuses
+from atoll.cli.bundle import load_bundle_for_stores
+from atoll.cli.graph import Graph
+from atoll.cli.run import CommandFailed, say
+from atoll.cli.verify import findings_as_json, heal, print_findings, status_of
+from atoll.config.model import parse_duration
+from atoll.registry.inventory import (
+    Entry,
+    Inventory,
+    Orphan,
+    Recent,
+    Stranger,
+    Waiting,
+    delete_orphan,
+    now,
+)
+from atoll.replication.draining import LocationUnknown, location_states, require_known
+from atoll.replication.verification import Looked, Run, Scope, Verifier, begin, record
+from atoll.storage.errors import StoreUnavailable
+from atoll.storage.interface import ObjectStore
+from atoll.storage.read_limit import ReadLimit
+
+# Entries that are recorded together.
+_BATCH = 1000
+_SHOWN, _SHOWN_JSON = 50, 10_000
+
+
+@dataclass
+class Objects:
+    """What was counted: objects and bytes without a row, and other objects that are no blobs'."""
+
+    orphans: int = 0
+    orphan_bytes: int = 0
+    deleted: int = 0
+    too_young: int = 0
+    strangers: int = 0
+    waiting_for_deletion: int = 0
+    shown: list[str] = field(default_factory=list)
+
+
+def inventory(options: argparse.Namespace) -> int:
+    """Compare, delete orphans if asked to, report, and heal if asked to."""
+    graph = Graph(load_bundle_for_stores())
+    database = graph.patient_database
+    store = _store(graph, options.location)
+    age = _age(graph, options.older_than)
+    run = begin(database, Scope(location=store.location, inventory=True))
+    entries = Inventory(database, store, now() - age).entries()
+    prober = graph.locations.start_probing()
+    try:
+        objects = _compare(graph, run, store, entries, delete=options.delete_orphans)
+    except StoreUnavailable as error:
+        say(f"{error}; nothing is known of what was not compared yet")
+        return statuses.UNAVAILABLE
+    finally:
+        prober.stop()
+    healed = heal(graph, run) if options.heal else None
+    _print(graph, run, objects, healed, as_json=options.json)
+    return status_of(database, run) or (statuses.FAILED if objects.orphans > objects.deleted else 0)
+
+
+def _compare(
+    graph: Graph,
+    run: Run,
+    store: ObjectStore,
+    entries: Iterator[tuple[Entry, bool]],
+    *,
+    delete: bool,
+) -> Objects:
+    """Go through the entries, with a count for whoever looks on. Raises StoreUnavailable."""
+    verifier = Verifier(
+        graph.patient_database, graph.locations.stores, graph.locations.health, ReadLimit(None)
+    )
+    objects = Objects()
+    columns = (SpinnerColumn(), TextColumn("{task.completed} entries"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=None)
+        while batch := list(islice(entries, _BATCH)):
+            orphans = [entry for entry, _ in batch if isinstance(entry, Orphan)]
+            _count(objects, batch, orphans)
+            _record(graph, verifier, run, batch)
+            if delete:
+                objects.deleted += sum(
+                    delete_orphan(orphan, store, graph.content) for orphan in orphans
+                )
+            progress.advance(bar, len(batch))
+    return objects
+
+
+def _store(graph: Graph, location: str) -> ObjectStore:
+    try:
+        require_known(location, location_states(graph.database))
+    except LocationUnknown as error:
+        raise CommandFailed(str(error)) from error
+    if location not in graph.locations.stores:
+        raise CommandFailed(
+            f"'{location}' is not in this site's DISTRIBUTED_STORAGE_CONFIG, so its store cannot be"
+            " asked from here"
+        )
+    return graph.locations.stores[location]
+
+
+def _age(graph: Graph, text: str | None) -> timedelta:
+    """Return how old an object without a row must be; as old as an upload may get, if not said."""
+    if text is None:
+        return timedelta(minutes=graph.bundle.blobupload_deletion_date_threshold)
+    try:
+        return timedelta(seconds=parse_duration(text))
+    except ValueError as error:
+        raise CommandFailed(f"--older-than {error}") from error
+
+
+def _count(objects: Objects, batch: list[tuple[Entry, bool]], orphans: list[Orphan]) -> None:
+    """Count what is in a batch, and its ORPHANS."""
+    objects.orphans += len(orphans)
+    objects.orphan_bytes += sum(orphan.size for orphan in orphans)
+    objects.shown += [orphan.key for orphan in orphans][: _SHOWN_JSON - len(objects.shown)]
+    for entry, _ in batch:
+        objects.too_young += isinstance(entry, Recent)
+        objects.strangers += isinstance(entry, Stranger)
+        objects.waiting_for_deletion += isinstance(entry, Waiting)
+
+
+def _record(graph: Graph, verifier: Verifier, run: Run, batch: list[tuple[Entry, bool]]) -> None:
+    """Record the placements of a batch, after a look at those that are not as they should be."""
+    looked = [
+        entry if right else verifier.look(entry, full=False)
+        for entry, right in batch
+        if isinstance(entry, Looked)
+    ]
+    record(graph.patient_database, run, looked)
+
+
+def _print(graph: Graph, run: Run, objects: Objects, healed: int | None, *, as_json: bool) -> None:
+    database = graph.patient_database
+    location = str(run.scope.location)
+    if as_json:
+        document = {
+            "location": location,
+            "objects": asdict(objects),
+            **findings_as_json(database, run, healed),
+        }
+        sys.stdout.write(json.dumps(document) + "\n")
+        return
+    table = Table("without a row", "bytes", "deleted", "too young", "waiting", "others'")
+    table.add_row(
+        str(objects.orphans),
+        str(objects.orphan_bytes),
+        str(objects.deleted),
+        str(objects.too_young),
+        str(objects.waiting_for_deletion),
+        str(objects.strangers),
+    )
+    Console().print(table)
+    for key in objects.shown[:_SHOWN]:
+        say(f"without a row: {key}")
+    print_findings(database, run, healed, f"atoll inventory {location} --heal")
+    if objects.orphans > objects.deleted:
+        say(f"delete them with: atoll inventory {location} --delete-orphans")

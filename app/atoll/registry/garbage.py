@@ -1,0 +1,172 @@
+"""Collect what nobody needs: manifests that cannot be brought back, and blobs that nothing names.
+
+A blob goes in steps, none of which a crash can leave half done: a tombstone; after a grace time its
+placements, in the transaction that queues the deletion of each object; the objects, each location
+at its own pace; the row. A push, a mount or a manifest brings it back until its placements go.
+
+They exclude each other by the advisory lock on the digest: whoever counts on a blob holds it
+shared, the collector alone, and looks again under it whether nobody needs the blob.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from prometheus_client import Counter
+
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.replication.tasks import LEASE_SECONDS
+
+log = logging.getLogger(__name__)
+
+# Blobs that one statement looks at for whether anybody needs them; manifests, and blobs with a
+# tombstone, that one transaction takes.
+RANGE, BATCH = 20_000, 200
+
+COLLECTED = Counter("atoll_garbage_collected_blobs", "Blobs that nobody needed any more")
+COLLECTED_BYTES = Counter("atoll_garbage_collected_bytes", "Bytes of those blobs, of each once")
+
+# A condition: nothing needs blob `s`. A manifest that is deleted needs its blobs as long as it can
+# be brought back; so does an upload whose first chunk is the blob.
+_UNNEEDED = """(
+    NOT EXISTS (SELECT FROM manifestblob mb WHERE mb.blob_id = s.id)
+    AND NOT EXISTS (SELECT FROM uploadedblob ub
+                    WHERE ub.blob_id = s.id AND ub.expires_at > clock_timestamp())
+    AND NOT EXISTS (SELECT FROM blobupload u
+                    WHERE u.first_digest = s.content_checksum AND NOT u.ended))"""
+
+# The rows that are locked are looked at again, so one that was just brought back stays.
+_FORGET_MANIFESTS = """
+DELETE FROM manifest WHERE id IN (
+    SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id
+    JOIN "user" n ON n.id = r.namespace_user_id
+    WHERE m.deleted_at < clock_timestamp()
+          - make_interval(secs => coalesce(n.tag_expiration_s, %(expiration)s))
+    ORDER BY m.deleted_at LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED)
+RETURNING id
+"""
+
+_LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
+
+_MARK = f"""
+UPDATE imagestorage s SET tombstone_at = clock_timestamp()
+WHERE s.id > %(after)s AND s.id <= %(until)s AND s.tombstone_at IS NULL AND {_UNNEEDED}
+RETURNING s.id
+"""
+
+# Whoever holds a blob's lock now is about to need it; the next round looks again. What is being
+# copied now waits; what waits for its objects to go is not looked at any more.
+_LOCK = """
+SELECT id FROM (
+    SELECT s.id, s.content_checksum FROM imagestorage s
+    WHERE s.tombstone_at <= clock_timestamp() - make_interval(secs => %(grace)s)
+      AND NOT EXISTS (SELECT FROM objectdeletion d WHERE d.storage_id = s.id)
+      AND NOT EXISTS (SELECT FROM replicationtask t
+                      WHERE t.storage_id = s.id AND t.lease_expires > clock_timestamp())
+    ORDER BY s.tombstone_at LIMIT %(batch)s) AS marked
+WHERE pg_try_advisory_xact_lock(hashtextextended(content_checksum, 0))
+"""
+
+_BRING_BACK = f"""
+UPDATE imagestorage s SET tombstone_at = NULL WHERE s.id = ANY(%(ids)s) AND NOT {_UNNEEDED}
+"""
+
+# Where a copy was under way an object may appear until its worker knows that it lost its lease.
+_BURY = f"""
+WITH gone AS (
+    SELECT s.id, s.content_checksum, s.image_size FROM imagestorage s
+    WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
+      AND NOT EXISTS (SELECT FROM replicationtask t
+                      WHERE t.storage_id = s.id AND t.lease_expires > clock_timestamp())
+), rights AS (
+    DELETE FROM uploadedblob ub USING gone WHERE ub.blob_id = gone.id
+), copies AS (
+    DELETE FROM replicationtask t USING gone WHERE t.storage_id = gone.id
+    RETURNING t.storage_id, t.location_id, %(lease)s AS wait
+), placed AS (
+    DELETE FROM imagestorageplacement p USING gone WHERE p.storage_id = gone.id
+    RETURNING p.storage_id, p.location_id, 0 AS wait
+), queued AS (
+    INSERT INTO objectdeletion (storage_id, location_id, available_at)
+    SELECT storage_id, location_id, clock_timestamp() + make_interval(secs => max(wait))
+    FROM (SELECT * FROM copies UNION ALL SELECT * FROM placed) AS anywhere
+    GROUP BY storage_id, location_id
+)
+SELECT content_checksum, image_size FROM gone
+"""
+
+# The row of a blob that is nowhere any more, for whoever holds its lock alone. Takes %(ids)s.
+FORGET_BLOBS = f"""
+DELETE FROM imagestorage s
+WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
+  AND NOT EXISTS (SELECT FROM uploadedblob ub WHERE ub.blob_id = s.id)
+  AND NOT EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
+  AND NOT EXISTS (SELECT FROM replicationtask t WHERE t.storage_id = s.id)
+  AND NOT EXISTS (SELECT FROM objectdeletion d WHERE d.storage_id = s.id)
+"""
+
+
+class Collector:
+    """Collects a part at a time. FORGET_CACHED is told the digest of each blob whose time is up."""
+
+    def __init__(
+        self,
+        database: Database,
+        bundle: Bundle,
+        forget_cached: Callable[[str], None],
+        *,
+        batch: int = BATCH,
+    ) -> None:
+        self._database = database
+        self._expiration = bundle.default_tag_expiration
+        self._grace = bundle.garbage_collection_grace
+        self._forget_cached = forget_cached
+        self._batch = batch
+        self._after = 0
+
+    def step(self) -> None:
+        """Do what a round does. Raises DatabaseUnavailable; nothing is half done then."""
+        self.forget_manifests()
+        self.mark()
+        while self.bury():
+            continue
+
+    def forget_manifests(self) -> int:
+        """Remove manifests whose time to be brought back is over; return how many."""
+        parameters = {"expiration": self._expiration, "batch": self._batch}
+        return len(self._database.run(_FORGET_MANIFESTS, parameters))
+
+    def mark(self) -> int:
+        """Put a tombstone on what nobody needs, in the next range of blobs; return how many."""
+        last = int(self._database.read(_LAST)[0][0])
+        until = min(self._after + RANGE, last)
+        marked = self._database.run(_MARK, {"after": self._after, "until": until})
+        self._after = 0 if until >= last else until
+        return len(marked)
+
+    def bury(self) -> int:
+        """Take the placements of blobs whose grace time is over, and queue their objects.
+
+        Returns of how many blobs.
+        """
+        with self._database.transaction() as cursor:
+            cursor.execute(_LOCK, {"grace": self._grace, "batch": self._batch})
+            ids = [row[0] for row in cursor.fetchall()]
+            if not ids:
+                return 0
+            # Each statement sees what was committed before it, so these see what came before the
+            # locks.
+            parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS}
+            cursor.execute(_BRING_BACK, parameters)
+            cursor.execute(_BURY, parameters)
+            gone = cursor.fetchall()
+            cursor.execute(FORGET_BLOBS, parameters)
+        for digest, size in gone:
+            self._forget_cached(digest)
+            COLLECTED.inc()
+            COLLECTED_BYTES.inc(size)
+        if gone:
+            log.info("blobs collected", extra={"blobs": len(gone)})
+        return len(gone)

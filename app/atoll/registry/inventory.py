@@ -1,0 +1,198 @@
+"""Compare what a store holds with what the database says of it, both sorted by content address.
+
+An object without a row is an orphan, once it is older than any upload that may still count on it. A
+placement without its object is looked at again, for a store's list may be older than the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import Any
+from uuid import UUID
+
+from atoll.db.pool import Database
+from atoll.names import Digest, InvalidDigest
+from atoll.registry.content import Content
+from atoll.replication.verification import Looked
+from atoll.storage.interface import ObjectStore, StoredObject, blob_key
+
+# Rows that one statement reads.
+_PAGE = 5000
+_ALGORITHMS = ("sha256", "sha512")
+_UPLOADS = "uploads/"
+
+# What is placed there, and what waits there to be deleted, which has no placement any more.
+_ROWS = """
+SELECT s.content_checksum, s.image_size, p.id, p.state <> 'good', p.verified_at
+FROM imagestorage s
+LEFT JOIN imagestorageplacement p ON p.storage_id = s.id AND p.location_id = %(location_id)s
+LEFT JOIN objectdeletion d ON d.storage_id = s.id AND d.location_id = %(location_id)s
+WHERE s.content_checksum COLLATE "C" > %(after)s AND (p.id IS NOT NULL OR d.id IS NOT NULL)
+ORDER BY s.content_checksum COLLATE "C" LIMIT %(page)s
+"""
+
+_LOCATION_ID = "SELECT id FROM imagestoragelocation WHERE name = %(location)s"
+_KNOWN_UPLOADS = "SELECT uuid FROM blobupload WHERE uuid = ANY(%(uuids)s)"
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """An object that nobody knows of; its size is in bytes."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Recent:
+    """An object without a row that is too young to tell: a push may be under way."""
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """An object that is none of ours: its key is not one that a blob has."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """An object that waits to be deleted."""
+
+
+# `Looked` is a placement: with its object as it should be, or to be looked at again.
+Entry = Looked | Orphan | Recent | Stranger | Waiting
+
+
+@dataclass(frozen=True)
+class _Row:
+    checksum: str
+    size: int
+    placement: Looked | None
+
+
+class Inventory:
+    """What is in the STORE of one location and what should be there.
+
+    An object without a row that was written BEFORE then is an orphan.
+    """
+
+    def __init__(self, database: Database, store: ObjectStore, before: datetime) -> None:
+        self._database = database
+        self._store = store
+        self._before = before
+
+    def entries(self) -> Iterator[tuple[Entry, bool]]:
+        """Yield each entry, and whether it is as it should be.
+
+        Raises StoreUnavailable or DatabaseUnavailable.
+        """
+        yield from self._blobs()
+        yield from self._chunks()
+
+    def _blobs(self) -> Iterator[tuple[Entry, bool]]:
+        rows = self._rows()
+        row = next(rows, None)
+        listed = (self._store.list_objects(f"{algorithm}/") for algorithm in _ALGORITHMS)
+        for stored in chain.from_iterable(listed):
+            digest = _digest(stored.key)
+            if digest is None:
+                yield Stranger(stored.key), True
+                continue
+            while row is not None and row.checksum < str(digest):
+                yield from _not_listed(row)
+                row = next(rows, None)
+            if row is None or row.checksum != str(digest):
+                yield self._without_row(stored)
+            else:
+                yield _listed(row, stored)
+                row = next(rows, None)
+        while row is not None:
+            yield from _not_listed(row)
+            row = next(rows, None)
+
+    def _chunks(self) -> Iterator[tuple[Entry, bool]]:
+        """Yield chunks of uploads that are no more."""
+        listed = self._store.list_objects(_UPLOADS)
+        while page := list(islice(listed, _PAGE)):
+            owners = {stored.key: _upload(stored.key) for stored in page}
+            uuids = [uuid for uuid in owners.values() if uuid is not None]
+            known = {row[0] for row in self._database.read(_KNOWN_UPLOADS, {"uuids": uuids})}
+            for stored in page:
+                if owners[stored.key] is None:
+                    yield Stranger(stored.key), True
+                elif owners[stored.key] not in known:
+                    yield self._without_row(stored)
+
+    def _without_row(self, stored: StoredObject) -> tuple[Entry, bool]:
+        if stored.modified_at >= self._before:
+            return Recent(), True
+        return Orphan(stored.key, stored.size), False
+
+    def _rows(self) -> Iterator[_Row]:
+        location = self._store.location
+        (location_id,) = self._database.read(_LOCATION_ID, {"location": location})[0]
+        parameters = {"location_id": location_id, "page": _PAGE}
+        after = ""
+        while rows := self._database.read(_ROWS, {**parameters, "after": after}):
+            for row in rows:
+                yield _row(location, row)
+            after = rows[-1][0]
+
+
+def delete_orphan(orphan: Orphan, store: ObjectStore, content: Content) -> bool:
+    """Delete an orphan; False if somebody counts on it by now. Raises StoreError."""
+    digest = _digest(orphan.key)
+    if digest is not None:
+        return content.discard(digest, store.location, None)
+    # A chunk's key is its upload's alone, and the upload is no more.
+    store.delete(orphan.key)
+    return True
+
+
+def now() -> datetime:
+    """Return the time by which stores tell the age of objects."""
+    return datetime.now(UTC)
+
+
+def _row(location: str, row: Any) -> _Row:
+    checksum, size, placement_id, quarantined, verified_at = row
+    if placement_id is None:
+        return _Row(checksum, size, None)
+    digest = Digest.parse(checksum)
+    return _Row(
+        checksum, size, Looked(placement_id, location, digest, size, quarantined, verified_at)
+    )
+
+
+def _listed(row: _Row, stored: StoredObject) -> tuple[Entry, bool]:
+    """Return what a row and its object are together. Quarantine is for a verification to end."""
+    if row.placement is None:
+        return Waiting(), True
+    return row.placement, stored.size == row.size and not row.placement.quarantined
+
+
+def _not_listed(row: _Row) -> Iterator[tuple[Entry, bool]]:
+    if row.placement is not None:
+        yield row.placement, False
+
+
+def _digest(key: str) -> Digest | None:
+    """Return the digest of the blob whose key this is; None if it is no blob's."""
+    algorithm, _, rest = key.partition("/")
+    try:
+        digest = Digest.parse(f"{algorithm}:{rest.rpartition('/')[2]}")
+    except InvalidDigest:
+        return None
+    return digest if blob_key(digest) == key else None
+
+
+def _upload(key: str) -> UUID | None:
+    """Return the upload whose chunk this is; None if it is nobody's."""
+    try:
+        return UUID(key.removeprefix(_UPLOADS).partition("/")[0])
+    except ValueError:
+        return None

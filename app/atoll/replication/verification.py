@@ -1,0 +1,268 @@
+"""Look whether what is placed is in the stores: existence and size, or every byte.
+
+A run goes through the placements in ranges of their ids. Each range is looked at in parallel and
+recorded by one statement, with how far the run is, so that it goes on after whatever cut it off.
+Nothing is changed by looking but `verified_at`; `atoll.replication.healing` acts on the findings.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from atoll.db.pool import Database
+from atoll.names import Digest
+from atoll.storage.errors import StoreError
+from atoll.storage.health import StoreHealth
+from atoll.storage.inspection import inspect
+from atoll.storage.interface import ObjectStore
+from atoll.storage.read_limit import ReadLimit
+
+# Placements that one statement looks at; fewer where each of them is read, for that takes long, and
+# what was looked at since the last record is looked at again after a crash.
+BATCH, FULL_BATCH = 2000, 100
+# Objects that are looked at at the same time. Of each no more than a piece is in memory.
+THREADS = 8
+# A placement in quarantine whose bytes are right.
+SOUND = "sound"
+_KEPT_DAYS = 30
+
+_BEGIN = """
+DELETE FROM verification WHERE changed_at < now() - make_interval(days => %(days)s);
+INSERT INTO verification (scope) VALUES (%(scope)s) RETURNING id
+"""
+
+_RESUME = """
+SELECT id, counts, done FROM verification WHERE scope = %(scope)s ORDER BY id DESC LIMIT 1
+"""
+
+_LAST = "SELECT coalesce(max(id), 0) FROM imagestorageplacement"
+
+# What `to_look_at` takes, of placement `p` of blob `s` at location `l`.
+COLUMNS = "p.id, l.name, s.content_checksum, s.image_size, p.state <> 'good', p.verified_at"
+
+_RANGE = f"""
+SELECT {COLUMNS}
+FROM imagestorageplacement p
+JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
+WHERE p.id > %(after)s AND p.id <= %(until)s AND l.state <> 'removed'
+  AND (%(location)s::text IS NULL OR l.name = %(location)s)
+  AND (hashtextextended(p.id::text, %(run)s) & 1048575) < %(sample)s::float8 / 100 * 1048576
+  AND (%(namespace)s::text IS NULL OR EXISTS (
+      SELECT FROM manifestblob mb JOIN repository r ON r.id = mb.repository_id
+      JOIN "user" n ON n.id = r.namespace_user_id
+      WHERE mb.blob_id = s.id AND n.username = %(namespace)s))
+ORDER BY p.id
+"""
+
+# What was written anew meanwhile, or is gone, was not what was looked at.
+_NOTE_RIGHT = """
+UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
+FROM unnest(%(hashed)s::bigint[], %(hashed_seen)s::timestamptz[]) AS looked (id, verified_at)
+WHERE p.id = looked.id AND p.verified_at = looked.verified_at;
+"""
+
+_RECORD = f"""
+{_NOTE_RIGHT}
+INSERT INTO verificationfinding (verification_id, placement_id, verified_at, defect)
+SELECT %(run)s, p.id, p.verified_at, looked.defect
+FROM unnest(%(wrong)s::bigint[], %(wrong_seen)s::timestamptz[], %(defects)s::text[])
+     AS looked (id, verified_at, defect)
+JOIN imagestorageplacement p ON p.id = looked.id AND p.verified_at = looked.verified_at
+ON CONFLICT (verification_id, placement_id) DO NOTHING;
+UPDATE verification SET done = %(done)s, counts = %(counts)s, changed_at = clock_timestamp(),
+    finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END
+WHERE id = %(run)s
+"""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is looked at: all, or one location's, or one namespace's; a SAMPLE in per cent of it.
+
+    With INVENTORY it was compared with the store's list.
+    """
+
+    location: str | None = None
+    namespace: str | None = None
+    sample: float = 100
+    full: bool = False
+    inventory: bool = False
+
+
+@dataclass
+class Count:
+    """What was counted at one location.
+
+    `verified` placements (`bytes` were hashed for it), those with each kind of defect, those in
+    quarantine that are right, and those that could not be looked at because of the store.
+    """
+
+    verified: int = 0
+    bytes: int = 0
+    missing: int = 0
+    wrong_size: int = 0
+    wrong_digest: int = 0
+    sound: int = 0
+    not_verified: int = 0
+
+    @property
+    def wrong(self) -> int:
+        """How many are wrong."""
+        return self.missing + self.wrong_size + self.wrong_digest
+
+
+@dataclass
+class Run:
+    """A run of the verification: how far it is, in ids of placements, and what it counted."""
+
+    id: int
+    scope: Scope
+    done: int = 0
+    last: int = 0
+    counts: dict[str, Count] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """A placement and what came out: a Defect, SOUND, None for right, or why it is not known."""
+
+    id: int
+    location: str
+    digest: Digest
+    size: int
+    quarantined: bool
+    verified_at: datetime
+    result: str | None = None
+    hashed: bool = False
+    unreachable: str | None = None
+
+
+def begin(database: Database, scope: Scope) -> Run:
+    """Begin a run; runs of long ago are forgotten."""
+    parameters = {"days": _KEPT_DAYS, "scope": json.dumps(asdict(scope))}
+    return Run(database.run(_BEGIN, parameters)[0][0], scope)
+
+
+def resume(database: Database, scope: Scope) -> Run | None:
+    """Return the latest run that was asked for the same, as it stands; None if there is none."""
+    rows = database.read(_RESUME, {"scope": json.dumps(asdict(scope))})
+    if not rows:
+        return None
+    run_id, counts, done = rows[0]
+    return Run(run_id, scope, done, counts={name: Count(**found) for name, found in counts.items()})
+
+
+class Verifier:
+    """Looks at placements in STORES, of which HEALTH knows who is alive, within LIMIT."""
+
+    def __init__(
+        self,
+        database: Database,
+        stores: Mapping[str, ObjectStore],
+        health: StoreHealth,
+        limit: ReadLimit,
+        *,
+        batch: int | None = None,
+    ) -> None:
+        self._database = database
+        self._stores = stores
+        self._health = health
+        self._limit = limit
+        self._batch = batch
+
+    def go_on(self, run: Run) -> Iterator[Run]:
+        """Look at what is left of RUN, and yield it after each range.
+
+        Raises DatabaseUnavailable, after which the run can be resumed.
+        """
+        batch = self._batch or (FULL_BATCH if run.scope.full else BATCH)
+        run.last = int(self._database.read(_LAST)[0][0])
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as executor:
+            while run.done < run.last:
+                until = min(run.done + batch, run.last)
+                found = self._range(run, until)
+                looked = list(executor.map(partial(self.look, full=run.scope.full), found))
+                run.done = until
+                record(self._database, run, looked)
+                yield run
+
+    def look(self, placement: Looked, *, full: bool) -> Looked:
+        """Look at one placement. One in quarantine is read as a whole: it must prove right."""
+        store = self._stores.get(placement.location)
+        if store is None:
+            return replace(placement, unreachable="it is not in this site's bundle")
+        if not self._health.is_up(placement.location):
+            return replace(placement, unreachable="its store is down")
+        full = full or placement.quarantined
+        try:
+            defect = inspect(store, placement.digest, placement.size, full=full, limit=self._limit)
+        except StoreError as error:
+            return replace(placement, unreachable=str(error))
+        if defect is not None:
+            return replace(placement, result=defect.value)
+        if placement.quarantined:
+            return replace(placement, result=SOUND)
+        return replace(placement, hashed=full)
+
+    def _range(self, run: Run, until: int) -> list[Looked]:
+        rows = self._database.read(
+            _RANGE, {**asdict(run.scope), "run": run.id, "after": run.done, "until": until}
+        )
+        return [to_look_at(row) for row in rows]
+
+
+def to_look_at(row: Sequence[Any]) -> Looked:
+    """Return the placement of a row of COLUMNS."""
+    id_, location, digest, size, quarantined, verified_at = row
+    return Looked(id_, location, Digest.parse(digest), size, quarantined, verified_at)
+
+
+def note_right(database: Database, looked: list[Looked]) -> None:
+    """Note of what was hashed, and is right, when that was."""
+    database.run(_NOTE_RIGHT, _hashed(looked))
+
+
+def record(database: Database, run: Run, looked: list[Looked]) -> None:
+    """Count, and note what is right, what is wrong and how far the run is, in one round trip."""
+    for one in looked:
+        count(run.counts.setdefault(one.location, Count()), one)
+    wrong = [one for one in looked if one.result is not None]
+    database.run(
+        _RECORD,
+        {
+            **_hashed(looked),
+            "run": run.id,
+            "done": run.done,
+            "finished": run.done >= run.last,
+            "counts": json.dumps({name: asdict(found) for name, found in run.counts.items()}),
+            "wrong": [one.id for one in wrong],
+            "wrong_seen": [one.verified_at for one in wrong],
+            "defects": [one.result for one in wrong],
+        },
+    )
+
+
+def _hashed(looked: list[Looked]) -> dict[str, object]:
+    right = [one for one in looked if one.hashed]
+    return {
+        "hashed": [one.id for one in right],
+        "hashed_seen": [one.verified_at for one in right],
+    }
+
+
+def count(counted: Count, looked: Looked) -> None:
+    """Add what came out of one look."""
+    if looked.unreachable is not None:
+        counted.not_verified += 1
+    elif looked.result is None:
+        counted.verified += 1
+        counted.bytes += looked.size if looked.hashed else 0
+    else:
+        name = looked.result.replace(" ", "_")
+        setattr(counted, name, getattr(counted, name) + 1)

@@ -1,0 +1,392 @@
+"""What nobody needs any more goes; what anybody needs, or needs again, stays."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import psycopg2.errors
+import pytest
+from atoll.db.pool import DatabaseUnavailable
+from atoll.names import Digest
+from atoll.registry.deletions import DeleteQueue, queue_lengths
+from atoll.registry.garbage import Collector
+from atoll.replication.tasks import Tasks
+from atoll.storage.errors import StoreUnavailable
+
+from .services import Services
+from .site import MANIFEST_TYPE, Client, Site
+from .test_backfill import push_image
+from .test_replication import both, key, placements
+
+REPOSITORY = "admin/app"
+SCOPE = f"repository:{REPOSITORY}:pull,push"
+UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
+DATA = b'{"some": "configuration"}'
+
+
+def collector(site: Site, grace: int = 0) -> Collector:
+    bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": grace})
+    forget = site.graph.redis.delete
+    return Collector(
+        site.graph.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
+    )
+
+
+def delete_queue(site: Site, location: str) -> DeleteQueue:
+    return DeleteQueue(site.graph.database, site.graph.content, location)
+
+
+def expire_rights(site: Site) -> None:
+    """Let the time pass for which blobs are kept without a manifest."""
+    site.graph.database.run("UPDATE uploadedblob SET expires_at = now()")
+
+
+def let_time_pass(site: Site) -> None:
+    """Let also the time pass for which a deleted manifest can be brought back."""
+    expire_rights(site)
+    site.graph.database.run("UPDATE manifest SET deleted_at = deleted_at - interval '15 days'")
+
+
+def rows(site: Site) -> int:
+    return int(site.graph.database.read("SELECT count(*) FROM imagestorage")[0][0])
+
+
+def tombstones(site: Site) -> int:
+    counted = "SELECT count(*) FROM imagestorage WHERE tombstone_at IS NOT NULL"
+    return int(site.graph.database.read(counted)[0][0])
+
+
+def manifest(digest: str, size: int = len(DATA)) -> bytes:
+    config = {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": digest,
+        "size": size,
+    }
+    return json.dumps(
+        {"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "config": config, "layers": []}
+    ).encode()
+
+
+def put_manifest(client: Client, digest: str, repository: str = REPOSITORY) -> int:
+    return client.request(
+        "PUT",
+        f"/v2/{repository}/manifests/latest",
+        f"repository:{repository}:pull,push",
+        headers={"Content-Type": MANIFEST_TYPE},
+        data=manifest(digest),
+    ).status_code
+
+
+def delete_manifest(client: Client, content: bytes, repository: str = REPOSITORY) -> None:
+    path = f"/v2/{repository}/manifests/{Digest.of(content)}"
+    answer = client.request("DELETE", path, f"repository:{repository}:pull,push")
+    assert answer.status_code == 202, answer.text
+
+
+@pytest.fixture
+def unneeded(client: Client) -> str:
+    """A blob that nobody needs any more and that the collector has marked."""
+    digest = client.push_blob(REPOSITORY, DATA)
+    assert put_manifest(client, digest) == 201
+    delete_manifest(client, manifest(digest))
+    let_time_pass(client.site)
+    collect = collector(client.site)
+    assert (collect.forget_manifests(), collect.mark()) == (1, 1)
+    return digest
+
+
+def test_a_blob_goes_everywhere_step_by_step(us: Site, eu: Site, services: Services) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    assert put_manifest(client, digest) == 201
+    eu.copy_all()
+    assert placements(us, digest) == both()
+    delete_manifest(client, manifest(digest))
+    let_time_pass(us)
+    collect = collector(us)
+    assert (collect.forget_manifests(), collect.mark()) == (1, 1)
+    assert placements(us, digest) == both()
+    assert (collect.bury(), collect.bury()) == (1, 0)
+    assert (placements(us, digest), rows(us)) == (set(), 1)
+    assert queue_lengths(us.graph.database) == {"usstorage": 1, "eustorage": 1}
+    assert services.us.objects() == services.eu.objects() == {key(digest)}
+    assert delete_queue(us, "usstorage").turn() == 1
+    assert (services.us.objects(), rows(us)) == (set(), 1)
+    assert delete_queue(us, "eustorage").turn() == 1
+    assert (services.eu.objects(), rows(us)) == (set(), 0)
+
+
+def test_what_is_needed_stays(client: Client) -> None:
+    site = client.site
+    named, uploaded, deleted = (
+        client.push_blob(REPOSITORY, data) for data in (DATA, b"uploaded now", b"[1]")
+    )
+    assert put_manifest(client, named) == 201
+    content = manifest(deleted)
+    path = f"/v2/{REPOSITORY}/manifests/old"
+    headers = {"Content-Type": MANIFEST_TYPE}
+    assert client.request("PUT", path, SCOPE, headers=headers, data=content).status_code == 201
+    delete_manifest(client, content)
+    site.graph.database.run(
+        "UPDATE uploadedblob SET expires_at = now() WHERE blob_id <>"
+        " (SELECT id FROM imagestorage WHERE content_checksum = %s)",
+        [uploaded],
+    )
+    collector(site).step()
+    assert (tombstones(site), rows(site)) == (0, 3)
+
+
+def test_the_first_chunk_of_an_upload_that_is_under_way_stays(client: Client) -> None:
+    client.push_blob(REPOSITORY, DATA)
+    location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
+    location = client.request("PATCH", location, SCOPE, data=DATA).headers["Location"]
+    expire_rights(client.site)
+    collector(client.site).step()
+    delete_queue(client.site, "usstorage").turn()
+    digest = str(Digest.of(DATA))
+    answer = client.request("PUT", location, SCOPE, params={"digest": digest})
+    assert answer.status_code == 201
+    assert client.pull_blob(REPOSITORY, digest).content == DATA
+
+
+def test_before_its_grace_time_is_over_everything_is_still_there(
+    client: Client, unneeded: str
+) -> None:
+    assert collector(client.site, grace=60).bury() == 0
+    assert placements(client.site, unneeded) == {"usstorage"}
+
+
+def push(client: Client, digest: str) -> None:
+    assert client.push_blob("admin/other", DATA) == digest
+
+
+def mount(client: Client, digest: str) -> None:
+    scope = f"repository:admin/other:pull,push {SCOPE}"
+    values = {"mount": digest, "from": REPOSITORY}
+    answer = client.request("POST", "/v2/admin/other/blobs/uploads/", scope, params=values)
+    assert answer.status_code == 201
+
+
+def name_in_a_manifest(client: Client, digest: str) -> None:
+    assert put_manifest(client, digest) == 201
+
+
+@pytest.mark.parametrize("need", [push, mount, name_in_a_manifest])
+def test_whoever_needs_it_again_in_time_brings_it_back(
+    client: Client, unneeded: str, need: Callable[[Client, str], None]
+) -> None:
+    assert tombstones(client.site) == 1
+    need(client, unneeded)
+    assert tombstones(client.site) == 0
+    collect = collector(client.site)
+    assert (collect.mark(), collect.bury()) == (0, 0)
+    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+
+
+def test_what_was_pushed_again_after_its_time_was_over_stays(client: Client, unneeded: str) -> None:
+    assert collector(client.site).bury() == 1
+    assert client.request("HEAD", f"/v2/{REPOSITORY}/blobs/{unneeded}", SCOPE).status_code == 404
+    assert client.push_blob(REPOSITORY, DATA) == unneeded
+    assert delete_queue(client.site, "usstorage").turn() == 1
+    assert delete_queue(client.site, "eustorage").turn() == 0
+    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+    assert put_manifest(client, unneeded) == 201
+
+
+def test_a_manifest_that_names_what_was_just_taken_is_refused(
+    client: Client, unneeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector comes between the look-up and the statement that keeps the manifest."""
+    database, run = client.site.graph.database, client.site.graph.database.run
+
+    def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
+        if "INSERT INTO manifest " in sql:
+            collector(client.site).bury()
+        return run(sql, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(database, "run", run_after_the_collector)
+    assert put_manifest(client, unneeded) == 404
+    monkeypatch.undo()
+    assert client.push_blob(REPOSITORY, DATA) == unneeded
+    assert put_manifest(client, unneeded) == 201
+
+
+def test_a_blob_that_somebody_is_about_to_need_is_left_for_the_next_round(
+    client: Client, unneeded: str
+) -> None:
+    database = client.site.graph.database
+    with database.transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [unneeded])
+        assert collector(client.site).bury() == 0
+    assert collector(client.site).bury() == 1
+
+
+def test_a_dead_store_keeps_its_own_queue_waiting_and_no_others(
+    us: Site, eu: Site, services: Services
+) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    eu.copy_all()
+    assert placements(us, digest) == both()
+    expire_rights(us)
+    collector(us).step()
+    at_eu = delete_queue(us, "eustorage")
+    services.eu.container.pause()
+    try:
+        assert at_eu.turn() == 0
+        assert delete_queue(us, "usstorage").turn() == 1
+    finally:
+        services.eu.container.unpause()
+    assert services.us.objects() == set()
+    assert queue_lengths(us.graph.database) == {"usstorage": 0, "eustorage": 1}
+    error, attempts = us.graph.database.read("SELECT last_error, attempts FROM objectdeletion")[0]
+    assert ("'eustorage' is unavailable" in error, attempts) == (True, 1)
+    us.graph.database.run("UPDATE objectdeletion SET available_at = now()")
+    assert at_eu.turn() == 1
+    assert (services.eu.objects(), rows(us)) == (set(), 0)
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nobody catches it, and the transaction is undone."""
+
+
+def dies_after(act: Callable[[str], None]) -> Callable[[str], None]:
+    def die(object_key: str) -> None:
+        act(object_key)
+        raise Killed
+
+    return die
+
+
+def test_an_upload_whose_object_a_dying_collector_took_is_written_again(
+    client: Client, unneeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It dies between taking the object away and saying so, while a push counts on the object."""
+    site = client.site
+    store, place = site.locations.stores["usstorage"], site.graph.blobs.place
+    assert collector(site).bury() == 1
+    (deletion,) = delete_queue(site, "usstorage").claim()
+    moments = []
+
+    def place_after_the_deletion(*arguments: object, **more: object) -> bool:
+        if not moments:
+            moments.append("the object is written and not placed")
+            with monkeypatch.context() as dying:
+                dying.setattr(store, "delete", dies_after(store.delete))
+                with pytest.raises(Killed):
+                    delete_queue(site, "usstorage").carry_out(deletion)
+        return place(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(site.graph.blobs, "place", place_after_the_deletion)
+    location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
+    answer = client.request("PUT", location, SCOPE, params={"digest": unneeded}, data=DATA)
+    assert (answer.status_code, len(moments)) == (201, 1)
+    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+    # Whoever takes over from the dead one leaves the object alone.
+    site.graph.database.run("UPDATE objectdeletion SET lease_expires = now()")
+    assert delete_queue(site, "usstorage").turn() == 1
+    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+    assert queue_lengths(site.graph.database)["usstorage"] == 0
+
+
+def test_a_store_that_may_delete_later_than_it_says_takes_nothing_that_is_counted_on(
+    client: Client, unneeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = client.site
+    store, place = site.locations.stores["usstorage"], site.graph.blobs.place
+    assert collector(site).bury() == 1
+    moments = []
+
+    def too_late(object_key: str) -> None:
+        del object_key
+        raise StoreUnavailable("usstorage", "ReadTimeoutError")
+
+    def place_after_the_deletion(*arguments: object, **more: object) -> bool:
+        if not moments:
+            moments.append("the object is written and not placed")
+            with monkeypatch.context() as hanging:
+                hanging.setattr(store, "delete", too_late)
+                assert delete_queue(site, "usstorage").turn() == 0
+            store.delete(f"sha256/{unneeded[7:9]}/{unneeded[7:]}")
+        return place(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(site.graph.blobs, "place", place_after_the_deletion)
+    location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
+    answer = client.request("PUT", location, SCOPE, params={"digest": unneeded}, data=DATA)
+    assert (answer.status_code, len(moments)) == (201, 1)
+    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+
+
+@pytest.mark.parametrize("taken", ["objects", "the claim"])
+def test_a_collector_that_dies_on_its_way_is_gone_on_with(
+    client: Client, unneeded: str, services: Services, monkeypatch: pytest.MonkeyPatch, taken: str
+) -> None:
+    site = client.site
+    store = site.locations.stores["usstorage"]
+    assert collector(site).bury() == 1
+    with monkeypatch.context() as dying:
+        death = dies_after(store.delete if taken == "objects" else lambda _key: None)
+        dying.setattr(store, "delete", death)
+        with pytest.raises(Killed):
+            delete_queue(site, "usstorage").turn()
+    assert delete_queue(site, "usstorage").turn() == 0
+    site.graph.database.run("UPDATE objectdeletion SET lease_expires = now()")
+    assert delete_queue(site, "usstorage").turn() == 1
+    assert (services.us.objects(), placements(site, unneeded)) == (set(), set())
+    # A copy was due at eu, so one may have been under way there; the last queue takes the row.
+    assert queue_lengths(site.graph.database) == {"usstorage": 0, "eustorage": 1}
+    site.graph.database.run("UPDATE objectdeletion SET available_at = now()")
+    assert (delete_queue(site, "eustorage").turn(), rows(site)) == (1, 0)
+
+
+def test_a_copy_whose_object_was_taken_away_meanwhile_is_not_placed(
+    us: Site, services: Services
+) -> None:
+    digest = Client(us).push_blob(REPOSITORY, DATA)
+    tasks = Tasks(us.graph.database, "eustorage")
+    (task,) = tasks.claim()
+    services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=DATA)
+    assert us.graph.content.discard(Digest.parse(digest), "eustorage", UUID(int=1))
+    assert tasks.finish([task]) == set()
+    assert placements(us, digest) == {"usstorage"}
+    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    (again,) = tasks.claim()
+    assert tasks.finish([again]) == {again.lease_token}
+    assert placements(us, digest) == both()
+
+
+def test_a_deleted_manifest_can_be_brought_back_until_its_time_is_over(client: Client) -> None:
+    site = client.site
+    push_image(site, REPOSITORY, DATA)
+    digest = site.graph.database.read("SELECT digest FROM manifest")[0][0]
+    client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE)
+    site.graph.database.run("UPDATE manifest SET deleted_at = now() - interval '13 days'")
+    assert collector(site).forget_manifests() == 0
+    site.graph.database.run('UPDATE "user" SET tag_expiration_s = 86400')
+    assert collector(site).forget_manifests() == 1
+    assert site.graph.database.read("SELECT count(*) FROM manifestblob")[0][0] == 0
+
+
+def test_a_statement_that_waits_for_a_lock_for_too_long_is_told_as_try_again(us: Site) -> None:
+    """So the manifest of a blob that a hanging store is deleting is answered with 503."""
+    with pytest.raises(DatabaseUnavailable) as told:
+        us.graph.database.run("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)")
+    assert isinstance(told.value.__cause__, psycopg2.errors.QueryCanceled)
+
+
+def test_parts_that_an_upload_left_at_a_store_a_day_ago_are_thrown_away(
+    us: Site, services: Services
+) -> None:
+    store = us.locations.stores["usstorage"]
+    upload = store.begin_parts("sha256/ab/abcd")
+    store.put_part("sha256/ab/abcd", upload, 1, os.urandom(100), 100)
+    assert store.abort_abandoned_parts(datetime.now(UTC) - timedelta(days=1), set()) == 0
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert store.abort_abandoned_parts(later, {upload}) == 0
+    assert services.us.open_uploads() == 1
+    assert store.abort_abandoned_parts(later, set()) == 1
+    assert services.us.open_uploads() == 0

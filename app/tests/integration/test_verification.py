@@ -1,0 +1,293 @@
+"""Copies that are corrupt, truncated or gone are found, told, served by nobody, and healed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from atoll.replication import healing
+from atoll.replication.scrub import Scrubber
+from atoll.replication.verification import Run, Scope, Verifier, begin, resume
+from atoll.storage.read_limit import ReadLimit
+
+from .services import Services, wait_until
+from .site import Client, Site
+from .test_backfill import push_image
+from .test_replication import both, key, placements
+
+REPOSITORY = "admin/app"
+
+
+def verified(site: Site, *words: str) -> tuple[int, dict[str, Any]]:
+    status, out, err = site.command_here("verify", "--json", *words)
+    assert out, err
+    return status, json.loads(out)
+
+
+def wrong(document: dict[str, Any]) -> dict[tuple[str, str], str]:
+    return {
+        (finding["location"], finding["digest"]): finding["defect"]
+        for finding in document["findings"]
+    }
+
+
+def damage(services: Services, digests: dict[str, str]) -> None:
+    """Corrupt one object at us, truncate one and delete one."""
+    store = services.us
+    put = store.client.put_object
+    put(Bucket=store.bucket, Key=key(digests["corrupt"]), Body=b"x" * 1000)
+    put(Bucket=store.bucket, Key=key(digests["truncated"]), Body=b"")
+    store.client.delete_object(Bucket=store.bucket, Key=key(digests["gone"]))
+
+
+@pytest.fixture
+def blobs(us: Site, eu: Site) -> dict[str, str]:
+    """Blobs that are at both sites, by what happens to them, and one that stays right."""
+    names = ["corrupt", "truncated", "gone", "right"]
+    digests = {name: Client(us).push_blob(REPOSITORY, os.urandom(1000)) for name in names}
+    eu.copy_all()
+    assert all(placements(us, digest) == both() for digest in digests.values())
+    return digests
+
+
+def test_what_is_wrong_is_told_healed_and_never_served_meanwhile(
+    us: Site, eu: Site, blobs: dict[str, str], services: Services
+) -> None:
+    originals = {name: Client(us).pull_blob(REPOSITORY, d).content for name, d in blobs.items()}
+    assert verified(us, "--full")[0] == 0
+    damage(services, blobs)
+    shallow = {
+        ("usstorage", blobs["truncated"]): "wrong size",
+        ("usstorage", blobs["gone"]): "missing",
+    }
+    deep = {**shallow, ("usstorage", blobs["corrupt"]): "wrong digest"}
+    status, found = verified(us)
+    assert (status, wrong(found), found["quarantined"]) == (1, shallow, None)
+    status, found = verified(us, "--full")
+    assert (status, wrong(found), found["lost"]) == (1, deep, 0)
+    counted = found["locations"]["usstorage"]
+    assert (counted["verified"], counted["wrong_digest"]) == (1, 1)
+    assert found["locations"]["eustorage"]["bytes"] == 4000
+    # A report changes nothing.
+    assert all(placements(us, digest) == both() for digest in blobs.values())
+    status, found = verified(us, "--full", "--resume", "--heal")
+    assert (status, wrong(found), found["quarantined"]) == (1, deep, 3)
+    for name in ("corrupt", "truncated", "gone"):
+        assert placements(us, blobs[name], "suspect") == {"usstorage"}
+    for site in (us, eu):
+        for name, digest in blobs.items():
+            assert Client(site).pull_blob(REPOSITORY, digest).content == originals[name]
+    us.copy_all()
+    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert verified(us, "--full")[0] == 0
+    for name, digest in blobs.items():
+        answer = services.us.client.get_object(Bucket=services.us.bucket, Key=key(digest))
+        assert answer["Body"].read() == originals[name]
+
+
+def test_a_blob_without_a_good_copy_is_named_with_its_images_and_a_push_heals_it(
+    us: Site, services: Services
+) -> None:
+    push_image(us, REPOSITORY, b"{}")
+    (digest,) = us.graph.database.read("SELECT content_checksum FROM imagestorage")[0]
+    services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"[]")
+    status, found = verified(us, "--full", "--heal")
+    assert status == 65
+    assert found["lost_blobs"] == [
+        {"digest": digest, "size": 2, "images": [f"{REPOSITORY}:latest"]}
+    ]
+    assert Client(us).pull_blob(REPOSITORY, digest).status_code == 503
+    assert verified(us)[0] == 65
+    Client(us).push_blob(REPOSITORY, b"{}")
+    assert Client(us).pull_blob(REPOSITORY, digest).content == b"{}"
+    assert verified(us, "--full")[0] == 0
+
+
+def test_a_store_that_cannot_be_reached_is_no_defect(
+    us: Site, blobs: dict[str, str], services: Services
+) -> None:
+    services.us.container.pause()
+    try:
+        status, found = verified(us, "--heal")
+    finally:
+        services.us.container.unpause()
+    assert (status, found["wrong"], found["not_verified"], found["quarantined"]) == (69, 0, 4, 0)
+    assert found["locations"]["eustorage"]["verified"] == 4
+    assert all(placements(us, digest) == both() for digest in blobs.values())
+
+
+def test_a_bucket_that_is_not_there_is_no_defect(us: Site, blobs: dict[str, str]) -> None:
+    path = us.directory / "stack" / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("bucket_name: blobs", "bucket_name: mistyped", 1))
+    status, found = verified(us)
+    assert (status, found["wrong"], found["not_verified"]) == (69, 0, len(blobs))
+
+
+def test_a_copy_in_quarantine_that_is_right_is_served_again(
+    us: Site, blobs: dict[str, str]
+) -> None:
+    us.graph.database.run("UPDATE imagestorageplacement SET state = 'suspect'")
+    status, found = verified(us)
+    assert (status, found["locations"]["usstorage"]["sound"]) == (0, 4)
+    assert placements(us, blobs["right"]) == set()
+    assert verified(us, "--resume", "--heal")[0] == 0
+    assert placements(us, blobs["right"]) == both()
+
+
+def test_what_is_pushed_anew_after_the_look_is_not_put_in_quarantine(
+    us: Site, services: Services
+) -> None:
+    digest = Client(us).push_blob(REPOSITORY, b"wrong for a while")
+    services.us.client.delete_object(Bucket=services.us.bucket, Key=key(digest))
+    assert verified(us)[0] == 65
+    Client(us).push_blob(REPOSITORY, b"wrong for a while")
+    status, found = verified(us, "--resume", "--heal")
+    assert (found["quarantined"], found["lost"], status) == (0, 0, 1)
+    assert placements(us, digest) == {"usstorage"}
+
+
+def verifier(site: Site, batch: int) -> Verifier:
+    locations = site.locations
+    return Verifier(
+        site.graph.database, locations.stores, locations.health, ReadLimit(None), batch=batch
+    )
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was_and_forgets_nothing(
+    us: Site, blobs: dict[str, str], services: Services
+) -> None:
+    damage(services, blobs)
+    scope = Scope(full=True)
+    first = begin(us.graph.database, scope)
+    steps = verifier(us, 3).go_on(first)
+    for _ in range(2):
+        done = next(steps).done
+    del steps
+    run = resume(us.graph.database, scope)
+    assert run is not None
+    assert (run.id, run.done) == (first.id, done)
+    for _ in verifier(us, 3).go_on(run):
+        continue
+    looked = sum(count.verified + count.wrong for count in run.counts.values())
+    assert (looked, run.counts["usstorage"].wrong) == (8, 3)
+    assert len(healing.findings(us.graph.database, run, 10)) == 3
+    assert resume(us.graph.database, Scope(location="eustorage", full=True)) is None
+
+
+def test_a_process_that_is_killed_can_be_gone_on_with(us: Site, blobs: dict[str, str]) -> None:
+    words = ["verify", "--full", "--rate", "100"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "atoll.cli.main", *words],
+        env=us.environment(),
+        stderr=subprocess.DEVNULL,
+    )
+    begun = "SELECT id FROM verification"
+    wait_until("it has begun", lambda: bool(us.graph.database.read(begun)))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    status, found = verified(us, "--full", "--resume")
+    assert (status, [found["verification"]]) == (0, us.graph.database.read(begun)[0])
+    assert sum(count["verified"] for count in found["locations"].values()) == 2 * len(blobs)
+
+
+def make_rows(site: Site, count: int) -> None:
+    """Placements at us of which the store has no objects."""
+    digests = [f"sha256:{hashlib.sha256(str(n).encode()).hexdigest()}" for n in range(count)]
+    site.graph.database.run(
+        """
+        WITH blob AS (
+            INSERT INTO imagestorage (content_checksum, image_size)
+            SELECT unnest(%s::text[]), 1 RETURNING id)
+        INSERT INTO imagestorageplacement (storage_id, location_id)
+        SELECT blob.id, l.id FROM blob, imagestoragelocation l WHERE l.name = 'usstorage'
+        """,
+        [digests],
+    )
+
+
+def looked_at(site: Site, scope: Scope) -> Run:
+    run = begin(site.graph.database, scope)
+    for _ in verifier(site, 1000).go_on(run):
+        continue
+    return run
+
+
+def test_a_sample_is_about_as_large_as_it_says(us: Site) -> None:
+    make_rows(us, 300)
+    sampled = looked_at(us, Scope(sample=20)).counts["usstorage"].missing
+    assert 20 < sampled < 120
+
+
+@pytest.mark.usefixtures("blobs")
+def test_only_one_location_or_one_namespace_is_looked_at_if_said_so(us: Site) -> None:
+    push_image(us, "other/app", b"{}")
+    assert set(looked_at(us, Scope(location="eustorage")).counts) == {"eustorage"}
+    run = looked_at(us, Scope(namespace="other"))
+    assert {name: count.verified for name, count in run.counts.items()} == {"usstorage": 1}
+    status, _, err = us.command_here("verify", "--location", "mars")
+    assert (status, "no location 'mars'" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--sample", "0"], "--sample must be a number of per cent"),
+        (["--rate", "fast"], "--rate must be a number of bytes"),
+        (["--rate", "0"], "--rate must be more than 0"),
+    ],
+)
+def test_a_wrong_option_is_refused_with_what_it_must_be(
+    us: Site, words: list[str], said: str
+) -> None:
+    status, _, err = us.command_here("verify", *words)
+    assert (status, said in err) == (1, True)
+
+
+def test_a_store_that_seems_to_have_lost_everything_is_left_alone_unless_it_is_named(
+    us: Site,
+) -> None:
+    make_rows(us, 25)
+    status, found = verified(us, "--heal")
+    assert (status, found["quarantined"]) == (65, 0)
+    status, found = verified(us, "--heal", "--location", "usstorage")
+    assert (status, found["quarantined"]) == (65, 25)
+
+
+def test_in_the_background_what_was_not_looked_at_for_longest_is_verified_and_healed(
+    us: Site, eu: Site, blobs: dict[str, str], services: Services
+) -> None:
+    forgotten: list[str] = []
+    scrubber = Scrubber(
+        us.graph.database,
+        verifier(us, 1),
+        "usstorage",
+        age=us.graph.bundle.background_verification_interval,
+        forget_cached=forgotten.append,
+    )
+    damage(services, blobs)
+    assert scrubber.turn() == 0
+    us.graph.database.run(
+        "UPDATE imagestorageplacement SET verified_at = now() - interval '29 days'"
+    )
+    assert scrubber.turn() == 4
+    assert set(forgotten) == set(blobs.values()) - {blobs["right"]}
+    assert placements(us, blobs["right"]) == both()
+    assert placements(us, blobs["corrupt"]) == {"eustorage"}
+    us.copy_all()
+    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert verified(eu, "--full")[0] == 0
+
+
+def test_quays_command_deletes_no_row(us: Site, blobs: dict[str, str], services: Services) -> None:
+    damage(services, blobs)
+    result = us.command(module="util.verifyplacements")
+    assert result.returncode == 1
+    assert "wrong size" in result.stdout
+    assert all(placements(us, digest) == both() for digest in blobs.values())
