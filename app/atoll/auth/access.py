@@ -26,7 +26,7 @@ _ROLE_ACTIONS = {
 _SCOPE_ROLES = {"repo:read": READ, "repo:write": WRITE, "repo:admin": ADMIN}
 # A repository in any other state is only pulled from.
 NORMAL = "NORMAL"
-CREATE_SCOPE = "repo:create"
+CREATE_SCOPE, SUPERUSER_SCOPE = "repo:create", "super:user"
 
 # For each repository that is asked about: does the namespace exist, may the user create in it, and
 # the user's best role. One row comes back even where nothing is asked about.
@@ -79,7 +79,11 @@ class WrongCredentials(Exception):
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who proved who they are. `scopes` is None for who is not limited by a token's."""
+    """Somebody who proved who they are. `scopes` is None for who is not limited by a token's.
+
+    An `auditor` may see everything. Who is `read_only` changes nothing: auditors, whatever token
+    they show.
+    """
 
     id: int
     username: str
@@ -87,6 +91,8 @@ class Principal:
     robot_owner: str | None
     scopes: frozenset[str] | None
     superuser: bool
+    auditor: bool = False
+    read_only: bool = False
 
     def has_scope(self, scope: str) -> bool:
         """Tell whether a token's scopes, if one was shown, allow SCOPE."""
@@ -97,7 +103,8 @@ class Principal:
 class Grant:
     """The actions that somebody may do with a repository, and the role that they come from.
 
-    A role on a repository that does not exist tells that its namespace is the user's.
+    A role on a repository that does not exist tells that its namespace is the user's. It is
+    `personal` if not everybody has it.
     """
 
     repository: RepositoryName
@@ -105,6 +112,7 @@ class Grant:
     role: str | None = None
     exists: bool = True
     writable: bool = True
+    personal: bool = False
 
     def allows(self, role: str) -> bool:
         """Tell whether what is held is ROLE or more."""
@@ -121,6 +129,7 @@ class Access:
         self._cipher = cipher
         self._throttle = throttle
         self._superusers = bundle.superusers
+        self._auditors = bundle.auditors
         self._anonymous = bundle.feature_anonymous_access
         self._robots = RobotRule.from_bundle(bundle)
         self._organizations_by_superusers = bundle.feature_superusers_org_creation_only
@@ -187,11 +196,17 @@ class Access:
 
     def _principal(self, row: Mapping[str, Any]) -> Principal:
         scopes = None if row["scope"] is None else frozenset(row["scope"].split())
-        superuser = row["username"] in self._superusers
-        if scopes is not None and "super:user" not in scopes:
-            superuser = False
+        username = row["username"]
+        whole = scopes is None or SUPERUSER_SCOPE in scopes
         return Principal(
-            row["id"], row["username"], row["email"], row["robot_owner"], scopes, superuser
+            row["id"],
+            username,
+            row["email"],
+            row["robot_owner"],
+            scopes,
+            superuser=whole and username in self._superusers,
+            auditor=whole and username in self._auditors,
+            read_only=username in self._auditors,
         )
 
     def _grant(self, principal: Principal | None, row: Mapping[str, Any]) -> Grant:
@@ -206,9 +221,15 @@ class Access:
         elif not exists:
             actions -= _ROLE_ACTIONS[WRITE]
         writable = not exists or row["state"] == NORMAL
-        if not writable:
+        if not writable or (principal and principal.read_only):
             actions &= {PULL}
-        return Grant(repository, frozenset(actions), role, exists, writable)
+        personal = role is not None and principal is not None and self._personal(principal, row)
+        return Grant(repository, frozenset(actions), role, exists, writable, personal)
+
+    def _personal(self, principal: Principal, row: Mapping[str, Any]) -> bool:
+        """Tell whether the role is more than everybody's."""
+        everywhere = principal.auditor or (self._superusers_full_access and principal.superuser)
+        return bool(row["roles"] or row["owner"] or everywhere)
 
     def _role(self, principal: Principal | None, row: Mapping[str, Any]) -> str | None:
         """Return the best role, of no more than the token's scopes allow."""
@@ -217,7 +238,7 @@ class Access:
             held.append(READ)
         if principal is None:
             return READ if self._anonymous and row["visibility"] == "public" else None
-        full = self._superusers_full_access and principal.superuser
+        full = principal.auditor or (self._superusers_full_access and principal.superuser)
         if row["owner"] or (full and row["namespace_exists"]):
             held.append(ADMIN)
         best = max(held, key=ROLES.index, default=None)
@@ -230,7 +251,7 @@ class Access:
         return min(best, most, key=ROLES.index)
 
     def _may_create(self, principal: Principal, row: Mapping[str, Any], role: str | None) -> bool:
-        if not principal.has_scope(CREATE_SCOPE):
+        if principal.read_only or not principal.has_scope(CREATE_SCOPE):
             return False
         if not row["namespace_exists"]:
             if self._organizations_by_superusers and not principal.superuser:

@@ -21,7 +21,7 @@ SCOPES = {
     "org:admin": "administer the user's organizations",
     "super:user": "act as a superuser",
 }
-_TOKEN_LENGTH = 40
+TOKEN_LENGTH = 40
 _COLUMNS = "uuid, title, token_name, token_secret, created_at, expires_at"
 
 
@@ -69,7 +69,7 @@ class ApiTokens:
 
         With CLIENT_ID it is that application's, and goes when the application goes.
         """
-        token = random_token(_TOKEN_LENGTH)
+        token = random_token(TOKEN_LENGTH)
         self._database.run(
             """
             INSERT INTO oauthaccesstoken (user_id, token_hash, scope, expires_at, application_id)

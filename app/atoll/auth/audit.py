@@ -63,8 +63,11 @@ class Selection:
     performer: str | None = None
 
 
+# A name may have been somebody else's before, whose log is not for who has it now.
 _SELECTED = """
     created_at >= %(start)s AND created_at < %(end)s
+    AND created_at >= coalesce(
+        (SELECT u.created_at FROM "user" u WHERE u.username = %(namespace)s), '-infinity')
     AND (%(namespace)s IS NULL OR namespace = %(namespace)s)
     AND (%(repository)s IS NULL OR repository = %(repository)s)
     AND (%(performer)s IS NULL OR performer = %(performer)s)
@@ -92,16 +95,20 @@ class Audit:
             ],
         )
 
-    def write_all(self, entries: Sequence[Entry]) -> None:
-        """Keep many entries in one round trip, each as of its own moment."""
+    def write_all(self, entries: Sequence[Entry], beside: str = "") -> None:
+        """Keep many entries in one round trip, each as of its own moment.
+
+        BESIDE are statements of the same transaction, which take %(entries)s, too.
+        """
         self._database.run(
-            """
+            beside
+            + """
             INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata, created_at)
-            SELECT * FROM jsonb_to_recordset(%s) AS entry (
+            SELECT * FROM jsonb_to_recordset(%(entries)s) AS entry (
                 kind text, namespace text, repository text, performer text, ip text,
                 metadata jsonb, created_at timestamptz)
             """,
-            [json.dumps([asdict(entry) for entry in entries], default=str)],
+            {"entries": json.dumps([asdict(entry) for entry in entries], default=str)},
         )
 
     def counts(self, selection: Selection) -> list[tuple[datetime, str, int]]:

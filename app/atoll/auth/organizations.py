@@ -196,6 +196,39 @@ class Organizations:
             raise TeamUnknown(f"'{organization}' has no team '{team}'")
         return [(name, robot) for name, robot in rows if name is not None]
 
+    def team_permissions(self, organization: str, team: str) -> list[tuple[str, str, bool]]:
+        """Return what a team has: repository, role, whether that is public. Raises TeamUnknown."""
+        rows = self._database.read(
+            f"""
+            SELECT r.name, p.role, r.visibility = 'public'
+            FROM (SELECT {_TEAM} AS id) AS team
+            LEFT JOIN repositorypermission p ON p.team_id = team.id
+            LEFT JOIN repository r ON r.id = p.repository_id
+            WHERE team.id IS NOT NULL ORDER BY r.name
+            """,
+            {"organization": organization, "team": team},
+        )
+        if not rows:
+            raise TeamUnknown(f"'{organization}' has no team '{team}'")
+        return [(name, role, public) for name, role, public in rows if name is not None]
+
+    def collaborators(self, organization: str) -> list[tuple[str, list[str]]]:
+        """Return who has permissions on repositories and is in no team, and on which these are."""
+        rows = self._database.read(
+            """
+            SELECT u.username, array_agg(r.name ORDER BY r.name)
+            FROM "user" o JOIN repository r ON r.namespace_user_id = o.id
+            JOIN repositorypermission p ON p.repository_id = r.id
+            JOIN "user" u ON u.id = p.user_id AND u.robot_owner_id IS NULL
+            WHERE o.username = %s AND NOT EXISTS (
+                SELECT FROM team t JOIN teammember m ON m.team_id = t.id
+                WHERE t.organization_id = o.id AND m.user_id = u.id)
+            GROUP BY u.username ORDER BY u.username
+            """,
+            [organization],
+        )
+        return [(name, repositories) for name, repositories in rows]
+
     def add_member(self, organization: str, team: str, member: str) -> None:
         """Put a user, or a robot of the organization, into a team.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from atoll.auth.users import UserUnknown
 from atoll.db.pool import Database
 from atoll.names import RepositoryName
 
@@ -21,6 +22,25 @@ _DELEGATES = {
               WHERE o.username = %(namespace)s AND t.name = %(delegate)s)""",
 }
 _COLUMN = {USER: "user_id", TEAM: "team_id"}
+
+# What a user has by itself, by its teams, and by administering the organization.
+_TRANSITIVE = f"""
+WITH who AS (
+    SELECT id FROM "user" WHERE username = %(username)s AND NOT organization
+), teams AS (
+    SELECT t.id, t.role, t.organization_id FROM team t JOIN teammember m ON m.team_id = t.id
+    WHERE m.user_id = (SELECT id FROM who)
+), repository AS (
+    SELECT id, namespace_user_id FROM repository WHERE id = {_REPOSITORY}
+)
+SELECT EXISTS (SELECT FROM who), array(
+    SELECT p.role FROM repositorypermission p JOIN repository r ON r.id = p.repository_id
+    WHERE p.user_id = (SELECT id FROM who) OR p.team_id IN (SELECT id FROM teams)
+    UNION
+    SELECT 'admin' FROM repository r WHERE r.namespace_user_id = (SELECT id FROM who)
+       OR r.namespace_user_id IN (SELECT organization_id FROM teams WHERE role = 'admin')
+)
+"""
 
 _PROTOTYPES = """
 SELECT p.uuid, p.role, activating.username, activating.robot_owner_id IS NOT NULL,
@@ -69,6 +89,18 @@ class Permissions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def transitive(self, repository: RepositoryName, username: str) -> list[str]:
+        """Return all roles that a user or a robot has on a repository, in whatever way.
+
+        Raises UserUnknown.
+        """
+        known, roles = self._database.read(
+            _TRANSITIVE, {**_names(repository), "username": username}
+        )[0]
+        if not known:
+            raise UserUnknown(f"there is no user '{username}'")
+        return sorted(roles)
 
     def list(self, repository: RepositoryName, kind: str) -> list[Permission]:
         """Return what users, or teams, by KIND, have on a repository."""

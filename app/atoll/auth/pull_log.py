@@ -16,6 +16,7 @@ import psycopg2
 from prometheus_client import Counter
 
 from atoll.auth.audit import Audit, Entry
+from atoll.auth.pull_statistics import COUNT_PULLS
 from atoll.db.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,11 @@ DROPPED = Counter("atoll_pulls_not_logged", "Pulls that the audit log does not h
 
 
 class PullLog:
-    """Pulls that are not written yet."""
+    """Pulls that are not written yet. With COUNTING they are counted by tag and manifest, too."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: Audit, *, counting: bool = False) -> None:
         self._audit = audit
+        self._beside = COUNT_PULLS if counting else ""
         self._held: deque[Entry] = deque(maxlen=_HELD_MAXIMUM)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -62,7 +64,7 @@ class PullLog:
         while self._held:
             batch = [self._held.popleft() for _ in range(min(_BATCH, len(self._held)))]
             try:
-                self._audit.write_all(batch)
+                self._audit.write_all(batch, self._beside)
             except DatabaseUnavailable as error:
                 log.warning("pulls not logged yet", extra={"cause": str(error)})
                 self._held.extendleft(reversed(batch))

@@ -130,35 +130,47 @@ def change_organization(
     database: Database,
     name: str,
     *,
-    new_name: str | None = None,
     email: str | None = None,
     tag_expiration_s: int | None = None,
 ) -> None:
-    """Change what is given of an organization. Raises UserExists or InvalidUsername.
-
-    Its robots are renamed with it.
-    """
-    values: dict[str, Any] = {
-        "name": name,
-        "new_name": check_username(new_name) if new_name is not None else None,
-        "email": email,
-        "expiration": tag_expiration_s,
-    }
+    """Change what is given of an organization. Raises UserExists."""
+    values: dict[str, Any] = {"name": name, "email": email, "expiration": tag_expiration_s}
     try:
         database.run(
             """
-            UPDATE "user" r SET username = %(new_name)s || '+' || split_part(r.username, '+', 2)
-            FROM "user" o WHERE o.username = %(name)s AND r.robot_owner_id = o.id
-              AND %(new_name)s::text IS NOT NULL;
-            UPDATE "user" SET username = coalesce(%(new_name)s, username),
-                email = coalesce(%(email)s, email),
+            UPDATE "user" SET email = coalesce(%(email)s, email),
                 tag_expiration_s = coalesce(%(expiration)s, tag_expiration_s)
             WHERE username = %(name)s AND organization
             """,
             values,
         )
     except psycopg2.errors.UniqueViolation as error:
-        raise UserExists("the name or the e-mail address is taken already") from error
+        raise UserExists("the e-mail address is taken already") from error
+
+
+def rename_namespace(database: Database, name: str, new_name: str, *, organization: bool) -> None:
+    """Give a user or an organization, and its robots, another name.
+
+    Raises InvalidUsername, UserExists or UserUnknown.
+    """
+    values = {"name": name, "new_name": check_username(new_name), "organization": organization}
+    try:
+        rows = database.run(
+            """
+            UPDATE "user" r SET username = %(new_name)s || '+' || split_part(r.username, '+', 2)
+            FROM "user" o WHERE o.username = %(name)s AND o.organization = %(organization)s
+              AND r.robot_owner_id = o.id;
+            UPDATE "user" SET username = %(new_name)s
+            WHERE username = %(name)s AND organization = %(organization)s
+              AND robot_owner_id IS NULL
+            RETURNING id
+            """,
+            values,
+        )
+    except psycopg2.errors.UniqueViolation as error:
+        raise UserExists(f"the name '{new_name}' is taken already") from error
+    if not rows:
+        raise UserUnknown(f"there is no '{name}'")
 
 
 def delete_namespace(database: Database, name: str, entry: Entry, *, organization: bool) -> None:

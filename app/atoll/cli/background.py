@@ -12,7 +12,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
 from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
-from atoll.storage.errors import StoreUnavailable
+from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ _DELETIONS = 5
 # Parts of uploads that are older are nobody's any more; looked for so often.
 _PARTS_AGE = timedelta(days=1)
 _PARTS_SECONDS = 3600
+# So that a file of the log's old entries holds more than a few.
+_ROTATION_SECONDS = 3600
 
 _UPLOADS_UNDER_WAY = "SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL"
 
@@ -40,7 +42,7 @@ def repeat(name: str, seconds: float, work: Callable[[], object]) -> None:
                 more = work() is True
             except DatabaseUnavailable as error:
                 log.warning("PostgreSQL is away", extra={"cause": str(error)})
-            except StoreUnavailable as error:
+            except (StoreUnavailable, NoHealthyStore) as error:
                 log.warning("store is away", extra={"cause": str(error)})
             except Exception:
                 # It must go on tomorrow whatever happens today.
@@ -52,11 +54,14 @@ def repeat(name: str, seconds: float, work: Callable[[], object]) -> None:
 
 
 def keep_house(graph: Graph) -> None:
-    """Start to clear away what uploads left and, unless the bundle says no, what nobody needs."""
+    """Start to clear away what is left over and, unless the bundle says no, what nobody needs."""
     repeat("housekeeping", HOUSEKEEPING, lambda: _clear_away(graph))
     if graph.bundle.read_only:
         return
     repeat("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(graph))
+    repeat("log-exports", HOUSEKEEPING, lambda: graph.log_exporter.clear_away() > 0)
+    if graph.bundle.feature_action_log_rotation:
+        repeat("log-rotation", _ROTATION_SECONDS, lambda: _rotate(graph))
     if not graph.bundle.feature_garbage_collection:
         return
     collector = Collector(
@@ -85,6 +90,11 @@ def _keep_deleting(graph: Graph, location: str) -> None:
         return graph.locations.health.is_up(location) and queue.turn() > 0
 
     repeat(f"delete-{location}", _DELETIONS, work)
+
+
+def _rotate(graph: Graph) -> None:
+    if moved := graph.log_rotation.rotate():
+        log.info("old entries of the log moved to files", extra={"entries": moved})
 
 
 def _clear_away(graph: Graph) -> None:

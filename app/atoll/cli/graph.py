@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,9 @@ from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
 from atoll.registry.content import Content
+from atoll.registry.log_exporter import LogExporter
+from atoll.registry.log_exports import ExportLinks, LogExports
+from atoll.registry.log_rotation import LogRotation
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
@@ -85,13 +89,33 @@ class Graph:
     @cached_property
     def pulls(self) -> PullLog:
         """Pulls that the audit log does not have yet."""
-        return PullLog(Audit(self.database))
+        return PullLog(Audit(self.database), counting=self.bundle.feature_image_pull_stats)
 
     @cached_property
     def deliverer(self) -> Deliverer:
         """What sends notifications."""
         messages = Messages.from_bundle(self.bundle)
         return Deliverer(self.database, self.cipher, messages, self.receivers)
+
+    @cached_property
+    def export_links(self) -> ExportLinks:
+        """Where parts of the log are, that were written to files."""
+        return ExportLinks.from_bundle(self.secured_bundle, self.locations)
+
+    @cached_property
+    def log_exports(self) -> LogExports:
+        """Parts of the log that somebody wants as a file."""
+        return LogExports(self.database, self.cipher, self.export_links)
+
+    @cached_property
+    def log_exporter(self) -> LogExporter:
+        """What writes them."""
+        return LogExporter(self.database, self.cipher, self.receivers, self.export_links)
+
+    @cached_property
+    def log_rotation(self) -> LogRotation:
+        """What moves old entries of the log to files."""
+        return LogRotation.from_bundle(self.bundle, self.database, self.locations)
 
     @cached_property
     def access(self) -> Access:
@@ -154,5 +178,7 @@ class Graph:
             referrers=Referrers(self.database),
             catalog=Catalog(self.database),
             receivers=self.receivers,
+            log_exports=self.log_exports,
             pulls=self.pulls,
+            environment=os.environ,
         )

@@ -19,7 +19,7 @@ _CONNECTIONS = 6
 
 
 def housekeeping(options: argparse.Namespace) -> int:
-    """Deliver notifications, clear away what uploads left, collect garbage; until SIGTERM."""
+    """Deliver notifications, keep the log, clear away leftovers, collect garbage; until SIGTERM."""
     del options
     logs.set_up()
     bundle = load_bundle()
@@ -27,10 +27,12 @@ def housekeeping(options: argparse.Namespace) -> int:
     graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
     graph.deliverer.start()
+    graph.log_exporter.start()
     keep_house(graph)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
     stop.wait()
     graph.deliverer.stop()
+    graph.log_exporter.stop()
     return 0

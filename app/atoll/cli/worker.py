@@ -62,6 +62,7 @@ def replication(options: argparse.Namespace) -> int:
     _scrub(graph)
     worker.start()
     graph.deliverer.start()
+    graph.log_exporter.start()
     announce(graph.database, bundle, "replication")
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
@@ -72,6 +73,7 @@ def replication(options: argparse.Namespace) -> int:
         signal.signal(one, lambda *_signal: stop.set())
     stop.wait()
     graph.deliverer.stop()
+    graph.log_exporter.stop()
     worker.stop()
     return 0
 

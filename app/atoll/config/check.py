@@ -20,6 +20,9 @@ _REQUIRED = "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS"
 _LIMITS = "REPLICATION_LIMITS"
 _REPLICATION = "FEATURE_STORAGE_REPLICATION"
 _HOSTNAME = "SERVER_HOSTNAME"
+_ARCHIVE = "ACTION_LOG_ARCHIVE_LOCATION"
+_LOGS_MODEL = "LOGS_MODEL"
+_SCANNER = "FEATURE_SECURITY_SCANNER"
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 # Words for pydantic's error types where its own text would not help an operator.
@@ -113,6 +116,8 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
     """Check what only shows when several keys are held against each other."""
     found = _not_shared(bundle, stores)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
+    if bundle.feature_action_log_rotation and bundle.action_log_archive_location is not None:
+        found += _unknown_locations(bundle, _ARCHIVE, [bundle.action_log_archive_location])
     found += _unknown_locations(bundle, _REQUIRED, bundle.distributed_storage_default_locations)
     found += _unknown_locations(bundle, _LIMITS, bundle.replication_limits)
     if not bundle.preference:
@@ -154,18 +159,29 @@ def _unknown_locations(bundle: Bundle, key: str, names: Iterable[str]) -> list[s
     ]
 
 
+def remark(key: str) -> str:
+    """Return what there is to say of a KEY that Atoll makes no use of."""
+    own = {str(info.alias) for info in Bundle.model_fields.values()}
+    if key in QUAY_KEYS_WITHOUT_EFFECT_YET:
+        return "has no effect in this version"
+    if key in QUAY_KEYS:
+        return "is Quay's; there is nothing here for it to change"
+    return f"unknown key, ignored{_nearest(key, [*own, *QUAY_KEYS, *QUAY_KEYS_WITHOUT_EFFECT_YET])}"
+
+
 def _warnings(values: Mapping[str, Any]) -> list[str]:
     own = {str(info.alias) for info in Bundle.model_fields.values()}
-    known = [*own, *QUAY_KEYS, *QUAY_KEYS_WITHOUT_EFFECT_YET]
     found = []
     hostname = values.get(_HOSTNAME)
     if isinstance(hostname, str) and not _HOST_AND_PORT.fullmatch(hostname):
         found.append(f"{_HOSTNAME}: is no host name, with or without a port; no client can use it")
     for key in map(str, values):
-        if key not in known:
-            found.append(f"{key}: unknown key, ignored{_nearest(key, known)}")
-        elif key in QUAY_KEYS_WITHOUT_EFFECT_YET and key not in own:
-            found.append(f"{key}: has no effect in this version")
+        if key not in own and key not in QUAY_KEYS:
+            found.append(f"{key}: {remark(key)}")
+    if values.get(_SCANNER) is True:
+        found.append(f"{_SCANNER}: there is no scanner; the API says that nothing can be scanned")
+    if values.get(_LOGS_MODEL, "database") != "database":
+        found.append(f"{_LOGS_MODEL}: the log is kept in the database, and nowhere else")
     return found
 
 

@@ -37,6 +37,22 @@ def parse_duration(value: Any) -> int:
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
+# What blobs and uploads have for themselves at a store.
+_TAKEN = frozenset({"sha256", "sha512", "uploads"})
+_PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
+
+
+def parse_object_path(value: Any) -> str:
+    """Return the beginning of keys at a store, without slashes around it."""
+    path = str(value).strip("/")
+    if not _PATH.fullmatch(path) or path.partition("/")[0] in _TAKEN:
+        raise ValueError("must be a path of letters, digits, . _ and -, and not that of blobs")
+    return path
+
+
+ObjectPath = Annotated[str, BeforeValidator(parse_object_path)]
+
+
 class RedisSettings(BaseModel):
     """One Redis: `BUILDLOGS_REDIS` or `USER_EVENTS_REDIS`."""
 
@@ -81,6 +97,8 @@ class Bundle(BaseModel):
     database_secret_key: SecretStr | None = None
 
     super_users: list[str] = Field(default_factory=list)
+    # Who may see everything and change nothing.
+    global_readonly_super_users: list[str] = Field(default_factory=list)
     # Atoll's own: the password that the first of SUPER_USERS gets when migration creates it.
     initial_superuser_password: SecretStr | None = None
     authentication_type: Literal["Database"] = "Database"
@@ -104,6 +122,19 @@ class Bundle(BaseModel):
     feature_anonymous_access: bool = True
     feature_invite_only_user_creation: bool = False
     feature_superusers_org_creation_only: bool = False
+    # Let users give their own namespace another name.
+    feature_user_rename: bool = False
+    # Whether users may see the log of their own namespace. Quay's documentation says "no" where the
+    # key is missing, its API lets them; who wrote the key meant it.
+    feature_user_log_access: bool | None = None
+    # Let superusers read the configuration, without its secrets, by the API.
+    feature_superuser_configdump: bool = False
+    # Let administrators of an application ask other users to give it a token.
+    feature_assign_oauth_token: bool = True
+    # Count pulls of each tag and manifest.
+    feature_image_pull_stats: bool = False
+    # There is no scanner; with this the API says of each manifest that it is not scanned.
+    feature_security_scanner: bool = False
     robots_disallow: bool = False
     robots_whitelist: list[str] = Field(default_factory=list)
     # The life of a new app-specific token, such as 30d; without, it does not end.
@@ -114,6 +145,18 @@ class Bundle(BaseModel):
         default_factory=lambda: [0, 86400, 7 * 86400, 14 * 86400, 28 * 86400]
     )
     feature_change_tag_expiration: bool = True
+    # Anything but "database" is warned of.
+    logs_model: str = "database"
+    # Let people have parts of the log written to files; for how many seconds these are there, and
+    # below which key.
+    feature_log_export: bool = True
+    export_action_logs_seconds: int = Field(default=3600, ge=60)
+    export_action_logs_storage_path: ObjectPath = "exportedactionlogs"
+    # Move what is in the log for longer than the threshold to files: at a location, below a key.
+    feature_action_log_rotation: bool = False
+    action_log_archive_location: str | None = None
+    action_log_archive_path: ObjectPath = "archive/actionlogs"
+    action_log_rotation_threshold: Duration = Field(default=30 * 86400, ge=86400)
     registry_state: Literal["normal", "readonly"] = "normal"
     disable_pushes: bool = False
     maximum_layer_size: Size = 20 * 2**30
@@ -163,8 +206,13 @@ class Bundle(BaseModel):
 
     @property
     def superusers(self) -> frozenset[str]:
-        """Who may act as a superuser."""
-        return frozenset(self.super_users if self.feature_super_users else [])
+        """Who may act as a superuser; not who is to change nothing."""
+        return frozenset(self.super_users if self.feature_super_users else []) - self.auditors
+
+    @property
+    def auditors(self) -> frozenset[str]:
+        """Who may see everything and change nothing."""
+        return frozenset(self.global_readonly_super_users if self.feature_super_users else [])
 
     @property
     def stores(self) -> dict[str, StoreSettings]:

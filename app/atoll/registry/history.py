@@ -23,7 +23,8 @@ _END = "coalesce(t.lifetime_end_ms, t.expires_ms)"
 _LIST = f"""
 SELECT t.name, t.lifetime_start_ms, {_END}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
-        JOIN imagestorage s ON s.id = mb.blob_id WHERE mb.manifest_id = m.id)
+        JOIN imagestorage s ON s.id = mb.blob_id WHERE mb.manifest_id = m.id),
+       t.reversion
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID}
   AND (NOT %(active)s OR {alive("t")})
@@ -43,8 +44,8 @@ UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM wanted
 WHERE tag.repository_id = wanted.repository_id AND tag.name = %(tag)s
   AND tag.lifetime_end_ms IS NULL
   AND (tag.manifest_id <> wanted.id OR tag.expires_ms IS NOT NULL);
-INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
-SELECT repository_id, %(tag)s, id, {NOW_MS} FROM wanted
+INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms, reversion)
+SELECT repository_id, %(tag)s, id, {NOW_MS}, %(reversion)s FROM wanted
 ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
 SELECT id FROM wanted
 """
@@ -68,7 +69,10 @@ RETURNING tag.id
 
 @dataclass(frozen=True)
 class TagEntry:
-    """What a tag meant from START to END, in ms since 1970; without END it does so for ever."""
+    """What a tag meant from START to END, in ms since 1970; without END it does so for ever.
+
+    REVERSION: it meant that before, and was brought back.
+    """
 
     name: str
     start_ms: int
@@ -76,6 +80,7 @@ class TagEntry:
     digest: str
     is_list: bool
     size: int
+    reversion: bool
 
 
 class History:
@@ -113,14 +118,14 @@ class History:
 
     def point(self, name: RepositoryName, tag: str, digest: str) -> None:
         """Let a tag mean a manifest of the repository, or raise ManifestUnknown."""
-        self._set(name, tag, digest, _ALIVE)
+        self._set(name, tag, digest, _ALIVE, reversion=False)
 
     def restore(self, name: RepositoryName, tag: str, digest: str) -> None:
         """Let a tag mean again what it meant within the time that the namespace keeps its past.
 
         Raises ManifestUnknown.
         """
-        self._set(name, tag, digest, _RESTORABLE)
+        self._set(name, tag, digest, _RESTORABLE, reversion=True)
 
     def expire(self, name: RepositoryName, tag: str, digest: str | None) -> None:
         """Forget what a tag meant (with DIGEST only that), or raise ManifestUnknown."""
@@ -128,7 +133,9 @@ class History:
         if not self._database.run(_EXPIRE, values):
             raise ManifestUnknown(f"the tag '{tag}' of '{name}' has no such past")
 
-    def _set(self, name: RepositoryName, tag: str, digest: str, condition: str) -> None:
+    def _set(
+        self, name: RepositoryName, tag: str, digest: str, condition: str, *, reversion: bool
+    ) -> None:
         rows = self._database.run(
             _SET.format(condition=condition),
             {
@@ -136,6 +143,7 @@ class History:
                 "tag": tag,
                 "digest": digest,
                 "expiration": self._expiration,
+                "reversion": reversion,
             },
         )
         if not rows:

@@ -9,6 +9,7 @@ from atoll.db.pool import Database
 from atoll.names import RepositoryName
 from atoll.registry.errors import RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.tags import alive
 
 _ROWS = """(
     SELECT r.id, n.username AS namespace, r.name, r.visibility, r.description,
@@ -20,8 +21,23 @@ _COLUMNS = (
     "r.namespace, r.name, r.visibility, r.description, r.organization, r.tag_expiration_s, r.state"
 )
 
+# Of the log only so much is counted: what is more popular than that is popular enough.
+_POPULARITY_DAYS, _POPULARITY_MAXIMUM = 90, 10_000
+
 _LIST = f"""
-SELECT {_COLUMNS}, r.id FROM {_ROWS}
+SELECT {_COLUMNS}, r.id,
+       CASE WHEN %(last_modified)s THEN (
+           SELECT max(t.lifetime_start_ms) FROM tag t
+           WHERE t.repository_id = r.id AND {alive("t")}) END,
+       CASE WHEN %(popularity)s THEN (
+           SELECT count(*) FROM (
+               SELECT FROM logentry e WHERE e.namespace = r.namespace AND e.repository = r.name
+                 AND e.created_at > now() - make_interval(days => {_POPULARITY_DAYS})
+               LIMIT {_POPULARITY_MAXIMUM}) AS entries) END,
+       EXISTS (
+           SELECT FROM star s JOIN "user" u ON u.id = s.user_id
+           WHERE s.repository_id = r.id AND u.username = %(username)s)
+FROM {_ROWS}
 WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace)s)
   AND (NOT %(public)s OR r.visibility = 'public') AND r.id > %(after)s
   AND (NOT %(starred)s OR EXISTS (
@@ -43,7 +59,7 @@ SELECT {_COLUMNS}, score FROM (
 WHERE score >= %(threshold)s
 ORDER BY score DESC, length(r.name), r.namespace, r.name LIMIT %(limit)s OFFSET %(offset)s
 """
-_THRESHOLD = 0.3
+THRESHOLD = 0.3
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,20 @@ class Repository:
     in_organization: bool
     tag_expiration_s: int
     state: str
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A repository in a list.
+
+    `last_modified_ms` is since 1970, `popularity` is how much was done with it of late; both are
+    None where they were not asked for, or nothing was.
+    """
+
+    repository: Repository
+    last_modified_ms: int | None
+    popularity: int | None
+    starred: bool
 
 
 class Listing:
@@ -85,7 +115,7 @@ class Listing:
             {
                 "username": username,
                 "query": query.lower(),
-                "threshold": _THRESHOLD,
+                "threshold": THRESHOLD,
                 "everything": everything,
                 "limit": limit,
                 "offset": offset,
@@ -130,10 +160,12 @@ class Listing:
         after: int,
         limit: int,
         starred: bool = False,
-    ) -> tuple[list[Repository], int | None]:
+        last_modified: bool = False,
+        popularity: bool = False,
+    ) -> tuple[list[Listed], int | None]:
         """Return what the user may see, and the AFTER of the next page, None at the end.
 
-        With STARRED only what the user marked.
+        With STARRED only what the user marked. LAST_MODIFIED and POPULARITY tell what to look up.
         """
         rows = self._database.read(
             _LIST,
@@ -142,6 +174,8 @@ class Listing:
                 "namespace": namespace,
                 "public": public,
                 "starred": starred,
+                "last_modified": last_modified,
+                "popularity": popularity,
                 "everything": everything,
                 "after": after,
                 "limit": limit + 1,
@@ -149,7 +183,7 @@ class Listing:
             },
         )
         more = rows[limit - 1][7] if len(rows) > limit else None
-        return [_repository(row) for row in rows[:limit]], more
+        return [Listed(_repository(row), *row[8:11]) for row in rows[:limit]], more
 
 
 def _repository(row: tuple[str, str, str, str, bool, int, str]) -> Repository:

@@ -54,10 +54,10 @@ class Removal:
         with self._forgotten(name):
             users.delete_namespace(self._database, name, entry, organization=organization)
 
-    def rename_organization(self, name: str, new_name: str) -> None:
-        """Rename an organization, as `users.change_organization` does."""
+    def rename(self, name: str, new_name: str, *, organization: bool) -> None:
+        """Give a user or an organization another name, as `users.rename_namespace` does."""
         with self._forgotten(name):
-            users.change_organization(self._database, name, new_name=new_name)
+            users.rename_namespace(self._database, name, new_name, organization=organization)
 
     @contextmanager
     def _forgotten(self, namespace: str, name: str | None = None) -> Iterator[None]:

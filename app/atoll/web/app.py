@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
+from atoll.registry.log_exports import PATH, LogExports
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
@@ -59,7 +60,9 @@ class Dependencies:
     referrers: Referrers
     catalog: Catalog
     receivers: Receivers
+    log_exports: LogExports
     pulls: PullLog
+    environment: Mapping[str, str]
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
@@ -80,9 +83,11 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         manifests=deps.manifests,
         tags=deps.tags,
         receivers=deps.receivers,
+        log_exports=deps.log_exports,
         authority=authority,
+        environment=deps.environment,
     )
-    for prefix in (PREFIX, "/oauth/", "/csrf_token"):
+    for prefix in (PREFIX, "/oauth/", "/csrf_token", PATH):
         app.add_sink(api, prefix)
     app.add_error_handler(falcon.HTTPError, _http_error_handler(authority))
     guard = Guard(deps.tokens, authority, deps.bundle)
@@ -91,7 +96,8 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
 
     for path in ("/v2", "/v2/"):
         app.add_route(path, Base(guard))
-    app.add_route("/v2/_catalog", CatalogList(deps.catalog, guard, deps.bundle.superusers))
+    seeing_all = deps.bundle.superusers | deps.bundle.auditors
+    app.add_route("/v2/_catalog", CatalogList(deps.catalog, guard, seeing_all))
     app.add_route("/v2/auth", Auth(deps.access, deps.tokens))
     routes.add_routes(
         app,

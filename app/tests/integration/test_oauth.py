@@ -185,3 +185,83 @@ def test_an_operator_makes_a_token_on_the_command_line(us: Site) -> None:
         refused = us.command("token", "create", *words)
         assert refused.returncode != 0
         assert refused.stdout == ""
+
+
+def test_a_token_is_made_in_an_applications_settings_listed_and_revoked(api: Api) -> None:
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    base = f"organization/acme/applications/{client_id}/tokens"
+    made = api.call("POST", base, {"name": " build ", "scope": "repo:read,user:read"})
+    assert (made["name"], made["scope"], made["created_by"]) == (
+        "build",
+        "repo:read user:read",
+        SUPERUSER,
+    )
+    assert bearer(api.site, made["token"], "user/") == 200
+    assert bearer(api.site, made["token"], base) == 403
+    (listed,) = api.call("GET", base)["tokens"]
+    assert (listed["uuid"], "token" in listed) == (made["uuid"], False)
+    for wrong in ({"scope": "repo:read"}, {"name": "x", "scope": "everything"}):
+        api.call("POST", base, wrong, 400)
+    add_user(api, "alice").call("GET", base, status=403)
+    api.call("DELETE", f"{base}/{made['uuid']}", status=204)
+    api.call("DELETE", f"{base}/{made['uuid']}", status=404)
+    assert bearer(api.site, made["token"], "user/") == 401
+
+
+def test_a_token_makes_no_token_that_may_do_more_than_itself(api: Api) -> None:
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    base = f"organization/acme/applications/{client_id}/tokens"
+    narrow = api.call("POST", base, {"name": "narrow", "scope": "org:admin"})["token"]
+    with requests.Session() as session:
+        session.trust_env = False
+        session.headers["Authorization"] = f"Bearer {narrow}"
+        url = f"{api.site.url}/api/v1/{base}"
+        for scope, status in (("org:admin", 200), ("org:admin super:user", 403)):
+            answer = session.post(url, json={"name": "more", "scope": scope})
+            assert (scope, answer.status_code) == (scope, status)
+
+
+def assign(site: Site, session: requests.Session, client_id: str, username: str) -> int:
+    query = {
+        "client_id": client_id,
+        "username": username,
+        "redirect_uri": f"{site.url}{LOCAL}",
+        "scope": "repo:read",
+        "response_type": "token",
+        "format": "json",
+    }
+    return session.post(f"{site.url}/oauth/authorize/assignuser", params=query).status_code
+
+
+def test_a_user_who_is_asked_for_a_token_gives_it_once(api: Api) -> None:
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    alice = add_user(api, "alice")
+    session = signed_in(api.site)
+    assert assign(api.site, session, client_id, "alice") == 200
+    assert assign(api.site, session, client_id, "nobody") == 404
+    assert assign(api.site, session, "nothing", "alice") == 404
+    own = signed_in(api.site, "alice", "another password")
+    assert assign(api.site, own, client_id, SUPERUSER) == 403
+    (asked,) = alice.call("GET", "user/assignedauthorizations")["authorizations"]
+    assert asked["application"]["clientId"] == client_id
+    uuid = asked["uuid"]
+    # Not for something else, and not by somebody else.
+    more = authorize(api.site, own, client_id, assignment_uuid=uuid)
+    other = authorize(api.site, session, client_id, assignment_uuid=uuid, scope="repo:read")
+    assert (more.status_code, other.status_code) == (404, 404)
+    token = token_of(authorize(api.site, own, client_id, assignment_uuid=uuid, scope="repo:read"))
+    assert bearer(api.site, token, "repository?public=true") == 200
+    assert alice.call("GET", "user/assignedauthorizations")["authorizations"] == []
+    again = authorize(api.site, own, client_id, assignment_uuid=uuid, scope="repo:read")
+    assert again.status_code == 404
+
+
+def test_a_user_who_is_asked_for_a_token_may_say_no(api: Api) -> None:
+    client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
+    alice = add_user(api, "alice")
+    assert assign(api.site, signed_in(api.site), client_id, "alice") == 200
+    (asked,) = alice.call("GET", "user/assignedauthorizations")["authorizations"]
+    path = f"user/assignedauthorizations/{asked['uuid']}"
+    api.call("DELETE", path, status=404)
+    alice.call("DELETE", path, status=204)
+    assert alice.call("GET", "user/assignedauthorizations")["authorizations"] == []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 from atoll.config import Bundle, ConfigError, check, load, problems
+from atoll.config.dump import dump
+from atoll.config.fingerprint import fingerprint
 from atoll.config.load import parse_preference, read
 from atoll.config.sizes import parse_size
 
@@ -237,6 +240,71 @@ def test_a_host_name_that_is_a_placeholder_is_a_warning_and_a_header_in_it_is_re
 def test_a_key_of_quays_without_effect_is_told() -> None:
     result = check(good(SSL_PROTOCOLS=["TLSv1.3"], GARBAGE_COLLECTION_FREQUENCY=30))
     assert result.warnings == ["SSL_PROTOCOLS: has no effect in this version"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"FEATURE_SECURITY_SCANNER": True}, "no scanner"),
+        ({"LOGS_MODEL": "elasticsearch"}, "in the database"),
+    ],
+)
+def test_a_key_that_asks_for_what_there_is_not_is_warned_of(
+    changes: dict[str, object], word: str
+) -> None:
+    result = check(good(**changes))
+    assert result.problems == []
+    (warning,) = result.warnings
+    assert warning.startswith(next(iter(changes)))
+    assert word in warning
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"ACTION_LOG_ARCHIVE_LOCATION": "asia"}, "ACTION_LOG_ARCHIVE_LOCATION"),
+        ({"ACTION_LOG_ARCHIVE_PATH": "../up"}, "ACTION_LOG_ARCHIVE_PATH"),
+        ({"ACTION_LOG_ARCHIVE_PATH": "sha256/x"}, "ACTION_LOG_ARCHIVE_PATH"),
+        ({"EXPORT_ACTION_LOGS_STORAGE_PATH": "uploads"}, "EXPORT_ACTION_LOGS_STORAGE_PATH"),
+        ({"ACTION_LOG_ROTATION_THRESHOLD": "1h"}, "ACTION_LOG_ROTATION_THRESHOLD"),
+    ],
+)
+def test_a_log_that_could_not_be_rotated_is_told_by_its_key(
+    changes: dict[str, object], key: str
+) -> None:
+    (problem,) = problems(good(FEATURE_ACTION_LOG_ROTATION=True, **changes))
+    assert problem.startswith(key)
+
+
+def test_what_is_shown_of_a_configuration_has_no_secrets_and_says_what_is_of_no_use() -> None:
+    raw = good(
+        DB_CONNECTION_ARGS={"password": "password-that-nobody-may-see"},
+        SETUP_COMPLETE=True,
+        SSL_PROTOCOLS=[],
+        SUPERUSERS=["admin"],
+        GITHUB_LOGIN_CONFIG={"CLIENT_SECRET": "secret-that-nobody-may-see"},
+    )
+    bundle = check(raw).bundle
+    assert bundle is not None
+    bundle = bundle.model_copy(update={"fingerprint": fingerprint(raw)})
+    environment = {
+        "QUAY_OVERRIDE_CONFIG": "secret-that-nobody-may-see",
+        "QUAY_DISTRIBUTED_STORAGE_PREFERENCE": "usstorage",
+        "AWS_SECRET_ACCESS_KEY": "secret-that-nobody-may-see",
+    }
+    shown = dump(bundle, environment)
+    assert "that-nobody-may-see" not in json.dumps(shown)
+    assert "0ce4f796" not in json.dumps(shown)
+    assert shown["config"]["SERVER_HOSTNAME"] == "registry.example"
+    assert shown["config"]["DISTRIBUTED_STORAGE_CONFIG"]["eustorage"][1]["bucket_name"] == "us"
+    assert shown["env"]["QUAY_DISTRIBUTED_STORAGE_PREFERENCE"] == "usstorage"
+    assert set(shown["warning"]) == {
+        "GITHUB_LOGIN_CONFIG",
+        "SETUP_COMPLETE",
+        "SSL_PROTOCOLS",
+        "SUPERUSERS",
+    }
+    assert "SUPER_USERS" in shown["warning"]["SUPERUSERS"]
 
 
 LOCAL = ["LocalStorage", {"storage_path": "/datastorage/registry"}]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
@@ -34,7 +34,7 @@ class ApplicationView(TypedDict):
     description: str
     application_uri: str
     client_id: str
-    client_secret: str
+    client_secret: NotRequired[str]
     redirect_uri: str
     avatar_email: str | None
 
@@ -52,7 +52,7 @@ class ApplicationList:
     def on_get(self, call: Call, orgname: str) -> Any:
         """List applications."""
         self._namespaces.administered(call, orgname)
-        return {"applications": [_view(one) for one in self._applications.list(orgname)]}
+        return {"applications": [_view(one, call) for one in self._applications.list(orgname)]}
 
     @operation(
         "createOrganizationApplication",
@@ -68,7 +68,7 @@ class ApplicationList:
         call.log(
             "create_application", orgname, application_name=made.name, client_id=made.client_id
         )
-        return _view(made)
+        return _view(made, call)
 
 
 class OneApplication:
@@ -82,7 +82,7 @@ class OneApplication:
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
         """Show an application."""
         self._namespaces.administered(call, orgname)
-        return _view(self._applications.get(client_id, orgname))
+        return _view(self._applications.get(client_id, orgname), call)
 
     @operation(
         "updateOrganizationApplication",
@@ -96,7 +96,7 @@ class OneApplication:
         change: ApplicationDetails = call.body
         changed = self._applications.change(orgname, client_id, change.name, change.details())
         call.log("update_application", orgname, application_name=changed.name, client_id=client_id)
-        return _view(changed)
+        return _view(changed, call)
 
     @operation("deleteOrganizationApplication", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
@@ -126,7 +126,7 @@ class ApplicationSecret:
             application_name=changed.name,
             client_id=client_id,
         )
-        return _view(changed)
+        return _view(changed, call)
 
 
 class ApplicationInformation:
@@ -149,13 +149,14 @@ class ApplicationInformation:
         }
 
 
-def _view(one: Application) -> ApplicationView:
-    return {
+def _view(one: Application, call: Call) -> ApplicationView:
+    view: ApplicationView = {
         "name": one.name,
         "description": one.description,
         "application_uri": one.application_uri,
         "client_id": one.client_id,
-        "client_secret": one.client_secret,
         "redirect_uri": one.redirect_uri,
         "avatar_email": one.avatar_email,
     }
+    # Who changes nothing gets nothing to change things with.
+    return view if call.actor.read_only else {**view, "client_secret": one.client_secret}

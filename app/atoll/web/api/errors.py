@@ -6,7 +6,15 @@ import logging
 
 import falcon
 
-from atoll.auth import api_tokens, applications, organizations, permissions, robots, users
+from atoll.auth import (
+    api_tokens,
+    applications,
+    assigned_authorizations,
+    organizations,
+    permissions,
+    robots,
+    users,
+)
 from atoll.auth.access import WrongCredentials
 from atoll.auth.passwords import PasswordTooShort
 from atoll.auth.throttle import TooManyFailures
@@ -14,7 +22,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import receivers, subscriptions
 from atoll.registry import errors as registry
-from atoll.registry import labels, messages
+from atoll.registry import labels, log_exports, messages
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized
 
@@ -79,6 +87,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     NotFound: (404, _GONE),
     applications.ApplicationUnknown: (404, _GONE),
     api_tokens.ApiTokenUnknown: (404, _GONE),
+    assigned_authorizations.AssignmentUnknown: (404, _GONE),
     organizations.OrganizationUnknown: (404, _GONE),
     organizations.TeamUnknown: (404, _GONE),
     organizations.MemberUnknown: (404, _GONE),
@@ -87,6 +96,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     api_tokens.AppTokenUnknown: (404, _GONE),
     users.UserUnknown: (404, _GONE),
     messages.MessageUnknown: (404, _GONE),
+    log_exports.ExportUnknown: (404, _GONE),
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),

@@ -1,4 +1,4 @@
-"""`find/repositories`: by name, also with a typo."""
+"""`find/`: what names are like, also with a typo."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ from typing import Any
 
 from pydantic import Field
 
-from atoll.registry.listing import Listing
+from atoll.registry import search
+from atoll.registry.listing import Listing, Repository
+from atoll.registry.search import REPOSITORY_WEIGHT, Found, Search
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.repository import repository_view
 from atoll.web.api.views import avatar
 
 _PAGE = 10
+# How many of each kind `find/all` shows.
+_OF_A_KIND = 5
+_PICTURES = {search.ORGANIZATION: "org"}
+_TITLES = {search.USER: "user", search.ORGANIZATION: "org", search.ROBOT: "robot"}
 
 
-class FindQuery(Body):
+class AllQuery(Body):
     """What to look for."""
 
     query: str = Field(default="", max_length=255)
+
+
+class FindQuery(AllQuery):
+    """What to look for, and which page."""
+
     page: int = Field(default=1, ge=1, le=1000)
 
 
@@ -37,30 +48,79 @@ class FindRepositories:
         found = self._listing.find(
             call.principal.username if call.principal else None,
             call.query.query,
-            everything=self._namespaces.full_access(call),
+            everything=self._namespaces.sees_everything(call),
             limit=_PAGE + 1,
             offset=start,
         )
         return {
-            "results": [
-                {
-                    "kind": "repository",
-                    **repository_view(repository),
-                    "namespace": {
-                        "name": repository.name.namespace,
-                        "kind": "organization" if repository.in_organization else "user",
-                        "avatar": avatar(
-                            repository.name.namespace,
-                            "org" if repository.in_organization else "user",
-                        ),
-                    },
-                    "score": score,
-                    "href": f"/repository/{repository.name}",
-                }
-                for repository, score in found[:_PAGE]
-            ],
+            "results": [_repository(repository, score) for repository, score in found[:_PAGE]],
             "has_additional": len(found) > _PAGE,
             "page": page,
             "page_size": _PAGE,
             "start_index": start,
         }
+
+
+class FindAll:
+    """`find/all`."""
+
+    def __init__(self, listing: Listing, search: Search, namespaces: Namespaces) -> None:
+        self._listing = listing
+        self._search = search
+        self._namespaces = namespaces
+
+    @operation("conductSearch", query=AllQuery, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call) -> Any:
+        """Find repositories, users, organizations, teams and robots that one may see."""
+        text = call.query.query
+        if not text:
+            return {"results": []}
+        username = call.principal.username if call.principal else None
+        everything = self._namespaces.sees_everything(call)
+        repositories = self._listing.find(
+            username, text, everything=everything, limit=_OF_A_KIND, offset=0
+        )
+        others = self._search.find(username, text, everything=everything, limit=_OF_A_KIND)
+        results = [_repository(one, score * REPOSITORY_WEIGHT) for one, score in repositories]
+        results += [_other(one, username) for one in others]
+        return {"results": sorted(results, key=lambda one: one["score"], reverse=True)}
+
+
+def _repository(repository: Repository, score: float) -> dict[str, Any]:
+    kind = search.ORGANIZATION if repository.in_organization else search.USER
+    return {
+        **repository_view(repository),
+        "kind": "repository",
+        "title": "repo",
+        "namespace": _account(kind, repository.name.namespace),
+        "score": score,
+        "href": f"/repository/{repository.name}",
+    }
+
+
+def _account(kind: str, name: str) -> dict[str, Any]:
+    return {
+        "title": _TITLES[kind],
+        "kind": kind,
+        "name": name,
+        "avatar": avatar(name, _PICTURES.get(kind, kind)),
+        "href": f"/{kind}/{name}",
+    }
+
+
+def _other(one: Found, username: str | None) -> dict[str, Any]:
+    if one.kind == search.TEAM:
+        return {
+            "kind": "team",
+            "name": one.name,
+            "organization": _account(search.ORGANIZATION, one.namespace),
+            "avatar": avatar(one.name, "team"),
+            "score": one.score,
+            "href": f"/organization/{one.namespace}/teams/{one.name}",
+        }
+    view = {**_account(one.kind, one.name), "score": one.score}
+    if one.kind == search.ROBOT:
+        owner = search.USER if one.namespace == username else search.ORGANIZATION
+        view["href"] = f"/{owner}/{one.namespace}?tab=robots&showRobot={one.name}"
+        view["short_name"] = one.name.partition("+")[2]
+    return view

@@ -155,16 +155,27 @@ class OrganizationCounts(_OfOrganization):
         return self._counted(call, orgname)
 
 
-class UserLogs(_Logs):
+class _OfUser(_Logs):
+    """Logs of one's own namespace, unless FEATURE_USER_LOG_ACCESS takes them away."""
+
+    def __init__(self, audit: Audit, *, allowed: bool) -> None:
+        super().__init__(audit)
+        self._allowed = allowed
+
+    def _namespace(self, call: Call) -> str:
+        return own_namespace(call, allowed=self._allowed)
+
+
+class UserLogs(_OfUser):
     """`user/logs`."""
 
     @operation("listUserLogs", query=LogQuery, scope="user:admin")
     def on_get(self, call: Call) -> Any:
         """List what was done in one's own namespace."""
-        return self._page(call, _person(call))
+        return self._page(call, self._namespace(call))
 
 
-class UserCounts(_Logs):
+class UserCounts(_OfUser):
     """`user/aggregatelogs`."""
 
     @operation(
@@ -175,7 +186,7 @@ class UserCounts(_Logs):
     )
     def on_get(self, call: Call) -> Any:
         """Count what was done in one's own namespace, by day and kind."""
-        return self._counted(call, _person(call))
+        return self._counted(call, self._namespace(call))
 
 
 class SuperuserLogs(_Logs):
@@ -201,16 +212,17 @@ class SuperuserCounts(_Logs):
         return _superuser(call, self._counted)
 
 
+def own_namespace(call: Call, *, allowed: bool) -> str:
+    """Return the caller's own namespace, whose log may be seen if ALLOWED, or raise."""
+    actor = call.actor
+    if actor.robot_owner is not None or not (allowed or actor.superuser or actor.auditor):
+        raise call.refuse()
+    return actor.username
+
+
 def _superuser(call: Call, answer: Callable[[Call], Any]) -> Any:
-    if not call.actor.superuser:
-        raise call.refuse()
+    call.require_superuser()
     return answer(call)
-
-
-def _person(call: Call) -> str:
-    if call.actor.robot_owner is not None:
-        raise call.refuse()
-    return call.actor.username
 
 
 def _selection(query: OfPerformer, namespace: str | None, repository: str | None) -> Selection:

@@ -33,6 +33,12 @@ class LabelQuery(Body):
     filter: str = Field(default="", max_length=255)
 
 
+class SecurityQuery(Body):
+    """Whether what was found is wanted in full."""
+
+    vulnerabilities: bool = False
+
+
 class OneManifest:
     """`repository/{repository}/manifest/{digest}`."""
 
@@ -61,6 +67,32 @@ class OneManifest:
             else None,
             "layers_compressed_size": sum(size for size in sizes if isinstance(size, int)),
         }
+
+
+class SecurityView(TypedDict):
+    """What a scanner found, or why it did not look."""
+
+    status: str
+    data: None
+
+
+class ManifestSecurity:
+    """`repository/{repository}/manifest/{digest}/security`, with FEATURE_SECURITY_SCANNER."""
+
+    def __init__(self, manifests: Manifests) -> None:
+        self._manifests = manifests
+
+    @operation(
+        "getRepoManifestSecurity",
+        query=SecurityQuery,
+        answer=SecurityView,
+        scope="repo:read",
+        anonymous=True,
+    )
+    def on_get(self, call: Call, digest: str) -> Any:
+        """Say that a manifest cannot be scanned: there is no scanner."""
+        self._manifests.get(call.require(READ), str(Digest.parse(digest)))
+        return {"status": "unsupported", "data": None}
 
 
 class LabelView(TypedDict):

@@ -60,8 +60,7 @@ class MessageList:
     @operation("createGlobalMessage", body=NewMessage, status=201, answer=str, scope="super:user")
     def on_post(self, call: Call) -> Any:
         """Tell everybody something."""
-        if not call.actor.superuser:
-            raise call.refuse()
+        call.require_superuser()
         new: MessageText = call.body.message
         self._messages.create(new.content, new.severity, new.media_type)
         call.log("create_message", None, severity=new.severity)
@@ -77,7 +76,6 @@ class OneMessage:
     @operation("deleteGlobalMessage", status=204, scope="super:user")
     def on_delete(self, call: Call, uuid: UUID) -> None:
         """Tell it no more."""
-        if not call.actor.superuser:
-            raise call.refuse()
+        call.require_superuser()
         self._messages.delete(uuid)
         call.log("delete_message", None, message=str(uuid))

@@ -18,20 +18,26 @@ class Namespaces:
         """Tell whether the caller may do everything everywhere."""
         return self._full_access and call.principal is not None and call.principal.superuser
 
-    def administered(self, call: Call, name: str) -> Organization:
-        """Return the organization that the caller administers.
+    def sees_everything(self, call: Call) -> bool:
+        """Tell whether the caller may see everything everywhere; an auditor may do no more."""
+        auditor = call.principal is not None and call.principal.auditor
+        return auditor or self.full_access(call)
 
+    def administered(self, call: Call, name: str) -> Organization:
+        """Return the organization that the caller administers, or may look at as if.
+
+        Whatever changes something is refused to auditors before it comes here.
         Raises OrganizationUnknown, Unauthenticated or InsufficientScope.
         """
         organization = self._organizations.get(name, call.principal)
-        if not organization.is_admin and not self.full_access(call):
+        if not organization.is_admin and not self.sees_everything(call):
             raise call.refuse()
         return organization
 
     def belonged_to(self, call: Call, name: str) -> Organization:
         """Return the organization that the caller is in."""
         organization = self._organizations.get(name, call.principal)
-        if not organization.roles and not self.full_access(call):
+        if not organization.roles and not self.sees_everything(call):
             raise call.refuse()
         return organization
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 import falcon
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from atoll.auth.access import Grant, Principal
+from atoll.auth.access import READ, Grant, Principal
 from atoll.auth.audit import Audit, Entry
 from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
@@ -86,6 +86,25 @@ class Call:
             raise self.refuse()
         return self.grant.repository
 
+    def may(self, role: str) -> bool:
+        """Tell whether the caller may act in ROLE on the repository in the path."""
+        if self.principal is not None and self.principal.read_only and role != READ:
+            return False
+        return self.grant is not None and self.grant.allows(role)
+
+    def require_personal(self) -> RepositoryName:
+        """Return the repository in the path, not for who only sees it because all do."""
+        name = self.require(READ)
+        if self.grant is None or not self.grant.personal:
+            raise self.refuse()
+        return name
+
+    def require_superuser(self) -> None:
+        """Raise unless the caller is a superuser or, where nothing is changed, an auditor."""
+        reading = self.req.method in _READING
+        if not (self.actor.superuser or (reading and self.actor.auditor)):
+            raise self.refuse()
+
     def require_writable(self, role: str) -> RepositoryName:
         """Return what `require` does, of a repository that may be pushed to."""
         name = self.require(role)
@@ -121,10 +140,12 @@ def operation(
     answer: Any = dict[str, Any],
     scope: str | None = None,
     anonymous: bool = False,
+    anywhere: bool = False,
 ) -> Callable[[Responder], Responder]:
     """Make a responder an operation. What it returns is the answer's body, of type ANSWER.
 
-    SCOPE is what a token needs; without ANONYMOUS somebody has to be logged in.
+    SCOPE is what a token needs; without ANONYMOUS somebody has to be logged in. With ANYWHERE the
+    body's fields may stand in the query, too.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -133,14 +154,11 @@ def operation(
 
         @functools.wraps(responder)
         def respond(resource: Any, call: Call, **path: Any) -> None:
-            if not anonymous and call.principal is None:
-                raise Unauthenticated
-            if scope and call.principal and not call.principal.has_scope(scope):
-                raise InsufficientScope
+            _check_caller(described, call)
             if query is not None:
                 call.query = _validated(query, dict(call.req.params), "query")
             if body is not None:
-                call.body = _validated(body, _carried(call.req), "body")
+                call.body = _validated(body, _carried(call.req, with_query=anywhere), "body")
             if call.session is not None:
                 _refuse_forged(call, call.session)
             result = responder(resource, call, **path)
@@ -154,6 +172,19 @@ def operation(
     return decorate
 
 
+def _check_caller(described: Operation, call: Call) -> None:
+    """Raise Unauthenticated or InsufficientScope for whom the operation is not for."""
+    if call.principal is None:
+        if not described.anonymous:
+            raise Unauthenticated
+        return
+    if described.scope and not call.principal.has_scope(described.scope):
+        raise InsufficientScope
+    changing = call.req.method not in _READING and not described.anonymous
+    if changing and call.principal.read_only:
+        raise InsufficientScope("who is in GLOBAL_READONLY_SUPER_USERS changes nothing")
+
+
 def _refuse_forged(call: Call, session: Session) -> None:
     """Raise ForgedRequest where a browser may have sent the session's cookie by itself."""
     if call.req.method in _READING:
@@ -163,8 +194,11 @@ def _refuse_forged(call: Call, session: Session) -> None:
         raise ForgedRequest
 
 
-def _carried(req: falcon.Request) -> Any:
-    """Return what the request's body holds: JSON or, from a page, the fields of a form."""
+def _carried(req: falcon.Request, *, with_query: bool) -> Any:
+    """Return what the request's body holds: JSON or, from a page, the fields of a form.
+
+    WITH_QUERY adds the fields of the query.
+    """
     raw = req.bounded_stream.read(_BODY_MAXIMUM + 1)
     if len(raw) > _BODY_MAXIMUM:
         raise InvalidRequest(f"the body may have at most {_BODY_MAXIMUM} bytes")
@@ -177,7 +211,7 @@ def _carried(req: falcon.Request) -> Any:
         raise InvalidRequest("the body is neither JSON nor a form") from error
     if "\\u0000" in json.dumps(value):
         raise InvalidRequest("the body has a zero byte")
-    return value
+    return {**req.params, **value} if with_query and isinstance(value, dict) else value
 
 
 def _validated(model: type[Body], value: Any, what: str) -> Body:

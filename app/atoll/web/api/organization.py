@@ -81,12 +81,12 @@ class OneOrganization:
         """Show an organization; its teams only to who is in it."""
         found = self._organizations.get(orgname, call.principal)
         is_admin = found.is_admin or self._namespaces.full_access(call)
-        inside = bool(found.roles) or is_admin
+        inside = bool(found.roles) or self._namespaces.sees_everything(call)
         teams = self._organizations.teams(orgname) if inside else []
         expiration = found.tag_expiration_s
         return {
             "name": found.name,
-            "email": found.email if is_admin else "",
+            "email": found.email if is_admin or self._namespaces.sees_everything(call) else "",
             "avatar": avatar(found.name, "org"),
             "is_admin": is_admin,
             "is_member": inside,
@@ -135,5 +135,29 @@ class OrganizationMembers:
                 }
                 for name, is_robot, teams in self._organizations.members(orgname)
                 if not is_robot
+            ]
+        }
+
+
+class OrganizationCollaborators:
+    """`organization/{orgname}/collaborators`."""
+
+    def __init__(self, organizations: Organizations, namespaces: Namespaces) -> None:
+        self._organizations = organizations
+        self._namespaces = namespaces
+
+    @operation("getOrganizationCollaborators", scope="org:admin")
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """List who has permissions on the organization's repositories without being a member."""
+        self._namespaces.administered(call, orgname)
+        return {
+            "collaborators": [
+                {
+                    "kind": "user",
+                    "name": name,
+                    "avatar": avatar(name, "user"),
+                    "repositories": repositories,
+                }
+                for name, repositories in self._organizations.collaborators(orgname)
             ]
         }

@@ -72,6 +72,23 @@ class OnePermission:
         call.log("delete_repo_permission", name.namespace, delegate=delegate)
 
 
+class TransitivePermissions:
+    """`repository/{repository}/permissions/user/{username}/transitive`."""
+
+    def __init__(self, permissions: Permissions) -> None:
+        self._permissions = permissions
+
+    @operation(
+        "getUserTransitivePermission",
+        answer=dict[str, list[dict[str, str]]],
+        scope="repo:admin",
+    )
+    def on_get(self, call: Call, username: str) -> Any:
+        """List what a user has on a repository, also by teams."""
+        roles = self._permissions.transitive(call.require(ADMIN), username)
+        return {"permissions": [{"role": role} for role in roles]}
+
+
 def permission_view(permission: Permission) -> PermissionView:
     """Return a permission as the API shows it."""
     if permission.kind == TEAM:

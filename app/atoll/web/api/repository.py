@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import RepositoryName
 from atoll.registry.history import History
-from atoll.registry.listing import Listing, Repository
+from atoll.registry.listing import Listed, Listing, Repository
 from atoll.registry.removal import Removal
 from atoll.registry.repositories import Repositories
 from atoll.web.api.errors import InvalidRequest
@@ -56,6 +56,8 @@ class RepositoryQuery(Body):
     namespace: str | None = Field(default=None, max_length=255)
     public: bool = False
     starred: bool = False
+    last_modified: bool = False
+    popularity: bool = False
     next_page: int = Field(default=0, ge=0, lt=2**63)
 
 
@@ -74,6 +76,9 @@ class RepositoryView(TypedDict):
     is_public: bool
     kind: str
     state: str
+    is_starred: NotRequired[bool]
+    last_modified: NotRequired[int | None]
+    popularity: NotRequired[float]
 
 
 class RepositoryPage(TypedDict):
@@ -105,12 +110,14 @@ class RepositoryList:
             call.principal.username if call.principal else None,
             namespace=query.namespace,
             public=query.public,
-            everything=self._namespaces.full_access(call),
+            everything=self._namespaces.sees_everything(call),
             after=query.next_page,
             limit=_PAGE,
             starred=query.starred,
+            last_modified=query.last_modified,
+            popularity=query.popularity,
         )
-        answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
+        answer: dict[str, Any] = {"repositories": [_listed(one, call) for one in found]}
         return answer if more is None else {**answer, "next_page": str(more)}
 
     @operation(
@@ -148,8 +155,8 @@ class OneRepository:
             **repository_view(repository),
             "is_organization": repository.in_organization,
             "tag_expiration_s": repository.tag_expiration_s,
-            "can_write": bool(call.grant and call.grant.allows(WRITE)),
-            "can_admin": bool(call.grant and call.grant.allows(ADMIN)),
+            "can_write": call.may(WRITE),
+            "can_admin": call.may(ADMIN),
         }
         if call.query.include_tags:
             entries, _ = self._history.list(name, active=True, limit=_TAGS_SHOWN)
@@ -216,6 +223,17 @@ class State:
         self._listing.change(name, state=state)
         call.log("change_repo_state", name.namespace, repo=name.name, state_changed=state)
         return {"success": True}
+
+
+def _listed(one: Listed, call: Call) -> RepositoryView:
+    view = repository_view(one.repository)
+    if call.principal is not None:
+        view["is_starred"] = one.starred
+    if call.query.last_modified:
+        view["last_modified"] = one.last_modified_ms and one.last_modified_ms // 1000
+    if call.query.popularity:
+        view["popularity"] = float(one.popularity or 0)
+    return view
 
 
 def repository_view(repository: Repository) -> RepositoryView:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from atoll.auth.access import Access
 from atoll.auth.api_tokens import ApiTokens, AppTokens
+from atoll.auth.application_tokens import ApplicationTokens
 from atoll.auth.applications import Applications
+from atoll.auth.assigned_authorizations import AssignedAuthorizations
 from atoll.auth.audit import Audit
 from atoll.auth.entities import Entities
 from atoll.auth.organizations import Organizations
 from atoll.auth.permissions import TEAM, USER, Permissions, Prototypes
+from atoll.auth.pull_statistics import PullStatistics
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
@@ -21,15 +26,21 @@ from atoll.notifications.subscriptions import Notifications
 from atoll.registry.history import History
 from atoll.registry.labels import Labels
 from atoll.registry.listing import Listing
+from atoll.registry.log_exports import PATH as EXPORTS_PATH
+from atoll.registry.log_exports import LogExports
 from atoll.registry.manifests import Manifests
 from atoll.registry.messages import Messages
 from atoll.registry.removal import Removal
 from atoll.registry.repositories import Repositories
+from atoll.registry.search import Search
 from atoll.registry.stars import Stars
 from atoll.registry.tags import Tags
 from atoll.web.api import (
     application,
+    application_token,
+    assignment,
     log,
+    log_export,
     manifest,
     message,
     notification,
@@ -45,18 +56,29 @@ from atoll.web.api import (
 )
 from atoll.web.api.app_token import AppTokenList, OneAppToken
 from atoll.web.api.authorization import AuthorizationList, OneAuthorization
+from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
-from atoll.web.api.find import FindRepositories
+from atoll.web.api.find import FindAll, FindRepositories
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import Document
-from atoll.web.api.organization import OneOrganization, OrganizationList, OrganizationMembers
+from atoll.web.api.organization import (
+    OneOrganization,
+    OrganizationCollaborators,
+    OrganizationList,
+    OrganizationMembers,
+)
+from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
 from atoll.web.api.repository import OneRepository, RepositoryList, State, Visibility
 from atoll.web.api.router import PREFIX, Api
+from atoll.web.api.superuser_config import SuperuserConfig
 from atoll.web.api.user import Initialize, Myself
 from atoll.web.authority import Authority
 
 Resources = list[tuple[str, object]]
+
+_TAG = "/repository/{repository}/tag/{tag}"
+_MANIFEST = "/repository/{repository}/manifest/{digest}"
 
 
 def create_api(
@@ -70,7 +92,9 @@ def create_api(
     manifests: Manifests,
     tags: Tags,
     receivers: Receivers,
+    log_exports: LogExports,
     authority: Authority,
+    environment: Mapping[str, str],
 ) -> Api:
     """Return what serves all below `/api/v1`."""
     audit = Audit(database)
@@ -82,6 +106,7 @@ def create_api(
     api_tokens = ApiTokens(database)
     stars, messages = Stars(database), Messages(database)
     applications = Applications(database, cipher)
+    assigned = AssignedAuthorizations(database)
     sessions = Sessions.from_bundle(bundle)
     cookies = Cookies(sessions, bundle)
     resources: Resources = [
@@ -89,11 +114,18 @@ def create_api(
         ("/signout", session.SignOut()),
         ("/user/authorizations", AuthorizationList(api_tokens)),
         ("/user/authorizations/{uuid}", OneAuthorization(api_tokens)),
-        *_applications(applications, namespaces),
+        ("/user/assignedauthorizations", assignment.AssignedList(assigned)),
+        ("/user/assignedauthorizations/{uuid}", assignment.OneAssigned(assigned)),
+        *_applications(applications, ApplicationTokens(database), namespaces),
         ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
-        *_logs(audit, namespaces),
-        ("/user/", Myself(database, organizations, bundle)),
+        *_exports(log_exports, receivers, namespaces, bundle),
+        *_logs(audit, namespaces, bundle),
+        ("/user/", Myself(database, organizations, removal, bundle)),
         ("/find/repositories", FindRepositories(listing, namespaces)),
+        ("/find/all", FindAll(listing, Search(database), namespaces)),
+        ("/registry/capabilities", Capabilities()),
+        *_optional(bundle, environment, manifests, database),
+        ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
         ("/superuser/users/{username}", superuser.SuperuserUser(database, removal, bundle)),
         ("/superuser/organizations/", superuser.SuperuserOrganizationList(organizations)),
@@ -103,6 +135,10 @@ def create_api(
         ),
         ("/organization/", OrganizationList(database, bundle)),
         ("/organization/{orgname}/members", OrganizationMembers(organizations, namespaces)),
+        (
+            "/organization/{orgname}/collaborators",
+            OrganizationCollaborators(organizations, namespaces),
+        ),
         *_teams(organizations, namespaces),
         *_prototypes(Prototypes(database), namespaces),
         *_robots(Robots(database, cipher, RobotRule.from_bundle(bundle)), namespaces),
@@ -130,14 +166,19 @@ def create_api(
         resources.append(("/user/apptoken/{uuid}", OneAppToken(app_tokens)))
     described = Document(resources)
     resources = [*resources, ("/discovery", described), ("/openapi.json", described)]
-    authorizing = (applications, api_tokens, authority, bundle)
+    redirects = oauth.Redirects(applications, authority, bundle)
     # What Quay serves beside `/api/v1`, and scripts use.
     pages: Resources = [
         ("/csrf_token", session.CsrfToken(sessions, cookies)),
-        ("/oauth/authorize", oauth.Authorize(*authorizing)),
-        ("/oauth/authorizeapp", oauth.AuthorizeApplication(*authorizing)),
+        ("/oauth/authorize", oauth.Authorize(redirects, api_tokens)),
+        ("/oauth/authorizeapp", oauth.AuthorizeApplication(redirects, api_tokens, assigned)),
         (oauth.LOCAL, oauth.LocalApplication()),
     ]
+    if bundle.feature_log_export:
+        pages.append((EXPORTS_PATH, log_export.ExportedLogs(log_exports)))
+    if bundle.feature_assign_oauth_token:
+        assigning = assignment.AssignUser(assigned, redirects, namespaces)
+        pages.append(("/oauth/authorize/assignuser", assigning))
     return Api(
         {PREFIX: resources, "": pages},
         access,
@@ -149,10 +190,31 @@ def create_api(
     )
 
 
-def _applications(applications: Applications, namespaces: Namespaces) -> Resources:
+def _optional(
+    bundle: Bundle, environment: Mapping[str, str], manifests: Manifests, database: Database
+) -> Resources:
+    """Return what is there only where the bundle says so; else it is not found, as in Quay."""
+    resources: Resources = []
+    if bundle.feature_superuser_configdump:
+        resources.append(("/superuser/config", SuperuserConfig(bundle, environment)))
+    if bundle.feature_security_scanner:
+        resources.append((f"{_MANIFEST}/security", manifest.ManifestSecurity(manifests)))
+    if bundle.feature_image_pull_stats:
+        of = (PullStatistics(database), manifests)
+        resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*of)))
+        resources.append((f"{_MANIFEST}/pull_statistics", ManifestPullStatistics(*of)))
+    return resources
+
+
+def _applications(
+    applications: Applications, tokens: ApplicationTokens, namespaces: Namespaces
+) -> Resources:
     base = "/organization/{orgname}/applications"
     one = f"{base}/{{client_id}}"
+    of = (tokens, applications, namespaces)
     return [
+        (f"{one}/tokens/{{uuid}}", application_token.OneApplicationToken(*of)),
+        (f"{one}/tokens", application_token.ApplicationTokenList(*of)),
         (f"{one}/resetclientsecret", application.ApplicationSecret(applications, namespaces)),
         (one, application.OneApplication(applications, namespaces)),
         (base, application.ApplicationList(applications, namespaces)),
@@ -160,10 +222,34 @@ def _applications(applications: Applications, namespaces: Namespaces) -> Resourc
     ]
 
 
-def _logs(audit: Audit, namespaces: Namespaces) -> Resources:
+def _exports(
+    exports: LogExports,
+    receivers: Receivers,
+    namespaces: Namespaces,
+    bundle: Bundle,
+) -> Resources:
+    if not bundle.feature_log_export:
+        return []
+    export = log_export.Exporting(exports, receivers)
     return [
-        ("/user/logs", log.UserLogs(audit)),
-        ("/user/aggregatelogs", log.UserCounts(audit)),
+        ("/user/exportlogs", log_export.ExportUserLogs(export, allowed=_user_logs(bundle))),
+        (
+            "/organization/{orgname}/exportlogs",
+            log_export.ExportOrganizationLogs(export, namespaces),
+        ),
+        ("/repository/{repository}/exportlogs", log_export.ExportRepositoryLogs(export)),
+    ]
+
+
+def _user_logs(bundle: Bundle) -> bool:
+    return bundle.feature_user_log_access is not False
+
+
+def _logs(audit: Audit, namespaces: Namespaces, bundle: Bundle) -> Resources:
+    allowed = _user_logs(bundle)
+    return [
+        ("/user/logs", log.UserLogs(audit, allowed=allowed)),
+        ("/user/aggregatelogs", log.UserCounts(audit, allowed=allowed)),
         ("/superuser/logs", log.SuperuserLogs(audit)),
         ("/superuser/aggregatelogs", log.SuperuserCounts(audit)),
         ("/organization/{orgname}/logs", log.OrganizationLogs(audit, namespaces)),
@@ -178,6 +264,7 @@ def _teams(organizations: Organizations, namespaces: Namespaces) -> Resources:
     return [
         (f"{base}/members/{{membername}}", team.TeamMember(organizations, namespaces)),
         (f"{base}/members", team.TeamMembers(organizations, namespaces)),
+        (f"{base}/permissions", team.TeamPermissions(organizations, namespaces)),
         (base, team.OneTeam(organizations, namespaces)),
     ]
 
@@ -204,24 +291,19 @@ def _robots(robots: Robots, namespaces: Namespaces) -> Resources:
 
 
 def _tags(history: History, tags: Tags, bundle: Bundle) -> Resources:
-    base = "/repository/{repository}/tag"
     return [
-        (f"{base}/{{tag}}/restore", tag.RestoreTag(history)),
-        (f"{base}/{{tag}}/expire", tag.ExpireTag(history)),
-        (
-            f"{base}/{{tag}}",
-            tag.OneTag(history, tags, changeable=bundle.feature_change_tag_expiration),
-        ),
-        (f"{base}/", tag.TagList(history)),
+        (f"{_TAG}/restore", tag.RestoreTag(history)),
+        (f"{_TAG}/expire", tag.ExpireTag(history)),
+        (_TAG, tag.OneTag(history, tags, changeable=bundle.feature_change_tag_expiration)),
+        ("/repository/{repository}/tag/", tag.TagList(history)),
     ]
 
 
 def _manifests(labels: Labels, manifests: Manifests, tags: Tags) -> Resources:
-    base = "/repository/{repository}/manifest/{digest}"
     return [
-        (f"{base}/labels/{{uuid}}", manifest.OneLabel(labels)),
-        (f"{base}/labels", manifest.LabelList(labels, manifests, tags)),
-        (base, manifest.OneManifest(manifests)),
+        (f"{_MANIFEST}/labels/{{uuid}}", manifest.OneLabel(labels)),
+        (f"{_MANIFEST}/labels", manifest.LabelList(labels, manifests, tags)),
+        (_MANIFEST, manifest.OneManifest(manifests)),
     ]
 
 
@@ -235,7 +317,12 @@ def _notifications(notifications: Notifications, receivers: Receivers) -> Resour
 
 
 def _permissions(permissions: Permissions) -> Resources:
-    resources: Resources = []
+    resources: Resources = [
+        (
+            "/repository/{repository}/permissions/user/{username}/transitive",
+            permission.TransitivePermissions(permissions),
+        )
+    ]
     for kind in (USER, TEAM):
         base = f"/repository/{{repository}}/permissions/{kind}/"
         resources += [

@@ -59,7 +59,8 @@ class RobotList(_Owned):
     def on_get(self, call: Call, orgname: str | None = None) -> Any:
         """List robots."""
         robots = self._robots.list(self._owner(call, orgname))
-        return {"robots": [_view(robot, token=call.query.token) for robot in robots]}
+        shown = not call.actor.read_only
+        return {"robots": [_view(robot, token=call.query.token and shown) for robot in robots]}
 
 
 class OneRobot(_Owned):
@@ -68,7 +69,9 @@ class OneRobot(_Owned):
     @operation("getOrgRobot", answer=RobotView, scope="org:admin")
     def on_get(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Show a robot and its token."""
-        return _view(self._robots.get(self._owner(call, orgname), robot_shortname))
+        robot = self._robots.get(self._owner(call, orgname), robot_shortname)
+        # Who holds a robot's token can write.
+        return _view(robot, token=not call.actor.read_only)
 
     @operation("createOrgRobot", body=NewRobot, status=201, answer=RobotView, scope="org:admin")
     def on_put(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:

@@ -109,8 +109,9 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 def _typed(name: str, text: str) -> Any:
     if name == "repository":
-        if "/" not in text:
-            raise errors.NotFound("write the repository as NAMESPACE/NAME")
+        # A path below a repository that nothing serves comes here, too: as part of the name.
+        if "/" not in text or not RepositoryName.fits(text):
+            raise errors.NotFound(f"there is no repository '{text[:200]}'; write NAMESPACE/NAME")
         return RepositoryName.parse(text)
     if name == "uuid":
         try:

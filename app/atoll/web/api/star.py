@@ -50,7 +50,9 @@ class StarList:
             limit=_PAGE,
             starred=True,
         )
-        answer: dict[str, Any] = {"repositories": [repository_view(one) for one in found]}
+        answer: dict[str, Any] = {
+            "repositories": [repository_view(one.repository) for one in found]
+        }
         return answer if more is None else {**answer, "next_page": str(more)}
 
     @operation("createStar", body=NewStar, status=201, answer=dict[str, str], scope="repo:read")

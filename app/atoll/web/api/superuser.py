@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 from atoll.auth import users
 from atoll.auth.credentials import password_purpose
 from atoll.auth.organizations import Organization, Organizations
+from atoll.auth.ownership import take_ownership
 from atoll.auth.secrets import Cipher
 from atoll.config import Bundle
 from atoll.db.pool import Database
@@ -72,11 +73,6 @@ class OrganizationView(TypedDict):
     avatar: Avatar
 
 
-def _superuser(call: Call) -> None:
-    if not call.actor.superuser:
-        raise call.refuse()
-
-
 class SuperuserUserList:
     """`superuser/users/`."""
 
@@ -90,14 +86,14 @@ class SuperuserUserList:
     )
     def on_get(self, call: Call) -> Any:
         """List all users."""
-        _superuser(call)
+        call.require_superuser()
         found = users.list_users(self._database, disabled=call.query.disabled)
         return {"users": [_view(user, self._superusers) for user in found]}
 
     @operation("createInstallUser", body=NewUser, scope="super:user")
     def on_post(self, call: Call) -> Any:
         """Make a user."""
-        _superuser(call)
+        call.require_superuser()
         new: NewUser = call.body
         password = new.password or secrets.token_urlsafe(_PASSWORD_BYTES)
         users.create_user(self._database, new.username, new.email or None, password)
@@ -121,13 +117,13 @@ class SuperuserUser:
     @operation("getInstallUser", answer=UserView, scope="super:user")
     def on_get(self, call: Call, username: str) -> Any:
         """Show a user."""
-        _superuser(call)
+        call.require_superuser()
         return _view(users.get_user(self._database, username), self._superusers)
 
     @operation("changeInstallUser", body=UserChange, answer=UserView, scope="super:user")
     def on_put(self, call: Call, username: str) -> Any:
         """Change a user: the password, the e-mail address, whether logins are let in."""
-        _superuser(call)
+        call.require_superuser()
         change: UserChange = call.body
         if username in self._superusers and username != call.actor.username:
             raise InvalidRequest("another superuser cannot be changed")
@@ -144,11 +140,35 @@ class SuperuserUser:
     @operation("deleteInstallUser", status=204, scope="super:user")
     def on_delete(self, call: Call, username: str) -> None:
         """Delete a user with repositories and robots."""
-        _superuser(call)
+        call.require_superuser()
         if username in self._superusers:
             raise InvalidRequest("a superuser cannot be deleted")
         entry = call.entry("user_delete", username, username=username)
         self._removal.namespace(username, entry, organization=False)
+
+
+class TakeOwnership:
+    """`superuser/takeownership/{namespace}`."""
+
+    def __init__(self, database: Database, bundle: Bundle) -> None:
+        self._database = database
+        self._named = bundle.superusers | bundle.auditors
+
+    @operation("takeOwnership", answer=dict[str, str], scope="super:user")
+    def on_post(self, call: Call, namespace: str) -> Any:
+        """Become an owner of an organization, or of a user's namespace, which becomes one."""
+        call.require_superuser()
+        if namespace in self._named:
+            raise InvalidRequest("Cannot take ownership of a superuser")
+        entity, was_user = take_ownership(self._database, namespace, call.actor.id)
+        call.log(
+            "take_ownership",
+            namespace,
+            entity_id=entity,
+            was_user=was_user,
+            superuser=call.actor.username,
+        )
+        return {"namespace": namespace}
 
 
 class SuperuserOrganizationList:
@@ -160,7 +180,7 @@ class SuperuserOrganizationList:
     @operation("listAllOrganizations", answer=dict[str, list[OrganizationView]], scope="super:user")
     def on_get(self, call: Call) -> Any:
         """List all organizations."""
-        _superuser(call)
+        call.require_superuser()
         found = self._organizations.all()
         return {"organizations": [_organization_view(one) for one in found]}
 
@@ -178,21 +198,21 @@ class SuperuserOrganization:
     )
     def on_put(self, call: Call, orgname: str) -> Any:
         """Rename an organization, or change its e-mail address."""
-        _superuser(call)
+        call.require_superuser()
         self._organizations.get(orgname, None)
         change: OrganizationChange = call.body
         if change.email is not None:
             users.change_organization(self._database, orgname, email=change.email)
         name = change.name or orgname
         if name != orgname:
-            self._removal.rename_organization(orgname, name)
+            self._removal.rename(orgname, name, organization=True)
         call.log("org_change", name, old_name=orgname)
         return _organization_view(self._organizations.get(name, None))
 
     @operation("deleteOrganization", status=204, scope="super:user")
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete an organization with its repositories."""
-        _superuser(call)
+        call.require_superuser()
         self._removal.namespace(orgname, call.entry("org_delete", orgname), organization=True)
 
 

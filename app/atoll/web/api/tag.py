@@ -69,6 +69,7 @@ class TagView(TypedDict):
     manifest_digest: str
     is_manifest_list: bool
     size: int | None
+    reversion: bool
     last_modified: str | None
     expiration: NotRequired[str | None]
 
@@ -191,6 +192,7 @@ def _view(entry: TagEntry) -> dict[str, Any]:
         "manifest_digest": entry.digest,
         "is_manifest_list": entry.is_list,
         "size": None if entry.is_list else entry.size,
+        "reversion": entry.reversion,
         **tag_dates(entry),
     }
     return {**view, "end_ts": entry.end_ms // 1000} if entry.end_ms else view

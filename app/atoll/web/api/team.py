@@ -92,6 +92,25 @@ class TeamMember:
         call.log("org_remove_team_member", orgname, team=teamname, member=membername)
 
 
+class TeamPermissions:
+    """`organization/{orgname}/team/{teamname}/permissions`."""
+
+    def __init__(self, organizations: Organizations, namespaces: Namespaces) -> None:
+        self._organizations = organizations
+        self._namespaces = namespaces
+
+    @operation("getOrganizationTeamPermissions", scope="org:admin")
+    def on_get(self, call: Call, orgname: str, teamname: str) -> Any:
+        """List the repositories that a team has a permission on."""
+        self._namespaces.administered(call, orgname)
+        return {
+            "permissions": [
+                {"repository": {"name": name, "is_public": public}, "role": role}
+                for name, role, public in self._organizations.team_permissions(orgname, teamname)
+            ]
+        }
+
+
 def team_view(team: Team, *, can_view: bool) -> dict[str, Any]:
     """Return a team as the API shows it."""
     return {

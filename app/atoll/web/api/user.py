@@ -14,6 +14,7 @@ from atoll.auth.organizations import Organizations
 from atoll.auth.secrets import Cipher
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.registry.removal import Removal
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.views import avatar
@@ -37,8 +38,9 @@ class FirstUser(NewUser):
 
 
 class UserChange(Body):
-    """What to change of one's own account."""
+    """What to change of one's own account. The name only with FEATURE_USER_RENAME."""
 
+    username: str | None = Field(default=None, max_length=255)
     password: str | None = Field(default=None, max_length=1024)
     email: str | None = Field(default=None, max_length=320)
     tag_expiration_s: int | None = Field(default=None, ge=0, le=10 * 366 * 86400)
@@ -81,9 +83,14 @@ class Initialize:
 class Myself:
     """`user/`."""
 
-    def __init__(self, database: Database, organizations: Organizations, bundle: Bundle) -> None:
+    def __init__(
+        self, database: Database, organizations: Organizations, removal: Removal, bundle: Bundle
+    ) -> None:
         self._database = database
         self._organizations = organizations
+        self._removal = removal
+        self._renaming = bundle.feature_user_rename
+        self._named = bundle.superusers | bundle.auditors
         self._creation = (
             bundle.feature_user_creation and not bundle.feature_invite_only_user_creation
         )
@@ -109,7 +116,7 @@ class Myself:
             raise InvalidRequest("tag_expiration_s is not among TAG_EXPIRATION_OPTIONS")
         user = users.change_user(
             self._database,
-            call.actor.username,
+            self._renamed(call, change.username),
             email=change.email,
             password=change.password,
             tag_expiration_s=expiration,
@@ -117,6 +124,21 @@ class Myself:
         if change.password is not None:
             call.log("account_change_password", user.username)
         return self._view(user, call)
+
+    def _renamed(self, call: Call, new_name: str | None) -> str:
+        """Give the caller's namespace another name, if that is asked for and may be; return it.
+
+        As Quay does, the wish is passed over without FEATURE_USER_RENAME.
+        """
+        name = call.actor.username
+        if not self._renaming or new_name in {None, name}:
+            return name
+        if self._named & {name, new_name}:
+            # Else somebody else could take the name, or its place, and what the bundle gives it.
+            raise InvalidRequest("a superuser's name is changed in the bundle")
+        self._removal.rename(name, str(new_name), organization=False)
+        call.log("user_change_name", new_name, old_username=name)
+        return str(new_name)
 
     @operation("createNewUser", body=NewUser, anonymous=True)
     def on_post(self, call: Call) -> Any:

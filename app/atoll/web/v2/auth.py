@@ -63,7 +63,9 @@ class Auth:
                 for scope in scopes
             ],
             catalog=bool(
-                principal and principal.superuser and CATALOG_SCOPE in " ".join(texts).split()
+                principal
+                and (principal.superuser or principal.auditor)
+                and CATALOG_SCOPE in " ".join(texts).split()
             ),
         )
         resp.set_header("Cache-Control", "no-store")

@@ -13,12 +13,12 @@ _SCOPE = "registry:catalog:*"
 
 
 class CatalogList:
-    """All repositories, as far as the user may see them; a superuser sees all."""
+    """All repositories, as far as the user may see them; who is among SEEING_ALL sees all."""
 
-    def __init__(self, catalog: Catalog, guard: Guard, superusers: frozenset[str]) -> None:
+    def __init__(self, catalog: Catalog, guard: Guard, seeing_all: frozenset[str]) -> None:
         self._catalog = catalog
         self._guard = guard
-        self._superusers = superusers
+        self._seeing_all = seeing_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List names in order; `Link` leads to the rest."""
@@ -26,7 +26,7 @@ class CatalogList:
         page = Page.of(req)
         names, more = self._catalog.list(
             identity.username,
-            everything=identity.username in self._superusers,
+            everything=identity.username in self._seeing_all,
             limit=_PAGE if page.limit is None else page.limit,
             last=page.last,
         )

@@ -38,7 +38,7 @@ class ManifestResource:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Give the manifest back, byte for byte."""
         manifest, puller = self._find(req, resp, name, reference)
-        self._note(req, RepositoryName.parse(name), reference, puller)
+        self._note(req, RepositoryName.parse(name), reference, manifest.digest, puller)
         if not client_has_already(req, resp, manifest.digest):
             resp.data = manifest.content
 
@@ -102,10 +102,16 @@ class ManifestResource:
         return manifest, identity.username
 
     def _note(
-        self, req: falcon.Request, name: RepositoryName, reference: str, puller: str | None
+        self,
+        req: falcon.Request,
+        name: RepositoryName,
+        reference: str,
+        digest: Digest,
+        puller: str | None,
     ) -> None:
-        by = "manifest_digest" if Digest.is_digest(reference) else "tag"
-        metadata = {"namespace": name.namespace, "repo": name.name, by: reference}
+        metadata = {"namespace": name.namespace, "repo": name.name, "manifest_digest": str(digest)}
+        if not Digest.is_digest(reference):
+            metadata["tag"] = reference
         self._pulls.note(
             Entry("pull_repo", name.namespace, name.name, puller, client_address(req), metadata)
         )

@@ -1,0 +1,120 @@
+"""What users were asked to give applications: a token with some scopes, once they say yes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from atoll.auth.applications import ApplicationUnknown
+from atoll.auth.users import UserUnknown
+from atoll.db.pool import Database
+
+
+class AssignmentUnknown(Exception):
+    """The user was not asked this, or has answered already."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """An application that a user was asked to give a token."""
+
+    uuid: UUID
+    scope: str
+    redirect_uri: str
+    client_id: str
+    application: str
+    description: str
+    application_uri: str
+    organization: str
+
+
+class AssignedAuthorizations:
+    """What all users were asked."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def assign(self, username: str, client_id: str, redirect_uri: str, scopes: list[str]) -> None:
+        """Ask a user to give an application a token; asking again replaces what was asked before.
+
+        Raises UserUnknown or ApplicationUnknown.
+        """
+        user_id, application_id = self._database.run(
+            """
+            WITH who AS (
+                SELECT id FROM "user"
+                WHERE username = %(username)s AND NOT organization AND robot_owner_id IS NULL
+            ), what AS (
+                SELECT id FROM oauthapplication WHERE client_id = %(client_id)s
+            ), replaced AS (
+                DELETE FROM oauthassignedauthorization USING who, what
+                WHERE user_id = who.id AND application_id = what.id
+            ), asked AS (
+                INSERT INTO oauthassignedauthorization
+                    (user_id, application_id, redirect_uri, scope)
+                SELECT who.id, what.id, %(redirect_uri)s, %(scope)s FROM who, what
+            )
+            SELECT (SELECT id FROM who), (SELECT id FROM what)
+            """,
+            {
+                "username": username,
+                "client_id": client_id,
+                "redirect_uri": redirect_uri,
+                "scope": " ".join(scopes),
+            },
+        )[0]
+        if application_id is None:
+            raise ApplicationUnknown(f"there is no application '{client_id}'")
+        if user_id is None:
+            raise UserUnknown(f"there is no user '{username}'")
+
+    def answer(
+        self,
+        user_id: int,
+        uuid: UUID,
+        *,
+        client_id: str | None = None,
+        scopes: list[str] | None = None,
+    ) -> Assignment:
+        """Take away what a user was asked, and return it.
+
+        Raises AssignmentUnknown, also if it was not about CLIENT_ID and SCOPES, if these are given.
+        """
+        rows = self._database.run(
+            """
+            WITH answered AS (
+                DELETE FROM oauthassignedauthorization g USING oauthapplication a
+                WHERE a.id = g.application_id AND g.user_id = %(user)s AND g.uuid = %(uuid)s
+                  AND (%(client_id)s IS NULL OR a.client_id = %(client_id)s)
+                  AND (%(scope)s IS NULL OR g.scope = %(scope)s)
+                RETURNING g.uuid, g.scope, g.redirect_uri, g.application_id
+            )
+            SELECT g.uuid, g.scope, g.redirect_uri, a.client_id, a.name, a.description,
+                   a.application_uri, o.username
+            FROM answered g JOIN oauthapplication a ON a.id = g.application_id
+            JOIN "user" o ON o.id = a.organization_id
+            """,
+            {
+                "user": user_id,
+                "uuid": uuid,
+                "client_id": client_id,
+                "scope": None if scopes is None else " ".join(scopes),
+            },
+        )
+        if not rows:
+            raise AssignmentUnknown(f"nobody asked you for the authorization {uuid}")
+        return Assignment(*rows[0])
+
+    def list(self, user_id: int) -> list[Assignment]:
+        """Return what a user was asked, oldest first."""
+        rows = self._database.read(
+            """
+            SELECT g.uuid, g.scope, g.redirect_uri, a.client_id, a.name, a.description,
+                   a.application_uri, o.username
+            FROM oauthassignedauthorization g JOIN oauthapplication a ON a.id = g.application_id
+            JOIN "user" o ON o.id = a.organization_id
+            WHERE g.user_id = %s ORDER BY g.id
+            """,
+            [user_id],
+        )
+        return [Assignment(*row) for row in rows]

@@ -1,0 +1,94 @@
+"""Old entries of the log go to files at a store (FEATURE_ACTION_LOG_ROTATION), as in Quay.
+
+An entry is deleted only in a transaction that ends after its file is at the store. Where that does
+not end, the same entries are written again, to the same file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.storage.locations import Locations
+
+_BATCH = 5000
+# That one process at a time rotates.
+_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('log rotation', 0))"
+
+_OLD = """
+SELECT id, kind, namespace, repository, performer, ip, metadata, created_at FROM logentry
+WHERE created_at < now() - make_interval(secs => %(age)s) ORDER BY id LIMIT %(limit)s
+"""
+
+
+@dataclass(frozen=True)
+class LogRotation:
+    """Rotates entries older than AGE_SECONDS to LOCATION, or where blobs are written to if None."""
+
+    database: Database
+    locations: Locations
+    age_seconds: int
+    location: str | None
+    directory: str
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle, database: Database, locations: Locations) -> LogRotation:
+        """Return what ACTION_LOG_ROTATION_THRESHOLD and its neighbours say."""
+        return cls(
+            database,
+            locations,
+            bundle.action_log_rotation_threshold,
+            bundle.action_log_archive_location,
+            bundle.action_log_archive_path,
+        )
+
+    def rotate(self) -> int:
+        """Move all entries that are old enough, and return how many there were.
+
+        Raises StoreError; what was moved before then is moved.
+        """
+        moved = 0
+        while (count := self._rotate_some()) > 0:
+            moved += count
+        return moved
+
+    def _rotate_some(self) -> int:
+        """Move the oldest entries; 0 if there are none, or another process does it now."""
+        with self.database.transaction() as cursor:
+            cursor.execute(_LOCK)
+            row = cursor.fetchone()
+            if row is None or not row[0]:
+                return 0
+            cursor.execute(_OLD, {"age": self.age_seconds, "limit": _BATCH})
+            rows = cursor.fetchall()
+            if not rows:
+                return 0
+            self._keep(rows)
+            cursor.execute("DELETE FROM logentry WHERE id = ANY(%s)", [[row[0] for row in rows]])
+        return len(rows)
+
+    def _keep(self, rows: list[Any]) -> None:
+        first, last = rows[0], rows[-1]
+        day = first[-1].astimezone(UTC).date().isoformat()
+        content = gzip.compress(json.dumps([_document(row) for row in rows]).encode(), mtime=0)
+        location = self.location or self.locations.chooser.to_write()
+        key = f"{self.directory}/{day}-{first[0]}-{last[0]}.json.gz"
+        self.locations.stores[location].put(key, content, len(content))
+
+
+def _document(row: Any) -> dict[str, Any]:
+    _, kind, namespace, repository, performer, ip, metadata, created_at = row
+    return {
+        "kind": kind,
+        "namespace": namespace,
+        "repository": repository,
+        "performer": performer,
+        "ip": ip,
+        "datetime": created_at.astimezone(UTC).isoformat(),
+        "metadata": metadata,
+    }

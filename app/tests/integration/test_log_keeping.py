@@ -1,0 +1,273 @@
+"""The log as files: exported for whoever asks, and rotated when it is old."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from atoll.registry.log_exporter import LogExporter
+from atoll.registry.log_rotation import LogRotation
+from atoll.storage.errors import ObjectMissing, StoreUnavailable
+
+from .services import Services, wait_until
+from .site import PASSWORD, SUPERUSER, Client, Site, running_site
+from .test_api import Api, add_user, push_image
+from .test_notifications import Receiver
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().running() as running:
+        yield running
+
+
+@pytest.fixture
+def telling(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+    """Give a site that may speak to a receiver on this machine."""
+    changes = {"SSRF_ALLOWED_HOSTS": ["127.0.0.1"]}
+    with running_site(services, database, tmp_path / "telling", "usstorage", changes) as site:
+        yield site
+
+
+def exporter(site: Site) -> LogExporter:
+    """Return one that does not wait between two attempts."""
+    graph = site.graph
+    return LogExporter(
+        graph.database, graph.cipher, graph.receivers, graph.export_links, backoff_seconds=0
+    )
+
+
+def fetch(site: Site, url: str) -> dict[str, Any]:
+    answer = Client(site).session.get(url)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_a_part_of_the_log_is_written_to_a_file_and_the_receiver_is_told_where(
+    telling: Site, receiver: Receiver
+) -> None:
+    api = Api(telling)
+    push_image(Client(telling), "admin/app", "v1", b"x")
+    push_image(Client(telling), "admin/other", "v1", b"x")
+    path = "repository/admin/app/exportlogs"
+    asked = api.call("POST", path, {"callback_url": receiver.url})
+    assert exporter(telling).run_once()
+    assert not exporter(telling).run_once()
+    told = receiver.got[0]["document"]
+    assert (told["export_id"], told["status"]) == (asked["export_id"], "success")
+    assert (told["namespace"], told["repository"]) == ("admin", "app")
+    url = told["exported_data_url"]
+    assert telling.url not in url
+    document = fetch(telling, url)
+    *entries, last = document["logs"]
+    assert (document["export_id"], last) == (asked["export_id"], {"terminator": True})
+    assert {entry["kind"] for entry in entries} >= {"push_repo"}
+    assert {entry["repository"] for entry in entries} == {"app"}
+    assert {entry["performer"]["name"] for entry in entries} == {SUPERUSER}
+    kinds = [entry["kind"] for entry in api.call("GET", "repository/admin/app/logs")["logs"]]
+    assert kinds[0] == "export_logs_success"
+
+
+@pytest.mark.parametrize("path", ["user/exportlogs", "organization/acme/exportlogs"])
+def test_a_long_log_comes_whole(telling: Site, receiver: Receiver, path: str) -> None:
+    api = Api(telling)
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    telling.graph.database.run(
+        "INSERT INTO logentry (kind, namespace, performer, metadata)"
+        " SELECT 'push_repo', namespace, 'admin', jsonb_build_object('number', number)"
+        " FROM generate_series(1, 2500) AS number, (VALUES ('admin'), ('acme')) AS n (namespace)"
+    )
+    api.call("POST", path, {"callback_url": receiver.url})
+    exporter(telling).run_once()
+    entries = fetch(telling, receiver.got[0]["document"]["exported_data_url"])["logs"][:-1]
+    numbers = [entry["metadata"].get("number") for entry in entries]
+    assert sorted(number for number in numbers if number) == list(range(1, 2501))
+
+
+def test_an_export_is_for_who_may_see_the_log_and_needs_somebody_to_tell(telling: Site) -> None:
+    api = Api(telling)
+    push_image(Client(telling), "admin/app", "v1", b"x")
+    url = {"callback_url": "https://example.com/hook"}
+    path = "repository/admin/app/exportlogs"
+    add_user(api, "alice").call("POST", path, url, 403)
+    Api(telling, None).call("POST", path, url, 401)
+    refused = api.call("POST", path, {"callback_email": "a@example.com"}, 400)
+    assert "e-mail is not supported" in refused["error_message"]
+    for wrong in ({}, {"callback_url": "ftp://example.com"}, {"callback_url": "http://127.0.0.2/"}):
+        api.call("POST", path, wrong, 400)
+    api.call("POST", f"{path}?starttime=x", url, 400)
+
+
+def test_a_receiver_that_is_away_is_told_later_and_the_file_is_written_once(
+    telling: Site, receiver: Receiver
+) -> None:
+    api = Api(telling)
+    api.call("POST", "user/exportlogs", {"callback_url": receiver.url})
+    receiver.status = 500
+    assert exporter(telling).run_once()
+    (before,) = telling.graph.database.read("SELECT location, size, ended_at FROM logexport")
+    assert before[2] is None
+    # What is done meanwhile is not in it: it is the same file.
+    api.call("POST", "organization/", {"name": "acme"}, 201)
+    receiver.status = 200
+    assert exporter(telling).run_once()
+    (after,) = telling.graph.database.read("SELECT location, size FROM logexport")
+    assert list(after) == list(before[:2])
+    assert receiver.got[-1]["document"]["status"] == "success"
+
+
+def test_an_export_that_fails_to_the_end_is_told_as_failed(
+    telling: Site, receiver: Receiver
+) -> None:
+    Api(telling).call("POST", "user/exportlogs", {"callback_url": receiver.url})
+    graph = telling.graph
+    links = replace(graph.export_links, locations=_Nowhere(telling.locations))  # type: ignore[arg-type]
+    one = LogExporter(graph.database, graph.cipher, graph.receivers, links, backoff_seconds=0)
+    attempts = 0
+    while one.run_once():
+        attempts += 1
+    (told,) = [entry["document"] for entry in receiver.got]
+    assert (attempts, told["status"], told["exported_data_url"]) == (8, "failed", None)
+
+
+class _Nowhere:
+    """The stores of a site, none of which takes anything."""
+
+    def __init__(self, locations: Any) -> None:
+        self.stores = locations.stores
+        self.chooser = self
+
+    def to_write(self) -> str:
+        raise StoreUnavailable("usstorage", "cut off by the test")
+
+
+def test_a_callback_lies_in_the_database_encrypted(telling: Site, receiver: Receiver) -> None:
+    Api(telling).call("POST", "user/exportlogs", {"callback_url": receiver.url})
+    ((kept,),) = telling.graph.database.read("SELECT callback_url FROM logexport")
+    assert kept.startswith("v1$$")
+    assert "secret" not in kept
+
+
+def test_a_file_is_taken_away_when_its_time_is_over(telling: Site, receiver: Receiver) -> None:
+    Api(telling).call("POST", "user/exportlogs", {"callback_url": receiver.url})
+    one = exporter(telling)
+    one.run_once()
+    assert one.clear_away() == 0
+    database = telling.graph.database
+    ((uuid,),) = database.read("SELECT uuid FROM logexport")
+    database.run("UPDATE logexport SET ended_at = ended_at - interval '1 day'")
+    assert one.clear_away() == 1
+    assert database.read("SELECT 1 FROM logexport") == []
+    with pytest.raises(ObjectMissing):
+        telling.locations.stores["usstorage"].size(f"exportedactionlogs/{uuid}.json")
+
+
+def test_where_clients_are_not_sent_to_stores_the_registry_sends_the_file(
+    services: Services, database: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    changes = {"SSRF_ALLOWED_HOSTS": ["127.0.0.1"], "FEATURE_PROXY_STORAGE": True}
+    with running_site(services, database, tmp_path / "proxied", "usstorage", changes) as site:
+        Api(site).call("POST", "user/exportlogs", {"callback_url": receiver.url})
+        exporter(site).run_once()
+        url = receiver.got[0]["document"]["exported_data_url"]
+        own, _, rest = url.partition("/exportedlogs")
+        assert own == "http://registry.test"
+        here = f"{site.url}/exportedlogs{rest}"
+        assert fetch(site, here)["logs"]
+        assert requests.get(f"{here}x").status_code == 404
+        assert requests.get(f"{site.url}/exportedlogs").status_code == 400
+
+
+@pytest.mark.parametrize(("access", "status"), [(None, 200), (False, 403)])
+def test_users_export_the_log_of_their_namespace_unless_the_bundle_says_no(
+    services: Services, database: str, tmp_path: Path, access: bool | None, status: int
+) -> None:
+    changes = {} if access is None else {"FEATURE_USER_LOG_ACCESS": access}
+    with running_site(services, database, tmp_path / "access", "usstorage", changes) as site:
+        url = {"callback_url": "https://example.com/hook"}
+        add_user(Api(site), "alice").call("POST", "user/exportlogs", url, status)
+        Api(site, SUPERUSER, PASSWORD).call("POST", "user/exportlogs", url)
+
+
+# Rotation -----------------------------------------------------------------------------------
+
+
+def rotation(site: Site, location: str | None = None) -> LogRotation:
+    return replace(
+        LogRotation.from_bundle(site.graph.bundle, site.graph.database, site.locations),
+        location=location,
+    )
+
+
+def age_some(site: Site, number: int) -> None:
+    """Put NUMBER entries into the log that are older than a month."""
+    site.graph.database.run(
+        "INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata, created_at)"
+        " SELECT 'pull_repo', 'admin', 'app', 'admin', '192.0.2.1',"
+        "        jsonb_build_object('number', number), now() - interval '31 days'"
+        " FROM generate_series(1, %s) AS number",
+        [number],
+    )
+
+
+def archived(services: Services, location: str = "usstorage") -> list[dict[str, Any]]:
+    """Return the entries in all files at a location."""
+    store = services.us if location == "usstorage" else services.eu
+    found: list[dict[str, Any]] = []
+    for key in sorted(key for key in store.objects() if "archive/actionlogs" in key):
+        body = store.client.get_object(Bucket=store.bucket, Key=key)["Body"]
+        found += json.loads(gzip.decompress(body.read()))
+    return found
+
+
+def test_old_entries_go_to_files_at_a_store_and_no_others(us: Site, services: Services) -> None:
+    Api(us).call("POST", "organization/", {"name": "acme"}, 201)
+    age_some(us, 12_000)
+    assert rotation(us, "eustorage").rotate() == 12_000
+    assert rotation(us, "eustorage").rotate() == 0
+    kept = archived(services, "eustorage")
+    assert sorted(entry["metadata"]["number"] for entry in kept) == list(range(1, 12_001))
+    assert {(entry["kind"], entry["ip"]) for entry in kept} == {("pull_repo", "192.0.2.1")}
+    kinds = [row[0] for row in us.graph.database.read("SELECT kind FROM logentry")]
+    assert kinds == ["org_create"]
+
+
+def test_entries_stay_in_the_database_until_they_are_at_the_store(
+    us: Site, services: Services
+) -> None:
+    age_some(us, 3)
+    cut_off = replace(rotation(us), locations=_Nowhere(us.locations))  # type: ignore[arg-type]
+    with pytest.raises(StoreUnavailable):
+        cut_off.rotate()
+    assert us.graph.database.read("SELECT count(*) FROM logentry")[0][0] == 3
+    assert rotation(us).rotate() == 3
+    assert len(archived(services)) == 3
+
+
+def test_two_sites_do_not_rotate_the_same_entries(us: Site, eu: Site, services: Services) -> None:
+    age_some(us, 3)
+    with us.graph.database.transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('log rotation', 0))")
+        assert rotation(eu).rotate() == 0
+    assert rotation(eu, "usstorage").rotate() == 3
+    assert len(archived(services)) == 3
+
+
+def test_the_worker_exports_what_was_asked_for_and_moves_what_is_old(
+    services: Services, database: str, tmp_path: Path, receiver: Receiver
+) -> None:
+    changes = {"SSRF_ALLOWED_HOSTS": ["127.0.0.1"], "FEATURE_ACTION_LOG_ROTATION": True}
+    with running_site(services, database, tmp_path / "working", "usstorage", changes) as site:
+        age_some(site, 3)
+        Api(site).call("POST", "user/exportlogs", {"callback_url": receiver.url})
+        site.start_worker()
+        wait_until("the receiver is told", lambda: bool(receiver.got))
+        wait_until("old entries are at the store", lambda: len(archived(services)) == 3)
+        kinds = site.graph.database.read("SELECT DISTINCT kind FROM logentry")
+        assert kinds == [["export_logs_success"]]
