@@ -85,11 +85,18 @@ class SharedRedis:
         """Cache VALUE, unless the key is held or was deleted a moment ago."""
         self._attempt(lambda: self._client.set(key, value, ex=_LIFE_SECONDS, nx=True))
 
-    def delete(self, key: str) -> None:
-        """Let nobody read what was cached under KEY, nor store what was read before now."""
-        if self._attempt(lambda: self._client.set(key, _DELETED, ex=_DELETED_SECONDS)) is None:
+    def delete(self, *keys: str) -> None:
+        """Let nobody read what was cached under KEYS, nor store what was read before now."""
+
+        def mark() -> object:
+            pipeline = self._client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.set(key, _DELETED, ex=_DELETED_SECONDS)
+            return pipeline.execute()
+
+        if self._attempt(mark) is None:
             with self._lock:
-                self._lost.add(key)
+                self._lost.update(keys)
 
     def increment(self, key: str, life_seconds: int) -> None:
         """Count one more under KEY; the count goes LIFE_SECONDS after its first."""
@@ -117,5 +124,5 @@ class SharedRedis:
         """Delete what could not be deleted while Redis was away."""
         with self._lock:
             lost, self._lost = self._lost, set()
-        for key in lost:
-            self.delete(key)
+        if lost:
+            self.delete(*lost)

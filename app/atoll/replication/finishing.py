@@ -19,10 +19,10 @@ _PAUSE_SECONDS = 1.0
 class Finisher:
     """Writes the placements of copies that are done; safe for any thread.
 
-    OVER is called for each afterwards, with whether its lease was still ours.
+    OVER is called afterwards with those whose lease was still ours, and with the others.
     """
 
-    def __init__(self, tasks: Tasks, over: Callable[[Task, bool], None]) -> None:
+    def __init__(self, tasks: Tasks, over: Callable[[list[Task], list[Task]], None]) -> None:
         self._tasks = tasks
         self._over = over
         self._queue: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -50,8 +50,10 @@ class Finisher:
             except Exception:
                 log.exception("copies could not be written down; they are done again")
                 ours = set()
-            for task in batch:
-                self._over(task, task.lease_token in ours)
+            self._over(
+                [task for task in batch if task.lease_token in ours],
+                [task for task in batch if task.lease_token not in ours],
+            )
 
     def _next(self) -> list[Task]:
         """Return what there is to write; nothing at the end."""

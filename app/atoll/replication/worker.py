@@ -37,7 +37,7 @@ _JITTER = 0.2
 # A thread that was not heard of for so long, while it should poll, is stuck.
 _SILENCE_SECONDS = 6 * POLL_SECONDS
 # For each large copy at once: threads for small ones, and tasks of small ones that are held.
-_SMALL_THREADS = 2
+_SMALL_THREADS = 4
 _SMALL_HELD = 16
 
 COPIED = Counter("atoll_replication_copied", "Blobs copied and placed", ["location"])
@@ -55,7 +55,7 @@ class Worker:
         *,
         copies: int,
         limit: ReplicationLimit | None = None,
-        forget_cached: Callable[[Task], None] = lambda _task: None,
+        forget_cached: Callable[[list[Task]], None] = lambda _tasks: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._location = locations.preference[0]
@@ -69,7 +69,7 @@ class Worker:
         self._heard = monotonic()
         self._stop = threading.Event()
         self._leases = Leases(self._tasks, self._hear)
-        self._finisher = Finisher(self._tasks, self._over)
+        self._finisher = Finisher(self._tasks, self._finished)
         self._lanes = {
             True: Lane(large=True, threads=copies, held_maximum=copies),
             False: Lane(
@@ -150,11 +150,11 @@ class Worker:
                 self._carry_out(task)
             except DatabaseUnavailable as error:
                 log.warning("PostgreSQL is away", extra={"cause": str(error)})
-                self._over(task, ours=False)
+                self._over(task)
             except Exception:
                 # A bug in one task must not end the thread that would do all the others.
                 log.exception("a task failed for a reason that nobody thought of")
-                self._over(task, ours=False)
+                self._over(task)
 
     def _carry_out(self, task: Task) -> None:
         """Copy, and let it be written down; or give the task back."""
@@ -171,7 +171,7 @@ class Worker:
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
                 self._tasks.suspect(task, error.sources[0])
-                self._forget_cached(task)
+                self._forget_cached([task])
             self._tasks.release(task, str(error))
         except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
@@ -180,7 +180,7 @@ class Worker:
         else:
             self._finisher.add(task)
             return
-        self._over(task, ours=False)
+        self._over(task)
 
     def _copy(self, task: Task) -> None:
         hold = _Hold(task, self._tasks, self._leases, self._pace, self._stop)
@@ -194,18 +194,24 @@ class Worker:
             sources = sources[turn:] + sources[:turn]
         self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
 
-    def _over(self, task: Task, ours: bool) -> None:
-        """Let a task go: written down if it is OURS to count, else given back or lost."""
+    def _finished(self, placed: list[Task], lost: list[Task]) -> None:
+        """Tell of copies that were written down, and let all go."""
+        if placed:
+            self._forget_cached(placed)
+            COPIED.labels(self._location).inc(len(placed))
+            COPIED_BYTES.labels(self._location).inc(sum(task.size for task in placed))
+        for task in placed:
+            fields = {"digest": str(task.digest), "size": task.size, "location": self._location}
+            log.info("blob copied", extra=fields)
+        if lost:
+            FAILED.labels(self._location, "lease lost").inc(len(lost))
+        for task in (*placed, *lost):
+            self._over(task)
+
+    def _over(self, task: Task) -> None:
+        """Let a task go: it is written down, given back or lost."""
         self._leases.let_go(task)
         self._lanes[task.large].over()
-        if ours:
-            COPIED.labels(self._location).inc()
-            COPIED_BYTES.labels(self._location).inc(task.size)
-            self._forget_cached(task)
-            log.info(
-                "blob copied",
-                extra={"digest": str(task.digest), "size": task.size, "location": self._location},
-            )
 
 
 class _Hold:

@@ -14,6 +14,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +70,11 @@ class Watched:
         self.peak = 0.0
 
     def look(self) -> None:
-        for line in self._file.read_text().splitlines():
-            if line.startswith("Pss:"):
-                self.peak = max(self.peak, int(line.split()[1]) / KIBIBYTE)
+        # Nothing is read of a process that has just ended.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            for line in self._file.read_text().splitlines():
+                if line.startswith("Pss:"):
+                    self.peak = max(self.peak, int(line.split()[1]) / KIBIBYTE)
 
 
 def fill(store: Store, sizes: list[int]) -> dict[str, int]:
