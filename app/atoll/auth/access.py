@@ -11,7 +11,7 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
-from atoll.db.pool import Database
+from atoll.db.replicas import Reads
 from atoll.names import RepositoryName
 
 PULL, PUSH, DELETE = "pull", "push", "delete"
@@ -122,10 +122,8 @@ class Grant:
 class Access:
     """Answers who may do what."""
 
-    def __init__(
-        self, database: Database, bundle: Bundle, cipher: Cipher, throttle: Throttle
-    ) -> None:
-        self._database = database
+    def __init__(self, reads: Reads, bundle: Bundle, cipher: Cipher, throttle: Throttle) -> None:
+        self._reads = reads
         self._cipher = cipher
         self._throttle = throttle
         self._superusers = bundle.superusers
@@ -176,7 +174,9 @@ class Access:
         repositories: list[RepositoryName],
         credentials: Credentials | SessionCredentials | None,
     ) -> tuple[Principal | None, list[Grant]]:
-        row, found = self._database.read(
+        # One row comes back always, also from a replica that does not know the user yet: then the
+        # password is wrong, until the primary is back.
+        row, found = self._reads.current(
             _QUESTION,
             {
                 "username": None,
@@ -186,7 +186,7 @@ class Access:
                 "namespaces": [repository.namespace for repository in repositories],
                 "names": [repository.name for repository in repositories],
             },
-        )[0]
+        ).rows[0]
         if credentials is not None and not credentials.match(row, self._cipher):
             return None, []
         if row and row["robot_owner"] and not self._robots.allows(row["username"]):

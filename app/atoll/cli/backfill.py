@@ -18,6 +18,7 @@ from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.replication import backfill as domain
+from atoll.replication.required import targets
 
 
 @dataclass
@@ -74,7 +75,7 @@ def backfill(options: argparse.Namespace) -> int:
 
 def _wanted(graph: Graph, names: list[str] | None) -> list[str]:
     require_replication(graph.bundle)
-    required = graph.bundle.required_locations
+    required = targets(graph.database, graph.bundle.required_locations)
     for name in names or ():
         if name not in required:
             raise CommandFailed(
@@ -97,7 +98,11 @@ def _look(
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not queue) as progress:
         bar = progress.add_task("", total=None)
-        for step in domain.backfill(graph.database, wanted, namespace=namespace, queue=queue):
+        required = graph.bundle.required_locations
+        steps = domain.backfill(
+            graph.database, required, wanted=wanted, namespace=namespace, queue=queue
+        )
+        for step in steps:
             progress.update(bar, total=step.last, completed=step.done)
             for found in step.found:
                 missing[found.location].blobs += 1

@@ -17,6 +17,7 @@ from atoll.cli.bundle import ca_bundle_file
 from atoll.cli.runtime import spool_directory
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.db.replicas import Reads, replica_databases
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
@@ -52,6 +53,11 @@ class Graph:
     def database(self) -> Database:
         """The shared PostgreSQL."""
         return Database.from_bundle(self.bundle, size=self.connections)
+
+    @cached_property
+    def reads(self) -> Reads:
+        """Reads that a replica near to this site may answer."""
+        return Reads.from_bundle(self.database, self.bundle, size=self.connections)
 
     @cached_property
     def patient_database(self) -> Database:
@@ -120,7 +126,7 @@ class Graph:
     @cached_property
     def access(self) -> Access:
         """Who may do what."""
-        return Access(self.database, self.bundle, self.cipher, Throttle(self.redis))
+        return Access(self.reads, self.bundle, self.cipher, Throttle(self.redis))
 
     @cached_property
     def cipher(self) -> Cipher:
@@ -135,7 +141,7 @@ class Graph:
     @cached_property
     def blobs(self) -> Blobs:
         """Blobs."""
-        return Blobs(self.database, self.redis, self.locations, self.bundle)
+        return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
 
     @cached_property
     def content(self) -> Content:
@@ -159,7 +165,8 @@ class Graph:
         """What the health endpoints know."""
         # A connection of its own, with less patience: the answer is to be fresh.
         database = Database.from_bundle(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
-        return Vitals(database, self.redis, spool_directory())
+        replicas = replica_databases(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
+        return Vitals(database, self.redis, spool_directory(), replicas)
 
     def dependencies(self) -> Dependencies:
         """Return what the web application takes."""
@@ -173,7 +180,13 @@ class Graph:
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,
             uploads=self.uploads,
-            manifests=Manifests(self.database, self.redis, self.repositories),
+            manifests=Manifests(
+                self.database,
+                self.reads,
+                self.redis,
+                self.repositories,
+                self.bundle.required_locations,
+            ),
             tags=Tags(self.database),
             referrers=Referrers(self.database),
             catalog=Catalog(self.database),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -22,26 +23,17 @@ from atoll.replication.draining import (
     location_states,
     remaining,
     set_state,
+    stuck,
 )
-from atoll.replication.lag import lag
+from atoll.replication.holdings import holdings
 from atoll.storage.states import ACTIVE, READ_ONLY
 
 
 def locations(options: argparse.Namespace) -> int:
     """Print every location with its state, and what it alone has."""
     graph = Graph(load_bundle())
-    database = graph.patient_database
-    found = []
-    for entry in lag(database, graph.bundle.required_locations):
-        left = remaining(database, entry.location)
-        found.append(
-            {
-                **entry.as_dict(),
-                "only_there": left.blobs,
-                "only_there_bytes": left.bytes,
-                "open_uploads": left.uploads,
-            }
-        )
+    holding = holdings(graph.patient_database, graph.bundle.required_locations)
+    found = [asdict(entry) for entry in holding]
     if options.json:
         sys.stdout.write(json.dumps(found) + "\n")
         return 0
@@ -65,12 +57,18 @@ def drain(options: argparse.Namespace) -> int:
     require_replication(graph.bundle)
     database = graph.patient_database
     location: str = options.location
+    required = graph.bundle.required_locations
     try:
-        wanted = begin_draining(database, location, graph.bundle.required_locations)
+        begin_draining(database, location, required)
     except (LocationUnknown, LocationNeeded) as error:
         raise CommandFailed(str(error)) from error
-    for _ in backfill(database, wanted):
+    for _ in backfill(database, required):
         continue
+    if nowhere := stuck(database, location, required):
+        raise CommandFailed(
+            f"{nowhere} blobs are only at '{location}', and policies let them be nowhere else:"
+            " change those (`atoll policy list`) and drain again"
+        )
     left = remaining(database, location)
     if options.wait:
         left = _wait(graph, location, left)

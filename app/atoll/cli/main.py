@@ -37,12 +37,8 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     replication.set_defaults(run="worker:replication")
     looks = replication.add_subparsers(metavar="LOOK")
-    status = looks.add_parser("status", help="show what is not yet where it must be")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.set_defaults(run="replication:status")
-    wait = looks.add_parser("wait", help="wait until everything is where it must be")
-    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after so long")
-    wait.set_defaults(run="replication:wait")
+    _add_status(looks.add_parser("status", help="the same as `atoll status`"))
+    _add_wait(looks.add_parser("wait", help="the same as `atoll wait`"))
 
     house = commands.add_parser(
         "housekeeping", help="what a site without replication needs done in the background"
@@ -72,12 +68,15 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run="config:check")
 
-    status = commands.add_parser("status", help="show the running instances, and bundles' drift")
-    status.add_argument("--json", action="store_true", help="print JSON")
-    status.set_defaults(run="status:status")
-
+    _add_status(
+        commands.add_parser("status", help="instances, stores and lag; 1 if somebody should look")
+    )
+    _add_wait(
+        commands.add_parser("wait", help="wait until an image, or everything, is where it must be")
+    )
     _add_locations(commands)
     _add_checks_of_stores(commands)
+    _add_policies(commands)
 
     user = commands.add_parser("user", help="accounts").add_subparsers(
         metavar="ACTION", required=True
@@ -203,6 +202,58 @@ def _add_checks_of_stores(commands: argparse._SubParsersAction[argparse.Argument
     )
     inventory.add_argument("--json", action="store_true", help="print JSON")
     inventory.set_defaults(run="inventory:inventory")
+
+
+def _add_status(status: argparse.ArgumentParser) -> None:
+    status.add_argument("--json", action="store_true", help="print JSON")
+    status.add_argument(
+        "--max-lag", type=float, metavar="SECONDS", help="a copy that is due for longer is too late"
+    )
+    status.set_defaults(run="status:status")
+
+
+def _add_wait(wait: argparse.ArgumentParser) -> None:
+    wait.add_argument(
+        "image",
+        nargs="?",
+        metavar="NAMESPACE/REPOSITORY:TAG",
+        help="a tag, or @ and a digest, with all that it lists; else everything",
+    )
+    wait.add_argument("--location", action="append", metavar="NAME", help="only there")
+    wait.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after so long")
+    wait.add_argument("--json", action="store_true", help="print JSON")
+    wait.set_defaults(run="wait:wait")
+
+
+def _add_policies(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    actions = commands.add_parser(
+        "policy", help="where blobs of a namespace or a repository must be, and where never"
+    ).add_subparsers(metavar="ACTION", required=True)
+    every = actions.add_parser("list", help="show every policy")
+    every.set_defaults(run="policy:list_policies")
+    show = actions.add_parser("show", help="show one, what follows from it, what is in excess")
+    show.set_defaults(run="policy:show")
+    change = actions.add_parser("set", help="say all of one; what is not said is as by default")
+    change.set_defaults(run="policy:set_policy")
+    clear = actions.add_parser("clear", help="take one away")
+    clear.set_defaults(run="policy:clear")
+    for one in (show, change, clear):
+        one.add_argument("subject", metavar="NAMESPACE[/REPOSITORY]")
+    for one in (every, show):
+        one.add_argument("--json", action="store_true", help="print JSON")
+    change.add_argument(
+        "--extra", action="append", default=[], metavar="LOCATION", help="must be there, too"
+    )
+    change.add_argument(
+        "--exclude", action="append", default=[], metavar="LOCATION", help="may never be there"
+    )
+    change.add_argument("--urgent", action="store_true", help="its copies go first")
+    change.add_argument(
+        "--sync", type=int, metavar="COPIES", help="take a manifest when its blobs are at so many"
+    )
+    change.add_argument(
+        "--sync-timeout", type=int, metavar="SECONDS", help="or refuse it after so long (30)"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,12 +9,13 @@ import argparse
 import os
 import signal
 import sys
+from uuid import uuid4
 
 from atoll import logs
 from atoll.cli.bundle import load_bundle, write_ca_bundle
 from atoll.cli.children import Child, Children
 from atoll.cli.nginx import write_nginx_configuration
-from atoll.cli.presence import announce
+from atoll.cli.presence import INSTANCE_VARIABLE
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import (
     HEALTH_URL_FILE,
@@ -25,7 +26,6 @@ from atoll.cli.runtime import (
     prepare_runtime_directory,
 )
 from atoll.cli.tls import read_certificate
-from atoll.db.pool import Database
 
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
 # Seconds for requests in hand to be finished after SIGTERM; a large layer takes its time.
@@ -55,6 +55,7 @@ def registry(options: argparse.Namespace) -> int:
     metrics = runtime / "metrics"
     metrics.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    os.environ[INSTANCE_VARIABLE] = str(uuid4())
     sockets = [runtime / f"web-{index}.sock" for index in range(_processes())]
     configuration = write_nginx_configuration(
         runtime, bundle, certificate, sockets, [operations_socket(path) for path in sockets]
@@ -74,7 +75,6 @@ def registry(options: argparse.Namespace) -> int:
     # nginx is started last and stopped first: what it has accepted, it and the others finish.
     nginx = ["nginx", "-c", str(configuration), "-e", "stderr"]
     children.start(Child("nginx", nginx, stop_signal=signal.SIGQUIT))
-    announce(Database.from_bundle(bundle, size=1), bundle, "registry")
     return children.supervise()
 
 

@@ -1,11 +1,10 @@
-"""`atoll status`: which instances run, and whether all have the same bundle."""
+"""`atoll status`: the instances, the locations and what is to be copied, at a glance."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from dataclasses import asdict
 
 from rich.console import Console
 from rich.table import Table
@@ -13,29 +12,72 @@ from rich.table import Table
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
-from atoll.registry.instances import Instance, instances
+from atoll.registry.instances import Instance
+from atoll.registry.overview import Overview, overview
 
 
 def status(options: argparse.Namespace) -> int:
-    """Print the instances; 0 if no bundle drifts from the others, 1 else."""
-    found = instances(Graph(load_bundle()).database)
+    """Print how things are; 0 if nobody has to look, FAILED else."""
+    found = overview(Graph(load_bundle()).database)
+    problems = found.problems(options.max_lag)
     if options.json:
-        json.dump([asdict(instance) for instance in found], sys.stdout, default=str)
-        sys.stdout.write("\n")
+        sys.stdout.write(json.dumps({**found.as_dict(), "problems": problems}) + "\n")
     else:
-        _print_table(found)
-    return statuses.FAILED if any(instance.drift for instance in found) else 0
+        console = Console()
+        console.print(_instances(found))
+        console.print(_locations(found))
+        for problem in problems:
+            console.print(f"[bold]![/bold] {problem}", highlight=False)
+    return statuses.FAILED if problems else 0
 
 
-def _print_table(found: list[Instance]) -> None:
+def _instances(found: Overview) -> Table:
     table = Table("preference", "role", "host", "version", "seen", "bundle")
-    for instance in found:
+    for one in found.instances:
         table.add_row(
-            " ".join(instance.preference),
-            instance.role,
-            instance.hostname,
-            instance.version,
-            f"{instance.seen_seconds_ago:.0f} s ago",
-            f"other {', '.join(instance.drift)}" if instance.drift else "as the others",
+            " ".join(one.preference),
+            one.role,
+            one.hostname,
+            one.version,
+            f"{one.seen_seconds_ago:.0f} s ago" + (", lost" if one.lost else ""),
+            f"other {', '.join(one.drift)}" if one.drift else "as the others",
         )
-    Console().print(table)
+    return table
+
+
+def _locations(found: Overview) -> Table:
+    table = Table(
+        "location",
+        "state",
+        "store",
+        "to copy",
+        "bytes",
+        "oldest",
+        "failing",
+        "error",
+        "to delete",
+    )
+    for entry in found.locations:
+        table.add_row(
+            entry.location,
+            entry.state,
+            _health(found.instances, entry.location),
+            str(entry.pending_blobs),
+            str(entry.pending_bytes),
+            f"{entry.oldest_seconds:.0f} s" if entry.pending_blobs else "",
+            str(entry.failing_blobs),
+            entry.last_error or "",
+            str(found.deletions.get(entry.location, 0)),
+        )
+    return table
+
+
+def _health(instances: list[Instance], location: str) -> str:
+    """Return how the living instances see a location's store."""
+    seen = [
+        one.stores[location]["up"] for one in instances if not one.lost and location in one.stores
+    ]
+    if not seen:
+        return "nobody looks"
+    up = sum(1 for one in seen if one)
+    return "up" if up == len(seen) else f"up for {up} of {len(seen)}"

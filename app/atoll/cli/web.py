@@ -14,6 +14,7 @@ from atoll import logs
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
+from atoll.cli.presence import Announcer
 from atoll.cli.runtime import operations_socket, spool_directory
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_app, create_operations_app
@@ -37,6 +38,8 @@ def web(options: argparse.Namespace) -> int:
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.pulls.start()
+    announcer = Announcer(graph, "registry")
+    announcer.start()
     serve_operations(
         create_operations_app(
             InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
@@ -64,6 +67,7 @@ def web(options: argparse.Namespace) -> int:
     server.channel_class = SpoolingChannel
     server.run()
     graph.pulls.stop()
+    announcer.stop()
     return 0
 
 

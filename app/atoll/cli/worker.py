@@ -14,11 +14,12 @@ from atoll.cli.background import HOUSEKEEPING, keep_house, repeat
 from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
-from atoll.cli.presence import announce
+from atoll.cli.presence import Announcer
 from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
 from atoll.replication.lag import export_lag
+from atoll.replication.policies import PolicyWatch
 from atoll.replication.scrub import Scrubber
 from atoll.replication.verification import Verifier
 from atoll.replication.worker import Worker
@@ -36,7 +37,9 @@ _OPERATIONS_PORT = 9091
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
 # What claims, copies, finishes, keeps leases and house asks the database for moments only; who
 # deletes at a location keeps a connection for as long as its store takes.
-_CONNECTIONS = 14
+_CONNECTIONS = 15
+# Seconds between two looks at whether a policy changed.
+_POLICIES = 2
 
 
 def replication(options: argparse.Namespace) -> int:
@@ -60,6 +63,7 @@ def replication(options: argparse.Namespace) -> int:
     )
     keep_house(graph)
     repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
+    repeat("policies", _POLICIES, _following_policies(graph))
     _scrub(graph)
     # What is there now stays: to look through it for garbage again and again costs a tenth.
     gc.collect()
@@ -67,7 +71,8 @@ def replication(options: argparse.Namespace) -> int:
     worker.start()
     graph.deliverer.start()
     graph.log_exporter.start()
-    announce(graph.database, bundle, "replication")
+    announcer = Announcer(graph, "replication")
+    announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
     serve_operations(create_operations_app(health), listen=f"*:{port}")
@@ -79,21 +84,30 @@ def replication(options: argparse.Namespace) -> int:
     graph.deliverer.stop()
     graph.log_exporter.stop()
     worker.stop()
+    announcer.stop()
     return 0
 
 
 def _reconciling(graph: Graph) -> Callable[[], None]:
-    """Return what finds work that no task stands for, all at first, and measures the lag."""
-    required = graph.bundle.required_locations
-    reconciler = Reconciler(graph.database, required)
-    look = reconciler.everything
+    """Return what finds work that no task stands for, a part at a time, and measures the lag."""
+    reconciler = Reconciler(graph.database, graph.bundle.required_locations)
 
     def work() -> None:
-        nonlocal look
-        if made := look():
+        if made := reconciler.step():
             log.warning("tasks were missing; made now", extra={"tasks": made})
-        look = reconciler.step
-        export_lag(graph.database, required)
+        export_lag(graph.database)
+
+    return work
+
+
+def _following_policies(graph: Graph) -> Callable[[], None]:
+    """Return what makes every missing task, at first and whenever a policy changed."""
+    reconciler = Reconciler(graph.database, graph.bundle.required_locations)
+    watch = PolicyWatch(graph.database, reconciler)
+
+    def work() -> None:
+        if made := watch.look():
+            log.info("tasks made for all blobs", extra={"tasks": made})
 
     return work
 

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# The one thing in which sites may differ.
-_OWN = frozenset({"DISTRIBUTED_STORAGE_PREFERENCE"})
+# In what sites may differ: what is near to them.
+_OWN = frozenset({"DISTRIBUTED_STORAGE_PREFERENCE", "DB_READ_REPLICAS"})
 _SECRETS = ("DATABASE_SECRET_KEY", "SECRET_KEY")
 # Also a secret that all sites share, where a bundle has none of those.
 _SHARED_BY_ALL = "DB_URI"

@@ -97,7 +97,6 @@ QUAY_KEYS = frozenset(
 # Keys whose absence of effect would surprise: named in a warning.
 QUAY_KEYS_WITHOUT_EFFECT_YET = frozenset(
     {
-        "DB_READ_REPLICAS",
         "FEATURE_LISTEN_IP_VERSION",
         "HEALTH_CHECKER",
         "HEALTH_CHECKER_INSTANCE_CHECK_PREFERRED_STORAGE",

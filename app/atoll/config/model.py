@@ -34,6 +34,12 @@ def parse_duration(value: Any) -> int:
     return int(match[1]) * _DURATION_UNITS[match[2]]
 
 
+def _postgresql_only(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql:// (Atoll keeps its data in PostgreSQL)")
+    return value
+
+
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 
 
@@ -69,6 +75,23 @@ class RedisSettings(BaseModel):
     ssl_keyfile: str | None = None
 
 
+class ReadReplica(BaseModel):
+    """One of DB_READ_REPLICAS: a replica of the database near to this site."""
+
+    model_config = ConfigDict(
+        alias_generator=str.upper, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    db_uri: SecretStr
+    # Beside those of the primary, DB_CONNECTION_ARGS.
+    db_connection_args: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("db_uri")
+    @classmethod
+    def _postgresql_only(cls, value: SecretStr) -> SecretStr:
+        return _postgresql_only(value)
+
+
 class Bundle(BaseModel):
     """A checked `config.yaml`; field `server_hostname` is the key SERVER_HOSTNAME, and so on."""
 
@@ -89,6 +112,9 @@ class Bundle(BaseModel):
 
     db_uri: SecretStr
     db_connection_args: dict[str, Any] = Field(default_factory=dict)
+    # Asked by pulls for what may be slightly old, and for all that pulls need while the primary is
+    # away. Sites may differ in it: a replica is near to one of them.
+    db_read_replicas: list[ReadReplica] = Field(default_factory=list)
     buildlogs_redis: RedisSettings
     user_events_redis: RedisSettings
 
@@ -195,9 +221,7 @@ class Bundle(BaseModel):
     @field_validator("db_uri")
     @classmethod
     def _postgresql_only(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must begin with postgresql:// (Atoll keeps its data in PostgreSQL)")
-        return value
+        return _postgresql_only(value)
 
     @property
     def read_only(self) -> bool:

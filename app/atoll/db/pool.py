@@ -3,6 +3,9 @@
 `Database.run` sends one string, which may hold several statements, in one round trip: PostgreSQL
 runs such a string as one transaction, each statement with a snapshot of its own.
 `Database.transaction` is for the few places where Python decides between two statements.
+
+After a fail-over the first use of each broken connection fails, and all idle ones with it; the next
+ones go to the host that takes writes.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -52,9 +56,11 @@ class DatabaseUnavailable(Exception):
 
 
 class _Connection(psycopg2.extensions.connection):
-    """A connection that does not wait for ever."""
+    """A connection that does not wait for ever, not even for being made."""
 
-    answer_timeout: float | None = ANSWER_TIMEOUT
+    def __init__(self, *arguments: Any, connect_timeout: float, **options: Any) -> None:
+        self.answer_timeout: float | None = connect_timeout
+        super().__init__(*arguments, **options)
 
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
@@ -74,7 +80,10 @@ psycopg2.extensions.set_wait_callback(_wait)
 
 
 class Database:
-    """Connections to the shared PostgreSQL, at most SIZE at once; safe for any thread."""
+    """Connections to a PostgreSQL, at most SIZE at once; safe for any thread.
+
+    Of several hosts only the one that takes WRITES is used, unless that does not matter.
+    """
 
     def __init__(
         self,
@@ -84,6 +93,7 @@ class Database:
         size: int,
         answer_timeout: float = ANSWER_TIMEOUT,
         statement_timeout: int = _STATEMENT_TIMEOUT,
+        writes: bool = True,
     ) -> None:
         self._uri = uri
         self._answer_timeout = answer_timeout
@@ -98,6 +108,15 @@ class Database:
             "options": f"-c statement_timeout={statement_timeout}",
             **{k: v for k, v in arguments.items() if k not in _NOT_FOR_LIBPQ},
         }
+        self._hosts = hosts_of(uri)
+        if writes and len(self._hosts) > 1:
+            # Where there are several, others than the primary only read.
+            self._arguments.setdefault("target_session_attrs", _session(uri))
+        # The host that took the last connection is asked first.
+        self._nearest = 0
+        # While the server is away one request at a time tries, and the others fail at once.
+        self._away = False
+        self._trying = threading.Lock()
         self._idle: deque[_Connection] = deque()
         self._places = threading.BoundedSemaphore(size)
 
@@ -123,18 +142,34 @@ class Database:
         )
 
     def connect(self) -> _Connection:
-        """Open a connection of its own, outside the pool; raise DatabaseUnavailable."""
-        try:
-            connection: _Connection = psycopg2.connect(
-                self._uri,
-                connection_factory=_Connection,
-                cursor_factory=DictCursor,
-                **self._arguments,
-            )
-        except psycopg2.OperationalError as error:
-            raise DatabaseUnavailable(str(error).strip()) from error
-        connection.answer_timeout = self._answer_timeout
-        connection.autocommit = True
+        """Open a connection of its own, outside the pool; raise DatabaseUnavailable.
+
+        Each host of DB_URI gets its own time, which libpq does not give where it must not block.
+        """
+        causes = []
+        for turn in range(len(self._hosts)):
+            number = (self._nearest + turn) % len(self._hosts)
+            try:
+                connection = self._connect(self._hosts[number])
+            except psycopg2.OperationalError as error:
+                causes.append(str(error).strip())
+                continue
+            self._nearest = number
+            connection.answer_timeout = self._answer_timeout
+            connection.autocommit = True
+            return connection
+        raise DatabaseUnavailable("; ".join(causes))
+
+    def _connect(self, host: Mapping[str, str]) -> _Connection:
+        # For libpq 0 means for ever.
+        timeout = float(self._arguments["connect_timeout"]) or ANSWER_TIMEOUT
+        connection: _Connection = psycopg2.connect(
+            self._uri,
+            connection_factory=partial(_Connection, connect_timeout=timeout),
+            cursor_factory=DictCursor,
+            **self._arguments,
+            **host,
+        )
         return connection
 
     def run(self, sql: str, parameters: Parameters = None) -> list[Any]:
@@ -191,7 +226,14 @@ class Database:
             connection = self._take()
             try:
                 yield connection
+            except psycopg2.errors.ReadOnlySqlTransaction as error:
+                # It was the primary when the connection was made.
+                connection.close()
+                self.forget_idle()
+                raise DatabaseUnavailable(str(error).strip()) from error
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                if connection.closed:
+                    self.forget_idle()
                 # What waited for a lock for too long is as good as no answer: try again later.
                 if connection.closed or isinstance(error, psycopg2.errors.QueryCanceled):
                     raise DatabaseUnavailable(str(error).strip()) from error
@@ -211,8 +253,40 @@ class Database:
             return self._idle.pop()
         except IndexError:
             pass
+        if not self._away:
+            return self._try()
+        if not self._trying.acquire(blocking=False):
+            raise DatabaseUnavailable("it does not answer; another request is trying")
         try:
-            return self.connect()
+            return self._try()
+        finally:
+            self._trying.release()
+
+    def _try(self) -> _Connection:
+        try:
+            connection = self.connect()
         except DatabaseUnavailable:
+            self._away = True
             self._resting_until = time.monotonic() + _REST_SECONDS
             raise
+        self._away = False
+        return connection
+
+
+def hosts_of(uri: str) -> list[dict[str, str]]:
+    """Return what names each host of URI to libpq; nothing where there is one, or none."""
+    parsed = psycopg2.extensions.parse_dsn(uri)
+    lists = {
+        key: str(parsed[key]).split(",") for key in ("host", "hostaddr", "port") if key in parsed
+    }
+    count = max((len(values) for values in lists.values()), default=1)
+    if count == 1:
+        return [{}]
+    return [
+        {key: values[number if len(values) > 1 else 0] for key, values in lists.items()}
+        for number in range(count)
+    ]
+
+
+def _session(uri: str) -> str:
+    return str(psycopg2.extensions.parse_dsn(uri).get("target_session_attrs", "read-write"))

@@ -15,6 +15,7 @@ from uuid import UUID
 from atoll.auth.visibility import readable_by
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED
@@ -27,7 +28,8 @@ from atoll.registry.errors import (
 )
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.removal import LOCK_LOCATION_SHARED
-from atoll.replication.tasks import CREATE_FOR_BLOB
+from atoll.replication.required import excluded_in
+from atoll.replication.tasks import create_for_blob
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
 
@@ -82,6 +84,7 @@ WITH location AS (
     SELECT u.uuid, u.repository_id, u.expires_after_s FROM blobupload u
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id IS NOT NULL
       AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
+      AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
     FOR UPDATE
 ), blob AS (
     INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
@@ -90,13 +93,14 @@ WITH location AS (
     ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size,
         tombstone_at = NULL,
         expires_after_s = coalesce(EXCLUDED.expires_after_s, imagestorage.expires_after_s)
-    RETURNING id
+    RETURNING id, image_size
 ), placement AS (
     INSERT INTO imagestorageplacement (storage_id, location_id)
     SELECT blob.id, location.id FROM blob, location
     ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
     RETURNING storage_id
-), tasks AS ({CREATE_FOR_BLOB}), ended AS ({{end_upload}}),
+), tasks AS ({create_for_blob("(SELECT repository_id FROM upload)")}
+), ended AS ({{end_upload}}),
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
@@ -110,6 +114,12 @@ back AS (
     WHERE imagestorage.id = blob.id AND imagestorage.tombstone_at IS NOT NULL
 )"""
 
+# The repository that the blob is lent to may require it where no other one does.
+_LENT = f"""
+{_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")},
+tasks AS ({create_for_blob(REPOSITORY_ID)})
+SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent"""
+
 _MOUNT = f"""
 {LOCK_DIGEST_SHARED}
 WITH blob AS (
@@ -119,25 +129,21 @@ WITH blob AS (
     WHERE s.content_checksum = %(digest)s
       AND {PLACED}
       AND {usable_in("source.id")}
-), {_BRING_BACK},
-{_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
-SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
+), {_BRING_BACK}, {_LENT}
 """
 
 # Without a source: from any repository that the user may read and that may use the blob.
 _MOUNT_FROM_ANY = f"""
 {LOCK_DIGEST_SHARED}
 WITH blob AS (
-    SELECT s.id FROM imagestorage s
+    SELECT s.id, s.image_size FROM imagestorage s
     WHERE s.content_checksum = %(digest)s
       AND {PLACED}
       AND EXISTS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
           WHERE {usable_in("source.id")} AND {readable_by("source")})
-), {_BRING_BACK},
-{_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")}
-SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent
+), {_BRING_BACK}, {_LENT}
 """
 
 # What a manifest names stays; the row that says "uploaded here" is what a DELETE takes away.
@@ -183,9 +189,15 @@ class Blobs:
     """The blobs of all repositories."""
 
     def __init__(
-        self, database: Database, redis: SharedRedis, locations: Locations, bundle: Bundle
+        self,
+        database: Database,
+        reads: Reads,
+        redis: SharedRedis,
+        locations: Locations,
+        bundle: Bundle,
     ) -> None:
         self._database = database
+        self._reads = reads
         self._redis = redis
         self._locations = locations
         self._keep_seconds = bundle.push_temp_tag_expiration_sec
@@ -197,12 +209,17 @@ class Blobs:
         if has_right and cached:
             size, placements = json.loads(cached)
             return Blob(digest, size, placements)
-        rows = self._database.read(_FIND, {**name_parameters(name), "digest": str(digest)})
-        if not rows:
+        values = {**name_parameters(name), "digest": str(digest)}
+        answer = self._reads.near(_FIND, values)
+        if answer.rows and not answer.rows[0][1] and not answer.fresh:
+            # That it is nowhere a replica is not believed, either.
+            answer = self._reads.current(_FIND, values)
+        if not answer.rows:
             raise BlobUnknown(f"'{name}' has no blob {digest}")
-        size, placements = rows[0]
-        self._redis.fill(right, b"1")
-        self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
+        size, placements = answer.rows[0]
+        if answer.fresh:
+            self._redis.fill(right, b"1")
+            self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
         return Blob(digest, size, placements)
 
     def url(self, blob: Blob, seconds: int) -> str | None:
@@ -241,8 +258,8 @@ class Blobs:
 
         EXPIRES_AFTER is what the blob says of its images' tags, if it came with the last request.
         Ends the upload; with CLEAR_AWAY its row stays for its chunks' sake. False, and nothing
-        done, if the object may have been taken away meanwhile, or the location is removed: write
-        it again. One round trip.
+        done, if the object may have been taken away meanwhile, or the location is removed or, by
+        now, excluded: write it again. One round trip.
         Raises UploadUnknown if the upload ended before.
         """
         storage_id, upload_remains = self._database.run(
@@ -293,7 +310,9 @@ class Blobs:
         return self._lend(_MOUNT_FROM_ANY, name, parameters)
 
     def _lend(self, statement: str, name: RepositoryName, parameters: Mapping[str, object]) -> bool:
-        lent, exists = self._database.run(statement, parameters)[0]
+        lent, exists = self._database.run(
+            statement, {**parameters, "required": self._locations.required, "location": None}
+        )[0]
         if not exists:
             raise RepositoryUnknown(f"there is no repository '{name}'")
         return bool(lent)

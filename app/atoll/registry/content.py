@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from atoll.db.pool import Database
 from atoll.names import Digest
+from atoll.replication.required import excluded_in
 from atoll.storage.errors import StoreError
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
@@ -51,11 +52,13 @@ _TAKE_BACK = "DELETE FROM contentdeletion WHERE deleter = %(deleter)s"
 
 # Under the lock nobody is at it, so whoever announced a deletion that did not end has died, or will
 # see that it must begin again.
+# Tells where the upload may not be written.
 _TRUST_ANEW = f"""
 {LOCK_DIGEST}
 UPDATE contentdeletion SET deleted_at = clock_timestamp()
 WHERE digest = %(digest)s AND location = %(location)s AND deleted_at = 'infinity';
-UPDATE blobupload SET trusted_since = clock_timestamp() WHERE uuid = %(uuid)s
+UPDATE blobupload u SET trusted_since = clock_timestamp() WHERE uuid = %(uuid)s
+RETURNING {excluded_in("u.repository_id")}
 """
 
 # Deletions that were announced and not carried out within the hour, nor noticed by an upload.
@@ -111,11 +114,15 @@ class Content:
                 raise failure
             return True
 
-    def trust_anew(self, digest: Digest, location: str, upload: UUID) -> None:
-        """Count from now on what UPLOAD writes: what it wrote before may have been taken away."""
-        self._database.run(
+    def trust_anew(self, digest: Digest, location: str, upload: UUID) -> list[str]:
+        """Count from now on what UPLOAD writes: what it wrote before may have been taken away.
+
+        Returns the locations that its repository excludes, by now.
+        """
+        rows = self._database.run(
             _TRUST_ANEW, {"digest": str(digest), "location": location, "uuid": upload}
         )
+        return list(rows[0][0] or ()) if rows else []
 
     def forget_deletions(self, minutes: int) -> None:
         """Forget what no upload that is under way can have written; none is older than MINUTES."""

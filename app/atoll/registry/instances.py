@@ -1,4 +1,4 @@
-"""The running instances: each tells the database where it is and what bundle it has."""
+"""The running instances: each tells the database where it is, what bundle it has, what it sees."""
 
 from __future__ import annotations
 
@@ -7,34 +7,44 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import atoll
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.storage.health import StoreHealth
 
-# Seconds between two signs of life, and hours after which an instance is forgotten.
+# Seconds between two signs of life, and after how many of them an instance is taken for lost; hours
+# after which it is forgotten.
 SIGN_OF_LIFE = 30
+_LOST_SECONDS = 3 * SIGN_OF_LIFE
 _FORGET_HOURS = 24
 
 _RECORD = """
-INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint)
-VALUES (%(id)s, %(role)s, %(hostname)s, %(version)s, %(preference)s, %(fingerprint)s)
-ON CONFLICT (id) DO UPDATE SET seen_at = now();
+INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint, stores)
+VALUES (%(id)s, %(role)s, %(hostname)s, %(version)s, %(preference)s, %(fingerprint)s, %(stores)s)
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), stores = EXCLUDED.stores;
 DELETE FROM instance WHERE seen_at < now() - make_interval(hours => %(hours)s)
 """
 
 _LIST = """
 SELECT role, hostname, version, preference, bundle_fingerprint, started_at,
-       extract(epoch FROM now() - seen_at)::float
-FROM instance WHERE seen_at > now() - make_interval(secs => 3 * %(sign)s)
-ORDER BY preference, role, hostname
+       extract(epoch FROM now() - seen_at)::float, stores
+FROM instance WHERE seen_at > now() - make_interval(hours => %(hours)s)
+ORDER BY preference, role, hostname, seen_at DESC
 """
+
+_FORGET = "DELETE FROM instance WHERE id = %s"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A running instance; DRIFT names the keys of its bundle that differ from most others'."""
+    """An instance; DRIFT names the keys of its bundle that differ from most others'.
+
+    STORES tells of each location whether its store is up, as far as the instance knows, and if not
+    why. A LOST instance gave no sign of life, and no other one of its site has its role.
+    """
 
     role: str
     hostname: str
@@ -43,19 +53,34 @@ class Instance:
     started_at: datetime
     seen_seconds_ago: float
     drift: list[str]
+    stores: dict[str, dict[str, Any]]
+    lost: bool
 
 
 class Presence:
-    """One instance's entry."""
+    """One instance's entry, which several processes may keep, under the same IDENTIFIER."""
 
-    def __init__(self, database: Database, bundle: Bundle, role: str) -> None:
+    def __init__(
+        self,
+        database: Database,
+        bundle: Bundle,
+        role: str,
+        health: StoreHealth,
+        identifier: UUID | None = None,
+    ) -> None:
         self._database = database
-        self._id: UUID = uuid4()
+        self._id: UUID = identifier or uuid4()
         self._bundle = bundle
         self._role = role
+        self._health = health
+
+    def seen(self) -> dict[str, dict[str, Any]]:
+        """Return what this process knows of the stores."""
+        states = {location: self._health.state(location) for location in self._bundle.stores}
+        return {name: {"up": state.up, "cause": state.cause} for name, state in states.items()}
 
     def record(self) -> None:
-        """Tell the database that this instance is here."""
+        """Tell the database that this instance is here, and how it sees the stores."""
         self._database.run(
             _RECORD,
             {
@@ -65,18 +90,41 @@ class Presence:
                 "version": atoll.__version__,
                 "preference": self._bundle.preference,
                 "fingerprint": json.dumps(self._bundle.fingerprint),
+                "stores": json.dumps(self.seen()),
                 "hours": _FORGET_HOURS,
             },
         )
 
+    def withdraw(self) -> None:
+        """Tell the database that this instance ends, so that nobody misses it."""
+        self._database.run(_FORGET, [self._id])
+
 
 def instances(database: Database) -> list[Instance]:
-    """Return the instances that gave a sign of life lately."""
-    rows = database.read(_LIST, {"sign": SIGN_OF_LIFE})
-    common = _most_common([row[4] for row in rows])
+    """Return the instances that gave a sign of life lately, and those that are missed."""
+    rows = database.read(_LIST, {"hours": _FORGET_HOURS})
+    alive = [row for row in rows if row[6] <= _LOST_SECONDS]
+    present = {(row[0], tuple(row[3])) for row in alive}
+    lost = []
+    for row in rows:
+        if (row[0], tuple(row[3])) not in present:
+            present.add((row[0], tuple(row[3])))
+            lost.append(row)
+    common = _most_common([row[4] for row in alive])
     return [
-        Instance(role, hostname, version, preference, started, seen, _drift(prints, common))
-        for role, hostname, version, preference, prints, started, seen in rows
+        Instance(
+            role,
+            hostname,
+            version,
+            preference,
+            started,
+            seen,
+            _drift(prints, common) if row in alive else [],
+            stores,
+            lost=row in lost,
+        )
+        for row in [*alive, *lost]
+        for role, hostname, version, preference, prints, started, seen, stores in [row]
     ]
 
 

@@ -16,6 +16,7 @@ import psycopg2.errors
 
 from atoll.auth.access import NORMAL
 from atoll.db.pool import Database
+from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
@@ -28,7 +29,9 @@ from atoll.registry.errors import (
     ManifestUnknown,
 )
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.synchronous import Copies
 from atoll.registry.tags import NOW_MS, alive
+from atoll.replication.required import waits_for
 
 MAXIMUM_SIZE = 4 * 2**20
 
@@ -61,7 +64,8 @@ SELECT repository.id,
            WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)
              AND m.deleted_at IS NULL
        ),
-       (SELECT state FROM repository r WHERE r.id = repository.id)
+       (SELECT state FROM repository r WHERE r.id = repository.id),
+       {waits_for("repository.id")}
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
@@ -240,10 +244,20 @@ def manifest_cache_key(name: RepositoryName | str, digest: str) -> str:
 class Manifests:
     """The manifests of all repositories."""
 
-    def __init__(self, database: Database, redis: SharedRedis, repositories: Repositories) -> None:
+    def __init__(
+        self,
+        database: Database,
+        reads: Reads,
+        redis: SharedRedis,
+        repositories: Repositories,
+        required: list[str],
+    ) -> None:
         self._database = database
+        self._reads = reads
         self._redis = redis
         self._repositories = repositories
+        self._required = required
+        self._copies = Copies(database)
 
     def put(
         self,
@@ -258,22 +272,24 @@ class Manifests:
     ) -> Kept:
         """Keep a manifest under its digest, under REFERENCE if that is a tag, and under TAGS.
 
-        USERNAME pushes from ADDRESS. Two round trips. Raises ManifestInvalid, ManifestBlobUnknown,
-        DigestMismatch or Denied.
+        USERNAME pushes from ADDRESS. Two round trips; where a policy has pushes wait for copies,
+        more. Raises ManifestInvalid, ManifestBlobUnknown, DigestMismatch, Denied or NotCopiedYet.
         """
         contents = parse(content, media_type)
         digest, tag = self._address(reference, content)
         tags = tags if tag is None else [tag, *tags]
-        repository_id, known = self._look_up(name, contents)
+        repository_id, known, waits = self._look_up(name, contents)
         if repository_id is None:
             self._repositories.create_for_push(username, name)
-            repository_id, known = self._look_up(name, contents)
+            repository_id, known, waits = self._look_up(name, contents)
         named = [*contents.blobs, *contents.children]
         if missing := [digest_text for digest_text in named if digest_text not in known]:
             raise ManifestBlobUnknown(missing)
         elsewhere = [layer for layer in contents.optional if layer not in known]
         here = [layer for layer in contents.optional if layer in known]
         contents = replace(contents, blobs=[*contents.blobs, *here])
+        if waits is not None and repository_id is not None:
+            self._copies.wait(repository_id, contents.blobs, contents.children, *waits)
         self._keep(
             Manifest(digest, media_type, content),
             contents,
@@ -296,15 +312,16 @@ class Manifests:
         if by_digest and (cached := self._redis.get(manifest_cache_key(name, reference))[0]):
             media_type, _, content = cached.partition(b"\n")
             return Manifest(Digest.parse(reference), media_type.decode(), content)
-        rows = self._database.read(
-            _BY_DIGEST if by_digest else _BY_TAG,
-            {**name_parameters(name), "reference": reference},
-        )
-        if not rows:
-            raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
-        digest, media_type, content = rows[0]
-        manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
+        values = {**name_parameters(name), "reference": reference}
         if by_digest:
+            answer = self._reads.near(_BY_DIGEST, values)
+        else:
+            answer = self._reads.current(_BY_TAG, values)
+        if not answer.rows:
+            raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
+        digest, media_type, content = answer.rows[0]
+        manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
+        if by_digest and answer.fresh:
             self._redis.fill(
                 manifest_cache_key(name, reference),
                 manifest.media_type.encode() + b"\n" + manifest.content,
@@ -329,19 +346,22 @@ class Manifests:
             raise DigestMismatch(f"the manifest's digest is {digest}, not {wanted}")
         return digest, None
 
-    def _look_up(self, name: RepositoryName, contents: Contents) -> tuple[int | None, set[str]]:
-        repository_id, known, state = self._database.read(
+    def _look_up(
+        self, name: RepositoryName, contents: Contents
+    ) -> tuple[int | None, set[str], list[int] | None]:
+        repository_id, known, state, waits = self._database.read(
             _LOOK_UP,
             {
                 **name_parameters(name),
                 "blobs": [*contents.blobs, *contents.optional],
                 "children": contents.children,
+                "required": self._required,
             },
         )[0]
         if repository_id is not None and state != NORMAL:
             # A token that was made before says nothing of this.
             raise Denied(f"the repository '{name}' is read only")
-        return repository_id, set(known)
+        return repository_id, set(known), waits
 
     def _keep(self, manifest: Manifest, contents: Contents, pushed: Mapping[str, object]) -> None:
         try:

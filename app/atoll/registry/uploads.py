@@ -11,8 +11,8 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
 from uuid import UUID, uuid4
 
 from atoll.config import Bundle
@@ -23,6 +23,7 @@ from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
 from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.replication.required import excluded_in
 from atoll.storage.errors import NoHealthyStore, StoreError, StoreUnavailable
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
@@ -37,11 +38,11 @@ _REWRITES = 5
 _START = f"""
 INSERT INTO blobupload (uuid, repository_id)
 SELECT %(uuid)s, repository.id FROM (SELECT {REPOSITORY_ID} AS id) AS repository
-WHERE repository.id IS NOT NULL RETURNING uuid
+WHERE repository.id IS NOT NULL RETURNING {excluded_in("blobupload.repository_id")}
 """
 
 _STATUS = f"""
-SELECT u.byte_count, u.chunks FROM blobupload u
+SELECT u.byte_count, u.chunks, {excluded_in("u.repository_id")} FROM blobupload u
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
 """
 
@@ -55,6 +56,7 @@ SET byte_count = u.byte_count + %(size)s, chunks = u.chunks || %(chunk)s::jsonb,
     changed_at = clock_timestamp()
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
   AND u.byte_count = %(offset)s AND NOT (%(first)s AND {DELETED_SINCE})
+  AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
 RETURNING u.byte_count
 """
 
@@ -108,11 +110,15 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload under way: the repository that it is for, its id, and how far it is in bytes."""
+    """An upload under way: the repository that it is for, its id, and how far it is in bytes.
+
+    EXCLUDED are the locations where the repository's blobs may not be, as it was last known.
+    """
 
     name: RepositoryName
     uuid: UUID
     offset: int
+    excluded: tuple[str, ...] = ()
 
 
 class Uploads:
@@ -138,15 +144,16 @@ class Uploads:
     def start(self, name: RepositoryName, username: str | None) -> Upload:
         """Begin an upload; makes the repository if there is none. Raises Denied."""
         upload = Upload(name, uuid4(), 0)
-        if not self._database.run(_START, self._parameters(upload)):
+        started = self._database.run(_START, self._parameters(upload))
+        if not started:
             self._repositories.create_for_push(username, name)
-            self._database.run(_START, self._parameters(upload))
-        return upload
+            started = self._database.run(_START, self._parameters(upload))
+        return replace(upload, excluded=_excluded(started))
 
     def find(self, name: RepositoryName, uuid: UUID) -> Upload:
         """Return an upload as it stands, or raise UploadUnknown."""
-        size, _ = self._status(Upload(name, uuid, 0))
-        return Upload(name, uuid, size)
+        size, _, excluded = self._status(Upload(name, uuid, 0))
+        return Upload(name, uuid, size, excluded)
 
     def append(self, upload: Upload, body: Body) -> Upload:
         """Add a chunk at the upload's offset.
@@ -161,12 +168,12 @@ class Uploads:
         expiry = expires_after(body.file, body.size) if first else None
         key = blob_key(digest) if first else f"uploads/{upload.uuid}/{uuid4()}"
         for _ in range(_REWRITES):
-            location = self._write(key, body)
+            location = self._write(key, body, upload.excluded)
             chunk = Chunk(key, str(digest), body.size, location)
             if self._record(upload, chunk, expiry, first=first):
-                return Upload(upload.name, upload.uuid, upload.offset + body.size)
+                return replace(upload, offset=upload.offset + body.size)
             self._why_not_recorded(upload, chunk)
-            self._content.trust_anew(digest, location, upload.uuid)
+            upload = self._begin_anew(upload, chunk, first=first)
         raise NoHealthyStore([location])
 
     def finish(self, upload: Upload, digest: Digest, body: Body) -> int:
@@ -179,7 +186,8 @@ class Uploads:
             return self._finish_whole(upload, digest, body)
         if body.size:
             upload = self.append(upload, body)
-        size, chunks = self._status(upload)
+        size, chunks, excluded = self._status(upload)
+        upload = replace(upload, excluded=excluded)
         if size != upload.offset:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
@@ -209,7 +217,7 @@ class Uploads:
         if body.digest(digest.hasher(), digest.algorithm) != digest:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
-            location = self._write(blob_key(digest), body)
+            location = self._write(blob_key(digest), body, upload.excluded)
             try:
                 if self._blobs.place(
                     digest,
@@ -223,7 +231,8 @@ class Uploads:
             except UploadUnknown:
                 self._content.discard(digest, location, upload.uuid)
                 raise
-            self._content.trust_anew(digest, location, upload.uuid)
+            chunk = Chunk(blob_key(digest), str(digest), body.size, location)
+            upload = self._begin_anew(upload, chunk, first=True)
         raise NoHealthyStore([location])
 
     def _finish_chunks(
@@ -232,7 +241,7 @@ class Uploads:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
         for _ in range(_REWRITES):
             hasher = digest.hasher()
-            location = self._locations.chooser.to_write()
+            location = self._locations.chooser.to_write(upload.excluded)
             store = self._locations.stores[location]
             with PartsWriter(store, blob_key(digest), size) as writer:
                 for chunk in chunks:
@@ -245,8 +254,21 @@ class Uploads:
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
                 self._clear_away_or_leave(upload.uuid)
                 return
-            self._content.trust_anew(digest, location, upload.uuid)
+            whole = Chunk(blob_key(digest), str(digest), size, location)
+            upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
+
+    def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
+        """Return the upload as it may go on after CHUNK could not be counted on.
+
+        What was written where it may not be any more, as the policy has changed, is thrown away.
+        """
+        excluded = tuple(
+            self._content.trust_anew(Digest.parse(chunk.digest), chunk.location, upload.uuid)
+        )
+        if chunk.location in excluded:
+            self._throw_away(chunk, upload.uuid, first=first)
+        return replace(upload, excluded=excluded)
 
     def _store_of(self, chunk: Chunk) -> ObjectStore:
         try:
@@ -264,10 +286,10 @@ class Uploads:
         self.cancel(upload.name, upload.uuid)
         raise DigestMismatch(f"what was uploaded is not {digest}")
 
-    def _write(self, key: str, body: Body) -> str:
-        """Write to the nearest store that takes it, and return its location."""
+    def _write(self, key: str, body: Body, excluded: tuple[str, ...]) -> str:
+        """Write to the nearest allowed store that takes it, and return its location."""
         for _ in self._locations.stores:
-            location = self._locations.chooser.to_write()
+            location = self._locations.chooser.to_write(excluded)
             try:
                 put_file(self._locations.stores[location], key, body.file, body.size)
             except StoreUnavailable as error:
@@ -298,25 +320,28 @@ class Uploads:
     def _why_not_recorded(self, upload: Upload, chunk: Chunk) -> None:
         """Raise if the upload ended or is elsewhere than the client believes; clear away first."""
         try:
-            size, _ = self._status(upload)
+            size, _, _ = self._status(upload)
             if size == upload.offset:
                 return
             failure: Exception = RangeOutOfOrder(size)
         except UploadUnknown as error:
             failure = error
-        try:
-            # Perhaps a chunk that was sent again: then the upload itself counts on the same object.
-            self._remove(chunk, None, first=upload.offset == 0)
-        except StoreError as error:
-            log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
+        # Perhaps a chunk that was sent again: then the upload itself counts on the same object.
+        self._throw_away(chunk, None, first=upload.offset == 0)
         raise failure
 
-    def _status(self, upload: Upload) -> tuple[int, list[Chunk]]:
+    def _throw_away(self, chunk: Chunk, uuid: UUID | None, *, first: bool) -> None:
+        try:
+            self._remove(chunk, uuid, first=first)
+        except StoreError as error:
+            log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
+
+    def _status(self, upload: Upload) -> tuple[int, list[Chunk], tuple[str, ...]]:
         rows = self._database.read(_STATUS, self._parameters(upload))
         if not rows:
             raise UploadUnknown(f"'{upload.name}' has no upload {upload.uuid}")
-        size, chunks = rows[0]
-        return size, [Chunk(**chunk) for chunk in chunks]
+        size, chunks, excluded = rows[0]
+        return size, [Chunk(**chunk) for chunk in chunks], tuple(excluded or ())
 
     def _clear_away_or_leave(self, uuid: UUID) -> None:
         """Remove an upload's objects, then its row; what a dead store keeps waits for later."""
@@ -341,3 +366,8 @@ class Uploads:
     @staticmethod
     def _parameters(upload: Upload) -> dict[str, object]:
         return {**name_parameters(upload.name), "uuid": upload.uuid}
+
+
+def _excluded(rows: list[Any]) -> tuple[str, ...]:
+    """Return the locations that a statement about one upload tells."""
+    return tuple(rows[0][0] or ()) if rows else ()

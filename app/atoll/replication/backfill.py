@@ -11,33 +11,39 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from atoll.db.pool import Database
-from atoll.storage.states import KEPT
+from atoll.replication.required import allowed_of, perhaps_required, required_of, urgent_of
 
 # Blobs that one statement looks at.
 BATCH = 20_000
 
-# The range stands at the placements, too, or each statement would read them all.
-_MISSING = """
-missing AS (
-    SELECT s.id, s.uuid, s.image_size, l.id AS location_id, l.name
-    FROM imagestorage s CROSS JOIN imagestoragelocation l
+# What is not there first, for that is little, and then what of it is required. The range stands at
+# the placements, too, or each statement would read them all.
+_MISSING = f"""
+targets AS MATERIALIZED (
+    SELECT l.id, l.name, l.state FROM imagestoragelocation l
+    WHERE {perhaps_required("l")} AND (%(wanted)s::text[] IS NULL OR l.name = ANY(%(wanted)s))
+), absent AS MATERIALIZED (
+    SELECT s.id, s.uuid, s.image_size, t.id AS location_id, t.name, t.state
+    FROM imagestorage s CROSS JOIN targets t
     WHERE s.id > %(after)s AND s.id <= %(until)s
-      AND l.name = ANY(%(wanted)s) AND l.state = ANY(%(kept)s)
       AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id
                   AND p.storage_id > %(after)s AND p.storage_id <= %(until)s)
       AND NOT EXISTS (SELECT FROM imagestorageplacement p
-                      WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good'
+                      WHERE p.storage_id = s.id AND p.location_id = t.id AND p.state = 'good'
                       AND p.storage_id > %(after)s AND p.storage_id <= %(until)s)
+), missing AS MATERIALIZED (
+    SELECT a.* FROM absent a
+    WHERE {required_of("a.id", "a")}
       AND (%(namespace)s::text IS NULL OR EXISTS (
           SELECT FROM manifestblob mb JOIN repository r ON r.id = mb.repository_id
           JOIN "user" n ON n.id = r.namespace_user_id
-          WHERE mb.blob_id = s.id AND n.username = %(namespace)s))
+          WHERE mb.blob_id = a.id AND n.username = %(namespace)s))
 )"""
 
-_QUEUE = """
+_QUEUE = f"""
 queued AS (
-    INSERT INTO replicationtask (storage_id, location_id)
-    SELECT id, location_id FROM missing
+    INSERT INTO replicationtask (storage_id, location_id, image_size, urgent)
+    SELECT id, location_id, image_size, {urgent_of("missing.id")} FROM missing
     ON CONFLICT (storage_id, location_id) """
 
 _FOUND = "SELECT uuid, name, image_size FROM missing ORDER BY id, name"
@@ -46,14 +52,26 @@ _ONLY_LOOK = f"WITH {_MISSING} {_FOUND}"
 
 # Whoever asks for it does not want to wait for the next attempt of a task that failed.
 _LOOK_AND_QUEUE = f"""
-WITH {_MISSING}, {_QUEUE} DO UPDATE SET available_at = clock_timestamp()
+WITH {_MISSING}, {_QUEUE} DO UPDATE SET urgent = EXCLUDED.urgent, available_at = clock_timestamp()
     WHERE replicationtask.lease_token IS NULL
-      AND replicationtask.available_at > clock_timestamp()
+      AND (replicationtask.available_at > clock_timestamp()
+           OR replicationtask.urgent <> EXCLUDED.urgent)
 ) {_FOUND}"""
 
 _RECONCILE = f"""
 WITH {_MISSING}, {_QUEUE} DO NOTHING RETURNING id
 ) SELECT id FROM queued"""
+
+# A policy may exclude what a task was made for before. What is being written anew is where it is.
+_FORGET_EXCLUDED = f"""
+DELETE FROM replicationtask t USING imagestoragelocation l
+WHERE l.id = t.location_id AND t.storage_id > %(after)s AND t.storage_id <= %(until)s
+  AND EXISTS (SELECT FROM replicationpolicy x WHERE l.name = ANY(x.excluded))
+  AND (t.lease_expires IS NULL OR t.lease_expires <= clock_timestamp())
+  AND NOT EXISTS (SELECT FROM imagestorageplacement p
+                  WHERE p.storage_id = t.storage_id AND p.location_id = t.location_id)
+  AND NOT {allowed_of("t.storage_id", "l")};
+"""
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
@@ -78,19 +96,22 @@ class Step:
 
 def backfill(
     database: Database,
-    wanted: list[str],
+    required: list[str],
     *,
+    wanted: list[str] | None = None,
     namespace: str | None = None,
     queue: bool = True,
     batch: int = BATCH,
 ) -> Iterator[Step]:
-    """Go through all blobs, and yield for each range of them what the locations WANTED lack.
+    """Go through all blobs, and yield for each range of them what is missing where.
 
-    With QUEUE each of that has a task afterwards. NAMESPACE limits it to blobs of its images.
-    Raises DatabaseUnavailable; what was queued stays so.
+    REQUIRED are the default locations; policies add others. With QUEUE each of what is missing has
+    a task afterwards, and no task is left where policies exclude it. WANTED and NAMESPACE limit it
+    to these locations and to blobs of its images. Raises DatabaseUnavailable; what was queued stays
+    so.
     """
     last = int(database.read(_LAST)[0][0])
-    statement = _LOOK_AND_QUEUE if queue else _ONLY_LOOK
+    statement = _FORGET_EXCLUDED + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
     for after in range(0, last, batch):
         until = min(after + batch, last)
         rows = database.run(
@@ -98,8 +119,8 @@ def backfill(
             {
                 "after": after,
                 "until": until,
+                "required": required,
                 "wanted": wanted,
-                "kept": list(KEPT),
                 "namespace": namespace,
             },
         )
@@ -132,12 +153,12 @@ class Reconciler:
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + self._batch, last)
         made = self._database.run(
-            _RECONCILE,
+            _FORGET_EXCLUDED + _RECONCILE,
             {
                 "after": self._after,
                 "until": until,
-                "wanted": self._required,
-                "kept": list(KEPT),
+                "required": self._required,
+                "wanted": None,
                 "namespace": None,
             },
         )

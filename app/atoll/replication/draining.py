@@ -9,14 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.db.pool import Database
+from atoll.replication.required import required_of, used
 from atoll.storage.states import ACTIVE, DRAINING, KEPT, REMOVED
 
 # Minutes without a change after which an upload is taken for given up.
 _UPLOAD_IDLE_MINUTES = 15
 
-# Blobs that are at a location, in whatever state, and safe at no other one. What a removal already
-# took over counts as being there. Expects %(location)s and %(kept)s.
-ONLY_THERE = """
+# Blobs that are at a location, in whatever state, and safe at no other one, and that a repository
+# uses. What a removal already took over counts as being there. Expects %(location)s and %(kept)s.
+ONLY_THERE = f"""
 SELECT s.id, s.content_checksum, s.image_size
 FROM (SELECT p.storage_id FROM imagestorageplacement p
       JOIN imagestoragelocation l ON l.id = p.location_id WHERE l.name = %(location)s
@@ -27,6 +28,7 @@ WHERE NOT EXISTS (
     SELECT FROM imagestorageplacement o JOIN imagestoragelocation ol ON ol.id = o.location_id
     WHERE o.storage_id = s.id AND o.state = 'good'
       AND ol.name <> %(location)s AND ol.state = ANY(%(kept)s))
+  AND {used("s.id")}
 """
 
 # Uploads that are under way and have bytes there.
@@ -40,6 +42,13 @@ WHERE NOT u.ended AND u.changed_at > clock_timestamp() - make_interval(mins => %
 REMAINING = f"""
 SELECT count(*), coalesce(sum(image_size), 0)::bigint, ({OPEN_UPLOADS})
 FROM ({ONLY_THERE}) only_there
+"""
+
+# Of these, blobs that may be nowhere else: no task can bring them anywhere.
+_NOWHERE = f"""
+SELECT count(*) FROM ({ONLY_THERE}) only_there
+WHERE NOT EXISTS (SELECT FROM imagestoragelocation l
+                  WHERE l.name <> %(location)s AND {required_of("only_there.id", "l")})
 """
 
 # An expression: some of the images, with their tags, that need `blob`.
@@ -143,6 +152,15 @@ def set_state(database: Database, location: str, state: str) -> None:
 def remaining(database: Database, location: str) -> Remaining:
     """Return what still keeps LOCATION. Looks at all blobs that are there."""
     return Remaining(*database.read(REMAINING, parameters(location))[0])
+
+
+def stuck(database: Database, location: str, required: list[str]) -> int:
+    """Return how many blobs that are only at LOCATION may be nowhere else, by their policies.
+
+    REQUIRED are the default locations.
+    """
+    rows = database.read(_NOWHERE, {**parameters(location), "required": required})
+    return int(rows[0][0])
 
 
 def only_there(database: Database, location: str, limit: int) -> list[OnlyThere]:

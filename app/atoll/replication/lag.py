@@ -1,4 +1,8 @@
-"""What is not yet where it must be: blobs, bytes and the oldest age, for each location."""
+"""What is not yet where it must be: blobs, bytes and the oldest age, for each location.
+
+Counted from the tasks alone, so the cost grows with what is to be done, not with what there is. A
+need without a task would not show; the reconciler makes it one.
+"""
 
 from __future__ import annotations
 
@@ -9,42 +13,43 @@ from prometheus_client import Gauge
 
 from atoll.db.pool import Database
 
-# Computed from what is required and what is placed, not from the tasks: a lost task would show.
 _LAG = """
-SELECT l.name, l.state,
-       (SELECT count(*) FROM imagestorageplacement p
-        WHERE p.location_id = l.id AND p.state = 'good'),
-       count(s.id), coalesce(sum(s.image_size), 0),
-       coalesce(extract(epoch FROM now() - min(s.created_at)), 0),
+SELECT l.name, l.state, pending.blobs, pending.bytes, pending.oldest, failing.blobs,
        (SELECT t.last_error FROM replicationtask t
         WHERE t.location_id = l.id AND t.last_error IS NOT NULL ORDER BY t.id LIMIT 1)
 FROM imagestoragelocation l
-LEFT JOIN imagestorage s
-  ON l.name = ANY(%(required)s) AND l.state IN ('active', 'read-only')
- AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id)
- AND NOT EXISTS (SELECT FROM imagestorageplacement p
-                 WHERE p.storage_id = s.id AND p.location_id = l.id AND p.state = 'good')
-GROUP BY l.id ORDER BY l.id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS blobs, coalesce(sum(coalesce(t.image_size, (
+               SELECT s.image_size FROM imagestorage s WHERE s.id = t.storage_id))), 0) AS bytes,
+           coalesce(extract(epoch FROM clock_timestamp() - min(t.created_at)), 0) AS oldest
+    FROM replicationtask t WHERE t.location_id = l.id) pending
+CROSS JOIN LATERAL (
+    SELECT count(*) AS blobs
+    FROM replicationtask t WHERE t.location_id = l.id AND t.last_error IS NOT NULL) failing
+ORDER BY l.id
 """
 
-
-MISSING = Gauge(
-    "atoll_replication_missing_blobs", "Blobs that must be here, and are not", ["location"]
+PENDING = Gauge("atoll_replication_pending_blobs", "Blobs that are to be copied here", ["location"])
+PENDING_BYTES = Gauge("atoll_replication_pending_bytes", "Bytes of those blobs", ["location"])
+LAG_SECONDS = Gauge(
+    "atoll_replication_lag_seconds", "Seconds that the oldest of them has waited", ["location"]
 )
-MISSING_BYTES = Gauge("atoll_replication_missing_bytes", "Bytes of those blobs", ["location"])
-LAG_SECONDS = Gauge("atoll_replication_lag_seconds", "Age of the oldest of them", ["location"])
+FAILING = Gauge(
+    "atoll_replication_failing_blobs", "Those of them whose last attempt failed", ["location"]
+)
+_GAUGES = (PENDING, PENDING_BYTES, LAG_SECONDS, FAILING)
 
 
 @dataclass(frozen=True)
 class Lag:
-    """The lag of one location; `oldest_seconds` is the age of the oldest blob that is missing."""
+    """The lag of one location; `oldest_seconds` is how long the oldest copy has been due."""
 
     location: str
     state: str
-    placed_blobs: int
-    missing_blobs: int
-    missing_bytes: int
+    pending_blobs: int
+    pending_bytes: int
     oldest_seconds: float
+    failing_blobs: int
     last_error: str | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -52,19 +57,21 @@ class Lag:
         return asdict(self)
 
 
-def lag(database: Database, required: list[str]) -> list[Lag]:
-    """Return the lag of every location that the database knows."""
+def lag(database: Database) -> list[Lag]:
+    """Return the lag of every location that the database knows. Raises DatabaseUnavailable."""
     return [
-        Lag(name, state, placed, missing, int(size), float(oldest), error)
-        for name, state, placed, missing, size, oldest, error in database.read(
-            _LAG, {"required": required}
-        )
+        Lag(name, state, blobs, int(size), float(oldest), failing, error)
+        for name, state, blobs, size, oldest, failing, error in database.read(_LAG)
     ]
 
 
-def export_lag(database: Database, required: list[str]) -> None:
+def export_lag(database: Database) -> None:
     """Set the metrics to the lag as it is now."""
-    for entry in lag(database, required):
-        MISSING.labels(entry.location).set(entry.missing_blobs)
-        MISSING_BYTES.labels(entry.location).set(entry.missing_bytes)
+    found = lag(database)
+    for gauge in _GAUGES:
+        gauge.clear()
+    for entry in found:
+        PENDING.labels(entry.location).set(entry.pending_blobs)
+        PENDING_BYTES.labels(entry.location).set(entry.pending_bytes)
         LAG_SECONDS.labels(entry.location).set(entry.oldest_seconds)
+        FAILING.labels(entry.location).set(entry.failing_blobs)

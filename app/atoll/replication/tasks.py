@@ -14,21 +14,29 @@ from uuid import UUID
 
 from atoll.db.pool import Database
 from atoll.names import Digest
+from atoll.replication.required import required_in, urgent_in
 
 LEASE_SECONDS = 30
 _BACKOFF_MAXIMUM_SECONDS = 60
 
-# For the statement that places a blob: what is required and not placed becomes a task. Expects a
-# common table `blob (id)`, %(location)s where it was just placed, and %(required)s, an array.
-CREATE_FOR_BLOB = """
-INSERT INTO replicationtask (storage_id, location_id)
-SELECT blob.id, l.id
-FROM blob JOIN imagestoragelocation l ON l.name = ANY(%(required)s)
-WHERE l.name <> %(location)s AND l.state IN ('active', 'read-only')
-  AND NOT EXISTS (SELECT FROM imagestorageplacement p
-                  WHERE p.storage_id = blob.id AND p.location_id = l.id AND p.state = 'good')
-ON CONFLICT (storage_id, location_id) DO NOTHING
-"""
+
+def create_for_blob(repository: str) -> str:
+    """Return what makes tasks where a statement lets a repository use a blob.
+
+    What REPOSITORY, an expression for its id, requires and the blob lacks becomes a task. Expects a
+    common table `blob (id, image_size)`, %(required)s, and in %(location)s where the blob was just
+    placed, or null.
+    """
+    return f"""
+    INSERT INTO replicationtask (storage_id, location_id, image_size, urgent)
+    SELECT blob.id, l.id, blob.image_size, {urgent_in(repository)}
+    FROM blob CROSS JOIN imagestoragelocation l
+    WHERE l.name IS DISTINCT FROM %(location)s::text AND {required_in(repository, "l")}
+      AND NOT EXISTS (SELECT FROM imagestorageplacement p
+                      WHERE p.storage_id = blob.id AND p.location_id = l.id AND p.state = 'good')
+    ON CONFLICT (storage_id, location_id) DO UPDATE SET urgent = true
+        WHERE EXCLUDED.urgent AND NOT replicationtask.urgent"""
+
 
 _CLAIM = """
 WITH next AS (
@@ -38,7 +46,7 @@ WITH next AS (
       AND large = %(large)s
       AND available_at <= clock_timestamp()
       AND (lease_expires IS NULL OR lease_expires <= clock_timestamp())
-    ORDER BY available_at, id
+    ORDER BY urgent DESC, available_at, id
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE replicationtask t

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from atoll.storage.errors import NoHealthyStore
+from atoll.storage.errors import NoAllowedStore, NoHealthyStore
 from atoll.storage.health import StoreHealth
 from atoll.storage.states import LocationStates
 
@@ -39,13 +39,19 @@ class Chooser:
             raise NoHealthyStore(sorted(placements))
         return found
 
-    def to_write(self) -> str:
+    def to_write(self, excluded: Collection[str] = ()) -> str:
         """Return where to write: the nearest living store that takes new blobs.
 
         What is written away from home is replicated home, as home is a required location.
-        Raises NoHealthyStore if there is none.
+        EXCLUDED are locations that must not be written to, whatever is alive. Raises NoHealthyStore
+        if there is none; NoAllowedStore where only excluded ones would do.
         """
-        for name in self._order:
-            if self._health.is_up(name) and self._states.writable(name):
+        usable = [
+            name for name in self._order if self._health.is_up(name) and self._states.writable(name)
+        ]
+        for name in usable:
+            if name not in excluded:
                 return name
+        if usable:
+            raise NoAllowedStore([name for name in self._order if name not in excluded])
         raise NoHealthyStore(self._order)

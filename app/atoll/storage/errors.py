@@ -6,6 +6,7 @@ StoreError
 ├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
 └── NoHealthyStore     of all the stores that would do, none is alive
+    └── NoAllowedStore some are alive where the repository's blobs may not be
 """
 
 from __future__ import annotations
@@ -53,3 +54,12 @@ class NoHealthyStore(StoreError):
         named = ", ".join(candidates) or "no location at all"
         super().__init__(f"no healthy store among: {named}")
         self.candidates = candidates
+
+
+class NoAllowedStore(NoHealthyStore):
+    """What is alive is excluded by the repository's policy; PUBLIC may be told to anybody."""
+
+    public = (
+        "no store that this repository's blobs may be written to is available now; nothing was"
+        " stored, try again"
+    )

@@ -98,6 +98,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     registry.SizeInvalid: Meaning("SIZE_INVALID", 400),
     registry.RangeOutOfOrder: Meaning("BLOB_UPLOAD_INVALID", 416),
     registry.Denied: Meaning("DENIED", 403),
+    registry.NotCopiedYet: Meaning("UNAVAILABLE", 503),
     StoreError: Meaning("UNAVAILABLE", 503),
     DatabaseUnavailable: Meaning("UNAVAILABLE", 503),
 }
@@ -141,7 +142,7 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
         log.error("request not served", extra={"cause": message, "path": req.path})
         if not isinstance(error, registry.RegistryError):
             # What exactly is down is for operators: it names hosts.
-            message = PUBLIC_UNAVAILABLE
+            message = getattr(error, "public", PUBLIC_UNAVAILABLE)
         resp.set_header("Retry-After", RETRY_AFTER)
     resp.status = meaning.status
     resp.media = envelope(meaning.code, message)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import falcon
@@ -29,13 +29,18 @@ _FREE_FRACTION = 0.01
 class Vitals:
     """What is known of the database, Redis and the spool, probed in the background."""
 
-    def __init__(self, database: Database, redis: SharedRedis, spool: Path) -> None:
+    def __init__(
+        self, database: Database, redis: SharedRedis, spool: Path, replicas: Sequence[Database] = ()
+    ) -> None:
         self._database = database
+        self._replicas = replicas
         self._redis = redis
         self._spool = spool
         # Nothing is healthy before it was seen to be.
         self.database = False
         self.auth = False
+        # Pulls can go on although the database is away.
+        self.replica = False
         self.redis = False
         self.disk_space = False
         self._stop = threading.Event()
@@ -46,14 +51,8 @@ class Vitals:
 
     def probe(self) -> None:
         """Look at everything once."""
-        try:
-            self._database.run('SELECT 1 FROM "user" LIMIT 1')
-            alive = True
-        except DatabaseUnavailable:
-            alive = False
-        except Exception:
-            log.exception("the database answers, but not as it should")
-            alive = False
+        alive = _answers(self._database)
+        self.replica = not alive and any(_answers(replica) for replica in self._replicas)
         if alive is not self.database:
             log.log(logging.INFO if alive else logging.ERROR, "database", extra={"up": alive})
         self.database = self.auth = alive
@@ -69,6 +68,17 @@ class Vitals:
         while not self._stop.is_set():
             self.probe()
             self._stop.wait(_PROBE_SECONDS)
+
+
+def _answers(database: Database) -> bool:
+    try:
+        database.run('SELECT 1 FROM "user" LIMIT 1')
+    except DatabaseUnavailable:
+        return False
+    except Exception:
+        log.exception("the database answers, but not as it should")
+        return False
+    return True
 
 
 class _HealthResource:
@@ -112,6 +122,10 @@ class InstanceHealth(_HealthResource):
             "service_key": True,
             "web_gunicorn": True,
         }
+
+    def tolerated(self) -> set[str]:
+        """With a replica at hand pulls go on without the database."""
+        return {"database", "auth"} if self._vitals.replica else set()
 
 
 class EndToEndHealth(_HealthResource):

@@ -13,12 +13,15 @@ import pytest
 from atoll.db.pool import Database
 from atoll.replication.backfill import BATCH, Reconciler, backfill
 from atoll.replication.draining import remaining
+from atoll.replication.lag import lag
+from atoll.replication.policies import Policies, Policy, Subject
 from atoll.replication.tasks import Tasks
 
 from .site import Site
 
 LOCATIONS = ["usstorage", "eustorage", "asiastorage"]
 CLAIMS = 200
+REPOSITORIES = 1000
 
 _FILL = """
 INSERT INTO imagestoragelocation (name) SELECT unnest(%(locations)s) ON CONFLICT DO NOTHING;
@@ -28,6 +31,17 @@ FROM generate_series(%(first)s, %(last)s) n;
 INSERT INTO imagestorageplacement (storage_id, location_id)
 SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l
 WHERE s.id BETWEEN %(first)s AND %(last)s AND l.name = ANY(%(placed)s);
+INSERT INTO uploadedblob (repository_id, blob_id, expires_at)
+SELECT r.id, s.id, now() + interval '1 hour'
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM repository) r
+JOIN imagestorage s ON s.id %% %(repositories)s = r.number - 1
+WHERE s.id BETWEEN %(first)s AND %(last)s;
+"""
+_REPOSITORIES = """
+INSERT INTO "user" (username, organization) VALUES ('bench', true);
+INSERT INTO repository (namespace_user_id, name, visibility)
+SELECT n.id, 'repository-' || g, 'private'
+FROM "user" n, generate_series(1, %(repositories)s) g WHERE n.username = 'bench';
 """
 
 
@@ -39,10 +53,17 @@ def figure(what: str) -> Iterator[None]:
 
 
 def fill(database: Database, first: int, last: int, placed: list[str]) -> None:
-    """Make blobs that are placed at PLACED."""
+    """Make blobs that are placed at PLACED, each used by one of some repositories."""
+    database.run(_REPOSITORIES, {"repositories": REPOSITORIES})
     for start in range(first, last + 1, 100_000):
         end = min(start + 99_999, last)
-        parameters = {"locations": LOCATIONS, "first": start, "last": end, "placed": placed}
+        parameters = {
+            "locations": LOCATIONS,
+            "first": start,
+            "last": end,
+            "placed": placed,
+            "repositories": REPOSITORIES,
+        }
         database.run(_FILL, parameters)
     database.run("ANALYZE")
 
@@ -59,10 +80,17 @@ def test_planning_and_claiming(us: Site, blobs: int) -> None:
         assert Reconciler(database, LOCATIONS[:2]).everything() == 0
     with figure("count what is only at one location"):
         assert not remaining(database, LOCATIONS[0])
+    with figure("look for what a policy lets be missing, of a location that it adds"):
+        policy = Policy(extra=(LOCATIONS[2],))
+        Policies(database, LOCATIONS[:2]).set(Subject("bench", "repository-1"), policy)
+        found = sum(len(step.found) for step in backfill(database, LOCATIONS[:2], queue=False))
+    assert found == -(-blobs // REPOSITORIES)
     with figure("queue everything for the third location"):
         found = sum(len(step.found) for step in backfill(database, LOCATIONS))
     assert found == blobs
     database.run("ANALYZE")
+    with figure("measure the lag of all locations"):
+        assert lag(database)[-1].pending_blobs == blobs
     tasks = Tasks(database, LOCATIONS[2])
     with figure(f"claim and finish {CLAIMS} tasks, one after the other"):
         for _ in range(CLAIMS):

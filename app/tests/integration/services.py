@@ -151,14 +151,14 @@ class Services:
     def on_network(self) -> Services:
         """Return the same services, as other containers of their network reach them."""
         us, eu = (
-            replace(store, host=_address(store.container, self.network), port=_STORE_PORT)
+            replace(store, host=container_address(store.container, self.network), port=_STORE_PORT)
             for store in self.stores()
         )
-        address = _address(self.postgres, self.network)
+        address = container_address(self.postgres, self.network)
         return replace(
             self,
             postgres_uri=f"postgresql://atoll@{address}:5432/postgres",
-            redis_host=_address(self.redis, self.network),
+            redis_host=container_address(self.redis, self.network),
             redis_port=6379,
             us=us,
             eu=eu,
@@ -341,7 +341,8 @@ def run_container(
     return container
 
 
-def _address(container: Container, network: str) -> str:
+def container_address(container: Container, network: str) -> str:
+    """Return the container's address within a network."""
     return str(container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 

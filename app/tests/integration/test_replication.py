@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import pytest
@@ -173,19 +172,3 @@ def test_whoever_lost_the_lease_cannot_write_the_placement(us: Site) -> None:
     assert placements(us, digest) == {"usstorage"}
     assert tasks.finish(second) == {second[0].lease_token}
     assert placements(us, digest) == both()
-
-
-def test_status_tells_what_is_missing_where_and_wait_ends_when_nothing_is(
-    us: Site, eu: Site
-) -> None:
-    Client(us).push_blob(REPOSITORY, b"0123456789")
-    lag = {
-        row["location"]: row
-        for row in json.loads(us.command("replication", "status", "--json").stdout)
-    }
-    assert (lag["eustorage"]["missing_blobs"], lag["eustorage"]["missing_bytes"]) == (1, 10)
-    assert lag["usstorage"]["missing_blobs"] == 0
-    waited = us.command("replication", "wait", "--timeout", "0")
-    assert (waited.returncode, "still missing" in waited.stderr) == (1, True)
-    eu.start_worker()
-    assert us.command("replication", "wait", "--timeout", "60").returncode == 0

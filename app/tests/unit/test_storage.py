@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import pytest
 from atoll.names import Digest
 from atoll.storage.chooser import Chooser
-from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreUnavailable
+from atoll.storage.errors import NoAllowedStore, NoHealthyStore, ObjectMissing, StoreUnavailable
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import Body, ObjectStore, StoredObject, blob_key
 from atoll.storage.multipart import (
@@ -122,6 +122,15 @@ def test_without_a_living_store_there_is_nothing_to_choose() -> None:
         chooser({"us"}).to_read(["us"])
     with pytest.raises(NoHealthyStore):
         chooser({"us", "eu", "asia"}).to_write()
+
+
+def test_what_is_excluded_is_not_written_to_whatever_else_is_down() -> None:
+    assert chooser().to_write({"eu"}) == "us"
+    with pytest.raises(NoAllowedStore):
+        chooser({"us", "asia"}).to_write({"eu"})
+    with pytest.raises(NoHealthyStore) as nothing:
+        chooser({"us", "eu", "asia"}).to_write({"eu"})
+    assert not isinstance(nothing.value, NoAllowedStore)
 
 
 def test_a_failed_request_counts_at_once_and_a_failed_probe_at_the_second_time() -> None:

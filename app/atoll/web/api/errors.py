@@ -23,6 +23,7 @@ from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import receivers, subscriptions
 from atoll.registry import errors as registry
 from atoll.registry import labels, log_exports, messages
+from atoll.replication import policies
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized
 
@@ -79,6 +80,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     permissions.DelegateUnknown: (400, _BAD),
     receivers.AddressRefused: (400, _BAD),
     registry.Denied: (400, _BAD),
+    policies.PolicyInvalid: (400, _BAD),
     Unauthorized: (401, "invalid_token"),
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),
@@ -97,6 +99,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     users.UserUnknown: (404, _GONE),
     messages.MessageUnknown: (404, _GONE),
     log_exports.ExportUnknown: (404, _GONE),
+    policies.SubjectUnknown: (404, _GONE),
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),

@@ -35,6 +35,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.search import Search
 from atoll.registry.stars import Stars
 from atoll.registry.tags import Tags
+from atoll.replication.policies import Policies
 from atoll.web.api import (
     application,
     application_token,
@@ -47,6 +48,7 @@ from atoll.web.api import (
     oauth,
     permission,
     prototype,
+    replication_policy,
     robot,
     session,
     star,
@@ -146,6 +148,7 @@ def create_api(
             "/organization/{orgname}",
             OneOrganization(database, organizations, namespaces, removal, bundle),
         ),
+        *_replication(database, bundle, namespaces),
         *_tags(history, tags, bundle),
         *_manifests(Labels(database), manifests, tags),
         *_permissions(Permissions(database)),
@@ -288,6 +291,27 @@ def _robots(robots: Robots, namespaces: Namespaces) -> Resources:
             (base, robot.RobotList(robots, namespaces)),
         ]
     return resources
+
+
+def _replication(database: Database, bundle: Bundle, namespaces: Namespaces) -> Resources:
+    required = bundle.required_locations
+    policies = Policies(database, required)
+    repository = "/repository/{repository}"
+    return [
+        (
+            "/organization/{orgname}/replicationpolicy",
+            replication_policy.OrganizationPolicy(policies, namespaces),
+        ),
+        (f"{repository}/replicationpolicy", replication_policy.RepositoryPolicy(policies)),
+        (
+            f"{repository}/tag/{{tag}}/replication",
+            replication_policy.TagReplication(database, required),
+        ),
+        (
+            f"{repository}/manifest/{{digest}}/replication",
+            replication_policy.ManifestReplication(database, required),
+        ),
+    ]
 
 
 def _tags(history: History, tags: Tags, bundle: Bundle) -> Resources:

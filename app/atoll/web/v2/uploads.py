@@ -61,8 +61,8 @@ class UploadAnswers:
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED
 
-    def offset(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> int | None:
-        """Return how far the upload is, by its signed state; None without a good one."""
+    def upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload | None:
+        """Return the upload as its signed state tells it; None without a good one."""
         state = req.get_param("_state")
         if state is None:
             return None
@@ -72,10 +72,16 @@ class UploadAnswers:
             return None
         if (claims.get("n"), claims.get("u")) != (str(name), str(uuid)):
             return None
-        return int(claims["o"])
+        return Upload(name, uuid, int(claims["o"]), tuple(claims.get("x", ())))
 
     def _sign(self, upload: Upload) -> str:
-        claims = {"n": str(upload.name), "u": str(upload.uuid), "o": upload.offset}
+        claims: dict[str, Any] = {
+            "n": str(upload.name),
+            "u": str(upload.uuid),
+            "o": upload.offset,
+        }
+        if upload.excluded:
+            claims["x"] = upload.excluded
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
 
@@ -201,8 +207,7 @@ class UploadResource:
         return repository
 
     def _upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload:
-        offset = self._answers.offset(req, name, uuid)
-        return self._uploads.find(name, uuid) if offset is None else Upload(name, uuid, offset)
+        return self._answers.upload(req, name, uuid) or self._uploads.find(name, uuid)
 
 
 def _uuid(text: str) -> UUID:

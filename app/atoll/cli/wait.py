@@ -1,0 +1,146 @@
+"""`atoll wait`: until an image, or everything, is where it must be."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+from atoll.cli.bundle import load_bundle, require_replication
+from atoll.cli.graph import Graph
+from atoll.cli.polling import look_later
+from atoll.cli.run import CommandFailed, say
+from atoll.names import InvalidName, RepositoryName, parse_tag
+from atoll.registry.completeness import Completeness, completeness
+from atoll.registry.errors import ManifestUnknown
+from atoll.replication.backfill import backfill
+from atoll.replication.lag import Lag, lag
+from atoll.replication.required import targets
+
+
+def wait(options: argparse.Namespace) -> int:
+    """Wait; 0 when all is there, CommandFailed when the time is up or it can never be."""
+    graph = Graph(load_bundle())
+    require_replication(graph.bundle)
+    if options.image is None:
+        report = _wait_for_everything(graph, options)
+    else:
+        report = _wait_for_image(graph, options)
+    if options.json:
+        sys.stdout.write(json.dumps(report) + "\n")
+    return 0
+
+
+def _wait_for_image(graph: Graph, options: argparse.Namespace) -> dict[str, object]:
+    name, reference = _parse(options.image)
+    told = ""
+
+    def look() -> Completeness:
+        try:
+            return completeness(graph.database, graph.bundle.required_locations, name, reference)
+        except ManifestUnknown as error:
+            raise CommandFailed(str(error)) from error
+
+    found = look()
+    for _ in _until(options.timeout):
+        lacking = _lacking(found, options.location)
+        if not lacking:
+            where = options.location or [one.location for one in found.locations if one.required]
+            say(f"{options.image} is complete at {', '.join(where)}")
+            return found.as_dict()
+        if lacking != told:
+            say(lacking)
+            told = lacking
+        found = look_later(look)
+    if options.json:
+        sys.stdout.write(json.dumps(found.as_dict()) + "\n")
+    raise CommandFailed(f"the time is up: {_lacking(found, options.location)}")
+
+
+def _lacking(found: Completeness, locations: list[str] | None) -> str:
+    """Return what is missing, or nothing. Raises CommandFailed for what will never be."""
+    known = {one.location: one for one in found.locations}
+    for location in locations or ():
+        if location not in known:
+            raise CommandFailed(f"there is no location '{location}'; known are: {', '.join(known)}")
+        if not known[location].required and not known[location].complete:
+            raise CommandFailed(
+                f"nothing is copied to '{location}' for this repository; it must be at:"
+                f" {', '.join(one.location for one in found.locations if one.required)}"
+            )
+    return "; ".join(
+        f"{one.location} lacks {one.missing_blobs} of {one.blobs} blobs ({one.missing_bytes} bytes)"
+        for one in found.locations
+        if (one.location in locations if locations else one.required) and not one.complete
+    )
+
+
+def _wait_for_everything(graph: Graph, options: argparse.Namespace) -> dict[str, object]:
+    required = graph.bundle.required_locations
+    wanted = targets(graph.database, required)
+    for location in options.location or ():
+        if location not in wanted:
+            raise CommandFailed(
+                f"'{location}' is no location where blobs must be; those are {', '.join(wanted)}"
+            )
+    wanted = options.location or wanted
+
+    def look() -> list[Lag]:
+        return [entry for entry in lag(graph.database) if entry.location in wanted]
+
+    told, found = "", look()
+    for _ in _until(options.timeout):
+        lacking = _to_copy(found)
+        # The tasks tell how it goes; only a look at all blobs tells that it is done.
+        if not lacking and not _queue_missing(graph, wanted):
+            say(f"every blob that must be at {', '.join(wanted)} is there")
+            return {"complete": True, "locations": [entry.as_dict() for entry in found]}
+        if lacking != told:
+            say(lacking)
+            told = lacking
+        found = look_later(look)
+    if options.json:
+        report = {"complete": False, "locations": [entry.as_dict() for entry in found]}
+        sys.stdout.write(json.dumps(report) + "\n")
+    raise CommandFailed(
+        f"the time is up: {_to_copy(found) or 'copies were still missing'}; see `atoll status`"
+    )
+
+
+def _queue_missing(graph: Graph, wanted: list[str]) -> bool:
+    """Queue what is missing without a task; tell whether there was any."""
+    steps = backfill(graph.patient_database, graph.bundle.required_locations, wanted=wanted)
+    return sum(len(step.found) for step in steps) > 0
+
+
+def _to_copy(found: list[Lag]) -> str:
+    return "; ".join(
+        f"{entry.location} lacks {entry.pending_blobs} blobs ({entry.pending_bytes} bytes)"
+        for entry in found
+        if entry.pending_blobs
+    )
+
+
+def _until(timeout: float | None) -> Iterator[None]:
+    """Yield again and again until the time is up, and once at least."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    yield
+    while deadline is None or time.monotonic() < deadline:
+        yield
+
+
+def _parse(image: str) -> tuple[RepositoryName, str]:
+    """Return the repository and the tag or digest that NAMESPACE/REPOSITORY:TAG names."""
+    name, at, digest = image.partition("@")
+    if at:
+        reference = digest
+    else:
+        name, colon, reference = image.rpartition(":")
+        if not colon:
+            raise CommandFailed(f"'{image}' has no tag; write NAMESPACE/REPOSITORY:TAG")
+    try:
+        return RepositoryName.parse(name), reference if at else parse_tag(reference)
+    except InvalidName as error:
+        raise CommandFailed(str(error)) from error

@@ -1,0 +1,271 @@
+"""Policies: where the blobs of a namespace or a repository must also be, and where never.
+
+`atoll.replication.required` says what follows from them for a blob. A change is carried out by the
+workers, who ask every few seconds whether there was one (`PolicyWatch`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from atoll.db.pool import Database
+from atoll.replication.backfill import Reconciler
+from atoll.replication.required import allowed_of
+from atoll.storage.states import KEPT
+
+_COLUMNS = "p.extra, p.excluded, p.urgent, p.sync_copies, p.sync_seconds"
+
+# All that bears on one namespace: its policy, first, and those of its repositories.
+_OF_NAMESPACE = f"""
+SELECT r.name, {_COLUMNS}
+FROM "user" n JOIN repository r ON r.namespace_user_id = n.id
+JOIN replicationpolicy p ON p.repository_id = r.id WHERE n.username = %(namespace)s
+UNION ALL
+SELECT NULL, {_COLUMNS}
+FROM "user" n JOIN replicationpolicy p ON p.namespace_user_id = n.id
+WHERE n.username = %(namespace)s ORDER BY 1 NULLS FIRST
+"""
+
+_ALL = f"""
+SELECT n.username, r.name, {_COLUMNS}
+FROM replicationpolicy p LEFT JOIN repository r ON r.id = p.repository_id
+JOIN "user" n ON n.id = coalesce(p.namespace_user_id, r.namespace_user_id)
+ORDER BY n.username, r.name NULLS FIRST
+"""
+
+_SUBJECT = """
+SELECT n.id, r.id FROM "user" n
+LEFT JOIN repository r ON r.namespace_user_id = n.id AND r.name = %(name)s
+WHERE n.username = %(namespace)s AND n.robot_owner_id IS NULL
+"""
+
+_SET = """
+INSERT INTO replicationpolicy
+    ({column}, extra, excluded, urgent, sync_copies, sync_seconds)
+VALUES (%(subject)s, %(extra)s::text[], %(excluded)s::text[], %(urgent)s, %(sync_copies)s,
+        %(sync_seconds)s)
+ON CONFLICT ({column}) DO UPDATE
+SET extra = EXCLUDED.extra, excluded = EXCLUDED.excluded, urgent = EXCLUDED.urgent,
+    sync_copies = EXCLUDED.sync_copies, sync_seconds = EXCLUDED.sync_seconds,
+    changed_at = clock_timestamp()
+"""
+
+_CLEAR = "DELETE FROM replicationpolicy WHERE {column} = %(subject)s"
+
+_LOCATIONS = "SELECT name FROM imagestoragelocation WHERE state = ANY(%(kept)s) ORDER BY name"
+
+_CHANGES = "SELECT count(*) || ' ' || coalesce(max(changed_at)::text, '') FROM replicationpolicy"
+
+# Blobs of a namespace or a repository at locations that it excludes, and how many of them another
+# repository uses that does not.
+_EXCESS = f"""
+WITH here AS (
+    SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
+    WHERE n.username = %(namespace)s AND (%(name)s::text IS NULL OR r.name = %(name)s)
+), blobs AS (
+    SELECT mb.blob_id AS id FROM manifestblob mb JOIN here ON here.id = mb.repository_id
+    UNION SELECT ub.blob_id FROM uploadedblob ub JOIN here ON here.id = ub.repository_id
+), placed AS MATERIALIZED (
+    SELECT s.id, s.image_size, l.name FROM blobs JOIN imagestorage s ON s.id = blobs.id
+    JOIN imagestorageplacement p ON p.storage_id = s.id
+    JOIN imagestoragelocation l ON l.id = p.location_id
+    WHERE l.name = ANY(%(excluded)s::text[])
+)
+SELECT name, count(*), sum(image_size)::bigint, count(*) FILTER (
+    WHERE {allowed_of("placed.id", "placed")})
+FROM placed GROUP BY name ORDER BY name
+"""
+
+SYNC_SECONDS, SYNC_SECONDS_MAXIMUM = 30, 50
+
+
+class PolicyInvalid(Exception):
+    """The policy cannot be; the text says why."""
+
+
+class SubjectUnknown(Exception):
+    """There is no such namespace, or no such repository."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What a namespace or a repository says of its blobs' locations.
+
+    A manifest is accepted when its blobs are at SYNC_COPIES locations, or refused after
+    SYNC_SECONDS; None: it does not wait.
+    """
+
+    extra: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    urgent: bool = False
+    sync_copies: int | None = None
+    sync_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Blobs at a location that their policy excludes; SHARED of them others have there, too."""
+
+    location: str
+    blobs: int
+    bytes: int
+    shared: int
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Who has a policy: a namespace or, with a NAME, one of its repositories."""
+
+    namespace: str
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return self.namespace if self.name is None else f"{self.namespace}/{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> Subject:
+        """Return the subject that NAMESPACE or NAMESPACE/REPOSITORY names."""
+        namespace, _, name = text.partition("/")
+        return cls(namespace, name or None)
+
+
+class Policies:
+    """All policies. REQUIRED are the default locations; none without replication."""
+
+    def __init__(self, database: Database, required: list[str]) -> None:
+        self._database = database
+        self._required = required
+
+    def all(self) -> list[tuple[Subject, Policy]]:
+        """Return every policy with its subject."""
+        return [
+            (Subject(namespace, name), _policy(*columns))
+            for namespace, name, *columns in self._database.read(_ALL)
+        ]
+
+    def get(self, subject: Subject) -> Policy:
+        """Return the subject's own policy, an empty one if it has none. Raises SubjectUnknown."""
+        self._identify(subject)
+        return self._of_namespace(subject).get(subject.name, Policy())
+
+    def required(self, subject: Subject) -> list[str]:
+        """Return where the subject's blobs must be, by its own and its namespace's policy."""
+        policies = self._of_namespace(subject)
+        return self._effective(policies.get(None, Policy()), policies.get(subject.name, Policy()))
+
+    def set(self, subject: Subject, policy: Policy) -> None:
+        """Let POLICY be the subject's. Raises SubjectUnknown or PolicyInvalid."""
+        column, identifier = self._identify(subject)
+        self._check(subject, policy)
+        self._database.run(
+            _SET.format(column=column),
+            {
+                "subject": identifier,
+                "extra": list(policy.extra),
+                "excluded": list(policy.excluded),
+                "urgent": policy.urgent,
+                "sync_copies": policy.sync_copies,
+                "sync_seconds": policy.sync_seconds,
+            },
+        )
+
+    def clear(self, subject: Subject) -> None:
+        """Take the subject's policy away, if it has one. Raises SubjectUnknown."""
+        column, identifier = self._identify(subject)
+        self._database.run(_CLEAR.format(column=column), {"subject": identifier})
+
+    def excess(self, subject: Subject) -> list[Excess]:
+        """Return what is where the subject's policies exclude it. Looks at all its blobs."""
+        policies = self._of_namespace(subject)
+        excluded = {
+            location
+            for one in (None, subject.name)
+            for location in policies.get(one, Policy()).excluded
+        }
+        values = {
+            "namespace": subject.namespace,
+            "name": subject.name,
+            "excluded": sorted(excluded),
+        }
+        return [Excess(*row) for row in self._database.read(_EXCESS, values)]
+
+    def _identify(self, subject: Subject) -> tuple[str, int]:
+        """Return the column that refers to the subject, and its id."""
+        values = {"namespace": subject.namespace, "name": subject.name}
+        rows = self._database.read(_SUBJECT, values)
+        if not rows:
+            raise SubjectUnknown(f"there is no namespace '{subject.namespace}'")
+        namespace_id, repository_id = rows[0]
+        if subject.name is None:
+            return "namespace_user_id", namespace_id
+        if repository_id is None:
+            raise SubjectUnknown(f"there is no repository '{subject}'")
+        return "repository_id", repository_id
+
+    def _of_namespace(self, subject: Subject) -> dict[str | None, Policy]:
+        """Return the namespace's policy as that of None, and those of its repositories by name."""
+        rows = self._database.read(_OF_NAMESPACE, {"namespace": subject.namespace})
+        return {name: _policy(*columns) for name, *columns in rows}
+
+    def _check(self, subject: Subject, policy: Policy) -> None:
+        """Raise PolicyInvalid where POLICY names what is not there, or lets no location remain."""
+        kept = self._kept()
+        for name in (*policy.extra, *policy.excluded):
+            if name not in kept:
+                raise PolicyInvalid(
+                    f"'{name}' is no location that blobs may be at; those are: {', '.join(kept)}"
+                )
+        if both := sorted({*policy.extra} & {*policy.excluded}):
+            raise PolicyInvalid(f"'{both[0]}' cannot be both an extra location and excluded")
+        if not self._required and (policy.extra or policy.sync_copies):
+            raise PolicyInvalid(
+                "FEATURE_STORAGE_REPLICATION is not true in the bundle: nothing can be copied to"
+                " another location"
+            )
+        policies = {**self._of_namespace(subject), subject.name: policy}
+        for one in policies.keys() | {None}:
+            self._check_effect(Subject(subject.namespace, one), policies)
+
+    def _check_effect(self, subject: Subject, policies: dict[str | None, Policy]) -> None:
+        whole, own = policies.get(None, Policy()), policies.get(subject.name, Policy())
+        required = self._effective(whole, own)
+        if not required:
+            raise PolicyInvalid(f"no location would be left for the blobs of '{subject}'")
+        copies = own.sync_copies or whole.sync_copies
+        if copies is not None and copies > len(required):
+            raise PolicyInvalid(
+                f"the blobs of '{subject}' would be at {len(required)} locations"
+                f" ({', '.join(required)}), so no push could wait for {copies}"
+            )
+
+    def _kept(self) -> list[str]:
+        return [row[0] for row in self._database.read(_LOCATIONS, {"kept": list(KEPT)})]
+
+    def _effective(self, whole: Policy, own: Policy) -> list[str]:
+        """Return what `required_in` requires; without replication, what is not excluded."""
+        kept = self._kept()
+        wanted = {*self._required, *whole.extra, *own.extra} if self._required else {*kept}
+        return [name for name in kept if name in wanted - {*whole.excluded, *own.excluded}]
+
+
+class PolicyWatch:
+    """Makes and takes back tasks, for all blobs, as soon as any policy changed."""
+
+    def __init__(self, database: Database, reconciler: Reconciler) -> None:
+        self._database = database
+        self._reconciler = reconciler
+        self._seen: str | None = None
+
+    def look(self) -> int:
+        """Return how many tasks were missing; the first time all are looked for, too."""
+        seen = str(self._database.read(_CHANGES)[0][0])
+        if seen == self._seen:
+            return 0
+        made = self._reconciler.everything()
+        self._seen = seen
+        return made
+
+
+def _policy(extra: list[str], excluded: list[str], *others: Any) -> Policy:
+    return Policy(tuple(extra), tuple(excluded), *others)

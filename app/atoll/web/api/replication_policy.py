@@ -1,0 +1,225 @@
+"""`replicationpolicy` of organizations and repositories, and where an image is complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+from typing_extensions import TypedDict
+
+from atoll.auth.access import ADMIN, READ
+from atoll.db.pool import Database
+from atoll.names import Digest, parse_tag
+from atoll.registry.completeness import completeness
+from atoll.replication.policies import (
+    SYNC_SECONDS,
+    SYNC_SECONDS_MAXIMUM,
+    Policies,
+    Policy,
+    Subject,
+)
+from atoll.web.api.namespaces import Namespaces
+from atoll.web.api.operation import Body, Call, operation
+
+_LOCATIONS_MAXIMUM = 100
+
+
+class Synchronous(Body):
+    """How many locations a push waits for, and for how long."""
+
+    copies: int = Field(ge=2, le=_LOCATIONS_MAXIMUM)
+    seconds: int = Field(default=SYNC_SECONDS, ge=1, le=SYNC_SECONDS_MAXIMUM)
+
+
+class PolicyChange(Body):
+    """A whole policy: what is not said is as by default."""
+
+    extra_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
+    excluded_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
+    urgent: bool = False
+    synchronous: Synchronous | None = None
+
+    @model_validator(mode="after")
+    def _once(self) -> PolicyChange:
+        for names in (self.extra_locations, self.excluded_locations):
+            if len(set(names)) < len(names):
+                raise ValueError("a location stands there twice")
+        return self
+
+    def policy(self) -> Policy:
+        """Return it as a policy."""
+        waits = self.synchronous
+        return Policy(
+            tuple(self.extra_locations),
+            tuple(self.excluded_locations),
+            self.urgent,
+            waits.copies if waits else None,
+            waits.seconds if waits else None,
+        )
+
+
+class SynchronousView(TypedDict):
+    """How many locations a push waits for, and for how long."""
+
+    copies: int
+    seconds: int
+
+
+class PolicyView(TypedDict):
+    """A policy, and where blobs must be by it and by that of the namespace."""
+
+    extra_locations: list[str]
+    excluded_locations: list[str]
+    urgent: bool
+    synchronous: SynchronousView | None
+    required_locations: list[str]
+
+
+class LocationView(TypedDict):
+    """How much of an image is at one location."""
+
+    location: str
+    state: str
+    required: bool
+    complete: bool
+    blobs: int
+    missing_blobs: int
+    missing_bytes: int
+
+
+class CompletenessView(TypedDict):
+    """Where an image is complete: its layers, configurations and those of all that it lists."""
+
+    manifest_digest: str
+    complete: bool
+    locations: list[LocationView]
+
+
+class OrganizationPolicy:
+    """`organization/{orgname}/replicationpolicy`."""
+
+    def __init__(self, policies: Policies, namespaces: Namespaces) -> None:
+        self._policies = policies
+        self._namespaces = namespaces
+
+    @operation("getOrganizationReplicationPolicy", answer=PolicyView, scope="org:admin")
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """Show where an organization's blobs must be, and where never."""
+        return _view(self._policies, self._subject(call, orgname))
+
+    @operation(
+        "changeOrganizationReplicationPolicy",
+        body=PolicyChange,
+        answer=PolicyView,
+        scope="org:admin",
+    )
+    def on_put(self, call: Call, orgname: str) -> Any:
+        """Say where an organization's blobs must be, and where never."""
+        subject = self._subject(call, orgname)
+        return _change(call, self._policies, subject)
+
+    @operation("deleteOrganizationReplicationPolicy", status=204, scope="org:admin")
+    def on_delete(self, call: Call, orgname: str) -> None:
+        """Take an organization's policy away."""
+        _clear(call, self._policies, self._subject(call, orgname))
+
+    def _subject(self, call: Call, orgname: str) -> Subject:
+        if not call.actor.superuser:
+            self._namespaces.administered(call, orgname)
+        return Subject(orgname)
+
+
+class RepositoryPolicy:
+    """`repository/{repository}/replicationpolicy`."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    @operation("getRepositoryReplicationPolicy", answer=PolicyView, scope="repo:admin")
+    def on_get(self, call: Call) -> Any:
+        """Show where a repository's blobs must be, and where never."""
+        return _view(self._policies, self._subject(call))
+
+    @operation(
+        "changeRepositoryReplicationPolicy",
+        body=PolicyChange,
+        answer=PolicyView,
+        scope="repo:admin",
+    )
+    def on_put(self, call: Call) -> Any:
+        """Say where a repository's blobs must be, and where never."""
+        return _change(call, self._policies, self._subject(call))
+
+    @operation("deleteRepositoryReplicationPolicy", status=204, scope="repo:admin")
+    def on_delete(self, call: Call) -> None:
+        """Take a repository's policy away."""
+        _clear(call, self._policies, self._subject(call))
+
+    @staticmethod
+    def _subject(call: Call) -> Subject:
+        if call.actor.superuser and call.grant is not None:
+            name = call.grant.repository
+        else:
+            name = call.require(ADMIN)
+        return Subject(name.namespace, name.name)
+
+
+class TagReplication:
+    """`repository/{repository}/tag/{tag}/replication`."""
+
+    def __init__(self, database: Database, required: list[str]) -> None:
+        self._database = database
+        self._required = required
+
+    @operation("getTagReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call, tag: str) -> Any:
+        """Tell at which locations what a tag means is complete."""
+        name = call.require(READ)
+        return completeness(self._database, self._required, name, parse_tag(tag)).as_dict()
+
+
+class ManifestReplication:
+    """`repository/{repository}/manifest/{digest}/replication`."""
+
+    def __init__(self, database: Database, required: list[str]) -> None:
+        self._database = database
+        self._required = required
+
+    @operation("getManifestReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
+    def on_get(self, call: Call, digest: str) -> Any:
+        """Tell at which locations an image is complete."""
+        name = call.require(READ)
+        reference = str(Digest.parse(digest))
+        return completeness(self._database, self._required, name, reference).as_dict()
+
+
+def _change(call: Call, policies: Policies, subject: Subject) -> PolicyView:
+    change: PolicyChange = call.body
+    policies.set(subject, change.policy())
+    _log(call, "change_replication_policy", subject, **change.model_dump())
+    return _view(policies, subject)
+
+
+def _clear(call: Call, policies: Policies, subject: Subject) -> None:
+    policies.clear(subject)
+    _log(call, "delete_replication_policy", subject)
+
+
+def _log(call: Call, kind: str, subject: Subject, **metadata: Any) -> None:
+    if subject.name is not None:
+        metadata["repo"] = subject.name
+    call.log(kind, subject.namespace, **metadata)
+
+
+def _view(policies: Policies, subject: Subject) -> PolicyView:
+    policy = policies.get(subject)
+    waits = None
+    if policy.sync_copies is not None and policy.sync_seconds is not None:
+        waits = SynchronousView(copies=policy.sync_copies, seconds=policy.sync_seconds)
+    return {
+        "extra_locations": list(policy.extra),
+        "excluded_locations": list(policy.excluded),
+        "urgent": policy.urgent,
+        "synchronous": waits,
+        "required_locations": policies.required(subject),
+    }

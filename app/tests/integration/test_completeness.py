@@ -1,0 +1,123 @@
+"""It can be asked, and waited for, whether an image is complete at a location."""
+
+from __future__ import annotations
+
+import json
+
+from atoll.replication.policies import Policies, Policy, Subject
+from atoll.replication.tasks import Tasks
+
+from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site
+from .test_policies import api
+from .test_push_and_pull import sha256
+
+REPOSITORY = "admin/app"
+SCOPE = f"repository:{REPOSITORY}:pull,push"
+
+
+def descriptor(data: bytes, media_type: str) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": sha256(data), "size": len(data)}
+
+
+def put(client: Client, reference: str, document: dict[str, object]) -> bytes:
+    data = json.dumps(document).encode()
+    answer = client.request(
+        "PUT",
+        f"/v2/{REPOSITORY}/manifests/{reference}",
+        SCOPE,
+        headers={"Content-Type": str(document["mediaType"])},
+        data=data,
+    )
+    assert answer.status_code == 201, answer.text
+    return data
+
+
+def push_index(client: Client, tag: str) -> str:
+    """Push a list of two images that share a layer, under TAG, and return its digest."""
+    layer = b"a layer of both"
+    images = []
+    for number in (1, 2):
+        configuration = json.dumps({"number": number}).encode()
+        for data in (layer, configuration):
+            client.push_blob(REPOSITORY, data)
+        image = {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": descriptor(configuration, "application/vnd.oci.image.config.v1+json"),
+            "layers": [descriptor(layer, "application/vnd.oci.image.layer.v1.tar")],
+        }
+        images.append(put(client, sha256(json.dumps(image).encode()), image))
+    index = {
+        "schemaVersion": 2,
+        "mediaType": INDEX_TYPE,
+        "manifests": [descriptor(image, MANIFEST_TYPE) for image in images],
+    }
+    return sha256(put(client, tag, index))
+
+
+def copy_one(site: Site) -> bool:
+    """Do as if the worker at eu had copied one blob; the bytes do not matter here."""
+    at_eu = Tasks(site.graph.database, "eustorage")
+    return bool(at_eu.finish(at_eu.claim()))
+
+
+def test_an_index_is_complete_where_every_layer_and_configuration_of_its_images_is(
+    us: Site,
+) -> None:
+    client = Client(us)
+    digest = push_index(client, "list")
+    lacking = []
+    while True:
+        for path in ("tag/list/replication", f"manifest/{digest}/replication"):
+            answer = api(client, "GET", f"repository/{REPOSITORY}/{path}")
+            assert answer.status_code == 200, answer.text
+            found = answer.json()
+            assert found["manifest_digest"] == digest
+            at_eu, at_us = found["locations"]
+            assert (at_us["location"], at_us["complete"], at_us["blobs"]) == ("usstorage", True, 3)
+            assert at_eu["complete"] is found["complete"] is (at_eu["missing_blobs"] == 0)
+        lacking.append(at_eu["missing_blobs"])
+        if not copy_one(us):
+            break
+    assert lacking == [3, 2, 1, 0]
+
+
+def test_what_one_may_not_pull_one_is_not_told_of(us: Site) -> None:
+    push_index(Client(us), "list")
+    path = f"repository/{REPOSITORY}/tag/list/replication"
+    assert api(Client(us, None), "GET", path).status_code == 401
+    assert (
+        api(Client(us), "GET", f"repository/{REPOSITORY}/tag/none/replication").status_code == 404
+    )
+
+
+def test_wait_ends_with_0_only_when_the_image_is_complete(us: Site) -> None:
+    push_index(Client(us), "list")
+    waited = us.command("wait", f"{REPOSITORY}:list", "--location", "usstorage")
+    assert (waited.returncode, waited.stdout) == (0, ""), waited.stderr
+    waited = us.command("wait", f"{REPOSITORY}:list", "--timeout", "0", "--json")
+    assert waited.returncode == 1
+    assert "eustorage lacks 3 of 3 blobs" in waited.stderr
+    assert json.loads(waited.stdout)["complete"] is False
+    while copy_one(us):
+        continue
+    waited = us.command("wait", f"{REPOSITORY}:list", "--json")
+    assert waited.returncode == 0, waited.stderr
+    assert json.loads(waited.stdout)["complete"] is True
+
+
+def test_wait_does_not_wait_for_what_will_never_be(us: Site) -> None:
+    push_index(Client(us), "list")
+    Policies(us.graph.database, ["usstorage", "eustorage"]).set(
+        Subject.parse(REPOSITORY), Policy(excluded=("eustorage",))
+    )
+    waited = us.command("wait", f"{REPOSITORY}:list", "--location", "eustorage")
+    assert waited.returncode == 1
+    assert "nothing is copied to 'eustorage' for this repository" in waited.stderr
+    for image, sentence in (
+        (f"{REPOSITORY}:none", "has no manifest 'none'"),
+        (REPOSITORY, "has no tag; write NAMESPACE/REPOSITORY:TAG"),
+        ("A B:c", "is not a repository name"),
+    ):
+        waited = us.command("wait", image)
+        assert (waited.returncode, sentence in waited.stderr) == (1, True), waited.stderr

@@ -1,0 +1,266 @@
+"""PostgreSQL may fail over, and a far site may read from a replica of its own.
+
+A real primary and a real streaming standby, made by pg_basebackup.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+import pytest
+from atoll.cli.migrate import prepare_database
+from atoll.registry.manifests import manifest_cache_key
+from podman.domain.containers import Container
+
+from .services import (
+    Services,
+    container_address,
+    podman_client,
+    published_port,
+    run_container,
+    wait_until,
+)
+from .site import Client, Site, make_graph, running_site
+from .test_health import health
+from .test_push_and_pull import push_image
+
+IMAGE, PORT = "localhost/atoll-postgres:dev", "5432/tcp"
+SETTINGS = (
+    "-c listen_addresses=* -c fsync=off -c unix_socket_directories=/tmp -c hot_standby=on"
+    " -c max_connections=100"
+)
+REPOSITORY = "admin/app"
+pytestmark = pytest.mark.long
+SCOPE = f"repository:{REPOSITORY}:pull,push"
+
+
+@dataclass
+class Pair:
+    """A primary and its standby."""
+
+    primary: Container
+    standby: Container
+
+    @property
+    def uri(self) -> str:
+        """Both hosts, the first to be asked first."""
+        hosts = ",".join(f"127.0.0.1:{published_port(one, PORT)}" for one in self._both)
+        return f"postgresql://atoll@{hosts}/postgres"
+
+    @property
+    def standby_uri(self) -> str:
+        return f"postgresql://atoll@127.0.0.1:{published_port(self.standby, PORT)}/postgres"
+
+    @property
+    def primary_uri(self) -> str:
+        return f"postgresql://atoll@127.0.0.1:{published_port(self.primary, PORT)}/postgres"
+
+    @property
+    def _both(self) -> tuple[Container, Container]:
+        return self.primary, self.standby
+
+
+def ask(uri: str, question: str) -> object:
+    connection = psycopg2.connect(uri, connect_timeout=3)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        rows = cursor.fetchall() if cursor.description else [(None,)]
+    connection.close()
+    return rows[0][0]
+
+
+def answers(uri: str, question: str, expected: object) -> bool:
+    try:
+        return ask(uri, question) == expected
+    except psycopg2.OperationalError:
+        return False
+
+
+@pytest.fixture
+def pair(services: Services, database: str) -> Iterator[Pair]:
+    """Start both; DATABASE only empties the stores."""
+    del database
+    with podman_client() as client:
+        primary = run_container(
+            client,
+            services.network,
+            IMAGE,
+            PORT,
+            entrypoint=["/bin/bash", "-c"],
+            command=[
+                "initdb -D /tmp/data -U atoll -A trust -E UTF8 --locale=C.UTF-8 >/dev/null &&"
+                " printf 'host all all all trust\\nhost replication all all trust\\n'"
+                f" >>/tmp/data/pg_hba.conf && exec postgres -D /tmp/data {SETTINGS}"
+            ],
+        )
+        standby = run_container(
+            client,
+            services.network,
+            IMAGE,
+            PORT,
+            entrypoint=["/bin/bash", "-c"],
+            command=[
+                f"until pg_basebackup -h {container_address(primary, services.network)} -U atoll"
+                " -D /tmp/data -R; do sleep 0.2; done;"
+                f" exec postgres -D /tmp/data {SETTINGS}"
+            ],
+        )
+        one = Pair(primary, standby)
+        wait_until(
+            "the standby streams",
+            lambda: answers(
+                one.primary_uri,
+                "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'",
+                1,
+            ),
+        )
+        wait_until(
+            "the standby answers",
+            lambda: answers(one.standby_uri, "SELECT pg_is_in_recovery()", True),
+        )
+        try:
+            yield one
+        finally:
+            for container in (primary, standby):
+                container.remove(force=True, v=True)
+
+
+@pytest.fixture
+def site(services: Services, pair: Pair, tmp_path: Path) -> Iterator[Site]:
+    with site_at(services, tmp_path, {"DB_URI": pair.uri}) as one:
+        yield one
+
+
+def site_at(
+    services: Services, directory: Path, changes: dict[str, object]
+) -> AbstractContextManager[Site]:
+    graph = make_graph(services, "unused", directory / "template", "usstorage", changes)
+    prepare_database(graph)
+    graph.database.forget_idle()
+    return running_site(services, "unused", directory / "us", "usstorage", changes)
+
+
+def caught_up(pair: Pair) -> bool:
+    position = ask(pair.primary_uri, "SELECT pg_current_wal_lsn()")
+    return answers(pair.standby_uri, f"SELECT pg_last_wal_replay_lsn() >= '{position}'", True)
+
+
+@pytest.mark.parametrize("death", ["killed", "cut off"])
+def test_a_fail_over_loses_no_acknowledged_push_and_ends_without_a_hand(
+    site: Site, pair: Pair, death: str
+) -> None:
+    ask(pair.primary_uri, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    ask(pair.primary_uri, "SELECT pg_reload_conf()")
+    wait_until(
+        "the standby is waited for",
+        lambda: answers(pair.primary_uri, "SELECT sync_state FROM pg_stat_replication", "sync"),
+    )
+    acknowledged: dict[str, bytes] = {}
+    refused: list[str] = []
+    enough = threading.Event()
+
+    def push() -> None:
+        client = Client(site)
+        for number in itertools.count():
+            if enough.is_set():
+                return
+            data = f"blob {number}".encode()
+            try:
+                acknowledged[client.push_blob(REPOSITORY, data)] = data
+            except AssertionError as error:
+                refused.append(str(error))
+
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    try:
+        wait_until("pushes are acknowledged", lambda: len(acknowledged) > 3)
+        if death == "killed":
+            pair.primary.kill()
+        else:
+            pair.primary.pause()
+        ask(pair.standby_uri, "SELECT pg_promote()")
+        before = len(acknowledged)
+        wait_until("pushes are acknowledged again", lambda: len(acknowledged) > before + 3)
+    finally:
+        enough.set()
+        pusher.join()
+        if death != "killed":
+            pair.primary.kill()
+    assert all("UNAVAILABLE" in text for text in refused), refused
+    client = Client(site)
+    for digest, data in acknowledged.items():
+        assert client.pull_blob(REPOSITORY, digest).content == data
+
+
+@pytest.fixture
+def far(services: Services, pair: Pair, tmp_path: Path) -> Iterator[Site]:
+    changes: dict[str, object] = {
+        "DB_URI": pair.primary_uri,
+        "DB_READ_REPLICAS": [{"DB_URI": pair.standby_uri}],
+    }
+    with site_at(services, tmp_path, changes) as one:
+        yield one
+
+
+def test_pulls_go_on_from_the_replica_while_the_primary_is_away(
+    far: Site, pair: Pair, services: Services
+) -> None:
+    client = Client(far)
+    digest, manifest = push_image(client)
+    layer = client.push_blob(REPOSITORY, b"a layer")
+    wait_until("the replica has it all", lambda: caught_up(pair))
+    services.redis.exec_run(["redis-cli", "flushall"])
+    pair.primary.pause()
+    try:
+        wait_until("the site is missed", lambda: health(far, "endtoend")[0] == 503)
+        wait_until("but of use for pulls", lambda: health(far, "instance")[0] == 200)
+        # Somebody who has no token yet.
+        client = Client(far)
+        for reference in ("v1", digest):
+            answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/{reference}", SCOPE)
+            assert (answer.status_code, answer.content) == (200, manifest), answer.text
+        assert client.pull_blob(REPOSITORY, layer).content == b"a layer"
+        # What the replica does not know may be there all the same.
+        unknown = f"/v2/{REPOSITORY}/manifests/another"
+        assert client.request("GET", unknown, SCOPE).status_code == 503
+        answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
+        assert (answer.status_code, bool(answer.headers["Retry-After"])) == (503, True)
+    finally:
+        pair.primary.unpause()
+    wait_until(
+        "pushes go on",
+        lambda: client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE).ok,
+    )
+
+
+def test_what_the_replica_does_not_have_yet_comes_from_the_primary(far: Site, pair: Pair) -> None:
+    client = Client(far)
+    push_image(client, "old")
+    wait_until("the replica has it all", lambda: caught_up(pair))
+    ask(pair.standby_uri, "SELECT pg_wal_replay_pause()")
+    digest, manifest = push_image(client, "new", name=REPOSITORY)
+    layer = client.push_blob(REPOSITORY, b"a new layer")
+    for reference in (digest, "new"):
+        answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/{reference}", SCOPE)
+        assert (answer.status_code, answer.content) == (200, manifest), answer.text
+    assert client.pull_blob(REPOSITORY, layer).content == b"a new layer"
+    # A tag is never old while the primary is there.
+    client.request("DELETE", f"/v2/{REPOSITORY}/manifests/old", f"repository:{REPOSITORY}:delete")
+    assert client.request("GET", f"/v2/{REPOSITORY}/manifests/old", SCOPE).status_code == 404
+    ask(pair.standby_uri, "SELECT pg_wal_replay_resume()")
+    wait_until("the replica has it all", lambda: caught_up(pair))
+
+
+def test_what_a_replica_says_is_not_kept_for_all(far: Site, pair: Pair) -> None:
+    client = Client(far)
+    digest, _ = push_image(client)
+    wait_until("the replica has it all", lambda: caught_up(pair))
+    assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code == 200
+    assert far.graph.redis.get(manifest_cache_key(REPOSITORY, digest)) == [None]
