@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from atoll.replication.policies import Policies, Policy, Subject
 from atoll.replication.tasks import Tasks
 
@@ -106,6 +107,7 @@ def test_wait_ends_with_0_only_when_the_image_is_complete(us: Site) -> None:
     assert json.loads(waited.stdout)["complete"] is True
 
 
+@pytest.mark.long
 def test_wait_does_not_wait_for_what_will_never_be(us: Site) -> None:
     push_index(Client(us), "list")
     Policies(us.graph.database, ["usstorage", "eustorage"]).set(

@@ -124,6 +124,7 @@ def test_what_was_written_before_the_policy_changed_goes_where_it_may_be(
     assert key(digest) not in services.us.objects()
 
 
+@pytest.mark.long
 def test_with_the_only_allowed_store_down_a_push_is_told_to_come_again(
     site: Site, services: Services
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_blob_must_be_wherever_one_of_its_repositories_wants_it(site: Site) ->
     assert Reconciler(site.graph.database, REQUIRED).everything() == 0
 
 
+@pytest.mark.long
 def test_what_no_repository_uses_must_be_nowhere_and_keeps_no_location(site: Site) -> None:
     push_image(site, REPOSITORY, b"{}")
     assert api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
@@ -211,6 +213,7 @@ def test_what_no_repository_uses_must_be_nowhere_and_keeps_no_location(site: Sit
     assert json.loads(site.command("drain", "usstorage", "--json").stdout)["drained"] is True
 
 
+@pytest.mark.long
 def test_a_drain_says_that_policies_let_blobs_be_nowhere_else(site: Site) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage", THIRD)

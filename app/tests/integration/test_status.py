@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from atoll.cli.presence import Announcer
 from atoll.registry.overview import Overview, overview
 from atoll.replication.lag import export_lag
@@ -40,6 +41,7 @@ def test_all_is_well_where_instances_live_and_nothing_fails(us: Site) -> None:
     assert seen(us).instances == []
 
 
+@pytest.mark.long
 def test_a_store_that_is_down_and_an_instance_that_is_missed_are_problems(
     us: Site, services: Services
 ) -> None:
@@ -96,6 +98,7 @@ def test_metrics_tell_the_lag_of_each_target(us: Site) -> None:
     )
 
 
+@pytest.mark.long
 def test_wait_for_everything_ends_when_nothing_is_missing_even_without_a_task(
     us: Site, eu: Site
 ) -> None:
