@@ -21,7 +21,13 @@ from atoll.auth.audit import Audit, Entry
 from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
 from atoll.web.addresses import client_address
-from atoll.web.api.errors import ForgedRequest, InsufficientScope, InvalidRequest, Unauthenticated
+from atoll.web.api.errors import (
+    ForgedRequest,
+    InsufficientScope,
+    InvalidRequest,
+    NotFound,
+    Unauthenticated,
+)
 
 CSRF_HEADER = "X-CSRF-Token"
 _BODY_MAXIMUM = 1024 * 1024
@@ -80,10 +86,12 @@ class Call:
     def require(self, role: str) -> RepositoryName:
         """Return the repository in the path if the caller's role on it is ROLE or more.
 
-        Whether there is such a repository is shown to nobody else.
+        Whether there is such a repository is shown to nobody else; to these NotFound is raised.
         """
         if self.grant is None or not self.grant.allows(role):
             raise self.refuse()
+        if not self.grant.exists:
+            raise NotFound(f"there is no repository '{self.grant.repository}'")
         return self.grant.repository
 
     def may(self, role: str) -> bool:
