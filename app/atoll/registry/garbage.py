@@ -28,14 +28,22 @@ RANGE, BATCH = 20_000, 200
 COLLECTED = Counter("atoll_garbage_collected_blobs", "Blobs that nobody needed any more")
 COLLECTED_BYTES = Counter("atoll_garbage_collected_bytes", "Bytes of those blobs, of each once")
 
-# A condition: nothing needs blob `s`. A manifest that is deleted needs its blobs as long as it can
-# be brought back; so does an upload whose first chunk is the blob.
-_UNNEEDED = """(
-    NOT EXISTS (SELECT FROM manifestblob mb WHERE mb.blob_id = s.id)
-    AND NOT EXISTS (SELECT FROM uploadedblob ub
-                    WHERE ub.blob_id = s.id AND ub.expires_at > clock_timestamp())
+
+def _unneeded(within: str = "true") -> str:
+    """Return the condition that nothing needs blob `s`.
+
+    A manifest that is deleted needs its blobs as long as it can be brought back; so does an upload
+    whose first chunk is the blob. WITHIN limits what is looked at to the `blob_id` that can be.
+    """
+    return f"""(
+    NOT EXISTS (SELECT FROM manifestblob mb WHERE mb.blob_id = s.id AND {within})
+    AND NOT EXISTS (SELECT FROM uploadedblob ub WHERE ub.blob_id = s.id AND {within}
+                    AND ub.expires_at > clock_timestamp())
     AND NOT EXISTS (SELECT FROM blobupload u
                     WHERE u.first_digest = s.content_checksum AND NOT u.ended))"""
+
+
+_UNNEEDED = _unneeded()
 
 # The rows that are locked are looked at again, so one that was just brought back stays.
 _FORGET_MANIFESTS = """
@@ -50,9 +58,11 @@ RETURNING id
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
+# The range stands inside, too, or each statement would read whole tables.
 _MARK = f"""
 UPDATE imagestorage s SET tombstone_at = clock_timestamp()
-WHERE s.id > %(after)s AND s.id <= %(until)s AND s.tombstone_at IS NULL AND {_UNNEEDED}
+WHERE s.id > %(after)s AND s.id <= %(until)s AND s.tombstone_at IS NULL
+  AND {_unneeded("blob_id > %(after)s AND blob_id <= %(until)s")}
 RETURNING s.id
 """
 

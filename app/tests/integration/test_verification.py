@@ -181,6 +181,7 @@ def test_a_run_that_was_cut_off_goes_on_where_it_was_and_forgets_nothing(
     assert resume(us.graph.database, Scope(location="eustorage", full=True)) is None
 
 
+@pytest.mark.long
 def test_a_process_that_is_killed_can_be_gone_on_with(us: Site, blobs: dict[str, str]) -> None:
     words = ["verify", "--full", "--rate", "100"]
     process = subprocess.Popen(
