@@ -9,6 +9,7 @@ NEW = "localhost/atoll@sha256:" + "b" * 64
 STORE = [
     {"Id": "runs", "Names": ["localhost/atoll:dev"], "RepoDigests": []},
     {"Id": "unused", "Names": ["localhost/atoll:sha256-1"], "RepoDigests": []},
+    {"Id": "good", "Names": [], "RepoDigests": ["localhost/atoll@sha256:" + "a" * 64]},
     {"Id": "other", "Names": ["localhost/atoll-postgres:dev"], "RepoDigests": []},
 ]
 
@@ -30,10 +31,11 @@ class Store(Podman):
 
 @pytest.fixture
 def module(fake_module):
-    return fake_module({"archive": "/tmp/image.tar", "authfile": None})
+    keep = ["localhost/atoll@sha256:" + "a" * 64]
+    return fake_module({"archive": "/tmp/image.tar", "authfile": None, "keep": keep})
 
 
-def test_only_unused_images_of_the_repository_go(module):
+def test_only_unused_images_of_the_repository_go_and_none_that_is_to_be_kept(module):
     assert bring(module, Store(), NEW) == ["unused"]
 
 
@@ -64,6 +66,6 @@ def test_credentials_are_used_where_they_are_there(tmp_path, fake_module):
         if exists:
             authfile.write_text("{}")
         store = Store()
-        bring(fake_module({"archive": None, "authfile": str(authfile)}), store, NEW)
+        bring(fake_module({"archive": None, "authfile": str(authfile), "keep": []}), store, NEW)
         pull = next(arguments for arguments in store.done if arguments[0] == "pull")
         assert ("--authfile" in pull) is exists

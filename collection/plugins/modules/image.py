@@ -37,6 +37,11 @@ options:
     type: str
     choices: [present, absent]
     default: present
+  keep:
+    description: Other images, as C(NAME@sha256:DIGEST), that stay although no container uses them.
+    type: list
+    elements: str
+    default: []
   probe:
     description: Only tell whether something would change. Used by the action on the controller.
     type: bool
@@ -136,8 +141,8 @@ def bring(module, podman, reference):
     removed = []
     repository = REFERENCE.fullmatch(reference)["repository"]
     used = podman.used()
-    for image in podman.images_of(repository):
-        if image not in used:
+    for image, digests in podman.images_of(repository).items():
+        if image not in used and not digests.intersection(module.params["keep"]):
             podman.run("image", "rm", "--force", image)
             removed.append(image)
     if module.params["archive"]:
@@ -172,6 +177,7 @@ def main():
             "reference": {"type": "str"},
             "authfile": {"type": "path"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "keep": {"type": "list", "elements": "str", "default": []},
             "probe": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

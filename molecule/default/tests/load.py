@@ -20,7 +20,7 @@ class Load:
 
     def __init__(self, clients: Clients, folder: Path, repository: str) -> None:
         self._clients = clients
-        self._folder = folder
+        self.folder = folder
         self._repository = repository
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._go_on)
@@ -44,7 +44,7 @@ class Load:
             self._push_and_pull(f"{self._repository}:{number}")
 
     def _push_and_pull(self, name: str) -> None:
-        layout = self._folder / "layout"
+        layout = self.folder / "layout"
         digest = write_image(layout)
         if not self._attempt(
             "push", f"oci:{layout}:1", f"docker://{self._clients.registry}/{name}"

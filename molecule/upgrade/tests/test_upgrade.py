@@ -1,0 +1,142 @@
+"""A new image comes to all sites, or the old one stays, and nobody who pushes or pulls notices."""
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clients import Clients
+from commands import podman
+from definition import Lab
+from load import Load
+from playbook import Outcome, run_playbook, start_playbook
+from site_machine import SiteMachine
+
+IMAGE = "localhost/atoll-registry:dev"
+
+
+def upgrade(lab: Lab, folder: Path, archive: Path, *words: str, **variables: str) -> Outcome:
+    archives = {"registry_image_archive": str(archive)}
+    return run_playbook("upgrade", lab, folder, *words, **archives, **variables)
+
+
+def image_of(machine: SiteMachine) -> str:
+    return machine.run("podman inspect --format={{.ImageName}} atoll-registry").strip()
+
+
+def _variant(folder: Path, name: str, instruction: str) -> Iterator[Path]:
+    tag = f"localhost/atoll-registry:{name}"
+    archive = folder / f"{name}.tar"
+    recipe = f"FROM {IMAGE}\n{instruction}\n"
+    podman(
+        "build", "--pull=never", "--quiet", f"--tag={tag}", "--file=-", str(folder), given=recipe
+    )
+    podman("save", "--quiet", "--format=oci-archive", "--uncompressed", f"--output={archive}", tag)
+    yield archive
+    archive.unlink()
+    podman("image", "rm", tag)
+
+
+@pytest.fixture(scope="module")
+def newer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield from _variant(tmp_path_factory.mktemp("newer"), "newer", "LABEL version=newer")
+
+
+@pytest.fixture(scope="module")
+def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    yield from _variant(tmp_path_factory.mktemp("newest"), "newest", "LABEL version=newest")
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An image whose registry does not start, for want of nginx; its migration does."""
+    wrong = "ENV PATH=/opt/atoll/bin:/usr/bin:/bin"
+    yield from _variant(tmp_path_factory.mktemp("broken"), "broken", wrong)
+
+
+@pytest.fixture
+def load(clients: Clients, tmp_path: Path, request: pytest.FixtureRequest) -> Load:
+    return Load(clients, tmp_path, f"admin/{request.function.__name__}")
+
+
+def test_an_image_that_does_not_start_gives_way_to_the_one_before(
+    lab: Lab, load: Load, us: SiteMachine, eu: SiteMachine, broken: Path
+) -> None:
+    before = image_of(us)
+    with load:
+        # Long enough to be whole, and not to wait for what never comes.
+        outcome = upgrade(lab, load.folder, broken, registry_start_timeout="45")
+
+    assert outcome.status != 0
+    said = " ".join(outcome.output.split())
+    assert "us-1 did not become whole with the new image and runs" in said, outcome.output
+    assert image_of(us) == image_of(eu) == before
+    assert us.health("endtoend") == eu.health("endtoend") == 200
+    assert load.failures == []
+    assert load.pulls > 0
+
+
+def test_a_new_image_comes_while_people_push_and_pull_and_the_playbook_is_killed(
+    lab: Lab, load: Load, us: SiteMachine, eu: SiteMachine, newer: Path
+) -> None:
+    before = image_of(us)
+    with load:
+        for _ in range(3):
+            _kill_after(random.uniform(10, 60), lab, load.folder, newer)
+        outcome = upgrade(lab, load.folder, newer)
+
+    assert outcome.status == 0, outcome.output
+    assert image_of(us) == image_of(eu) != before
+    assert us.health("endtoend") == eu.health("endtoend") == 200
+    assert load.failures == []
+    assert load.pulls == len(load.pushed) > 0
+
+
+def test_a_second_run_changes_nothing_nor_does_a_trial(
+    lab: Lab, newer: Path, tmp_path: Path
+) -> None:
+    for words in ((), ("--check",)):
+        outcome = upgrade(lab, tmp_path, newer, *words)
+
+        assert outcome.status == 0, outcome.output
+        assert not any(outcome.hosts("changed").values()), outcome.output
+
+
+def test_the_other_sites_can_be_stopped_first(
+    lab: Lab, us: SiteMachine, eu: SiteMachine, newest: Path, tmp_path: Path
+) -> None:
+    before = image_of(us)
+    outcome = upgrade(lab, tmp_path, newest, strategy="stop_secondaries")
+
+    assert outcome.status == 0, outcome.output
+    assert image_of(us) == image_of(eu) != before
+    stopped = outcome.output.index("Stop all sites but the first")
+    assert stopped < outcome.output.index("Upgrade the sites")
+
+
+def test_a_site_that_is_not_whole_stops_it_before_anything_changes(
+    lab: Lab, us: SiteMachine, eu: SiteMachine, newer: Path, tmp_path: Path
+) -> None:
+    before = image_of(us)
+    eu.run("systemctl stop atoll-registry")
+    try:
+        outcome = upgrade(lab, tmp_path, newer)
+    finally:
+        eu.run("systemctl start atoll-registry")
+
+    assert outcome.status != 0
+    assert "did not become healthy" in outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert image_of(us) == before
+
+
+def _kill_after(seconds: float, lab: Lab, folder: Path, archive: Path) -> None:
+    process = start_playbook("upgrade", lab, folder, registry_image_archive=str(archive))
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
