@@ -6,6 +6,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable
+from uuid import UUID
 
 from atoll.db.pool import DatabaseUnavailable
 from atoll.replication.tasks import Task, Tasks
@@ -50,10 +51,16 @@ class Finisher:
             except Exception:
                 log.exception("copies could not be written down; they are done again")
                 ours = set()
+            self._tell(batch, ours)
+
+    def _tell(self, batch: list[Task], ours: set[UUID]) -> None:
+        try:
             self._over(
                 [task for task in batch if task.lease_token in ours],
                 [task for task in batch if task.lease_token not in ours],
             )
+        except Exception:
+            log.exception("copies are written down, but not everybody was told")
 
     def _next(self) -> list[Task]:
         """Return what there is to write; nothing at the end."""

@@ -196,6 +196,13 @@ class Worker:
 
     def _finished(self, placed: list[Task], lost: list[Task]) -> None:
         """Tell of copies that were written down, and let all go."""
+        try:
+            self._tell(placed, lost)
+        finally:
+            for task in (*placed, *lost):
+                self._over(task)
+
+    def _tell(self, placed: list[Task], lost: list[Task]) -> None:
         if placed:
             self._forget_cached(placed)
             COPIED.labels(self._location).inc(len(placed))
@@ -205,8 +212,6 @@ class Worker:
             log.info("blob copied", extra=fields)
         if lost:
             FAILED.labels(self._location, "lease lost").inc(len(lost))
-        for task in (*placed, *lost):
-            self._over(task)
 
     def _over(self, task: Task) -> None:
         """Let a task go: it is written down, given back or lost."""

@@ -137,7 +137,7 @@ class Site:
             self.graph.database,
             self.locations,
             copies=1,
-            forget_cached=lambda task: redis.delete(cache_key(task.digest)),
+            forget_cached=lambda tasks: redis.delete(*(cache_key(task.digest) for task in tasks)),
         )
         waiting = (
             "SELECT 1 FROM replicationtask t JOIN imagestoragelocation l ON l.id = t.location_id"
