@@ -26,12 +26,13 @@ def housekeeping(options: argparse.Namespace) -> int:
     graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
-    graph.deliverer.start()
-    graph.log_exporter.start()
-    keep_house(graph)
+    # Before anything is in hand that a signal could cut off.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
+    graph.deliverer.start()
+    graph.log_exporter.start()
+    keep_house(graph)
     stop.wait()
     graph.deliverer.stop()
     graph.log_exporter.stop()

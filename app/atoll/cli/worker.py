@@ -61,6 +61,10 @@ def replication(options: argparse.Namespace) -> int:
         copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda tasks: graph.redis.delete(*(cache_key(task.digest) for task in tasks)),
     )
+    # Before anything is in hand that a signal could cut off.
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_signal: stop.set())
     keep_house(graph)
     repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
     repeat("policies", _POLICIES, _following_policies(graph))
@@ -77,9 +81,6 @@ def replication(options: argparse.Namespace) -> int:
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
     serve_operations(create_operations_app(health), listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
-    stop = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_signal: stop.set())
     stop.wait()
     graph.deliverer.stop()
     graph.log_exporter.stop()
