@@ -21,10 +21,9 @@ def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
 
 
 def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
-    assert health(us, "endtoend") == (
-        200,
-        {"auth": True, "database": True, "redis": True, "storage": True},
-    )
+    whole = {"auth": True, "database": True, "redis": True, "storage": True}
+    # A Redis that answered late once, on a busy machine, is seen again with the next probe.
+    wait_until("the site is whole", lambda: health(us, "endtoend") == (200, whole))
     status, services = health(us, "instance")
     assert status == 200
     assert services.keys() == {
