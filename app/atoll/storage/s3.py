@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import boto3
 from botocore.config import Config
 from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    HTTPClientError,
+    ReadTimeoutError,
+)
 
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.assumed_role import role_session
@@ -331,7 +337,7 @@ def _client(
     # With a role, the keys are for borrowing it, and the session brings those that were lent.
     keys = settings.credentials if settings.role is None else None
     token = settings.session_token
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=settings.endpoint,
         region_name=settings.region or "us-east-1",
@@ -350,3 +356,15 @@ def _client(
             max_pool_connections=_CONNECTIONS,
         ),
     )
+    # The published types know of no handler that answers.
+    veto: Any = _unless_silent
+    client.meta.events.register_first("needs-retry.s3", veto)
+    return client
+
+
+def _unless_silent(caught_exception: Exception | None, **_arguments: object) -> bool | None:
+    """Keep botocore from asking again after a time-out: who waits has waited long enough.
+
+    What failed at once is asked again: the store may have closed a connection that was kept.
+    """
+    return False if isinstance(caught_exception, ConnectTimeoutError | ReadTimeoutError) else None

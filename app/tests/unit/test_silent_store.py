@@ -1,0 +1,94 @@
+"""A store that takes requests and never answers is waited for once in a request, not twice."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from atoll.config.stores import RadosGatewaySettings
+from atoll.storage import s3
+from atoll.storage.errors import StoreUnavailable
+
+# Of a connection: what to do with it once the head of a request has come.
+Answer = Callable[[socket.socket], None]
+
+
+@contextmanager
+def server(answer: Answer) -> Iterator[tuple[int, list[str]]]:
+    """Run a server and tell its port and the requests that it got so far."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    requests: list[str] = []
+    # A connection that nobody holds any more is closed.
+    kept: list[socket.socket] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            kept.append(connection)
+            requests.append(connection.recv(65536).split(b"\r\n")[0].decode())
+            answer(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], requests
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in kept:
+            connection.close()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], s3.S3ObjectStore]:
+    monkeypatch.setattr(s3, "_READ_TIMEOUT", 0.5)
+
+    def make(port: int) -> s3.S3ObjectStore:
+        settings = RadosGatewaySettings.model_validate(
+            {
+                "hostname": "127.0.0.1",
+                "port": port,
+                "is_secure": False,
+                "access_key": "key",
+                "secret_key": "secret",
+                "bucket_name": "bucket",
+                "storage_path": "/registry",
+            }
+        )
+        return s3.S3ObjectStore("us", settings)
+
+    return make
+
+
+OPERATIONS: dict[str, Callable[[s3.S3ObjectStore], object]] = {
+    "a file is written": lambda store: store.put("key", io.BytesIO(b"data"), 4),
+    "what is in memory is written": lambda store: store.put("key", b"data", 4),
+    "it is read": lambda store: list(store.read("key")),
+    "its size is asked for": lambda store: store.size("key"),
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
+def test_a_silent_store_is_asked_once(
+    store: Callable[[int], s3.S3ObjectStore], operation: Callable[[s3.S3ObjectStore], object]
+) -> None:
+    with server(lambda _connection: None) as (port, requests):
+        with pytest.raises(StoreUnavailable):
+            operation(store(port))
+        assert len(requests) == 1
+
+
+def test_a_store_that_hangs_up_is_asked_again(
+    store: Callable[[int], s3.S3ObjectStore],
+) -> None:
+    """It may have closed a connection that was kept, as it does when it was restarted."""
+    with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as (port, requests):
+        with pytest.raises(StoreUnavailable):
+            store(port).size("key")
+        assert len(requests) == 2
