@@ -30,6 +30,7 @@ from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.removal import LOCK_LOCATION_SHARED
 from atoll.replication.required import excluded_in
 from atoll.replication.tasks import create_for_blob
+from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
 
@@ -228,21 +229,21 @@ class Blobs:
         None where that store has no URLs; `read` has the bytes then. Raises BlobQuarantined or
         NoHealthyStore.
         """
-        location = self._nearest(blob)
+        location = self._readable(blob)[0]
         return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
 
     def read(self, blob: Blob, start: int, end: int) -> Iterator[bytes]:
         """Yield the blob's bytes from START up to END (not included).
 
-        Raises BlobQuarantined or StoreError.
+        A store that fails half-way is left for the next one. Raises BlobQuarantined or StoreError.
         """
-        location = self._nearest(blob)
-        return self._locations.stores[location].read(blob_key(blob.digest), start, end)
+        locations = self._readable(blob)
+        return read_from_any(self._locations.stores, locations, blob_key(blob.digest), start, end)
 
-    def _nearest(self, blob: Blob) -> str:
+    def _readable(self, blob: Blob) -> list[str]:
         if not blob.placements:
             raise BlobQuarantined(blob.digest)
-        return self._locations.chooser.to_read(blob.placements)[0]
+        return self._locations.chooser.to_read(blob.placements)
 
     def place(
         self,

@@ -5,6 +5,7 @@ StoreError
 │   └── StoreRefused   it answers, and does not let us
 ├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
+├── ObjectTooShort     the store is fine and has only a part of the object
 └── NoHealthyStore     of all the stores that would do, none is alive
     └── NoAllowedStore some are alive where the repository's blobs may not be
 """
@@ -34,6 +35,15 @@ class ObjectMissing(StoreError):
 
     def __init__(self, location: str, key: str) -> None:
         super().__init__(f"location '{location}' has no object '{key}'")
+        self.location = location
+        self.key = key
+
+
+class ObjectTooShort(StoreError):
+    """The object under KEY at LOCATION ends before the blob does."""
+
+    def __init__(self, location: str, key: str) -> None:
+        super().__init__(f"location '{location}' has only the beginning of object '{key}'")
         self.location = location
         self.key = key
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from atoll.names import Digest
+from atoll.storage.interface import blob_key
 
 from .services import Services
 from .site import Client, Site, running_site
@@ -52,3 +54,15 @@ def test_a_client_is_not_sent_to_a_store_that_has_the_registrys_name(us: Site) -
     port = us.url.rpartition(":")[2]
     status, content, _ = get(client, digest, Host=f"127.0.0.1:{port}")
     assert (status, content) == (200, DATA)
+
+
+def test_what_the_nearest_store_lacks_comes_from_the_next(proxied: Site, eu: Site) -> None:
+    client = Client(proxied)
+    digest = client.push_blob(REPOSITORY, DATA)
+    eu.copy_all()
+    nearest, key = proxied.locations.stores["usstorage"], blob_key(Digest.parse(digest))
+    nearest.put(key, DATA[:1_000_000], 1_000_000)
+    assert get(client, digest)[:2] == (200, DATA)
+    nearest.delete(key)
+    status, content, _ = get(client, digest, Range="bytes=1000000-1999999")
+    assert (status, content) == (206, DATA[1_000_000:2_000_000])

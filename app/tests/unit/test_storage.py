@@ -12,7 +12,14 @@ from typing import BinaryIO, cast
 import pytest
 from atoll.names import Digest
 from atoll.storage.chooser import Chooser
-from atoll.storage.errors import NoAllowedStore, NoHealthyStore, ObjectMissing, StoreUnavailable
+from atoll.storage.errors import (
+    NoAllowedStore,
+    NoHealthyStore,
+    ObjectMissing,
+    ObjectTooShort,
+    StoreUnavailable,
+)
+from atoll.storage.failover import read_from_any
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import Body, ObjectStore, StoredObject, blob_key
 from atoll.storage.multipart import (
@@ -173,6 +180,54 @@ def test_a_request_that_is_served_does_not_hide_what_the_prober_knows() -> None:
     health.observe("us", "reset")
     health.observe("us", None)
     assert not health.is_up("us")
+
+
+class DyingStore(MemoryStore):
+    """A store that dies after it has sent so many bytes."""
+
+    def __init__(self, location: str, dies_after: int) -> None:
+        super().__init__(location)
+        self._dies_after = dies_after
+
+    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        yield self.objects[key][start:end][: self._dies_after]
+        raise StoreUnavailable(self.location, "killed by the test")
+
+
+def copies(us: MemoryStore, content: bytes = b"0123456789") -> dict[str, ObjectStore]:
+    eu = MemoryStore("eu")
+    us.objects["key"] = eu.objects["key"] = content
+    return {"us": us, "eu": eu}
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 10), (2, 9), (9, 10)])
+@pytest.mark.parametrize("dies_after", [0, 1, 5])
+def test_a_read_goes_on_at_the_next_store_where_one_dies(
+    start: int, end: int, dies_after: int
+) -> None:
+    stores = copies(DyingStore("us", dies_after))
+    read = b"".join(read_from_any(stores, ["us", "eu"], "key", start, end))
+    assert read == b"0123456789"[start:end]
+
+
+def test_an_object_that_is_not_there_or_too_short_is_read_elsewhere() -> None:
+    us = MemoryStore("us")
+    stores = copies(us)
+    us.objects["key"] = b"0123"
+    assert b"".join(read_from_any(stores, ["us", "eu"], "key", 0, 10)) == b"0123456789"
+    del us.objects["key"]
+    assert b"".join(read_from_any(stores, ["us", "eu"], "key", 3, 10)) == b"3456789"
+
+
+def test_what_no_store_can_send_in_full_is_an_error() -> None:
+    us = MemoryStore("us")
+    stores = copies(us)
+    us.objects["key"] = b"0123"
+    with pytest.raises(ObjectTooShort, match="'us'"):
+        list(read_from_any(stores, ["us"], "key", 0, 10))
+    us.broken = True
+    with pytest.raises(StoreUnavailable):
+        list(read_from_any(stores, ["us"], "key", 0, 10))
 
 
 @pytest.mark.parametrize("total", [0, 1, PART_MINIMUM, 5 * 2**30, 5 * 2**40])
