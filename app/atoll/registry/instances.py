@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import atoll
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.storage.health import StoreHealth
+from atoll.storage.health import StoreHealth, StoreState
 
 # Seconds between two signs of life, and after how many of them an instance is taken for lost; hours
 # after which it is forgotten.
@@ -77,7 +77,7 @@ class Presence:
     def seen(self) -> dict[str, dict[str, Any]]:
         """Return what this process knows of the stores."""
         states = {location: self._health.state(location) for location in self._bundle.stores}
-        return {name: {"up": state.up, "cause": state.cause} for name, state in states.items()}
+        return {name: {"up": _up(state), "cause": state.cause} for name, state in states.items()}
 
     def record(self) -> None:
         """Tell the database that this instance is here, and how it sees the stores."""
@@ -126,6 +126,11 @@ def instances(database: Database) -> list[Instance]:
         for row in [*alive, *lost]
         for role, hostname, version, preference, prints, started, seen, stores in [row]
     ]
+
+
+def _up(state: StoreState) -> bool | None:
+    """Tell whether a store is whole: one that is full serves, and yet somebody has to look."""
+    return None if state.up is None else state.whole
 
 
 def _most_common(fingerprints: list[dict[str, str]]) -> dict[str, str | None]:

@@ -130,7 +130,7 @@ class Worker:
 
     def _claim(self, lane: Lane, limit: int) -> int:
         """Claim for LANE if that makes sense now, and survive whatever that meets."""
-        if not (self._pace.open and self._locations.health.is_up(self._location)):
+        if not (self._pace.open and self._locations.health.takes_objects(self._location)):
             return 0
         try:
             tasks = self._tasks.claim(large=lane.large, limit=limit)

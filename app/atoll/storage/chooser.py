@@ -27,8 +27,9 @@ class Chooser:
     def to_read(self, placements: Collection[str]) -> list[str]:
         """Return where to read from, best first: good placements at living stores, nearest first.
 
-        A placement at a location that is not in the bundle (any more), or is removed, is left out.
-        Raises NoHealthyStore if nothing remains.
+        Those that did not answer the last probe come last: who is sent to a dead one does not come
+        back. A placement at a location that is not in the bundle (any more), or is removed, is left
+        out. Raises NoHealthyStore if nothing remains.
         """
         found = [
             name
@@ -37,7 +38,7 @@ class Chooser:
         ]
         if not found:
             raise NoHealthyStore(sorted(placements))
-        return found
+        return sorted(found, key=self._health.in_doubt)
 
     def to_write(self, excluded: Collection[str] = ()) -> str:
         """Return where to write: the nearest living store that takes new blobs.
@@ -47,7 +48,9 @@ class Chooser:
         if there is none; NoAllowedStore where only excluded ones would do.
         """
         usable = [
-            name for name in self._order if self._health.is_up(name) and self._states.writable(name)
+            name
+            for name in self._order
+            if self._health.takes_objects(name) and self._states.writable(name)
         ]
         for name in usable:
             if name not in excluded:

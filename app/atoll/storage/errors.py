@@ -2,7 +2,8 @@
 
 StoreError
 ├── StoreUnavailable   no answer, or an answer that means "not now"
-│   └── StoreRefused   it answers, and does not let us
+│   ├── StoreRefused   it answers, and does not let us
+│   └── StoreFull       it answers, and has no room for more
 ├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
 ├── ObjectTooShort     the store is fine and has only a part of the object
@@ -28,6 +29,10 @@ class StoreUnavailable(StoreError):
 
 class StoreRefused(StoreUnavailable):
     """The store answers, but our key is not (or no longer) good for this: a matter for people."""
+
+
+class StoreFull(StoreUnavailable):
+    """The store answers that it has no room (its disk, or our quota); it can still be read."""
 
 
 class ObjectMissing(StoreError):

@@ -6,6 +6,7 @@ brought to the disk, and renamed.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
@@ -16,7 +17,7 @@ from typing import IO
 from uuid import UUID, uuid4
 
 from atoll.config.stores import LocalSettings
-from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
@@ -24,6 +25,7 @@ _PIECE = 1024 * 1024
 # Below the storage path, so that a rename stays within one file system. No key begins so.
 _UNFINISHED = ".unfinished"
 _PROBE_KEY = "_verify"
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class LocalObjectStore(ObservedStore):
@@ -202,7 +204,8 @@ class LocalObjectStore(ObservedStore):
             raise StoreRefused(self.location, error.strerror or "no permission") from error
         except OSError as error:
             cause = error.strerror or type(error).__name__
-            raise StoreUnavailable(self.location, cause) from error
+            kind = StoreFull if error.errno in _FULL else StoreUnavailable
+            raise kind(self.location, cause) from error
 
 
 def _modified_at(path: Path) -> datetime:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from prometheus_client import Counter
 
 from atoll import trips
-from atoll.storage.errors import ObjectMissing, StoreUnavailable
+from atoll.storage.errors import ObjectMissing, StoreFull, StoreUnavailable
 from atoll.storage.interface import ObjectStore
 
-Observe = Callable[[str, str | None], None]
+
+class Observe(Protocol):
+    """Who is told of each request."""
+
+    def __call__(self, location: str, failure: str | None, *, full: bool = False) -> None:
+        """Learn that the store of LOCATION served a request, or why not; FULL: it has no room."""
+
 
 REQUESTS = Counter("atoll_store_requests", "Requests to stores", ["location", "outcome"])
 
 
-def nobody(_location: str, _failure: str | None) -> None:
+def nobody(location: str, failure: str | None, *, full: bool = False) -> None:
     """Observe nothing."""
 
 
@@ -41,7 +48,7 @@ class ObservedStore(ObjectStore):
                 yield
         except StoreUnavailable as error:
             REQUESTS.labels(self.location, "failed").inc()
-            self._observe(self.location, error.cause)
+            self._observe(self.location, error.cause, full=isinstance(error, StoreFull))
             raise
         except ObjectMissing:
             REQUESTS.labels(self.location, "missing").inc()

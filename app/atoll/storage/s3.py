@@ -25,7 +25,13 @@ from botocore.exceptions import (
 
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.assumed_role import role_session
-from atoll.storage.errors import ObjectChanged, ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.errors import (
+    ObjectChanged,
+    ObjectMissing,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.s3_copy import ServerSideCopy, same_service
@@ -44,6 +50,8 @@ _PROBE_KEY = "_verify"
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
+# Ceph, MinIO, and by its status whoever names no code of its own.
+_FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "507"})
 _BEYOND_THE_END = frozenset({"416", "InvalidRange"})
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 
@@ -289,14 +297,19 @@ class S3ObjectStore(ObservedStore):
                 raise ObjectMissing(self.location, key) from error
             if code in _CHANGED:
                 raise ObjectChanged(self.location, key) from error
-            kind = StoreRefused if code in _REFUSED else StoreUnavailable
-            raise kind(self.location, f"it answered {code}") from error
+            raise _unavailable(code)(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
             raise StoreUnavailable(self.location, type(error).__name__) from error
 
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def _unavailable(code: str) -> type[StoreUnavailable]:
+    if code in _FULL:
+        return StoreFull
+    return StoreRefused if code in _REFUSED else StoreUnavailable
 
 
 def _for_botocore(body: Body) -> BinaryIO | bytes:

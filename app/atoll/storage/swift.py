@@ -23,7 +23,7 @@ from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
-from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
@@ -39,6 +39,8 @@ _SEGMENTS = "segments"
 _MISSING = 404
 _BEYOND_THE_END = 416
 _REFUSED = frozenset({401, 403})
+# The second is what a quota of the account or the container is answered with.
+_FULL = frozenset({507, 413})
 
 
 class SwiftObjectStore(ObservedStore):
@@ -262,10 +264,15 @@ class SwiftObjectStore(ObservedStore):
                 raise ObjectMissing(self.location, key) from error
             status = error.http_status or None
             cause = f"it answered {status}" if status else "it gave no session"
-            kind = StoreRefused if status in _REFUSED else StoreUnavailable
-            raise kind(self.location, cause) from error
+            raise _unavailable(status)(self.location, cause) from error
         except (RequestException, HTTPError, OSError) as error:
             raise StoreUnavailable(self.location, type(error).__name__) from error
+
+
+def _unavailable(status: int | None) -> type[StoreUnavailable]:
+    if status in _FULL:
+        return StoreFull
+    return StoreRefused if status in _REFUSED else StoreUnavailable
 
 
 def _again(body: Body) -> BinaryIO:

@@ -142,7 +142,7 @@ class EndToEndHealth(_HealthResource):
             "auth": self._vitals.auth,
             "database": self._vitals.database,
             "redis": self._vitals.redis,
-            "storage": self._locations.health.state(preferred).up is True,
+            "storage": self._locations.health.state(preferred).whole,
         }
 
     def tolerated(self) -> set[str]:

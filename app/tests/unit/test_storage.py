@@ -17,6 +17,7 @@ from atoll.storage.errors import (
     NoHealthyStore,
     ObjectMissing,
     ObjectTooShort,
+    StoreFull,
     StoreUnavailable,
 )
 from atoll.storage.failover import read_from_any
@@ -41,6 +42,7 @@ class MemoryStore(ObjectStore):
         self.objects: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
         self.broken = False
+        self.full = False
         self.probes: list[bool] = []
 
     def put(self, key: str, body: Body, size: int) -> None:
@@ -94,6 +96,8 @@ class MemoryStore(ObjectStore):
     def probe(self, *, write: bool) -> None:
         self.probes.append(write)
         self._check()
+        if write and self.full:
+            raise StoreFull(self.location, "filled by the test")
 
     def _check(self) -> None:
         if self.broken:
@@ -165,14 +169,75 @@ def test_a_store_that_was_down_is_up_only_after_it_took_an_object() -> None:
     prober = Prober({"us": store}, health)
     prober.probe_once(store)
     prober.probe_once(store)
-    health.observe("us", "full")
+    health.observe("us", "reset")
     store.broken = True
     prober.probe_once(store)
     store.broken = False
     prober.probe_once(store)
     prober.probe_once(store)
-    assert store.probes == [True, False, True, True, False]
+    # The fourth asks whether a store that takes nothing can be read.
+    assert store.probes == [True, False, True, False, True, False]
     assert health.is_up("us")
+
+
+def test_a_full_store_is_read_from_and_not_written_to_until_it_takes_an_object() -> None:
+    store, health = MemoryStore("us"), StoreHealth(["us", "eu"])
+    health.probed("eu", None)
+    prober, nearest = Prober({"us": store}, health), ["us", "eu"]
+    choosing = Chooser(nearest, nearest, health, LocationStates())
+    prober.probe_once(store)
+    assert choosing.to_write() == "us"
+    health.observe("us", "no room", full=True)
+    store.full = True
+    for _ in range(3):
+        assert choosing.to_write() == "eu"
+        assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+        assert not health.state("us").whole
+        prober.probe_once(store)
+    store.full = False
+    prober.probe_once(store)
+    assert choosing.to_write() == "us"
+    assert health.state("us").whole
+
+
+def test_a_store_that_hangs_when_written_to_is_still_read_from() -> None:
+    """So does Ceph with a full disk: it never answers, which a request cannot tell from dead."""
+    store, health = MemoryStore("us"), StoreHealth(["us"])
+    health.observe("us", "ReadTimeoutError")
+    assert not health.is_up("us")
+    store.full = True
+    Prober({"us": store}, health).probe_once(store)
+    assert health.is_up("us")
+    assert not health.takes_objects("us")
+
+
+def test_what_is_full_and_dies_is_down() -> None:
+    store, health = MemoryStore("us"), StoreHealth(["us"])
+    prober = Prober({"us": store}, health)
+    store.full = True
+    prober.probe_once(store)
+    store.broken = True
+    prober.probe_once(store)
+    assert health.is_up("us")
+    prober.probe_once(store)
+    assert not health.is_up("us")
+
+
+def test_who_did_not_answer_the_last_probe_is_read_last() -> None:
+    now = [0.0]
+    health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
+    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    for name in ("us", "eu"):
+        health.probed(name, None)
+    health.probing("us")
+    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+    now[0] = 1.5
+    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
+    assert choosing.to_read(["us"]) == ["us"]
+    health.probed("us", None)
+    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+    health.probed("us", "refused")
+    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
 
 
 def test_a_request_that_is_served_does_not_hide_what_the_prober_knows() -> None:
