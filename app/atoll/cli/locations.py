@@ -14,6 +14,7 @@ from atoll.cli.bundle import load_bundle, require_replication
 from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
+from atoll.registry.instances import sight
 from atoll.replication.backfill import backfill
 from atoll.replication.draining import (
     LocationNeeded,
@@ -58,6 +59,8 @@ def drain(options: argparse.Namespace) -> int:
     database = graph.patient_database
     location: str = options.location
     required = graph.bundle.required_locations
+    if dead := _dead(graph, location):
+        raise CommandFailed(dead)
     try:
         begin_draining(database, location, required)
     except (LocationUnknown, LocationNeeded) as error:
@@ -98,11 +101,29 @@ def activate(options: argparse.Namespace) -> int:
 def _wait(graph: Graph, location: str, left: Remaining) -> Remaining:
     told = None
     while left:
-        if left != told:
-            say(f"{location}: {_told(left)}")
-            told = left
+        line = _dead(graph, location) or f"{location}: {_told(left)}"
+        if line != told:
+            say(line)
+            told = line
         left = look_later(lambda: remaining(graph.patient_database, location))
     return left
+
+
+def _dead(graph: Graph, location: str) -> str | None:
+    """Return a sentence if nothing can be copied from a location that is needed, for now or ever.
+
+    What is needed is copied from it as soon as one site finds its store up.
+    """
+    seen = sight(graph.database, location)
+    left = remaining(graph.patient_database, location) if seen.dead else None
+    if left is None or not left.blobs:
+        return None
+    host, cause = next(iter(seen.down.items()))
+    return (
+        f"{left.blobs} blobs ({left.bytes} bytes) are only at '{location}', and no site reaches its"
+        f" store ({host}: {cause}), so they cannot be copied: bring it back and drain again; if it"
+        f" is gone for good: atoll remove-location {location} --lost"
+    )
 
 
 def _told(left: Remaining) -> str:

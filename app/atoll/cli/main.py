@@ -151,7 +151,23 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     remove.add_argument(
         "--undo", action="store_true", help="put back what a removal took that did not end"
     )
+    remove.add_argument(
+        "--lost",
+        action="store_true",
+        help="its store will never come back: list what is lost with it, and remove it if that is"
+        " accepted",
+    )
+    remove.add_argument(
+        "--accept-loss", type=int, metavar="BLOBS", help="exactly so many blobs may be lost"
+    )
+    remove.add_argument("--json", action="store_true", help="print JSON, with --lost")
     remove.set_defaults(run="removal:remove_location")
+
+    lost = commands.add_parser(
+        "lost", help="show what was lost with locations, is needed, and was not pushed again"
+    )
+    lost.add_argument("--json", action="store_true", help="print JSON")
+    lost.set_defaults(run="loss:show_lost")
 
 
 def _add_checks_of_stores(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

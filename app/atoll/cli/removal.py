@@ -12,6 +12,7 @@ from rich.table import Table
 
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
+from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
 from atoll.db.pool import Database
 from atoll.replication import removal as domain
@@ -28,8 +29,13 @@ _SHOWN = 20
 
 def remove_location(options: argparse.Namespace) -> int:
     """Remove a location, or only say whether that is possible, or undo a removal."""
-    database = Graph(load_bundle()).patient_database
+    graph = Graph(load_bundle())
+    database = graph.patient_database
     location: str = options.location
+    if options.lost and not options.undo:
+        return remove_lost(graph, options)
+    if options.json or options.accept_loss is not None:
+        raise CommandFailed("--json and --accept-loss go with --lost")
     try:
         if options.undo:
             domain.undo_removal(database, location)

@@ -21,6 +21,7 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED
 from atoll.registry.errors import (
     BlobInUse,
+    BlobLost,
     BlobQuarantined,
     BlobUnknown,
     RepositoryUnknown,
@@ -34,10 +35,13 @@ from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
 
+# Where blob `s` is, in whatever state; what is being removed does not count any more.
+_PLACEMENTS = """imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
+             WHERE p.storage_id = s.id AND l.state <> 'removed'"""
+
 # A condition: blob `s` is somewhere, and did not prove wrong there. In quarantine at each of its
 # locations it counts as missing, so that clients push it again, which heals it.
-PLACED = """EXISTS (SELECT FROM imagestorageplacement p
-                    WHERE p.storage_id = s.id AND p.state = 'good')"""
+PLACED = f"""EXISTS (SELECT FROM {_PLACEMENTS} AND p.state = 'good')"""
 
 
 def usable_in(repository: str) -> str:
@@ -54,8 +58,8 @@ def usable_in(repository: str) -> str:
 
 _FIND = f"""
 SELECT s.image_size,
-       array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
-             ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good')
+       array(SELECT l.name FROM {_PLACEMENTS} AND p.state = 'good'),
+       NOT EXISTS (SELECT FROM {_PLACEMENTS})
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
@@ -168,12 +172,14 @@ SELECT named FROM found
 class Blob:
     """A blob of a repository: its digest, size in bytes, and where it is.
 
-    What proved wrong at a location does not count; with no placement left, only a push helps.
+    What proved wrong at a location does not count; with no placement left, only a push helps. A
+    LOST one is not even in quarantine anywhere.
     """
 
     digest: Digest
     size: int
     placements: list[str]
+    lost: bool = False
 
 
 def cache_key(digest: Digest | str) -> str:
@@ -209,7 +215,9 @@ class Blobs:
         has_right, cached = self._redis.get(right, cache_key(digest))
         if has_right and cached:
             size, placements = json.loads(cached)
-            return Blob(digest, size, placements)
+            # Else the locations were removed since, and the database knows better.
+            if any(self._locations.states.readable(location) for location in placements):
+                return Blob(digest, size, placements)
         values = {**name_parameters(name), "digest": str(digest)}
         answer = self._reads.near(_FIND, values)
         if answer.rows and not answer.rows[0][1] and not answer.fresh:
@@ -217,17 +225,18 @@ class Blobs:
             answer = self._reads.current(_FIND, values)
         if not answer.rows:
             raise BlobUnknown(f"'{name}' has no blob {digest}")
-        size, placements = answer.rows[0]
+        size, placements, lost = answer.rows[0]
         if answer.fresh:
             self._redis.fill(right, b"1")
-            self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
-        return Blob(digest, size, placements)
+            if placements:
+                self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
+        return Blob(digest, size, placements, lost)
 
     def url(self, blob: Blob, seconds: int) -> str | None:
         """Return a URL of the nearest living store that has the blob, good for so many seconds.
 
-        None where that store has no URLs; `read` has the bytes then. Raises BlobQuarantined or
-        NoHealthyStore.
+        None where that store has no URLs; `read` has the bytes then. Raises BlobLost,
+        BlobQuarantined or NoHealthyStore.
         """
         location = self._readable(blob)[0]
         return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
@@ -235,12 +244,15 @@ class Blobs:
     def read(self, blob: Blob, start: int, end: int) -> Iterator[bytes]:
         """Yield the blob's bytes from START up to END (not included).
 
-        A store that fails half-way is left for the next one. Raises BlobQuarantined or StoreError.
+        A store that fails half-way is left for the next one. Raises BlobLost, BlobQuarantined or
+        StoreError.
         """
         locations = self._readable(blob)
         return read_from_any(self._locations.stores, locations, blob_key(blob.digest), start, end)
 
     def _readable(self, blob: Blob) -> list[str]:
+        if blob.lost:
+            raise BlobLost(blob.digest)
         if not blob.placements:
             raise BlobQuarantined(blob.digest)
         return self._locations.chooser.to_read(blob.placements)

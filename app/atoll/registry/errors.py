@@ -1,7 +1,7 @@
 """What the registry refuses, one class a reason. `atoll.web.errors` says each in HTTP.
 
 RegistryError
-├── RepositoryUnknown · BlobUnknown · ManifestUnknown · UploadUnknown
+├── RepositoryUnknown · BlobUnknown (BlobLost) · ManifestUnknown · UploadUnknown
 ├── ManifestInvalid · ManifestBlobUnknown
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
@@ -23,6 +23,15 @@ class RepositoryUnknown(RegistryError):
 
 class BlobUnknown(RegistryError):
     """The repository has no such blob."""
+
+
+class BlobLost(BlobUnknown):
+    """The blob's last copy went with a store that is gone for good. A push of it heals it."""
+
+    def __init__(self, digest: object) -> None:
+        super().__init__(
+            f"the bytes of {digest} were lost with a store that is gone for good; push it again"
+        )
 
 
 class BlobInUse(RegistryError):

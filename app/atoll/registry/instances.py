@@ -42,8 +42,9 @@ _FORGET = "DELETE FROM instance WHERE id = %s"
 class Instance:
     """An instance; DRIFT names the keys of its bundle that differ from most others'.
 
-    STORES tells of each location whether its store is up, as far as the instance knows, and if not
-    why. A LOST instance gave no sign of life, and no other one of its site has its role.
+    STORES tells of each location whether its store is up, as far as the instance knows, whether it
+    serves what it has, and if not why. A LOST instance gave no sign of life, and no other one of
+    its site has its role.
     """
 
     role: str
@@ -55,6 +56,19 @@ class Instance:
     drift: list[str]
     stores: dict[str, dict[str, Any]]
     lost: bool
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How the living instances see a store: those that read from it, by host; DOWN, and why."""
+
+    up: list[str]
+    down: dict[str, str]
+
+    @property
+    def dead(self) -> bool:
+        """Tell whether somebody looks, and nobody finds it up."""
+        return bool(self.down) and not self.up
 
 
 class Presence:
@@ -77,7 +91,10 @@ class Presence:
     def seen(self) -> dict[str, dict[str, Any]]:
         """Return what this process knows of the stores."""
         states = {location: self._health.state(location) for location in self._bundle.stores}
-        return {name: {"up": _up(state), "cause": state.cause} for name, state in states.items()}
+        return {
+            name: {"up": _up(state), "serves": state.up, "cause": state.cause}
+            for name, state in states.items()
+        }
 
     def record(self) -> None:
         """Tell the database that this instance is here, and how it sees the stores."""
@@ -131,6 +148,25 @@ def instances(database: Database) -> list[Instance]:
 def _up(state: StoreState) -> bool | None:
     """Tell whether a store is whole: one that is full serves, and yet somebody has to look."""
     return None if state.up is None else state.whole
+
+
+def sight(database: Database, location: str) -> Sight:
+    """Return how the store of LOCATION is seen now, as far as instances told the database."""
+    seen = [
+        (one.hostname, one.stores[location])
+        for one in instances(database)
+        if not one.lost and location in one.stores
+    ]
+    return Sight(
+        [host for host, state in seen if _serves(state)],
+        {host: str(state["cause"]) for host, state in seen if _serves(state) is False},
+    )
+
+
+def _serves(state: dict[str, Any]) -> bool | None:
+    """Tell whether a store is read from; a version before this one tells less."""
+    serves: bool | None = state.get("serves", state["up"])
+    return serves
 
 
 def _most_common(fingerprints: list[dict[str, str]]) -> dict[str, str | None]:

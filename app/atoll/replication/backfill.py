@@ -73,6 +73,16 @@ WHERE l.id = t.location_id AND t.storage_id > %(after)s AND t.storage_id <= %(un
   AND NOT {allowed_of("t.storage_id", "l")};
 """
 
+# What is nowhere cannot be copied: it was lost with a location, and a push makes its tasks anew.
+_FORGET_LOST = """
+DELETE FROM replicationtask t
+WHERE t.storage_id > %(after)s AND t.storage_id <= %(until)s
+  AND (t.lease_expires IS NULL OR t.lease_expires <= clock_timestamp())
+  AND NOT EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = t.storage_id
+                  AND p.storage_id > %(after)s AND p.storage_id <= %(until)s);
+"""
+_FORGET = _FORGET_EXCLUDED + _FORGET_LOST
+
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
 
@@ -111,7 +121,7 @@ def backfill(
     so.
     """
     last = int(database.read(_LAST)[0][0])
-    statement = _FORGET_EXCLUDED + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
+    statement = _FORGET + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
     for after in range(0, last, batch):
         until = min(after + batch, last)
         rows = database.run(
@@ -153,7 +163,7 @@ class Reconciler:
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + self._batch, last)
         made = self._database.run(
-            _FORGET_EXCLUDED + _RECONCILE,
+            _FORGET + _RECONCILE,
             {
                 "after": self._after,
                 "until": until,

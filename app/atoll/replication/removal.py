@@ -21,6 +21,7 @@ from atoll.replication.draining import (
     parameters,
     require_known,
 )
+from atoll.replication.loss import note_loss
 from atoll.storage.states import KEPT
 
 # Placements that one transaction takes.
@@ -84,6 +85,7 @@ WHERE l.name = %(location)s
 ON CONFLICT (storage_id, location_id) DO NOTHING;
 UPDATE imagestoragelocation l SET state = m.state_before
 FROM locationremoval m WHERE m.location_id = l.id AND l.name = %(location)s;
+DELETE FROM lostblob g WHERE g.location = %(location)s;
 DELETE FROM locationremoval m USING imagestoragelocation l
 WHERE l.id = m.location_id AND l.name = %(location)s RETURNING m.location_id
 """
@@ -108,15 +110,28 @@ def check_removal(database: Database, location: str) -> int:
         return int(cursor.fetchall()[0][0])
 
 
-def remove_location(database: Database, location: str, *, batch: int = BATCH) -> Iterator[Removed]:
+def check_loss(database: Database, location: str) -> None:
+    """Raise LocationUnknown or LocationNeeded where LOCATION cannot go, whatever may be lost."""
+    with database.transaction() as cursor:
+        _require_another(cursor, location)
+
+
+def remove_location(
+    database: Database, location: str, *, accepted_loss: int | None = None, batch: int = BATCH
+) -> Iterator[Removed]:
     """Remove LOCATION, and yield after each step what it took away.
 
-    Raises LocationUnknown, or LocationNeeded, having changed nothing; DatabaseUnavailable, after
-    which it can be called again, or undone.
+    With ACCEPTED_LOSS as many blobs may be lost with it, no fewer and no more. Raises
+    LocationUnknown, LocationNeeded or LossDiffers, having changed nothing; DatabaseUnavailable,
+    after which it can be called again, or undone.
     """
     with database.transaction() as cursor:
         cursor.execute(_LOCK_LOCATION, {"location": location})
-        _prove(cursor, location)
+        if accepted_loss is None:
+            _prove(cursor, location)
+        else:
+            _require_another(cursor, location)
+            note_loss(cursor, location, accepted_loss)
         cursor.execute(_MARK, {"location": location})
     yield Removed(uploads=database.run(_FORGET_UPLOADS, {"location": location})[0][0])
     while rows := database.run(_TAKE, {"location": location, "batch": batch}):
@@ -130,20 +145,26 @@ def undo_removal(database: Database, location: str) -> None:
         raise LocationUnknown(f"no removal of '{location}' is under way")
 
 
-def _prove(cursor: Any, location: str) -> None:
-    """Raise unless everything that is at LOCATION is also elsewhere, or it is unknown."""
+def _require_another(cursor: Any, location: str) -> None:
+    """Raise unless LOCATION is known, and another one stays."""
     cursor.execute(STATES)
     states = dict(cursor.fetchall())
     require_known(location, states)
     others = [name for name, state in states.items() if name != location and state in KEPT]
     if not others:
         raise LocationNeeded(f"'{location}' is the last location; a registry needs one")
+
+
+def _prove(cursor: Any, location: str) -> None:
+    """Raise unless everything that is at LOCATION is also elsewhere, or it is unknown."""
+    _require_another(cursor, location)
     cursor.execute(REMAINING, parameters(location))
     remaining = Remaining(*cursor.fetchall()[0])
     if remaining.blobs:
         raise LocationNeeded(
             f"{remaining.blobs} blobs ({remaining.bytes} bytes) are only at '{location}';"
-            f" copy them first: atoll drain {location} --wait"
+            f" copy them first: atoll drain {location} --wait. If its store is gone for good:"
+            f" atoll remove-location {location} --lost"
         )
     if remaining.uploads:
         raise LocationNeeded(

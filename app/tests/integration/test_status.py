@@ -34,7 +34,7 @@ def test_all_is_well_where_instances_live_and_nothing_fails(us: Site) -> None:
     assert (code, found["problems"]) == (0, [])
     (instance,) = found["instances"]
     assert instance["stores"] == {
-        name: {"up": True, "cause": None} for name in ("usstorage", "eustorage")
+        name: {"up": True, "serves": True, "cause": None} for name in ("usstorage", "eustorage")
     }
     assert "usstorage" in us.command("status").stdout
     announcer.stop()

@@ -1,0 +1,202 @@
+"""A location whose store is gone for good goes, too, once somebody says yes to what is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import socket
+from pathlib import Path
+
+import pytest
+from atoll.cli.presence import Announcer
+from atoll.registry.instances import sight
+from atoll.replication import removal
+from atoll.replication.backfill import Reconciler
+
+from .services import Services, wait_until
+from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_graph
+from .test_backfill import push_image
+from .test_location_removal import copy_everything, locations
+from .test_policies import REQUIRED
+from .test_quarantine import head, put_manifest, quarantine
+
+REPOSITORY = "admin/app"
+SCOPE = f"repository:{REPOSITORY}:pull,push"
+LOST = b"at us only"
+
+
+@pytest.fixture
+def lost(us: Site) -> str:
+    """Of two images one is only at us; that is named by an index, too, and was read before."""
+    push_image(us, REPOSITORY, b"at both")
+    copy_everything(us, "eustorage")
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, LOST)
+    assert put_manifest(client, digest, len(LOST)).status_code == 201
+    answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest", SCOPE)
+    manifest = {"digest": answer.headers["Docker-Content-Digest"], "size": len(answer.content)}
+    index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}
+    index["manifests"] = [{"mediaType": MANIFEST_TYPE, **manifest}]
+    answer = client.request(
+        "PUT",
+        f"/v2/{REPOSITORY}/manifests/all",
+        SCOPE,
+        headers={"Content-Type": INDEX_TYPE},
+        data=json.dumps(index),
+    )
+    assert answer.status_code == 201, answer.text
+    assert client.pull_blob(REPOSITORY, digest).content == LOST
+    return digest
+
+
+def tasks(site: Site) -> int:
+    return int(site.graph.database.read("SELECT count(*) FROM replicationtask")[0][0])
+
+
+def test_exactly_what_is_lost_is_listed_and_nothing_goes_without_a_yes_to_its_number(
+    us: Site, lost: str
+) -> None:
+    status, out, err = us.command_here("remove-location", "usstorage", "--lost", "--json")
+    assert (status, "--accept-loss 1" in err) == (1, True)
+    found = json.loads(out)
+    assert (found["removed"], found["blobs"], found["bytes"]) == (False, 1, len(LOST))
+    assert found["repositories"] == [REPOSITORY]
+    (blob,) = found["lost_blobs"]
+    assert blob == {"digest": lost, "bytes": len(LOST), "repositories": [REPOSITORY]}
+    assert sorted(image["tags"] for image in found["lost_images"]) == [["all"], ["latest"]]
+    for wrong in ("0", "2"):
+        words = ("remove-location", "usstorage", "--lost", "--accept-loss", wrong)
+        status, out, err = us.command_here(*words)
+        assert (status, f"1 blobs would be lost with 'usstorage', not {wrong}" in err) == (1, True)
+        assert f"{lost}  10 bytes  {REPOSITORY}" in out
+        assert f"{REPOSITORY}@" in out
+    assert "--accept-loss" in us.command_here("remove-location", "usstorage", "--lost", "--yes")[2]
+    assert us.command_here("remove-location", "usstorage", "--lost", "--dry-run")[0] == 0
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+
+
+def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: str) -> None:
+    assert tasks(us) == 1
+    words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
+    assert us.command_here(*words)[0] == 0
+    assert locations(us) == {"eustorage": "active"}
+    # Also before this process has learnt of the removal.
+    for _ in range(2):
+        answer = Client(us).pull_blob(REPOSITORY, lost)
+        assert answer.status_code == 404
+        (error,) = answer.json()["errors"]
+        assert (error["code"], "push it again" in error["message"]) == ("BLOB_UNKNOWN", True)
+        assert head(Client(us), lost).status_code == 404
+        us.locations.states.look(us.graph.database)
+    refused = put_manifest(Client(us), lost, len(LOST))
+    assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
+    # Nothing that cannot be copied waits for ever.
+    assert tasks(us) == 0
+    shown = json.loads(us.command_here("lost", "--json")[1])
+    assert (shown["blobs"], shown["lost_blobs"][0]["digest"]) == (1, lost)
+    assert "admin/app@" in us.command_here("lost")[1]
+    assert Client(us).push_blob(REPOSITORY, LOST) == lost
+    assert Client(us).pull_blob(REPOSITORY, lost).content == LOST
+    assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
+
+
+def test_a_dead_store_is_not_asked_for_anything(
+    services: Services, us: Site, database: str, tmp_path: Path, lost: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as dead:
+        driver, arguments = services.us.settings
+        config = {store.location: store.settings for store in services.stores()}
+        config["usstorage"] = [driver, {**arguments, "port": dead.getsockname()[1]}]
+        changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": config}
+        directory = tmp_path / "elsewhere"
+        graph = make_graph(services, database, directory, "eustorage", changes)
+        elsewhere = Site("", "", graph, directory, "eustorage")
+        words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
+        result = elsewhere.command(*words)
+        assert result.returncode == 0, result.stderr
+        dead.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            dead.accept()
+    assert head(Client(us), lost).status_code == 404
+
+
+def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is_needed(
+    us: Site, lost: str
+) -> None:
+    announcer = Announcer(us.graph, "registry")
+    announcer.start()
+    wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").up != [])
+    words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
+    status, _, err = us.command_here(*words)
+    assert (status, "atoll drain usstorage --wait" in err) == (1, True)
+    # As when the bucket was found empty.
+    quarantine(us, lost, "usstorage")
+    assert us.command_here(*words)[0] == 0
+    announcer.stop()
+    assert locations(us) == {"eustorage": "active"}
+
+
+def test_who_is_asked_types_the_number(us: Site, lost: str) -> None:
+    del lost
+    for answer, status in (("2", 1), ("y", 1), ("1", 0)):
+        assert set(locations(us)) == {"usstorage", "eustorage"}
+        master, slave = pty.openpty()
+        os.write(master, f"{answer}\n".encode())
+        result = us.command("remove-location", "usstorage", "--lost", stdin=slave)
+        os.close(slave)
+        os.close(master)
+        assert (result.returncode, "the number of blobs that are lost, 1," in result.stderr) == (
+            status,
+            True,
+        )
+    assert locations(us) == {"eustorage": "active"}
+
+
+def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
+    Client(us).push_blob(REPOSITORY, b"at us and eu")
+    copy_everything(us, "eustorage")
+    us.graph.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
+    assert us.command_here("drain", "eustorage")[0] == 0
+    found = json.loads(
+        us.command_here("remove-location", "usstorage", "--lost", "--dry-run", "--json")[1]
+    )
+    assert found["blobs"] == 0
+    kept = us.command_here("remove-location", "eustorage", "--dry-run")
+    assert kept[0] == 0, kept
+
+
+def test_cut_off_half_way_it_is_undone(us: Site, lost: str) -> None:
+    steps = removal.remove_location(us.graph.database, "usstorage", accepted_loss=1, batch=1)
+    next(steps)
+    next(steps)
+    steps.close()
+    us.locations.states.look(us.graph.database)
+    assert head(Client(us), lost).status_code == 404
+    assert us.command_here("remove-location", "usstorage", "--undo")[0] == 0
+    us.locations.states.look(us.graph.database)
+    assert Client(us).pull_blob(REPOSITORY, lost).content == LOST
+    assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
+    assert Reconciler(us.graph.database, REQUIRED).everything() == 1
+
+
+def test_a_dead_location_is_not_drained_and_is_told_what_to_do(
+    us: Site, services: Services, lost: str
+) -> None:
+    del lost
+    announcer = Announcer(us.graph, "registry")
+    services.us.container.pause()
+    try:
+        announcer.start()
+        wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").dead)
+        status, _, err = us.command_here("drain", "usstorage", "--wait")
+        assert status == 1
+        assert "1 blobs (10 bytes) are only at 'usstorage', and no site reaches its store" in err
+        assert "atoll remove-location usstorage --lost" in err
+        assert locations(us)["usstorage"] == "active"
+        # What is nowhere missing needs no store.
+        copy_everything(us, "eustorage")
+        assert us.command_here("drain", "usstorage", "--wait")[0] == 0
+    finally:
+        services.us.container.unpause()
+        announcer.stop()
