@@ -12,6 +12,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
 from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
+from atoll.replication.excess import Excess
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -68,8 +69,19 @@ def keep_house(graph: Graph) -> None:
         graph.database, graph.bundle, lambda digest: graph.redis.delete(cache_key(digest))
     )
     repeat("garbage", graph.bundle.garbage_collection_frequency, collector.step)
+    excess = excess_of(graph)
+    repeat("excess", HOUSEKEEPING, excess.step)
     for location in graph.locations.stores:
         _keep_deleting(graph, location)
+
+
+def excess_of(graph: Graph) -> Excess:
+    """Return what takes copies away from where policies exclude them."""
+    return Excess(
+        graph.database,
+        graph.bundle.required_locations,
+        lambda digest: graph.redis.delete(cache_key(digest)),
+    )
 
 
 def abort_abandoned_parts(graph: Graph) -> None:

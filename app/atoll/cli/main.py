@@ -255,7 +255,12 @@ def _add_policies(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     clear.set_defaults(run="policy:clear")
     for one in (show, change, clear):
         one.add_argument("subject", metavar="NAMESPACE[/REPOSITORY]")
-    for one in (every, show):
+    enforce = actions.add_parser(
+        "enforce", help="take copies away from where policies exclude them, now; 0 if none waits"
+    )
+    enforce.add_argument("--dry-run", action="store_true", help="only look")
+    enforce.set_defaults(run="enforcement:enforce")
+    for one in (every, show, enforce):
         one.add_argument("--json", action="store_true", help="print JSON")
     change.add_argument(
         "--extra", action="append", default=[], metavar="LOCATION", help="must be there, too"

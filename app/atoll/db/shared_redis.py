@@ -71,6 +71,7 @@ class SharedRedis:
             answer = bool(self._client.ping())
         except redis.RedisError:
             return False
+        self._resting_until = 0.0
         self._repeat_lost_deletions()
         return answer
 

@@ -103,6 +103,7 @@ WITH gone AS (
     SELECT storage_id, location_id, clock_timestamp() + make_interval(secs => max(wait))
     FROM (SELECT * FROM copies UNION ALL SELECT * FROM placed) AS anywhere
     GROUP BY storage_id, location_id
+    ON CONFLICT (storage_id, location_id) DO NOTHING
 )
 SELECT content_checksum, image_size FROM gone
 """

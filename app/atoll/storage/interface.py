@@ -14,6 +14,10 @@ from typing import BinaryIO, ClassVar
 
 from atoll.names import Digest
 
+# Seconds for which a link is good that a client is sent to an object with, as many as Quay's. It
+# begins within a few; what it began may take longer.
+LINK_SECONDS = 600
+
 # What is written: a file from where it stands, or what is in memory.
 Body = BinaryIO | bytes | memoryview
 

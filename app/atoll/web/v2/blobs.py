@@ -14,13 +14,11 @@ from atoll.auth.access import PULL, PUSH
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown
+from atoll.storage.interface import LINK_SECONDS
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard
 from atoll.web.v2.byte_range import requested_range
 from atoll.web.v2.conditions import client_has_already
-
-# As long as Quay's. A client begins within seconds; what it began may take longer.
-_URL_SECONDS = 600
 
 
 def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
@@ -55,7 +53,7 @@ class BlobResource:
             return
         # Stores differ in what they say of a range that cannot be, so it is said here.
         wanted = _wanted(req, blob)
-        url = None if self._proxied else self._blobs.url(blob, _URL_SECONDS)
+        url = None if self._proxied else self._blobs.url(blob, LINK_SECONDS)
         if url is None or self._authority.covers(req, url):
             self._send(resp, blob, wanted)
             return
