@@ -12,6 +12,8 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
 from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
+from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.untagged import UntaggedManifests
 from atoll.replication.excess import Excess
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
@@ -68,9 +70,15 @@ def keep_house(graph: Graph) -> None:
     collector = Collector(
         graph.database, graph.bundle, lambda digest: graph.redis.delete(cache_key(digest))
     )
+    untagged = UntaggedManifests(
+        graph.database,
+        graph.bundle,
+        lambda name, digest: graph.redis.delete(manifest_cache_key(name, str(digest))),
+    )
     repeat("garbage", graph.bundle.garbage_collection_frequency, collector.step)
     excess = excess_of(graph)
     repeat("excess", HOUSEKEEPING, excess.step)
+    repeat("untagged", graph.bundle.garbage_collection_frequency, untagged.step)
     for location in graph.locations.stores:
         _keep_deleting(graph, location)
 

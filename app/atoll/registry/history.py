@@ -10,18 +10,15 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.manifests import manifest_cache_key
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
-from atoll.registry.tags import NOW_MS, alive
+from atoll.registry.tags import END_MS, NOW_MS, alive
 
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 
-# When it ended, or is to end.
-_END = "coalesce(t.lifetime_end_ms, t.expires_ms)"
-
 _LIST = f"""
-SELECT t.name, t.lifetime_start_ms, {_END}, m.digest, m.media_type = ANY(%(indexes)s),
+SELECT t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
         JOIN imagestorage s ON s.id = mb.blob_id WHERE mb.manifest_id = m.id),
        t.reversion
@@ -33,12 +30,14 @@ WHERE t.repository_id = {REPOSITORY_ID}
 ORDER BY t.lifetime_start_ms DESC, t.name, t.id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
 
-# One string, one transaction. The lock is the one that a push of the tag takes.
+# One string, one transaction. The first lock is the one that a push of the tag takes, the second
+# keeps the manifest from being collected.
 _SET = f"""
 SELECT pg_advisory_xact_lock({REPOSITORY_ID}::int, hashtext(%(tag)s));
 CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
 SELECT m.id, m.repository_id FROM manifest m
-WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND {{condition}};
+WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND {{condition}}
+FOR KEY SHARE OF m;
 UPDATE manifest SET deleted_at = NULL FROM wanted WHERE manifest.id = wanted.id;
 UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM wanted
 WHERE tag.repository_id = wanted.repository_id AND tag.name = %(tag)s
@@ -56,7 +55,7 @@ _RESTORABLE = f"""EXISTS (
     SELECT FROM tag t JOIN repository r ON r.id = t.repository_id
     JOIN "user" n ON n.id = r.namespace_user_id
     WHERE t.manifest_id = m.id AND t.name = %(tag)s AND (
-        {_END} IS NULL OR {_END} >
+        {END_MS} IS NULL OR {END_MS} >
         {NOW_MS} - 1000 * coalesce(n.tag_expiration_s, %(expiration)s)))"""
 
 _EXPIRE = f"""

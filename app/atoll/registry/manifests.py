@@ -71,7 +71,7 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 
 # One string, one transaction. The locks, always taken in the same order, keep two pushes of one tag
 # from meeting in its index, and the collector from taking a blob that was there at the look-up: if
-# it was quicker, there is no blob to name, which is refused as null.
+# it was quicker, there is no blob to name, which is refused as null; so is a child that is gone.
 _KEEP = f"""
 SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(tag))
 FROM unnest(%(tags)s::text[]) AS tag ORDER BY hashtext(tag);
@@ -84,7 +84,8 @@ UPDATE imagestorage SET tombstone_at = NULL FROM (
 WHERE imagestorage.id = marked.id;
 INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
 VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
-ON CONFLICT (repository_id, digest) DO UPDATE SET deleted_at = NULL;
+ON CONFLICT (repository_id, digest)
+DO UPDATE SET deleted_at = NULL, pushed_at = clock_timestamp();
 INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
 SELECT m.repository_id, m.id, (
     SELECT s.id FROM imagestorage s WHERE s.content_checksum = blob AND {PLACED})
@@ -92,9 +93,10 @@ FROM manifest m, unnest(%(blobs)s::text[]) AS blob
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT DO NOTHING;
 INSERT INTO manifestchild (manifest_id, child_manifest_id)
-SELECT m.id, child.id FROM manifest m, manifest child
+SELECT m.id, (
+    SELECT c.id FROM manifest c WHERE c.repository_id = m.repository_id AND c.digest = child)
+FROM manifest m, unnest(%(children)s::text[]) AS child
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
-  AND child.repository_id = m.repository_id AND child.digest = ANY(%(children)s)
 ON CONFLICT DO NOTHING;
 UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms)
 FROM manifest m

@@ -8,6 +8,8 @@ from atoll.registry.errors import ManifestUnknown, RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+# When the row `t` of a tag's history ended, or is to end; null: never.
+END_MS = "coalesce(t.lifetime_end_ms, t.expires_ms)"
 
 
 def alive(tag: str) -> str:

@@ -1,0 +1,105 @@
+"""Collect manifests that no tag means any more, as Quay does.
+
+A manifest stays as long as a tag means it or can be set back to it (the time machine), as another
+manifest of its repository names it or is its subject, and for PUSH_TEMP_TAG_EXPIRATION_SEC after it
+was pushed. Its blobs go later, in the steps of `garbage`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from prometheus_client import Counter
+
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.names import Digest, RepositoryName
+from atoll.registry.tags import END_MS, NOW_MS
+
+log = logging.getLogger(__name__)
+
+# Manifests that one statement looks at, and that one transaction takes.
+RANGE, BATCH = 20_000, 200
+
+COLLECTED = Counter("atoll_garbage_collected_manifests", "Manifests that no tag meant any more")
+
+# What is deleted already is not asked for here: it can be brought back until its own time is over.
+_UNTAGGED = f"""
+m.deleted_at IS NULL
+AND m.pushed_at < clock_timestamp() - make_interval(secs => %(keep)s)
+AND NOT EXISTS (
+    SELECT FROM tag t WHERE t.manifest_id = m.id AND (
+        {END_MS} IS NULL
+        OR {END_MS} > {NOW_MS} - 1000 * coalesce(n.tag_expiration_s, %(expiration)s)))
+AND NOT EXISTS (SELECT FROM manifestchild c WHERE c.child_manifest_id = m.id)
+AND NOT EXISTS (SELECT FROM manifest s
+                WHERE s.repository_id = m.repository_id AND s.digest = m.subject)
+"""
+
+_LAST = "SELECT coalesce(max(id), 0) FROM manifest"
+
+# While a row is locked no tag and no index can begin to name it; who does so now is left alone.
+_LOCK = f"""
+SELECT m.id FROM manifest m
+JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_user_id
+WHERE m.id > %(after)s AND m.id <= %(until)s AND {_UNTAGGED}
+ORDER BY m.id LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
+"""
+
+# Looks again: who began to name it before the lock is seen now.
+_COLLECT = f"""
+DELETE FROM manifest m USING repository r, "user" n
+WHERE m.id = ANY(%(ids)s) AND r.id = m.repository_id AND n.id = r.namespace_user_id AND {_UNTAGGED}
+RETURNING n.username, r.name, m.digest
+"""
+
+
+class UntaggedManifests:
+    """Collects a part at a time. FORGET_CACHED is told of each manifest that went."""
+
+    def __init__(
+        self,
+        database: Database,
+        bundle: Bundle,
+        forget_cached: Callable[[RepositoryName, Digest], None],
+        *,
+        batch: int = BATCH,
+    ) -> None:
+        self._database = database
+        self._forget_cached = forget_cached
+        self._batch = batch
+        self._after = 0
+        self._parameters = {
+            "keep": bundle.push_temp_tag_expiration_sec,
+            "expiration": bundle.default_tag_expiration,
+        }
+
+    def step(self) -> bool:
+        """Collect in the next range; tell whether there is more to do at once.
+
+        Raises DatabaseUnavailable; nothing is half done then.
+        """
+        last = int(self._database.read(_LAST)[0][0])
+        until = min(self._after + RANGE, last)
+        if self._collect(until) == self._batch:
+            return True
+        self._after = 0 if until >= last else until
+        return self._after > 0
+
+    def _collect(self, until: int) -> int:
+        """Collect up to a batch; return how many were looked at."""
+        limits = {"after": self._after, "until": until, "batch": self._batch}
+        with self._database.transaction() as cursor:
+            cursor.execute(_LOCK, {**self._parameters, **limits})
+            ids = [row[0] for row in cursor.fetchall()]
+            if not ids:
+                return 0
+            cursor.execute(_COLLECT, {**self._parameters, "ids": ids})
+            gone = cursor.fetchall()
+        for namespace, name, digest in gone:
+            self._forget_cached(RepositoryName(namespace, name), Digest.parse(digest))
+        COLLECTED.inc(len(gone))
+        if gone:
+            log.info("manifests without a tag collected", extra={"manifests": len(gone)})
+        return len(ids)

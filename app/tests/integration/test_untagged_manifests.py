@@ -1,0 +1,201 @@
+"""A manifest that no tag means any more goes, as with Quay; what anything still needs stays."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from atoll.names import Digest, RepositoryName
+from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.tags import Tags
+from atoll.registry.untagged import UntaggedManifests
+
+from .site import MANIFEST_TYPE, Client, Site
+
+REPOSITORY = "admin/app"
+SCOPE = f"repository:{REPOSITORY}:pull,push"
+INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+DATA = b'{"some": "configuration"}'
+
+
+def collector(site: Site, batch: int = 100) -> UntaggedManifests:
+    def forget(name: RepositoryName, digest: Digest) -> None:
+        site.graph.redis.delete(manifest_cache_key(name, str(digest)))
+
+    return UntaggedManifests(site.graph.database, site.graph.bundle, forget, batch=batch)
+
+
+def collect(site: Site) -> None:
+    collect = collector(site)
+    while collect.step():
+        continue
+
+
+def put(client: Client, document: dict[str, object], reference: str | None = None) -> str:
+    """Push a manifest, by its digest unless by a tag; return its digest."""
+    content = json.dumps({"schemaVersion": 2, **document}).encode()
+    digest = str(Digest.of(content))
+    answer = client.request(
+        "PUT",
+        f"/v2/{REPOSITORY}/manifests/{reference or digest}",
+        SCOPE,
+        headers={"Content-Type": str(document["mediaType"])},
+        data=content,
+    )
+    assert answer.status_code == 201, answer.text
+    return digest
+
+
+def image(client: Client, **more: object) -> dict[str, object]:
+    digest = client.push_blob(REPOSITORY, DATA)
+    config = {
+        "mediaType": "application/vnd.oci.image.config.v1+json",
+        "digest": digest,
+        "size": len(DATA),
+    }
+    return {"mediaType": MANIFEST_TYPE, "config": config, "layers": [], **more}
+
+
+def descriptor(digest: str) -> dict[str, object]:
+    return {"mediaType": MANIFEST_TYPE, "digest": digest, "size": 1}
+
+
+def index(*children: str) -> dict[str, object]:
+    return {"mediaType": INDEX_TYPE, "manifests": [descriptor(child) for child in children]}
+
+
+def let_time_pass(site: Site) -> None:
+    """Let the time pass for which a push is kept without a tag."""
+    site.graph.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
+
+
+def pull(client: Client, digest: str) -> int:
+    return client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code
+
+
+def test_what_no_tag_means_goes_when_its_time_is_over(client: Client) -> None:
+    digest = put(client, image(client))
+    collect(client.site)
+    assert pull(client, digest) == 200
+    let_time_pass(client.site)
+    collect(client.site)
+    assert pull(client, digest) == 404
+
+
+def test_a_push_begins_its_time_anew(client: Client) -> None:
+    digest = put(client, image(client))
+    let_time_pass(client.site)
+    assert put(client, image(client)) == digest
+    collect(client.site)
+    assert pull(client, digest) == 200
+
+
+def test_what_a_tag_means_stays(client: Client) -> None:
+    digest = put(client, image(client), "latest")
+    let_time_pass(client.site)
+    collect(client.site)
+    assert pull(client, digest) == 200
+
+
+def test_what_a_tag_meant_stays_as_long_as_the_tag_can_be_set_back(client: Client) -> None:
+    digest = put(client, image(client), "latest")
+    put(client, image(client, annotations={"version": "2"}), "latest")
+    let_time_pass(client.site)
+    collect(client.site)
+    assert pull(client, digest) == 200
+    ended = "UPDATE tag SET lifetime_end_ms = lifetime_end_ms - %(ms)s"
+    client.site.graph.database.run(ended, {"ms": 15 * 86400 * 1000})
+    collect(client.site)
+    assert pull(client, digest) == 404
+
+
+def test_a_tag_that_is_to_end_of_itself_keeps_what_it_means(client: Client) -> None:
+    digest = put(client, image(client), "latest")
+    tags = Tags(client.site.graph.database)
+    tags.expire(RepositoryName.parse(REPOSITORY), "latest", int(time.time() * 1000) + 60_000)
+    let_time_pass(client.site)
+    collect(client.site)
+    assert pull(client, digest) == 200
+
+
+def test_what_an_index_names_stays_and_goes_after_it(client: Client) -> None:
+    child = put(client, image(client))
+    parent = put(client, index(child), "latest")
+    let_time_pass(client.site)
+    collect(client.site)
+    assert (pull(client, parent), pull(client, child)) == (200, 200)
+    client.site.graph.database.run("DELETE FROM tag")
+    collect(client.site)
+    collect(client.site)
+    assert (pull(client, parent), pull(client, child)) == (404, 404)
+
+
+def test_a_referrer_stays_with_its_subject_and_goes_after_it(client: Client) -> None:
+    subject = put(client, image(client), "latest")
+    signature = put(client, image(client, subject=descriptor(subject)))
+    let_time_pass(client.site)
+    collect(client.site)
+    assert pull(client, signature) == 200
+    client.site.graph.database.run("DELETE FROM tag")
+    collect(client.site)
+    collect(client.site)
+    assert (pull(client, subject), pull(client, signature)) == (404, 404)
+
+
+def test_a_deleted_image_that_can_be_brought_back_keeps_its_signature(client: Client) -> None:
+    subject = put(client, image(client), "latest")
+    signature = put(client, image(client, subject=descriptor(subject)))
+    client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{subject}", SCOPE)
+    let_time_pass(client.site)
+    collect(client.site)
+    assert pull(client, signature) == 200
+
+
+def test_a_manifest_that_is_being_named_now_is_left_alone(client: Client) -> None:
+    digest = put(client, image(client))
+    let_time_pass(client.site)
+    with client.site.graph.database.transaction() as cursor:
+        # As the foreign key of a tag that is being written does.
+        cursor.execute("SELECT FROM manifest FOR KEY SHARE")
+        collect(client.site)
+    assert pull(client, digest) == 200
+
+
+def test_an_index_that_names_what_was_just_collected_is_refused(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector comes between the look-up and the statement that keeps the index."""
+    child = put(client, image(client))
+    let_time_pass(client.site)
+    database, run = client.site.graph.database, client.site.graph.database.run
+
+    def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
+        if "INSERT INTO manifest " in sql:
+            collect(client.site)
+        return run(sql, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(database, "run", run_after_the_collector)
+    answer = client.request(
+        "PUT",
+        f"/v2/{REPOSITORY}/manifests/latest",
+        SCOPE,
+        headers={"Content-Type": INDEX_TYPE},
+        json={"schemaVersion": 2, **index(child)},
+    )
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (
+        404,
+        "MANIFEST_BLOB_UNKNOWN",
+    )
+    monkeypatch.undo()
+    assert put(client, image(client)) == child
+    put(client, index(child), "latest")
+
+
+def test_what_one_batch_does_not_take_the_next_one_does(client: Client) -> None:
+    for version in ("1", "2", "3"):
+        put(client, image(client, annotations={"version": version}))
+    let_time_pass(client.site)
+    collect = collector(client.site, batch=2)
+    assert [collect.step(), collect.step()] == [True, False]
+    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
