@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 from uuid import UUID, uuid4
 
+from keystoneclient.exceptions import Unauthorized
 from requests.exceptions import RequestException
 from swiftclient.client import Connection
 from swiftclient.exceptions import ClientException
@@ -263,7 +264,10 @@ class SwiftObjectStore(ObservedStore):
             if error.http_status == _MISSING:
                 raise ObjectMissing(self.location, key) from error
             status = error.http_status or None
-            cause = f"it answered {status}" if status else "it gave no session"
+            cause = f"it answered {status}" if status else f"it gave no session: {error.msg}"
+            # What Keystone answered to a login comes without its number.
+            if isinstance(error.__context__, Unauthorized):
+                raise StoreRefused(self.location, cause) from error
             raise _unavailable(status)(self.location, cause) from error
         except (RequestException, HTTPError, OSError) as error:
             raise StoreUnavailable(self.location, type(error).__name__) from error

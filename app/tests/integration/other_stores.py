@@ -1,4 +1,7 @@
-"""Stores that speak another language than S3: OpenStack's Swift, and Azurite for Azure's."""
+"""Stores that speak another language than S3: OpenStack's Swift, and Azurite for Azure's.
+
+Swift is asked with its own login, and with Keystone's.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import requests
 from azure.core.exceptions import AzureError
 from azure.storage.blob import ContainerClient
 from requests.exceptions import RequestException
@@ -26,17 +31,18 @@ from .services import (
 )
 
 CONTAINER = "blobs"
+# As the image names them to its own parts.
+ACCOUNT, USER, REGION = "atoll", "tests", "tests"
 
 
 @dataclass
 class Swift:
     """A running Swift with one empty container and a key for temporary URLs."""
 
-    port: int
     certificate: Path
-    user: str
     key: str
     temp_url_key: str
+    login: dict[str, Any]
 
     @property
     def settings(self) -> dict[str, object]:
@@ -44,18 +50,21 @@ class Swift:
         return {
             "swift_container": CONTAINER,
             "storage_path": "/datastorage/registry",
-            "auth_url": f"https://127.0.0.1:{self.port}/auth/v1.0",
-            "auth_version": 1,
-            "swift_user": self.user,
             "swift_password": self.key,
             "temp_url_key": self.temp_url_key,
+            **self.login,
         }
 
     @cached_property
     def client(self) -> Connection:
-        settings = self.settings
         return Connection(
-            settings["auth_url"], self.user, self.key, retries=0, cacert=str(self.certificate)
+            self.login["auth_url"],
+            self.login["swift_user"],
+            self.key,
+            auth_version=str(self.login["auth_version"]),
+            os_options=self.login.get("os_options", {}),
+            retries=0,
+            cacert=str(self.certificate),
         )
 
     def answers(self) -> bool:
@@ -109,13 +118,75 @@ class Azurite:
         return {name for name in names if not name.endswith("/_verify")}
 
 
+@dataclass
+class Keystone:
+    """A running Keystone with one project and its administrator."""
+
+    url: str
+    key: str
+
+    def tell_of_swift(self, port: int) -> bool:
+        """Write into the catalogue where clients find Swift; tell whether Keystone answered."""
+        try:
+            session = self._session()
+            service = {"service": {"type": "object-store", "name": "swift"}}
+            made = session.post(f"{self.url}/services", json=service)
+            made.raise_for_status()
+            endpoint = {
+                "service_id": made.json()["service"]["id"],
+                "interface": "public",
+                "region_id": REGION,
+                "url": f"https://127.0.0.1:{port}/v1/KEY_%(project_id)s",
+            }
+            session.post(f"{self.url}/endpoints", json={"endpoint": endpoint}).raise_for_status()
+        except RequestException:
+            return False
+        return True
+
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        domain = {"id": "default"}
+        user = {"name": USER, "domain": domain, "password": self.key}
+        asked = {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"name": ACCOUNT, "domain": domain}},
+        }
+        answer = session.post(f"{self.url}/auth/tokens", json={"auth": asked})
+        answer.raise_for_status()
+        session.headers["X-Auth-Token"] = answer.headers["X-Subject-Token"]
+        return session
+
+
+def _own_login(port: int) -> dict[str, Any]:
+    return {
+        "auth_url": f"https://127.0.0.1:{port}/auth/v1.0",
+        "auth_version": 1,
+        "swift_user": f"{ACCOUNT}:{USER}",
+    }
+
+
+def _identity_login(port: int) -> dict[str, Any]:
+    return {
+        "auth_url": f"http://127.0.0.1:{port}/v3",
+        "auth_version": 3,
+        "swift_user": USER,
+        "os_options": {
+            "project_name": ACCOUNT,
+            "project_domain_id": "default",
+            "user_domain_id": "default",
+            "region_name": REGION,
+        },
+    }
+
+
 @contextmanager
-def running_swift(services: Services, directory: Path) -> Iterator[Swift]:
-    """Start a Swift whose certificate signs itself."""
+def running_swift(services: Services, directory: Path) -> Iterator[tuple[Swift, Swift]]:
+    """Start a Swift whose certificate signs itself; give it with its own login and Keystone's."""
     certificate, private_key = make_certificate(directory, ["127.0.0.1"])
+    key = os.urandom(20).hex()
     given = {
-        "access_key": "atoll:tests",
-        "secret_key": os.urandom(20).hex(),
+        "access_key": f"{ACCOUNT}:{USER}",
+        "secret_key": key,
         "tls.crt": certificate.read_text(),
         "tls.key": private_key.read_text(),
     }
@@ -127,16 +198,21 @@ def running_swift(services: Services, directory: Path) -> Iterator[Swift]:
             services.network,
             "localhost/atoll-swift-store:13",
             "8080/tcp",
-            environment={"STORE_PORT": "8080"},
+            "5000/tcp",
+            environment={"STORE_PORT": "8080", "IDENTITY_PORT": "5000"},
             volumes={str(directory): {"bind": "/run/object-store", "mode": "ro"}},
         )
         try:
-            port = published_port(container, "8080/tcp")
-            swift = Swift(
-                port, certificate, given["access_key"], given["secret_key"], os.urandom(20).hex()
+            port, identity = (published_port(container, name) for name in ("8080/tcp", "5000/tcp"))
+            logins = (_own_login(port), _identity_login(identity))
+            own, by_identity = (
+                Swift(certificate, key, os.urandom(20).hex(), login) for login in logins
             )
-            wait_until("Swift answers", swift.answers)
-            yield swift
+            wait_until("Swift answers", own.answers)
+            keystone = Keystone(f"http://127.0.0.1:{identity}/v3", key)
+            wait_until("Keystone knows of Swift", lambda: keystone.tell_of_swift(port))
+            wait_until("Swift asks Keystone", by_identity.answers)
+            yield own, by_identity
         finally:
             container.remove(force=True, v=True)
 

@@ -321,17 +321,16 @@ def run_container(
     client: podman.PodmanClient,
     network: str,
     image: str,
-    port: str,
-    *,
+    *ports: str,
     address: str | None = None,
     **arguments: object,
 ) -> Container:
-    """Start a container of this run's, with PORT published on a free port of 127.0.0.1."""
+    """Start a container of this run's, with each of PORTS published on a free one of 127.0.0.1."""
     name, _, value = LABEL.partition("=")
     container = client.containers.create(
         image,
         labels={name: value, OWNER: owner_label()},
-        ports={port: ("127.0.0.1", 0)},
+        ports=dict.fromkeys(ports, ("127.0.0.1", 0)),
         network_mode="bridge",
         networks={network: {"static_ips": [address]} if address else {}},
         **arguments,

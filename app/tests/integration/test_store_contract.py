@@ -95,7 +95,9 @@ def objects_of_directory(root: Path) -> set[str]:
 
 
 @pytest.fixture(scope="session")
-def swift(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swift]:
+def swifts(
+    services: Services, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Swift, Swift]]:
     with running_swift(services, tmp_path_factory.mktemp("swift")) as running:
         yield running
 
@@ -108,7 +110,8 @@ def azurite(services: Services) -> Iterator[Azurite]:
 
 # These two are images of their own, which take minutes to build.
 IN_IMAGES_OF_THEIR_OWN = [
-    pytest.param(name, marks=pytest.mark.long) for name in ("SwiftStorage", "AzureStorage")
+    pytest.param(name, marks=pytest.mark.long)
+    for name in ("SwiftStorage", "SwiftStorage-Keystone", "AzureStorage")
 ]
 
 
@@ -126,8 +129,9 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
     if request.param == "LocalStorage":
         yield made(LocalSettings(storage_path=str(tmp_path / "store")))
         assert objects_of_directory(tmp_path / "store") <= {"_verify"}
-    elif request.param == "SwiftStorage":
-        swift: Swift = request.getfixturevalue("swift")
+    elif request.param.startswith("SwiftStorage"):
+        swifts: tuple[Swift, Swift] = request.getfixturevalue("swifts")
+        swift = swifts[request.param.endswith("Keystone")]
         yield made(SwiftSettings(**swift.settings), str(swift.certificate))
         assert swift.objects() == set()
     elif request.param == "AzureStorage":
