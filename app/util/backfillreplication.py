@@ -22,8 +22,8 @@ def enqueue(options: Namespace) -> int:
         sys.stdout.write("Storage replication is not enabled\n")
         return 0
     required = graph.bundle.required_locations
-    for step in backfill(graph.database, required):
-        for uuid in dict.fromkeys(found.uuid for found in step.found):
+    for step in backfill(graph.database, required, uuids=True):
+        for uuid in dict.fromkeys(uuid for found in step.found for uuid in found.uuids):
             sys.stdout.write(f"Enqueueing manifest blob {uuid} to be replicated\n")
     return 0
 

@@ -105,8 +105,8 @@ def _look(
         for step in steps:
             progress.update(bar, total=step.last, completed=step.done)
             for found in step.found:
-                missing[found.location].blobs += 1
-                missing[found.location].bytes += found.size
+                missing[found.location].blobs += found.blobs
+                missing[found.location].bytes += found.bytes
     return missing
 
 

@@ -106,7 +106,9 @@ def _carry_out(graph: Graph) -> None:
     if not graph.bundle.feature_storage_replication:
         return
     required = graph.bundle.required_locations
-    missing = sum(len(step.found) for step in backfill(graph.patient_database, required))
+    missing = sum(
+        found.blobs for step in backfill(graph.patient_database, required) for found in step.found
+    )
     say(f"{missing} copies are to be made" if missing else "no copy is missing")
 
 

@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from atoll.db.pool import Database
-from atoll.replication.required import allowed_of, perhaps_required, required_of, urgent_of
+from atoll.replication.required import (
+    allowed_of,
+    perhaps_required,
+    required_of,
+    required_of_all,
+    urgent_of,
+    used,
+)
 
 # Blobs that one statement looks at.
 BATCH = 20_000
@@ -20,10 +27,10 @@ BATCH = 20_000
 # the placements, too, or each statement would read them all.
 _MISSING = f"""
 targets AS MATERIALIZED (
-    SELECT l.id, l.name, l.state FROM imagestoragelocation l
+    SELECT l.id, l.name, l.state, {required_of_all("l")} AS of_all FROM imagestoragelocation l
     WHERE {perhaps_required("l")} AND (%(wanted)s::text[] IS NULL OR l.name = ANY(%(wanted)s))
 ), absent AS MATERIALIZED (
-    SELECT s.id, s.uuid, s.image_size, t.id AS location_id, t.name, t.state
+    SELECT s.id, s.uuid, s.image_size, t.id AS location_id, t.name, t.state, t.of_all
     FROM imagestorage s CROSS JOIN targets t
     WHERE s.id > %(after)s AND s.id <= %(until)s
       AND EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id
@@ -33,7 +40,7 @@ targets AS MATERIALIZED (
                       AND p.storage_id > %(after)s AND p.storage_id <= %(until)s)
 ), missing AS MATERIALIZED (
     SELECT a.* FROM absent a
-    WHERE {required_of("a.id", "a")}
+    WHERE CASE WHEN a.of_all THEN {used("a.id")} ELSE {required_of("a.id", "a")} END
       AND (%(namespace)s::text IS NULL OR EXISTS (
           SELECT FROM manifestblob mb JOIN repository r ON r.id = mb.repository_id
           JOIN "user" n ON n.id = r.namespace_user_id
@@ -46,9 +53,14 @@ queued AS (
     SELECT id, location_id, image_size, {urgent_of("missing.id")} FROM missing
     ON CONFLICT (storage_id, location_id) """
 
-_FOUND = "SELECT uuid, name, image_size FROM missing ORDER BY id, name"
+# What is missing is counted there: to bring a row for each blob here takes as long as to find it.
+_FOUND = """
+SELECT name, count(*), sum(image_size)::bigint FROM missing GROUP BY name ORDER BY name"""
+_NAMED = """
+SELECT name, count(*), sum(image_size)::bigint, array_agg(uuid ORDER BY id)
+FROM missing GROUP BY name ORDER BY name"""
 
-_ONLY_LOOK = f"WITH {_MISSING} {_FOUND}"
+_ONLY_LOOK = f"WITH {_MISSING}"
 
 # Whoever asks for it does not want to wait for the next attempt of a task that failed.
 _LOOK_AND_QUEUE = f"""
@@ -56,7 +68,7 @@ WITH {_MISSING}, {_QUEUE} DO UPDATE SET urgent = EXCLUDED.urgent, available_at =
     WHERE replicationtask.lease_token IS NULL
       AND (replicationtask.available_at > clock_timestamp()
            OR replicationtask.urgent <> EXCLUDED.urgent)
-) {_FOUND}"""
+)"""
 
 _RECONCILE = f"""
 WITH {_MISSING}, {_QUEUE} DO NOTHING RETURNING id
@@ -88,11 +100,12 @@ _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
 @dataclass(frozen=True)
 class Missing:
-    """A blob, by Quay's uuid, that is not at LOCATION and must be; its size is in bytes."""
+    """BLOBS that are not at LOCATION and must be, their BYTES, and if asked for Quay's UUIDS."""
 
-    uuid: UUID
     location: str
-    size: int
+    blobs: int
+    bytes: int
+    uuids: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,17 +124,19 @@ def backfill(
     wanted: list[str] | None = None,
     namespace: str | None = None,
     queue: bool = True,
+    uuids: bool = False,
     batch: int = BATCH,
 ) -> Iterator[Step]:
     """Go through all blobs, and yield for each range of them what is missing where.
 
     REQUIRED are the default locations; policies add others. With QUEUE each of what is missing has
     a task afterwards, and no task is left where policies exclude it. WANTED and NAMESPACE limit it
-    to these locations and to blobs of its images. Raises DatabaseUnavailable; what was queued stays
-    so.
+    to these locations and to blobs of its images; UUIDS names each blob. Raises
+    DatabaseUnavailable; what was queued stays so.
     """
     last = int(database.read(_LAST)[0][0])
     statement = _FORGET + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
+    statement += _NAMED if uuids else _FOUND
     for after in range(0, last, batch):
         until = min(after + batch, last)
         rows = database.run(
@@ -134,7 +149,8 @@ def backfill(
                 "namespace": namespace,
             },
         )
-        yield Step([Missing(*row) for row in rows], until, last)
+        found = [Missing(*row[:3], *(tuple(one) for one in row[3:])) for row in rows]
+        yield Step(found, until, last)
 
 
 class Reconciler:

@@ -41,6 +41,6 @@ def holdings(database: Database, required: list[str]) -> list[Holding]:
     }
     for step in backfill(database, required, queue=False):
         for missing in step.found:
-            found[missing.location].missing_blobs += 1
-            found[missing.location].missing_bytes += missing.size
+            found[missing.location].missing_blobs += missing.blobs
+            found[missing.location].missing_bytes += missing.bytes
     return list(found.values())

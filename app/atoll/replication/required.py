@@ -55,6 +55,17 @@ def required_of(blob: str, location: str) -> str:
     WHERE {_REQUIRED.format(location=location)})"""
 
 
+def required_of_all(location: str) -> str:
+    """Return the condition that every blob that is used must be at LOCATION: no policy says else.
+
+    It follows from `required_of`, and is the same for all blobs, so that a statement about many
+    asks it once.
+    """
+    return f"""(
+    {location}.state IN ('active', 'read-only') AND {location}.name = ANY(%(required)s::text[])
+    AND NOT EXISTS (SELECT FROM replicationpolicy p WHERE {location}.name = ANY(p.excluded)))"""
+
+
 def allowed_of(blob: str, location: str) -> str:
     """Return the condition that a repository that uses BLOB does not exclude LOCATION."""
     return f"""EXISTS (
