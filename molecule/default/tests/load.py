@@ -1,9 +1,11 @@
 """People who push and pull through the load balancer all the while, and what failed for them."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
+import tarfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -55,13 +57,20 @@ class Load:
             self.pulls += 1
 
     def _attempt(self, verb: str, source: str, target: str) -> bool:
-        # Once: a client that tries again would hide what this is to show.
-        words = [*self._clients.skopeo_copy, "--preserve-digests", "--retry-times=0"]
-        words += [source, target]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode:
-            self.failures.append(f"{verb} of {source}: {done.stderr.strip()}")
-        return done.returncode == 0
+        reason = copy(self._clients, source, target)
+        if reason:
+            self.failures.append(f"{verb} of {source}: {reason}")
+        return not reason
+
+
+def copy(clients: Clients, source: str, target: str) -> str:
+    """Copy an image with skopeo; return why that failed, or nothing.
+
+    It tries once: a client that tries again would hide what is to be shown.
+    """
+    words = [*clients.skopeo_copy, "--preserve-digests", "--retry-times=0"]
+    done = subprocess.run([*words, source, target], capture_output=True, text=True, check=False)
+    return (done.stderr.strip() or "no word why") if done.returncode else ""
 
 
 def write_image(layout: Path, size: int = 200_000) -> str:
@@ -74,7 +83,7 @@ def write_image(layout: Path, size: int = 200_000) -> str:
         (blobs / digest).write_bytes(content)
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(content)}
 
-    layer = write(os.urandom(size), _LAYER)
+    layer = write(_tar(os.urandom(size)), _LAYER)
     history = {"type": "layers", "diff_ids": [layer["digest"]]}
     config = write(
         json.dumps({"architecture": "amd64", "os": "linux", "rootfs": history}).encode(), _CONFIG
@@ -85,3 +94,12 @@ def write_image(layout: Path, size: int = 200_000) -> str:
     (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}))
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     return str(manifest["digest"])
+
+
+def _tar(content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        entry = tarfile.TarInfo("content")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    return archive.getvalue()

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
-import information
 import pytest
 from clients import Clients
 from commands import wait_until
 from definition import Lab
 from site_machine import SiteMachine
+from stored import StoredBlobs
 
 _SIZE = 64 * 1024 * 1024
 
@@ -58,7 +57,8 @@ def test_a_copy_that_was_killed_is_done_anew(
     assert eu.location not in _placements(database, digest)
     eu.run("nft delete table inet test")
     wait_until("the blob is placed", lambda: eu.location in _placements(database, digest))
-    assert _content_digest(lab, eu.location, digest) == digest
+    content = StoredBlobs(lab, eu.location).read(digest)
+    assert f"sha256:{hashlib.sha256(content).hexdigest()}" == digest
 
 
 def _push_one_blob(clients: Clients) -> str:
@@ -77,18 +77,3 @@ def _ask(database: Any, question: str, digest: str) -> list[Any]:
 
 def _placements(database: Any, digest: str) -> set[str]:
     return {name for (name,) in _ask(database, _PLACED, digest)}
-
-
-def _content_digest(lab: Lab, location: str, digest: str) -> str:
-    store = information.describe(lab)["stores"][location]
-    client = boto3.client(
-        "s3",
-        endpoint_url=store["endpoint"],
-        aws_access_key_id=store["access_key"],
-        aws_secret_access_key=store["secret_key"],
-        verify=str(lab.certificate_authority),
-    )
-    name = digest.removeprefix("sha256:")
-    key = f"{store['storage_path']}/sha256/{name[:2]}/{name}".lstrip("/")
-    body = client.get_object(Bucket=store["bucket"], Key=key)["Body"].read()
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"

@@ -1,0 +1,34 @@
+"""What lies in a location's bucket, past the registry."""
+
+from typing import Any
+
+import boto3
+import information
+from definition import Lab
+
+
+class StoredBlobs:
+    """The objects of blobs at one location."""
+
+    def __init__(self, lab: Lab, location: str) -> None:
+        self._store = information.describe(lab)["stores"][location]
+        self._client: Any = boto3.client(
+            "s3",
+            endpoint_url=self._store["endpoint"],
+            aws_access_key_id=self._store["access_key"],
+            aws_secret_access_key=self._store["secret_key"],
+            verify=str(lab.certificate_authority),
+        )
+
+    def read(self, digest: str) -> bytes:
+        """Return a blob's object as it is."""
+        answer = self._client.get_object(Bucket=self._store["bucket"], Key=self._key(digest))
+        return bytes(answer["Body"].read())
+
+    def write(self, digest: str, content: bytes) -> None:
+        """Put other bytes where a blob's are, as a broken store or a mistaken person does."""
+        self._client.put_object(Bucket=self._store["bucket"], Key=self._key(digest), Body=content)
+
+    def _key(self, digest: str) -> str:
+        name = digest.removeprefix("sha256:")
+        return f"{self._store['storage_path']}/sha256/{name[:2]}/{name}".lstrip("/")
