@@ -240,23 +240,35 @@ class Uploads:
     ) -> None:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
         for _ in range(_REWRITES):
-            hasher = digest.hasher()
             location = self._locations.chooser.to_write(upload.excluded)
-            store = self._locations.stores[location]
-            with PartsWriter(store, blob_key(digest), size) as writer:
-                for chunk in chunks:
-                    for piece in self._store_of(chunk).read(chunk.key):
-                        hasher.update(piece)
-                        writer.write(piece)
-                if hasher.hexdigest() != digest.hex:
-                    self._end_with_mismatch(upload, digest)
-                writer.finish()
+            try:
+                self._write_chunks(upload, digest, size, chunks, location)
+            except StoreUnavailable as error:
+                if error.location != location:
+                    # It is a chunk that cannot be read, and there is no other copy of it.
+                    raise
+                log.warning("write goes elsewhere", extra={"cause": str(error)})
+                continue
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
                 self._clear_away_or_leave(upload.uuid)
                 return
             whole = Chunk(blob_key(digest), str(digest), size, location)
             upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
+
+    def _write_chunks(
+        self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk], location: str
+    ) -> None:
+        """Write the chunks as one object at LOCATION; DigestMismatch ends the upload."""
+        hasher = digest.hasher()
+        with PartsWriter(self._locations.stores[location], blob_key(digest), size) as writer:
+            for chunk in chunks:
+                for piece in self._store_of(chunk).read(chunk.key):
+                    hasher.update(piece)
+                    writer.write(piece)
+            if hasher.hexdigest() != digest.hex:
+                self._end_with_mismatch(upload, digest)
+            writer.finish()
 
     def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
         """Return the upload as it may go on after CHUNK could not be counted on.

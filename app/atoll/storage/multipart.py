@@ -7,12 +7,16 @@ stands, so its parts cost no memory.
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, cast
 
+from atoll.storage.errors import StoreError, StoreFull, StoreUnavailable
 from atoll.storage.interface import ObjectStore
+
+log = logging.getLogger(__name__)
 
 MEBIBYTE = 2**20
 # From here on an object is written in parts; S3 allows 5 GiB in one.
@@ -30,7 +34,8 @@ def part_size(total: int, maximum: int = ObjectStore.parts_maximum) -> int:
 class PartsWriter:
     """Write a stream of bytes to one object. Nothing is visible under KEY before `finish`.
 
-    Use as a context manager: leaving it without `finish` throws the parts away.
+    Use as a context manager: leaving it without `finish` throws the parts away. A store that does
+    not answer keeps them, until somebody looks for abandoned ones.
     """
 
     def __init__(self, store: ObjectStore, key: str, expected_size: int) -> None:
@@ -52,10 +57,20 @@ class PartsWriter:
     def __enter__(self) -> PartsWriter:
         return self
 
-    def __exit__(self, *_exception: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
-        if not self._finished and self._upload_id is not None:
+        if self._finished or self._upload_id is None or self._lost_store(error):
+            return
+        try:
             self._store.abort_parts(self._key, self._upload_id)
+        except StoreError as failure:
+            log.warning("parts left behind", extra={"key": self._key, "cause": str(failure)})
+
+    def _lost_store(self, error: BaseException | None) -> bool:
+        """Tell whether ERROR says that the store is not to be asked for anything more now."""
+        if not isinstance(error, StoreUnavailable) or isinstance(error, StoreFull):
+            return False
+        return error.location == self._store.location
 
     def write(self, data: bytes) -> None:
         """Add DATA; waits where as much as may be is on its way already."""

@@ -114,6 +114,21 @@ class Store:
         for key in self.objects():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """Let the store have no room for more."""
+        quota = ["--quota-scope=bucket", "--uid=atoll"]
+        self._administer("quota", "set", *quota, "--max-size=1")
+        self._administer("quota", "enable", *quota)
+        try:
+            yield
+        finally:
+            self._administer("quota", "disable", *quota)
+
+    def _administer(self, *words: str) -> None:
+        status, output = self.container.exec_run(["radosgw-admin", "--name=client.rgw", *words])
+        assert status == 0, output
+
     def answers(self) -> bool:
         try:
             self.client.head_bucket(Bucket=self.bucket)

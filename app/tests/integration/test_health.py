@@ -11,7 +11,7 @@ import yaml
 from atoll.names import Digest
 from atoll.storage.interface import blob_key
 
-from .services import Services, Store, wait_until
+from .services import Services, wait_until
 from .site import Client, Site, bundle
 
 
@@ -20,13 +20,6 @@ def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
     body = answer.json()
     assert body["status_code"] == answer.status_code
     return answer.status_code, body["data"]["services"]
-
-
-def administer(store: Store, command: str) -> None:
-    status, output = store.container.exec_run(
-        ["radosgw-admin", "-n", "client.rgw", *command.split()]
-    )
-    assert status == 0, output
 
 
 def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
@@ -64,18 +57,13 @@ def test_a_full_store_is_read_from_and_what_is_pushed_goes_elsewhere(
 ) -> None:
     client = Client(us)
     there = client.push_blob("admin/app", b"before")
-    quota = "--quota-scope=bucket --uid=atoll"
-    administer(services.us, f"quota set {quota} --max-size=1")
-    administer(services.us, f"quota enable {quota}")
-    try:
+    with services.us.full():
         pushed = client.push_blob("admin/app", b"while it is full")
         assert us.locations.stores["eustorage"].size(blob_key(Digest.parse(pushed))) > 0
         for _ in range(3):
             assert client.pull_blob("admin/app", there).content == b"before"
         wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
         assert client.pull_blob("admin/app", there).content == b"before"
-    finally:
-        administer(services.us, f"quota disable {quota}")
     wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
 
 

@@ -222,3 +222,16 @@ def test_a_push_goes_to_the_other_store_while_the_own_one_is_dead(
         assert [row[0] for row in rows] == ["usstorage"]
     finally:
         services.us.container.unpause()
+
+
+def test_chunks_are_put_together_at_the_other_store_when_the_own_one_takes_no_more(
+    client: Client, services: Services
+) -> None:
+    chunks = [os.urandom(1000), os.urandom(2000)]
+    location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
+    for chunk in chunks:
+        location = patch(client, location, chunk).headers["Location"]
+    digest = sha256(b"".join(chunks))
+    with services.us.full():
+        assert put(client, location, digest).status_code == 201
+    assert client.pull_blob(REPOSITORY, digest).content == b"".join(chunks)

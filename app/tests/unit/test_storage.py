@@ -328,6 +328,22 @@ def test_a_writer_that_is_left_without_finishing_leaves_nothing() -> None:
     assert (store.objects, store.parts) == ({}, {})
 
 
+@pytest.mark.parametrize(("kind", "asked"), [(StoreUnavailable, False), (StoreFull, True)])
+def test_a_store_that_died_is_not_asked_to_throw_parts_away(
+    kind: type[StoreUnavailable], *, asked: bool
+) -> None:
+    store = MemoryStore()
+
+    def write_and_lose_the_store() -> None:
+        with PartsWriter(store, "key", 0) as writer:
+            writer.write(bytes(2 * PART_MINIMUM))
+            raise kind("us", "lost by the test")
+
+    with pytest.raises(kind):
+        write_and_lose_the_store()
+    assert (store.parts == {}) is asked
+
+
 @pytest.mark.parametrize("length", [0, 100, 33 * MEBIBYTE])
 def test_a_file_is_written_as_it_is_wherever_it_stands(tmp_path: Path, length: int) -> None:
     store, data = MemoryStore(), os.urandom(length)
