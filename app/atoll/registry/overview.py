@@ -66,6 +66,20 @@ class Overview:
                 )
         return found
 
+    def _seen_by(self, location: str) -> list[dict[str, Any]]:
+        """Return how each living instance sees the location's store; an old version tells less."""
+        return [
+            {
+                "hostname": one.hostname,
+                "role": one.role,
+                "preference": one.preference,
+                "serves": None,
+                **one.stores[location],
+            }
+            for one in self.instances
+            if not one.lost and location in one.stores
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
         return {
@@ -77,6 +91,7 @@ class Overview:
                     **entry.as_dict(),
                     "objects_to_delete": self.deletions.get(entry.location, 0),
                     "down_at": [one.hostname for one, _ in self.down_at(entry.location)],
+                    "seen_by": self._seen_by(entry.location),
                 }
                 for entry in self.locations
             ],

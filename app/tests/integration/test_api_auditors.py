@@ -41,6 +41,7 @@ ADMINISTRATORS_SEE = (
     "superuser/users/",
     "superuser/organizations/",
     "superuser/logs",
+    "superuser/health",
     "organization/acme/members",
     "organization/acme/logs",
     "organization/acme/prototypes",

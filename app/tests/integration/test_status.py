@@ -6,13 +6,16 @@ import json
 
 import pytest
 from atoll.cli.presence import Announcer
+from atoll.registry.instances import Presence
 from atoll.registry.overview import Overview, overview
 from atoll.replication.lag import export_lag
 from atoll.replication.tasks import Tasks
+from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY
 
 from .services import Services, wait_until
 from .site import Client, Site
+from .test_api import Api, add_user
 
 DATA = b"0123456789"
 
@@ -96,6 +99,23 @@ def test_metrics_tell_the_lag_of_each_target(us: Site) -> None:
         REGISTRY.get_sample_value("atoll_replication_lag_seconds", {"location": "eustorage"})
         is not None
     )
+
+
+def test_superusers_see_by_the_api_how_each_instance_sees_each_store(us: Site) -> None:
+    health = StoreHealth(["usstorage", "eustorage"])
+    health.probed("usstorage", None)
+    health.observe("eustorage", "it answered 403")
+    Presence(us.graph.database, us.graph.bundle, "registry", health).record()
+    superuser = Api(us)
+    found = superuser.call("GET", "superuser/health")
+    stores = {entry["location"]: entry for entry in found["locations"]}
+    (sight,) = stores["eustorage"]["seen_by"]
+    assert (sight["role"], sight["preference"]) == ("registry", ["usstorage", "eustorage"])
+    assert (sight["up"], sight["serves"], sight["cause"]) == (False, False, "it answered 403")
+    assert stores["usstorage"]["seen_by"][0]["up"] is True
+    assert stores["eustorage"]["down_at"] == [sight["hostname"]]
+    assert "finds the store of eustorage down: it answered 403" in str(found["problems"])
+    add_user(superuser, "alice").call("GET", "superuser/health", status=403)
 
 
 @pytest.mark.long

@@ -74,6 +74,7 @@ from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatist
 from atoll.web.api.repository import OneRepository, RepositoryList, State, Visibility
 from atoll.web.api.router import PREFIX, Api
 from atoll.web.api.superuser_config import SuperuserConfig
+from atoll.web.api.superuser_health import SuperuserHealth
 from atoll.web.api.user import Initialize, Myself
 from atoll.web.authority import Authority
 
@@ -127,6 +128,7 @@ def create_api(
         ("/find/all", FindAll(listing, Search(database), namespaces)),
         ("/registry/capabilities", Capabilities()),
         *_optional(bundle, environment, manifests, database),
+        ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
         ("/superuser/users/{username}", superuser.SuperuserUser(database, removal, bundle)),
