@@ -17,11 +17,13 @@ from .site import MANIFEST_TYPE, Client, Site, running_site
 from .test_garbage import delete_manifest
 from .test_replication import key
 
-ROUNDS = 60
 THREADS = 4
-KILLS = 5
-# So few that pushes, deletions and copies of the same blob meet all the time.
-CONTENTS = [b'{"content": %d}' % number for number in range(4)]
+KILLS = 6
+# Each is pushed every few seconds by somebody: long enough to become garbage, and be collected,
+# and so often that pushes, deletions and copies of the same blob meet all the time.
+CONTENTS = [b'{"content": %d}' % number for number in range(32)]
+# Images of these are kept.
+KEPT = CONTENTS[:8]
 
 HURRY: dict[str, object] = {
     "GARBAGE_COLLECTION_GRACE": "0s",
@@ -61,7 +63,7 @@ def image(content: bytes, owner: str) -> bytes:
 
 
 class Pusher:
-    """Pushes an image, looks whether it can be pulled, and deletes it, again and again."""
+    """Pushes images, looks whether they can be pulled, and keeps or deletes them."""
 
     def __init__(self, site: Site, number: int) -> None:
         self.client = Client(site)
@@ -69,7 +71,7 @@ class Pusher:
         self.scope = f"repository:{self.repository}:pull,push"
         self.random = random.Random(number)
         self.acknowledged = 0
-        self.kept: list[bytes] = []
+        self.kept: set[bytes] = set()
 
     def push(self, content: bytes) -> bool:
         """Push an image; False if its blob went before the manifest came, as a client is told."""
@@ -77,7 +79,7 @@ class Pusher:
         self.client.push_blob(self.repository, content)
         answer = self.client.request(
             "PUT",
-            f"/v2/{self.repository}/manifests/{Digest.of(manifest)}",
+            f"/v2/{self.repository}/manifests/v{CONTENTS.index(content)}",
             self.scope,
             headers={"Content-Type": MANIFEST_TYPE},
             data=manifest,
@@ -89,27 +91,42 @@ class Pusher:
         answer = self.client.pull_blob(self.repository, str(Digest.of(content)))
         assert (answer.status_code, answer.content) == (200, content)
 
-    def run(self) -> None:
-        for _ in range(ROUNDS):
+    def run(self, over: threading.Event) -> None:
+        """Go on until it is OVER. What was acknowledged and not deleted can be pulled all along."""
+        while not over.is_set():
             content = self.random.choice(CONTENTS)
-            if self.push(content):
-                self.acknowledged += 1
-                self.look(content)
-                delete_manifest(self.client, image(content, self.repository), self.repository)
-        for content in CONTENTS[:2]:
-            while not self.push(content):
+            if not self.push(content):
                 continue
-            self.kept.append(content)
+            self.acknowledged += 1
+            self.look(content)
+            if content in KEPT:
+                self.kept.add(content)
+            else:
+                delete_manifest(self.client, image(content, self.repository), self.repository)
+            for one in self.kept:
+                self.look(one)
 
 
-def kill_workers(sites: list[Site]) -> None:
-    """Kill a site's worker, which collects garbage, too, at some moments, and start it again."""
+def logged(site: Site, message: str) -> int:
+    """Return how often the site's worker, with those before it, has logged MESSAGE."""
+    return (site.directory / "worker.log").read_text().count(f'"{message}"')
+
+
+def kill_workers_that_collect(sites: list[Site]) -> None:
+    """Kill the workers in turn, each a moment after it collected something, and start it anew."""
     chance, pause = random.Random(1), threading.Event()
     for site in sites:
         site.start_worker()
-    for _ in range(KILLS):
-        site = chance.choice(sites)
-        pause.wait(chance.uniform(1, 3))
+    for number in range(KILLS):
+        site = sites[number % len(sites)]
+        site.wait_for_worker()
+        before = logged(site, "blobs collected")
+        wait_until(
+            "it collects",
+            lambda site=site, before=before: logged(site, "blobs collected") > before,
+        )
+        # Its objects are being deleted now, or the next blobs are.
+        pause.wait(chance.uniform(0, 3))
         site.stop_worker(kill=True)
         site.start_worker()
 
@@ -125,16 +142,23 @@ def test_no_acknowledged_push_is_lost_while_collectors_die_and_copies_go_on(
 ) -> None:
     us, eu = sites
     pushers = [Pusher(sites[number % 2], number) for number in range(THREADS)]
+    over = threading.Event()
     with ThreadPoolExecutor(THREADS) as executor:
-        running = [executor.submit(pusher.run) for pusher in pushers]
-        kill_workers(sites)
+        running = [executor.submit(pusher.run, over) for pusher in pushers]
+        try:
+            kill_workers_that_collect(sites)
+        finally:
+            over.set()
         for one in running:
             one.result()
-    assert all(pusher.acknowledged for pusher in pushers)
+    assert all(pusher.acknowledged and pusher.kept for pusher in pushers)
     assert us.command("replication", "wait", "--timeout", "120").returncode == 0
+    assert all(logged(site, "blob copied") for site in sites)
     # What nobody needs goes from everywhere, once the leases of the dead have ended.
-    kept = {key(str(Digest.of(content))) for content in CONTENTS[:2]}
-    wait_until("the rest is gone", lambda: services.us.objects() == kept == services.eu.objects())
+    kept = {key(str(Digest.of(one))) for one in set().union(*(one.kept for one in pushers))}
+    wait_until(
+        "the rest is gone", lambda: services.us.objects() == kept == services.eu.objects(), 300
+    )
     for pusher in pushers:
         expect_what_was_kept(us, pusher)
         expect_what_was_kept(eu, pusher)
