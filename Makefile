@@ -9,7 +9,7 @@ SELECTION := $(if $(ALL),,-m "not long")
 SCENARIOS := $(if $(ALL),--all,--scenario-name default)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test test-all lint unit integration image-tests benchmark molecule
+.PHONY: help setup lab lab-info lab-down image images test test-all lint unit collection integration image-tests benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,7 +34,7 @@ images: setup ## build every image that changed, and the archives that hosts get
 
 test: setup ## what CI runs: all but what takes long
 	@.ci/side-by-side images lint,unit
-	@.ci/side-by-side integration,image-tests molecule
+	@.ci/side-by-side integration,image-tests molecule,collection
 
 test-all: ## everything: also every client, store and scenario, and the figures
 	$(MAKE) test benchmark ALL=1
@@ -48,7 +48,10 @@ lint: setup ## look at the form of everything
 	ansible-lint --offline
 
 unit: setup ## tests that need nothing but Python
-	pytest $(SELECTION) app/tests/unit collection/tests
+	pytest $(SELECTION) app/tests/unit collection/tests --ignore collection/tests/built
+
+collection: setup ## the collection as users get it: built, installed, documented, sane
+	pytest collection/tests/built
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph, a set for each of 3 processes
 	@$(if $(ALL),$(LAB) images swift-store azure-store)

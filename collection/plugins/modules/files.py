@@ -79,8 +79,10 @@ options:
     default: []
 attributes:
   check_mode:
+    description: Tells what it would change, and changes nothing.
     support: full
   diff_mode:
+    description: Shows what changes, but no secret.
     support: full
 author:
   - The Atoll authors (@atoll)

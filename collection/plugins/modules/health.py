@@ -41,6 +41,7 @@ options:
     type: str
 attributes:
   check_mode:
+    description: Tells what it would change, and changes nothing.
     support: full
     details: Nothing is asked in check mode.
 author:

@@ -40,6 +40,7 @@ options:
     default: 86400
 attributes:
   check_mode:
+    description: Tells what it would change, and changes nothing.
     support: full
 author:
   - The Atoll authors (@atoll)
@@ -177,6 +178,7 @@ def main():
         },
         supports_check_mode=True,
     )
+    changed = False
     try:
         changed, location = set_state(module)
         if module.params["state"] == "drained" and not module.check_mode:

@@ -16,6 +16,7 @@ options:
     default: atoll-registry
 attributes:
   check_mode:
+    description: Tells what it would change, and changes nothing.
     support: full
     details: Nothing is changed in any mode.
 author:

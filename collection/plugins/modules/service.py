@@ -47,6 +47,7 @@ options:
     default: false
 attributes:
   check_mode:
+    description: Tells what it would change, and changes nothing.
     support: full
 author:
   - The Atoll authors (@atoll)

@@ -1,0 +1,59 @@
+"""The collection as a user gets it: built, and installed where no repository is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+TOOLS = Path(sys.executable).parent
+
+
+@dataclass
+class Machine:
+    """A directory with nothing of the repository in reach, and what runs there."""
+
+    home: Path
+
+    @property
+    def collection(self) -> Path:
+        return self.home / "ansible_collections" / "atoll" / "registry"
+
+    def run(self, *words: str, directory: Path | None = None) -> str:
+        """Run one of Ansible's commands; return what it printed, also in the error if it fails."""
+        environment = {
+            "ANSIBLE_COLLECTIONS_PATH": str(self.home),
+            "HOME": str(self.home),
+            "LANG": "C.UTF-8",
+            "PATH": f"{TOOLS}:{os.environ['PATH']}",
+        }
+        done = subprocess.run(
+            words,
+            check=False,
+            cwd=directory or self.home,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, (
+            f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
+        )
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    """Build the collection and install it, without a network."""
+    made = Machine(tmp_path_factory.mktemp("machine"))
+    made.run("ansible-galaxy", "collection", "build", "--output-path", str(made.home), str(ROOT))
+    (archive,) = made.home.glob("atoll-registry-*.tar.gz")
+    made.run(
+        "ansible-galaxy", "collection", "install", "--offline", "-p", str(made.home), str(archive)
+    )
+    return made

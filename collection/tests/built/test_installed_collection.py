@@ -1,0 +1,61 @@
+"""The built collection is whole: it runs, and is documented, without the repository."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = sorted(path.stem for path in (ROOT / "collection/plugins/modules").glob("*.py"))
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+
+
+def test_nothing_is_in_it_that_only_developers_need(machine):
+    names = {path.name for path in machine.collection.iterdir()}
+    assert {"roles", "playbooks", "plugins", "app", "docs", "README.md"} <= names
+    assert not names & {"molecule", ".cache", ".venv", ".ci", ".hypothesis", ".git"}
+    assert not (machine.collection / "app/tests").exists()
+
+
+def test_no_link_in_it_leads_nowhere(machine):
+    broken = [path for path in machine.collection.rglob("*") if not path.exists()]
+    assert broken == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_each_module_is_documented_with_examples_that_it_takes(machine, module):
+    name = f"atoll.registry.{module}"
+    documented = json.loads(machine.run("ansible-doc", "--json", "--type", "module", name))[name]
+    tasks = yaml.safe_load(documented["examples"])
+    used = [task[name] or {} for task in tasks if name in task]
+    assert used
+    options = documented["doc"].get("options", {})
+    for arguments in used:
+        assert set(arguments) <= set(options)
+        required = {key for key, option in options.items() if option.get("required")}
+        assert required <= set(arguments)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_is_documented(machine, role):
+    name = f"atoll.registry.{role}"
+    documented = json.loads(machine.run("ansible-doc", "--json", "--type", "role", name))
+    assert documented[name]["entry_points"]["main"]["short_description"]
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+def test_each_playbook_is_found_by_its_name(machine, playbook):
+    example = machine.collection / "inventories" / "example"
+    listed = machine.run(
+        "ansible-playbook",
+        "--inventory",
+        str(example),
+        "--list-tasks",
+        f"atoll.registry.{playbook}",
+        "--extra-vars=site=eu",
+    )
+    assert "TAGS" in listed

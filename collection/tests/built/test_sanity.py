@@ -1,0 +1,81 @@
+"""Ansible's own tests of collections find nothing."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible.release import __version__ as ansible_version
+
+# Why each is not followed: the collection's license is Apache's; a healthcheck is no module.
+NOT_FOLLOWED = """\
+plugins/modules/{module}.py validate-modules:missing-gplv3-license
+roles/{script} shebang
+"""
+
+# ansible-test fetches pip for the environments that it makes from a place of its own. Python
+# brings a pip along, which can fetch the one that is asked for from where all else comes from.
+GET_PIP = """\
+import os, subprocess, sys
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True)
+wanted = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+os.execv(sys.executable, [sys.executable, "-m", "pip", "install", *wanted])
+"""
+PIP_VERSION = "24_2"
+
+
+@pytest.fixture(scope="session")
+def checked(machine):
+    """Turn the link to the plugins into a directory; give ansible-test what it needs."""
+    plugins = machine.collection / "plugins"
+    plugins.unlink()
+    (machine.collection / "collection" / "plugins").rename(plugins)
+    ignored = machine.collection / "tests" / "sanity"
+    ignored.mkdir(parents=True)
+    major, minor = ansible_version.split(".")[:2]
+    (ignored / f"ignore-{major}.{minor}.txt").write_text(_not_followed(machine.collection))
+    cache = machine.home / ".ansible" / "test" / "cache"
+    cache.mkdir(parents=True)
+    (cache / f"get_pip_{PIP_VERSION}.py").write_text(GET_PIP)
+    configuration = machine.home / ".config" / "pip" / "pip.conf"
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text(_pip_configuration())
+    return machine
+
+
+def test_ansible_s_own_tests_find_nothing(checked):
+    checked.run(
+        "ansible-test",
+        "sanity",
+        "--requirements",
+        f"--python={sys.version_info.major}.{sys.version_info.minor}",
+        *("plugins/", "roles/", "playbooks/", "meta/", "inventories/"),
+        directory=checked.collection,
+    )
+
+
+def _not_followed(collection: Path) -> str:
+    license_line, script_line = NOT_FOLLOWED.splitlines()
+    modules = sorted(path.stem for path in (collection / "plugins/modules").glob("*.py"))
+    scripts = sorted(
+        str(path.relative_to(collection / "roles"))
+        for path in (collection / "roles").glob("*/files/*")
+        if path.is_file() and path.read_bytes().startswith(b"#!")
+    )
+    lines = [license_line.format(module=module) for module in modules]
+    lines += [script_line.format(script=script) for script in scripts]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _pip_configuration() -> str:
+    """Return as a file what pip is told here; ansible-test hands no environment on."""
+    asked = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+    settings = {}
+    for line in listed.stdout.splitlines():
+        name, _, value = line.partition("=")
+        settings[name.rpartition(".")[2]] = ast.literal_eval(value)
+    return "[global]\n" + "".join(f"{name} = {value}\n" for name, value in settings.items())
