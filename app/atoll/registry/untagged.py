@@ -76,7 +76,7 @@ class UntaggedManifests:
         }
 
     def step(self) -> bool:
-        """Collect in the next range; tell whether there is more to do at once.
+        """Collect in the next range; tell whether there is more to collect in it.
 
         Raises DatabaseUnavailable; nothing is half done then.
         """
@@ -85,7 +85,7 @@ class UntaggedManifests:
         if self._collect(until) == self._batch:
             return True
         self._after = 0 if until >= last else until
-        return self._after > 0
+        return False
 
     def _collect(self, until: int) -> int:
         """Collect up to a batch; return how many were looked at."""

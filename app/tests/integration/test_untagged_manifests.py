@@ -7,6 +7,7 @@ import time
 
 import pytest
 from atoll.names import Digest, RepositoryName
+from atoll.registry import untagged
 from atoll.registry.manifests import manifest_cache_key
 from atoll.registry.tags import Tags
 from atoll.registry.untagged import UntaggedManifests
@@ -198,4 +199,20 @@ def test_what_one_batch_does_not_take_the_next_one_does(client: Client) -> None:
     let_time_pass(client.site)
     collect = collector(client.site, batch=2)
     assert [collect.step(), collect.step()] == [True, False]
+    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
+
+
+def test_a_round_looks_at_one_range_and_the_next_round_at_the_next(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or each round of each site would look at every manifest that there is."""
+    monkeypatch.setattr(untagged, "RANGE", 1)
+    for version in ("1", "2"):
+        put(client, image(client, annotations={"version": version}))
+    let_time_pass(client.site)
+    collect = collector(client.site)
+    last = client.site.graph.database.read("SELECT max(id) FROM manifest")[0][0]
+    assert [collect.step() for _ in range(last - 1)] == [False] * (last - 1)
+    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[1]]
+    assert not collect.step()
     assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
