@@ -24,6 +24,8 @@ from atoll.web.spool import SpoolingChannel
 _THREADS = 8
 # waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
 _RECEIVE_BYTES = 256 * 1024
+# Seconds to find out what is well before this process serves and says so.
+_FIRST_LOOK = 10.0
 
 
 def web(options: argparse.Namespace) -> int:
@@ -34,7 +36,7 @@ def web(options: argparse.Namespace) -> int:
     tempfile.tempdir = str(spool_directory())
     graph = Graph(bundle, connections=_THREADS + 2)
     app = create_app(graph.dependencies())
-    graph.locations.start_probing()
+    prober = graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.pulls.start()
@@ -48,6 +50,9 @@ def web(options: argparse.Namespace) -> int:
         unix_socket_perms="600",
     )
     signal.signal(signal.SIGTERM, _end)
+    # nginx serves when all processes have their sockets, and each is to tell the same of health.
+    prober.wait_for_first(_FIRST_LOOK)
+    graph.vitals.wait_for_first(_FIRST_LOOK)
     server = create_server(
         app,
         unix_socket=options.socket,

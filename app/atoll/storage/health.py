@@ -137,6 +137,7 @@ class Prober:
         self._stores = stores
         self._health = health
         self._stop = threading.Event()
+        self._probed = {location: threading.Event() for location in stores}
 
     def start(self) -> None:
         """Start probing; the threads end with the process, or after `stop`."""
@@ -145,6 +146,12 @@ class Prober:
                 target=self._probe_for_ever, args=(store,), name=f"probe-{location}", daemon=True
             ).start()
 
+    def wait_for_first(self, seconds: float) -> None:
+        """Wait until each store was probed once, for at most SECONDS."""
+        deadline = time.monotonic() + seconds
+        for probed in self._probed.values():
+            probed.wait(max(0.0, deadline - time.monotonic()))
+
     def stop(self) -> None:
         """Probe no more."""
         self._stop.set()
@@ -152,6 +159,7 @@ class Prober:
     def _probe_for_ever(self, store: ObjectStore) -> None:
         while not self._stop.is_set():
             self.probe_once(store)
+            self._probed[store.location].set()
             state = self._health.state(store.location)
             settled = state.whole and state.failed_probes == 0
             self._stop.wait(PROBE_INTERVAL if settled else PROBE_INTERVAL_DOUBT)

@@ -43,6 +43,7 @@ class Vitals:
         self.replica = False
         self.redis = False
         self.disk_space = False
+        self._probed = threading.Event()
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -60,6 +61,10 @@ class Vitals:
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
 
+    def wait_for_first(self, seconds: float) -> None:
+        """Wait until everything was looked at once, for at most SECONDS."""
+        self._probed.wait(seconds)
+
     def stop(self) -> None:
         """Probe no more."""
         self._stop.set()
@@ -67,6 +72,7 @@ class Vitals:
     def _probe_for_ever(self) -> None:
         while not self._stop.is_set():
             self.probe()
+            self._probed.set()
             self._stop.wait(_PROBE_SECONDS)
 
 

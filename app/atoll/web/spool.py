@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import tempfile
+from socket import SHUT_WR
 from typing import Any
 
 from waitress.channel import HTTPChannel
@@ -78,6 +79,53 @@ class SpooledRequest(HTTPRequestParser):
 
 
 class SpoolingChannel(HTTPChannel):
-    """A connection of nginx'."""
+    """A connection of nginx', which is still sending a body when that is refused.
+
+    If such a connection were closed at once, nginx would fail to send before it reads the answer,
+    and tell the client of a bad gateway. So the answer goes out, and the rest of the body is
+    thrown away until nginx, which has read the answer, ends the connection.
+    """
 
     parser_class: Any = SpooledRequest
+    _refuses = False
+    _lingers = False
+
+    def service(self) -> None:
+        """Answer one request."""
+        self._refuses = isinstance(self.requests[0].error, SpoolFull)
+        super().service()
+
+    def handle_write(self) -> None:
+        """Send what is to be sent; after a refusal only the sending ends."""
+        refused = self._refuses and self.close_when_flushed
+        if refused:
+            self.close_when_flushed = False
+        super().handle_write()
+        if refused and self.connected:
+            if self.total_outbufs_len:
+                self.close_when_flushed = True
+            else:
+                self._linger()
+
+    def _linger(self) -> None:
+        self._lingers = True
+        if self.socket is not None:
+            self.socket.shutdown(SHUT_WR)
+
+    def readable(self) -> bool:
+        """Tell whether to read on."""
+        return self._lingers or bool(super().readable())
+
+    def handle_read(self) -> None:
+        """Read on; what follows a refusal is nobody's."""
+        if self._lingers:
+            self.recv(self.adj.recv_bytes)
+        else:
+            super().handle_read()
+
+    def handle_close(self) -> None:
+        """Give up what the connection held, and a body that will never be whole."""
+        super().handle_close()
+        # The thread that served the request before keeps this object until it serves another's.
+        if self.request is not None:
+            self.request.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ..integration.services import Services
-from .running import RunningImage, podman, push_blob, running_image, write_bundle
+from .running import CONFINED, RunningImage, podman, push_blob, running_image, write_bundle
 
 
 @pytest.mark.parametrize("scheme", ["url", "tls_url"])
@@ -55,6 +55,31 @@ def test_the_command_of_the_documentation_is_enough(
         url = f"{running.tls_url}/v2/library/documented/blobs/{digest}"
         answer = session.get(url, allow_redirects=False)
         assert answer.headers["Location"].startswith(f"https://{eu.host}:")
+
+
+def test_each_process_knows_what_is_well_from_the_first_answer_on(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    """Or a load balancer that asks another process each time would see the site come and go."""
+    stack = write_bundle(services, database, tmp_path)
+    options = (*CONFINED, "--env=WORKER_COUNT=4")
+    with running_image(services, stack, options=options) as running:
+        session = running.session()
+        statuses = [session.get(f"{running.url}/health/endtoend").status_code for _ in range(20)]
+        assert set(statuses) == {200}
+
+
+def test_what_no_process_answers_is_retryable(
+    services: Services, database: str, tmp_path: Path
+) -> None:
+    stack = write_bundle(services, database, tmp_path)
+    with running_image(services, stack) as running:
+        for path in running.inside("/tmp/atoll").glob("web-*.sock"):
+            path.unlink()
+        answer = running.session().get(f"{running.url}/v2/")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.json()["errors"][0]["code"] == "UNAVAILABLE"
 
 
 def test_the_image_runs_confined_and_as_any_user(

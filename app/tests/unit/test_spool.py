@@ -2,12 +2,19 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
-from atoll.web.spool import SpooledRequest
+from atoll.web.spool import SpooledRequest, SpoolingChannel
 from waitress.adjustments import Adjustments
+from waitress.server import create_server
 
 MEBIBYTE = 2**20
 
@@ -73,3 +80,78 @@ def test_a_body_of_unknown_length_leaves_the_reserve_alone(monkeypatch: pytest.M
     begun.received(b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n")
     assert begun.completed
     assert begun.error.code == 503
+
+
+def empty(_environ: object, start: Callable[..., object]) -> list[bytes]:
+    """Answer any request, as an application does."""
+    start("200 OK", [("Content-Length", "0")])
+    return []
+
+
+@pytest.fixture
+def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """A connection to a server whose spool is `tmp_path`."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = str(tmp_path / "web.sock")
+    sockets: dict[int, Any] = {}
+    server: Any = create_server(
+        empty, map=sockets, unix_socket=path, unix_socket_perms="600", max_request_body_size=2**40
+    )
+    server.channel_class = SpoolingChannel
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(path)
+        yield client
+    wait_until(lambda: not server.active_channels)
+    server.task_dispatcher.shutdown()
+    # The loop ends when it has nothing left to look at.
+    sockets.clear()
+    server.pull_trigger()
+    thread.join()
+    server.close()
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def spooled(directory: Path) -> int:
+    """Return how many files without a name this process has open in DIRECTORY."""
+    found = 0
+    for descriptor in Path("/proc/self/fd").iterdir():
+        try:
+            found += descriptor.readlink().is_relative_to(directory)
+        except FileNotFoundError:  # the one that lists this directory
+            continue
+    return found
+
+
+def test_who_still_sends_what_was_refused_reads_why(
+    connection: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nginx does: a connection that is gone would be a bad gateway to it."""
+    disk(monkeypatch, size=100 * MEBIBYTE, free=MEBIBYTE)
+    connection.sendall(f"PATCH / HTTP/1.1\r\nContent-Length: {50 * MEBIBYTE}\r\n\r\n".encode())
+    answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    for _ in range(50):
+        connection.sendall(bytes(MEBIBYTE))
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: " in answer
+
+
+def test_a_body_whose_sender_has_gone_takes_no_room(
+    connection: socket.socket, tmp_path: Path
+) -> None:
+    # nginx keeps its connections, so one that has served requests may get a body too.
+    connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+    connection.sendall(f"PATCH / HTTP/1.1\r\nContent-Length: {50 * MEBIBYTE}\r\n\r\n".encode())
+    connection.sendall(bytes(10 * MEBIBYTE))
+    wait_until(lambda: spooled(tmp_path) == 1)
+    connection.close()
+    wait_until(lambda: spooled(tmp_path) == 0)
