@@ -8,7 +8,11 @@ MINIMUM_LENGTH = 8
 
 _hasher = argon2.PasswordHasher()
 # Compared against where there is no such user, so that the answer takes as long as for one.
-_NOBODY = _hasher.hash("nobody")
+# Nobody's secret; it stands here since to make one takes every command a tenth of a second.
+_NOBODY = (
+    "$argon2id$v=19$m=65536,t=3,p=4$4cbGnXCqZxLFmiXlcxpRbA$"
+    "XHBtio6001cOGtelUClly5vLX6jTZ9I/C22QswlgZSI"
+)
 
 
 class PasswordTooShort(ValueError):

@@ -78,6 +78,8 @@ def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothin
         services.us.container.unpause()
     assert placements(us, digest) == {"usstorage"}
     assert key(digest) not in services.eu.objects()
+    # Nobody waits for the dead worker's lease here.
+    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
     assert services.eu.client.head_object(Bucket=services.eu.bucket, Key=key(digest))[

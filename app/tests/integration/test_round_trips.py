@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from atoll.db import shared_redis
 
 from .counting_proxy import CountingProxy, counting_proxy
 from .services import Services, wait_until
@@ -111,7 +112,11 @@ class Counted:
 
 
 @pytest.fixture
-def counted(services: Services, database: str, tmp_path: Path) -> Iterator[Counted]:
+def counted(
+    services: Services, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Counted]:
+    # For this long after a push nothing about the blob is cached.
+    monkeypatch.setattr(shared_redis, "_DELETED_SECONDS", 1)
     uri = bundle(services, database)["DB_URI"]
     port = int(re.search(r":(\d+)/", str(uri))[1])
     with counting_proxy(port) as before_database, counting_proxy(services.us.port) as before_store:
@@ -178,7 +183,6 @@ def test_what_passes_to_the_database_and_the_store_is_what_the_table_says(
         (put_manifest, (2, 0)),
     ):
         assert counted.least(action) == expected
-    # For some seconds after a push nothing about the blob is cached.
     wait_until(
         "the blob's placements come from the cache",
         lambda: (
