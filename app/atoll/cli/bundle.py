@@ -8,7 +8,12 @@ from pathlib import Path
 
 from atoll import config
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import bundle_directory, prepare_runtime_directory, runtime_directory
+from atoll.cli.runtime import (
+    bundle_directory,
+    prepare_runtime_directory,
+    runtime_directory,
+    write_whole,
+)
 from atoll.config import Bundle, ConfigError
 
 _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -47,8 +52,7 @@ def write_ca_bundle() -> Path:
         raise ConfigError(str(extra), [f"cannot be read ({error.strerror})"]) from error
     if _SYSTEM_CERTIFICATES.is_file():
         texts.insert(0, _SYSTEM_CERTIFICATES.read_text())
-    ca_bundle_file().write_text("\n".join(texts))
-    return ca_bundle_file()
+    return write_whole(ca_bundle_file(), "\n".join(texts))
 
 
 def load_bundle_for_stores() -> Bundle:

@@ -44,6 +44,10 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "housekeeping", help="what a site without replication needs done in the background"
     )
     house.set_defaults(run="housekeeping:housekeeping")
+    again = commands.add_parser(
+        "reload", help="let this container's process read its bundle again, and wait for that"
+    )
+    again.set_defaults(run="reload:reload")
     migrate = commands.add_parser("migrate", help="bring the database up to this version")
     migrate.set_defaults(run="migrate:migrate")
     mirror = commands.add_parser("repomirror", help="mirror repositories (comes later)")

@@ -1,8 +1,9 @@
-"""The configuration of the nginx in front."""
+"""The nginx in front: its configuration, and how it takes up another one."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import jinja2
@@ -14,16 +15,22 @@ from atoll.config import Bundle
 _PORT = re.compile(r":\d{1,5}$")
 
 
+_LEAVING_WORKER = b"worker process is shutting down"
+
+
 def write_nginx_configuration(
-    runtime: Path,
+    target: Path,
     bundle: Bundle,
     certificate: Certificate | None,
     sockets: list[Path],
     operations: list[Path],
-) -> Path:
-    """Write nginx' configuration to RUNTIME and return its path.
+    *,
+    drain: int,
+) -> None:
+    """Write nginx' configuration to TARGET, in the runtime directory.
 
-    SOCKETS serve the registry, OPERATIONS the health and the metrics of the same processes.
+    SOCKETS serve the registry, OPERATIONS the health and the metrics of the same processes. DRAIN
+    is the number of seconds that requests in hand get when nginx ends or takes up another one.
     """
     port = _PORT.search(bundle.server_hostname)
     environment = jinja2.Environment(
@@ -34,8 +41,9 @@ def write_nginx_configuration(
         autoescape=False,  # noqa: S701 - it is no HTML
     )
     text = environment.get_template("nginx.conf.j2").render(
-        runtime=runtime,
-        leaving=runtime / LEAVING_FILE,
+        runtime=target.parent,
+        drain=drain,
+        leaving=target.parent / LEAVING_FILE,
         sockets=sockets,
         operations=operations,
         maximum_size=bundle.maximum_layer_size,
@@ -44,6 +52,35 @@ def write_nginx_configuration(
         # Clients find TLS at the port that SERVER_HOSTNAME has, which is 443 unless it names one.
         tls_port=port.group() if port else "",
     )
-    target = runtime / "nginx.conf"
     target.write_text(text)
-    return target
+
+
+def find_nginx_problem(configuration: Path) -> str | None:
+    """Return why nginx would not take up a configuration, or None."""
+    tried = subprocess.run(  # noqa: S603
+        ["nginx", "-t", "-q", "-c", str(configuration), "-e", "stderr"],  # noqa: S607
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return f"nginx refuses it: {tried.stderr.strip()}" if tried.returncode else None
+
+
+def nginx_workers(master: int) -> dict[int, bool]:
+    """Return the processes that the nginx with the number MASTER serves with.
+
+    True of those that take requests; False of those that only finish what they have in hand.
+    """
+    found = {}
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            # The fields after the name, which may have spaces: the state, then the parent.
+            state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
+            title = (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if int(parent) == master and state != "Z":
+            found[int(process.name)] = _LEAVING_WORKER not in title
+    return found

@@ -48,3 +48,10 @@ def prepare_runtime_directory() -> Path:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory.chmod(0o700)
     return directory
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a file that whoever reads it meanwhile finds whole, as it was or as it is now."""
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(text)
+    return new.replace(path)

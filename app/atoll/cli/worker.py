@@ -12,10 +12,14 @@ from collections.abc import Callable
 from atoll import logs
 from atoll.cli.background import HOUSEKEEPING, keep_house, repeat
 from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
+from atoll.cli.children import ATOLL
 from atoll.cli.graph import Graph
 from atoll.cli.operations import serve_operations
 from atoll.cli.presence import Announcer
+from atoll.cli.reload import Reloads, replace_process
+from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
+from atoll.config import Bundle, ConfigError
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
 from atoll.replication.lag import export_lag
@@ -38,6 +42,8 @@ _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
 # What claims, copies, finishes, keeps leases and house asks the database for moments only; who
 # deletes at a location keeps a connection for as long as its store takes.
 _CONNECTIONS = 15
+# Seconds between two looks at whether somebody asks for another reading of the bundle.
+_RELOADS = 0.2
 # Seconds between two looks at whether a policy changed.
 _POLICIES = 2
 
@@ -46,10 +52,15 @@ def replication(options: argparse.Namespace) -> int:
     """Copy what this site lacks, until SIGTERM."""
     del options
     logs.set_up()
-    bundle = load_bundle()
-    require_replication(bundle)
+    # Before anything is in hand that a signal could cut off.
+    stop = threading.Event()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, lambda *_signal: stop.set())
     runtime = prepare_runtime_directory()
-    write_ca_bundle()
+    reloads = Reloads(runtime)
+    reloads.listen()
+    reloads.begin()
+    bundle = _read_bundle()
     graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
@@ -61,10 +72,6 @@ def replication(options: argparse.Namespace) -> int:
         copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda tasks: graph.redis.delete(*(cache_key(task.digest) for task in tasks)),
     )
-    # Before anything is in hand that a signal could cut off.
-    stop = threading.Event()
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, lambda *_signal: stop.set())
     keep_house(graph)
     repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
     repeat("policies", _POLICIES, _following_policies(graph))
@@ -81,12 +88,39 @@ def replication(options: argparse.Namespace) -> int:
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
     serve_operations(create_operations_app(health), listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
-    stop.wait()
+    reloads.taken_over()
+    reload = _wait(stop, reloads)
     graph.deliverer.stop()
     graph.log_exporter.stop()
     worker.stop()
     announcer.stop()
+    if reload:
+        # A new start is how a worker begins anyway; and the container stays the same.
+        replace_process([*ATOLL, "replication"], unless=stop)
     return 0
+
+
+def _read_bundle() -> Bundle:
+    """Return the bundle, and write the authorities in it. Raises ConfigError, CommandFailed."""
+    bundle = load_bundle()
+    require_replication(bundle)
+    write_ca_bundle()
+    return bundle
+
+
+def _wait(stop: threading.Event, reloads: Reloads) -> bool:
+    """Wait until this process is to stop; tell whether it is to begin again with a good bundle."""
+    while not stop.wait(_RELOADS):
+        if not reloads.pending:
+            continue
+        reloads.begin()
+        try:
+            _read_bundle()
+        except (ConfigError, CommandFailed) as error:
+            reloads.refused(str(error))
+        else:
+            return True
+    return False
 
 
 def _reconciling(graph: Graph) -> Callable[[], None]:

@@ -1,0 +1,41 @@
+"""Ask one process of this container for its health, by the socket of its operations."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from pathlib import Path
+
+KINDS = ("/health/instance", "/health/endtoend")
+_TIMEOUT = 3
+_WELL = 200
+
+
+def well(operations: Path) -> set[str]:
+    """Return which of KINDS the process behind the socket OPERATIONS is well by."""
+    return {kind for kind in KINDS if _status(operations, kind) == _WELL}
+
+
+def _status(operations: Path, path: str) -> int:
+    connection = _LocalConnection(operations)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except (OSError, http.client.HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+class _LocalConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=_TIMEOUT)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_TIMEOUT)
+        self.sock.connect(str(self._path))

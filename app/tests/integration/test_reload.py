@@ -1,0 +1,72 @@
+"""SIGHUP: a worker reads its bundle again, and stays the same process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from .services import wait_until
+from .site import Client, Site
+
+SLOW = {"REPLICATION_LIMITS": {"eustorage": {"bandwidth": "1M"}}}
+
+
+def change_bundle(site: Site, change: Callable[[dict[str, Any]], object]) -> None:
+    file = site.directory / "stack/config.yaml"
+    keys = yaml.safe_load(file.read_text())
+    change(keys)
+    file.write_text(yaml.safe_dump(keys))
+
+
+def start_worker(site: Site) -> int:
+    """Start a worker and return its number."""
+    site.start_worker()
+    site.wait_for_worker()
+    assert site.worker is not None
+    return site.worker.pid
+
+
+def test_a_worker_goes_on_with_another_bundle_as_the_same_process(us: Site, eu: Site) -> None:
+    change_bundle(eu, lambda keys: keys.update(SLOW))
+    process = start_worker(eu)
+    Client(us).push_blob("admin/app", os.urandom(1_000_000) * 24)
+    wait_until(
+        "a copy is under way that would take half a minute",
+        lambda: bool(
+            us.graph.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
+        ),
+    )
+    change_bundle(eu, lambda keys: keys.pop("REPLICATION_LIMITS"))
+    reloaded = eu.command("reload")
+    assert reloaded.returncode == 0, reloaded.stderr
+
+    waited = us.command("wait", "--timeout", "30")
+    assert waited.returncode == 0, waited.stderr
+    assert eu.worker is not None
+    assert (eu.worker.pid, eu.worker.poll()) == (process, None)
+    instances = us.graph.database.read("SELECT id FROM instance WHERE role = 'replication'")
+    assert len(instances) == 1
+
+
+def test_a_worker_refuses_a_wrong_bundle_and_goes_on_with_the_one_it_has(
+    us: Site, eu: Site
+) -> None:
+    start_worker(eu)
+    change_bundle(eu, lambda keys: keys.update({"DB_URI": "nowhere"}))
+    refused = eu.command("reload")
+    assert refused.returncode == 1
+    assert "DB_URI" in refused.stderr
+    assert "bundle not taken over" in (eu.directory / "worker.log").read_text()
+
+    Client(us).push_blob("admin/app", b"pushed afterwards")
+    waited = us.command("wait", "--timeout", "60")
+    assert waited.returncode == 0, waited.stderr
+
+
+def test_what_reads_no_bundle_again_says_so(us: Site) -> None:
+    asked = us.command("reload")
+    assert asked.returncode == 1
+    assert "nothing in this container reads a bundle again" in asked.stderr
