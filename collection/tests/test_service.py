@@ -17,10 +17,17 @@ def unit(fake_module, *, check_mode=False, parameters=None, **properties):
         "StateChangeTimestamp": STARTED,
         "NeedDaemonReload": "no",
         "UnitFileState": "generated",
+        "ReloadResult": "success",
     } | properties
     shown = "".join(f"{name}={value}\n" for name, value in properties.items())
     module = fake_module(
-        {"name": "a.service", "enabled": None, "inputs_changed": False} | (parameters or {}),
+        {
+            "name": "a.service",
+            "enabled": None,
+            "inputs_changed": False,
+            "reload_inputs_changed": False,
+        }
+        | (parameters or {}),
         check_mode,
         {"systemctl show": (0, shown, "")},
     )
@@ -32,7 +39,12 @@ def inputs(tmp_path, seconds):
     path.write_text("")
     os.utime(path, (seconds, seconds))
     os.utime(tmp_path, (1, 1))
-    return {"inputs": [str(tmp_path)], "reload_inputs": [], "inputs_changed": False}
+    return {
+        "inputs": [str(tmp_path)],
+        "reload_inputs": [],
+        "inputs_changed": False,
+        "reload_inputs_changed": False,
+    }
 
 
 def test_a_file_that_the_service_has_read_changes_nothing(tmp_path, fake_module):
@@ -73,9 +85,25 @@ def test_a_changed_unit_restarts_the_service(tmp_path, fake_module):
     assert decide(unit(fake_module, NeedDaemonReload="yes"), parameters)[0] == "restart"
 
 
-@pytest.mark.parametrize(("check_mode", "action"), [(True, "restart"), (False, "")])
-def test_only_check_mode_believes_that_an_input_changes(tmp_path, fake_module, check_mode, action):
-    parameters = inputs(tmp_path, STARTED_SECONDS - 1) | {"inputs_changed": True}
+def test_what_a_failed_reload_did_not_take_up_is_tried_again(tmp_path, fake_module):
+    parameters = inputs(tmp_path, STARTED_SECONDS - 1)
+
+    assert decide(unit(fake_module, ReloadResult="exit-code"), parameters)[0] == "reload"
+
+
+@pytest.mark.parametrize(
+    ("check_mode", "changed", "action"),
+    [
+        (True, ["inputs_changed"], "restart"),
+        (True, ["reload_inputs_changed"], "reload"),
+        (True, ["inputs_changed", "reload_inputs_changed"], "restart"),
+        (False, ["inputs_changed", "reload_inputs_changed"], ""),
+    ],
+)
+def test_only_check_mode_believes_that_an_input_changes(
+    tmp_path, fake_module, check_mode, changed, action
+):
+    parameters = inputs(tmp_path, STARTED_SECONDS - 1) | dict.fromkeys(changed, True)
 
     assert decide(unit(fake_module, check_mode=check_mode), parameters)[0] == action
 

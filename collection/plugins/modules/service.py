@@ -8,8 +8,9 @@ module: service
 short_description: Keep a systemd service running with the files that are in place now
 description:
   - Starts a service, and restarts it when one of the files that it read at its start was written
-    since. It does not matter which run of a playbook wrote the file, nor whether that run came to
-    its end; a handler that is lost with a failed run has no counterpart here.
+    since; reloads it when that is enough. It does not matter which run of a playbook wrote the
+    file, nor whether that run came to its end; a handler that is lost with a failed run has no
+    counterpart here.
   - Waits until the service is up. With C(Notify=healthy) in a Quadlet unit that is until its
     container is healthy.
   - A service that does not come up fails the task with the last lines of its log.
@@ -43,6 +44,10 @@ options:
     description:
       - In check mode nothing is written. Tell here whether an earlier task would have changed an
         input, so that the restart is announced.
+    type: bool
+    default: false
+  reload_inputs_changed:
+    description: The same for O(reload_inputs), and for the reload.
     type: bool
     default: false
 attributes:
@@ -86,6 +91,7 @@ PROPERTIES = (
     "InactiveExitTimestamp",
     "LoadState",
     "NeedDaemonReload",
+    "ReloadResult",
     "StateChangeTimestamp",
     "UnitFileState",
 )
@@ -177,9 +183,18 @@ def decide(unit, parameters):
         return "restart", "its unit was written after its start"
     written, path = newest(parameters["reload_inputs"])
     if written > unit.since("StateChangeTimestamp"):
-        return "reload", f"{path} was written after its start"
-    if parameters["inputs_changed"] and unit.module.check_mode:
+        return "reload", f"{path} was written after it was read"
+    if unit.properties.get("ReloadResult", "success") != "success":
+        return "reload", "its last reload failed"
+    return announce(parameters) if unit.module.check_mode else ("", "")
+
+
+def announce(parameters):
+    """Return what will have to be done when the files are written, and why."""
+    if parameters["inputs_changed"]:
         return "restart", "what it reads at its start changes"
+    if parameters["reload_inputs_changed"]:
+        return "reload", "what it reads again when it is reloaded changes"
     return "", ""
 
 
@@ -234,6 +249,7 @@ def main():
             "inputs": {"type": "list", "elements": "path", "default": []},
             "reload_inputs": {"type": "list", "elements": "path", "default": []},
             "inputs_changed": {"type": "bool", "default": False},
+            "reload_inputs_changed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
