@@ -2,6 +2,9 @@
 
 The same files, the same two stores, the same run, one after the other; the worker hashes all it
 copies and writes each placement. Figures of one run are to be compared with each other only.
+
+Both stores, the database and who copies share this machine's processors, which are what limits the
+first figures. As it is between regions, the line is the limit of the last ones.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import subprocess
 import sysconfig
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,27 +57,59 @@ MIXES = {
 }
 
 
+# Megabits a second of the line to the target, and how often a process is looked at.
+LINE = 400
+LOOK_SECONDS = 0.1
+
+
 @dataclass(frozen=True)
 class Run:
-    """What one program took: seconds, and its greatest proportional set size in MiB."""
+    """What one program took: seconds, those of processors, and its greatest memory in MiB."""
 
     seconds: float
+    processor: float
     memory: float
 
 
 class Watched:
-    """The memory that a process takes at most, looked at again and again."""
+    """What a process takes, looked at again and again: memory is its proportional set size."""
 
     def __init__(self, pid: int) -> None:
-        self._file = Path(f"/proc/{pid}/smaps_rollup")
-        self.peak = 0.0
+        self._process = Path(f"/proc/{pid}")
+        self._began = self._processor()
+        self.processor = 0.0
+        self.memory = 0.0
 
     def look(self) -> None:
         # Nothing is read of a process that has just ended.
         with suppress(FileNotFoundError, ProcessLookupError):
-            for line in self._file.read_text().splitlines():
+            self.processor = self._processor() - self._began
+            for line in (self._process / "smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
-                    self.peak = max(self.peak, int(line.split()[1]) / KIBIBYTE)
+                    self.memory = max(self.memory, int(line.split()[1]) / KIBIBYTE)
+
+    def _processor(self) -> float:
+        stat = (self._process / "stat").read_text().rpartition(")")[2].split()
+        return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def limited_line(store: Store) -> Iterator[None]:
+    """Let what is sent to STORE go no faster than LINE."""
+    process = store.container.attrs["State"]["Pid"]
+    index = Path(f"/proc/{process}/root/sys/class/net/eth0/iflink").read_text().strip()
+    [interface] = [
+        path.parent.name
+        for path in Path("/sys/class/net").glob("veth*/ifindex")
+        if path.read_text().strip() == index
+    ]
+    queue = ["dev", interface, "root"]
+    limit = ["tbf", "rate", f"{LINE}mbit", "burst", "256kb", "latency", "200ms"]
+    subprocess.run(["tc", "qdisc", "replace", *queue, *limit], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["tc", "qdisc", "delete", *queue], check=True)
 
 
 def fill(store: Store, sizes: list[int]) -> dict[str, int]:
@@ -115,9 +150,9 @@ def rclone(services: Services, directory: Path) -> Run:
     watched = Watched(process.pid)
     while process.poll() is None:
         watched.look()
-        time.sleep(0.02)
+        time.sleep(LOOK_SECONDS)
     assert process.returncode == 0, (directory / "rclone.log").read_text()
-    return Run(time.perf_counter() - began, watched.peak)
+    return Run(time.perf_counter() - began, watched.processor, watched.memory)
 
 
 def unplaced(database: Database) -> int:
@@ -134,20 +169,20 @@ def worker(us: Site, eu: Site, blobs: dict[str, int]) -> Run:
     us.graph.database.run(_PLACED, {"digests": list(blobs), "sizes": list(blobs.values())})
     while unplaced(us.graph.database):
         watched.look()
-        time.sleep(0.02)
+        time.sleep(LOOK_SECONDS)
     seconds = time.perf_counter() - began
     eu.stop_worker()
     placed = "SELECT count(*) FROM imagestorageplacement p JOIN imagestoragelocation l"
     placed += " ON l.id = p.location_id WHERE l.name = 'eustorage' AND p.state = 'good'"
     assert us.graph.database.read(placed)[0][0] == len(blobs)
-    return Run(seconds, watched.peak)
+    return Run(seconds, watched.processor, watched.memory)
 
 
 def told(name: str, run: Run, blobs: dict[str, int]) -> None:
     rate = sum(blobs.values()) / MEBIBYTE / run.seconds
     print(  # noqa: T201
         f"  {name:<14} {run.seconds:7.1f} s  {rate:7.1f} MiB/s  {len(blobs) / run.seconds:7.1f}"
-        f" blobs/s  {run.memory:6.1f} MiB of memory"
+        f" blobs/s  {run.processor:6.1f} s of processors  {run.memory:6.1f} MiB of memory"
     )
 
 
@@ -158,6 +193,16 @@ def emptied(services: Services) -> Iterator[None]:
         store.empty()
 
 
+def compare(us: Site, eu: Site, services: Services, directory: Path, blobs: dict[str, int]) -> None:
+    """Copy BLOBs from us to eu by both, and print what each took."""
+    by_rclone = rclone(services, directory)
+    told("rclone copy", by_rclone, blobs)
+    services.eu.empty()
+    by_worker = worker(us, eu, blobs)
+    told("atoll worker", by_worker, blobs)
+    print(f"  the worker is {by_rclone.seconds / by_worker.seconds:.2f} times as fast")  # noqa: T201
+
+
 @pytest.mark.usefixtures("emptied")
 @pytest.mark.parametrize("mix", MIXES)
 def test_a_worker_beside_rclone(
@@ -165,9 +210,15 @@ def test_a_worker_beside_rclone(
 ) -> None:
     blobs = fill(services.us, MIXES[mix])
     print(f"\n{mix}: {sum(blobs.values()) / MEBIBYTE:.0f} MiB")  # noqa: T201
-    by_rclone = rclone(services, tmp_path)
-    told("rclone copy", by_rclone, blobs)
-    services.eu.empty()
-    by_worker = worker(us, eu, blobs)
-    told("atoll worker", by_worker, blobs)
-    print(f"  the worker is {by_rclone.seconds / by_worker.seconds:.2f} times as fast")  # noqa: T201
+    compare(us, eu, services, tmp_path, blobs)
+
+
+@pytest.mark.usefixtures("emptied")
+def test_a_worker_beside_rclone_over_a_line(
+    us: Site, eu: Site, services: Services, tmp_path: Path
+) -> None:
+    blobs = fill(services.us, large_sizes())
+    total = sum(blobs.values()) / MEBIBYTE
+    print(f"\nlarge, over a line of {LINE} Mbit/s: {total:.0f} MiB")  # noqa: T201
+    with limited_line(services.eu):
+        compare(us, eu, services, tmp_path, blobs)
