@@ -1,0 +1,112 @@
+#!/usr/bin/python
+"""Ansible module: an organization of the registry."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: organization
+short_description: Make, change or remove an organization of the registry
+description:
+  - Who makes an organization owns it.
+version_added: 0.1.0
+options:
+  name:
+    description: Name of the organization, and of its namespace.
+    type: str
+    required: true
+  email:
+    description: E-mail address.
+    type: str
+  tag_expiration:
+    description:
+      - Seconds for which a deleted tag can be brought back; one of TAG_EXPIRATION_OPTIONS of the
+        bundle.
+    type: int
+  state:
+    description: V(absent) removes the organization's repositories and robots, too.
+    type: str
+    choices: [present, absent]
+    default: present
+extends_documentation_fragment:
+  - atoll.registry.registry_api
+"""
+
+EXAMPLES = r"""
+- name: Make an organization
+  atoll.registry.organization:
+    registry_url: https://registry.example.com
+    username: admin
+    password: "{{ registry_superuser_password }}"
+    name: payments
+    email: payments@example.com
+
+- name: Remove an organization with all repositories
+  atoll.registry.organization:
+    registry_url: https://registry.example.com
+    username: admin
+    password: "{{ registry_superuser_password }}"
+    name: former
+    state: absent
+"""
+
+RETURN = r"""
+organization:
+  description: The organization, with C(name), C(email) and C(tag_expiration).
+  returned: when the organization is to be there
+  type: dict
+"""
+
+from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
+    Entity,
+    registry_module,
+    run,
+)
+
+
+class Organization(Entity):
+    """An organization."""
+
+    def look(self):
+        """Return what there is."""
+        found = self.api.get("organization", self.params["name"])
+        if found is None:
+            return None
+        return {
+            "name": found["name"],
+            "email": found["email"],
+            "tag_expiration": found["tag_expiration_s"],
+        }
+
+    def wanted(self):
+        """Return what was asked for."""
+        return {"email": self.params["email"], "tag_expiration": self.params["tag_expiration"]}
+
+    def create(self):
+        """Make the organization."""
+        body = {"name": self.params["name"], "email": self.params["email"]}
+        self.api.send("POST", "organization", body=body)
+
+    def change(self, differing):
+        """Change what differs."""
+        names = {"email": "email", "tag_expiration": "tag_expiration_s"}
+        body = {names[key]: value for key, value in differing.items()}
+        self.api.send("PUT", "organization", self.params["name"], body=body)
+
+    def remove(self):
+        """Remove the organization."""
+        self.api.send("DELETE", "organization", self.params["name"])
+
+
+def main():
+    """Bring the organization to the wanted state."""
+    arguments = {
+        "name": {"type": "str", "required": True},
+        "email": {"type": "str"},
+        "tag_expiration": {"type": "int"},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    }
+    run(registry_module(arguments), "organization", Organization)
+
+
+if __name__ == "__main__":
+    main()
