@@ -30,6 +30,16 @@ class Missing:
 
 
 @dataclass
+class Scope:
+    """Where and of what something may be missing; LAST is the number of the last blob seen."""
+
+    locations: list[str]
+    namespace: str | None
+    until: int | None
+    last: int = 0
+
+
+@dataclass
 class Estimate:
     """How long the rest takes, judged by what was copied since the first look."""
 
@@ -52,13 +62,15 @@ def backfill(options: argparse.Namespace) -> int:
     """Queue what is missing; 0 if nothing is (any more), FAILED else."""
     graph = Graph(load_bundle())
     wanted = _wanted(graph, options.location)
-    missing = _look(graph, wanted, options.namespace, queue=not options.dry_run)
+    scope = Scope(wanted, options.namespace, options.until)
+    missing = _look(graph, scope, queue=not options.dry_run)
     if options.wait and not options.dry_run:
-        missing = _wait(graph, wanted, options.namespace, missing)
+        missing = _wait(graph, scope, missing)
     complete = not any(entry.blobs for entry in missing.values())
     if options.json:
         report = {
             "complete": complete,
+            "last": scope.last,
             "locations": {
                 name: {"missing_blobs": entry.blobs, "missing_bytes": entry.bytes}
                 for name, entry in missing.items()
@@ -84,11 +96,9 @@ def _wanted(graph: Graph, names: list[str] | None) -> list[str]:
     return names or required
 
 
-def _look(
-    graph: Graph, wanted: list[str], namespace: str | None, *, queue: bool
-) -> dict[str, Missing]:
+def _look(graph: Graph, scope: Scope, *, queue: bool) -> dict[str, Missing]:
     """Go through all blobs once, with a bar for whoever looks on."""
-    missing = {name: Missing() for name in wanted}
+    missing = {name: Missing() for name in scope.locations}
     columns = (
         TextColumn("looking at blobs"),
         BarColumn(),
@@ -100,9 +110,15 @@ def _look(
         bar = progress.add_task("", total=None)
         required = graph.bundle.required_locations
         steps = domain.backfill(
-            graph.database, required, wanted=wanted, namespace=namespace, queue=queue
+            graph.database,
+            required,
+            wanted=scope.locations,
+            namespace=scope.namespace,
+            until=scope.until,
+            queue=queue,
         )
         for step in steps:
+            scope.last = step.last
             progress.update(bar, total=step.last, completed=step.done)
             for found in step.found:
                 missing[found.location].blobs += found.blobs
@@ -110,9 +126,7 @@ def _look(
     return missing
 
 
-def _wait(
-    graph: Graph, wanted: list[str], namespace: str | None, missing: dict[str, Missing]
-) -> dict[str, Missing]:
+def _wait(graph: Graph, scope: Scope, missing: dict[str, Missing]) -> dict[str, Missing]:
     """Look again and again until nothing is missing, and tell how it goes when it changes."""
     estimate, told = Estimate(), ""
     while any(entry.blobs for entry in missing.values()):
@@ -121,7 +135,7 @@ def _wait(
         if line != told:
             say(line if left is None else f"{line}; about {left:.0f} s left")
             told = line
-        missing = look_later(lambda: _look(graph, wanted, namespace, queue=False))
+        missing = look_later(lambda: _look(graph, scope, queue=False))
     return missing
 
 

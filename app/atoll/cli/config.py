@@ -5,13 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from atoll.cli import statuses
+from atoll.cli.bundle import ca_bundle_file
 from atoll.cli.run import say
+from atoll.config import Bundle
 from atoll.config.check import Check
 from atoll.config.check import check as check_bundle
 from atoll.config.load import ConfigError, parse_preference, read
+from atoll.storage.drivers import make_store
+from atoll.storage.errors import StoreError
 
 
 def check(options: argparse.Namespace) -> int:
@@ -24,6 +29,8 @@ def check(options: argparse.Namespace) -> int:
         result = Check(None, error.problems)
     except (OSError, UnicodeDecodeError) as error:
         result = Check(None, [f"cannot be read: {error}"])
+    if result.bundle is not None:
+        result.problems.extend(_probe(result.bundle, options.probe))
     if options.json:
         report = {"problems": result.problems, "warnings": result.warnings}
         sys.stdout.write(json.dumps(report) + "\n")
@@ -34,3 +41,25 @@ def check(options: argparse.Namespace) -> int:
         if not result.problems:
             say(f"{options.file}: good")
     return statuses.FAILED if result.problems else 0
+
+
+def _probe(bundle: Bundle, locations: list[str]) -> Iterator[str]:
+    """Let the store of each location take an object; yield a sentence for each that does not.
+
+    In a container that serves, TLS is checked against the authorities that it serves with.
+    """
+    authorities = ca_bundle_file()
+    for location in locations:
+        if location not in bundle.stores:
+            yield f"DISTRIBUTED_STORAGE_CONFIG: there is no location '{location}'"
+            continue
+        store = make_store(
+            location,
+            bundle.stores[location],
+            ca_bundle=str(authorities) if authorities.exists() else None,
+        )
+        try:
+            store.probe(write=True)
+        except StoreError as error:
+            cause = getattr(error, "cause", error)
+            yield f"the store of '{location}' takes no object from here: {cause}"

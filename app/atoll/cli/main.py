@@ -69,6 +69,13 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     check = config.add_parser("check", help="say what is wrong with a config.yaml")
     check.add_argument("file", help="the file, or - for standard input")
     check.add_argument("--preference", help="stands for QUAY_DISTRIBUTED_STORAGE_PREFERENCE")
+    check.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="LOCATION",
+        help="also look whether its store takes an object from here",
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run="config:check")
 
@@ -129,6 +136,12 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     backfill.add_argument("--namespace", metavar="NAME", help="only what its images need")
     backfill.add_argument("--dry-run", action="store_true", help="only look")
+    backfill.add_argument(
+        "--until",
+        type=int,
+        metavar="NUMBER",
+        help="only blobs up to that one, as `last` of an earlier --json: newer ones do not count",
+    )
     backfill.add_argument("--wait", action="store_true", help="wait until nothing is missing")
     backfill.add_argument("--json", action="store_true", help="print JSON")
     backfill.set_defaults(run="backfill:backfill")

@@ -125,32 +125,35 @@ def backfill(
     namespace: str | None = None,
     queue: bool = True,
     uuids: bool = False,
+    until: int | None = None,
     batch: int = BATCH,
 ) -> Iterator[Step]:
     """Go through all blobs, and yield for each range of them what is missing where.
 
     REQUIRED are the default locations; policies add others. With QUEUE each of what is missing has
     a task afterwards, and no task is left where policies exclude it. WANTED and NAMESPACE limit it
-    to these locations and to blobs of its images; UUIDS names each blob. Raises
-    DatabaseUnavailable; what was queued stays so.
+    to these locations and to blobs of its images, UNTIL to blobs up to that id; UUIDS names each
+    blob. Raises DatabaseUnavailable; what was queued stays so.
     """
     last = int(database.read(_LAST)[0][0])
+    if until is not None:
+        last = min(last, until)
     statement = _FORGET + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
     statement += _NAMED if uuids else _FOUND
     for after in range(0, last, batch):
-        until = min(after + batch, last)
+        end = min(after + batch, last)
         rows = database.run(
             statement,
             {
                 "after": after,
-                "until": until,
+                "until": end,
                 "required": required,
                 "wanted": wanted,
                 "namespace": namespace,
             },
         )
         found = [Missing(*row[:3], *(tuple(one) for one in row[3:])) for row in rows]
-        yield Step(found, until, last)
+        yield Step(found, end, last)
 
 
 class Reconciler:

@@ -68,6 +68,15 @@ def test_config_check_reads_a_bundle_from_standard_input(
     assert "atlantis" in wrong.stdout
 
 
+def test_config_check_lets_a_store_take_an_object(image: RunningImage) -> None:
+    words = ("atoll", "config", "check", "/conf/stack/config.yaml", "--probe")
+    good = image.run(*words, "eustorage")
+    assert good.returncode == 0, good.stdout
+    wrong = image.run(*words, "atlantis")
+    assert wrong.returncode == statuses.FAILED
+    assert "there is no location 'atlantis'" in wrong.stdout
+
+
 def test_operators_commands_run_in_the_running_container(image: RunningImage) -> None:
     assert image.run("atoll", "healthcheck").returncode == 0
     status = image.run("atoll", "status")

@@ -51,8 +51,10 @@ def test_it_queues_what_is_missing_and_waits_until_nothing_is(us: Site, eu: Site
     push_without_tasks(us, b"one", b"two")
     first = us.command("backfill", "--json")
     assert first.returncode == 1, first.stderr
+    last_blob = us.graph.database.read("SELECT max(id) FROM imagestorage")[0][0]
     assert json.loads(first.stdout) == {
         "complete": False,
+        "last": last_blob,
         "locations": {
             "usstorage": {"missing_blobs": 0, "missing_bytes": 0},
             "eustorage": {"missing_blobs": 2, "missing_bytes": 6},
@@ -63,6 +65,13 @@ def test_it_queues_what_is_missing_and_waits_until_nothing_is(us: Site, eu: Site
     last = us.command("backfill", "--wait")
     assert last.returncode == 0, last.stderr
     assert "nothing is missing at usstorage, eustorage" in last.stderr
+
+
+def test_what_is_pushed_later_is_not_waited_for_if_that_is_wanted(us: Site) -> None:
+    push_without_tasks(us, b"pushed later")
+    last = us.graph.database.read("SELECT min(id) FROM imagestorage")[0][0] - 1
+    assert us.command("backfill", "--until", str(last)).returncode == 0
+    assert us.command("backfill").returncode == 1
 
 
 def test_a_dry_run_queues_nothing(us: Site) -> None:

@@ -1,4 +1,4 @@
-"""Show how far the draining of a location is while the task waits for it."""
+"""Show how far a location is while the task waits for it."""
 
 from __future__ import annotations
 
@@ -18,38 +18,50 @@ class ActionModule(ActionBase):
         """Bring the location to the state that the task names."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if arguments.get("state") != "drained" or self._task.check_mode:
+        if arguments.get("state") not in _LINES or self._task.check_mode:
             result.update(self._module(arguments, task_vars))
             return result
-        result.update(self._drain(arguments, task_vars))
+        result.update(self._wait(arguments, task_vars))
         return result
 
-    def _drain(self, arguments, task_vars):
+    def _wait(self, arguments, task_vars):
         deadline = time.monotonic() + int(arguments.get("timeout", 86400))
+        arguments = arguments | {"timeout": 0}
+        describe = _LINES[arguments["state"]]
         changed, told = False, ""
         while True:
-            answer = self._module(arguments | {"state": "drained", "timeout": 0}, task_vars)
+            answer = self._module(arguments, task_vars)
             changed = changed or bool(answer.get("changed"))
-            if "remaining" not in answer or not answer.get("failed"):
+            waiting = "remaining" in answer and answer.get("failed")
+            if not waiting or time.monotonic() >= deadline:
                 return answer | {"changed": changed}
-            if time.monotonic() >= deadline:
-                return answer | {"changed": changed}
-            told = self._show(answer, told)
+            line = describe(arguments["name"], answer)
+            if line != told:
+                display.display(line)
+                told = line
+            if "last" in answer:
+                # What comes while it waits is not waited for.
+                arguments["until"] = answer["last"]
             time.sleep(PAUSE_SECONDS)
-
-    @staticmethod
-    def _show(answer, told):
-        location = answer["location"]
-        line = (
-            f"{location['location']}: {location['only_there']} blobs "
-            f"({location['only_there_bytes']} bytes) are only there, "
-            f"{location['open_uploads']} uploads have bytes there"
-        )
-        if line != told:
-            display.display(line)
-        return line
 
     def _module(self, arguments, task_vars):
         return self._execute_module(
             module_name="atoll.registry.location", module_args=arguments, task_vars=task_vars
         )
+
+
+def _drained(name, answer):
+    location = answer["location"]
+    return (
+        f"{name}: {location['only_there']} blobs ({location['only_there_bytes']} bytes) are only "
+        f"there, {location['open_uploads']} uploads have bytes there"
+    )
+
+
+def _complete(name, answer):
+    return (
+        f"{name}: {answer['remaining']} blobs ({answer['missing_bytes']} bytes) are not there yet"
+    )
+
+
+_LINES = {"drained": _drained, "complete": _complete}

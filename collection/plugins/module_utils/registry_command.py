@@ -17,13 +17,19 @@ def run_atoll(module, container, *words):
     return output
 
 
-def read_atoll(module, container, *words):
-    """Return what a command of the registry printed as JSON. Raises CommandError."""
-    output = run_atoll(module, container, *words, "--json")
+def read_atoll(module, container, *words, accepted=(0,)):
+    """Return what a command of the registry printed as JSON.
+
+    Raises CommandError, also where the exit status is not an accepted one.
+    """
+    command = ["podman", "exec", container, "atoll", *words, "--json"]
+    code, output, error = module.run_command(command)
     try:
-        return json.loads(output)
-    except ValueError as error:
-        raise CommandError(f"atoll {' '.join(words)} --json printed no JSON: {error}") from error
+        if code in accepted:
+            return json.loads(output)
+    except ValueError:
+        pass
+    raise CommandError(_reason(container, words, code, output + error))
 
 
 def _reason(container, words, code, said):

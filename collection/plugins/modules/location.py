@@ -24,9 +24,11 @@ options:
         wait for that.
       - V(drained) is the same, and the task waits until nothing is only there. A location that does
         not exist is drained.
+      - V(complete) waits until everything is there that must be there and was there to copy when
+        the waiting began. It changes nothing.
       - V(absent) has no placements and no entry in the database any more. Its store is not touched.
     type: str
-    choices: [active, read-only, draining, drained, absent]
+    choices: [active, read-only, draining, drained, complete, absent]
     required: true
   container:
     description: Name of the registry's container on this host.
@@ -34,10 +36,15 @@ options:
     default: atoll-registry
   timeout:
     description:
-      - Seconds after which waiting for V(drained) gives up. The draining goes on all the same, and
-        the same task can be run again.
+      - Seconds after which waiting for V(drained) or V(complete) gives up. The copying goes on all
+        the same, and the same task can be run again.
     type: int
     default: 86400
+  until:
+    description:
+      - With V(complete), what is to be there. Newer blobs do not count. RV(last) of an earlier
+        answer.
+    type: int
 attributes:
   check_mode:
     description: Tells what it would change, and changes nothing.
@@ -51,6 +58,11 @@ EXAMPLES = r"""
   atoll.registry.location:
     name: eustorage
     state: drained
+
+- name: Wait until everything is in the new apstorage
+  atoll.registry.location:
+    name: apstorage
+    state: complete
 
 - name: Remove eustorage for good
   atoll.registry.location:
@@ -72,8 +84,14 @@ location:
   returned: when it exists
   type: dict
 remaining:
-  description: Blobs and uploads that still keep the location from being removed.
+  description:
+    - Blobs and uploads that still keep the location from being removed; with V(complete) blobs that
+      are not there yet.
   returned: always
+  type: int
+last:
+  description: The number of the newest blob that counted.
+  returned: with V(complete)
   type: int
 """
 
@@ -163,6 +181,37 @@ def wait_until_drained(module, location):
     return location
 
 
+def look_for_missing(module):
+    """Return how many blobs and bytes the location lacks, and the newest blob that counts."""
+    name, until = module.params["name"], module.params["until"]
+    words = ["backfill", "--location", name]
+    words += [] if until is None else ["--until", str(until)]
+    # It ends with 1 where something is missing.
+    report = read_atoll(module, module.params["container"], *words, accepted=(0, 1))
+    missing = report["locations"][name]
+    return missing["missing_blobs"], missing["missing_bytes"], report["last"]
+
+
+def wait_until_complete(module):
+    """Wait until nothing is missing there, and answer."""
+    deadline = time.monotonic() + module.params["timeout"]
+    while True:
+        blobs, size, last = look_for_missing(module)
+        module.params["until"] = last
+        if not blobs:
+            return {"remaining": 0, "last": last}
+        if time.monotonic() >= deadline:
+            module.fail_json(
+                msg=f"{module.params['name']} lacks {blobs} blobs ({size} bytes) after "
+                f"{module.params['timeout']} seconds. The copying goes on; run this again. "
+                "`atoll status` tells what holds it up.",
+                remaining=blobs,
+                missing_bytes=size,
+                last=last,
+            )
+        time.sleep(PAUSE_SECONDS)
+
+
 def main():
     """Bring the location to its wanted state."""
     module = AnsibleModule(
@@ -170,16 +219,21 @@ def main():
             "name": {"type": "str", "required": True},
             "state": {
                 "type": "str",
-                "choices": ["active", "read-only", "draining", "drained", "absent"],
+                "choices": ["active", "read-only", "draining", "drained", "complete", "absent"],
                 "required": True,
             },
             "container": {"type": "str", "default": "atoll-registry"},
             "timeout": {"type": "int", "default": 86400},
+            "until": {"type": "int"},
         },
         supports_check_mode=True,
     )
     changed = False
     try:
+        if module.params["state"] == "complete":
+            # There is nothing to wait for where nothing is being changed.
+            answer = {} if module.check_mode else wait_until_complete(module)
+            module.exit_json(changed=False, **({"remaining": 0} | answer))
         changed, location = set_state(module)
         if module.params["state"] == "drained" and not module.check_mode:
             location = wait_until_drained(module, location)

@@ -1,0 +1,181 @@
+"""A site joins, whatever interrupts that, and nobody who pushes or pulls notices.
+
+The tests build on each other: first nothing may happen, then the site joins.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from balancer import sites_in_use
+from clients import Clients
+from commands import podman, wait_until
+from definition import Lab
+from load import Load, copy, write_image
+from playbook import Outcome, run_playbook, run_site, start_playbook
+from site_machine import SiteMachine
+
+REPOSITORY = "admin/load"
+BEFORE = "admin/before:1"
+# What takes a worker some seconds to copy.
+LAYER = 60_000_000
+
+
+def add_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
+    return run_playbook("add_site", lab, folder, *words, **{"site": "ap", **variables})
+
+
+def locations(machine: SiteMachine) -> dict[str, str]:
+    return {row["location"]: row["state"] for row in json.loads(machine.atoll("locations --json"))}
+
+
+def containers(machine: SiteMachine) -> list[str]:
+    """Return which containers run on a site's machine, and since when."""
+    form = "{{.Names}} {{.ID}} {{.StartedAt}}"
+    return sorted(machine.run(f"podman ps --no-trunc --format '{form}'").splitlines())
+
+
+def status(machine: SiteMachine) -> str:
+    return machine.attempt("podman exec atoll-registry atoll status --json").stdout
+
+
+@contextmanager
+def paused(container: str) -> Iterator[None]:
+    podman("pause", container)
+    try:
+        yield
+    finally:
+        podman("unpause", container)
+
+
+@pytest.fixture(scope="module")
+def stored(clients: Clients, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Push an image before anything happens, and return its digest."""
+    layout = tmp_path_factory.mktemp("stored")
+    digest = write_image(layout, LAYER)
+    assert not copy(clients, f"oci:{layout}:1", f"docker://{clients.registry}/{BEFORE}")
+    return digest
+
+
+def test_a_changed_bundle_comes_to_the_sites_without_a_restart(
+    two_sites: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
+) -> None:
+    before = containers(us), containers(eu)
+    bundle = two_sites.bundle | {"MAXIMUM_LAYER_SIZE": "19G"}
+    for changes in ({"registry_config": bundle}, {}):
+        outcome = run_site(two_sites, tmp_path, **changes)
+
+        assert outcome.status == 0, outcome.output
+        assert outcome.hosts("changed")["eu-1"] > 0
+        # What only finishes requests has the bundle of before.
+        wait_until("all have the same bundle", lambda: "another bundle" not in status(us))
+    assert (containers(us), containers(eu)) == before
+
+
+def test_a_site_that_the_inventory_does_not_have_is_refused(
+    lab: Lab, us: SiteMachine, tmp_path: Path
+) -> None:
+    outcome = add_site(lab, tmp_path, site="mars")
+
+    assert outcome.status != 0
+    said = " ".join(outcome.output.split())
+    assert "There is no site mars; the sites of the inventory are: us, eu, ap." in said
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+
+
+def test_a_store_that_does_not_answer_changes_nothing(
+    lab: Lab, us: SiteMachine, tmp_path: Path
+) -> None:
+    store = next(store for store in lab.stores if store.location == "apstorage")
+    with paused(store.container):
+        outcome = add_site(lab, tmp_path)
+
+    assert outcome.status != 0
+    assert "the store of 'apstorage' takes no object" in " ".join(outcome.output.split())
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+
+
+def test_a_bundle_that_differs_by_more_changes_nothing(
+    lab: Lab, us: SiteMachine, tmp_path: Path
+) -> None:
+    another = lab.bundle | {"REGISTRY_TITLE": "another"}
+    outcome = add_site(lab, tmp_path, registry_config=another)
+
+    assert outcome.status != 0
+    said = " ".join(outcome.output.split())
+    assert "The bundle on us-1 is not that of the inventory" in said
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+
+
+def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, ap: SiteMachine, tmp_path: Path) -> None:
+    before = containers(us)
+    outcome = add_site(lab, tmp_path, "--check")
+
+    assert outcome.status == 0, outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert containers(us) == before
+    assert ap.attempt("getent passwd atoll").returncode != 0
+
+
+def test_a_site_joins_while_people_push_and_pull_and_the_playbook_is_killed(
+    lab: Lab, clients: Clients, sites: list[SiteMachine], stored: str, tmp_path: Path
+) -> None:
+    us, eu, ap = sites
+    before = containers(us), containers(eu)
+    with Load(clients, tmp_path, REPOSITORY) as load:
+        for _ in range(3):
+            _kill_after(random.uniform(10, 60), lab, tmp_path)
+        _join(lab, us, tmp_path)
+        wait_until("clients are sent to the site", lambda: "ap-1" in sites_in_use(lab))
+        pulls = load.pulls
+        wait_until("they pull there", lambda: load.pulls > pulls + 1)
+
+    assert load.failures == []
+    assert load.pulls == len(load.pushed) > 0
+    assert (containers(us), containers(eu)) == before
+    assert locations(us) == dict.fromkeys(("usstorage", "eustorage", "apstorage"), "active")
+    for name, digest in (load.pushed | {BEFORE: stored}).items():
+        assert clients.skopeo_pull(ap.address, f"{name.partition(':')[0]}@{digest}") == digest
+
+
+def test_a_second_run_changes_nothing(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
+    before = containers(us)
+    for words in ([], ["--check"]):
+        outcome = add_site(lab, tmp_path, *words)
+
+        assert outcome.status == 0, outcome.output
+        assert not any(outcome.hosts("changed").values()), outcome.output
+    assert containers(us) == before
+
+
+def _join(lab: Lab, us: SiteMachine, folder: Path) -> None:
+    """Run the playbook to its end; no client may be sent to the site before it has everything."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(add_site, lab, folder)
+        while not running.done():
+            if "ap-1" in sites_in_use(lab):
+                us.atoll(f"wait {BEFORE} --location apstorage --timeout 0")
+            time.sleep(1)
+    outcome = running.result()
+    assert outcome.status == 0, outcome.output
+
+
+def _kill_after(seconds: float, lab: Lab, folder: Path) -> None:
+    process = start_playbook("add_site", lab, folder, site="ap")
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
