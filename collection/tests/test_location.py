@@ -9,10 +9,26 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
 )
 from ansible_collections.atoll.registry.plugins.modules.location import (
     NotDrained,
+    misuse,
     set_state,
     wait_until_complete,
     wait_until_drained,
 )
+from ansible_collections.atoll.registry.plugins.modules.lost_info import read_loss
+
+BLOB = {"digest": "sha256:ab", "bytes": 70, "repositories": ["a/b", "a/c"]}
+IMAGES = [
+    {"repository": "a/b", "digest": "sha256:cd", "tags": ["1", "latest"]},
+    {"repository": "a/c", "digest": "sha256:cd", "tags": []},
+]
+LOSS = {
+    "blobs": 1,
+    "bytes": 70,
+    "uploads": 2,
+    "repositories": ["a/b", "a/c"],
+    "lost_blobs": [BLOB],
+    "lost_images": IMAGES,
+}
 
 
 class Failed(Exception):
@@ -22,10 +38,15 @@ class Failed(Exception):
 class Registry:
     """A registry's commands, as podman runs them, for two locations."""
 
-    def __init__(self, wanted, *, check_mode=False, name="eustorage", **eustorage):
+    def __init__(
+        self, wanted, *, check_mode=False, name="eustorage", accepted_loss=None, **eustorage
+    ):
         self.params = {
             "name": name,
+            "location": name,
             "state": wanted,
+            "lost": accepted_loss is not None,
+            "accepted_loss": accepted_loss,
             "container": "atoll-registry",
             "timeout": 0,
             "until": None,
@@ -54,45 +75,117 @@ class Registry:
         self.commands.append(words[4:])
         if words[4] == "drain":
             self.rows[words[5]]["state"] = "draining"
-        if words[4] == "remove-location":
+        if words[4] == "remove-location" and "--dry-run" not in words:
             del self.rows[words[5]]
-        return 0, "", ""
+        return 0, json.dumps(LOSS) if "--json" in words else "", ""
+
+
+def changed(registry):
+    return set_state(registry)["changed"]
 
 
 def test_an_active_location_is_drained_once():
     registry = Registry("drained")
 
-    assert set_state(registry)[0] is True
-    assert set_state(registry)[0] is False
+    assert changed(registry) is True
+    assert changed(registry) is False
     assert registry.commands == [["drain", "eustorage"]]
 
 
 def test_a_removed_location_stays_removed():
     registry = Registry("absent")
 
-    assert set_state(registry) == (True, None)
-    assert set_state(registry) == (False, None)
+    answer = set_state(registry)
+    assert (answer["changed"], answer["location"]) == (True, None)
+    assert answer["diff"] == {"before": {"state": "active"}, "after": {"state": "absent"}}
+    assert set_state(registry) == {"changed": False, "location": None}
     assert registry.commands == [["remove-location", "eustorage", "--yes"]]
 
 
 def test_a_removal_that_was_cut_off_goes_on():
     registry = Registry("absent", state="removed")
 
-    assert set_state(registry) == (True, None)
+    assert changed(registry) is True
+    assert registry.rows.keys() == {"usstorage"}
 
 
 def test_draining_does_not_bring_back_what_is_being_removed():
     registry = Registry("drained", state="removed")
 
-    assert set_state(registry)[0] is False
+    assert changed(registry) is False
     assert registry.commands == []
 
 
 def test_nothing_is_changed_in_check_mode():
     registry = Registry("absent", check_mode=True)
 
-    assert set_state(registry)[0] is True
+    assert changed(registry) is True
     assert registry.commands == []
+
+
+def test_a_location_whose_store_is_lost_goes_with_exactly_what_was_accepted():
+    registry = Registry("absent", accepted_loss=1)
+
+    answer = set_state(registry)
+
+    assert answer["loss"] == {"blobs": 1, "bytes": 70, "uploads": 2}
+    assert answer["diff"]["after"] == {"state": "absent", "lost_blobs": 1}
+    assert changed(registry) is False
+    words = ["remove-location", "eustorage", "--lost", "--accept-loss", "1", "--json"]
+    assert registry.commands == [words]
+
+
+def test_in_check_mode_a_loss_is_looked_at_and_the_number_compared():
+    registry = Registry("absent", accepted_loss=1, check_mode=True)
+
+    assert set_state(registry)["loss"]["blobs"] == 1
+    (words,) = registry.commands
+    assert {"--accept-loss", "--dry-run"} <= set(words)
+    registry.params["accepted_loss"] = None
+    assert changed(registry) is True
+    assert "--accept-loss" not in registry.commands[1]
+    assert "eustorage" in registry.rows
+
+
+def test_nothing_is_lost_without_a_number():
+    registry = Registry("absent", accepted_loss=1)
+    registry.params["accepted_loss"] = None
+
+    with pytest.raises(CommandError, match="accepted_loss is missing"):
+        set_state(registry)
+    assert registry.commands == []
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"state": "drained", "lost": True}, "lost goes with state=absent"),
+        ({"lost": False, "accepted_loss": 3}, "accepted_loss goes with lost"),
+        ({"lost": True, "accepted_loss": 0}, ""),
+    ],
+)
+def test_options_that_do_not_go_together_are_named(given, sentence):
+    parameters = {"state": "absent", "lost": False, "accepted_loss": None} | given
+
+    assert misuse(parameters).startswith(sentence)
+    assert bool(misuse(parameters)) == bool(sentence)
+
+
+def test_what_is_lost_is_listed_with_the_number_of_tags():
+    registry = Registry("absent")
+
+    found = read_loss(registry)
+
+    assert found == LOSS | {"tags": 2}
+    assert registry.commands == [["remove-location", "eustorage", "--lost", "--dry-run", "--json"]]
+
+
+def test_what_was_lost_before_is_listed_where_no_location_is_named():
+    registry = Registry("absent", name=None)
+
+    read_loss(registry)
+
+    assert registry.commands == [["lost", "--json"]]
 
 
 def test_an_unknown_location_is_named_with_those_that_are_known():

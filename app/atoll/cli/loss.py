@@ -15,7 +15,7 @@ from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.registry.blobs import cache_key
-from atoll.registry.instances import sight
+from atoll.registry.instances import forget_site, sight
 from atoll.replication import removal
 from atoll.replication.draining import LocationNeeded, LocationUnknown
 from atoll.replication.loss import Loss, LossDiffers, loss_with, lost_before
@@ -27,7 +27,7 @@ _FORGOTTEN = 1000
 def remove_lost(graph: Graph, options: argparse.Namespace) -> int:
     """List what is lost with a location, and remove it if exactly that is accepted.
 
-    The store is not asked for anything.
+    The store is not asked for anything. A dry run with --accept-loss refuses what this would.
     """
     if options.yes:
         raise CommandFailed("--yes does not say how much may be lost; say it with --accept-loss")
@@ -41,8 +41,9 @@ def remove_lost(graph: Graph, options: argparse.Namespace) -> int:
         _tell(found, f"with {location}")
     removed = False
     try:
-        if not options.dry_run:
+        if not options.dry_run or options.accept_loss is not None:
             _require_yes(graph, location, found, options.accept_loss)
+        if not options.dry_run:
             _remove(graph, location, found)
             removed = True
     except (LocationNeeded, LossDiffers) as error:
@@ -104,6 +105,8 @@ def _remove(graph: Graph, location: str, found: Loss) -> None:
     for start in range(0, len(found.blobs), _FORGOTTEN):
         some = found.blobs[start : start + _FORGOTTEN]
         graph.redis.delete(*(cache_key(blob.digest) for blob in some))
+    # Its instances may have ended without a word.
+    forget_site(graph.database, location)
 
 
 def _report(found: Loss) -> dict[str, Any]:

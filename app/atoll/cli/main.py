@@ -180,11 +180,36 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     remove.add_argument("--json", action="store_true", help="print JSON, with --lost")
     remove.set_defaults(run="removal:remove_location")
 
+    purge = commands.add_parser(
+        "purge-store", help="delete all objects of a location that is gone from its store"
+    )
+    purge.add_argument("location", metavar="LOCATION")
+    purge.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="a config.yaml that still knows the location, or - for standard input",
+    )
+    purge.add_argument("--dry-run", action="store_true", help="only count them")
+    purge.add_argument("--yes", action="store_true", help="do not ask")
+    purge.add_argument(
+        "--limit", type=_positive, metavar="OBJECTS", help="stop after so many; run it again"
+    )
+    purge.add_argument("--json", action="store_true", help="print JSON")
+    purge.set_defaults(run="purge:purge_store")
+
     lost = commands.add_parser(
         "lost", help="show what was lost with locations, is needed, and was not pushed again"
     )
     lost.add_argument("--json", action="store_true", help="print JSON")
     lost.set_defaults(run="loss:show_lost")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _add_checks_of_stores(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

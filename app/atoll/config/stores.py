@@ -33,11 +33,28 @@ class StoreSettings(BaseModel):
 
     storage_path: str
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Service, user and bucket: what tells where the objects are, besides the path."""
+        raise NotImplementedError
+
+    @property
+    def root(self) -> str:
+        """How the names of all objects of the location begin, in its bucket."""
+        path = self.storage_path.strip("/")
+        return f"{path}/" if path else ""
+
 
 class S3StoreSettings(StoreSettings):
     """A store that speaks S3's protocol."""
 
     signature_version: str = "s3v4"
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Endpoint, access key and bucket."""
+        user = self.credentials[0].get_secret_value() if self.credentials else ""
+        return self.endpoint or "amazon", user, self.bucket
 
     @property
     def endpoint(self) -> str | None:
@@ -278,6 +295,17 @@ class SwiftSettings(StoreSettings):
     retry_count: int = Field(default=5, ge=0)
     retry_on_ratelimit: bool = True
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Address of the login, user and container."""
+        return self.auth_url, self.swift_user, self.swift_container
+
+    @property
+    def root(self) -> str:
+        """How the names of all objects begin, by the rule of Quay's driver."""
+        path = self.storage_path.lstrip("/")
+        return path.rstrip("/") + "/" if path and not self.simple_path_concat else path
+
 
 class AzureSettings(StoreSettings):
     """Arguments of `AzureStorage`: Azure's Blob Storage."""
@@ -289,6 +317,11 @@ class AzureSettings(StoreSettings):
     azure_account_key: SecretStr | None = None
     sas_token: SecretStr | None = None
     endpoint_url: Url | None = None
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Endpoint, account and container."""
+        return self.endpoint_url or "azure", self.azure_account_name, self.azure_container
 
     @model_validator(mode="after")
     def _some_credentials(self) -> AzureSettings:
@@ -304,6 +337,11 @@ class LocalSettings(StoreSettings):
     shared: ClassVar[bool] = False
 
     storage_path: str = Field(pattern=r"^/")
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """This machine."""
+        return "this machine", "", ""
 
 
 DRIVERS: dict[str, type[StoreSettings]] = {

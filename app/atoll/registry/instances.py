@@ -36,6 +36,7 @@ ORDER BY preference, role, hostname, seen_at DESC
 """
 
 _FORGET = "DELETE FROM instance WHERE id = %s"
+_FORGET_SITE = "DELETE FROM instance WHERE preference[1] = %s"
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,11 @@ def instances(database: Database) -> list[Instance]:
         for row in [*alive, *lost]
         for role, hostname, version, preference, prints, started, seen, stores in [row]
     ]
+
+
+def forget_site(database: Database, location: str) -> None:
+    """Miss nobody any more who preferred LOCATION; whoever lives tells so again."""
+    database.run(_FORGET_SITE, [location])
 
 
 def _up(state: StoreState) -> bool | None:

@@ -74,7 +74,9 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects below PREFIX, which ends with a slash, sorted by key, byte by byte.
+        """Yield the objects below PREFIX, sorted by key, byte by byte.
+
+        PREFIX ends with a slash, or is empty for all objects of the location.
 
         A page at a time: what comes and goes meanwhile may be there or not.
         """

@@ -74,7 +74,7 @@ class LocalObjectStore(ObservedStore):
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the files below the directory PREFIX."""
         with self._answers(prefix):
-            yield from self._below(self._path(prefix))
+            yield from self._below(self._path(prefix) if prefix else self._root)
 
     def presigned_url(self, key: str, seconds: int) -> None:
         """Return None: nobody but this application can read the directory."""
@@ -146,7 +146,9 @@ class LocalObjectStore(ObservedStore):
         if not directory.is_dir():
             return
         entries = [
-            (f"{path.name}/" if path.is_dir() else path.name, path) for path in directory.iterdir()
+            (f"{path.name}/" if path.is_dir() else path.name, path)
+            for path in directory.iterdir()
+            if path != self._root / _UNFINISHED
         ]
         for name, path in sorted(entries):
             if name.endswith("/"):

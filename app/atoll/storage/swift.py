@@ -198,11 +198,7 @@ class SwiftObjectStore(ObservedStore):
                     raise
 
     def _path(self, key: str) -> str:
-        # The rule of Quay's driver, so that its containers can be adopted.
-        root = self._settings.storage_path.lstrip("/")
-        if root and not self._settings.simple_path_concat:
-            root = root.rstrip("/") + "/"
-        return root + key
+        return self._settings.root + key
 
     def _folder(self, upload_id: str) -> str:
         # Whatever is no id of ours raises ValueError here, before it is a path.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from atoll.cli.presence import Announcer
-from atoll.registry.instances import sight
+from atoll.registry.instances import Presence, sight
 from atoll.replication import removal
 from atoll.replication.backfill import Reconciler
 
@@ -71,8 +71,10 @@ def test_exactly_what_is_lost_is_listed_and_nothing_goes_without_a_yes_to_its_nu
         assert (status, f"1 blobs would be lost with 'usstorage', not {wrong}" in err) == (1, True)
         assert f"{lost}  10 bytes  {REPOSITORY}" in out
         assert f"{REPOSITORY}@" in out
+        assert us.command_here(*words, "--dry-run")[0] == 1
     assert "--accept-loss" in us.command_here("remove-location", "usstorage", "--lost", "--yes")[2]
-    assert us.command_here("remove-location", "usstorage", "--lost", "--dry-run")[0] == 0
+    trial = ("remove-location", "usstorage", "--lost", "--dry-run")
+    assert us.command_here(*trial)[0] == us.command_here(*trial, "--accept-loss", "1")[0] == 0
     assert locations(us) == {"usstorage": "active", "eustorage": "active"}
 
 
@@ -130,11 +132,23 @@ def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
     status, _, err = us.command_here(*words)
     assert (status, "atoll drain usstorage --wait" in err) == (1, True)
+    assert us.command_here(*words, "--dry-run")[0] == 1
     # As when the bucket was found empty.
     quarantine(us, lost, "usstorage")
     assert us.command_here(*words)[0] == 0
     announcer.stop()
     assert locations(us) == {"eustorage": "active"}
+
+
+def test_nobody_misses_the_instances_of_a_lost_site(us: Site, lost: str) -> None:
+    quarantine(us, lost, "usstorage")
+    database = us.graph.database
+    Presence(database, us.graph.bundle, "registry", us.locations.health).record()
+    database.run("UPDATE instance SET seen_at = now() - interval '1 hour'")
+    assert "registry of usstorage" in us.command_here("status")[1]
+    words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
+    assert us.command_here(*words)[0] == 0
+    assert us.command_here("status")[0] == 0
 
 
 def test_who_is_asked_types_the_number(us: Site, lost: str) -> None:

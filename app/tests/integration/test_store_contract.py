@@ -190,6 +190,7 @@ def test_objects_are_listed_below_a_prefix_in_the_order_of_their_keys(subject: S
     ]
     assert all(before < entry.modified_at < before + timedelta(minutes=10) for entry in found)
     assert list(store.list_objects("sha512/")) == []
+    assert {*keys, "uploads/one"} <= {entry.key for entry in store.list_objects("")}
     for key in [*keys, "uploads/one"]:
         store.delete(key)
     assert subject.failures == []

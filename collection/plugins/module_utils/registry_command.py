@@ -9,27 +9,33 @@ class CommandError(Exception):
     """The command did not do what it was asked to; the message says why."""
 
 
-def run_atoll(module, container, *words):
-    """Return what a command of the registry printed. Raises CommandError."""
-    code, output, error = module.run_command(["podman", "exec", container, "atoll", *words])
+def run_atoll(module, container, *words, given=None):
+    """Return what a command of the registry printed, with GIVEN to read. Raises CommandError."""
+    code, output, error = _run(module, container, words, given)
     if code:
         raise CommandError(_reason(container, words, code, output + error))
     return output
 
 
-def read_atoll(module, container, *words, accepted=(0,)):
-    """Return what a command of the registry printed as JSON.
+def read_atoll(module, container, *words, accepted=(0,), given=None):
+    """Return what a command of the registry printed as JSON, with GIVEN to read.
 
     Raises CommandError, also where the exit status is not an accepted one.
     """
-    command = ["podman", "exec", container, "atoll", *words, "--json"]
-    code, output, error = module.run_command(command)
+    code, output, error = _run(module, container, (*words, "--json"), given)
     try:
         if code in accepted:
             return json.loads(output)
     except ValueError:
         pass
     raise CommandError(_reason(container, words, code, output + error))
+
+
+def _run(module, container, words, given):
+    if given is None:
+        return module.run_command(["podman", "exec", container, "atoll", *words])
+    command = ["podman", "exec", "--interactive", container, "atoll", *words]
+    return module.run_command(command, data=given)
 
 
 def _reason(container, words, code, said):

@@ -10,7 +10,8 @@ description:
   - A location is where blobs are stored, as DISTRIBUTED_STORAGE_CONFIG of the bundle names it.
   - Runs the registry's own commands in its container, so it needs no password. Run it on one host
     of a site that stays.
-  - Nothing is removed while a blob has its last copy there.
+  - Nothing is removed while a blob has its last copy there, unless O(lost) and exactly the number
+    of these blobs are said.
 version_added: 0.1.0
 options:
   name:
@@ -30,6 +31,19 @@ options:
     type: str
     choices: [active, read-only, draining, drained, complete, absent]
     required: true
+  lost:
+    description:
+      - The location's store will never come back. It is asked for nothing, and the location is
+        removed although blobs are only there, if O(accepted_loss) says how many.
+      - Refused as long as a site finds the store up and one of these blobs is good there.
+      - Only with O(state=absent).
+    type: bool
+    default: false
+  accepted_loss:
+    description:
+      - Exactly so many blobs may be lost with the location. M(atoll.registry.lost_info) lists them.
+      - Required with O(lost), but in check mode; said there, it is compared all the same.
+    type: int
   container:
     description: Name of the registry's container on this host.
     type: str
@@ -49,6 +63,13 @@ attributes:
   check_mode:
     description: Tells what it would change, and changes nothing.
     support: full
+  diff_mode:
+    description: Shows what differs.
+    support: full
+    details: The location's state, and how many blobs are lost with it.
+seealso:
+  - module: atoll.registry.location_info
+  - module: atoll.registry.lost_info
 author:
   - The Atoll authors (@atoll)
 """
@@ -68,6 +89,13 @@ EXAMPLES = r"""
   atoll.registry.location:
     name: eustorage
     state: absent
+
+- name: Remove eustorage, whose store will never come back, and with it the last copy of 12 blobs
+  atoll.registry.location:
+    name: eustorage
+    state: absent
+    lost: true
+    accepted_loss: 12
 
 - name: Read from eustorage, and write elsewhere
   atoll.registry.location:
@@ -93,6 +121,12 @@ last:
   description: The number of the newest blob that counted.
   returned: with V(complete)
   type: int
+loss:
+  description:
+    - What is lost with the location, as numbers of C(blobs), of their C(bytes), and of C(uploads)
+      that end since they had bytes there.
+  returned: with O(lost), when the location is removed
+  type: dict
 """
 
 import time
@@ -119,6 +153,15 @@ class NotDrained(Exception):
     def __init__(self, message, location):
         super().__init__(message)
         self.location = location
+
+
+def misuse(parameters):
+    """Return a sentence if options do not go together."""
+    if parameters["lost"] and parameters["state"] != "absent":
+        return "lost goes with state=absent only"
+    if parameters["accepted_loss"] is not None and not parameters["lost"]:
+        return "accepted_loss goes with lost=true only"
+    return ""
 
 
 def look(module):
@@ -151,17 +194,45 @@ def command_for(wanted, location):
 
 
 def set_state(module):
-    """Change the state; return whether something changed and the location as it is then."""
+    """Change the state; return what was changed, and the location as it is then."""
     name, wanted = module.params["name"], module.params["state"]
     known = look(module)
     require_known(name, wanted, known)
-    command = command_for(wanted, known.get(name))
+    location = known.get(name)
+    command = command_for(wanted, location)
     if not command:
-        return False, known.get(name)
-    if module.check_mode:
-        return True, known[name]
-    run_atoll(module, module.params["container"], command[0], name, *command[1:])
-    return True, look(module).get(name)
+        return {"changed": False, "location": location}
+    loss = None
+    if module.params["lost"]:
+        loss = give_up(module, name)
+    elif not module.check_mode:
+        run_atoll(module, module.params["container"], command[0], name, *command[1:])
+    return {
+        "changed": True,
+        "location": location if module.check_mode else look(module).get(name),
+        "loss": loss,
+        "diff": difference(location, wanted, loss),
+    }
+
+
+def give_up(module, name):
+    """Remove a location whose store is gone, or only look; return what is lost with it."""
+    accepted = module.params["accepted_loss"]
+    if accepted is None and not module.check_mode:
+        raise CommandError("accepted_loss is missing: say how many blobs may be lost")
+    words = ["remove-location", name, "--lost"]
+    words += [] if accepted is None else ["--accept-loss", str(accepted)]
+    words += ["--dry-run"] if module.check_mode else []
+    report = read_atoll(module, module.params["container"], *words)
+    return {key: report[key] for key in ("blobs", "bytes", "uploads")}
+
+
+def difference(location, wanted, loss):
+    """Return the states before and after for a person to compare."""
+    after = {"state": "draining" if wanted == "drained" else wanted}
+    if loss:
+        after["lost_blobs"] = loss["blobs"]
+    return {"before": {"state": location["state"]}, "after": after}
 
 
 def wait_until_drained(module, location):
@@ -222,32 +293,36 @@ def main():
                 "choices": ["active", "read-only", "draining", "drained", "complete", "absent"],
                 "required": True,
             },
+            "lost": {"type": "bool", "default": False},
+            "accepted_loss": {"type": "int"},
             "container": {"type": "str", "default": "atoll-registry"},
             "timeout": {"type": "int", "default": 86400},
             "until": {"type": "int"},
         },
         supports_check_mode=True,
     )
-    changed = False
+    if wrong := misuse(module.params):
+        module.fail_json(msg=wrong)
+    answer = {"changed": False}
     try:
         if module.params["state"] == "complete":
             # There is nothing to wait for where nothing is being changed.
             answer = {} if module.check_mode else wait_until_complete(module)
             module.exit_json(changed=False, **({"remaining": 0} | answer))
-        changed, location = set_state(module)
+        answer = set_state(module)
         if module.params["state"] == "drained" and not module.check_mode:
-            location = wait_until_drained(module, location)
+            answer["location"] = wait_until_drained(module, answer["location"])
     except CommandError as error:
         module.fail_json(msg=str(error))
     except NotDrained as error:
         module.fail_json(
             msg=str(error),
-            changed=changed,
+            changed=answer["changed"],
             location=error.location,
             remaining=remaining(error.location),
         )
-    answer = {"location": location} if location else {}
-    module.exit_json(changed=changed, remaining=remaining(location), **answer)
+    told = {key: value for key, value in answer.items() if value is not None}
+    module.exit_json(remaining=remaining(answer["location"]), **told)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,20 @@ class StoredBlobs:
         """Put other bytes where a blob's are, as a broken store or a mistaken person does."""
         self._client.put_object(Bucket=self._store["bucket"], Key=self._key(digest), Body=content)
 
+    def keys(self) -> list[str]:
+        """Return the names of all objects in the bucket, and of those that are not finished."""
+        bucket = self._store["bucket"]
+        objects = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        uploads = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
+        return [entry["Key"] for page in objects for entry in page.get("Contents", ())] + [
+            entry["Key"] for page in uploads for entry in page.get("Uploads", ())
+        ]
+
+    def begin(self, name: str) -> None:
+        """Begin an object in parts below the location's path, as a process that dies then does."""
+        key = f"{self._store['storage_path']}/{name}".lstrip("/")
+        self._client.create_multipart_upload(Bucket=self._store["bucket"], Key=key)
+
     def _key(self, digest: str) -> str:
         name = digest.removeprefix("sha256:")
         return f"{self._store['storage_path']}/sha256/{name[:2]}/{name}".lstrip("/")

@@ -19,6 +19,7 @@ from definition import Lab
 from load import Load
 from playbook import Outcome, run_playbook, start_playbook
 from site_machine import SiteMachine
+from stored import StoredBlobs
 
 REPOSITORY = "admin/load"
 
@@ -97,7 +98,7 @@ def test_a_bundle_that_differs_changes_nothing(
 
 
 def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
-    outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage")
+    outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
     assert locations(us) == {"usstorage": "active", "eustorage": "active"}
@@ -107,11 +108,12 @@ def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> Non
 def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
     lab: Lab, clients: Clients, us: SiteMachine, tmp_path: Path
 ) -> None:
+    StoredBlobs(lab, "eustorage").begin("uploads/of-a-process-that-died")
     with Load(clients, tmp_path, REPOSITORY) as load:
         for _ in range(3):
             seconds = random.uniform(10, 60)
             _kill_after(seconds, lab, tmp_path)
-        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+        outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
     assert load.failures == []
@@ -119,6 +121,13 @@ def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
     assert locations(us) == {"usstorage": "active"}
     for name, digest in load.pushed.items():
         assert clients.skopeo_pull(us.address, f"{name.partition(':')[0]}@{digest}") == digest
+
+
+def test_its_bucket_is_empty_and_the_other_is_not(
+    lab: Lab, us: SiteMachine, eu: SiteMachine
+) -> None:
+    assert StoredBlobs(lab, eu.location).keys() == []
+    assert StoredBlobs(lab, us.location).keys() != []
 
 
 def test_nothing_of_it_is_left_on_its_machine(eu: SiteMachine) -> None:
@@ -131,7 +140,7 @@ def test_nothing_of_it_is_left_on_its_machine(eu: SiteMachine) -> None:
 
 
 def test_a_second_run_changes_nothing(lab: Lab, tmp_path: Path) -> None:
-    outcome = remove_site(lab, tmp_path, confirm="eustorage")
+    outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output

@@ -1,0 +1,151 @@
+"""The store of a location that is gone is emptied, and nobody else's objects go."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from atoll.cli.presence import Announcer
+from atoll.registry.instances import sight
+from atoll.replication import removal
+from atoll.storage.errors import ObjectMissing
+from atoll.storage.interface import ObjectStore
+
+from .services import Services, wait_until
+from .site import Client, Site, bundle, make_graph
+
+REPOSITORY = "admin/app"
+
+
+@dataclass
+class Remaining:
+    """A site whose bundle has no usstorage any more, and a bundle that still has it."""
+
+    site: Site
+    old_bundle: Path
+
+    def purge(self, *words: str) -> tuple[int, dict[str, object], str]:
+        status, out, err = self.site.command_here(
+            "purge-store", "usstorage", "--config", str(self.old_bundle), "--json", *words
+        )
+        return status, json.loads(out) if out else {}, err
+
+
+@pytest.fixture
+def remaining(services: Services, database: str, tmp_path: Path) -> Remaining:
+    old = bundle(services, database)
+    changes = {
+        "DISTRIBUTED_STORAGE_CONFIG": {"eustorage": services.eu.settings},
+        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["eustorage"],
+        "DISTRIBUTED_STORAGE_PREFERENCE": ["eustorage"],
+        "FEATURE_STORAGE_REPLICATION": False,
+    }
+    directory = tmp_path / "elsewhere"
+    graph = make_graph(services, database, directory, "eustorage", changes)
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(old))
+    return Remaining(Site("", "", graph, directory, "eustorage"), tmp_path / "old.yaml")
+
+
+def keys(store: ObjectStore) -> list[str]:
+    return [stored.key for stored in store.list_objects("")]
+
+
+def remove(site: Site, location: str) -> None:
+    for _ in removal.remove_location(site.graph.database, location):
+        continue
+
+
+def test_all_below_its_path_goes_with_unfinished_parts_and_nothing_else(
+    us: Site, remaining: Remaining
+) -> None:
+    store, other = us.locations.stores["usstorage"], us.locations.stores["eustorage"]
+    other.put("sha256/ab/abcd", b"kept", 4)
+    remove(us, "usstorage")
+    for number in range(5):
+        store.put(f"sha256/ab/ab{number}", b"old", 3)
+    upload = store.begin_parts("uploads/one/1")
+    store.put_part("uploads/one/1", upload, 1, b"part", 4)
+    status, found, _ = remaining.purge("--dry-run")
+    counted = (status, found["objects"], found["bytes"], found["deleted"])
+    assert counted == (0, 5 + len(_probes(store)), 15 + 2 * len(_probes(store)), False)
+    status, done, _ = remaining.purge("--yes", "--limit", "3")
+    assert (status, done["objects"], done["complete"], done["uploads"]) == (0, 3, False, 0)
+    status, done, _ = remaining.purge("--yes")
+    assert (status, done["complete"], done["uploads"]) == (0, True, 1)
+    assert keys(store) == []
+    with pytest.raises(ObjectMissing):
+        store.stored_parts("uploads/one/1", upload)
+    assert "sha256/ab/abcd" in keys(other)
+    status, done, _ = remaining.purge("--yes")
+    assert (status, done["objects"], done["uploads"]) == (0, 0, 0)
+
+
+def test_what_is_still_in_use_is_not_emptied(us: Site, remaining: Remaining) -> None:
+    Client(us).push_blob(REPOSITORY, b"needed")
+    before = keys(us.locations.stores["usstorage"])
+    status, _, err = remaining.purge("--yes")
+    assert (status, "first: atoll remove-location usstorage" in err) == (1, True)
+    # Counting is free.
+    assert remaining.purge("--dry-run")[1]["objects"] == len(before)
+    us.graph.database.run("DELETE FROM imagestorageplacement")
+    remove(us, "usstorage")
+    announcer = Announcer(us.graph, "registry")
+    announcer.start()
+    wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").up != [])
+    status, _, err = remaining.purge("--yes")
+    assert (status, "still in the bundle of registry on" in err) == (1, True)
+    announcer.stop()
+    words = ("purge-store", "usstorage", "--config", str(remaining.old_bundle), "--yes")
+    status, _, err = us.command_here(*words)
+    assert (status, "still in the bundle of this site" in err) == (1, True)
+    status, _, err = remaining.site.command_here(*words[:-1])
+    assert (status, "confirm with --yes" in err) == (1, True)
+    assert set(before) <= set(keys(us.locations.stores["usstorage"]))
+
+
+def test_a_bucket_and_path_of_another_location_s_are_not_emptied(
+    services: Services, us: Site, remaining: Remaining
+) -> None:
+    remove(us, "usstorage")
+    old = yaml.safe_load(remaining.old_bundle.read_text())
+    driver, arguments = services.us.settings
+    old["DISTRIBUTED_STORAGE_CONFIG"]["usagain"] = [
+        driver,
+        {**arguments, "storage_path": f"{arguments['storage_path']}/below"},
+    ]
+    remaining.old_bundle.write_text(yaml.safe_dump(old))
+    for words in (("--yes",), ("--dry-run",)):
+        status, _, err = remaining.purge(*words)
+        assert (status, "also those of usagain" in err) == (1, True)
+
+
+def test_a_bundle_that_cannot_be_used_is_told_as_that(remaining: Remaining) -> None:
+    old = yaml.safe_load(remaining.old_bundle.read_text())
+    del old["DISTRIBUTED_STORAGE_CONFIG"]["usstorage"]
+    for key in ("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS", "DISTRIBUTED_STORAGE_PREFERENCE"):
+        old[key] = ["eustorage"]
+    remaining.old_bundle.write_text(yaml.safe_dump(old))
+    assert "still knows its store" in remaining.purge("--yes")[2]
+    remaining.old_bundle.write_text("a: [")
+    assert "is not YAML" in remaining.purge("--yes")[2]
+    remaining.old_bundle.unlink()
+    assert "cannot be read" in remaining.purge("--yes")[2]
+
+
+def test_a_store_that_does_not_answer_is_told_as_that(us: Site, remaining: Remaining) -> None:
+    remove(us, "usstorage")
+    old = yaml.safe_load(remaining.old_bundle.read_text())
+    old["DISTRIBUTED_STORAGE_CONFIG"]["usstorage"][1]["port"] = 1
+    remaining.old_bundle.write_text(yaml.safe_dump(old))
+    status, _, err = remaining.purge("--yes")
+    assert status == os.EX_UNAVAILABLE
+    assert "the same command goes on" in err
+
+
+def _probes(store: ObjectStore) -> list[str]:
+    """Return the objects that probes of the store have put, of two bytes each."""
+    return [key for key in keys(store) if key == "_verify"]
