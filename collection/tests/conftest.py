@@ -1,7 +1,13 @@
 """Make the working tree importable as the collection atoll.registry."""
 
+import http.server
+import json
+import ssl
+import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
@@ -57,3 +63,67 @@ def fake_module():
 def failed():
     """Return the exception that a failing module raises."""
     return Failed
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """A registry's health, as one site tells it."""
+
+    services: ClassVar = {"database": True, "storage": True}
+
+    def do_GET(self):
+        well = all(self.services.values())
+        body = json.dumps({"data": {"services": self.services}}).encode()
+        self.send_response(200 if well else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments):
+        """Keep quiet."""
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=site",
+            "-addext",
+            "subjectAltName=DNS:registry.example.org",
+            "-keyout",
+            folder / "tls.key",
+            "-out",
+            folder / "tls.crt",
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def site(certificate):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Site", (Site,), {}))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def trust(certificate):
+    return ssl.create_default_context(cafile=certificate / "tls.crt")

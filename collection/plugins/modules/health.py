@@ -63,69 +63,12 @@ services:
   type: dict
 """
 
-import http.client
-import json
-import socket
 import ssl
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.atoll.registry.plugins.module_utils.endpoint import Unwell, ask
 from ansible_collections.atoll.registry.plugins.module_utils.journal import last_lines
-
-ATTEMPT_SECONDS = 5
-
-
-class Unwell(Exception):
-    """The registry is not healthy; the message says in what way."""
-
-    def __init__(self, message, services=None):
-        super().__init__(message)
-        self.services = services or {}
-
-
-class Connection(http.client.HTTPSConnection):
-    """Connects to an address, verifies the certificate for a name."""
-
-    def __init__(self, address, port, hostname, context):
-        super().__init__(hostname, port, timeout=ATTEMPT_SECONDS, context=context)
-        self._address = address
-        self._tls = context
-
-    def connect(self):
-        """Connect as a load balancer does: address and name are two things."""
-        plain = socket.create_connection((self._address.strip("[]"), self.port), self.timeout)
-        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
-
-
-def ask(parameters, path, context):
-    """Return the services of a healthy answer."""
-    connection = Connection(
-        parameters["address"], parameters["port"], parameters["hostname"], context
-    )
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return judge(answer.status, answer.read())
-    except ssl.SSLCertVerificationError as error:
-        raise Unwell(
-            f"its certificate is not valid for {parameters['hostname']}: {error.verify_message}"
-        ) from error
-    except (OSError, http.client.HTTPException) as error:
-        raise Unwell(f"it does not answer: {error}") from error
-    finally:
-        connection.close()
-
-
-def judge(status, body):
-    """Return the services of a good answer, and raise on another."""
-    try:
-        services = json.loads(body)["data"]["services"]
-    except (ValueError, KeyError, TypeError):
-        services = {}
-    if status == http.client.OK:
-        return services
-    ill = ", ".join(name for name, well in services.items() if not well)
-    raise Unwell(f"it answers {status}" + (f"; not well: {ill}" if ill else ""), services)
 
 
 def wait(parameters, path, context):

@@ -1,0 +1,150 @@
+"""How a registry is, is told truly: what is wrong is found, and what is away is no crash."""
+
+import base64
+import json
+import ssl
+
+from ansible_collections.atoll.registry.plugins.filter.status import (
+    registry_report,
+    registry_table,
+)
+from ansible_collections.atoll.registry.plugins.modules.host_info import look
+
+SITES = {"us-1": "us", "eu-1": "eu"}
+LOCATION = {
+    "location": "usstorage",
+    "state": "active",
+    "pending_blobs": 2,
+    "pending_bytes": 70,
+    "oldest_seconds": 5.2,
+    "failing_blobs": 0,
+    "seen_by": [{"up": True}, {"up": False}],
+}
+
+
+class Host:
+    """A host's commands; the registry in its container is well, or says why it is not."""
+
+    def __init__(self, endpoints=(), *, problems=(), active="active", running=True):
+        self.params = {
+            "units": ["atoll-registry.service"],
+            "endpoints": list(endpoints),
+            "container": "atoll-registry",
+            "bundle": "/etc/atoll/stack/config.yaml",
+            "max_lag": 60,
+        }
+        self.status = {"problems": list(problems), "locations": [LOCATION], "instances": []}
+        self.active = active
+        self.running = running
+
+    def run_command(self, words):
+        if words[0] == "systemctl":
+            return 0, f"{self.active}\n", ""
+        if words[1] == "inspect":
+            return (0, f"atoll@sha256:{'a' * 64}\n", "") if self.running else (125, "", "none")
+        if not self.running:
+            return 125, "", "Error: no such container\n"
+        if words[4:] == ["--version"]:
+            return 0, "atoll 0.1.0\n", ""
+        assert words[4:] == ["status", "--max-lag", "60", "--json"]
+        return int(bool(self.status["problems"])), json.dumps(self.status), ""
+
+    def sha256(self, _path):
+        return "b" * 64
+
+
+def endpoint(site, trust_file, **other):
+    return {
+        "name": "registry",
+        "address": "127.0.0.1",
+        "port": site.server_address[1],
+        "hostname": "registry.example.org",
+        "paths": ["/health/endtoend"],
+        "ca_file": str(trust_file),
+    } | other
+
+
+def test_a_registry_that_is_well_has_no_findings(site, certificate):
+    answer = look(Host([endpoint(site, certificate / "tls.crt")]))
+
+    report = registry_report({"us-1": answer, "eu-1": answer}, SITES, 1)
+
+    assert report["findings"] == []
+    assert report["well"] is True
+    first, second, *_ = registry_table(report)
+    assert first.split()[:4] == ["host", "site", "image", "version"]
+    assert second.split()[:8] == ["us-1", "us", "a" * 12, "0.1.0", "b" * 12, "1", "of", "1"]
+    assert "up for 1 of 2" in "\n".join(registry_table(report))
+    assert registry_table(report)[-1] == "All is well."
+
+
+def test_what_is_wrong_on_a_host_is_told_with_its_name(site, certificate):
+    site.RequestHandlerClass.services = {"storage": False}
+    answer = look(
+        Host(
+            [endpoint(site, certificate / "tls.crt")], active="failed", problems=["a copy is late"]
+        )
+    )
+
+    report = registry_report({"us-1": answer}, SITES, 1)
+
+    assert report["findings"] == [
+        "us-1: atoll-registry.service is failed",
+        "us-1: registry, /health/endtoend: it answers 503; not well: storage",
+        "a copy is late",
+    ]
+    assert "! a copy is late" in registry_table(report)
+
+
+def test_a_host_that_is_away_or_broken_is_a_finding():
+    answers = {
+        "us-1": {"unreachable": True, "msg": "no route\nto host"},
+        "eu-1": {"failed": True, "msg": "sudo: a password is required"},
+    }
+
+    report = registry_report(answers, SITES, 14)
+
+    assert report["findings"] == [
+        "us-1: cannot be reached: no route to host",
+        "eu-1: could not be looked at: sudo: a password is required",
+        "no site could be asked for the stores, and for what is to be copied",
+    ]
+    assert "unknown" in registry_table(report)[1]
+
+
+def test_a_registry_that_does_not_run_is_a_finding():
+    report = registry_report({"us-1": look(Host(running=False))}, SITES, 14)
+
+    assert "us-1: the container atoll-registry does not run" in report["findings"][0]
+
+
+def test_hosts_that_differ_are_named():
+    us, eu = look(Host()), look(Host())
+    eu |= {"bundle": "c" * 64, "image": "atoll@sha256:" + "d" * 64}
+
+    findings = registry_report({"us-1": us, "eu-1": eu}, SITES, 14)["findings"]
+
+    assert findings == [
+        f"the hosts differ in their image: {'a' * 12} on us-1; {'d' * 12} on eu-1",
+        f"the hosts differ in their bundle: {'b' * 12} on us-1; {'c' * 12} on eu-1",
+    ]
+
+
+def test_a_certificate_that_ends_soon_is_told_whoever_signed_it(site, certificate):
+    answer = look(Host([endpoint(site, "", paths=[])]))
+    served = base64.b64decode(answer["certificates"]["registry"])
+    text = (certificate / "tls.crt").read_text()
+    assert served == ssl.PEM_cert_to_DER_cert(text)
+
+    report = registry_report({"us-1": answer}, {}, 14)
+
+    (finding,) = report["findings"]
+    assert finding.startswith("us-1: the certificate of its registry ends on 20")
+    assert registry_report({"us-1": answer}, {}, 1)["well"] is True
+    assert report["hosts"][0]["certificates"]["registry"]["days"] == 1
+
+
+def test_nothing_that_listens_is_a_finding(site, certificate):
+    answer = look(Host([endpoint(site, certificate / "tls.crt", port=1)]))
+
+    assert "does not answer" in answer["problems"][0]

@@ -1,0 +1,203 @@
+"""A site is lost with what was only there; what is left serves on, and the site is removed from it.
+
+The tests build on each other: the site dies, then nothing may happen, then it goes.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from balancer import sites_in_use
+from clients import Clients
+from commands import podman, wait_until
+from definition import Lab
+from errors import LabError
+from load import Load, copy, write_image
+from playbook import Outcome, run_playbook
+from site_machine import SiteMachine
+
+LOST = "admin/lost"
+
+
+def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
+    listed = {"lost_list": str(folder / "lost.json")}
+    return run_playbook("remove_site", lab, folder, *words, site="eu", **listed, **variables)
+
+
+def locations(machine: SiteMachine) -> set[str]:
+    return {row["location"] for row in json.loads(machine.atoll("locations --json"))}
+
+
+def blobs_of(layout: Path, digest: str) -> set[str]:
+    manifest = json.loads((layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_text())
+    return {manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
+
+
+def status(lab: Lab, folder: Path, *words: str) -> Any:
+    """Return what playbooks/status.yml reports; its exit status and its table say the same."""
+    file = folder / "status.json"
+    outcome = run_playbook("status", lab, folder, *words, status_file=str(file))
+    report = json.loads(file.read_text())
+    assert (outcome.status == 0) == report["well"], outcome.output
+    assert all(finding.split()[0] in outcome.output for finding in report["findings"])
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    return report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("lost_site")
+
+
+@pytest.fixture(scope="module")
+def lost_image(clients: Clients, us: SiteMachine, eu: SiteMachine, folder: Path) -> Iterator[Path]:
+    """Push an image to the site that is lost, while nobody copies it from there."""
+    layout = folder / "lost"
+    write_image(layout)
+    us.run("systemctl stop atoll-replication")
+    failed = copy(clients, f"oci:{layout}:1", f"docker://{eu.address}/{LOST}:1")
+    assert not failed
+    yield layout
+    us.run("systemctl start atoll-replication")
+
+
+@pytest.fixture(scope="module")
+def load(clients: Clients, folder: Path) -> Load:
+    return Load(clients, folder, "admin/load")
+
+
+@pytest.fixture(scope="module")
+def lost_digest(lost_image: Path) -> str:
+    return str(json.loads((lost_image / "index.json").read_text())["manifests"][0]["digest"])
+
+
+@pytest.mark.usefixtures("lost_image")
+def test_a_store_that_answers_is_not_given_up(lab: Lab, us: SiteMachine, folder: Path) -> None:
+    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+
+    assert outcome.status != 0
+    assert "the store of 'eustorage' answers" in " ".join(outcome.output.split())
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage", "eustorage"}
+
+
+@pytest.mark.usefixtures("lost_image")
+def test_nobody_notices_that_a_site_s_machine_and_store_die(
+    lab: Lab, load: Load, us: SiteMachine, eu: SiteMachine
+) -> None:
+    store = next(store for store in lab.stores if store.location == eu.location)
+    with load:
+        wait_until("the load is there", lambda: load.pulls > 2)
+        podman("kill", eu.site.machine.container, store.container)
+        wait_until("it is noticed", lambda: sites_in_use(lab) == {us.site.machine.name})
+        pulls = load.pulls
+        wait_until("the load goes on", lambda: load.pulls > pulls + 5)
+
+    assert load.failures == []
+    assert load.pulls == len(load.pushed)
+
+
+def test_monitoring_is_told_what_is_dead(lab: Lab, folder: Path) -> None:
+    report = status(lab, folder, "--check")
+
+    assert report["well"] is False
+    said = "\n".join(report["findings"])
+    assert "eu-1: cannot be reached" in said
+    assert "finds the store of eustorage down" in said
+    hosts = {host["host"]: host["reachable"] for host in report["hosts"]}
+    assert hosts == {"us-1": True, "eu-1": False, "shared-1": True}
+
+
+def test_in_the_end_nobody_believes_the_dead_store_to_be_up(us: SiteMachine) -> None:
+    def believed() -> bool:
+        report = us.attempt("podman exec atoll-registry atoll status --json").stdout
+        return any(
+            seen["up"]
+            for row in json.loads(report)["locations"]
+            if row["location"] == "eustorage"
+            for seen in row["seen_by"]
+        )
+
+    wait_until("nobody does", lambda: not believed())
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({}, "eu-1 cannot be reached"),
+        ({"lost": "true"}, "2 blobs would be lost with eustorage, and nobody said yes"),
+        ({"lost": "true", "accept_loss": "1"}, "2 blobs would be lost with eustorage, not 1."),
+        ({"lost": "true", "accept_loss": "3"}, "2 blobs would be lost with eustorage, not 3."),
+        ({"lost": "true", "accept_loss": "2", "purge_bucket": "true"}, "purge-store eustorage"),
+    ],
+    ids=["not said to be lost", "no number", "too few", "too many", "a dead store's bucket"],
+)
+def test_what_is_not_accepted_changes_nothing(
+    lab: Lab, us: SiteMachine, folder: Path, variables: dict[str, str], sentence: str
+) -> None:
+    outcome = remove_site(lab, folder, **variables)
+
+    assert outcome.status != 0
+    assert sentence in " ".join(outcome.output.split()), outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage", "eustorage"}
+    assert us.health("endtoend") == 200
+
+
+def test_exactly_what_was_only_there_is_listed_before(
+    lab: Lab, us: SiteMachine, folder: Path, lost_image: Path, lost_digest: str
+) -> None:
+    outcome = remove_site(lab, folder, "--check", lost="true")
+
+    assert outcome.status == 0, outcome.output
+    said = " ".join(outcome.output.split())
+    assert "2 blobs (" in said
+    assert "which 1 tags of 1 repositories need" in said
+    listed = json.loads((folder / "lost.json").read_text())
+    assert {blob["digest"] for blob in listed["lost_blobs"]} == blobs_of(lost_image, lost_digest)
+    assert listed["lost_images"] == [{"repository": LOST, "digest": lost_digest, "tags": ["1"]}]
+    assert locations(us) == {"usstorage", "eustorage"}
+
+
+def test_with_the_right_number_the_site_goes_from_what_is_left(
+    lab: Lab, clients: Clients, us: SiteMachine, folder: Path, load: Load
+) -> None:
+    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+
+    assert outcome.status == 0, outcome.output
+    assert "still have the bundle with eustorage: eu-1." in " ".join(outcome.output.split())
+    assert locations(us) == {"usstorage"}
+    assert us.health("endtoend") == 200
+    for name, digest in load.pushed.items():
+        repository = name.partition(":")[0]
+        assert clients.skopeo_pull(clients.registry, f"{repository}@{digest}") == digest
+
+
+def test_monitoring_is_told_that_what_is_left_is_well(lab: Lab, folder: Path) -> None:
+    # As with an inventory that has forgotten the site, as the runbook says.
+    report = status(lab, folder, "--limit=!eu")
+
+    assert report["findings"] == []
+    assert [row["location"] for row in report["locations"]] == ["usstorage"]
+
+
+def test_a_second_run_changes_nothing(lab: Lab, folder: Path) -> None:
+    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+
+    assert outcome.status == 0, outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+
+
+def test_what_was_lost_is_told_until_it_is_pushed_again(
+    clients: Clients, us: SiteMachine, lost_image: Path, lost_digest: str
+) -> None:
+    assert json.loads(us.atoll("lost --json"))["blobs"] == 2
+    with pytest.raises(LabError):
+        clients.skopeo_pull(clients.registry, f"{LOST}:1")
+
+    assert not copy(clients, f"oci:{lost_image}:1", f"docker://{clients.registry}/{LOST}:1")
+
+    assert clients.skopeo_pull(clients.registry, f"{LOST}:1") == lost_digest
+    assert json.loads(us.atoll("lost --json"))["blobs"] == 0
