@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ..integration.conftest import make_database, services, template
+from ..integration.conftest import cheap_passwords, make_database, services, template
 from ..integration.services import Services
 from .protocol import Registry
 from .running import RunningImage, running_image, write_bundle
 
-__all__ = ["services", "template"]
+__all__ = ["cheap_passwords", "services", "template"]
 
 
 @pytest.fixture

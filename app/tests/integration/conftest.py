@@ -6,9 +6,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import argon2
 import psycopg2
 import pytest
 import redis
+from atoll.auth import passwords
 from atoll.cli.migrate import prepare_database
 
 from .services import Services, running_services
@@ -29,6 +31,15 @@ def _administer(services: Services, statement: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement)
     connection.close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash with little work: a check takes what its hash says, and tests log in all the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr(passwords, "_hasher", cheap)
+        yield
 
 
 @pytest.fixture(scope="session")
