@@ -26,8 +26,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class Store(Machine):
-    """An S3 store and the location that the registry knows it by."""
+    """An S3 store of a KIND and the location that the registry knows it by."""
 
+    kind: str
     location: str
     port: int
     bucket: str
@@ -198,6 +199,7 @@ def _store(inventory: _Inventory, machine: Machine) -> Store:
         machine.name,
         machine.container,
         machine.address,
+        kind=str(inventory.variable(machine.name, "store_kind")),
         location=str(inventory.variable(machine.name, "store_location")),
         port=int(inventory.variable(machine.name, "store_port")),
         bucket=str(inventory.variable(machine.name, "store_bucket")),

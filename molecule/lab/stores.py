@@ -1,6 +1,7 @@
-"""Make the object stores of a lab: one Ceph RADOS Gateway, with its bucket, for each location."""
+"""Make the object stores of a lab: for each location one, which speaks S3, with its bucket."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,22 @@ from containers import Containers
 from definition import Lab, Store
 from errors import LabError
 
-IMAGE = "localhost/atoll-object-store:18"
+
+@dataclass(frozen=True)
+class Kind:
+    """A store's image, and where it keeps what it is given."""
+
+    image: str
+    data: str
+
+
+# A Ceph RADOS Gateway, and OpenStack's Swift with its S3 API.
+KINDS = {
+    "ceph": Kind("localhost/atoll-object-store:18", "/var/lib/ceph"),
+    "swift": Kind("localhost/atoll-swift-store:13", "/srv/node"),
+}
+# What either takes, whatever it calls its own.
+_REGION = "us-east-1"
 
 # What the container runtime allows any container, as the distribution ships it.
 _COMMON_SECCOMP = Path("/usr/share/containers/seccomp.json")
@@ -21,28 +37,36 @@ _NOT_FOUND = 404
 
 def make(lab: Lab, containers: Containers, store: Store) -> bool:
     """Run a store, wait until it answers and make its bucket; say whether the store is new."""
+    kind = _kind(store)
     new = containers.ensure(
         lab,
         store,
         f"--security-opt=seccomp={_seccomp(lab, store)}",
         "--stop-timeout=60",
         "--log-opt=max-size=20mb",
-        f"--volume={containers.make_volume(store, 'data')}:/var/lib/ceph",
+        f"--volume={containers.make_volume(store, 'data')}:{kind.data}",
         f"--volume={_files(lab, store)}:/run/object-store:ro",
         f"--env=STORE_LOCATION={store.location}",
         f"--env=STORE_PORT={store.port}",
-        IMAGE,
+        kind.image,
     )
     client = _client(lab, store)
     wait_until(f"{store.container} has its bucket", lambda: _has_bucket(client, store))
     return new
 
 
+def _kind(store: Store) -> Kind:
+    if store.kind not in KINDS:
+        known = ", ".join(KINDS)
+        raise LabError(f"the store_kind of {store.name} is {store.kind}; there are {known}")
+    return KINDS[store.kind]
+
+
 def _client(lab: Lab, store: Store) -> Any:
     return boto3.client(
         "s3",
         endpoint_url=store.endpoint,
-        region_name=store.location,
+        region_name=_REGION,
         aws_access_key_id=store.access_key,
         aws_secret_access_key=store.secret_key,
         verify=str(lab.certificate_authority),

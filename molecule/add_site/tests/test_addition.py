@@ -4,10 +4,7 @@ The tests build on each other: first nothing may happen, then the site joins.
 """
 
 import json
-import os
 import random
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +18,7 @@ from clients import Clients
 from commands import podman, wait_until
 from definition import Lab
 from load import Load, copy, write_image
-from playbook import Outcome, run_playbook, run_site, start_playbook
+from playbook import Outcome, kill_playbook, run_playbook, run_site
 from site_machine import SiteMachine
 
 REPOSITORY = "admin/load"
@@ -136,7 +133,7 @@ def test_a_site_joins_while_people_push_and_pull_and_the_playbook_is_killed(
     before = containers(us), containers(eu)
     with Load(clients, tmp_path, REPOSITORY) as load:
         for _ in range(3):
-            _kill_after(random.uniform(10, 60), lab, tmp_path)
+            kill_playbook(random.uniform(10, 60), "add_site", lab, tmp_path, site="ap")
         _join(lab, us, tmp_path)
         wait_until("clients are sent to the site", lambda: "ap-1" in sites_in_use(lab))
         pulls = load.pulls
@@ -170,12 +167,3 @@ def _join(lab: Lab, us: SiteMachine, folder: Path) -> None:
             time.sleep(1)
     outcome = running.result()
     assert outcome.status == 0, outcome.output
-
-
-def _kill_after(seconds: float, lab: Lab, folder: Path) -> None:
-    process = start_playbook("add_site", lab, folder, site="ap")
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()

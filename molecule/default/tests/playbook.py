@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,18 @@ def start_playbook(
         text=True,
         start_new_session=True,
     )
+
+
+def kill_playbook(
+    seconds: float, name: str, lab: Lab, folder: Path, *words: str, **variables: Any
+) -> None:
+    """Start a playbook, and kill it and all that it started after SECONDS unless it has ended."""
+    process = start_playbook(name, lab, folder, *words, **variables)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def logins(lab: Lab) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import boto3
 import information
+from botocore.config import Config
 from definition import Lab
 
 
@@ -18,6 +19,8 @@ class StoredBlobs:
             aws_access_key_id=self._store["access_key"],
             aws_secret_access_key=self._store["secret_key"],
             verify=str(lab.certificate_authority),
+            # Not every store knows the checksum that is sent else.
+            config=Config(request_checksum_calculation="when_required"),
         )
 
     def read(self, digest: str) -> bytes:

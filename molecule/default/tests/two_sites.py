@@ -10,7 +10,7 @@ from definition import Lab
 from site_machine import SiteMachine
 
 _REPOSITORY = Path(__file__).resolve().parents[3]
-_INVENTORIES = (
+INVENTORIES = (
     _REPOSITORY / "inventories/lab/hosts.yml",
     _REPOSITORY / "molecule/default/inventory/hosts.yml",
 )
@@ -18,7 +18,7 @@ _INVENTORIES = (
 
 @pytest.fixture(scope="session")
 def lab() -> Lab:
-    return definition.read(_INVENTORIES)
+    return definition.read(INVENTORIES)
 
 
 @pytest.fixture(scope="session")

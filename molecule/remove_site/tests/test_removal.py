@@ -4,20 +4,18 @@ The tests build on each other: first nothing may happen, then the site goes, the
 """
 
 import json
-import os
 import random
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 from clients import Clients
-from commands import podman
+from commands import podman, wait_until
 from definition import Lab
-from load import Load
-from playbook import Outcome, run_playbook, start_playbook
+from load import Load, copy, write_image
+from playbook import Outcome, kill_playbook, run_playbook
 from site_machine import SiteMachine
 from stored import StoredBlobs
 
@@ -97,6 +95,27 @@ def test_a_bundle_that_differs_changes_nothing(
     assert locations(us)["eustorage"] == "active"
 
 
+def test_what_is_only_there_and_cannot_be_copied_changes_nothing(
+    lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine, tmp_path: Path
+) -> None:
+    store = next(store for store in lab.stores if store.location == eu.location)
+    write_image(tmp_path / "unique")
+    us.run("systemctl stop atoll-replication")
+    unique = f"docker://{eu.address}/admin/unique:1"
+    assert not copy(clients, f"oci:{tmp_path}/unique:1", unique)
+    with paused(store.container):
+        wait_until("it is noticed", lambda: eu.health("endtoend") != HTTPStatus.OK)
+        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+    us.run("systemctl start atoll-replication")
+
+    assert outcome.status != 0
+    said = " ".join(outcome.output.split())
+    assert "are only at eustorage, and site eu is not whole" in said, outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us)["eustorage"] == "active"
+    wait_until("the site is whole again", lambda: eu.health("endtoend") == HTTPStatus.OK)
+
+
 def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
     outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage", purge_bucket="true")
 
@@ -112,7 +131,8 @@ def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
     with Load(clients, tmp_path, REPOSITORY) as load:
         for _ in range(3):
             seconds = random.uniform(10, 60)
-            _kill_after(seconds, lab, tmp_path)
+            meant = {"site": "eu", "confirm": "eustorage"}
+            kill_playbook(seconds, "remove_site", lab, tmp_path, **meant)
         outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
@@ -144,12 +164,3 @@ def test_a_second_run_changes_nothing(lab: Lab, tmp_path: Path) -> None:
 
     assert outcome.status == 0, outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
-
-
-def _kill_after(seconds: float, lab: Lab, folder: Path) -> None:
-    process = start_playbook("remove_site", lab, folder, site="eu", confirm="eustorage")
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()

@@ -1,9 +1,19 @@
 """One machine is a whole registry: images go in and out, and a restart loses nothing."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import images
 import pytest
 from clients import Clients
+from commands import REPOSITORY
+from definition import Lab
+from playbook import Outcome, run_playbook
 from site_machine import SiteMachine
+
+PROGRAMS = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +36,37 @@ def test_all_of_it_runs_on_the_machine_and_nothing_that_one_store_needs_not(
 
 def test_the_site_is_whole(machine: SiteMachine) -> None:
     assert machine.health("endtoend") == 200
+
+
+def test_the_last_site_is_not_removed(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
+    outcome = run_playbook("remove_site", lab, tmp_path, site="main", confirm="mainstorage")
+
+    assert outcome.status != 0
+    said = " ".join(outcome.output.split())
+    assert "main is the last site of the registry" in said, outcome.output
+    assert "playbooks/remove.yml" in said
+    assert machine.health("endtoend") == 200
+
+
+def test_the_collection_as_it_is_published_rolls_out_the_same(lab: Lab, tmp_path: Path) -> None:
+    installed = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "HOME": str(tmp_path)}
+    environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8", **installed}
+
+    def do(*words: str) -> str:
+        done = subprocess.run(
+            words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    galaxy = ["ansible-galaxy", "collection"]
+    do(*galaxy, "build", f"--output-path={tmp_path}", str(REPOSITORY))
+    [archive] = tmp_path.glob("atoll-registry-*.tar.gz")
+    do(*galaxy, "install", "--offline", f"--collections-path={tmp_path}", str(archive))
+    inventories = [f"--inventory={path}" for path in lab.inventories]
+    output = do("ansible-playbook", "atoll.registry.site", *inventories)
+
+    assert Outcome(0, output).hosts("changed") == {"main-1": 0}, output
 
 
 def test_an_image_is_there_after_everything_was_restarted(

@@ -1,9 +1,6 @@
 """A new image comes to all sites, or the old one stays, and nobody who pushes or pulls notices."""
 
-import os
 import random
-import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +9,7 @@ from clients import Clients
 from commands import podman
 from definition import Lab
 from load import Load
-from playbook import Outcome, run_playbook, start_playbook
+from playbook import Outcome, kill_playbook, run_playbook
 from site_machine import SiteMachine
 
 IMAGE = "localhost/atoll-registry:dev"
@@ -85,7 +82,9 @@ def test_a_new_image_comes_while_people_push_and_pull_and_the_playbook_is_killed
     before = image_of(us)
     with load:
         for _ in range(3):
-            _kill_after(random.uniform(10, 60), lab, load.folder, newer)
+            seconds = random.uniform(10, 60)
+            archive = {"registry_image_archive": str(newer)}
+            kill_playbook(seconds, "upgrade", lab, load.folder, **archive)
         outcome = upgrade(lab, load.folder, newer)
 
     assert outcome.status == 0, outcome.output
@@ -131,12 +130,3 @@ def test_a_site_that_is_not_whole_stops_it_before_anything_changes(
     assert "did not become healthy" in outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert image_of(us) == before
-
-
-def _kill_after(seconds: float, lab: Lab, folder: Path, archive: Path) -> None:
-    process = start_playbook("upgrade", lab, folder, registry_image_archive=str(archive))
-    try:
-        process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
