@@ -103,6 +103,20 @@ def test_a_store_that_does_not_answer_changes_nothing(
     assert locations(us) == {"usstorage": "active", "eustorage": "active"}
 
 
+@pytest.mark.parametrize("away", ["eu-1", "ap-1"], ids=["of another site", "of the new site"])
+def test_a_host_that_cannot_be_reached_changes_nothing(
+    lab: Lab, us: SiteMachine, tmp_path: Path, away: str
+) -> None:
+    machine = next(machine for machine in lab.machines if machine.name == away)
+    with paused(machine.container):
+        outcome = add_site(lab, tmp_path)
+
+    assert outcome.status != 0
+    assert f"{away} cannot be reached" in " ".join(outcome.output.split()), outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+
+
 def test_a_bundle_that_differs_by_more_changes_nothing(
     lab: Lab, us: SiteMachine, tmp_path: Path
 ) -> None:
