@@ -3,21 +3,19 @@
 The tests build on each other: first nothing may happen, then the site joins.
 """
 
-import json
 import random
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from balancer import sites_in_use
 from clients import Clients
-from commands import podman, wait_until
+from commands import wait_until
 from definition import Lab
 from load import Load, copy, write_image
+from pausing import paused
 from playbook import Outcome, kill_playbook, run_playbook, run_site
 from site_machine import SiteMachine
 
@@ -31,10 +29,6 @@ def add_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
     return run_playbook("add_site", lab, folder, *words, **{"site": "ap", **variables})
 
 
-def locations(machine: SiteMachine) -> dict[str, str]:
-    return {row["location"]: row["state"] for row in json.loads(machine.atoll("locations --json"))}
-
-
 def containers(machine: SiteMachine) -> list[str]:
     """Return which containers run on a site's machine, and since when."""
     form = "{{.Names}} {{.ID}} {{.StartedAt}}"
@@ -43,15 +37,6 @@ def containers(machine: SiteMachine) -> list[str]:
 
 def status(machine: SiteMachine) -> str:
     return machine.attempt("podman exec atoll-registry atoll status --json").stdout
-
-
-@contextmanager
-def paused(container: str) -> Iterator[None]:
-    podman("pause", container)
-    try:
-        yield
-    finally:
-        podman("unpause", container)
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +72,20 @@ def test_a_site_that_the_inventory_does_not_have_is_refused(
     said = " ".join(outcome.output.split())
     assert "There is no site mars; the sites of the inventory are: us, eu, ap." in said
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
 def test_a_store_that_does_not_answer_changes_nothing(
     lab: Lab, us: SiteMachine, tmp_path: Path
 ) -> None:
     store = next(store for store in lab.stores if store.location == "apstorage")
-    with paused(store.container):
+    with paused(store):
         outcome = add_site(lab, tmp_path)
 
     assert outcome.status != 0
     assert "the store of 'apstorage' takes no object" in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
 @pytest.mark.parametrize("away", ["eu-1", "ap-1"], ids=["of another site", "of the new site"])
@@ -108,13 +93,13 @@ def test_a_host_that_cannot_be_reached_changes_nothing(
     lab: Lab, us: SiteMachine, tmp_path: Path, away: str
 ) -> None:
     machine = next(machine for machine in lab.machines if machine.name == away)
-    with paused(machine.container):
+    with paused(machine):
         outcome = add_site(lab, tmp_path)
 
     assert outcome.status != 0
     assert f"{away} cannot be reached" in " ".join(outcome.output.split()), outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
 def test_a_bundle_that_differs_by_more_changes_nothing(
@@ -127,7 +112,7 @@ def test_a_bundle_that_differs_by_more_changes_nothing(
     said = " ".join(outcome.output.split())
     assert "The bundle on us-1 is not that of the inventory" in said
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
 def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, ap: SiteMachine, tmp_path: Path) -> None:
@@ -135,7 +120,7 @@ def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, ap: SiteMachine, tmp_p
     outcome = add_site(lab, tmp_path, "--check")
 
     assert outcome.status == 0, outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
     assert containers(us) == before
     assert ap.attempt("getent passwd atoll").returncode != 0
 
@@ -156,7 +141,7 @@ def test_a_site_joins_while_people_push_and_pull_and_the_playbook_is_killed(
     assert load.failures == []
     assert load.pulls == len(load.pushed) > 0
     assert (containers(us), containers(eu)) == before
-    assert locations(us) == dict.fromkeys(("usstorage", "eustorage", "apstorage"), "active")
+    assert us.locations() == dict.fromkeys(("usstorage", "eustorage", "apstorage"), "active")
     for name, digest in (load.pushed | {BEFORE: stored}).items():
         assert clients.skopeo_pull(ap.address, f"{name.partition(':')[0]}@{digest}") == digest
 

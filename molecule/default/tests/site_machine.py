@@ -1,6 +1,7 @@
 """A machine of a site, as its operator uses it: over SSH."""
 
 import http.client
+import json
 import ssl
 import subprocess
 
@@ -29,6 +30,10 @@ class SiteMachine:
 
     def atoll(self, command: str) -> str:
         return self.run(f"podman exec atoll-registry atoll {command}")
+
+    def locations(self) -> dict[str, str]:
+        """Return the state of each location, as the site knows it."""
+        return {row["location"]: row["state"] for row in json.loads(self.atoll("locations --json"))}
 
     def health(self, kind: str) -> int:
         """Return the status of the site's own health, past the load balancer."""

@@ -7,19 +7,18 @@ import images
 import pytest
 from balancer import sites_in_use
 from clients import Clients
-from commands import podman, wait_until
+from commands import wait_until
 from definition import Lab
+from pausing import paused
 from site_machine import SiteMachine
 
 
-# A paused store takes connections and never answers: a blackhole.
 @pytest.fixture
 def hanging_store(lab: Lab, us: SiteMachine) -> Iterator[None]:
     store = next(store for store in lab.stores if store.location == us.location)
     wait_until("the load balancer uses both sites", lambda: len(sites_in_use(lab)) == 2)
-    podman("pause", store.container)
-    yield
-    podman("unpause", store.container)
+    with paused(store):
+        yield
     wait_until(
         "the site is back in the load balancer",
         lambda: us.site.machine.name in sites_in_use(lab),

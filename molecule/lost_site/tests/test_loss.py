@@ -26,10 +26,6 @@ def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcom
     return run_playbook("remove_site", lab, folder, *words, site="eu", **listed, **variables)
 
 
-def locations(machine: SiteMachine) -> set[str]:
-    return {row["location"] for row in json.loads(machine.atoll("locations --json"))}
-
-
 def blobs_of(layout: Path, digest: str) -> set[str]:
     manifest = json.loads((layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_text())
     return {manifest["config"]["digest"], *(layer["digest"] for layer in manifest["layers"])}
@@ -80,7 +76,7 @@ def test_a_store_that_answers_is_not_given_up(lab: Lab, us: SiteMachine, folder:
     assert outcome.status != 0
     assert "the store of 'eustorage' answers" in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage", "eustorage"}
+    assert set(us.locations()) == {"usstorage", "eustorage"}
 
 
 @pytest.mark.usefixtures("lost_image")
@@ -142,7 +138,7 @@ def test_what_is_not_accepted_changes_nothing(
     assert outcome.status != 0
     assert sentence in " ".join(outcome.output.split()), outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage", "eustorage"}
+    assert set(us.locations()) == {"usstorage", "eustorage"}
     assert us.health("endtoend") == 200
 
 
@@ -158,7 +154,7 @@ def test_exactly_what_was_only_there_is_listed_before(
     listed = json.loads((folder / "lost.json").read_text())
     assert {blob["digest"] for blob in listed["lost_blobs"]} == blobs_of(lost_image, lost_digest)
     assert listed["lost_images"] == [{"repository": LOST, "digest": lost_digest, "tags": ["1"]}]
-    assert locations(us) == {"usstorage", "eustorage"}
+    assert set(us.locations()) == {"usstorage", "eustorage"}
 
 
 def test_with_the_right_number_the_site_goes_from_what_is_left(
@@ -168,7 +164,7 @@ def test_with_the_right_number_the_site_goes_from_what_is_left(
 
     assert outcome.status == 0, outcome.output
     assert "still have the bundle with eustorage: eu-1." in " ".join(outcome.output.split())
-    assert locations(us) == {"usstorage"}
+    assert set(us.locations()) == {"usstorage"}
     assert us.health("endtoend") == 200
     for name, digest in load.pushed.items():
         repository = name.partition(":")[0]
@@ -194,11 +190,11 @@ def test_a_machine_of_it_that_comes_back_is_cleaned_by_the_same_command(
     lab: Lab, us: SiteMachine, eu: SiteMachine, folder: Path
 ) -> None:
     podman("start", eu.site.machine.container)
-    wait_until("it makes the location known again", lambda: "eustorage" in locations(us))
+    wait_until("it makes the location known again", lambda: "eustorage" in us.locations())
     outcome = remove_site(lab, folder, lost="true", accept_loss="0")
 
     assert outcome.status == 0, outcome.output
-    assert locations(us) == {"usstorage"}
+    assert set(us.locations()) == {"usstorage"}
     assert eu.run("podman ps --all --quiet") == ""
     assert eu.run("find / -xdev -iname '*atoll*'") == ""
 

@@ -4,16 +4,15 @@ The load balancer sends clients to the site with Swift as long as it is well.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from balancer import sites_in_use
 from clients import Clients
-from commands import podman, wait_until
+from commands import wait_until
 from definition import Lab
 from load import Load, copy, write_image
+from pausing import paused
 from site_machine import SiteMachine
 from stored import StoredBlobs
 
@@ -27,15 +26,6 @@ def layer_of(layout: Path, digest: str) -> tuple[str, bytes]:
     manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_text())
     layer = str(manifest["layers"][0]["digest"])
     return layer, (blobs / layer.removeprefix("sha256:")).read_bytes()
-
-
-@contextmanager
-def paused(container: str) -> Iterator[None]:
-    podman("pause", container)
-    try:
-        yield
-    finally:
-        podman("unpause", container)
 
 
 @pytest.fixture(params=["from Swift to Ceph", "from Ceph to Swift"])
@@ -78,7 +68,7 @@ def test_what_is_pushed_while_swift_hangs_comes_home_to_it(
     digest = write_image(layout, LARGE)
     layer, content = layer_of(layout, digest)
     wait_until("the load balancer uses both sites", lambda: len(sites_in_use(lab)) == 2)
-    with paused(store.container):
+    with paused(store):
         wait_until(
             "the load balancer uses the other site alone",
             lambda: sites_in_use(lab) == {eu.site.machine.name},

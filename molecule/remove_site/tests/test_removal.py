@@ -3,7 +3,6 @@
 The tests build on each other: first nothing may happen, then the site goes, then nothing is left.
 """
 
-import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from clients import Clients
-from commands import podman, wait_until
+from commands import wait_until
 from definition import Lab
 from load import Load, copy, write_image
+from pausing import paused
 from playbook import Outcome, kill_playbook, run_playbook
 from site_machine import SiteMachine
 from stored import StoredBlobs
@@ -24,19 +24,6 @@ REPOSITORY = "admin/load"
 
 def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
     return run_playbook("remove_site", lab, folder, *words, **{"site": "eu", **variables})
-
-
-def locations(machine: SiteMachine) -> dict[str, str]:
-    return {row["location"]: row["state"] for row in json.loads(machine.atoll("locations --json"))}
-
-
-@contextmanager
-def paused(container: str) -> Iterator[None]:
-    podman("pause", container)
-    try:
-        yield
-    finally:
-        podman("unpause", container)
 
 
 @contextmanager
@@ -68,19 +55,19 @@ def test_what_is_not_meant_changes_nothing(
     assert outcome.status != 0
     assert sentence in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
 def test_a_host_that_cannot_be_reached_changes_nothing(
     lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
-    with paused(eu.site.machine.container):
+    with paused(eu.site.machine):
         outcome = remove_site(lab, tmp_path, confirm="eustorage")
 
     assert outcome.status != 0
     assert "eu-1 cannot be reached" in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us)["eustorage"] == "active"
+    assert us.locations()["eustorage"] == "active"
 
 
 def test_a_bundle_that_differs_changes_nothing(
@@ -92,7 +79,7 @@ def test_a_bundle_that_differs_changes_nothing(
     assert outcome.status != 0
     assert "The bundle on eu-1 is not that of the inventory" in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us)["eustorage"] == "active"
+    assert us.locations()["eustorage"] == "active"
 
 
 def test_what_is_only_there_and_cannot_be_copied_changes_nothing(
@@ -103,7 +90,7 @@ def test_what_is_only_there_and_cannot_be_copied_changes_nothing(
     us.run("systemctl stop atoll-replication")
     unique = f"docker://{eu.address}/admin/unique:1"
     assert not copy(clients, f"oci:{tmp_path}/unique:1", unique)
-    with paused(store.container):
+    with paused(store):
         wait_until("it is noticed", lambda: eu.health("endtoend") != HTTPStatus.OK)
         outcome = remove_site(lab, tmp_path, confirm="eustorage")
     us.run("systemctl start atoll-replication")
@@ -112,7 +99,7 @@ def test_what_is_only_there_and_cannot_be_copied_changes_nothing(
     said = " ".join(outcome.output.split())
     assert "are only at eustorage, and site eu is not whole" in said, outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert locations(us)["eustorage"] == "active"
+    assert us.locations()["eustorage"] == "active"
     wait_until("the site is whole again", lambda: eu.health("endtoend") == HTTPStatus.OK)
 
 
@@ -120,7 +107,7 @@ def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> Non
     outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert us.locations() == {"usstorage": "active", "eustorage": "active"}
     assert us.health("endtoend") == 200
 
 
@@ -138,7 +125,7 @@ def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
     assert outcome.status == 0, outcome.output
     assert load.failures == []
     assert load.pulls == len(load.pushed) > 0
-    assert locations(us) == {"usstorage": "active"}
+    assert us.locations() == {"usstorage": "active"}
     for name, digest in load.pushed.items():
         assert clients.skopeo_pull(us.address, f"{name.partition(':')[0]}@{digest}") == digest
 

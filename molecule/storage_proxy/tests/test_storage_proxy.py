@@ -5,8 +5,6 @@ import json
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -14,24 +12,16 @@ import images
 import information
 import pytest
 from clients import Clients
-from commands import podman, wait_until
+from commands import wait_until
 from definition import Lab, Store
 from load import Load, copy, write_image
+from pausing import paused
 from site_machine import SiteMachine
 
 # Bytes of a layer.
 LARGE = 40_000_000
 # Seconds for which a client waits for a store that does not answer it.
 PATIENCE = 3
-
-
-@contextmanager
-def paused(container: str) -> Iterator[None]:
-    podman("pause", container)
-    try:
-        yield
-    finally:
-        podman("unpause", container)
 
 
 class Caller:
@@ -109,7 +99,7 @@ def test_nobody_notices_that_the_nearest_store_hangs(
     us.atoll("wait --timeout 300")
     with Load(clients, tmp_path, "admin/without") as load:
         wait_until("the load is there", lambda: load.pulls > 2)
-        with paused(nearest.container):
+        with paused(nearest):
             pulls = load.pulls
             assert clients.skopeo_pull(clients.registry, f"admin/before@{digest}") == digest
             wait_until("the load goes on", lambda: load.pulls > pulls + 5)
