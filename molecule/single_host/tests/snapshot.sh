@@ -8,12 +8,13 @@ podman images --format 'image {{.Repository}}:{{.Tag}}'
 podman volume ls "$all" | sed 's/^/volume /'
 podman network ls "$all" | sed 's/^/network /'
 podman secret ls "$all" | sed 's/^/secret /'
-systemctl list-unit-files --no-legend --plain | awk '{print "unit", $1, $2}'
+systemctl list-unit-files --no-legend --plain | awk '$1 !~ /\.scope$/ {print "unit", $1, $2}'
 systemctl list-units --all --state=failed --no-legend --plain | awk '{print "failed", $1}'
 sed 's/^/user /' /etc/passwd
 sed 's/^/group /' /etc/group
 sed 's/^/subordinate /' /etc/subuid /etc/subgid
-nft list ruleset | sed 's/^/firewall /'
+# Chains of its own, which speak of no address, podman makes for its first container and keeps.
+nft list ruleset | grep -E ' (ip|ip6) [sd]addr | [sd]port | [io]ifname ' | sed 's/^/firewall /' || true
 sysctl --all 2>/dev/null | grep -E '^net\.ipv4\.(ip_forward|ip_unprivileged_port_start)' | sed 's/^/kernel /'
 dpkg-query --show --showformat='package ${Package}\n'
 find / -xdev \

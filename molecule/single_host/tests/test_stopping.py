@@ -91,7 +91,7 @@ def test_nothing_is_left_behind_whatever_interrupts_that(
     assert run_playbook("remove", lab, tmp_path, **everything).status == 0
 
     before = set((lab.state / "before-the-registry").read_text().splitlines())
-    now = set(machine.run("bash -s", given=SNAPSHOT.read_text()).splitlines())
-    assert sorted(now - before) == []
-    assert sorted(before - now) == []
+    now = set(machine.run("bash", given=SNAPSHOT.read_text()).splitlines())
+    assert "\n".join(sorted(now - before)) == ""
+    assert "\n".join(sorted(before - now)) == ""
     assert not changed(run_playbook("remove", lab, tmp_path, **everything))
