@@ -186,19 +186,6 @@ def test_a_second_run_changes_nothing(lab: Lab, folder: Path) -> None:
     assert not any(outcome.hosts("changed").values()), outcome.output
 
 
-def test_a_machine_of_it_that_comes_back_is_cleaned_by_the_same_command(
-    lab: Lab, us: SiteMachine, eu: SiteMachine, folder: Path
-) -> None:
-    podman("start", eu.site.machine.container)
-    wait_until("it makes the location known again", lambda: "eustorage" in us.locations())
-    outcome = remove_site(lab, folder, lost="true", accept_loss="0")
-
-    assert outcome.status == 0, outcome.output
-    assert set(us.locations()) == {"usstorage"}
-    assert eu.run("podman ps --all --quiet") == ""
-    assert eu.run("find / -xdev -iname '*atoll*'") == ""
-
-
 def test_what_was_lost_is_told_until_it_is_pushed_again(
     clients: Clients, us: SiteMachine, lost_image: Path, lost_digest: str
 ) -> None:
