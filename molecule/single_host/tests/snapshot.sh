@@ -14,7 +14,8 @@ sed 's/^/user /' /etc/passwd
 sed 's/^/group /' /etc/group
 sed 's/^/subordinate /' /etc/subuid /etc/subgid
 # Chains of its own, which speak of no address, podman makes for its first container and keeps.
-nft list ruleset | grep -E ' (ip|ip6) [sd]addr | [sd]port | [io]ifname ' | sed 's/^/firewall /' || true
+rules=$(nft list ruleset)
+{ grep -E '\b(ip6? [sd]addr|[sd]port|[io]ifname)\b' <<<"$rules" || true; } | sed 's/^/firewall /'
 sysctl --all 2>/dev/null | grep -E '^net\.ipv4\.(ip_forward|ip_unprivileged_port_start)' | sed 's/^/kernel /'
 dpkg-query --show --showformat='package ${Package}\n'
 find / -xdev \
