@@ -14,7 +14,7 @@ from atoll.cli.children import ATOLL, END, Child, Children
 from atoll.cli.local_health import well
 from atoll.cli.nginx import nginx_workers, write_nginx_configuration
 from atoll.cli.presence import INSTANCE_VARIABLE
-from atoll.cli.runtime import bundle_directory, operations_socket
+from atoll.cli.runtime import bundle_directory, downloads_socket, operations_socket
 from atoll.cli.tls import Certificate, read_certificate
 from atoll.config import Bundle
 
@@ -89,7 +89,6 @@ class Generation:
             self.reading.bundle,
             self.reading.certificate,
             self.sockets,
-            [operations_socket(socket) for socket in self.sockets],
             drain=drain,
         )
 
@@ -109,7 +108,7 @@ class Generation:
     def remove_sockets(self) -> None:
         """Remove the sockets, of processes that ended or of a container that ran before."""
         for socket in self.sockets:
-            for path in (socket, operations_socket(socket)):
+            for path in (socket, operations_socket(socket), downloads_socket(socket)):
                 path.unlink(missing_ok=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jinja2
 
-from atoll.cli.runtime import LEAVING_FILE
+from atoll.cli.runtime import LEAVING_FILE, downloads_socket, operations_socket
 from atoll.cli.tls import Certificate, redirects_to_tls
 from atoll.config import Bundle
 
@@ -23,14 +23,13 @@ def write_nginx_configuration(
     bundle: Bundle,
     certificate: Certificate | None,
     sockets: list[Path],
-    operations: list[Path],
     *,
     drain: int,
 ) -> None:
     """Write nginx' configuration to TARGET, in the runtime directory.
 
-    SOCKETS serve the registry, OPERATIONS the health and the metrics of the same processes. DRAIN
-    is the number of seconds that requests in hand get when nginx ends or takes up another one.
+    SOCKETS are those of the web processes, beside which each has some for one purpose. DRAIN is the
+    number of seconds that requests in hand get when nginx ends or takes up another one.
     """
     port = _PORT.search(bundle.server_hostname)
     environment = jinja2.Environment(
@@ -45,7 +44,8 @@ def write_nginx_configuration(
         drain=drain,
         leaving=target.parent / LEAVING_FILE,
         sockets=sockets,
-        operations=operations,
+        operations=[operations_socket(socket) for socket in sockets],
+        downloads=[downloads_socket(socket) for socket in sockets],
         maximum_size=bundle.maximum_layer_size,
         certificate=certificate,
         redirect=redirects_to_tls(bundle, certificate),

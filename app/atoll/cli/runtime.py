@@ -32,6 +32,11 @@ def operations_socket(socket: Path) -> Path:
     return socket.with_name(f"operations-{socket.name}")
 
 
+def downloads_socket(socket: Path) -> Path:
+    """Return the socket for downloads of the process whose other socket is SOCKET."""
+    return socket.with_name(f"downloads-{socket.name}")
+
+
 def number(variable: str, default: int, maximum: int, *, minimum: int = 1) -> int:
     """Return the number that an environment variable holds, or DEFAULT. Raises CommandFailed."""
     text = os.environ.get(variable, str(default))

@@ -11,17 +11,22 @@ from typing import cast
 from waitress.server import BaseWSGIServer, create_server
 
 from atoll import logs
+from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
-from atoll.cli.operations import serve_operations
 from atoll.cli.presence import Announcer
-from atoll.cli.runtime import operations_socket, spool_directory
+from atoll.cli.runtime import downloads_socket, operations_socket, spool_directory
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
 from atoll.web.spool import SpoolingChannel
 
 _THREADS = 8
+# Bytes that pass through here (FEATURE_PROXY_STORAGE) hold a thread for as long as a client takes,
+# and, in memory, so many of them that it did not take yet.
+_DOWNLOADS = 32
+_DOWNLOAD_BYTES = 2**20
+_CONNECTIONS = 1000
 # waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
 _RECEIVE_BYTES = 256 * 1024
 # Seconds to find out what is well before this process serves and says so.
@@ -42,12 +47,27 @@ def web(options: argparse.Namespace) -> int:
     graph.pulls.start()
     announcer = Announcer(graph, "registry")
     announcer.start()
-    serve_operations(
+    socket = Path(options.socket)
+    serve_beside(
+        "operations",
         create_operations_app(
             InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
         ),
-        unix_socket=str(operations_socket(Path(options.socket))),
+        threads=OPERATIONS_THREADS,
+        unix_socket=str(operations_socket(socket)),
         unix_socket_perms="600",
+    )
+    serve_beside(
+        "downloads",
+        app,
+        threads=_DOWNLOADS,
+        unix_socket=str(downloads_socket(socket)),
+        unix_socket_perms="600",
+        outbuf_overflow=2 * _DOWNLOAD_BYTES,
+        outbuf_high_watermark=_DOWNLOAD_BYTES,
+        connection_limit=_CONNECTIONS,
+        clear_untrusted_proxy_headers=False,
+        asyncore_use_poll=True,
     )
     signal.signal(signal.SIGTERM, _end)
     # nginx serves when all processes have their sockets, and each is to tell the same of health.
@@ -62,7 +82,7 @@ def web(options: argparse.Namespace) -> int:
         # waitress refuses this size as well, and less kindly than nginx, which was asked before.
         max_request_body_size=bundle.maximum_layer_size + 1,
         channel_timeout=300,
-        connection_limit=1000,
+        connection_limit=_CONNECTIONS,
         # Only nginx can reach the socket, and it sets these headers itself.
         clear_untrusted_proxy_headers=False,
         asyncore_use_poll=True,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from atoll import logs
 from atoll.cli.background import HOUSEKEEPING, keep_house, repeat
+from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
 from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.cli.children import ATOLL
 from atoll.cli.graph import Graph
-from atoll.cli.operations import serve_operations
 from atoll.cli.presence import Announcer
 from atoll.cli.reload import Reloads, replace_process
 from atoll.cli.run import CommandFailed
@@ -86,7 +86,8 @@ def replication(options: argparse.Namespace) -> int:
     announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     health = WorkerHealth(graph.vitals, lambda: worker.alive)
-    serve_operations(create_operations_app(health), listen=f"*:{port}")
+    operations = create_operations_app(health)
+    serve_beside("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     reloads.taken_over()
     reload = _wait(stop, reloads)
