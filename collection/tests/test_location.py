@@ -3,10 +3,8 @@
 import json
 
 import pytest
-from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
-    CommandError,
-    run_atoll,
-)
+from ansible_collections.atoll.registry.plugins.module_utils import registry_command
+from ansible_collections.atoll.registry.plugins.module_utils.registry_command import CommandError
 from ansible_collections.atoll.registry.plugins.modules.location import (
     NotDrained,
     misuse,
@@ -62,22 +60,30 @@ class Registry:
     def fail_json(self, **answer):
         raise Failed(answer)
 
-    def run_command(self, words):
-        assert words[:4] == ["podman", "exec", "atoll-registry", "atoll"]
-        if words[4] == "backfill":
-            self.commands.append(words[4:])
-            missing = self.rows[words[6]]["missing_blobs"]
+    def run(self, container, program, *words):
+        assert (container, program) == ("atoll-registry", "atoll")
+        if words[0] == "backfill":
+            self.commands.append(list(words))
+            missing = self.rows[words[2]]["missing_blobs"]
             counted = {"missing_blobs": missing, "missing_bytes": 10 * missing}
-            report = {"locations": {words[6]: counted}, "last": 70}
+            report = {"locations": {words[2]: counted}, "last": 70}
             return int(missing > 0), json.dumps(report), ""
-        if words[4:] == ["locations", "--json"]:
+        if words == ("locations", "--json"):
             return 0, json.dumps(list(self.rows.values())), ""
-        self.commands.append(words[4:])
-        if words[4] == "drain":
-            self.rows[words[5]]["state"] = "draining"
-        if words[4] == "remove-location" and "--dry-run" not in words:
-            del self.rows[words[5]]
+        self.commands.append(list(words))
+        if words[0] == "drain":
+            self.rows[words[1]]["state"] = "draining"
+        if words[0] == "remove-location" and "--dry-run" not in words:
+            del self.rows[words[1]]
         return 0, json.dumps(LOSS) if "--json" in words else "", ""
+
+
+@pytest.fixture(autouse=True)
+def podman(monkeypatch):
+    def run(registry, container, words):
+        return registry.run(container, *words)
+
+    monkeypatch.setattr(registry_command, "exec_in_container", run)
 
 
 def changed(registry):
@@ -223,19 +229,3 @@ def test_what_came_after_the_first_look_is_not_waited_for():
 
     wait_until_complete(registry)
     assert registry.commands == [["backfill", "--location", "eustorage", "--until", "50", "--json"]]
-
-
-def test_what_a_command_said_last_is_the_reason(fake_module):
-    module = fake_module(answers={"podman exec": (1, "", "one\nit is the last location\n")})
-
-    with pytest.raises(CommandError, match="ended with 1: it is the last location"):
-        run_atoll(module, "atoll-registry", "drain", "usstorage")
-
-
-def test_a_registry_that_does_not_run_is_told_as_that(fake_module):
-    module = fake_module(
-        answers={"podman exec": (125, "", "Error: no container with name: no such container\n")}
-    )
-
-    with pytest.raises(CommandError, match="does not run on this host"):
-        run_atoll(module, "atoll-registry", "locations")

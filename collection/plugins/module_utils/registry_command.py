@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 
+from ansible_collections.atoll.registry.plugins.module_utils.podman_service import (
+    PodmanAway,
+    podman_client,
+)
+
 
 class CommandError(Exception):
     """The command did not do what it was asked to; the message says why."""
@@ -33,9 +38,28 @@ def read_atoll(module, container, *words, accepted=(0,), given=None):
 
 def _run(module, container, words, given):
     if given is None:
-        return module.run_command(["podman", "exec", container, "atoll", *words])
+        try:
+            return exec_in_container(module, container, ["atoll", *words])
+        except PodmanAway as error:
+            raise CommandError(str(error)) from error
+    # podman-py has no way to give a command something to read.
     command = ["podman", "exec", "--interactive", container, "atoll", *words]
     return module.run_command(command, data=given)
+
+
+def exec_in_container(module, container, words):
+    """Return the exit status of a command in a running container, and what it printed on each side.
+
+    The status is 125 where it could not be started, as podman's own is. Raises PodmanAway.
+    """
+    with podman_client(module) as podman:
+        try:
+            found = podman.containers.get(container)
+            code, (output, error) = found.exec_run(words, demux=True)
+        # All errors of podman-py that are answers of podman are among these.
+        except OSError as refused:
+            return 125, "", str(refused)
+    return code, (output or b"").decode(), (error or b"").decode()
 
 
 def _reason(container, words, code, said):

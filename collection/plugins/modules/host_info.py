@@ -11,6 +11,8 @@ description:
     health and certificates as clients get them, and asks the registry how everything is.
   - What cannot be found out is told as a problem; the task does not fail for it.
 version_added: 0.1.0
+requirements:
+  - Python library podman, on the host (Debian's python3-podman)
 options:
   units:
     description: Units that are to run on this host.

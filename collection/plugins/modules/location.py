@@ -13,6 +13,8 @@ description:
   - Nothing is removed while a blob has its last copy there, unless O(lost) and exactly the number
     of these blobs are said.
 version_added: 0.1.0
+requirements:
+  - Python library podman, on the host (Debian's python3-podman)
 options:
   name:
     description: Name of the location.

@@ -9,6 +9,8 @@ short_description: Tell the locations of the registry, their states and what onl
 description:
   - Runs the registry's own command in its container, so it needs no password.
 version_added: 0.1.0
+requirements:
+  - Python library podman, on the host (Debian's python3-podman)
 options:
   container:
     description: Name of the registry's container on this host.

@@ -11,6 +11,8 @@ description:
     O(location), what was lost with locations that are gone, is needed, and was not pushed again.
   - Runs the registry's own command in its container, so it needs no password. No store is asked.
 version_added: 0.1.0
+requirements:
+  - Python library podman, on the host (Debian's python3-podman)
 options:
   location:
     description: Name of the location that may have to be given up.
