@@ -197,3 +197,31 @@ def test_what_was_lost_is_told_until_it_is_pushed_again(
 
     assert clients.skopeo_pull(clients.registry, f"{LOST}:1") == lost_digest
     assert json.loads(us.atoll("lost --json"))["blobs"] == 0
+
+
+def test_a_machine_and_store_of_it_that_come_back_do_no_harm(
+    lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine, folder: Path
+) -> None:
+    store = next(store for store in lab.stores if store.location == eu.location)
+    podman("start", eu.site.machine.container, store.container)
+    wait_until("it serves", lambda: eu.health("instance") == 200)
+    layout = folder / "late"
+    write_image(layout)
+
+    assert not copy(clients, f"oci:{layout}:1", f"docker://{eu.address}/admin/late:1")
+
+    assert set(us.locations()) == {"usstorage"}
+    digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
+    assert clients.skopeo_pull(us.address, "admin/late:1") == digest
+    assert sites_in_use(lab) == {us.site.machine.name}
+
+
+def test_the_same_command_cleans_a_machine_that_came_back(
+    lab: Lab, us: SiteMachine, eu: SiteMachine, folder: Path
+) -> None:
+    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+
+    assert outcome.status == 0, outcome.output
+    assert set(us.locations()) == {"usstorage"}
+    assert eu.run("podman ps --all --quiet") == ""
+    assert eu.run("find / -xdev '(' -iname '*atoll*' -o -nouser ')'") == ""
