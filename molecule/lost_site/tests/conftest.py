@@ -1,5 +1,23 @@
-"""The registry of two sites, of which one is lost, for the tests."""
+"""The registry of three sites of which one is lost, for the tests."""
 
-from two_sites import clients, eu, lab, us
+from pathlib import Path
 
-__all__ = ["clients", "eu", "lab", "us"]
+import definition
+import pytest
+from definition import Lab
+from site_machine import SiteMachine
+from two_sites import INVENTORIES, clients, eu, us
+
+__all__ = ["clients", "eu", "us"]
+
+_THIRD = Path(__file__).resolve().parents[1] / "inventory/third.yml"
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    return definition.read((*INVENTORIES, _THIRD))
+
+
+@pytest.fixture(scope="session")
+def ap(lab: Lab) -> SiteMachine:
+    return SiteMachine(lab, lab.sites[2])

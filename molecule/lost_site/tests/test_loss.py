@@ -4,6 +4,7 @@ The tests build on each other: the site dies, then nothing may happen, then it g
 """
 
 import json
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,20 @@ from commands import podman, wait_until
 from definition import Lab
 from errors import LabError
 from load import Load, copy, write_image
-from playbook import Outcome, run_playbook
+from playbook import Outcome, kill_playbook, run_playbook
 from site_machine import SiteMachine
 
 LOST = "admin/lost"
+ALL = {"usstorage", "eustorage", "apstorage"}
+LEFT = {"usstorage", "apstorage"}
+
+
+def meant(folder: Path) -> dict[str, str]:
+    return {"site": "eu", "lost_list": str(folder / "lost.json")}
 
 
 def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
-    listed = {"lost_list": str(folder / "lost.json")}
-    return run_playbook("remove_site", lab, folder, *words, site="eu", **listed, **variables)
+    return run_playbook("remove_site", lab, folder, *words, **meant(folder), **variables)
 
 
 def blobs_of(layout: Path, digest: str) -> set[str]:
@@ -48,20 +54,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lost_image(clients: Clients, us: SiteMachine, eu: SiteMachine, folder: Path) -> Iterator[Path]:
+def lost_image(
+    clients: Clients, us: SiteMachine, eu: SiteMachine, ap: SiteMachine, folder: Path
+) -> Iterator[Path]:
     """Push an image to the site that is lost, while nobody copies it from there."""
     layout = folder / "lost"
     write_image(layout)
-    us.run("systemctl stop atoll-replication")
+    for machine in (us, ap):
+        machine.run("systemctl stop atoll-replication")
     failed = copy(clients, f"oci:{layout}:1", f"docker://{eu.address}/{LOST}:1")
     assert not failed
     yield layout
-    us.run("systemctl start atoll-replication")
+    for machine in (us, ap):
+        machine.run("systemctl start atoll-replication")
 
 
-@pytest.fixture(scope="module")
-def load(clients: Clients, folder: Path) -> Load:
-    return Load(clients, folder, "admin/load")
+@pytest.fixture
+def load(clients: Clients, tmp_path: Path, request: pytest.FixtureRequest) -> Load:
+    return Load(clients, tmp_path, f"admin/{request.function.__name__}")
 
 
 @pytest.fixture(scope="module")
@@ -76,18 +86,18 @@ def test_a_store_that_answers_is_not_given_up(lab: Lab, us: SiteMachine, folder:
     assert outcome.status != 0
     assert "the store of 'eustorage' answers" in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert set(us.locations()) == {"usstorage", "eustorage"}
+    assert set(us.locations()) == ALL
 
 
 @pytest.mark.usefixtures("lost_image")
 def test_nobody_notices_that_a_site_s_machine_and_store_die(
-    lab: Lab, load: Load, us: SiteMachine, eu: SiteMachine
+    lab: Lab, load: Load, eu: SiteMachine
 ) -> None:
     store = next(store for store in lab.stores if store.location == eu.location)
     with load:
         wait_until("the load is there", lambda: load.pulls > 2)
         podman("kill", eu.site.machine.container, store.container)
-        wait_until("it is noticed", lambda: sites_in_use(lab) == {us.site.machine.name})
+        wait_until("it is noticed", lambda: sites_in_use(lab) == {"us-1", "ap-1"})
         pulls = load.pulls
         wait_until("the load goes on", lambda: load.pulls > pulls + 5)
 
@@ -103,7 +113,7 @@ def test_monitoring_is_told_what_is_dead(lab: Lab, folder: Path) -> None:
     assert "eu-1: cannot be reached" in said
     assert "finds the store of eustorage down" in said
     hosts = {host["host"]: host["reachable"] for host in report["hosts"]}
-    assert hosts == {"us-1": True, "eu-1": False, "shared-1": True}
+    assert hosts == {"us-1": True, "eu-1": False, "ap-1": True, "shared-1": True}
 
 
 def test_in_the_end_nobody_believes_the_dead_store_to_be_up(us: SiteMachine) -> None:
@@ -138,7 +148,7 @@ def test_what_is_not_accepted_changes_nothing(
     assert outcome.status != 0
     assert sentence in " ".join(outcome.output.split()), outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
-    assert set(us.locations()) == {"usstorage", "eustorage"}
+    assert set(us.locations()) == ALL
     assert us.health("endtoend") == 200
 
 
@@ -154,17 +164,25 @@ def test_exactly_what_was_only_there_is_listed_before(
     listed = json.loads((folder / "lost.json").read_text())
     assert {blob["digest"] for blob in listed["lost_blobs"]} == blobs_of(lost_image, lost_digest)
     assert listed["lost_images"] == [{"repository": LOST, "digest": lost_digest, "tags": ["1"]}]
-    assert set(us.locations()) == {"usstorage", "eustorage"}
+    assert set(us.locations()) == ALL
 
 
-def test_with_the_right_number_the_site_goes_from_what_is_left(
+def test_with_the_right_number_it_goes_while_people_push_and_pull_and_the_playbook_is_killed(
     lab: Lab, clients: Clients, us: SiteMachine, folder: Path, load: Load
 ) -> None:
-    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+    said = {"lost": "true", "accept_loss": "2"}
+    with load:
+        for _ in range(3):
+            kill_playbook(
+                random.uniform(10, 60), "remove_site", lab, folder, **meant(folder), **said
+            )
+        outcome = remove_site(lab, folder, **said)
 
     assert outcome.status == 0, outcome.output
+    assert load.failures == []
+    assert load.pulls == len(load.pushed) > 0
     assert "still have the bundle with eustorage: eu-1." in " ".join(outcome.output.split())
-    assert set(us.locations()) == {"usstorage"}
+    assert set(us.locations()) == LEFT
     assert us.health("endtoend") == 200
     for name, digest in load.pushed.items():
         repository = name.partition(":")[0]
@@ -173,10 +191,13 @@ def test_with_the_right_number_the_site_goes_from_what_is_left(
 
 def test_monitoring_is_told_that_what_is_left_is_well(lab: Lab, folder: Path) -> None:
     # As with an inventory that has forgotten the site, as the runbook says.
-    report = status(lab, folder, "--limit=!eu")
+    def well() -> bool:
+        return bool(status(lab, folder, "--limit=!eu")["well"])
 
+    wait_until("what could not be copied meanwhile is copied", well)
+    report = status(lab, folder, "--limit=!eu")
     assert report["findings"] == []
-    assert [row["location"] for row in report["locations"]] == ["usstorage"]
+    assert {row["location"] for row in report["locations"]} == LEFT
 
 
 def test_a_second_run_changes_nothing(lab: Lab, folder: Path) -> None:
@@ -210,10 +231,10 @@ def test_a_machine_and_store_of_it_that_come_back_do_no_harm(
 
     assert not copy(clients, f"oci:{layout}:1", f"docker://{eu.address}/admin/late:1")
 
-    assert set(us.locations()) == {"usstorage"}
+    assert set(us.locations()) == LEFT
     digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     assert clients.skopeo_pull(us.address, "admin/late:1") == digest
-    assert sites_in_use(lab) == {us.site.machine.name}
+    assert sites_in_use(lab) == {"us-1", "ap-1"}
 
 
 def test_the_same_command_cleans_a_machine_that_came_back(
@@ -222,6 +243,6 @@ def test_the_same_command_cleans_a_machine_that_came_back(
     outcome = remove_site(lab, folder, lost="true", accept_loss="2")
 
     assert outcome.status == 0, outcome.output
-    assert set(us.locations()) == {"usstorage"}
+    assert set(us.locations()) == LEFT
     assert eu.run("podman ps --all --quiet") == ""
     assert eu.run("find / -xdev '(' -iname '*atoll*' -o -nouser ')'") == ""
