@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
+import sys
 import time
+from dataclasses import asdict, dataclass
 
+import atoll
 from atoll import logs
 from atoll.auth.users import create_first_superuser
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
-from atoll.db.migrate import migrate as migrate_schema
+from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
+from atoll.registry.instances import instances
 
 log = logging.getLogger(__name__)
 
@@ -20,29 +25,71 @@ _PATIENCE = 60
 _PAUSE = 2
 
 
+@dataclass(frozen=True)
+class Migrated:
+    """What was APPLIED, and what waits (CONTRACTIONS) for those who run another version, by host.
+
+    Who is missed counts for as long as an instance is remembered: it may come back.
+    """
+
+    applied: list[str]
+    contractions: list[str]
+    others: dict[str, str]
+
+
 def migrate(options: argparse.Namespace) -> int:
     """Bring the database up to this version."""
-    del options
     logs.set_up()
-    prepare_database(Graph(load_bundle()))
+    graph = Graph(load_bundle())
+    migrated = _look(graph) if options.dry_run else prepare_database(graph)
+    if options.json:
+        sys.stdout.write(json.dumps(asdict(migrated)) + "\n")
     return 0
 
 
-def prepare_database(graph: Graph) -> None:
+def prepare_database(graph: Graph) -> Migrated:
     """Migrate, register the locations and make the first superuser; each only where needed.
 
     Waits a while for PostgreSQL, then raises DatabaseUnavailable.
     """
+    applied = _expand(graph)
+    graph.locations.register(graph.database)
+    create_first_superuser(graph.database, graph.bundle)
+    left = _look(graph)
+    if left.contractions:
+        log.info("what other versions may need stays, for they run", extra=asdict(left))
+    elif left.applied:
+        applied += contract(graph.database)
+    log.info("schema is current", extra={"applied": [one.number for one in applied]})
+    return Migrated([str(one) for one in applied], left.contractions, left.others)
+
+
+def _look(graph: Graph) -> Migrated:
+    """Return what would be applied now, and what would wait."""
+    missing = pending(graph.database)
+    contractions = [str(one) for one in missing if one.contracts]
+    others = _other_versions(graph) if contractions and is_migrated(graph.database) else {}
+    if not others:
+        return Migrated([str(one) for one in missing], [], {})
+    return Migrated([str(one) for one in missing if not one.contracts], contractions, others)
+
+
+def _expand(graph: Graph) -> list[Migration]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            applied = migrate_schema(graph.database)
-            break
+            return expand(graph.database)
         except DatabaseUnavailable as error:
             if time.monotonic() > deadline:
                 raise
             log.warning("PostgreSQL is not there yet", extra={"cause": str(error)})
             time.sleep(_PAUSE)
-    log.info("schema is current", extra={"applied": [migration.number for migration in applied]})
-    graph.locations.register(graph.database)
-    create_first_superuser(graph.database, graph.bundle)
+
+
+def _other_versions(graph: Graph) -> dict[str, str]:
+    """Return the versions that are not ours, by the host of who runs it."""
+    return {
+        one.hostname: one.version
+        for one in instances(graph.database)
+        if one.version != atoll.__version__
+    }

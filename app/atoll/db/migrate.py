@@ -1,8 +1,10 @@
 """Numbered migrations: `migrations/NNNN_what.sql`, each applied once, in one transaction.
 
-Rules, so that versions N and N+1 can run side by side during an upgrade: a migration only expands
-(adds tables, columns with defaults, indexes); what a later version stops using is taken away by a
-migration of the version after that one. A database that is newer than this code is therefore fine.
+Rules, so that two versions can run side by side during an upgrade: a migration only expands (adds
+tables, columns with defaults, indexes). One that takes away is a `NNNN_what.contract.sql`, which is
+applied when nobody runs an earlier version any more. It takes away only what the version before
+does not use either, so that one can go back to that. Expanding ones do not wait for contracting
+ones of lower numbers. A database that is newer than this code is therefore fine.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from atoll.db.pool import Database
 
 log = logging.getLogger(__name__)
 
-_FILE = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
+_FILE = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)(?P<contract>\.contract)?\.sql")
 # Any number would do; this one is Atoll's, and every version uses it.
 _ADVISORY_LOCK = 0x41746F6C6C
 _POLL_SECONDS = 0.5
@@ -34,6 +36,11 @@ class Migration:
     number: int
     name: str
     sql: str
+    contracts: bool = False
+
+    def __str__(self) -> str:
+        """Return number and name, as its file has them."""
+        return f"{self.number:04d}_{self.name}"
 
 
 def available() -> list[Migration]:
@@ -42,26 +49,53 @@ def available() -> list[Migration]:
     for entry in resources.files("atoll.db.migrations").iterdir():
         match = _FILE.fullmatch(entry.name)
         if match:
-            found.append(Migration(int(match["number"]), match["name"], entry.read_text("utf-8")))
+            sql, contracts = entry.read_text("utf-8"), match["contract"] is not None
+            found.append(Migration(int(match["number"]), match["name"], sql, contracts))
     return sorted(found, key=lambda migration: migration.number)
 
 
-def migrate(database: Database) -> list[Migration]:
-    """Bring the schema up to this version and return what was applied.
+def expand(database: Database) -> list[Migration]:
+    """Add what this version needs to the schema, and return what was applied.
 
     Waits for another process that is migrating. Raises DatabaseUnavailable, or psycopg2's error of
     the migration that failed; that one is rolled back, those before it stay.
     """
+    return _migrate(database, contracting=False)
+
+
+def contract(database: Database) -> list[Migration]:
+    """Take away what only earlier versions need; return what was applied. Raises as `expand`."""
+    return _migrate(database, contracting=True)
+
+
+def pending(database: Database) -> list[Migration]:
+    """Return what is not applied yet, in order. Raises DatabaseUnavailable."""
+    applied = set()
+    if is_migrated(database):
+        applied = {row[0] for row in database.read("SELECT number FROM schema_migration")}
+    return [one for one in available() if one.number not in applied]
+
+
+def is_migrated(database: Database) -> bool:
+    """Tell whether any version was ever here. Raises DatabaseUnavailable."""
+    return bool(database.read("SELECT to_regclass('schema_migration') IS NOT NULL")[0][0])
+
+
+def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
     connection = database.connect()
     # A migration may take long; the statement's own limit ends it.
     connection.answer_timeout = None
     try:
         with _advisory_lock(connection):
             applied = _applied_numbers(connection)
-            pending = [m for m in available() if m.number not in applied]
-            for migration in pending:
+            missing = [
+                one
+                for one in available()
+                if one.contracts == contracting and one.number not in applied
+            ]
+            for migration in missing:
                 _apply(connection, migration)
-            return pending
+            return missing
     finally:
         connection.close()
 
@@ -95,7 +129,7 @@ def _applied_numbers(connection: psycopg2.extensions.connection) -> set[int]:
 
 
 def _apply(connection: psycopg2.extensions.connection, migration: Migration) -> None:
-    log.info("migration %04d %s", migration.number, migration.name)
+    log.info("migration %s", migration)
     with connection.cursor() as cursor:
         # A migration that waits for a lock makes all behind it wait: give up before they do.
         cursor.execute(
