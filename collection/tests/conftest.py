@@ -13,6 +13,7 @@ import pytest
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 ROOT = Path(__file__).resolve().parents[2]
+UTILITIES = "ansible_collections.atoll.registry.plugins.module_utils"
 
 
 def pytest_configure(config):
@@ -63,6 +64,17 @@ def fake_module():
 def failed():
     """Return the exception that a failing module raises."""
     return Failed
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Let a module stand for podman, too: its `exec` answers for what is run in a container."""
+
+    def run(module, container, words):
+        return module.exec(container, *words)
+
+    # By its name: what the collection has can be imported only after `pytest_configure`.
+    monkeypatch.setattr(f"{UTILITIES}.registry_command.exec_in_container", run)
 
 
 class Site(http.server.BaseHTTPRequestHandler):

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from ansible_collections.atoll.registry.plugins.module_utils import registry_command
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import CommandError
 from ansible_collections.atoll.registry.plugins.modules.location import (
     NotDrained,
@@ -13,6 +12,8 @@ from ansible_collections.atoll.registry.plugins.modules.location import (
     wait_until_drained,
 )
 from ansible_collections.atoll.registry.plugins.modules.lost_info import read_loss
+
+pytestmark = pytest.mark.usefixtures("commands")
 
 BLOB = {"digest": "sha256:ab", "bytes": 70, "repositories": ["a/b", "a/c"]}
 IMAGES = [
@@ -60,7 +61,7 @@ class Registry:
     def fail_json(self, **answer):
         raise Failed(answer)
 
-    def run(self, container, program, *words):
+    def exec(self, container, program, *words):
         assert (container, program) == ("atoll-registry", "atoll")
         if words[0] == "backfill":
             self.commands.append(list(words))
@@ -76,14 +77,6 @@ class Registry:
         if words[0] == "remove-location" and "--dry-run" not in words:
             del self.rows[words[1]]
         return 0, json.dumps(LOSS) if "--json" in words else "", ""
-
-
-@pytest.fixture(autouse=True)
-def podman(monkeypatch):
-    def run(registry, container, words):
-        return registry.run(container, *words)
-
-    monkeypatch.setattr(registry_command, "exec_in_container", run)
 
 
 def changed(registry):

@@ -4,11 +4,14 @@ import base64
 import json
 import ssl
 
+import pytest
 from ansible_collections.atoll.registry.plugins.filter.status import (
     registry_report,
     registry_table,
 )
 from ansible_collections.atoll.registry.plugins.modules.host_info import look
+
+pytestmark = pytest.mark.usefixtures("commands")
 
 SITES = {"us-1": "us", "eu-1": "eu"}
 LOCATION = {
@@ -42,11 +45,15 @@ class Host:
             return 0, f"{self.active}\n", ""
         if words[1] == "inspect":
             return (0, f"atoll@sha256:{'a' * 64}\n", "") if self.running else (125, "", "none")
+        raise AssertionError(words)
+
+    def exec(self, container, program, *words):
+        assert (container, program) == ("atoll-registry", "atoll")
         if not self.running:
-            return 125, "", "Error: no such container\n"
-        if words[4:] == ["--version"]:
+            return 125, "", "no such container\n"
+        if words == ("--version",):
             return 0, "atoll 0.1.0\n", ""
-        assert words[4:] == ["status", "--max-lag", "60", "--json"]
+        assert words == ("status", "--max-lag", "60", "--json")
         return int(bool(self.status["problems"])), json.dumps(self.status), ""
 
     def sha256(self, _path):
