@@ -49,7 +49,7 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     again.set_defaults(run="reload:reload")
     migrate = commands.add_parser("migrate", help="bring the database up to this version")
-    migrate.add_argument("--dry-run", action="store_true", help="only look; see with --json")
+    migrate.add_argument("--dry-run", action="store_true", help="only say what would be applied")
     migrate.add_argument("--json", action="store_true", help="print JSON")
     migrate.set_defaults(run="migrate:migrate")
     mirror = commands.add_parser("repomirror", help="mirror repositories (comes later)")

@@ -14,6 +14,7 @@ from atoll import logs
 from atoll.auth.users import create_first_superuser
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
+from atoll.cli.run import say
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.instances import instances
@@ -44,6 +45,11 @@ def migrate(options: argparse.Namespace) -> int:
     migrated = _look(graph) if options.dry_run else prepare_database(graph)
     if options.json:
         sys.stdout.write(json.dumps(asdict(migrated)) + "\n")
+    elif options.dry_run:
+        say(f"to apply: {', '.join(migrated.applied) or 'nothing'}")
+        if migrated.others:
+            waiting, hosts = ", ".join(migrated.contractions), ", ".join(migrated.others)
+            say(f"{waiting} waits until {hosts} runs {atoll.__version__}, or is forgotten")
     return 0
 
 
