@@ -4,6 +4,7 @@ import json
 
 import pytest
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import CommandError
+from ansible_collections.atoll.registry.plugins.modules import location_info
 from ansible_collections.atoll.registry.plugins.modules.location import (
     NotDrained,
     misuse,
@@ -15,6 +16,7 @@ from ansible_collections.atoll.registry.plugins.modules.lost_info import read_lo
 
 pytestmark = pytest.mark.usefixtures("commands")
 
+LAG = {"pending_blobs": 2, "pending_bytes": 70, "failing_blobs": 1, "oldest_seconds": 5.2}
 BLOB = {"digest": "sha256:ab", "bytes": 70, "repositories": ["a/b", "a/c"]}
 IMAGES = [
     {"repository": "a/b", "digest": "sha256:cd", "tags": ["1", "latest"]},
@@ -71,6 +73,9 @@ class Registry:
             return int(missing > 0), json.dumps(report), ""
         if words == ("locations", "--json"):
             return 0, json.dumps(list(self.rows.values())), ""
+        if words == ("status", "--json"):
+            lagging = [LAG | {"location": name, "state": "active"} for name in self.rows]
+            return 1, json.dumps({"locations": lagging, "problems": ["a copy is late"]}), ""
         self.commands.append(list(words))
         if words[0] == "drain":
             self.rows[words[1]]["state"] = "draining"
@@ -222,3 +227,10 @@ def test_what_came_after_the_first_look_is_not_waited_for():
 
     wait_until_complete(registry)
     assert registry.commands == [["backfill", "--location", "eustorage", "--until", "50", "--json"]]
+
+
+def test_each_location_is_told_with_its_lag_and_what_only_it_has():
+    found = location_info.look(Registry("active", only_there=3))
+
+    assert found.keys() == {"usstorage", "eustorage"}
+    assert (found["eustorage"]["only_there"], found["eustorage"]["lag"]) == (3, LAG)

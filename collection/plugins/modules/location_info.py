@@ -5,9 +5,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: location_info
-short_description: Tell the locations of the registry, their states and what only they have
+short_description: Tell the locations of the registry, their states and lag, and what only they have
 description:
-  - Runs the registry's own command in its container, so it needs no password.
+  - Runs the registry's own commands in its container, so it needs no password.
 version_added: 0.1.0
 requirements:
   - Python library podman, on the host (Debian's python3-podman)
@@ -33,6 +33,10 @@ EXAMPLES = r"""
 - name: Say what is only in eustorage
   ansible.builtin.debug:
     msg: "{{ registry_locations.locations.eustorage.only_there }} blobs"
+
+- name: Fail if something has waited for more than an hour to be copied to eustorage
+  ansible.builtin.assert:
+    that: registry_locations.locations.eustorage.lag.oldest_seconds < 3600
 """
 
 RETURN = r"""
@@ -41,6 +45,8 @@ locations:
     - Each location by its name, with its C(state), the number of blobs that are there
       (C(placed_blobs)), that must be there and are not (C(missing_blobs)), that are nowhere else
       (C(only_there), C(only_there_bytes)), and of uploads that have bytes there (C(open_uploads)).
+    - Its C(lag) is what waits to be copied there, as C(pending_blobs), C(pending_bytes),
+      C(failing_blobs) and C(oldest_seconds), which is how long the oldest of them has waited.
   returned: always
   type: dict
 """
@@ -51,6 +57,18 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
     read_atoll,
 )
 
+LAG = ("pending_blobs", "pending_bytes", "failing_blobs", "oldest_seconds")
+
+
+def look(module):
+    """Return every location by its name, with its lag."""
+    container = module.params["container"]
+    # It ends with 1 where somebody should look.
+    status = read_atoll(module, container, "status", accepted=(0, 1))
+    lag = {row["location"]: {key: row[key] for key in LAG} for row in status["locations"]}
+    rows = read_atoll(module, container, "locations")
+    return {row["location"]: row | {"lag": lag.get(row["location"])} for row in rows}
+
 
 def main():
     """Answer with every location."""
@@ -59,10 +77,10 @@ def main():
         supports_check_mode=True,
     )
     try:
-        rows = read_atoll(module, module.params["container"], "locations")
+        locations = look(module)
     except CommandError as error:
         module.fail_json(msg=str(error))
-    module.exit_json(changed=False, locations={row["location"]: row for row in rows})
+    module.exit_json(changed=False, locations=locations)
 
 
 if __name__ == "__main__":
