@@ -34,6 +34,7 @@ from atoll.storage.errors import (
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_copy import ServerSideCopy, same_service
 from atoll.storage.s3_direct import DirectTransfer
 
@@ -369,7 +370,9 @@ def _client(
             max_pool_connections=_CONNECTIONS,
         ),
     )
-    # The published types know of no handler that answers.
+    # The published types know neither this nor a handler that answers.
+    internals: Any = client
+    load_certificates_once(internals._endpoint.http_session)
     veto: Any = _unless_silent
     client.meta.events.register_first("needs-retry.s3", veto)
     return client

@@ -23,6 +23,7 @@ from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
+from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_signature import UNSIGNED, Request, Signer
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class DirectTransfer:
             "socket_options": [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
         }
         self._session = URLLib3Session(**arguments)
+        load_certificates_once(self._session)
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes] | None:
         """Return the pieces of the object at PATH from START up to END, or None."""

@@ -1,0 +1,61 @@
+"""A store's certificate is checked on each connection, and what that needs is loaded once.
+
+To load it again while another connection shakes hands kills the process, now and then.
+"""
+
+from __future__ import annotations
+
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from atoll.storage.drivers import make_store
+from atoll.storage.errors import StoreUnavailable
+from atoll.storage.observed import nobody
+
+from .services import Services
+from .site import Site
+
+# The client, its prober, and what moves bytes.
+CONTEXTS = 3
+THREADS = 24
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Record each file of certificates that is loaded into a context."""
+    files: list[object] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def record(context: ssl.SSLContext, cafile: str, *other: None) -> None:
+        files.append(cafile)
+        load(context, cafile, *other)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", record)
+    return files
+
+
+def test_connections_side_by_side_load_certificates_once(
+    services: Services, us: Site, loaded: list[object]
+) -> None:
+    authority = str(services.us.certificate)
+    settings = us.graph.bundle.stores["usstorage"]
+    store = make_store("usstorage", settings, ca_bundle=authority, observe=nobody)
+
+    def use(number: int) -> bytes:
+        store.put(f"certificates/{number}", b"content", 7)
+        assert store.size(f"certificates/{number}") == 7
+        store.probe(write=False)
+        return b"".join(store.read(f"certificates/{number}"))
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        assert set(pool.map(use, range(THREADS))) == {b"content"}
+    assert 1 <= loaded.count(authority) <= CONTEXTS
+
+
+def test_a_certificate_of_nobody_known_is_refused(us: Site) -> None:
+    settings = us.graph.bundle.stores["usstorage"]
+    store = make_store("usstorage", settings, ca_bundle=None, observe=nobody)
+
+    with pytest.raises(StoreUnavailable, match="SSLError"):
+        store.size("anything")
