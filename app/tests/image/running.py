@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import yaml
@@ -210,6 +211,25 @@ def _wait_until_well(running: RunningImage) -> None:
         wait_until("the image is well end to end", well)
     except AssertionError as error:
         raise AssertionError(f"{error}\nIts log:\n{running.log()}") from error
+
+
+def begin_slow_download(
+    running: RunningImage, session: requests.Session, path: str, accept: str = "*/*"
+) -> socket.socket:
+    """Ask for what is at a path, and leave the answer on its way.
+
+    The connection ends with the answer, so who reads on to its end has all of it.
+    """
+    address = urlsplit(running.url)
+    connection = socket.socket()
+    # What the kernel keeps for us must not be the whole answer.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((address.hostname, address.port))
+    connection.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: {address.netloc}\r\nAccept: {accept}\r\n"
+        f"Authorization: {session.headers['Authorization']!s}\r\nConnection: close\r\n\r\n".encode()
+    )
+    return connection
 
 
 def begin_upload(session: requests.Session, url: str, name: str) -> str:

@@ -19,6 +19,7 @@ from ..integration.site import MANIFEST_TYPE
 from .running import (
     CONFINED,
     RunningImage,
+    begin_slow_download,
     begin_upload,
     podman,
     push_blob,
@@ -87,22 +88,6 @@ def push_large_manifest(running: RunningImage, session: requests.Session) -> byt
     return data
 
 
-def open_slow_download(running: RunningImage, session: requests.Session) -> socket.socket:
-    """Ask for the large manifest and read only its first bytes."""
-    address = urlsplit(running.url)
-    connection = socket.socket()
-    # What the kernel keeps for us must not be the whole answer.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect((address.hostname, address.port))
-    connection.sendall(
-        f"GET /v2/{NAME}/manifests/large HTTP/1.1\r\nHost: {address.netloc}\r\n"
-        f"Authorization: {session.headers['Authorization']!s}\r\n"
-        f"Accept: {MANIFEST_TYPE}\r\nConnection: close\r\n\r\n".encode()
-    )
-    assert connection.recv(12) == b"HTTP/1.1 200"
-    return connection
-
-
 def refused(url: str) -> bool:
     address = urlsplit(url)
     try:
@@ -128,7 +113,9 @@ def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningI
     upload = SlowUpload(session, begin_upload(session, draining.url, NAME))
     upload.start()
     upload.begun.wait()
-    download = open_slow_download(draining, session)
+    large = f"/v2/{NAME}/manifests/large"
+    download = begin_slow_download(draining, session, large, accept=MANIFEST_TYPE)
+    assert download.recv(12) == b"HTTP/1.1 200"
     terminate(draining)
     wait_until("new connections are refused", lambda: refused(draining.url))
     assert refused(draining.tls_url)

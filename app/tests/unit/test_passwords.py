@@ -55,7 +55,7 @@ def test_a_changed_password_ends_the_old_one_at_once(hasher: CountingHasher) -> 
 
 
 def test_no_password_is_that_of_nobody(hasher: CountingHasher) -> None:
-    """Also where somebody's hash is the one that stands for nobody's."""
+    """Nor the one whose hash stands for nobody's, which must not be remembered as right."""
     assert not any(passwords.verify_password(None, "nobody") for _ in range(2))
     assert hasher.count == 2
 

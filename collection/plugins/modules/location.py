@@ -13,8 +13,6 @@ description:
   - Nothing is removed while a blob has its last copy there, unless O(lost) and exactly the number
     of these blobs are said.
 version_added: 0.1.0
-requirements:
-  - Python library podman, on the host (Debian's python3-podman)
 options:
   name:
     description: Name of the location.
@@ -46,10 +44,6 @@ options:
       - Exactly so many blobs may be lost with the location. M(atoll.registry.lost_info) lists them.
       - Required with O(lost), but in check mode; said there, it is compared all the same.
     type: int
-  container:
-    description: Name of the registry's container on this host.
-    type: str
-    default: atoll-registry
   timeout:
     description:
       - Seconds after which waiting for V(drained) or V(complete) gives up. The copying goes on all
@@ -62,9 +56,6 @@ options:
         answer.
     type: int
 attributes:
-  check_mode:
-    description: Tells what it would change, and changes nothing.
-    support: full
   diff_mode:
     description: Shows what differs.
     support: full
@@ -72,8 +63,8 @@ attributes:
 seealso:
   - module: atoll.registry.location_info
   - module: atoll.registry.lost_info
-author:
-  - The Atoll authors (@atoll)
+extends_documentation_fragment:
+  - atoll.registry.registry_command
 """
 
 EXAMPLES = r"""

@@ -9,20 +9,11 @@ short_description: Tell the locations of the registry, their states and lag, and
 description:
   - Runs the registry's own commands in its container, so it needs no password.
 version_added: 0.1.0
-requirements:
-  - Python library podman, on the host (Debian's python3-podman)
-options:
-  container:
-    description: Name of the registry's container on this host.
-    type: str
-    default: atoll-registry
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
-    support: full
     details: Nothing is changed in any mode.
-author:
-  - The Atoll authors (@atoll)
+extends_documentation_fragment:
+  - atoll.registry.registry_command
 """
 
 EXAMPLES = r"""

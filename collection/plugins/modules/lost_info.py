@@ -11,25 +11,17 @@ description:
     O(location), what was lost with locations that are gone, is needed, and was not pushed again.
   - Runs the registry's own command in its container, so it needs no password. No store is asked.
 version_added: 0.1.0
-requirements:
-  - Python library podman, on the host (Debian's python3-podman)
 options:
   location:
     description: Name of the location that may have to be given up.
     type: str
-  container:
-    description: Name of the registry's container on this host.
-    type: str
-    default: atoll-registry
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
-    support: full
     details: Nothing is changed in any mode.
 seealso:
   - module: atoll.registry.location
-author:
-  - The Atoll authors (@atoll)
+extends_documentation_fragment:
+  - atoll.registry.registry_command
 """
 
 EXAMPLES = r"""

@@ -12,22 +12,12 @@ description:
   - Runs the registry's own command in its container, so it needs no password. Waits for whoever
     migrates at the same time.
 version_added: 0.1.0
-requirements:
-  - Python library podman, on the host (Debian's python3-podman)
-options:
-  container:
-    description: Name of the registry's container on this host.
-    type: str
-    default: atoll-registry
 attributes:
-  check_mode:
-    description: Tells what it would change, and changes nothing.
-    support: full
   diff_mode:
     description: Shows what differs.
     support: none
-author:
-  - The Atoll authors (@atoll)
+extends_documentation_fragment:
+  - atoll.registry.registry_command
 """
 
 EXAMPLES = r"""
