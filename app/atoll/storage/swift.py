@@ -28,7 +28,7 @@ from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUn
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
-# Seconds of silence; a probe is given up early.
+# Seconds of silence; a probe is given up early, but not while it logs in.
 _TIMEOUT = 10
 _PROBE_TIMEOUT = 2
 _FIRST_PAUSE = 0.2
@@ -280,6 +280,23 @@ def _again(body: Body) -> BinaryIO:
     return io.BytesIO(body) if isinstance(body, bytes | memoryview) else body
 
 
+class _Connection(Connection):  # type: ignore[misc] # it has no types
+    """One that waits for a login as long as anybody does, however little it has for the store.
+
+    To check a password is work, and who does that may not be what is probed.
+    """
+
+    timeout: float
+
+    def get_auth(self) -> tuple[str, str]:
+        patience, self.timeout = self.timeout, _TIMEOUT
+        try:
+            address, token = super().get_auth()
+        finally:
+            self.timeout = patience
+        return address, token
+
+
 class _Connections:
     """Connections that nobody uses now: one serves one thread at a time, and each has a login."""
 
@@ -307,7 +324,7 @@ class _Connections:
         """Give a connection; one that something went wrong with is not used again."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
-        connection = connection or Connection(**self._arguments)
+        connection = connection or _Connection(**self._arguments)
         try:
             yield connection
         except ClientException as error:

@@ -189,7 +189,8 @@ def podman_client() -> Iterator[podman.PodmanClient]:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             wait_until("podman's API answers", socket.exists, 30)
-            with podman.PodmanClient(base_url=f"unix://{socket}", timeout=60) as client:
+            # No time-out: what podman is asked to do takes as long as the machine is busy.
+            with podman.PodmanClient(base_url=f"unix://{socket}") as client:
                 yield client
         finally:
             process.terminate()
