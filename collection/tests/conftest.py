@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +34,25 @@ def pytest_configure(config):
 def root():
     """Return the root of the collection."""
     return ROOT
+
+
+@pytest.fixture
+def example(root):
+    """Return the bundle of the example inventory."""
+    text = (root / "inventories/example/group_vars/all/registry.yml").read_text()
+    secrets = (root / "inventories/example/group_vars/all/vault.yml.example").read_text()
+    values = yaml.safe_load(secrets) | yaml.safe_load(text)
+    values["registry_hostname"] = "registry.example.org"
+    trusted = _trust(values)
+    return Templar(loader=DataLoader(), variables=trusted).template(trusted["registry_config"])
+
+
+def _trust(value):
+    if isinstance(value, dict):
+        return {key: _trust(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_trust(item) for item in value]
+    return trust_as_template(value) if isinstance(value, str) else value
 
 
 class Failed(Exception):

@@ -1,29 +1,8 @@
 """The controller finds the problems of a bundle before a host is touched."""
 
 import pytest
-import yaml
 from ansible.errors import AnsibleFilterError
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from ansible_collections.atoll.registry.plugins.filter import bundle
-
-
-@pytest.fixture
-def example(root):
-    text = (root / "inventories/example/group_vars/all/registry.yml").read_text()
-    secrets = (root / "inventories/example/group_vars/all/vault.yml.example").read_text()
-    values = yaml.safe_load(secrets) | yaml.safe_load(text)
-    values["registry_hostname"] = "registry.example.org"
-    trusted = _trust(values)
-    return Templar(loader=DataLoader(), variables=trusted).template(trusted["registry_config"])
-
-
-def _trust(value):
-    if isinstance(value, dict):
-        return {key: _trust(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_trust(item) for item in value]
-    return trust_as_template(value) if isinstance(value, str) else value
 
 
 def test_the_production_example_is_valid(example):
