@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import json
 import os
+import socket
 import subprocess
 import tempfile
 import time
@@ -184,17 +185,23 @@ class Services:
 def podman_client() -> Iterator[podman.PodmanClient]:
     """Give a client of podman's API, in the namespace where this machine's containers live."""
     with tempfile.TemporaryDirectory() as directory:
-        socket = Path(directory) / "podman.sock"
-        command = [str(NAMESPACE), "podman", "system", "service", "--time=0", f"unix://{socket}"]
+        path = Path(directory) / "podman.sock"
+        command = [str(NAMESPACE), "podman", "system", "service", "--time=0", f"unix://{path}"]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            wait_until("podman's API answers", socket.exists, 30)
+            wait_until("podman's API answers", lambda: _listens(path))
             # No time-out: what podman is asked to do takes as long as the machine is busy.
-            with podman.PodmanClient(base_url=f"unix://{socket}") as client:
+            with podman.PodmanClient(base_url=f"unix://{path}") as client:
                 yield client
         finally:
             process.terminate()
             process.wait()
+
+
+def _listens(path: Path) -> bool:
+    """Whether somebody takes connections there: the file is there a moment before that."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 @contextmanager
