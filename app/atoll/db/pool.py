@@ -43,6 +43,15 @@ _TCP_USER_TIMEOUT = 5000
 # that hangs answers TCP and nothing else, for as long as it likes.
 _STATEMENT_TIMEOUT = 5_000
 ANSWER_TIMEOUT = 8.0
+# Nor may a site that vanished hold the locks of what it was doing, for as long as TCP gives the
+# silent: seconds between our words within a transaction, and what PostgreSQL gives TCP.
+_IDLE_IN_TRANSACTION = 60
+_SERVER_KEEPALIVE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+    "tcp_user_timeout": "30s",
+}
 # Seconds for which a server that failed is not asked again, so that requests fail at once.
 _REST_SECONDS = 1.0
 
@@ -105,10 +114,10 @@ class Database:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "application_name": "atoll",
-            # To compile a query takes longer than any of ours gains by it.
-            "options": f"-c statement_timeout={statement_timeout} -c jit=off",
             **{k: v for k, v in arguments.items() if k not in _NOT_FOR_LIBPQ},
         }
+        given = {**psycopg2.extensions.parse_dsn(uri), **arguments}.get("options", "")
+        self._arguments["options"] = _session_options(statement_timeout, given)
         self._hosts = hosts_of(uri)
         if writes and len(self._hosts) > 1:
             # Where there are several, others than the primary only read.
@@ -272,6 +281,18 @@ class Database:
             raise
         self._away = False
         return connection
+
+
+def _session_options(statement_timeout: int, given: str) -> str:
+    """Return libpq's `options`: ours, then those that were GIVEN, which count more."""
+    settings = {
+        "statement_timeout": str(statement_timeout),
+        "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION}s",
+        **_SERVER_KEEPALIVE,
+        # To compile a query takes longer than any of ours gains by it.
+        "jit": "off",
+    }
+    return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), given])
 
 
 def hosts_of(uri: str) -> list[dict[str, str]]:

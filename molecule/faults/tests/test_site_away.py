@@ -3,12 +3,27 @@
 import time
 from pathlib import Path
 
+import information
+import psycopg2
 import pytest
 from balancer import sites_in_use
 from commands import wait_until
+from definition import Lab
 from faults import SITE_FAULTS, SiteFault, site_partitioned
 from recovery import Registry, stay
 from site_machine import SiteMachine
+
+
+def sessions(lab: Lab, site: SiteMachine) -> int:
+    """Count the connections from SITE that PostgreSQL believes in."""
+    connection = psycopg2.connect(information.describe(lab)["postgres"]["uri"])
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE client_addr = %s", [site.address]
+        )
+        found = int(cursor.fetchall()[0][0])
+    connection.close()
+    return found
 
 
 @pytest.mark.parametrize("fault", SITE_FAULTS, ids=lambda fault: fault.__name__)
@@ -17,6 +32,7 @@ def test_work_goes_on_at_the_other_site(
 ) -> None:
     with registry.traffic(tmp_path / "connected") as connected:
         wait_until("people are at work", connected.works)
+        assert sessions(registry.lab, us) > 0
         with fault(registry.lab, us):
             wait_until(
                 "the load balancer uses the other site alone",
@@ -27,7 +43,9 @@ def test_work_goes_on_at_the_other_site(
                 stay(away)
             if fault is site_partitioned:
                 # Who was connected to a machine that only hangs waits as long as it does.
-                wait_until("nobody waits for it", lambda: connected.works(noticed))
+                connected.wait_until_it_works(noticed)
+                # Nor what it was doing at the database: locks there are everybody's.
+                wait_until("its sessions are gone", lambda: sessions(registry.lab, us) == 0)
         registry.wait_until_whole()
 
     failed = [one for one in connected.failures() if one.began > noticed]

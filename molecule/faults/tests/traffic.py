@@ -4,12 +4,14 @@ import itertools
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from clients import Clients
+from commands import wait_until
 from errors import LabError
 from load import copy, write_image
 from site_machine import SiteMachine
@@ -65,6 +67,8 @@ class Traffic:
         # Names of what was pushed, with the digest.
         self.pushed: dict[str, str] = {}
         self.attempts: list[Attempt] = []
+        # What each person is busy with, and since when.
+        self._under_way: dict[int, tuple[str, float]] = {}
 
     def __enter__(self) -> "Traffic":
         for thread in self._threads:
@@ -81,6 +85,16 @@ class Traffic:
         done = [one for one in list(self.attempts) if one.began > since and not one.reason]
         kinds = {one.what.split()[0] for one in done}
         return kinds == {"push", "pull", "podman"}
+
+    def wait_until_it_works(self, since: float) -> None:
+        """Wait until people did all of that. Raises LabError with what they met meanwhile."""
+        try:
+            wait_until("people come through", lambda: self.works(since))
+        except LabError as error:
+            now = time.time()
+            busy = [f"{now - began:.0f} s {what}" for what, began in list(self._under_way.values())]
+            met = [str(one) for one in list(self.attempts) if one.ended > since]
+            raise LabError("\n".join([str(error), "under way:", *busy, "met:", *met])) from error
 
     def failures(self, before: float = 0.0, after: float = 0.0) -> list[Attempt]:
         """Return what failed, but what may fail where a store died between BEFORE and AFTER.
@@ -128,20 +142,29 @@ class Traffic:
             self._attempt("pull", f"docker://{host}/{reference}", f"dir:{folder}/back")
 
     def _attempt(self, verb: str, source: str, target: str, because_of: float = 0.0) -> bool:
-        began = time.time()
-        reason = copy(self._clients, source, target)
         what = f"{verb} {source if verb == 'pull' else target}"
+        with self._busy_with(what) as began:
+            reason = copy(self._clients, source, target)
         self.attempts.append(Attempt(what, began, time.time(), reason, because_of))
         return not reason
+
+    @contextmanager
+    def _busy_with(self, what: str) -> Iterator[float]:
+        """Give the time at which it began."""
+        began = time.time()
+        self._under_way[threading.get_ident()] = what, began
+        yield began
+        del self._under_way[threading.get_ident()]
 
     def _pull_with_podman(self) -> None:
         while not self._stop.is_set():
             name, digest = next(iter(self._seeds.items()))
-            began, reason = time.time(), ""
-            try:
-                self._clients.podman_pull(f"{_repository(name)}@{digest}")
-            except LabError as error:
-                reason = str(error)
+            reason = ""
+            with self._busy_with(f"podman pull {name}") as began:
+                try:
+                    self._clients.podman_pull(f"{_repository(name)}@{digest}")
+                except LabError as error:
+                    reason = str(error)
             self.attempts.append(Attempt(f"podman pull {name}", began, time.time(), reason))
             self._stop.wait(_BREATH)
 

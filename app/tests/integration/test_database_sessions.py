@@ -1,0 +1,49 @@
+"""What a process leaves at PostgreSQL when it stops in the middle keeps nobody waiting for long."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg2
+import pytest
+from atoll.db import pool
+from atoll.db.pool import Database, DatabaseUnavailable
+
+from .services import wait_until
+from .site import Site
+
+LOCK = "SELECT pg_try_advisory_xact_lock(20261122)"
+
+
+def test_who_says_nothing_within_a_transaction_loses_its_locks(
+    us: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "_IDLE_IN_TRANSACTION", 1)
+    silent = Database.from_bundle(us.graph.bundle, size=1)
+    with suppress(DatabaseUnavailable), silent.transaction() as cursor:
+        cursor.execute(LOCK)
+        assert us.graph.database.run(LOCK)[0][0] is False
+        wait_until("the lock is free", lambda: us.graph.database.run(LOCK)[0][0])
+        with pytest.raises(psycopg2.OperationalError):
+            cursor.execute("SELECT 1")
+    assert silent.run("SELECT 1")[0][0] == 1
+
+
+def test_postgresql_gives_up_a_session_whose_machine_says_nothing(us: Site) -> None:
+    """That it does is shown in the scenario faults, where a machine says nothing."""
+    rows = us.graph.database.run("SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_%'")
+    told = {name: int(setting) for name, setting in rows}
+    seconds = told["tcp_keepalives_idle"] + (
+        told["tcp_keepalives_interval"] * told["tcp_keepalives_count"]
+    )
+    assert 0 < seconds <= 30
+    assert 0 < told["tcp_user_timeout"] <= 30_000
+
+
+def test_options_of_the_bundle_are_added_to_ours(us: Site) -> None:
+    options = {"options": "-c tcp_user_timeout=9000 -c search_path=public"}
+    bundle = us.graph.bundle.model_copy(update={"db_connection_args": options})
+    database = Database.from_bundle(bundle, size=1, statement_timeout=4_321)
+    names = ("tcp_user_timeout", "search_path", "statement_timeout")
+    told = [database.read(f"SHOW {name}")[0][0] for name in names]
+    assert told == ["9000", "public", "4321ms"]
