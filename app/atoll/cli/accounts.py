@@ -8,7 +8,7 @@ import sys
 from atoll.auth import users
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 from atoll.auth.passwords import PasswordTooShort
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName
@@ -20,7 +20,9 @@ def create_user(options: argparse.Namespace) -> int:
     """Make a user with the password that standard input holds."""
     password = sys.stdin.readline().rstrip("\r\n")
     try:
-        users.create_user(Graph(load_bundle()).database, options.name, options.email, password)
+        users.create_user(
+            Graph(load_bundle_to_administer()).database, options.name, options.email, password
+        )
     except (users.InvalidUsername, users.UserExists, PasswordTooShort) as error:
         raise CommandFailed(str(error)) from error
     say(f"user {options.name} created")
@@ -34,7 +36,7 @@ def create_token(options: argparse.Namespace) -> int:
         raise CommandFailed(f"'{unknown[0]}' is no scope; known are {', '.join(SCOPES)}")
     if not 0 < options.days <= _DAYS_MAXIMUM:
         raise CommandFailed(f"--days must be a number from 1 to {_DAYS_MAXIMUM}")
-    database = Graph(load_bundle()).database
+    database = Graph(load_bundle_to_administer()).database
     try:
         user = users.get_user(database, options.name)
     except users.UserUnknown as error:
@@ -50,7 +52,7 @@ def create_repository(options: argparse.Namespace) -> int:
         name = RepositoryName.parse(options.name)
     except InvalidName as error:
         raise CommandFailed(str(error)) from error
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     if graph.repositories.create(name, options.visibility):
         say(f"repository {name} created, {options.visibility}")
         return 0

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle, require_replication
+from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
@@ -60,7 +60,7 @@ class Estimate:
 
 def backfill(options: argparse.Namespace) -> int:
     """Queue what is missing; 0 if nothing is (any more), FAILED else."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     wanted = _wanted(graph, options.location)
     scope = Scope(wanted, options.namespace, options.until)
     missing = _look(graph, scope, queue=not options.dry_run)

@@ -22,8 +22,17 @@ _CA_BUNDLE = "ca-bundle.pem"
 
 
 def load_bundle() -> Bundle:
-    """Return this process's bundle, or raise ConfigError."""
+    """Return the bundle of a process that serves or copies, or raise ConfigError."""
     return config.load(os.environ, bundle_directory())
+
+
+def load_bundle_to_administer() -> Bundle:
+    """Return the bundle of a command that somebody runs beside such a process.
+
+    The file may be newer than the container and its environment, where a roll-out was cut off
+    between the two; the command that goes on with it has to work. Raises ConfigError.
+    """
+    return config.load(os.environ, bundle_directory(), forgotten_locations=True)
 
 
 def require_replication(bundle: Bundle) -> None:
@@ -56,11 +65,11 @@ def write_ca_bundle() -> Path:
 
 
 def load_bundle_for_stores() -> Bundle:
-    """Return this process's bundle, and see to it that there are certificates to check stores by.
+    """Return the same, and see to it that there are certificates to check stores by.
 
     In a container that serves, they were written at its start. Raises ConfigError.
     """
-    bundle = load_bundle()
+    bundle = load_bundle_to_administer()
     if not ca_bundle_file().exists():
         prepare_runtime_directory()
         write_ca_bundle()

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from atoll.cli import statuses
 from atoll.cli.background import excess_of
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
@@ -21,7 +21,7 @@ from atoll.replication.excess import Excess, Step
 
 def enforce(options: argparse.Namespace) -> int:
     """Do at once what the workers do in the background; 0 if nothing in excess is left."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     if not options.dry_run:
         _require_carried_out(graph)
     found = _go_through(excess_of(graph), remove=not options.dry_run)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle, require_replication
+from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
@@ -32,7 +32,7 @@ from atoll.storage.states import ACTIVE, READ_ONLY
 
 def locations(options: argparse.Namespace) -> int:
     """Print every location with its state, and what it alone has."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     holding = holdings(graph.patient_database, graph.bundle.required_locations)
     found = [asdict(entry) for entry in holding]
     if options.json:
@@ -54,7 +54,7 @@ def locations(options: argparse.Namespace) -> int:
 
 def drain(options: argparse.Namespace) -> int:
     """Begin to drain a location, or go on with it; with --wait until nothing keeps it."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     require_replication(graph.bundle)
     database = graph.patient_database
     location: str = options.location
@@ -87,7 +87,7 @@ def drain(options: argparse.Namespace) -> int:
 
 def activate(options: argparse.Namespace) -> int:
     """Use a location again."""
-    database = Graph(load_bundle()).database
+    database = Graph(load_bundle_to_administer()).database
     state = READ_ONLY if options.read_only else ACTIVE
     try:
         set_state(database, options.location, state)

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.registry.blobs import cache_key
@@ -62,7 +62,7 @@ def remove_lost(graph: Graph, options: argparse.Namespace) -> int:
 
 def show_lost(options: argparse.Namespace) -> int:
     """Print what was lost with locations, is needed, and was not pushed again."""
-    found = lost_before(Graph(load_bundle()).patient_database)
+    found = lost_before(Graph(load_bundle_to_administer()).patient_database)
     if options.json:
         _print_json(_report(found))
     else:

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 import atoll
 from atoll import logs
 from atoll.auth.users import create_first_superuser
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle, load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.cli.run import say
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
@@ -41,7 +41,7 @@ class Migrated:
 def migrate(options: argparse.Namespace) -> int:
     """Bring the database up to this version."""
     logs.set_up()
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer() if options.dry_run else load_bundle())
     migrated = _look(graph) if options.dry_run else prepare_database(graph)
     if options.json:
         sys.stdout.write(json.dumps(asdict(migrated)) + "\n")

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.replication.backfill import backfill
@@ -28,7 +28,7 @@ from atoll.replication.policies import (
 
 def list_policies(options: argparse.Namespace) -> int:
     """Print every policy."""
-    found = _policies(Graph(load_bundle())).all()
+    found = _policies(Graph(load_bundle_to_administer())).all()
     if options.json:
         rows = [{"subject": str(subject), **asdict(policy)} for subject, policy in found]
         sys.stdout.write(json.dumps(rows) + "\n")
@@ -49,7 +49,7 @@ def list_policies(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print one policy, where its blobs must be, and what is where it may not be."""
     subject = Subject.parse(options.subject)
-    report = _report(Graph(load_bundle()), subject)
+    report = _report(Graph(load_bundle_to_administer()), subject)
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
     else:
@@ -66,7 +66,7 @@ def set_policy(options: argparse.Namespace) -> int:
         raise CommandFailed(f"--sync-timeout must be from 1 to {SYNC_SECONDS_MAXIMUM} seconds")
     if options.sync is not None and options.sync < 2:  # noqa: PLR2004 - one copy is there anyway
         raise CommandFailed("--sync must be 2 or more: one copy is there when a push ends")
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     subject = Subject.parse(options.subject)
     policy = Policy(
         tuple(dict.fromkeys(options.extra)),
@@ -86,7 +86,7 @@ def set_policy(options: argparse.Namespace) -> int:
 
 def clear(options: argparse.Namespace) -> int:
     """Take a policy away, and queue what is missing without it."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     subject = Subject.parse(options.subject)
     try:
         _policies(graph).clear(subject)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
@@ -29,7 +29,7 @@ _SHOWN = 20
 
 def remove_location(options: argparse.Namespace) -> int:
     """Remove a location, or only say whether that is possible, or undo a removal."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     database = graph.patient_database
     location: str = options.location
     if options.lost and not options.undo:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle
+from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.graph import Graph
 from atoll.registry.instances import Instance
 from atoll.registry.overview import Overview, overview
@@ -18,7 +18,7 @@ from atoll.registry.overview import Overview, overview
 
 def status(options: argparse.Namespace) -> int:
     """Print how things are; 0 if nobody has to look, FAILED else."""
-    found = overview(Graph(load_bundle()).database)
+    found = overview(Graph(load_bundle_to_administer()).database)
     problems = found.problems(options.max_lag)
     if options.json:
         sys.stdout.write(json.dumps({**found.as_dict(), "problems": problems}) + "\n")

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from atoll.cli.bundle import load_bundle, require_replication
+from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
@@ -22,7 +22,7 @@ from atoll.replication.required import targets
 
 def wait(options: argparse.Namespace) -> int:
     """Wait; 0 when all is there, CommandFailed when the time is up or it can never be."""
-    graph = Graph(load_bundle())
+    graph = Graph(load_bundle_to_administer())
     require_replication(graph.bundle)
     if options.image is None:
         report = _wait_for_everything(graph, options)

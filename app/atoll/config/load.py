@@ -54,8 +54,17 @@ def read(text: str, source: str) -> Any:
         raise ConfigError(source, [f"is not YAML{where}"]) from error
 
 
-def load(environment: Mapping[str, str], directory: Path = BUNDLE_DIRECTORY) -> Bundle:
-    """Return the bundle in DIRECTORY as ENVIRONMENT changes it, or raise ConfigError."""
+def load(
+    environment: Mapping[str, str],
+    directory: Path = BUNDLE_DIRECTORY,
+    *,
+    forgotten_locations: bool = False,
+) -> Bundle:
+    """Return the bundle in DIRECTORY as ENVIRONMENT changes it, or raise ConfigError.
+
+    With FORGOTTEN_LOCATIONS the environment's preference may name some that the file has not (any
+    more), which are left out.
+    """
     path = directory / "config.yaml"
     try:
         raw = read(path.read_text(encoding="utf-8"), str(path))
@@ -65,13 +74,37 @@ def load(environment: Mapping[str, str], directory: Path = BUNDLE_DIRECTORY) -> 
             str(path), [f"cannot be read ({reason}); mount the bundle at {directory}"]
         ) from error
     raw = _override(raw, environment)
-    preference = environment.get(PREFERENCE_VARIABLE)
-    result = check(raw, parse_preference(preference) if preference is not None else None)
+    preference = _preference(environment)
+    if preference is not None and forgotten_locations:
+        preference = _without_forgotten(preference, raw)
+    result = check(raw, preference)
     for warning in result.warnings:
         log.warning("%s: %s", path, warning)
     if result.bundle is None:
         raise ConfigError(str(path), result.problems)
     return result.bundle.model_copy(update={"fingerprint": fingerprint(raw)})
+
+
+def _preference(environment: Mapping[str, str]) -> list[str] | None:
+    text = environment.get(PREFERENCE_VARIABLE)
+    return None if text is None else parse_preference(text)
+
+
+def _without_forgotten(preference: list[str], raw: Any) -> list[str]:
+    """Return what of PREFERENCE the bundle knows; all of it if that is nothing."""
+    stores = raw.get("DISTRIBUTED_STORAGE_CONFIG") if isinstance(raw, Mapping) else None
+    if not isinstance(stores, Mapping):
+        return preference
+    known = [name for name in preference if name in stores]
+    for name in preference if known else ():
+        if name not in stores:
+            log.warning(
+                "%s: the bundle does not know %s; this container is from before it was written and"
+                " has to be started again",
+                PREFERENCE_VARIABLE,
+                name,
+            )
+    return known or preference
 
 
 def _override(raw: Any, environment: Mapping[str, str]) -> Any:

@@ -1,0 +1,72 @@
+"""A roll-out that was cut off between the bundle's file and the container's start can go on.
+
+The container still runs with the environment, and the preference, from before.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from atoll.cli import statuses
+
+from .services import Services
+from .site import Site, bundle, running_site
+
+DRAINED = "eustorage"
+
+
+@pytest.fixture
+def us(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+    """Give a site whose file has forgotten a location of its environment's preference."""
+    with running_site(services, database, tmp_path / "us", f"usstorage {DRAINED}") as site:
+        raw = bundle(services, database)
+        raw["DISTRIBUTED_STORAGE_CONFIG"] = {"usstorage": services.us.settings}
+        for key in ("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS", "DISTRIBUTED_STORAGE_PREFERENCE"):
+            raw[key] = ["usstorage"]
+        (site.directory / "stack/config.yaml").write_text(yaml.safe_dump(raw))
+        yield site
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--json"),
+        ("locations", "--json"),
+        ("backfill", "--dry-run", "--json"),
+        ("drain", DRAINED, "--json"),
+        ("verify", "--json"),
+        ("migrate", "--dry-run", "--json"),
+        ("lost", "--json"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_command_works_and_warns(us: Site, words: tuple[str, ...]) -> None:
+    ended = us.command(*words)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) is not None
+    assert "the bundle does not know eustorage" in ended.stderr
+
+
+@pytest.mark.parametrize("process", ["registry-nomigrate", "replication", "migrate"])
+def test_no_process_begins_to_serve_so(us: Site, process: str) -> None:
+    ended = subprocess.run(
+        ["python", "-m", "atoll.cli.main", process],
+        env=us.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == statuses.CONFIG
+    assert "'eustorage' is not a location" in ended.stderr
+
+
+def test_an_environment_of_which_nothing_is_known_is_refused(us: Site) -> None:
+    us.preference = "atlantis"
+    ended = us.command("locations")
+    assert ended.returncode == statuses.CONFIG
+    assert "'atlantis' is not a location" in ended.stderr
