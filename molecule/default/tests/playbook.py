@@ -12,6 +12,8 @@ from typing import Any
 from commands import REPOSITORY, podman
 from definition import Lab
 
+# A roll-out's first task after bundle and units are written: the containers run as before.
+WRITTEN = "Run the target that holds the site together"
 _RECAP = re.compile(r"^(\S+)\s+: (.+)$", re.MULTILINE)
 
 
@@ -78,6 +80,23 @@ def kill_playbook(
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def kill_playbook_at(
+    task: str, name: str, lab: Lab, folder: Path, *words: str, **variables: Any
+) -> None:
+    """Start a playbook, and kill it and all that it started when it begins with TASK."""
+    process = start_playbook(name, lab, folder, *words, **variables)
+    assert process.stdout is not None
+    said: list[str] = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("TASK [") and task in line:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            return
+    process.wait()
+    raise AssertionError(f"there was no task '{task}':\n{''.join(said)}")
 
 
 def logins(lab: Lab) -> int:

@@ -15,7 +15,7 @@ from commands import wait_until
 from definition import Lab
 from load import Load, copy, write_image
 from pausing import paused
-from playbook import Outcome, kill_playbook, run_playbook
+from playbook import WRITTEN, Outcome, kill_playbook, kill_playbook_at, run_playbook
 from site_machine import SiteMachine
 from stored import StoredBlobs
 
@@ -116,9 +116,10 @@ def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
 ) -> None:
     StoredBlobs(lab, "eustorage").begin("uploads/of-a-process-that-died")
     with Load(clients, tmp_path, REPOSITORY) as load:
-        for _ in range(3):
+        meant = {"site": "eu", "confirm": "eustorage"}
+        kill_playbook_at(WRITTEN, "remove_site", lab, tmp_path, **meant)
+        for _ in range(2):
             seconds = random.uniform(10, 60)
-            meant = {"site": "eu", "confirm": "eustorage"}
             kill_playbook(seconds, "remove_site", lab, tmp_path, **meant)
         outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
 
