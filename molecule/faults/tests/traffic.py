@@ -87,14 +87,16 @@ class Traffic:
         return kinds == {"push", "pull", "podman"}
 
     def wait_until_it_works(self, since: float) -> None:
-        """Wait until people did all of that. Raises LabError with what they met meanwhile."""
+        """Wait until people did all of that. Raises LabError with what keeps them."""
         try:
             wait_until("people come through", lambda: self.works(since))
         except LabError as error:
             now = time.time()
             busy = [f"{now - began:.0f} s {what}" for what, began in list(self._under_way.values())]
-            met = [str(one) for one in list(self.attempts) if one.ended > since]
-            raise LabError("\n".join([str(error), "under way:", *busy, "met:", *met])) from error
+            failed = [str(one) for one in self.failures() if one.ended > since]
+            raise LabError(
+                "\n".join([str(error), "under way:", *busy, "failed:", *failed])
+            ) from error
 
     def failures(self, before: float = 0.0, after: float = 0.0) -> list[Attempt]:
         """Return what failed, but what may fail where a store died between BEFORE and AFTER.
