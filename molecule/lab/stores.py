@@ -32,6 +32,7 @@ _REGION = "us-east-1"
 
 # What the container runtime allows any container, as the distribution ships it.
 _COMMON_SECCOMP = Path("/usr/share/containers/seccomp.json")
+_UNAVAILABLE = 503
 _NOT_FOUND = 404
 
 
@@ -86,12 +87,25 @@ def _has_bucket(client: Any, store: Store) -> bool:
     try:
         client.head_bucket(Bucket=store.bucket)
     except ClientError as refusal:
-        if refusal.response["ResponseMetadata"]["HTTPStatusCode"] != _NOT_FOUND:
-            return False
-        client.create_bucket(Bucket=store.bucket)
+        if _status(refusal) == _NOT_FOUND:
+            _make_bucket(client, store)
+        return False
     except BotoCoreError:
         return False
     return True
+
+
+def _make_bucket(client: Any, store: Store) -> None:
+    try:
+        client.create_bucket(Bucket=store.bucket)
+    except ClientError as refusal:
+        # One that has only just begun is asked again.
+        if _status(refusal) < _UNAVAILABLE:
+            raise
+
+
+def _status(refusal: ClientError) -> int:
+    return int(refusal.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
 def _ended(store: Store) -> bool:
