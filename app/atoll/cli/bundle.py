@@ -65,7 +65,7 @@ def write_ca_bundle() -> Path:
 
 
 def load_bundle_for_stores() -> Bundle:
-    """Return the same, and see to it that there are certificates to check stores by.
+    """Return the bundle of a command that reaches stores, with certificates to check them by.
 
     In a container that serves, they were written at its start. Raises ConfigError.
     """

@@ -96,7 +96,9 @@ def _without_forgotten(preference: list[str], raw: Any) -> list[str]:
     if not isinstance(stores, Mapping):
         return preference
     known = [name for name in preference if name in stores]
-    for name in preference if known else ():
+    if not known:
+        return preference
+    for name in preference:
         if name not in stores:
             log.warning(
                 "%s: the bundle does not know %s; this container is from before it was written and"
@@ -104,7 +106,7 @@ def _without_forgotten(preference: list[str], raw: Any) -> list[str]:
                 PREFERENCE_VARIABLE,
                 name,
             )
-    return known or preference
+    return known
 
 
 def _override(raw: Any, environment: Mapping[str, str]) -> Any:

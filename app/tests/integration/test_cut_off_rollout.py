@@ -6,7 +6,6 @@ The container still runs with the environment, and the preference, from before.
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,13 +53,7 @@ def test_a_command_works_and_warns(us: Site, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("process", ["registry-nomigrate", "replication", "migrate"])
 def test_no_process_begins_to_serve_so(us: Site, process: str) -> None:
-    ended = subprocess.run(
-        ["python", "-m", "atoll.cli.main", process],
-        env=us.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = us.command(process)
     assert ended.returncode == statuses.CONFIG
     assert "'eustorage' is not a location" in ended.stderr
 
