@@ -9,7 +9,7 @@ from clients import Clients
 from commands import podman
 from definition import Lab
 from load import Load
-from playbook import Outcome, kill_playbook, run_playbook
+from playbook import Outcome, kill_playbook, kill_playbook_at, run_playbook
 from site_machine import SiteMachine
 
 IMAGE = "localhost/atoll-registry:dev"
@@ -104,16 +104,39 @@ def test_a_second_run_changes_nothing_nor_does_a_trial(
         assert not any(outcome.hosts("changed").values()), outcome.output
 
 
-def test_the_other_sites_can_be_stopped_first(
+def test_the_other_sites_can_be_stopped_first_and_the_playbook_killed_while_they_are(
     lab: Lab, us: SiteMachine, eu: SiteMachine, newest: Path, tmp_path: Path
 ) -> None:
     before = image_of(us)
+    archive = {"registry_image_archive": str(newest), "strategy": "stop_secondaries"}
+    kill_playbook_at("Migrate the database", "upgrade", lab, tmp_path, **archive)
+    assert "inactive" in eu.run("systemctl is-active atoll-registry || true")
     outcome = upgrade(lab, tmp_path, newest, strategy="stop_secondaries")
 
     assert outcome.status == 0, outcome.output
     assert image_of(us) == image_of(eu) != before
+    assert us.health("endtoend") == eu.health("endtoend") == 200
     stopped = outcome.output.index("Stop all sites but the first")
     assert stopped < outcome.output.index("Upgrade the sites")
+
+    again = upgrade(lab, tmp_path, newest, strategy="stop_secondaries")
+    assert again.status == 0, again.output
+    assert not any(again.hosts("changed").values()), again.output
+
+
+def test_sites_that_were_stopped_first_run_again_when_the_upgrade_fails(
+    lab: Lab, us: SiteMachine, eu: SiteMachine, broken: Path, tmp_path: Path
+) -> None:
+    before = image_of(us)
+    outcome = upgrade(
+        lab, tmp_path, broken, strategy="stop_secondaries", registry_start_timeout="45"
+    )
+
+    assert outcome.status != 0
+    assert "Run the hosts again that were stopped" in outcome.output
+    assert image_of(us) == image_of(eu) == before
+    assert us.health("endtoend") == eu.health("endtoend") == 200
+    assert eu.run("systemctl is-active atoll-replication").strip() == "active"
 
 
 def test_a_site_that_is_not_whole_stops_it_before_anything_changes(
