@@ -78,8 +78,7 @@ def kill_playbook(
     try:
         process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        kill(process)
 
 
 def kill_playbook_at(
@@ -87,13 +86,23 @@ def kill_playbook_at(
 ) -> None:
     """Start a playbook, and kill it and all that it started when it begins with TASK."""
     process = start_playbook(name, lab, folder, *words, **variables)
+    await_task(process, task)
+    kill(process)
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    """Kill a playbook and all that it started here."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def await_task(process: "subprocess.Popen[str]", task: str) -> None:
+    """Return when the playbook begins with TASK."""
     assert process.stdout is not None
     said: list[str] = []
     for line in process.stdout:
         said.append(line)
         if line.startswith("TASK [") and task in line:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
             return
     process.wait()
     raise AssertionError(f"there was no task '{task}':\n{''.join(said)}")
