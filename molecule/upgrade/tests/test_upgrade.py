@@ -9,7 +9,15 @@ from clients import Clients
 from commands import podman
 from definition import Lab
 from load import Load
-from playbook import Outcome, await_task, kill, kill_playbook, run_playbook, start_playbook
+from playbook import (
+    WRITTEN,
+    Outcome,
+    await_task,
+    kill,
+    kill_playbook,
+    run_playbook,
+    start_playbook,
+)
 from site_machine import SiteMachine
 
 IMAGE = "localhost/atoll-registry:dev"
@@ -74,6 +82,22 @@ def test_an_image_that_does_not_start_gives_way_to_the_one_before(
     assert us.health("endtoend") == eu.health("endtoend") == 200
     assert load.failures == []
     assert load.pulls > 0
+
+
+def test_an_upgrade_that_is_killed_while_it_goes_back_gives_way_to_the_next(
+    lab: Lab, us: SiteMachine, broken: Path, newest: Path, tmp_path: Path
+) -> None:
+    before = image_of(us)
+    variables = {"registry_image_archive": str(broken), "registry_start_timeout": "45"}
+    process = start_playbook("upgrade", lab, tmp_path, **variables)
+    await_task(process, "Go back to the image")
+    await_task(process, WRITTEN)
+    kill(process)
+    outcome = upgrade(lab, tmp_path, newest)
+
+    assert outcome.status == 0, outcome.output
+    assert image_of(us) != before
+    assert us.health("endtoend") == 200
 
 
 def test_a_new_image_comes_while_people_push_and_pull_and_the_playbook_is_killed(
