@@ -55,7 +55,7 @@ collection: setup ## the collection as users get it: built, installed, documente
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph, a set for each of 3 processes
 	@$(if $(ALL),$(LAB) images swift-store azure-store)
-	pytest $(SELECTION) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration
+	pytest $(SELECTION) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration app/tests/durability
 
 image-tests: images ## the built image, as `podman run` starts it
 	@$(if $(ALL),$(LAB) images engines)

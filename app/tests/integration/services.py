@@ -215,6 +215,20 @@ def running_services() -> Iterator[Services]:
             _remove_own(client)
 
 
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """Start PostgreSQL alone, yield its URI once it answers, and remove it at the end."""
+    with podman_client() as client:
+        remove_remains(client)
+        try:
+            network, _ = _make_network(client)
+            uri = _postgres_uri(_start_postgres(client, network))
+            wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
+            yield uri
+        finally:
+            _remove_own(client)
+
+
 def remove_remains(client: podman.PodmanClient) -> None:
     """Remove the containers and networks of processes that are no more."""
     _remove(client, lambda owner: not _lives(owner))
@@ -263,7 +277,25 @@ def _start(client: podman.PodmanClient, directory: Path) -> Services:
         _start_store(client, network, address, directory, location, certificate, key)
         for location, address in zip(("usstorage", "eustorage"), addresses, strict=True)
     ]
-    postgres = run_container(
+    postgres = _start_postgres(client, network)
+    redis_container = run_container(
+        client,
+        network,
+        "localhost/atoll-redis:dev",
+        "6379/tcp",
+        command=["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""],
+    )
+    uri = _postgres_uri(postgres)
+    redis_port = published_port(redis_container, "6379/tcp")
+    wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
+    wait_until("Redis answers", lambda: _redis_answers(redis_port))
+    for store in stores:
+        wait_until(f"{store.location} answers", store.answers)
+    return Services(postgres, uri, redis_container, redis_port, *stores, network=network)
+
+
+def _start_postgres(client: podman.PodmanClient, network: str) -> Container:
+    return run_container(
         client,
         network,
         "localhost/atoll-postgres:dev",
@@ -277,20 +309,10 @@ def _start(client: podman.PodmanClient, directory: Path) -> Services:
             " -c unix_socket_directories=/tmp -c max_connections=200"
         ],
     )
-    redis_container = run_container(
-        client,
-        network,
-        "localhost/atoll-redis:dev",
-        "6379/tcp",
-        command=["redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", ""],
-    )
-    uri = f"postgresql://atoll@127.0.0.1:{published_port(postgres, '5432/tcp')}/postgres"
-    redis_port = published_port(redis_container, "6379/tcp")
-    wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
-    wait_until("Redis answers", lambda: _redis_answers(redis_port))
-    for store in stores:
-        wait_until(f"{store.location} answers", store.answers)
-    return Services(postgres, uri, redis_container, redis_port, *stores, network=network)
+
+
+def _postgres_uri(postgres: Container) -> str:
+    return f"postgresql://atoll@127.0.0.1:{published_port(postgres, '5432/tcp')}/postgres"
 
 
 def _make_network(client: podman.PodmanClient) -> tuple[str, list[str]]:

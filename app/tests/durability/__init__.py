@@ -1,0 +1,1 @@
+"""Promises about acknowledged data, proven on real PostgreSQL with stores in memory that fail."""

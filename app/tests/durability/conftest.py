@@ -1,0 +1,74 @@
+"""PostgreSQL once a run; a fresh database and stores in memory for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+from atoll.cli.migrate import prepare_database
+
+from ..integration.services import running_postgres
+from .sites import MemoryRegistry, make_registry
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    """A PostgreSQL in podman, or the one that ATOLL_TEST_POSTGRES_URI names."""
+    given = os.environ.get("ATOLL_TEST_POSTGRES_URI")
+    if given:
+        yield given
+        return
+    with running_postgres() as uri:
+        yield uri
+
+
+def administer(uri: str, statement: str) -> None:
+    connection = psycopg2.connect(uri)
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def database_uri(uri: str, name: str) -> str:
+    return f"{uri.rpartition('/')[0]}/{name}"
+
+
+@pytest.fixture(scope="session")
+def template(postgres_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of a migrated database; each test gets a copy."""
+    name = f"template_{uuid.uuid4().hex}"
+    administer(postgres_uri, f"CREATE DATABASE {name}")
+    directory = tmp_path_factory.mktemp("template")
+    registry = make_registry(database_uri(postgres_uri, name), directory, ["us", "eu", "ap"])
+    prepare_database(registry["us"].graph)
+    # A template may have no other connection.
+    registry["us"].database.forget_idle()
+    yield name
+    administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def make_database(postgres_uri: str, template: str) -> Iterator[Callable[[], str]]:
+    """Make migrated databases, and return the URI of each; all are dropped after the test."""
+    names = []
+
+    def make() -> str:
+        name = f"test_{uuid.uuid4().hex}"
+        administer(postgres_uri, f"CREATE DATABASE {name} TEMPLATE {template}")
+        names.append(name)
+        return database_uri(postgres_uri, name)
+
+    yield make
+    for name in names:
+        administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def registry(make_database: Callable[[], str], tmp_path: Path) -> MemoryRegistry:
+    """Sites us, eu and ap, all of whose locations are required."""
+    return make_registry(make_database(), tmp_path, ["us", "eu", "ap"])

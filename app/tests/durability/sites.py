@@ -1,0 +1,168 @@
+"""Sites of a registry on a real database, with stores in memory, without HTTP, Redis or threads."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from atoll.cli.graph import Graph
+from atoll.config import load
+from atoll.db.pool import Database
+from atoll.names import Digest, RepositoryName
+from atoll.registry.blobs import cache_key
+from atoll.registry.uploads import Body
+from atoll.replication.worker import Worker
+from atoll.storage.chooser import Chooser
+from atoll.storage.health import StoreHealth
+from atoll.storage.interface import blob_key
+from atoll.storage.locations import Locations
+from atoll.storage.states import LocationStates
+
+from .memory_store import MemoryStore
+
+SUPERUSER = "admin"
+MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+# Nothing listens there: every site works without its cache.
+_NO_REDIS = {"host": "127.0.0.1", "port": 1}
+
+
+def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
+    """Return a config.yaml for sites with LOCATIONS, each of which is required."""
+    store = {
+        "hostname": "127.0.0.1",
+        "is_secure": True,
+        "bucket_name": "blobs",
+        "access_key": "access",
+        "secret_key": "secret",
+    }
+    return {
+        "SERVER_HOSTNAME": "registry.test",
+        "DB_URI": database_uri,
+        "SECRET_KEY": "a secret of the tests",
+        "SUPER_USERS": [SUPERUSER],
+        "INITIAL_SUPERUSER_PASSWORD": "correct horse battery",
+        "BUILDLOGS_REDIS": _NO_REDIS,
+        "USER_EVENTS_REDIS": _NO_REDIS,
+        "DISTRIBUTED_STORAGE_CONFIG": {
+            name: ["RadosGWStorage", {**store, "storage_path": f"/{name}"}] for name in locations
+        },
+        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": locations,
+        "DISTRIBUTED_STORAGE_PREFERENCE": locations,
+        "FEATURE_STORAGE_REPLICATION": True,
+        "CREATE_NAMESPACE_ON_PUSH": True,
+    }
+
+
+@dataclass
+class MemorySite:
+    """One site: its object graph, the health that it sees, and the shared stores."""
+
+    graph: Graph
+    stores: dict[str, MemoryStore]
+    repository: RepositoryName = field(default_factory=lambda: RepositoryName(SUPERUSER, "app"))
+
+    @property
+    def database(self) -> Database:
+        return self.graph.database
+
+    @property
+    def locations(self) -> Locations:
+        return self.graph.locations
+
+    def push(self, content: bytes) -> Digest:
+        """Push CONTENT as one blob in one request; it is acknowledged when this returns."""
+        digest = Digest.of(content)
+        upload = self.graph.uploads.start(self.repository, SUPERUSER)
+        self.graph.uploads.finish(upload, digest, Body(io.BytesIO(content), len(content)))
+        return digest
+
+    def worker(self, **arguments: Any) -> Worker:
+        """Return a replication worker of this site, not started."""
+        redis = self.graph.redis
+        return Worker(
+            self.database,
+            self.locations,
+            copies=1,
+            forget_cached=lambda tasks: redis.delete(*(cache_key(task.digest) for task in tasks)),
+            **arguments,
+        )
+
+    def placements(self, digest: Digest) -> dict[str, str]:
+        """Return the state of each placement of DIGEST, by location."""
+        return dict(
+            self.database.read(
+                "SELECT l.name, p.state FROM imagestorageplacement p"
+                " JOIN imagestoragelocation l ON l.id = p.location_id"
+                " JOIN imagestorage s ON s.id = p.storage_id WHERE s.content_checksum = %s",
+                [str(digest)],
+            )
+        )
+
+    def has_object(self, location: str, digest: Digest) -> bool:
+        """Whether the store of LOCATION has the right bytes for DIGEST."""
+        data = self.stores[location].objects.get(blob_key(digest))
+        return data is not None and Digest.of(data) == digest
+
+
+@dataclass
+class MemoryRegistry:
+    """A registry on one database: stores by location, and sites by their first location."""
+
+    uri: str
+    stores: dict[str, MemoryStore]
+    sites: dict[str, MemorySite]
+
+    def __getitem__(self, location: str) -> MemorySite:
+        return self.sites[location]
+
+
+def make_registry(
+    uri: str,
+    directory: Path,
+    locations: list[str],
+    changes: dict[str, object] | None = None,
+    connections: int = 9,
+) -> MemoryRegistry:
+    """Return a registry with a site for each of LOCATIONS on the migrated database URI.
+
+    The sites share the stores; each has a health of its own, as processes have.
+    """
+    (directory / "stack").mkdir(parents=True)
+    written = yaml.safe_dump(bundle(uri, locations) | (changes or {}))
+    (directory / "stack" / "config.yaml").write_text(written)
+    stores = {name: MemoryStore(name) for name in locations}
+    sites = {}
+    for home in locations:
+        preference = [home, *(name for name in locations if name != home)]
+        environment = {"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": ",".join(preference)}
+        settings = load(environment, directory / "stack")
+        health, states = StoreHealth(locations), LocationStates()
+        chooser = Chooser(preference, locations, health, states)
+        graph = Graph(settings, connections=connections)
+        graph.__dict__["locations"] = Locations(
+            dict(stores), health, states, chooser, preference, locations
+        )
+        sites[home] = MemorySite(graph, stores)
+    return MemoryRegistry(uri, stores, sites)
+
+
+def image_manifest(config: bytes, layers: list[bytes]) -> bytes:
+    """Return an OCI manifest of these blobs."""
+
+    def descriptor(kind: str, content: bytes) -> dict[str, object]:
+        return {"mediaType": kind, "digest": str(Digest.of(content)), "size": len(content)}
+
+    return json.dumps(
+        {
+            "schemaVersion": 2,
+            "mediaType": MANIFEST_TYPE,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", config),
+            "layers": [
+                descriptor("application/vnd.oci.image.layer.v1.tar", layer) for layer in layers
+            ],
+        }
+    ).encode()
