@@ -28,6 +28,7 @@ from psycopg2.extras import DictCursor, register_uuid
 
 from atoll import trips
 from atoll.config import Bundle
+from atoll.config.database_options import ISOLATION_SETTING, REQUIRED_ISOLATION
 
 log = logging.getLogger(__name__)
 
@@ -284,7 +285,13 @@ class Database:
 
 
 def _session_options(statement_timeout: int, given: str) -> str:
-    """Return libpq's `options`: ours, then those that were GIVEN, which count more."""
+    """Return libpq's `options`: defaults, then those GIVEN in the bundle, then the isolation level.
+
+    The last value of a setting counts, and the options of a connection override the defaults of the
+    server, the database and the role. Every "take the lock, then read" in the SQL needs a new
+    snapshot for each statement, so the isolation level cannot be chosen.
+    """
+    level = REQUIRED_ISOLATION.replace(" ", "\\ ")
     settings = {
         "statement_timeout": str(statement_timeout),
         "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION}s",
@@ -292,7 +299,8 @@ def _session_options(statement_timeout: int, given: str) -> str:
         # To compile a query takes longer than any of ours gains by it.
         "jit": "off",
     }
-    return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), given])
+    defaults = (f"-c {name}={value}" for name, value in settings.items())
+    return " ".join([*defaults, given, f"-c {ISOLATION_SETTING}={level}"])
 
 
 def hosts_of(uri: str) -> list[dict[str, str]]:
