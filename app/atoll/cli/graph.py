@@ -33,6 +33,7 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
+from atoll.replication.bell import WakeUps
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
@@ -52,7 +53,9 @@ class Graph:
     @cached_property
     def database(self) -> Database:
         """The shared PostgreSQL."""
-        return Database.from_bundle(self.bundle, size=self.connections)
+        database = Database.from_bundle(self.bundle, size=self.connections)
+        database.on_info = WakeUps(database).note
+        return database
 
     @cached_property
     def reads(self) -> Reads:
@@ -62,9 +65,11 @@ class Graph:
     @cached_property
     def patient_database(self) -> Database:
         """The same, for statements that look at every blob."""
-        return Database.from_bundle(
+        database = Database.from_bundle(
             self.bundle, size=1, answer_timeout=_PATIENCE, statement_timeout=_PATIENCE * 1000
         )
+        database.on_info = self.database.on_info
+        return database
 
     @cached_property
     def secured_bundle(self) -> Bundle:
