@@ -79,7 +79,7 @@ class Graph:
     @cached_property
     def redis(self) -> SharedRedis:
         """The shared Redis."""
-        return SharedRedis.from_settings(self.bundle.user_events_redis)
+        return SharedRedis.from_settings(self.bundle.user_events_redis, self.database)
 
     @cached_property
     def ca_bundle(self) -> str | None:

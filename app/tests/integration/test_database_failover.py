@@ -275,4 +275,4 @@ def test_what_a_replica_says_is_not_kept_for_all(far: Site, pair: Pair) -> None:
     digest, _ = push_image(client)
     wait_until("the replica has it all", lambda: caught_up(pair))
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code == 200
-    assert far.graph.redis.get(manifest_cache_key(REPOSITORY, digest)) == [None]
+    assert far.graph.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
