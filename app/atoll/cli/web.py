@@ -44,6 +44,7 @@ def web(options: argparse.Namespace) -> int:
     prober = graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
+    graph.reads.start()
     graph.pulls.start()
     announcer = Announcer(graph, "registry")
     announcer.start()
