@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,9 @@ from atoll.auth.tokens import Tokens
 from atoll.cli.bundle import ca_bundle_file
 from atoll.cli.runtime import spool_directory
 from atoll.config import Bundle
-from atoll.db.pool import Database
+from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
+from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
@@ -37,6 +39,8 @@ from atoll.replication.bell import WakeUps
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
+
+log = logging.getLogger(__name__)
 
 _PROBE_TIMEOUT = 2.0
 # Seconds that a statement over all blobs may take.
@@ -61,6 +65,13 @@ class Graph:
     def reads(self) -> Reads:
         """Reads that a replica near to this site may answer."""
         return Reads.from_bundle(self.database, self.bundle, size=self.connections)
+
+    def require_sessions(self) -> None:
+        """Raise SessionsUnsupported; an unavailable database is no reason not to start."""
+        try:
+            require_sessions(self.database)
+        except DatabaseUnavailable as error:
+            log.warning("database unavailable, connection not checked", extra={"cause": str(error)})
 
     @cached_property
     def patient_database(self) -> Database:

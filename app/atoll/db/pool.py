@@ -53,6 +53,8 @@ _SERVER_KEEPALIVE = {
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30s",
 }
+# A setting without effect, by which `atoll.db.sessions` sees that `options` reach the server.
+OPTIONS_MARK = "atoll.options"
 # How psycopg2 spells the messages of RAISE INFO.
 _INFO = "INFO:  "
 # `statement_timeout` does not limit a COMMIT: one that waits for a synchronous standby, or for the
@@ -373,6 +375,7 @@ def _session_options(statement_timeout: int, given: str) -> str:
         **_SERVER_KEEPALIVE,
         # To compile a query takes longer than any of ours gains by it.
         "jit": "off",
+        OPTIONS_MARK: "on",
     }
     defaults = (f"-c {name}={value}" for name, value in settings.items())
     return " ".join([*defaults, given, f"-c {ISOLATION_SETTING}={level}"])
