@@ -10,9 +10,9 @@ from __future__ import annotations
 import base64
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from azure.core.exceptions import (
@@ -30,9 +30,15 @@ from azure.storage.blob import (
 )
 
 from atoll.config.stores import AzureSettings
-from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.errors import (
+    ObjectMissing,
+    StoreRefused,
+    StoreUnavailable,
+    WriteNotProven,
+)
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.proof import Content, require_md5, require_range
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
 _CONNECT_TIMEOUT = 2
@@ -46,6 +52,7 @@ _WRITE_MAXIMUM = 64 * 2**20
 _PROBE_KEY = "_verify"
 _MISSING_CONTAINER = "ContainerNotFound"
 _BEYOND_THE_END = 416
+_SUCCESS = frozenset({200, 206})
 _REFUSED = frozenset({401, 403})
 
 
@@ -69,7 +76,11 @@ class AzureObjectStore(ObservedStore):
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
         with self._answers(key):
-            self._blob(key).upload_blob(_whole(body), length=size, overwrite=True)
+            content = Content(body, size)
+            answer = self._blob(key).upload_blob(
+                _whole(body), length=size, overwrite=True, validate_content=_in_memory(body)
+            )
+            self._prove(content, answer, "etag")
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them."""
@@ -78,7 +89,11 @@ class AzureObjectStore(ObservedStore):
         length = None if end is None else end - start
         with self._answers(key):
             try:
-                yield from self._blob(key).download_blob(start, length).chunks()
+                yield from (
+                    self._blob(key)
+                    .download_blob(start, length, raw_response_hook=self._require_range)
+                    .chunks()
+                )
             except HttpResponseError as error:
                 if error.status_code != _BEYOND_THE_END:
                     raise
@@ -129,14 +144,19 @@ class AzureObjectStore(ObservedStore):
         """Write one part and return its id; ids are of one length."""
         block = base64.b64encode(f"{number:08d}".encode()).decode()
         with self._answers(key):
-            self._blob(_parts(upload_id)).stage_block(block, _whole(body), length=size)
+            content = Content(body, size)
+            answer = self._blob(_parts(upload_id)).stage_block(
+                block, _whole(body), length=size, validate_content=_in_memory(body)
+            )
+            self._prove(content, answer, "request_id")
         return block
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Put the parts together, copy them to KEY and take them away."""
         parts = self._blob(_parts(upload_id))
         with self._answers(key):
-            parts.commit_block_list([BlobBlock(block_id=tag) for tag in tags])
+            answer = parts.commit_block_list([BlobBlock(block_id=tag) for tag in tags])
+            self._require(answer, "etag")
             self._copy(parts, key)
             self._delete(_parts(upload_id))
 
@@ -162,6 +182,27 @@ class AzureObjectStore(ObservedStore):
 
     def _blob(self, key: str) -> BlobClient:
         return self._container.get_blob_client(self._path(key))
+
+    def _require_range(self, response: Any) -> None:
+        """Raise StoreMisbehaves if what RESPONSE has is not the range that was asked for."""
+        answer, asked = response.http_response, response.http_request.headers.get("x-ms-range")
+        if asked is None or answer.status_code not in _SUCCESS:
+            return
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        content_range = answer.headers.get("Content-Range")
+        end = int(last) + 1 if last else None
+        require_range(self.location, answer.status_code, content_range, int(first), end)
+
+    def _require(self, answer: Mapping[str, Any], name: str) -> None:
+        """Raise WriteNotProven unless ANSWER has the header NAME, as each of the service's has."""
+        if not answer.get(name):
+            raise WriteNotProven(self.location, f"it answered a write without {name}")
+
+    def _prove(self, content: Content, answer: Mapping[str, Any], required: str) -> None:
+        """Compare the MD5 that the service computed, if it sends one. Raises WriteNotProven."""
+        self._require(answer, required)
+        if md5 := answer.get("content_md5"):
+            require_md5(self.location, bytes(md5).hex(), content, {})
 
     def _delete(self, key: str) -> None:
         try:
@@ -201,6 +242,10 @@ class AzureObjectStore(ObservedStore):
 
 def _whole(body: Body) -> BinaryIO | bytes:
     return bytes(body) if isinstance(body, memoryview) else body
+
+
+def _in_memory(body: Body) -> bool:
+    return isinstance(body, bytes | memoryview)
 
 
 def _parts(upload_id: str) -> str:

@@ -24,9 +24,17 @@ from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
-from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
+from atoll.storage.errors import (
+    ObjectMissing,
+    StoreFull,
+    StoreMisbehaves,
+    StoreRefused,
+    StoreUnavailable,
+    WriteNotProven,
+)
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
 
 # Seconds of silence; a probe is given up early, but not while it logs in.
 _TIMEOUT = 10
@@ -70,9 +78,7 @@ class SwiftObjectStore(ObservedStore):
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
         with self._writing(key) as connection:
-            connection.put_object(
-                self._container, self._path(key), contents=_again(body), content_length=size
-            )
+            self._put(connection, self._path(key), Content(body, size))
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them."""
@@ -81,26 +87,31 @@ class SwiftObjectStore(ObservedStore):
         headers = {}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        response: dict[str, Any] = {}
         with self._answers(key), self._readers.one() as connection:
             try:
                 answer, body = connection.get_object(
-                    self._container, self._path(key), resp_chunk_size=_READ_PIECE, headers=headers
+                    self._container,
+                    self._path(key),
+                    resp_chunk_size=_READ_PIECE,
+                    headers=headers,
+                    response_dict=response,
                 )
             except ClientException as error:
                 if error.http_status == _BEYOND_THE_END:
                     return
                 raise
-            remaining = int(answer["content-length"])
-            for piece in body:
-                remaining -= len(piece)
-                yield piece
-            if remaining:
-                raise StoreUnavailable(self.location, f"{remaining} bytes of an answer are missing")
+            length = int(self._field(answer, "content-length"))
+            if headers:
+                content_range = answer.get("content-range")
+                length = require_range(self.location, response["status"], content_range, start, end)
+            yield from exactly(self.location, body, length)
 
     def size(self, key: str) -> int:
         """Ask for the object's size."""
         with self._answers(key), self._connections.one() as connection:
-            return int(connection.head_object(self._container, self._path(key))["content-length"])
+            answer = connection.head_object(self._container, self._path(key))
+            return int(self._field(answer, "content-length"))
 
     def delete(self, key: str) -> None:
         """Delete one object and the segments that it consists of."""
@@ -156,9 +167,7 @@ class SwiftObjectStore(ObservedStore):
         """Write one segment, and return its name and what the manifest has to say of it."""
         name = f"{self._folder(upload_id)}{number:09d}"
         with self._answers(key), self._connections.one() as connection:
-            etag = connection.put_object(
-                self._container, name, contents=_again(body), content_length=size
-            )
+            etag = self._put(connection, name, Content(body, size))
         return json.dumps(
             {"path": f"/{self._container}/{name}", "etag": etag, "size_bytes": size},
             separators=(",", ":"),
@@ -169,12 +178,14 @@ class SwiftObjectStore(ObservedStore):
         del upload_id
         manifest = f"[{','.join(tags)}]".encode()
         with self._writing(key) as connection:
-            connection.put_object(
+            etag = connection.put_object(
                 self._container,
                 self._path(key),
                 contents=_again(manifest),
                 query_string="multipart-manifest=put",
             )
+            if not plain(etag or ""):
+                raise WriteNotProven(self.location, "it accepted a manifest without an ETag")
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Delete the segments that are there."""
@@ -196,6 +207,27 @@ class SwiftObjectStore(ObservedStore):
                     if error.http_status == _MISSING:
                         raise self._no_container() from error
                     raise
+
+    def _put(self, connection: Connection, path: str, content: Content) -> str:
+        """Write one object and return its ETag, which is its MD5. Raises WriteNotProven."""
+        # The store itself compares what is in memory; a file's MD5 is known only afterwards.
+        small = isinstance(content.body, bytes | memoryview)
+        etag = connection.put_object(
+            self._container,
+            path,
+            contents=_again(content.body),
+            content_length=content.size,
+            etag=content.md5 if small else None,
+        )
+        if not is_md5(etag or ""):
+            raise WriteNotProven(self.location, "it reported an object as written without its MD5")
+        require_md5(self.location, etag, content, {})
+        return plain(etag)
+
+    def _field(self, answer: dict[str, str], name: str) -> str:
+        if name not in answer:
+            raise StoreMisbehaves(self.location, f"its answer has no {name}")
+        return answer[name]
 
     def _path(self, key: str) -> str:
         return self._settings.root + key
