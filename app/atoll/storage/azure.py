@@ -38,6 +38,7 @@ from atoll.storage.errors import (
 )
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.probing import READ_MAXIMUM
 from atoll.storage.proof import Content, require_md5, require_range
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
@@ -49,7 +50,6 @@ _COPY_POLL = 0.2
 # The most that one request reads, and that it writes.
 _READ_PIECE = 4 * 2**20
 _WRITE_MAXIMUM = 64 * 2**20
-_PROBE_KEY = "_verify"
 _MISSING_CONTAINER = "ContainerNotFound"
 _BEYOND_THE_END = 416
 _SUCCESS = frozenset({200, 206})
@@ -166,16 +166,18 @@ class AzureObjectStore(ObservedStore):
             self._blob(_parts(upload_id)).commit_block_list([])
             self._delete(_parts(upload_id))
 
-    def probe(self, *, write: bool) -> None:
-        """Ask for the container or, with WRITE, put a small object."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY):
-            if write:
-                blob = self._prober.get_blob_client(self._path(_PROBE_KEY))
-                blob.upload_blob(b"ok", overwrite=True)
-            else:
-                # Unlike the container's properties, this may be read with a token, too.
-                next(iter(self._prober.list_blob_names(results_per_page=1)), None)
+    def _look(self) -> None:
+        # Unlike the container's properties, this may be read with a token, too.
+        next(iter(self._prober.list_blob_names(results_per_page=1)), None)
+
+    def _read_small(self, key: str) -> bytes:
+        blob = self._prober.get_blob_client(self._path(key))
+        return bytes(blob.download_blob(0, READ_MAXIMUM).readall())
+
+    def _write_small(self, key: str, data: bytes) -> None:
+        blob = self._prober.get_blob_client(self._path(key))
+        answer = blob.upload_blob(data, overwrite=True)
+        self._prove(Content(data, len(data)), answer, "etag")
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key

@@ -20,11 +20,11 @@ from atoll.config.stores import LocalSettings
 from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.probing import READ_MAXIMUM
 
 _PIECE = 1024 * 1024
 # Below the storage path, so that a rename stays within one file system. No key begins so.
 _UNFINISHED = ".unfinished"
-_PROBE_KEY = "_verify"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -123,16 +123,18 @@ class LocalObjectStore(ObservedStore):
                     aborted += 1
         return aborted
 
-    def probe(self, *, write: bool) -> None:
-        """Look for the directory or, with WRITE, make it and write a small object."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY):
-            if write:
-                with self._unfinished() as path:
-                    self._fill(path, b"ok", 2)
-                    self._make_visible(path, _PROBE_KEY)
-            elif not self._root.is_dir():
-                raise StoreUnavailable(self.location, "its directory is not there")
+    def _look(self) -> None:
+        if not self._root.is_dir():
+            raise StoreUnavailable(self.location, "its directory is not there")
+
+    def _read_small(self, key: str) -> bytes:
+        with self._path(key).open("rb") as file:
+            return file.read(READ_MAXIMUM)
+
+    def _write_small(self, key: str, data: bytes) -> None:
+        with self._unfinished() as path:
+            self._fill(path, data, len(data))
+            self._make_visible(path, key)
 
     def _path(self, key: str) -> Path:
         """Return KEY's file; a key that leads elsewhere is nobody's object."""

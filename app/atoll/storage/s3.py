@@ -38,6 +38,7 @@ from atoll.storage.errors import (
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.probing import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, plain, require_md5, require_range
 from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_copy import ServerSideCopy, same_service
@@ -54,7 +55,6 @@ _CONNECTIONS = 32
 _READ_PIECE = 256 * 1024
 # What is written without a proof in the answer is read again up to this size, in bytes.
 _READ_BACK_MAXIMUM = 8 * 2**20
-_PROBE_KEY = "_verify"
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
@@ -248,14 +248,17 @@ class S3ObjectStore(ObservedStore):
                         aborted += 1
         return aborted
 
-    def probe(self, *, write: bool) -> None:
-        """Ask for the bucket or, with WRITE, put the small object that Quay's check puts."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY):
-            if write:
-                self._prober.put_object(Bucket=self._bucket, Key=self._path(_PROBE_KEY), Body=b"ok")
-            else:
-                self._prober.head_bucket(Bucket=self._bucket)
+    def _look(self) -> None:
+        self._prober.head_bucket(Bucket=self._bucket)
+
+    def _read_small(self, key: str) -> bytes:
+        answer = self._prober.get_object(Bucket=self._bucket, Key=self._path(key))
+        with closing(answer["Body"]) as body:
+            return body.read(READ_MAXIMUM)
+
+    def _write_small(self, key: str, data: bytes) -> None:
+        answer = self._prober.put_object(Bucket=self._bucket, Key=self._path(key), Body=data)
+        self._prove(Content(data, len(data)), self._headers(answer))
 
     @cached_property
     def _direct(self) -> DirectTransfer | None:

@@ -34,6 +34,7 @@ from atoll.storage.errors import (
 )
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.probing import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
 
 # Seconds of silence; a probe is given up early, but not while it logs in.
@@ -42,7 +43,6 @@ _PROBE_TIMEOUT = 2
 _FIRST_PAUSE = 0.2
 _CONNECTIONS = 32
 _READ_PIECE = 256 * 1024
-_PROBE_KEY = "_verify"
 _SEGMENTS = "segments"
 
 _MISSING = 404
@@ -193,20 +193,33 @@ class SwiftObjectStore(ObservedStore):
             for segment in self._listed(connection, self._folder(upload_id)):
                 self._delete(connection, segment)
 
-    def probe(self, *, write: bool) -> None:
-        """Ask for the container or, with WRITE, put a small object."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY), self._prober.one() as connection:
-            if write:
+    def _look(self) -> None:
+        with self._prober.one() as connection:
+            try:
+                connection.head_container(self._container)
+            except ClientException as error:
+                raise self._no_container_if_missing(error) from error
+
+    def _read_small(self, key: str) -> bytes:
+        with self._prober.one() as connection:
+            # The end of an answer that is longer would have to be read for the connection's sake.
+            headers = {"Range": f"bytes=0-{READ_MAXIMUM - 1}"}
+            _, data = connection.get_object(self._container, self._path(key), headers=headers)
+            return bytes(data)
+
+    def _write_small(self, key: str, data: bytes) -> None:
+        with self._prober.one() as connection:
+            try:
                 # A string is what may be sent again without retries: after a new login.
-                connection.put_object(self._container, self._path(_PROBE_KEY), contents="ok")
-            else:
-                try:
-                    connection.head_container(self._container)
-                except ClientException as error:
-                    if error.http_status == _MISSING:
-                        raise self._no_container() from error
-                    raise
+                etag = connection.put_object(
+                    self._container, self._path(key), contents=data.decode()
+                )
+            except ClientException as error:
+                raise self._no_container_if_missing(error) from error
+            require_md5(self.location, etag or "", Content(data, len(data)), {})
+
+    def _no_container_if_missing(self, error: ClientException) -> Exception:
+        return self._no_container() if error.http_status == _MISSING else error
 
     def _put(self, connection: Connection, path: str, content: Content) -> str:
         """Write one object and return its ETag, which is its MD5. Raises WriteNotProven."""
