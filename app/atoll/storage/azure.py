@@ -19,6 +19,7 @@ from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    ResourceExistsError,
     ResourceNotFoundError,
 )
 from azure.storage.blob import (
@@ -31,6 +32,7 @@ from azure.storage.blob import (
 
 from atoll.config.stores import AzureSettings
 from atoll.storage.errors import (
+    ObjectChanged,
     ObjectMissing,
     StoreRefused,
     StoreUnavailable,
@@ -75,7 +77,7 @@ class AzureObjectStore(ObservedStore):
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
-        with self._answers(key):
+        with self._writes(key):
             content = Content(body, size)
             answer = self._blob(key).upload_blob(
                 _whole(body), length=size, overwrite=True, validate_content=_in_memory(body)
@@ -105,7 +107,7 @@ class AzureObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object."""
-        with self._answers(key):
+        with self._writes(key):
             self._delete(key)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -143,7 +145,7 @@ class AzureObjectStore(ObservedStore):
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its id; ids are of one length."""
         block = base64.b64encode(f"{number:08d}".encode()).decode()
-        with self._answers(key):
+        with self._writes(key):
             content = Content(body, size)
             answer = self._blob(_parts(upload_id)).stage_block(
                 block, _whole(body), length=size, validate_content=_in_memory(body)
@@ -154,7 +156,7 @@ class AzureObjectStore(ObservedStore):
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Put the parts together, copy them to KEY and take them away."""
         parts = self._blob(_parts(upload_id))
-        with self._answers(key):
+        with self._writes(key):
             answer = parts.commit_block_list([BlobBlock(block_id=tag) for tag in tags])
             self._require(answer, "etag")
             self._copy(parts, key)
@@ -166,6 +168,10 @@ class AzureObjectStore(ObservedStore):
             self._blob(_parts(upload_id)).commit_block_list([])
             self._delete(_parts(upload_id))
 
+    def name_of(self, key: str) -> str:
+        """Return the name in the container."""
+        return self._path(key)
+
     def _look(self) -> None:
         # Unlike the container's properties, this may be read with a token, too.
         next(iter(self._prober.list_blob_names(results_per_page=1)), None)
@@ -174,9 +180,12 @@ class AzureObjectStore(ObservedStore):
         blob = self._prober.get_blob_client(self._path(key))
         return bytes(blob.download_blob(0, READ_MAXIMUM).readall())
 
-    def _write_small(self, key: str, data: bytes) -> None:
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
         blob = self._prober.get_blob_client(self._path(key))
-        answer = blob.upload_blob(data, overwrite=True)
+        try:
+            answer = blob.upload_blob(data, overwrite=not new)
+        except ResourceExistsError as error:
+            raise ObjectChanged(self.location, key) from error
         self._prove(Content(data, len(data)), answer, "etag")
 
     def _path(self, key: str) -> str:

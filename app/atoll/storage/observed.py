@@ -57,10 +57,17 @@ class ObservedStore(ObjectStore):
         except ObjectMissing:
             return None
 
-    def write_small(self, key: str, data: bytes) -> None:
-        """Write a small object of a probe. Raises StoreError."""
+    def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
+        """Write a small object of a probe. Raises StoreError.
+
+        With NEW, ObjectChanged if it is there, where the store knows that condition.
+        """
         with self._translated(key):
-            self._write_small(key, data)
+            self._write_small(key, data, new=new)
+
+    @abstractmethod
+    def name_of(self, key: str) -> str:
+        """Return the name of the object KEY in its bucket, for people."""
 
     @abstractmethod
     def _look(self) -> None:
@@ -71,12 +78,24 @@ class ObservedStore(ObjectStore):
         """Return at most READ_MAXIMUM bytes of an object."""
 
     @abstractmethod
-    def _write_small(self, key: str, data: bytes) -> None:
-        """Write an object."""
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        """Write an object, with NEW only where there is none."""
 
     @abstractmethod
     def _translated(self, key: str) -> AbstractContextManager[None]:
         """Turn what the store's client raises about KEY into StoreError."""
+
+    @contextmanager
+    def _writes(self, key: str) -> Iterator[None]:
+        """Do as `_answers` for a request that writes or deletes.
+
+        Raises StoreOfOtherLocation, without a request, where a probe found the place to be another
+        location's.
+        """
+        if (refusal := self._probe.refusal) is not None:
+            raise refusal
+        with self._answers(key):
+            yield
 
     @contextmanager
     def _answers(self, key: str) -> Iterator[None]:

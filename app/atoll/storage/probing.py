@@ -1,5 +1,8 @@
 """Probe a store: with two small objects below its path, whose bytes are compared.
 
+`_verify` proves that the store keeps what is written, `_location` (`atoll.storage.marker`) that the
+bucket and path are this location's alone.
+
 A look at the bucket is cheap and says little: a front end that answers every request with its own
 page passes it. So a probe that writes reads back what it wrote, and every minute a probe that only
 looks compares the object that the last one wrote.
@@ -17,13 +20,22 @@ from contextlib import suppress
 from typing import Protocol
 from uuid import uuid4
 
-from atoll.storage.errors import StoreFull, StoreMisbehaves, StoreRefused, WriteNotProven
+from atoll.storage.errors import (
+    ObjectChanged,
+    StoreFull,
+    StoreMisbehaves,
+    StoreOfOtherLocation,
+    StoreRefused,
+    StoreUnavailable,
+    WriteNotProven,
+)
+from atoll.storage.marker import MARKER_KEY, READ_MAXIMUM, parse_marker, write_marker
+
+__all__ = ["PROBE_KEY", "READ_MAXIMUM", "Probe", "Probed"]
 
 PROBE_KEY = "_verify"
 # Seconds between comparisons.
 COMPARISON_INTERVAL = 60.0
-# No more bytes of an answer are read.
-READ_MAXIMUM = 4096
 _TRIES = 3
 # What versions without comparisons write.
 _OLD = b"ok"
@@ -40,8 +52,11 @@ class Probed(Protocol):
     def read_small(self, key: str) -> bytes | None:
         """Return the object's first READ_MAXIMUM bytes; None if there is no object."""
 
-    def write_small(self, key: str, data: bytes) -> None:
-        """Write an object."""
+    def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
+        """Write an object. With NEW, raise ObjectChanged if it is there, where a store can."""
+
+    def name_of(self, key: str) -> str:
+        """Return the object's name in the bucket, for people."""
 
 
 class Probe:
@@ -52,9 +67,20 @@ class Probe:
         self._monotonic = monotonic
         self._compare_at = monotonic() + COMPARISON_INTERVAL
         self._seen: bytes | None = None
+        self._owner: str | None = None
+        # A probe that writes found that another location owns the place; it can still be read.
+        self._only_read = False
         self._form = re.compile(
             rf"atoll probe of {re.escape(store.location)}: [0-9a-f]{{32}}\n".encode()
         )
+
+    @property
+    def refusal(self) -> StoreOfOtherLocation | None:
+        """Why nothing may be written or deleted, as far as the last comparison showed."""
+        location, owner = self._store.location, self._owner
+        if owner in {None, location}:
+            return None
+        return StoreOfOtherLocation(location, str(owner), self._store.name_of(MARKER_KEY))
 
     def run(self, *, write: bool) -> None:
         """Prove that the store serves; with WRITE, that it keeps objects, too.
@@ -64,7 +90,11 @@ class Probe:
         if write:
             # If this fails, nothing but a comparison proves that the store can be read.
             self._compare_at = self._monotonic()
+            is_new = self._claim()
             self._prove_writing()
+            if is_new:
+                # Two locations may have claimed it at the same time: the next probe compares.
+                return
         else:
             self._store.look()
             if self._monotonic() < self._compare_at:
@@ -72,8 +102,51 @@ class Probe:
             self._compare()
         self._compare_at = self._monotonic() + COMPARISON_INTERVAL
 
+    def _claim(self) -> bool:
+        """Mark the place as the location's, unless it is marked; tell whether that was done.
+
+        Raises StoreOfOtherLocation if it is another's.
+        """
+        self._only_read = False
+        is_new = self._read_owner() is None
+        if is_new:
+            self._mark()
+            if self._read_owner() is None:
+                raise WriteNotProven(
+                    self._store.location, f"it does not have the object '{MARKER_KEY}' it just took"
+                )
+        if self.refusal is not None:
+            self._only_read = True
+            raise self.refusal
+        return is_new
+
+    def _read_owner(self) -> str | None:
+        """Return the location whose place it is; None if it is not marked."""
+        data = self._store.read_small(MARKER_KEY)
+        self._owner = None if data is None else parse_marker(data, self._store.location)
+        return self._owner
+
+    def _mark(self) -> None:
+        data = write_marker(self._store.location)
+        try:
+            self._store.write_small(MARKER_KEY, data, new=True)
+        except ObjectChanged:
+            return
+        except (StoreRefused, StoreFull):
+            raise
+        except StoreUnavailable:
+            # Perhaps it does not know conditions of a write.
+            self._store.write_small(MARKER_KEY, data)
+
     def _compare(self) -> None:
-        """Compare the object of the last probe that wrote. Write it where it is not there."""
+        """Compare the object of the last probe that wrote. Write what is not there."""
+        if self._read_owner() is None:
+            with suppress(StoreRefused, StoreFull):
+                self._claim()
+        if self.refusal is not None:
+            if self._only_read:
+                return
+            raise self.refusal
         found = self._store.read_small(PROBE_KEY)
         if found in {None, _OLD}:
             # A store that takes no objects has nothing to compare.

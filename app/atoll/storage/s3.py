@@ -95,7 +95,7 @@ class S3ObjectStore(ObservedStore):
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
-        with self._answers(key):
+        with self._writes(key):
             content = Content(body, size)
             headers = self._put(key, {}, content) or self._headers(
                 self._client.put_object(
@@ -126,7 +126,7 @@ class S3ObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object; S3 answers the same whether it was there or not."""
-        with self._answers(key):
+        with self._writes(key):
             self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -151,13 +151,13 @@ class S3ObjectStore(ObservedStore):
 
     def begin_parts(self, key: str) -> str:
         """Begin a multipart upload."""
-        with self._answers(key):
+        with self._writes(key):
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._path(key))
             return str(self._field(answer, "UploadId"))
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its ETag."""
-        with self._answers(key):
+        with self._writes(key):
             query = {"partNumber": str(number), "uploadId": upload_id}
             content = Content(body, size)
             headers = self._put(key, query, content) or self._headers(
@@ -191,7 +191,7 @@ class S3ObjectStore(ObservedStore):
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Complete a multipart upload."""
-        with self._answers(key):
+        with self._writes(key):
             answer = self._client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=self._path(key),
@@ -230,13 +230,13 @@ class S3ObjectStore(ObservedStore):
             answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
         prove()
         copy = ServerSideCopy(self._client, self._bucket, self._path(key))
-        with self._answers(key):
+        with self._writes(key):
             copy.run(source._bucket, source._path(key), answer["ETag"], size)
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Abort the multipart uploads that began BEFORE then."""
         aborted = 0
-        with self._answers(self._prefix):
+        with self._writes(self._prefix):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=self._path("")
             )
@@ -248,6 +248,10 @@ class S3ObjectStore(ObservedStore):
                         aborted += 1
         return aborted
 
+    def name_of(self, key: str) -> str:
+        """Return the key in the bucket."""
+        return self._path(key)
+
     def _look(self) -> None:
         self._prober.head_bucket(Bucket=self._bucket)
 
@@ -256,8 +260,11 @@ class S3ObjectStore(ObservedStore):
         with closing(answer["Body"]) as body:
             return body.read(READ_MAXIMUM)
 
-    def _write_small(self, key: str, data: bytes) -> None:
-        answer = self._prober.put_object(Bucket=self._bucket, Key=self._path(key), Body=data)
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        condition: Any = {"IfNoneMatch": "*"} if new else {}
+        answer = self._prober.put_object(
+            Bucket=self._bucket, Key=self._path(key), Body=data, **condition
+        )
         self._prove(Content(data, len(data)), self._headers(answer))
 
     @cached_property

@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
 from atoll.storage.errors import (
+    ObjectChanged,
     ObjectMissing,
     StoreFull,
     StoreMisbehaves,
@@ -46,6 +47,7 @@ _READ_PIECE = 256 * 1024
 _SEGMENTS = "segments"
 
 _MISSING = 404
+_CHANGED = 412
 _BEYOND_THE_END = 416
 _REFUSED = frozenset({401, 403})
 # The second is what a quota of the account or the container is answered with.
@@ -115,7 +117,7 @@ class SwiftObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object and the segments that it consists of."""
-        with self._answers(key), self._connections.one() as connection:
+        with self._writes(key), self._connections.one() as connection:
             segments = self._segments(connection, key)
             self._delete(connection, self._path(key))
             for segment in segments:
@@ -166,7 +168,7 @@ class SwiftObjectStore(ObservedStore):
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one segment, and return its name and what the manifest has to say of it."""
         name = f"{self._folder(upload_id)}{number:09d}"
-        with self._answers(key), self._connections.one() as connection:
+        with self._writes(key), self._connections.one() as connection:
             etag = self._put(connection, name, Content(body, size))
         return json.dumps(
             {"path": f"/{self._container}/{name}", "etag": etag, "size_bytes": size},
@@ -193,6 +195,10 @@ class SwiftObjectStore(ObservedStore):
             for segment in self._listed(connection, self._folder(upload_id)):
                 self._delete(connection, segment)
 
+    def name_of(self, key: str) -> str:
+        """Return the name in the container."""
+        return self._path(key)
+
     def _look(self) -> None:
         with self._prober.one() as connection:
             try:
@@ -207,14 +213,19 @@ class SwiftObjectStore(ObservedStore):
             _, data = connection.get_object(self._container, self._path(key), headers=headers)
             return bytes(data)
 
-    def _write_small(self, key: str, data: bytes) -> None:
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
         with self._prober.one() as connection:
             try:
                 # A string is what may be sent again without retries: after a new login.
                 etag = connection.put_object(
-                    self._container, self._path(key), contents=data.decode()
+                    self._container,
+                    self._path(key),
+                    contents=data.decode(),
+                    headers={"If-None-Match": "*"} if new else None,
                 )
             except ClientException as error:
+                if error.http_status == _CHANGED:
+                    raise ObjectChanged(self.location, key) from error
                 raise self._no_container_if_missing(error) from error
             require_md5(self.location, etag or "", Content(data, len(data)), {})
 
@@ -252,7 +263,7 @@ class SwiftObjectStore(ObservedStore):
     @contextmanager
     def _writing(self, key: str) -> Iterator[Connection]:
         """Give a connection that writes KEY, and delete the segments of what was there before."""
-        with self._answers(key), self._connections.one() as connection:
+        with self._writes(key), self._connections.one() as connection:
             replaced = self._segments(connection, key)
             try:
                 yield connection

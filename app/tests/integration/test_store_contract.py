@@ -128,7 +128,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 
     if request.param == "LocalStorage":
         yield made(LocalSettings(storage_path=str(tmp_path / "store")))
-        assert objects_of_directory(tmp_path / "store") <= {"_verify"}
+        assert objects_of_directory(tmp_path / "store") <= {"_verify", "_location"}
     elif request.param.startswith("SwiftStorage"):
         swifts: tuple[Swift, Swift] = request.getfixturevalue("swifts")
         swift = swifts[request.param.endswith("Keystone")]

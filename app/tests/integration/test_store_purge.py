@@ -121,7 +121,10 @@ def test_a_bucket_and_path_of_another_location_s_are_not_emptied(
     remaining.old_bundle.write_text(yaml.safe_dump(old))
     for words in (("--yes",), ("--dry-run",)):
         status, _, err = remaining.purge(*words)
-        assert (status, "also those of usagain" in err) == (1, True)
+        assert (status, "'usstorage' and 'usagain' are the same bucket and path" in err) == (
+            1,
+            True,
+        )
 
 
 def test_a_bundle_that_cannot_be_used_is_told_as_that(remaining: Remaining) -> None:

@@ -41,7 +41,11 @@ class Small:
         self.requests.append("read")
         return self.objects.get(key)
 
-    def write_small(self, key: str, data: bytes) -> None:
+    def name_of(self, key: str) -> str:
+        return key
+
+    def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
+        del new
         self.requests.append("write")
         if self.failure is not None:
             raise self.failure
@@ -71,6 +75,8 @@ def clock() -> Clock:
 def probe(small: Small, clock: Clock) -> Probe:
     probe = Probe(small, monotonic=clock)
     probe.run(write=True)
+    # The marker was written, so the next one compares.
+    probe.run(write=False)
     small.requests.clear()
     return probe
 
