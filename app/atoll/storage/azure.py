@@ -21,6 +21,8 @@ from azure.core.exceptions import (
     HttpResponseError,
     ResourceExistsError,
     ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
 )
 from azure.storage.blob import (
     BlobBlock,
@@ -34,12 +36,14 @@ from atoll.config.stores import AzureSettings
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
+    OutcomeUnknown,
     StoreRefused,
     StoreUnavailable,
     WriteNotProven,
 )
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
 from atoll.storage.proof import Content, require_md5, require_range
 
@@ -153,11 +157,16 @@ class AzureObjectStore(ObservedStore):
             self._prove(content, answer, "request_id")
         return block
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
         """Put the parts together, copy them to KEY and take them away."""
         parts = self._blob(_parts(upload_id))
         with self._writes(key):
-            answer = parts.commit_block_list([BlobBlock(block_id=tag) for tag in tags])
+            try:
+                answer = parts.commit_block_list(
+                    [BlobBlock(block_id=tag) for tag in tags], read_timeout=assembly_seconds(size)
+                )
+            except (ServiceRequestError, ServiceResponseError) as error:
+                raise OutcomeUnknown(self.location, type(error).__name__) from error
             self._require(answer, "etag")
             self._copy(parts, key)
             self._delete(_parts(upload_id))

@@ -99,8 +99,9 @@ class LocalObjectStore(ObservedStore):
             self._fill(self._parts(upload_id) / str(number), body, size)
         return str(number)
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Put the parts together, one behind the other, taking each away as it is taken over."""
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Join the parts in order, and remove each one once it is copied."""
+        del size
         with self._writes(key):
             parts = [self._parts(upload_id) / str(int(tag)) for tag in tags]
             with self._unfinished() as whole:

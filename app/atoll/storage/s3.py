@@ -8,6 +8,7 @@ where it is an MD5; a range when the answer has its bounds.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -38,8 +39,10 @@ from atoll.storage.errors import (
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, plain, require_md5, require_range
+from atoll.storage.s3_assembly import complete_upload
 from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_copy import ServerSideCopy, same_service
 from atoll.storage.s3_direct import DirectTransfer
@@ -52,6 +55,8 @@ _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _PROBE_TIMEOUT = 2
 _CONNECTIONS = 32
+# Clients are safe for threads, making one is not.
+_MAKING_CLIENTS = threading.Lock()
 _READ_PIECE = 256 * 1024
 # What is written without a proof in the answer is read again up to this size, in bytes.
 _READ_BACK_MAXIMUM = 8 * 2**20
@@ -86,9 +91,12 @@ class S3ObjectStore(ObservedStore):
                 botocore_session=role_session(settings, ca_bundle, _PROBE_TIMEOUT)
             )
         self._credentials = _credentials(session, settings)
+        self._session = session
         self._client = _client(
             session, settings, ca_bundle, _CONNECT_TIMEOUT, _READ_TIMEOUT, attempts=2
         )
+        # By time-out in seconds, for requests that may take longer.
+        self._patient_clients: dict[int, S3Client] = {}
         self._prober = _client(
             session, settings, ca_bundle, _PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1
         )
@@ -189,22 +197,13 @@ class S3ObjectStore(ObservedStore):
                 for part in page.get("Parts", [])
             }
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Complete a multipart upload."""
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Complete a multipart upload, and look at the object where the answer does not come."""
+        target = {"Bucket": self._bucket, "Key": self._path(key), "UploadId": upload_id}
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
         with self._writes(key):
-            answer = self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._path(key),
-                UploadId=upload_id,
-                MultipartUpload={
-                    "Parts": [
-                        {"PartNumber": number, "ETag": tag}
-                        for number, tag in enumerate(tags, start=1)
-                    ]
-                },
-            )
-            if not plain(answer.get("ETag", "")):
-                raise WriteNotProven(self.location, "it completed an upload without an ETag")
+            patient = self._patient_client(size)
+            complete_upload(patient, self._client, self.location, target, parts, size=size)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Abort a multipart upload."""
@@ -229,9 +228,9 @@ class S3ObjectStore(ObservedStore):
         with source._answers(key):
             answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
         prove()
-        copy = ServerSideCopy(self._client, self._bucket, self._path(key))
+        copy = ServerSideCopy(self._patient_client, self.location, self._bucket, self._path(key))
         with self._writes(key):
-            copy.run(source._bucket, source._path(key), answer["ETag"], size)
+            copy.run(source._bucket, source._path(key), self._field(answer, "ETag"), size)
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Abort the multipart uploads that began BEFORE then."""
@@ -285,6 +284,25 @@ class S3ObjectStore(ObservedStore):
             timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT),
             connections=_CONNECTIONS,
         )
+
+    def _patient_client(self, size: int) -> S3Client:
+        """Return a client that waits as long as the store may need for an object of SIZE bytes."""
+        seconds = assembly_seconds(size)
+        if seconds <= _READ_TIMEOUT:
+            return self._client
+        with _MAKING_CLIENTS:
+            client = self._patient_clients.get(seconds)
+            if client is None:
+                client = _client(
+                    self._session,
+                    self._settings,
+                    self._ca_bundle,
+                    _CONNECT_TIMEOUT,
+                    seconds,
+                    attempts=2,
+                )
+                self._patient_clients[seconds] = client
+        return client
 
     def _frozen_credentials(self) -> ReadOnlyCredentials | None:
         return self._credentials.get_frozen_credentials() if self._credentials else None

@@ -6,6 +6,7 @@ What is written in parts becomes a static large object: its parts stay where the
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import threading
@@ -27,6 +28,7 @@ from atoll.config.stores import SwiftSettings
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
+    OutcomeUnknown,
     StoreFull,
     StoreMisbehaves,
     StoreRefused,
@@ -35,6 +37,7 @@ from atoll.storage.errors import (
 )
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
 
@@ -48,6 +51,7 @@ _SEGMENTS = "segments"
 
 _MISSING = 404
 _CHANGED = 412
+_SERVER_ERROR = 500
 _BEYOND_THE_END = 416
 _REFUSED = frozenset({401, 403})
 # The second is what a quota of the account or the container is answered with.
@@ -75,6 +79,9 @@ class SwiftObjectStore(ObservedStore):
         # The client would resume a range at the wrong place.
         self._readers = _Connections(settings, ca_bundle, _TIMEOUT, retries=0)
         self._prober = _Connections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
+        self._ca_bundle = ca_bundle
+        # By time-out in seconds, for requests that may take longer.
+        self._patient_connections: dict[int, _Connections] = {}
         self._storage_url: str | None = None
 
     def put(self, key: str, body: Body, size: int) -> None:
@@ -175,19 +182,50 @@ class SwiftObjectStore(ObservedStore):
             separators=(",", ":"),
         )
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Write the manifest; Swift looks at each segment before it accepts it."""
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Write the manifest; Swift looks at each segment before it accepts it.
+
+        Where the answer does not come, the object is looked at.
+        """
         del upload_id
         manifest = f"[{','.join(tags)}]".encode()
-        with self._writing(key) as connection:
-            etag = connection.put_object(
-                self._container,
-                self._path(key),
-                contents=_again(manifest),
-                query_string="multipart-manifest=put",
-            )
+        with self._writing(key, self._patient(size)) as connection:
+            try:
+                etag = connection.put_object(
+                    self._container,
+                    self._path(key),
+                    contents=_again(manifest),
+                    query_string="multipart-manifest=put",
+                )
+            except (ClientException, RequestException, HTTPError, OSError) as error:
+                status = getattr(error, "http_status", 0)
+                if status and status < _SERVER_ERROR:
+                    raise
+                if not self._is_made(key, tags, size):
+                    cause = f"it answered {status}" if status else type(error).__name__
+                    raise OutcomeUnknown(self.location, cause) from error
+                return
             if not plain(etag or ""):
                 raise WriteNotProven(self.location, "it accepted a manifest without an ETag")
+
+    def _is_made(self, key: str, tags: list[str], size: int) -> bool:
+        """Tell whether KEY is the object whose manifest has the TAGS."""
+        etags = "".join(json.loads(tag)["etag"] for tag in tags)
+        expected = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
+        try:
+            with self._connections.one() as connection:
+                found = connection.head_object(self._container, self._path(key))
+        except (ClientException, RequestException, HTTPError, OSError):
+            return False
+        return plain(found.get("etag", "")) == expected and found.get("content-length") == str(size)
+
+    def _patient(self, size: int) -> _Connections:
+        """Return connections that wait as long as an object of SIZE bytes needs."""
+        seconds = assembly_seconds(size)
+        if seconds <= _TIMEOUT:
+            return self._connections
+        made = _Connections(self._settings, self._ca_bundle, seconds, retries=0)
+        return self._patient_connections.setdefault(seconds, made)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Delete the segments that are there."""
@@ -261,9 +299,9 @@ class SwiftObjectStore(ObservedStore):
         return self._path(f"{_SEGMENTS}/{UUID(upload_id)}/")
 
     @contextmanager
-    def _writing(self, key: str) -> Iterator[Connection]:
+    def _writing(self, key: str, connections: _Connections | None = None) -> Iterator[Connection]:
         """Give a connection that writes KEY, and delete the segments of what was there before."""
-        with self._writes(key), self._connections.one() as connection:
+        with self._writes(key), (connections or self._connections).one() as connection:
             replaced = self._segments(connection, key)
             try:
                 yield connection

@@ -143,9 +143,9 @@ def test_a_write_to_swift_needs_the_right_md5(
 
 def test_a_manifest_of_swift_needs_an_etag(server: Server, swift: SwiftObjectStore) -> None:
     with pytest.raises(WriteNotProven):
-        swift.finish_parts("key", UPLOAD, ["{}"])
+        swift.finish_parts("key", UPLOAD, ["{}"], 4)
     server.etag = '"tag"'
-    swift.finish_parts("key", UPLOAD, ["{}"])
+    swift.finish_parts("key", UPLOAD, ["{}"], 4)
 
 
 @PARTS

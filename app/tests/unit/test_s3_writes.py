@@ -141,5 +141,5 @@ def test_an_answer_without_its_fields_is_that_of_a_store_that_misbehaves(
     with pytest.raises(StoreMisbehaves, match="UploadId"):
         store.begin_parts("key")
     with pytest.raises(StoreUnavailable):
-        store.finish_parts("key", "upload", [OTHER_MD5])
+        store.finish_parts("key", "upload", [OTHER_MD5], 4)
     assert server.objects == {}
