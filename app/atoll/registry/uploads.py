@@ -239,8 +239,9 @@ class Uploads:
         self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk]
     ) -> None:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
+        tried: list[str] = []
         for _ in range(_REWRITES):
-            location = self._locations.chooser.to_write(upload.excluded)
+            location = self._locations.chooser.to_write(upload.excluded, tried)
             try:
                 self._write_chunks(upload, digest, size, chunks, location)
             except StoreUnavailable as error:
@@ -248,6 +249,7 @@ class Uploads:
                     # It is a chunk that cannot be read, and there is no other copy of it.
                     raise
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
+                tried.append(location)
                 continue
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
                 self._clear_away_or_leave(upload.uuid)
@@ -299,17 +301,17 @@ class Uploads:
         raise DigestMismatch(f"what was uploaded is not {digest}")
 
     def _write(self, key: str, body: Body, excluded: tuple[str, ...]) -> str:
-        """Write to the nearest allowed store that takes it, and return its location."""
-        for _ in self._locations.stores:
-            location = self._locations.chooser.to_write(excluded)
+        """Write to the nearest allowed store that accepts it, and return its location."""
+        tried: list[str] = []
+        while True:
+            location = self._locations.chooser.to_write(excluded, tried)
             try:
                 put_file(self._locations.stores[location], key, body.file, body.size)
             except StoreUnavailable as error:
-                # Its health is known to be bad now, so the next choice is another one.
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
+                tried.append(location)
                 continue
             return location
-        raise NoHealthyStore(list(self._locations.stores))
 
     def _record(self, upload: Upload, chunk: Chunk, expiry: int | None, *, first: bool) -> bool:
         rows = self._database.run(
