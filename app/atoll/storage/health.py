@@ -249,10 +249,19 @@ class Prober:
         try:
             store.probe(write=write)
         except StoreError as error:
-            readable = write and _can_be_read(store)
-            self._health.probed(store.location, _unavailable(store, error), readable=readable)
+            self._note_failure(store, write, error)
+        except Exception as error:
+            # Whatever a driver raises, the store has to be probed again: nothing else revives it.
+            log.exception("unhandled exception in a probe", extra={"location": store.location})
+            self._note_failure(store, write, error)
         else:
             self._health.probed(store.location, None)
+
+    def _note_failure(self, store: ObjectStore, write: bool, error: Exception) -> None:
+        """Note a failed probe; one that wrote may have left the store readable."""
+        if not isinstance(error, StoreUnavailable):
+            error = StoreUnavailable(store.location, str(error) or type(error).__name__)
+        self._health.probed(store.location, error, readable=write and _can_be_read(store))
 
 
 def _can_be_read(store: ObjectStore) -> bool:
@@ -260,10 +269,7 @@ def _can_be_read(store: ObjectStore) -> bool:
         store.probe(write=False)
     except StoreError:
         return False
+    except Exception:
+        log.exception("unhandled exception in a probe", extra={"location": store.location})
+        return False
     return True
-
-
-def _unavailable(store: ObjectStore, error: StoreError) -> StoreUnavailable:
-    if isinstance(error, StoreUnavailable):
-        return error
-    return StoreUnavailable(store.location, str(error))

@@ -36,6 +36,8 @@ from atoll.storage.multipart import (
 )
 from atoll.storage.states import LocationStates
 
+from ..integration.services import wait_until
+
 
 class MemoryStore(ObjectStore):
     """A store for tests of its callers."""
@@ -217,6 +219,29 @@ def test_a_probe_that_began_before_the_doubt_does_not_settle_it() -> None:
     health.probed("us", None)
     assert health.in_doubt("us")
     assert health.probe_request("us").is_set()
+
+
+class BuggyStore(MemoryStore):
+    """A store whose driver raises what no driver should."""
+
+    bug: Exception | None = None
+
+    def probe(self, *, write: bool) -> None:
+        if self.bug is not None:
+            raise self.bug
+        super().probe(write=write)
+
+
+def test_a_probe_that_raises_anything_counts_as_failed_and_is_repeated() -> None:
+    store, health = BuggyStore("us"), StoreHealth(["us"])
+    prober = Prober({"us": store}, health)
+    store.bug = ValueError("raised by the test")
+    prober.start()
+    wait_until("the store is unavailable", lambda: not health.is_up("us"))
+    assert health.state("us").cause == "raised by the test"
+    store.bug = None
+    wait_until("the store is available again", lambda: health.state("us").whole)
+    prober.stop()
 
 
 def test_doubt_about_a_write_is_settled_by_a_probe_that_writes() -> None:
