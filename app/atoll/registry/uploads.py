@@ -20,7 +20,13 @@ from atoll.db.pool import Database
 from atoll.names import Digest, Hash, RepositoryName
 from atoll.registry.blobs import Blobs
 from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
-from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.errors import (
+    DeletionUnresolved,
+    DigestMismatch,
+    RangeOutOfOrder,
+    SizeInvalid,
+    UploadUnknown,
+)
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.replication.required import excluded_in
@@ -63,6 +69,11 @@ RETURNING u.byte_count
 _END = f"""
 UPDATE blobupload u SET ended = true
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID} RETURNING u.uuid
+"""
+
+# As the row of an ended upload, which the background clears.
+_LEAVE_BEHIND = """
+INSERT INTO blobupload (uuid, chunks, ended) VALUES (%(uuid)s, %(chunks)s, true)
 """
 
 _LEFTOVERS = """
@@ -113,12 +124,14 @@ class Upload:
     """An upload under way: the repository that it is for, its id, and how far it is in bytes.
 
     EXCLUDED are the locations where the repository's blobs may not be, as it was last known.
+    UNCERTAIN are those where an earlier deletion of the same bytes may still be carried out.
     """
 
     name: RepositoryName
     uuid: UUID
     offset: int
     excluded: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
 
 
 class Uploads:
@@ -168,7 +181,7 @@ class Uploads:
         expiry = expires_after(body.file, body.size) if first else None
         key = blob_key(digest) if first else f"uploads/{upload.uuid}/{uuid4()}"
         for _ in range(_REWRITES):
-            location = self._write(key, body, upload.excluded)
+            location = self._write(key, body, upload, digest)
             chunk = Chunk(key, str(digest), body.size, location)
             if self._record(upload, chunk, expiry, first=first):
                 return replace(upload, offset=upload.offset + body.size)
@@ -217,7 +230,7 @@ class Uploads:
         if body.digest(digest.hasher(), digest.algorithm) != digest:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
-            location = self._write(blob_key(digest), body, upload.excluded)
+            location = self._write(blob_key(digest), body, upload, digest)
             try:
                 if self._blobs.place(
                     digest,
@@ -240,7 +253,7 @@ class Uploads:
     ) -> None:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
         for _ in range(_REWRITES):
-            location = self._locations.chooser.to_write(upload.excluded)
+            location = self._location_for(upload, digest)
             try:
                 self._write_chunks(upload, digest, size, chunks, location)
             except StoreUnavailable as error:
@@ -271,16 +284,22 @@ class Uploads:
             writer.finish()
 
     def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
-        """Return the upload as it may go on after CHUNK could not be counted on.
+        """Return the upload for another attempt after CHUNK could not be counted on.
 
-        What was written where it may not be any more, as the policy has changed, is thrown away.
+        A chunk at a location that the policy excludes by now is deleted. One that an earlier
+        deletion may still hit is written elsewhere, and deleted in the background.
         """
-        excluded = tuple(
-            self._content.trust_anew(Digest.parse(chunk.digest), chunk.location, upload.uuid)
-        )
-        if chunk.location in excluded:
+        digest = Digest.parse(chunk.digest)
+        address = self._content.trust_anew(digest, chunk.location, upload.uuid)
+        upload = replace(upload, excluded=address.excluded)
+        if chunk.location in address.excluded:
             self._throw_away(chunk, upload.uuid, first=first)
-        return replace(upload, excluded=excluded)
+        elif first and address.uncertain:
+            fields = {"digest": chunk.digest, "location": chunk.location}
+            log.warning("deletion unresolved; writing to another location", extra=fields)
+            self._leave_behind(chunk)
+            upload = replace(upload, uncertain=(*upload.uncertain, chunk.location))
+        return upload
 
     def _store_of(self, chunk: Chunk) -> ObjectStore:
         try:
@@ -298,10 +317,19 @@ class Uploads:
         self.cancel(upload.name, upload.uuid)
         raise DigestMismatch(f"what was uploaded is not {digest}")
 
-    def _write(self, key: str, body: Body, excluded: tuple[str, ...]) -> str:
+    def _location_for(self, upload: Upload, digest: Digest) -> str:
+        """Return where to write DIGEST. Raises NoHealthyStore or DeletionUnresolved."""
+        try:
+            return self._locations.chooser.to_write((*upload.excluded, *upload.uncertain))
+        except NoHealthyStore:
+            if upload.uncertain:
+                raise DeletionUnresolved(digest, upload.uncertain) from None
+            raise
+
+    def _write(self, key: str, body: Body, upload: Upload, digest: Digest) -> str:
         """Write to the nearest allowed store that takes it, and return its location."""
         for _ in self._locations.stores:
-            location = self._locations.chooser.to_write(excluded)
+            location = self._location_for(upload, digest)
             try:
                 put_file(self._locations.stores[location], key, body.file, body.size)
             except StoreUnavailable as error:
@@ -347,6 +375,11 @@ class Uploads:
             self._remove(chunk, uuid, first=first)
         except StoreError as error:
             log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
+
+    def _leave_behind(self, chunk: Chunk) -> None:
+        """Have an object that nothing else refers to deleted in the background."""
+        values = {"uuid": uuid4(), "chunks": json.dumps([vars(chunk)])}
+        self._database.run(_LEAVE_BEHIND, values)
 
     def _status(self, upload: Upload) -> tuple[int, list[Chunk], tuple[str, ...]]:
         rows = self._database.read(_STATUS, self._parameters(upload))
