@@ -105,10 +105,13 @@ def abort_abandoned_parts(graph: Graph) -> None:
 
 
 def _keep_deleting(graph: Graph, location: str) -> None:
-    queue = DeleteQueue(graph.database, graph.content, location)
+    def available() -> bool:
+        return graph.locations.health.is_up(location)
+
+    queue = DeleteQueue(graph.database, graph.content, location, available=available)
 
     def work() -> bool:
-        return graph.locations.health.is_up(location) and queue.turn() > 0
+        return available() and queue.turn() > 0
 
     repeat(f"delete-{location}", _DELETIONS, work)
 
