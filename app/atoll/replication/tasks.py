@@ -93,6 +93,26 @@ WITH held AS (
 SELECT lease_token FROM done
 """
 
+# Copies to an address where a deletion is under way, or where its outcome is unknown, are no use
+# until that is over.
+_POSTPONE = """
+UPDATE replicationtask t
+SET lease_token = NULL, lease_expires = NULL,
+    last_error = 'a deletion of the same object is under way or unresolved',
+    available_at = CASE WHEN blocked.under_way
+        THEN clock_timestamp() + make_interval(secs => %(seconds)s) ELSE blocked.until END
+FROM (
+    SELECT l.id, max(c.deleted_at) AS until, bool_or(c.deleter IS NOT NULL) AS under_way
+    FROM (SELECT t.id, held.digest FROM replicationtask t
+          JOIN unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(digests)s::text[])
+               AS held (id, token, digest) ON t.id = held.id AND t.lease_token = held.token
+          ORDER BY t.id FOR UPDATE OF t) AS l
+    JOIN contentdeletion c ON c.digest = l.digest
+    WHERE c.location = %(location)s AND c.deleted_at > clock_timestamp()
+    GROUP BY l.id) AS blocked
+WHERE t.id = blocked.id
+"""
+
 _RELEASE = """
 UPDATE replicationtask
 SET lease_token = NULL, lease_expires = NULL, last_error = %(error)s,
@@ -190,8 +210,8 @@ class Tasks:
     def finish(self, tasks: list[Task]) -> set[UUID]:
         """Write the placements and remove the tasks; return the leases for which that was done.
 
-        Of the others, whose lease was lost or whose object was taken away again, nothing was
-        written. One round trip.
+        Nothing was written for the others: their lease was lost, or their object was deleted or
+        may be. One round trip, and one more if there are others.
         """
         values = {
             **_held(tasks),
@@ -199,7 +219,19 @@ class Tasks:
             "digests": [str(task.digest) for task in tasks],
             "claimed": [task.claimed_at for task in tasks],
         }
-        return {row[0] for row in self._database.run(_FINISH, values)}
+        finished = {row[0] for row in self._database.run(_FINISH, values)}
+        if len(finished) < len(tasks):
+            self._postpone([task for task in tasks if task.lease_token not in finished])
+        return finished
+
+    def _postpone(self, tasks: list[Task]) -> None:
+        values = {
+            **_held(tasks),
+            "location": self._location,
+            "digests": [str(task.digest) for task in tasks],
+            "seconds": LEASE_SECONDS,
+        }
+        self._database.run(_POSTPONE, values)
 
     def give_back(self, tasks: list[Task]) -> None:
         """Let others claim these at once."""

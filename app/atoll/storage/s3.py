@@ -38,6 +38,7 @@ from atoll.storage.errors import (
     WriteNotProven,
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
@@ -134,7 +135,7 @@ class S3ObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object; S3 answers the same whether it was there or not."""
-        with self._writes(key):
+        with self._writes(key, store=False):
             self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -235,7 +236,7 @@ class S3ObjectStore(ObservedStore):
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Abort the multipart uploads that began BEFORE then."""
         aborted = 0
-        with self._writes(self._prefix):
+        with self._writes(self._prefix, store=False):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=self._path("")
             )
@@ -394,7 +395,7 @@ class S3ObjectStore(ObservedStore):
                 raise ObjectChanged(self.location, key) from error
             raise _unavailable(code)(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _code(error: ClientError) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.storage.errors import StoreMisbehaves, StoreUnavailable, WriteNotProven
-from atoll.storage.health import StoreHealth
+from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import ObjectStore
 from atoll.storage.s3 import S3ObjectStore
 
@@ -65,6 +65,8 @@ def test_a_page_with_status_200_is_no_proof_of_a_write(
     server.page = page
     with pytest.raises(StoreUnavailable):
         write(store)
+    assert health.in_doubt("us")
+    Prober({"us": store}, health).probe_once(store)
     assert not health.is_up("us")
 
 
@@ -76,6 +78,8 @@ def test_an_etag_with_another_md5_is_no_proof_of_a_write(
     server.etag = lambda _md5: f'"{OTHER_MD5}"'
     with pytest.raises(WriteNotProven, match=OTHER_MD5):
         write(store)
+    assert health.in_doubt("us")
+    Prober({"us": store}, health).probe_once(store)
     assert not health.is_up("us")
 
 
