@@ -362,6 +362,9 @@ class SwiftObjectStore(ObservedStore):
             raise _unavailable(status)(self.location, cause) from error
         except (RequestException, HTTPError, OSError) as error:
             raise unavailable(self.location, error) from error
+        except json.JSONDecodeError as error:
+            cause = "it answered with a page that is no list"
+            raise StoreMisbehaves(self.location, cause) from error
 
 
 def _unavailable(status: int | None) -> type[StoreUnavailable]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
@@ -135,6 +136,18 @@ def test_a_part_without_an_etag_is_not_written(server: Server, store: S3ObjectSt
 def test_a_small_write_takes_one_request(server: Server, store: S3ObjectStore) -> None:
     put_memory(store)
     assert server.requests == {"PUT": 1}
+
+
+def test_a_page_is_no_empty_list_and_deletes_nothing(server: Server, store: S3ObjectStore) -> None:
+    server.page = PAGE
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        list(store.list_objects("sha256/"))
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        store.stored_parts("key", "upload")
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        store.abort_abandoned_parts(datetime.now(UTC), set())
+    with pytest.raises(StoreMisbehaves, match="deleted nothing"):
+        store.delete("key")
 
 
 @pytest.mark.parametrize("page", [b"<html></html>", b""])
