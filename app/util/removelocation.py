@@ -1,7 +1,7 @@
 """`python -m util.removelocation NAME`: Quay's question and lines, and a proof before the first.
 
-Unlike Quay's it refuses while a blob is only there, needs no stop of pushes, and its exit status is
-not 0 when nothing was removed for a reason.
+Unlike Quay's it removes only a location that was drained (`atoll drain`), refuses while a blob has
+its sole copy there, works while clients push, and its exit status is 1 when nothing was removed.
 """
 
 from __future__ import annotations

@@ -162,7 +162,7 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     activate.set_defaults(run="locations:activate")
 
     remove = commands.add_parser(
-        "remove-location", help="remove a location that nobody needs; its store is not touched"
+        "remove-location", help="remove a drained location; its store is not touched"
     )
     remove.add_argument("location", metavar="LOCATION")
     remove.add_argument("--dry-run", action="store_true", help="only say whether it can go")

@@ -16,7 +16,12 @@ from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
 from atoll.db.pool import Database
 from atoll.replication import removal as domain
-from atoll.replication.draining import LocationNeeded, LocationUnknown, only_there
+from atoll.replication.draining import (
+    LocationNeeded,
+    LocationUnknown,
+    SoleCopies,
+    only_there,
+)
 
 # As Quay asks, and what it takes for an answer.
 QUESTION = (
@@ -60,8 +65,8 @@ def remove_location(options: argparse.Namespace) -> int:
 
 
 def show_only_there(database: Database, location: str, error: Exception) -> None:
-    """List, on standard error, what is only at a location that cannot go for that reason."""
-    rows = only_there(database, location, _SHOWN) if isinstance(error, LocationNeeded) else []
+    """List sole copies at a location on standard error, if ERROR says that they keep it."""
+    rows = only_there(database, location, _SHOWN) if isinstance(error, SoleCopies) else []
     if not rows:
         return
     table = Table("only there", "bytes", "needed by", title=f"the first {len(rows)}")
