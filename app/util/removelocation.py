@@ -12,9 +12,9 @@ from argparse import ArgumentParser, Namespace
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
-from atoll.cli.removal import QUESTION, ask, show_only_there
+from atoll.cli.removal import QUESTION, ask, show_only_there, unreadable_others
 from atoll.cli.run import CommandFailed, run
-from atoll.replication.draining import LocationNeeded, LocationUnknown
+from atoll.replication.draining import LocationNeeded, LocationUnknown, Trust
 from atoll.replication.removal import remove_location
 
 
@@ -29,7 +29,8 @@ def remove(options: Namespace) -> int:
         sys.stdout.write("Canceling operation...\n")
         return 0
     try:
-        for removed in remove_location(database, location):
+        trust = Trust(unreadable_others(database, location))
+        for removed in remove_location(database, location, trust=trust):
             if not removed.placements:
                 sys.stdout.write(
                     f"Removed {removed.uploads} temporary blobs from blobupload table.\n"

@@ -33,7 +33,10 @@ JOIN imagestorage s ON s.id = here.storage_id
 WHERE NOT EXISTS (
     SELECT FROM imagestorageplacement o JOIN imagestoragelocation ol ON ol.id = o.location_id
     WHERE o.storage_id = s.id AND o.state = 'good'
-      AND ol.name <> %(location)s AND ol.state = ANY(%(kept)s))
+      AND ol.name <> %(location)s AND ol.state = ANY(%(kept)s)
+      AND ol.name <> ALL(%(unreachable)s::text[])
+      AND (%(verified_within)s::float8 IS NULL
+           OR o.verified_at > clock_timestamp() - make_interval(secs => %(verified_within)s)))
   AND {used("s.id")}
 """
 
@@ -95,6 +98,22 @@ class LocationsBusy(LocationNeeded):
 
 
 @dataclass(frozen=True)
+class Trust:
+    """Which good copies count as safe, besides those of draining and removed locations.
+
+    Attributes:
+        unreachable: locations whose copies do not count, as their stores cannot be read.
+        verified_within: seconds since a copy was last hashed, at most; None for any.
+    """
+
+    unreachable: tuple[str, ...] = ()
+    verified_within: int | None = None
+
+
+ANY_GOOD_COPY = Trust()
+
+
+@dataclass(frozen=True)
 class Remaining:
     """What still keeps a location: blobs that are only there, their bytes, uploads under way."""
 
@@ -115,12 +134,14 @@ class OnlyThere:
     images: list[str]
 
 
-def parameters(location: str) -> dict[str, object]:
+def parameters(location: str, trust: Trust = ANY_GOOD_COPY) -> dict[str, object]:
     """Return the parameters of this module's statements."""
     return {
         "location": location,
         "kept": list(KEPT),
         "idle_minutes": _UPLOAD_IDLE_MINUTES,
+        "unreachable": list(trust.unreachable),
+        "verified_within": trust.verified_within,
     }
 
 

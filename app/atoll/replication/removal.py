@@ -31,12 +31,14 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.replication.draining import (
+    ANY_GOOD_COPY,
     OPEN_UPLOADS,
     REMAINING,
     LocationNeeded,
     LocationUnknown,
     Remaining,
     SoleCopies,
+    Trust,
     change_state,
     locked_states,
     parameters,
@@ -125,8 +127,11 @@ class Removed:
     placements: tuple[int, ...] = ()
 
 
-def check_removal(database: Database, location: str) -> int:
+def check_removal(database: Database, location: str, trust: Trust = ANY_GOOD_COPY) -> int:
     """Return how many placements a removal of LOCATION would delete; nothing changes.
+
+    Args:
+        trust: which copies at other locations count.
 
     Raises:
         LocationUnknown: there is no such location.
@@ -134,7 +139,7 @@ def check_removal(database: Database, location: str) -> int:
     """
     with database.transaction() as cursor:
         _require_draining(cursor, location)
-        _prove(cursor, location)
+        _prove(cursor, location, trust)
         cursor.execute(_COUNT, {"location": location})
         return int(cursor.fetchall()[0][0])
 
@@ -150,12 +155,14 @@ def remove_location(
     location: str,
     *,
     accepted_loss: int | None = None,
+    trust: Trust = ANY_GOOD_COPY,
     batch: int = BATCH,
 ) -> Iterator[Removed]:
     """Remove LOCATION, which must be draining, and yield what each step removed.
 
     Args:
         accepted_loss: the store is lost, with exactly so many blobs; the location need not drain.
+        trust: which copies at other locations count; not for a lost store.
         batch: placements that one transaction takes.
 
     Raises:
@@ -167,7 +174,7 @@ def remove_location(
             may be draining.
     """
     if accepted_loss is None:
-        _mark(database, location)
+        _mark(database, location, trust)
     else:
         _mark_lost(database, location, accepted_loss)
     yield Removed(uploads=_give_up_work(database, location))
@@ -189,14 +196,14 @@ def undo_removal(database: Database, location: str) -> None:
             raise LocationUnknown(f"no removal of '{location}' is under way")
 
 
-def _mark(database: Database, location: str) -> None:
+def _mark(database: Database, location: str, trust: Trust) -> None:
     with locked_states(database) as cursor:
         _require_draining(cursor, location)
         # Before the lock: while it is held these uploads could not end as they are.
         cursor.execute(OPEN_UPLOADS, parameters(location))
         _require_no_uploads(location, int(cursor.fetchall()[0][0]))
         cursor.execute(LOCK_LOCATION, {"location": location})
-        _prove(cursor, location)
+        _prove(cursor, location, trust)
         cursor.execute(_MARK, {"location": location, "state_before": DRAINING})
 
 
@@ -310,10 +317,12 @@ def _require_draining(cursor: Any, location: str) -> None:
         )
 
 
-def _prove(cursor: Any, location: str) -> None:
+def _prove(cursor: Any, location: str, trust: Trust) -> None:
     """Raise LocationNeeded unless every blob of LOCATION has a copy elsewhere that counts."""
-    cursor.execute(REMAINING, parameters(location))
-    remaining = Remaining(*cursor.fetchall()[0])
+    strict = _remaining(cursor, location, trust)
+    if not strict:
+        return
+    remaining = _remaining(cursor, location, ANY_GOOD_COPY)
     if remaining.blobs:
         raise SoleCopies(
             f"{remaining.blobs} blobs ({remaining.bytes} bytes) are only at '{location}';"
@@ -321,6 +330,17 @@ def _prove(cursor: Any, location: str) -> None:
             f" atoll remove-location {location} --lost"
         )
     _require_no_uploads(location, remaining.uploads)
+    reachable = _remaining(cursor, location, Trust(trust.unreachable))
+    if reachable.blobs:
+        raise LocationNeeded(
+            f"{reachable.blobs} blobs ({reachable.bytes} bytes) of '{location}' have their other"
+            f" copies only at {', '.join(trust.unreachable)}, which no site can read from: bring"
+            f" that store back first, or remove '{location}' all the same with --yes-unverified"
+        )
+    raise LocationNeeded(
+        f"{strict.blobs} blobs ({strict.bytes} bytes) of '{location}' have no other copy that was"
+        " verified that recently: read them all with atoll verify --full, then run this again"
+    )
 
 
 def _require_no_uploads(location: str, uploads: int) -> None:
@@ -329,3 +349,8 @@ def _require_no_uploads(location: str, uploads: int) -> None:
             f"{uploads} uploads have bytes at '{location}';"
             f" wait until they end: atoll drain {location} --wait"
         )
+
+
+def _remaining(cursor: Any, location: str, trust: Trust) -> Remaining:
+    cursor.execute(REMAINING, parameters(location, trust))
+    return Remaining(*cursor.fetchall()[0])
