@@ -121,5 +121,5 @@ def _clear_away(graph: Graph) -> None:
     if cleared := graph.uploads.clear_away_leftovers():
         log.info("uploads cleared away", extra={"uploads": cleared})
     export_queue_lengths(graph.database)
-    # What the cache could not be told to forget while Redis was away, it is told now.
-    graph.redis.ping()
+    # Another process may have kept deletions that this one can pass on.
+    graph.redis.repeat_lost_deletions()

@@ -6,7 +6,7 @@ RegistryError
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
-├── NotCopiedYet
+├── NotCopiedYet · DeletionUnfinished
 └── Denied
 """
 
@@ -93,6 +93,13 @@ class NotCopiedYet(RegistryError):
             " policy wants; they are being copied, nothing is lost: push again"
         )
         super().__init__(self.public)
+
+
+class DeletionUnfinished(RegistryError):
+    """There is more to delete than one request can; the next one continues."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"'{what}' is not deleted completely yet; repeat the request to continue")
 
 
 class Denied(RegistryError):

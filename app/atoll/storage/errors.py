@@ -1,9 +1,13 @@
-"""What can go wrong with a store.
+"""Errors of stores.
 
 StoreError
-├── StoreUnavailable   no answer, or an answer that means "not now"
-│   ├── StoreRefused   it answers, and does not let us
-│   └── StoreFull       it answers, and has no room for more
+├── StoreUnavailable    no answer, or an answer that means "not now"
+│   ├── StoreRefused    it answers, and does not let us
+│   ├── StoreFull       it answers, and has no room for more
+│   ├── StoreMisbehaves it answers, and the answer does not fit the request
+│   │   └── WriteNotProven  it reports a write as done, without proof that it has the bytes
+│   ├── OutcomeUnknown  no usable answer to a request that it may have carried out, or still may
+│   └── StoreOfOtherLocation  its bucket and path belong to another location
 ├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
 ├── ObjectTooShort     the store is fine and has only a part of the object
@@ -33,6 +37,35 @@ class StoreRefused(StoreUnavailable):
 
 class StoreFull(StoreUnavailable):
     """The store answers that it has no room (its disk, or our quota); it can still be read."""
+
+
+class StoreMisbehaves(StoreUnavailable):
+    """The store's answer does not fit the request, as that of a proxy's error page.
+
+    It says that the store, or what stands in front of it, cannot be relied on now, for any object.
+    """
+
+
+class WriteNotProven(StoreMisbehaves):
+    """The store reported a write as done, without proof that it has the bytes that were sent."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """There is no usable answer to a request that the store may have carried out, or still may."""
+
+
+class StoreOfOtherLocation(StoreUnavailable):
+    """The bucket and path of LOCATION are marked, by the object MARKER, as those of OWNER."""
+
+    def __init__(self, location: str, owner: str, marker: str) -> None:
+        super().__init__(
+            location,
+            f"its bucket and path belong to location '{owner}', as the object '{marker}' there"
+            f" says, so nothing of '{location}' is written or deleted there; give each location a"
+            f" bucket or path of its own, or delete that object if '{owner}' is the old name of"
+            f" '{location}' or its objects were copied here",
+        )
+        self.owner = owner
 
 
 class ObjectMissing(StoreError):
