@@ -14,6 +14,7 @@ from uuid import UUID
 
 from atoll.db.pool import Database
 from atoll.names import Digest
+from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.replication.required import required_in, urgent_in
 
 LEASE_SECONDS = 30
@@ -72,16 +73,19 @@ RETURNING lease_token
 
 # To delete the task and to write the placement is one step, for the holder of the lease only, and
 # not if somebody took the object away since the claim: who does that holds the digest's lock alone.
-# Then it is copied again when the lease has run out.
-_FINISH = """
+# Then it is copied again when the lease has run out. Nor is anything placed while a removal of the
+# location proves that every blob has another copy, or afterwards.
+_FINISH = f"""
 SELECT pg_advisory_xact_lock_shared(hashtextextended(digest, 0))
 FROM unnest(%(digests)s::text[]) AS digest ORDER BY hashtextextended(digest, 0);
+{TRY_LOCK_LOCATION_SHARED}
 WITH held AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(digests)s::text[],
                          %(claimed)s::timestamptz[]) AS held (id, token, digest, claimed_at)
 ), done AS (
-    DELETE FROM replicationtask t USING held
-    WHERE t.id = held.id AND t.lease_token = held.token AND NOT EXISTS (
+    DELETE FROM replicationtask t USING held, imagestoragelocation l
+    WHERE t.id = held.id AND t.lease_token = held.token
+      AND l.name = %(location)s AND {ACCEPTS_PLACEMENTS} AND NOT EXISTS (
         SELECT FROM contentdeletion c WHERE c.digest = held.digest
         AND c.location = %(location)s AND c.deleted_at >= held.claimed_at)
     RETURNING t.storage_id, t.location_id, t.lease_token
