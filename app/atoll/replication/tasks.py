@@ -1,18 +1,20 @@
-"""The task table: one row for each blob that is to be copied to a location.
+"""The task table: one row for each blob to be copied to a location.
 
 A row is written by the transaction that creates the need, claimed with a lease on the database's
-clock, and goes in the transaction that writes the placement. Every write after the claim names the
-lease's token; no row means that the lease was lost and somebody else may be at work.
+clock, and deleted by the transaction that writes the placement. Every write after the claim names
+the lease token; no row means that the lease was lost and another worker may have the task.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from atoll.db.pool import Database
+from atoll.db.transient import run_with_retries
 from atoll.names import Digest
 from atoll.replication.required import required_in, urgent_in
 
@@ -46,6 +48,7 @@ WITH next AS (
       AND large = %(large)s
       AND available_at <= clock_timestamp()
       AND (lease_expires IS NULL OR lease_expires <= clock_timestamp())
+      AND id <> ALL(%(held)s::bigint[])
     ORDER BY urgent DESC, available_at, id
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), claimed AS (
@@ -63,25 +66,41 @@ SELECT c.id, c.lease_token, c.attempts, c.upload_id, s.id, s.content_checksum, s
 FROM claimed c JOIN imagestorage s ON s.id = c.storage_id
 """
 
-_EXTEND = """
-UPDATE replicationtask
-SET lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s) AND lease_expires > clock_timestamp()
-RETURNING lease_token
+# Each statement about several tasks locks their rows in the order of their ids, so that two of them
+# cannot deadlock.
+_HELD = """
+held AS (
+    SELECT * FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[]) AS held (id, token)
+)"""
+_LOCK = """
+    SELECT t.id FROM replicationtask t JOIN held ON t.id = held.id AND t.lease_token = held.token
+    ORDER BY t.id FOR UPDATE OF t"""
+
+# A row that another statement has locked is being finished or released, or is renewed next time: it
+# is not waited for, and it is ours for as long as it has our token. That also holds after the lease
+# expired, for whoever takes over a task changes the token or deletes the row.
+_EXTEND = f"""
+WITH {_HELD}, locked AS ({_LOCK} SKIP LOCKED), extended AS (
+    UPDATE replicationtask t
+    SET lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
+    FROM locked WHERE t.id = locked.id
+)
+SELECT t.lease_token FROM replicationtask t
+JOIN held ON t.id = held.id AND t.lease_token = held.token
 """
 
-# To delete the task and to write the placement is one step, for the holder of the lease only, and
-# not if somebody took the object away since the claim: who does that holds the digest's lock alone.
-# Then it is copied again when the lease has run out.
-_FINISH = """
+# Deleting the task and writing the placement is one step, for the lease holder only, and only if
+# the object was not deleted since the claim: a deleter holds the digest's lock exclusively. In that
+# case the blob is copied again when the lease has expired.
+_FINISH = f"""
 SELECT pg_advisory_xact_lock_shared(hashtextextended(digest, 0))
 FROM unnest(%(digests)s::text[]) AS digest ORDER BY hashtextextended(digest, 0);
 WITH held AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(digests)s::text[],
                          %(claimed)s::timestamptz[]) AS held (id, token, digest, claimed_at)
-), done AS (
-    DELETE FROM replicationtask t USING held
-    WHERE t.id = held.id AND t.lease_token = held.token AND NOT EXISTS (
+), locked AS ({_LOCK}), done AS (
+    DELETE FROM replicationtask t USING locked JOIN held ON held.id = locked.id
+    WHERE t.id = locked.id AND t.lease_token = held.token AND NOT EXISTS (
         SELECT FROM contentdeletion c WHERE c.digest = held.digest
         AND c.location = %(location)s AND c.deleted_at >= held.claimed_at)
     RETURNING t.storage_id, t.location_id, t.lease_token
@@ -101,11 +120,12 @@ WHERE id = %(id)s AND lease_token = %(token)s
 RETURNING id
 """
 
-# What was not tried for long counts as no attempt.
-_GIVE_BACK = """
-UPDATE replicationtask
+# A short interruption does not count as an attempt.
+_GIVE_BACK = f"""
+WITH {_HELD}, locked AS ({_LOCK})
+UPDATE replicationtask t
 SET lease_token = NULL, lease_expires = NULL, attempts = attempts - 1
-WHERE id = ANY(%(ids)s) AND lease_token = ANY(%(tokens)s)
+FROM locked WHERE t.id = locked.id
 """
 
 _REMEMBER_UPLOAD = """
@@ -146,23 +166,30 @@ class Task:
 
 
 class LeaseLost(Exception):
-    """The lease ran out, and the task may be somebody else's now."""
+    """Another worker claimed the task, or it is gone."""
 
 
 class Tasks:
     """The task table, for the worker of one location."""
 
-    def __init__(self, database: Database, location: str) -> None:
+    def __init__(
+        self, database: Database, location: str, *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
         self._database = database
         self._location = location
+        self._lease_seconds = lease_seconds
 
-    def claim(self, *, large: bool = False, limit: int = 1) -> list[Task]:
-        """Claim up to LIMIT tasks of large or of small blobs: those that waited longest."""
+    def claim(self, *, large: bool = False, limit: int = 1, held: Sequence[int] = ()) -> list[Task]:
+        """Claim up to LIMIT tasks of large or of small blobs: those that waited longest.
+
+        HELD are the ids of tasks that this process works on, even if their leases expired.
+        """
         parameters = {
             "location": self._location,
-            "seconds": LEASE_SECONDS,
+            "seconds": self._lease_seconds,
             "large": large,
             "limit": limit,
+            "held": list(held),
         }
         return [
             Task(
@@ -178,13 +205,16 @@ class Tasks:
                 large,
             )
             for task_id, token, attempts, upload_id, storage_id, digest, size, good, claimed_at in (
-                self._database.run(_CLAIM, parameters)
+                self._run(_CLAIM, parameters)
             )
         ]
 
     def extend(self, tasks: list[Task]) -> set[UUID]:
-        """Extend the leases and return those that are still ours."""
-        rows = self._database.run(_EXTEND, {**_held(tasks), "seconds": LEASE_SECONDS})
+        """Extend the leases and return those that are still ours.
+
+        Those that are being finished at this moment are among them.
+        """
+        rows = self._run(_EXTEND, {**_held(tasks), "seconds": self._lease_seconds})
         return {row[0] for row in rows}
 
     def finish(self, tasks: list[Task]) -> set[UUID]:
@@ -199,16 +229,16 @@ class Tasks:
             "digests": [str(task.digest) for task in tasks],
             "claimed": [task.claimed_at for task in tasks],
         }
-        return {row[0] for row in self._database.run(_FINISH, values)}
+        return {row[0] for row in self._run(_FINISH, values)}
 
     def give_back(self, tasks: list[Task]) -> None:
-        """Let others claim these at once."""
-        self._database.run(_GIVE_BACK, _held(tasks))
+        """Release tasks that can be claimed again at once."""
+        self._run(_GIVE_BACK, _held(tasks))
 
     def release(self, task: Task, error: str) -> None:
         """Give a failed task back; it is tried again, later each time, and never given up."""
         wait = min(2 ** min(task.attempts, 10), _BACKOFF_MAXIMUM_SECONDS)
-        self._database.run(
+        self._run(
             _RELEASE,
             {
                 "id": task.id,
@@ -224,12 +254,12 @@ class Tasks:
         Raises LeaseLost.
         """
         values = {"id": task.id, "token": task.lease_token, "upload_id": upload_id}
-        if not self._database.run(_REMEMBER_UPLOAD, values):
+        if not self._run(_REMEMBER_UPLOAD, values):
             raise LeaseLost(str(task.digest))
 
     def suspect(self, task: Task, location: str) -> None:
         """Note that the bytes at LOCATION are not the blob's, and order them anew."""
-        self._database.run(
+        self._run(
             _SUSPECT,
             {
                 "storage_id": task.storage_id,
@@ -237,6 +267,9 @@ class Tasks:
                 "claimed_at": task.claimed_at,
             },
         )
+
+    def _run(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
+        return run_with_retries(self._database, statement, parameters)
 
 
 def _held(tasks: list[Task]) -> dict[str, list[Any]]:
