@@ -22,7 +22,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
-from atoll.registry.blobs import Blobs
+from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.content import Content
 from atoll.registry.log_exporter import LogExporter
@@ -146,7 +146,11 @@ class Graph:
     @cached_property
     def content(self) -> Content:
         """Objects at content addresses."""
-        return Content(self.database, self.locations)
+        return Content(
+            self.database,
+            self.locations,
+            forget_cached=lambda digest: self.redis.delete(cache_key(digest)),
+        )
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -7,6 +7,7 @@ the lease token; no row means that the lease was lost and another worker may hav
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,9 +15,11 @@ from typing import Any
 from uuid import UUID
 
 from atoll.db.pool import Database
-from atoll.db.transient import run_with_retries
+from atoll.db.transient import is_transient, run_with_retries
 from atoll.names import Digest
 from atoll.replication.required import required_in, urgent_in
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30
 _BACKOFF_MAXIMUM_SECONDS = 60
@@ -110,6 +113,26 @@ WITH held AS (
     ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
 )
 SELECT lease_token FROM done
+"""
+
+# Copies to an address where a deletion is under way, or where its outcome is unknown, are no use
+# until that is over.
+_POSTPONE = """
+UPDATE replicationtask t
+SET lease_token = NULL, lease_expires = NULL,
+    last_error = 'a deletion of the same object is under way or unresolved',
+    available_at = CASE WHEN blocked.under_way
+        THEN clock_timestamp() + make_interval(secs => %(seconds)s) ELSE blocked.until END
+FROM (
+    SELECT l.id, max(c.deleted_at) AS until, bool_or(c.deleter IS NOT NULL) AS under_way
+    FROM (SELECT t.id, held.digest FROM replicationtask t
+          JOIN unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(digests)s::text[])
+               AS held (id, token, digest) ON t.id = held.id AND t.lease_token = held.token
+          ORDER BY t.id FOR UPDATE OF t) AS l
+    JOIN contentdeletion c ON c.digest = l.digest
+    WHERE c.location = %(location)s AND c.deleted_at > clock_timestamp()
+    GROUP BY l.id) AS blocked
+WHERE t.id = blocked.id
 """
 
 _RELEASE = """
@@ -220,8 +243,8 @@ class Tasks:
     def finish(self, tasks: list[Task]) -> set[UUID]:
         """Write the placements and remove the tasks; return the leases for which that was done.
 
-        Of the others, whose lease was lost or whose object was taken away again, nothing was
-        written. One round trip.
+        Nothing was written for the others: their lease was lost, or their object was deleted or
+        may be. One round trip, and one more if there are others.
         """
         values = {
             **_held(tasks),
@@ -229,7 +252,24 @@ class Tasks:
             "digests": [str(task.digest) for task in tasks],
             "claimed": [task.claimed_at for task in tasks],
         }
-        return {row[0] for row in self._run(_FINISH, values)}
+        finished = {row[0] for row in self._run(_FINISH, values)}
+        if unfinished := [task for task in tasks if task.lease_token not in finished]:
+            try:
+                self._postpone(unfinished)
+            except Exception as error:
+                # What was finished stays so. The others are claimed again when their leases expire.
+                fields = {"tasks": len(unfinished), "cause": str(error)}
+                log.warning("tasks not postponed", extra=fields, exc_info=not is_transient(error))
+        return finished
+
+    def _postpone(self, tasks: list[Task]) -> None:
+        values = {
+            **_held(tasks),
+            "location": self._location,
+            "digests": [str(task.digest) for task in tasks],
+            "seconds": self._lease_seconds,
+        }
+        self._run(_POSTPONE, values)
 
     def give_back(self, tasks: list[Task]) -> None:
         """Release tasks that can be claimed again at once."""

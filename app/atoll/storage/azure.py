@@ -32,6 +32,7 @@ from azure.storage.blob import (
 from atoll.config.stores import AzureSettings
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
 from atoll.storage.interface import Body, StoredObject
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
@@ -68,7 +69,7 @@ class AzureObjectStore(ObservedStore):
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             self._blob(key).upload_blob(_whole(body), length=size, overwrite=True)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -128,14 +129,14 @@ class AzureObjectStore(ObservedStore):
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its id; ids are of one length."""
         block = base64.b64encode(f"{number:08d}".encode()).decode()
-        with self._answers(key):
+        with self._answers(key, write=True):
             self._blob(_parts(upload_id)).stage_block(block, _whole(body), length=size)
         return block
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Put the parts together, copy them to KEY and take them away."""
         parts = self._blob(_parts(upload_id))
-        with self._answers(key):
+        with self._answers(key, write=True):
             parts.commit_block_list([BlobBlock(block_id=tag) for tag in tags])
             self._copy(parts, key)
             self._delete(_parts(upload_id))
@@ -196,7 +197,7 @@ class AzureObjectStore(ObservedStore):
             kind = StoreRefused if error.status_code in _REFUSED else StoreUnavailable
             raise kind(self.location, f"it answered {_code(error)}") from error
         except AzureError as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _whole(body: Body) -> BinaryIO | bytes:

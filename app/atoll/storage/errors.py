@@ -1,9 +1,12 @@
 """What can go wrong with a store.
 
 StoreError
-├── StoreUnavailable   no answer, or an answer that means "not now"
+├── StoreUnavailable   an answer that means "not now", or a connection that broke
 │   ├── StoreRefused   it answers, and does not let us
-│   └── StoreFull       it answers, and has no room for more
+│   ├── StoreFull      it answers, and has no room for more
+│   └── NoAnswer       it does not answer
+│       ├── StoreUnreachable   it takes no connection
+│       └── StoreSilent        it did not answer in time
 ├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
 ├── ObjectTooShort     the store is fine and has only a part of the object
@@ -19,7 +22,11 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store at LOCATION cannot serve now; CAUSE is for the log."""
+    """The store at LOCATION did not serve a request; CAUSE is for the log.
+
+    Unless it is a NoAnswer, the store answered, or broke off, and the reason may be the one object
+    that was asked for: it says nothing about other objects until a probe has failed.
+    """
 
     def __init__(self, location: str, cause: str) -> None:
         super().__init__(f"the store of location '{location}' is unavailable: {cause}")
@@ -33,6 +40,18 @@ class StoreRefused(StoreUnavailable):
 
 class StoreFull(StoreUnavailable):
     """The store answers that it has no room (its disk, or our quota); it can still be read."""
+
+
+class NoAnswer(StoreUnavailable):
+    """The store did not answer at all."""
+
+
+class StoreUnreachable(NoAnswer):
+    """The store takes no connection: it refuses it, or has no address or route."""
+
+
+class StoreSilent(NoAnswer):
+    """The store did not answer in time: it hangs, is busy, or packets are lost."""
 
 
 class ObjectMissing(StoreError):

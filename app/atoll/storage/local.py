@@ -60,7 +60,7 @@ class LocalObjectStore(ObservedStore):
 
     def size(self, key: str) -> int:
         """Return the file's size."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             return self._path(key).stat().st_size
 
     def delete(self, key: str) -> None:
@@ -83,19 +83,19 @@ class LocalObjectStore(ObservedStore):
     def begin_parts(self, key: str) -> str:
         """Make a directory for the parts."""
         upload_id = str(uuid4())
-        with self._answers(key):
+        with self._answers(key, write=True):
             self._parts(upload_id).mkdir(parents=True)
         return upload_id
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part; its name is its tag."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             self._fill(self._parts(upload_id) / str(number), body, size)
         return str(number)
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Put the parts together, one behind the other, taking each away as it is taken over."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             parts = [self._parts(upload_id) / str(int(tag)) for tag in tags]
             with self._unfinished() as whole:
                 with whole.open("wb") as file:

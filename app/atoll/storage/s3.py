@@ -33,6 +33,7 @@ from atoll.storage.errors import (
     StoreUnavailable,
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_copy import ServerSideCopy, same_service
@@ -88,7 +89,7 @@ class S3ObjectStore(ObservedStore):
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             if self._put_directly(key, {}, body) is not None:
                 return
             self._client.put_object(
@@ -152,13 +153,13 @@ class S3ObjectStore(ObservedStore):
 
     def begin_parts(self, key: str) -> str:
         """Begin a multipart upload."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._path(key))
             return answer["UploadId"]
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its ETag."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             query = {"partNumber": str(number), "uploadId": upload_id}
             if tag := self._put_directly(key, query, body):
                 return tag
@@ -189,7 +190,7 @@ class S3ObjectStore(ObservedStore):
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
         """Complete a multipart upload."""
-        with self._answers(key):
+        with self._answers(key, write=True):
             self._client.complete_multipart_upload(
                 Bucket=self._bucket,
                 Key=self._path(key),
@@ -226,7 +227,7 @@ class S3ObjectStore(ObservedStore):
             answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
         prove()
         copy = ServerSideCopy(self._client, self._bucket, self._path(key))
-        with self._answers(key):
+        with self._answers(key, write=True):
             copy.run(source._bucket, source._path(key), answer["ETag"], size)
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
@@ -300,7 +301,7 @@ class S3ObjectStore(ObservedStore):
                 raise ObjectChanged(self.location, key) from error
             raise _unavailable(code)(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _code(error: ClientError) -> str:

@@ -26,6 +26,7 @@ from urllib3.exceptions import HTTPError
 from atoll.config.stores import SwiftSettings
 from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
 from atoll.storage.interface import Body, StoredObject
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 
 # Seconds of silence; a probe is given up early, but not while it logs in.
@@ -155,7 +156,7 @@ class SwiftObjectStore(ObservedStore):
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one segment, and return its name and what the manifest has to say of it."""
         name = f"{self._folder(upload_id)}{number:09d}"
-        with self._answers(key), self._connections.one() as connection:
+        with self._answers(key, write=True), self._connections.one() as connection:
             etag = connection.put_object(
                 self._container, name, contents=_again(body), content_length=size
             )
@@ -207,7 +208,7 @@ class SwiftObjectStore(ObservedStore):
     @contextmanager
     def _writing(self, key: str) -> Iterator[Connection]:
         """Give a connection that writes KEY, and delete the segments of what was there before."""
-        with self._answers(key), self._connections.one() as connection:
+        with self._answers(key, write=True), self._connections.one() as connection:
             replaced = self._segments(connection, key)
             try:
                 yield connection
@@ -266,7 +267,7 @@ class SwiftObjectStore(ObservedStore):
                 raise StoreRefused(self.location, cause) from error
             raise _unavailable(status)(self.location, cause) from error
         except (RequestException, HTTPError, OSError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _unavailable(status: int | None) -> type[StoreUnavailable]:
