@@ -20,6 +20,7 @@ from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
 from atoll.replication.bell import listen_until
+from atoll.replication.claims import Claims
 from atoll.replication.copy import Copier
 from atoll.replication.finishing import Finisher
 from atoll.replication.lanes import Lane
@@ -27,8 +28,13 @@ from atoll.replication.leases import Leases
 from atoll.replication.liveness import Liveness
 from atoll.replication.pace import Pace
 from atoll.replication.source import WrongContent
-from atoll.replication.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
-from atoll.storage.errors import StoreError
+from atoll.replication.tasks import (
+    LEASE_SECONDS,
+    LeaseLost,
+    Task,
+    Tasks,
+)
+from atoll.storage.errors import NoHealthyStore, StoreError
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
@@ -82,6 +88,10 @@ class Worker:
             False: Lane(
                 large=False, threads=_SMALL_THREADS * copies, held_maximum=_SMALL_HELD * copies
             ),
+        }
+        self._claims = {
+            large: Claims(self._tasks, large=large, sweep_seconds=POLL_SECONDS)
+            for large in self._lanes
         }
         self._claimers: list[threading.Thread] = []
         self._copiers: list[threading.Thread] = []
@@ -145,14 +155,16 @@ class Worker:
             if room == 0 or self._claim(lane, room) == room:
                 continue
             self._liveness.beat()
-            lane.wake.wait(POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+            poll = POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            lane.wake.wait(self._claims[lane.large].pause(poll))
 
     def _claim(self, lane: Lane, limit: int) -> int:
         """Claim up to LIMIT tasks for LANE, if this worker may copy now; return how many."""
         try:
             if not (self._pace.open and self._locations.health.takes_objects(self._location)):
                 return 0
-            tasks = self._tasks.claim(large=lane.large, limit=limit, held=self._leases.ids())
+            sources = self._locations.chooser.sources(self._location)
+            tasks = self._claims[lane.large].claim(limit, sources, self._leases.ids())
         except Exception as error:
             fields = {"location": self._location, "cause": str(error)}
             log.warning("tasks not claimed", extra=fields, exc_info=not is_transient(error))
@@ -189,7 +201,8 @@ class Worker:
         except LeaseLost:
             log.warning("lease lost", extra=fields)
             FAILED.labels(self._location, "lease lost").inc()
-        except _Stopping:
+        except (_Stopping, NoHealthyStore):
+            # Neither says anything about this blob. It is claimed again once there is a source.
             self._tasks.give_back([task])
         except WrongContent as error:
             log.error("blob has other bytes than its digest says", extra=fields)
@@ -201,7 +214,8 @@ class Worker:
         except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
-            self._tasks.release(task, str(error))
+            at_target = getattr(error, "location", None) == self._location
+            self._tasks.release(task, str(error), at_target=at_target)
         else:
             return True
         return False

@@ -51,7 +51,7 @@ ERRORS = [
 @pytest.fixture(autouse=True)
 def _waits_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)
-    monkeypatch.setattr(task_table, "_BACKOFF_MAXIMUM_SECONDS", 0.2)
+    monkeypatch.setattr(task_table, "BACKOFF_MAXIMUM_SECONDS", 0.2)
 
 
 @contextmanager
