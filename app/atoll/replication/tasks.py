@@ -48,6 +48,15 @@ def create_for_blob(repository: str) -> str:
         WHERE EXCLUDED.urgent AND NOT replicationtask.urgent"""
 
 
+# A task for the location where its blob was just placed has nothing left to copy: the worker would
+# write over a good object. A worker at work on it notices that the task is gone. Expects the common
+# tables `blob (id)` and `location (id)`. Does not wait for a worker that is finishing the task.
+DELETE_FOR_PLACED = """
+    DELETE FROM replicationtask t WHERE t.id IN (
+        SELECT t.id FROM replicationtask t, blob, location
+        WHERE t.storage_id = blob.id AND t.location_id = location.id
+        FOR UPDATE OF t SKIP LOCKED)"""
+
 # The due tasks of one class that nobody has leased, in their order: at most so many between two
 # positions. Both are conditions of the index, so that the cost depends neither on tasks before the
 # first one, even finished ones that an old snapshot keeps, nor on tasks that are due later.
