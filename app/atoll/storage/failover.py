@@ -1,4 +1,4 @@
-"""Read one object that several stores have: where one fails, the next goes on from there."""
+"""Read one object that several stores have, and continue at the next store where one fails."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 
 from atoll.storage.abandonment import read_or_abandon
-from atoll.storage.errors import ObjectTooShort, StoreError
+from atoll.storage.errors import ObjectTooShort, StoreError, StoreMisbehaves
 from atoll.storage.health import StoreHealth
 from atoll.storage.interface import ObjectStore
 
@@ -38,6 +38,8 @@ def read_from_any(
             reading = read_or_abandon(health, stores[location], key, position, end, last=last)
             with closing(reading) as pieces:
                 for piece in pieces:
+                    if position + len(piece) > end:
+                        raise StoreMisbehaves(location, "it sent more bytes than were asked for")
                     position += len(piece)
                     yield piece
             if position < end:
@@ -45,6 +47,8 @@ def read_from_any(
         except StoreError as error:
             if last:
                 raise
-            log.warning("read goes on elsewhere", extra={"key": key, "cause": str(error)})
+            log.warning(
+                "read continued at another location", extra={"key": key, "cause": str(error)}
+            )
         else:
             return

@@ -25,6 +25,7 @@ from atoll.storage.errors import (
     NoAnswer,
     StoreError,
     StoreFull,
+    StoreMisbehaves,
     StoreSilent,
     StoreUnavailable,
     StoreUnreachable,
@@ -188,6 +189,9 @@ class StoreHealth:
             self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
         elif isinstance(error, StoreUnreachable):
             self._change(location, StoreState(False, _PROBE_FAILURES_TO_FALL, error.cause))
+        elif isinstance(error, StoreMisbehaves):
+            # Whatever answers there, an object has to come back from it with its bytes.
+            self.doubt(location, error.cause, write=True)
         elif write or isinstance(error, NoAnswer) or not self._just_proven(location):
             self.doubt(location, error.cause, write=write)
         self._probe_requests[location].set()
@@ -266,7 +270,8 @@ class StoreHealth:
 
     def _note_success(self, location: str, probe: _Probe) -> None:
         trace, now = self._traces[location], self._monotonic()
-        trace.usual_probe += _WEIGHT * (now - probe.began - trace.usual_probe)
+        if not probe.write:
+            trace.usual_probe += _WEIGHT * (now - probe.began - trace.usual_probe)
         trace.proven = now
         self._settle(location, probe)
         self._change(location, StoreState(up=True))
@@ -292,6 +297,9 @@ class StoreHealth:
             return False
         usual = _PATIENCE_FACTOR * self._traces[location].usual_probe
         patience = min(max(usual, _PATIENCE_MINIMUM), _PATIENCE_MAXIMUM)
+        if probe.write:
+            # It consists of several requests.
+            patience = _PATIENCE_MAXIMUM
         return self._monotonic() - probe.began > patience
 
     def _busy(self, location: str, *, write: bool) -> bool:

@@ -59,6 +59,7 @@ class PartsWriter:
         self._tags: list[str] = []
         self._pending: deque[Future[str]] = deque()
         self._executor = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="part")
+        self._size = 0
         self._finished = False
 
     @property
@@ -109,7 +110,7 @@ class PartsWriter:
                 self._send(bytes(self._buffer), len(self._buffer))
             while self._pending:
                 self._tags.append(self._pending.popleft().result())
-            self._store.finish_parts(self._key, self._upload_id, self._tags)
+            self._store.finish_parts(self._key, self._upload_id, self._tags, self._size)
         self._finished = True
 
     def _send(self, body: BinaryIO | bytes, size: int) -> None:
@@ -118,6 +119,7 @@ class PartsWriter:
         if len(self._pending) >= IN_FLIGHT:
             self._tags.append(self._pending.popleft().result())
         number = len(self._tags) + len(self._pending) + 1
+        self._size += size
         self._pending.append(
             self._executor.submit(self._put_part, self._upload_id, number, body, size)
         )

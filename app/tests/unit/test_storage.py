@@ -89,9 +89,10 @@ class MemoryStore(ObjectStore):
         self.parts[upload_id][number] = data
         return str(number)
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
         parts = self.parts.pop(upload_id)
         assert [str(number) for number in sorted(parts)] == tags
+        assert sum(map(len, parts.values())) == size
         self.objects[key] = b"".join(parts[number] for number in sorted(parts))
 
     def abort_parts(self, key: str, upload_id: str) -> None:
