@@ -38,6 +38,7 @@ from atoll.replication.draining import LocationUnknown, location_states, require
 from atoll.replication.verification import Looked, Run, Scope, Verifier, begin, record
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
+from atoll.storage.marker import require_own
 from atoll.storage.read_limit import ReadLimit
 
 # Entries that are recorded together.
@@ -66,6 +67,12 @@ def inventory(options: argparse.Namespace) -> int:
     age = _age(graph, options.older_than)
     run = begin(database, Scope(location=store.location, inventory=True))
     entries = Inventory(database, store, now() - age).entries()
+    try:
+        # Another location's objects would all be orphans.
+        require_own(store)
+    except StoreUnavailable as error:
+        say(str(error))
+        return statuses.UNAVAILABLE
     prober = graph.locations.start_probing()
     try:
         objects = _compare(graph, run, store, entries, delete=options.delete_orphans)

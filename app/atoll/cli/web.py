@@ -42,6 +42,7 @@ def web(options: argparse.Namespace) -> int:
     graph = Graph(bundle, connections=_THREADS + 2)
     app = create_app(graph.dependencies())
     prober = graph.locations.start_probing()
+    graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.pulls.start()

@@ -63,6 +63,7 @@ def replication(options: argparse.Namespace) -> int:
     bundle = _read_bundle()
     graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing()
+    graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     worker = Worker(

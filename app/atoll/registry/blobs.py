@@ -249,7 +249,9 @@ class Blobs:
         StoreError.
         """
         locations = self._readable(blob)
-        return read_from_any(self._locations.stores, locations, blob_key(blob.digest), start, end)
+        stores, health = self._locations.stores, self._locations.health
+        key = blob_key(blob.digest)
+        return read_from_any(stores, health, locations, key, start=start, end=end)
 
     def _readable(self, blob: Blob) -> list[str]:
         if blob.lost:

@@ -129,7 +129,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 
     if request.param == "LocalStorage":
         yield made(LocalSettings(storage_path=str(tmp_path / "store")))
-        assert objects_of_directory(tmp_path / "store") <= {"_verify"}
+        assert objects_of_directory(tmp_path / "store") <= {"_verify", "_location"}
     elif request.param.startswith("SwiftStorage"):
         swifts: tuple[Swift, Swift] = request.getfixturevalue("swifts")
         swift = swifts[request.param.endswith("Keystone")]
@@ -260,8 +260,8 @@ def test_two_uploads_of_one_object_do_not_disturb_each_other(subject: Subject) -
     store = subject.store
     one, other = store.begin_parts(KEY), store.begin_parts(KEY)
     tags = [store.put_part(KEY, upload, 1, b"same", 4) for upload in (one, other)]
-    store.finish_parts(KEY, one, tags[:1])
-    store.finish_parts(KEY, other, tags[1:])
+    store.finish_parts(KEY, one, tags[:1], 4)
+    store.finish_parts(KEY, other, tags[1:], 4)
     assert content(store) == b"same"
     store.delete(KEY)
 
