@@ -36,6 +36,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.replication.bell import WakeUps
+from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
@@ -102,6 +103,11 @@ class Graph:
     def locations(self) -> Locations:
         """The stores."""
         return Locations.from_bundle(self.bundle, self.ca_bundle)
+
+    @cached_property
+    def doubt_sharing(self) -> DoubtSharing:
+        """Shares doubts about stores with other processes."""
+        return DoubtSharing(self.redis, self.locations.health, list(self.locations.stores))
 
     @cached_property
     def receivers(self) -> Receivers:

@@ -30,7 +30,7 @@ from atoll.registry.errors import (
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.replication.required import excluded_in
-from atoll.replication.tasks import create_for_blob
+from atoll.replication.tasks import DELETE_FOR_PLACED, create_for_blob
 from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
@@ -105,6 +105,7 @@ WITH location AS (
     ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
     RETURNING storage_id
 ), tasks AS ({create_for_blob("(SELECT repository_id FROM upload)")}
+), copied AS ({DELETE_FOR_PLACED}
 ), ended AS ({{end_upload}}),
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
@@ -248,7 +249,9 @@ class Blobs:
         StoreError.
         """
         locations = self._readable(blob)
-        return read_from_any(self._locations.stores, locations, blob_key(blob.digest), start, end)
+        stores, health = self._locations.stores, self._locations.health
+        key = blob_key(blob.digest)
+        return read_from_any(stores, health, locations, key, start=start, end=end)
 
     def _readable(self, blob: Blob) -> list[str]:
         if blob.lost:

@@ -6,10 +6,7 @@ RegistryError
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
-├── NotCopiedYet · DeletionUnresolved
-
-
-├── NotCopiedYet · DeletionUnfinished
+├── NotCopiedYet · DeletionUnfinished · DeletionUnresolved
 └── Denied
 """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -30,10 +30,17 @@ from atoll.registry.errors import (
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.replication.required import excluded_in
-from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError, StoreUnavailable
+from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
+from atoll.storage.errors import (
+    NoHealthyStore,
+    ObjectMissing,
+    StoreError,
+    StoreSilent,
+    StoreUnavailable,
+)
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
-from atoll.storage.multipart import PartsWriter, put_file
+from atoll.storage.multipart import PartsWriter, put_file, reopened
 
 log = logging.getLogger(__name__)
 
@@ -297,7 +304,8 @@ class Uploads:
         for _ in range(_REWRITES):
             location = self._location_for(upload, digest, tried)
             try:
-                self._write_chunks(upload, digest, size, chunks, location)
+                whole = Chunk(blob_key(digest), str(digest), size, location)
+                self._write_chunks(upload, digest, chunks, whole, tried)
             except StoreUnavailable as error:
                 if error.location != location:
                     # It is a chunk that cannot be read, and there is no other copy of it.
@@ -308,23 +316,38 @@ class Uploads:
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
                 self._clear_away_or_leave(upload.uuid)
                 return
-            whole = Chunk(blob_key(digest), str(digest), size, location)
             upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
 
     def _write_chunks(
-        self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk], location: str
+        self,
+        upload: Upload,
+        digest: Digest,
+        chunks: list[Chunk],
+        whole: Chunk,
+        tried: Collection[str],
     ) -> None:
-        """Write the chunks as one object at LOCATION; DigestMismatch ends the upload."""
-        hasher = digest.hasher()
-        with PartsWriter(self._locations.stores[location], blob_key(digest), size) as writer:
-            for chunk in chunks:
-                for piece in self._store_of(chunk).read(chunk.key):
+        """Write the chunks as the object WHOLE; DigestMismatch ends the upload."""
+
+        def write(attempt: Attempt) -> None:
+            hasher = digest.hasher()
+            store = self._locations.stores[whole.location]
+            with PartsWriter(store, whole.key, whole.size, attempt.progress) as writer:
+                for piece in self._read_chunks(chunks):
+                    if attempt.abandoned:
+                        raise StoreSilent(whole.location, "the write was abandoned")
                     hasher.update(piece)
                     writer.write(piece)
-            if hasher.hexdigest() != digest.hex:
-                self._end_with_mismatch(upload, digest)
-            writer.finish()
+                if hasher.hexdigest() != digest.hex:
+                    self._end_with_mismatch(upload, digest)
+                writer.finish()
+
+        self._write_or_abandon(write, whole, upload, tried)
+
+    def _read_chunks(self, chunks: list[Chunk]) -> Iterator[bytes]:
+        """Yield the bytes of CHUNKS. Raises StoreSilent where a chunk's store hangs."""
+        for chunk in chunks:
+            yield from read_or_abandon(self._locations.health, self._store_of(chunk), chunk.key)
 
     def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
         """Return the upload for another attempt after CHUNK could not be placed or recorded.
@@ -375,12 +398,51 @@ class Uploads:
         while True:
             location = self._location_for(upload, digest, tried)
             try:
-                put_file(self._locations.stores[location], key, body.file, body.size)
+                chunk = Chunk(key, str(digest), body.size, location)
+                self._write_at(chunk, body, upload, tried)
             except StoreUnavailable as error:
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
                 tried.append(location)
                 continue
             return location
+
+    def _write_at(self, chunk: Chunk, body: Body, upload: Upload, tried: Collection[str]) -> None:
+        """Write CHUNK, which is BODY. Raises StoreUnavailable, also where the store hangs."""
+        # An abandoned attempt still reads it, beside the next one and after the request has ended.
+        file = reopened(body.file, body.size)
+
+        def write(attempt: Attempt) -> None:
+            with file:
+                store = self._locations.stores[chunk.location]
+                put_file(store, chunk.key, file, chunk.size, attempt.progress)
+
+        self._write_or_abandon(write, chunk, upload, tried)
+
+    def _write_or_abandon(
+        self,
+        write: Callable[[Attempt], None],
+        chunk: Chunk,
+        upload: Upload,
+        tried: Collection[str],
+    ) -> None:
+        """Write CHUNK; if its store hangs, have what becomes of it deleted in the background."""
+
+        def elsewhere() -> bool:
+            try:
+                other = self._locations.chooser.to_write(
+                    (*upload.excluded, *upload.uncertain), (*tried, chunk.location)
+                )
+            except NoHealthyStore:
+                return False
+            return not self._locations.health.in_doubt(other)
+
+        write_or_abandon(
+            self._locations.health,
+            chunk.location,
+            write,
+            elsewhere=elsewhere,
+            late=lambda: self._leave_behind(chunk),
+        )
 
     def _record(self, upload: Upload, chunk: Chunk, expiry: int | None, *, first: bool) -> bool:
         rows = self._database.run(

@@ -40,7 +40,17 @@ class Chooser:
         ]
         if not found:
             raise NoHealthyStore(sorted(placements))
-        return sorted(found, key=self._health.in_doubt)
+        found.sort(key=self._health.in_doubt)
+        self._health.use(found[0])
+        return found
+
+    def sources(self, target: str) -> list[str]:
+        """Return the available locations other than TARGET, which blobs can be copied from."""
+        return [
+            name
+            for name in self._order
+            if name != target and self._health.is_up(name) and self._states.readable(name)
+        ]
 
     def to_write(self, excluded: Collection[str] = (), tried: Collection[str] = ()) -> str:
         """Return where to write: the nearest available store that accepts new blobs.
@@ -65,7 +75,9 @@ class Chooser:
         ]
         allowed = [name for name in usable if name not in excluded]
         if allowed:
-            return min(allowed, key=self._health.in_doubt)
+            chosen = min(allowed, key=self._health.in_doubt)
+            self._health.use(chosen)
+            return chosen
         if usable:
             raise NoAllowedStore([name for name in self._order if name not in excluded])
         raise NoHealthyStore(self._order)

@@ -52,9 +52,9 @@ class ObservedMemoryStore(ObservedStore):
         with self._answers(key, write=True):
             return self._store.put_part(key, upload_id, number, body, size)
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
         with self._answers(key, write=True):
-            self._store.finish_parts(key, upload_id, tags)
+            self._store.finish_parts(key, upload_id, tags, size)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         with self._answers(key):
@@ -62,6 +62,18 @@ class ObservedMemoryStore(ObservedStore):
 
     def probe(self, *, write: bool) -> None:
         self._store.probe(write=write)
+
+    def name_of(self, key: str) -> str:
+        return key
+
+    def _look(self) -> None:
+        """The store in memory probes itself, and needs none of these."""
+
+    def _read_small(self, key: str) -> bytes:
+        raise NotImplementedError
+
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        raise NotImplementedError
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:

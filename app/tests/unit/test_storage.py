@@ -346,9 +346,9 @@ def test_what_is_full_and_dies_is_down() -> None:
     prober = Prober({"us": store}, health)
     store.full = True
     prober.probe_once(store)
-    store.broken = True
-    prober.probe_once(store)
     assert health.is_up("us")
+    store.broken = True
+    # It is probed twice: whether it can be written to, and whether it can be read.
     prober.probe_once(store)
     assert not health.is_up("us")
 
@@ -401,7 +401,9 @@ def test_a_read_goes_on_at_the_next_store_where_one_dies(
     start: int, end: int, dies_after: int
 ) -> None:
     stores = copies(DyingStore("us", dies_after))
-    read = b"".join(read_from_any(stores, ["us", "eu"], "key", start, end))
+    read = b"".join(
+        read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=start, end=end)
+    )
     assert read == b"0123456789"[start:end]
 
 
@@ -409,9 +411,15 @@ def test_an_object_that_is_not_there_or_too_short_is_read_elsewhere() -> None:
     us = MemoryStore("us")
     stores = copies(us)
     us.objects["key"] = b"0123"
-    assert b"".join(read_from_any(stores, ["us", "eu"], "key", 0, 10)) == b"0123456789"
+    assert (
+        b"".join(read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=0, end=10))
+        == b"0123456789"
+    )
     del us.objects["key"]
-    assert b"".join(read_from_any(stores, ["us", "eu"], "key", 3, 10)) == b"3456789"
+    assert (
+        b"".join(read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=3, end=10))
+        == b"3456789"
+    )
 
 
 def test_what_no_store_can_send_in_full_is_an_error() -> None:
@@ -419,10 +427,10 @@ def test_what_no_store_can_send_in_full_is_an_error() -> None:
     stores = copies(us)
     us.objects["key"] = b"0123"
     with pytest.raises(ObjectTooShort, match="'us'"):
-        list(read_from_any(stores, ["us"], "key", 0, 10))
+        list(read_from_any(stores, known("us"), ["us"], "key", start=0, end=10))
     us.broken = True
     with pytest.raises(StoreUnavailable):
-        list(read_from_any(stores, ["us"], "key", 0, 10))
+        list(read_from_any(stores, known("us"), ["us"], "key", start=0, end=10))
 
 
 @pytest.mark.parametrize("total", [0, 1, PART_MINIMUM, 5 * 2**30, 5 * 2**40])
