@@ -24,7 +24,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
-from atoll.registry.blobs import Blobs
+from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.content import Content
 from atoll.registry.log_exporter import LogExporter
@@ -36,6 +36,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.replication.bell import WakeUps
+from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
@@ -104,6 +105,11 @@ class Graph:
         return Locations.from_bundle(self.bundle, self.ca_bundle)
 
     @cached_property
+    def doubt_sharing(self) -> DoubtSharing:
+        """Shares doubts about stores with other processes."""
+        return DoubtSharing(self.redis, self.locations.health, list(self.locations.stores))
+
+    @cached_property
     def receivers(self) -> Receivers:
         """Who notifications are sent to."""
         return Receivers.from_bundle(self.bundle, self.ca_bundle)
@@ -162,7 +168,11 @@ class Graph:
     @cached_property
     def content(self) -> Content:
         """Objects at content addresses."""
-        return Content(self.database, self.locations)
+        return Content(
+            self.database,
+            self.locations,
+            forget_cached=lambda digest: self.redis.delete(cache_key(digest)),
+        )
 
     @cached_property
     def uploads(self) -> Uploads:

@@ -43,6 +43,7 @@ def web(options: argparse.Namespace) -> int:
     graph.require_sessions()
     app = create_app(graph.dependencies())
     prober = graph.locations.start_probing()
+    graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.reads.start()

@@ -64,6 +64,7 @@ def replication(options: argparse.Namespace) -> int:
     graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.require_sessions()
     graph.locations.start_probing()
+    graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     worker = Worker(

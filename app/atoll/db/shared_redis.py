@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg2
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 0.5
 _REST_SECONDS = 2.0
+# Seconds of silence on a channel after which the connection is tested.
+_LISTEN_SECONDS = 2.0
 # What is cached is immutable but for its deletion, which is passed on. The life bounds the memory
 # of Redis, and for how long a value is served whose deletion was lost with a process that was
 # killed between its commit and the call to Redis.
@@ -188,6 +190,34 @@ class SharedRedis:
             return pipeline.execute()
 
         self._attempt(count)
+
+    def publish(self, channel: str, message: str) -> None:
+        """Send a hint to the listeners of CHANNEL; it may be lost."""
+        # A user without the right to publish must not make the cache rest.
+        try:
+            self._client.publish(channel, message)
+        except redis.RedisError as error:
+            log.debug("hint not published", extra={"channel": channel, "cause": str(error)})
+
+    def listen(self, channel: str, stop: threading.Event) -> Iterator[str]:
+        """Yield the messages of CHANNEL until STOP is set or the connection breaks, silently."""
+        try:
+            # Its published types are incomplete.
+            client: Any = self._client
+            with client.pubsub(ignore_subscribe_messages=True) as listener:
+                listener.subscribe(channel)
+                heard = self._monotonic()
+                while not stop.is_set() and self._monotonic() - heard < 2 * _LISTEN_SECONDS:
+                    message = listener.get_message(timeout=_LISTEN_SECONDS)
+                    if message is None:
+                        # The answer proves that the connection is not just silent.
+                        listener.ping()
+                        continue
+                    heard = self._monotonic()
+                    if message["type"] == "message":
+                        yield message["data"].decode(errors="replace")
+        except redis.RedisError as error:
+            log.debug("hints not heard", extra={"channel": channel, "cause": str(error)})
 
     def _attempt(self, call: Callable[[], Any]) -> Any:
         if self._monotonic() < self._resting_until:

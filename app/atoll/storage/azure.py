@@ -42,6 +42,7 @@ from atoll.storage.errors import (
     WriteNotProven,
 )
 from atoll.storage.interface import Body, StoredObject
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
@@ -111,7 +112,7 @@ class AzureObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object."""
-        with self._writes(key):
+        with self._writes(key, store=False):
             self._delete(key)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -257,7 +258,7 @@ class AzureObjectStore(ObservedStore):
             kind = StoreRefused if error.status_code in _REFUSED else StoreUnavailable
             raise kind(self.location, f"it answered {_code(error)}") from error
         except AzureError as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _whole(body: Body) -> BinaryIO | bytes:

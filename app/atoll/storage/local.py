@@ -71,7 +71,7 @@ class LocalObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete the file."""
-        with self._writes(key):
+        with self._writes(key, store=False):
             path = self._path(key)
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
@@ -123,7 +123,7 @@ class LocalObjectStore(ObservedStore):
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Remove the parts' directories that nothing was written to since BEFORE."""
         aborted = 0
-        with self._writes(_UNFINISHED):
+        with self._writes(_UNFINISHED, store=False):
             for path in (self._root / _UNFINISHED).glob("*"):
                 if path.is_dir() and path.name not in kept and _modified_at(path) < before:
                     shutil.rmtree(path)

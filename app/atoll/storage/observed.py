@@ -1,4 +1,4 @@
-"""What every driver does around a request: translate errors, count, report to an observer."""
+"""Common to all drivers: translate a request's errors, count it, and report its outcome."""
 
 from __future__ import annotations
 
@@ -10,30 +10,32 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from atoll import trips
-from atoll.storage.errors import ObjectMissing, StoreFull, StoreUnavailable
+from atoll.storage.errors import ObjectMissing, StoreUnavailable
 from atoll.storage.interface import ObjectStore
 from atoll.storage.probing import PROBE_KEY, Probe
 
 
 class Observe(Protocol):
-    """Who is told of each request."""
+    """Receives the outcome of each request."""
 
-    def __call__(self, location: str, failure: str | None, *, full: bool = False) -> None:
-        """Learn that the store of LOCATION served a request, or why not; FULL: it has no room."""
+    def __call__(
+        self, location: str, error: StoreUnavailable | None, *, write: bool = False
+    ) -> None:
+        """Note that the store of LOCATION answered a request, or the error that it met.
+
+        WRITE: the request was to change the store.
+        """
 
 
 REQUESTS = Counter("atoll_store_requests", "Requests to stores", ["location", "outcome"])
 
 
-def nobody(location: str, failure: str | None, *, full: bool = False) -> None:
+def nobody(location: str, error: StoreUnavailable | None, *, write: bool = False) -> None:
     """Observe nothing."""
 
 
 class ObservedStore(ObjectStore):
-    """A store that reports to OBSERVE of each request whether it was served.
-
-    Probes are not reported: the prober draws the conclusions.
-    """
+    """A store that reports the outcome of each request to OBSERVE, but for those of its probes."""
 
     def __init__(self, location: str, observe: Observe) -> None:
         self.location = location
@@ -83,33 +85,34 @@ class ObservedStore(ObjectStore):
 
     @abstractmethod
     def _translated(self, key: str) -> AbstractContextManager[None]:
-        """Turn what the store's client raises about KEY into StoreError."""
+        """Turn the errors of the store's client about KEY into StoreError."""
 
     @contextmanager
-    def _writes(self, key: str) -> Iterator[None]:
-        """Do as `_answers` for a request that writes or deletes.
+    def _writes(self, key: str, *, store: bool = True) -> Iterator[None]:
+        """Do as `_answers` for a request that changes the store; STORE: it stores bytes.
 
         Raises StoreOfOtherLocation, without a request, where a probe found the place to be another
         location's.
         """
         if (refusal := self._probe.refusal) is not None:
             raise refusal
-        with self._answers(key):
+        with self._answers(key, write=store):
             yield
 
     @contextmanager
-    def _answers(self, key: str) -> Iterator[None]:
-        """Translate errors, count the request and tell the observer how it went."""
+    def _answers(self, key: str, *, write: bool = False) -> Iterator[None]:
+        """Translate errors, count the request and report its outcome."""
         trips.count(trips.STORE)
         try:
             with self._translated(key):
                 yield
         except StoreUnavailable as error:
             REQUESTS.labels(self.location, "failed").inc()
-            self._observe(self.location, error.cause, full=isinstance(error, StoreFull))
+            self._observe(self.location, error, write=write)
             raise
         except ObjectMissing:
             REQUESTS.labels(self.location, "missing").inc()
+            self._observe(self.location, None, write=write)
             raise
         REQUESTS.labels(self.location, "served").inc()
-        self._observe(self.location, None)
+        self._observe(self.location, None, write=write)

@@ -90,7 +90,12 @@ class Probe:
         if write:
             # If this fails, nothing but a comparison proves that the store can be read.
             self._compare_at = self._monotonic()
-            is_new = self._claim()
+            try:
+                is_new = self._claim()
+            except StoreOfOtherLocation:
+                self._only_read = True
+                raise
+            self._only_read = False
             self._prove_writing()
             if is_new:
                 # Two locations may have claimed it at the same time: the next probe compares.
@@ -107,7 +112,6 @@ class Probe:
 
         Raises StoreOfOtherLocation if it is another's.
         """
-        self._only_read = False
         is_new = self._read_owner() is None
         if is_new:
             self._mark()
@@ -116,7 +120,6 @@ class Probe:
                     self._store.location, f"it does not have the object '{MARKER_KEY}' it just took"
                 )
         if self.refusal is not None:
-            self._only_read = True
             raise self.refusal
         return is_new
 

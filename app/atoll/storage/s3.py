@@ -38,6 +38,7 @@ from atoll.storage.errors import (
     WriteNotProven,
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
@@ -65,6 +66,7 @@ _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 # Ceph, MinIO, and by its status whoever names no code of its own.
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "507"})
+_NO_CONTENT = 204
 _BEYOND_THE_END = frozenset({"416", "InvalidRange"})
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 
@@ -134,8 +136,11 @@ class S3ObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object; S3 answers the same whether it was there or not."""
-        with self._writes(key):
-            self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
+        with self._writes(key, store=False):
+            answer = self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            if status != _NO_CONTENT and self._exists(key):
+                raise StoreMisbehaves(self.location, f"it answered {status} and deleted nothing")
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below PREFIX; S3 sorts them."""
@@ -144,6 +149,7 @@ class S3ObjectStore(ObservedStore):
                 Bucket=self._bucket, Prefix=self._path(prefix)
             )
             for page in pages:
+                self._require_list(page)
                 for entry in page.get("Contents", ()):
                     key = entry["Key"][len(self._path("")) :]
                     yield StoredObject(key, entry["Size"], entry["LastModified"])
@@ -194,7 +200,7 @@ class S3ObjectStore(ObservedStore):
             return {
                 part["PartNumber"]: StoredPart(part["ETag"], part["Size"], part["ETag"].strip('"'))
                 for page in pages
-                for part in page.get("Parts", [])
+                for part in self._require_list(page).get("Parts", [])
             }
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
@@ -235,11 +241,12 @@ class S3ObjectStore(ObservedStore):
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Abort the multipart uploads that began BEFORE then."""
         aborted = 0
-        with self._writes(self._prefix):
+        with self._writes(self._prefix, store=False):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=self._path("")
             )
             for page in pages:
+                self._require_list(page)
                 for entry in page.get("Uploads", ()):
                     if entry["Initiated"] < before and entry["UploadId"] not in kept:
                         key = entry["Key"][len(self._path("")) :]
@@ -344,6 +351,21 @@ class S3ObjectStore(ObservedStore):
             raise StoreMisbehaves(self.location, f"its answer has no {name}")
         return answer[name]
 
+    def _require_list(self, page: Any) -> Any:
+        """Return PAGE. Raises StoreMisbehaves if it is no list, which would be an empty one."""
+        if "IsTruncated" not in page and "Name" not in page and "Bucket" not in page:
+            raise StoreMisbehaves(self.location, "it answered with a page that is no list")
+        return page
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=self._path(key))
+        except ClientError as error:
+            if _code(error) not in _MISSING:
+                raise
+            return False
+        return True
+
     @staticmethod
     def _headers(answer: Any) -> Mapping[str, str]:
         headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
@@ -394,7 +416,7 @@ class S3ObjectStore(ObservedStore):
                 raise ObjectChanged(self.location, key) from error
             raise _unavailable(code)(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _code(error: ClientError) -> str:

@@ -36,6 +36,7 @@ from atoll.storage.errors import (
     WriteNotProven,
 )
 from atoll.storage.interface import Body, StoredObject
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
 from atoll.storage.patience import assembly_seconds
 from atoll.storage.probing import READ_MAXIMUM
@@ -124,7 +125,7 @@ class SwiftObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object and the segments that it consists of."""
-        with self._writes(key), self._connections.one() as connection:
+        with self._writes(key, store=False), self._connections.one() as connection:
             segments = self._segments(connection, key)
             self._delete(connection, self._path(key))
             for segment in segments:
@@ -360,7 +361,10 @@ class SwiftObjectStore(ObservedStore):
                 raise StoreRefused(self.location, cause) from error
             raise _unavailable(status)(self.location, cause) from error
         except (RequestException, HTTPError, OSError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
+        except json.JSONDecodeError as error:
+            cause = "it answered with a page that is no list"
+            raise StoreMisbehaves(self.location, cause) from error
 
 
 def _unavailable(status: int | None) -> type[StoreUnavailable]:

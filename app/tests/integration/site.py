@@ -225,6 +225,7 @@ def running_site(
         )
     )
     prober = graph.locations.start_probing()
+    graph.doubt_sharing.start()
     stop_looking = keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     graph.reads.start()
@@ -243,6 +244,7 @@ def running_site(
     finally:
         site.stop_worker()
         prober.stop()
+        graph.doubt_sharing.stop()
         stop_looking.set()
         graph.vitals.stop()
         graph.pulls.stop()

@@ -119,8 +119,9 @@ IN_IMAGES_OF_THEIR_OWN = [
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     failures: list[str] = []
 
-    def observe(_location: str, failure: str | None) -> None:
-        failures.extend([failure] if failure else [])
+    def observe(_location: str, error: StoreUnavailable | None, *, write: bool = False) -> None:
+        del write
+        failures.extend([str(error)] if error else [])
 
     def made(settings: StoreSettings, ca_bundle: str | None = None) -> Subject:
         store = make_store("us", settings, ca_bundle=ca_bundle, observe=observe)

@@ -141,6 +141,12 @@ def test_a_write_to_swift_needs_the_right_md5(
     write(swift, part=part)
 
 
+def test_a_page_is_no_list_of_swifts(server: Server, swift: SwiftObjectStore) -> None:
+    server.ranges = False
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        list(swift.list_objects("sha256/"))
+
+
 def test_a_manifest_of_swift_needs_an_etag(server: Server, swift: SwiftObjectStore) -> None:
     with pytest.raises(WriteNotProven):
         swift.finish_parts("key", UPLOAD, ["{}"], 4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.storage.errors import StoreMisbehaves, StoreUnavailable, WriteNotProven
-from atoll.storage.health import StoreHealth
+from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import ObjectStore
 from atoll.storage.s3 import S3ObjectStore
 
@@ -65,6 +66,8 @@ def test_a_page_with_status_200_is_no_proof_of_a_write(
     server.page = page
     with pytest.raises(StoreUnavailable):
         write(store)
+    assert health.in_doubt("us")
+    Prober({"us": store}, health).probe_once(store)
     assert not health.is_up("us")
 
 
@@ -76,6 +79,8 @@ def test_an_etag_with_another_md5_is_no_proof_of_a_write(
     server.etag = lambda _md5: f'"{OTHER_MD5}"'
     with pytest.raises(WriteNotProven, match=OTHER_MD5):
         write(store)
+    assert health.in_doubt("us")
+    Prober({"us": store}, health).probe_once(store)
     assert not health.is_up("us")
 
 
@@ -131,6 +136,18 @@ def test_a_part_without_an_etag_is_not_written(server: Server, store: S3ObjectSt
 def test_a_small_write_takes_one_request(server: Server, store: S3ObjectStore) -> None:
     put_memory(store)
     assert server.requests == {"PUT": 1}
+
+
+def test_a_page_is_no_empty_list_and_deletes_nothing(server: Server, store: S3ObjectStore) -> None:
+    server.page = PAGE
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        list(store.list_objects("sha256/"))
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        store.stored_parts("key", "upload")
+    with pytest.raises(StoreMisbehaves, match="no list"):
+        store.abort_abandoned_parts(datetime.now(UTC), set())
+    with pytest.raises(StoreMisbehaves, match="deleted nothing"):
+        store.delete("key")
 
 
 @pytest.mark.parametrize("page", [b"<html></html>", b""])
