@@ -23,6 +23,7 @@ from atoll.config import Bundle, ConfigError
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
 from atoll.replication.lag import export_lag
+from atoll.replication.plausibility import RecentReads
 from atoll.replication.policies import PolicyWatch
 from atoll.replication.scrub import Scrubber
 from atoll.replication.verification import Verifier
@@ -65,6 +66,7 @@ def replication(options: argparse.Namespace) -> int:
     graph.locations.start_probing()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
+    recent = RecentReads()
     worker = Worker(
         graph.database,
         graph.locations,
@@ -75,7 +77,7 @@ def replication(options: argparse.Namespace) -> int:
     keep_house(graph)
     repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
     repeat("policies", _POLICIES, _following_policies(graph))
-    _scrub(graph)
+    _scrub(graph, recent)
     # What is there now stays: to look through it for garbage again and again costs a tenth.
     gc.collect()
     gc.freeze()
@@ -148,8 +150,8 @@ def _following_policies(graph: Graph) -> Callable[[], None]:
     return work
 
 
-def _scrub(graph: Graph) -> None:
-    """Start to verify, slowly, what is at this site's location."""
+def _scrub(graph: Graph, recent: RecentReads) -> None:
+    """Start to verify the copies at this site's location, slowly."""
     rate = graph.bundle.background_verification_rate
     if not rate:
         return
@@ -161,6 +163,7 @@ def _scrub(graph: Graph) -> None:
         verifier,
         graph.locations.preference[0],
         age=graph.bundle.background_verification_interval,
+        recent=recent,
         forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
     )
-    repeat("scrub", HOUSEKEEPING, lambda: scrubber.turn() > 0)
+    repeat("scrub", HOUSEKEEPING, scrubber.turn)
