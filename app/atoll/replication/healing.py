@@ -79,6 +79,9 @@ WITH found AS (
         verified_at = CASE WHEN locked.sound THEN clock_timestamp() ELSE p.verified_at END
     FROM locked WHERE p.id = locked.id AND (locked.old = 'good') <> locked.sound
     RETURNING p.id
+), settled AS (
+    DELETE FROM placementdoubt d USING locked
+    WHERE d.storage_id = locked.storage_id AND d.location_id = locked.location_id
 ), queued AS (
     INSERT INTO replicationtask (storage_id, location_id)
     SELECT locked.storage_id, locked.location_id

@@ -59,7 +59,11 @@ WITH next AS (
 SELECT c.id, c.lease_token, c.attempts, c.upload_id, s.id, s.content_checksum, s.image_size,
        array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
              ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good'),
-       clock_timestamp()
+       clock_timestamp(),
+       array(SELECT l.name FROM placementdoubt d JOIN imagestoragelocation l
+             ON l.id = d.location_id WHERE d.storage_id = s.id),
+       EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id
+               AND p.location_id = c.location_id AND p.state = 'suspect')
 FROM claimed c JOIN imagestorage s ON s.id = c.storage_id
 """
 
@@ -113,21 +117,6 @@ UPDATE replicationtask SET upload_id = %(upload_id)s
 WHERE id = %(id)s AND lease_token = %(token)s RETURNING id
 """
 
-# A placement that proved wrong is put in quarantine and written anew, unless it was written anew
-# since the claim: then what was read may be older than it.
-_SUSPECT = """
-WITH quarantined AS (
-    UPDATE imagestorageplacement p SET state = 'suspect'
-    FROM imagestoragelocation l
-    WHERE l.id = p.location_id AND l.name = %(location)s AND p.storage_id = %(storage_id)s
-      AND p.verified_at < %(claimed_at)s
-    RETURNING p.storage_id, p.location_id
-)
-INSERT INTO replicationtask (storage_id, location_id)
-SELECT storage_id, location_id FROM quarantined
-ON CONFLICT (storage_id, location_id) DO NOTHING
-"""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -143,6 +132,9 @@ class Task:
     placements: list[str]
     claimed_at: datetime
     large: bool
+    # Locations whose copies another site doubts, and whether the target's own is in quarantine.
+    doubted: list[str]
+    quarantined: bool
 
 
 class LeaseLost(Exception):
@@ -176,10 +168,20 @@ class Tasks:
                 good,
                 claimed_at,
                 large,
+                *doubts,
             )
-            for task_id, token, attempts, upload_id, storage_id, digest, size, good, claimed_at in (
-                self._database.run(_CLAIM, parameters)
-            )
+            for (
+                task_id,
+                token,
+                attempts,
+                upload_id,
+                storage_id,
+                digest,
+                size,
+                good,
+                claimed_at,
+                *doubts,
+            ) in self._database.run(_CLAIM, parameters)
         ]
 
     def extend(self, tasks: list[Task]) -> set[UUID]:
@@ -226,17 +228,6 @@ class Tasks:
         values = {"id": task.id, "token": task.lease_token, "upload_id": upload_id}
         if not self._database.run(_REMEMBER_UPLOAD, values):
             raise LeaseLost(str(task.digest))
-
-    def suspect(self, task: Task, location: str) -> None:
-        """Note that the bytes at LOCATION are not the blob's, and order them anew."""
-        self._database.run(
-            _SUSPECT,
-            {
-                "storage_id": task.storage_id,
-                "location": location,
-                "claimed_at": task.claimed_at,
-            },
-        )
 
 
 def _held(tasks: list[Task]) -> dict[str, list[Any]]:

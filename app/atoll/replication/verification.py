@@ -81,12 +81,18 @@ ORDER BY p.id
 
 # A copy that was written again meanwhile is not the one that was read. One order of row locks.
 _NOTE_RIGHT = """
-UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
-FROM (SELECT p.id FROM imagestorageplacement p
-      JOIN unnest(%(hashed)s::bigint[], %(hashed_seen)s::timestamptz[]) AS looked (id, verified_at)
-        ON p.id = looked.id AND p.verified_at = looked.verified_at
-      ORDER BY p.id FOR NO KEY UPDATE OF p) AS locked
-WHERE p.id = locked.id;
+WITH verified AS (
+    UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
+    FROM (SELECT p.id FROM imagestorageplacement p
+          JOIN unnest(%(hashed)s::bigint[], %(hashed_seen)s::timestamptz[])
+               AS looked (id, verified_at)
+            ON p.id = looked.id AND p.verified_at = looked.verified_at
+          ORDER BY p.id FOR NO KEY UPDATE OF p) AS locked
+    WHERE p.id = locked.id
+    RETURNING p.storage_id, p.location_id
+)
+DELETE FROM placementdoubt d USING verified
+WHERE d.storage_id = verified.storage_id AND d.location_id = verified.location_id;
 """
 
 _RECORD = f"""
@@ -259,7 +265,7 @@ def to_look_at(row: Sequence[Any]) -> Looked:
 
 
 def note_right(database: Database, looked: list[Looked]) -> None:
-    """Record now as the moment at which hashed copies were right."""
+    """Record now as the moment at which hashed copies were right, and drop doubts about them."""
     database.run(_NOTE_RIGHT, _hashed(looked))
 
 

@@ -20,13 +20,16 @@ from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.replication.bell import listen_for_ever
 from atoll.replication.copy import Copier
+from atoll.replication.doubts import Doubts
 from atoll.replication.finishing import Finisher
 from atoll.replication.lanes import Lane
 from atoll.replication.leases import Leases
+from atoll.replication.own_copies import OwnCopies
 from atoll.replication.pace import Pace
+from atoll.replication.plausibility import RecentReads
 from atoll.replication.source import WrongContent
 from atoll.replication.tasks import LeaseLost, Task, Tasks
-from atoll.storage.errors import StoreError
+from atoll.storage.errors import ObjectMissing, StoreError
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ class Worker:
         copies: int,
         limit: ReplicationLimit | None = None,
         forget_cached: Callable[[list[Task]], None] = lambda _tasks: None,
+        recent: RecentReads | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._location = locations.preference[0]
@@ -63,6 +67,8 @@ class Worker:
         self._tasks = Tasks(database, self._location)
         self._locations = locations
         self._copier = Copier(locations.stores, self._location)
+        self._own_copies = OwnCopies(locations.stores[self._location], monotonic=monotonic)
+        self._doubts = Doubts(database, self._location, recent or RecentReads(monotonic=monotonic))
         self._pace = Pace(limit)
         self._forget_cached = forget_cached
         self._monotonic = monotonic
@@ -167,15 +173,16 @@ class Worker:
         except _Stopping:
             self._tasks.give_back([task])
         except WrongContent as error:
-            log.error("blob has other bytes than its digest says", extra=fields)
+            log.error("wrong bytes read", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
-                self._tasks.suspect(task, error.sources[0])
-                self._forget_cached([task])
+                self._doubts.wrong(task, error.sources[0], error.reason)
             self._tasks.release(task, str(error))
         except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
+            if isinstance(error, ObjectMissing) and error.location != self._location:
+                self._doubts.wrong(task, error.location, "no such object")
             self._tasks.release(task, str(error))
         else:
             self._finisher.add(task)
@@ -185,6 +192,9 @@ class Worker:
     def _copy(self, task: Task) -> None:
         hold = _Hold(task, self._tasks, self._leases, self._pace, self._stop)
         hold.check()
+        if self._own_copies.restorable(task, hold):
+            log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
+            return
         sources = self._locations.chooser.to_read(
             [name for name in task.placements if name != self._location]
         )
@@ -192,7 +202,9 @@ class Worker:
         if task.attempts > 1:
             turn = (task.attempts - 1) % len(sources)
             sources = sources[turn:] + sources[:turn]
-        self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
+        sources.sort(key=task.doubted.__contains__)
+        used = self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
+        self._doubts.right(task, used)
 
     def _finished(self, placed: list[Task], lost: list[Task]) -> None:
         """Tell of copies that were written down, and let all go."""

@@ -388,7 +388,8 @@ def test_right_copies_in_quarantine_are_restored_first(registry: MemoryRegistry)
 def test_a_store_that_is_down_costs_no_statement(registry: MemoryRegistry) -> None:
     us = registry["us"]
     push_old(us, 3)
-    us.locations.health.observe("us", "down")
+    us.stores["us"].down = True
+    us.probe("us")
     scrubber = make_scrubber(us, Clock())
     assert count_statements(us, scrubber.turn) == 0
     assert not scrubber.turn()

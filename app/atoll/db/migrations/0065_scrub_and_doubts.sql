@@ -18,3 +18,19 @@ CREATE INDEX imagestorageplacement_suspect ON imagestorageplacement (location_id
 
 -- Old runs are deleted in batches.
 CREATE INDEX verification_changed ON verification (changed_at);
+
+-- A worker of another site (`doubted_by`, by its location) read wrong bytes at a location. The copy
+-- stays good until the location's own site has read it as a whole, at `looked_at` for the last time
+-- if it could not be read.
+CREATE TABLE placementdoubt (
+    storage_id  bigint NOT NULL,
+    location_id bigint NOT NULL,
+    doubted_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    doubted_by  text NOT NULL,
+    reason      text NOT NULL,
+    looked_at   timestamptz,
+    PRIMARY KEY (storage_id, location_id),
+    FOREIGN KEY (storage_id, location_id)
+        REFERENCES imagestorageplacement (storage_id, location_id) ON DELETE CASCADE
+);
+CREATE INDEX placementdoubt_location ON placementdoubt (location_id, doubted_at);
