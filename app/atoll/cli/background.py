@@ -15,6 +15,7 @@ from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
 from atoll.registry.manifests import manifest_cache_key
 from atoll.registry.untagged import UntaggedManifests
+from atoll.registry.uploads import LEFTOVERS
 from atoll.replication.excess import Excess
 from atoll.replication.verification import forget_old_runs
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
@@ -112,10 +113,13 @@ def abort_abandoned_parts(graph: Graph) -> None:
 
 
 def _keep_deleting(graph: Graph, location: str) -> None:
-    queue = DeleteQueue(graph.database, graph.content, location)
+    def available() -> bool:
+        return graph.locations.health.is_up(location)
+
+    queue = DeleteQueue(graph.database, graph.content, location, available=available)
 
     def work() -> bool:
-        return graph.locations.health.is_up(location) and queue.turn() > 0
+        return available() and queue.turn() > 0
 
     repeat(f"delete-{location}", _DELETIONS, work)
 
@@ -125,9 +129,11 @@ def _rotate(graph: Graph) -> None:
         log.info("old entries of the log moved to files", extra={"entries": moved})
 
 
-def _clear_away(graph: Graph) -> None:
+def _clear_away(graph: Graph) -> bool:
+    """Delete leftovers of uploads, and return whether there may be more."""
     if cleared := graph.uploads.clear_away_leftovers():
         log.info("uploads cleared away", extra={"uploads": cleared})
     export_queue_lengths(graph.database)
-    # What the cache could not be told to forget while Redis was away, it is told now.
-    graph.redis.ping()
+    # Another process may have kept deletions that this one can pass on.
+    graph.redis.repeat_lost_deletions()
+    return cleared == LEFTOVERS

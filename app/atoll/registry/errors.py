@@ -6,7 +6,7 @@ RegistryError
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
-├── NotCopiedYet
+├── NotCopiedYet · DeletionUnfinished · DeletionUnresolved
 └── Denied
 """
 
@@ -93,6 +93,23 @@ class NotCopiedYet(RegistryError):
             " policy wants; they are being copied, nothing is lost: push again"
         )
         super().__init__(self.public)
+
+
+class DeletionUnresolved(RegistryError):
+    """The only usable stores may still delete what is written under the digest."""
+
+    def __init__(self, digest: object, locations: tuple[str, ...]) -> None:
+        super().__init__(
+            f"an earlier deletion of {digest} at {', '.join(locations)} has an unknown outcome, and"
+            " no other store takes the blob; push it again in some minutes"
+        )
+
+
+class DeletionUnfinished(RegistryError):
+    """There is more to delete than one request can; the next one continues."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"'{what}' is not deleted completely yet; repeat the request to continue")
 
 
 class Denied(RegistryError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -20,18 +20,33 @@ from atoll.db.pool import Database
 from atoll.names import Digest, Hash, RepositoryName
 from atoll.registry.blobs import Blobs
 from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
-from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.errors import (
+    DeletionUnresolved,
+    DigestMismatch,
+    RangeOutOfOrder,
+    SizeInvalid,
+    UploadUnknown,
+)
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.replication.required import excluded_in
-from atoll.storage.errors import NoHealthyStore, StoreError, StoreUnavailable
+from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
+from atoll.storage.errors import (
+    NoHealthyStore,
+    ObjectMissing,
+    StoreError,
+    StoreSilent,
+    StoreUnavailable,
+)
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
-from atoll.storage.multipart import PartsWriter, put_file
+from atoll.storage.multipart import PartsWriter, put_file, reopened
 
 log = logging.getLogger(__name__)
 
 _READ_PIECE = 1024 * 1024
+# The beginning of the keys of chunks that are not at a content address.
+_UPLOADS = "uploads/"
 # How often an object is written again because somebody took the same one away at that moment.
 _REWRITES = 5
 
@@ -65,11 +80,42 @@ UPDATE blobupload u SET ended = true
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID} RETURNING u.uuid
 """
 
-_LEFTOVERS = """
-SELECT uuid FROM blobupload
-WHERE (ended OR repository_id IS NULL) AND changed_at < clock_timestamp() - interval '1 minute'
-   OR changed_at < clock_timestamp() - make_interval(mins => %(minutes)s)
-ORDER BY changed_at LIMIT 100
+# As the row of an ended upload, which the background clears.
+_LEAVE_BEHIND = """
+INSERT INTO blobupload (uuid, chunks, ended) VALUES (%(uuid)s, %(chunks)s, true)
+"""
+
+# Minutes after which a failed deletion is tried again, at most.
+_BACKOFF_MAXIMUM_MINUTES = 60
+# Uploads that one round clears.
+LEFTOVERS = 100
+
+# Uploads with objects at an unavailable location are left out, so that they delay no others. A
+# location that does not exist any more has no objects.
+_LEFTOVERS = f"""
+SELECT u.uuid FROM blobupload u
+WHERE ((u.ended OR u.repository_id IS NULL) AND u.changed_at < clock_timestamp()
+        - make_interval(mins => least(power(2, u.attempts), {_BACKOFF_MAXIMUM_MINUTES})::int)
+    OR u.changed_at < clock_timestamp() - make_interval(mins => %(minutes)s))
+  AND NOT EXISTS (
+    SELECT FROM jsonb_array_elements(u.chunks) AS chunk
+    JOIN imagestoragelocation l ON l.name = chunk ->> 'location'
+    WHERE l.name <> ALL(%(available)s))
+ORDER BY u.changed_at LIMIT {LEFTOVERS}
+"""
+
+_END_FOR_GOOD = """
+UPDATE blobupload SET ended = true WHERE uuid = %(uuid)s
+RETURNING chunks, array(SELECT name FROM imagestoragelocation)
+"""
+
+# What could not be deleted yet. An object that is gone is not kept from others any more.
+_KEEP_LEFTOVERS = """
+UPDATE blobupload SET chunks = %(chunks)s, attempts = least(attempts + 1, 10),
+    first_digest = CASE WHEN %(first)s THEN first_digest END,
+    first_location = CASE WHEN %(first)s THEN first_location END,
+    changed_at = clock_timestamp()
+WHERE uuid = %(uuid)s AND ended
 """
 
 
@@ -113,12 +159,14 @@ class Upload:
     """An upload under way: the repository that it is for, its id, and how far it is in bytes.
 
     EXCLUDED are the locations where the repository's blobs may not be, as it was last known.
+    UNCERTAIN are those where an earlier deletion of the same bytes may still be carried out.
     """
 
     name: RepositoryName
     uuid: UUID
     offset: int
     excluded: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
 
 
 class Uploads:
@@ -166,9 +214,9 @@ class Uploads:
         digest = body.digest(hasher, "sha256")
         first = upload.offset == 0
         expiry = expires_after(body.file, body.size) if first else None
-        key = blob_key(digest) if first else f"uploads/{upload.uuid}/{uuid4()}"
+        key = blob_key(digest) if first else f"{_UPLOADS}{upload.uuid}/{uuid4()}"
         for _ in range(_REWRITES):
-            location = self._write(key, body, upload.excluded)
+            location = self._write(key, body, upload, digest)
             chunk = Chunk(key, str(digest), body.size, location)
             if self._record(upload, chunk, expiry, first=first):
                 return replace(upload, offset=upload.offset + body.size)
@@ -191,9 +239,15 @@ class Uploads:
         if size != upload.offset:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
-            self._place(digest, size, chunks[0].location, upload)
-        else:
+            location = chunks[0].location
+            if self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
+                return size
+            # Its location is being removed, or excluded by now: the object is copied elsewhere.
+            self._locations.states.look(self._database)
+        try:
             self._finish_chunks(upload, digest, size, chunks)
+        except ObjectMissing as error:
+            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again") from error
         return size
 
     def cancel(self, name: RepositoryName, uuid: UUID) -> None:
@@ -204,20 +258,27 @@ class Uploads:
         self._clear_away_or_leave(uuid)
 
     def clear_away_leftovers(self) -> int:
-        """Throw away uploads that nobody went on with, and what is left of ended ones."""
-        minutes = {"minutes": self._expiry_minutes}
-        uuids = [row[0] for row in self._database.run(_LEFTOVERS, minutes)]
-        for uuid in uuids:
-            self._clear_away_or_leave(uuid)
+        """Delete objects of abandoned and ended uploads at available stores.
+
+        Returns:
+            How many uploads were cleared, at most LEFTOVERS.
+        """
+        health = self._locations.health
+        parameters = {
+            "minutes": self._expiry_minutes,
+            "available": [name for name in self._locations.stores if health.is_up(name)],
+        }
+        uuids = [row[0] for row in self._database.run(_LEFTOVERS, parameters)]
+        cleared = sum(self._clear_away_or_leave(uuid) for uuid in uuids)
         self._content.forget_deletions(2 * self._expiry_minutes)
-        return len(uuids)
+        return cleared
 
     def _finish_whole(self, upload: Upload, digest: Digest, body: Body) -> int:
         """Finish an upload that came with its last request: nothing wrong is written at all."""
         if body.digest(digest.hasher(), digest.algorithm) != digest:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
-            location = self._write(blob_key(digest), body, upload.excluded)
+            location = self._write(blob_key(digest), body, upload, digest)
             try:
                 if self._blobs.place(
                     digest,
@@ -239,48 +300,74 @@ class Uploads:
         self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk]
     ) -> None:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
+        tried: list[str] = []
         for _ in range(_REWRITES):
-            location = self._locations.chooser.to_write(upload.excluded)
+            location = self._location_for(upload, digest, tried)
             try:
-                self._write_chunks(upload, digest, size, chunks, location)
+                whole = Chunk(blob_key(digest), str(digest), size, location)
+                self._write_chunks(upload, digest, chunks, whole, tried)
             except StoreUnavailable as error:
                 if error.location != location:
                     # It is a chunk that cannot be read, and there is no other copy of it.
                     raise
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
+                tried.append(location)
                 continue
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
                 self._clear_away_or_leave(upload.uuid)
                 return
-            whole = Chunk(blob_key(digest), str(digest), size, location)
             upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
 
     def _write_chunks(
-        self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk], location: str
+        self,
+        upload: Upload,
+        digest: Digest,
+        chunks: list[Chunk],
+        whole: Chunk,
+        tried: Collection[str],
     ) -> None:
-        """Write the chunks as one object at LOCATION; DigestMismatch ends the upload."""
-        hasher = digest.hasher()
-        with PartsWriter(self._locations.stores[location], blob_key(digest), size) as writer:
-            for chunk in chunks:
-                for piece in self._store_of(chunk).read(chunk.key):
+        """Write the chunks as the object WHOLE; DigestMismatch ends the upload."""
+
+        def write(attempt: Attempt) -> None:
+            hasher = digest.hasher()
+            store = self._locations.stores[whole.location]
+            with PartsWriter(store, whole.key, whole.size, attempt.progress) as writer:
+                for piece in self._read_chunks(chunks):
+                    if attempt.abandoned:
+                        raise StoreSilent(whole.location, "the write was abandoned")
                     hasher.update(piece)
                     writer.write(piece)
-            if hasher.hexdigest() != digest.hex:
-                self._end_with_mismatch(upload, digest)
-            writer.finish()
+                if hasher.hexdigest() != digest.hex:
+                    self._end_with_mismatch(upload, digest)
+                writer.finish()
+
+        self._write_or_abandon(write, whole, upload, tried)
+
+    def _read_chunks(self, chunks: list[Chunk]) -> Iterator[bytes]:
+        """Yield the bytes of CHUNKS. Raises StoreSilent where a chunk's store hangs."""
+        for chunk in chunks:
+            yield from read_or_abandon(self._locations.health, self._store_of(chunk), chunk.key)
 
     def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
-        """Return the upload as it may go on after CHUNK could not be counted on.
+        """Return the upload for another attempt after CHUNK could not be placed or recorded.
 
-        What was written where it may not be any more, as the policy has changed, is thrown away.
+        A chunk at a location that the policy excludes by now is deleted. One that an earlier
+        deletion may still hit is written elsewhere, and deleted in the background.
         """
-        excluded = tuple(
-            self._content.trust_anew(Digest.parse(chunk.digest), chunk.location, upload.uuid)
-        )
-        if chunk.location in excluded:
+        # The location may be draining or removed without this process having noticed yet.
+        self._locations.states.look(self._database)
+        digest = Digest.parse(chunk.digest)
+        address = self._content.trust_anew(digest, chunk.location, upload.uuid)
+        upload = replace(upload, excluded=address.excluded)
+        if chunk.location in address.excluded:
             self._throw_away(chunk, upload.uuid, first=first)
-        return replace(upload, excluded=excluded)
+        elif first and address.uncertain:
+            fields = {"digest": chunk.digest, "location": chunk.location}
+            log.warning("deletion unresolved; writing to another location", extra=fields)
+            self._leave_behind(chunk)
+            upload = replace(upload, uncertain=(*upload.uncertain, chunk.location))
+        return upload
 
     def _store_of(self, chunk: Chunk) -> ObjectStore:
         try:
@@ -289,27 +376,73 @@ class Uploads:
             # Another site, with a newer bundle than ours or an older one, wrote it there.
             raise NoHealthyStore([chunk.location]) from None
 
-    def _place(self, digest: Digest, size: int, location: str, upload: Upload) -> None:
-        """Place what was recorded before. A recorded object is not taken away by anybody."""
-        if not self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
-            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again")
-
     def _end_with_mismatch(self, upload: Upload, digest: Digest) -> None:
         self.cancel(upload.name, upload.uuid)
         raise DigestMismatch(f"what was uploaded is not {digest}")
 
-    def _write(self, key: str, body: Body, excluded: tuple[str, ...]) -> str:
-        """Write to the nearest allowed store that takes it, and return its location."""
-        for _ in self._locations.stores:
-            location = self._locations.chooser.to_write(excluded)
+    def _location_for(self, upload: Upload, digest: Digest, tried: Collection[str]) -> str:
+        """Return where to write DIGEST, but not where it was TRIED already.
+
+        Raises NoHealthyStore or DeletionUnresolved.
+        """
+        try:
+            return self._locations.chooser.to_write((*upload.excluded, *upload.uncertain), tried)
+        except NoHealthyStore:
+            if upload.uncertain:
+                raise DeletionUnresolved(digest, upload.uncertain) from None
+            raise
+
+    def _write(self, key: str, body: Body, upload: Upload, digest: Digest) -> str:
+        """Write to the nearest allowed store that accepts it, and return its location."""
+        tried: list[str] = []
+        while True:
+            location = self._location_for(upload, digest, tried)
             try:
-                put_file(self._locations.stores[location], key, body.file, body.size)
+                chunk = Chunk(key, str(digest), body.size, location)
+                self._write_at(chunk, body, upload, tried)
             except StoreUnavailable as error:
-                # Its health is known to be bad now, so the next choice is another one.
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
+                tried.append(location)
                 continue
             return location
-        raise NoHealthyStore(list(self._locations.stores))
+
+    def _write_at(self, chunk: Chunk, body: Body, upload: Upload, tried: Collection[str]) -> None:
+        """Write CHUNK, which is BODY. Raises StoreUnavailable, also where the store hangs."""
+        # An abandoned attempt still reads it, beside the next one and after the request has ended.
+        file = reopened(body.file, body.size)
+
+        def write(attempt: Attempt) -> None:
+            with file:
+                store = self._locations.stores[chunk.location]
+                put_file(store, chunk.key, file, chunk.size, attempt.progress)
+
+        self._write_or_abandon(write, chunk, upload, tried)
+
+    def _write_or_abandon(
+        self,
+        write: Callable[[Attempt], None],
+        chunk: Chunk,
+        upload: Upload,
+        tried: Collection[str],
+    ) -> None:
+        """Write CHUNK; if its store hangs, have what becomes of it deleted in the background."""
+
+        def elsewhere() -> bool:
+            try:
+                other = self._locations.chooser.to_write(
+                    (*upload.excluded, *upload.uncertain), (*tried, chunk.location)
+                )
+            except NoHealthyStore:
+                return False
+            return not self._locations.health.in_doubt(other)
+
+        write_or_abandon(
+            self._locations.health,
+            chunk.location,
+            write,
+            elsewhere=elsewhere,
+            late=lambda: self._leave_behind(chunk),
+        )
 
     def _record(self, upload: Upload, chunk: Chunk, expiry: int | None, *, first: bool) -> bool:
         rows = self._database.run(
@@ -348,6 +481,11 @@ class Uploads:
         except StoreError as error:
             log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
 
+    def _leave_behind(self, chunk: Chunk) -> None:
+        """Have an object that nothing else refers to deleted in the background."""
+        values = {"uuid": uuid4(), "chunks": json.dumps([vars(chunk)])}
+        self._database.run(_LEAVE_BEHIND, values)
+
     def _status(self, upload: Upload) -> tuple[int, list[Chunk], tuple[str, ...]]:
         rows = self._database.read(_STATUS, self._parameters(upload))
         if not rows:
@@ -355,29 +493,48 @@ class Uploads:
         size, chunks, excluded = rows[0]
         return size, [Chunk(**chunk) for chunk in chunks], tuple(excluded or ())
 
-    def _clear_away_or_leave(self, uuid: UUID) -> None:
-        """Remove an upload's objects, then its row; what a dead store keeps waits for later."""
-        rows = self._database.run(
-            "UPDATE blobupload SET ended = true WHERE uuid = %s RETURNING chunks", [uuid]
-        )
-        chunks = [Chunk(**chunk) for chunk in rows[0][0]] if rows else []
+    def _clear_away_or_leave(self, uuid: UUID) -> bool:
+        """Delete an upload's objects, then its row, and return whether all are gone.
+
+        Objects at unavailable stores are left to the background. They are not waited for.
+        """
+        rows = self._database.run(_END_FOR_GOOD, {"uuid": uuid})
+        if not rows:
+            return True
+        chunks, existing = rows[0]
+        left = [Chunk(**chunk) for chunk in chunks if chunk["location"] in existing]
         try:
-            for number, chunk in enumerate(chunks):
-                self._remove(chunk, uuid, first=number == 0)
+            while left:
+                self._remove(left[0], uuid, first=_at_content_address(left[0]))
+                del left[0]
         except StoreError as error:
-            log.warning("upload not cleared away yet", extra={"cause": str(error)})
-            return
+            fields = {"upload": str(uuid), "cause": str(error)}
+            log.warning("objects of an upload not deleted yet", extra=fields)
+            values = {
+                "uuid": uuid,
+                "chunks": json.dumps([vars(chunk) for chunk in left]),
+                "first": any(_at_content_address(chunk) for chunk in left),
+            }
+            self._database.run(_KEEP_LEFTOVERS, values)
+            return False
         self._database.run("DELETE FROM blobupload WHERE uuid = %s AND ended", [uuid])
+        return True
 
     def _remove(self, chunk: Chunk, uuid: UUID | None, *, first: bool) -> None:
+        if not self._locations.health.is_up(chunk.location):
+            raise StoreUnavailable(chunk.location, "it is known to be down, or not configured")
         if first:
             self._content.discard(Digest.parse(chunk.digest), chunk.location, uuid)
-        elif chunk.location in self._locations.stores:
+        else:
             self._locations.stores[chunk.location].delete(chunk.key)
 
     @staticmethod
     def _parameters(upload: Upload) -> dict[str, object]:
         return {**name_parameters(upload.name), "uuid": upload.uuid}
+
+
+def _at_content_address(chunk: Chunk) -> bool:
+    return not chunk.key.startswith(_UPLOADS)
 
 
 def _excluded(rows: list[Any]) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The review of doubts: a site reads its own doubted copies as a whole, and settles each doubt.
 
 For a location whose own site has no live worker, a site other than the one that doubts does so
-after some minutes.
+after some minutes. The review also walks the site's copies in quarantine with the scrub, but faster
+and where the scrub is switched off: a blob without another copy has no task that would restore it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,15 @@ from dataclasses import dataclass
 from atoll.db.pool import Database
 from atoll.replication.healing import change_states
 from atoll.replication.plausibility import RecentReads
-from atoll.replication.verification import COLUMNS, Looked, Verifier, note_right, to_look_at
+from atoll.replication.scrub import TAKE
+from atoll.replication.verification import (
+    COLUMNS,
+    SOUND,
+    Looked,
+    Verifier,
+    note_right,
+    to_look_at,
+)
 
 log = logging.getLogger(__name__)
 
@@ -84,10 +93,10 @@ class DoubtReview:
         self._forget_cached = forget_cached
 
     def turn(self) -> bool:
-        """Read some doubted copies, and settle what can be settled.
+        """Read some doubted copies and settle what can be settled; restore right ones.
 
         Returns:
-            True if a doubt was settled, so that another turn is worthwhile now.
+            True if a doubt was settled or a copy restored, so that another turn is worthwhile now.
         """
         self._recent.refresh()
         reachable = [name for name in self._reachable if self._verifier.reachable(name)]
@@ -101,7 +110,21 @@ class DoubtReview:
         right = [one for one in looked if one.hashed]
         if unsettled := [one.id for one in looked if one not in changing and one not in right]:
             self._database.run(_NOTE_LOOK, {"ids": unsettled})
-        return bool(right or changing)
+        return bool(right or changing or self._restore())
+
+    def _restore(self) -> bool:
+        """Read the next of our own copies in quarantine; return whether any is good again."""
+        if not self._verifier.reachable(self._own):
+            return False
+        parameters = {"location": self._own, "state": "suspect", "age": 0, "limit": _TURN}
+        rows = self._database.run(TAKE, parameters)
+        looked = [self._verifier.look(to_look_at(row), full=True) for row in rows]
+        sound = [one for one in looked if one.result == SOUND]
+        if not sound:
+            return False
+        for changed in change_states(self._database, self._own, sound):
+            self._forget_cached(changed.digest)
+        return True
 
     def _look(self, doubt: _Doubt) -> Looked:
         """Read a copy as a whole; settle the doubt if it is right."""

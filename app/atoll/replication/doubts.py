@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from prometheus_client import Counter, Gauge
 
 from atoll.db.pool import Database
+from atoll.db.transient import run_with_retries
 from atoll.replication.plausibility import RecentReads
 from atoll.replication.tasks import Task
 
@@ -59,7 +60,11 @@ class Doubts:
             self._recent.add(location, str(task.digest), wrong=False)
 
     def wrong(self, task: Task, location: str, reason: str) -> None:
-        """Doubt the copy at LOCATION, once an hour at most. Raises DatabaseUnavailable."""
+        """Doubt the copy at LOCATION, once an hour at most.
+
+        Raises:
+            DatabaseUnavailable, psycopg2.Error: the next wrong read raises the doubt again.
+        """
         news = self._recent.add(location, str(task.digest), wrong=True)
         if not news or self._recent.implausible(location):
             return
@@ -70,7 +75,12 @@ class Doubts:
             "by": self._site,
             "reason": f"read by {self._site} ({socket.gethostname()}): {reason}",
         }
-        if self._database.run(_RECORD, parameters):
+        try:
+            recorded = run_with_retries(self._database, _RECORD, parameters)
+        except Exception:
+            self._recent.forget(location, str(task.digest))
+            raise
+        if recorded:
             RECORDED.labels(location).inc()
             fields = {"digest": str(task.digest), "location": location, "reason": reason}
             log.warning("copy doubted; its own site will read it", extra=fields)

@@ -44,11 +44,11 @@ class _Window:
         old = self.results.get(key)
         if wrong and old is not None and old[1]:
             return False
-        self._forget(key)
+        self.forget(key)
         self.results[key] = (now, wrong)
         self.wrong += wrong
         while len(self.results) > _REMEMBERED:
-            self._forget(next(iter(self.results)))
+            self.forget(next(iter(self.results)))
         return wrong
 
     def expire(self, before: float) -> None:
@@ -56,9 +56,9 @@ class _Window:
             key, (added, _) = next(iter(self.results.items()))
             if added >= before:
                 return
-            self._forget(key)
+            self.forget(key)
 
-    def _forget(self, key: str) -> None:
+    def forget(self, key: str) -> None:
         old = self.results.pop(key, None)
         self.wrong -= old is not None and old[1]
 
@@ -84,6 +84,12 @@ class RecentReads:
             news = window.add(key, now, wrong=wrong)
             self._assess(location, window)
             return news
+
+    def forget(self, location: str, key: str) -> None:
+        """Drop the result of a read."""
+        with self._lock:
+            if location in self._windows:
+                self._windows[location].forget(key)
 
     def implausible(self, location: str) -> bool:
         """Return whether too many objects of LOCATION are wrong to act on any of them."""

@@ -130,12 +130,31 @@ def test_right_copies_in_quarantine_come_back_without_another_source(
         "INSERT INTO replicationtask (storage_id, location_id)"
         " SELECT storage_id, location_id FROM imagestorageplacement"
     )
-    with working(us):
-        wait_until("all is good", lambda: states(us) == {("us", "good"): 200})
+    review = make_review(us)
+    while review.turn():
+        continue
+    assert states(us) == {("us", "good"): 200}
     with working(eu):
         make_tasks_due(eu)
         wait_until("all is at both", lambda: states(us)["eu", "good"] == 200)
     assert all(us.has_object("eu", digest) for digest in digests)
+
+
+def test_a_right_copy_in_quarantine_is_not_copied_again(registry: MemoryRegistry) -> None:
+    us = registry["us"]
+    digest = us.push(b"content")
+    with working(registry["eu"]):
+        wait_until("it is copied", lambda: us.placements(digest).get("eu") == "good")
+    us.database.run(
+        "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
+        " WHERE l.id = p.location_id AND l.name = 'us';"
+        "INSERT INTO replicationtask (storage_id, location_id)"
+        " SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'us'"
+    )
+    puts = us.stores["us"].requests["put"]
+    with working(us):
+        wait_until("it is good again", lambda: us.placements(digest)["us"] == "good")
+    assert us.stores["us"].requests["put"] == puts
 
 
 def test_a_wrong_copy_is_doubted_read_last_and_quarantined_and_healed_by_its_own_site(

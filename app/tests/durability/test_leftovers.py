@@ -1,0 +1,176 @@
+"""Objects of ended uploads are deleted in the background; unavailable stores delay no others."""
+
+from __future__ import annotations
+
+import io
+
+from atoll.names import Digest
+from atoll.registry.uploads import Body, Upload
+from atoll.storage.errors import StoreUnavailable, StoreUnreachable
+
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+
+
+def body(data: bytes) -> Body:
+    return Body(io.BytesIO(data), len(data))
+
+
+def begin_upload(site: MemorySite, *chunks: bytes) -> Upload:
+    upload = site.graph.uploads.start(site.repository, SUPERUSER)
+    for chunk in chunks:
+        upload = site.graph.uploads.append(upload, body(chunk))
+    return upload
+
+
+def uploads(site: MemorySite) -> int:
+    return int(site.database.read("SELECT count(*) FROM blobupload")[0][0])
+
+
+def notes(site: MemorySite) -> int:
+    return int(site.database.read("SELECT count(*) FROM contentdeletion")[0][0])
+
+
+def let_minutes_pass(site: MemorySite, minutes: int = 3000) -> None:
+    site.database.run(
+        "UPDATE blobupload SET changed_at = changed_at - make_interval(mins => %s)", [minutes]
+    )
+
+
+def take_down(site: MemorySite, location: str) -> None:
+    """Let the store of LOCATION fail, and SITE know it."""
+    site.stores[location].down = True
+    site.locations.health.observe(location, StoreUnreachable(location, "down"))
+
+
+def bring_back(site: MemorySite, location: str) -> None:
+    site.stores[location].down = False
+    site.locations.health.probed(location, None)
+
+
+def test_leftovers_at_an_unavailable_store_do_not_delay_those_at_other_stores(
+    registry: MemoryRegistry,
+) -> None:
+    us, eu = registry["us"], registry["eu"]
+    for number in range(100):
+        begin_upload(us, b"at us %d" % number)
+    for number in range(20):
+        begin_upload(eu, b"at eu %d" % number)
+    let_minutes_pass(us)
+    take_down(us, "us")
+    assert us.graph.uploads.clear_away_leftovers() == 20
+    assert len(us.stores["eu"].objects) == 0
+    assert us.stores["us"].requests["delete"] == 0
+    assert notes(us) == 20
+    bring_back(us, "us")
+    assert us.graph.uploads.clear_away_leftovers() == 100
+    assert (len(us.stores["us"].objects), uploads(us)) == (0, 0)
+
+
+def test_a_leftover_that_cannot_be_deleted_is_tried_again_later_each_time_and_adds_no_notes(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    upload = begin_upload(site, b"first ", b"second ", b"third")
+    second = f"uploads/{upload.uuid}/"
+
+    def fail(operation: str, key: str) -> None:
+        if operation == "delete" and key.startswith(second):
+            raise StoreUnavailable("us", "it answered 500")
+
+    site.stores["us"].fault = fail
+    site.graph.uploads.cancel(site.repository, upload.uuid)
+    assert (uploads(site), notes(site)) == (1, 1)
+    for wait in (2, 4, 8):
+        assert site.graph.uploads.clear_away_leftovers() == 0
+        tries = site.stores["us"].requests["delete"]
+        let_minutes_pass(site, wait - 1)
+        site.graph.uploads.clear_away_leftovers()
+        assert site.stores["us"].requests["delete"] == tries
+        let_minutes_pass(site, 2)
+        site.graph.uploads.clear_away_leftovers()
+        assert site.stores["us"].requests["delete"] == tries + 1
+    assert (uploads(site), notes(site)) == (1, 1)
+    site.stores["us"].fault = None
+    let_minutes_pass(site, 60)
+    assert site.graph.uploads.clear_away_leftovers() == 1
+    assert (len(site.stores["us"].objects), uploads(site)) == (0, 0)
+
+
+def test_leftovers_that_cannot_be_deleted_do_not_delay_newer_ones(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    stuck = [begin_upload(site, b"stuck %d" % number) for number in range(100)]
+    keys = set(site.stores["us"].objects)
+    begin_upload(site, b"newer")
+
+    def fail(operation: str, key: str) -> None:
+        if operation == "delete" and key in keys:
+            raise StoreUnavailable("us", "it answered 500")
+
+    site.stores["us"].fault = fail
+    let_minutes_pass(site)
+    for _ in range(2):
+        site.graph.uploads.clear_away_leftovers()
+    assert set(site.stores["us"].objects) == keys
+    assert uploads(site) == len(stuck)
+
+
+def test_a_cancelled_upload_does_not_wait_for_a_store_that_is_known_to_be_down(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    upload = begin_upload(site, b"first ", b"second")
+    take_down(site, "us")
+    site.graph.uploads.cancel(site.repository, upload.uuid)
+    assert site.stores["us"].requests["delete"] == 0
+    bring_back(site, "us")
+    let_minutes_pass(site, 3)
+    assert site.graph.uploads.clear_away_leftovers() == 1
+    assert (len(site.stores["us"].objects), uploads(site)) == (0, 0)
+
+
+def test_a_hanging_deletion_blocks_neither_the_digest_nor_a_connection(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    data = b"the same bytes"
+    upload = begin_upload(site, data)
+    seen = []
+
+    def look(operation: str, _key: str) -> None:
+        if operation == "delete":
+            locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = ("
+            locks += "SELECT oid FROM pg_database WHERE datname = current_database())"
+            seen.append(int(site.database.read(locks)[0][0]))
+
+    site.stores["us"].fault = look
+    site.graph.uploads.cancel(site.repository, upload.uuid)
+    assert seen == [0]
+    assert site.push(data) == Digest.of(data)
+
+
+def test_a_leftover_at_a_location_that_does_not_exist_any_more_is_forgotten(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    begin_upload(site, b"first")
+    site.database.run(
+        "UPDATE blobupload SET first_location = 'gone',"
+        " chunks = jsonb_set(chunks, '{0,location}', '\"gone\"')"
+    )
+    let_minutes_pass(site)
+    assert site.graph.uploads.clear_away_leftovers() == 1
+    assert uploads(site) == 0
+
+
+def test_a_leftover_at_another_sites_location_is_left_to_that_site(
+    registry: MemoryRegistry,
+) -> None:
+    us, eu = registry["us"], registry["eu"]
+    begin_upload(eu, b"at eu")
+    del us.graph.locations.stores["eu"]  # type: ignore[attr-defined]
+    let_minutes_pass(us)
+    assert us.graph.uploads.clear_away_leftovers() == 0
+    assert uploads(us) == 1
+    assert eu.graph.uploads.clear_away_leftovers() == 1
