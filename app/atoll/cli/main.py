@@ -78,6 +78,11 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="LOCATION",
         help="also look whether its store takes an object from here",
     )
+    check.add_argument(
+        "--connect",
+        action="store_true",
+        help="also check the connection to the database from here",
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run="config:check")
 

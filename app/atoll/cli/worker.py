@@ -62,6 +62,7 @@ def replication(options: argparse.Namespace) -> int:
     reloads.begin()
     bundle = _read_bundle()
     graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
+    graph.require_sessions()
     graph.locations.start_probing()
     graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from atoll.config.database_options import isolation_problems
 from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
 from atoll.config.places import shared_places
@@ -116,6 +117,7 @@ def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
 def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
     """Check what only shows when several keys are held against each other."""
     found = _not_shared(bundle, stores) + _not_apart(stores)
+    found += isolation_problems(bundle)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
     if bundle.feature_action_log_rotation and bundle.action_log_archive_location is not None:
         found += _unknown_locations(bundle, _ARCHIVE, [bundle.action_log_archive_location])

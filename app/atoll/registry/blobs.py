@@ -212,7 +212,7 @@ class Blobs:
     def find(self, name: RepositoryName, digest: Digest) -> Blob:
         """Return the repository's blob, or raise BlobUnknown. One round trip, none from cache."""
         right = right_cache_key(name, digest)
-        has_right, cached = self._redis.get(right, cache_key(digest))
+        has_right, cached = self._redis.get_cached(right, cache_key(digest))
         if has_right and cached:
             size, placements = json.loads(cached)
             # Else the locations were removed since, and the database knows better.

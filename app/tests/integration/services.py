@@ -232,6 +232,19 @@ def running_postgres() -> Iterator[str]:
             _remove_own(client)
 
 
+@contextmanager
+def postgres_of_its_own() -> Iterator[str]:
+    """Start a PostgreSQL whose settings a test may change, and yield its URI once it answers."""
+    with podman_client() as client:
+        container = _start_postgres(client, "podman")
+        try:
+            uri = _postgres_uri(container)
+            wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
+            yield uri
+        finally:
+            container.remove(force=True, v=True)
+
+
 def remove_remains(client: podman.PodmanClient) -> None:
     """Remove the containers and networks of processes that are no more."""
     _remove(client, lambda owner: not _lives(owner))

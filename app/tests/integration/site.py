@@ -228,6 +228,9 @@ def running_site(
     graph.doubt_sharing.start()
     stop_looking = keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
+    graph.reads.start()
+    # Before that nothing is read from the cache.
+    graph.vitals.wait_for_first(60)
     graph.pulls.start()
     site = Site(server.url, operations.url, graph, directory, preference)
     wait_until(
