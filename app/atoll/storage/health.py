@@ -260,7 +260,8 @@ class StoreHealth:
             failures = old.failed_probes + (2 if probe.write else 1)
             # A request and a probe that both got an error agree; two silences may be one load peak.
             agreed = doubted and not isinstance(error, NoAnswer)
-            fallen = failures >= _PROBE_FAILURES_TO_FALL or old.up is None or agreed
+            certain = agreed or isinstance(error, StoreUnreachable) or old.up is None
+            fallen = certain or failures >= _PROBE_FAILURES_TO_FALL
             up = False if fallen else old.up
             self._change(location, StoreState(up, failures, error.cause, old.read_only))
 
