@@ -146,9 +146,21 @@ class _Handler(BaseHTTPRequestHandler):
         )
         return 200, _xml("ListPartsResult", f"<IsTruncated>false</IsTruncated>{text}"), {}
 
+    def _list(self) -> bytes:
+        prefix = parse_qs(urlsplit(self.path).query).get("prefix", [""])[0]
+        text = "".join(
+            f"<Contents><Key>{escape(path.removeprefix('/bucket/'))}</Key><Size>{len(data)}</Size>"
+            "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+            for path, data in sorted(self.server.objects.items())
+            if path.startswith(f"/bucket/{prefix}")
+        )
+        return _xml(
+            "ListBucketResult", f"<Name>bucket</Name><IsTruncated>false</IsTruncated>{text}"
+        )
+
     def _read(self, path: str) -> tuple[int, bytes, dict[str, str]]:
         if path.rstrip("/") == "/bucket":
-            return 200, b"", {}
+            return 200, self._list(), {}
         data = self.server.objects.get(path)
         if data is None:
             return 404, _error("NoSuchKey"), {}

@@ -119,6 +119,8 @@ def test_a_marker_is_deleted_with_all_other_objects(make: Make) -> None:
     us = make("us")
     us.probe(write=True)
     us.put("sha256/ab/abcd", b"old", 3)
+    keys = {MARKER_KEY, PROBE_KEY, "sha256/ab/abcd"}
+    assert {stored.key for stored in us.list_objects("")} == keys
     for _ in delete_objects(us):
         continue
     assert list(us.list_objects("")) == []

@@ -63,6 +63,8 @@ class MemoryStore(ObjectStore):
         yield self.objects[key][start:end]
 
     def size(self, key: str) -> int:
+        if key not in self.objects:
+            raise ObjectMissing(self.location, key)
         return len(self.objects[key])
 
     def delete(self, key: str) -> None:
