@@ -61,10 +61,13 @@ _INFO = "INFO:  "
 # lock of NOTIFY behind such a one, would stay for ever although its client is gone. Nothing else is
 # cancelled, should the process id belong to another session by now. What was committed stays so.
 _CANCEL = """
-SELECT pg_cancel_backend(pid) FROM pg_stat_activity
-WHERE pid = %(pid)s AND usename = current_user
-  AND (wait_event = 'SyncRep' OR (wait_event_type = 'Lock' AND wait_event = 'object'))
+SELECT CASE WHEN wait_event = 'SyncRep' OR (wait_event_type = 'Lock' AND wait_event = 'object')
+       THEN pg_cancel_backend(pid) END
+FROM pg_stat_activity WHERE pid = %(pid)s AND usename = current_user AND state = 'active'
 """
+# Looks at an abandoned session, which may reach its commit later, and seconds between them: for
+# longer than a statement may take.
+_CANCEL_LOOKS, _CANCEL_PAUSE = 12, 0.5
 # Seconds for which a server that failed is not asked again, so that requests fail at once.
 _REST_SECONDS = 1.0
 
@@ -321,10 +324,8 @@ class Database:
             connection = self._connect(host)
             try:
                 connection.answer_timeout = self._answer_timeout
-                with connection.cursor() as cursor:
-                    cursor.execute(_CANCEL, {"pid": backend})
-                    if cursor.fetchall():
-                        log.warning("commit abandoned: no answer from the synchronous standby")
+                connection.autocommit = True
+                _end_wait(connection, backend)
             finally:
                 connection.close()
         except psycopg2.Error as error:
@@ -359,6 +360,19 @@ class Database:
             raise
         self._away = False
         return connection
+
+
+def _end_wait(connection: psycopg2.extensions.connection, backend: int) -> None:
+    """Cancel the wait of BACKEND within its commit, and return when the session is over."""
+    with connection.cursor() as cursor:
+        for _ in range(_CANCEL_LOOKS):
+            cursor.execute(_CANCEL, {"pid": backend})
+            row = cursor.fetchone()
+            if row is None:
+                return
+            if row[0]:
+                log.warning("commit abandoned: no answer from the synchronous standby")
+            time.sleep(_CANCEL_PAUSE)
 
 
 def _session_options(statement_timeout: int, given: str) -> str:

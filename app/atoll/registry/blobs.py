@@ -28,9 +28,9 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
-from atoll.replication.removal import LOCK_LOCATION_SHARED
+from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.replication.required import excluded_in
-from atoll.replication.tasks import create_for_blob
+from atoll.replication.tasks import DELETE_FOR_PLACED, create_for_blob
 from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
@@ -82,9 +82,9 @@ _END_UPLOAD = {
 
 _PLACE = f"""
 {LOCK_DIGEST_SHARED}
-{LOCK_LOCATION_SHARED}
+{TRY_LOCK_LOCATION_SHARED}
 WITH location AS (
-    SELECT id FROM imagestoragelocation WHERE name = %(location)s AND state <> 'removed'
+    SELECT l.id FROM imagestoragelocation l WHERE l.name = %(location)s AND {ACCEPTS_PLACEMENTS}
 ), upload AS (
     SELECT u.uuid, u.repository_id, u.expires_after_s FROM blobupload u
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id IS NOT NULL
@@ -105,6 +105,7 @@ WITH location AS (
     ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
     RETURNING storage_id
 ), tasks AS ({create_for_blob("(SELECT repository_id FROM upload)")}
+), copied AS ({DELETE_FOR_PLACED}
 ), ended AS ({{end_upload}}),
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
@@ -273,8 +274,8 @@ class Blobs:
 
         EXPIRES_AFTER is what the blob says of its images' tags, if it came with the last request.
         Ends the upload; with CLEAR_AWAY its row stays for its chunks' sake. False, and nothing
-        done, if the object may have been taken away meanwhile, or the location is removed or, by
-        now, excluded: write it again. One round trip.
+        done, if the object may have been deleted meanwhile, or the location is being removed, is
+        removed or, by now, excluded: write it again. One round trip.
         Raises UploadUnknown if the upload ended before.
         """
         storage_id, upload_remains = self._database.run(

@@ -6,7 +6,7 @@ RegistryError
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
-├── NotCopiedYet · DeletionUnresolved · DeletionUnfinished
+├── NotCopiedYet · DeletionUnfinished · DeletionUnresolved
 └── Denied
 """
 

@@ -31,7 +31,13 @@ from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.replication.required import excluded_in
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
-from atoll.storage.errors import NoHealthyStore, StoreError, StoreSilent, StoreUnavailable
+from atoll.storage.errors import (
+    NoHealthyStore,
+    ObjectMissing,
+    StoreError,
+    StoreSilent,
+    StoreUnavailable,
+)
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import PartsWriter, put_file, reopened
@@ -233,9 +239,15 @@ class Uploads:
         if size != upload.offset:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
-            self._place(digest, size, chunks[0].location, upload)
-        else:
+            location = chunks[0].location
+            if self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
+                return size
+            # Its location is being removed, or excluded by now: the object is copied elsewhere.
+            self._locations.states.look(self._database)
+        try:
             self._finish_chunks(upload, digest, size, chunks)
+        except ObjectMissing as error:
+            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again") from error
         return size
 
     def cancel(self, name: RepositoryName, uuid: UUID) -> None:
@@ -338,11 +350,13 @@ class Uploads:
             yield from read_or_abandon(self._locations.health, self._store_of(chunk), chunk.key)
 
     def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
-        """Return the upload for another attempt after CHUNK could not be counted on.
+        """Return the upload for another attempt after CHUNK could not be placed or recorded.
 
         A chunk at a location that the policy excludes by now is deleted. One that an earlier
         deletion may still hit is written elsewhere, and deleted in the background.
         """
+        # The location may be draining or removed without this process having noticed yet.
+        self._locations.states.look(self._database)
         digest = Digest.parse(chunk.digest)
         address = self._content.trust_anew(digest, chunk.location, upload.uuid)
         upload = replace(upload, excluded=address.excluded)
@@ -361,11 +375,6 @@ class Uploads:
         except KeyError:
             # Another site, with a newer bundle than ours or an older one, wrote it there.
             raise NoHealthyStore([chunk.location]) from None
-
-    def _place(self, digest: Digest, size: int, location: str, upload: Upload) -> None:
-        """Place what was recorded before. A recorded object is not taken away by anybody."""
-        if not self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
-            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again")
 
     def _end_with_mismatch(self, upload: Upload, digest: Digest) -> None:
         self.cancel(upload.name, upload.uuid)

@@ -89,32 +89,54 @@ class WakeUps:
             return locations
 
 
-def listen_for_ever(
-    database: Database, location: str, seconds: float, ring: Callable[[], None]
+def listen_until(
+    stop: threading.Event,
+    database: Database,
+    location: str,
+    seconds: float,
+    *,
+    ring: Callable[[], None],
+    beat: Callable[[], None],
 ) -> None:
-    """Call RING whenever there is a new task for LOCATION, on a connection of its own.
+    """Call RING whenever there is a new task for LOCATION, until STOP is set.
 
-    After SECONDS without a notification the connection is checked; one that is broken, or does not
-    listen any more, is replaced after as many seconds.
+    Args:
+        stop: checked after each notification and each pause.
+        database: gives a connection that is used for nothing else.
+        location: the location whose notifications count.
+        seconds: after so much silence the connection is checked; one that is broken, or does not
+            listen any more, is replaced after as many seconds.
+        ring: called from this thread.
+        beat: called at least every few SECONDS.
     """
-    while True:
+    while not stop.is_set():
+        beat()
         try:
-            _listen(database, location, seconds, ring)
+            _listen(stop, database, location, seconds, ring=ring, beat=beat)
         except (DatabaseUnavailable, psycopg2.Error) as error:
             log.warning("no wake-ups for new tasks, polling", extra={"cause": str(error)})
         except Exception:
             log.exception("no wake-ups for new tasks, polling: unhandled exception")
-        time.sleep(seconds)
+        stop.wait(seconds)
 
 
-def _listen(database: Database, location: str, seconds: float, ring: Callable[[], None]) -> None:
+def _listen(
+    stop: threading.Event,
+    database: Database,
+    location: str,
+    seconds: float,
+    *,
+    ring: Callable[[], None],
+    beat: Callable[[], None],
+) -> None:
     connection = database.connect()
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
             # For tasks that were written before.
             ring()
-            while True:
+            while not stop.is_set():
+                beat()
                 waiting = select.poll()
                 waiting.register(connection.fileno(), select.POLLIN)
                 if waiting.poll(seconds * 1000):

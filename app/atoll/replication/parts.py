@@ -168,7 +168,13 @@ class PartsCopy:
             except ObjectMissing:
                 log.debug("the upload is gone", extra={"upload": upload_id})
         upload_id = self._target.begin_parts(self._key)
-        self._hold.remember(upload_id)
+        try:
+            self._hold.remember(upload_id)
+        except Exception:
+            # No record would lead to it.
+            with suppress(StoreError):
+                self._target.abort_parts(self._key, upload_id)
+            raise
         return upload_id, {}
 
     def _write_all(self, upload_id: str, stored: dict[int, StoredPart]) -> None:

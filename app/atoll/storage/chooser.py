@@ -44,6 +44,14 @@ class Chooser:
         self._health.use(found[0])
         return found
 
+    def sources(self, target: str) -> list[str]:
+        """Return the available locations other than TARGET, which blobs can be copied from."""
+        return [
+            name
+            for name in self._order
+            if name != target and self._health.is_up(name) and self._states.readable(name)
+        ]
+
     def to_write(self, excluded: Collection[str] = (), tried: Collection[str] = ()) -> str:
         """Return where to write: the nearest available store that accepts new blobs.
 

@@ -99,6 +99,9 @@ def test_a_commit_that_nobody_waits_for_any_more_leaves_no_session(
                 write_task(impatient, number)
         with pytest.raises(DatabaseUnavailable), impatient.transaction() as cursor:
             cursor.execute("UPDATE imagestorage SET image_size = 2")
+        # Abandoned before it comes to its commit.
+        with pytest.raises(DatabaseUnavailable):
+            impatient.run("SELECT pg_sleep(1); UPDATE imagestorage SET image_size = 3")
         wait_until("no session waits", lambda: waits(uri) == [])
 
 

@@ -12,8 +12,10 @@ import yaml
 from atoll.cli.presence import Announcer
 from atoll.registry.instances import sight
 from atoll.replication import removal
+from atoll.replication.draining import set_state
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import ObjectStore
+from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until
 from .site import Client, Site, bundle, make_graph
@@ -55,6 +57,7 @@ def keys(store: ObjectStore) -> list[str]:
 
 
 def remove(site: Site, location: str) -> None:
+    set_state(site.graph.database, location, DRAINING)
     for _ in removal.remove_location(site.graph.database, location):
         continue
 
