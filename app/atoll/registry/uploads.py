@@ -310,7 +310,7 @@ class Uploads:
                 if error.location != location:
                     # It is a chunk that cannot be read, and there is no other copy of it.
                     raise
-                log.warning("write goes elsewhere", extra={"cause": str(error)})
+                log.warning("write continued at another location", extra={"cause": str(error)})
                 tried.append(location)
                 continue
             if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
@@ -401,7 +401,7 @@ class Uploads:
                 chunk = Chunk(key, str(digest), body.size, location)
                 self._write_at(chunk, body, upload, tried)
             except StoreUnavailable as error:
-                log.warning("write goes elsewhere", extra={"cause": str(error)})
+                log.warning("write continued at another location", extra={"cause": str(error)})
                 tried.append(location)
                 continue
             return location

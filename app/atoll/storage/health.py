@@ -108,6 +108,8 @@ class _Trace:
     written: float = float("-inf")
     proven: float = float("-inf")
     usual_probe: float = 0.0
+    # When the first of the probes began that had no answer, one after another, until now.
+    unanswered_since: float | None = None
 
 
 class StoreHealth:
@@ -155,7 +157,8 @@ class StoreHealth:
         """
         trace = self._traces[location]
         answered = self._within(trace.written if write else trace.moved, _ANSWERED_SECONDS)
-        return not self.is_up(location) or (self._unanswered(location) and not answered)
+        usable = self.takes_objects(location) if write else self.is_up(location)
+        return not usable or (self._unanswered(location) and not answered)
 
     def use(self, location: str) -> None:
         """Note that a store is about to be used, by this process or a redirected client."""
@@ -235,7 +238,10 @@ class StoreHealth:
             write = not self.state(location).whole or (doubt is not None and doubt.write)
             write = write or location in self._writing_probes
             self._writing_probes.discard(location)
-            self._probes[location] = _Probe(self._monotonic(), write)
+            probe = self._probes[location] = _Probe(self._monotonic(), write)
+            trace = self._traces[location]
+            if trace.unanswered_since is None:
+                trace.unanswered_since = probe.began
         return write
 
     def probed(
@@ -247,6 +253,8 @@ class StoreHealth:
             probe = self._probes.pop(location, None) or _Probe(now, write=False)
             doubt = self._doubts.get(location)
             doubted = doubt is not None and not doubt.hint and doubt.since <= probe.began
+            if readable or not isinstance(error, StoreSilent):
+                self._traces[location].unanswered_since = None
         if error is None:
             self._note_success(location, probe)
         elif isinstance(error, StoreSilent) and self._busy(location, write=readable):
@@ -260,7 +268,8 @@ class StoreHealth:
             failures = old.failed_probes + (2 if probe.write else 1)
             # A request and a probe that both got an error agree; two silences may be one load peak.
             agreed = doubted and not isinstance(error, NoAnswer)
-            fallen = failures >= _PROBE_FAILURES_TO_FALL or old.up is None or agreed
+            certain = agreed or isinstance(error, StoreUnreachable) or old.up is None
+            fallen = certain or failures >= _PROBE_FAILURES_TO_FALL
             up = False if fallen else old.up
             self._change(location, StoreState(up, failures, error.cause, old.read_only))
 
@@ -291,16 +300,16 @@ class StoreHealth:
         return silent or self.state(location).failed_probes > 0
 
     def _unanswered(self, location: str) -> bool:
-        """Whether a probe has been waiting for its answer for unusually long."""
-        probe = self._probes.get(location)
-        if probe is None:
+        """Whether probes have been without an answer for unusually long."""
+        trace, probe = self._traces[location], self._probes.get(location)
+        if trace.unanswered_since is None:
             return False
-        usual = _PATIENCE_FACTOR * self._traces[location].usual_probe
+        usual = _PATIENCE_FACTOR * trace.usual_probe
         patience = min(max(usual, _PATIENCE_MINIMUM), _PATIENCE_MAXIMUM)
-        if probe.write:
+        if probe is not None and probe.write and probe.began == trace.unanswered_since:
             # It consists of several requests.
             patience = _PATIENCE_MAXIMUM
-        return self._monotonic() - probe.began > patience
+        return self._monotonic() - trace.unanswered_since > patience
 
     def _busy(self, location: str, *, write: bool) -> bool:
         """Whether bytes moved while a probe had no answer; with WRITE, whether they were sent."""

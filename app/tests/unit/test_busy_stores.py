@@ -107,6 +107,18 @@ def test_a_store_that_takes_bytes_and_confirms_no_write_is_unresponsive_to_write
     assert not health.unresponsive("us", write=True)
 
 
+def test_a_new_probe_gives_a_store_that_answered_none_no_new_time(
+    health: StoreHealth, clock: Clock
+) -> None:
+    probe_in_vain(health, clock, moving=False)
+    assert health.unresponsive("us", write=True)
+    health.probing("us")
+    assert health.unresponsive("us", write=True)
+    health.probed("us", None)
+    health.probing("us")
+    assert not health.unresponsive("us", write=True)
+
+
 def test_reads_do_not_hide_that_a_store_hangs_on_writes(health: StoreHealth, clock: Clock) -> None:
     class Hanging(MemoryStore):
         def probe(self, *, write: bool) -> None:

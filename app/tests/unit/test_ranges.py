@@ -8,6 +8,7 @@ import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.storage.errors import StoreMisbehaves, StoreUnavailable
 from atoll.storage.failover import read_from_any
+from atoll.storage.health import StoreHealth
 from atoll.storage.interface import ObjectStore
 from atoll.storage.proof import require_range
 from atoll.storage.s3 import S3ObjectStore
@@ -91,4 +92,4 @@ class Excessive(ObjectStore):
 def test_more_bytes_than_were_asked_for_are_not_passed_on() -> None:
     stores: dict[str, ObjectStore] = {"us": Excessive()}
     with pytest.raises(StoreUnavailable):
-        list(read_from_any(stores, ["us"], "key", 10, 20))
+        list(read_from_any(stores, StoreHealth(["us"]), ["us"], "key", start=10, end=20))

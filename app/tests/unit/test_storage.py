@@ -182,9 +182,11 @@ def test_a_store_is_unavailable_after_two_failed_probes() -> None:
 
 
 def test_a_refused_connection_makes_a_store_unavailable_at_once() -> None:
-    health = known("us")
+    health = known("us", "eu")
     health.observe("us", refused())
     assert not health.is_up("us")
+    health.probed("eu", refused("eu"))
+    assert not health.is_up("eu")
 
 
 @pytest.mark.parametrize("error", [failed(), StoreRefused("us", "it answered 403"), silent()])
@@ -366,7 +368,7 @@ def test_who_did_not_answer_the_last_probe_is_read_last() -> None:
     assert choosing.to_read(["us"]) == ["us"]
     health.probed("us", None)
     assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
-    health.probed("us", refused())
+    health.probed("us", silent())
     assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
 
 
