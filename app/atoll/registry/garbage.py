@@ -2,7 +2,8 @@
 
 A blob goes in steps, none of which a crash can leave half done: a tombstone; after a grace time its
 placements, in the transaction that queues the deletion of each object; the objects, each location
-at its own pace; the row. A push, a mount or a manifest brings it back until its placements go.
+at its own pace, and not before a fail-over that loses that transaction becomes unlikely; the row. A
+push, a mount or a manifest brings it back until its placements go.
 
 They exclude each other by the advisory lock on the digest: whoever counts on a blob holds it
 shared, the collector alone, and looks again under it whether nobody needs the blob.
@@ -83,7 +84,9 @@ _BRING_BACK = f"""
 UPDATE imagestorage s SET tombstone_at = NULL WHERE s.id = ANY(%(ids)s) AND NOT {_UNNEEDED}
 """
 
-# Where a copy was under way an object may appear until its worker knows that it lost its lease.
+# A fail-over that loses this transaction brings the placements back, so their objects stay for a
+# while. Where a copy was under way an object may appear until its worker knows that it lost its
+# lease.
 _BURY = f"""
 WITH gone AS (
     SELECT s.id, s.content_checksum, s.image_size FROM imagestorage s
@@ -97,7 +100,7 @@ WITH gone AS (
     RETURNING t.storage_id, t.location_id, %(lease)s AS wait
 ), placed AS (
     DELETE FROM imagestorageplacement p USING gone WHERE p.storage_id = gone.id
-    RETURNING p.storage_id, p.location_id, 0 AS wait
+    RETURNING p.storage_id, p.location_id, %(window)s AS wait
 ), queued AS (
     INSERT INTO objectdeletion (storage_id, location_id, available_at)
     SELECT storage_id, location_id, clock_timestamp() + make_interval(secs => max(wait))
@@ -133,6 +136,7 @@ class Collector:
         self._database = database
         self._expiration = bundle.default_tag_expiration
         self._grace = bundle.garbage_collection_grace
+        self._window = bundle.garbage_collection_failover_window
         self._forget_cached = forget_cached
         self._batch = batch
         self._after = 0
@@ -158,9 +162,10 @@ class Collector:
         return len(marked)
 
     def bury(self) -> int:
-        """Take the placements of blobs whose grace time is over, and queue their objects.
+        """Delete the placements of blobs whose grace time is over, and queue their objects.
 
-        Returns of how many blobs.
+        Returns:
+            The number of these blobs.
         """
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {"grace": self._grace, "batch": self._batch})
@@ -169,7 +174,7 @@ class Collector:
                 return 0
             # Each statement sees what was committed before it, so these see what came before the
             # locks.
-            parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS}
+            parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS, "window": self._window}
             cursor.execute(_BRING_BACK, parameters)
             cursor.execute(_BURY, parameters)
             gone = cursor.fetchall()

@@ -29,7 +29,8 @@ DATA = b'{"some": "configuration"}'
 
 
 def collector(site: Site, grace: int = 0) -> Collector:
-    bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": grace})
+    changes = {"garbage_collection_grace": grace, "garbage_collection_failover_window": 0}
+    bundle = site.graph.bundle.model_copy(update=changes)
     forget = site.graph.redis.delete
     return Collector(
         site.graph.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
