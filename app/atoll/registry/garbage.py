@@ -142,14 +142,15 @@ class Collector:
         self._after = 0
 
     def step(self) -> None:
-        """Do what a round does. Raises DatabaseUnavailable; nothing is half done then."""
-        self.forget_manifests()
+        """Run one round. Raises DatabaseUnavailable; nothing is half done then."""
+        while self.forget_manifests() == self._batch:
+            continue
         self.mark()
         while self.bury():
             continue
 
     def forget_manifests(self) -> int:
-        """Remove manifests whose time to be brought back is over; return how many."""
+        """Delete a batch of manifests that cannot be restored any more; return how many."""
         parameters = {"expiration": self._expiration, "batch": self._batch}
         return len(self._database.run(_FORGET_MANIFESTS, parameters))
 
