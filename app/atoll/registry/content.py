@@ -50,6 +50,7 @@ DELETED_SINCE = """EXISTS (
     SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
     AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
 
+# An upload that ended, or whose repository is gone, does not count on anything.
 _IN_USE = """(EXISTS (
     SELECT FROM imagestorageplacement p
     JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
@@ -57,7 +58,7 @@ _IN_USE = """(EXISTS (
 ) OR EXISTS (
     SELECT FROM blobupload
     WHERE first_digest = %(digest)s AND first_location = %(location)s
-      AND uuid IS DISTINCT FROM %(uuid)s))"""
+      AND NOT ended AND repository_id IS NOT NULL AND uuid IS DISTINCT FROM %(uuid)s))"""
 
 # An earlier deletion with an unknown outcome keeps its note, so that attempts add no rows.
 _ANNOUNCE = f"""
@@ -195,7 +196,8 @@ class Content:
         Args:
             digest: the object's digest.
             location: where it is.
-            upload: the upload that does not count on it any more; with None all uploads count.
+            upload: the upload that does not count on it any more; with None all that are under way
+                count.
 
         Returns:
             Whether the object was deleted.

@@ -266,21 +266,10 @@ class Uploads:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
             location = self._write(blob_key(digest), body, upload, digest)
-            try:
-                if self._blobs.place(
-                    digest,
-                    body.size,
-                    location,
-                    upload.uuid,
-                    clear_away=False,
-                    expires_after=expires_after(body.file, body.size),
-                ):
-                    return body.size
-            except UploadUnknown:
-                self._content.discard(digest, location, upload.uuid)
-                raise
-            chunk = Chunk(blob_key(digest), str(digest), body.size, location)
-            upload = self._begin_anew(upload, chunk, first=True)
+            whole = Chunk(blob_key(digest), str(digest), body.size, location)
+            if self._place_written(whole, upload, expires_after(body.file, body.size)):
+                return body.size
+            upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
 
     def _finish_chunks(
@@ -297,10 +286,10 @@ class Uploads:
                     raise
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
                 continue
-            if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
+            whole = Chunk(blob_key(digest), str(digest), size, location)
+            if self._place_written(whole, upload, None):
                 self._clear_away_or_leave(upload.uuid)
                 return
-            whole = Chunk(blob_key(digest), str(digest), size, location)
             upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
 
@@ -343,9 +332,20 @@ class Uploads:
             # Another site, with a newer bundle than ours or an older one, wrote it there.
             raise NoHealthyStore([chunk.location]) from None
 
+    def _place_written(self, whole: Chunk, upload: Upload, expiry: int | None) -> bool:
+        """Place the object WHOLE; if the upload ended before, delete it and raise UploadUnknown."""
+        digest = Digest.parse(whole.digest)
+        try:
+            return self._blobs.place(
+                digest, whole.size, whole.location, upload.uuid, expires_after=expiry
+            )
+        except UploadUnknown:
+            self._throw_away(whole, upload.uuid, first=True)
+            raise
+
     def _place(self, digest: Digest, size: int, location: str, upload: Upload) -> None:
-        """Place what was recorded before. A recorded object is not taken away by anybody."""
-        if not self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
+        """Place a recorded object, which nothing deletes."""
+        if not self._blobs.place(digest, size, location, upload.uuid):
             raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again")
 
     def _end_with_mismatch(self, upload: Upload, digest: Digest) -> None:
@@ -409,7 +409,8 @@ class Uploads:
         try:
             self._remove(chunk, uuid, first=first)
         except StoreError as error:
-            log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
+            log.warning("object not deleted yet", extra={"key": chunk.key, "cause": str(error)})
+            self._leave_behind(chunk)
 
     def _leave_behind(self, chunk: Chunk) -> None:
         """Have an object that nothing else refers to deleted in the background."""
