@@ -45,12 +45,31 @@ PLACED = f"""EXISTS (SELECT FROM {_PLACEMENTS} AND p.state = 'good')"""
 
 
 def usable_in(repository: str) -> str:
-    """Return the condition that blob `s` was uploaded, mounted or named in a manifest there.
+    """Return the condition that blob `s` can be read and mounted from a repository.
 
-    REPOSITORY is an SQL expression for the repository's id.
+    A manifest there names it, or it was uploaded or mounted there a short time ago.
+
+    Args:
+        repository: an SQL expression for the repository's id.
     """
+    return _right_in(repository, "ub.expires_at > now()")
+
+
+def nameable_in(repository: str) -> str:
+    """Return the condition that a manifest pushed to a repository may name blob `s`.
+
+    That includes a right that ended until the collector deletes it, for pushes that take long.
+
+    Args:
+        repository: an SQL expression for the repository's id.
+    """
+    return _right_in(repository, "true")
+
+
+def _right_in(repository: str, valid: str) -> str:
     return f"""(
-    EXISTS (SELECT FROM uploadedblob ub WHERE ub.repository_id = {repository} AND ub.blob_id = s.id)
+    EXISTS (SELECT FROM uploadedblob ub
+            WHERE ub.repository_id = {repository} AND ub.blob_id = s.id AND {valid})
     OR EXISTS (SELECT FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
                WHERE mb.repository_id = {repository} AND mb.blob_id = s.id
                  AND m.deleted_at IS NULL))"""

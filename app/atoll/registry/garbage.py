@@ -22,8 +22,8 @@ from atoll.replication.tasks import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
 
-# Blobs that one statement looks at for whether anybody needs them; manifests, and blobs with a
-# tombstone, that one transaction takes.
+# Blobs that one statement looks at for whether anybody needs them; manifests, rights to blobs, and
+# blobs with a tombstone, that one transaction takes.
 RANGE, BATCH = 20_000, 200
 
 COLLECTED = Counter("atoll_garbage_collected_blobs", "Blobs that nobody needed any more")
@@ -55,6 +55,15 @@ DELETE FROM manifest WHERE id IN (
           - make_interval(secs => coalesce(n.tag_expiration_s, %(expiration)s))
     ORDER BY m.deleted_at LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED)
 RETURNING id
+"""
+
+# Rights that ended and were extended meanwhile are looked at again, too.
+_FORGET_RIGHTS = """
+DELETE FROM uploadedblob WHERE (repository_id, blob_id) IN (
+    SELECT repository_id, blob_id FROM uploadedblob
+    WHERE expires_at <= clock_timestamp() - make_interval(secs => %(grace)s)
+    ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+RETURNING blob_id
 """
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
@@ -145,6 +154,8 @@ class Collector:
         """Run one round. Raises DatabaseUnavailable; nothing is half done then."""
         while self.forget_manifests() == self._batch:
             continue
+        while self.forget_rights() == self._batch:
+            continue
         self.mark()
         while self.bury():
             continue
@@ -153,6 +164,11 @@ class Collector:
         """Delete a batch of manifests that cannot be restored any more; return how many."""
         parameters = {"expiration": self._expiration, "batch": self._batch}
         return len(self._database.run(_FORGET_MANIFESTS, parameters))
+
+    def forget_rights(self) -> int:
+        """Delete a batch of rights to blobs that ended a grace time ago; return how many."""
+        parameters = {"grace": self._grace, "batch": self._batch}
+        return len(self._database.run(_FORGET_RIGHTS, parameters))
 
     def mark(self) -> int:
         """Put a tombstone on what nobody needs, in the next range of blobs; return how many."""

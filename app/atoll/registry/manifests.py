@@ -20,7 +20,7 @@ from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
-from atoll.registry.blobs import PLACED, usable_in
+from atoll.registry.blobs import PLACED, nameable_in
 from atoll.registry.errors import (
     Denied,
     DigestMismatch,
@@ -58,7 +58,7 @@ SELECT repository.id,
            SELECT s.content_checksum FROM imagestorage s
            WHERE s.content_checksum = ANY(%(blobs)s)
              AND {PLACED}
-             AND {usable_in("repository.id")}
+             AND {nameable_in("repository.id")}
        ) || array(
            SELECT m.digest FROM manifest m
            WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)
