@@ -158,6 +158,7 @@ DELETE FROM contentdeletion WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM contentdeletion
     WHERE deleted_at < clock_timestamp() - make_interval(mins => %(minutes)s)
     ORDER BY deleted_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING 1
 """
 
 
@@ -260,7 +261,9 @@ class Content:
 
     def forget_deletions(self, minutes: int) -> None:
         """Forget deletions that no upload under way can have met; none is older than MINUTES."""
-        self._database.run(_FORGET, {"minutes": minutes, "limit": _FORGOTTEN})
+        parameters = {"minutes": minutes, "limit": _FORGOTTEN}
+        while len(self._database.run(_FORGET, parameters)) == _FORGOTTEN:
+            continue
 
     def _look_again(self, parameters: dict[str, object]) -> tuple[bool, bool]:
         """Return whether the object is in use, and whether its deletion is announced."""
