@@ -1,7 +1,7 @@
 """`python -m util.removelocation NAME`: Quay's question and lines, and a proof before the first.
 
-Unlike Quay's it refuses while a blob is only there, needs no stop of pushes, and its exit status is
-not 0 when nothing was removed for a reason.
+Unlike Quay's it removes only a location that was drained (`atoll drain`), refuses while a blob has
+its sole copy there, works while clients push, and its exit status is 1 when nothing was removed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from argparse import ArgumentParser, Namespace
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle
 from atoll.cli.graph import Graph
-from atoll.cli.removal import QUESTION, ask, show_only_there
+from atoll.cli.removal import QUESTION, ask, show_only_there, unreadable_others
 from atoll.cli.run import CommandFailed, run
-from atoll.replication.draining import LocationNeeded, LocationUnknown
+from atoll.replication.draining import LocationNeeded, LocationUnknown, Trust
 from atoll.replication.removal import remove_location
 
 
@@ -29,7 +29,8 @@ def remove(options: Namespace) -> int:
         sys.stdout.write("Canceling operation...\n")
         return 0
     try:
-        for removed in remove_location(database, location):
+        trust = Trust(unreadable_others(database, location))
+        for removed in remove_location(database, location, trust=trust):
             if not removed.placements:
                 sys.stdout.write(
                     f"Removed {removed.uploads} temporary blobs from blobupload table.\n"

@@ -80,6 +80,8 @@ class Registry:
         if words[0] == "drain":
             self.rows[words[1]]["state"] = "draining"
         if words[0] == "remove-location" and "--dry-run" not in words:
+            if self.rows[words[1]]["state"] == "active" and "--lost" not in words:
+                return 1, "", f"'{words[1]}' is active; atoll drain {words[1]} --wait"
             del self.rows[words[1]]
         return 0, json.dumps(LOSS) if "--json" in words else "", ""
 
@@ -97,13 +99,21 @@ def test_an_active_location_is_drained_once():
 
 
 def test_a_removed_location_stays_removed():
-    registry = Registry("absent")
+    registry = Registry("absent", state="draining")
 
     answer = set_state(registry)
     assert (answer["changed"], answer["location"]) == (True, None)
-    assert answer["diff"] == {"before": {"state": "active"}, "after": {"state": "absent"}}
+    assert answer["diff"] == {"before": {"state": "draining"}, "after": {"state": "absent"}}
     assert set_state(registry) == {"changed": False, "location": None}
     assert registry.commands == [["remove-location", "eustorage", "--yes"]]
+
+
+def test_removal_fails_before_a_drain():
+    registry = Registry("absent")
+
+    with pytest.raises(CommandError, match="atoll drain eustorage --wait"):
+        set_state(registry)
+    assert registry.rows["eustorage"]["state"] == "active"
 
 
 def test_a_removal_that_was_cut_off_goes_on():

@@ -126,6 +126,6 @@ def _clear_away(graph: Graph) -> bool:
     if cleared := graph.uploads.clear_away_leftovers():
         log.info("uploads cleared away", extra={"uploads": cleared})
     export_queue_lengths(graph.database)
-    # Repeats cache deletions that failed while Redis was unavailable.
-    graph.redis.ping()
+    # Another process may have kept deletions that this one can pass on.
+    graph.redis.repeat_lost_deletions()
     return cleared == LEFTOVERS

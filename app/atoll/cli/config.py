@@ -15,6 +15,8 @@ from atoll.config import Bundle
 from atoll.config.check import Check
 from atoll.config.check import check as check_bundle
 from atoll.config.load import ConfigError, parse_preference, read
+from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.db.sessions import SessionsUnsupported, require_sessions
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import StoreError
 
@@ -31,6 +33,8 @@ def check(options: argparse.Namespace) -> int:
         result = Check(None, [f"cannot be read: {error}"])
     if result.bundle is not None:
         result.problems.extend(_probe(result.bundle, options.probe))
+        if options.connect:
+            result.problems.extend(_connect(result.bundle))
     if options.json:
         report = {"problems": result.problems, "warnings": result.warnings}
         sys.stdout.write(json.dumps(report) + "\n")
@@ -41,6 +45,16 @@ def check(options: argparse.Namespace) -> int:
         if not result.problems:
             say(f"{options.file}: good")
     return statuses.FAILED if result.problems else 0
+
+
+def _connect(bundle: Bundle) -> Iterator[str]:
+    """Connect to the database as processes do; yield a sentence if they cannot."""
+    try:
+        require_sessions(Database.from_bundle(bundle, size=1))
+    except SessionsUnsupported as error:
+        yield f"DB_URI: {error}"
+    except DatabaseUnavailable as error:
+        yield f"DB_URI: PostgreSQL cannot be reached from here: {error}"
 
 
 def _probe(bundle: Bundle, locations: list[str]) -> Iterator[str]:

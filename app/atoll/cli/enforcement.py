@@ -79,7 +79,7 @@ def _go_through(excess: Excess, *, remove: bool) -> Step:
 
 def _tell_cache(graph: Graph) -> None:
     """Wait until the cache has forgotten where copies were, also if Redis went away meanwhile."""
-    while not graph.redis.ping():
+    while not (graph.redis.ping() and graph.redis.repeat_lost_deletions()):
         say("Redis does not answer; waiting until it can forget where copies were")
         look_later(lambda: None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,9 @@ from atoll.auth.tokens import Tokens
 from atoll.cli.bundle import ca_bundle_file
 from atoll.cli.runtime import spool_directory
 from atoll.config import Bundle
-from atoll.db.pool import Database
+from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
+from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
@@ -33,9 +35,13 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
+from atoll.replication.bell import WakeUps
+from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
 from atoll.web.health import Vitals
+
+log = logging.getLogger(__name__)
 
 _PROBE_TIMEOUT = 2.0
 # Seconds that a statement over all blobs may take.
@@ -52,19 +58,30 @@ class Graph:
     @cached_property
     def database(self) -> Database:
         """The shared PostgreSQL."""
-        return Database.from_bundle(self.bundle, size=self.connections)
+        database = Database.from_bundle(self.bundle, size=self.connections)
+        database.on_info = WakeUps(database).note
+        return database
 
     @cached_property
     def reads(self) -> Reads:
         """Reads that a replica near to this site may answer."""
         return Reads.from_bundle(self.database, self.bundle, size=self.connections)
 
+    def require_sessions(self) -> None:
+        """Raise SessionsUnsupported; an unavailable database is no reason not to start."""
+        try:
+            require_sessions(self.database)
+        except DatabaseUnavailable as error:
+            log.warning("database unavailable, connection not checked", extra={"cause": str(error)})
+
     @cached_property
     def patient_database(self) -> Database:
         """The same, for statements that look at every blob."""
-        return Database.from_bundle(
+        database = Database.from_bundle(
             self.bundle, size=1, answer_timeout=_PATIENCE, statement_timeout=_PATIENCE * 1000
         )
+        database.on_info = self.database.on_info
+        return database
 
     @cached_property
     def secured_bundle(self) -> Bundle:
@@ -74,7 +91,7 @@ class Graph:
     @cached_property
     def redis(self) -> SharedRedis:
         """The shared Redis."""
-        return SharedRedis.from_settings(self.bundle.user_events_redis)
+        return SharedRedis.from_settings(self.bundle.user_events_redis, self.database)
 
     @cached_property
     def ca_bundle(self) -> str | None:
@@ -86,6 +103,11 @@ class Graph:
     def locations(self) -> Locations:
         """The stores."""
         return Locations.from_bundle(self.bundle, self.ca_bundle)
+
+    @cached_property
+    def doubt_sharing(self) -> DoubtSharing:
+        """Shares doubts about stores with other processes."""
+        return DoubtSharing(self.redis, self.locations.health, list(self.locations.stores))
 
     @cached_property
     def receivers(self) -> Receivers:

@@ -38,7 +38,9 @@ from atoll.replication.draining import LocationUnknown, location_states, require
 from atoll.replication.verification import Looked, Run, Scope, Verifier, begin, record
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
+from atoll.storage.marker import require_own
 from atoll.storage.read_limit import ReadLimit
+from atoll.storage.states import REMOVED
 
 # Entries that are recorded together.
 _BATCH = 1000
@@ -62,10 +64,16 @@ def inventory(options: argparse.Namespace) -> int:
     """Compare, delete orphans if asked to, report, and heal if asked to."""
     graph = Graph(load_bundle_for_stores())
     database = graph.patient_database
-    store = _store(graph, options.location)
+    store = _store(graph, options.location, delete=options.delete_orphans)
     age = _age(graph, options.older_than)
     run = begin(database, Scope(location=store.location, inventory=True))
     entries = Inventory(database, store, now() - age).entries()
+    try:
+        # Another location's objects would all be orphans.
+        require_own(store)
+    except StoreUnavailable as error:
+        say(str(error))
+        return statuses.UNAVAILABLE
     prober = graph.locations.start_probing()
     try:
         objects = _compare(graph, run, store, entries, delete=options.delete_orphans)
@@ -107,11 +115,18 @@ def _compare(
     return objects
 
 
-def _store(graph: Graph, location: str) -> ObjectStore:
+def _store(graph: Graph, location: str, *, delete: bool) -> ObjectStore:
+    """Return the store to compare; raise CommandFailed where that, or to DELETE, is impossible."""
+    states = location_states(graph.database)
     try:
-        require_known(location, location_states(graph.database))
+        require_known(location, states)
     except LocationUnknown as error:
         raise CommandFailed(str(error)) from error
+    if delete and states[location] == REMOVED:
+        raise CommandFailed(
+            f"'{location}' is being removed, and nothing is deleted there as long as that can be"
+            f" undone: finish it (atoll remove-location {location}), or undo it with --undo"
+        )
     if location not in graph.locations.stores:
         raise CommandFailed(
             f"'{location}' is not in this site's DISTRIBUTED_STORAGE_CONFIG, so its store cannot be"

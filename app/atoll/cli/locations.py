@@ -21,7 +21,6 @@ from atoll.replication.draining import (
     LocationUnknown,
     Remaining,
     begin_draining,
-    location_states,
     remaining,
     set_state,
     stuck,
@@ -91,9 +90,8 @@ def activate(options: argparse.Namespace) -> int:
     state = READ_ONLY if options.read_only else ACTIVE
     try:
         set_state(database, options.location, state)
-    except LocationUnknown as error:
-        known = ", ".join(location_states(database))
-        raise CommandFailed(f"{error}; known are: {known}") from error
+    except (LocationUnknown, LocationNeeded) as error:
+        raise CommandFailed(str(error)) from error
     say(f"{options.location} is {state}; what it lacks comes by itself")
     return 0
 

@@ -78,6 +78,11 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
         metavar="LOCATION",
         help="also look whether its store takes an object from here",
     )
+    check.add_argument(
+        "--connect",
+        action="store_true",
+        help="also check the connection to the database from here",
+    )
     check.add_argument("--json", action="store_true", help="print JSON")
     check.set_defaults(run="config:check")
 
@@ -161,26 +166,7 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     activate.add_argument("--read-only", action="store_true", help="but write nothing to it")
     activate.set_defaults(run="locations:activate")
 
-    remove = commands.add_parser(
-        "remove-location", help="remove a location that nobody needs; its store is not touched"
-    )
-    remove.add_argument("location", metavar="LOCATION")
-    remove.add_argument("--dry-run", action="store_true", help="only say whether it can go")
-    remove.add_argument("--yes", action="store_true", help="do not ask")
-    remove.add_argument(
-        "--undo", action="store_true", help="put back what a removal took that did not end"
-    )
-    remove.add_argument(
-        "--lost",
-        action="store_true",
-        help="its store will never come back: list what is lost with it, and remove it if that is"
-        " accepted",
-    )
-    remove.add_argument(
-        "--accept-loss", type=int, metavar="BLOBS", help="exactly so many blobs may be lost"
-    )
-    remove.add_argument("--json", action="store_true", help="print JSON, with --lost")
-    remove.set_defaults(run="removal:remove_location")
+    _add_removal(commands)
 
     purge = commands.add_parser(
         "purge-store", help="delete all objects of a location that is gone from its store"
@@ -205,6 +191,43 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     lost.add_argument("--json", action="store_true", help="print JSON")
     lost.set_defaults(run="loss:show_lost")
+
+
+def _add_removal(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    remove = commands.add_parser(
+        "remove-location", help="remove a drained location; its store is not touched"
+    )
+    remove.add_argument("location", metavar="LOCATION")
+    remove.add_argument("--dry-run", action="store_true", help="only check whether it can go")
+    remove.add_argument("--yes", action="store_true", help="do not ask for confirmation")
+    remove.add_argument(
+        "--undo", action="store_true", help="restore what an unfinished removal took away"
+    )
+    remove.add_argument(
+        "--verified-since",
+        metavar="DURATION",
+        help="count only copies elsewhere that were hashed within it, such as 7d",
+    )
+    remove.add_argument(
+        "--check-objects",
+        action="store_true",
+        help="ask the stores for each copy that would remain alone",
+    )
+    remove.add_argument(
+        "--yes-unverified",
+        action="store_true",
+        help="also count copies at stores that no site can read from",
+    )
+    remove.add_argument(
+        "--lost",
+        action="store_true",
+        help="its store will never come back: list the lost blobs, and remove it once accepted",
+    )
+    remove.add_argument(
+        "--accept-loss", type=int, metavar="BLOBS", help="exactly so many blobs may be lost"
+    )
+    remove.add_argument("--json", action="store_true", help="print JSON, with --lost")
+    remove.set_defaults(run="removal:remove_location")
 
 
 def _positive(text: str) -> int:

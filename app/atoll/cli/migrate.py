@@ -17,6 +17,7 @@ from atoll.cli.graph import Graph
 from atoll.cli.run import say
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
+from atoll.db.sessions import require_sessions
 from atoll.registry.instances import instances
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def migrate(options: argparse.Namespace) -> int:
 def prepare_database(graph: Graph) -> Migrated:
     """Migrate, register the locations and make the first superuser; each only where needed.
 
-    Waits a while for PostgreSQL, then raises DatabaseUnavailable.
+    Waits a while for PostgreSQL, then raises DatabaseUnavailable. Raises SessionsUnsupported.
     """
     applied = _expand(graph)
     graph.locations.register(graph.database)
@@ -84,6 +85,7 @@ def _expand(graph: Graph) -> list[Migration]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
+            require_sessions(graph.database)
             return expand(graph.database)
         except DatabaseUnavailable as error:
             if time.monotonic() > deadline:

@@ -28,8 +28,9 @@ from atoll.storage.emptying import (
     require_own_place,
     throw_parts_away,
 )
-from atoll.storage.errors import StoreUnavailable
+from atoll.storage.errors import StoreOfOtherLocation, StoreUnavailable
 from atoll.storage.interface import ObjectStore
+from atoll.storage.marker import require_own
 
 
 @dataclass
@@ -62,7 +63,10 @@ def purge_store(options: argparse.Namespace) -> int:
         raise CommandFailed(f"{error}; nothing was deleted") from error
     store = make_store(location, knowing.stores[location], ca_bundle=graph.ca_bundle)
     try:
+        require_own(store)
         done = _count(store) if options.dry_run else _purge(graph, store, options)
+    except StoreOfOtherLocation as error:
+        raise CommandFailed(f"{error}; nothing was deleted") from error
     except StoreUnavailable as error:
         say(f"{error}; when it answers again, the same command goes on")
         return statuses.UNAVAILABLE

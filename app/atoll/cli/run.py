@@ -33,9 +33,13 @@ def _explain(error: Exception) -> int:
     # Imported only here: `healthcheck` runs every few seconds and is to start fast.
     from atoll.config import ConfigError  # noqa: PLC0415
     from atoll.db.pool import DatabaseUnavailable  # noqa: PLC0415
+    from atoll.db.sessions import SessionsUnsupported  # noqa: PLC0415
 
     if isinstance(error, ConfigError):
         say(str(error))
+        return statuses.CONFIG
+    if isinstance(error, SessionsUnsupported):
+        say(f"DB_URI: {error}")
         return statuses.CONFIG
     if isinstance(error, DatabaseUnavailable):
         say(f"PostgreSQL cannot be reached: {error}\nCheck DB_URI, and that it is up.")

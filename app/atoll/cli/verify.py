@@ -84,10 +84,10 @@ def heal(graph: Graph, run: Run) -> int:
         graph.redis.delete(cache_key(one.digest))
         if not one.sound:
             quarantined += 1
-    if not graph.redis.ping():
+    if not (graph.redis.ping() and graph.redis.repeat_lost_deletions()):
         say(
-            "Redis does not answer. If it comes back with what it held before, delete its keys"
-            " `atoll:placements:*`, or wrong objects are served for up to an hour."
+            "Redis does not answer; the first process that reaches it corrects what it caches"
+            " of placements"
         )
     return quarantined
 

@@ -40,10 +40,13 @@ def web(options: argparse.Namespace) -> int:
     # waitress spools bodies to temporary files without a name: nothing is left after a crash.
     tempfile.tempdir = str(spool_directory())
     graph = Graph(bundle, connections=_THREADS + 2)
+    graph.require_sessions()
     app = create_app(graph.dependencies())
     prober = graph.locations.start_probing()
+    graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
+    graph.reads.start()
     graph.pulls.start()
     announcer = Announcer(graph, "registry")
     announcer.start()

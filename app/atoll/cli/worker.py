@@ -62,7 +62,9 @@ def replication(options: argparse.Namespace) -> int:
     reloads.begin()
     bundle = _read_bundle()
     graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
+    graph.require_sessions()
     graph.locations.start_probing()
+    graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
     worker = Worker(

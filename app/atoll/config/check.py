@@ -10,8 +10,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from atoll.config.database_options import isolation_problems
 from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
+from atoll.config.places import shared_places
 from atoll.config.stores import StoreSettings, parse_store
 
 _STORES = "DISTRIBUTED_STORAGE_CONFIG"
@@ -114,7 +116,8 @@ def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
 
 def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
     """Check what only shows when several keys are held against each other."""
-    found = _not_shared(bundle, stores)
+    found = _not_shared(bundle, stores) + _not_apart(stores)
+    found += isolation_problems(bundle)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
     if bundle.feature_action_log_rotation and bundle.action_log_archive_location is not None:
         found += _unknown_locations(bundle, _ARCHIVE, [bundle.action_log_archive_location])
@@ -146,6 +149,16 @@ def _not_shared(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str
         " sites cannot reach; use an object store, or switch replication off"
         for name, settings in stores.items()
         if not settings.shared
+    ]
+
+
+def _not_apart(stores: Mapping[str, StoreSettings]) -> list[str]:
+    """Refuse two locations in one place: a copy would be no second one, a deletion hit both."""
+    return [
+        f"{_STORES}: locations '{one}' and '{other}' are the same bucket and path, or one is inside"
+        " the other, so they would have and delete the same objects; give each a bucket or a"
+        " storage_path of its own"
+        for one, other in shared_places(stores)
     ]
 
 

@@ -1,5 +1,10 @@
 """Numbered migrations: `migrations/NNNN_what.sql`, each applied once, in one transaction.
 
+One that builds indexes of large tables is a `NNNN_what.concurrent.sql`, whose statements run one by
+one outside of a transaction, so that writers are not blocked (CREATE INDEX CONCURRENTLY). Each must
+be repeatable (IF NOT EXISTS): a migration that was interrupted runs again from its first statement,
+after what it left as an invalid index was dropped.
+
 Rules, so that two versions can run side by side during an upgrade: a migration only expands (adds
 tables, columns with defaults, indexes). One that takes away is a `NNNN_what.contract.sql`, which is
 applied when nobody runs an earlier version any more. It takes away only what the version before
@@ -23,7 +28,12 @@ from atoll.db.pool import Database
 
 log = logging.getLogger(__name__)
 
-_FILE = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)(?P<contract>\.contract)?\.sql")
+_FILE = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)(?P<kind>\.contract|\.concurrent)?\.sql")
+_STATEMENT_END = re.compile(r";\s*$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_INDEX = re.compile(
+    r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(\w+)", re.IGNORECASE
+)
 # Any number would do; this one is Atoll's, and every version uses it.
 _ADVISORY_LOCK = 0x41746F6C6C
 _POLL_SECONDS = 0.5
@@ -37,6 +47,7 @@ class Migration:
     name: str
     sql: str
     contracts: bool = False
+    concurrent: bool = False
 
     def __str__(self) -> str:
         """Return number and name, as its file has them."""
@@ -49,8 +60,15 @@ def available() -> list[Migration]:
     for entry in resources.files("atoll.db.migrations").iterdir():
         match = _FILE.fullmatch(entry.name)
         if match:
-            sql, contracts = entry.read_text("utf-8"), match["contract"] is not None
-            found.append(Migration(int(match["number"]), match["name"], sql, contracts))
+            found.append(
+                Migration(
+                    int(match["number"]),
+                    match["name"],
+                    entry.read_text("utf-8"),
+                    contracts=match["kind"] == ".contract",
+                    concurrent=match["kind"] == ".concurrent",
+                )
+            )
     return sorted(found, key=lambda migration: migration.number)
 
 
@@ -94,7 +112,10 @@ def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
                 if one.contracts == contracting and one.number not in applied
             ]
             for migration in missing:
-                _apply(connection, migration)
+                if migration.concurrent:
+                    _apply_concurrently(connection, migration)
+                else:
+                    _apply(connection, migration)
             return missing
     finally:
         connection.close()
@@ -102,7 +123,10 @@ def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
 
 @contextmanager
 def _advisory_lock(connection: psycopg2.extensions.connection) -> Iterator[None]:
-    """Hold the one lock of all migrations. It goes with the connection, however that ends."""
+    """Hold the one lock of all migrations. It is released when the connection ends.
+
+    It is not waited for within a statement, whose snapshot a concurrent index would wait for.
+    """
     told = False
     with connection.cursor() as cursor:
         while True:
@@ -145,3 +169,36 @@ def _apply(connection: psycopg2.extensions.connection, migration: Migration) -> 
             if not connection.closed:
                 cursor.execute("ROLLBACK")
             raise
+
+
+def statements(sql: str) -> list[str]:
+    """Return the statements of a concurrent migration, each of which ends its line."""
+    found = (one.strip() for one in _STATEMENT_END.split(_COMMENT.sub("", sql)))
+    return [one for one in found if one]
+
+
+def _apply_concurrently(connection: psycopg2.extensions.connection, migration: Migration) -> None:
+    log.info("migration %s", migration)
+    with connection.cursor() as cursor:
+        # An index of a large table takes hours, most of which it waits for other transactions;
+        # nobody waits for it meanwhile.
+        cursor.execute("SET statement_timeout = 0")
+        for statement in statements(migration.sql):
+            _drop_invalid_index(cursor, statement)
+            cursor.execute(statement)
+        cursor.execute(
+            "INSERT INTO schema_migration (number, name) VALUES (%s, %s)",
+            [migration.number, migration.name],
+        )
+
+
+def _drop_invalid_index(cursor: psycopg2.extensions.cursor, statement: str) -> None:
+    """Drop what an interrupted run of STATEMENT left: IF NOT EXISTS would keep it."""
+    match = _INDEX.match(statement)
+    if match is None:
+        return
+    cursor.execute(
+        "SELECT FROM pg_index WHERE indexrelid = to_regclass(%s) AND NOT indisvalid", [match[1]]
+    )
+    if cursor.fetchone() is not None:
+        cursor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {match[1]}")

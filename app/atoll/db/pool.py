@@ -15,7 +15,7 @@ import select
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from psycopg2.extras import DictCursor, register_uuid
 
 from atoll import trips
 from atoll.config import Bundle
+from atoll.config.database_options import ISOLATION_SETTING, REQUIRED_ISOLATION
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,21 @@ _SERVER_KEEPALIVE = {
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30s",
 }
+# A setting without effect, by which `atoll.db.sessions` sees that `options` reach the server.
+OPTIONS_MARK = "atoll.options"
+# How psycopg2 spells the messages of RAISE INFO.
+_INFO = "INFO:  "
+# `statement_timeout` does not limit a COMMIT: one that waits for a synchronous standby, or for the
+# lock of NOTIFY behind such a one, would stay for ever although its client is gone. Nothing else is
+# cancelled, should the process id belong to another session by now. What was committed stays so.
+_CANCEL = """
+SELECT CASE WHEN wait_event = 'SyncRep' OR (wait_event_type = 'Lock' AND wait_event = 'object')
+       THEN pg_cancel_backend(pid) END
+FROM pg_stat_activity WHERE pid = %(pid)s AND usename = current_user AND state = 'active'
+"""
+# Looks at an abandoned session, which may reach its commit later, and seconds between them: for
+# longer than a statement may take.
+_CANCEL_LOOKS, _CANCEL_PAUSE = 12, 0.5
 # Seconds for which a server that failed is not asked again, so that requests fail at once.
 _REST_SECONDS = 1.0
 
@@ -65,15 +81,41 @@ class DatabaseUnavailable(Exception):
 
 
 class _Connection(psycopg2.extensions.connection):
-    """A connection that does not wait for ever, not even for being made."""
+    """A connection that limits every wait for the server, including the one to connect.
 
-    def __init__(self, *arguments: Any, connect_timeout: float, **options: Any) -> None:
+    Attributes:
+        answer_timeout: seconds to wait for an answer, None without a limit.
+        abandoned: whether the connection was closed while the server still worked for it.
+        backend: the process id of the server's side.
+        host: the arguments of libpq that name the host, empty where DB_URI names only one.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        connect_timeout: float,
+        host: Mapping[str, str],
+        **options: Any,
+    ) -> None:
         self.answer_timeout: float | None = connect_timeout
+        self.abandoned = False
+        self.host = host
         super().__init__(*arguments, **options)
+        self.backend: int = self.info.backend_pid
+
+    def take_messages(self) -> list[str]:
+        """Return the texts of INFO messages that the server sent since the last call."""
+        messages = [
+            notice.removeprefix(_INFO).strip()
+            for notice in self.notices
+            if notice.startswith(_INFO)
+        ]
+        self.notices.clear()
+        return messages
 
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
-    """Wait for the server's word; psycopg2 closes the connection when this raises."""
+    """Wait for the server's answer; psycopg2 closes the connection when this raises."""
     timeout = getattr(connection, "answer_timeout", ANSWER_TIMEOUT)
     deadline = None if timeout is None else time.monotonic() + timeout
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
@@ -82,6 +124,8 @@ def _wait(connection: psycopg2.extensions.connection) -> None:
         waiting.register(connection.fileno(), select.POLLIN if reading else select.POLLOUT)
         left = None if deadline is None else max(deadline - time.monotonic(), 0) * 1000
         if not waiting.poll(left):
+            if isinstance(connection, _Connection):
+                connection.abandoned = True
             raise psycopg2.OperationalError(f"no answer within {timeout} s")
 
 
@@ -92,6 +136,9 @@ class Database:
     """Connections to a PostgreSQL, at most SIZE at once; safe for any thread.
 
     Of several hosts only the one that takes WRITES is used, unless that does not matter.
+
+    Attributes:
+        on_info: called with the text of each INFO message of a transaction after its commit.
     """
 
     def __init__(
@@ -128,6 +175,7 @@ class Database:
         self._away = False
         self._trying = threading.Lock()
         self._idle: deque[_Connection] = deque()
+        self.on_info: Callable[[str], None] = lambda _message: None
         self._places = threading.BoundedSemaphore(size)
 
     @classmethod
@@ -175,7 +223,7 @@ class Database:
         timeout = float(self._arguments["connect_timeout"]) or ANSWER_TIMEOUT
         connection: _Connection = psycopg2.connect(
             self._uri,
-            connection_factory=partial(_Connection, connect_timeout=timeout),
+            connection_factory=partial(_Connection, connect_timeout=timeout, host=host),
             cursor_factory=DictCursor,
             **self._arguments,
             **host,
@@ -236,6 +284,7 @@ class Database:
             connection = self._take()
             try:
                 yield connection
+                messages = connection.take_messages()
             except psycopg2.errors.ReadOnlySqlTransaction as error:
                 # It was the primary when the connection was made.
                 connection.close()
@@ -249,8 +298,38 @@ class Database:
                     raise DatabaseUnavailable(str(error).strip()) from error
                 raise
             finally:
-                if not connection.closed:
-                    self._idle.append(connection)
+                self._give_back(connection)
+        for message in messages:
+            self._report(message)
+
+    def _report(self, message: str) -> None:
+        try:
+            self.on_info(message)
+        except Exception:
+            # The transaction is committed, and its caller must not take it for failed.
+            log.exception("message of the server not handled: unhandled exception")
+
+    def _give_back(self, connection: _Connection) -> None:
+        if not connection.closed:
+            connection.take_messages()
+            self._idle.append(connection)
+        elif connection.abandoned:
+            # The request is over; a server that does not answer may not answer this, either.
+            cancel = partial(self._cancel, connection.host, connection.backend)
+            threading.Thread(target=cancel, name="cancel", daemon=True).start()
+
+    def _cancel(self, host: Mapping[str, str], backend: int) -> None:
+        """End the wait of an abandoned BACKEND, so that such do not use up `max_connections`."""
+        try:
+            connection = self._connect(host)
+            try:
+                connection.answer_timeout = self._answer_timeout
+                connection.autocommit = True
+                _end_wait(connection, backend)
+            finally:
+                connection.close()
+        except psycopg2.Error as error:
+            log.info("could not cancel an abandoned statement", extra={"cause": str(error)})
 
     @property
     def resting(self) -> bool:
@@ -283,16 +362,37 @@ class Database:
         return connection
 
 
+def _end_wait(connection: psycopg2.extensions.connection, backend: int) -> None:
+    """Cancel the wait of BACKEND within its commit, and return when the session is over."""
+    with connection.cursor() as cursor:
+        for _ in range(_CANCEL_LOOKS):
+            cursor.execute(_CANCEL, {"pid": backend})
+            row = cursor.fetchone()
+            if row is None:
+                return
+            if row[0]:
+                log.warning("commit abandoned: no answer from the synchronous standby")
+            time.sleep(_CANCEL_PAUSE)
+
+
 def _session_options(statement_timeout: int, given: str) -> str:
-    """Return libpq's `options`: ours, then those that were GIVEN, which count more."""
+    """Return libpq's `options`: defaults, then those GIVEN in the bundle, then the isolation level.
+
+    The last value of a setting counts, and the options of a connection override the defaults of the
+    server, the database and the role. Every "take the lock, then read" in the SQL needs a new
+    snapshot for each statement, so the isolation level cannot be chosen.
+    """
+    level = REQUIRED_ISOLATION.replace(" ", "\\ ")
     settings = {
         "statement_timeout": str(statement_timeout),
         "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION}s",
         **_SERVER_KEEPALIVE,
         # To compile a query takes longer than any of ours gains by it.
         "jit": "off",
+        OPTIONS_MARK: "on",
     }
-    return " ".join([*(f"-c {name}={value}" for name, value in settings.items()), given])
+    defaults = (f"-c {name}={value}" for name, value in settings.items())
+    return " ".join([*defaults, given, f"-c {ISOLATION_SETTING}={level}"])
 
 
 def hosts_of(uri: str) -> list[dict[str, str]]:

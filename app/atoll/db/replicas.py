@@ -1,7 +1,8 @@
 """Replicas of the database, near to this site, for reads whose answer may be slightly old.
 
-A replica that has nothing is not believed: the primary is asked. With the primary away, replicas
-answer alone, and what they do not have is unavailable rather than unknown.
+Where a replica has no answer, the primary is asked. While the primary is unavailable, replicas
+answer alone, and what they do not have is unavailable rather than unknown. A replica that lags too
+far behind is not asked (`replica_lag`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import psycopg2
 
 from atoll.config import Bundle
 from atoll.db.pool import ANSWER_TIMEOUT, Database, DatabaseUnavailable, Parameters
+from atoll.db.replica_lag import ReplicaLag
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,16 @@ class Reads:
 
     def __init__(self, primary: Database, replicas: list[Database]) -> None:
         self._primary = primary
-        self._replicas = replicas
+        self._lag = ReplicaLag(primary, replicas)
 
     @classmethod
     def from_bundle(cls, primary: Database, bundle: Bundle, *, size: int) -> Reads:
         """Return reads at the replicas of DB_READ_REPLICAS, with SIZE connections to each."""
         return cls(primary, replica_databases(bundle, size=size))
+
+    def start(self) -> None:
+        """Measure the replicas' lag in the background, and leave out those that lag."""
+        self._lag.start()
 
     def near(self, sql: str, parameters: Parameters = None) -> Answer:
         """Return the answer of a replica, or the primary's if that has none.
@@ -61,7 +67,8 @@ class Reads:
 
     def _from_replica(self, sql: str, parameters: Parameters) -> list[Any]:
         """Return the rows of the first replica that answers; none where none does."""
-        for replica in random.sample(self._replicas, len(self._replicas)):
+        replicas = self._lag.current()
+        for replica in random.sample(replicas, len(replicas)):
             try:
                 return replica.read(sql, parameters)
             except (DatabaseUnavailable, psycopg2.OperationalError):

@@ -144,6 +144,13 @@ class Deliverer:
         except (AddressRefused, NotReceived, SecretUnreadable) as error:
             log.warning("notification not delivered", extra={**fields, "cause": str(error)})
             self._failed(delivery, str(error))
+        except DatabaseUnavailable:
+            # No fault of this delivery: it is claimed again when its lease has expired.
+            raise
+        except Exception as error:
+            # A bug that this delivery meets must not have it tried again indefinitely.
+            log.exception("unhandled exception in a delivery", extra=fields)
+            self._failed(delivery, f"{type(error).__name__}: {error}")
         else:
             self._database.run(_TOLD, {"id": delivery.id, "token": delivery.lease_token})
             DELIVERED.labels("delivered").inc()
@@ -166,12 +173,12 @@ class Deliverer:
                 self._stop.wait(_POLL_SECONDS)
 
     def _turn(self) -> bool:
-        """Do one delivery if there is one, and survive whatever it meets."""
+        """Do one delivery if there is one, and survive any error."""
         try:
             return self.run_once()
         except DatabaseUnavailable as error:
-            log.warning("PostgreSQL is away", extra={"cause": str(error)})
+            log.warning("database unavailable", extra={"cause": str(error)})
         except Exception:
-            # A bug in one delivery must not end the thread that would do all the others.
-            log.exception("a delivery failed for a reason that nobody thought of")
+            # An error in one delivery must not end the thread that would do all the others.
+            log.exception("unhandled exception while delivering notifications")
         return False

@@ -28,9 +28,9 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
-from atoll.replication.removal import LOCK_LOCATION_SHARED
+from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.replication.required import excluded_in
-from atoll.replication.tasks import create_for_blob
+from atoll.replication.tasks import DELETE_FOR_PLACED, create_for_blob
 from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
@@ -105,9 +105,9 @@ ended AS (
 
 _PLACE = f"""
 {LOCK_DIGEST_SHARED}
-{LOCK_LOCATION_SHARED}
+{TRY_LOCK_LOCATION_SHARED}
 WITH location AS (
-    SELECT id FROM imagestoragelocation WHERE name = %(location)s AND state <> 'removed'
+    SELECT l.id FROM imagestoragelocation l WHERE l.name = %(location)s AND {ACCEPTS_PLACEMENTS}
 ), upload AS (
     SELECT u.uuid, u.repository_id, u.expires_after_s, EXISTS (
         SELECT FROM jsonb_array_elements(u.chunks) AS chunk
@@ -132,6 +132,7 @@ WITH location AS (
     ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
     RETURNING storage_id
 ), tasks AS ({create_for_blob("(SELECT repository_id FROM upload)")}
+), copied AS ({DELETE_FOR_PLACED}
 ), {_END_UPLOAD},
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
@@ -239,7 +240,7 @@ class Blobs:
     def find(self, name: RepositoryName, digest: Digest) -> Blob:
         """Return the repository's blob, or raise BlobUnknown. One round trip, none from cache."""
         right = right_cache_key(name, digest)
-        has_right, cached = self._redis.get(right, cache_key(digest))
+        has_right, cached = self._redis.get_cached(right, cache_key(digest))
         if has_right and cached:
             size, placements = json.loads(cached)
             # Else the locations were removed since, and the database knows better.
@@ -275,7 +276,9 @@ class Blobs:
         StoreError.
         """
         locations = self._readable(blob)
-        return read_from_any(self._locations.stores, locations, blob_key(blob.digest), start, end)
+        stores, health = self._locations.stores, self._locations.health
+        key = blob_key(blob.digest)
+        return read_from_any(stores, health, locations, key, start=start, end=end)
 
     def _readable(self, blob: Blob) -> list[str]:
         if blob.lost:
@@ -307,7 +310,7 @@ class Blobs:
 
         Returns:
             False, and nothing done, if the object may have been deleted meanwhile, or the location
-            is removed or, by now, excluded: write it again.
+            is being removed, is removed or, by now, excluded: write it again.
 
         Raises:
             UploadUnknown: the upload ended before.

@@ -56,6 +56,10 @@ _IN_USE = """(EXISTS (
     JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
     WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
 ) OR EXISTS (
+    SELECT FROM removedplacement p
+    JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
+    WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
+) OR EXISTS (
     SELECT FROM blobupload
     WHERE first_digest = %(digest)s AND first_location = %(location)s
       AND NOT ended AND repository_id IS NOT NULL AND uuid IS DISTINCT FROM %(uuid)s))"""

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
+from atoll.db import estimates
+from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 from atoll.names import Digest
 from atoll.registry.content import LOCK_DIGEST, Content
@@ -79,9 +81,15 @@ WHERE id IN (SELECT id FROM objectdeletion WHERE id = ANY(%(ids)s) ORDER BY id F
   AND lease_token = ANY(%(tokens)s)
 """
 
-_LENGTHS = """
-SELECT l.name, count(d.id) FROM imagestoragelocation l
-LEFT JOIN objectdeletion d ON d.location_id = l.id GROUP BY l.id
+_LENGTHS = f"""
+SELECT l.name, (SELECT count(*) FROM (SELECT FROM objectdeletion d WHERE d.location_id = l.id
+                                      LIMIT %(limit)s) d), {pages_of("objectdeletion")}
+FROM imagestoragelocation l
+"""
+
+_ESTIMATE = """
+SELECT l.name, count(*) FROM objectdeletion d TABLESAMPLE SYSTEM (%(percent)s)
+JOIN imagestoragelocation l ON l.id = d.location_id GROUP BY l.name
 """
 
 
@@ -181,8 +189,18 @@ class DeleteQueue:
 
 
 def queue_lengths(database: Database) -> Mapping[str, int]:
-    """Return for each location how many objects are still to be taken away."""
-    return dict(database.read(_LENGTHS))
+    """Return the number of objects still to be deleted, by location.
+
+    Exact while it is less than `estimates.EXACT_MAXIMUM`, beyond that estimated from a sample.
+    """
+    rows = database.read(BY_INDEX + _LENGTHS, {"limit": estimates.EXACT_MAXIMUM})
+    lengths = {name: int(length) for name, length, _pages in rows}
+    if any(length >= estimates.EXACT_MAXIMUM for length in lengths.values()):
+        percent = estimates.sample_percent(rows[0][-1])
+        for name, sampled in database.read(_ESTIMATE, {"percent": percent}):
+            if lengths[name] >= estimates.EXACT_MAXIMUM:
+                lengths[name] = max(lengths[name], int(sampled * 100 / percent))
+    return lengths
 
 
 def export_queue_lengths(database: Database) -> None:

@@ -6,7 +6,7 @@ RegistryError
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
-├── NotCopiedYet · DeletionUnresolved
+├── NotCopiedYet · DeletionUnfinished · DeletionUnresolved
 └── Denied
 """
 
@@ -103,6 +103,13 @@ class DeletionUnresolved(RegistryError):
             f"an earlier deletion of {digest} at {', '.join(locations)} has an unknown outcome, and"
             " no other store takes the blob; push it again in some minutes"
         )
+
+
+class DeletionUnfinished(RegistryError):
+    """There is more to delete than one request can; the next one continues."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"'{what}' is not deleted completely yet; repeat the request to continue")
 
 
 class Denied(RegistryError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -167,6 +168,21 @@ def sight(database: Database, location: str) -> Sight:
         [host for host, state in seen if _serves(state)],
         {host: str(state["cause"]) for host, state in seen if _serves(state) is False},
     )
+
+
+def unreadable(database: Database, locations: Iterable[str]) -> tuple[str, ...]:
+    """Return those LOCATIONS that no running instance can read from.
+
+    Their stores are down at every site that knows, or no site has them in its bundle. Empty if no
+    instance is running, as then nothing is known.
+    """
+    running = [one for one in instances(database) if not one.lost]
+    found = []
+    for location in locations:
+        seen = [_serves(one.stores[location]) for one in running if location in one.stores]
+        if running and (not seen or (False in seen and True not in seen)):
+            found.append(location)
+    return tuple(found)
 
 
 def _serves(state: dict[str, Any]) -> bool | None:

@@ -24,13 +24,17 @@ _PAGE = 5000
 _ALGORITHMS = ("sha256", "sha512")
 _UPLOADS = "uploads/"
 
-# What is placed there, and what waits there to be deleted, which has no placement any more.
+# Blobs that are placed there, whose objects are queued for deletion there, or whose placements an
+# unfinished removal of the location can restore.
 _ROWS = """
-SELECT s.content_checksum, s.image_size, p.id, p.state <> 'good', p.verified_at
+SELECT s.content_checksum, s.image_size, p.id, p.state <> 'good', p.verified_at,
+       r.storage_id IS NOT NULL
 FROM imagestorage s
 LEFT JOIN imagestorageplacement p ON p.storage_id = s.id AND p.location_id = %(location_id)s
 LEFT JOIN objectdeletion d ON d.storage_id = s.id AND d.location_id = %(location_id)s
-WHERE s.content_checksum COLLATE "C" > %(after)s AND (p.id IS NOT NULL OR d.id IS NOT NULL)
+LEFT JOIN removedplacement r ON r.storage_id = s.id AND r.location_id = %(location_id)s
+WHERE s.content_checksum COLLATE "C" > %(after)s
+  AND (p.id IS NOT NULL OR d.id IS NOT NULL OR r.storage_id IS NOT NULL)
 ORDER BY s.content_checksum COLLATE "C" LIMIT %(page)s
 """
 
@@ -63,8 +67,13 @@ class Waiting:
     """An object that waits to be deleted."""
 
 
+@dataclass(frozen=True)
+class Restorable:
+    """An object whose placement an unfinished removal of the location can restore."""
+
+
 # `Looked` is a placement: with its object as it should be, or to be looked at again.
-Entry = Looked | Orphan | Recent | Stranger | Waiting
+Entry = Looked | Orphan | Recent | Stranger | Waiting | Restorable
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ class _Row:
     checksum: str
     size: int
     placement: Looked | None
+    restorable: bool = False
 
 
 class Inventory:
@@ -159,9 +169,9 @@ def now() -> datetime:
 
 
 def _row(location: str, row: Any) -> _Row:
-    checksum, size, placement_id, quarantined, verified_at = row
+    checksum, size, placement_id, quarantined, verified_at, restorable = row
     if placement_id is None:
-        return _Row(checksum, size, None)
+        return _Row(checksum, size, None, restorable)
     digest = Digest.parse(checksum)
     return _Row(
         checksum, size, Looked(placement_id, location, digest, size, quarantined, verified_at)
@@ -171,7 +181,7 @@ def _row(location: str, row: Any) -> _Row:
 def _listed(row: _Row, stored: StoredObject) -> tuple[Entry, bool]:
     """Return what a row and its object are together. Quarantine is for a verification to end."""
     if row.placement is None:
-        return Waiting(), True
+        return (Restorable() if row.restorable else Waiting()), True
     return row.placement, stored.size == row.size and not row.placement.quarantined
 
 

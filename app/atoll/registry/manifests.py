@@ -318,7 +318,7 @@ class Manifests:
         By digest none, if it is cached; what a tag means can change, so it is asked each time.
         """
         by_digest = Digest.is_digest(reference)
-        if by_digest and (cached := self._redis.get(manifest_cache_key(name, reference))[0]):
+        if by_digest and (cached := self._redis.get_cached(manifest_cache_key(name, reference))[0]):
             media_type, _, content = cached.partition(b"\n")
             return Manifest(Digest.parse(reference), media_type.decode(), content)
         values = {**name_parameters(name), "reference": reference}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -30,10 +30,17 @@ from atoll.registry.errors import (
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
 from atoll.replication.required import excluded_in
-from atoll.storage.errors import NoHealthyStore, StoreError, StoreUnavailable
+from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
+from atoll.storage.errors import (
+    NoHealthyStore,
+    ObjectMissing,
+    StoreError,
+    StoreSilent,
+    StoreUnavailable,
+)
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
-from atoll.storage.multipart import PartsWriter, put_file
+from atoll.storage.multipart import PartsWriter, put_file, reopened
 
 log = logging.getLogger(__name__)
 
@@ -232,9 +239,15 @@ class Uploads:
         if size != upload.offset:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
-            self._place(digest, size, chunks[0].location, upload)
-        else:
+            location = chunks[0].location
+            if self._blobs.place(digest, size, location, upload.uuid):
+                return size
+            # Its location is being removed, or excluded by now: the object is copied elsewhere.
+            self._locations.states.look(self._database)
+        try:
             self._finish_chunks(upload, digest, size, chunks)
+        except ObjectMissing as error:
+            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again") from error
         return size
 
     def cancel(self, name: RepositoryName, uuid: UUID) -> None:
@@ -276,17 +289,19 @@ class Uploads:
         self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk]
     ) -> None:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
+        tried: list[str] = []
         for _ in range(_REWRITES):
-            location = self._location_for(upload, digest)
+            location = self._location_for(upload, digest, tried)
             try:
-                self._write_chunks(upload, digest, size, chunks, location)
+                whole = Chunk(blob_key(digest), str(digest), size, location)
+                self._write_chunks(upload, digest, chunks, whole, tried)
             except StoreUnavailable as error:
                 if error.location != location:
                     # It is a chunk that cannot be read, and there is no other copy of it.
                     raise
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
+                tried.append(location)
                 continue
-            whole = Chunk(blob_key(digest), str(digest), size, location)
             if self._place_written(whole, upload, None):
                 self._clear_away_or_leave(upload.uuid)
                 return
@@ -294,25 +309,43 @@ class Uploads:
         raise NoHealthyStore([location])
 
     def _write_chunks(
-        self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk], location: str
+        self,
+        upload: Upload,
+        digest: Digest,
+        chunks: list[Chunk],
+        whole: Chunk,
+        tried: Collection[str],
     ) -> None:
-        """Write the chunks as one object at LOCATION; DigestMismatch ends the upload."""
-        hasher = digest.hasher()
-        with PartsWriter(self._locations.stores[location], blob_key(digest), size) as writer:
-            for chunk in chunks:
-                for piece in self._store_of(chunk).read(chunk.key):
+        """Write the chunks as the object WHOLE; DigestMismatch ends the upload."""
+
+        def write(attempt: Attempt) -> None:
+            hasher = digest.hasher()
+            store = self._locations.stores[whole.location]
+            with PartsWriter(store, whole.key, whole.size, attempt.progress) as writer:
+                for piece in self._read_chunks(chunks):
+                    if attempt.abandoned:
+                        raise StoreSilent(whole.location, "the write was abandoned")
                     hasher.update(piece)
                     writer.write(piece)
-            if hasher.hexdigest() != digest.hex:
-                self._end_with_mismatch(upload, digest)
-            writer.finish()
+                if hasher.hexdigest() != digest.hex:
+                    self._end_with_mismatch(upload, digest)
+                writer.finish()
+
+        self._write_or_abandon(write, whole, upload, tried)
+
+    def _read_chunks(self, chunks: list[Chunk]) -> Iterator[bytes]:
+        """Yield the bytes of CHUNKS. Raises StoreSilent where a chunk's store hangs."""
+        for chunk in chunks:
+            yield from read_or_abandon(self._locations.health, self._store_of(chunk), chunk.key)
 
     def _begin_anew(self, upload: Upload, chunk: Chunk, *, first: bool) -> Upload:
-        """Return the upload for another attempt after CHUNK could not be counted on.
+        """Return the upload for another attempt after CHUNK could not be placed or recorded.
 
         A chunk at a location that the policy excludes by now is deleted. One that an earlier
         deletion may still hit is written elsewhere, and deleted in the background.
         """
+        # The location may be draining or removed without this process having noticed yet.
+        self._locations.states.look(self._database)
         digest = Digest.parse(chunk.digest)
         address = self._content.trust_anew(digest, chunk.location, upload.uuid)
         upload = replace(upload, excluded=address.excluded)
@@ -343,36 +376,73 @@ class Uploads:
             self._throw_away(whole, upload.uuid, first=True)
             raise
 
-    def _place(self, digest: Digest, size: int, location: str, upload: Upload) -> None:
-        """Place a recorded object, which nothing deletes."""
-        if not self._blobs.place(digest, size, location, upload.uuid):
-            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again")
-
     def _end_with_mismatch(self, upload: Upload, digest: Digest) -> None:
         self.cancel(upload.name, upload.uuid)
         raise DigestMismatch(f"what was uploaded is not {digest}")
 
-    def _location_for(self, upload: Upload, digest: Digest) -> str:
-        """Return where to write DIGEST. Raises NoHealthyStore or DeletionUnresolved."""
+    def _location_for(self, upload: Upload, digest: Digest, tried: Collection[str]) -> str:
+        """Return where to write DIGEST, but not where it was TRIED already.
+
+        Raises NoHealthyStore or DeletionUnresolved.
+        """
         try:
-            return self._locations.chooser.to_write((*upload.excluded, *upload.uncertain))
+            return self._locations.chooser.to_write((*upload.excluded, *upload.uncertain), tried)
         except NoHealthyStore:
             if upload.uncertain:
                 raise DeletionUnresolved(digest, upload.uncertain) from None
             raise
 
     def _write(self, key: str, body: Body, upload: Upload, digest: Digest) -> str:
-        """Write to the nearest allowed store that takes it, and return its location."""
-        for _ in self._locations.stores:
-            location = self._location_for(upload, digest)
+        """Write to the nearest allowed store that accepts it, and return its location."""
+        tried: list[str] = []
+        while True:
+            location = self._location_for(upload, digest, tried)
             try:
-                put_file(self._locations.stores[location], key, body.file, body.size)
+                chunk = Chunk(key, str(digest), body.size, location)
+                self._write_at(chunk, body, upload, tried)
             except StoreUnavailable as error:
-                # Its health is known to be bad now, so the next choice is another one.
                 log.warning("write goes elsewhere", extra={"cause": str(error)})
+                tried.append(location)
                 continue
             return location
-        raise NoHealthyStore(list(self._locations.stores))
+
+    def _write_at(self, chunk: Chunk, body: Body, upload: Upload, tried: Collection[str]) -> None:
+        """Write CHUNK, which is BODY. Raises StoreUnavailable, also where the store hangs."""
+        # An abandoned attempt still reads it, beside the next one and after the request has ended.
+        file = reopened(body.file, body.size)
+
+        def write(attempt: Attempt) -> None:
+            with file:
+                store = self._locations.stores[chunk.location]
+                put_file(store, chunk.key, file, chunk.size, attempt.progress)
+
+        self._write_or_abandon(write, chunk, upload, tried)
+
+    def _write_or_abandon(
+        self,
+        write: Callable[[Attempt], None],
+        chunk: Chunk,
+        upload: Upload,
+        tried: Collection[str],
+    ) -> None:
+        """Write CHUNK; if its store hangs, have what becomes of it deleted in the background."""
+
+        def elsewhere() -> bool:
+            try:
+                other = self._locations.chooser.to_write(
+                    (*upload.excluded, *upload.uncertain), (*tried, chunk.location)
+                )
+            except NoHealthyStore:
+                return False
+            return not self._locations.health.in_doubt(other)
+
+        write_or_abandon(
+            self._locations.health,
+            chunk.location,
+            write,
+            elsewhere=elsewhere,
+            late=lambda: self._leave_behind(chunk),
+        )
 
     def _record(self, upload: Upload, chunk: Chunk, expiry: int | None, *, first: bool) -> bool:
         rows = self._database.run(

@@ -1,13 +1,17 @@
-"""The bell: PostgreSQL tells who listens that a task was written.
+"""Wake-ups of replication workers by LISTEN and NOTIFY.
 
-The statement that writes a task notifies (migration 0050), so nobody can forget to ring. It is a
-hint: whoever is told claims, and claims every few seconds all the same.
+The trigger of the task table reports the locations of new tasks to the client that wrote them, in
+the answer to its statement (migration 0067), so no code that writes tasks can forget it. That
+client notifies after its commit, from a thread that no request waits for. A wake-up is a hint:
+workers also poll every few seconds.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import select
+import threading
 import time
 from collections.abc import Callable
 
@@ -17,43 +21,137 @@ from atoll.db.pool import Database, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
 
-# As the trigger `replicationtask_written` spells it; it says for which location.
+# The payload of a notification is the name of a location. The trigger `replicationtask_written`
+# starts its messages with the same word.
 CHANNEL = "atoll_replication"
+# Seconds between two notifications of one process.
+_PAUSE = 0.2
+
+# NOTIFY takes a lock of the whole cluster when its transaction commits. It must wait neither for a
+# standby, with which everybody else would wait, nor for long behind somebody who does.
+_NOTIFY = """
+SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '1s';
+SELECT pg_notify(%(channel)s, location) FROM unnest(%(locations)s::text[]) AS location
+"""
+
+_LISTENS = "SELECT %(channel)s IN (SELECT pg_listening_channels())"
 
 
-def listen_for_ever(
-    database: Database, location: str, seconds: float, ring: Callable[[], None]
-) -> None:
-    """Call RING whenever there is a new task for LOCATION, on a connection of its own.
+class WakeUps:
+    """Notifies the workers of locations that got tasks, at most once in PAUSE seconds.
 
-    After SECONDS of silence the connection is asked whether it lives; where it does not, a new one
-    is opened, after as many seconds.
+    The first wake-up is sent at once; those that come during the pause are sent together after it.
+    The sending thread ends when nothing is left to send.
     """
-    while True:
+
+    def __init__(self, database: Database, *, pause: float = _PAUSE) -> None:
+        self._database = database
+        self._pause = pause
+        self._pending: set[str] = set()
+        self._sending = False
+        self._lock = threading.Lock()
+
+    def note(self, message: str) -> None:
+        """Wake the workers that MESSAGE names, if the task table's trigger raised it."""
+        channel, _, locations = message.partition(" ")
+        if channel == CHANNEL:
+            self.wake(json.loads(locations))
+
+    def wake(self, locations: list[str]) -> None:
+        """Wake the workers of LOCATIONS soon; does not wait and does not fail."""
+        with self._lock:
+            self._pending.update(locations)
+            if self._sending:
+                return
+            self._sending = True
         try:
-            _listen(database, location, seconds, ring)
+            threading.Thread(target=self._send_all, name="wake-ups", daemon=True).start()
+        except RuntimeError:
+            # No thread can be started while the process ends.
+            self._sending = False
+
+    def _send_all(self) -> None:
+        while locations := self._take():
+            try:
+                self._database.run(_NOTIFY, {"channel": CHANNEL, "locations": locations})
+            except (DatabaseUnavailable, psycopg2.Error) as error:
+                log.warning("workers not notified", extra={"cause": str(error)})
+            except Exception:
+                log.exception("workers not notified: unhandled exception")
+            time.sleep(self._pause)
+
+    def _take(self) -> list[str]:
+        """Return the locations to notify; with none left the thread has to end."""
+        with self._lock:
+            locations = sorted(self._pending)
+            self._pending.clear()
+            self._sending = bool(locations)
+            return locations
+
+
+def listen_until(
+    stop: threading.Event,
+    database: Database,
+    location: str,
+    seconds: float,
+    *,
+    ring: Callable[[], None],
+    beat: Callable[[], None],
+) -> None:
+    """Call RING whenever there is a new task for LOCATION, until STOP is set.
+
+    Args:
+        stop: checked after each notification and each pause.
+        database: gives a connection that is used for nothing else.
+        location: the location whose notifications count.
+        seconds: after so much silence the connection is checked; one that is broken, or does not
+            listen any more, is replaced after as many seconds.
+        ring: called from this thread.
+        beat: called at least every few SECONDS.
+    """
+    while not stop.is_set():
+        beat()
+        try:
+            _listen(stop, database, location, seconds, ring=ring, beat=beat)
         except (DatabaseUnavailable, psycopg2.Error) as error:
-            log.warning("not told of new tasks; polling goes on", extra={"cause": str(error)})
-            time.sleep(seconds)
+            log.warning("no wake-ups for new tasks, polling", extra={"cause": str(error)})
+        except Exception:
+            log.exception("no wake-ups for new tasks, polling: unhandled exception")
+        stop.wait(seconds)
 
 
-def _listen(database: Database, location: str, seconds: float, ring: Callable[[], None]) -> None:
+def _listen(
+    stop: threading.Event,
+    database: Database,
+    location: str,
+    seconds: float,
+    *,
+    ring: Callable[[], None],
+    beat: Callable[[], None],
+) -> None:
     connection = database.connect()
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-            # What was written before it listened.
+            # For tasks that were written before.
             ring()
-            while True:
+            while not stop.is_set():
+                beat()
                 waiting = select.poll()
                 waiting.register(connection.fileno(), select.POLLIN)
                 if waiting.poll(seconds * 1000):
                     connection.poll()
                 else:
-                    cursor.execute("SELECT 1")
-                told = {notice.payload for notice in connection.notifies}
+                    cursor.execute(_LISTENS, {"channel": CHANNEL})
+                    row = cursor.fetchone()
+                    if not (row and row[0]):
+                        raise psycopg2.OperationalError(
+                            "the session lost its LISTEN; a pooler between Atoll and PostgreSQL"
+                            " must pool sessions, not transactions"
+                        )
+                locations = {notice.payload for notice in connection.notifies}
                 connection.notifies.clear()
-                if location in told:
+                if location in locations:
                     ring()
     finally:
         connection.close()

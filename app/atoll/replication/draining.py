@@ -1,22 +1,28 @@
-"""Empty a location of everything that is only there, so that it can be removed.
+"""Change the states of locations, and empty a location of its sole copies before it is removed.
 
-From the moment it is `draining` nobody writes new blobs there, and it is no required location any
-more; whatever it alone has becomes a task for the required locations that remain.
+A `draining` location receives no new blobs and is not required any more; its sole copies become
+tasks for the required locations that remain.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg2.errors
 
 from atoll.db.pool import Database
+from atoll.replication.location_locks import LOCK_STATES_SOON
 from atoll.replication.required import required_of, used
 from atoll.storage.states import ACTIVE, DRAINING, KEPT, REMOVED
 
 # Minutes without a change after which an upload is taken for given up.
 _UPLOAD_IDLE_MINUTES = 15
 
-# Blobs that are at a location, in whatever state, and safe at no other one, and that a repository
-# uses. What a removal already took over counts as being there. Expects %(location)s and %(kept)s.
+# Used blobs with a placement of any state at a location, or one that its removal has moved to the
+# journal, and without a copy elsewhere that counts. Expects `parameters`.
 ONLY_THERE = f"""
 SELECT s.id, s.content_checksum, s.image_size
 FROM (SELECT p.storage_id FROM imagestorageplacement p
@@ -27,7 +33,10 @@ JOIN imagestorage s ON s.id = here.storage_id
 WHERE NOT EXISTS (
     SELECT FROM imagestorageplacement o JOIN imagestoragelocation ol ON ol.id = o.location_id
     WHERE o.storage_id = s.id AND o.state = 'good'
-      AND ol.name <> %(location)s AND ol.state = ANY(%(kept)s))
+      AND ol.name <> %(location)s AND ol.state = ANY(%(kept)s)
+      AND ol.name <> ALL(%(unreachable)s::text[])
+      AND (%(verified_within)s::float8 IS NULL
+           OR o.verified_at > clock_timestamp() - make_interval(secs => %(verified_within)s)))
   AND {used("s.id")}
 """
 
@@ -77,7 +86,31 @@ class LocationUnknown(Exception):
 
 
 class LocationNeeded(Exception):
-    """The location cannot go; the text says why and what to do."""
+    """The location cannot be removed, or its state not changed; the text names the remedy."""
+
+
+class SoleCopies(LocationNeeded):
+    """The location has sole copies of blobs."""
+
+
+class LocationsBusy(LocationNeeded):
+    """Another command is removing a location or changing its state."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Which good copies count as safe, besides those of draining and removed locations.
+
+    Attributes:
+        unreachable: locations whose copies do not count, as their stores cannot be read.
+        verified_within: seconds since a copy was last hashed, at most; None for any.
+    """
+
+    unreachable: tuple[str, ...] = ()
+    verified_within: int | None = None
+
+
+ANY_GOOD_COPY = Trust()
 
 
 @dataclass(frozen=True)
@@ -101,12 +134,14 @@ class OnlyThere:
     images: list[str]
 
 
-def parameters(location: str) -> dict[str, object]:
-    """Return what the statements of this module expect."""
+def parameters(location: str, trust: Trust = ANY_GOOD_COPY) -> dict[str, object]:
+    """Return the parameters of this module's statements."""
     return {
         "location": location,
         "kept": list(KEPT),
         "idle_minutes": _UPLOAD_IDLE_MINUTES,
+        "unreachable": list(trust.unreachable),
+        "verified_within": trust.verified_within,
     }
 
 
@@ -122,31 +157,77 @@ def require_known(location: str, states: dict[str, str]) -> None:
         raise LocationUnknown(f"there is no location '{location}'; known are: {known}")
 
 
+@contextmanager
+def locked_states(database: Database) -> Iterator[Any]:
+    """Yield a cursor in a transaction that holds the states lock.
+
+    Raises:
+        LocationsBusy: another command held the lock for several seconds.
+    """
+    with database.transaction() as cursor:
+        try:
+            cursor.execute(LOCK_STATES_SOON)
+        except psycopg2.errors.LockNotAvailable as error:
+            raise LocationsBusy(
+                "another command is removing a location or changing its state, and nothing was"
+                " changed; run this again when that command has ended"
+            ) from error
+        yield cursor
+
+
 def begin_draining(database: Database, location: str, required: list[str]) -> list[str]:
     """Set LOCATION to draining and return the required locations that remain.
 
-    Raises LocationUnknown, or LocationNeeded where nothing would remain or it is being removed.
+    Raises:
+        LocationUnknown: there is no such location.
+        LocationNeeded: no required location would remain, it is being removed, or another command
+            changes the locations.
     """
-    states = location_states(database)
-    require_known(location, states)
-    if states[location] == REMOVED:
-        raise LocationNeeded(
-            f"'{location}' is being removed; finish that with `atoll remove-location {location}`"
-        )
-    remaining = [name for name in required if name != location and states.get(name, ACTIVE) in KEPT]
-    if not remaining:
-        raise LocationNeeded(
-            f"'{location}' is the only location where blobs must be; add another one first"
-            " (DISTRIBUTED_STORAGE_CONFIG, DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS)"
-        )
-    set_state(database, location, DRAINING)
+    with locked_states(database) as cursor:
+        states = states_under_lock(cursor)
+        require_known(location, states)
+        if states[location] == REMOVED:
+            raise LocationNeeded(
+                f"'{location}' is being removed; finish that with"
+                f" `atoll remove-location {location}`"
+            )
+        remaining = [
+            name for name in required if name != location and states.get(name, ACTIVE) in KEPT
+        ]
+        if not remaining:
+            raise LocationNeeded(
+                f"'{location}' is the only location where blobs must be; add another one first"
+                " (DISTRIBUTED_STORAGE_CONFIG, DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS)"
+            )
+        change_state(cursor, location, DRAINING)
     return remaining
 
 
 def set_state(database: Database, location: str, state: str) -> None:
-    """Set a location's state. Raises LocationUnknown, also for one that is removed."""
-    if not database.run(_SET_STATE, {"location": location, "state": state}):
-        raise LocationUnknown(f"there is no location '{location}' that is not removed")
+    """Set the state of a location that is not being removed.
+
+    Raises:
+        LocationUnknown: there is no such location.
+        LocationNeeded: it is being removed, or another command changes the locations.
+    """
+    with locked_states(database) as cursor:
+        require_known(location, states_under_lock(cursor))
+        if not change_state(cursor, location, state):
+            raise LocationNeeded(
+                f"'{location}' is being removed; `atoll remove-location {location} --undo` first"
+            )
+
+
+def states_under_lock(cursor: Any) -> dict[str, str]:
+    """Return every location and its state, for the holder of the states lock."""
+    cursor.execute(STATES)
+    return dict(cursor.fetchall())
+
+
+def change_state(cursor: Any, location: str, state: str) -> bool:
+    """Set a state, for the holder of the states lock; False if the location is being removed."""
+    cursor.execute(_SET_STATE, {"location": location, "state": state})
+    return bool(cursor.fetchall())
 
 
 def remaining(database: Database, location: str) -> Remaining:

@@ -4,8 +4,10 @@ A copy is in excess where every repository that uses the blob excludes its locat
 when each location that must have the blob has a good copy, and one that stays does; until then it
 waits. Its placement goes in the transaction that queues the deletion of its object.
 
-Whoever counts on a blob (a push, a mount, a manifest) holds the lock on its digest, and whoever
-removes a location the lock on that; here both are held, and the blob is looked at again under them.
+A push, a mount or a manifest that uses a blob holds the lock on its digest. It is taken here, and
+the blob is read again under it. The locations' rows are locked, too: until the copies are deleted,
+no location that must keep one can become draining. One that is draining counts for nothing, so a
+removal, which needs a draining location, and the deletions here never rely on each other.
 """
 
 from __future__ import annotations
@@ -62,10 +64,8 @@ WHERE p.storage_id > %(after)s AND p.storage_id <= %(until)s AND {_IN_EXCESS}
 ORDER BY p.storage_id, l.name
 """
 
-_LOCK_LOCATIONS_SHARED = """
-SELECT pg_advisory_xact_lock_shared(hashtextextended('location ' || name, 0))
-FROM imagestoragelocation
-"""
+# Waits for the end of a state change, not for the proof of a removal.
+_LOCK_STATES = "SELECT id FROM imagestoragelocation ORDER BY id FOR SHARE"
 
 # Whoever holds a blob's lock now is about to count on it; the next round looks again.
 _LOCK_BLOBS = """
@@ -168,7 +168,7 @@ class Excess:
 
     def _take(self, ids: list[int], step: Step) -> None:
         with self._database.transaction() as cursor:
-            cursor.execute(_LOCK_LOCATIONS_SHARED)
+            cursor.execute(_LOCK_STATES)
             cursor.execute(_LOCK_BLOBS, {"ids": ids})
             # A statement of its own: it sees what was committed before the locks were there.
             locked = [row[0] for row in cursor.fetchall()]

@@ -1,32 +1,53 @@
-"""What is not yet where it must be: blobs, bytes and the oldest age, for each location.
+"""Missing copies of each location: blobs, bytes and the age of the oldest.
 
-Counted from the tasks alone, so the cost grows with what is to be done, not with what there is. A
-need without a task would not show; the reconciler makes it one.
+Counted from the tasks: exactly while a location has less than `estimates.EXACT_MAXIMUM` of them,
+beyond that from a sample, so that the cost is bounded. The age is always exact. A missing copy
+without a task would not show; the reconciler makes tasks of these.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from prometheus_client import Gauge
 
+from atoll.db import estimates
+from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 
-_LAG = """
-SELECT l.name, l.state, pending.blobs, pending.bytes, pending.oldest, failing.blobs,
-       (SELECT t.last_error FROM replicationtask t
-        WHERE t.location_id = l.id AND t.last_error IS NOT NULL ORDER BY t.id LIMIT 1)
+# The oldest task is the first of its class in the order of claims, or has failed: any other one is
+# due from its creation on.
+_LAG = f"""
+SELECT l.name, l.state, pending.blobs, pending.bytes,
+       coalesce(extract(epoch FROM clock_timestamp() - least(waiting.oldest, failing.oldest)), 0),
+       failing.blobs, failing.error, {pages_of("replicationtask")}
 FROM imagestoragelocation l
 CROSS JOIN LATERAL (
     SELECT count(*) AS blobs, coalesce(sum(coalesce(t.image_size, (
-               SELECT s.image_size FROM imagestorage s WHERE s.id = t.storage_id))), 0) AS bytes,
-           coalesce(extract(epoch FROM clock_timestamp() - min(t.created_at)), 0) AS oldest
-    FROM replicationtask t WHERE t.location_id = l.id) pending
+               SELECT s.image_size FROM imagestorage s WHERE s.id = t.storage_id))), 0) AS bytes
+    FROM (SELECT storage_id, image_size FROM replicationtask t
+          WHERE t.location_id = l.id LIMIT %(limit)s) t) pending
 CROSS JOIN LATERAL (
-    SELECT count(*) AS blobs
-    FROM replicationtask t WHERE t.location_id = l.id AND t.last_error IS NOT NULL) failing
+    SELECT min(first.created_at) AS oldest
+    FROM (VALUES (true, true), (true, false), (false, true), (false, false)) AS c (large, urgent)
+    CROSS JOIN LATERAL (
+        SELECT t.created_at FROM replicationtask t
+        WHERE t.location_id = l.id AND t.large = c.large AND t.urgent = c.urgent
+        ORDER BY t.available_at, t.id LIMIT 1) first) waiting
+CROSS JOIN LATERAL (
+    SELECT count(*) AS blobs, (array_agg(t.last_error))[1] AS error,
+           (array_agg(t.created_at))[1] AS oldest
+    FROM (SELECT last_error, created_at FROM replicationtask t
+          WHERE t.location_id = l.id AND t.last_error IS NOT NULL
+          ORDER BY t.id LIMIT %(limit)s) t) failing
 ORDER BY l.id
+"""
+
+_ESTIMATE = """
+SELECT l.name, count(*), coalesce(sum(t.image_size), 0), count(t.last_error)
+FROM replicationtask t TABLESAMPLE SYSTEM (%(percent)s)
+JOIN imagestoragelocation l ON l.id = t.location_id GROUP BY l.name
 """
 
 PENDING = Gauge("atoll_replication_pending_blobs", "Blobs that are to be copied here", ["location"])
@@ -42,7 +63,7 @@ _GAUGES = (PENDING, PENDING_BYTES, LAG_SECONDS, FAILING)
 
 @dataclass(frozen=True)
 class Lag:
-    """The lag of one location; `oldest_seconds` is how long the oldest copy has been due."""
+    """The lag of one location; `oldest_seconds` is the age of the oldest missing copy."""
 
     location: str
     state: str
@@ -59,10 +80,40 @@ class Lag:
 
 def lag(database: Database) -> list[Lag]:
     """Return the lag of every location that the database knows. Raises DatabaseUnavailable."""
-    return [
+    rows = database.read(BY_INDEX + _LAG, {"limit": estimates.EXACT_MAXIMUM})
+    found = [
         Lag(name, state, blobs, int(size), float(oldest), failing, error)
-        for name, state, blobs, size, oldest, failing, error in database.read(_LAG)
+        for name, state, blobs, size, oldest, failing, error, _pages in rows
     ]
+    if all(entry.pending_blobs < estimates.EXACT_MAXIMUM for entry in found):
+        return found
+    percent = estimates.sample_percent(rows[0][-1])
+    sampled = {
+        name: (
+            int(blobs * 100 / percent),
+            int(float(size) * 100 / percent),
+            failing * 100 / percent,
+        )
+        for name, blobs, size, failing in database.read(_ESTIMATE, {"percent": percent})
+    }
+    return [
+        _estimated(entry, *sampled.get(entry.location, (0, 0, 0)))
+        if entry.pending_blobs >= estimates.EXACT_MAXIMUM
+        else entry
+        for entry in found
+    ]
+
+
+def _estimated(entry: Lag, blobs: int, size: int, failing: float) -> Lag:
+    """Return ENTRY with what a sample shows; what was counted is the least that there is."""
+    if entry.failing_blobs < estimates.EXACT_MAXIMUM:
+        failing = entry.failing_blobs
+    return replace(
+        entry,
+        pending_blobs=max(entry.pending_blobs, blobs),
+        pending_bytes=max(entry.pending_bytes, size),
+        failing_blobs=max(entry.failing_blobs, int(failing)),
+    )
 
 
 def export_lag(database: Database) -> None:

@@ -1,68 +1,77 @@
-"""The leases that this process holds: they are extended as long as they are held."""
+"""Renew the leases of the tasks that this process holds, in the background."""
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 from uuid import UUID
 
-from atoll.db.pool import DatabaseUnavailable
+from atoll.db.transient import is_transient
+from atoll.replication.liveness import Liveness
 from atoll.replication.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
 
 log = logging.getLogger(__name__)
 
-_EXTEND_SECONDS = LEASE_SECONDS / 3
-
 
 class Leases:
-    """Tasks that were claimed and not yet let go; safe for any thread.
+    """Tasks that were claimed and not yet let go; safe for any thread."""
 
-    HEARD is called when there are some, for a worker that is busy is alive.
-    """
-
-    def __init__(self, tasks: Tasks, heard: Callable[[], None]) -> None:
+    def __init__(
+        self, tasks: Tasks, liveness: Liveness, *, lease_seconds: float = LEASE_SECONDS
+    ) -> None:
         self._tasks = tasks
-        self._heard = heard
+        self._liveness = liveness
+        self._interval = lease_seconds / 3
         self._held: dict[UUID, Task] = {}
         self._lost: set[UUID] = set()
         self._lock = threading.Lock()
 
     def hold(self, tasks: list[Task]) -> None:
-        """Keep these from now on."""
+        """Renew the leases of TASKS from now on."""
         with self._lock:
             self._held.update((task.lease_token, task) for task in tasks)
 
     def let_go(self, task: Task) -> None:
-        """Keep this no more."""
+        """Stop renewing the lease of TASK."""
         with self._lock:
             self._held.pop(task.lease_token, None)
             self._lost.discard(task.lease_token)
 
+    def ids(self) -> list[int]:
+        """Return the ids of the tasks held, which this process must not claim again.
+
+        A lease can expire while the copy is still under way, as when the database was unavailable.
+        """
+        with self._lock:
+            return [task.id for task in self._held.values()]
+
     def check(self, task: Task) -> None:
-        """Raise LeaseLost if it is known that the task may be somebody else's."""
+        """Raise LeaseLost if another worker is known to have claimed TASK, or it is gone."""
         with self._lock:
             if task.lease_token in self._lost:
                 raise LeaseLost(str(task.digest))
 
-    def keep_for_ever(self) -> None:
-        """Extend what is held, again and again."""
-        while True:
-            time.sleep(_EXTEND_SECONDS)
-            self.extend()
+    def renew_until(self, stop: threading.Event) -> None:
+        """Renew until STOP is set, whatever the database answers."""
+        renewed = True
+        while not stop.wait(self._interval if renewed else self._interval / 10):
+            self._liveness.beat()
+            renewed = self.renew()
 
-    def extend(self) -> None:
-        """Extend what is held, and note what is ours no longer."""
+    def renew(self) -> bool:
+        """Renew all leases and record the lost ones; return False if that failed."""
         with self._lock:
             held = dict(self._held)
         if not held:
-            return
-        self._heard()
+            return True
         try:
             kept = self._tasks.extend(list(held.values()))
-        except DatabaseUnavailable as error:
-            log.warning("leases not extended", extra={"cause": str(error)})
-            return
+        except Exception as error:
+            # The thread must survive any error: without renewals no long copy can ever finish.
+            fields = {"leases": len(held), "cause": str(error)}
+            log.warning("leases not renewed", extra=fields, exc_info=not is_transient(error))
+            return False
         with self._lock:
-            self._lost |= (held.keys() - kept) & self._held.keys()
+            lost = (held.keys() - kept) & self._held.keys()
+            self._lost |= lost
+        return True

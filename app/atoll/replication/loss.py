@@ -1,7 +1,8 @@
-"""What is lost with a location whose store will never come back, and what was lost so.
+"""Data loss: blobs that are lost with a location whose store will never come back.
 
-A blob is lost with a location if a repository uses it and no other location has a good copy, be it
-one that is being drained. Nothing here asks a store.
+A blob is lost with a location if a repository uses it and no other location has a good copy; a
+draining location's copy counts. Removals exclude each other, so two of them never count on each
+other's copies. Nothing here makes a request to a store.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from atoll.replication.draining import ONLY_THERE, OPEN_UPLOADS, parameters
 from atoll.replication.required import used
 from atoll.storage.states import ACTIVE, DRAINING, READ_ONLY
 
-# A copy at a location that is being drained saves a blob, too.
+# A copy at a draining location saves a blob, too.
 _READABLE = (ACTIVE, READ_ONLY, DRAINING)
 
 # Of what was lost, what is still needed and was not pushed again.
@@ -59,14 +60,17 @@ SELECT count(*) FILTER (WHERE EXISTS (
 FROM ({ONLY_THERE}) lost
 """
 
-# What cannot be copied from anywhere is no work any more; what is being copied may still be saved.
+# A lost blob has no source, so its tasks go; a copy that is under way may still succeed. A row that
+# somebody else has locked is left to the reconciler, as waiting for it here could deadlock.
 _NOTE = f"""
 WITH lost AS MATERIALIZED ({ONLY_THERE}), noted AS (
     INSERT INTO lostblob (storage_id, location) SELECT id, %(location)s FROM lost
     ON CONFLICT (storage_id) DO UPDATE SET location = EXCLUDED.location, lost_at = now()
 ), impossible AS (
-    DELETE FROM replicationtask t USING lost WHERE t.storage_id = lost.id
-    AND (t.lease_expires IS NULL OR t.lease_expires <= clock_timestamp())
+    DELETE FROM replicationtask WHERE id IN (
+        SELECT t.id FROM replicationtask t JOIN lost ON lost.id = t.storage_id
+        WHERE t.lease_expires IS NULL OR t.lease_expires <= clock_timestamp()
+        ORDER BY t.id FOR UPDATE OF t SKIP LOCKED)
 )
 SELECT count(*) FROM lost
 """
@@ -136,14 +140,19 @@ def lost_before(database: Database) -> Loss:
     return Loss([LostBlob(*row) for row in blobs], [LostImage(*row) for row in images])
 
 
-def note_loss(cursor: Any, location: str, accepted: int) -> None:
-    """Note what is lost with LOCATION, for whoever holds its lock.
+def note_loss(cursor: Any, location: str, accepted: int | None) -> None:
+    """Record the blobs that are lost with LOCATION, for the holder of the locks.
 
-    Raises LossDiffers unless these are as many blobs as were ACCEPTED.
+    Args:
+        accepted: the number of blobs that may be lost; None if the removal has begun, and blobs
+            whose last other copy was quarantined since are recorded as well.
+
+    Raises:
+        LossDiffers: another number of blobs would be lost.
     """
     cursor.execute(_NOTE, _parameters(location))
     lost = int(cursor.fetchall()[0][0])
-    if lost != accepted:
+    if accepted is not None and lost != accepted:
         raise LossDiffers(
             f"{lost} blobs would be lost with '{location}' now, not {accepted}; nothing was"
             " changed: look at the list again"

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from atoll.replication.memory import Memory
 from atoll.replication.source import Hold, Source, WrongContent
-from atoll.storage.errors import ObjectMissing, StoreError
+from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreError
 from atoll.storage.interface import ObjectStore, StoredPart
 from atoll.storage.multipart import PART_MINIMUM, part_size
 
@@ -105,6 +105,7 @@ class PartsCopy:
     def __init__(
         self, source: Source, target: ObjectStore, memory: Memory, executor: Executor, hold: Hold
     ) -> None:
+        self._source = source
         self._key = source.key
         self._target = target
         self._memory = memory
@@ -116,24 +117,46 @@ class PartsCopy:
         self._tags: dict[int, str] = {}
 
     def run(self, upload_id: str | None) -> None:
-        """Copy, going on with the upload UPLOAD_ID of a predecessor if there is one.
+        """Copy, and resume the upload UPLOAD_ID of an earlier attempt if there is one.
 
-        Raises WrongContent, StoreError, or what the hold raises; the object is not visible then,
-        and whoever comes next goes on with the upload.
+        Raises WrongContent, StoreError, or what the hold raises; the next attempt resumes the
+        upload then. The object is not visible, unless OutcomeUnknown is raised.
         """
+        if upload_id is not None and self._is_there():
+            return
         upload_id, stored = self._upload(upload_id)
         self._write_all(upload_id, stored)
         try:
             self._reader.verify()
             self._hold.check()
             tags = [self._tags[number] for number in sorted(self._tags)]
-            self._target.finish_parts(self._key, upload_id, tags)
+            self._target.finish_parts(self._key, upload_id, tags, self._source.size)
+        except OutcomeUnknown:
+            # The object may be there, or appear later: the next attempt reads it before it starts
+            # over.
+            raise
         except (WrongContent, StoreError):
-            # Its parts are wrong, or the store does not want them as they are: begin anew.
+            # Its parts are wrong, or the store does not accept them: start over.
             with suppress(StoreError):
                 self._target.abort_parts(self._key, upload_id)
             self._hold.remember(None)
             raise
+
+    def _is_there(self) -> bool:
+        """Tell whether the target has the object, all of whose bytes are read and hashed.
+
+        An attempt that had no answer to its last request may have made it.
+        """
+        hasher = self._source.digest.hasher()
+        try:
+            if self._target.size(self._key) != self._source.size:
+                return False
+            for piece in self._target.read(self._key):
+                self._hold.check()
+                hasher.update(piece)
+        except ObjectMissing:
+            return False
+        return hasher.hexdigest() == self._source.digest.hex
 
     def _upload(self, upload_id: str | None) -> tuple[str, dict[int, StoredPart]]:
         """Return the upload to go on with and what is there of it."""
@@ -145,7 +168,13 @@ class PartsCopy:
             except ObjectMissing:
                 log.debug("the upload is gone", extra={"upload": upload_id})
         upload_id = self._target.begin_parts(self._key)
-        self._hold.remember(upload_id)
+        try:
+            self._hold.remember(upload_id)
+        except Exception:
+            # No record would lead to it.
+            with suppress(StoreError):
+                self._target.abort_parts(self._key, upload_id)
+            raise
         return upload_id, {}
 
     def _write_all(self, upload_id: str, stored: dict[int, StoredPart]) -> None:

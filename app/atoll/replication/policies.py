@@ -55,7 +55,10 @@ _CLEAR = "DELETE FROM replicationpolicy WHERE {column} = %(subject)s"
 
 _LOCATIONS = "SELECT name FROM imagestoragelocation WHERE state = ANY(%(kept)s) ORDER BY name"
 
-_CHANGES = "SELECT count(*) || ' ' || coalesce(max(changed_at)::text, '') FROM replicationpolicy"
+# Every visible change of a policy changes this, in whatever order transactions commit.
+_CONTENT = """
+SELECT md5(coalesce(string_agg((p.*)::text, chr(10) ORDER BY p.id), '')) FROM replicationpolicy p
+"""
 
 # Blobs of a namespace or a repository at locations that it excludes, and how many of them another
 # repository uses that does not.
@@ -251,7 +254,7 @@ class Policies:
 
 
 class PolicyWatch:
-    """Makes and takes back tasks, for all blobs, as soon as any policy changed."""
+    """Creates and removes tasks of all blobs whenever the content of any policy changed."""
 
     def __init__(self, database: Database, reconciler: Reconciler) -> None:
         self._database = database
@@ -259,12 +262,13 @@ class PolicyWatch:
         self._seen: str | None = None
 
     def look(self) -> int:
-        """Return how many tasks were missing; the first time all are looked for, too."""
-        seen = str(self._database.read(_CHANGES)[0][0])
-        if seen == self._seen:
+        """Reconcile all blobs if a policy changed, or at the first call; return the tasks made."""
+        # Read before the blobs are, so that a change made meanwhile is found by the next call.
+        content = str(self._database.read(_CONTENT)[0][0])
+        if content == self._seen:
             return 0
         made = self._reconciler.everything()
-        self._seen = seen
+        self._seen = content
         return made
 
 

@@ -1,8 +1,8 @@
-"""A site's replication worker: it pulls what the site's own location lacks.
+"""A site's replication worker: it copies missing blobs to the site's own location.
 
-In each lane a thread claims tasks and others copy; one writes down what is done, one keeps the
-leases, one listens to the bell. Nothing here is needed for correctness but the task table: any
-thread, or the whole worker, may die at any line.
+In each lane one thread claims tasks and others copy. One thread records finished copies, one renews
+the leases, one listens for notifications. Correctness depends on the task table alone: the worker
+may be killed at any line. No thread ends because of an error, and `alive` watches all of them.
 """
 
 from __future__ import annotations
@@ -18,24 +18,34 @@ from prometheus_client import Counter
 
 from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.replication.bell import listen_for_ever
+from atoll.db.transient import is_transient
+from atoll.replication.bell import listen_until
+from atoll.replication.claims import Claims
 from atoll.replication.copy import Copier
 from atoll.replication.finishing import Finisher
 from atoll.replication.lanes import Lane
 from atoll.replication.leases import Leases
+from atoll.replication.liveness import Liveness
 from atoll.replication.pace import Pace
 from atoll.replication.source import WrongContent
-from atoll.replication.tasks import LeaseLost, Task, Tasks
-from atoll.storage.errors import StoreError
+from atoll.replication.tasks import (
+    LEASE_SECONDS,
+    LeaseLost,
+    Task,
+    Tasks,
+)
+from atoll.storage.errors import NoHealthyStore, StoreError
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
 
-# Seconds. Polling is the truth, the bell only makes it sooner; jitter keeps sites from marching.
+# Seconds. Notifications only make it sooner; jitter keeps sites from polling at the same moments.
 POLL_SECONDS = 5.0
 _JITTER = 0.2
-# A thread that was not heard of for so long, while it should poll, is stuck.
+# A thread without a heartbeat for so long hangs. A copy has one with each part, which may be
+# gigabytes, or be copied within the store.
 _SILENCE_SECONDS = 6 * POLL_SECONDS
+_COPY_SILENCE_SECONDS = 3600.0
 # For each large copy at once: threads for small ones, and tasks of small ones that are held.
 _SMALL_THREADS = 4
 _SMALL_HELD = 16
@@ -57,41 +67,49 @@ class Worker:
         limit: ReplicationLimit | None = None,
         forget_cached: Callable[[list[Task]], None] = lambda _tasks: None,
         monotonic: Callable[[], float] = time.monotonic,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self._location = locations.preference[0]
         self._database = database
-        self._tasks = Tasks(database, self._location)
+        self._tasks = Tasks(database, self._location, lease_seconds=lease_seconds)
         self._locations = locations
         self._copier = Copier(locations.stores, self._location)
         self._pace = Pace(limit)
         self._forget_cached = forget_cached
-        self._monotonic = monotonic
-        self._heard = monotonic()
+        self._liveness = Liveness(monotonic)
         self._stop = threading.Event()
-        self._leases = Leases(self._tasks, self._hear)
-        self._finisher = Finisher(self._tasks, self._finished)
+        self._stopped = threading.Event()
+        self._leases = Leases(self._tasks, self._liveness, lease_seconds=lease_seconds)
+        self._finisher = Finisher(
+            self._tasks, self._liveness, recorded=self._recorded, refused=self._not_recorded
+        )
         self._lanes = {
             True: Lane(large=True, threads=copies, held_maximum=copies),
             False: Lane(
                 large=False, threads=_SMALL_THREADS * copies, held_maximum=_SMALL_HELD * copies
             ),
         }
+        self._claims = {
+            large: Claims(self._tasks, large=large, sweep_seconds=POLL_SECONDS)
+            for large in self._lanes
+        }
         self._claimers: list[threading.Thread] = []
         self._copiers: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start all threads."""
-        _start(self._leases.keep_for_ever, "leases")
-        _start(self._listen, "bell")
-        self._finishing = _start(self._finisher.run, "finish")
+        self._start("leases", partial(self._leases.renew_until, self._stopped))
+        self._start("bell", self._listen)
+        self._finishing = self._start("finish", self._finisher.run)
         for lane in self._lanes.values():
-            self._claimers.append(_start(partial(self._claim_for_ever, lane), "claim"))
+            claim = partial(self._claim_until_stopped, lane)
+            self._claimers.append(self._start("claim-large" if lane.large else "claim", claim))
             for number in range(lane.threads):
-                copy = partial(self._copy_for_ever, lane)
-                self._copiers.append(_start(copy, f"copy-{number}"))
+                copy = partial(self._copy_until_stopped, lane)
+                self._copiers.append(self._start(f"copy-{number}", copy, _COPY_SILENCE_SECONDS))
 
     def stop(self) -> None:
-        """Give back what is not copied, write down what is, and wait until all threads ended."""
+        """Give back unfinished copies, record the finished ones, and wait for the threads."""
         self._stop.set()
         self._wake()
         for claimer in self._claimers:
@@ -102,69 +120,89 @@ class Worker:
             copier.join()
         self._finisher.end()
         self._finishing.join()
+        self._stopped.set()
 
     @property
     def alive(self) -> bool:
-        """Tell whether a claiming thread or a lease was heard of lately."""
-        return self._monotonic() - self._heard < _SILENCE_SECONDS
+        """Whether no thread of this worker died or hangs; true while it stops."""
+        return self._stop.is_set() or not self._liveness.silent()
 
-    def _hear(self) -> None:
-        self._heard = self._monotonic()
+    def _start(
+        self, name: str, target: Callable[[], None], silence_seconds: float = _SILENCE_SECONDS
+    ) -> threading.Thread:
+        return self._liveness.start(name, target, silence_seconds)
 
     def _wake(self) -> None:
         for lane in self._lanes.values():
             lane.wake.set()
 
     def _listen(self) -> None:
-        listen_for_ever(self._database, self._location, POLL_SECONDS, self._wake)
+        listen_until(
+            self._stopped,
+            self._database,
+            self._location,
+            POLL_SECONDS,
+            ring=self._wake,
+            beat=self._liveness.beat,
+        )
 
-    def _claim_for_ever(self, lane: Lane) -> None:
+    def _claim_until_stopped(self, lane: Lane) -> None:
         while not self._stop.is_set():
+            self._liveness.beat()
             room = lane.room(POLL_SECONDS)
-            # Before the claim, so that a task which is written after it is not slept over.
+            # Before the claim, so that a task written after it is not missed until the next poll.
             lane.wake.clear()
             if room == 0 or self._claim(lane, room) == room:
                 continue
-            self._hear()
-            lane.wake.wait(POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER))  # noqa: S311
+            self._liveness.beat()
+            poll = POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+            lane.wake.wait(self._claims[lane.large].pause(poll))
 
     def _claim(self, lane: Lane, limit: int) -> int:
-        """Claim for LANE if that makes sense now, and survive whatever that meets."""
-        if not (self._pace.open and self._locations.health.takes_objects(self._location)):
-            return 0
+        """Claim up to LIMIT tasks for LANE, if this worker may copy now; return how many."""
         try:
-            tasks = self._tasks.claim(large=lane.large, limit=limit)
-        except DatabaseUnavailable as error:
-            log.warning("PostgreSQL is away", extra={"cause": str(error)})
-            return 0
-        except Exception:
-            log.exception("tasks could not be claimed for a reason that nobody thought of")
+            if not (self._pace.open and self._locations.health.takes_objects(self._location)):
+                return 0
+            sources = self._locations.chooser.sources(self._location)
+            tasks = self._claims[lane.large].claim(limit, sources, self._leases.ids())
+        except Exception as error:
+            fields = {"location": self._location, "cause": str(error)}
+            log.warning("tasks not claimed", extra=fields, exc_info=not is_transient(error))
             return 0
         self._leases.hold(tasks)
         lane.add(tasks)
         return len(tasks)
 
-    def _copy_for_ever(self, lane: Lane) -> None:
+    def _copy_until_stopped(self, lane: Lane) -> None:
+        self._liveness.idle()
         while task := lane.next():
+            self._liveness.beat()
+            copied = False
             try:
-                self._carry_out(task)
+                copied = self._carry_out(task)
             except DatabaseUnavailable as error:
-                log.warning("PostgreSQL is away", extra={"cause": str(error)})
-                self._over(task)
-            except Exception:
-                # A bug in one task must not end the thread that would do all the others.
-                log.exception("a task failed for a reason that nobody thought of")
-                self._over(task)
+                log.warning("task not released", extra={**self._fields(task), "cause": str(error)})
+            except Exception as error:
+                # An error in one task must not end the thread that would do all the others.
+                log.exception("unhandled exception in a copy", extra=self._fields(task))
+                self._release_if_possible(task, error)
+            finally:
+                if copied:
+                    self._finisher.add(task)
+                else:
+                    self._over(task)
+            self._liveness.idle()
 
-    def _carry_out(self, task: Task) -> None:
-        """Copy, and let it be written down; or give the task back."""
-        fields = {"digest": str(task.digest), "size": task.size, "location": self._location}
+    def _carry_out(self, task: Task) -> bool:
+        """Copy, and return True if that is to be recorded; otherwise release the task."""
+        fields = self._fields(task)
         try:
             self._copy(task)
         except LeaseLost:
-            log.warning("lease lost; somebody else goes on with it", extra=fields)
+            log.warning("lease lost", extra=fields)
             FAILED.labels(self._location, "lease lost").inc()
-        except _Stopping:
+        except (_Stopping, NoHealthyStore):
+            # Neither says anything about this blob. It is claimed again once there is a source.
             self._tasks.give_back([task])
         except WrongContent as error:
             log.error("blob has other bytes than its digest says", extra=fields)
@@ -176,14 +214,23 @@ class Worker:
         except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
-            self._tasks.release(task, str(error))
+            at_target = getattr(error, "location", None) == self._location
+            self._tasks.release(task, str(error), at_target=at_target)
         else:
-            self._finisher.add(task)
-            return
-        self._over(task)
+            return True
+        return False
+
+    def _release_if_possible(self, task: Task, error: Exception) -> None:
+        """Release after an unexpected ERROR; where that fails, the lease expires."""
+        FAILED.labels(self._location, type(error).__name__).inc()
+        try:
+            self._tasks.release(task, f"{type(error).__name__}: {error}")
+        except Exception as failure:
+            fields = {**self._fields(task), "cause": str(failure)}
+            log.warning("task not released", extra=fields, exc_info=not is_transient(failure))
 
     def _copy(self, task: Task) -> None:
-        hold = _Hold(task, self._tasks, self._leases, self._pace, self._stop)
+        hold = _Hold(task, self._tasks, self._leases, self._pace, self._wait_or_stop)
         hold.check()
         sources = self._locations.chooser.to_read(
             [name for name in task.placements if name != self._location]
@@ -194,67 +241,86 @@ class Worker:
             sources = sources[turn:] + sources[:turn]
         self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
 
-    def _finished(self, placed: list[Task], lost: list[Task]) -> None:
-        """Tell of copies that were written down, and let all go."""
+    def _wait_or_stop(self, seconds: float) -> bool:
+        """Wait for SECONDS and return whether the worker stops."""
+        self._liveness.beat()
+        return self._stop.wait(seconds) if seconds else self._stop.is_set()
+
+    def _recorded(self, placed: list[Task], lost: list[Task]) -> None:
+        """Report copies that were recorded, and let all go."""
         try:
-            self._tell(placed, lost)
+            self._report(placed, lost)
         finally:
             for task in (*placed, *lost):
                 self._over(task)
 
-    def _tell(self, placed: list[Task], lost: list[Task]) -> None:
+    def _not_recorded(self, task: Task, error: Exception) -> None:
+        """Release a task whose placement PostgreSQL refuses."""
+        try:
+            self._release_if_possible(task, error)
+        finally:
+            self._over(task)
+
+    def _report(self, placed: list[Task], lost: list[Task]) -> None:
         if placed:
             self._forget_cached(placed)
             COPIED.labels(self._location).inc(len(placed))
             COPIED_BYTES.labels(self._location).inc(sum(task.size for task in placed))
         for task in placed:
-            fields = {"digest": str(task.digest), "size": task.size, "location": self._location}
-            log.info("blob copied", extra=fields)
-        if lost:
-            FAILED.labels(self._location, "lease lost").inc(len(lost))
+            log.info("blob copied", extra=self._fields(task))
+        for task in lost:
+            log.warning("lease lost", extra=self._fields(task))
+            FAILED.labels(self._location, "lease lost").inc()
+
+    def _fields(self, task: Task) -> dict[str, object]:
+        return {"digest": str(task.digest), "size": task.size, "location": self._location}
 
     def _over(self, task: Task) -> None:
-        """Let a task go: it is written down, given back or lost."""
+        """Let a task go that was recorded, released or lost."""
         self._leases.let_go(task)
         self._lanes[task.large].over()
 
 
 class _Hold:
-    """What a copy of TASK has to do with this process."""
+    """Lets a copy of TASK stop, keep to the bandwidth and record its upload."""
 
     def __init__(
-        self, task: Task, tasks: Tasks, leases: Leases, pace: Pace, stop: threading.Event
+        self,
+        task: Task,
+        tasks: Tasks,
+        leases: Leases,
+        pace: Pace,
+        stopping: Callable[[float], bool],
     ) -> None:
         self._task = task
         self._tasks = tasks
         self._leases = leases
         self._pace = pace
-        self._stop = stop
+        self._stopping = stopping
 
     def check(self) -> None:
-        """Raise _Stopping or LeaseLost if it is to stop."""
-        if self._stop.is_set() or not self._pace.open:
-            raise _Stopping
-        self._leases.check(self._task)
+        """Raise _Stopping or LeaseLost if the copy is to stop."""
+        self._check_after(0)
 
     def pace(self, size: int) -> None:
         """Wait until SIZE more bytes may be written. Raises what `check` raises."""
         self._pace.take(size, self._wait)
 
     def _wait(self, seconds: float) -> None:
-        self._stop.wait(seconds)
-        self.check()
+        # In short pieces: a lost lease shows, and a narrow bandwidth is no sign of a hung thread.
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._check_after(min(left, POLL_SECONDS))
+
+    def _check_after(self, seconds: float) -> None:
+        if self._stopping(seconds) or not self._pace.open:
+            raise _Stopping
+        self._leases.check(self._task)
 
     def remember(self, upload_id: str | None) -> None:
-        """Note the upload that is under way."""
+        """Record the upload that is under way."""
         self._tasks.remember_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):
-    """The worker was asked to stop, or its hours are over; its task goes back at once."""
-
-
-def _start(target: Callable[[], None], name: str) -> threading.Thread:
-    thread = threading.Thread(target=target, name=name, daemon=True)
-    thread.start()
-    return thread
+    """The worker stops, or its hours are over; its task can be claimed again at once."""

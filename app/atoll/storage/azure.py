@@ -10,16 +10,19 @@ from __future__ import annotations
 import base64
 import datetime
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
     HttpResponseError,
+    ResourceExistsError,
     ResourceNotFoundError,
+    ServiceRequestError,
+    ServiceResponseError,
 )
 from azure.storage.blob import (
     BlobBlock,
@@ -30,9 +33,20 @@ from azure.storage.blob import (
 )
 
 from atoll.config.stores import AzureSettings
-from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
+from atoll.storage.errors import (
+    ObjectChanged,
+    ObjectMissing,
+    OutcomeUnknown,
+    StoreRefused,
+    StoreUnavailable,
+    WriteNotProven,
+)
 from atoll.storage.interface import Body, StoredObject
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.patience import assembly_seconds
+from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.proof import Content, require_md5, require_range
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
 _CONNECT_TIMEOUT = 2
@@ -43,9 +57,9 @@ _COPY_POLL = 0.2
 # The most that one request reads, and that it writes.
 _READ_PIECE = 4 * 2**20
 _WRITE_MAXIMUM = 64 * 2**20
-_PROBE_KEY = "_verify"
 _MISSING_CONTAINER = "ContainerNotFound"
 _BEYOND_THE_END = 416
+_SUCCESS = frozenset({200, 206})
 _REFUSED = frozenset({401, 403})
 
 
@@ -68,8 +82,12 @@ class AzureObjectStore(ObservedStore):
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
-        with self._answers(key):
-            self._blob(key).upload_blob(_whole(body), length=size, overwrite=True)
+        with self._writes(key):
+            content = Content(body, size)
+            answer = self._blob(key).upload_blob(
+                _whole(body), length=size, overwrite=True, validate_content=_in_memory(body)
+            )
+            self._prove(content, answer, "etag")
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them."""
@@ -78,7 +96,11 @@ class AzureObjectStore(ObservedStore):
         length = None if end is None else end - start
         with self._answers(key):
             try:
-                yield from self._blob(key).download_blob(start, length).chunks()
+                yield from (
+                    self._blob(key)
+                    .download_blob(start, length, raw_response_hook=self._require_range)
+                    .chunks()
+                )
             except HttpResponseError as error:
                 if error.status_code != _BEYOND_THE_END:
                     raise
@@ -90,7 +112,7 @@ class AzureObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete one object."""
-        with self._answers(key):
+        with self._writes(key, store=False):
             self._delete(key)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -128,15 +150,25 @@ class AzureObjectStore(ObservedStore):
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its id; ids are of one length."""
         block = base64.b64encode(f"{number:08d}".encode()).decode()
-        with self._answers(key):
-            self._blob(_parts(upload_id)).stage_block(block, _whole(body), length=size)
+        with self._writes(key):
+            content = Content(body, size)
+            answer = self._blob(_parts(upload_id)).stage_block(
+                block, _whole(body), length=size, validate_content=_in_memory(body)
+            )
+            self._prove(content, answer, "request_id")
         return block
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
         """Put the parts together, copy them to KEY and take them away."""
         parts = self._blob(_parts(upload_id))
-        with self._answers(key):
-            parts.commit_block_list([BlobBlock(block_id=tag) for tag in tags])
+        with self._writes(key):
+            try:
+                answer = parts.commit_block_list(
+                    [BlobBlock(block_id=tag) for tag in tags], read_timeout=assembly_seconds(size)
+                )
+            except (ServiceRequestError, ServiceResponseError) as error:
+                raise OutcomeUnknown(self.location, type(error).__name__) from error
+            self._require(answer, "etag")
             self._copy(parts, key)
             self._delete(_parts(upload_id))
 
@@ -146,22 +178,52 @@ class AzureObjectStore(ObservedStore):
             self._blob(_parts(upload_id)).commit_block_list([])
             self._delete(_parts(upload_id))
 
-    def probe(self, *, write: bool) -> None:
-        """Ask for the container or, with WRITE, put a small object."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY):
-            if write:
-                blob = self._prober.get_blob_client(self._path(_PROBE_KEY))
-                blob.upload_blob(b"ok", overwrite=True)
-            else:
-                # Unlike the container's properties, this may be read with a token, too.
-                next(iter(self._prober.list_blob_names(results_per_page=1)), None)
+    def name_of(self, key: str) -> str:
+        """Return the name in the container."""
+        return self._path(key)
+
+    def _look(self) -> None:
+        # Unlike the container's properties, this may be read with a token, too.
+        next(iter(self._prober.list_blob_names(results_per_page=1)), None)
+
+    def _read_small(self, key: str) -> bytes:
+        blob = self._prober.get_blob_client(self._path(key))
+        return bytes(blob.download_blob(0, READ_MAXIMUM).readall())
+
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        blob = self._prober.get_blob_client(self._path(key))
+        try:
+            answer = blob.upload_blob(data, overwrite=not new)
+        except ResourceExistsError as error:
+            raise ObjectChanged(self.location, key) from error
+        self._prove(Content(data, len(data)), answer, "etag")
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
 
     def _blob(self, key: str) -> BlobClient:
         return self._container.get_blob_client(self._path(key))
+
+    def _require_range(self, response: Any) -> None:
+        """Raise StoreMisbehaves if what RESPONSE has is not the range that was asked for."""
+        answer, asked = response.http_response, response.http_request.headers.get("x-ms-range")
+        if asked is None or answer.status_code not in _SUCCESS:
+            return
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        content_range = answer.headers.get("Content-Range")
+        end = int(last) + 1 if last else None
+        require_range(self.location, answer.status_code, content_range, int(first), end)
+
+    def _require(self, answer: Mapping[str, Any], name: str) -> None:
+        """Raise WriteNotProven unless ANSWER has the header NAME, as each of the service's has."""
+        if not answer.get(name):
+            raise WriteNotProven(self.location, f"it answered a write without {name}")
+
+    def _prove(self, content: Content, answer: Mapping[str, Any], required: str) -> None:
+        """Compare the MD5 that the service computed, if it sends one. Raises WriteNotProven."""
+        self._require(answer, required)
+        if md5 := answer.get("content_md5"):
+            require_md5(self.location, bytes(md5).hex(), content, {})
 
     def _delete(self, key: str) -> None:
         try:
@@ -196,11 +258,15 @@ class AzureObjectStore(ObservedStore):
             kind = StoreRefused if error.status_code in _REFUSED else StoreUnavailable
             raise kind(self.location, f"it answered {_code(error)}") from error
         except AzureError as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _whole(body: Body) -> BinaryIO | bytes:
     return bytes(body) if isinstance(body, memoryview) else body
+
+
+def _in_memory(body: Body) -> bool:
+    return isinstance(body, bytes | memoryview)
 
 
 def _parts(upload_id: str) -> str:

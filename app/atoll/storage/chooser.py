@@ -25,11 +25,13 @@ class Chooser:
         self._states = states
 
     def to_read(self, placements: Collection[str]) -> list[str]:
-        """Return where to read from, best first: good placements at living stores, nearest first.
+        """Return where to read from, best first: placements at available stores, nearest first.
 
-        Those that did not answer the last probe come last: who is sent to a dead one does not come
-        back. A placement at a location that is not in the bundle (any more), or is removed, is left
-        out. Raises NoHealthyStore if nothing remains.
+        Stores in doubt come last, because a client that is redirected to a hanging store does not
+        return. Placements at locations that are removed, or not in the bundle, are left out.
+
+        Raises:
+            NoHealthyStore: no placement is left.
         """
         found = [
             name
@@ -38,23 +40,44 @@ class Chooser:
         ]
         if not found:
             raise NoHealthyStore(sorted(placements))
-        return sorted(found, key=self._health.in_doubt)
+        found.sort(key=self._health.in_doubt)
+        self._health.use(found[0])
+        return found
 
-    def to_write(self, excluded: Collection[str] = ()) -> str:
-        """Return where to write: the nearest living store that takes new blobs.
+    def sources(self, target: str) -> list[str]:
+        """Return the available locations other than TARGET, which blobs can be copied from."""
+        return [
+            name
+            for name in self._order
+            if name != target and self._health.is_up(name) and self._states.readable(name)
+        ]
 
-        What is written away from home is replicated home, as home is a required location.
-        EXCLUDED are locations that must not be written to, whatever is alive. Raises NoHealthyStore
-        if there is none; NoAllowedStore where only excluded ones would do.
+    def to_write(self, excluded: Collection[str] = (), tried: Collection[str] = ()) -> str:
+        """Return where to write: the nearest available store that accepts new blobs.
+
+        A store in doubt is chosen only where no other will do. Blobs that are written away from
+        home are replicated home, as home is a required location.
+
+        Args:
+            excluded: locations that must not be written to, whatever is available.
+            tried: locations where this write has failed already.
+
+        Raises:
+            NoAllowedStore: only excluded locations are left.
+            NoHealthyStore: no location is left.
         """
         usable = [
             name
             for name in self._order
-            if self._health.takes_objects(name) and self._states.writable(name)
+            if name not in tried
+            and self._health.takes_objects(name)
+            and self._states.writable(name)
         ]
-        for name in usable:
-            if name not in excluded:
-                return name
+        allowed = [name for name in usable if name not in excluded]
+        if allowed:
+            chosen = min(allowed, key=self._health.in_doubt)
+            self._health.use(chosen)
+            return chosen
         if usable:
             raise NoAllowedStore([name for name in self._order if name not in excluded])
         raise NoHealthyStore(self._order)

@@ -1,9 +1,16 @@
-"""What can go wrong with a store.
+"""Errors of stores.
 
 StoreError
-├── StoreUnavailable   no answer, or an answer that means "not now"
-│   ├── StoreRefused   it answers, and does not let us
-│   └── StoreFull       it answers, and has no room for more
+├── StoreUnavailable    an answer that means "not now", or a connection that broke
+│   ├── StoreRefused    it answers, and does not let us
+│   │   └── StoreOfOtherLocation  its bucket and path belong to another location: no request is made
+│   ├── StoreFull       it answers, and has no room for more
+│   ├── StoreMisbehaves it answers, and the answer does not fit the request
+│   │   └── WriteNotProven  it reports a write as done, without proof that it has the bytes
+│   ├── OutcomeUnknown  no usable answer to a request that it may have carried out, or still may
+│   └── NoAnswer        it does not answer
+│       ├── StoreUnreachable   it takes no connection
+│       └── StoreSilent        it did not answer in time
 ├── ObjectChanged      the object is not what it was a moment ago
 ├── ObjectMissing      the store is fine and does not have the object
 ├── ObjectTooShort     the store is fine and has only a part of the object
@@ -19,7 +26,11 @@ class StoreError(Exception):
 
 
 class StoreUnavailable(StoreError):
-    """The store at LOCATION cannot serve now; CAUSE is for the log."""
+    """The store at LOCATION did not serve a request; CAUSE is for the log.
+
+    Unless it is a NoAnswer, the store answered, or broke off, and the reason may be the one object
+    that was asked for: it says nothing about other objects until a probe has failed.
+    """
 
     def __init__(self, location: str, cause: str) -> None:
         super().__init__(f"the store of location '{location}' is unavailable: {cause}")
@@ -33,6 +44,47 @@ class StoreRefused(StoreUnavailable):
 
 class StoreFull(StoreUnavailable):
     """The store answers that it has no room (its disk, or our quota); it can still be read."""
+
+
+class StoreMisbehaves(StoreUnavailable):
+    """The store's answer does not fit the request, as that of a proxy's error page.
+
+    It says that the store, or what stands in front of it, cannot be relied on now, for any object.
+    """
+
+
+class WriteNotProven(StoreMisbehaves):
+    """The store reported a write as done, without proof that it has the bytes that were sent."""
+
+
+class OutcomeUnknown(StoreUnavailable):
+    """There is no usable answer to a request that the store may have carried out, or still may."""
+
+
+class StoreOfOtherLocation(StoreRefused):
+    """The bucket and path of LOCATION are marked, by the object MARKER, as those of OWNER."""
+
+    def __init__(self, location: str, owner: str, marker: str) -> None:
+        super().__init__(
+            location,
+            f"its bucket and path belong to location '{owner}', as the object '{marker}' there"
+            f" says, so nothing of '{location}' is written or deleted there; give each location a"
+            f" bucket or path of its own, or delete that object if '{owner}' is the old name of"
+            f" '{location}' or its objects were copied here",
+        )
+        self.owner = owner
+
+
+class NoAnswer(StoreUnavailable):
+    """The store did not answer at all."""
+
+
+class StoreUnreachable(NoAnswer):
+    """The store takes no connection: it refuses it, or has no address or route."""
+
+
+class StoreSilent(NoAnswer):
+    """The store did not answer in time: it hangs, is busy, or packets are lost."""
 
 
 class ObjectMissing(StoreError):

@@ -1,35 +1,54 @@
-"""Read one object that several stores have: where one fails, the next goes on from there."""
+"""Read one object that several stores have, and continue at the next store where one fails."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 
-from atoll.storage.errors import ObjectTooShort, StoreError
+from atoll.storage.abandonment import read_or_abandon
+from atoll.storage.errors import ObjectTooShort, StoreError, StoreMisbehaves
+from atoll.storage.health import StoreHealth
 from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
 
 def read_from_any(
-    stores: Mapping[str, ObjectStore], locations: list[str], key: str, start: int, end: int
+    stores: Mapping[str, ObjectStore],
+    health: StoreHealth,
+    locations: list[str],
+    key: str,
+    *,
+    start: int,
+    end: int,
 ) -> Iterator[bytes]:
     """Yield KEY's bytes from START up to END (not included), from LOCATIONS, best first.
 
-    The object is the same at each, so what one has sent needs not be sent again. Raises the last
-    location's StoreError; ObjectTooShort where that has fewer bytes.
+    The object is the same at each location, so bytes that one has sent are not read again. A store
+    that hangs is abandoned.
+
+    Raises:
+        StoreError: the last location's; ObjectTooShort where that has fewer bytes.
     """
     position = start
     for number, location in enumerate(locations, start=1):
+        last = number == len(locations)
         try:
-            for piece in stores[location].read(key, position, end):
-                position += len(piece)
-                yield piece
+            reading = read_or_abandon(health, stores[location], key, position, end, last=last)
+            with closing(reading) as pieces:
+                for piece in pieces:
+                    if position + len(piece) > end:
+                        raise StoreMisbehaves(location, "it sent more bytes than were asked for")
+                    position += len(piece)
+                    yield piece
             if position < end:
                 raise ObjectTooShort(location, key)
         except StoreError as error:
-            if number == len(locations):
+            if last:
                 raise
-            log.warning("read goes on elsewhere", extra={"key": key, "cause": str(error)})
+            log.warning(
+                "read continued at another location", extra={"key": key, "cause": str(error)}
+            )
         else:
             return

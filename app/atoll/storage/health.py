@@ -1,10 +1,14 @@
-"""Which stores are alive, as far as this process knows.
+"""Health of the stores, as far as this process knows: from background probes and from requests.
 
-It knows from probes in the background, and from what requests meet.
+A store is *unavailable* after it refused a connection or failed probes, never because of one
+request: an error about one object, or silence about it, only puts the store *in doubt* and has it
+probed at once. A store in doubt is used where there is no other choice, and settled by the probe.
 
-A failed request counts at once, a failed probe when the next one fails too. A store that was down
-is up again only after it took an object, because a store may answer and yet not take any: one that
-is full, say, is still read from.
+A store may be slow because it is busy. A probe without an answer counts only if nothing else moved:
+answers to requests, and bytes that went to or came from the store, prove that it is alive.
+
+A store that was unavailable is used again only after it accepted an object, because a store may
+answer without accepting any: a full one can still be read.
 """
 
 from __future__ import annotations
@@ -17,17 +21,43 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
-from atoll.storage.errors import StoreError
+from atoll.storage.errors import (
+    NoAnswer,
+    StoreError,
+    StoreFull,
+    StoreMisbehaves,
+    StoreSilent,
+    StoreUnavailable,
+    StoreUnreachable,
+)
 from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
-# Seconds between probes; sooner while a store is down or in doubt, so that it is used again soon.
+# Seconds between probes of a store, by whether requests used it lately, and while it is unavailable
+# or in doubt. A client that is redirected to a store leaves no trace here if that hangs, so the
+# first two bound for how long clients are sent to a store that stopped answering.
 PROBE_INTERVAL = 2.0
+PROBE_INTERVAL_USED = 0.5
 PROBE_INTERVAL_DOUBT = 0.5
+_USED_SECONDS = 10.0
+# Seconds between probes that requests ask for, so that a client cannot cause any number of them.
+_PROBE_PAUSE = 0.1
 _PROBE_FAILURES_TO_FALL = 2
-# Seconds after which a probe that has no answer yet makes its store doubtful; most take some ms.
-_PROBE_PATIENCE = 1.0
+# Seconds after which a probe without an answer puts its store in doubt: a multiple of what probes
+# usually take, within these bounds. Most take milliseconds; across an ocean, some hundred.
+_PATIENCE_MINIMUM, _PATIENCE_MAXIMUM = 0.4, 1.0
+_PATIENCE_FACTOR = 4
+# How much of the usual duration of a probe is the last one's.
+_WEIGHT = 0.2
+# Seconds for which a store that moved bytes counts as busy instead of in doubt, or unavailable. The
+# first is short because bytes go into the buffers of a hanging store for a moment, too.
+_BUSY_SECONDS = 0.8
+_BUSY_SECONDS_FAILED = 1.5
+# Seconds for which an answer to one request is a reason to wait for the answer to another.
+_ANSWERED_SECONDS = 1.0
+# Seconds for which a successful probe outweighs errors about single objects.
+_PROOF_SECONDS = 1.0
 
 UP = Gauge(
     "atoll_store_up", "1 if the store is alive", ["location"], multiprocess_mode="mostrecent"
@@ -36,84 +66,262 @@ UP = Gauge(
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """What is known of one store: `up`, that it serves, is None until the first probe has ended."""
+    """State of one store; `up`, whether it serves, is None until the first probe has ended."""
 
     up: bool | None = None
     failed_probes: int = 0
     cause: str | None = None
-    # It serves what it has, and takes nothing.
+    # It serves its objects and accepts none.
     read_only: bool = False
 
     @property
     def whole(self) -> bool:
-        """Tell whether it was proven to serve and to take objects."""
+        """Whether the store was proven to serve and to accept objects."""
         return self.up is True and not self.read_only
 
 
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A reason to distrust a store until a probe that began later has ended."""
+
+    cause: str
+    since: float
+    # Only an accepted object settles it.
+    write: bool
+    # Another process has the reason.
+    hint: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Probe:
+    began: float
+    write: bool
+
+
+@dataclass(slots=True)
+class _Trace:
+    """When requests last used a store, moved bytes, sent bytes, and had a write confirmed."""
+
+    used: float = float("-inf")
+    moved: float = float("-inf")
+    sent: float = float("-inf")
+    written: float = float("-inf")
+    proven: float = float("-inf")
+    usual_probe: float = 0.0
+
+
 class StoreHealth:
-    """The states of all stores, in memory; asked by every request, so it never waits."""
+    """The states of all stores, in memory; every request reads them, so nothing here waits."""
 
     def __init__(
         self, locations: list[str], *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._states = {name: StoreState() for name in locations}
-        self._probes: dict[str, float] = {}
+        self._doubts: dict[str, _Doubt] = {}
+        self._probes: dict[str, _Probe] = {}
+        self._traces = {name: _Trace() for name in locations}
+        self._writing_probes: set[str] = set()
+        self._probe_requests = {name: threading.Event() for name in locations}
         self._monotonic = monotonic
         self._lock = threading.Lock()
 
     def state(self, location: str) -> StoreState:
-        """Return what is known of a location's store."""
+        """Return the state of a location's store."""
         return self._states.get(location, StoreState(up=False, cause="not configured"))
 
     def is_up(self, location: str) -> bool:
-        """Tell whether the store may be read; before the first probe it gets the benefit."""
+        """Whether the store may be read; true before the first probe."""
         return self.state(location).up is not False
 
     def takes_objects(self, location: str) -> bool:
-        """Tell whether the store may be written to; before the first probe it gets the benefit."""
+        """Whether the store may be written to; true before the first probe."""
         return self.is_up(location) and not self.state(location).read_only
 
     def in_doubt(self, location: str) -> bool:
-        """Tell whether the last probe failed, or has been waiting for an answer for long."""
-        began = self._probes.get(location)
-        waiting = began is not None and self._monotonic() - began > _PROBE_PATIENCE
-        return waiting or self.state(location).failed_probes > 0
+        """Whether something failed since the last successful probe, or a probe is unanswered."""
+        return location in self._doubts or self._failing(location)
 
-    def observe(self, location: str, failure: str | None, *, full: bool = False) -> None:
-        """Learn from a request: FAILURE is None where the store served it, FULL if it has no room.
+    def distrusts(self, location: str) -> bool:
+        """Whether this process itself has a reason not to use the store; no hint counts."""
+        doubt = self._doubts.get(location)
+        known = doubt is not None and not doubt.hint
+        return known or self._failing(location) or not self.is_up(location)
 
-        What is full is not down: it answered.
+    def unresponsive(self, location: str, *, write: bool) -> bool:
+        """Whether the store answers neither probes nor requests now; with WRITE, nor writes.
+
+        Bytes that were sent prove nothing about a write: a store may take all of them, and never
+        confirm it.
         """
-        if failure is None:
+        trace = self._traces[location]
+        answered = self._within(trace.written if write else trace.moved, _ANSWERED_SECONDS)
+        return not self.is_up(location) or (self._unanswered(location) and not answered)
+
+    def use(self, location: str) -> None:
+        """Note that a store is about to be used, by this process or a redirected client."""
+        if trace := self._traces.get(location):
+            trace.used = self._monotonic()
+
+    def move(self, location: str, *, write: bool = False) -> None:
+        """Note that bytes came from a store or, with WRITE, went to it."""
+        trace = self._traces[location]
+        trace.moved = trace.used = self._monotonic()
+        if write:
+            trace.sent = trace.moved
+
+    def observe(
+        self, location: str, error: StoreUnavailable | None, *, write: bool = False
+    ) -> None:
+        """Note the outcome of a request.
+
+        A full store is not unavailable: it answered. One that takes no connection is, at once.
+        Everything else is left to a probe.
+        """
+        if location not in self._states:
             return
-        if full and self.is_up(location):
-            self._change(location, StoreState(up=True, cause=failure, read_only=True))
+        if not isinstance(error, NoAnswer):
+            self.move(location, write=write)
+        if error is None:
+            if write:
+                self._traces[location].written = self._monotonic()
+            return
+        if isinstance(error, StoreFull) and self.is_up(location):
+            self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
+        elif isinstance(error, StoreUnreachable):
+            self._change(location, StoreState(False, _PROBE_FAILURES_TO_FALL, error.cause))
+        elif isinstance(error, StoreMisbehaves):
+            # Whatever answers there, an object has to come back from it with its bytes.
+            self.doubt(location, error.cause, write=True)
+        elif write or isinstance(error, NoAnswer) or not self._just_proven(location):
+            self.doubt(location, error.cause, write=write)
+        self._probe_requests[location].set()
+
+    def doubt(self, location: str, cause: str, *, write: bool = False, hint: bool = False) -> None:
+        """Put a store in doubt until a probe settles it.
+
+        Args:
+            location: the store's location.
+            cause: the reason, for the log.
+            write: only a probe that writes settles it.
+            hint: another process has the reason; unlike one of its own, it is not shared.
+        """
+        if location not in self._states or not self.is_up(location):
+            return
+        with self._lock:
+            old = self._doubts.get(location)
+            if old is not None:
+                write, hint = write or old.write, hint and old.hint
+            self._doubts[location] = _Doubt(cause, self._monotonic(), write, hint)
+        if old is None:
+            log.warning("store in doubt", extra={"location": location, "cause": cause})
+        self._probe_requests[location].set()
+
+    def request_probe(self, location: str, *, write: bool) -> None:
+        """Have a store probed at once, by writing with WRITE, without putting it in doubt."""
+        if write:
+            with self._lock:
+                self._writing_probes.add(location)
+        self._probe_requests[location].set()
+
+    def probe_request(self, location: str) -> threading.Event:
+        """Return the event that is set when a store is to be probed at once."""
+        return self._probe_requests[location]
+
+    def probing(self, location: str) -> bool:
+        """Note the start of a probe, and return whether it is to write an object."""
+        with self._lock:
+            self._probe_requests[location].clear()
+            doubt = self._doubts.get(location)
+            write = not self.state(location).whole or (doubt is not None and doubt.write)
+            write = write or location in self._writing_probes
+            self._writing_probes.discard(location)
+            self._probes[location] = _Probe(self._monotonic(), write)
+        return write
+
+    def probed(
+        self, location: str, error: StoreUnavailable | None, *, readable: bool = False
+    ) -> None:
+        """Note the end of a probe, and its error if it failed; READABLE: only writing failed."""
+        now = self._monotonic()
+        with self._lock:
+            probe = self._probes.pop(location, None) or _Probe(now, write=False)
+            doubt = self._doubts.get(location)
+            doubted = doubt is not None and not doubt.hint and doubt.since <= probe.began
+        if error is None:
+            self._note_success(location, probe)
+        elif isinstance(error, StoreSilent) and self._busy(location, write=readable):
+            self.doubt(location, f"busy: {error.cause}", write=probe.write)
+        elif readable:
+            self._settle(location, probe)
+            self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
         else:
-            self._change(location, StoreState(False, _PROBE_FAILURES_TO_FALL, failure))
+            old = self.state(location)
+            # After a probe that wrote there was one that did not.
+            failures = old.failed_probes + (2 if probe.write else 1)
+            # A request and a probe that both got an error agree; two silences may be one load peak.
+            agreed = doubted and not isinstance(error, NoAnswer)
+            fallen = failures >= _PROBE_FAILURES_TO_FALL or old.up is None or agreed
+            up = False if fallen else old.up
+            self._change(location, StoreState(up, failures, error.cause, old.read_only))
 
-    def probing(self, location: str) -> None:
-        """Note that a probe begins."""
-        self._probes[location] = self._monotonic()
+    def recently_used(self, location: str) -> bool:
+        """Whether a request used the store, or was redirected to it, in the last seconds."""
+        return self._within(self._traces[location].used, _USED_SECONDS)
 
-    def probed(self, location: str, failure: str | None, *, readable: bool = False) -> None:
-        """Learn from a probe, whose end this is; READABLE if only writing failed."""
-        self._probes.pop(location, None)
-        if failure is None:
-            self._change(location, StoreState(up=True))
-            return
-        if readable:
-            self._change(location, StoreState(up=True, cause=failure, read_only=True))
-            return
-        old = self.state(location)
-        failures = old.failed_probes + 1
-        fallen = failures >= _PROBE_FAILURES_TO_FALL or old.up is None
-        up = False if fallen else old.up
-        self._change(location, StoreState(up, failures, failure, old.read_only))
+    def _note_success(self, location: str, probe: _Probe) -> None:
+        trace, now = self._traces[location], self._monotonic()
+        if not probe.write:
+            trace.usual_probe += _WEIGHT * (now - probe.began - trace.usual_probe)
+        trace.proven = now
+        self._settle(location, probe)
+        self._change(location, StoreState(up=True))
+
+    def _settle(self, location: str, probe: _Probe) -> None:
+        """Forget a doubt that is older than PROBE and that PROBE could settle."""
+        with self._lock:
+            doubt = self._doubts.get(location)
+            if doubt and doubt.since <= probe.began and probe.write >= doubt.write:
+                del self._doubts[location]
+
+    def _failing(self, location: str) -> bool:
+        """Whether the last probe failed, or none is answered and nothing else moves."""
+        silent = self._unanswered(location) and not self._within(
+            self._traces[location].moved, _BUSY_SECONDS
+        )
+        return silent or self.state(location).failed_probes > 0
+
+    def _unanswered(self, location: str) -> bool:
+        """Whether a probe has been waiting for its answer for unusually long."""
+        probe = self._probes.get(location)
+        if probe is None:
+            return False
+        usual = _PATIENCE_FACTOR * self._traces[location].usual_probe
+        patience = min(max(usual, _PATIENCE_MINIMUM), _PATIENCE_MAXIMUM)
+        if probe.write:
+            # It consists of several requests.
+            patience = _PATIENCE_MAXIMUM
+        return self._monotonic() - probe.began > patience
+
+    def _busy(self, location: str, *, write: bool) -> bool:
+        """Whether bytes moved while a probe had no answer; with WRITE, whether they were sent."""
+        trace = self._traces[location]
+        return self._within(trace.sent if write else trace.moved, _BUSY_SECONDS_FAILED)
+
+    def _within(self, moment: float, seconds: float) -> bool:
+        return self._monotonic() - moment < seconds
+
+    def _just_proven(self, location: str) -> bool:
+        """Whether a probe succeeded a moment ago and found nothing wrong with the store itself."""
+        return self._within(self._traces[location].proven, _PROOF_SECONDS)
 
     def _change(self, location: str, new: StoreState) -> None:
         with self._lock:
             old = self._states[location]
             self._states[location] = new
+            if new.up is False:
+                # Nothing is left to settle: only an accepted object makes the store available.
+                self._doubts.pop(location, None)
+                self._traces[location].proven = float("-inf")
         UP.labels(location).set(1 if new.whole else 0)
         if (old.up, old.read_only) == (new.up, new.read_only):
             return
@@ -127,7 +335,7 @@ class StoreHealth:
 
 
 class Prober:
-    """Probes every store, each in a thread of its own: a hung one delays no other's probe."""
+    """Probes every store, each in a thread of its own: a hanging one delays no other's probe."""
 
     def __init__(
         self,
@@ -143,7 +351,7 @@ class Prober:
         """Start probing; the threads end with the process, or after `stop`."""
         for location, store in self._stores.items():
             threading.Thread(
-                target=self._probe_for_ever, args=(store,), name=f"probe-{location}", daemon=True
+                target=self._probe_repeatedly, args=(store,), name=f"probe-{location}", daemon=True
             ).start()
 
     def wait_for_first(self, seconds: float) -> None:
@@ -153,34 +361,53 @@ class Prober:
             probed.wait(max(0.0, deadline - time.monotonic()))
 
     def stop(self) -> None:
-        """Probe no more."""
+        """Stop probing."""
         self._stop.set()
+        for location in self._stores:
+            self._health.probe_request(location).set()
 
-    def _probe_for_ever(self, store: ObjectStore) -> None:
+    def _probe_repeatedly(self, store: ObjectStore) -> None:
+        location = store.location
         while not self._stop.is_set():
             self.probe_once(store)
-            self._probed[store.location].set()
-            state = self._health.state(store.location)
-            settled = state.whole and state.failed_probes == 0
-            self._stop.wait(PROBE_INTERVAL if settled else PROBE_INTERVAL_DOUBT)
+            self._probed[location].set()
+            if not self._stop.wait(_PROBE_PAUSE):
+                request = self._health.probe_request(location)
+                request.wait(self._interval(location) - _PROBE_PAUSE)
+
+    def _interval(self, location: str) -> float:
+        """Return the seconds from the end of one probe to the next."""
+        if not self._health.state(location).whole or self._health.in_doubt(location):
+            return PROBE_INTERVAL_DOUBT
+        return PROBE_INTERVAL_USED if self._health.recently_used(location) else PROBE_INTERVAL
 
     def probe_once(self, store: ObjectStore) -> None:
-        """Probe one store and note the result; for a store not known as whole, by writing."""
-        write = not self._health.state(store.location).whole
-        self._health.probing(store.location)
+        """Probe one store and note the result; by writing, if it is not known to accept objects."""
+        write = self._health.probing(store.location)
         try:
             store.probe(write=write)
         except StoreError as error:
-            cause = getattr(error, "cause", str(error))
-            readable = write and _can_be_read(store)
-            self._health.probed(store.location, cause, readable=readable)
+            self._note_failure(store, write, error)
+        except Exception as error:
+            # Whatever a driver raises, the store has to be probed again: nothing else revives it.
+            log.exception("unhandled exception in a probe", extra={"location": store.location})
+            self._note_failure(store, write, error)
         else:
             self._health.probed(store.location, None)
+
+    def _note_failure(self, store: ObjectStore, write: bool, error: Exception) -> None:
+        """Note a failed probe; one that wrote may have left the store readable."""
+        if not isinstance(error, StoreUnavailable):
+            error = StoreUnavailable(store.location, str(error) or type(error).__name__)
+        self._health.probed(store.location, error, readable=write and _can_be_read(store))
 
 
 def _can_be_read(store: ObjectStore) -> bool:
     try:
         store.probe(write=False)
     except StoreError:
+        return False
+    except Exception:
+        log.exception("unhandled exception in a probe", extra={"location": store.location})
         return False
     return True

@@ -104,8 +104,12 @@ class ObjectStore(ABC):
         return {}
 
     @abstractmethod
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Make the parts, in order, the object KEY."""
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Make the parts, in order, the object KEY of SIZE bytes.
+
+        The time-out grows with SIZE. Raises OutcomeUnknown if the store may have done it, or may
+        still do it: the parts are to be kept then.
+        """
 
     @abstractmethod
     def abort_parts(self, key: str, upload_id: str) -> None:

@@ -17,14 +17,20 @@ from typing import IO
 from uuid import UUID, uuid4
 
 from atoll.config.stores import LocalSettings
-from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
+from atoll.storage.errors import (
+    ObjectChanged,
+    ObjectMissing,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+)
 from atoll.storage.interface import Body, StoredObject
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.probing import READ_MAXIMUM
 
 _PIECE = 1024 * 1024
 # Below the storage path, so that a rename stays within one file system. No key begins so.
 _UNFINISHED = ".unfinished"
-_PROBE_KEY = "_verify"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -45,7 +51,7 @@ class LocalObjectStore(ObservedStore):
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object."""
-        with self._answers(key), self._unfinished() as path:
+        with self._writes(key), self._unfinished() as path:
             self._fill(path, body, size)
             self._make_visible(path, key)
 
@@ -65,7 +71,7 @@ class LocalObjectStore(ObservedStore):
 
     def delete(self, key: str) -> None:
         """Delete the file."""
-        with self._answers(key):
+        with self._writes(key, store=False):
             path = self._path(key)
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
@@ -83,19 +89,20 @@ class LocalObjectStore(ObservedStore):
     def begin_parts(self, key: str) -> str:
         """Make a directory for the parts."""
         upload_id = str(uuid4())
-        with self._answers(key):
+        with self._writes(key):
             self._parts(upload_id).mkdir(parents=True)
         return upload_id
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part; its name is its tag."""
-        with self._answers(key):
+        with self._writes(key):
             self._fill(self._parts(upload_id) / str(number), body, size)
         return str(number)
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Put the parts together, one behind the other, taking each away as it is taken over."""
-        with self._answers(key):
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Join the parts in order, and remove each one once it is copied."""
+        del size
+        with self._writes(key):
             parts = [self._parts(upload_id) / str(int(tag)) for tag in tags]
             with self._unfinished() as whole:
                 with whole.open("wb") as file:
@@ -116,23 +123,35 @@ class LocalObjectStore(ObservedStore):
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Remove the parts' directories that nothing was written to since BEFORE."""
         aborted = 0
-        with self._answers(_UNFINISHED):
+        with self._writes(_UNFINISHED, store=False):
             for path in (self._root / _UNFINISHED).glob("*"):
                 if path.is_dir() and path.name not in kept and _modified_at(path) < before:
                     shutil.rmtree(path)
                     aborted += 1
         return aborted
 
-    def probe(self, *, write: bool) -> None:
-        """Look for the directory or, with WRITE, make it and write a small object."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY):
-            if write:
-                with self._unfinished() as path:
-                    self._fill(path, b"ok", 2)
-                    self._make_visible(path, _PROBE_KEY)
-            elif not self._root.is_dir():
-                raise StoreUnavailable(self.location, "its directory is not there")
+    def name_of(self, key: str) -> str:
+        """Return the file's path."""
+        return str(self._path(key))
+
+    def _look(self) -> None:
+        if not self._root.is_dir():
+            raise StoreUnavailable(self.location, "its directory is not there")
+
+    def _read_small(self, key: str) -> bytes:
+        with self._path(key).open("rb") as file:
+            return file.read(READ_MAXIMUM)
+
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        with self._unfinished() as path:
+            self._fill(path, data, len(data))
+            if new:
+                # Unlike a rename, this fails where there is something. The rename then leaves it.
+                try:
+                    self._path(key).hardlink_to(path)
+                except FileExistsError as error:
+                    raise ObjectChanged(self.location, key) from error
+            self._make_visible(path, key)
 
     def _path(self, key: str) -> Path:
         """Return KEY's file; a key that leads elsewhere is nobody's object."""

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, cast
 
@@ -25,6 +26,10 @@ PART_MINIMUM = 8 * MEBIBYTE
 IN_FLIGHT = 3
 
 
+def _ignore() -> None:
+    """Nobody needs to know of progress."""
+
+
 def part_size(total: int, maximum: int = ObjectStore.parts_maximum) -> int:
     """Return the size of a part, in bytes, such that TOTAL bytes fit MAXIMUM parts."""
     needed = -(-total // maximum)
@@ -38,8 +43,15 @@ class PartsWriter:
     not answer keeps them, until somebody looks for abandoned ones.
     """
 
-    def __init__(self, store: ObjectStore, key: str, expected_size: int) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        key: str,
+        expected_size: int,
+        progress: Callable[[], None] = _ignore,
+    ) -> None:
         self._store = store
+        self._progress = progress
         self._key = key
         self._part_size = part_size(expected_size, store.parts_maximum)
         self._buffer = bytearray()
@@ -47,6 +59,7 @@ class PartsWriter:
         self._tags: list[str] = []
         self._pending: deque[Future[str]] = deque()
         self._executor = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="part")
+        self._size = 0
         self._finished = False
 
     @property
@@ -85,7 +98,8 @@ class PartsWriter:
         """Add SIZE bytes of FILE from START on, and nothing else to this object."""
         for offset in range(start, start + size, self._part_size):
             length = min(self._part_size, start + size - offset)
-            self._send(cast(BinaryIO, FileSlice(file, offset, length)), length)
+            part = FileSlice(file, offset, length, self._progress)
+            self._send(cast(BinaryIO, part), length)
 
     def finish(self) -> None:
         """Make what was written the object KEY."""
@@ -96,7 +110,7 @@ class PartsWriter:
                 self._send(bytes(self._buffer), len(self._buffer))
             while self._pending:
                 self._tags.append(self._pending.popleft().result())
-            self._store.finish_parts(self._key, self._upload_id, self._tags)
+            self._store.finish_parts(self._key, self._upload_id, self._tags, self._size)
         self._finished = True
 
     def _send(self, body: BinaryIO | bytes, size: int) -> None:
@@ -105,18 +119,25 @@ class PartsWriter:
         if len(self._pending) >= IN_FLIGHT:
             self._tags.append(self._pending.popleft().result())
         number = len(self._tags) + len(self._pending) + 1
+        self._size += size
         self._pending.append(
-            self._executor.submit(
-                self._store.put_part, self._key, self._upload_id, number, body, size
-            )
+            self._executor.submit(self._put_part, self._upload_id, number, body, size)
         )
+
+    def _put_part(self, upload_id: str, number: int, body: BinaryIO | bytes, size: int) -> str:
+        tag = self._store.put_part(self._key, upload_id, number, body, size)
+        self._progress()
+        return tag
 
 
 class FileSlice(io.RawIOBase):
     """A part of a file that can be read, and read again, beside other parts of the same file."""
 
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+    def __init__(
+        self, file: BinaryIO, start: int, size: int, progress: Callable[[], None] = _ignore
+    ) -> None:
         super().__init__()
+        self._progress = progress
         self._descriptor = file.fileno()
         self._start = start
         self._size = size
@@ -149,16 +170,55 @@ class FileSlice(io.RawIOBase):
         data = os.pread(self._descriptor, length, self._start + self._position)
         buffer[: len(data)] = data
         self._position += len(data)
+        self._progress()
         return len(data)
 
 
-def put_file(store: ObjectStore, key: str, file: BinaryIO, size: int) -> None:
-    """Write SIZE bytes of FILE from its beginning: at once, or in parts where it is large."""
-    if size <= SINGLE_MAXIMUM:
+class _WatchedBytes(io.BytesIO):
+    """Bytes in memory that report when some of them are read."""
+
+    def __init__(self, content: bytes, progress: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to SIZE bytes."""
+        self._progress()
+        return super().read(size)
+
+
+def reopened(file: BinaryIO, size: int) -> BinaryIO:
+    """Return SIZE bytes of FILE as a file that outlives it and shares no position with it.
+
+    The descriptor is a duplicate, and must be read by FileSlice only.
+    """
+    try:
+        descriptor = os.dup(file.fileno())
+    except io.UnsupportedOperation:
         file.seek(0)
-        store.put(key, file, size)
+        return io.BytesIO(file.read(size))
+    file.flush()
+    return os.fdopen(descriptor, "rb")
+
+
+def put_file(
+    store: ObjectStore,
+    key: str,
+    file: BinaryIO,
+    size: int,
+    progress: Callable[[], None] = _ignore,
+) -> None:
+    """Write SIZE bytes of FILE from its beginning: at once, or in parts where it is large.
+
+    PROGRESS is called whenever some of them were read.
+    """
+    if isinstance(file, io.BytesIO):
+        store.put(key, _WatchedBytes(file.getvalue(), progress), size)
         return
     file.flush()
-    with PartsWriter(store, key, size) as writer:
+    if size <= SINGLE_MAXIMUM:
+        store.put(key, cast(BinaryIO, FileSlice(file, 0, size, progress)), size)
+        return
+    with PartsWriter(store, key, size, progress) as writer:
         writer.write_file(file, 0, size)
         writer.finish()

@@ -1,12 +1,15 @@
 """The driver for all that speaks S3: Ceph's RADOS gateway, Amazon, and others like them.
 
-Rests on no conditional write and on no checksum of the server's: implementations differ, and the
-digest is ours to verify.
+Relies on no conditional write and on no checksum of the server's, since implementations differ: the
+digest is ours to verify. A write counts when the store returned an ETag for it, which is compared
+where it is an MD5; a range when the answer has its bounds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import hashlib
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import cache, cached_property
@@ -29,11 +32,18 @@ from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
     StoreFull,
+    StoreMisbehaves,
     StoreRefused,
     StoreUnavailable,
+    WriteNotProven,
 )
 from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.patience import assembly_seconds
+from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.proof import Content, exactly, plain, require_md5, require_range
+from atoll.storage.s3_assembly import complete_upload
 from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_copy import ServerSideCopy, same_service
 from atoll.storage.s3_direct import DirectTransfer
@@ -46,13 +56,17 @@ _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _PROBE_TIMEOUT = 2
 _CONNECTIONS = 32
+# Clients are safe for threads, making one is not.
+_MAKING_CLIENTS = threading.Lock()
 _READ_PIECE = 256 * 1024
-_PROBE_KEY = "_verify"
+# What is written without a proof in the answer is read again up to this size, in bytes.
+_READ_BACK_MAXIMUM = 8 * 2**20
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
 # Ceph, MinIO, and by its status whoever names no code of its own.
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "507"})
+_NO_CONTENT = 204
 _BEYOND_THE_END = frozenset({"416", "InvalidRange"})
 _CHANGED = frozenset({"412", "PreconditionFailed"})
 
@@ -79,56 +93,54 @@ class S3ObjectStore(ObservedStore):
                 botocore_session=role_session(settings, ca_bundle, _PROBE_TIMEOUT)
             )
         self._credentials = _credentials(session, settings)
+        self._session = session
         self._client = _client(
             session, settings, ca_bundle, _CONNECT_TIMEOUT, _READ_TIMEOUT, attempts=2
         )
+        # By time-out in seconds, for requests that may take longer.
+        self._patient_clients: dict[int, S3Client] = {}
         self._prober = _client(
             session, settings, ca_bundle, _PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1
         )
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
-        with self._answers(key):
-            if self._put_directly(key, {}, body) is not None:
-                return
-            self._client.put_object(
-                Bucket=self._bucket,
-                Key=self._path(key),
-                Body=_for_botocore(body),
-                ContentLength=size,
+        with self._writes(key):
+            content = Content(body, size)
+            headers = self._put(key, {}, content) or self._headers(
+                self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=self._path(key),
+                    Body=_for_botocore(body),
+                    ContentLength=size,
+                )
             )
+            if not self._prove(content, headers):
+                self._read_back(key, content)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them."""
-        arguments: dict[str, Any] = {}
-        if start or end is not None:
-            arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        if end is not None and end <= start:
+            return
         with self._answers(key):
             pieces = self._direct.get(self._path(key), start, end) if self._direct else None
-            if pieces is not None:
-                yield from pieces
-                return
-            try:
-                answer = self._client.get_object(
-                    Bucket=self._bucket, Key=self._path(key), **arguments
-                )
-            except ClientError as error:
-                if _code(error) in _BEYOND_THE_END:
-                    return
-                raise
-            with closing(answer["Body"]) as body:
-                yield from body.iter_chunks(_READ_PIECE)
+            if pieces is None:
+                pieces = self._get(key, start, end)
+            yield from pieces
 
     def size(self, key: str) -> int:
         """Ask for the object's size."""
         with self._answers(key):
             answer = self._client.head_object(Bucket=self._bucket, Key=self._path(key))
-            return answer["ContentLength"]
+            return int(self._field(answer, "ContentLength"))
 
     def delete(self, key: str) -> None:
         """Delete one object; S3 answers the same whether it was there or not."""
-        with self._answers(key):
-            self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
+        with self._writes(key, store=False):
+            answer = self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
+            status = answer["ResponseMetadata"]["HTTPStatusCode"]
+            if status != _NO_CONTENT and self._exists(key):
+                raise StoreMisbehaves(self.location, f"it answered {status} and deleted nothing")
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below PREFIX; S3 sorts them."""
@@ -137,6 +149,7 @@ class S3ObjectStore(ObservedStore):
                 Bucket=self._bucket, Prefix=self._path(prefix)
             )
             for page in pages:
+                self._require_list(page)
                 for entry in page.get("Contents", ()):
                     key = entry["Key"][len(self._path("")) :]
                     yield StoredObject(key, entry["Size"], entry["LastModified"])
@@ -152,25 +165,28 @@ class S3ObjectStore(ObservedStore):
 
     def begin_parts(self, key: str) -> str:
         """Begin a multipart upload."""
-        with self._answers(key):
+        with self._writes(key):
             answer = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._path(key))
-            return answer["UploadId"]
+            return str(self._field(answer, "UploadId"))
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one part and return its ETag."""
-        with self._answers(key):
+        with self._writes(key):
             query = {"partNumber": str(number), "uploadId": upload_id}
-            if tag := self._put_directly(key, query, body):
-                return tag
-            answer = self._client.upload_part(
-                Bucket=self._bucket,
-                Key=self._path(key),
-                UploadId=upload_id,
-                PartNumber=number,
-                Body=_for_botocore(body),
-                ContentLength=size,
+            content = Content(body, size)
+            headers = self._put(key, query, content) or self._headers(
+                self._client.upload_part(
+                    Bucket=self._bucket,
+                    Key=self._path(key),
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=_for_botocore(body),
+                    ContentLength=size,
+                )
             )
-            return answer["ETag"]
+            if not self._prove(content, headers):
+                raise WriteNotProven(self.location, "it reported a part as written without an ETag")
+            return headers["etag"]
 
     def stored_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
         """List the parts that are there.
@@ -184,23 +200,16 @@ class S3ObjectStore(ObservedStore):
             return {
                 part["PartNumber"]: StoredPart(part["ETag"], part["Size"], part["ETag"].strip('"'))
                 for page in pages
-                for part in page.get("Parts", [])
+                for part in self._require_list(page).get("Parts", [])
             }
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Complete a multipart upload."""
-        with self._answers(key):
-            self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._path(key),
-                UploadId=upload_id,
-                MultipartUpload={
-                    "Parts": [
-                        {"PartNumber": number, "ETag": tag}
-                        for number, tag in enumerate(tags, start=1)
-                    ]
-                },
-            )
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Complete a multipart upload, and look at the object where the answer does not come."""
+        target = {"Bucket": self._bucket, "Key": self._path(key), "UploadId": upload_id}
+        parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
+        with self._writes(key):
+            patient = self._patient_client(size)
+            complete_upload(patient, self._client, self.location, target, parts, size=size)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Abort a multipart upload."""
@@ -225,18 +234,19 @@ class S3ObjectStore(ObservedStore):
         with source._answers(key):
             answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
         prove()
-        copy = ServerSideCopy(self._client, self._bucket, self._path(key))
-        with self._answers(key):
-            copy.run(source._bucket, source._path(key), answer["ETag"], size)
+        copy = ServerSideCopy(self._patient_client, self.location, self._bucket, self._path(key))
+        with self._writes(key):
+            copy.run(source._bucket, source._path(key), self._field(answer, "ETag"), size)
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
         """Abort the multipart uploads that began BEFORE then."""
         aborted = 0
-        with self._answers(self._prefix):
+        with self._writes(self._prefix, store=False):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self._bucket, Prefix=self._path("")
             )
             for page in pages:
+                self._require_list(page)
                 for entry in page.get("Uploads", ()):
                     if entry["Initiated"] < before and entry["UploadId"] not in kept:
                         key = entry["Key"][len(self._path("")) :]
@@ -244,14 +254,24 @@ class S3ObjectStore(ObservedStore):
                         aborted += 1
         return aborted
 
-    def probe(self, *, write: bool) -> None:
-        """Ask for the bucket or, with WRITE, put the small object that Quay's check puts."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY):
-            if write:
-                self._prober.put_object(Bucket=self._bucket, Key=self._path(_PROBE_KEY), Body=b"ok")
-            else:
-                self._prober.head_bucket(Bucket=self._bucket)
+    def name_of(self, key: str) -> str:
+        """Return the key in the bucket."""
+        return self._path(key)
+
+    def _look(self) -> None:
+        self._prober.head_bucket(Bucket=self._bucket)
+
+    def _read_small(self, key: str) -> bytes:
+        answer = self._prober.get_object(Bucket=self._bucket, Key=self._path(key))
+        with closing(answer["Body"]) as body:
+            return body.read(READ_MAXIMUM)
+
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        condition: Any = {"IfNoneMatch": "*"} if new else {}
+        answer = self._prober.put_object(
+            Bucket=self._bucket, Key=self._path(key), Body=data, **condition
+        )
+        self._prove(Content(data, len(data)), self._headers(answer))
 
     @cached_property
     def _direct(self) -> DirectTransfer | None:
@@ -263,6 +283,7 @@ class S3ObjectStore(ObservedStore):
             "get_object", Params={"Bucket": self._bucket, "Key": "-"}
         )
         return DirectTransfer(
+            self.location,
             url.partition("?")[0].removesuffix("-"),
             self._client.meta.region_name,
             self._frozen_credentials,
@@ -271,17 +292,112 @@ class S3ObjectStore(ObservedStore):
             connections=_CONNECTIONS,
         )
 
+    def _patient_client(self, size: int) -> S3Client:
+        """Return a client that waits as long as the store may need for an object of SIZE bytes."""
+        seconds = assembly_seconds(size)
+        if seconds <= _READ_TIMEOUT:
+            return self._client
+        with _MAKING_CLIENTS:
+            client = self._patient_clients.get(seconds)
+            if client is None:
+                client = _client(
+                    self._session,
+                    self._settings,
+                    self._ca_bundle,
+                    _CONNECT_TIMEOUT,
+                    seconds,
+                    attempts=2,
+                )
+                self._patient_clients[seconds] = client
+        return client
+
     def _frozen_credentials(self) -> ReadOnlyCredentials | None:
         return self._credentials.get_frozen_credentials() if self._credentials else None
 
-    def _put_directly(self, key: str, query: dict[str, str], body: Body) -> str | None:
-        """Put what is in memory the short way, and return its ETag; None where that fails.
+    def _put(self, key: str, query: dict[str, str], content: Content) -> Mapping[str, str] | None:
+        """Put what is in memory the short way, and return the answer's headers, or None.
 
         A file's bytes go by botocore, which asks the store before it sends them.
         """
+        body = content.body
         if self._direct is None or not isinstance(body, bytes | memoryview):
             return None
-        return self._direct.put(self._path(key), query, body)
+        return self._direct.put(self._path(key), query, body, content.md5)
+
+    def _get(self, key: str, start: int, end: int | None) -> Iterator[bytes]:
+        """Yield the object's bytes by way of botocore."""
+        arguments: dict[str, Any] = {}
+        ranged = bool(start) or end is not None
+        if ranged:
+            arguments["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._path(key), **arguments)
+        except ClientError as error:
+            if _code(error) in _BEYOND_THE_END:
+                return
+            raise
+        with closing(answer["Body"]) as body:
+            pieces = body.iter_chunks(_READ_PIECE)
+            if ranged:
+                status = answer["ResponseMetadata"]["HTTPStatusCode"]
+                content_range = answer.get("ContentRange")
+                length = require_range(self.location, status, content_range, start, end)
+                pieces = exactly(self.location, pieces, length)
+            yield from pieces
+
+    def _field(self, answer: Any, name: str) -> Any:
+        """Return what every answer of S3's has. Raises StoreMisbehaves where it is missing."""
+        if answer.get(name) in {None, ""}:
+            raise StoreMisbehaves(self.location, f"its answer has no {name}")
+        return answer[name]
+
+    def _require_list(self, page: Any) -> Any:
+        """Return PAGE. Raises StoreMisbehaves if it is no list, which would be an empty one."""
+        if "IsTruncated" not in page and "Name" not in page and "Bucket" not in page:
+            raise StoreMisbehaves(self.location, "it answered with a page that is no list")
+        return page
+
+    def _exists(self, key: str) -> bool:
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=self._path(key))
+        except ClientError as error:
+            if _code(error) not in _MISSING:
+                raise
+            return False
+        return True
+
+    @staticmethod
+    def _headers(answer: Any) -> Mapping[str, str]:
+        headers: Mapping[str, str] = answer["ResponseMetadata"]["HTTPHeaders"]
+        return headers
+
+    def _prove(self, content: Content, headers: Mapping[str, str]) -> bool:
+        """Compare the ETag with CONTENT; return False where HEADERS have none.
+
+        Raises WriteNotProven.
+        """
+        tag = headers.get("etag", "")
+        require_md5(self.location, tag, content, headers)
+        return plain(tag) != ""
+
+    def _read_back(self, key: str, content: Content) -> None:
+        """Look at an object that was written without an ETag. Raises WriteNotProven."""
+        try:
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._path(key))
+            if answer.get("ContentLength") == content.size:
+                if content.size > _READ_BACK_MAXIMUM:
+                    return
+                hasher = hashlib.md5(usedforsecurity=False)
+                for piece in self._get(key, 0, None):
+                    hasher.update(piece)
+                if hasher.hexdigest() == content.md5:
+                    return
+        except ClientError as error:
+            if _code(error) not in _MISSING:
+                raise
+        raise WriteNotProven(
+            self.location, "it reported an object as written without an ETag, and does not have it"
+        )
 
     def _path(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
@@ -300,7 +416,7 @@ class S3ObjectStore(ObservedStore):
                 raise ObjectChanged(self.location, key) from error
             raise _unavailable(code)(self.location, f"it answered {code}") from error
         except (BotoCoreError, HTTPClientError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
 
 
 def _code(error: ClientError) -> str:

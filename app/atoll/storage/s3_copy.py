@@ -6,10 +6,15 @@ is made on the condition that the object still has the ETag that it had then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from atoll.config.stores import S3StoreSettings
+from atoll.storage.errors import OutcomeUnknown, WriteNotProven
+from atoll.storage.s3_assembly import complete_upload, request_with_unknown_outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,6 +24,7 @@ GIBIBYTE = 2**30
 SINGLE_MAXIMUM = 5 * GIBIBYTE
 PART_SIZE = GIBIBYTE
 _AT_ONCE = 4
+_MISSING = 404
 
 
 def same_service(one: S3StoreSettings, other: S3StoreSettings) -> bool:
@@ -31,10 +37,17 @@ def _identity(settings: S3StoreSettings) -> tuple[Any, ...]:
 
 
 class ServerSideCopy:
-    """Copies to KEY in BUCKET. What CLIENT raises is raised."""
+    """Copies to KEY in BUCKET of LOCATION's store.
 
-    def __init__(self, client: S3Client, bucket: str, key: str) -> None:
-        self._client = client
+    CLIENT_FOR returns a client that waits as long as an object of so many bytes needs. What it
+    raises is raised, and OutcomeUnknown where the object may be there, or may come.
+    """
+
+    def __init__(
+        self, client_for: Callable[[int], S3Client], location: str, bucket: str, key: str
+    ) -> None:
+        self._client_for = client_for
+        self._location = location
         self._target: dict[str, Any] = {"Bucket": bucket, "Key": key}
 
     def run(self, bucket: str, key: str, etag: str, size: int) -> None:
@@ -45,29 +58,60 @@ class ServerSideCopy:
             "CopySourceIfMatch": etag.strip('"'),
         }
         if size <= SINGLE_MAXIMUM:
-            self._client.copy_object(**self._target, **source)
+            self._at_once(source, size)
         else:
             self._in_parts(source, size)
 
+    def _at_once(self, source: dict[str, Any], size: int) -> None:
+        client, looker = self._client_for(size), self._client_for(0)
+        before = self._state(looker)
+
+        def request() -> Any:
+            answer = client.copy_object(**self._target, **source)
+            return answer.get("CopyObjectResult", {}).get("ETag")
+
+        def is_done() -> bool:
+            after = self._state(looker)
+            return after is not None and after != before and after[0] == size
+
+        request_with_unknown_outcome(self._location, request, is_done)
+
+    def _state(self, client: S3Client) -> tuple[object, ...] | None:
+        """Return what changes when the target is written; None if it is not there."""
+        try:
+            found = client.head_object(**self._target)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] != _MISSING:
+                raise
+            return None
+        return found.get("ContentLength"), found.get("ETag"), found.get("LastModified")
+
     def _in_parts(self, source: dict[str, Any], size: int) -> None:
-        upload_id = self._client.create_multipart_upload(**self._target)["UploadId"]
+        client = self._client_for(size)
+        upload_id = client.create_multipart_upload(**self._target)["UploadId"]
         upload = {**self._target, "UploadId": upload_id}
 
         def copy(numbered: tuple[int, int]) -> dict[str, Any]:
             number, start = numbered
-            answer = self._client.upload_part_copy(
+            answer = self._client_for(PART_SIZE).upload_part_copy(
                 **upload,
                 **source,
                 PartNumber=number,
                 CopySourceRange=f"bytes={start}-{min(start + PART_SIZE, size) - 1}",
             )
-            return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+            tag = answer.get("CopyPartResult", {}).get("ETag")
+            if not tag:
+                raise WriteNotProven(self._location, "it copied a part without an ETag")
+            return {"PartNumber": number, "ETag": tag}
 
         try:
             with ThreadPoolExecutor(_AT_ONCE) as executor:
                 starts = enumerate(range(0, size, PART_SIZE), start=1)
                 parts: Any = list(executor.map(copy, starts))
-            self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+            complete_upload(client, self._client_for(0), self._location, upload, parts, size=size)
+        except OutcomeUnknown:
+            # Its parts may be the object by now, or will be.
+            raise
         except Exception:
-            self._client.abort_multipart_upload(**upload)
+            client.abort_multipart_upload(**upload)
             raise

@@ -1,17 +1,19 @@
-"""Move an object's bytes to and from S3 with little around it.
+"""Transfer an object's bytes to and from S3 with little overhead.
 
-botocore takes more than a millisecond of Python for a request and hashes what it sends; that is
-what limits copying small blobs. This does the plain case only: whatever does not succeed is told as
-None, and the caller asks botocore, which knows redirects, retries and what an error means.
+botocore takes more than a millisecond of Python for a request, which limits how fast small blobs
+are copied. This covers the plain case only: for an answer that is no success, or no answer of S3's,
+the methods return None and the caller repeats the request with botocore, which handles redirects,
+retries and errors.
 """
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,6 +25,8 @@ from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
+from atoll.storage.errors import StoreMisbehaves
+from atoll.storage.proof import exactly, require_range
 from atoll.storage.s3_certificates import load_certificates_once
 from atoll.storage.s3_signature import UNSIGNED, Request, Signer
 
@@ -35,13 +39,14 @@ _NEVER = frozenset({301, 307, 308, 400})
 
 
 class DirectTransfer:
-    """Gets and puts objects below BASE_URL; safe for any thread.
+    """Gets and puts objects of LOCATION's store below BASE_URL; safe for any thread.
 
     CREDENTIALS returns what to sign with now, or None if there is nothing.
     """
 
     def __init__(
         self,
+        location: str,
         base_url: str,
         region: str,
         credentials: Callable[[], ReadOnlyCredentials | None],
@@ -54,6 +59,7 @@ class DirectTransfer:
         self._secure = base.scheme == "https"
         self._address = f"{base.scheme}://{base.netloc}"
         self._host = base.netloc
+        self._location = location
         self._root = base.path.rstrip("/")
         self._signer = Signer(region)
         self._credentials = credentials
@@ -70,18 +76,48 @@ class DirectTransfer:
         load_certificates_once(self._session)
 
     def get(self, path: str, start: int, end: int | None) -> Iterator[bytes] | None:
-        """Return the pieces of the object at PATH from START up to END, or None."""
+        """Return the pieces of the object at PATH from START up to END, or None.
+
+        None also where the answer to a range is not that range.
+        """
+        ranged = bool(start) or end is not None
         headers = {}
-        if start or end is not None:
+        if ranged:
             headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
         answer = self._send("GET", path, "", headers, None)
-        return None if answer is None else _pieces(answer)
+        if answer is None or not ranged:
+            return None if answer is None else _pieces(answer)
+        content_range = answer.headers.get("content-range")
+        try:
+            length = require_range(self._location, answer.status_code, content_range, start, end)
+        except StoreMisbehaves:
+            answer.raw.close()
+            return None
+        return exactly(self._location, _pieces(answer), length)
 
-    def put(self, path: str, query: dict[str, str], body: bytes | memoryview) -> str | None:
-        """Write BODY to PATH, or as the part that QUERY names, and return its ETag, or None."""
+    def put(
+        self, path: str, query: dict[str, str], body: bytes | memoryview, md5: str
+    ) -> Mapping[str, str] | None:
+        """Write BODY to PATH, or as the part that QUERY names.
+
+        Args:
+            path: where the object is to be, below the base URL.
+            query: the parameters of the URL.
+            body: the bytes.
+            md5: their MD5 in hexadecimal, which the store compares.
+
+        Returns:
+            The headers of the answer, with lower-case names; None where it has no ETag.
+        """
         written = "&".join(f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query))
-        answer = self._send("PUT", path, written, {"content-length": str(len(body))}, body)
-        return None if answer is None else str(answer.headers.get("ETag", ""))
+        headers = {
+            "content-length": str(len(body)),
+            "content-md5": base64.b64encode(bytes.fromhex(md5)).decode(),
+        }
+        answer = self._send("PUT", path, written, headers, body)
+        if answer is None or not answer.headers.get("ETag"):
+            return None
+        return {name.lower(): value for name, value in answer.headers.items()}
 
     def _send(
         self,
@@ -115,7 +151,7 @@ class DirectTransfer:
         if answer.status_code in _SUCCESS:
             return answer
         answer.raw.close()
-        if answer.status_code in _NEVER:
+        if answer.status_code in _NEVER and not _is_damaged(answer, body):
             self._usable = False
         return None
 
@@ -124,3 +160,8 @@ def _pieces(answer: AWSResponse) -> Iterator[bytes]:
     length: Any = answer.headers.get("content-length")
     with closing(StreamingBody(answer.raw, length)) as body:
         yield from body.iter_chunks(_READ_PIECE)
+
+
+def _is_damaged(answer: AWSResponse, body: bytes | memoryview | None) -> bool:
+    """Tell whether the store refused BODY because it arrived with another MD5."""
+    return body is not None and b"BadDigest" in answer.content

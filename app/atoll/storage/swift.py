@@ -6,6 +6,7 @@ What is written in parts becomes a static large object: its parts stay where the
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import threading
@@ -24,9 +25,22 @@ from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
-from atoll.storage.errors import ObjectMissing, StoreFull, StoreRefused, StoreUnavailable
+from atoll.storage.errors import (
+    ObjectChanged,
+    ObjectMissing,
+    OutcomeUnknown,
+    StoreFull,
+    StoreMisbehaves,
+    StoreRefused,
+    StoreUnavailable,
+    WriteNotProven,
+)
 from atoll.storage.interface import Body, StoredObject
+from atoll.storage.no_answer import unavailable
 from atoll.storage.observed import Observe, ObservedStore, nobody
+from atoll.storage.patience import assembly_seconds
+from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
 
 # Seconds of silence; a probe is given up early, but not while it logs in.
 _TIMEOUT = 10
@@ -34,10 +48,11 @@ _PROBE_TIMEOUT = 2
 _FIRST_PAUSE = 0.2
 _CONNECTIONS = 32
 _READ_PIECE = 256 * 1024
-_PROBE_KEY = "_verify"
 _SEGMENTS = "segments"
 
 _MISSING = 404
+_CHANGED = 412
+_SERVER_ERROR = 500
 _BEYOND_THE_END = 416
 _REFUSED = frozenset({401, 403})
 # The second is what a quota of the account or the container is answered with.
@@ -65,14 +80,15 @@ class SwiftObjectStore(ObservedStore):
         # The client would resume a range at the wrong place.
         self._readers = _Connections(settings, ca_bundle, _TIMEOUT, retries=0)
         self._prober = _Connections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
+        self._ca_bundle = ca_bundle
+        # By time-out in seconds, for requests that may take longer.
+        self._patient_connections: dict[int, _Connections] = {}
         self._storage_url: str | None = None
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
         with self._writing(key) as connection:
-            connection.put_object(
-                self._container, self._path(key), contents=_again(body), content_length=size
-            )
+            self._put(connection, self._path(key), Content(body, size))
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         """Yield the object's bytes, or a range of them."""
@@ -81,30 +97,35 @@ class SwiftObjectStore(ObservedStore):
         headers = {}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        response: dict[str, Any] = {}
         with self._answers(key), self._readers.one() as connection:
             try:
                 answer, body = connection.get_object(
-                    self._container, self._path(key), resp_chunk_size=_READ_PIECE, headers=headers
+                    self._container,
+                    self._path(key),
+                    resp_chunk_size=_READ_PIECE,
+                    headers=headers,
+                    response_dict=response,
                 )
             except ClientException as error:
                 if error.http_status == _BEYOND_THE_END:
                     return
                 raise
-            remaining = int(answer["content-length"])
-            for piece in body:
-                remaining -= len(piece)
-                yield piece
-            if remaining:
-                raise StoreUnavailable(self.location, f"{remaining} bytes of an answer are missing")
+            length = int(self._field(answer, "content-length"))
+            if headers:
+                content_range = answer.get("content-range")
+                length = require_range(self.location, response["status"], content_range, start, end)
+            yield from exactly(self.location, body, length)
 
     def size(self, key: str) -> int:
         """Ask for the object's size."""
         with self._answers(key), self._connections.one() as connection:
-            return int(connection.head_object(self._container, self._path(key))["content-length"])
+            answer = connection.head_object(self._container, self._path(key))
+            return int(self._field(answer, "content-length"))
 
     def delete(self, key: str) -> None:
         """Delete one object and the segments that it consists of."""
-        with self._answers(key), self._connections.one() as connection:
+        with self._writes(key, store=False), self._connections.one() as connection:
             segments = self._segments(connection, key)
             self._delete(connection, self._path(key))
             for segment in segments:
@@ -155,26 +176,57 @@ class SwiftObjectStore(ObservedStore):
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
         """Write one segment, and return its name and what the manifest has to say of it."""
         name = f"{self._folder(upload_id)}{number:09d}"
-        with self._answers(key), self._connections.one() as connection:
-            etag = connection.put_object(
-                self._container, name, contents=_again(body), content_length=size
-            )
+        with self._writes(key), self._connections.one() as connection:
+            etag = self._put(connection, name, Content(body, size))
         return json.dumps(
             {"path": f"/{self._container}/{name}", "etag": etag, "size_bytes": size},
             separators=(",", ":"),
         )
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
-        """Write the manifest; Swift looks at each segment before it accepts it."""
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
+        """Write the manifest; Swift looks at each segment before it accepts it.
+
+        Where the answer does not come, the object is looked at.
+        """
         del upload_id
         manifest = f"[{','.join(tags)}]".encode()
-        with self._writing(key) as connection:
-            connection.put_object(
-                self._container,
-                self._path(key),
-                contents=_again(manifest),
-                query_string="multipart-manifest=put",
-            )
+        with self._writing(key, self._patient(size)) as connection:
+            try:
+                etag = connection.put_object(
+                    self._container,
+                    self._path(key),
+                    contents=_again(manifest),
+                    query_string="multipart-manifest=put",
+                )
+            except (ClientException, RequestException, HTTPError, OSError) as error:
+                status = getattr(error, "http_status", 0)
+                if status and status < _SERVER_ERROR:
+                    raise
+                if not self._is_made(key, tags, size):
+                    cause = f"it answered {status}" if status else type(error).__name__
+                    raise OutcomeUnknown(self.location, cause) from error
+                return
+            if not plain(etag or ""):
+                raise WriteNotProven(self.location, "it accepted a manifest without an ETag")
+
+    def _is_made(self, key: str, tags: list[str], size: int) -> bool:
+        """Tell whether KEY is the object whose manifest has the TAGS."""
+        etags = "".join(json.loads(tag)["etag"] for tag in tags)
+        expected = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
+        try:
+            with self._connections.one() as connection:
+                found = connection.head_object(self._container, self._path(key))
+        except (ClientException, RequestException, HTTPError, OSError):
+            return False
+        return plain(found.get("etag", "")) == expected and found.get("content-length") == str(size)
+
+    def _patient(self, size: int) -> _Connections:
+        """Return connections that wait as long as an object of SIZE bytes needs."""
+        seconds = assembly_seconds(size)
+        if seconds <= _TIMEOUT:
+            return self._connections
+        made = _Connections(self._settings, self._ca_bundle, seconds, retries=0)
+        return self._patient_connections.setdefault(seconds, made)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Delete the segments that are there."""
@@ -182,20 +234,63 @@ class SwiftObjectStore(ObservedStore):
             for segment in self._listed(connection, self._folder(upload_id)):
                 self._delete(connection, segment)
 
-    def probe(self, *, write: bool) -> None:
-        """Ask for the container or, with WRITE, put a small object."""
-        # Not observed: whoever probes draws the conclusions.
-        with self._translated(_PROBE_KEY), self._prober.one() as connection:
-            if write:
+    def name_of(self, key: str) -> str:
+        """Return the name in the container."""
+        return self._path(key)
+
+    def _look(self) -> None:
+        with self._prober.one() as connection:
+            try:
+                connection.head_container(self._container)
+            except ClientException as error:
+                raise self._no_container_if_missing(error) from error
+
+    def _read_small(self, key: str) -> bytes:
+        with self._prober.one() as connection:
+            # The end of an answer that is longer would have to be read for the connection's sake.
+            headers = {"Range": f"bytes=0-{READ_MAXIMUM - 1}"}
+            _, data = connection.get_object(self._container, self._path(key), headers=headers)
+            return bytes(data)
+
+    def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
+        with self._prober.one() as connection:
+            try:
                 # A string is what may be sent again without retries: after a new login.
-                connection.put_object(self._container, self._path(_PROBE_KEY), contents="ok")
-            else:
-                try:
-                    connection.head_container(self._container)
-                except ClientException as error:
-                    if error.http_status == _MISSING:
-                        raise self._no_container() from error
-                    raise
+                etag = connection.put_object(
+                    self._container,
+                    self._path(key),
+                    contents=data.decode(),
+                    headers={"If-None-Match": "*"} if new else None,
+                )
+            except ClientException as error:
+                if error.http_status == _CHANGED:
+                    raise ObjectChanged(self.location, key) from error
+                raise self._no_container_if_missing(error) from error
+            require_md5(self.location, etag or "", Content(data, len(data)), {})
+
+    def _no_container_if_missing(self, error: ClientException) -> Exception:
+        return self._no_container() if error.http_status == _MISSING else error
+
+    def _put(self, connection: Connection, path: str, content: Content) -> str:
+        """Write one object and return its ETag, which is its MD5. Raises WriteNotProven."""
+        # The store itself compares what is in memory; a file's MD5 is known only afterwards.
+        small = isinstance(content.body, bytes | memoryview)
+        etag = connection.put_object(
+            self._container,
+            path,
+            contents=_again(content.body),
+            content_length=content.size,
+            etag=content.md5 if small else None,
+        )
+        if not is_md5(etag or ""):
+            raise WriteNotProven(self.location, "it reported an object as written without its MD5")
+        require_md5(self.location, etag, content, {})
+        return plain(etag)
+
+    def _field(self, answer: dict[str, str], name: str) -> str:
+        if name not in answer:
+            raise StoreMisbehaves(self.location, f"its answer has no {name}")
+        return answer[name]
 
     def _path(self, key: str) -> str:
         return self._settings.root + key
@@ -205,9 +300,9 @@ class SwiftObjectStore(ObservedStore):
         return self._path(f"{_SEGMENTS}/{UUID(upload_id)}/")
 
     @contextmanager
-    def _writing(self, key: str) -> Iterator[Connection]:
+    def _writing(self, key: str, connections: _Connections | None = None) -> Iterator[Connection]:
         """Give a connection that writes KEY, and delete the segments of what was there before."""
-        with self._answers(key), self._connections.one() as connection:
+        with self._writes(key), (connections or self._connections).one() as connection:
             replaced = self._segments(connection, key)
             try:
                 yield connection
@@ -266,7 +361,10 @@ class SwiftObjectStore(ObservedStore):
                 raise StoreRefused(self.location, cause) from error
             raise _unavailable(status)(self.location, cause) from error
         except (RequestException, HTTPError, OSError) as error:
-            raise StoreUnavailable(self.location, type(error).__name__) from error
+            raise unavailable(self.location, error) from error
+        except json.JSONDecodeError as error:
+            cause = "it answered with a page that is no list"
+            raise StoreMisbehaves(self.location, cause) from error
 
 
 def _unavailable(status: int | None) -> type[StoreUnavailable]:

@@ -100,6 +100,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     registry.Denied: Meaning("DENIED", 403),
     registry.NotCopiedYet: Meaning("UNAVAILABLE", 503),
     registry.DeletionUnresolved: Meaning("UNAVAILABLE", 503),
+    registry.DeletionUnfinished: Meaning("UNAVAILABLE", 503),
     StoreError: Meaning("UNAVAILABLE", 503),
     DatabaseUnavailable: Meaning("UNAVAILABLE", 503),
 }

@@ -58,6 +58,8 @@ class Vitals:
             log.log(logging.INFO if alive else logging.ERROR, "database", extra={"up": alive})
         self.database = self.auth = alive
         self.redis = self._redis.ping()
+        if self.redis:
+            self._redis.settle(ask=alive)
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
 

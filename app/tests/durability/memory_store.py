@@ -109,11 +109,12 @@ class MemoryStore(ObjectStore):
             self.parts[upload_id][number] = data
         return hashlib.md5(data).hexdigest()
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
         self._request("finish_parts", key)
         with self._lock:
             parts = self.parts.pop(upload_id)
             assert len(parts) == len(tags)
+            assert sum(map(len, parts.values())) == size
             self.objects[key] = b"".join(parts[number] for number in sorted(parts))
 
     def abort_parts(self, key: str, upload_id: str) -> None:

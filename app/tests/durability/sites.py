@@ -144,7 +144,7 @@ def make_registry(
         chooser = Chooser(preference, locations, health, states)
         graph = Graph(settings, connections=connections)
         graph.__dict__["locations"] = Locations(
-            dict(stores), health, states, chooser, preference, locations
+            dict(stores), health, states, chooser, preference, settings.required_locations
         )
         sites[home] = MemorySite(graph, stores)
     return MemoryRegistry(uri, stores, sites)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from atoll.names import Digest
 from atoll.registry.deletions import DeleteQueue
-from atoll.storage.errors import StoreRefused, StoreUnavailable
+from atoll.storage.errors import StoreRefused, StoreUnavailable, StoreUnreachable
 from atoll.storage.interface import blob_key
 
 from .sites import MemoryRegistry, MemorySite
@@ -92,7 +92,7 @@ def test_a_store_that_becomes_unavailable_costs_one_attempt(registry: MemoryRegi
 
     def die(operation: str, _key: str) -> None:
         if operation == "delete":
-            site.locations.health.observe("us", "down")
+            site.locations.health.observe("us", StoreUnreachable("us", "down"))
             raise StoreUnavailable("us", "down")
 
     site.stores["us"].fault = die

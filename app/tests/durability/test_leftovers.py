@@ -6,7 +6,7 @@ import io
 
 from atoll.names import Digest
 from atoll.registry.uploads import Body, Upload
-from atoll.storage.errors import StoreUnavailable
+from atoll.storage.errors import StoreUnavailable, StoreUnreachable
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -39,7 +39,7 @@ def let_minutes_pass(site: MemorySite, minutes: int = 3000) -> None:
 def take_down(site: MemorySite, location: str) -> None:
     """Let the store of LOCATION fail, and SITE know it."""
     site.stores[location].down = True
-    site.locations.health.observe(location, "down")
+    site.locations.health.observe(location, StoreUnreachable(location, "down"))
 
 
 def bring_back(site: MemorySite, location: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from atoll.names import Digest
 from atoll.registry.errors import RangeOutOfOrder, UploadUnknown
 from atoll.registry.uploads import Body, Upload
+from atoll.storage.errors import StoreUnreachable
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -27,7 +28,7 @@ def begin_upload(site: MemorySite, *chunks: bytes) -> Upload:
 
 def take_down(site: MemorySite, location: str) -> None:
     site.stores[location].down = True
-    site.locations.health.observe(location, "down")
+    site.locations.health.observe(location, StoreUnreachable(location, "down"))
 
 
 def bring_back(site: MemorySite, location: str) -> None:

@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 import redis
+from atoll.db.lost_deletions import LostDeletions
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest
 from atoll.registry.blobs import cache_key
@@ -13,47 +14,29 @@ from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
 from atoll.registry.garbage import Collector
 from atoll.registry.manifests import Manifests
 
+from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
 
 CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
 
 
-class Cache:
-    """The commands of Redis that a cache needs, on a dictionary; nothing expires."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, bytes] = {}
-
-    def mget(self, keys: list[str]) -> list[bytes | None]:
-        return [self.values.get(key) for key in keys]
-
-    def set(self, key: str, value: bytes, *, ex: int, nx: bool = False) -> None:
-        del ex
-        if not nx or key not in self.values:
-            self.values[key] = value
-
-    def pipeline(self, *, transaction: bool) -> Cache:
-        del transaction
-        return self
-
-    def execute(self) -> list[object]:
-        return []
-
-    def forget_deletions(self) -> None:
-        """Let the time pass for which nothing is cached under a deleted key."""
-        self.values = {key: value for key, value in self.values.items() if value}
+def forget_deletions(cache: MemoryRedis) -> None:
+    """Let the time pass for which nothing is cached under a deleted key."""
+    cache.values = {key: value for key, value in cache.values.items() if value}
 
 
 @pytest.fixture
-def cache() -> Cache:
-    return Cache()
+def cache() -> MemoryRedis:
+    return MemoryRedis()
 
 
 @pytest.fixture
-def site(registry: MemoryRegistry, cache: Cache) -> MemorySite:
+def site(registry: MemoryRegistry, cache: MemoryRedis) -> MemorySite:
     """A site with a cache."""
     site = registry["us"]
-    site.graph.__dict__["redis"] = SharedRedis(cast(redis.Redis, cache))
+    shared = SharedRedis(cast(redis.Redis, MemoryClient(cache)), LostDeletions(site.database))
+    shared.settle(ask=True)
+    site.graph.__dict__["redis"] = shared
     return site
 
 
@@ -90,11 +73,11 @@ def collect_and_die(site: MemorySite) -> None:
 
 
 def test_a_push_that_skipped_a_collected_blob_succeeds_at_the_next_attempt(
-    site: MemorySite, cache: Cache
+    site: MemorySite, cache: MemoryRedis
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    cache.forget_deletions()
+    forget_deletions(cache)
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     assert cache.values[cache_key(Digest.of(LAYER))]
@@ -106,11 +89,11 @@ def test_a_push_that_skipped_a_collected_blob_succeeds_at_the_next_attempt(
 
 
 def test_a_manifest_that_loses_against_the_collector_forgets_what_is_cached(
-    site: MemorySite, cache: Cache, monkeypatch: pytest.MonkeyPatch
+    site: MemorySite, cache: MemoryRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    cache.forget_deletions()
+    forget_deletions(cache)
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     run = site.database.run

@@ -22,6 +22,7 @@ from swiftclient.client import Connection
 from swiftclient.exceptions import ClientException
 
 from .services import (
+    OBJECTS_OF_PROBES,
     Services,
     make_certificate,
     podman_client,
@@ -78,7 +79,7 @@ class Swift:
     def objects(self) -> set[str]:
         """Return all objects but the probe's, segments among them."""
         _, rows = self.client.get_container(CONTAINER, full_listing=True)
-        return {row["name"] for row in rows if not row["name"].endswith("/_verify")}
+        return {row["name"] for row in rows if not row["name"].endswith(OBJECTS_OF_PROBES)}
 
 
 @dataclass
@@ -115,7 +116,7 @@ class Azurite:
     def objects(self) -> set[str]:
         """Return all objects but the probe's, those not put together yet among them."""
         names = {blob.name for blob in self.client.list_blobs(include=["uncommittedblobs"])}
-        return {name for name in names if not name.endswith("/_verify")}
+        return {name for name in names if not name.endswith(OBJECTS_OF_PROBES)}
 
 
 @dataclass

@@ -39,6 +39,7 @@ NAMESPACE = REPOSITORY / "molecule/lab/in-machine-namespace"
 LABEL = "atoll.tests=integration"
 OWNER = "atoll.tests.owner"
 SECONDS = 120
+OBJECTS_OF_PROBES = ("/_verify", "/_location")
 _STORE_PORT = 7480
 _TURNS = Path(tempfile.gettempdir(), "atoll-tests-remains.lock")
 
@@ -103,16 +104,18 @@ class Store:
 
     def objects(self) -> set[str]:
         """Return the keys of all objects but the probe's."""
+        return {key for key in self._keys() if not key.endswith(OBJECTS_OF_PROBES)}
+
+    def _keys(self) -> set[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
-        found = {entry["Key"] for page in pages for entry in page.get("Contents", [])}
-        return {key for key in found if not key.endswith("/_verify")}
+        return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
 
     def open_uploads(self) -> int:
         answer = self.client.list_multipart_uploads(Bucket=self.bucket)
         return len(answer.get("Uploads", []))
 
     def empty(self) -> None:
-        for key in self.objects():
+        for key in self._keys():
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
     @contextmanager
@@ -227,6 +230,19 @@ def running_postgres() -> Iterator[str]:
             yield uri
         finally:
             _remove_own(client)
+
+
+@contextmanager
+def postgres_of_its_own() -> Iterator[str]:
+    """Start a PostgreSQL whose settings a test may change, and yield its URI once it answers."""
+    with podman_client() as client:
+        container = _start_postgres(client, "podman")
+        try:
+            uri = _postgres_uri(container)
+            wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
+            yield uri
+        finally:
+            container.remove(force=True, v=True)
 
 
 def remove_remains(client: podman.PodmanClient) -> None:

@@ -225,8 +225,12 @@ def running_site(
         )
     )
     prober = graph.locations.start_probing()
+    graph.doubt_sharing.start()
     stop_looking = keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
+    graph.reads.start()
+    # Before that nothing is read from the cache.
+    graph.vitals.wait_for_first(60)
     graph.pulls.start()
     site = Site(server.url, operations.url, graph, directory, preference)
     wait_until(
@@ -240,6 +244,7 @@ def running_site(
     finally:
         site.stop_worker()
         prober.stop()
+        graph.doubt_sharing.stop()
         stop_looking.set()
         graph.vitals.stop()
         graph.pulls.stop()

@@ -105,7 +105,7 @@ def test_small_blobs_do_not_wait_for_large_ones_nor_large_ones_for_small(
         wait_until("it is at both", lambda digest=digest: placements(us, digest) == both())  # type: ignore[misc]
 
 
-def test_who_writes_a_task_rings_for_the_worker(us: Site) -> None:
+def test_a_push_notifies_the_worker_of_the_other_location(us: Site) -> None:
     connection = us.graph.database.connect()
     with connection.cursor() as cursor:
         cursor.execute(f"LISTEN {CHANNEL}")
@@ -115,7 +115,7 @@ def test_who_writes_a_task_rings_for_the_worker(us: Site) -> None:
             cursor.execute("SELECT 1")
             return bool(connection.notifies)
 
-        wait_until("the bell rings", heard)
+        wait_until("the notification arrives", heard)
     assert {notice.payload for notice in connection.notifies} == {"eustorage"}
     connection.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from atoll.cli.migrate import prepare_database
+from atoll.db import replica_lag
 from atoll.registry.manifests import manifest_cache_key
 from podman.domain.containers import Container
 
@@ -275,4 +276,22 @@ def test_what_a_replica_says_is_not_kept_for_all(far: Site, pair: Pair) -> None:
     digest, _ = push_image(client)
     wait_until("the replica has it all", lambda: caught_up(pair))
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code == 200
-    assert far.graph.redis.get(manifest_cache_key(REPOSITORY, digest)) == [None]
+    assert far.graph.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
+
+
+def test_a_replica_that_stopped_replaying_does_not_serve_a_deleted_manifest(
+    far: Site, pair: Pair, services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica_lag, "LAG_MAXIMUM", 1)
+    client = Client(far)
+    digest, _ = push_image(client)
+    wait_until("the replica has it all", lambda: caught_up(pair))
+    ask(pair.standby_uri, "SELECT pg_wal_replay_pause()")
+    path, scope = f"/v2/{REPOSITORY}/manifests/{digest}", f"repository:{REPOSITORY}:pull,delete"
+    assert client.request("DELETE", path, scope).status_code == 202
+    services.redis.exec_run(["redis-cli", "flushall"])
+    wait_until(
+        "the replica is left out",
+        lambda: client.request("GET", path, SCOPE).status_code == 404,
+    )
+    ask(pair.standby_uri, "SELECT pg_wal_replay_resume()")

@@ -180,15 +180,17 @@ def test_what_was_lent_afterwards_comes_back(site: Site, services: Services, dig
     assert key(digest) in services.us.objects()
 
 
-def test_a_location_that_is_being_removed_saves_no_blob(site: Site, digest: str) -> None:
-    """A removal proves that what it takes is elsewhere; that must not go at the same time."""
+def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, digest: str) -> None:
+    """Copies go because of those at eustorage, whose state is being changed at that moment."""
     copy_everything(site, "eustorage")
-    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
     with ThreadPoolExecutor(1) as executor:
         with site.graph.database.transaction() as cursor:
             cursor.execute(
-                "SELECT pg_advisory_xact_lock(hashtextextended('location eustorage', 0));"
-                "UPDATE imagestoragelocation SET state = 'removed' WHERE name = 'eustorage'"
+                "UPDATE imagestoragelocation SET state = 'draining' WHERE name = 'eustorage'"
             )
             step = executor.submit(excess(site).step)
             wait_until("it waits", lambda: site.graph.database.read(waiting)[0][0])

@@ -1,4 +1,4 @@
-"""A location goes only when nobody needs it, can be stopped half-way, and pushes go on."""
+"""A drained location is removed once no blob needs it, and a removal can be interrupted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 
 from atoll.names import Digest
 from atoll.replication import removal
+from atoll.replication.draining import set_state
 from atoll.replication.tasks import Tasks
+from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until
 from .site import Client, Site, running_site
@@ -37,19 +39,25 @@ def copy_everything(site: Site, location: str) -> None:
         tasks.finish(claimed)
 
 
+def drained(site: Site, location: str) -> None:
+    """Set LOCATION to draining, as `atoll drain` does, without waiting for copies."""
+    set_state(site.graph.database, location, DRAINING)
+
+
 def learn(*sites: Site) -> None:
     for site in sites:
         site.locations.states.look(site.graph.database)
 
 
-def test_what_is_only_there_keeps_it_and_is_listed_with_its_images(us: Site) -> None:
+def test_removal_is_refused_while_a_blob_has_its_sole_copy_there(us: Site) -> None:
     push_image(us, REPOSITORY, b"{}")
+    drained(us, "usstorage")
     result = us.command("remove-location", "usstorage", "--yes")
     assert result.returncode == 1
     assert "1 blobs (2 bytes) are only at 'usstorage'" in result.stderr
     assert "atoll drain usstorage --wait" in result.stderr
     assert "admin/app:latest" in result.stderr
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert locations(us) == {"usstorage": "draining", "eustorage": "active"}
     assert len(placed_at(us, "usstorage")) == 1
 
 
@@ -120,6 +128,7 @@ def test_what_a_registry_needs_cannot_go(us: Site) -> None:
 
 
 def test_without_anybody_to_ask_nothing_is_removed(us: Site) -> None:
+    drained(us, "eustorage")
     result = us.command("remove-location", "eustorage", input="y\n")
     assert result.returncode == 1
     assert "--yes" in result.stderr
@@ -131,6 +140,7 @@ def test_uploads_that_have_bytes_there_keep_it(us: Site) -> None:
     client, scope = Client(us), f"repository:{REPOSITORY}:pull,push"
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
     client.request("PATCH", answer.headers["Location"], scope, data=b"under way")
+    drained(us, "usstorage")
     result = us.command("remove-location", "usstorage", "--yes")
     assert result.returncode == 1
     assert "1 uploads have bytes at 'usstorage'" in result.stderr
@@ -139,6 +149,7 @@ def test_uploads_that_have_bytes_there_keep_it(us: Site) -> None:
 def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
     digests = {Client(us).push_blob(REPOSITORY, bytes([number])) for number in range(3)}
     copy_everything(us, "eustorage")
+    drained(us, "usstorage")
     database = us.graph.database
     for _ in range(2):
         steps = removal.remove_location(database, "usstorage", batch=1)
@@ -148,7 +159,7 @@ def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
         assert len(placed_at(us, "usstorage")) == 2
         assert us.command("remove-location", "usstorage", "--undo").returncode == 0
         assert placed_at(us, "usstorage") == digests
-        assert locations(us)["usstorage"] == "active"
+        assert locations(us)["usstorage"] == "draining"
     steps = removal.remove_location(database, "usstorage", batch=1)
     next(steps)
     next(steps)
@@ -164,10 +175,11 @@ def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: S
     scope = f"repository:{REPOSITORY}:pull,push"
     answer = Client(us).request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
     uuid = answer.headers["Location"].rpartition("/")[2].partition("?")[0]
+    drained(us, "usstorage")
     for _ in removal.remove_location(us.graph.database, "usstorage"):
         continue
     digest = Digest.parse("sha256:" + "ab" * 32)
-    placed = us.graph.blobs.place(digest, 1, "usstorage", uuid, clear_away=False)
+    placed = us.graph.blobs.place(digest, 1, "usstorage", uuid)
     assert placed is False
     assert placed_at(us, "usstorage") == set()
 
@@ -177,6 +189,7 @@ def test_a_copy_that_ends_after_the_removal_leaves_nothing(us: Site) -> None:
     at_eu = Tasks(us.graph.database, "eustorage")
     claimed = at_eu.claim()
     assert len(claimed) == 1
+    drained(us, "eustorage")
     assert us.command("remove-location", "eustorage", "--yes").returncode == 0
     assert at_eu.extend(claimed) == set()
     assert at_eu.finish(claimed) == set()
@@ -204,6 +217,10 @@ def test_quays_command_asks_and_says_what_quay_says(us: Site) -> None:
     assert cancelled.stdout == question + again + question + "Canceling operation...\n"
     assert cancelled.returncode == 0
     assert set(locations(us)) == {"usstorage", "eustorage"}
+    refused = us.command("eustorage", **words, input="y\n")
+    assert refused.returncode == 1
+    assert "Error removing storage location: 'eustorage' is active" in refused.stderr
+    assert us.command("drain", "eustorage", "--wait").returncode == 0
     removed = us.command("eustorage", **words, input="y\n")
     assert removed.returncode == 0, removed.stderr
     assert (

@@ -10,6 +10,7 @@ from atoll.registry.instances import Presence
 from atoll.registry.overview import Overview, overview
 from atoll.replication.lag import export_lag
 from atoll.replication.tasks import Tasks
+from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY
 
@@ -104,7 +105,7 @@ def test_metrics_tell_the_lag_of_each_target(us: Site) -> None:
 def test_superusers_see_by_the_api_how_each_instance_sees_each_store(us: Site) -> None:
     health = StoreHealth(["usstorage", "eustorage"])
     health.probed("usstorage", None)
-    health.observe("eustorage", "it answered 403")
+    health.probed("eustorage", StoreRefused("eustorage", "it answered 403"))
     Presence(us.graph.database, us.graph.bundle, "registry", health).record()
     superuser = Api(us)
     found = superuser.call("GET", "superuser/health")

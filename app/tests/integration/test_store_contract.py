@@ -119,8 +119,9 @@ IN_IMAGES_OF_THEIR_OWN = [
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     failures: list[str] = []
 
-    def observe(_location: str, failure: str | None) -> None:
-        failures.extend([failure] if failure else [])
+    def observe(_location: str, error: StoreUnavailable | None, *, write: bool = False) -> None:
+        del write
+        failures.extend([str(error)] if error else [])
 
     def made(settings: StoreSettings, ca_bundle: str | None = None) -> Subject:
         store = make_store("us", settings, ca_bundle=ca_bundle, observe=observe)
@@ -128,7 +129,7 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
 
     if request.param == "LocalStorage":
         yield made(LocalSettings(storage_path=str(tmp_path / "store")))
-        assert objects_of_directory(tmp_path / "store") <= {"_verify"}
+        assert objects_of_directory(tmp_path / "store") <= {"_verify", "_location"}
     elif request.param.startswith("SwiftStorage"):
         swifts: tuple[Swift, Swift] = request.getfixturevalue("swifts")
         swift = swifts[request.param.endswith("Keystone")]
@@ -259,8 +260,8 @@ def test_two_uploads_of_one_object_do_not_disturb_each_other(subject: Subject) -
     store = subject.store
     one, other = store.begin_parts(KEY), store.begin_parts(KEY)
     tags = [store.put_part(KEY, upload, 1, b"same", 4) for upload in (one, other)]
-    store.finish_parts(KEY, one, tags[:1])
-    store.finish_parts(KEY, other, tags[1:])
+    store.finish_parts(KEY, one, tags[:1], 4)
+    store.finish_parts(KEY, other, tags[1:], 4)
     assert content(store) == b"same"
     store.delete(KEY)
 

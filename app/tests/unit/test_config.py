@@ -25,6 +25,8 @@ STORE = [
     },
 ]
 
+OTHER_STORE = [STORE[0], {**STORE[1], "bucket_name": "eu"}]  # type: ignore[dict-item]
+
 
 def good(**changes: object) -> dict[str, object]:
     redis = {"host": "10.19.0.2", "port": 6379}
@@ -35,7 +37,7 @@ def good(**changes: object) -> dict[str, object]:
         "DATABASE_SECRET_KEY": "0ce4f796-c295-415b-bf9d-b315114704b8",
         "BUILDLOGS_REDIS": redis,
         "USER_EVENTS_REDIS": redis,
-        "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": STORE, "eustorage": STORE},
+        "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": STORE, "eustorage": OTHER_STORE},
         "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usstorage", "eustorage"],
         "DISTRIBUTED_STORAGE_PREFERENCE": ["usstorage", "eustorage"],
         "FEATURE_STORAGE_REPLICATION": True,
@@ -46,7 +48,7 @@ def good(**changes: object) -> dict[str, object]:
 def with_store(**arguments: object) -> dict[str, object]:
     values = {**STORE[1], **arguments}  # type: ignore[dict-item]
     store = ["RadosGWStorage", {k: v for k, v in values.items() if v is not None}]
-    return {"usstorage": store, "eustorage": STORE}
+    return {"usstorage": store, "eustorage": OTHER_STORE}
 
 
 def test_a_good_bundle_has_no_problems() -> None:
@@ -91,12 +93,12 @@ def test_a_missing_key_is_named(key: str) -> None:
         ),
         (
             "DISTRIBUTED_STORAGE_CONFIG",
-            {"usstorage": ["FakeStorage", {}], "eustorage": STORE},
+            {"usstorage": ["FakeStorage", {}], "eustorage": OTHER_STORE},
             "DISTRIBUTED_STORAGE_CONFIG.usstorage",
         ),
         (
             "DISTRIBUTED_STORAGE_CONFIG",
-            {"usstorage": "x", "eustorage": STORE},
+            {"usstorage": "x", "eustorage": OTHER_STORE},
             "DISTRIBUTED_STORAGE_CONFIG.usstorage",
         ),
     ],
@@ -296,7 +298,7 @@ def test_what_is_shown_of_a_configuration_has_no_secrets_and_says_what_is_of_no_
     assert "that-nobody-may-see" not in json.dumps(shown)
     assert "0ce4f796" not in json.dumps(shown)
     assert shown["config"]["SERVER_HOSTNAME"] == "registry.example"
-    assert shown["config"]["DISTRIBUTED_STORAGE_CONFIG"]["eustorage"][1]["bucket_name"] == "us"
+    assert shown["config"]["DISTRIBUTED_STORAGE_CONFIG"]["eustorage"][1]["bucket_name"] == "eu"
     assert shown["env"]["QUAY_DISTRIBUTED_STORAGE_PREFERENCE"] == "usstorage"
     assert set(shown["warning"]) == {
         "GITHUB_LOGIN_CONFIG",

@@ -18,7 +18,10 @@ from atoll.storage.errors import (
     ObjectMissing,
     ObjectTooShort,
     StoreFull,
+    StoreRefused,
+    StoreSilent,
     StoreUnavailable,
+    StoreUnreachable,
 )
 from atoll.storage.failover import read_from_any
 from atoll.storage.health import Prober, StoreHealth
@@ -32,6 +35,8 @@ from atoll.storage.multipart import (
     put_file,
 )
 from atoll.storage.states import LocationStates
+
+from ..integration.services import wait_until
 
 
 class MemoryStore(ObjectStore):
@@ -58,6 +63,8 @@ class MemoryStore(ObjectStore):
         yield self.objects[key][start:end]
 
     def size(self, key: str) -> int:
+        if key not in self.objects:
+            raise ObjectMissing(self.location, key)
         return len(self.objects[key])
 
     def delete(self, key: str) -> None:
@@ -84,9 +91,10 @@ class MemoryStore(ObjectStore):
         self.parts[upload_id][number] = data
         return str(number)
 
-    def finish_parts(self, key: str, upload_id: str, tags: list[str]) -> None:
+    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
         parts = self.parts.pop(upload_id)
         assert [str(number) for number in sorted(parts)] == tags
+        assert sum(map(len, parts.values())) == size
         self.objects[key] = b"".join(parts[number] for number in sorted(parts))
 
     def abort_parts(self, key: str, upload_id: str) -> None:
@@ -109,10 +117,22 @@ def test_a_blobs_key_is_quays() -> None:
     assert blob_key(digest) == f"sha256/ab/{'ab' * 32}"
 
 
+def refused(location: str = "us") -> StoreUnavailable:
+    return StoreUnreachable(location, "connection refused")
+
+
+def silent(location: str = "us") -> StoreUnavailable:
+    return StoreSilent(location, "no answer in time")
+
+
+def failed(location: str = "us") -> StoreUnavailable:
+    return StoreUnavailable(location, "it answered 500")
+
+
 def chooser(down: set[str] = frozenset()) -> Chooser:  # type: ignore[assignment]
     health = StoreHealth(["us", "eu", "asia"])
     for name in ("us", "eu", "asia"):
-        health.probed(name, "down" if name in down else None)
+        health.probed(name, refused(name) if name in down else None)
     return Chooser(["eu", "us"], ["us", "eu", "asia"], health, LocationStates())
 
 
@@ -144,23 +164,132 @@ def test_what_is_excluded_is_not_written_to_whatever_else_is_down() -> None:
     assert not isinstance(nothing.value, NoAllowedStore)
 
 
-def test_a_failed_request_counts_at_once_and_a_failed_probe_at_the_second_time() -> None:
+def known(*locations: str) -> StoreHealth:
+    """Return the health of stores that were just proven, with a clock that stands still."""
+    health = StoreHealth(list(locations), monotonic=lambda: 0.0)
+    for location in locations:
+        health.probing(location)
+        health.probed(location, None)
+    return health
+
+
+def test_a_store_is_unavailable_after_two_failed_probes() -> None:
+    health = known("us")
+    health.probed("us", silent())
+    assert health.is_up("us")
+    health.probed("us", silent())
+    assert not health.is_up("us")
+
+
+def test_a_refused_connection_makes_a_store_unavailable_at_once() -> None:
+    health = known("us")
+    health.observe("us", refused())
+    assert not health.is_up("us")
+
+
+@pytest.mark.parametrize("error", [failed(), StoreRefused("us", "it answered 403"), silent()])
+@pytest.mark.parametrize("write", [False, True])
+def test_an_error_about_one_object_leaves_the_store_available_and_requests_a_probe(
+    error: StoreUnavailable, *, write: bool
+) -> None:
+    health = known("us")
+    health.observe("us", error, write=write)
+    assert health.is_up("us")
+    assert health.takes_objects("us")
+    assert health.probe_request("us").is_set()
+
+
+def test_a_store_in_doubt_is_used_where_there_is_no_other_until_a_probe_succeeds() -> None:
+    health = known("us", "eu")
+    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    health.observe("us", silent())
+    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
+    assert choosing.to_read(["us"]) == ["us"]
+    assert choosing.to_write() == "eu"
+    assert choosing.to_write({"eu"}) == "us"
+    health.probing("us")
+    health.probed("us", None)
+    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+    assert choosing.to_write() == "us"
+
+
+def test_a_probe_that_began_before_the_doubt_does_not_settle_it() -> None:
+    now = [0.0]
+    health = StoreHealth(["us"], monotonic=lambda: now[0])
+    health.probing("us")
+    now[0] = 0.1
+    health.observe("us", silent())
+    health.probed("us", None)
+    assert health.in_doubt("us")
+    assert health.probe_request("us").is_set()
+
+
+class BuggyStore(MemoryStore):
+    """A store whose driver raises what no driver should."""
+
+    bug: Exception | None = None
+
+    def probe(self, *, write: bool) -> None:
+        if self.bug is not None:
+            raise self.bug
+        super().probe(write=write)
+
+
+def test_a_probe_that_raises_anything_counts_as_failed_and_is_repeated() -> None:
+    store, health = BuggyStore("us"), StoreHealth(["us"])
+    prober = Prober({"us": store}, health)
+    store.bug = ValueError("raised by the test")
+    prober.start()
+    wait_until("the store is unavailable", lambda: not health.is_up("us"))
+    assert health.state("us").cause == "raised by the test"
+    store.bug = None
+    wait_until("the store is available again", lambda: health.state("us").whole)
+    prober.stop()
+
+
+def test_doubt_about_a_write_is_settled_by_a_probe_that_writes() -> None:
+    store, health = MemoryStore("us"), known("us", "eu")
+    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    health.observe("us", failed(), write=True)
+    store.full = True
+    Prober({"us": store}, health).probe_once(store)
+    assert store.probes[0] is True
+    assert health.is_up("us")
+    assert not health.takes_objects("us")
+    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+
+
+def test_an_error_of_a_request_and_one_of_the_probe_make_the_store_unavailable() -> None:
     health = StoreHealth(["us"])
     health.probed("us", None)
-    health.probed("us", "slow")
-    assert health.is_up("us")
-    health.probed("us", "slow")
+    health.observe("us", failed(), write=True)
+    health.probing("us")
+    health.probed("us", failed())
     assert not health.is_up("us")
-    health.probed("us", None)
-    health.observe("us", "reset")
-    assert not health.is_up("us")
+
+
+def test_a_client_that_asks_for_a_bad_object_again_and_again_keeps_no_store_in_doubt() -> None:
+    health = known("us")
+    for _ in range(100):
+        health.observe("us", failed())
+        assert not health.in_doubt("us")
+
+
+def test_a_write_that_failed_somewhere_is_not_tried_there_again() -> None:
+    choosing = chooser()
+    assert choosing.to_write(tried=["eu"]) == "us"
+    assert choosing.to_write(tried=["eu", "us"]) == "asia"
+    with pytest.raises(NoHealthyStore):
+        choosing.to_write(tried=["eu", "us", "asia"])
+    with pytest.raises(NoAllowedStore):
+        choosing.to_write(excluded=["asia"], tried=["eu", "us"])
 
 
 def test_before_the_first_probe_a_store_may_be_tried_but_counts_as_not_proven() -> None:
     health = StoreHealth(["us"])
     assert health.is_up("us")
     assert health.state("us").up is None
-    health.probed("us", "refused")
+    health.probed("us", refused())
     assert health.state("us").up is False
 
 
@@ -169,7 +298,7 @@ def test_a_store_that_was_down_is_up_only_after_it_took_an_object() -> None:
     prober = Prober({"us": store}, health)
     prober.probe_once(store)
     prober.probe_once(store)
-    health.observe("us", "reset")
+    health.observe("us", refused())
     store.broken = True
     prober.probe_once(store)
     store.broken = False
@@ -187,7 +316,7 @@ def test_a_full_store_is_read_from_and_not_written_to_until_it_takes_an_object()
     choosing = Chooser(nearest, nearest, health, LocationStates())
     prober.probe_once(store)
     assert choosing.to_write() == "us"
-    health.observe("us", "no room", full=True)
+    health.observe("us", StoreFull("us", "no room"), write=True)
     store.full = True
     for _ in range(3):
         assert choosing.to_write() == "eu"
@@ -203,8 +332,9 @@ def test_a_full_store_is_read_from_and_not_written_to_until_it_takes_an_object()
 def test_a_store_that_hangs_when_written_to_is_still_read_from() -> None:
     """So does Ceph with a full disk: it never answers, which a request cannot tell from dead."""
     store, health = MemoryStore("us"), StoreHealth(["us"])
-    health.observe("us", "ReadTimeoutError")
-    assert not health.is_up("us")
+    health.probed("us", None)
+    health.observe("us", silent(), write=True)
+    assert health.in_doubt("us")
     store.full = True
     Prober({"us": store}, health).probe_once(store)
     assert health.is_up("us")
@@ -216,9 +346,9 @@ def test_what_is_full_and_dies_is_down() -> None:
     prober = Prober({"us": store}, health)
     store.full = True
     prober.probe_once(store)
-    store.broken = True
-    prober.probe_once(store)
     assert health.is_up("us")
+    store.broken = True
+    # It is probed twice: whether it can be written to, and whether it can be read.
     prober.probe_once(store)
     assert not health.is_up("us")
 
@@ -236,13 +366,13 @@ def test_who_did_not_answer_the_last_probe_is_read_last() -> None:
     assert choosing.to_read(["us"]) == ["us"]
     health.probed("us", None)
     assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
-    health.probed("us", "refused")
+    health.probed("us", refused())
     assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
 
 
 def test_a_request_that_is_served_does_not_hide_what_the_prober_knows() -> None:
     health = StoreHealth(["us"])
-    health.observe("us", "reset")
+    health.observe("us", refused())
     health.observe("us", None)
     assert not health.is_up("us")
 
@@ -271,7 +401,9 @@ def test_a_read_goes_on_at_the_next_store_where_one_dies(
     start: int, end: int, dies_after: int
 ) -> None:
     stores = copies(DyingStore("us", dies_after))
-    read = b"".join(read_from_any(stores, ["us", "eu"], "key", start, end))
+    read = b"".join(
+        read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=start, end=end)
+    )
     assert read == b"0123456789"[start:end]
 
 
@@ -279,9 +411,15 @@ def test_an_object_that_is_not_there_or_too_short_is_read_elsewhere() -> None:
     us = MemoryStore("us")
     stores = copies(us)
     us.objects["key"] = b"0123"
-    assert b"".join(read_from_any(stores, ["us", "eu"], "key", 0, 10)) == b"0123456789"
+    assert (
+        b"".join(read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=0, end=10))
+        == b"0123456789"
+    )
     del us.objects["key"]
-    assert b"".join(read_from_any(stores, ["us", "eu"], "key", 3, 10)) == b"3456789"
+    assert (
+        b"".join(read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=3, end=10))
+        == b"3456789"
+    )
 
 
 def test_what_no_store_can_send_in_full_is_an_error() -> None:
@@ -289,10 +427,10 @@ def test_what_no_store_can_send_in_full_is_an_error() -> None:
     stores = copies(us)
     us.objects["key"] = b"0123"
     with pytest.raises(ObjectTooShort, match="'us'"):
-        list(read_from_any(stores, ["us"], "key", 0, 10))
+        list(read_from_any(stores, known("us"), ["us"], "key", start=0, end=10))
     us.broken = True
     with pytest.raises(StoreUnavailable):
-        list(read_from_any(stores, ["us"], "key", 0, 10))
+        list(read_from_any(stores, known("us"), ["us"], "key", start=0, end=10))
 
 
 @pytest.mark.parametrize("total", [0, 1, PART_MINIMUM, 5 * 2**30, 5 * 2**40])

@@ -10,8 +10,8 @@ description:
   - A location is where blobs are stored, as DISTRIBUTED_STORAGE_CONFIG of the bundle names it.
   - Runs the registry's own commands in its container, so it needs no password. Run it on one host
     of a site that stays.
-  - Nothing is removed while a blob has its last copy there, unless O(lost) and exactly the number
-    of these blobs are said.
+  - A location is removed only after it was drained, and not while a blob has its last copy there,
+    unless O(lost) is set and O(accepted_loss) is exactly the number of these blobs.
 version_added: 0.1.0
 options:
   name:
@@ -28,6 +28,7 @@ options:
       - V(complete) waits until everything is there that must be there and was there to copy when
         the waiting began. It changes nothing.
       - V(absent) has no placements and no entry in the database any more. Its store is not touched.
+        The location must be V(drained) before, which a task of its own does, unless O(lost).
     type: str
     choices: [active, read-only, draining, drained, complete, absent]
     required: true
@@ -78,7 +79,7 @@ EXAMPLES = r"""
     name: apstorage
     state: complete
 
-- name: Remove eustorage for good
+- name: Remove eustorage, which the first of these tasks has drained
   atoll.registry.location:
     name: eustorage
     state: absent

@@ -11,8 +11,9 @@ from recovery import Registry, stay
 from site_machine import SiteMachine
 from traffic import Attempt
 
-# Seconds, in app/atoll/storage/s3.py: what a request waits for a connection, and for an answer.
-_CONNECT, _SILENCE = 2, 10
+# Seconds: what a request waits for a connection to a store that is known to be away, and what it
+# takes longer than usual where it meets a store that hangs (app/atoll/storage/abandonment.py).
+_CONNECT, _LONGEST = 2, 4
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class StoreCase:
             if one.began > self.known and one.seconds > self.usual + _CONNECT
         ]
 
-    def waited_twice(self) -> list[Request]:
-        """Return the requests that waited for more than one time-out."""
-        return [one for one in self.requests if one.seconds > self.usual + 1.8 * _SILENCE]
+    def waited_long(self) -> list[Request]:
+        """Return the requests that did not continue elsewhere in time."""
+        return [one for one in self.requests if one.seconds > self.usual + _LONGEST]
 
 
 def lose_store(

@@ -25,5 +25,5 @@ def test_no_client_is_sent_to_a_store_that_is_known_to_be_away(
     failed = [one for one in case.failures if one.what.startswith("push") or one.began > case.known]
     assert list(map(str, failed)) == []
     assert list(map(str, case.waited_though_known())) == []
-    assert list(map(str, case.waited_twice())) == []
+    assert list(map(str, case.waited_long())) == []
     assert registry.lost(tmp_path, case.pushed) == []

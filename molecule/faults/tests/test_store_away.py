@@ -35,5 +35,5 @@ def test_nobody_notices_that_a_store_is_away(
 
     assert list(map(str, case.failures)) == []
     assert list(map(str, case.waited_though_known())) == []
-    assert list(map(str, case.waited_twice())) == []
+    assert list(map(str, case.waited_long())) == []
     assert registry.lost(tmp_path, case.pushed) == []

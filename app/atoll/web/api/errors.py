@@ -105,6 +105,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     labels.LabelUnknown: (404, _GONE),
     TooManyFailures: (429, "too_many_requests"),
     ReadOnly: (503, "read_only"),
+    registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
 }
 
@@ -127,7 +128,9 @@ def write(
         message = "something went wrong here; the log of this site tells what"
     elif kind == _UNAVAILABLE:
         log.error("request not served", extra={"cause": message, "path": req.path})
-        message = "the registry cannot serve this now; try again"
+        if not isinstance(error, registry.RegistryError):
+            # What exactly is down is for operators: it names hosts.
+            message = "the registry cannot serve this now; try again"
         resp.set_header("Retry-After", "5")
     resp.status = status
     resp.media = {

@@ -1,0 +1,248 @@
+"""Give up a transfer whose store has stopped answering, and continue at another location.
+
+The drivers wait long for an answer, because a busy store may need long to confirm a large object.
+Whether a silent store is busy or hangs is known sooner: one that hangs does not answer probes
+either. So a transfer runs in a thread of its own, and is abandoned as soon as it made no progress
+for `SILENCE_SECONDS` and its store answers nothing else. The thread ends when the driver gives up.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Generic, TypeVar
+
+from atoll import trips
+from atoll.storage.errors import StoreSilent
+from atoll.storage.health import StoreHealth
+from atoll.storage.interface import ObjectStore
+
+log = logging.getLogger(__name__)
+
+# Seconds without progress, after which a probe is requested, and the transfer abandoned: usually,
+# where the store was in doubt before, and where there is no other location to continue at.
+_PROBE_AFTER = 0.7
+SILENCE_SECONDS = 2.0
+_SILENCE_SECONDS_DOUBT = 1.0
+_SILENCE_SECONDS_LAST = 3.0
+_TICK = 0.1
+# Pieces of an object that were read ahead.
+_READ_AHEAD = 2
+
+Result = TypeVar("Result")
+
+
+class Attempt:
+    """A transfer to or from the store of LOCATION, as both of its threads see it."""
+
+    def __init__(
+        self, health: StoreHealth, location: str, *, write: bool, last: bool = False
+    ) -> None:
+        self._health = health
+        self._location = location
+        self._write = write
+        self._patience = SILENCE_SECONDS
+        if last:
+            self._patience = _SILENCE_SECONDS_LAST
+        elif health.in_doubt(location):
+            self._patience = _SILENCE_SECONDS_DOUBT
+        self._begun = False
+        self._moved_at = time.monotonic()
+        self._probe_requested = False
+        self._abandoned = False
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the transfer any more."""
+        return self._abandoned
+
+    def progress(self) -> None:
+        """Note that bytes moved or a request was answered."""
+        self._begun = True
+        self.resume()
+        self._health.move(self._location, write=self._write)
+
+    def resume(self) -> None:
+        """Note that somebody waits from now on, who was busy with something else."""
+        self._moved_at = time.monotonic()
+        self._probe_requested = False
+
+    def hangs(self) -> bool:
+        """Whether it makes no progress while its store answers nothing; has that probed first."""
+        silent = time.monotonic() - self._moved_at
+        if silent > _PROBE_AFTER and not self._probe_requested:
+            self._health.request_probe(self._location, write=self._write)
+            self._probe_requested = True
+        # One that waits for its turn, while the bytes of others move, meets a store at its limit.
+        write = self._write and self._begun
+        return silent > self._patience and self._health.unresponsive(self._location, write=write)
+
+    def abandon(self) -> None:
+        """Note that nobody waits any more."""
+        self._abandoned = True
+
+    def failure(self) -> StoreSilent:
+        """Put the store in doubt, and return the error to raise."""
+        cause = f"no progress for {self._patience:.0f} s, and no answer to a probe"
+        self._health.doubt(self._location, cause, write=self._write)
+        return StoreSilent(self._location, cause)
+
+
+class _Run(Generic[Result]):
+    """Runs WORK in a thread; LATE is called at its end if it was abandoned before."""
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        work: Callable[[Attempt], Result],
+        late: Callable[[], None],
+        name: str,
+    ) -> None:
+        self.attempt = attempt
+        self._work = work
+        self._late = late
+        self._ended = threading.Event()
+        # Whether it ended or was abandoned first.
+        self._lock = threading.Lock()
+        self._result: list[Result] = []
+        self._error: BaseException | None = None
+        self._trips: dict[str, int] = {}
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for at most SECONDS; return whether the transfer has ended."""
+        return self._ended.wait(seconds)
+
+    def abandon(self) -> bool:
+        """Stop waiting; return False if the transfer has just ended."""
+        with self._lock:
+            if self._ended.is_set():
+                return False
+            self.attempt.abandon()
+            return True
+
+    def result(self) -> Result:
+        """Return what WORK returned, or raise what it raised."""
+        for whom, number in self._trips.items():
+            for _ in range(number):
+                trips.count(whom)
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def _run(self) -> None:
+        trips.reset()
+        try:
+            self._result.append(self._work(self.attempt))
+        except BaseException as error:
+            self._error = error
+        self._trips = trips.counts()
+        with self._lock:
+            self._ended.set()
+        if self.attempt.abandoned:
+            try:
+                self._late()
+            except Exception as error:
+                log.warning("abandoned object left behind", extra={"cause": str(error)})
+
+
+def write_or_abandon(
+    health: StoreHealth,
+    location: str,
+    work: Callable[[Attempt], Result],
+    *,
+    elsewhere: Callable[[], bool],
+    late: Callable[[], None],
+) -> Result:
+    """Run WORK, which writes to the store of LOCATION, and abandon it if the store hangs.
+
+    Args:
+        health: what is known of the stores; a store that is abandoned is put in doubt.
+        location: the location that is written to.
+        work: writes, and reports its progress. It must share nothing with later attempts that
+            they change.
+        elsewhere: whether there is another location to continue at; if not, WORK has its time.
+        late: called in the thread of WORK when that ends after it was abandoned. The object may
+            be there then.
+
+    Raises:
+        StoreSilent: the write was abandoned.
+    """
+    attempt = Attempt(health, location, write=True)
+    run = _Run(attempt, work, late, f"write-{location}")
+    while not run.wait(_TICK):
+        if attempt.hangs() and elsewhere() and run.abandon():
+            raise attempt.failure()
+    return run.result()
+
+
+def read_or_abandon(
+    health: StoreHealth,
+    store: ObjectStore,
+    key: str,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    last: bool = False,
+) -> Generator[bytes, None, None]:
+    """Yield the bytes of an object from START up to END (not included).
+
+    With LAST, there is no other location to continue at.
+
+    Raises:
+        StoreError: raised by the store; a StoreSilent also where the store hangs.
+    """
+    trips.count(trips.STORE)
+    attempt = Attempt(health, store.location, write=False, last=last)
+    pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(_READ_AHEAD)
+    arguments = (store.read(key, start, end), pieces, attempt)
+    name = f"read-{store.location}"
+    threading.Thread(target=_read_ahead, args=arguments, name=name, daemon=True).start()
+    try:
+        while True:
+            try:
+                piece = pieces.get(timeout=_TICK)
+            except queue.Empty:
+                if attempt.hangs():
+                    raise attempt.failure() from None
+                continue
+            if piece is None:
+                return
+            if isinstance(piece, BaseException):
+                raise piece
+            yield piece
+            # A client that takes the bytes slowly is not the store's silence.
+            attempt.resume()
+    finally:
+        attempt.abandon()
+
+
+def _read_ahead(
+    source: Iterator[bytes], pieces: queue.Queue[bytes | BaseException | None], attempt: Attempt
+) -> None:
+    """Put what SOURCE yields into PIECES, then its error or None."""
+
+    def put(piece: bytes | BaseException | None) -> bool:
+        while not attempt.abandoned:
+            try:
+                pieces.put(piece, timeout=_TICK)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    end: BaseException | None = None
+    try:
+        for piece in source:
+            attempt.progress()
+            if not put(piece):
+                break
+    except BaseException as error:
+        end = error
+    finally:
+        if isinstance(source, Generator):
+            source.close()
+    put(end)

@@ -1,0 +1,81 @@
+"""Share doubt about a store with all other processes, of this site and of others.
+
+Each process probes by itself, at moments of its own. The first one that finds a store silent tells
+the others, which then put the store in doubt and probe it at once. It is a hint only: what a store
+is worth is decided by each process's own probe, milliseconds later, and where Redis is unavailable
+each process learns by itself, as late as its own next probe.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from uuid import uuid4
+
+from atoll.db.shared_redis import SharedRedis
+from atoll.storage.health import StoreHealth
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "atoll:store-doubts"
+# The cause that is logged for a hint.
+HINT = "another process doubts it"
+# Seconds between looks at the stores of this process, and between attempts to listen.
+_LOOK_SECONDS = 0.1
+_LISTEN_AGAIN_SECONDS = 1.0
+
+
+class DoubtSharing:
+    """Publishes the doubts of this process, and applies those of others."""
+
+    def __init__(self, redis: SharedRedis, health: StoreHealth, locations: list[str]) -> None:
+        self._redis = redis
+        self._health = health
+        self._distrusted = dict.fromkeys(locations, False)
+        self._sender = uuid4().hex
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Start sharing; the threads end with the process, or some time after `stop`."""
+        for name, work in (("publish", self._publish), ("listen", self._listen)):
+            threading.Thread(target=work, name=f"doubts-{name}", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop sharing."""
+        self._stop.set()
+
+    def publish_new(self) -> None:
+        """Publish what this process itself began to distrust since the last call."""
+        for location, distrusted in self._distrusted.items():
+            self._distrusted[location] = self._health.distrusts(location)
+            if self._distrusted[location] and not distrusted:
+                message = json.dumps({"sender": self._sender, "location": location})
+                self._redis.publish(CHANNEL, message)
+
+    def apply(self, message: str) -> None:
+        """Put the store that MESSAGE names in doubt, unless this process sent it."""
+        try:
+            found = json.loads(message)
+            sender, location = str(found["sender"]), str(found["location"])
+        except (ValueError, TypeError, KeyError):
+            log.warning("hint not understood", extra={"hint": message[:200]})
+            return
+        if sender != self._sender and location in self._distrusted:
+            self._health.doubt(location, HINT, hint=True)
+
+    def _publish(self) -> None:
+        while not self._stop.wait(_LOOK_SECONDS):
+            try:
+                self.publish_new()
+            except Exception:
+                log.exception("unhandled exception while sharing doubts")
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            try:
+                for message in self._redis.listen(CHANNEL, self._stop):
+                    self.apply(message)
+            except Exception:
+                log.exception("unhandled exception while sharing doubts")
+            self._stop.wait(_LISTEN_AGAIN_SECONDS)

@@ -1,0 +1,45 @@
+"""Tell a store that does not answer from one that answers with an error.
+
+The clients of the stores wrap what went wrong in errors of their own, several layers deep, so the
+whole chain is examined instead of one type per client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import ReadTimeoutError as _ReadTimeoutError
+
+from atoll.storage.errors import StoreSilent, StoreUnavailable, StoreUnreachable
+
+# urllib3 counts a refused connection as a kind of time-out, so these are examined first.
+_UNREACHABLE = (ConnectionRefusedError, NameResolutionError, NewConnectionError)
+_SILENT = (TimeoutError, ConnectTimeoutError, _ReadTimeoutError)
+
+
+def unavailable(location: str, error: BaseException) -> StoreUnavailable:
+    """Return the StoreUnavailable for ERROR, which a client raised without an answer to show.
+
+    A connection that breaks in the middle is neither: the store may do so for one bad object.
+    """
+    chain = list(_chain(error))
+    kind = StoreUnavailable
+    if any(isinstance(one, _UNREACHABLE) for one in chain):
+        kind = StoreUnreachable
+    elif any(isinstance(one, _SILENT) for one in chain):
+        kind = StoreSilent
+    return kind(location, type(error).__name__)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield ERROR and every error that it was made from."""
+    waiting, seen = [error], set()
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        related = (one.__cause__, one.__context__, getattr(one, "reason", None), *one.args)
+        waiting += [other for other in related if isinstance(other, BaseException)]

@@ -1,0 +1,134 @@
+"""Proof that a store took the bytes that were sent, and sent the bytes that were asked for.
+
+A front end that answers every request with its own page, or a store that drops a write, reports
+success like any other. So no answer counts by its status alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+from atoll.storage.errors import StoreMisbehaves, WriteNotProven
+from atoll.storage.interface import Body
+
+_PIECE = 1024 * 1024
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+# Headers of answers to a write whose ETag is not the MD5 of what was sent, because the store
+# encrypts with a key that it does not choose alone.
+_ENCRYPTED_BY = (
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-goog-encryption-algorithm",
+    "x-goog-encryption-kms-key-name",
+)
+_ENCRYPTION = "x-amz-server-side-encryption"
+_PARTIAL_CONTENT = 206
+
+
+class Content:
+    """The SIZE bytes of BODY, from where it stands now, and their MD5."""
+
+    def __init__(self, body: Body, size: int) -> None:
+        self.body = body
+        self.size = size
+        self._start = 0 if isinstance(body, bytes | memoryview) else body.tell()
+
+    @cached_property
+    def md5(self) -> str:
+        """The MD5 in hexadecimal. A file is read once more, and left at its end."""
+        hasher = hashlib.md5(usedforsecurity=False)
+        if isinstance(self.body, bytes | memoryview):
+            hasher.update(self.body)
+            return hasher.hexdigest()
+        self.body.seek(self._start)
+        remaining = self.size
+        while remaining and (piece := self.body.read(min(_PIECE, remaining))):
+            remaining -= len(piece)
+            hasher.update(piece)
+        return hasher.hexdigest()
+
+
+def require_md5(location: str, tag: str, content: Content, headers: Mapping[str, str]) -> None:
+    """Raise WriteNotProven if TAG is an MD5, and not that of CONTENT.
+
+    HEADERS are those of the answer, with lower-case names; where they say that the store encrypts
+    with a key of its own, TAG proves no more than that the store made an object.
+    """
+    tag = plain(tag)
+    if _is_encrypted(headers) or not is_md5(tag):
+        return
+    if tag != content.md5:
+        raise WriteNotProven(
+            location, f"it reports MD5 {tag} for what was written, which has {content.md5}"
+        )
+
+
+def plain(tag: str) -> str:
+    """Return an ETag without its quotes, in lower case."""
+    return tag.strip('"').lower()
+
+
+def is_md5(tag: str) -> bool:
+    """Tell whether an ETag has the form of an MD5 in hexadecimal."""
+    return _MD5.fullmatch(plain(tag)) is not None
+
+
+def multipart_tag(tags: list[str]) -> str | None:
+    """Return the ETag that S3 gives to an object of parts with TAGS; None if it is not known."""
+    if not all(is_md5(tag) for tag in tags):
+        return None
+    joined = b"".join(bytes.fromhex(plain(tag)) for tag in tags)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(tags)}"
+
+
+def require_range(
+    location: str, status: int, content_range: str | None, start: int, end: int | None
+) -> int:
+    """Return how many bytes follow. Raise StoreMisbehaves unless they are those from START on.
+
+    Args:
+        location: whose store answered.
+        status: the status of the answer.
+        content_range: its header of that name.
+        start: the first byte that was asked for.
+        end: the byte after the last one; None for all.
+    """
+    match = _CONTENT_RANGE.fullmatch((content_range or "").strip())
+    if status == _PARTIAL_CONTENT and match is not None:
+        first, last = int(match[1]), int(match[2])
+        total = None if match[3] == "*" else int(match[3])
+        if first == start and _is_last(last, total, end):
+            return last - first + 1
+    raise StoreMisbehaves(
+        location,
+        f"asked for bytes {start} to {'the end' if end is None else end - 1} of an object, it"
+        f" answered {status} with Content-Range '{content_range or ''}'",
+    )
+
+
+def exactly(location: str, pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
+    """Yield PIECES. Raises StoreMisbehaves where they are more or fewer than LENGTH bytes."""
+    remaining = length
+    for piece in pieces:
+        remaining -= len(piece)
+        if remaining < 0:
+            break
+        yield piece
+    if remaining:
+        raise StoreMisbehaves(location, f"its answer does not have the {length} bytes it announced")
+
+
+def _is_last(last: int, total: int | None, end: int | None) -> bool:
+    if total is None:
+        return end is None or last < end
+    return last == (total if end is None else min(end, total)) - 1
+
+
+def _is_encrypted(headers: Mapping[str, str]) -> bool:
+    return any(name in headers for name in _ENCRYPTED_BY) or (
+        headers.get(_ENCRYPTION, "AES256") != "AES256"
+    )

@@ -1,0 +1,154 @@
+"""Pushes and pulls continue at the next location when a store stops answering.
+
+A store hangs until the test lets it answer, so a test that ends shows that nothing waited for it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from atoll.names import Digest
+from atoll.registry.uploads import Body
+from atoll.storage.errors import StoreError, StoreSilent
+from atoll.storage.interface import blob_key
+
+from ..integration.services import SECONDS, wait_until
+from .memory_store import MemoryStore
+from .observed_stores import observed
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+
+READS = {"read", "probe"}
+WRITES = {"put", "put_part", "begin_parts", "probe_write"}
+
+
+@contextmanager
+def hanging(store: MemoryStore, operations: set[str] | None = None) -> Iterator[None]:
+    """Let all OPERATIONS of a store wait until this is left; then they are carried out."""
+    answers, waited = threading.Event(), []
+
+    def wait(operation: str, key: str) -> None:
+        del key
+        if (operations is None or operation in operations) and not answers.wait(SECONDS):
+            waited.append(operation)
+            raise StoreSilent(store.location, "no answer in time")
+
+    store.fault = wait
+    try:
+        yield
+    finally:
+        store.fault = None
+        answers.set()
+    assert waited == []
+
+
+@pytest.fixture
+def us(registry: MemoryRegistry) -> Iterator[MemorySite]:
+    with observed(registry["us"]):
+        yield registry["us"]
+
+
+def test_a_push_continues_at_the_next_location_when_the_store_hangs(us: MemorySite) -> None:
+    with hanging(us.stores["us"]):
+        digest = us.push(b"content")
+        assert us.placements(digest) == {"eu": "good"}
+        assert us.locations.chooser.to_write() == "eu"
+    health = us.locations.health
+    wait_until("the store is trusted again", lambda: not health.in_doubt("us"))
+    assert us.locations.chooser.to_write() == "us"
+
+
+def test_a_push_waits_for_a_busy_store_that_answers_probes(us: MemorySite) -> None:
+    store, pushed = us.stores["us"], []
+    with hanging(store, {"put"}):
+        pushing = threading.Thread(target=lambda: pushed.append(us.push(b"content")))
+        pushing.start()
+        before = store.requests["probe_write"]
+        # By the first of them the store is asked; within a dozen the write would be abandoned.
+        wait_until("it was probed", lambda: store.requests["probe_write"] > before)
+        before = store.requests["probe"]
+        wait_until("and goes on", lambda: store.requests["probe"] > before + 6)
+        assert pushed == []
+    pushing.join()
+    assert us.placements(pushed[0]) == {"us": "good"}
+
+
+def test_a_push_continues_elsewhere_when_the_store_can_be_read_but_hangs_on_writes(
+    us: MemorySite,
+) -> None:
+    with hanging(us.stores["us"], WRITES):
+        digest = us.push(b"content")
+        assert us.placements(digest) == {"eu": "good"}
+
+
+def test_an_abandoned_write_that_is_carried_out_later_has_the_right_bytes_and_is_deleted(
+    us: MemorySite,
+) -> None:
+    content = os.urandom(3_000_000)
+    digest = Digest.of(content)
+    with hanging(us.stores["us"]):
+        upload = us.graph.uploads.start(us.repository, SUPERUSER)
+        with tempfile.TemporaryFile() as spooled:
+            spooled.write(content)
+            us.graph.uploads.finish(upload, digest, Body(spooled, len(content)))
+    wait_until("the write is carried out", lambda: us.has_object("us", digest))
+    assert us.has_object("eu", digest)
+
+    def cleared() -> bool:
+        us.database.run("UPDATE blobupload SET changed_at = now() - interval '2 minutes'")
+        us.graph.uploads.clear_away_leftovers()
+        return blob_key(digest) not in us.stores["us"].objects
+
+    wait_until("the object is deleted", cleared)
+    assert us.placements(digest) == {"eu": "good"}
+    assert us.has_object("eu", digest)
+
+
+def test_chunks_are_put_together_elsewhere_when_the_store_hangs(us: MemorySite) -> None:
+    chunks = [b"first ", b"second"]
+    upload = us.graph.uploads.start(us.repository, SUPERUSER)
+    with hanging(us.stores["us"]):
+        for chunk in chunks:
+            upload = us.graph.uploads.append(upload, _body(chunk))
+        digest = Digest.of(b"".join(chunks))
+        us.graph.uploads.finish(upload, digest, _body(b""))
+    assert us.placements(digest) == {"eu": "good"}
+
+
+def test_an_upload_fails_without_waiting_when_its_chunks_are_at_a_store_that_hangs(
+    us: MemorySite,
+) -> None:
+    upload = us.graph.uploads.start(us.repository, SUPERUSER)
+    for chunk in (b"first ", b"second"):
+        upload = us.graph.uploads.append(upload, _body(chunk))
+    digest = Digest.of(b"first second")
+    with hanging(us.stores["us"]), pytest.raises(StoreError):
+        us.graph.uploads.finish(upload, digest, _body(b""))
+    health = us.locations.health
+    wait_until("the store is trusted again", lambda: not health.in_doubt("us"))
+    us.graph.uploads.finish(upload, digest, _body(b""))
+    assert us.placements(digest) == {"us": "good"}
+
+
+@pytest.mark.parametrize("operations", [None, READS], ids=["everything", "reads"])
+def test_a_download_continues_at_the_next_location_when_the_store_hangs(
+    registry: MemoryRegistry, us: MemorySite, operations: set[str] | None
+) -> None:
+    digest = us.push(b"content")
+    worker = registry["eu"].worker()
+    worker.start()
+    wait_until("it is copied", lambda: us.has_object("eu", digest))
+    wait_until("it is placed", lambda: len(us.placements(digest)) > 1)
+    worker.stop()
+    blob = us.graph.blobs.find(us.repository, digest)
+    with hanging(us.stores["us"], operations):
+        assert b"".join(us.graph.blobs.read(blob, 0, blob.size)) == b"content"
+
+
+def _body(content: bytes) -> Body:
+    return Body(io.BytesIO(content), len(content))

@@ -1,0 +1,67 @@
+"""Objects of a half removed location are kept as long as the removal can be undone."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from atoll.names import Digest
+from atoll.registry.inventory import Inventory, Orphan, Restorable, delete_orphan, now
+from atoll.replication import removal
+from atoll.storage.interface import blob_key
+
+from .commands import run_command
+from .sites import MemoryRegistry, MemorySite
+
+BLOBS = 10
+
+
+@pytest.fixture
+def digests(registry: MemoryRegistry) -> list[Digest]:
+    """Blobs at eu, whose store seemed lost; its removal was interrupted half-way."""
+    site = registry["eu"]
+    digests = [site.push(b"content %d" % number) for number in range(BLOBS)]
+    steps = removal.remove_location(site.database, "eu", accepted_loss=BLOBS, batch=5)
+    next(steps)
+    next(steps)
+    steps.close()
+    return digests
+
+
+def old_enough(site: MemorySite) -> Inventory:
+    return Inventory(site.database, site.stores["eu"], now() + timedelta(hours=1))
+
+
+def test_objects_whose_placements_can_be_restored_are_no_orphans(
+    registry: MemoryRegistry, digests: list[Digest]
+) -> None:
+    del digests
+    found = [entry for entry, _ in old_enough(registry["eu"]).entries()]
+    assert not any(isinstance(entry, Orphan) for entry in found)
+    assert sum(isinstance(entry, Restorable) for entry in found) == BLOBS // 2
+
+
+def test_an_orphan_listed_before_the_removal_is_kept_and_given_back(
+    registry: MemoryRegistry, digests: list[Digest]
+) -> None:
+    """A list of orphans may be older than the rows."""
+    site = registry["eu"]
+    for digest in digests:
+        orphan = Orphan(blob_key(digest), 1)
+        assert delete_orphan(orphan, site.stores["eu"], site.graph.content) is False
+    removal.undo_removal(site.database, "eu")
+    for digest in digests:
+        assert site.placements(digest) == {"eu": "good"}
+        assert site.has_object("eu", digest)
+
+
+def test_deleting_orphans_is_refused_while_the_location_is_being_removed(
+    registry: MemoryRegistry, digests: list[Digest], capsys: pytest.CaptureFixture[str]
+) -> None:
+    del digests
+    words = ("inventory", "eu", "--older-than", "0s")
+    assert run_command(registry["eu"], *words, "--delete-orphans") == 1
+    error = capsys.readouterr().err
+    assert "'eu' is being removed" in error
+    assert "--undo" in error
+    assert run_command(registry["eu"], *words) == 0

@@ -1,0 +1,140 @@
+"""A store that reports every write as done, and keeps nothing, becomes nobody's second copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from atoll.config.stores import RadosGatewaySettings
+from atoll.names import Digest
+from atoll.replication.removal import LocationNeeded, check_removal
+from atoll.storage.health import Prober
+from atoll.storage.interface import blob_key
+from atoll.storage.s3 import S3ObjectStore
+
+from ..integration.services import wait_until
+from ..unit.lying_server import PAGE, Server, gateway_of, lying_server
+from .sites import MemoryRegistry, MemorySite
+
+SMALL = [f"blob {number}".encode() for number in range(20)]
+LARGE = b"x" * (9 * 2**20)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with lying_server() as server:
+        yield server
+
+
+@pytest.fixture
+def eu(registry: MemoryRegistry, server: Server) -> MemorySite:
+    """The site eu, with the real driver before the server; its store was proven to be healthy."""
+    site = registry["eu"]
+    settings = RadosGatewaySettings.model_validate(gateway_of(server))
+    store = S3ObjectStore("eu", settings, observe=site.locations.health.observe)
+    site.locations.stores["eu"] = store
+    probe(site)
+    assert site.locations.health.state("eu").whole
+    return site
+
+
+def probe(site: MemorySite) -> None:
+    store = site.locations.stores["eu"]
+    Prober({"eu": store}, site.locations.health).probe_once(store)
+
+
+def answer_with_a_page(server: Server) -> None:
+    server.page = PAGE
+
+
+def answer_with_nothing(server: Server) -> None:
+    server.page = b""
+
+
+def drop_what_is_written(server: Server) -> None:
+    server.drops, server.etag = True, lambda _md5: None
+
+
+def damage_what_is_written(server: Server) -> None:
+    server.etag = lambda _md5: '"00000000000000000000000000000000"'
+
+
+Lie = Callable[[Server], None]
+
+
+@pytest.mark.parametrize(
+    ("lie", "contents"),
+    [
+        (answer_with_a_page, SMALL),
+        (answer_with_nothing, SMALL),
+        (drop_what_is_written, SMALL),
+        (damage_what_is_written, SMALL),
+        (answer_with_a_page, [LARGE]),
+        (drop_what_is_written, [LARGE]),
+    ],
+)
+def test_no_placement_is_good_at_a_store_that_lies_and_the_other_store_is_not_removed(
+    registry: MemoryRegistry,
+    eu: MemorySite,
+    server: Server,
+    lie: Lie,
+    contents: list[bytes],
+) -> None:
+    us = registry["us"]
+    digests = [us.push(content) for content in contents]
+    lie(server)
+    worker = eu.worker()
+    worker.start()
+    wait_until("a copy was tried", lambda: _tried(eu))
+    worker.stop()
+    probe(eu)
+    assert not eu.locations.health.takes_objects("eu")
+    assert {tuple(us.placements(digest).items()) for digest in digests} == {(("us", "good"),)}
+    with pytest.raises(LocationNeeded):
+        check_removal(us.database, "us")
+
+
+def test_what_a_store_lied_about_is_copied_when_it_serves_again(
+    registry: MemoryRegistry, eu: MemorySite, server: Server
+) -> None:
+    content = b"content"
+    digest = registry["us"].push(content)
+    server.page = PAGE
+    worker = eu.worker()
+    worker.start()
+    wait_until("the copy was tried", lambda: _tried(eu))
+    server.page = None
+    probe(eu)
+    # Nothing else would have the worker try again before the back-off has passed.
+    wait_until("it is copied", lambda: _hurry(eu) and _placed(registry, digest))
+    worker.stop()
+    assert server.objects[f"/bucket/registry/{blob_key(digest)}"] == content
+
+
+def test_a_push_goes_to_the_next_location_when_the_nearest_store_lies(
+    registry: MemoryRegistry, eu: MemorySite, server: Server
+) -> None:
+    server.page = PAGE
+    digest = eu.push(b"content")
+    (location,) = eu.placements(digest)
+    assert location != "eu"
+    assert registry["us"].has_object(location, digest)
+
+
+def _placed(registry: MemoryRegistry, digest: Digest) -> bool:
+    return registry["us"].placements(digest).get("eu") == "good"
+
+
+def _tried(site: MemorySite) -> bool:
+    """Tell whether a task of eu failed, or none is left."""
+    rows = site.database.read(
+        "SELECT count(*), count(t.last_error) FROM replicationtask t"
+        " JOIN imagestoragelocation l ON l.id = t.location_id WHERE l.name = 'eu'"
+    )
+    tasks, failed = rows[0]
+    return int(tasks) == 0 or int(failed) > 0
+
+
+def _hurry(site: MemorySite) -> bool:
+    site.database.run("UPDATE replicationtask SET available_at = now() WHERE lease_token IS NULL")
+    return True

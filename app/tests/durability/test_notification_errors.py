@@ -1,0 +1,67 @@
+"""A delivery that meets an unforeseen error is retried with a backoff, and given up."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import pytest
+from atoll.notifications.deliverer import Deliverer
+from atoll.notifications.messages import Messages
+from atoll.notifications.subscriptions import CONFIG_PURPOSE
+
+from .sites import MemoryRegistry, MemorySite
+
+
+class BrokenMessages(Messages):
+    """Messages that cannot be made: a bug."""
+
+    def __init__(self) -> None:
+        return
+
+    def document(self, *_arguments: object) -> NoReturn:
+        raise KeyError("nobody expected this")
+
+
+def make_delivery(site: MemorySite) -> None:
+    site.push(b"makes the repository")
+    site.database.run(
+        "WITH notification AS ("
+        " INSERT INTO repositorynotification (repository_id, event, method, config, event_config)"
+        " SELECT id, 'repo_push', 'webhook', %(config)s, '{}' FROM repository RETURNING id)"
+        " INSERT INTO notificationdelivery (notification_id, event_data)"
+        " SELECT id, '{}' FROM notification",
+        {"config": site.graph.cipher.encrypt('{"url": "https://x.test"}', CONFIG_PURPOSE)},
+    )
+
+
+def test_an_unforeseen_error_is_a_failed_attempt_with_a_backoff(registry: MemoryRegistry) -> None:
+    site = registry["us"]
+    make_delivery(site)
+    deliverer = Deliverer(site.database, site.graph.cipher, BrokenMessages(), site.graph.receivers)
+    assert deliverer.run_once()
+    assert site.database.read(
+        "SELECT attempts, last_error, lease_token IS NULL,"
+        " available_at > clock_timestamp() + interval '5 seconds' FROM notificationdelivery"
+    ) == [[1, "KeyError: 'nobody expected this'", True, True]]
+    assert not deliverer.run_once()
+
+
+def test_an_unforeseen_error_is_not_retried_indefinitely(
+    registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    site = registry["us"]
+    make_delivery(site)
+    deliverer = Deliverer(
+        site.database,
+        site.graph.cipher,
+        BrokenMessages(),
+        site.graph.receivers,
+        backoff_seconds=0,
+    )
+    attempts = 0
+    while deliverer.run_once():
+        attempts += 1
+        assert attempts < 100
+    assert attempts == 5
+    assert site.database.read("SELECT number_of_failures FROM repositorynotification") == [[1]]
+    assert "unhandled exception in a delivery" in caplog.text

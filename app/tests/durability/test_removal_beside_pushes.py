@@ -1,0 +1,284 @@
+"""Pushes, copies and deletions go on while a location is removed, and what they placed is safe."""
+
+from __future__ import annotations
+
+import io
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import pytest
+from atoll.db.pool import Database
+from atoll.names import Digest
+from atoll.registry.uploads import Body
+from atoll.replication import removal
+from atoll.replication.draining import (
+    LocationNeeded,
+    begin_draining,
+    location_states,
+)
+from atoll.replication.excess import Excess
+from atoll.replication.policies import Policies, Policy, Subject
+from atoll.replication.tasks import Tasks
+
+from ..integration.services import wait_until
+from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+
+LOCATIONS = ["us", "eu", "ap"]
+QUICK, LONG = 15, 300
+
+
+def remove(database: Database, location: str, accepted_loss: int | None = None) -> None:
+    for _ in removal.remove_location(database, location, accepted_loss=accepted_loss):
+        continue
+
+
+def body(content: bytes) -> Body:
+    return Body(io.BytesIO(content), len(content))
+
+
+@contextmanager
+def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Iterator[None]:
+    """Remove LOCATION by a command whose proof takes as long as the body of this."""
+    proven, go_on = threading.Event(), threading.Event()
+
+    def slow(prove: Callable[..., None]) -> Callable[..., None]:
+        def proof(*parameters: object) -> None:
+            prove(*parameters)
+            proven.set()
+            go_on.wait()
+
+        return proof
+
+    with (
+        patch.object(removal, "_prove", slow(removal._prove)),
+        patch.object(removal, "note_loss", slow(removal.note_loss)),
+        ThreadPoolExecutor(1) as executor,
+    ):
+        removing = executor.submit(remove, registry["eu"].database, location, **arguments)
+        try:
+            wait_until("it has proved", lambda: proven.is_set() or removing.done())
+            assert not removing.done()
+            yield
+        finally:
+            go_on.set()
+        removing.result()
+
+
+@pytest.fixture
+def draining(registry: MemoryRegistry) -> MemoryRegistry:
+    """A registry whose us drains, which its own site has not noticed yet."""
+    database = registry["us"].database
+    registry["us"].push(b"the repository exists")
+    forget_everything(database, LOCATIONS)
+    place_blobs(database, 20, ["us", "eu"])
+    begin_draining(database, "us", LOCATIONS)
+    return registry
+
+
+def test_a_push_does_not_wait_for_the_proof_and_is_placed_elsewhere(
+    draining: MemoryRegistry,
+) -> None:
+    site = draining["us"]
+    assert site.locations.states.writable("us")
+    with long_proof(draining, "us"):
+        digest = site.push(b"pushed while the proof runs")
+        assert site.placements(digest) == {"eu": "good"}
+    assert site.has_object("eu", digest)
+    assert "us" not in location_states(site.database)
+
+
+def test_a_push_that_wrote_before_the_proof_ends_elsewhere(draining: MemoryRegistry) -> None:
+    """The upload is older than what a removal waits for, and its bytes are at us."""
+    site, content = draining["us"], b"written before the proof"
+    digest = Digest.of(content)
+    upload = site.graph.uploads.start(site.repository, SUPERUSER)
+    upload = site.graph.uploads.append(upload, body(content))
+    site.database.run("UPDATE blobupload SET changed_at = now() - interval '1 hour'")
+    with long_proof(draining, "us"):
+        site.graph.uploads.finish(upload, digest, body(b""))
+        assert site.placements(digest) == {"eu": "good"}
+    assert site.has_object("eu", digest)
+
+
+def test_a_push_to_a_lost_location_does_not_wait_for_the_proof(registry: MemoryRegistry) -> None:
+    site = registry["us"]
+    site.push(b"the repository exists")
+    forget_everything(site.database, LOCATIONS)
+    place_blobs(site.database, 20, ["us"])
+    with long_proof(registry, "us", accepted_loss=20):
+        digest = site.push(b"pushed while the proof runs")
+    assert site.placements(digest) == {"eu": "good"}
+
+
+def test_an_upload_with_bytes_there_refuses_the_removal_and_ends_as_it_is(
+    draining: MemoryRegistry,
+) -> None:
+    site, content = draining["us"], b"under way"
+    upload = site.graph.uploads.start(site.repository, SUPERUSER)
+    upload = site.graph.uploads.append(upload, body(content))
+    with pytest.raises(LocationNeeded, match="1 uploads have bytes at 'us'"):
+        remove(site.database, "us")
+    site.graph.uploads.finish(upload, Digest.of(content), body(b""))
+    assert site.placements(Digest.of(content)) == {"us": "good"}
+
+
+def test_a_copy_that_ends_during_the_proof_is_not_placed(registry: MemoryRegistry) -> None:
+    site = registry["us"]
+    digest = registry["eu"].push(b"copied to us")
+    tasks = Tasks(site.database, "us")
+    claimed = tasks.claim()
+    begin_draining(site.database, "us", LOCATIONS)
+    with long_proof(registry, "us"):
+        assert tasks.finish(claimed) == set()
+    assert site.placements(digest) == {"eu": "good"}
+
+
+def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
+    draining: MemoryRegistry,
+) -> None:
+    """Copies at ap, which a policy excludes, go because those at eu stay."""
+    database = draining["us"].database
+    place_blobs(database, 5, ["eu", "ap"], "over-replicated")
+    Policies(database, LOCATIONS).set(Subject.parse(f"{SUPERUSER}/app"), Policy(excluded=("ap",)))
+    with long_proof(draining, "us"):
+        assert Excess(database, [], lambda _: None, links=0).step()
+    assert blobs_without_placement(database) == 0
+
+
+def test_a_copy_quarantined_during_the_removal_undoes_it(draining: MemoryRegistry) -> None:
+    database = draining["us"].database
+    steps = removal.remove_location(database, "us", batch=7)
+    next(steps)
+    next(steps)
+    database.run(
+        "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
+        " WHERE l.id = p.location_id AND l.name = 'eu'"
+        " AND p.storage_id = (SELECT min(id) FROM imagestorage)"
+    )
+    with pytest.raises(LocationNeeded, match="the other copies of 1 blobs"):
+        list(steps)
+    assert location_states(database)["us"] == "draining"
+    assert blobs_without_placement(database) == 0
+
+
+def test_a_copy_quarantined_while_a_lost_location_is_removed_is_recorded(
+    registry: MemoryRegistry,
+) -> None:
+    database = registry["us"].database
+    registry["us"].push(b"the repository exists")
+    forget_everything(database, LOCATIONS)
+    place_blobs(database, 3, ["us", "eu"])
+    steps = removal.remove_location(database, "us", accepted_loss=0)
+    next(steps)
+    database.run("UPDATE imagestorageplacement SET state = 'suspect'")
+    assert list(steps)
+    assert database.read("SELECT count(*) FROM lostblob")[0][0] == 3
+
+
+def test_a_task_that_was_being_written_during_the_removal_goes_with_the_location(
+    draining: MemoryRegistry,
+) -> None:
+    """Its statement is older than the mark, and ends when the removal is about to end."""
+    database = draining["us"].database
+    with ThreadPoolExecutor(1) as executor:
+        with draining["ap"].database.transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO replicationtask (storage_id, location_id)"
+                " SELECT min(s.id), l.id FROM imagestorage s, imagestoragelocation l"
+                " WHERE l.name = 'us' GROUP BY l.id"
+            )
+            removing = executor.submit(remove, draining["eu"].database, "us")
+            wait_until("it waits for the task", lambda: waiting_for_locks(database) == 1)
+        removing.result()
+    assert "us" not in location_states(database)
+
+
+def test_a_task_that_was_written_after_the_mark_goes_with_the_location(
+    draining: MemoryRegistry,
+) -> None:
+    database = draining["us"].database
+    steps = removal.remove_location(database, "us")
+    next(steps)
+    database.run(
+        "INSERT INTO replicationtask (storage_id, location_id)"
+        " SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'us'"
+    )
+    assert list(steps)
+    assert "us" not in location_states(database)
+
+
+def push_in_some_way(site: MemorySite, content: bytes) -> Digest:
+    """Push in one request, in two, or in chunks."""
+    digest, uploads = Digest.of(content), site.graph.uploads
+    upload = uploads.start(site.repository, SUPERUSER)
+    way = random.choice(["one request", "two requests", "chunks"])
+    if way == "one request":
+        uploads.finish(upload, digest, body(content))
+    elif way == "two requests":
+        uploads.finish(uploads.append(upload, body(content)), digest, body(b""))
+    else:
+        uploads.finish(uploads.append(upload, body(content[:5])), digest, body(content[5:]))
+    return digest
+
+
+def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
+    """Push to us and eu while us is drained and removed, and comes back."""
+    us, database = registry["us"], registry["ap"].database
+    us.push(b"the repository exists")
+    for number in range(rounds):
+        forget_everything(database, LOCATIONS)
+        for site in registry.sites.values():
+            site.locations.states.look(database)
+        done = threading.Event()
+
+        def pushes(site: MemorySite, name: str, done: threading.Event) -> list[Digest]:
+            digests = []
+            while not done.is_set():
+                digests.append(push_in_some_way(site, f"{name} {len(digests)}".encode()))
+                if len(digests) % 2:
+                    # Both, so that some are placed where a placement is being taken.
+                    digests.append(push_in_some_way(site, b"the same for all"))
+            return digests
+
+        with ThreadPoolExecutor(3) as executor:
+            pushing = [
+                executor.submit(pushes, registry[home], f"{home} {number}", done)
+                for home in ("us", "us", "eu")
+            ]
+            try:
+                time.sleep(random.random() * 0.05)
+                begin_draining(database, "us", LOCATIONS)
+                time.sleep(random.random() * 0.05)
+                removed = _removed_or_refused(database)
+            finally:
+                done.set()
+            digests = [digest for one in pushing for digest in one.result()]
+        assert digests
+        assert ("us" not in location_states(database)) is removed
+        for digest in digests:
+            good = us.placements(digest)
+            assert good, digest
+            assert all(us.has_object(location, digest) for location in good), digest
+
+
+def _removed_or_refused(database: Database) -> bool:
+    try:
+        remove(database, "us", random.choice([None, 0]))
+    except (LocationNeeded, removal.LossDiffers):
+        return False
+    return True
+
+
+def test_no_acknowledged_push_is_lost_by_a_removal(registry: MemoryRegistry) -> None:
+    check_pushes(registry, QUICK)
+
+
+@pytest.mark.long
+def test_no_acknowledged_push_is_lost_by_hundreds_of_removals(registry: MemoryRegistry) -> None:
+    check_pushes(registry, LONG)

@@ -1,0 +1,170 @@
+"""A removal can be undone at any point until it ends, also while it runs, and nothing is lost."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from atoll.db.pool import Database
+from atoll.replication import removal
+from atoll.replication.draining import (
+    LocationNeeded,
+    LocationsBusy,
+    LocationUnknown,
+    begin_draining,
+    location_states,
+    set_state,
+)
+from atoll.replication.loss import lost_before
+
+from ..integration.services import wait_until
+from .many_blobs import (
+    blobs_without_placement,
+    forget_everything,
+    place_blobs,
+    placed_at,
+    waiting_for_locks,
+)
+from .sites import MemoryRegistry
+
+LOCATIONS = ["us", "eu", "ap"]
+BLOBS = 60
+QUICK, LONG = 30, 1000
+
+
+def prepare(registry: MemoryRegistry, at: list[str]) -> Database:
+    """Return the database of a registry with BLOBS blobs at these locations; us drains."""
+    database = registry["us"].database
+    if not database.read("SELECT FROM repository"):
+        registry["us"].push(b"the repository exists")
+    forget_everything(database, LOCATIONS)
+    place_blobs(database, BLOBS, at)
+    begin_draining(database, "us", LOCATIONS)
+    return database
+
+
+def in_journal(database: Database) -> int:
+    return int(database.read("SELECT count(*) FROM removedplacement")[0][0])
+
+
+def test_an_undo_waits_for_the_batch_that_is_being_moved_and_restores_it(
+    registry: MemoryRegistry,
+) -> None:
+    database = prepare(registry, ["us", "eu"])
+    other = registry["eu"].database
+    steps = removal.remove_location(other, "us", batch=20)
+    for _ in range(3):
+        next(steps)
+    with ThreadPoolExecutor(2) as executor:
+        with registry["ap"].database.transaction() as cursor:
+            # The batch is in the journal, and its transaction waits before its end.
+            cursor.execute("SELECT FROM imagestorage ORDER BY id DESC LIMIT 1 FOR UPDATE")
+            taking = executor.submit(next, steps)
+            wait_until("the batch waits", lambda: waiting_for_locks(database) == 1)
+            undoing = executor.submit(removal.undo_removal, database, "us")
+            wait_until("the undo waits", lambda: waiting_for_locks(database) == 2)
+        taking.result()
+        undoing.result()
+    with pytest.raises(LocationNeeded, match="another command has undone the removal"):
+        next(steps)
+    assert placed_at(database, "us") == BLOBS
+    assert location_states(database)["us"] == "draining"
+
+
+def check_undo(registry: MemoryRegistry, rounds: int) -> None:
+    """Undo at random moments of a removal, so often."""
+    other = registry["eu"].database
+    for number in range(rounds):
+        accepted = BLOBS if number % 2 else None
+        database = prepare(registry, ["us"] if accepted else ["us", "eu"])
+        start = threading.Barrier(2)
+
+        def remove(accepted: int | None, start: threading.Barrier) -> bool:
+            start.wait()
+            try:
+                for _ in removal.remove_location(other, "us", accepted_loss=accepted, batch=7):
+                    time.sleep(random.random() * 0.002)
+            except LocationNeeded:
+                return False
+            return True
+
+        def undo(database: Database, start: threading.Barrier) -> bool:
+            start.wait()
+            time.sleep(random.random() * 0.08)
+            try:
+                removal.undo_removal(database, "us")
+            except (LocationUnknown, LocationsBusy):
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as executor:
+            removing = executor.submit(remove, accepted, start)
+            undoing = executor.submit(undo, database, start)
+            removed, undone = removing.result(), undoing.result()
+        assert removed is not undone
+        assert in_journal(database) == 0
+        if undone:
+            assert location_states(database)["us"] == "draining"
+            assert placed_at(database, "us") == BLOBS
+            assert lost_before(database).blobs == []
+        else:
+            assert "us" not in location_states(database)
+        assert blobs_without_placement(database) == (accepted or 0 if removed else 0)
+
+
+def test_an_undo_at_any_moment_restores_all_placements_or_comes_too_late(
+    registry: MemoryRegistry,
+) -> None:
+    check_undo(registry, QUICK)
+
+
+@pytest.mark.long
+def test_an_undo_at_any_moment_restores_all_placements_or_comes_too_late_a_thousand_times(
+    registry: MemoryRegistry,
+) -> None:
+    check_undo(registry, LONG)
+
+
+def test_a_removal_that_was_undone_leaves_what_is_uploaded_since(registry: MemoryRegistry) -> None:
+    """The removal has marked the location, and is undone before its next step."""
+    database = prepare(registry, ["us", "eu"])
+    steps = removal.remove_location(database, "us", batch=20)
+    next(steps)
+    removal.undo_removal(database, "us")
+    set_state(database, "us", "active")
+    site = registry["us"]
+    site.locations.states.look(database)
+    digest = site.push(b"pushed after the undo")
+    with pytest.raises(LocationNeeded, match="which is active again"):
+        next(steps)
+    assert site.placements(digest) == {"us": "good"}
+
+
+def test_an_undo_of_a_lost_store_s_removal_restores_the_state_before(
+    registry: MemoryRegistry,
+) -> None:
+    database = prepare(registry, ["us"])
+    set_state(database, "us", "read-only")
+    steps = removal.remove_location(database, "us", accepted_loss=BLOBS, batch=20)
+    next(steps)
+    next(steps)
+    steps.close()
+    removal.undo_removal(database, "us")
+    assert location_states(database)["us"] == "read-only"
+    assert placed_at(database, "us") == BLOBS
+
+
+def test_an_undo_keeps_what_an_earlier_loss_of_that_location_recorded(
+    registry: MemoryRegistry,
+) -> None:
+    database = prepare(registry, ["us"])
+    for _ in removal.remove_location(database, "us", accepted_loss=BLOBS):
+        continue
+    registry["us"].locations.register(database)
+    begin_draining(database, "us", LOCATIONS)
+    next(removal.remove_location(database, "us"))
+    removal.undo_removal(database, "us")
+    assert len(lost_before(database).blobs) == BLOBS

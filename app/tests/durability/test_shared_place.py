@@ -1,0 +1,88 @@
+"""Two locations whose endpoints are two names of one store do not delete each other's objects."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+from atoll.config.stores import RadosGatewaySettings
+from atoll.names import Digest
+from atoll.registry.inventory import Orphan, delete_orphan
+from atoll.registry.uploads import Body
+from atoll.storage.errors import StoreOfOtherLocation
+from atoll.storage.health import Prober
+from atoll.storage.interface import blob_key
+from atoll.storage.marker import require_own
+from atoll.storage.s3 import S3ObjectStore
+
+from ..unit.lying_server import Server, gateway_of, lying_server
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+
+CONTENT = b"content"
+DIGEST = Digest.of(CONTENT)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with lying_server() as server:
+        yield server
+
+
+@pytest.fixture
+def registry_of_one_store(registry: MemoryRegistry, server: Server) -> MemoryRegistry:
+    """The sites us and eu, whose stores are one: as 127.0.0.1 and as localhost."""
+    for home in ("us", "eu"):
+        site = registry[home]
+        for name, host in (("us", "127.0.0.1"), ("eu", "localhost")):
+            arguments = {**gateway_of(server), "hostname": host}
+            settings = RadosGatewaySettings.model_validate(arguments)
+            observe = site.locations.health.observe
+            site.locations.stores[name] = S3ObjectStore(name, settings, observe=observe)
+        probe(site)
+    return registry
+
+
+def probe(site: MemorySite) -> None:
+    prober = Prober(site.locations.stores, site.locations.health)
+    for name in ("us", "eu"):
+        prober.probe_once(site.locations.stores[name])
+
+
+def test_a_push_at_the_second_location_goes_to_the_first(
+    registry_of_one_store: MemoryRegistry,
+) -> None:
+    eu = registry_of_one_store["eu"]
+    eu.push(CONTENT)
+    assert eu.placements(DIGEST) == {"us": "good"}
+    # What it has under the other's name can still be read.
+    assert b"".join(eu.locations.stores["eu"].read(blob_key(DIGEST))) == CONTENT
+
+
+def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
+    registry_of_one_store: MemoryRegistry, server: Server
+) -> None:
+    us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
+    us.push(CONTENT)
+    upload = eu.graph.uploads.start(eu.repository, SUPERUSER)
+    upload = eu.graph.uploads.append(upload, Body(io.BytesIO(CONTENT), len(CONTENT)))
+    # As one that was written before the place was marked.
+    eu.database.run("UPDATE blobupload SET first_location = 'eu'")
+    with pytest.raises(StoreOfOtherLocation):
+        eu.graph.content.discard(DIGEST, "eu", upload.uuid)
+    eu.graph.uploads.cancel(eu.repository, upload.uuid)
+    assert server.objects[f"/bucket/registry/{blob_key(DIGEST)}"] == CONTENT
+    assert us.placements(DIGEST) == {"us": "good"}
+
+
+def test_an_inventory_of_the_second_location_deletes_no_orphans(
+    registry_of_one_store: MemoryRegistry, server: Server
+) -> None:
+    us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
+    us.push(CONTENT)
+    store = eu.locations.stores["eu"]
+    with pytest.raises(StoreOfOtherLocation):
+        require_own(store)
+    with pytest.raises(StoreOfOtherLocation):
+        delete_orphan(Orphan(blob_key(DIGEST), len(CONTENT)), store, eu.graph.content)
+    assert f"/bucket/registry/{blob_key(DIGEST)}" in server.objects

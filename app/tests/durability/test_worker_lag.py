@@ -1,0 +1,107 @@
+"""Lag and queue lengths are known at a bounded cost, however much there is to do."""
+
+from __future__ import annotations
+
+import pytest
+from atoll.db import estimates
+from atoll.db.pool import Database
+from atoll.registry import deletions
+from atoll.registry.deletions import queue_lengths
+from atoll.replication import lag as lag_module
+from atoll.replication.lag import Lag, lag
+
+from .sites import MemoryRegistry
+
+MAXIMUM = 500
+
+
+@pytest.fixture(autouse=True)
+def _counts_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "EXACT_MAXIMUM", MAXIMUM)
+    monkeypatch.setattr(estimates, "SAMPLE_PAGES", 30)
+
+
+def make_tasks(database: Database, count: int, location: str) -> None:
+    database.run(
+        "WITH blob AS (INSERT INTO imagestorage (content_checksum, image_size)"
+        " SELECT 'sha256:' || encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 7"
+        " FROM generate_series(1, %(count)s) RETURNING id, image_size),"
+        " deleted AS (INSERT INTO objectdeletion (storage_id, location_id)"
+        " SELECT blob.id, l.id FROM blob, imagestoragelocation l WHERE l.name = %(location)s)"
+        " INSERT INTO replicationtask (storage_id, location_id, image_size)"
+        " SELECT blob.id, l.id, blob.image_size FROM blob, imagestoragelocation l"
+        " WHERE l.name = %(location)s",
+        {"count": count, "location": location},
+    )
+
+
+def lag_of(database: Database, location: str) -> Lag:
+    return next(entry for entry in lag(database) if entry.location == location)
+
+
+def examined(database: Database, statement: str, parameters: dict[str, object]) -> int:
+    """Return how many rows the statement reads from tables and indexes."""
+
+    def rows(plan: dict[str, object]) -> int:
+        read = 0
+        if "Relation Name" in plan:
+            removed = plan.get("Rows Removed by Filter", 0)
+            read = (plan["Actual Rows"] + removed) * plan["Actual Loops"]  # type: ignore[operator]
+        return read + sum(rows(part) for part in plan.get("Plans", []))  # type: ignore[attr-defined]
+
+    explained = database.run(
+        f"{estimates.BY_INDEX} EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
+    )
+    return rows(explained[0][0][0]["Plan"])
+
+
+def test_large_numbers_are_estimated_and_small_ones_are_exact(registry: MemoryRegistry) -> None:
+    database = registry["us"].database
+    for _ in range(5):
+        make_tasks(database, 2000, "eu")
+    make_tasks(database, 20, "ap")
+    database.run(
+        "UPDATE replicationtask SET created_at = now() - interval '1 hour',"
+        " available_at = now() - interval '1 hour' WHERE id = 5"
+    )
+    eu, ap, us = (lag_of(database, location) for location in ("eu", "ap", "us"))
+    assert 5000 < eu.pending_blobs < 20_000
+    assert 35_000 < eu.pending_bytes < 140_000
+    assert 3600 <= eu.oldest_seconds < 3600 + 600
+    assert (ap.pending_blobs, ap.pending_bytes) == (20, 140)
+    assert (us.pending_blobs, us.pending_bytes, us.oldest_seconds) == (0, 0, 0)
+    lengths = queue_lengths(database)
+    assert 5000 < lengths["eu"] < 20_000
+    assert (lengths["ap"], lengths["us"]) == (20, 0)
+
+
+def test_cost_does_not_grow_beyond_what_is_counted(registry: MemoryRegistry) -> None:
+    database = registry["us"].database
+    limit = {"limit": MAXIMUM}
+    for _ in range(4):
+        make_tasks(database, 2000, "eu")
+        database.run("ANALYZE replicationtask; ANALYZE objectdeletion")
+        assert examined(database, lag_module._LAG, limit) < 4 * MAXIMUM
+        assert examined(database, deletions._LENGTHS, limit) < 2 * MAXIMUM
+
+
+def test_the_oldest_task_is_found_among_failed_urgent_and_large_ones(
+    registry: MemoryRegistry,
+) -> None:
+    database = registry["us"].database
+    make_tasks(database, 10, "eu")
+    oldest = {
+        "urgent = true": "1 hour",
+        "large = true": "2 hours",
+        "last_error = 'failed', available_at = now() + interval '1 hour'": "3 hours",
+    }
+    for task_id, (change, age) in enumerate(oldest.items(), start=1):
+        database.run(
+            "UPDATE replicationtask SET created_at = now() - %(age)s::interval,"
+            f" available_at = now() - %(age)s::interval WHERE id = {task_id};"
+            f" UPDATE replicationtask SET {change} WHERE id = {task_id}",
+            {"age": age},
+        )
+        assert lag_of(database, "eu").oldest_seconds >= 3600 * int(age[0])
+    assert lag_of(database, "eu").failing_blobs == 1
+    assert lag_of(database, "eu").last_error == "failed"

@@ -1,0 +1,132 @@
+"""A worker is alive only while each of its threads is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from typing import NoReturn
+
+import falcon
+import falcon.testing
+import pytest
+from atoll.db.pool import Database
+from atoll.replication import worker as worker_module
+from atoll.replication.tasks import Tasks
+from atoll.replication.worker import Worker
+from atoll.storage.multipart import PART_MINIMUM
+from atoll.web.health import Vitals, WorkerHealth
+
+from ..integration.services import wait_until
+from .memory_store import MemoryStore
+from .sites import MemoryRegistry
+
+
+@pytest.fixture(autouse=True)
+def _polls_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)
+
+
+@pytest.fixture
+def clock() -> list[float]:
+    return [0.0]
+
+
+@pytest.fixture
+def worker(registry: MemoryRegistry, clock: list[float]) -> Iterator[Worker]:
+    """The worker of eu with a clock that a test moves; not started."""
+    made = registry["eu"].worker(lease_seconds=0.3, monotonic=lambda: clock[0])
+    yield made
+    # What died cannot be joined in order; daemon threads end with the process.
+    made._stop.set()
+    made._stopped.set()
+
+
+def end_thread(*_arguments: object, **_named: object) -> NoReturn:
+    # The only kind of exception that a thread may end with.
+    raise SystemExit
+
+
+def health(worker: Worker) -> int:
+    vitals = Vitals.__new__(Vitals)
+    vitals.database = True
+    app = falcon.App()
+    app.add_route("/health/instance", WorkerHealth(vitals, lambda: worker.alive))
+    return falcon.testing.TestClient(app).simulate_get("/health/instance").status_code
+
+
+@pytest.mark.parametrize(
+    ("owner", "method", "thread"),
+    [
+        (Tasks, "claim", "claim"),
+        (Tasks, "extend", "leases"),
+        (Tasks, "finish", "finish"),
+        (Database, "connect", "bell"),
+        (MemoryStore, "put", "copy-0"),
+    ],
+)
+def test_health_fails_once_a_thread_of_the_worker_died(
+    registry: MemoryRegistry,
+    worker: Worker,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    method: str,
+    thread: str,
+) -> None:
+    for number in range(8):
+        registry["us"].push(b"blob %d" % number)
+    if method == "extend":
+        # Something must be held for as long as it takes.
+        registry.stores["eu"].fault = lambda *_request: threading.Event().wait()
+    elif method == "connect":
+        # The pool has connections; only a new listener needs another one.
+        registry["eu"].database.read("SELECT 1")
+    monkeypatch.setattr(owner, method, end_thread)
+    worker.start()
+    wait_until("it is noticed", lambda: thread in worker._liveness.silent())
+    assert not worker.alive
+    assert health(worker) == 503
+
+
+def test_health_fails_while_a_thread_hangs(
+    registry: MemoryRegistry, worker: Worker, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry["us"].push(b"blob")
+    hung, over = threading.Event(), threading.Event()
+    finish = Tasks.finish
+
+    def hang(tasks: Tasks, batch: list[object]) -> object:
+        hung.set()
+        over.wait()
+        return finish(tasks, batch)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Tasks, "finish", hang)
+    worker.start()
+    hung.wait()
+    assert worker.alive
+    clock[0] += worker_module._SILENCE_SECONDS + 1
+    wait_until("only that thread is silent", lambda: worker._liveness.silent() == ["finish"])
+    assert health(worker) == 503
+    over.set()
+    wait_until("it is alive again", lambda: worker.alive)
+    assert health(worker) == 200
+
+
+def test_worker_is_alive_during_a_long_copy(
+    registry: MemoryRegistry, worker: Worker, clock: list[float]
+) -> None:
+    digest = registry["us"].push(os.urandom(PART_MINIMUM + 1))
+    copying, over = threading.Event(), threading.Event()
+
+    def slow(operation: str, _key: str) -> None:
+        if operation == "put_part":
+            copying.set()
+            over.wait()
+
+    registry.stores["eu"].fault = slow
+    worker.start()
+    copying.wait()
+    clock[0] += 10 * worker_module._SILENCE_SECONDS
+    wait_until("the other threads were heard of", lambda: worker.alive)
+    over.set()
+    wait_until("it is copied", lambda: registry["eu"].has_object("eu", digest))

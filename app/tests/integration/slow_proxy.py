@@ -1,0 +1,61 @@
+"""A TCP proxy that passes so many bytes a second to a store, for all connections together."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_PIECE = 32 * 1024
+
+
+class SlowProxy:
+    """Passes bytes on to a port of 127.0.0.1, at most RATE a second; answers pass at once."""
+
+    def __init__(self, port: int, rate: int) -> None:
+        self._target = ("127.0.0.1", port)
+        self._rate = rate
+        # Connections take turns, so whoever has little to send waits for everybody else.
+        self._turn = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+                # Without buffers it would swallow whole bodies at once.
+                for end in (client, server):
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
+                for source, target, slow in ((client, server, True), (server, client, False)):
+                    threading.Thread(
+                        target=self._pass_on, args=(source, target, slow), daemon=True
+                    ).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket, slow: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(_PIECE):
+                if slow:
+                    with self._turn:
+                        time.sleep(len(data) / self._rate)
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+
+@contextmanager
+def slow_proxy(port: int, rate: int) -> Iterator[SlowProxy]:
+    """Put a proxy that passes RATE bytes a second before a port of 127.0.0.1."""
+    proxy = SlowProxy(port, rate)
+    try:
+        yield proxy
+    finally:
+        proxy.close()

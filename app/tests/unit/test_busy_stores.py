@@ -1,0 +1,140 @@
+"""A store that is slow because it is busy is told from one that stopped answering."""
+
+from __future__ import annotations
+
+import pytest
+from atoll.storage.errors import StoreFull, StoreSilent, StoreUnavailable
+from atoll.storage.health import Prober, StoreHealth
+
+from .test_storage import MemoryStore
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def health(clock: Clock) -> StoreHealth:
+    health = StoreHealth(["us"], monotonic=clock)
+    health.probing("us")
+    health.probed("us", None)
+    # Longer than what was proven a moment ago outweighs anything.
+    clock.now += 10
+    return health
+
+
+def silent() -> StoreSilent:
+    return StoreSilent("us", "no answer in time")
+
+
+def probe_in_vain(health: StoreHealth, clock: Clock, *, moving: bool) -> None:
+    health.probing("us")
+    for _ in range(20):
+        clock.now += 0.1
+        if moving:
+            health.move("us", write=True)
+    health.probed("us", silent())
+
+
+def test_a_store_whose_probes_have_no_answer_is_available_while_bytes_move(
+    health: StoreHealth, clock: Clock
+) -> None:
+    for _ in range(100):
+        probe_in_vain(health, clock, moving=True)
+    assert health.is_up("us")
+    assert health.takes_objects("us")
+
+
+def test_a_store_is_unavailable_when_nothing_moves_and_two_probes_have_no_answer(
+    health: StoreHealth, clock: Clock
+) -> None:
+    probe_in_vain(health, clock, moving=True)
+    probe_in_vain(health, clock, moving=False)
+    assert health.is_up("us")
+    probe_in_vain(health, clock, moving=False)
+    assert not health.is_up("us")
+
+
+def test_a_store_is_in_doubt_within_a_second_of_its_last_sign_of_life(
+    health: StoreHealth, clock: Clock
+) -> None:
+    health.move("us")
+    clock.now += 0.5
+    health.probing("us")
+    assert not health.in_doubt("us")
+    clock.now += 0.45
+    assert health.in_doubt("us")
+
+
+def test_a_busy_store_is_not_in_doubt_while_bytes_move(health: StoreHealth, clock: Clock) -> None:
+    health.probing("us")
+    for _ in range(20):
+        clock.now += 0.5
+        health.move("us")
+        assert not health.in_doubt("us")
+
+
+def test_a_distant_store_has_more_time_to_answer_a_probe(clock: Clock) -> None:
+    health = StoreHealth(["us"], monotonic=clock)
+    for _ in range(50):
+        health.probing("us")
+        clock.now += 0.2
+        health.probed("us", None)
+    health.probing("us")
+    clock.now += 0.7
+    assert not health.in_doubt("us")
+    clock.now += 0.3
+    assert health.in_doubt("us")
+
+
+def test_a_store_that_takes_bytes_and_confirms_no_write_is_unresponsive_to_writes(
+    health: StoreHealth, clock: Clock
+) -> None:
+    health.probing("us")
+    clock.now += 2
+    health.move("us", write=True)
+    assert health.unresponsive("us", write=True)
+    assert not health.unresponsive("us", write=False)
+    health.observe("us", None, write=True)
+    assert not health.unresponsive("us", write=True)
+
+
+def test_reads_do_not_hide_that_a_store_hangs_on_writes(health: StoreHealth, clock: Clock) -> None:
+    class Hanging(MemoryStore):
+        def probe(self, *, write: bool) -> None:
+            super().probe(write=write)
+            if write:
+                clock.now += 2
+                health.move("us")
+                raise silent()
+
+    health.doubt("us", "no answer to a write", write=True)
+    Prober({"us": Hanging("us")}, health).probe_once(Hanging("us"))
+    assert health.is_up("us")
+    assert not health.takes_objects("us")
+
+
+def test_a_full_store_is_read_only_however_much_it_moves(health: StoreHealth) -> None:
+    health.move("us", write=True)
+    health.observe("us", StoreFull("us", "no room"), write=True)
+    assert not health.takes_objects("us")
+
+
+def test_a_busy_store_that_answers_probes_with_errors_is_unavailable(
+    health: StoreHealth, clock: Clock
+) -> None:
+    health.probing("us")
+    health.move("us")
+    health.probed("us", StoreUnavailable("us", "it answered 500"))
+    health.probing("us")
+    clock.now += 0.1
+    health.probed("us", StoreUnavailable("us", "it answered 500"))
+    assert not health.is_up("us")

@@ -1,0 +1,80 @@
+"""A process learns from others that a store may have stopped answering."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from atoll.storage.doubt_sharing import CHANNEL, DoubtSharing
+from atoll.storage.errors import StoreSilent, StoreUnreachable
+from atoll.storage.health import StoreHealth
+
+
+class FakeRedis:
+    def __init__(self) -> None:
+        self.published: list[str] = []
+
+    def publish(self, channel: str, message: str) -> None:
+        assert channel == CHANNEL
+        self.published.append(message)
+
+
+class Process:
+    def __init__(self) -> None:
+        self.redis = FakeRedis()
+        self.health = StoreHealth(["us", "eu"], monotonic=lambda: 0.0)
+        self.sharing = DoubtSharing(self.redis, self.health, ["us", "eu"])  # type: ignore[arg-type]
+        for location in ("us", "eu"):
+            self.probe(location)
+
+    @contextmanager
+    def heard_by(self, *others: Process) -> Iterator[None]:
+        """Let OTHERS hear what this process publishes."""
+        yield
+        self.sharing.publish_new()
+        while self.redis.published:
+            message = self.redis.published.pop()
+            for process in (self, *others):
+                process.sharing.apply(message)
+
+    def probe(self, location: str) -> None:
+        self.health.probing(location)
+        self.health.probed(location, None)
+
+
+def test_a_doubt_of_one_process_is_a_doubt_of_all_until_each_has_probed() -> None:
+    one, other = Process(), Process()
+    with one.heard_by(other):
+        one.health.observe("us", StoreSilent("us", "no answer in time"))
+    assert other.health.in_doubt("us")
+    assert other.health.probe_request("us").is_set()
+    assert not other.health.in_doubt("eu")
+    assert other.health.is_up("us")
+    other.probe("us")
+    assert not other.health.in_doubt("us")
+    assert one.health.in_doubt("us")
+
+
+def test_an_unavailable_store_is_a_doubt_of_others() -> None:
+    one, other = Process(), Process()
+    with one.heard_by(other):
+        one.health.observe("us", StoreUnreachable("us", "connection refused"))
+    assert other.health.in_doubt("us")
+    assert other.health.is_up("us")
+
+
+def test_a_doubt_is_shared_once_and_not_by_those_who_only_heard_of_it() -> None:
+    one, other = Process(), Process()
+    with one.heard_by(other):
+        one.health.observe("us", StoreSilent("us", "no answer in time"))
+    for process in (one, other):
+        process.sharing.publish_new()
+        assert process.redis.published == []
+
+
+@pytest.mark.parametrize("message", ["", "[]", "{}", '{"sender": 1, "location": ["us"]}', "{"])
+def test_a_hint_that_is_not_understood_changes_nothing(message: str) -> None:
+    process = Process()
+    process.sharing.apply(message)
+    assert not process.health.in_doubt("us")

@@ -1,0 +1,208 @@
+"""A store is one location's alone: what another location marked is neither written nor deleted."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from atoll.config.stores import LocalSettings, RadosGatewaySettings
+from atoll.storage.emptying import delete_objects
+from atoll.storage.errors import StoreError, StoreMisbehaves, StoreOfOtherLocation
+from atoll.storage.health import Prober, StoreHealth
+from atoll.storage.interface import ObjectStore
+from atoll.storage.local import LocalObjectStore
+from atoll.storage.marker import MARKER_KEY, require_own
+from atoll.storage.observed import ObservedStore
+from atoll.storage.probing import COMPARISON_INTERVAL, PROBE_KEY, Probe
+from atoll.storage.s3 import S3ObjectStore
+
+from .lying_server import Server, gateway_of, lying_server
+from .test_probing import Clock, Small
+
+MARKER = f"/bucket/registry/{MARKER_KEY}"
+BLOB = "/bucket/registry/sha256/ab/abcd"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with lying_server() as server:
+        yield server
+
+
+@pytest.fixture
+def health() -> StoreHealth:
+    return StoreHealth(["us", "eu"])
+
+
+Make = Callable[[str], ObservedStore]
+
+
+@pytest.fixture(params=["S3", "directory"])
+def make(
+    request: pytest.FixtureRequest, server: Server, health: StoreHealth, tmp_path: Path
+) -> Make:
+    """Make the store of a location, in the same place as those of others."""
+
+    def make(location: str) -> ObservedStore:
+        if request.param == "S3":
+            settings = RadosGatewaySettings.model_validate(gateway_of(server))
+            return S3ObjectStore(location, settings, observe=health.observe)
+        directory = LocalSettings(storage_path=str(tmp_path / "store"))
+        return LocalObjectStore(location, directory, observe=health.observe)
+
+    return make
+
+
+def test_a_store_is_marked_by_the_first_probe_that_writes(make: Make) -> None:
+    us = make("us")
+    us.put("sha256/ab/abcd", b"adopted from Quay", 17)
+    us.probe(write=True)
+    assert json.loads(b"".join(us.read(MARKER_KEY))) == {"location": "us"}
+    make("us").probe(write=True)
+    require_own(us)
+
+
+CHANGES: dict[str, Callable[[ObjectStore], object]] = {
+    "put": lambda store: store.put("sha256/ab/abcd", b"new", 3),
+    "a file": lambda store: store.put("sha256/ab/abcd", io.BytesIO(b"new"), 3),
+    "delete": lambda store: store.delete("sha256/ab/abcd"),
+    "begin": lambda store: store.begin_parts("sha256/ab/abcd"),
+    "part": lambda store: store.put_part("sha256/ab/abcd", "upload", 1, b"new", 3),
+}
+
+
+def test_the_store_of_another_location_is_read_and_not_changed(
+    make: Make, health: StoreHealth
+) -> None:
+    us, eu = make("us"), make("eu")
+    prober = Prober({"us": us, "eu": eu}, health)
+    prober.probe_once(us)
+    us.put("sha256/ab/abcd", b"content", 7)
+    verified = b"".join(us.read(PROBE_KEY))
+    for _ in range(4):
+        prober.probe_once(eu)
+        state = health.state("eu")
+        assert (state.up, state.read_only) == (True, True)
+        assert "'us'" in str(state.cause)
+        assert MARKER_KEY in str(state.cause)
+    assert b"".join(eu.read("sha256/ab/abcd")) == b"content"
+    for change in CHANGES.values():
+        with pytest.raises(StoreOfOtherLocation, match=r"'eu'.*'us'"):
+            change(eu)
+    assert b"".join(us.read("sha256/ab/abcd")) == b"content"
+    assert b"".join(us.read(PROBE_KEY)) == verified
+    # A refusal is no failure of the store.
+    assert health.is_up("eu")
+    assert health.state("us").whole
+    with pytest.raises(StoreOfOtherLocation):
+        require_own(eu)
+
+
+def test_a_store_is_used_again_when_the_marker_of_an_old_name_is_deleted(
+    make: Make, health: StoreHealth
+) -> None:
+    old, new = make("us"), make("eu")
+    prober = Prober({"eu": new}, health)
+    old.probe(write=True)
+    prober.probe_once(new)
+    assert not health.takes_objects("eu")
+    old.delete(MARKER_KEY)
+    prober.probe_once(new)
+    assert health.state("eu").whole
+    new.put("sha256/ab/abcd", b"new", 3)
+
+
+def test_a_marker_is_deleted_with_all_other_objects(make: Make) -> None:
+    us = make("us")
+    us.probe(write=True)
+    us.put("sha256/ab/abcd", b"old", 3)
+    keys = {MARKER_KEY, PROBE_KEY, "sha256/ab/abcd"}
+    assert {stored.key for stored in us.list_objects("")} == keys
+    for _ in delete_objects(us):
+        continue
+    assert list(us.list_objects("")) == []
+
+
+def test_a_marker_that_names_nothing_is_no_answer_of_the_store(make: Make) -> None:
+    us = make("us")
+    for content in (b"", b"<html>", b"[]", b'{"location": 1}'):
+        us.put(MARKER_KEY, content, len(content))
+        with pytest.raises(StoreMisbehaves, match=MARKER_KEY):
+            us.probe(write=True)
+
+
+def test_a_store_that_may_only_be_read_needs_no_marker(server: Server, health: StoreHealth) -> None:
+    settings = RadosGatewaySettings.model_validate(gateway_of(server))
+    store = S3ObjectStore("us", settings, observe=health.observe)
+    server.writable = False
+    Prober({"us": store}, health).probe_once(store)
+    state = health.state("us")
+    assert (state.up, state.read_only) == (True, True)
+    assert server.objects == {}
+
+
+def test_a_mark_of_another_location_that_appears_later_is_found_within_a_minute(
+    make: Make, health: StoreHealth
+) -> None:
+    us, clock = make("us"), Clock()
+    us._probe = Probe(us, monotonic=clock)
+    prober = Prober({"us": us}, health)
+    for _ in range(3):
+        prober.probe_once(us)
+    assert health.state("us").whole
+    content = b'{"location": "eu"}'
+    us.put(MARKER_KEY, content, len(content))
+    clock.now += COMPARISON_INTERVAL
+    for _ in range(4):
+        prober.probe_once(us)
+    state = health.state("us")
+    assert (state.up, state.read_only) == (True, True)
+    with pytest.raises(StoreError):
+        us.delete("sha256/ab/abcd")
+
+
+def test_of_two_locations_that_mark_one_place_at_once_one_is_refused() -> None:
+    """Also where the store does not know conditions of a write, and each read its own mark."""
+    one, other = Small(), Small()
+    one.location, other.location = "us", "eu"
+    other.objects = one.objects
+    # Both have seen no mark when the first has marked it and read that back.
+    probes = [Probe(one), Probe(other)]
+    other.written = lambda _key: None
+    seen: list[str] = []
+
+    def interrupt(key: str) -> None:
+        if key == PROBE_KEY and not seen:
+            seen.append(key)
+            other.objects.pop(MARKER_KEY)
+            probes[1].run(write=True)
+            # Its object is another's now: that of the first is what counts here.
+            one.objects[PROBE_KEY] = mine
+
+    mine = b""
+
+    def write_small(key: str, data: bytes, *, new: bool = False) -> None:
+        nonlocal mine
+        del new
+        one.objects[key] = data
+        mine = data if key == PROBE_KEY else mine
+        interrupt(key)
+
+    one.write_small = write_small  # type: ignore[method-assign]
+    probes[0].run(write=True)
+    assert probes[0].refusal is None
+    with pytest.raises(StoreOfOtherLocation):
+        probes[0].run(write=False)
+    probes[1].run(write=False)
+    assert probes[1].refusal is None
+
+
+def test_a_mark_takes_the_place_of_no_other(make: Make) -> None:
+    us, eu = make("us"), make("eu")
+    us.write_small(MARKER_KEY, b'{"location": "us"}', new=True)
+    with pytest.raises(StoreError):
+        eu.write_small(MARKER_KEY, b'{"location": "eu"}', new=True)
+    assert us.read_small(MARKER_KEY) == b'{"location": "us"}'

@@ -1,0 +1,221 @@
+"""A probe compares the bytes of an object; a bucket that answers every request is not enough."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from atoll.config.stores import LocalSettings, RadosGatewaySettings
+from atoll.storage.errors import (
+    StoreFull,
+    StoreMisbehaves,
+    StoreRefused,
+    StoreUnavailable,
+    WriteNotProven,
+)
+from atoll.storage.health import Prober, StoreHealth
+from atoll.storage.local import LocalObjectStore
+from atoll.storage.probing import COMPARISON_INTERVAL, PROBE_KEY, Probe
+from atoll.storage.s3 import S3ObjectStore
+
+from .lying_server import PAGE, Server, gateway_of, lying_server
+
+KEY = f"/bucket/registry/{PROBE_KEY}"
+
+
+class Small:
+    """A bucket of small objects in memory."""
+
+    def __init__(self) -> None:
+        self.location = "us"
+        self.objects: dict[str, bytes] = {}
+        self.failure: Exception | None = None
+        self.requests: list[str] = []
+        self.written: Callable[[str], None] = lambda _key: None
+
+    def look(self) -> None:
+        self.requests.append("look")
+
+    def read_small(self, key: str) -> bytes | None:
+        self.requests.append("read")
+        return self.objects.get(key)
+
+    def name_of(self, key: str) -> str:
+        return key
+
+    def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
+        del new
+        self.requests.append("write")
+        if self.failure is not None:
+            raise self.failure
+        self.objects[key] = data
+        self.written(key)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def small() -> Small:
+    return Small()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def probe(small: Small, clock: Clock) -> Probe:
+    probe = Probe(small, monotonic=clock)
+    probe.run(write=True)
+    # The marker was written, so the next one compares.
+    probe.run(write=False)
+    small.requests.clear()
+    return probe
+
+
+def test_a_healthy_store_is_compared_once_a_minute(
+    small: Small, clock: Clock, probe: Probe
+) -> None:
+    for _ in range(10):
+        probe.run(write=False)
+    assert small.requests == ["look"] * 10
+    clock.now += COMPARISON_INTERVAL
+    small.requests.clear()
+    for _ in range(10):
+        probe.run(write=False)
+    assert small.requests.count("look") == 10
+    assert 0 < small.requests.count("read") < 5
+    assert "write" not in small.requests
+
+
+def test_every_write_has_other_bytes(small: Small, probe: Probe) -> None:
+    before = small.objects[PROBE_KEY]
+    probe.run(write=True)
+    assert small.objects[PROBE_KEY] != before
+    assert b"us" in before
+
+
+def test_a_comparison_that_failed_is_repeated_until_it_succeeds(
+    small: Small, clock: Clock, probe: Probe
+) -> None:
+    clock.now += COMPARISON_INTERVAL
+    kept = small.objects[PROBE_KEY]
+    small.written = lambda key: small.objects.update({key: PAGE})
+    small.objects[PROBE_KEY] = PAGE
+    for _ in range(3):
+        with pytest.raises(StoreMisbehaves):
+            probe.run(write=False)
+    small.objects[PROBE_KEY] = kept
+    probe.run(write=False)
+
+
+@pytest.mark.parametrize("found", [None, b"ok", b"testing 123"])
+def test_an_object_that_is_gone_or_somebody_else_s_is_written_again(
+    small: Small, clock: Clock, probe: Probe, found: bytes | None
+) -> None:
+    clock.now += COMPARISON_INTERVAL
+    small.objects.pop(PROBE_KEY)
+    if found is not None:
+        small.objects[PROBE_KEY] = found
+    probe.run(write=False)
+    assert small.objects[PROBE_KEY].startswith(b"atoll probe")
+
+
+@pytest.mark.parametrize("failure", [StoreFull("us", "full"), StoreRefused("us", "read-only")])
+def test_a_store_that_takes_nothing_can_be_read(
+    small: Small, probe: Probe, failure: StoreUnavailable
+) -> None:
+    small.failure = failure
+    for found in (small.objects.get(PROBE_KEY), None, b"ok"):
+        small.objects = {} if found is None else {PROBE_KEY: found}
+        with pytest.raises(type(failure)):
+            probe.run(write=True)
+        probe.run(write=False)
+    small.objects[PROBE_KEY] = PAGE
+    for write in (True, False):
+        with pytest.raises(type(failure)):
+            probe.run(write=write)
+
+
+def test_a_write_that_is_dropped_is_found(small: Small, probe: Probe) -> None:
+    kept = small.objects[PROBE_KEY]
+    small.written = lambda key: small.objects.update({key: kept})
+    with pytest.raises(WriteNotProven):
+        probe.run(write=True)
+    small.written = small.objects.pop  # type: ignore[assignment]
+    with pytest.raises(WriteNotProven):
+        probe.run(write=True)
+
+
+def test_processes_that_probe_at_once_do_not_fail_each_other(small: Small) -> None:
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            for _ in range(200):
+                Probe(small).run(write=True)
+        except StoreUnavailable as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with lying_server() as server:
+        yield server
+
+
+def test_a_front_end_that_answers_everything_is_down_within_a_comparison(server: Server) -> None:
+    settings = RadosGatewaySettings.model_validate(gateway_of(server))
+    store, health, clock = S3ObjectStore("us", settings), StoreHealth(["us"]), Clock()
+    store._probe = Probe(store, monotonic=clock)
+    prober = Prober({"us": store}, health)
+    prober.probe_once(store)
+    prober.probe_once(store)
+    assert health.state("us").whole
+    server.page = PAGE
+    clock.now += COMPARISON_INTERVAL
+    for _ in range(3):
+        prober.probe_once(store)
+    assert not health.is_up("us")
+    # It is not taken for one that can only be read.
+    prober.probe_once(store)
+    assert not health.is_up("us")
+    server.page = None
+    prober.probe_once(store)
+    assert health.state("us").whole
+
+
+def test_a_front_end_is_never_up_that_answers_everything_from_the_beginning(
+    server: Server,
+) -> None:
+    settings = RadosGatewaySettings.model_validate(gateway_of(server))
+    store, health = S3ObjectStore("us", settings), StoreHealth(["us"])
+    server.page = PAGE
+    Prober({"us": store}, health).probe_once(store)
+    assert not health.is_up("us")
+
+
+def test_a_directory_is_compared_as_well(tmp_path: object) -> None:
+    store = LocalObjectStore("us", LocalSettings(storage_path=f"{tmp_path}/store"))
+    clock = Clock()
+    store._probe = Probe(store, monotonic=clock)
+    store.probe(write=True)
+    store.probe(write=False)
+    assert store.read_small(PROBE_KEY) is not None
+    store.delete(PROBE_KEY)
+    assert store.read_small(PROBE_KEY) is None

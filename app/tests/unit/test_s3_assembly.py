@@ -1,0 +1,185 @@
+"""An object of parts, or a copy, may be made although its answer does not come in time."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from atoll.config.stores import RadosGatewaySettings
+from atoll.names import Digest
+from atoll.replication.copy import Copier
+from atoll.storage import s3
+from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreUnavailable
+from atoll.storage.interface import blob_key
+from atoll.storage.patience import assembly_seconds
+from atoll.storage.s3 import S3ObjectStore
+
+from .lying_server import Server, gateway_of, lying_server
+from .test_storage import MemoryStore
+
+SILENCE = 1
+DATA = b"x" * (17 * 2**20)
+DIGEST = Digest.parse(f"sha256:{hashlib.sha256(DATA).hexdigest()}")
+PATH = f"/bucket/registry/{blob_key(DIGEST)}"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with lying_server() as server:
+        yield server
+
+
+@pytest.fixture
+def make(server: Server) -> Callable[[str], S3ObjectStore]:
+    def make(path: str) -> S3ObjectStore:
+        settings = RadosGatewaySettings.model_validate(gateway_of(server, path))
+        return S3ObjectStore(path.strip("/"), settings)
+
+    return make
+
+
+@pytest.fixture
+def store(make: Callable[[str], S3ObjectStore]) -> S3ObjectStore:
+    return make("/registry")
+
+
+def is_completion(method: str, path: str) -> bool:
+    return method == "POST" and "uploadId" in path
+
+
+class Hold:
+    """A hold that remembers the upload."""
+
+    def __init__(self) -> None:
+        self.upload_id: str | None = None
+
+    def check(self) -> None:
+        return
+
+    def pace(self, size: int) -> None:
+        del size
+
+    def remember(self, upload_id: str | None) -> None:
+        self.upload_id = upload_id
+
+
+def uploaded(store: S3ObjectStore) -> tuple[str, list[str]]:
+    upload = store.begin_parts("key")
+    return upload, [store.put_part("key", upload, 1, b"data", 4)]
+
+
+def test_the_time_out_grows_with_the_size() -> None:
+    sizes = [0, 2**20, 2**30, 5 * 2**30, 500 * 2**30]
+    assert [assembly_seconds(size) for size in sizes] == [10, 20, 80, 640, 640]
+
+
+def test_a_silent_store_is_waited_for_as_long_as_the_object_needs(
+    server: Server, make: Callable[[str], S3ObjectStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "_READ_TIMEOUT", SILENCE)
+    monkeypatch.setattr(s3, "assembly_seconds", lambda _size: 60)
+    store = make("/registry")
+    upload, tags = uploaded(store)
+    server.after = lambda method, path: _wait(3 * SILENCE) if is_completion(method, path) else True
+    store.finish_parts("key", upload, tags, 4)
+    assert server.requests["HEAD"] == 0
+
+
+def _wait(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
+
+
+def test_an_object_that_was_made_without_an_answer_is_found(
+    server: Server, store: S3ObjectStore
+) -> None:
+    upload, tags = uploaded(store)
+    server.after = lambda method, path: not is_completion(method, path)
+    store.finish_parts("key", upload, tags, 4)
+    assert server.objects == {"/bucket/registry/key": b"data"}
+
+
+def test_an_older_object_of_the_same_size_is_not_taken_for_the_new_one(
+    server: Server, store: S3ObjectStore
+) -> None:
+    store.put("key", b"DATA", 4)
+    upload, tags = uploaded(store)
+    server.before = lambda method, path: not is_completion(method, path)
+    with pytest.raises(OutcomeUnknown):
+        store.finish_parts("key", upload, tags, 4)
+    assert server.parts != {}
+
+
+def test_an_upload_that_is_gone_without_an_object_is_missing(
+    server: Server, store: S3ObjectStore
+) -> None:
+    upload, tags = uploaded(store)
+    server.parts.clear()
+    with pytest.raises(ObjectMissing):
+        store.finish_parts("key", upload, tags, 4)
+
+
+def source() -> MemoryStore:
+    store = MemoryStore("eu")
+    store.objects[blob_key(DIGEST)] = DATA
+    return store
+
+
+def test_a_copy_without_an_answer_at_its_end_resumes_with_its_parts(
+    server: Server, store: S3ObjectStore
+) -> None:
+    hold = Hold()
+    copier = Copier({"eu": source(), "registry": store}, "registry")
+    server.before = lambda method, path: not is_completion(method, path)
+    with pytest.raises(OutcomeUnknown):
+        copier.copy(DIGEST, len(DATA), ["eu"], hold, None)
+    assert hold.upload_id in server.parts
+    server.before = lambda _method, _path: True
+    sent = server.requests["PUT"]
+    copier.copy(DIGEST, len(DATA), ["eu"], hold, hold.upload_id)
+    assert server.requests["PUT"] == sent
+    assert server.objects[PATH] == DATA
+
+
+@pytest.mark.parametrize("content", [DATA, b"y" * len(DATA)], ids=["right", "wrong"])
+def test_an_object_that_appears_after_the_copy_gave_up_is_read_instead_of_sent_again(
+    server: Server, store: S3ObjectStore, content: bytes
+) -> None:
+    hold = Hold()
+    copier = Copier({"eu": source(), "registry": store}, "registry")
+    server.before = lambda method, path: not is_completion(method, path)
+    with pytest.raises(OutcomeUnknown):
+        copier.copy(DIGEST, len(DATA), ["eu"], hold, None)
+    server.before = lambda _method, _path: True
+    server.parts.clear()
+    server.objects[PATH], server.tags[PATH] = content, "tag"
+    sent = server.requests["PUT"]
+    copier.copy(DIGEST, len(DATA), ["eu"], hold, hold.upload_id)
+    assert (server.requests["PUT"] == sent) is (content == DATA)
+    assert server.objects[PATH] == DATA
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_copy_within_the_store_is_looked_for_where_no_answer_comes(
+    server: Server, make: Callable[[str], S3ObjectStore], *, made: bool
+) -> None:
+    one, two = make("/registry"), make("/other")
+    one.put("key", b"data", 4)
+    two.put("key", b"DATA", 4)
+
+    def answer(method: str, path: str) -> bool:
+        if method == "PUT" and path.startswith("/bucket/other/key"):
+            if made:
+                server.objects["/bucket/other/key"] = b"data"
+                server.tags["/bucket/other/key"] = "copied"
+            return False
+        return True
+
+    server.before = answer
+    if made:
+        two.copy_from(one, "key", 4, lambda: None)
+    else:
+        with pytest.raises(StoreUnavailable):
+            two.copy_from(one, "key", 4, lambda: None)
