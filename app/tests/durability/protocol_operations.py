@@ -1,0 +1,521 @@
+"""The operations of the placement protocol, each as one call of the code under test.
+
+`run` may be called in a thread and stopped anywhere. `settled` is called afterwards by the test and
+updates the model with what clients and operators know then.
+"""
+# ruff: noqa: ARG002 - most operations ignore a part of what `settled` receives
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg2.errors
+from atoll.db.pool import DatabaseUnavailable
+from atoll.names import Digest
+from atoll.registry.deletions import DeleteQueue
+from atoll.registry.errors import RegistryError
+from atoll.registry.garbage import Collector
+from atoll.registry.inventory import Inventory, Orphan, delete_orphan
+from atoll.registry.untagged import UntaggedManifests
+from atoll.registry.uploads import Body, Upload
+from atoll.replication.backfill import Reconciler
+from atoll.replication.draining import LocationNeeded, LocationUnknown, begin_draining, set_state
+from atoll.replication.excess import Excess
+from atoll.replication.healing import heal, implausible
+from atoll.replication.loss import LossDiffers, loss_with
+from atoll.replication.policies import Policies, Policy, PolicyInvalid, Subject
+from atoll.replication.removal import Removed, remove_location, undo_removal
+from atoll.replication.tasks import Tasks
+from atoll.replication.verification import Scope, Verifier, begin
+from atoll.replication.worker import Worker
+from atoll.storage.errors import StoreError
+from atoll.storage.read_limit import ReadLimit
+from atoll.storage.states import ACTIVE
+
+from .protocol_world import CONTENTS, HOMES, World, name_of
+from .sites import MANIFEST_TYPE, SUPERUSER, image_manifest
+
+# Errors that the code under test raises without having done harm.
+REFUSALS = (
+    RegistryError,
+    StoreError,
+    DatabaseUnavailable,
+    LocationNeeded,
+    LocationUnknown,
+    LossDiffers,
+    PolicyInvalid,
+    psycopg2.errors.DeadlockDetected,
+)
+
+# The contents of each manifest, by their numbers: the first is its configuration.
+_MANIFESTS = ((0,), (0, 2), (2, 1))
+
+
+def _digest(content: int) -> str:
+    return str(Digest.of(CONTENTS[content]))
+
+
+def _manifest(number: int) -> bytes:
+    config, *layers = (CONTENTS[content] for content in _MANIFESTS[number])
+    return image_manifest(config, layers)
+
+
+@dataclass
+class Action:
+    """One call. With SAFE_WITH_BROKEN it may run while a broken object is still relied on."""
+
+    safe_with_broken = True
+
+    def run(self, world: World) -> Any:
+        """Call the code under test, at any moment and in any thread."""
+        raise NotImplementedError
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        """Update the model. Unless DONE, the outcome is unknown: it failed or its process died."""
+
+
+@dataclass
+class Push(Action):
+    """Push a blob in one request."""
+
+    site: str
+    repository: str
+    content: int
+
+    def run(self, world: World) -> Any:
+        uploads = world[self.site].graph.uploads
+        upload = uploads.start(name_of(self.repository), SUPERUSER)
+        content = CONTENTS[self.content]
+        uploads.finish(upload, Digest.of(content), _body(content))
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done:
+            world.model.blob_acknowledged(self.repository, _digest(self.content))
+
+
+@dataclass
+class Session:
+    """A client's upload in chunks: the first content, then the second."""
+
+    upload: Upload
+    repository: str
+    sent: bytes = b""
+
+
+@dataclass
+class BeginChunks(Action):
+    """Start an upload and send its first chunk, which is a content of its own."""
+
+    site: str
+    repository: str
+    content: int
+    sessions: list[Session] = field(default_factory=list, repr=False)
+
+    def run(self, world: World) -> Any:
+        uploads = world[self.site].graph.uploads
+        upload = uploads.start(name_of(self.repository), SUPERUSER)
+        content = CONTENTS[self.content]
+        return Session(uploads.append(upload, _body(content)), self.repository, content)
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done:
+            world.sessions.append(result)
+
+
+@dataclass
+class ContinueChunks(Action):
+    """Send the second content as the next chunk of an upload, and perhaps finish it."""
+
+    site: str
+    number: int
+    more: bool
+    finish: bool
+
+    def run(self, world: World) -> Any:
+        session = _session(world, self.number)
+        if session is None:
+            return None
+        uploads = world[self.site].graph.uploads
+        body = CONTENTS[1] if self.more else b""
+        whole = session.sent + body
+        if self.finish:
+            uploads.finish(session.upload, Digest.of(whole), _body(body))
+            return session.repository, whole
+        if self.more:
+            session.upload = uploads.append(session.upload, _body(body))
+            session.sent = whole
+        return None
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done and result is not None:
+            repository, whole = result
+            world.model.blob_acknowledged(repository, str(Digest.of(whole)))
+
+
+@dataclass
+class CancelChunks(Action):
+    """Cancel an upload, or finish it with a wrong digest, which ends it as well."""
+
+    site: str
+    number: int
+    mismatch: bool
+
+    def run(self, world: World) -> Any:
+        session = _session(world, self.number)
+        if session is None:
+            return
+        uploads = world[self.site].graph.uploads
+        if self.mismatch:
+            uploads.finish(session.upload, Digest.of(b"something else"), _body(b""))
+        else:
+            uploads.cancel(name_of(session.repository), session.upload.uuid)
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        # Whatever the outcome, no client continues this upload.
+        if session := _session(world, self.number):
+            world.sessions.remove(session)
+
+
+@dataclass
+class Mount(Action):
+    """Mount a blob of one repository in another."""
+
+    site: str
+    target: str
+    source: str
+    content: int
+
+    def run(self, world: World) -> Any:
+        blobs = world[self.site].graph.blobs
+        digest = Digest.of(CONTENTS[self.content])
+        return blobs.mount(name_of(self.target), name_of(self.source), digest)
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done and result:
+            world.model.blob_acknowledged(self.target, _digest(self.content))
+
+
+@dataclass
+class DeleteBlob(Action):
+    site: str
+    repository: str
+    content: int
+
+    def run(self, world: World) -> Any:
+        blobs = world[self.site].graph.blobs
+        blobs.delete(name_of(self.repository), Digest.of(CONTENTS[self.content]))
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        world.model.right_deleted(self.repository, _digest(self.content))
+
+
+@dataclass
+class PutManifest(Action):
+    """Push a manifest by its digest or under a tag, which moves there."""
+
+    site: str
+    repository: str
+    manifest: int
+    tag: str | None
+
+    def run(self, world: World) -> Any:
+        content = _manifest(self.manifest)
+        world[self.site].manifests.put(
+            name_of(self.repository),
+            self.tag or str(Digest.of(content)),
+            content,
+            MANIFEST_TYPE,
+            tags=[],
+            username=SUPERUSER,
+        )
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if not done:
+            if self.tag is not None:
+                world.model.tag_ended(self.repository, self.tag)
+            return
+        blobs = frozenset(_digest(content) for content in _MANIFESTS[self.manifest])
+        digest = str(Digest.of(_manifest(self.manifest)))
+        world.model.manifest_accepted(self.repository, digest, blobs, self.tag)
+
+
+@dataclass
+class DeleteManifest(Action):
+    site: str
+    repository: str
+    manifest: int
+
+    def run(self, world: World) -> Any:
+        digest = Digest.of(_manifest(self.manifest))
+        world[self.site].manifests.delete(name_of(self.repository), digest)
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        digest = str(Digest.of(_manifest(self.manifest)))
+        world.model.manifest_deleted(self.repository, digest)
+
+
+@dataclass
+class DeleteTag(Action):
+    site: str
+    repository: str
+    tag: str
+
+    def run(self, world: World) -> Any:
+        world[self.site].tags.delete(name_of(self.repository), self.tag)
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        world.model.tag_ended(self.repository, self.tag)
+
+
+@dataclass
+class Collect(Action):
+    """Carry out a part of the garbage collection."""
+
+    site: str
+    part: str
+
+    def run(self, world: World) -> Any:
+        graph = world[self.site].graph
+        if self.part == "untagged":
+            untagged = UntaggedManifests(graph.database, graph.bundle, lambda _name, _digest: None)
+            untagged.step()
+        else:
+            collector = Collector(graph.database, graph.bundle, lambda _digest: None)
+            getattr(collector, self.part)()
+
+
+@dataclass
+class DeleteObjects(Action):
+    """Let a site's worker take a turn at the delete queue of a location."""
+
+    site: str
+    location: str
+
+    def run(self, world: World) -> Any:
+        graph = world[self.site].graph
+        if graph.locations.health.is_up(self.location):
+            DeleteQueue(graph.database, graph.content, self.location).turn()
+
+
+@dataclass
+class ClearLeftovers(Action):
+    """Clear away uploads that ended or were abandoned."""
+
+    site: str
+
+    def run(self, world: World) -> Any:
+        world[self.site].graph.uploads.clear_away_leftovers()
+
+
+@dataclass
+class Copy(Action):
+    """Claim tasks of the site's own location and carry them out."""
+
+    site: str
+
+    def run(self, world: World) -> Any:
+        site = world[self.site]
+        if not site.graph.locations.health.takes_objects(self.site):
+            return
+        worker = Worker(site.database, site.graph.locations, copies=1)
+        tasks = Tasks(site.database, self.site)
+        tasks.finish([task for task in tasks.claim(limit=4) if worker._carry_out(task)])
+
+
+@dataclass
+class Reconcile(Action):
+    site: str
+
+    def run(self, world: World) -> Any:
+        Reconciler(world[self.site].database, list(HOMES)).everything()
+
+
+@dataclass
+class Verify(Action):
+    """`atoll verify --heal`, from one site, of its own location or of all."""
+
+    site: str
+    everything: bool
+    full: bool
+
+    def run(self, world: World) -> Any:
+        site = world[self.site]
+        if self.everything and any(path.lies for path in site.paths.values()):
+            # The operator chooses a site that reads all stores well.
+            return
+        locations = site.graph.locations
+        verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+        run = begin(site.database, Scope(None if self.everything else self.site, full=self.full))
+        for _ in verifier.go_on(run):
+            continue
+        for _ in heal(site.database, run, spared=implausible(run.counts), queue=True):
+            continue
+
+
+@dataclass
+class DeleteOrphans(Action):
+    """`atoll inventory LOCATION --delete-orphans`."""
+
+    site: str
+    location: str
+
+    def run(self, world: World) -> Any:
+        graph = world[self.site].graph
+        if not world.query("SELECT FROM imagestoragelocation WHERE name = %s", self.location):
+            return
+        store = graph.locations.stores[self.location]
+        entries = Inventory(graph.database, store, _later()).entries()
+        for orphan in [entry for entry, _ in entries if isinstance(entry, Orphan)]:
+            delete_orphan(orphan, store, graph.content)
+
+
+@dataclass
+class Drain(Action):
+    location: str
+
+    def run(self, world: World) -> Any:
+        begin_draining(world["us"].database, self.location, list(HOMES))
+
+
+@dataclass
+class Activate(Action):
+    """Set a location to active or read-only."""
+
+    location: str
+    state: str = ACTIVE
+
+    def run(self, world: World) -> Any:
+        set_state(world["us"].database, self.location, self.state)
+
+
+@dataclass
+class Remove(Action):
+    """Drain a location unless DRAINED, and begin or resume its removal."""
+
+    site: str
+    location: str
+    drained: bool
+    safe_with_broken = False
+
+    def run(self, world: World) -> Any:
+        database = world[self.site].database
+        if not self.drained:
+            with suppress(LocationNeeded):
+                begin_draining(database, self.location, list(HOMES))
+        steps = remove_location(database, self.location, batch=1)
+        next(steps)
+        return steps
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done:
+            world.removals.append(result)
+
+
+@dataclass
+class RemoveLost(Action):
+    """Begin the removal of a location whose store is lost, and accept the loss it reports."""
+
+    site: str
+    location: str
+    safe_with_broken = False
+    lost: set[str] = field(default_factory=set, repr=False)
+
+    def run(self, world: World) -> Any:
+        database = world[self.site].database
+        blobs = loss_with(database, self.location).blobs
+        self.lost = {blob.digest for blob in blobs}
+        steps = remove_location(database, self.location, accepted_loss=len(blobs), batch=1)
+        next(steps)
+        return steps
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done:
+            world.removals.append(result)
+        if done or world.states().get(self.location) in ("removed", None):
+            world.model.given_up(self.lost, self.location)
+
+
+@dataclass
+class ContinueRemoval(Action):
+    """Run the next step of a removal under way; resume one that was interrupted."""
+
+    number: int
+
+    def run(self, world: World) -> Any:
+        if world.removals:
+            # A generator belongs to one process.
+            steps: Iterator[Removed] = world.removals.pop(self.number % len(world.removals))
+        elif location := world.being_removed():
+            steps = remove_location(world["us"].database, location, batch=1)
+        else:
+            return None
+        return steps if next(steps, None) is not None else None
+
+    def settled(self, world: World, result: Any, *, done: bool) -> None:
+        if done and result is not None:
+            world.removals.append(result)
+
+
+@dataclass
+class Undo(Action):
+    """Undo the removal that is under way."""
+
+    site: str
+
+    def run(self, world: World) -> Any:
+        if location := world.being_removed():
+            undo_removal(world[self.site].database, location)
+
+
+@dataclass
+class Register(Action):
+    """Add removed locations again, with the objects in their stores, as a restart does."""
+
+    site: str
+
+    def run(self, world: World) -> Any:
+        site = world[self.site]
+        site.graph.locations.register(site.database)
+
+
+@dataclass
+class SetPolicy(Action):
+    """Exclude locations for a repository."""
+
+    repository: str
+    excluded: tuple[str, ...]
+
+    def run(self, world: World) -> Any:
+        policies = Policies(world["us"].database, list(HOMES))
+        subject = Subject(SUPERUSER, self.repository)
+        if self.excluded:
+            policies.set(subject, Policy(excluded=self.excluded))
+        else:
+            policies.clear(subject)
+
+
+@dataclass
+class RemoveExcess(Action):
+    site: str
+    safe_with_broken = False
+
+    def run(self, world: World) -> Any:
+        Excess(world[self.site].database, list(HOMES), lambda _digest: None).step()
+
+
+def _body(content: bytes) -> Body:
+    return Body(io.BytesIO(content), len(content))
+
+
+def _session(world: World, number: int) -> Session | None:
+    return world.sessions[number % len(world.sessions)] if world.sessions else None
+
+
+def _later() -> datetime:
+    """Return a moment that makes every object old enough to be an orphan."""
+    return datetime.now(UTC) + timedelta(hours=1)
