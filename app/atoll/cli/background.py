@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from atoll.registry.manifests import manifest_cache_key
 from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
 from atoll.replication.excess import Excess
+from atoll.replication.verification import forget_old_runs
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -32,14 +34,19 @@ _ROTATION_SECONDS = 3600
 _UPLOADS_UNDER_WAY = "SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL"
 
 
-def repeat(name: str, seconds: float, work: Callable[[], object]) -> None:
+def repeat(
+    name: str,
+    seconds: float,
+    work: Callable[[], object],
+    *,
+    pause: Callable[[float], object] = time.sleep,
+) -> None:
     """Do WORK now, and again after so many SECONDS each time, in a thread of its own, for ever.
 
     At once again where it says that there is more to do.
     """
 
     def go_on_for_ever() -> None:
-        pause = threading.Event()
         while True:
             more = False
             try:
@@ -52,7 +59,7 @@ def repeat(name: str, seconds: float, work: Callable[[], object]) -> None:
                 # It must go on tomorrow whatever happens today.
                 log.exception("%s failed for a reason that nobody thought of", name)
             if not more:
-                pause.wait(seconds)
+                pause(seconds)
 
     threading.Thread(target=go_on_for_ever, name=name, daemon=True).start()
 
@@ -63,6 +70,7 @@ def keep_house(graph: Graph) -> None:
     if graph.bundle.read_only:
         return
     repeat("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(graph))
+    repeat("verification-runs", HOUSEKEEPING, lambda: forget_old_runs(graph.database))
     repeat("log-exports", HOUSEKEEPING, lambda: graph.log_exporter.clear_away() > 0)
     if graph.bundle.feature_action_log_rotation:
         repeat("log-rotation", _ROTATION_SECONDS, lambda: _rotate(graph))

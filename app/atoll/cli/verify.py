@@ -74,8 +74,8 @@ def heal(graph: Graph, run: Run) -> int:
     spared = [] if asked else healing.implausible(run.counts)
     for name in spared:
         say(
-            f"{name} lacks more than half of what was looked at: is its store the right one?"
-            " Nothing is changed there; if that is how it is:"
+            f"more than half of what was looked at in '{name}' is missing or wrong: is its store"
+            " the right one? Nothing was changed there; to quarantine it all the same:"
             f" atoll verify --location {name} --heal"
         )
     quarantined = 0

@@ -22,7 +22,10 @@ from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle, ConfigError
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
+from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
+from atoll.replication.doubts import export_doubts
 from atoll.replication.lag import export_lag
+from atoll.replication.plausibility import RecentReads
 from atoll.replication.policies import PolicyWatch
 from atoll.replication.scrub import Scrubber
 from atoll.replication.verification import Verifier
@@ -67,17 +70,20 @@ def replication(options: argparse.Namespace) -> int:
     graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
     graph.vitals.start()
+    recent = RecentReads()
     worker = Worker(
         graph.database,
         graph.locations,
         limit=bundle.replication_limits.get(bundle.preference[0]),
+        recent=recent,
         copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
         forget_cached=lambda tasks: graph.redis.delete(*(cache_key(task.digest) for task in tasks)),
     )
     keep_house(graph)
     repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
     repeat("policies", _POLICIES, _following_policies(graph))
-    _scrub(graph)
+    _scrub(graph, recent)
+    repeat("doubts", REVIEW_SECONDS, _reviewing(graph, recent))
     # What is there now stays: to look through it for garbage again and again costs a tenth.
     gc.collect()
     gc.freeze()
@@ -134,6 +140,7 @@ def _reconciling(graph: Graph) -> Callable[[], None]:
         if made := reconciler.step():
             log.warning("tasks were missing; made now", extra={"tasks": made})
         export_lag(graph.database)
+        export_doubts(graph.database)
 
     return work
 
@@ -150,8 +157,22 @@ def _following_policies(graph: Graph) -> Callable[[], None]:
     return work
 
 
-def _scrub(graph: Graph) -> None:
-    """Start to verify, slowly, what is at this site's location."""
+def _reviewing(graph: Graph, recent: RecentReads) -> Callable[[], bool]:
+    """Return a turn of the review of doubts, which runs even where the scrub is switched off."""
+    locations = graph.locations
+    limit = ReadLimit(max(REVIEW_RATE, graph.bundle.background_verification_rate))
+    return DoubtReview(
+        graph.database,
+        Verifier(graph.database, locations.stores, locations.health, limit),
+        locations.preference[0],
+        reachable=locations.stores,
+        recent=recent,
+        forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
+    ).turn
+
+
+def _scrub(graph: Graph, recent: RecentReads) -> None:
+    """Start to verify the copies at this site's location, slowly."""
     rate = graph.bundle.background_verification_rate
     if not rate:
         return
@@ -163,6 +184,7 @@ def _scrub(graph: Graph) -> None:
         verifier,
         graph.locations.preference[0],
         age=graph.bundle.background_verification_interval,
+        recent=recent,
         forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
     )
-    repeat("scrub", HOUSEKEEPING, lambda: scrubber.turn() > 0)
+    repeat("scrub", HOUSEKEEPING, scrubber.turn)

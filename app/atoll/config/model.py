@@ -196,6 +196,9 @@ class Bundle(BaseModel):
     garbage_collection_frequency: int = Field(default=30, ge=1)
     # Atoll's own: for how long after that a push, a mount or a manifest brings a blob back.
     garbage_collection_grace: Duration = 86400
+    # Atoll's own: for how long the objects of collected blobs stay after that, because a database
+    # fail-over that loses as much brings the blobs back.
+    garbage_collection_failover_window: Duration = 3600
     # Atoll's own: bytes per second that a site's worker reads to verify what is at its location (0:
     # it does not), and for how long what proved right is left alone.
     background_verification_rate: Size = 2**20

@@ -45,12 +45,31 @@ PLACED = f"""EXISTS (SELECT FROM {_PLACEMENTS} AND p.state = 'good')"""
 
 
 def usable_in(repository: str) -> str:
-    """Return the condition that blob `s` was uploaded, mounted or named in a manifest there.
+    """Return the condition that blob `s` can be read and mounted from a repository.
 
-    REPOSITORY is an SQL expression for the repository's id.
+    A manifest there names it, or it was uploaded or mounted there a short time ago.
+
+    Args:
+        repository: an SQL expression for the repository's id.
     """
+    return _right_in(repository, "ub.expires_at > now()")
+
+
+def nameable_in(repository: str) -> str:
+    """Return the condition that a manifest pushed to a repository may name blob `s`.
+
+    That includes a right that ended until the collector deletes it, for pushes that take long.
+
+    Args:
+        repository: an SQL expression for the repository's id.
+    """
+    return _right_in(repository, "true")
+
+
+def _right_in(repository: str, valid: str) -> str:
     return f"""(
-    EXISTS (SELECT FROM uploadedblob ub WHERE ub.repository_id = {repository} AND ub.blob_id = s.id)
+    EXISTS (SELECT FROM uploadedblob ub
+            WHERE ub.repository_id = {repository} AND ub.blob_id = s.id AND {valid})
     OR EXISTS (SELECT FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
                WHERE mb.repository_id = {repository} AND mb.blob_id = s.id
                  AND m.deleted_at IS NULL))"""
@@ -74,11 +93,15 @@ lent AS (
     RETURNING blob_id
 )"""
 
-# An upload with chunks to clear away is only marked; its row goes when they are gone.
-_END_UPLOAD = {
-    False: "DELETE FROM blobupload USING upload WHERE blobupload.uuid = upload.uuid",
-    True: "UPDATE blobupload SET ended = true FROM upload WHERE blobupload.uuid = upload.uuid",
-}
+# An upload with other chunks than the blob is only marked, so that they are deleted before its row.
+_END_UPLOAD = """
+ended AS (
+    UPDATE blobupload SET ended = true FROM upload
+    WHERE blobupload.uuid = upload.uuid AND upload.leftovers
+), gone AS (
+    DELETE FROM blobupload USING upload
+    WHERE blobupload.uuid = upload.uuid AND NOT upload.leftovers
+)"""
 
 _PLACE = f"""
 {LOCK_DIGEST_SHARED}
@@ -86,7 +109,11 @@ _PLACE = f"""
 WITH location AS (
     SELECT l.id FROM imagestoragelocation l WHERE l.name = %(location)s AND {ACCEPTS_PLACEMENTS}
 ), upload AS (
-    SELECT u.uuid, u.repository_id, u.expires_after_s FROM blobupload u
+    SELECT u.uuid, u.repository_id, u.expires_after_s, EXISTS (
+        SELECT FROM jsonb_array_elements(u.chunks) AS chunk
+        WHERE chunk ->> 'digest' <> %(digest)s OR chunk ->> 'location' <> %(location)s
+    ) AS leftovers
+    FROM blobupload u
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id IS NOT NULL
       AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
       AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
@@ -106,7 +133,7 @@ WITH location AS (
     RETURNING storage_id
 ), tasks AS ({create_for_blob("(SELECT repository_id FROM upload)")}
 ), copied AS ({DELETE_FOR_PLACED}
-), ended AS ({{end_upload}}),
+), {_END_UPLOAD},
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
@@ -267,19 +294,29 @@ class Blobs:
         location: str,
         upload: UUID,
         *,
-        clear_away: bool,
         expires_after: int | None = None,
     ) -> bool:
         """Make the object that UPLOAD wrote at LOCATION a blob of the upload's repository.
 
-        EXPIRES_AFTER is what the blob says of its images' tags, if it came with the last request.
-        Ends the upload; with CLEAR_AWAY its row stays for its chunks' sake. False, and nothing
-        done, if the object may have been deleted meanwhile, or the location is being removed, is
-        removed or, by now, excluded: write it again. One round trip.
-        Raises UploadUnknown if the upload ended before.
+        End the upload; its row stays as long as there are other chunks to delete. One round trip.
+
+        Args:
+            digest: the blob's digest.
+            size: the blob's size in bytes.
+            location: where the object is.
+            upload: the upload that wrote it.
+            expires_after: seconds after which its images' tags expire, if the blob says so and was
+                sent with the last request.
+
+        Returns:
+            False, and nothing done, if the object may have been deleted meanwhile, or the location
+            is being removed, is removed or, by now, excluded: write it again.
+
+        Raises:
+            UploadUnknown: the upload ended before.
         """
         storage_id, upload_remains = self._database.run(
-            _PLACE.format(end_upload=_END_UPLOAD[clear_away]),
+            _PLACE,
             {
                 "digest": str(digest),
                 "size": size,

@@ -50,6 +50,7 @@ DELETED_SINCE = """EXISTS (
     SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
     AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
 
+# An upload that ended, or whose repository is gone, does not count on anything.
 _IN_USE = """(EXISTS (
     SELECT FROM imagestorageplacement p
     JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
@@ -61,7 +62,7 @@ _IN_USE = """(EXISTS (
 ) OR EXISTS (
     SELECT FROM blobupload
     WHERE first_digest = %(digest)s AND first_location = %(location)s
-      AND uuid IS DISTINCT FROM %(uuid)s))"""
+      AND NOT ended AND repository_id IS NOT NULL AND uuid IS DISTINCT FROM %(uuid)s))"""
 
 # An earlier deletion with an unknown outcome keeps its note, so that attempts add no rows.
 _ANNOUNCE = f"""
@@ -161,6 +162,7 @@ DELETE FROM contentdeletion WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM contentdeletion
     WHERE deleted_at < clock_timestamp() - make_interval(mins => %(minutes)s)
     ORDER BY deleted_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED))
+RETURNING 1
 """
 
 
@@ -199,7 +201,8 @@ class Content:
         Args:
             digest: the object's digest.
             location: where it is.
-            upload: the upload that does not count on it any more; with None all uploads count.
+            upload: the upload that does not count on it any more; with None all that are under way
+                count.
 
         Returns:
             Whether the object was deleted.
@@ -262,7 +265,9 @@ class Content:
 
     def forget_deletions(self, minutes: int) -> None:
         """Forget deletions that no upload under way can have met; none is older than MINUTES."""
-        self._database.run(_FORGET, {"minutes": minutes, "limit": _FORGOTTEN})
+        parameters = {"minutes": minutes, "limit": _FORGOTTEN}
+        while len(self._database.run(_FORGET, parameters)) == _FORGOTTEN:
+            continue
 
     def _look_again(self, parameters: dict[str, object]) -> tuple[bool, bool]:
         """Return whether the object is in use, and whether its deletion is announced."""

@@ -2,7 +2,8 @@
 
 A blob goes in steps, none of which a crash can leave half done: a tombstone; after a grace time its
 placements, in the transaction that queues the deletion of each object; the objects, each location
-at its own pace; the row. A push, a mount or a manifest brings it back until its placements go.
+at its own pace, and not before a fail-over that loses that transaction becomes unlikely; the row. A
+push, a mount or a manifest brings it back until its placements go.
 
 They exclude each other by the advisory lock on the digest: whoever counts on a blob holds it
 shared, the collector alone, and looks again under it whether nobody needs the blob.
@@ -21,8 +22,8 @@ from atoll.replication.tasks import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
 
-# Blobs that one statement looks at for whether anybody needs them; manifests, and blobs with a
-# tombstone, that one transaction takes.
+# Blobs that one statement looks at for whether anybody needs them; manifests, rights to blobs, and
+# blobs with a tombstone, that one transaction takes.
 RANGE, BATCH = 20_000, 200
 
 COLLECTED = Counter("atoll_garbage_collected_blobs", "Blobs that nobody needed any more")
@@ -56,6 +57,15 @@ DELETE FROM manifest WHERE id IN (
 RETURNING id
 """
 
+# Rights that ended and were extended meanwhile are looked at again, too.
+_FORGET_RIGHTS = """
+DELETE FROM uploadedblob WHERE (repository_id, blob_id) IN (
+    SELECT repository_id, blob_id FROM uploadedblob
+    WHERE expires_at <= clock_timestamp() - make_interval(secs => %(grace)s)
+    ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+RETURNING blob_id
+"""
+
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
 # The range stands inside, too, or each statement would read whole tables.
@@ -83,7 +93,9 @@ _BRING_BACK = f"""
 UPDATE imagestorage s SET tombstone_at = NULL WHERE s.id = ANY(%(ids)s) AND NOT {_UNNEEDED}
 """
 
-# Where a copy was under way an object may appear until its worker knows that it lost its lease.
+# A fail-over that loses this transaction brings the placements back, so their objects stay for a
+# while. Where a copy was under way an object may appear until its worker knows that it lost its
+# lease.
 _BURY = f"""
 WITH gone AS (
     SELECT s.id, s.content_checksum, s.image_size FROM imagestorage s
@@ -97,7 +109,7 @@ WITH gone AS (
     RETURNING t.storage_id, t.location_id, %(lease)s AS wait
 ), placed AS (
     DELETE FROM imagestorageplacement p USING gone WHERE p.storage_id = gone.id
-    RETURNING p.storage_id, p.location_id, 0 AS wait
+    RETURNING p.storage_id, p.location_id, %(window)s AS wait
 ), queued AS (
     INSERT INTO objectdeletion (storage_id, location_id, available_at)
     SELECT storage_id, location_id, clock_timestamp() + make_interval(secs => max(wait))
@@ -133,21 +145,30 @@ class Collector:
         self._database = database
         self._expiration = bundle.default_tag_expiration
         self._grace = bundle.garbage_collection_grace
+        self._window = bundle.garbage_collection_failover_window
         self._forget_cached = forget_cached
         self._batch = batch
         self._after = 0
 
     def step(self) -> None:
-        """Do what a round does. Raises DatabaseUnavailable; nothing is half done then."""
-        self.forget_manifests()
+        """Run one round. Raises DatabaseUnavailable; nothing is half done then."""
+        while self.forget_manifests() == self._batch:
+            continue
+        while self.forget_rights() == self._batch:
+            continue
         self.mark()
         while self.bury():
             continue
 
     def forget_manifests(self) -> int:
-        """Remove manifests whose time to be brought back is over; return how many."""
+        """Delete a batch of manifests that cannot be restored any more; return how many."""
         parameters = {"expiration": self._expiration, "batch": self._batch}
         return len(self._database.run(_FORGET_MANIFESTS, parameters))
+
+    def forget_rights(self) -> int:
+        """Delete a batch of rights to blobs that ended a grace time ago; return how many."""
+        parameters = {"grace": self._grace, "batch": self._batch}
+        return len(self._database.run(_FORGET_RIGHTS, parameters))
 
     def mark(self) -> int:
         """Put a tombstone on what nobody needs, in the next range of blobs; return how many."""
@@ -158,9 +179,10 @@ class Collector:
         return len(marked)
 
     def bury(self) -> int:
-        """Take the placements of blobs whose grace time is over, and queue their objects.
+        """Delete the placements of blobs whose grace time is over, and queue their objects.
 
-        Returns of how many blobs.
+        Returns:
+            The number of these blobs.
         """
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {"grace": self._grace, "batch": self._batch})
@@ -169,7 +191,7 @@ class Collector:
                 return 0
             # Each statement sees what was committed before it, so these see what came before the
             # locks.
-            parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS}
+            parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS, "window": self._window}
             cursor.execute(_BRING_BACK, parameters)
             cursor.execute(_BURY, parameters)
             gone = cursor.fetchall()

@@ -20,7 +20,7 @@ from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
-from atoll.registry.blobs import PLACED, usable_in
+from atoll.registry.blobs import PLACED, cache_key, nameable_in, right_cache_key
 from atoll.registry.errors import (
     Denied,
     DigestMismatch,
@@ -34,6 +34,8 @@ from atoll.registry.tags import NOW_MS, alive
 from atoll.replication.required import waits_for
 
 MAXIMUM_SIZE = 4 * 2**20
+# Missing digests of one manifest whose cache keys are deleted. Images have fewer layers.
+_FORGOTTEN = 1000
 
 _IMAGE_TYPES = frozenset(
     {
@@ -58,7 +60,7 @@ SELECT repository.id,
            SELECT s.content_checksum FROM imagestorage s
            WHERE s.content_checksum = ANY(%(blobs)s)
              AND {PLACED}
-             AND {usable_in("repository.id")}
+             AND {nameable_in("repository.id")}
        ) || array(
            SELECT m.digest FROM manifest m
            WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)
@@ -286,23 +288,28 @@ class Manifests:
             repository_id, known, waits = self._look_up(name, contents)
         named = [*contents.blobs, *contents.children]
         if missing := [digest_text for digest_text in named if digest_text not in known]:
+            self._forget_cached(name, missing)
             raise ManifestBlobUnknown(missing)
         elsewhere = [layer for layer in contents.optional if layer not in known]
         here = [layer for layer in contents.optional if layer in known]
         contents = replace(contents, blobs=[*contents.blobs, *here])
         if waits is not None and repository_id is not None:
             self._copies.wait(repository_id, contents.blobs, contents.children, *waits)
-        self._keep(
-            Manifest(digest, media_type, content),
-            contents,
-            {
-                **name_parameters(name),
-                "repository_id": repository_id,
-                "tags": tags,
-                "username": username,
-                "address": address,
-            },
-        )
+        try:
+            self._keep(
+                Manifest(digest, media_type, content),
+                contents,
+                {
+                    **name_parameters(name),
+                    "repository_id": repository_id,
+                    "tags": tags,
+                    "username": username,
+                    "address": address,
+                },
+            )
+        except ManifestBlobUnknown as error:
+            self._forget_cached(name, error.digests)
+            raise
         return Kept(digest, contents.subject, elsewhere)
 
     def get(self, name: RepositoryName, reference: str) -> Manifest:
@@ -336,6 +343,15 @@ class Manifests:
         if not self._database.run(_DELETE, values):
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
         self._redis.delete(manifest_cache_key(name, str(digest)))
+
+    def _forget_cached(self, name: RepositoryName, missing: list[str]) -> None:
+        """Let a client that pushes again find what is missing.
+
+        A process that died after a commit, or a Redis that was unavailable, leaves keys that say
+        that the blobs are there; the client's HEAD would skip them at every attempt.
+        """
+        keys = [(cache_key(one), right_cache_key(name, one)) for one in missing[:_FORGOTTEN]]
+        self._redis.delete(*(key for pair in keys for key in pair))
 
     @staticmethod
     def _address(reference: str, content: bytes) -> tuple[Digest, str | None]:

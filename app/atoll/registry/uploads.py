@@ -240,7 +240,7 @@ class Uploads:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
             location = chunks[0].location
-            if self._blobs.place(digest, size, location, upload.uuid, clear_away=False):
+            if self._blobs.place(digest, size, location, upload.uuid):
                 return size
             # Its location is being removed, or excluded by now: the object is copied elsewhere.
             self._locations.states.look(self._database)
@@ -279,21 +279,10 @@ class Uploads:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
             location = self._write(blob_key(digest), body, upload, digest)
-            try:
-                if self._blobs.place(
-                    digest,
-                    body.size,
-                    location,
-                    upload.uuid,
-                    clear_away=False,
-                    expires_after=expires_after(body.file, body.size),
-                ):
-                    return body.size
-            except UploadUnknown:
-                self._content.discard(digest, location, upload.uuid)
-                raise
-            chunk = Chunk(blob_key(digest), str(digest), body.size, location)
-            upload = self._begin_anew(upload, chunk, first=True)
+            whole = Chunk(blob_key(digest), str(digest), body.size, location)
+            if self._place_written(whole, upload, expires_after(body.file, body.size)):
+                return body.size
+            upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([location])
 
     def _finish_chunks(
@@ -313,7 +302,7 @@ class Uploads:
                 log.warning("write continued at another location", extra={"cause": str(error)})
                 tried.append(location)
                 continue
-            if self._blobs.place(digest, size, location, upload.uuid, clear_away=True):
+            if self._place_written(whole, upload, None):
                 self._clear_away_or_leave(upload.uuid)
                 return
             upload = self._begin_anew(upload, whole, first=True)
@@ -375,6 +364,17 @@ class Uploads:
         except KeyError:
             # Another site, with a newer bundle than ours or an older one, wrote it there.
             raise NoHealthyStore([chunk.location]) from None
+
+    def _place_written(self, whole: Chunk, upload: Upload, expiry: int | None) -> bool:
+        """Place the object WHOLE; if the upload ended before, delete it and raise UploadUnknown."""
+        digest = Digest.parse(whole.digest)
+        try:
+            return self._blobs.place(
+                digest, whole.size, whole.location, upload.uuid, expires_after=expiry
+            )
+        except UploadUnknown:
+            self._throw_away(whole, upload.uuid, first=True)
+            raise
 
     def _end_with_mismatch(self, upload: Upload, digest: Digest) -> None:
         self.cancel(upload.name, upload.uuid)
@@ -479,7 +479,8 @@ class Uploads:
         try:
             self._remove(chunk, uuid, first=first)
         except StoreError as error:
-            log.warning("object left behind", extra={"key": chunk.key, "cause": str(error)})
+            log.warning("object not deleted yet", extra={"key": chunk.key, "cause": str(error)})
+            self._leave_behind(chunk)
 
     def _leave_behind(self, chunk: Chunk) -> None:
         """Have an object that nothing else refers to deleted in the background."""

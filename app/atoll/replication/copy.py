@@ -39,11 +39,14 @@ class Copier:
 
     def copy(
         self, digest: Digest, size: int, sources: list[str], hold: Hold, upload_id: str | None
-    ) -> None:
+    ) -> set[str]:
         """Copy a blob of SIZE bytes from SOURCES, best first, and verify it on the way.
 
         UPLOAD_ID is what a predecessor's hold remembered. Raises WrongContent, StoreError, or what
         HOLD raises; the object is not visible then.
+
+        Returns:
+            The locations from which the bytes came.
         """
         source = Source(digest, size, sources, self._stores)
         if size <= SMALL_MAXIMUM:
@@ -52,6 +55,7 @@ class Copier:
             self._copy_within(source, hold)
         else:
             PartsCopy(source, self._target, self._large, self._executor, hold).run(upload_id)
+        return source.used
 
     def _copy_at_once(self, source: Source, hold: Hold) -> None:
         hold.pace(source.size)
@@ -69,6 +73,6 @@ class Copier:
     def _copy_within(self, source: Source, hold: Hold) -> None:
         """Let the store copy from the best source, after all its bytes were read and hashed."""
         best = source.locations[0]
-        alone = Source(source.digest, source.size, [best], self._stores)
+        alone = Source(source.digest, source.size, [best], self._stores, source.used)
         reading = PartsReader(alone, self._large, self._executor, hold)
         self._target.copy_from(self._stores[best], source.key, source.size, reading.verify)

@@ -1,25 +1,34 @@
-"""Act on what a verification found: quarantine, and have it written anew from a good copy.
+"""Act on the findings of a verification: quarantine wrong copies and order new ones.
 
-A placement in quarantine is read by nobody and healed by its location's worker, which copies the
-blob there again; where no good copy is left, by whoever pushes the blob. Its row is never dropped.
+A placement in quarantine is not read. Its location's worker heals it by copying the blob there
+again; where no good copy is left, only a push heals it. Its row is never dropped.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from prometheus_client import Counter
+
 from atoll.db.pool import Database
 from atoll.replication.draining import IMAGES, OnlyThere
-from atoll.replication.verification import SOUND, Count, Run
+from atoll.replication.verification import SOUND, Count, Looked, Run, Scope, begin, record
 from atoll.storage.states import KEPT
+
+log = logging.getLogger(__name__)
 
 # Findings that one statement acts on.
 BATCH = 1000
 
-# A store that lacks more than half of what was looked at, and so many blobs at least, is rather one
-# that is configured wrongly: nobody puts all of it in quarantine without being asked to.
+# A store of which more than half of what was read is wrong, and at least so many blobs, is rather
+# configured wrongly: none of it is quarantined unless a person names it.
 _IMPLAUSIBLE_FROM = 20
+
+WRONG = Counter(
+    "atoll_wrong_placements", "Copies that background checks put in quarantine", ["location"]
+)
 
 _FINDINGS = """
 SELECT l.name, s.content_checksum, s.image_size, f.defect
@@ -50,7 +59,8 @@ WITH blob AS ({_LOST} ORDER BY s.id LIMIT %(limit)s)
 SELECT blob.content_checksum, blob.image_size, {IMAGES} FROM blob ORDER BY blob.id
 """
 
-# What was written anew since it was looked at stays as it is.
+# A copy that was written again since it was read stays as it is; so does one that is in that state
+# already, but its task is woken.
 _HEAL = """
 WITH found AS (
     SELECT f.placement_id, f.verified_at, f.defect = %(sound)s AS sound
@@ -59,25 +69,34 @@ WITH found AS (
     WHERE f.verification_id = %(run)s AND f.placement_id > %(after)s
       AND l.name <> ALL(%(spared)s)
     ORDER BY f.placement_id LIMIT %(batch)s
+), locked AS (
+    SELECT p.id, p.storage_id, p.location_id, p.state AS old, found.sound
+    FROM imagestorageplacement p JOIN found ON p.id = found.placement_id
+    WHERE p.verified_at = found.verified_at ORDER BY p.id FOR NO KEY UPDATE OF p
 ), changed AS (
     UPDATE imagestorageplacement p
-    SET state = CASE WHEN found.sound THEN 'good' ELSE 'suspect' END,
-        verified_at = CASE WHEN found.sound THEN clock_timestamp() ELSE p.verified_at END
-    FROM found WHERE p.id = found.placement_id AND p.verified_at = found.verified_at
-    RETURNING p.id, p.storage_id, p.location_id, found.sound
+    SET state = CASE WHEN locked.sound THEN 'good' ELSE 'suspect' END,
+        verified_at = CASE WHEN locked.sound THEN clock_timestamp() ELSE p.verified_at END
+    FROM locked WHERE p.id = locked.id AND (locked.old = 'good') <> locked.sound
+    RETURNING p.id
+), settled AS (
+    DELETE FROM placementdoubt d USING locked
+    WHERE d.storage_id = locked.storage_id AND d.location_id = locked.location_id
 ), queued AS (
     INSERT INTO replicationtask (storage_id, location_id)
-    SELECT c.storage_id, c.location_id
-    FROM changed c JOIN imagestoragelocation l ON l.id = c.location_id
-    WHERE NOT c.sound AND %(queue)s AND l.state = ANY(%(kept)s)
+    SELECT locked.storage_id, locked.location_id
+    FROM locked JOIN imagestoragelocation l ON l.id = locked.location_id
+    WHERE NOT locked.sound AND %(queue)s AND l.state = ANY(%(kept)s)
+    ORDER BY locked.storage_id
     ON CONFLICT (storage_id, location_id) DO UPDATE SET available_at = clock_timestamp()
         WHERE replicationtask.lease_token IS NULL
           AND replicationtask.available_at > clock_timestamp()
 )
-SELECT found.placement_id, s.content_checksum, l.name, changed.sound
-FROM found LEFT JOIN changed ON changed.id = found.placement_id
-LEFT JOIN imagestorage s ON s.id = changed.storage_id
-LEFT JOIN imagestoragelocation l ON l.id = changed.location_id
+SELECT found.placement_id, s.content_checksum, l.name, locked.sound,
+       EXISTS (SELECT FROM changed WHERE changed.id = locked.id)
+FROM found LEFT JOIN locked ON locked.id = found.placement_id
+LEFT JOIN imagestorage s ON s.id = locked.storage_id
+LEFT JOIN imagestoragelocation l ON l.id = locked.location_id
 ORDER BY found.placement_id
 """
 
@@ -94,11 +113,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Healed:
-    """A placement whose state was changed: into quarantine, or out of it if it proved SOUND."""
+    """A placement that was quarantined, or restored if it proved SOUND.
+
+    It is CHANGED unless it was in that state already.
+    """
 
     digest: str
     location: str
     sound: bool
+    changed: bool
 
 
 def findings(database: Database, run: Run, limit: int) -> list[Finding]:
@@ -115,22 +138,31 @@ def lost(database: Database, run: Run, limit: int) -> tuple[int, list[OnlyThere]
 
 
 def implausible(counts: Mapping[str, Count]) -> list[str]:
-    """Return the locations that lack so much that their store is rather not the right one."""
+    """Return the locations of which so much is wrong that their store is rather not the right one.
+
+    Wrong objects count as missing ones do: a front end may answer everything with its own page.
+    """
     return [
         name
         for name, count in counts.items()
-        if count.missing >= _IMPLAUSIBLE_FROM and count.missing > count.verified + count.sound
+        if count.wrong >= _IMPLAUSIBLE_FROM and count.wrong > count.verified + count.sound
     ]
 
 
 def heal(
     database: Database, run: Run, *, spared: list[str], queue: bool, batch: int = BATCH
 ) -> Iterator[Healed]:
-    """Put what RUN found wrong in quarantine, and what it found sound out of it.
+    """Quarantine the copies that RUN found wrong, and restore those that it found sound.
 
-    Not at the locations SPARED. With QUEUE each gets a task to be written anew. Whoever calls lets
-    the cache forget each blob, and rings for its location. Raises DatabaseUnavailable, after which
-    it can be called again.
+    The caller deletes each blob's entry from the cache.
+
+    Args:
+        spared: locations where nothing is changed.
+        queue: whether wrong copies get tasks to be written again.
+        batch: findings that one statement acts on.
+
+    Raises:
+        DatabaseUnavailable: it can be called again.
     """
     parameters = {
         "run": run.id,
@@ -143,6 +175,26 @@ def heal(
     after = 0
     while rows := database.run(_HEAL, {**parameters, "after": after}):
         after = rows[-1][0]
-        for _, digest, location, sound in rows:
+        for _, digest, location, sound, changed in rows:
             if digest is not None:
-                yield Healed(digest, location, sound)
+                yield Healed(digest, location, sound, changed)
+
+
+def change_states(database: Database, location: str, looked: list[Looked]) -> Iterator[Healed]:
+    """Quarantine the wrong copies at LOCATION among LOOKED and restore the sound ones.
+
+    They are recorded as a verification of their own, and those that changed their state yielded.
+    """
+    # A person's sample is more than 0, so no `atoll verify --resume` takes this run for its own.
+    run = begin(database, Scope(location=location, full=True, sample=0))
+    record(database, run, looked)
+    for one in heal(database, run, spared=[], queue=True):
+        if not one.changed:
+            continue
+        fields = {"location": location, "digest": one.digest, "verification": run.id}
+        if one.sound:
+            log.info("copy in quarantine is right; restored", extra=fields)
+        else:
+            WRONG.labels(location).inc()
+            log.error("copy is wrong; quarantined", extra=fields)
+        yield one

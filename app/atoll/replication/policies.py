@@ -69,6 +69,7 @@ WITH here AS (
 ), blobs AS (
     SELECT mb.blob_id AS id FROM manifestblob mb JOIN here ON here.id = mb.repository_id
     UNION SELECT ub.blob_id FROM uploadedblob ub JOIN here ON here.id = ub.repository_id
+    WHERE ub.expires_at > now()
 ), placed AS MATERIALIZED (
     SELECT s.id, s.image_size, l.name FROM blobs JOIN imagestorage s ON s.id = blobs.id
     JOIN imagestorageplacement p ON p.storage_id = s.id

@@ -68,8 +68,10 @@ DELETE FROM replicationtask WHERE id IN (
     WHERE l.name = %(location)s ORDER BY t.id FOR UPDATE OF t SKIP LOCKED);
 WITH gone AS (
     DELETE FROM blobupload
-    WHERE first_location = %(location)s
-       OR chunks @> jsonb_build_array(jsonb_build_object('location', %(location)s))
+    WHERE (first_location = %(location)s
+           OR chunks @> jsonb_build_array(jsonb_build_object('location', %(location)s)))
+      AND (%(lost)s OR ended
+           OR changed_at < clock_timestamp() - make_interval(mins => %(idle_minutes)s))
     RETURNING uuid
 )
 SELECT count(*) FROM gone
@@ -177,10 +179,11 @@ def remove_location(
         _mark(database, location, trust)
     else:
         _mark_lost(database, location, accepted_loss)
-    yield Removed(uploads=_give_up_work(database, location))
+    lost = accepted_loss is not None
+    yield Removed(uploads=_give_up_work(database, location, lost=lost))
     while taken := _take(database, location, batch):
         yield Removed(placements=taken)
-    _finish(database, location, lost=accepted_loss is not None)
+    _finish(database, location, lost=lost)
 
 
 def undo_removal(database: Database, location: str) -> None:
@@ -241,13 +244,17 @@ def _restore_state(database: Database, location: str, state: str) -> None:
             change_state(cursor, location, state)
 
 
-def _give_up_work(database: Database, location: str) -> int:
-    """Delete copies that are due there, and uploads with bytes there; return how many of these."""
+def _give_up_work(database: Database, location: str, *, lost: bool) -> int:
+    """Delete copies that are due there, and uploads with bytes there; return how many of these.
+
+    An upload under way, by a process that noticed the drain too late, can still read its bytes and
+    ends at another location, unless the store is lost.
+    """
     with database.transaction() as cursor:
         cursor.execute(LOCK_STATES)
         if not _under_way(cursor, location):
             return 0
-        cursor.execute(_GIVE_UP_WORK, {"location": location})
+        cursor.execute(_GIVE_UP_WORK, {**parameters(location), "lost": lost})
         return int(cursor.fetchall()[0][0])
 
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from atoll.db.pool import Database
 
-# A blob is used where it was uploaded or mounted, and where a manifest names it; also one that was
-# deleted, as long as it can be restored.
+# A blob is used where it was uploaded or mounted a short time ago, and where a manifest names it;
+# also a deleted manifest, as long as it can be restored.
 _USES = """(
     SELECT mb.repository_id FROM manifestblob mb WHERE mb.blob_id = {blob}
-    UNION ALL SELECT ub.repository_id FROM uploadedblob ub WHERE ub.blob_id = {blob})"""
+    UNION ALL SELECT ub.repository_id FROM uploadedblob ub
+    WHERE ub.blob_id = {blob} AND ub.expires_at > now())"""
 
 _WITH_POLICIES = """repository r
     LEFT JOIN replicationpolicy np ON np.namespace_user_id = r.namespace_user_id
@@ -38,7 +39,8 @@ def used(blob: str) -> str:
     """Return the condition that some repository uses the blob with the id BLOB."""
     return f"""(
     EXISTS (SELECT FROM manifestblob mb WHERE mb.blob_id = {blob})
-    OR EXISTS (SELECT FROM uploadedblob ub WHERE ub.blob_id = {blob}))"""
+    OR EXISTS (SELECT FROM uploadedblob ub
+               WHERE ub.blob_id = {blob} AND ub.expires_at > now()))"""
 
 
 def required_in(repository: str, location: str) -> str:

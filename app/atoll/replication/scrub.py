@@ -1,54 +1,137 @@
-"""The verification that goes on in the background, slowly: what was not looked at for longest.
+"""The scrub: verification of a site's own copies in the background, slowly, the oldest first.
 
-What is wrong goes into quarantine at once, and is written anew from a good copy. A store that seems
-to have lost everything is rather the wrong one: that is told, and nothing is done.
+A copy is put in quarantine when two reads a minute apart find it wrong, and is then written again
+from a good one. While implausibly many copies are wrong, nothing is quarantined: the store or the
+path to it is at fault. The database keeps the scrub's position, and otherwise learns only of
+placements that are right or change their state.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 
 from prometheus_client import Counter
 
 from atoll.db.pool import Database
-from atoll.replication.healing import heal, implausible
+from atoll.replication.healing import change_states
+from atoll.replication.plausibility import RecentReads
 from atoll.replication.verification import (
     COLUMNS,
-    Run,
-    Scope,
+    SOUND,
+    Looked,
     Verifier,
-    begin,
     note_right,
-    record,
     to_look_at,
 )
 
 log = logging.getLogger(__name__)
 
-# Placements of one turn, chosen by chance among those that were not looked at for longest, so that
-# some that cannot be read, or healed, do not keep the others waiting.
-_TURN, _AMONG = 20, 1000
+# Placements of one turn. Copies in quarantine come first and leave room for others; of second looks
+# there is one, so that damage that is confirmed stays a small share of what is read.
+_TURN, _QUARANTINED, _SECOND_LOOKS = 20, 10, 1
+# Seconds between the starts of two passes, between two looks at one copy that seems wrong, and
+# without a turn once the results are implausible.
+PASS_SECONDS, SECOND_LOOK_SECONDS, IMPLAUSIBLE_SECONDS = 3600, 60.0, 300.0
+# Copies that wait for their second look; more are found again by the next pass.
+_WAITING = 1000
 
 VERIFIED = Counter("atoll_verified_placements", "Copies that were read and are right", ["location"])
-WRONG = Counter("atoll_wrong_placements", "Copies that were read and are wrong", ["location"])
 
-_OLDEST = f"""
+# The position moves before the copies are read, so that two workers of a site read different ones.
+# Scalar subqueries and now(), which are constant within a statement, bound the index scan at both
+# ends, so that the end of a pass reads no newer placements.
+TAKE = f"""
+INSERT INTO scrubpass (location_id, state)
+SELECT id, %(state)s FROM imagestoragelocation WHERE name = %(location)s AND state <> 'removed'
+ON CONFLICT (location_id, state) DO NOTHING;
+WITH pass AS (
+    SELECT * FROM scrubpass WHERE state = %(state)s AND location_id = (
+        SELECT id FROM imagestoragelocation WHERE name = %(location)s AND state <> 'removed')
+    FOR UPDATE
+), due AS (
+    SELECT p.* FROM imagestorageplacement p
+    WHERE p.location_id = (SELECT location_id FROM pass) AND p.state = %(state)s
+      AND p.verified_at < now() - make_interval(secs => %(age)s)
+      AND p.verified_at >= (SELECT verified_at FROM pass)
+      AND (p.verified_at, p.id) > ((SELECT verified_at FROM pass),
+                                   (SELECT placement_id FROM pass))
+    ORDER BY p.verified_at, p.id LIMIT %(limit)s
+), moved AS (
+    UPDATE scrubpass s SET verified_at = last.verified_at, placement_id = last.id,
+        looked_at = clock_timestamp()
+    FROM (SELECT verified_at, id FROM due ORDER BY verified_at DESC, id DESC LIMIT 1) last, pass
+    WHERE s.location_id = pass.location_id AND s.state = pass.state
+), restarted AS (
+    UPDATE scrubpass s SET verified_at = '-infinity', placement_id = 0,
+        started_at = clock_timestamp()
+    FROM pass
+    WHERE s.location_id = pass.location_id AND s.state = pass.state AND NOT EXISTS (SELECT FROM due)
+      AND pass.placement_id > 0
+      AND pass.started_at < clock_timestamp() - make_interval(secs => {PASS_SECONDS})
+)
 SELECT {COLUMNS}
-FROM (SELECT * FROM imagestorageplacement
-      WHERE location_id = (SELECT id FROM imagestoragelocation
-                           WHERE name = %(location)s AND state <> 'removed')
-        AND verified_at < clock_timestamp() - make_interval(secs => %(age)s)
-      ORDER BY verified_at LIMIT {_AMONG}) p
+FROM due p
 JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
-ORDER BY random() LIMIT {_TURN}
+"""
+
+_STILL_GOOD = f"""
+SELECT {COLUMNS}
+FROM imagestorageplacement p
+JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
+WHERE p.id = ANY(%(ids)s) AND p.state = 'good' AND l.state <> 'removed'
 """
 
 
-class Scrubber:
-    """Verifies what is at LOCATION with VERIFIER; what was right AGE seconds ago is left alone.
+@dataclass
+class _FirstLook:
+    """A first look at a copy that was last right at `verified_at`; `due` is the second one's."""
 
-    FORGET_CACHED is told each blob, by its digest, of which a placement changed its state.
+    verified_at: datetime
+    due: float
+
+
+class _SecondLooks:
+    """Copies that one look found wrong. In memory only: a restart begins with first looks."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, _FirstLook] = {}
+
+    def due(self, now: float) -> list[int]:
+        """Return the ids of placements whose second look is due, those that waited longest."""
+        ids = [id_ for id_, first in self._waiting.items() if first.due <= now]
+        return ids[:_SECOND_LOOKS]
+
+    def confirms(self, looked: Looked, now: float) -> bool:
+        """Return whether a copy that is wrong now was also wrong a minute ago or earlier."""
+        first = self._waiting.get(looked.id)
+        return first is not None and first.verified_at == looked.verified_at and first.due <= now
+
+    def schedule(self, looked: Looked, now: float) -> None:
+        """Schedule a second look at a copy that is wrong, behind the others.
+
+        One that could not be read only stays scheduled if it is already.
+        """
+        scheduled = self._waiting.pop(looked.id, None) is not None
+        if scheduled or (looked.result is not None and len(self._waiting) < _WAITING):
+            due = now + SECOND_LOOK_SECONDS
+            self._waiting[looked.id] = _FirstLook(looked.verified_at, due)
+
+    def drop(self, ids: set[int]) -> None:
+        """Forget copies that are right, in quarantine or gone."""
+        for id_ in ids:
+            self._waiting.pop(id_, None)
+
+
+class Scrubber:
+    """Verifies the copies at LOCATION that were last right more than AGE seconds ago.
+
+    Args:
+        recent: results of this process's reads, which say whether wrong ones are plausible.
+        forget_cached: called with each digest of which a placement changed its state.
     """
 
     def __init__(
@@ -58,34 +141,79 @@ class Scrubber:
         location: str,
         *,
         age: int,
+        recent: RecentReads,
         forget_cached: Callable[[str], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._verifier = verifier
-        self._scope = Scope(location=location, full=True)
         self._location = location
         self._age = age
+        self._recent = recent
         self._forget_cached = forget_cached
+        self._monotonic = monotonic
+        self._second_looks = _SecondLooks()
+        self._paused_until = monotonic()
 
-    def turn(self) -> int:
-        """Look at some placements, act on what is wrong, and return how many could be looked at."""
-        rows = self._database.read(_OLDEST, {"location": self._location, "age": self._age})
-        looked = [self._verifier.look(to_look_at(row), full=True) for row in rows]
-        note_right(self._database, looked)
-        VERIFIED.labels(self._location).inc(sum(one.hashed for one in looked))
-        if any(one.result is not None for one in looked):
-            run = begin(self._database, self._scope)
-            record(self._database, run, looked)
-            self._act(run)
-        return sum(one.unreachable is None for one in looked)
+    def turn(self) -> bool:
+        """Verify some placements, and act on wrong ones.
 
-    def _act(self, run: Run) -> None:
-        fields = {"location": self._location, "verification": run.id}
-        if implausible(run.counts):
-            log.error("store lacks nearly everything; is it the right one?", extra=fields)
-            return
-        for one in heal(self._database, run, spared=[], queue=True):
+        Returns:
+            True if one proved right or changed its state, so that another turn is worthwhile now.
+        """
+        now = self._monotonic()
+        if now < self._paused_until or not self._verifier.reachable(self._location):
+            return False
+        placements = [*self._second_look(now), *self._take("suspect", 0, _QUARANTINED)]
+        placements += self._take("good", self._age, _TURN - len(placements))
+        looked = [self._verifier.look(placement, full=True) for placement in placements]
+        right = [one for one in looked if one.hashed]
+        if right:
+            note_right(self._database, right)
+            VERIFIED.labels(self._location).inc(len(right))
+        changing = [one for one in looked if one.result == SOUND] + self._confirmed(looked)
+        changed = self._change_states(changing) if changing else 0
+        return bool(right or changed)
+
+    def _take(self, state: str, age: int, limit: int) -> list[Looked]:
+        """Return the next placements of the pass over those in STATE."""
+        parameters = {"location": self._location, "state": state, "age": age, "limit": limit}
+        return [to_look_at(row) for row in self._database.run(TAKE, parameters)]
+
+    def _second_look(self, now: float) -> list[Looked]:
+        """Return placements whose second look is due; those that are good no more are dropped."""
+        ids = self._second_looks.due(now)
+        if not ids:
+            return []
+        found = [to_look_at(row) for row in self._database.read(_STILL_GOOD, {"ids": ids})]
+        self._second_looks.drop(set(ids) - {one.id for one in found})
+        return found
+
+    def _confirmed(self, looked: list[Looked]) -> list[Looked]:
+        """Return the copies to be put in quarantine: wrong twice, and plausibly so."""
+        judged = [one for one in looked if not one.quarantined]
+        for one in judged:
+            if one.unreachable is None:
+                wrong = one.result is not None
+                self._recent.add(self._location, str(one.digest), wrong=wrong)
+        now = self._monotonic()
+        self._second_looks.drop({one.id for one in judged if one.hashed})
+        plausible = not self._recent.implausible(self._location)
+        if not plausible:
+            self._paused_until = now + IMPLAUSIBLE_SECONDS
+        confirmed = []
+        for one in judged:
+            if plausible and one.result is not None and self._second_looks.confirms(one, now):
+                confirmed.append(one)
+            elif not one.hashed:
+                self._second_looks.schedule(one, now)
+        return confirmed
+
+    def _change_states(self, changing: list[Looked]) -> int:
+        """Change the state of the placements CHANGING; return how many were changed."""
+        changed = 0
+        for one in change_states(self._database, self._location, changing):
             self._forget_cached(one.digest)
-            if not one.sound:
-                WRONG.labels(self._location).inc()
-                log.error("copy is wrong; in quarantine", extra={**fields, "digest": one.digest})
+            changed += 1
+        self._second_looks.drop({one.id for one in changing})
+        return changed

@@ -12,11 +12,14 @@ from atoll.storage.interface import ObjectStore, blob_key
 
 
 class WrongContent(Exception):
-    """What the sources hold is not what the digest says. Of one source, it is the culprit."""
+    """The bytes read from SOURCES do not match the digest; REASON says how they differ."""
 
-    def __init__(self, digest: Digest, sources: list[str]) -> None:
-        super().__init__(f"{digest} has other bytes at {', '.join(sources)}")
+    def __init__(
+        self, digest: Digest, sources: list[str], reason: str = "the digest differs"
+    ) -> None:
+        super().__init__(f"wrong bytes for {digest} from {', '.join(sources)}: {reason}")
         self.sources = sources
+        self.reason = reason
 
 
 class Hold(Protocol):
@@ -60,7 +63,8 @@ class Source:
                 last = error
                 continue
             if length != end - start:
-                raise WrongContent(self.digest, [location])
+                reason = f"{length} bytes instead of {end - start} from byte {start}"
+                raise WrongContent(self.digest, [location], reason)
             self.used.add(location)
             return memoryview(buffer)[:length]
         raise last or NoHealthyStore(self.locations)

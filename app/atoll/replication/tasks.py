@@ -117,7 +117,11 @@ LEFT JOIN (
            s.id AS storage_id, s.content_checksum, s.image_size,
            array(SELECT l.name FROM imagestorageplacement p JOIN imagestoragelocation l
                  ON l.id = p.location_id WHERE p.storage_id = s.id AND p.state = 'good'),
-           clock_timestamp()
+           clock_timestamp(),
+           array(SELECT l.name FROM placementdoubt d JOIN imagestoragelocation l
+                 ON l.id = d.location_id WHERE d.storage_id = s.id),
+           EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = s.id
+                   AND p.location_id = c.location_id AND p.state = 'suspect')
     FROM claimed c JOIN imagestorage s ON s.id = c.storage_id) c ON true
 """
 
@@ -219,21 +223,6 @@ UPDATE replicationtask SET upload_id = %(upload_id)s
 WHERE id = %(id)s AND lease_token = %(token)s RETURNING id
 """
 
-# A placement that proved wrong is put in quarantine and written anew, unless it was written anew
-# since the claim: then what was read may be older than it.
-_SUSPECT = """
-WITH quarantined AS (
-    UPDATE imagestorageplacement p SET state = 'suspect'
-    FROM imagestoragelocation l
-    WHERE l.id = p.location_id AND l.name = %(location)s AND p.storage_id = %(storage_id)s
-      AND p.verified_at < %(claimed_at)s
-    RETURNING p.storage_id, p.location_id
-)
-INSERT INTO replicationtask (storage_id, location_id)
-SELECT storage_id, location_id FROM quarantined
-ON CONFLICT (storage_id, location_id) DO NOTHING
-"""
-
 
 @dataclass(frozen=True)
 class Task:
@@ -249,6 +238,9 @@ class Task:
     placements: list[str]
     claimed_at: datetime
     large: bool
+    # Locations whose copies another site doubts, and whether the target's own is in quarantine.
+    doubted: list[str]
+    quarantined: bool
 
 
 # A position in the queue: when a task is due, and its id.
@@ -442,23 +434,12 @@ class Tasks:
         if not self._run(_REMEMBER_UPLOAD, values):
             raise LeaseLost(str(task.digest))
 
-    def suspect(self, task: Task, location: str) -> None:
-        """Note that the bytes at LOCATION are not the blob's, and order them anew."""
-        self._run(
-            _SUSPECT,
-            {
-                "storage_id": task.storage_id,
-                "location": location,
-                "claimed_at": task.claimed_at,
-            },
-        )
-
     def _run(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
         return run_with_retries(self._database, statement, parameters)
 
 
 def _task(row: Sequence[Any], *, large: bool) -> Task:
-    task_id, token, attempts, upload_id, storage_id, digest, size, good, claimed_at = row
+    task_id, token, attempts, upload_id, storage_id, digest, size, good, claimed_at, *doubts = row
     return Task(
         task_id,
         token,
@@ -470,6 +451,7 @@ def _task(row: Sequence[Any], *, large: bool) -> Task:
         good,
         claimed_at,
         large,
+        *doubts,
     )
 
 

@@ -1,8 +1,8 @@
-"""Look whether what is placed is in the stores: existence and size, or every byte.
+"""Verify that placed blobs are in the stores: existence and size, or every byte.
 
-A run goes through the placements in ranges of their ids. Each range is looked at in parallel and
-recorded by one statement, with how far the run is, so that it goes on after whatever cut it off.
-Nothing is changed by looking but `verified_at`; `atoll.replication.healing` acts on the findings.
+A run goes through the placements in ranges of their ids. Each range is verified in parallel and
+recorded by one statement with the run's position, so that an interrupted run can be resumed.
+A verification changes nothing but `verified_at`; `atoll.replication.healing` acts on the findings.
 """
 
 from __future__ import annotations
@@ -31,10 +31,29 @@ THREADS = 8
 # A placement in quarantine whose bytes are right.
 SOUND = "sound"
 _KEPT_DAYS = 30
+# Rows of old runs that one statement deletes.
+_FORGOTTEN_RUNS, _FORGOTTEN_FINDINGS = 1000, 10_000
 
-_BEGIN = """
-DELETE FROM verification WHERE changed_at < now() - make_interval(days => %(days)s);
-INSERT INTO verification (scope) VALUES (%(scope)s) RETURNING id
+_BEGIN = "INSERT INTO verification (scope) VALUES (%(scope)s) RETURNING id"
+
+# A run goes when its findings are gone: there may be millions of them, and a cascade has no limit.
+_FORGET = """
+WITH old AS (
+    SELECT id FROM verification
+    WHERE changed_at < clock_timestamp() - make_interval(days => %(days)s)
+    ORDER BY changed_at LIMIT %(runs)s FOR UPDATE SKIP LOCKED
+), findings AS (
+    DELETE FROM verificationfinding f USING (
+        SELECT verification_id, placement_id FROM verificationfinding
+        WHERE verification_id IN (SELECT id FROM old) LIMIT %(findings)s) batch
+    WHERE f.verification_id = batch.verification_id AND f.placement_id = batch.placement_id
+    RETURNING f.placement_id
+), runs AS (
+    DELETE FROM verification v USING old WHERE v.id = old.id
+      AND NOT EXISTS (SELECT FROM verificationfinding f WHERE f.verification_id = v.id)
+    RETURNING v.id
+)
+SELECT (SELECT count(*) FROM findings) + (SELECT count(*) FROM runs)
 """
 
 _RESUME = """
@@ -60,11 +79,20 @@ WHERE p.id > %(after)s AND p.id <= %(until)s AND l.state <> 'removed'
 ORDER BY p.id
 """
 
-# What was written anew meanwhile, or is gone, was not what was looked at.
+# A copy that was written again meanwhile is not the one that was read. One order of row locks.
 _NOTE_RIGHT = """
-UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
-FROM unnest(%(hashed)s::bigint[], %(hashed_seen)s::timestamptz[]) AS looked (id, verified_at)
-WHERE p.id = looked.id AND p.verified_at = looked.verified_at;
+WITH verified AS (
+    UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
+    FROM (SELECT p.id FROM imagestorageplacement p
+          JOIN unnest(%(hashed)s::bigint[], %(hashed_seen)s::timestamptz[])
+               AS looked (id, verified_at)
+            ON p.id = looked.id AND p.verified_at = looked.verified_at
+          ORDER BY p.id FOR NO KEY UPDATE OF p) AS locked
+    WHERE p.id = locked.id
+    RETURNING p.storage_id, p.location_id
+)
+DELETE FROM placementdoubt d USING verified
+WHERE d.storage_id = verified.storage_id AND d.location_id = verified.location_id;
 """
 
 _RECORD = f"""
@@ -144,9 +172,18 @@ class Looked:
 
 
 def begin(database: Database, scope: Scope) -> Run:
-    """Begin a run; runs of long ago are forgotten."""
-    parameters = {"days": _KEPT_DAYS, "scope": json.dumps(asdict(scope))}
-    return Run(database.run(_BEGIN, parameters)[0][0], scope)
+    """Begin a run."""
+    return Run(database.run(_BEGIN, {"scope": json.dumps(asdict(scope))})[0][0], scope)
+
+
+def forget_old_runs(database: Database) -> bool:
+    """Delete a batch of the runs that are older than 30 days, and of their findings.
+
+    Returns:
+        True if there may be more.
+    """
+    parameters = {"days": _KEPT_DAYS, "runs": _FORGOTTEN_RUNS, "findings": _FORGOTTEN_FINDINGS}
+    return bool(database.run(_FORGET, parameters)[0][0])
 
 
 def resume(database: Database, scope: Scope) -> Run | None:
@@ -192,6 +229,10 @@ class Verifier:
                 record(self._database, run, looked)
                 yield run
 
+    def reachable(self, location: str) -> bool:
+        """Return whether the copies at LOCATION can be read now, as far as is known."""
+        return location in self._stores and self._health.is_up(location)
+
     def look(self, placement: Looked, *, full: bool) -> Looked:
         """Look at one placement. One in quarantine is read as a whole: it must prove right."""
         store = self._stores.get(placement.location)
@@ -224,7 +265,7 @@ def to_look_at(row: Sequence[Any]) -> Looked:
 
 
 def note_right(database: Database, looked: list[Looked]) -> None:
-    """Note of what was hashed, and is right, when that was."""
+    """Record now as the moment at which hashed copies were right, and drop doubts about them."""
     database.run(_NOTE_RIGHT, _hashed(looked))
 
 

@@ -22,11 +22,14 @@ from atoll.db.transient import is_transient
 from atoll.replication.bell import listen_until
 from atoll.replication.claims import Claims
 from atoll.replication.copy import Copier
+from atoll.replication.doubts import Doubts
 from atoll.replication.finishing import Finisher
 from atoll.replication.lanes import Lane
 from atoll.replication.leases import Leases
 from atoll.replication.liveness import Liveness
+from atoll.replication.own_copies import OwnCopies
 from atoll.replication.pace import Pace
+from atoll.replication.plausibility import RecentReads
 from atoll.replication.source import WrongContent
 from atoll.replication.tasks import (
     LEASE_SECONDS,
@@ -34,7 +37,7 @@ from atoll.replication.tasks import (
     Task,
     Tasks,
 )
-from atoll.storage.errors import NoHealthyStore, StoreError
+from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,7 @@ class Worker:
         copies: int,
         limit: ReplicationLimit | None = None,
         forget_cached: Callable[[list[Task]], None] = lambda _tasks: None,
+        recent: RecentReads | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
@@ -74,6 +78,8 @@ class Worker:
         self._tasks = Tasks(database, self._location, lease_seconds=lease_seconds)
         self._locations = locations
         self._copier = Copier(locations.stores, self._location)
+        self._own_copies = OwnCopies(locations.stores[self._location], monotonic=monotonic)
+        self._doubts = Doubts(database, self._location, recent or RecentReads(monotonic=monotonic))
         self._pace = Pace(limit)
         self._forget_cached = forget_cached
         self._liveness = Liveness(monotonic)
@@ -205,15 +211,16 @@ class Worker:
             # Neither says anything about this blob. It is claimed again once there is a source.
             self._tasks.give_back([task])
         except WrongContent as error:
-            log.error("blob has other bytes than its digest says", extra=fields)
+            log.error("wrong bytes read", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
-                self._tasks.suspect(task, error.sources[0])
-                self._forget_cached([task])
+                self._doubts.wrong(task, error.sources[0], error.reason)
             self._tasks.release(task, str(error))
         except StoreError as error:
             log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
+            if isinstance(error, ObjectMissing) and error.location != self._location:
+                self._doubts.wrong(task, error.location, "no such object")
             at_target = getattr(error, "location", None) == self._location
             self._tasks.release(task, str(error), at_target=at_target)
         else:
@@ -232,6 +239,9 @@ class Worker:
     def _copy(self, task: Task) -> None:
         hold = _Hold(task, self._tasks, self._leases, self._pace, self._wait_or_stop)
         hold.check()
+        if self._own_copies.restorable(task, hold):
+            log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
+            return
         sources = self._locations.chooser.to_read(
             [name for name in task.placements if name != self._location]
         )
@@ -239,7 +249,9 @@ class Worker:
         if task.attempts > 1:
             turn = (task.attempts - 1) % len(sources)
             sources = sources[turn:] + sources[:turn]
-        self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
+        sources.sort(key=task.doubted.__contains__)
+        used = self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
+        self._doubts.right(task, used)
 
     def _wait_or_stop(self, seconds: float) -> bool:
         """Wait for SECONDS and return whether the worker stops."""

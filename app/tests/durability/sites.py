@@ -17,7 +17,7 @@ from atoll.registry.blobs import cache_key
 from atoll.registry.uploads import Body
 from atoll.replication.worker import Worker
 from atoll.storage.chooser import Chooser
-from atoll.storage.health import StoreHealth
+from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
 from atoll.storage.states import LocationStates
@@ -90,6 +90,12 @@ class MemorySite:
             forget_cached=lambda tasks: redis.delete(*(cache_key(task.digest) for task in tasks)),
             **arguments,
         )
+
+    def probe(self, location: str) -> None:
+        """Let the site learn whether the store of LOCATION is available, as two probes do."""
+        prober = Prober(self.locations.stores, self.locations.health)
+        for _ in range(2):
+            prober.probe_once(self.locations.stores[location])
 
     def placements(self, digest: Digest) -> dict[str, str]:
         """Return the state of each placement of DIGEST, by location."""

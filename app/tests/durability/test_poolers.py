@@ -79,7 +79,9 @@ def test_a_listener_notices_that_its_listen_was_lost(registry: MemoryRegistry) -
 
     def listen() -> None:
         try:
-            _listen(database(uri), "us", 0.05, listening.set)
+            _listen(
+                threading.Event(), database(uri), "us", 0.05, ring=listening.set, beat=lambda: None
+            )
         except psycopg2.OperationalError as error:
             failures.append(error)
 

@@ -7,7 +7,7 @@ from atoll.names import Digest
 from atoll.registry.instances import Presence
 from atoll.replication.draining import begin_draining, location_states
 from atoll.replication.tasks import Tasks
-from atoll.storage.errors import StoreUnreachable
+from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import blob_key
 
 from .commands import run_command, run_removelocation
@@ -40,8 +40,8 @@ def announce(site: MemorySite, *down: str) -> None:
     """Record an instance of SITE that finds the stores DOWN down, and all others up."""
     health = site.locations.health
     for location in LOCATIONS:
-        refused = StoreUnreachable(location, "refused")
-        health.probed(location, refused if location in down else None)
+        refused = StoreUnavailable(location, "refused") if location in down else None
+        health.probed(location, refused)
     Presence(site.database, site.graph.bundle, "registry", health).record()
 
 

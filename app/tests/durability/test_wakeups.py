@@ -12,7 +12,7 @@ from atoll.cli.migrate import prepare_database
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.replication.bell import CHANNEL, WakeUps
 
-from ..integration.services import postgres_of_its_own, wait_until
+from ..integration.services import SECONDS, postgres_of_its_own, wait_until
 from .conftest import administer
 from .sites import MemoryRegistry, make_registry
 
@@ -58,6 +58,17 @@ def _notified(cursor: psycopg2.extensions.cursor) -> set[str]:
     return {notice.payload for notice in cursor.connection.notifies}
 
 
+def make_connections(uri: str, *, answer_timeout: float) -> Database:
+    """Return a pool that a busy machine does not make give up, except for ANSWER_TIMEOUT."""
+    return Database(
+        uri,
+        {"connect_timeout": SECONDS},
+        size=3,
+        answer_timeout=answer_timeout,
+        statement_timeout=SECONDS * 1000,
+    )
+
+
 def write_task(database: Database, number: int) -> None:
     """Write a task of a blob of its own; nothing else of two calls conflicts."""
     database.run(
@@ -73,7 +84,7 @@ def test_writers_of_tasks_do_not_wait_for_each_other_while_the_standby_is_silent
     synchronous: MemoryRegistry,
 ) -> None:
     uri = synchronous.uri
-    database = synchronous["us"].database
+    database = make_connections(uri, answer_timeout=SECONDS)
 
     def write(number: int) -> None:
         with suppress(DatabaseUnavailable):
@@ -92,7 +103,7 @@ def test_a_commit_that_nobody_waits_for_any_more_leaves_no_session(
     synchronous: MemoryRegistry,
 ) -> None:
     uri = synchronous.uri
-    impatient = Database(uri, {}, size=3, answer_timeout=0.5)
+    impatient = make_connections(uri, answer_timeout=0.5)
     with without_standby(uri):
         for number in range(100, 103):
             with pytest.raises(DatabaseUnavailable):

@@ -14,6 +14,7 @@ import psycopg2.errors
 import pytest
 from atoll.db.pool import Parameters
 from atoll.names import Digest
+from atoll.replication import doubts
 from atoll.replication import tasks as task_table
 from atoll.replication import worker as worker_module
 from atoll.replication.tasks import Tasks
@@ -38,9 +39,8 @@ STATEMENTS = {
         "_RELEASE",
         "_GIVE_BACK",
         "_REMEMBER_UPLOAD",
-        "_SUSPECT",
     )
-}
+} | {"_RECORD": doubts._RECORD}
 ERRORS = [
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.DiskFull,
@@ -124,7 +124,7 @@ def test_worker_survives_an_error_in_each_of_its_statements(
     worker = eu.worker(lease_seconds=1)
     worker.start()
     # The next attempt reads another source than the one with the wrong bytes.
-    others = set(STATEMENTS.values()) - {task_table._GIVE_BACK, task_table._SUSPECT}
+    others = set(STATEMENTS.values()) - {task_table._GIVE_BACK, doubts._RECORD}
     wait_until(
         "each other statement succeeded after its failures",
         lambda: all(statements.succeeded[sql] for sql in others),

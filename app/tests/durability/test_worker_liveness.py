@@ -58,7 +58,7 @@ def health(worker: Worker) -> int:
 @pytest.mark.parametrize(
     ("owner", "method", "thread"),
     [
-        (Tasks, "claim", "claim"),
+        (Tasks, "claim_within", "claim"),
         (Tasks, "extend", "leases"),
         (Tasks, "finish", "finish"),
         (Database, "connect", "bell"),

@@ -29,7 +29,8 @@ DATA = b'{"some": "configuration"}'
 
 
 def collector(site: Site, grace: int = 0) -> Collector:
-    bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": grace})
+    changes = {"garbage_collection_grace": grace, "garbage_collection_failover_window": 0}
+    bundle = site.graph.bundle.model_copy(update=changes)
     forget = site.graph.redis.delete
     return Collector(
         site.graph.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
@@ -165,6 +166,10 @@ def push(client: Client, digest: str) -> None:
 
 
 def mount(client: Client, digest: str) -> None:
+    # A blob can be mounted for as long as its source may read it.
+    client.site.graph.database.run(
+        "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
+    )
     scope = f"repository:admin/other:pull,push {SCOPE}"
     values = {"mount": digest, "from": REPOSITORY}
     answer = client.request("POST", "/v2/admin/other/blobs/uploads/", scope, params=values)
@@ -184,6 +189,9 @@ def test_whoever_needs_it_again_in_time_brings_it_back(
     assert tombstones(client.site) == 0
     collect = collector(client.site)
     assert (collect.mark(), collect.bury()) == (0, 0)
+    client.site.graph.database.run(
+        "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
+    )
     assert client.pull_blob(REPOSITORY, unneeded).content == DATA
 
 

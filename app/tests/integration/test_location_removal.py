@@ -179,7 +179,7 @@ def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: S
     for _ in removal.remove_location(us.graph.database, "usstorage"):
         continue
     digest = Digest.parse("sha256:" + "ab" * 32)
-    placed = us.graph.blobs.place(digest, 1, "usstorage", uuid, clear_away=False)
+    placed = us.graph.blobs.place(digest, 1, "usstorage", uuid)
     assert placed is False
     assert placed_at(us, "usstorage") == set()
 

@@ -88,14 +88,19 @@ def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothin
     assert services.eu.open_uploads() == 0
 
 
-def test_bytes_that_are_not_the_digests_are_not_placed_and_the_source_is_in_quarantine(
+def test_wrong_bytes_are_not_placed_and_their_own_site_quarantines_them(
     us: Site, eu: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
     services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
     eu.start_worker()
-    wait_until("the source is in quarantine", lambda: placements(us, digest, "suspect") != set())
+    doubts = "SELECT 1 FROM placementdoubt"
+    wait_until("the copy is doubted", lambda: bool(us.graph.database.read(doubts)))
+    assert placements(us, digest) == {"usstorage"}
+    us.start_worker()
+    wait_until("the copy is in quarantine", lambda: placements(us, digest, "suspect") != set())
     assert placements(us, digest) == set()
+    assert us.graph.database.read(doubts) == []
     assert key(digest) not in services.eu.objects()
 
 
@@ -106,7 +111,6 @@ def test_a_placement_in_quarantine_is_healed_from_a_good_one(
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
     services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
-    # As the worker does when it reads wrong bytes.
     us.graph.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = 'usstorage'"

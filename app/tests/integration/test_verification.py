@@ -1,4 +1,4 @@
-"""Copies that are corrupt, truncated or gone are found, told, served by nobody, and healed."""
+"""Corrupt, truncated and missing copies are found, reported, not served, and healed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from atoll.replication import healing
+from atoll.replication.plausibility import RecentReads
 from atoll.replication.scrub import Scrubber
 from atoll.replication.verification import Run, Scope, Verifier, begin, resume
 from atoll.storage.read_limit import ReadLimit
@@ -261,23 +262,31 @@ def test_a_store_that_seems_to_have_lost_everything_is_left_alone_unless_it_is_n
     assert (status, found["quarantined"]) == (65, 25)
 
 
-def test_in_the_background_what_was_not_looked_at_for_longest_is_verified_and_healed(
+def test_the_scrub_verifies_old_copies_and_heals_those_that_two_looks_find_wrong(
     us: Site, eu: Site, blobs: dict[str, str], services: Services
 ) -> None:
     forgotten: list[str] = []
+    now = [0.0]
     scrubber = Scrubber(
         us.graph.database,
         verifier(us, 1),
         "usstorage",
         age=us.graph.bundle.background_verification_interval,
+        recent=RecentReads(monotonic=lambda: now[0]),
         forget_cached=forgotten.append,
+        monotonic=lambda: now[0],
     )
     damage(services, blobs)
-    assert scrubber.turn() == 0
+    assert not scrubber.turn()
     us.graph.database.run(
         "UPDATE imagestorageplacement SET verified_at = now() - interval '29 days'"
     )
-    assert scrubber.turn() == 4
+    assert scrubber.turn()
+    assert not scrubber.turn()
+    assert forgotten == []
+    now[0] += 60
+    while scrubber.turn():
+        assert len(forgotten) <= 3
     assert set(forgotten) == set(blobs.values()) - {blobs["right"]}
     assert placements(us, blobs["right"]) == both()
     assert placements(us, blobs["corrupt"]) == {"eustorage"}

@@ -1,0 +1,141 @@
+"""A fail-over that loses the collector's last transactions brings no blob back without object."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from atoll.names import Digest, RepositoryName
+from atoll.registry.deletions import DeleteQueue
+from atoll.registry.garbage import Collector
+from atoll.registry.manifests import Manifests
+
+from .conftest import administer, database_uri
+from .sites import (
+    MANIFEST_TYPE,
+    SUPERUSER,
+    MemoryRegistry,
+    MemorySite,
+    image_manifest,
+    make_registry,
+)
+
+CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
+
+
+def collector(site: MemorySite, **changes: object) -> Collector:
+    bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0, **changes})
+    return Collector(site.database, bundle, lambda _digest: None)
+
+
+def manifests(site: MemorySite) -> Manifests:
+    graph = site.graph
+    return Manifests(
+        graph.database,
+        graph.reads,
+        graph.redis,
+        graph.repositories,
+        graph.bundle.required_locations,
+    )
+
+
+def delete_objects(site: MemorySite) -> None:
+    for location in site.stores:
+        queue = DeleteQueue(site.database, site.graph.content, location)
+        while queue.turn():
+            pass
+
+
+@pytest.fixture
+def promote(postgres_uri: str, tmp_path: Path) -> Iterator[Callable[[MemoryRegistry], object]]:
+    """Copy a registry's database, as it is now; return what makes the registry on that copy."""
+    names = []
+
+    def copy(old: MemoryRegistry) -> Callable[[], MemoryRegistry]:
+        for site in old.sites.values():
+            site.database.forget_idle()
+        name = f"standby_{uuid.uuid4().hex}"
+        administer(postgres_uri, f"CREATE DATABASE {name} TEMPLATE {old.uri.rpartition('/')[2]}")
+        names.append(name)
+
+        def fail_over() -> MemoryRegistry:
+            uri = database_uri(postgres_uri, name)
+            new = make_registry(uri, tmp_path / "promoted", list(old.stores))
+            for location, store in old.stores.items():
+                new.stores[location].objects = store.objects
+            return new
+
+        return fail_over
+
+    yield copy
+    for name in names:
+        administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def push_without_need(site: MemorySite) -> list[Digest]:
+    """Push blobs that nothing needs any more, and that have a tombstone."""
+    digests = [site.push(CONFIG), site.push(LAYER)]
+    site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
+    assert collector(site).mark() == len(digests)
+    return digests
+
+
+def test_a_blob_that_a_fail_over_brings_back_has_its_object(
+    registry: MemoryRegistry,
+    promote: Callable[[MemoryRegistry], Callable[[], MemoryRegistry]],
+) -> None:
+    digests = push_without_need(registry["us"])
+    fail_over = promote(registry)
+    assert collector(registry["us"]).bury() == len(digests)
+    delete_objects(registry["us"])
+    us = fail_over()["us"]
+    for digest in digests:
+        assert us.placements(digest) == {"us": "good"}
+        assert us.has_object("us", digest)
+
+
+def test_a_manifest_is_accepted_after_a_fail_over_and_can_be_pulled(
+    registry: MemoryRegistry,
+    promote: Callable[[MemoryRegistry], Callable[[], MemoryRegistry]],
+) -> None:
+    digests = push_without_need(registry["us"])
+    fail_over = promote(registry)
+    collector(registry["us"]).bury()
+    delete_objects(registry["us"])
+    us = fail_over()["us"]
+    us.database.run("UPDATE uploadedblob SET expires_at = now() + interval '1 hour'")
+    other = RepositoryName(SUPERUSER, "other")
+    us.graph.repositories.create_for_push(SUPERUSER, other)
+    assert all(us.graph.blobs.mount(other, us.repository, digest) for digest in digests)
+    content = image_manifest(CONFIG, [LAYER])
+    manifests(us).put(other, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+    collector(us).step()
+    delete_objects(us)
+    assert all(us.has_object("us", digest) for digest in digests)
+
+
+def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
+    registry: MemoryRegistry,
+) -> None:
+    us = registry["us"]
+    push_without_need(us)
+    collector(us).bury()
+    delete_objects(us)
+    assert len(us.stores["us"].objects) == 2
+    us.database.run("UPDATE objectdeletion SET available_at = available_at - interval '59 minutes'")
+    delete_objects(us)
+    assert len(us.stores["us"].objects) == 2
+    us.database.run("UPDATE objectdeletion SET available_at = available_at - interval '1 minute'")
+    delete_objects(us)
+    assert us.stores["us"].objects == {}
+    assert us.database.read("SELECT count(*) FROM imagestorage")[0][0] == 0
+
+
+def test_the_window_is_a_setting(registry: MemoryRegistry) -> None:
+    us = registry["us"]
+    push_without_need(us)
+    collector(us, garbage_collection_failover_window=0).bury()
+    delete_objects(us)
+    assert us.stores["us"].objects == {}

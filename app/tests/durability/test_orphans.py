@@ -1,0 +1,126 @@
+"""Every way in which an upload ends leaves no object behind."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from atoll.names import Digest
+from atoll.registry.errors import RangeOutOfOrder, UploadUnknown
+from atoll.registry.uploads import Body, Upload
+from atoll.storage.errors import StoreUnreachable
+
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+
+DATA = b"the same bytes"
+
+
+def body(data: bytes) -> Body:
+    return Body(io.BytesIO(data), len(data))
+
+
+def begin_upload(site: MemorySite, *chunks: bytes) -> Upload:
+    upload = site.graph.uploads.start(site.repository, SUPERUSER)
+    for chunk in chunks:
+        upload = site.graph.uploads.append(upload, body(chunk))
+    return upload
+
+
+def take_down(site: MemorySite, location: str) -> None:
+    site.stores[location].down = True
+    site.locations.health.observe(location, StoreUnreachable(location, "down"))
+
+
+def bring_back(site: MemorySite, location: str) -> None:
+    site.stores[location].down = False
+    site.locations.health.probed(location, None)
+
+
+def clear_away(site: MemorySite) -> None:
+    site.database.run("UPDATE blobupload SET changed_at = changed_at - interval '3 minutes'")
+    site.graph.uploads.clear_away_leftovers()
+
+
+def uploads(site: MemorySite) -> int:
+    return int(site.database.read("SELECT count(*) FROM blobupload")[0][0])
+
+
+def test_two_uploads_of_the_same_bytes_that_are_cancelled_at_once_leave_nothing(
+    registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = registry["us"]
+    first, second = (begin_upload(site, DATA) for _ in range(2))
+    discard = site.graph.content.discard
+
+    def discard_then_cancel_the_other(*arguments: object) -> bool:
+        monkeypatch.undo()
+        assert not discard(*arguments)  # type: ignore[arg-type]
+        site.graph.uploads.cancel(site.repository, second.uuid)
+        return False
+
+    monkeypatch.setattr(site.graph.content, "discard", discard_then_cancel_the_other)
+    site.graph.uploads.cancel(site.repository, first.uuid)
+    assert (site.stores["us"].objects, uploads(site)) == ({}, 0)
+
+
+def test_an_upload_of_a_deleted_repository_does_not_keep_the_object_of_another(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    first, second = (begin_upload(site, DATA) for _ in range(2))
+    site.database.run("UPDATE blobupload SET repository_id = NULL WHERE uuid = %s", [first.uuid])
+    site.graph.uploads.cancel(site.repository, second.uuid)
+    assert site.stores["us"].objects == {}
+
+
+def test_an_object_of_an_upload_that_ended_while_it_was_put_together_is_deleted(
+    registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = registry["us"]
+    upload = begin_upload(site, b"first ", b"second")
+    place = site.graph.blobs.place
+
+    def place_after_the_cancellation(*arguments: object, **more: object) -> bool:
+        site.graph.uploads.cancel(site.repository, upload.uuid)
+        return place(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(site.graph.blobs, "place", place_after_the_cancellation)
+    with pytest.raises(UploadUnknown):
+        site.graph.uploads.finish(upload, Digest.of(b"first second"), body(b""))
+    assert (site.stores["us"].objects, uploads(site)) == ({}, 0)
+
+
+def test_the_first_chunk_of_an_upload_that_is_finished_whole_with_an_old_state_is_deleted(
+    registry: MemoryRegistry,
+) -> None:
+    site = registry["us"]
+    old = begin_upload(site)
+    site.graph.uploads.append(old, body(b"first chunk"))
+    digest = Digest.of(DATA)
+    site.graph.uploads.finish(old, digest, body(DATA))
+    clear_away(site)
+    assert len(site.stores["us"].objects) == 1
+    assert site.has_object("us", digest)
+    assert uploads(site) == 0
+
+
+@pytest.mark.parametrize("first", [b"first", b""])
+def test_a_chunk_that_could_not_be_recorded_nor_deleted_is_deleted_later(
+    registry: MemoryRegistry, first: bytes
+) -> None:
+    site = registry["us"]
+    old = begin_upload(site, *([first] if first else []))
+    site.graph.uploads.append(old, body(b"sent once"))
+
+    def go_down(operation: str, _key: str) -> None:
+        if operation == "delete":
+            take_down(site, "us")
+
+    site.stores["us"].fault = go_down
+    with pytest.raises(RangeOutOfOrder):
+        site.graph.uploads.append(old, body(b"sent again in another way"))
+    site.stores["us"].fault = None
+    bring_back(site, "us")
+    assert len(site.stores["us"].objects) == (3 if first else 2)
+    clear_away(site)
+    assert len(site.stores["us"].objects) == (2 if first else 1)

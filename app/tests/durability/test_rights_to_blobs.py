@@ -1,0 +1,154 @@
+"""The right to a blob that an upload or a mount gave ends, and its row with it."""
+
+from __future__ import annotations
+
+import pytest
+from atoll.names import Digest, RepositoryName
+from atoll.registry.blobs import Blob
+from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
+from atoll.registry.garbage import BATCH, Collector
+from atoll.registry.manifests import Manifests
+from atoll.replication.backfill import Reconciler
+from atoll.replication.excess import Excess
+
+from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
+
+OTHER = RepositoryName("strict", "app")
+DATA = b"the same bytes"
+
+
+def manifests(site: MemorySite) -> Manifests:
+    graph = site.graph
+    required = graph.bundle.required_locations
+    return Manifests(graph.database, graph.reads, graph.redis, graph.repositories, required)
+
+
+def collector(site: MemorySite) -> Collector:
+    return Collector(site.database, site.graph.bundle, lambda _digest: None)
+
+
+def find(site: MemorySite, name: RepositoryName, digest: Digest) -> Blob:
+    return site.graph.blobs.find(name, digest)
+
+
+def put(site: MemorySite, name: RepositoryName) -> None:
+    content = image_manifest(DATA, [])
+    manifests(site).put(name, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+
+
+def let_days_pass(site: MemorySite, days: float) -> None:
+    site.database.run(
+        "UPDATE uploadedblob SET expires_at = expires_at - make_interval(secs => %s)",
+        [days * 86400],
+    )
+
+
+def rights(site: MemorySite) -> int:
+    return int(site.database.read("SELECT count(*) FROM uploadedblob")[0][0])
+
+
+@pytest.fixture
+def site(registry: MemoryRegistry) -> MemorySite:
+    """A site, and another namespace with a repository."""
+    site = registry["us"]
+    site.database.run(
+        """WITH made AS (INSERT INTO "user" (username, organization) VALUES ('strict', true)
+           RETURNING id)
+           INSERT INTO repository (namespace_user_id, name, visibility)
+           SELECT id, 'app', 'private' FROM made"""
+    )
+    return site
+
+
+def mount(site: MemorySite, digest: Digest) -> None:
+    """Give the other repository a right to a blob of the first one, which names it."""
+    put(site, site.repository)
+    assert site.graph.blobs.mount(OTHER, site.repository, digest)
+
+
+def test_a_blob_is_readable_where_it_was_mounted_until_the_right_ends(site: MemorySite) -> None:
+    digest = site.push(DATA)
+    mount(site, digest)
+    assert find(site, OTHER, digest).size == len(DATA)
+    let_days_pass(site, 0.1)
+    with pytest.raises(BlobUnknown):
+        find(site, OTHER, digest)
+    assert not site.graph.blobs.mount(RepositoryName(SUPERUSER, "app"), OTHER, digest)
+    assert find(site, site.repository, digest).size == len(DATA)
+
+
+def test_a_push_that_takes_longer_than_the_right_can_still_name_its_blobs(
+    site: MemorySite,
+) -> None:
+    digest = site.push(DATA)
+    mount(site, digest)
+    let_days_pass(site, 0.9)
+    collector(site).step()
+    put(site, OTHER)
+    assert find(site, OTHER, digest).size == len(DATA)
+
+
+def test_rights_are_deleted_when_they_ended_a_grace_time_ago(site: MemorySite) -> None:
+    digest = site.push(DATA)
+    mount(site, digest)
+    let_days_pass(site, 0.9)
+    collector(site).step()
+    assert rights(site) == 2
+    let_days_pass(site, 0.2)
+    collector(site).step()
+    assert rights(site) == 0
+    with pytest.raises(ManifestBlobUnknown):
+        put(site, OTHER)
+    assert find(site, site.repository, digest).size == len(DATA)
+
+
+def test_rights_are_deleted_in_bounded_transactions(
+    site: MemorySite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.database.run(
+        "WITH blobs AS (INSERT INTO imagestorage (content_checksum, image_size)"
+        " SELECT 'sha256:' || lpad(n::text, 64, '0'), 1 FROM generate_series(1, %s) AS n"
+        " RETURNING id) INSERT INTO uploadedblob (repository_id, blob_id, expires_at)"
+        " SELECT r.id, blobs.id, now() - interval '1 year' FROM repository r, blobs",
+        [2 * BATCH + 1],
+    )
+    found = collector(site)
+    deleted: list[int] = []
+    forget = found.forget_rights
+    monkeypatch.setattr(found, "forget_rights", lambda: deleted.append(forget()) or deleted[-1])
+    found.step()
+    assert deleted == [BATCH, BATCH, 1]
+
+
+def test_a_right_that_ended_requires_a_blob_nowhere(site: MemorySite) -> None:
+    """Only the other repository's policy requires the location `ap`."""
+    site.database.run(
+        "INSERT INTO replicationpolicy (repository_id, extra)"
+        " SELECT id, ARRAY['ap'] FROM repository WHERE name = 'app' AND namespace_user_id ="
+        """ (SELECT id FROM "user" WHERE username = 'strict')"""
+    )
+    digest = site.push(DATA)
+    mount(site, digest)
+    reconciler = Reconciler(site.database, ["us"])
+    site.database.run("DELETE FROM replicationtask")
+    assert reconciler.step() == 1
+    site.database.run("DELETE FROM replicationtask")
+    let_days_pass(site, 0.1)
+    assert reconciler.step() == 0
+
+
+def test_a_right_that_ended_keeps_no_copy_where_a_policy_excludes_it(site: MemorySite) -> None:
+    """The namespace of the image excludes `eu`; the other repository does not."""
+    digest = site.push(DATA)
+    mount(site, digest)
+    site.database.run(
+        "INSERT INTO imagestorageplacement (storage_id, location_id)"
+        " SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'eu';"
+        " INSERT INTO replicationpolicy (namespace_user_id, excluded)"
+        """ SELECT id, ARRAY['eu'] FROM "user" WHERE username = 'admin'"""
+    )
+    excess = Excess(site.database, ["us"], lambda _digest: None)
+    assert not excess.step()
+    let_days_pass(site, 0.1)
+    assert excess.step()
+    assert site.placements(digest) == {"us": "good"}

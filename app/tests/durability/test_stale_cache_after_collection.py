@@ -1,0 +1,110 @@
+"""A push can be repeated where the cache still says that a collected blob is there."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+import redis
+from atoll.db.lost_deletions import LostDeletions
+from atoll.db.shared_redis import SharedRedis
+from atoll.names import Digest
+from atoll.registry.blobs import cache_key
+from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
+from atoll.registry.garbage import Collector
+from atoll.registry.manifests import Manifests
+
+from .memory_redis import MemoryClient, MemoryRedis
+from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
+
+CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
+
+
+def forget_deletions(cache: MemoryRedis) -> None:
+    """Let the time pass for which nothing is cached under a deleted key."""
+    cache.values = {key: value for key, value in cache.values.items() if value}
+
+
+@pytest.fixture
+def cache() -> MemoryRedis:
+    return MemoryRedis()
+
+
+@pytest.fixture
+def site(registry: MemoryRegistry, cache: MemoryRedis) -> MemorySite:
+    """A site with a cache."""
+    site = registry["us"]
+    shared = SharedRedis(cast(redis.Redis, MemoryClient(cache)), LostDeletions(site.database))
+    shared.settle(ask=True)
+    site.graph.__dict__["redis"] = shared
+    return site
+
+
+def put_manifest(site: MemorySite) -> None:
+    graph = site.graph
+    manifests = Manifests(
+        graph.database,
+        graph.reads,
+        graph.redis,
+        graph.repositories,
+        graph.bundle.required_locations,
+    )
+    content = image_manifest(CONFIG, [LAYER])
+    manifests.put(site.repository, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+
+
+def push_what_is_missing(site: MemorySite) -> None:
+    """Push as clients do: only what a HEAD does not find."""
+    for content in (CONFIG, LAYER):
+        try:
+            site.graph.blobs.find(site.repository, Digest.of(content))
+        except BlobUnknown:
+            site.push(content)
+    put_manifest(site)
+
+
+def collect_and_die(site: MemorySite) -> None:
+    """Collect all blobs; the process dies before it deletes their keys from the cache."""
+    site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
+    bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0})
+    collector = Collector(site.database, bundle, lambda _digest: None)
+    collector.mark()
+    assert collector.bury() == 2
+
+
+def test_a_push_that_skipped_a_collected_blob_succeeds_at_the_next_attempt(
+    site: MemorySite, cache: MemoryRedis
+) -> None:
+    for content in (CONFIG, LAYER):
+        site.push(content)
+    forget_deletions(cache)
+    for content in (CONFIG, LAYER):
+        site.graph.blobs.find(site.repository, Digest.of(content))
+    assert cache.values[cache_key(Digest.of(LAYER))]
+    collect_and_die(site)
+    with pytest.raises(ManifestBlobUnknown):
+        push_what_is_missing(site)
+    push_what_is_missing(site)
+    assert site.placements(Digest.of(LAYER)) == {"us": "good"}
+
+
+def test_a_manifest_that_loses_against_the_collector_forgets_what_is_cached(
+    site: MemorySite, cache: MemoryRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for content in (CONFIG, LAYER):
+        site.push(content)
+    forget_deletions(cache)
+    for content in (CONFIG, LAYER):
+        site.graph.blobs.find(site.repository, Digest.of(content))
+    run = site.database.run
+
+    def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
+        if "INSERT INTO manifest " in sql:
+            monkeypatch.undo()
+            collect_and_die(site)
+        return run(sql, parameters)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(site.database, "run", run_after_the_collector)
+    with pytest.raises(ManifestBlobUnknown):
+        put_manifest(site)
+    push_what_is_missing(site)
