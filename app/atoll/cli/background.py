@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from atoll.cli.graph import Graph
 from atoll.db.pool import DatabaseUnavailable
@@ -14,6 +16,7 @@ from atoll.registry.blobs import cache_key
 from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
 from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.retention import Retention
 from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
 from atoll.replication.excess import Excess
@@ -64,18 +67,40 @@ def repeat(
     threading.Thread(target=go_on_for_ever, name=name, daemon=True).start()
 
 
+@dataclass(frozen=True)
+class Activity:
+    """Work that is repeated in the background; `seconds` pass between two repetitions."""
+
+    name: str
+    seconds: float
+    work: Callable[[], object]
+
+
 def keep_house(graph: Graph) -> None:
-    """Start to clear away what is left over and, unless the bundle says no, what nobody needs."""
-    repeat("housekeeping", HOUSEKEEPING, lambda: _clear_away(graph))
+    """Start the maintenance of an instance in background threads."""
+    for activity in activities(graph):
+        repeat(activity.name, activity.seconds, activity.work)
+
+
+def activities(graph: Graph) -> Iterator[Activity]:
+    """Yield what an instance does in the background, as far as its bundle allows."""
+    yield Activity("housekeeping", HOUSEKEEPING, lambda: _clear_away(graph))
     if graph.bundle.read_only:
         return
-    repeat("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(graph))
-    repeat("verification-runs", HOUSEKEEPING, lambda: forget_old_runs(graph.database))
-    repeat("log-exports", HOUSEKEEPING, lambda: graph.log_exporter.clear_away() > 0)
+    yield Activity("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(graph))
+    yield Activity("verification-runs", HOUSEKEEPING, lambda: forget_old_runs(graph.database))
+    yield Activity("log-exports", HOUSEKEEPING, lambda: graph.log_exporter.clear_away() > 0)
     if graph.bundle.feature_action_log_rotation:
-        repeat("log-rotation", _ROTATION_SECONDS, lambda: _rotate(graph))
-    if not graph.bundle.feature_garbage_collection:
-        return
+        yield Activity("log-rotation", _ROTATION_SECONDS, lambda: _rotate(graph))
+    retention = Retention(graph.database, graph.bundle)
+    yield Activity("retention", HOUSEKEEPING, retention.step)
+    if graph.bundle.feature_garbage_collection:
+        yield from _collection(graph)
+
+
+def _collection(graph: Graph) -> Iterator[Activity]:
+    """Yield what collects garbage and deletes objects."""
+    frequency = graph.bundle.garbage_collection_frequency
     collector = Collector(
         graph.database, graph.bundle, lambda digest: graph.redis.delete(cache_key(digest))
     )
@@ -84,12 +109,11 @@ def keep_house(graph: Graph) -> None:
         graph.bundle,
         lambda name, digest: graph.redis.delete(manifest_cache_key(name, str(digest))),
     )
-    repeat("garbage", graph.bundle.garbage_collection_frequency, collector.step)
-    excess = excess_of(graph)
-    repeat("excess", HOUSEKEEPING, excess.step)
-    repeat("untagged", graph.bundle.garbage_collection_frequency, untagged.step)
+    yield Activity("garbage", frequency, collector.step)
+    yield Activity("excess", HOUSEKEEPING, excess_of(graph).step)
+    yield Activity("untagged", frequency, untagged.step)
     for location in graph.locations.stores:
-        _keep_deleting(graph, location)
+        yield Activity(f"delete-{location}", _DELETIONS, partial(_delete, graph, location))
 
 
 def excess_of(graph: Graph) -> Excess:
@@ -112,16 +136,12 @@ def abort_abandoned_parts(graph: Graph) -> None:
             log.info("parts thrown away", extra={"location": location, "uploads": aborted})
 
 
-def _keep_deleting(graph: Graph, location: str) -> None:
+def _delete(graph: Graph, location: str) -> bool:
     def available() -> bool:
         return graph.locations.health.is_up(location)
 
     queue = DeleteQueue(graph.database, graph.content, location, available=available)
-
-    def work() -> bool:
-        return available() and queue.turn() > 0
-
-    repeat(f"delete-{location}", _DELETIONS, work)
+    return available() and queue.turn() > 0
 
 
 def _rotate(graph: Graph) -> None:

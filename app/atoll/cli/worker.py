@@ -7,10 +7,10 @@ import gc
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from atoll import logs
-from atoll.cli.background import HOUSEKEEPING, keep_house, repeat
+from atoll.cli.background import HOUSEKEEPING, Activity, keep_house, repeat
 from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
 from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.cli.children import ATOLL
@@ -80,10 +80,8 @@ def replication(options: argparse.Namespace) -> int:
         forget_cached=lambda tasks: graph.redis.delete(*(cache_key(task.digest) for task in tasks)),
     )
     keep_house(graph)
-    repeat("reconciling", HOUSEKEEPING, _reconciling(graph))
-    repeat("policies", _POLICIES, _following_policies(graph))
-    _scrub(graph, recent)
-    repeat("doubts", REVIEW_SECONDS, _reviewing(graph, recent))
+    for activity in periodic(graph, recent):
+        repeat(activity.name, activity.seconds, activity.work)
     # What is there now stays: to look through it for garbage again and again costs a tenth.
     gc.collect()
     gc.freeze()
@@ -157,8 +155,21 @@ def _following_policies(graph: Graph) -> Callable[[], None]:
     return work
 
 
+def periodic(graph: Graph, recent: RecentReads) -> Iterator[Activity]:
+    """Yield what a worker repeats beside its copies and the maintenance of every instance.
+
+    RECENT are the worker's own reads, by which damage is judged plausible or not.
+    """
+    yield Activity("reconciling", HOUSEKEEPING, _reconciling(graph))
+    yield Activity("policies", _POLICIES, _following_policies(graph))
+    # Even where the scrub is switched off.
+    yield Activity("doubts", REVIEW_SECONDS, _reviewing(graph, recent))
+    if rate := graph.bundle.background_verification_rate:
+        yield Activity("scrub", HOUSEKEEPING, _scrubbing(graph, recent, rate))
+
+
 def _reviewing(graph: Graph, recent: RecentReads) -> Callable[[], bool]:
-    """Return a turn of the review of doubts, which runs even where the scrub is switched off."""
+    """Return a turn of the review of doubted copies."""
     locations = graph.locations
     limit = ReadLimit(max(REVIEW_RATE, graph.bundle.background_verification_rate))
     return DoubtReview(
@@ -171,11 +182,8 @@ def _reviewing(graph: Graph, recent: RecentReads) -> Callable[[], bool]:
     ).turn
 
 
-def _scrub(graph: Graph, recent: RecentReads) -> None:
-    """Start to verify the copies at this site's location, slowly."""
-    rate = graph.bundle.background_verification_rate
-    if not rate:
-        return
+def _scrubbing(graph: Graph, recent: RecentReads, rate: int) -> Callable[[], bool]:
+    """Return what verifies this site's own location, at RATE bytes per second."""
     verifier = Verifier(
         graph.database, graph.locations.stores, graph.locations.health, ReadLimit(rate)
     )
@@ -187,4 +195,4 @@ def _scrub(graph: Graph, recent: RecentReads) -> None:
         recent=recent,
         forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
     )
-    repeat("scrub", HOUSEKEEPING, scrubber.turn)
+    return scrubber.turn

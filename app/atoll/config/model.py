@@ -165,6 +165,8 @@ class Bundle(BaseModel):
     robots_whitelist: list[str] = Field(default_factory=list)
     # The life of a new app-specific token, such as 30d; without, it does not end.
     app_specific_token_expiration: Duration | None = None
+    # For how long expired tokens are kept before they are removed.
+    expired_app_specific_token_gc: Duration = 86400
     # For how long a tag's past can be brought back, where a namespace does not say otherwise.
     default_tag_expiration: Duration = 14 * 86400
     tag_expiration_options: list[Duration] = Field(
@@ -178,8 +180,9 @@ class Bundle(BaseModel):
     feature_log_export: bool = True
     export_action_logs_seconds: int = Field(default=3600, ge=60)
     export_action_logs_storage_path: ObjectPath = "exportedactionlogs"
-    # Move what is in the log for longer than the threshold to files: at a location, below a key.
-    feature_action_log_rotation: bool = False
+    # Move log entries older than the threshold to files, at a location and below a key. Without
+    # rotation, which is Quay's default, the table grows by a row for each pull.
+    feature_action_log_rotation: bool = True
     action_log_archive_location: str | None = None
     action_log_archive_path: ObjectPath = "archive/actionlogs"
     action_log_rotation_threshold: Duration = Field(default=30 * 86400, ge=86400)

@@ -83,7 +83,8 @@ WHERE id IN (SELECT id FROM objectdeletion WHERE id = ANY(%(ids)s) ORDER BY id F
 
 _LENGTHS = f"""
 SELECT l.name, (SELECT count(*) FROM (SELECT FROM objectdeletion d WHERE d.location_id = l.id
-                                      LIMIT %(limit)s) d), {pages_of("objectdeletion")}
+                                      ORDER BY d.available_at, d.id LIMIT %(limit)s) d),
+       {pages_of("objectdeletion")}
 FROM imagestoragelocation l
 """
 

@@ -68,20 +68,25 @@ RETURNING blob_id
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
-# The range stands inside, too, or each statement would read whole tables.
+# The range is repeated inside, or each statement would read whole tables. A collected blob whose
+# row outlived its object deletions, as when a location was removed, is collected again.
 _MARK = f"""
 UPDATE imagestorage s SET tombstone_at = clock_timestamp()
-WHERE s.id > %(after)s AND s.id <= %(until)s AND s.tombstone_at IS NULL
+WHERE s.id > %(after)s AND s.id <= %(until)s
+  AND (s.tombstone_at IS NULL OR s.tombstone_at = 'infinity'
+       AND NOT EXISTS (SELECT FROM objectdeletion d WHERE d.storage_id = s.id))
   AND {_unneeded("blob_id > %(after)s AND blob_id <= %(until)s")}
 RETURNING s.id
 """
 
-# Whoever holds a blob's lock now is about to need it; the next round looks again. What is being
-# copied now waits; what waits for its objects to go is not looked at any more.
+# A blob whose lock is held is about to be needed; the next round examines it again. One that is
+# being copied waits; one whose object deletions are queued has the tombstone `infinity`, so that
+# however many these are, a round does not read them. now(), unlike clock_timestamp(), is known to
+# the planner, which then expects few rows and uses indexes.
 _LOCK = """
 SELECT id FROM (
     SELECT s.id, s.content_checksum FROM imagestorage s
-    WHERE s.tombstone_at <= clock_timestamp() - make_interval(secs => %(grace)s)
+    WHERE s.tombstone_at <= now() - make_interval(secs => %(grace)s)
       AND NOT EXISTS (SELECT FROM objectdeletion d WHERE d.storage_id = s.id)
       AND NOT EXISTS (SELECT FROM replicationtask t
                       WHERE t.storage_id = s.id AND t.lease_expires > clock_timestamp())
@@ -102,6 +107,8 @@ WITH gone AS (
     WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
       AND NOT EXISTS (SELECT FROM replicationtask t
                       WHERE t.storage_id = s.id AND t.lease_expires > clock_timestamp())
+), collected AS (
+    UPDATE imagestorage s SET tombstone_at = 'infinity' FROM gone WHERE s.id = gone.id
 ), rights AS (
     DELETE FROM uploadedblob ub USING gone WHERE ub.blob_id = gone.id
 ), copies AS (

@@ -49,6 +49,9 @@ _READ_PIECE = 1024 * 1024
 _UPLOADS = "uploads/"
 # How often an object is written again because somebody took the same one away at that moment.
 _REWRITES = 5
+# Chunks of one upload. Each rewrites the list of all before it, so that bounds what an upload
+# writes to the database's log.
+CHUNKS_MAXIMUM = 10_000
 
 _START = f"""
 INSERT INTO blobupload (uuid, repository_id)
@@ -70,7 +73,8 @@ SET byte_count = u.byte_count + %(size)s, chunks = u.chunks || %(chunk)s::jsonb,
     expires_after_s = coalesce(u.expires_after_s, %(expires_after)s::bigint),
     changed_at = clock_timestamp()
 WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
-  AND u.byte_count = %(offset)s AND NOT (%(first)s AND {DELETED_SINCE})
+  AND u.byte_count = %(offset)s AND jsonb_array_length(u.chunks) < %(chunks_maximum)s
+  AND NOT (%(first)s AND {DELETED_SINCE})
   AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
 RETURNING u.byte_count
 """
@@ -450,6 +454,7 @@ class Uploads:
             {
                 **self._parameters(upload),
                 "offset": upload.offset,
+                "chunks_maximum": CHUNKS_MAXIMUM,
                 "first": first,
                 "expires_after": expiry,
                 "digest": chunk.digest,
@@ -465,10 +470,15 @@ class Uploads:
     def _why_not_recorded(self, upload: Upload, chunk: Chunk) -> None:
         """Raise if the upload ended or is elsewhere than the client believes; clear away first."""
         try:
-            size, _, _ = self._status(upload)
-            if size == upload.offset:
-                return
+            size, chunks, _ = self._status(upload)
             failure: Exception = RangeOutOfOrder(size)
+            if len(chunks) >= CHUNKS_MAXIMUM:
+                failure = SizeInvalid(
+                    f"the upload has {CHUNKS_MAXIMUM} chunks, the most that one may have;"
+                    " push the blob again in larger chunks"
+                )
+            elif size == upload.offset:
+                return
         except UploadUnknown as error:
             failure = error
         # Perhaps a chunk that was sent again: then the upload itself counts on the same object.

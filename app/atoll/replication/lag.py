@@ -17,7 +17,8 @@ from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 
 # The oldest task is the first of its class in the order of claims, or has failed: any other one is
-# due from its creation on.
+# due from its creation on. What is counted is read in the order of an index: without one,
+# PostgreSQL may read the whole table for a location that has few tasks.
 _LAG = f"""
 SELECT l.name, l.state, pending.blobs, pending.bytes,
        coalesce(extract(epoch FROM clock_timestamp() - least(waiting.oldest, failing.oldest)), 0),
@@ -27,7 +28,8 @@ CROSS JOIN LATERAL (
     SELECT count(*) AS blobs, coalesce(sum(coalesce(t.image_size, (
                SELECT s.image_size FROM imagestorage s WHERE s.id = t.storage_id))), 0) AS bytes
     FROM (SELECT storage_id, image_size FROM replicationtask t
-          WHERE t.location_id = l.id LIMIT %(limit)s) t) pending
+          WHERE t.location_id = l.id
+          ORDER BY t.large, t.urgent DESC, t.available_at, t.id LIMIT %(limit)s) t) pending
 CROSS JOIN LATERAL (
     SELECT min(first.created_at) AS oldest
     FROM (VALUES (true, true), (true, false), (false, true), (false, false)) AS c (large, urgent)

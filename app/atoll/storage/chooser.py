@@ -40,7 +40,7 @@ class Chooser:
         ]
         if not found:
             raise NoHealthyStore(sorted(placements))
-        found.sort(key=self._health.in_doubt)
+        found.sort(key=self._health.distrust)
         self._health.use(found[0])
         return found
 
@@ -75,7 +75,7 @@ class Chooser:
         ]
         allowed = [name for name in usable if name not in excluded]
         if allowed:
-            chosen = min(allowed, key=self._health.in_doubt)
+            chosen = min(allowed, key=self._health.distrust)
             self._health.use(chosen)
             return chosen
         if usable:

@@ -160,6 +160,10 @@ class StoreHealth:
         usable = self.takes_objects(location) if write else self.is_up(location)
         return not usable or (self._unanswered(location) and not answered)
 
+    def distrust(self, location: str) -> tuple[bool, bool]:
+        """Return a key that sorts stores by trust: those that answer nothing come last."""
+        return self.in_doubt(location), self.unresponsive(location, write=False)
+
     def use(self, location: str) -> None:
         """Note that a store is about to be used, by this process or a redirected client."""
         if trace := self._traces.get(location):

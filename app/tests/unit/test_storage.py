@@ -215,6 +215,18 @@ def test_a_store_in_doubt_is_used_where_there_is_no_other_until_a_probe_succeeds
     assert choosing.to_write() == "us"
 
 
+def test_a_store_that_answers_nothing_is_used_after_one_that_is_only_in_doubt() -> None:
+    now = [0.0]
+    health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
+    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    health.probing("us")
+    now[0] = 3.0
+    health.move("eu")
+    health.observe("eu", silent("eu"))
+    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
+    assert choosing.to_write() == "eu"
+
+
 def test_a_probe_that_began_before_the_doubt_does_not_settle_it() -> None:
     now = [0.0]
     health = StoreHealth(["us"], monotonic=lambda: now[0])

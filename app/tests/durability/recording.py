@@ -1,0 +1,54 @@
+"""A database that records every statement, to ask PostgreSQL for its plan afterwards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg2.extensions
+from atoll.db.pool import Database, Parameters
+
+_PLANNED = re.compile(r"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", re.IGNORECASE)
+_COMMENT = re.compile(r"--[^\n]*")
+
+
+class RecordingDatabase(Database):
+    """Records statements with their parameters in `recorded`, each text once."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.recorded: dict[str, Parameters] = {}
+
+    def run(self, sql: str, parameters: Parameters = None) -> list[Any]:
+        self.recorded.setdefault(sql, parameters)
+        return super().run(sql, parameters)
+
+    @contextmanager
+    def transaction(self) -> Iterator[psycopg2.extensions.cursor]:
+        with super().transaction() as cursor:
+            yield _RecordingCursor(cursor, self.recorded)  # type: ignore[misc]
+
+    def plans(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield each recorded statement with its plan; nothing is carried out."""
+        for sql, parameters in self.recorded.items():
+            with super().transaction() as cursor:
+                text = cursor.mogrify(sql, parameters).decode()
+                for statement in _COMMENT.sub("", text).split(";"):
+                    if _PLANNED.match(statement):
+                        cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}")
+                        yield statement, cursor.fetchall()[0][0][0]["Plan"]
+
+
+class _RecordingCursor:
+    def __init__(self, cursor: psycopg2.extensions.cursor, recorded: dict[str, Parameters]) -> None:
+        self._cursor = cursor
+        self._recorded = recorded
+
+    def execute(self, sql: str, parameters: Parameters = None) -> None:
+        self._recorded.setdefault(sql, parameters)
+        self._cursor.execute(sql, parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)

@@ -1,0 +1,157 @@
+"""Every statement that runs periodically uses an index at ten million rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from atoll.cli.background import activities
+from atoll.cli.worker import periodic
+from atoll.db.pool import Database
+from atoll.registry.instances import Presence
+from atoll.replication.plausibility import RecentReads
+from atoll.storage.states import look_once
+
+from ..integration.services import wait_until
+from .busy_registry import fill
+from .recording import RecordingDatabase
+from .sites import MemorySite, make_registry
+
+ROWS, TEN_MILLION = 10_000, 10_000_000
+# Rows that one statement may read from a large table without a limit: a range, or a batch.
+READ_MAXIMUM = 250_000
+# Tables with a row for each blob, manifest, tag, pull, token, upload or task.
+LARGE = (
+    "appspecifictoken",
+    "blobupload",
+    "contentdeletion",
+    "imagestorage",
+    "imagestorageplacement",
+    "logentry",
+    "manifest",
+    "manifestblob",
+    "manifestchild",
+    "manifestlabel",
+    "manifestpullstatistics",
+    "notificationdelivery",
+    "oauthaccesstoken",
+    "objectdeletion",
+    "replicationtask",
+    "tag",
+    "tagpullstatistics",
+    "uploadedblob",
+    "verification",
+    "verificationfinding",
+)
+
+_MORE_ROWS = (
+    """INSERT INTO objectdeletion (storage_id, location_id, available_at)
+    SELECT id, (SELECT min(id) FROM imagestoragelocation), now() + interval '1 hour'
+    FROM imagestorage""",
+    """INSERT INTO replicationtask (storage_id, location_id, available_at, last_error)
+    SELECT id, (SELECT max(id) FROM imagestoragelocation), now() + interval '1 hour',
+           CASE WHEN random() < 0.01 THEN 'error' END
+    FROM imagestorage""",
+    """INSERT INTO uploadedblob (repository_id, blob_id, expires_at)
+    SELECT (SELECT min(id) FROM repository), id, now() + interval '1 hour' * random()
+    FROM imagestorage WHERE random() < 0.2""",
+    """INSERT INTO manifestchild (manifest_id, child_manifest_id)
+    SELECT id, id FROM manifest WHERE random() < 0.3""",
+    """INSERT INTO repositorynotification (repository_id, event, method, config, title)
+    SELECT id, 'repo_push', 'webhook', '{}', 'title' FROM repository""",
+    """INSERT INTO notificationdelivery (notification_id, event_data, available_at)
+    SELECT n.id, '{}', now() + interval '1 hour' FROM repositorynotification n,
+    generate_series(1, 20)""",
+    """UPDATE imagestorage SET tombstone_at = now() WHERE random() < 0.01""",
+    """UPDATE manifest SET deleted_at = now() WHERE random() < 0.01""",
+)
+
+# The planner multiplies a table's pages by the density of rows that the last ANALYZE found: with
+# more of them it plans as for a table of ten million rows.
+_GROW = """
+UPDATE pg_class SET reltuples = reltuples * %(rows)s / greatest((
+    SELECT t.reltuples FROM pg_class t LEFT JOIN pg_index i ON i.indrelid = t.oid
+    WHERE t.oid = pg_class.oid OR i.indexrelid = pg_class.oid LIMIT 1), 1)
+WHERE oid IN (SELECT oid FROM pg_class WHERE relname = ANY(%(tables)s) AND reltuples > 0
+              UNION SELECT i.indexrelid FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
+              WHERE t.relname = ANY(%(tables)s) AND t.reltuples > 0)
+"""
+
+
+def grow(database: Database) -> None:
+    """Let the planner believe that each large table has ten million rows."""
+    for statement in _MORE_ROWS:
+        database.run(statement)
+    for table in LARGE:
+        database.run(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+    database.run("ANALYZE")
+    database.run(_GROW, {"rows": TEN_MILLION, "tables": list(LARGE)})
+
+
+def nodes(plan: dict[str, Any], limited: bool = False) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield each node of a plan, and whether a LIMIT bounds what is read from it."""
+    limited = limited or plan["Node Type"] == "Limit"
+    yield plan, limited
+    # A sort or an aggregate reads all of its input, whatever is taken from it.
+    reads_all = plan["Node Type"] in {"Sort", "Aggregate", "Hash", "ModifyTable"}
+    for child in plan.get("Plans", ()):
+        yield from nodes(child, limited and not reads_all)
+
+
+def problem(node: dict[str, Any], limited: bool) -> str | None:
+    """Return what is wrong with a scan of a large table."""
+    if node.get("Relation Name") not in LARGE or "Scan" not in node["Node Type"]:
+        return None
+    name = f"{node['Node Type']} on {node['Relation Name']}"
+    if node["Node Type"] == "Seq Scan":
+        return name
+    if node["Plan Rows"] > READ_MAXIMUM and not limited:
+        return f"{name} reads {node['Plan Rows']} rows"
+    return None
+
+
+@pytest.fixture
+def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
+    registry = make_registry(make_database(), tmp_path, ["us", "eu"])
+    fill(registry["us"].graph.patient_database, ROWS, spacing=TEN_MILLION // ROWS)
+    return registry["us"]
+
+
+def run_everything_once(site: MemorySite) -> RecordingDatabase:
+    """Run each periodic activity of a worker process and return what it said to the database."""
+    recording = RecordingDatabase.from_bundle(site.graph.bundle, size=20)
+    site.graph.__dict__["database"] = recording
+    for activity in [*activities(site.graph), *periodic(site.graph, RecentReads())]:
+        activity.work()
+    look_once(site.locations.states, recording)
+    Presence(recording, site.graph.bundle, "replication", site.locations.health, None).record()
+    worker = site.worker()
+    worker.start()
+    site.graph.deliverer.start()
+    site.graph.log_exporter.start()
+    wait_until(
+        "all claimed",
+        lambda: all(
+            any(f"UPDATE {table}" in sql for sql in recording.recorded)
+            for table in ("replicationtask", "notificationdelivery", "logexport")
+        ),
+    )
+    site.graph.deliverer.stop()
+    site.graph.log_exporter.stop()
+    worker.stop()
+    return recording
+
+
+def test_no_periodic_statement_reads_a_whole_table(site: MemorySite) -> None:
+    database = site.graph.patient_database
+    recording = run_everything_once(site)
+    grow(database)
+    found = {
+        f"{text}\n{' '.join(statement.split())}"
+        for statement, plan in recording.plans()
+        for node, limited in nodes(plan)
+        if (text := problem(node, limited))
+    }
+    assert not found, "\n\n".join(sorted(found))
