@@ -50,7 +50,9 @@ DELETED_SINCE = """EXISTS (
     SELECT FROM contentdeletion c WHERE c.digest = %(digest)s
     AND c.location = %(location)s AND c.deleted_at >= u.trusted_since)"""
 
-# An upload that ended, or whose repository is gone, does not count on anything.
+# An upload that ended, or whose repository is gone, does not count on anything. An object whose
+# deletion is queued for later is left to the queue: until then a fail-over may bring its placement
+# back.
 _IN_USE = """(EXISTS (
     SELECT FROM imagestorageplacement p
     JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
@@ -59,6 +61,11 @@ _IN_USE = """(EXISTS (
     SELECT FROM removedplacement p
     JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
     WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
+) OR EXISTS (
+    SELECT FROM objectdeletion d
+    JOIN imagestorage s ON s.id = d.storage_id JOIN imagestoragelocation l ON l.id = d.location_id
+    WHERE s.content_checksum = %(digest)s AND l.name = %(location)s
+      AND d.available_at > clock_timestamp()
 ) OR EXISTS (
     SELECT FROM blobupload
     WHERE first_digest = %(digest)s AND first_location = %(location)s

@@ -68,6 +68,20 @@ def fail_over_that_loses_a_collection(machine: PlacementProtocol, stop: int) -> 
     yield
 
 
+def cancelled_upload_of_a_collected_blob(machine: PlacementProtocol, stop: int) -> Iterator[None]:
+    machine.begin({0}, copied=False, accepted=False, standby=True)
+    machine.pass_time(HOURS)
+    yield
+    machine.carry_out(Collect("us", "step"))
+    machine.carry_out(BeginChunks("us", "one", 0))
+    machine.carry_out(
+        CancelChunks("us", 0, False), Interleaved(Stop(ANY, stop), Collect("us", "step"), None)
+    )
+    yield
+    machine.fail_over(1)
+    yield
+
+
 def late_deletion(machine: PlacementProtocol, stop: int) -> Iterator[None]:
     machine.begin({1}, copied=False, accepted=False, late=True)
     machine.carry_out(BeginChunks("us", "one", 0))
@@ -102,6 +116,7 @@ KNOWN: dict[str, Sequence] = {
     "an undo beside a batch": undo_beside_a_batch,
     "orphans of a removed location": orphans_of_a_removed_location,
     "a fail-over that loses a collection": fail_over_that_loses_a_collection,
+    "a cancelled upload of a collected blob": cancelled_upload_of_a_collected_blob,
     "a late deletion": late_deletion,
     "a suspended deletion": suspended_deletion,
 }
