@@ -23,7 +23,8 @@ PLAY = """
 def inventory(example, tmp_path):
     """Write an inventory of three sites, each of which prefers its own location."""
     stores = example["DISTRIBUTED_STORAGE_CONFIG"]
-    stores["apstorage"] = stores["usstorage"]
+    kind, settings = stores["usstorage"]
+    stores["apstorage"] = [kind, {**settings, "storage_path": "/ap"}]
     hosts = {
         site: {
             "registry_site": site,
