@@ -1,4 +1,4 @@
-"""What goes on beside an instance's main work, at a site with replication and at one without."""
+"""Background activities of an instance, at a site with replication and at one without."""
 
 from __future__ import annotations
 
@@ -44,27 +44,30 @@ def repeat(
     *,
     pause: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Do WORK now, and again after so many SECONDS each time, in a thread of its own, for ever.
+    """Repeat WORK in a background thread that survives every exception.
 
-    At once again where it says that there is more to do.
+    Args:
+        name: the thread's name.
+        seconds: how long to pause between two repetitions.
+        work: returns True if there is more to do, which skips the pause.
+        pause: waits for so many seconds.
     """
 
-    def go_on_for_ever() -> None:
+    def run() -> None:
         while True:
             more = False
             try:
                 more = work() is True
             except DatabaseUnavailable as error:
-                log.warning("PostgreSQL is away", extra={"cause": str(error)})
+                log.warning("database unavailable", extra={"activity": name, "cause": str(error)})
             except (StoreUnavailable, NoHealthyStore) as error:
-                log.warning("store is away", extra={"cause": str(error)})
+                log.warning("store unavailable", extra={"activity": name, "cause": str(error)})
             except Exception:
-                # It must go on tomorrow whatever happens today.
-                log.exception("%s failed for a reason that nobody thought of", name)
+                log.exception("unhandled exception", extra={"activity": name})
             if not more:
                 pause(seconds)
 
-    threading.Thread(target=go_on_for_ever, name=name, daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ OPTIONS_MARK = "atoll.options"
 # How psycopg2 spells the messages of RAISE INFO.
 _INFO = "INFO:  "
 # `statement_timeout` does not limit a COMMIT: one that waits for a synchronous standby, or for the
-# lock of NOTIFY behind such a one, would stay for ever although its client is gone. Nothing else is
-# cancelled, should the process id belong to another session by now. What was committed stays so.
+# lock of NOTIFY behind such a one, would stay indefinitely although its client is gone. Nothing
+# else is cancelled, should the process id belong to another session by now.
 _CANCEL = """
 SELECT CASE WHEN wait_event = 'SyncRep' OR (wait_event_type = 'Lock' AND wait_event = 'object')
        THEN pg_cancel_backend(pid) END

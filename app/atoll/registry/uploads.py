@@ -251,7 +251,9 @@ class Uploads:
         try:
             self._finish_chunks(upload, digest, size, chunks)
         except ObjectMissing as error:
-            raise UploadUnknown(f"upload {upload.uuid} lost its object; begin again") from error
+            raise UploadUnknown(
+                f"upload {upload.uuid} lost its object; restart the upload"
+            ) from error
         return size
 
     def cancel(self, name: RepositoryName, uuid: UUID) -> None:

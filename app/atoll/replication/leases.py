@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Leases:
-    """Tasks that were claimed and not yet let go; safe for any thread."""
+    """Claimed tasks that are still being worked on; safe for any thread."""
 
     def __init__(
         self, tasks: Tasks, liveness: Liveness, *, lease_seconds: float = LEASE_SECONDS

@@ -58,7 +58,7 @@ DELETE_FOR_PLACED = """
         WHERE t.storage_id = blob.id AND t.location_id = location.id
         FOR UPDATE OF t SKIP LOCKED)"""
 
-# The due tasks of one class that nobody has leased, in their order: at most so many between two
+# The due tasks of one class without a lease, in their order: at most so many between two
 # positions. Both are conditions of the index, so that the cost depends neither on tasks before the
 # first one, even finished ones that an old snapshot keeps, nor on tasks that are due later.
 _DUE = """
@@ -140,7 +140,7 @@ _LOCK = f"WITH {_HELD} {_OURS.format(lock='FOR UPDATE')};"
 
 # A row that another statement has locked is being finished or released, or is renewed next time: it
 # is not waited for, and it is ours for as long as it has our token. That also holds after the lease
-# expired, for whoever takes over a task changes the token or deletes the row.
+# expired, because another holder changes the token or deletes the row.
 _EXTEND = f"""
 WITH {_HELD}, locked AS ({_OURS.format(lock="FOR UPDATE SKIP LOCKED")}), extended AS (
     UPDATE replicationtask t

@@ -27,7 +27,7 @@ IN_FLIGHT = 3
 
 
 def _ignore() -> None:
-    """Nobody needs to know of progress."""
+    """Ignore progress."""
 
 
 def part_size(total: int, maximum: int = ObjectStore.parts_maximum) -> int:

@@ -92,7 +92,7 @@ def doubt(site: MemorySite, accuser: str, digest: Digest) -> None:
 
 
 def claimed(site: MemorySite, location: str, digest: Digest) -> Task:
-    """Claim all tasks of LOCATION, whoever has them, and return the one for DIGEST."""
+    """Claim all tasks of LOCATION, whoever holds their leases, and return the one for DIGEST."""
     site.database.run("UPDATE replicationtask SET lease_expires = now()")
     (task,) = [one for one in Tasks(site.database, location).claim(limit=9) if one.digest == digest]
     return task

@@ -72,7 +72,7 @@ def test_a_push_waits_for_a_busy_store_that_answers_probes(us: MemorySite) -> No
         # By the first of them the store is asked; within a dozen the write would be abandoned.
         wait_until("it was probed", lambda: store.requests["probe_write"] > before)
         before = store.requests["probe"]
-        wait_until("and goes on", lambda: store.requests["probe"] > before + 6)
+        wait_until("probing continues", lambda: store.requests["probe"] > before + 6)
         assert pushed == []
     pushing.join()
     assert us.placements(pushed[0]) == {"us": "good"}

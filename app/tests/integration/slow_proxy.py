@@ -17,7 +17,7 @@ class SlowProxy:
     def __init__(self, port: int, rate: int) -> None:
         self._target = ("127.0.0.1", port)
         self._rate = rate
-        # Connections take turns, so whoever has little to send waits for everybody else.
+        # Connections take turns, so a small transfer waits for all others.
         self._turn = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self.port = self._listener.getsockname()[1]

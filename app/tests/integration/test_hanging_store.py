@@ -148,7 +148,7 @@ def pause_under_load(site: Site, services: Services, seeds: list[str]) -> Outcom
         services.us.container.pause()
         paused = time.monotonic()
         try:
-            # Whoever met the store is through, and others have come since.
+            # Requests that met the store have ended, and later ones have begun.
             wait_until("it is unavailable", lambda: not health.is_up("usstorage"))
             known = time.monotonic()
             wait_until("clients are served", lambda: load.count("PUT", known) > 10)
