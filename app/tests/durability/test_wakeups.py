@@ -12,7 +12,7 @@ from atoll.cli.migrate import prepare_database
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.replication.bell import CHANNEL, WakeUps
 
-from ..integration.services import SECONDS, postgres_of_its_own, wait_until
+from ..integration.services import SECONDS, running_postgres, wait_until
 from .conftest import administer
 from .sites import MemoryRegistry, make_registry
 
@@ -25,7 +25,7 @@ WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pi
 @pytest.fixture(scope="module")
 def synchronous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryRegistry]:
     """A registry on a server of its own, whose standby a test may take away."""
-    with postgres_of_its_own() as uri:
+    with running_postgres() as uri:
         registry = make_registry(uri, tmp_path_factory.mktemp("own"), ["us", "eu", "ap"])
         prepare_database(registry["us"].graph)
         yield registry

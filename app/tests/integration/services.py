@@ -41,6 +41,8 @@ OWNER = "atoll.tests.owner"
 SECONDS = 120
 OBJECTS_OF_PROBES = ("/_verify", "/_location")
 _STORE_PORT = 7480
+# The network that podman itself has.
+_DEFAULT_NETWORK = "podman"
 _TURNS = Path(tempfile.gettempdir(), "atoll-tests-remains.lock")
 
 
@@ -220,23 +222,13 @@ def running_services() -> Iterator[Services]:
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Start PostgreSQL alone, yield its URI once it answers, and remove it at the end."""
+    """Start PostgreSQL alone, yield its URI once it answers, and remove it at the end.
+
+    Other services of this process, and other servers that were started by this, stay untouched.
+    """
     with podman_client() as client:
         remove_remains(client)
-        try:
-            network, _ = _make_network(client)
-            uri = _postgres_uri(_start_postgres(client, network))
-            wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
-            yield uri
-        finally:
-            _remove_own(client)
-
-
-@contextmanager
-def postgres_of_its_own() -> Iterator[str]:
-    """Start a PostgreSQL whose settings a test may change, and yield its URI once it answers."""
-    with podman_client() as client:
-        container = _start_postgres(client, "podman")
+        container = _start_postgres(client, _DEFAULT_NETWORK)
         try:
             uri = _postgres_uri(container)
             wait_until("PostgreSQL answers", lambda: _postgres_answers(uri))
