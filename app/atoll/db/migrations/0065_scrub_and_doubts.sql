@@ -12,10 +12,6 @@ CREATE TABLE scrubpass (
     PRIMARY KEY (location_id, state)
 );
 
--- Copies in quarantine are verified first.
-CREATE INDEX imagestorageplacement_suspect ON imagestorageplacement (location_id, verified_at, id)
-    WHERE state = 'suspect';
-
 -- Old runs are deleted in batches.
 CREATE INDEX verification_changed ON verification (changed_at);
 

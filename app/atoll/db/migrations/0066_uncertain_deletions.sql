@@ -5,5 +5,3 @@ ALTER TABLE contentdeletion ADD COLUMN unknown_until timestamptz;
 
 -- How often the objects of an ended upload could not be deleted.
 ALTER TABLE blobupload ADD COLUMN attempts integer NOT NULL DEFAULT 0;
-
-CREATE INDEX uploadedblob_expires ON uploadedblob (expires_at);
