@@ -42,8 +42,13 @@ def test_the_command_of_the_documentation_is_enough(
 ) -> None:
     """`podman run -d -p … -v CONFIG:/conf/stack:Z -e QUAY_…=europestorage IMAGE`, nothing more."""
     us, eu = services.on_network().stores()
+    # The stores' usual paths belong to locations with other names.
+    usa, europe = (
+        [kind, settings | {"storage_path": "/documented"}]
+        for kind, settings in (us.settings, eu.settings)
+    )
     changes = {
-        "DISTRIBUTED_STORAGE_CONFIG": {"usastorage": us.settings, "europestorage": eu.settings},
+        "DISTRIBUTED_STORAGE_CONFIG": {"usastorage": usa, "europestorage": europe},
         "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usastorage", "europestorage"],
         "DISTRIBUTED_STORAGE_PREFERENCE": ["usastorage", "europestorage"],
     }
