@@ -107,6 +107,8 @@ class _Trace:
     sent: float = float("-inf")
     written: float = float("-inf")
     proven: float = float("-inf")
+    # When a request found it full or unreachable.
+    lowered: float = float("-inf")
     usual_probe: float = 0.0
     # When the first of the probes began that had no answer, one after another, until now.
     unanswered_since: float | None = None
@@ -192,6 +194,8 @@ class StoreHealth:
             if write:
                 self._traces[location].written = self._monotonic()
             return
+        if isinstance(error, StoreFull | StoreUnreachable):
+            self._traces[location].lowered = self._monotonic()
         if isinstance(error, StoreFull) and self.is_up(location):
             self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
         elif isinstance(error, StoreUnreachable):
@@ -287,7 +291,12 @@ class StoreHealth:
             trace.usual_probe += _WEIGHT * (now - probe.began - trace.usual_probe)
         trace.proven = now
         self._settle(location, probe)
-        self._change(location, StoreState(up=True))
+        # A request may have found it full or unreachable after the probe began. Only an object that
+        # it accepted since then proves the contrary.
+        old = self.state(location)
+        accepted = probe.write and probe.began >= trace.lowered
+        if old.up is None or old.whole or accepted:
+            self._change(location, StoreState(up=True))
 
     def _settle(self, location: str, probe: _Probe) -> None:
         """Forget a doubt that is older than PROBE and that PROBE could settle."""

@@ -7,6 +7,7 @@ import io
 from atoll.names import Digest
 from atoll.registry.uploads import Body, Upload
 from atoll.storage.errors import StoreUnavailable, StoreUnreachable
+from atoll.storage.health import Prober
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -44,7 +45,7 @@ def take_down(site: MemorySite, location: str) -> None:
 
 def bring_back(site: MemorySite, location: str) -> None:
     site.stores[location].down = False
-    site.locations.health.probed(location, None)
+    Prober(site.stores, site.locations.health).probe_once(site.stores[location])
 
 
 def test_leftovers_at_an_unavailable_store_do_not_delay_those_at_other_stores(

@@ -9,6 +9,7 @@ from atoll.names import Digest
 from atoll.registry.errors import RangeOutOfOrder, UploadUnknown
 from atoll.registry.uploads import Body, Upload
 from atoll.storage.errors import StoreUnreachable
+from atoll.storage.health import Prober
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -33,7 +34,7 @@ def take_down(site: MemorySite, location: str) -> None:
 
 def bring_back(site: MemorySite, location: str) -> None:
     site.stores[location].down = False
-    site.locations.health.probed(location, None)
+    Prober(site.stores, site.locations.health).probe_once(site.stores[location])
 
 
 def clear_away(site: MemorySite) -> None:

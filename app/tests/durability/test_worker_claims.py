@@ -141,6 +141,7 @@ def test_a_store_that_is_available_again_wakes_the_tasks_that_need_it(
         new = ap.push(b"new")
         wait_until("the new one is copied", lambda: eu.has_object("eu", new))
         assert not any(eu.has_object("eu", digest) for digest in old)
+        assert eu.locations.health.probing("us")
         eu.locations.health.probed("us", None)
         wait_until("all are copied", lambda: all(eu.has_object("eu", digest) for digest in old))
     finally:

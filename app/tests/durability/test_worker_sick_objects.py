@@ -110,6 +110,7 @@ def test_a_source_that_becomes_unavailable_is_no_failure_of_its_blobs(
             "SELECT count(*) FROM replicationtask"
             " WHERE attempts > 0 OR last_error IS NOT NULL OR available_at > clock_timestamp()"
         ) == [[0]]
+        assert health.probing("us")
         health.probed("us", None)
         wait_until("all are copied", lambda: all(eu.has_object("eu", d) for d in digests))
     finally:

@@ -343,6 +343,24 @@ def test_a_full_store_is_read_from_and_not_written_to_until_it_takes_an_object()
     assert health.state("us").whole
 
 
+@pytest.mark.parametrize("error", [StoreFull("us", "full"), StoreUnreachable("us", "refused")])
+@pytest.mark.parametrize("write", [False, True])
+def test_a_probe_that_began_before_a_request_failed_does_not_hide_the_failure(
+    error: StoreUnavailable, write: bool
+) -> None:
+    health = StoreHealth(["us"])
+    health.probed("us", None)
+    if write:
+        health.request_probe("us", write=True)
+    assert health.probing("us") == write
+    health.observe("us", error, write=True)
+    health.probed("us", None)
+    assert not health.takes_objects("us")
+    assert health.probing("us")
+    health.probed("us", None)
+    assert health.takes_objects("us")
+
+
 def test_a_store_that_hangs_when_written_to_is_still_read_from() -> None:
     """So does Ceph with a full disk: it never answers, which a request cannot tell from dead."""
     store, health = MemoryStore("us"), StoreHealth(["us"])
