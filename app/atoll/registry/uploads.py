@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 from uuid import UUID, uuid4
@@ -29,6 +29,7 @@ from atoll.registry.errors import (
 )
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.write_targets import WriteTargets
 from atoll.replication.required import excluded_in
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
 from atoll.storage.errors import (
@@ -218,15 +219,13 @@ class Uploads:
         digest = body.digest(hasher, "sha256")
         first = upload.offset == 0
         expiry = expires_after(body.file, body.size) if first else None
-        key = blob_key(digest) if first else f"{_UPLOADS}{upload.uuid}/{uuid4()}"
         for _ in range(_REWRITES):
-            location = self._write(key, body, upload, digest)
-            chunk = Chunk(key, str(digest), body.size, location)
+            chunk = self._write(body, upload, digest, first=first)
             if self._record(upload, chunk, expiry, first=first):
                 return replace(upload, offset=upload.offset + body.size)
             self._why_not_recorded(upload, chunk)
             upload = self._begin_anew(upload, chunk, first=first)
-        raise NoHealthyStore([location])
+        raise NoHealthyStore([chunk.location])
 
     def finish(self, upload: Upload, digest: Digest, body: Body) -> int:
         """Make the upload, with BODY as its last part, the blob DIGEST; return the blob's size.
@@ -284,43 +283,50 @@ class Uploads:
         if body.digest(digest.hasher(), digest.algorithm) != digest:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
-            location = self._write(blob_key(digest), body, upload, digest)
-            whole = Chunk(blob_key(digest), str(digest), body.size, location)
+            whole = self._write(body, upload, digest, first=True)
             if self._place_written(whole, upload, expires_after(body.file, body.size)):
                 return body.size
             upload = self._begin_anew(upload, whole, first=True)
-        raise NoHealthyStore([location])
+        raise NoHealthyStore([whole.location])
 
     def _finish_chunks(
         self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk]
     ) -> None:
         """Put the chunks together to one object, hashing it; only a right one becomes visible."""
-        tried: list[str] = []
         for _ in range(_REWRITES):
-            location = self._location_for(upload, digest, tried)
+            whole = self._write_chunks(upload, digest, size, chunks)
+            if self._place_written(whole, upload, None):
+                self._clear_away_or_leave(upload.uuid)
+                return
+            upload = self._begin_anew(upload, whole, first=True)
+        raise NoHealthyStore([whole.location])
+
+    def _write_chunks(
+        self, upload: Upload, digest: Digest, size: int, chunks: list[Chunk]
+    ) -> Chunk:
+        """Write the chunks as one object at the nearest allowed store that accepts it."""
+        targets = self._targets(upload)
+        while True:
+            location = self._choose(targets, upload, digest)
+            whole = Chunk(blob_key(digest), str(digest), size, location)
             try:
-                whole = Chunk(blob_key(digest), str(digest), size, location)
-                self._write_chunks(upload, digest, chunks, whole, tried)
+                self._write_chunks_at(whole, upload, digest, chunks, targets)
             except StoreUnavailable as error:
                 if error.location != location:
                     # It is a chunk that cannot be read, and there is no other copy of it.
                     raise
                 log.warning("write continued at another location", extra={"cause": str(error)})
-                tried.append(location)
+                targets.fail(error)
                 continue
-            if self._place_written(whole, upload, None):
-                self._clear_away_or_leave(upload.uuid)
-                return
-            upload = self._begin_anew(upload, whole, first=True)
-        raise NoHealthyStore([location])
+            return whole
 
-    def _write_chunks(
+    def _write_chunks_at(
         self,
+        whole: Chunk,
         upload: Upload,
         digest: Digest,
         chunks: list[Chunk],
-        whole: Chunk,
-        tried: Collection[str],
+        targets: WriteTargets,
     ) -> None:
         """Write the chunks as the object WHOLE; DigestMismatch ends the upload."""
 
@@ -337,7 +343,7 @@ class Uploads:
                     self._end_with_mismatch(upload, digest)
                 writer.finish()
 
-        self._write_or_abandon(write, whole, upload, tried)
+        self._write_or_abandon(write, whole, targets)
 
     def _read_chunks(self, chunks: list[Chunk]) -> Iterator[bytes]:
         """Yield the bytes of CHUNKS. Raises StoreSilent where a chunk's store hangs."""
@@ -386,33 +392,38 @@ class Uploads:
         self.cancel(upload.name, upload.uuid)
         raise DigestMismatch(f"what was uploaded is not {digest}")
 
-    def _location_for(self, upload: Upload, digest: Digest, tried: Collection[str]) -> str:
-        """Return where to write DIGEST, but not where it was TRIED already.
+    def _targets(self, upload: Upload) -> WriteTargets:
+        return WriteTargets(self._locations, (*upload.excluded, *upload.uncertain))
 
-        Raises NoHealthyStore or DeletionUnresolved.
-        """
+    def _choose(self, targets: WriteTargets, upload: Upload, digest: Digest) -> str:
+        """Return where to write DIGEST. Raises NoHealthyStore or DeletionUnresolved."""
         try:
-            return self._locations.chooser.to_write((*upload.excluded, *upload.uncertain), tried)
+            return targets.choose()
         except NoHealthyStore:
             if upload.uncertain:
                 raise DeletionUnresolved(digest, upload.uncertain) from None
             raise
 
-    def _write(self, key: str, body: Body, upload: Upload, digest: Digest) -> str:
-        """Write to the nearest allowed store that accepts it, and return its location."""
-        tried: list[str] = []
+    def _write(self, body: Body, upload: Upload, digest: Digest, *, first: bool) -> Chunk:
+        """Write BODY at the nearest allowed store that accepts it; FIRST: at its content address.
+
+        An abandoned write may be carried out, and its object deleted, at any later time. So each
+        attempt at a chunk that is not FIRST has a key of its own.
+        """
+        targets = self._targets(upload)
         while True:
-            location = self._location_for(upload, digest, tried)
+            location = self._choose(targets, upload, digest)
+            key = blob_key(digest) if first else f"{_UPLOADS}{upload.uuid}/{uuid4()}"
+            chunk = Chunk(key, str(digest), body.size, location)
             try:
-                chunk = Chunk(key, str(digest), body.size, location)
-                self._write_at(chunk, body, upload, tried)
+                self._write_at(chunk, body, targets)
             except StoreUnavailable as error:
                 log.warning("write continued at another location", extra={"cause": str(error)})
-                tried.append(location)
+                targets.fail(error)
                 continue
-            return location
+            return chunk
 
-    def _write_at(self, chunk: Chunk, body: Body, upload: Upload, tried: Collection[str]) -> None:
+    def _write_at(self, chunk: Chunk, body: Body, targets: WriteTargets) -> None:
         """Write CHUNK, which is BODY. Raises StoreUnavailable, also where the store hangs."""
         # An abandoned attempt still reads it, beside the next one and after the request has ended.
         file = reopened(body.file, body.size)
@@ -422,31 +433,17 @@ class Uploads:
                 store = self._locations.stores[chunk.location]
                 put_file(store, chunk.key, file, chunk.size, attempt.progress)
 
-        self._write_or_abandon(write, chunk, upload, tried)
+        self._write_or_abandon(write, chunk, targets)
 
     def _write_or_abandon(
-        self,
-        write: Callable[[Attempt], None],
-        chunk: Chunk,
-        upload: Upload,
-        tried: Collection[str],
+        self, write: Callable[[Attempt], None], chunk: Chunk, targets: WriteTargets
     ) -> None:
         """Write CHUNK; if its store hangs, have what becomes of it deleted in the background."""
-
-        def elsewhere() -> bool:
-            try:
-                other = self._locations.chooser.to_write(
-                    (*upload.excluded, *upload.uncertain), (*tried, chunk.location)
-                )
-            except NoHealthyStore:
-                return False
-            return not self._locations.health.in_doubt(other)
-
         write_or_abandon(
             self._locations.health,
             chunk.location,
             write,
-            elsewhere=elsewhere,
+            elsewhere=lambda: targets.elsewhere(chunk.location),
             late=lambda: self._leave_behind(chunk),
         )
 

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 import pytest
 from atoll.names import Digest
 from atoll.registry.uploads import Body
-from atoll.storage.errors import StoreError, StoreSilent
+from atoll.storage.errors import NoHealthyStore, StoreError, StoreSilent
 from atoll.storage.interface import blob_key
 
 from ..integration.services import SECONDS, wait_until
-from .memory_store import MemoryStore
+from .memory_store import Fault, MemoryStore
 from .observed_stores import observed
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -152,3 +152,71 @@ def test_a_download_continues_at_the_next_location_when_the_store_hangs(
 
 def _body(content: bytes) -> Body:
     return Body(io.BytesIO(content), len(content))
+
+
+def silent_puts(store: MemoryStore, number: int) -> None:
+    """Let the next NUMBER puts of a store fail without an answer, as those of a busy one do."""
+    left = [number]
+
+    def fail(operation: str, key: str) -> None:
+        del key
+        if operation == "put" and left[0] > 0:
+            left[0] -= 1
+            raise StoreSilent(store.location, "no answer in time")
+
+    store.fault = fail
+
+
+def test_a_push_returns_to_a_busy_store_when_every_location_fell_silent(us: MemorySite) -> None:
+    for store in us.stores.values():
+        silent_puts(store, 1)
+    digest = us.push(b"content")
+    assert list(us.placements(digest).values()) == ["good"]
+
+
+def test_a_push_is_refused_when_stores_stay_silent_however_often_it_returns(us: MemorySite) -> None:
+    for store in us.stores.values():
+        silent_puts(store, 1_000)
+    with pytest.raises(NoHealthyStore):
+        us.push(b"content")
+
+
+def test_a_push_does_not_return_to_a_store_that_refused_it(us: MemorySite) -> None:
+    us.stores["us"].down = True
+    for location in ("eu", "ap"):
+        silent_puts(us.stores[location], 1)
+    digest = us.push(b"content")
+    assert us.placements(digest).keys() <= {"eu", "ap"}
+    assert us.stores["us"].requests["put"] == 1
+
+
+def test_a_chunk_is_never_written_twice_under_one_key(us: MemorySite) -> None:
+    # The first of two writes may be carried out, and its object deleted, after the second.
+    keys = []
+    upload = us.graph.uploads.start(us.repository, SUPERUSER)
+    upload = us.graph.uploads.append(upload, _body(b"first "))
+    for store in us.stores.values():
+        silent_puts(store, 1)
+        fail = store.fault
+
+        def note(operation: str, key: str, fail: Fault = fail) -> None:
+            if operation == "put":
+                keys.append(key)
+            fail(operation, key)
+
+        store.fault = note
+    us.graph.uploads.append(upload, _body(b"second"))
+    assert len(set(keys)) == len(keys) == len(us.stores) + 1
+
+
+def test_chunks_are_put_together_at_a_busy_store_when_every_location_fell_silent(
+    us: MemorySite,
+) -> None:
+    upload = us.graph.uploads.start(us.repository, SUPERUSER)
+    for chunk in (b"first ", b"second"):
+        upload = us.graph.uploads.append(upload, _body(chunk))
+    for store in us.stores.values():
+        silent_puts(store, 1)
+    digest = Digest.of(b"first second")
+    us.graph.uploads.finish(upload, digest, _body(b""))
+    assert list(us.placements(digest).values()) == ["good"]
