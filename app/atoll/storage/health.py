@@ -44,6 +44,10 @@ _USED_SECONDS = 10.0
 # Seconds between probes that requests ask for, so that a client cannot cause any number of them.
 _PROBE_PAUSE = 0.1
 _PROBE_FAILURES_TO_FALL = 2
+# Writing probes without an answer, one after another, after which a store that answers reads is
+# taken for read-only. A store at its limit may confirm no write for seconds; in doubt, it is
+# written to only where there is no other choice.
+_SILENT_WRITES_TO_FALL = 3
 # Seconds after which a probe without an answer puts its store in doubt: a multiple of what probes
 # usually take, within these bounds. Most take milliseconds; across an ocean, some hundred.
 _PATIENCE_MINIMUM, _PATIENCE_MAXIMUM = 0.4, 1.0
@@ -53,7 +57,7 @@ _WEIGHT = 0.2
 # Seconds for which a store that moved bytes counts as busy instead of in doubt, or unavailable. The
 # first is short because bytes go into the buffers of a hanging store for a moment, too.
 _BUSY_SECONDS = 0.8
-_BUSY_SECONDS_FAILED = 1.5
+_BUSY_SECONDS_FAILED = 4.0
 # Seconds for which an answer to one request is a reason to wait for the answer to another.
 _ANSWERED_SECONDS = 1.0
 # Seconds for which a successful probe outweighs errors about single objects.
@@ -112,6 +116,8 @@ class _Trace:
     usual_probe: float = 0.0
     # When the first of the probes began that had no answer, one after another, until now.
     unanswered_since: float | None = None
+    # Writing probes without an answer since a write was last confirmed.
+    silent_writes: int = 0
 
 
 class StoreHealth:
@@ -193,6 +199,7 @@ class StoreHealth:
         if error is None:
             if write:
                 self._traces[location].written = self._monotonic()
+                self._traces[location].silent_writes = 0
             return
         if isinstance(error, StoreFull | StoreUnreachable):
             self._traces[location].lowered = self._monotonic()
@@ -267,6 +274,8 @@ class StoreHealth:
             self._note_success(location, probe)
         elif isinstance(error, StoreSilent) and self._busy(location, write=readable):
             self.doubt(location, f"busy: {error.cause}", write=probe.write)
+        elif readable and isinstance(error, StoreSilent) and self._may_still_confirm(location):
+            self.doubt(location, f"no write confirmed: {error.cause}", write=True)
         elif readable:
             self._settle(location, probe)
             self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
@@ -290,6 +299,8 @@ class StoreHealth:
         if not probe.write:
             trace.usual_probe += _WEIGHT * (now - probe.began - trace.usual_probe)
         trace.proven = now
+        if probe.write:
+            trace.silent_writes = 0
         self._settle(location, probe)
         # A request may have found it full or unreachable after the probe began. Only an object that
         # it accepted since then proves the contrary.
@@ -328,6 +339,12 @@ class StoreHealth:
         """Whether bytes moved while a probe had no answer; with WRITE, whether they were sent."""
         trace = self._traces[location]
         return self._within(trace.sent if write else trace.moved, _BUSY_SECONDS_FAILED)
+
+    def _may_still_confirm(self, location: str) -> bool:
+        """Count a writing probe without an answer, and return whether a store has time left."""
+        trace = self._traces[location]
+        trace.silent_writes += 1
+        return trace.silent_writes < _SILENT_WRITES_TO_FALL and self.state(location).whole
 
     def _within(self, moment: float, seconds: float) -> bool:
         return self._monotonic() - moment < seconds

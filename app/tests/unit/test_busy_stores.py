@@ -53,10 +53,12 @@ def test_a_store_whose_probes_have_no_answer_is_available_while_bytes_move(
     assert health.takes_objects("us")
 
 
-def test_a_store_is_unavailable_when_nothing_moves_and_two_probes_have_no_answer(
+def test_a_store_is_unavailable_when_two_probes_have_no_answer_after_four_seconds_of_silence(
     health: StoreHealth, clock: Clock
 ) -> None:
     probe_in_vain(health, clock, moving=True)
+    probe_in_vain(health, clock, moving=False)
+    clock.now += 0.5
     probe_in_vain(health, clock, moving=False)
     assert health.is_up("us")
     probe_in_vain(health, clock, moving=False)
@@ -119,19 +121,50 @@ def test_a_new_probe_gives_a_store_that_answered_none_no_new_time(
     assert not health.unresponsive("us", write=True)
 
 
-def test_reads_do_not_hide_that_a_store_hangs_on_writes(health: StoreHealth, clock: Clock) -> None:
-    class Hanging(MemoryStore):
-        def probe(self, *, write: bool) -> None:
-            super().probe(write=write)
-            if write:
-                clock.now += 2
-                health.move("us")
-                raise silent()
+class HangsOnWrites(MemoryStore):
+    """It answers every probe but those that write, for which CLOCK goes on."""
 
-    health.doubt("us", "no answer to a write", write=True)
-    Prober({"us": Hanging("us")}, health).probe_once(Hanging("us"))
+    def __init__(self, health: StoreHealth, clock: Clock) -> None:
+        super().__init__("us")
+        self._health, self._clock = health, clock
+
+    def probe(self, *, write: bool) -> None:
+        super().probe(write=write)
+        if write:
+            self._clock.now += 2
+            self._health.move("us")
+            raise silent()
+
+
+def probe_writing(health: StoreHealth, clock: Clock, times: int) -> None:
+    store = HangsOnWrites(health, clock)
+    for _ in range(times):
+        health.doubt("us", "no answer to a write", write=True)
+        Prober({"us": store}, health).probe_once(store)
+
+
+def test_reads_do_not_hide_that_a_store_hangs_on_writes(health: StoreHealth, clock: Clock) -> None:
+    probe_writing(health, clock, 3)
     assert health.is_up("us")
     assert not health.takes_objects("us")
+
+
+def test_a_store_that_answers_reads_is_only_in_doubt_after_two_silent_writing_probes(
+    health: StoreHealth, clock: Clock
+) -> None:
+    probe_writing(health, clock, 2)
+    assert health.in_doubt("us")
+    assert health.takes_objects("us")
+
+
+def test_a_confirmed_write_gives_a_store_new_time_for_writing_probes(
+    health: StoreHealth, clock: Clock
+) -> None:
+    probe_writing(health, clock, 2)
+    health.observe("us", None, write=True)
+    clock.now += 10
+    probe_writing(health, clock, 2)
+    assert health.takes_objects("us")
 
 
 def test_a_full_store_is_read_only_however_much_it_moves(health: StoreHealth) -> None:
