@@ -9,7 +9,7 @@ SELECTION := $(if $(ALL),,-m "not long")
 SCENARIOS := $(if $(ALL),--all,--scenario-name default)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test test-all lint unit collection integration image-tests benchmark molecule
+.PHONY: help setup lab lab-info lab-down image images test test-all lint unit collection integration image-tests security benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,7 +34,7 @@ images: setup ## build every image that changed, and the archives that hosts get
 
 test: setup ## what CI runs: all but what takes long
 	@.ci/side-by-side images lint,unit
-	@.ci/side-by-side integration,image-tests molecule,collection
+	@.ci/side-by-side integration,image-tests molecule,collection,security
 
 test-all: ## everything: also every client, store and scenario, and the figures
 	$(MAKE) test benchmark ALL=1
@@ -60,6 +60,9 @@ integration: images ## the application against real PostgreSQL, Redis and Ceph, 
 image-tests: images ## the built image, as `podman run` starts it
 	@$(if $(ALL),$(LAB) images engines)
 	pytest $(SELECTION) --durations 15 --numprocesses 2 --dist loadfile app/tests/image
+
+security: images ## attacks on the built image
+	pytest $(SELECTION) --durations 15 app/tests/security
 
 benchmark: images ## figures: planning and claiming a million blobs, copying beside rclone
 	pytest --quiet --capture=no app/tests/integration/bench_*.py

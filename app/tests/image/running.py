@@ -20,7 +20,8 @@ from podman.domain.containers import Container
 from ..integration.services import LABEL, NAMESPACE, OWNER, Services, owner_label, wait_until
 from ..integration.site import PASSWORD, SUPERUSER, bundle
 
-IMAGE = "localhost/atoll-registry:dev"
+# Another build can be tested before it replaces the one that the collection rolls out.
+IMAGE = os.environ.get("ATOLL_TEST_IMAGE", "localhost/atoll-registry:dev")
 PODMAN = (str(NAMESPACE), "podman")
 # As the collection's units run it.
 CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
