@@ -20,7 +20,14 @@ from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
-from atoll.registry.blobs import PLACED, cache_key, nameable_in, right_cache_key
+from atoll.registry.blobs import (
+    PLACED,
+    cache_key,
+    nameable_in,
+    proves_repository,
+    repository_value,
+    right_cache_key,
+)
 from atoll.registry.errors import (
     Denied,
     DigestMismatch,
@@ -121,12 +128,12 @@ FROM (SELECT unnest(%(tags)s::text[]) AS tag
 """
 
 _BY_DIGEST = f"""
-SELECT digest, media_type, manifest_bytes FROM manifest
+SELECT digest, media_type, manifest_bytes, repository_id FROM manifest
 WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
 """
 
 _BY_TAG = f"""
-SELECT m.digest, m.media_type, m.manifest_bytes
+SELECT m.digest, m.media_type, m.manifest_bytes, m.repository_id
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND {alive("t")}
 """
@@ -241,8 +248,16 @@ def _is_foreign(descriptor: Any) -> bool:
 
 
 def manifest_cache_key(name: RepositoryName | str, digest: str) -> str:
-    """Return the cache's key for a manifest of a repository. Whoever deletes one deletes it."""
+    """Return the cache's key for the content of a manifest of a repository."""
     return f"atoll:manifest:{name}:{digest}"
+
+
+def manifest_cache_keys(name: RepositoryName | str, digest: str) -> tuple[str, str]:
+    """Return the cache's keys for a manifest: its content, and the id of its repository.
+
+    A deletion of the manifest deletes both.
+    """
+    return manifest_cache_key(name, digest), f"atoll:manifest-of:{name}:{digest}"
 
 
 class Manifests:
@@ -284,7 +299,7 @@ class Manifests:
         tags = tags if tag is None else [tag, *tags]
         repository_id, known, waits = self._look_up(name, contents)
         if repository_id is None:
-            self._repositories.create_for_push(username, name)
+            name = self._repositories.create_for_push(username, name)
             repository_id, known, waits = self._look_up(name, contents)
         named = [*contents.blobs, *contents.children]
         if missing := [digest_text for digest_text in named if digest_text not in known]:
@@ -318,9 +333,8 @@ class Manifests:
         By digest none, if it is cached; what a tag means can change, so it is asked each time.
         """
         by_digest = Digest.is_digest(reference)
-        if by_digest and (cached := self._redis.get_cached(manifest_cache_key(name, reference))[0]):
-            media_type, _, content = cached.partition(b"\n")
-            return Manifest(Digest.parse(reference), media_type.decode(), content)
+        if by_digest and (cached := self._cached(name, reference)):
+            return cached
         values = {**name_parameters(name), "reference": reference}
         if by_digest:
             answer = self._reads.near(_BY_DIGEST, values)
@@ -328,13 +342,12 @@ class Manifests:
             answer = self._reads.current(_BY_TAG, values)
         if not answer.rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
-        digest, media_type, content = answer.rows[0]
+        digest, media_type, content, repository_id = answer.rows[0]
         manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
         if by_digest and answer.fresh:
-            self._redis.fill(
-                manifest_cache_key(name, reference),
-                manifest.media_type.encode() + b"\n" + manifest.content,
-            )
+            content_key, owner_key = manifest_cache_keys(name, reference)
+            self._redis.fill(content_key, media_type.encode() + b"\n" + manifest.content)
+            self._redis.fill(owner_key, repository_value(repository_id))
         return manifest
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
@@ -342,7 +355,15 @@ class Manifests:
         values = {**name_parameters(name), "reference": str(digest)}
         if not self._database.run(_DELETE, values):
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
-        self._redis.delete(manifest_cache_key(name, str(digest)))
+        self._redis.delete(*manifest_cache_keys(name, str(digest)))
+
+    def _cached(self, name: RepositoryName, digest: str) -> Manifest | None:
+        """Return a cached manifest. Earlier versions do not cache the id of its repository."""
+        content, owner = self._redis.get_cached(*manifest_cache_keys(name, digest))
+        if not content or not (name.id is None or proves_repository(owner, name)):
+            return None
+        media_type, _, manifest = content.partition(b"\n")
+        return Manifest(Digest.parse(digest), media_type.decode(), manifest)
 
     def _forget_cached(self, name: RepositoryName, missing: list[str]) -> None:
         """Let a client that pushes again find what is missing.

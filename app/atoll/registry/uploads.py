@@ -199,7 +199,7 @@ class Uploads:
         upload = Upload(name, uuid4(), 0)
         started = self._database.run(_START, self._parameters(upload))
         if not started:
-            self._repositories.create_for_push(username, name)
+            upload = replace(upload, name=self._repositories.create_for_push(username, name))
             started = self._database.run(_START, self._parameters(upload))
         return replace(upload, excluded=_excluded(started))
 
@@ -243,7 +243,7 @@ class Uploads:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
             location = chunks[0].location
-            if self._blobs.place(digest, size, location, upload.uuid):
+            if self._blobs.place(digest, size, location, upload.name, upload.uuid):
                 return size
             # Its location is being removed, or excluded by now: the object is copied elsewhere.
             self._locations.states.look(self._database)
@@ -382,7 +382,12 @@ class Uploads:
         digest = Digest.parse(whole.digest)
         try:
             return self._blobs.place(
-                digest, whole.size, whole.location, upload.uuid, expires_after=expiry
+                digest,
+                whole.size,
+                whole.location,
+                upload.name,
+                upload.uuid,
+                expires_after=expiry,
             )
         except UploadUnknown:
             self._throw_away(whole, upload.uuid, first=True)

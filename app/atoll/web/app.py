@@ -90,7 +90,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     for prefix in (PREFIX, "/oauth/", "/csrf_token", PATH):
         app.add_sink(api, prefix)
     app.add_error_handler(falcon.HTTPError, _http_error_handler(authority))
-    guard = Guard(deps.tokens, authority, deps.bundle)
+    guard = Guard(deps.tokens, deps.access, authority, deps.bundle)
     answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
 

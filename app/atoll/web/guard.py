@@ -1,24 +1,40 @@
-"""Ask of each request, in one place, whether its token allows what it is about to do."""
+"""Authorize requests of `/v2` by their bearer tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import falcon
 
-from atoll.auth.access import DELETE, PUSH
+from atoll.auth.access import DELETE, PULL, PUSH, Access
 from atoll.auth.tokens import Identity, InvalidToken, Tokens
 from atoll.config import Bundle
-from atoll.names import RepositoryName
+from atoll.names import NO_REPOSITORY, RepositoryName
+from atoll.registry.errors import RepositoryReplaced
 from atoll.web.authority import Authority
 from atoll.web.errors import PushesDisabled, ReadOnly, Unauthorized
 
 _BEARER = "bearer "
 
 
+@dataclass(frozen=True)
+class Authorized:
+    """An authorized request: its identity, and the repository's name, bound to one repository."""
+
+    identity: Identity
+    repository: RepositoryName
+
+
 class Guard:
     """Reads bearer tokens and writes challenges (Docker registry token specification)."""
 
-    def __init__(self, tokens: Tokens, authority: Authority, bundle: Bundle) -> None:
+    def __init__(
+        self, tokens: Tokens, access: Access, authority: Authority, bundle: Bundle
+    ) -> None:
         self._tokens = tokens
+        self._access = access
         self._authority = authority
         self._read_only = bundle.read_only
         self._disable_pushes = bundle.disable_pushes
@@ -33,20 +49,56 @@ class Guard:
         except InvalidToken as error:
             raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
 
-    def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Identity:
-        """Return the identity if its token allows ACTIONS on REPOSITORY, or raise Unauthorized.
+    def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Authorized:
+        """Authorize ACTIONS on REPOSITORY.
 
-        Raises ReadOnly or PushesDisabled where the bundle lets nobody write.
+        A token for a repository that did not exist when it was issued costs one round trip.
+
+        Raises:
+            Unauthorized: the token does not allow it.
+            ReadOnly: the bundle allows no changes.
+            PushesDisabled: the bundle allows no pushes.
         """
-        scope = f"repository:{repository}:{','.join(actions)}"
+        scope = _scope(repository, actions)
         identity = self.identity(req, scope)
-        if not all(identity.may(action, repository) for action in actions):
-            raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
         if self._read_only and {PUSH, DELETE} & set(actions):
             raise ReadOnly
         if self._disable_pushes and PUSH in actions:
             raise PushesDisabled
-        return identity
+        bound = self._bound(identity, repository, actions)
+        if bound is None:
+            raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
+        return Authorized(identity, bound)
+
+    def source(self, identity: Identity, repository: RepositoryName) -> RepositoryName | None:
+        """Return the bound name of a repository that the token may pull from; else None."""
+        return self._bound(identity, repository, (PULL,))
+
+    @contextmanager
+    def renewing(
+        self, req: falcon.Request, repository: RepositoryName, *actions: str
+    ) -> Iterator[None]:
+        """Ask the client for a new token if the token's repository has been replaced."""
+        try:
+            yield
+        except RepositoryReplaced as error:
+            scope = _scope(repository, actions)
+            raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
+
+    def _bound(
+        self, identity: Identity, repository: RepositoryName, actions: tuple[str, ...]
+    ) -> RepositoryName | None:
+        """Return REPOSITORY, bound, if the token allows ACTIONS on it."""
+        if not all(identity.may(action, repository) for action in actions):
+            return None
+        repository_id = identity.ids.get(str(repository))
+        if repository_id is not None:
+            return repository.bound(repository_id)
+        # It did not exist when the token was issued, or an earlier version issued the token.
+        grant = self._access.grants(identity.username, [repository], user_id=identity.user_id)[0]
+        if not grant.actions.issuperset(actions):
+            return None
+        return repository.bound(NO_REPOSITORY if grant.id is None else grant.id)
 
     def _challenge(self, req: falcon.Request, scope: str | None, error: str | None = None) -> str:
         parts = [
@@ -58,3 +110,7 @@ class Guard:
         if error:
             parts.append(f'error="{error}"')
         return "Bearer " + ",".join(parts)
+
+
+def _scope(repository: RepositoryName, actions: tuple[str, ...]) -> str:
+    return f"repository:{repository}:{','.join(actions)}"

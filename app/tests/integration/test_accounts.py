@@ -119,8 +119,8 @@ def test_a_token_made_before_a_namespace_was_taken_does_not_make_a_repository_in
     answer = alice.request(
         "POST", "/v2/team/app/blobs/uploads/", headers={"Authorization": f"Bearer {early}"}
     )
-    assert answer.status_code == 403
-    assert answer.json()["errors"][0]["code"] == "DENIED"
+    assert answer.status_code == 401
+    assert answer.json()["errors"][0]["code"] == "UNAUTHORIZED"
 
 
 def test_several_scopes_come_in_one_token(client: Client) -> None:

@@ -44,8 +44,7 @@ class BlobResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Send the client to a store. It repeats its Range there."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
@@ -75,8 +74,7 @@ class BlobResource:
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Tell the blob's size. One without a good copy is missing, so that clients push it."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         if not blob.placements:
             raise BlobUnknown(f"{digest} has no good copy; push it again")
@@ -88,7 +86,6 @@ class BlobResource:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Take the blob out of the repository (end-10)."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PUSH)
+        repository = self._guard.require(req, RepositoryName.parse(name), PUSH).repository
         self._blobs.delete(repository, Digest.parse(digest))
         resp.status = falcon.HTTP_ACCEPTED

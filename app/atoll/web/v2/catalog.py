@@ -26,6 +26,7 @@ class CatalogList:
         page = Page.of(req)
         names, more = self._catalog.list(
             identity.username,
+            user_id=identity.user_id,
             everything=identity.username in self._seeing_all,
             limit=_PAGE if page.limit is None else page.limit,
             last=page.last,

@@ -53,18 +53,19 @@ class ManifestResource:
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Keep a manifest whose blobs are here."""
         repository = RepositoryName.parse(name)
-        identity = self._guard.require(req, repository, PULL, PUSH)
+        authorized = self._guard.require(req, repository, PULL, PUSH)
         _check_reference(reference)
         tags = [parse_tag(tag) for tag in req.get_param_as_list("tag") or []]
-        kept = self._manifests.put(
-            repository,
-            reference,
-            _content(req),
-            _media_type(req),
-            tags=tags,
-            username=identity.username,
-            address=client_address(req),
-        )
+        with self._guard.renewing(req, repository, PULL, PUSH):
+            kept = self._manifests.put(
+                authorized.repository,
+                reference,
+                _content(req),
+                _media_type(req),
+                tags=tags,
+                username=authorized.identity.username,
+                address=client_address(req),
+            )
         digest = kept.digest
         if kept.subject is not None:
             resp.set_header("OCI-Subject", kept.subject)
@@ -80,8 +81,7 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Delete a manifest with its tags, by digest; or a tag alone."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, DELETE)
+        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
         _check_findable(repository, reference)
         if Digest.is_digest(reference):
             self._manifests.delete(repository, Digest.parse(reference))
@@ -93,13 +93,12 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> tuple[Manifest, str | None]:
         """Return the manifest, and who pulls it."""
-        repository = RepositoryName.parse(name)
-        identity = self._guard.require(req, repository, PULL)
-        _check_findable(repository, reference)
-        manifest = self._manifests.get(repository, reference)
+        authorized = self._guard.require(req, RepositoryName.parse(name), PULL)
+        _check_findable(authorized.repository, reference)
+        manifest = self._manifests.get(authorized.repository, reference)
         resp.content_type = manifest.media_type
         resp.set_header("Docker-Content-Digest", str(manifest.digest))
-        return manifest, identity.username
+        return manifest, authorized.identity.username
 
     def _note(
         self,

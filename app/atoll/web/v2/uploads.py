@@ -25,7 +25,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.uploads import Body, Upload, Uploads
 from atoll.web.authority import Authority
 from atoll.web.errors import BodyTooLarge
-from atoll.web.guard import Guard
+from atoll.web.guard import Authorized, Guard
 
 _ALGORITHM = "HS256"
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(?P<start>\d{1,18})-(?P<end>\d{1,18})(?:/\S*)?")
@@ -106,32 +106,40 @@ class UploadCollection:
         self._maximum_size = maximum_size
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Mount a blob, take one whole, or begin an upload; and say where that goes on."""
+        """Mount a blob, accept a complete one, or begin an upload and return its location."""
         repository = RepositoryName.parse(name)
-        identity = self._guard.require(req, repository, PULL, PUSH)
+        authorized = self._guard.require(req, repository, PULL, PUSH)
+        with self._guard.renewing(req, repository, PULL, PUSH):
+            self._post(req, resp, name, authorized)
+
+    def _post(
+        self, req: falcon.Request, resp: falcon.Response, name: str, authorized: Authorized
+    ) -> None:
         if mount := req.get_param("mount"):
             digest = Digest.parse(mount)
-            if self._mount(repository, digest, req.get_param("from"), identity):
+            if self._mount(authorized, digest, req.get_param("from")):
                 self._answers.created(req, resp, name, digest)
                 return
         whole = req.get_param("digest")
         wanted = Digest.parse(whole) if whole is not None else None
-        upload = self._uploads.start(repository, identity.username)
+        upload = self._uploads.start(authorized.repository, authorized.identity.username)
         if wanted is None:
             self._answers.accepted(req, resp, name, upload)
             return
         self._uploads.finish(upload, wanted, _body(req, 0, self._maximum_size))
         self._answers.created(req, resp, name, wanted)
 
-    def _mount(
-        self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
-    ) -> bool:
-        """Lend the blob to the repository, which is made if there is none. Raises Denied."""
+    def _mount(self, authorized: Authorized, digest: Digest, source: str | None) -> bool:
+        """Lend the blob to the repository, which is created if it does not exist.
+
+        Raises Denied.
+        """
+        identity, repository = authorized.identity, authorized.repository
         try:
-            return self._lend(name, digest, source, identity)
+            return self._lend(repository, digest, source, identity)
         except RepositoryUnknown:
-            self._repositories.create_for_push(identity.username, name)
-            return self._lend(name, digest, source, identity)
+            repository = self._repositories.create_for_push(identity.username, repository)
+            return self._lend(repository, digest, source, identity)
 
     def _lend(
         self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
@@ -142,10 +150,10 @@ class UploadCollection:
         user may mount.
         """
         if source is not None and RepositoryName.fits(source):
-            source_name = RepositoryName.parse(source)
-            if identity.may(PULL, source_name) and self._blobs.mount(name, source_name, digest):
+            bound = self._guard.source(identity, RepositoryName.parse(source))
+            if bound is not None and self._blobs.mount(name, bound, digest):
                 return True
-        return self._blobs.mount_from_any(name, digest, identity.username)
+        return self._blobs.mount_from_any(name, digest, identity.username, identity.user_id)
 
 
 class UploadResource:
@@ -202,9 +210,7 @@ class UploadResource:
             raise
 
     def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL, PUSH)
-        return repository
+        return self._guard.require(req, RepositoryName.parse(name), PULL, PUSH).repository
 
     def _upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload:
         return self._answers.upload(req, name, uuid) or self._uploads.find(name, uuid)
