@@ -92,7 +92,7 @@ def test_a_private_repository_is_its_owners_alone(us: Site) -> None:
     stranger = add_user(us, "stranger")
     assert actions(stranger, WRITE) == []
     assert actions(Client(us, None), READ) == []
-    assert set(actions(Client(us), WRITE)) == {"pull", "push", "delete"}
+    assert set(actions(Client(us), WRITE)) == {"pull", "push"}
 
 
 def test_a_public_repository_can_be_pulled_by_anybody(us: Site) -> None:

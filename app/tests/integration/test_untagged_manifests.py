@@ -15,7 +15,7 @@ from atoll.registry.untagged import UntaggedManifests
 from .site import MANIFEST_TYPE, Client, Site
 
 REPOSITORY = "admin/app"
-SCOPE = f"repository:{REPOSITORY}:pull,push"
+SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 DATA = b'{"some": "configuration"}'
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import falcon
 
-from atoll.auth.access import PULL, PUSH
+from atoll.auth.access import DELETE, PULL
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown
@@ -86,6 +86,6 @@ class BlobResource:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Take the blob out of the repository (end-10)."""
-        repository = self._guard.require(req, RepositoryName.parse(name), PUSH).repository
+        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
         self._blobs.delete(repository, Digest.parse(digest))
         resp.status = falcon.HTTP_ACCEPTED

@@ -1,0 +1,44 @@
+"""A token allows what was asked for, and no more."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from ..image.protocol import sha256
+from ..image.running import RunningImage
+from .token_users import User, actions_of, manifest_of, new_user
+
+
+@pytest.fixture(scope="module")
+def bob(image: RunningImage) -> User:
+    return new_user(image, "bob")
+
+
+def test_a_token_for_a_push_deletes_nothing(bob: User) -> None:
+    name, data = f"{bob.username}/app", os.urandom(20)
+    token = bob.token(f"repository:{name}:pull,push")
+    assert actions_of(token) == {"pull", "push"}
+    bob.push(token, name, "v1", data)
+    manifest = sha256(manifest_of(data))
+    paths = ("manifests/v1", f"manifests/{manifest}", f"blobs/{sha256(data)}")
+    for path in paths:
+        answer = bob.request(token, "DELETE", f"/v2/{name}/{path}")
+        assert answer.status_code == 401
+        assert f'scope="repository:{name}:delete"' in answer.headers["WWW-Authenticate"]
+    token = bob.token(f"repository:{name}:delete")
+    for path in paths:
+        assert bob.request(token, "DELETE", f"/v2/{name}/{path}").status_code == 202
+
+
+def test_every_action_can_be_asked_for_at_once(bob: User) -> None:
+    token = bob.token(f"repository:{bob.username}/all:*")
+    assert actions_of(token) == {"pull", "push", "delete"}
+
+
+def test_a_request_with_very_many_scopes_is_refused(bob: User) -> None:
+    scopes = [f"repository:{bob.username}/app{number}:pull" for number in range(101)]
+    assert bob.ask_for_token(*scopes).status_code == 400
+    assert bob.ask_for_token(" ".join(scopes)).status_code == 400
+    assert bob.ask_for_token(*scopes[:100]).status_code == 200
