@@ -59,30 +59,54 @@ class Guard:
             ReadOnly: the bundle allows no changes.
             PushesDisabled: the bundle allows no pushes.
         """
-        scope = _scope(repository, actions)
+        return self._authorize(req, repository, (actions,), actions)
+
+    def require_push(self, req: falcon.Request, repository: RepositoryName) -> Authorized:
+        """Authorize a request that changes a repository, as `require` does.
+
+        A token for `push` alone is enough. The challenge asks for `pull` as well, as that of
+        Docker's registry does, since clients keep the token for all requests of a push.
+        """
+        return self._authorize(req, repository, ((PUSH,),), (PULL, PUSH))
+
+    def require_head(self, req: falcon.Request, repository: RepositoryName) -> Authorized:
+        """Authorize a check for existence, which a push consists of as much as a pull.
+
+        It shows no content, and a push of the same blob or index shows as much.
+        """
+        return self._authorize(req, repository, ((PULL,), (PUSH,)), (PULL,))
+
+    def _authorize(
+        self,
+        req: falcon.Request,
+        repository: RepositoryName,
+        alternatives: tuple[tuple[str, ...], ...],
+        asked: tuple[str, ...],
+    ) -> Authorized:
+        """Authorize a request if the token allows one of ALTERNATIVES; ask for ASKED otherwise."""
+        scope = _scope(repository, asked)
         identity = self.identity(req, scope)
-        if self._read_only and {PUSH, DELETE} & set(actions):
+        if self._read_only and {PUSH, DELETE} & set(asked):
             raise ReadOnly
-        if self._disable_pushes and PUSH in actions:
+        if self._disable_pushes and PUSH in asked:
             raise PushesDisabled
-        bound = self._bound(identity, repository, actions)
-        if bound is None:
-            raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
-        return Authorized(identity, bound)
+        for actions in alternatives:
+            bound = self._bound(identity, repository, actions)
+            if bound is not None:
+                return Authorized(identity, bound)
+        raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
 
     def source(self, identity: Identity, repository: RepositoryName) -> RepositoryName | None:
         """Return the bound name of a repository that the token may pull from; else None."""
         return self._bound(identity, repository, (PULL,))
 
     @contextmanager
-    def renewing(
-        self, req: falcon.Request, repository: RepositoryName, *actions: str
-    ) -> Iterator[None]:
-        """Ask the client for a new token if the token's repository has been replaced."""
+    def renewing(self, req: falcon.Request, repository: RepositoryName) -> Iterator[None]:
+        """Make a push get a new token if the token's repository has been replaced."""
         try:
             yield
         except RepositoryReplaced as error:
-            scope = _scope(repository, actions)
+            scope = _scope(repository, (PULL, PUSH))
             raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
 
     def _bound(

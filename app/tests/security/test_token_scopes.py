@@ -42,3 +42,44 @@ def test_a_request_with_very_many_scopes_is_refused(bob: User) -> None:
     assert bob.ask_for_token(*scopes).status_code == 400
     assert bob.ask_for_token(" ".join(scopes)).status_code == 400
     assert bob.ask_for_token(*scopes[:100]).status_code == 200
+
+
+def test_a_token_for_push_alone_is_enough_for_every_request_of_a_push(bob: User) -> None:
+    name, data = f"{bob.username}/pushed", os.urandom(20)
+    token = bob.token(f"repository:{name}:push")
+    assert actions_of(token) == {"push"}
+    blob, tag = f"/v2/{name}/blobs/{sha256(data)}", f"/v2/{name}/manifests/v1"
+    for path in (blob, tag):
+        assert bob.request(token, "HEAD", path).status_code == 404
+    answer = bob.request(token, "POST", f"/v2/{name}/blobs/uploads/")
+    answer = bob.request(token, "PATCH", answer.headers["Location"], data=data)
+    assert answer.status_code == 202
+    location = answer.headers["Location"]
+    assert bob.request(token, "GET", location).status_code == 204
+    answer = bob.request(token, "PUT", location, params={"digest": sha256(data)})
+    assert answer.status_code == 201
+    assert bob.push_manifest(token, name, "v1", data).status_code == 201
+    for path in (blob, tag):
+        assert bob.request(token, "HEAD", path).status_code == 200
+    token = bob.token(f"repository:{name}:push")
+    bob.push(token, name, "v2", os.urandom(20))
+    abandoned = bob.request(token, "POST", f"/v2/{name}/blobs/uploads/").headers["Location"]
+    assert bob.request(token, "DELETE", abandoned).status_code == 204
+
+
+def test_a_token_for_push_alone_reads_nothing(bob: User) -> None:
+    name, data = f"{bob.username}/unread", os.urandom(20)
+    bob.push(bob.token(f"repository:{name}:push"), name, "v1", data)
+    token = bob.token(f"repository:{name}:push")
+    digest = sha256(manifest_of(data))
+    for path in (
+        f"blobs/{sha256(data)}",
+        "manifests/v1",
+        f"manifests/{digest}",
+        "tags/list",
+        f"referrers/{digest}",
+    ):
+        answer = bob.request(token, "GET", f"/v2/{name}/{path}")
+        assert answer.status_code == 401, path
+        assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+        assert data not in answer.content

@@ -73,8 +73,8 @@ class BlobResource:
         resp.set_stream(_joined(first, pieces), end - start)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Tell the blob's size. One without a good copy is missing, so that clients push it."""
-        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
+        """Return the blob's size. One without a good copy is missing, so that clients push it."""
+        repository = self._guard.require_head(req, RepositoryName.parse(name)).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         if not blob.placements:
             raise BlobUnknown(f"{digest} has no good copy; push it again")

@@ -16,7 +16,6 @@ from uuid import UUID
 import falcon
 import jwt
 
-from atoll.auth.access import PULL, PUSH
 from atoll.auth.tokens import Identity
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blobs
@@ -108,8 +107,8 @@ class UploadCollection:
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Mount a blob, accept a complete one, or begin an upload and return its location."""
         repository = RepositoryName.parse(name)
-        authorized = self._guard.require(req, repository, PULL, PUSH)
-        with self._guard.renewing(req, repository, PULL, PUSH):
+        authorized = self._guard.require_push(req, repository)
+        with self._guard.renewing(req, repository):
             self._post(req, resp, name, authorized)
 
     def _post(
@@ -210,7 +209,7 @@ class UploadResource:
             raise
 
     def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
-        return self._guard.require(req, RepositoryName.parse(name), PULL, PUSH).repository
+        return self._guard.require_push(req, RepositoryName.parse(name)).repository
 
     def _upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload:
         return self._answers.upload(req, name, uuid) or self._uploads.find(name, uuid)
