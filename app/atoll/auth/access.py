@@ -96,6 +96,11 @@ class Principal:
     auditor: bool = False
     read_only: bool = False
 
+    @property
+    def sees_private(self) -> bool:
+        """Whether the scopes of a token, if one was shown, allow private repositories at all."""
+        return self.scopes is None or not self.scopes.isdisjoint(_SCOPE_ROLES)
+
     def has_scope(self, scope: str) -> bool:
         """Tell whether a token's scopes, if one was shown, allow SCOPE."""
         return self.scopes is None or scope in self.scopes

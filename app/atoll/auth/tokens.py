@@ -28,6 +28,7 @@ LIFE_SECONDS = 3600
 _ALGORITHM = "HS256"
 _ISSUER = "atoll"
 _LEEWAY_SECONDS = 30
+_CATALOG = {"type": "registry", "name": "catalog", "actions": ["*"]}
 
 
 class InvalidToken(Exception):
@@ -43,12 +44,17 @@ class Identity:
         actions: the actions by the repository's full name.
         ids: the id of each of these repositories that existed when the token was issued.
         user_id: the user's id; None also in tokens of earlier versions.
+        catalog: whether a superuser or auditor asked for the catalog of all repositories.
+        public_only: whether private repositories are not listed and not mounted from without being
+            named, because the scopes of an OAuth token do not allow to read them.
     """
 
     username: str | None
     actions: dict[str, frozenset[str]]
     ids: dict[str, int] = field(default_factory=dict)
     user_id: int | None = None
+    catalog: bool = False
+    public_only: bool = False
 
     def may(self, action: str, repository: RepositoryName) -> bool:
         """Return whether the token names ACTION on REPOSITORY."""
@@ -90,6 +96,7 @@ class Tokens:
         *,
         user_id: int | None = None,
         catalog: bool = False,
+        public_only: bool = False,
     ) -> tuple[str, int]:
         """Return a token, and the second since 1970 at which it was issued.
 
@@ -98,6 +105,7 @@ class Tokens:
             grants: the actions for each repository.
             user_id: the user's id.
             catalog: whether all repositories may be listed.
+            public_only: whether only public repositories may be listed.
         """
         now = int(self._clock())
         claims = {
@@ -105,6 +113,7 @@ class Tokens:
             "aud": self._audience,
             "sub": username or "",
             "uid": user_id,
+            "public_only": public_only,
             "iat": now,
             "nbf": now,
             "exp": now + LIFE_SECONDS,
@@ -119,7 +128,7 @@ class Tokens:
                 for grant in grants
                 if grant.actions
             ]
-            + [{"type": "registry", "name": "catalog", "actions": ["*"]}] * catalog,
+            + [_CATALOG] * catalog,
         }
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM), now
 
@@ -143,4 +152,11 @@ class Tokens:
             held = actions.get(entry["name"], frozenset())
             actions[entry["name"]] = held.union(entry["actions"])
         ids = {entry["name"]: entry["id"] for entry in entries if entry.get("id") is not None}
-        return Identity(claims["sub"] or None, actions, ids, claims.get("uid"))
+        return Identity(
+            claims["sub"] or None,
+            actions,
+            ids,
+            claims.get("uid"),
+            catalog=_CATALOG in claims["access"],
+            public_only=claims.get("public_only", False),
+        )

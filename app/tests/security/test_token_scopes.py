@@ -8,7 +8,7 @@ import pytest
 
 from ..image.protocol import sha256
 from ..image.running import RunningImage
-from .token_users import User, actions_of, manifest_of, new_user
+from .token_users import User, actions_of, manifest_of, new_user, superuser
 
 
 @pytest.fixture(scope="module")
@@ -83,3 +83,54 @@ def test_a_token_for_push_alone_reads_nothing(bob: User) -> None:
         assert answer.status_code == 401, path
         assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
         assert data not in answer.content
+
+
+def oauth_token(image: RunningImage, username: str, scope: str) -> str:
+    answer = image.run("atoll", "token", "create", username, "--scope", scope, "--days", "1")
+    assert answer.returncode == 0, answer.stdout
+    return answer.stdout.split()[-1]
+
+
+def catalog(user: User, token: str) -> list[str]:
+    answer = user.request(token, "GET", "/v2/_catalog", params={"n": 10000})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["repositories"])
+
+
+def test_the_catalog_shows_private_repositories_to_the_scopes_that_read_them(
+    image: RunningImage, bob: User
+) -> None:
+    name = f"{bob.username}/listed"
+    bob.push(bob.token(f"repository:{name}:push"), name, "v1", os.urandom(20))
+    scope = "registry:catalog:*"
+    assert name in catalog(bob, bob.token(scope))
+    narrow = oauth_token(image, bob.username, "user:read")
+    assert name not in catalog(bob, bob.token(scope, oauth=narrow))
+    reading = oauth_token(image, bob.username, "repo:read")
+    assert name in catalog(bob, bob.token(scope, oauth=reading))
+
+
+def test_a_superuser_lists_everything_only_with_a_token_for_it(
+    image: RunningImage, bob: User
+) -> None:
+    admin = superuser(image)
+    name = f"{bob.username}/of-bob"
+    bob.push(bob.token(f"repository:{name}:push"), name, "v1", os.urandom(20))
+    scope = "registry:catalog:*"
+    assert name in catalog(admin, admin.token(scope))
+    assert name not in catalog(admin, admin.token())
+    for narrow in ("user:read", "repo:read"):
+        oauth = oauth_token(image, admin.username, narrow)
+        assert name not in catalog(admin, admin.token(scope, oauth=oauth))
+
+
+def test_scopes_without_reading_mount_nothing_private(image: RunningImage, bob: User) -> None:
+    data, name = os.urandom(20), f"{bob.username}/source"
+    bob.push(bob.token(f"repository:{name}:push"), name, "v1", data)
+    narrow = oauth_token(image, bob.username, "repo:create")
+    target = f"{bob.username}/made"
+    token = bob.token(f"repository:{target}:pull,push", oauth=narrow)
+    assert actions_of(token) == {"pull", "push"}
+    params = {"mount": sha256(data)}
+    answer = bob.request(token, "POST", f"/v2/{target}/blobs/uploads/", params=params)
+    assert answer.status_code == 202

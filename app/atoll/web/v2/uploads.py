@@ -152,7 +152,8 @@ class UploadCollection:
             bound = self._guard.source(identity, RepositoryName.parse(source))
             if bound is not None and self._blobs.mount(name, bound, digest):
                 return True
-        return self._blobs.mount_from_any(name, digest, identity.username, identity.user_id)
+        username = None if identity.public_only else identity.username
+        return self._blobs.mount_from_any(name, digest, username, identity.user_id)
 
 
 class UploadResource:
