@@ -134,3 +134,18 @@ def test_scopes_without_reading_mount_nothing_private(image: RunningImage, bob: 
     params = {"mount": sha256(data)}
     answer = bob.request(token, "POST", f"/v2/{target}/blobs/uploads/", params=params)
     assert answer.status_code == 202
+
+
+def test_a_mount_needs_pull_on_its_source_in_the_same_token(bob: User) -> None:
+    source, target, data = f"{bob.username}/from", f"{bob.username}/to", os.urandom(20)
+    bob.push(bob.token(f"repository:{source}:push"), source, "v1", data)
+    bob.push(bob.token(f"repository:{target}:push"), target, "v1", os.urandom(20))
+    params = {"mount": sha256(data), "from": source}
+    path, push = f"/v2/{target}/blobs/uploads/", f"repository:{target}:pull,push"
+    for extra, status in (
+        ([], 202),
+        ([f"repository:{source}:push"], 202),
+        ([f"repository:{source}:pull"], 201),
+    ):
+        answer = bob.request(bob.token(push, *extra), "POST", path, params=params)
+        assert answer.status_code == status

@@ -143,15 +143,15 @@ class UploadCollection:
     def _lend(
         self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
     ) -> bool:
-        """Lend the blob from where the client says, if its token covers that; else from anywhere.
+        """Lend the blob from SOURCE if the token allows to pull from it.
 
-        Clients do not always ask for a token that covers the source; what the user may pull, the
-        user may mount.
+        Without a source: from any repository that the user may pull from.
         """
-        if source is not None and RepositoryName.fits(source):
+        if source is not None:
+            if not RepositoryName.fits(source):
+                return False
             bound = self._guard.source(identity, RepositoryName.parse(source))
-            if bound is not None and self._blobs.mount(name, bound, digest):
-                return True
+            return bound is not None and self._blobs.mount(name, bound, digest)
         username = None if identity.public_only else identity.username
         return self._blobs.mount_from_any(name, digest, username, identity.user_id)
 
