@@ -117,6 +117,7 @@ WITH location AS (
     WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
       AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
       AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
+      AND (u.byte_count = 0 OR NOT %(whole)s)
     FOR UPDATE
 ), blob AS (
     INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
@@ -312,6 +313,7 @@ class Blobs:
         upload: UUID,
         *,
         expires_after: int | None = None,
+        whole: bool = False,
     ) -> bool:
         """Make the object that UPLOAD wrote at LOCATION a blob of the upload's repository.
 
@@ -325,10 +327,12 @@ class Blobs:
             upload: the upload that wrote it.
             expires_after: seconds after which its images' tags expire, if the blob says so and was
                 sent with the last request.
+            whole: whether the blob came in one request, so that the upload has no chunks.
 
         Returns:
             False, and nothing done, if the object may have been deleted meanwhile, or the location
-            is being removed, is removed or, by now, excluded: write it again.
+            is being removed, is removed or, by now, excluded: write it again. Also if a WHOLE
+            blob's upload has chunks.
 
         Raises:
             UploadUnknown: the upload ended before, or belongs to another repository.
@@ -344,6 +348,7 @@ class Blobs:
                 "required": self._locations.required,
                 "keep_seconds": self._keep_seconds,
                 "expires_after": expires_after,
+                "whole": whole,
             },
         )[0]
         if storage_id is None:

@@ -279,13 +279,18 @@ class Uploads:
         return cleared
 
     def _finish_whole(self, upload: Upload, digest: Digest, body: Body) -> int:
-        """Finish an upload that came with its last request: nothing wrong is written at all."""
+        """Finish an upload that came with its last request: nothing wrong is written at all.
+
+        Raises RangeOutOfOrder if the upload has chunks, so that the client's state is outdated.
+        """
         if body.digest(digest.hasher(), digest.algorithm) != digest:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
             whole = self._write(body, upload, digest, first=True)
-            if self._place_written(whole, upload, expires_after(body.file, body.size)):
+            expiry = expires_after(body.file, body.size)
+            if self._place_written(whole, upload, expiry, in_one_request=True):
                 return body.size
+            self._why_not_recorded(upload, whole)
             upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([whole.location])
 
@@ -377,7 +382,9 @@ class Uploads:
             # Another site, with a newer bundle than ours or an older one, wrote it there.
             raise NoHealthyStore([chunk.location]) from None
 
-    def _place_written(self, whole: Chunk, upload: Upload, expiry: int | None) -> bool:
+    def _place_written(
+        self, whole: Chunk, upload: Upload, expiry: int | None, *, in_one_request: bool = False
+    ) -> bool:
         """Place the object WHOLE; if the upload ended before, delete it and raise UploadUnknown."""
         digest = Digest.parse(whole.digest)
         try:
@@ -388,6 +395,7 @@ class Uploads:
                 upload.name,
                 upload.uuid,
                 expires_after=expiry,
+                whole=in_one_request,
             )
         except UploadUnknown:
             self._throw_away(whole, upload.uuid, first=True)
