@@ -16,7 +16,7 @@ from atoll.auth.visibility import readable_by
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
-from atoll.db.shared_redis import SharedRedis
+from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED
 from atoll.registry.errors import (
@@ -78,7 +78,8 @@ def _right_in(repository: str, valid: str) -> str:
 _FIND = f"""
 SELECT repository.id, s.image_size,
        array(SELECT l.name FROM {_PLACEMENTS} AND p.state = 'good'),
-       NOT EXISTS (SELECT FROM {_PLACEMENTS})
+       NOT EXISTS (SELECT FROM {_PLACEMENTS}),
+       {_right_in("repository.id", f"ub.expires_at > now() + interval '{LIFE_SECONDS} seconds'")}
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
@@ -270,9 +271,11 @@ class Blobs:
             answer = self._reads.current(_FIND, values)
         if not answer.rows:
             raise BlobUnknown(f"'{name}' has no blob {digest}")
-        repository_id, size, placements, lost = answer.rows[0]
+        repository_id, size, placements, lost, lasting = answer.rows[0]
         if answer.fresh:
-            self._redis.fill(right, repository_value(repository_id))
+            # The deletion of a manifest deletes the key. An upload's right just expires.
+            if lasting:
+                self._redis.fill(right, repository_value(repository_id))
             if placements:
                 self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
         return Blob(digest, size, placements, lost)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -147,7 +147,10 @@ WITH deleted AS (
     UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM deleted
     WHERE tag.manifest_id = deleted.id AND tag.lifetime_end_ms IS NULL
 )
-SELECT id FROM deleted
+SELECT array(
+    SELECT s.content_checksum FROM manifestblob mb JOIN imagestorage s ON s.id = mb.blob_id
+    WHERE mb.manifest_id = deleted.id)
+FROM deleted
 """
 
 
@@ -260,6 +263,22 @@ def manifest_cache_keys(name: RepositoryName | str, digest: str) -> tuple[str, s
     return manifest_cache_key(name, digest), f"atoll:manifest-of:{name}:{digest}"
 
 
+def deleted_manifest_cache_keys(
+    name: RepositoryName, digest: str, blobs: Sequence[str]
+) -> list[str]:
+    """Return the cache's keys that a deleted manifest invalidates.
+
+    Args:
+        name: the repository.
+        digest: the manifest's digest.
+        blobs: the digests of its blobs, to which the repository may have no right any more.
+    """
+    return [
+        *manifest_cache_keys(name, digest),
+        *(right_cache_key(name, blob) for blob in blobs),
+    ]
+
+
 class Manifests:
     """The manifests of all repositories."""
 
@@ -353,9 +372,10 @@ class Manifests:
     def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Delete a manifest and every tag that means it, or raise ManifestUnknown."""
         values = {**name_parameters(name), "reference": str(digest)}
-        if not self._database.run(_DELETE, values):
+        rows = self._database.run(_DELETE, values)
+        if not rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
-        self._redis.delete(*manifest_cache_keys(name, str(digest)))
+        self._redis.delete(*deleted_manifest_cache_keys(name, str(digest), rows[0][0]))
 
     def _cached(self, name: RepositoryName, digest: str) -> Manifest | None:
         """Return a cached manifest. Earlier versions do not cache the id of its repository."""
