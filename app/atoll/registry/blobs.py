@@ -27,7 +27,7 @@ from atoll.registry.errors import (
     RepositoryUnknown,
     UploadUnknown,
 )
-from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
 from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.replication.required import excluded_in
 from atoll.replication.tasks import DELETE_FOR_PLACED, create_for_blob
@@ -161,7 +161,7 @@ WITH blob AS (
     SELECT s.id, s.image_size FROM imagestorage s, (
         SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
         WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s
-          AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s)) AS source
+          AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s AND n.enabled)) AS source
     WHERE s.content_checksum = %(digest)s
       AND {PLACED}
       AND {usable_in("source.id")}
@@ -191,6 +191,7 @@ WITH found AS (
     ) AS named
     FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
     WHERE s.content_checksum = %(digest)s AND {usable_in("repository.id")}
+      AND {WRITABLE.format(id="repository.id")}
 ), gone AS (
     DELETE FROM uploadedblob u USING found
     WHERE u.repository_id = found.repository_id AND u.blob_id = found.id AND NOT found.named
@@ -416,9 +417,13 @@ class Blobs:
         return bool(lent)
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
-        """Take the repository's right to a blob away. Raises BlobUnknown or BlobInUse."""
+        """Delete the repository's right to a blob.
+
+        Raises BlobUnknown or BlobInUse, or Denied if the repository is read-only.
+        """
         rows = self._database.run(_DELETE, {**name_parameters(name), "digest": str(digest)})
         if not rows:
+            raise_if_read_only(self._database, name)
             raise BlobUnknown(f"'{name}' has no blob {digest}")
         if rows[0][0]:
             raise BlobInUse(f"a manifest of '{name}' names {digest}; delete that first")

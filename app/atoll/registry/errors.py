@@ -23,7 +23,7 @@ class RepositoryUnknown(RegistryError):
 
 
 class RepositoryReplaced(RepositoryUnknown):
-    """The repository that the token was issued for was deleted or renamed, or is read-only."""
+    """The repository that the token was issued for was deleted, renamed or disabled."""
 
     def __init__(self, name: object) -> None:
         super().__init__(

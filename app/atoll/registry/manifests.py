@@ -35,7 +35,13 @@ from atoll.registry.errors import (
     ManifestInvalid,
     ManifestUnknown,
 )
-from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.repositories import (
+    REPOSITORY_ID,
+    WRITABLE,
+    Repositories,
+    name_parameters,
+    raise_if_read_only,
+)
 from atoll.registry.synchronous import Copies
 from atoll.registry.tags import NOW_MS, alive
 from atoll.replication.required import waits_for
@@ -142,6 +148,7 @@ _DELETE = f"""
 WITH deleted AS (
     UPDATE manifest SET deleted_at = now()
     WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
+      AND {WRITABLE.format(id="repository_id")}
     RETURNING id
 ), ended AS (
     UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM deleted
@@ -370,10 +377,14 @@ class Manifests:
         return manifest
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
-        """Delete a manifest and every tag that means it, or raise ManifestUnknown."""
+        """Delete a manifest and every tag that means it.
+
+        Raises ManifestUnknown, or Denied if the repository is read-only.
+        """
         values = {**name_parameters(name), "reference": str(digest)}
         rows = self._database.run(_DELETE, values)
         if not rows:
+            raise_if_read_only(self._database, name)
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
         self._redis.delete(*deleted_manifest_cache_keys(name, str(digest), rows[0][0]))
 

@@ -10,11 +10,14 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import Denied, RepositoryReplaced
 
 # An expression for other statements: the repository's id, or null. Takes `name_parameters`. A bound
-# name means the repository with its id only.
+# name means the repository with its id only, while its namespace is enabled.
 REPOSITORY_ID = """(
     SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
     WHERE n.username = %(namespace)s AND r.name = %(name)s
-      AND (%(bound_id)s::bigint IS NULL OR r.id = %(bound_id)s))"""
+      AND (%(bound_id)s::bigint IS NULL OR r.id = %(bound_id)s AND n.enabled))"""
+
+# A condition: the repository with this id may be changed.
+WRITABLE = "(SELECT r.state = 'NORMAL' FROM repository r WHERE r.id = {id})"
 
 
 def name_parameters(name: RepositoryName) -> dict[str, object]:
@@ -50,6 +53,16 @@ SELECT id FROM made
 """
 
 
+def raise_if_read_only(database: Database, name: RepositoryName) -> None:
+    """Raise Denied if the repository exists and its state allows no changes.
+
+    For a change that changed nothing: it costs a round trip.
+    """
+    writable = database.read(f"SELECT {WRITABLE.format(id=REPOSITORY_ID)}", name_parameters(name))
+    if writable[0][0] is False:
+        raise Denied(f"the repository '{name}' is read only")
+
+
 class Repositories:
     """Makes repositories."""
 
@@ -71,6 +84,7 @@ class Repositories:
             Denied: the user may not push there.
         """
         if name.id:
+            raise_if_read_only(self._database, name)
             raise RepositoryReplaced(name)
         if username is None:
             raise Denied(f"you may not create the repository '{name}'")

@@ -28,7 +28,7 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.image_labels import expires_after
-from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, Repositories, name_parameters
 from atoll.registry.write_targets import WriteTargets
 from atoll.replication.required import excluded_in
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
@@ -57,7 +57,7 @@ CHUNKS_MAXIMUM = 10_000
 _START = f"""
 INSERT INTO blobupload (uuid, repository_id)
 SELECT %(uuid)s, repository.id FROM (SELECT {REPOSITORY_ID} AS id) AS repository
-WHERE repository.id IS NOT NULL RETURNING {excluded_in("blobupload.repository_id")}
+WHERE {WRITABLE.format(id="repository.id")} RETURNING {excluded_in("blobupload.repository_id")}
 """
 
 _STATUS = f"""

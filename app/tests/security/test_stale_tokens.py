@@ -195,3 +195,32 @@ def test_a_push_with_the_token_of_a_deleted_repository_is_asked_for_a_new_one(
     assert answer.status_code == 401
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
     mallory.push(mallory.token(scope(name)), name, "latest", b"x")
+
+
+def test_a_repository_that_became_read_only_is_not_changed_with_an_older_token(bob: User) -> None:
+    name = create_private(bob, unique("corp"))
+    token = bob.token(scope(name))
+    location = bob.request(token, "POST", f"/v2/{name}/blobs/uploads/").headers["Location"]
+    spare = bob.push_blob(token, name, b"spare").headers["Docker-Content-Digest"]
+    bob.change("PUT", f"repository/{name}/changestate", {"state": "READ_ONLY"})
+    manifest = sha256(manifest_of(SECRET))
+    for path in ("manifests/latest", f"manifests/{manifest}", f"blobs/{spare}"):
+        assert bob.request(token, "DELETE", f"/v2/{name}/{path}").status_code == 403
+    assert bob.request(token, "POST", f"/v2/{name}/blobs/uploads/").status_code == 403
+    assert bob.push_manifest(token, name, "new", SECRET).status_code == 403
+    params = {"digest": sha256(b"x")}
+    assert bob.request(token, "PUT", location, params=params, data=b"x").status_code == 201
+    assert_untouched(bob, name, SECRET)
+
+
+def test_a_disabled_user_has_no_repositories(image: RunningImage) -> None:
+    """An older token reads nothing, and writes nothing, in the namespace of a disabled user."""
+    user = new_user(image, "fired")
+    name = f"{user.username}/app"
+    user.push(user.token(scope(name)), name, "latest", SECRET)
+    token = user.token(scope(name))
+    assert user.request(token, "GET", f"/v2/{name}/manifests/latest").status_code == 200
+    superuser(image).change("PUT", f"superuser/users/{user.username}", {"enabled": False})
+    for path in ("manifests/latest", "tags/list", f"blobs/{sha256(SECRET)}"):
+        assert user.request(token, "GET", f"/v2/{name}/{path}").status_code == 404
+    assert user.push_blob(token, name, b"x").status_code == 401

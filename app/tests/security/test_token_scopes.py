@@ -8,7 +8,7 @@ import pytest
 
 from ..image.protocol import sha256
 from ..image.running import RunningImage
-from .token_users import User, actions_of, manifest_of, new_user, superuser
+from .token_users import User, actions_of, manifest_of, new_user, superuser, unique
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_scopes_without_reading_mount_nothing_private(image: RunningImage, bob: 
     data, name = os.urandom(20), f"{bob.username}/source"
     bob.push(bob.token(f"repository:{name}:push"), name, "v1", data)
     narrow = oauth_token(image, bob.username, "repo:create")
-    target = f"{bob.username}/made"
+    target = f"{unique('corp')}/made"
     token = bob.token(f"repository:{target}:pull,push", oauth=narrow)
     assert actions_of(token) == {"pull", "push"}
     params = {"mount": sha256(data)}
