@@ -24,6 +24,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
+from atoll.outbound.client import OutboundClient
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.content import Content
@@ -111,8 +112,8 @@ class Graph:
 
     @cached_property
     def receivers(self) -> Receivers:
-        """Who notifications are sent to."""
-        return Receivers.from_bundle(self.bundle, self.ca_bundle)
+        """Receivers of webhooks and of messages about log exports."""
+        return Receivers(OutboundClient.from_bundle(self.bundle, self.ca_bundle))
 
     @cached_property
     def pulls(self) -> PullLog:

@@ -19,8 +19,9 @@ from prometheus_client import Counter
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.notifications.messages import Messages
-from atoll.notifications.receivers import AddressRefused, NotReceived, Receivers
+from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import CONFIG_PURPOSE
+from atoll.outbound.errors import OutboundError
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,7 @@ class Deliverer:
                 delivery.method, delivery.namespace, delivery.name, delivery.event_data
             )
             self._receivers.post(config["url"], document)
-        except (AddressRefused, NotReceived, SecretUnreadable) as error:
+        except (OutboundError, NotReceived, SecretUnreadable) as error:
             log.warning("notification not delivered", extra={**fields, "cause": str(error)})
             self._failed(delivery, str(error))
         except DatabaseUnavailable:

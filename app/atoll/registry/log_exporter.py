@@ -21,7 +21,8 @@ from prometheus_client import Counter
 from atoll.auth.audit import Audit, Entry, Selection
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.notifications.receivers import AddressRefused, NotReceived, Receivers
+from atoll.notifications.receivers import NotReceived, Receivers
+from atoll.outbound.errors import OutboundError
 from atoll.registry.log_exports import CALLBACK_PURPOSE, ExportLinks
 from atoll.storage.errors import StoreError
 from atoll.storage.multipart import PartsWriter
@@ -143,7 +144,7 @@ class LogExporter:
             self._tell(export, _SUCCESS, self._links.url(export.uuid, location, time.time))
         except LeaseLost:
             log.warning("export taken over by another process", extra={"export": str(export.uuid)})
-        except (StoreError, AddressRefused, NotReceived, SecretUnreadable) as error:
+        except (StoreError, OutboundError, NotReceived, SecretUnreadable) as error:
             self._failed(export, str(error))
         else:
             EXPORTED.labels("delivered").inc()
@@ -201,7 +202,7 @@ class LogExporter:
         yield '{"terminator": true}]}\n'
 
     def _tell(self, export: Export, status: str, url: str | None) -> None:
-        """Tell the receiver, and end the export. Raises AddressRefused or NotReceived."""
+        """Tell the receiver, and end the export. Raises OutboundError or NotReceived."""
         document = {
             "export_id": str(export.uuid),
             **_named(export),
@@ -225,7 +226,7 @@ class LogExporter:
         EXPORTED.labels("given up").inc()
         try:
             self._tell(export, _FAILED, None)
-        except (AddressRefused, NotReceived, SecretUnreadable) as unheard:
+        except (OutboundError, NotReceived, SecretUnreadable) as unheard:
             log.warning("nobody told of an export that failed", extra={"cause": str(unheard)})
             self._database.run(_ENDED, export.lease)
 

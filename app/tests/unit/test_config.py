@@ -355,3 +355,13 @@ def test_a_limit_is_for_a_location_that_there_is() -> None:
     bundle = check(good(REPLICATION_LIMITS=limits)).bundle
     assert bundle is not None
     assert bundle.replication_limits["eustorage"].bandwidth == 50 * 2**20
+
+
+@pytest.mark.parametrize("key", ["SSRF_ALLOWED_HOSTS", "WEBHOOK_HOSTNAME_BLACKLIST"])
+def test_a_list_of_hosts_has_hosts_addresses_and_networks(key: str) -> None:
+    fine = ["hooks.example.com", "Hooks.Example.com.", "10.1.2.3", "10.0.0.0/8", "fd00::/8"]
+    assert problems(good(**{key: fine})) == []
+    for entry in ("*.example.com", "http://example.com", "example.com:8080", "10.0.0.0/33"):
+        (problem,) = problems(good(**{key: [entry]}))
+        assert problem.startswith(f"{key}.0: ")
+        assert "without scheme, port and wildcards" in problem

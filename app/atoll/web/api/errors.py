@@ -20,7 +20,8 @@ from atoll.auth.passwords import PasswordTooShort
 from atoll.auth.throttle import TooManyFailures
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
-from atoll.notifications import receivers, subscriptions
+from atoll.notifications import subscriptions
+from atoll.outbound.errors import InvalidDestination
 from atoll.registry import errors as registry
 from atoll.registry import labels, log_exports, messages
 from atoll.replication import policies
@@ -78,7 +79,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     organizations.InvalidTeam: (400, _BAD),
     organizations.LastAdministrator: (400, _BAD),
     permissions.DelegateUnknown: (400, _BAD),
-    receivers.AddressRefused: (400, _BAD),
+    InvalidDestination: (400, _BAD),
     registry.Denied: (400, _BAD),
     policies.PolicyInvalid: (400, _BAD),
     Unauthorized: (401, "invalid_token"),
