@@ -250,3 +250,14 @@ def test_a_url_that_is_not_ascii_is_encoded_and_given_up_like_any_other(
     attacker.wait_for_attempts()
     attacker.query("UPDATE notificationdelivery SET available_at = now(), attempts = 4")
     wait_until("it was given up", lambda: not attacker.query("SELECT 1 FROM notificationdelivery"))
+
+
+def test_tests_and_notifications_are_limited(attacker: Attacker) -> None:
+    url = f"http://{ALLOWED}:{attacker.victim.port}/"
+    uuid = attacker.test_webhook(url)
+    repeated = attacker.call("POST", f"repository/admin/app/notification/{uuid}/test")
+    assert repeated.status_code == 429, repeated.text
+    assert int(repeated.headers["Retry-After"]) > 0
+    statuses = [attacker.subscribe(url).status_code for _ in range(25)]
+    assert statuses.count(201) == 19
+    assert statuses[-1] == 400

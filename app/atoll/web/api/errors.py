@@ -63,6 +63,8 @@ class ForgedRequest(Exception):
 
 
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
+_TOO_MANY = "too_many_requests"
+_THROTTLED = (TooManyFailures, subscriptions.TooManyTests, log_exports.TooManyExports)
 
 MEANINGS: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, _BAD),
@@ -80,6 +82,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     organizations.LastAdministrator: (400, _BAD),
     permissions.DelegateUnknown: (400, _BAD),
     InvalidDestination: (400, _BAD),
+    subscriptions.TooManyNotifications: (400, _BAD),
     registry.Denied: (400, _BAD),
     policies.PolicyInvalid: (400, _BAD),
     Unauthorized: (401, "invalid_token"),
@@ -104,7 +107,9 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),
-    TooManyFailures: (429, "too_many_requests"),
+    TooManyFailures: (429, _TOO_MANY),
+    subscriptions.TooManyTests: (429, _TOO_MANY),
+    log_exports.TooManyExports: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
@@ -144,7 +149,7 @@ def write(
     }
     if isinstance(error, ReadOnly):
         resp.media["is_readonly"] = True
-    if isinstance(error, TooManyFailures):
+    if isinstance(error, _THROTTLED):
         resp.set_header("Retry-After", str(error.seconds))
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         resp.set_header("WWW-Authenticate", 'Bearer realm="api", Basic realm="api"')
