@@ -61,6 +61,13 @@ class ForgedRequest(Exception):
         )
 
 
+class TooManySearches(Exception):
+    """Other callers without an account are searching."""
+
+    def __init__(self) -> None:
+        super().__init__("too many anonymous searches at the same time; try again, or log in")
+
+
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 
 MEANINGS: dict[type[Exception], tuple[int, str]] = {
@@ -104,6 +111,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),
     TooManyFailures: (429, "too_many_requests"),
+    TooManySearches: (429, "too_many_requests"),
     ReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
@@ -145,5 +153,7 @@ def write(
         resp.media["is_readonly"] = True
     if isinstance(error, TooManyFailures):
         resp.set_header("Retry-After", str(error.seconds))
+    if isinstance(error, TooManySearches):
+        resp.set_header("Retry-After", "1")
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         resp.set_header("WWW-Authenticate", 'Bearer realm="api", Basic realm="api"')
