@@ -111,3 +111,20 @@ def test_ports_are_published_on_an_address(render):
     for role, container in CONTAINERS:
         for line in render(role, container).splitlines():
             assert not re.fullmatch(r"PublishPort=\d+(:\d+)?", line)
+
+
+@pytest.mark.parametrize(("role", "container"), CONTAINERS)
+def test_the_processes_of_each_container_are_limited(render, role, container):
+    """By systemd, which skips a limit that the kernel cannot enforce; podman would not start."""
+    service = render(role, container).partition("[Service]")[2]
+
+    assert re.search(r"^TasksMax=\d+$", service, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("role", "container"), [pair for pair in CONTAINERS if pair[0] in ("registry", "load_balancer")]
+)
+def test_the_memory_of_each_container_that_clients_reach_is_limited(render, role, container):
+    service = render(role, container).partition("[Service]")[2]
+
+    assert re.search(r"^MemoryMax=\d+[GM]$", service, re.MULTILINE)

@@ -25,6 +25,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.web import errors
+from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.resources import create_api
 from atoll.web.api.router import PREFIX
@@ -122,6 +123,12 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         },
     )
     return app
+
+
+def create_admission(deps: Dependencies) -> BodyAdmission:
+    """Return the registry's policy for request bodies."""
+    guard = Guard(deps.tokens, Authority(deps.bundle), deps.bundle)
+    return BodyAdmission(guard, deps.bundle.maximum_layer_size)
 
 
 def _http_error_handler(authority: Authority) -> Callable[..., None]:

@@ -37,6 +37,10 @@ class BodyTooLarge(Exception):
     """More came than is accepted."""
 
 
+class TooManyTags(Exception):
+    """A push names more tags than one may have."""
+
+
 class InvalidForm(Exception):
     """The form of a token request cannot be used; the text says why."""
 
@@ -86,6 +90,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     ReadOnly: Meaning("DENIED", 405),
     Unsupported: Meaning("UNSUPPORTED", 405),
     BodyTooLarge: Meaning("SIZE_INVALID", 413),
+    TooManyTags: Meaning("TAG_INVALID", 414),
     registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
     registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
     registry.BlobInUse: Meaning("UNSUPPORTED", 405),

@@ -62,6 +62,13 @@ class ForgedRequest(Exception):
         )
 
 
+class TooManySearches(Exception):
+    """Other callers without an account are searching."""
+
+    def __init__(self) -> None:
+        super().__init__("too many anonymous searches at the same time; try again, or log in")
+
+
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (TooManyFailures, subscriptions.TooManyTests, log_exports.TooManyExports)
@@ -110,6 +117,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     TooManyFailures: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),
+    TooManySearches: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
@@ -151,5 +159,7 @@ def write(
         resp.media["is_readonly"] = True
     if isinstance(error, _THROTTLED):
         resp.set_header("Retry-After", str(error.seconds))
+    if isinstance(error, TooManySearches):
+        resp.set_header("Retry-After", "1")
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         resp.set_header("WWW-Authenticate", 'Bearer realm="api", Basic realm="api"')

@@ -61,7 +61,7 @@ from atoll.web.api.authorization import AuthorizationList, OneAuthorization
 from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
-from atoll.web.api.find import FindAll, FindRepositories
+from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import Document
 from atoll.web.api.organization import (
@@ -104,7 +104,7 @@ def create_api(
     organizations = Organizations(database)
     namespaces = Namespaces(organizations, bundle)
     removal = Removal(database, redis)
-    listing = Listing(database, bundle.default_tag_expiration)
+    listing, slots = Listing(database, bundle.default_tag_expiration), SearchSlots()
     history = History(database, redis, bundle.default_tag_expiration)
     api_tokens = ApiTokens(database)
     stars, messages = Stars(database), Messages(database)
@@ -124,8 +124,8 @@ def create_api(
         *_exports(log_exports, receivers, namespaces, bundle),
         *_logs(audit, namespaces, bundle),
         ("/user/", Myself(database, organizations, removal, bundle)),
-        ("/find/repositories", FindRepositories(listing, namespaces)),
-        ("/find/all", FindAll(listing, Search(database), namespaces)),
+        ("/find/repositories", FindRepositories(listing, namespaces, slots)),
+        ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
         ("/registry/capabilities", Capabilities()),
         *_optional(bundle, environment, manifests, database),
         ("/superuser/health", SuperuserHealth(database)),
