@@ -9,6 +9,26 @@ def test_the_production_example_is_valid(example):
     assert bundle.bundle_problems(example, ["usstorage", "eustorage"]) == []
 
 
+def test_the_production_example_has_no_warning(example):
+    assert bundle.bundle_warnings(example, ["usstorage", "eustorage"]) == []
+
+
+def test_an_unencrypted_database_is_a_warning(example):
+    example["DB_CONNECTION_ARGS"] = {}
+
+    (warning,) = bundle.bundle_warnings(example, ["usstorage", "eustorage"])
+
+    assert warning.startswith("DB_URI:")
+
+
+def test_placeholders_of_the_example_are_refused(example):
+    example["SECRET_KEY"] = "change-me"
+
+    (problem,) = bundle.bundle_problems(example, ["usstorage", "eustorage"])
+
+    assert problem.startswith("SECRET_KEY:")
+
+
 def test_a_preference_for_an_unknown_location_is_named(example):
     problems = bundle.bundle_problems(example, ["nowhere"])
 

@@ -19,6 +19,11 @@ def bundle_problems(bundle, preference=None):
     return list(problems)
 
 
+def bundle_warnings(bundle, preference=None):
+    """Return a sentence for each warning about a config bundle, as the registry itself would."""
+    return list(_registry_configuration().check(_plain(bundle), _plain(preference)).warnings)
+
+
 def bundle_without_location(bundle, location):
     """Return a config bundle that speaks of one location less."""
     reduced = _plain(bundle)
@@ -89,5 +94,6 @@ class FilterModule:
         return {
             "archive_problems": archive_problems,
             "bundle_problems": bundle_problems,
+            "bundle_warnings": bundle_warnings,
             "bundle_without_location": bundle_without_location,
         }
