@@ -73,3 +73,11 @@ def test_a_bundle_without_a_location_that_it_never_had_is_the_same(example):
 
 def test_a_problem_of_an_archive_is_a_sentence(tmp_path):
     assert "make images" in str(bundle.archive_problems(tmp_path / "none.tar"))
+
+
+def test_the_bundle_of_a_host_lacks_the_first_password_only(example):
+    deployed = bundle.bundle_for_hosts(example)
+
+    assert "INITIAL_SUPERUSER_PASSWORD" in example
+    assert list(deployed) == [key for key in example if key != "INITIAL_SUPERUSER_PASSWORD"]
+    assert bundle.bundle_problems(deployed, ["usstorage", "eustorage"]) == []

@@ -134,3 +134,16 @@ def test_networks_of_the_database_have_no_default(root):
     assert options["postgres_allowed_networks"]["required"]
     defaults = yaml.safe_load((root / "roles/postgres/defaults/main.yml").read_text())
     assert "postgres_allowed_networks" not in defaults
+
+
+def test_only_the_migration_can_read_the_first_password(render):
+    folder = "/etc/atoll/migration"
+
+    assert f"Volume={folder}:" in render("registry", "atoll-migrate")
+    assert folder not in render("registry", "atoll-registry")
+    assert folder not in render("registry", "atoll-replication")
+
+
+def test_no_file_of_a_host_is_written_with_the_whole_bundle(root):
+    for path in [*root.glob("roles/registry/**/*.yml"), *root.glob("playbooks/**/bundle.yml")]:
+        assert not re.search(r"(registry_config|_bundle|_before) \| to_nice_yaml", path.read_text())
