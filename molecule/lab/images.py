@@ -69,7 +69,7 @@ ON_BASE = (
         "localhost/atoll-registry:dev",
         ".",
         "app/Containerfile",
-        ("app", "pyproject.toml", "constraints.txt"),
+        ("app", "pyproject.toml", "requirements.lock"),
         archived=True,
     ),
     _of_lab("machine", "13"),
