@@ -7,15 +7,24 @@ INSIDE := molecule/lab/in-machine-namespace
 # What takes long for what it proves is left out unless ALL is set, as `make test-all` does.
 SELECTION := $(if $(ALL),,-m "not long")
 SCENARIOS := $(if $(ALL),--all,--scenario-name default)
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
+	--no-emit-index-url --only-binary :all: --group build $(if $(UPGRADE),--upgrade)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test test-all lint unit collection integration image-tests security benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint unit collection integration image-tests security benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## install what the lab and the tests need on Debian 12 or 13, as root
 	@molecule/lab/setup
+
+lock: setup ## pin and hash the dependencies that pyproject.toml names
+	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.lock pyproject.toml
+	uv pip compile $(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+
+audit: setup ## compare the pinned dependencies with an advisory database
+	@app/audit_dependencies.py requirements.lock requirements-dev.lock
 
 lab: setup ## start two sites on this machine, push in one and pull in the other
 	@$(LAB) up

@@ -29,12 +29,17 @@ OTHER_STORE = [STORE[0], {**STORE[1], "bucket_name": "eu"}]  # type: ignore[dict
 
 
 def good(**changes: object) -> dict[str, object]:
-    redis = {"host": "10.19.0.2", "port": 6379}
+    redis = {"host": "10.19.0.2", "port": 6379, "password": "nobody-may-see", "ssl": True}
     return {
         "SERVER_HOSTNAME": "registry.example",
         "DB_URI": "postgresql://atoll:password-that-nobody-may-see@10.19.0.1:5432/atoll",
-        "DB_CONNECTION_ARGS": {"autorollback": True, "threadlocals": True},
+        "DB_CONNECTION_ARGS": {
+            "autorollback": True,
+            "threadlocals": True,
+            "sslmode": "verify-full",
+        },
         "DATABASE_SECRET_KEY": "0ce4f796-c295-415b-bf9d-b315114704b8",
+        "TRUSTED_PROXIES": ["10.19.0.3"],
         "BUILDLOGS_REDIS": redis,
         "USER_EVENTS_REDIS": redis,
         "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": STORE, "eustorage": OTHER_STORE},
