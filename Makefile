@@ -58,7 +58,7 @@ integration: images ## the application against real PostgreSQL, Redis and Ceph, 
 	pytest $(SELECTION) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration app/tests/durability
 
 image-tests: images ## the built image, as `podman run` starts it
-	@$(if $(ALL),$(LAB) images engines)
+	@$(LAB) images clients $(if $(ALL),engines)
 	pytest $(SELECTION) --durations 15 --numprocesses 2 --dist loadfile app/tests/image
 
 security: images ## attacks on the built image

@@ -61,6 +61,20 @@ class ReadOnly(Exception):
         )
 
 
+class TooManyRanges(Exception):
+    """A request for more ranges, or more bytes, than one response may carry.
+
+    The status is 400 because containers/storage (podman) then merges ranges and tries again.
+    """
+
+
+class TooManyDownloads(Exception):
+    """A client, or all clients together, download too many sets of ranges at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__("too many requests for several ranges are being served; try again later")
+
+
 class Unsupported(Exception):
     """The operation does not exist here."""
 
@@ -86,6 +100,8 @@ MEANINGS: dict[type[Exception], Meaning] = {
     ReadOnly: Meaning("DENIED", 405),
     Unsupported: Meaning("UNSUPPORTED", 405),
     BodyTooLarge: Meaning("SIZE_INVALID", 413),
+    TooManyRanges: Meaning("UNSUPPORTED", 400),
+    TooManyDownloads: Meaning("TOOMANYREQUESTS", 429),
     registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
     registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
     registry.BlobInUse: Meaning("UNSUPPORTED", 405),
@@ -154,6 +170,8 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
         resp.set_header("WWW-Authenticate", error.challenge)
     if isinstance(error, TooManyFailures):
         resp.set_header("Retry-After", str(error.seconds))
+    if isinstance(error, TooManyDownloads):
+        resp.set_header("Retry-After", RETRY_AFTER)
     if isinstance(error, ReadOnly):
         resp.media["errors"][0]["is_readonly"] = True
 
