@@ -125,12 +125,22 @@ MEANINGS: dict[type[Exception], Meaning] = {
 _UNKNOWN = Meaning("UNKNOWN", 500)
 # A manifest can name very many; these are enough to begin with.
 _MISSING_MAXIMUM = 100
+_MESSAGE_MAXIMUM = 1000
 PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
 
 
+def printable(message: str) -> str:
+    """Return a message that fits into a response, although it quotes the request.
+
+    It has at most 1000 characters, and none that UTF-8 cannot encode, such as half of a surrogate
+    pair from JSON.
+    """
+    return message[:_MESSAGE_MAXIMUM].encode(errors="backslashreplace").decode()
+
+
 def envelope(code: str, message: str, detail: Any = None) -> dict[str, Any]:
-    """Return the body of an error answer."""
-    error = {"code": code, "message": message}
+    """Return the body of an error response."""
+    error = {"code": code, "message": printable(message)}
     if detail is not None:
         error["detail"] = detail
     return {"errors": [error]}
