@@ -190,7 +190,8 @@ class Contents:
 def parse(content: bytes, media_type: str) -> Contents:
     """Return what the manifest CONTENT of MEDIA_TYPE names, or raise ManifestInvalid."""
     try:
-        document = json.loads(content)
+        # Of bytes, json would accept UTF-16 as well, which neither clients nor PostgreSQL read.
+        document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise ManifestInvalid("the manifest is not JSON") from error
     if not isinstance(document, dict):

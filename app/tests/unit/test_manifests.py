@@ -24,6 +24,12 @@ def test_an_image_names_its_config_and_its_layers() -> None:
     assert parse(manifest(), IMAGE) == Contents(blobs=[A, B], config=A)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_manifest_in_another_encoding_than_utf_8_is_refused(encoding: str) -> None:
+    with pytest.raises(ManifestInvalid):
+        parse(manifest().decode().encode(encoding), IMAGE)
+
+
 def test_an_index_names_its_manifests() -> None:
     content = json.dumps({"schemaVersion": 2, "manifests": [{"digest": A}]}).encode()
     assert parse(content, INDEX) == Contents(children=[A])

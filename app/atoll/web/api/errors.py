@@ -26,7 +26,7 @@ from atoll.registry import errors as registry
 from atoll.registry import labels, log_exports, messages
 from atoll.replication import policies
 from atoll.web.authority import Authority
-from atoll.web.errors import ReadOnly, Unauthorized
+from atoll.web.errors import ReadOnly, Unauthorized, printable
 
 log = logging.getLogger(__name__)
 
@@ -146,6 +146,7 @@ def write(
             # What exactly is down is for operators: it names hosts.
             message = "the registry cannot serve this now; try again"
         resp.set_header("Retry-After", "5")
+    message = printable(message)
     resp.status = status
     resp.media = {
         "detail": message,

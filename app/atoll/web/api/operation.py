@@ -215,9 +215,12 @@ def _carried(req: falcon.Request, *, with_query: bool) -> Any:
             value: Any = dict(parse_qsl(raw.decode(), keep_blank_values=True))
         else:
             value = json.loads(raw or b"{}")
+        # PostgreSQL can hold neither half of a surrogate pair nor a number that is none.
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is neither JSON nor a form") from error
-    if "\\u0000" in json.dumps(value):
+    if "\\u0000" in written:
         raise InvalidRequest("the body has a zero byte")
     return {**req.params, **value} if with_query and isinstance(value, dict) else value
 
