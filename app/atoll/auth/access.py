@@ -133,6 +133,7 @@ class Access:
         self._organizations_by_superusers = bundle.feature_superusers_org_creation_only
         self._superusers_full_access = bundle.feature_superusers_full_access
         self._create_namespace = bundle.create_namespace_on_push
+        self._reserved = bundle.reserved_usernames
 
     def authenticate(
         self,
@@ -254,7 +255,10 @@ class Access:
         if principal.read_only or not principal.has_scope(CREATE_SCOPE):
             return False
         if not row["namespace_exists"]:
-            if self._organizations_by_superusers and not principal.superuser:
+            superusers_only = (
+                self._organizations_by_superusers or row["namespace"] in self._reserved
+            )
+            if superusers_only and not principal.superuser:
                 return False
             return self._create_namespace and principal.robot_owner is None
         return bool(row["creator"]) or role == ADMIN

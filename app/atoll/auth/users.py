@@ -210,6 +210,11 @@ def check_username(username: str) -> str:
     return username
 
 
+def name_taken(username: str) -> UserExists:
+    """Return the error for a name, or an e-mail address, that cannot be registered."""
+    return UserExists(f"the name '{username}' or the e-mail address is taken already")
+
+
 def create_user(database: Database, username: str, email: str | None, password: str) -> int:
     """Make a user and return the id.
 
@@ -222,7 +227,7 @@ def create_user(database: Database, username: str, email: str | None, password: 
             values,
         )
     except psycopg2.errors.UniqueViolation as error:
-        raise UserExists(f"the name '{username}' or the e-mail address is taken already") from error
+        raise name_taken(username) from error
     return int(rows[0][0])
 
 

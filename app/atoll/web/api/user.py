@@ -90,7 +90,7 @@ class Myself:
         self._organizations = organizations
         self._removal = removal
         self._renaming = bundle.feature_user_rename
-        self._named = bundle.superusers | bundle.auditors
+        self._reserved = bundle.reserved_usernames
         self._creation = (
             bundle.feature_user_creation and not bundle.feature_invite_only_user_creation
         )
@@ -133,9 +133,11 @@ class Myself:
         name = call.actor.username
         if not self._renaming or new_name in {None, name}:
             return name
-        if self._named & {name, new_name}:
-            # Else somebody else could take the name, or its place, and what the bundle gives it.
+        if name in self._reserved:
             raise InvalidRequest("a superuser's name is changed in the bundle")
+        if new_name in self._reserved:
+            # The bundle grants privileges to the name. The error does not disclose that.
+            raise users.name_taken(str(new_name))
         self._removal.rename(name, str(new_name), organization=False)
         call.log("user_change_name", new_name, old_username=name)
         return str(new_name)
@@ -146,6 +148,9 @@ class Myself:
         if not self._creation:
             raise InvalidRequest("users are made by superusers here")
         new: NewUser = call.body
+        if new.username in self._reserved:
+            # The bundle grants privileges to the name. The error does not disclose that.
+            raise users.name_taken(new.username)
         users.create_user(self._database, new.username, new.email, new.password)
         call.log("user_create", new.username, username=new.username)
         return {"awaiting_verification": False}
