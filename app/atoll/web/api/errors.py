@@ -17,7 +17,7 @@ from atoll.auth import (
 )
 from atoll.auth.access import WrongCredentials
 from atoll.auth.passwords import PasswordTooShort
-from atoll.auth.throttle import TooManyFailures
+from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import receivers, subscriptions
@@ -52,6 +52,13 @@ class InsufficientScope(Exception):
         super().__init__(text)
 
 
+class FreshLoginRequired(Exception):
+    """The current password is missing or wrong, in Quay's words."""
+
+    def __init__(self) -> None:
+        super().__init__("the current password is required; send it as current_password")
+
+
 class ForgedRequest(Exception):
     """A session is not enough to change something: another site's page may have asked."""
 
@@ -84,6 +91,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     Unauthorized: (401, "invalid_token"),
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),
+    FreshLoginRequired: (401, "fresh_login_required"),
     InsufficientScope: (403, "insufficient_scope"),
     ForgedRequest: (403, "invalid_csrf_token"),
     NotFound: (404, _GONE),
@@ -103,7 +111,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),
-    TooManyFailures: (429, "too_many_requests"),
+    Throttled: (429, "too_many_requests"),
     ReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
@@ -143,7 +151,7 @@ def write(
     }
     if isinstance(error, ReadOnly):
         resp.media["is_readonly"] = True
-    if isinstance(error, TooManyFailures):
+    if isinstance(error, Throttled):
         resp.set_header("Retry-After", str(error.seconds))
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         resp.set_header("WWW-Authenticate", 'Bearer realm="api", Basic realm="api"')
