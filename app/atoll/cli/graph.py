@@ -149,7 +149,12 @@ class Graph:
     @cached_property
     def access(self) -> Access:
         """Who may do what."""
-        return Access(self.reads, self.bundle, self.cipher, Throttle(self.redis))
+        return Access(self.reads, self.bundle, self.cipher, self.throttle)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """The limits on guesses and registrations."""
+        return Throttle(self.redis)
 
     @cached_property
     def cipher(self) -> Cipher:
@@ -203,6 +208,7 @@ class Graph:
             redis=self.redis,
             cipher=self.cipher,
             access=self.access,
+            throttle=self.throttle,
             repositories=self.repositories,
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,

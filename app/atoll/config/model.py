@@ -248,6 +248,11 @@ class Bundle(BaseModel):
         return frozenset(self.global_readonly_super_users if self.feature_super_users else [])
 
     @property
+    def reserved_usernames(self) -> frozenset[str]:
+        """Names that carry privileges: only superusers, the migration and the CLI create them."""
+        return frozenset(self.super_users) | frozenset(self.global_readonly_super_users)
+
+    @property
     def stores(self) -> dict[str, StoreSettings]:
         """Every configured location, by name."""
         return self.distributed_storage_config

@@ -11,6 +11,7 @@ import falcon
 from atoll.auth.access import Access
 from atoll.auth.pull_log import PullLog
 from atoll.auth.secrets import Cipher
+from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens, signing_key
 from atoll.config import Bundle
 from atoll.db.pool import Database
@@ -52,6 +53,7 @@ class Dependencies:
     redis: SharedRedis
     cipher: Cipher
     access: Access
+    throttle: Throttle
     repositories: Repositories
     tokens: Tokens
     blobs: Blobs
@@ -80,6 +82,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         redis=deps.redis,
         cipher=deps.cipher,
         access=deps.access,
+        throttle=deps.throttle,
         repositories=deps.repositories,
         manifests=deps.manifests,
         tags=deps.tags,

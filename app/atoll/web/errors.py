@@ -13,7 +13,7 @@ import falcon
 
 from atoll.auth.access import WrongCredentials
 from atoll.auth.scopes import InvalidScope
-from atoll.auth.throttle import TooManyFailures
+from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.registry import errors as registry
@@ -98,7 +98,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     InvalidScope: Meaning("DENIED", 400),
     Unauthorized: Meaning("UNAUTHORIZED", 401),
     WrongCredentials: Meaning("UNAUTHORIZED", 401),
-    TooManyFailures: Meaning("TOOMANYREQUESTS", 429),
+    Throttled: Meaning("TOOMANYREQUESTS", 429),
     InvalidForm: Meaning("UNSUPPORTED", 400),
     PushesDisabled: Meaning("UNSUPPORTED", 405),
     ReadOnly: Meaning("DENIED", 405),
@@ -183,7 +183,7 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
         resp.media = {"errors": [_missing(digest) for digest in error.digests[:_MISSING_MAXIMUM]]}
     if isinstance(error, Unauthorized):
         resp.set_header("WWW-Authenticate", error.challenge)
-    if isinstance(error, TooManyFailures):
+    if isinstance(error, Throttled):
         resp.set_header("Retry-After", str(error.seconds))
     if isinstance(error, TooManyDownloads):
         resp.set_header("Retry-After", RETRY_AFTER)

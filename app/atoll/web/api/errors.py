@@ -17,7 +17,7 @@ from atoll.auth import (
 )
 from atoll.auth.access import WrongCredentials
 from atoll.auth.passwords import PasswordTooShort
-from atoll.auth.throttle import TooManyFailures
+from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import subscriptions
@@ -53,6 +53,13 @@ class InsufficientScope(Exception):
         super().__init__(text)
 
 
+class FreshLoginRequired(Exception):
+    """The current password is missing or wrong, in Quay's words."""
+
+    def __init__(self) -> None:
+        super().__init__("the current password is required; send it as current_password")
+
+
 class ForgedRequest(Exception):
     """A session is not enough to change something: another site's page may have asked."""
 
@@ -71,7 +78,7 @@ class TooManySearches(Exception):
 
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
-_THROTTLED = (TooManyFailures, subscriptions.TooManyTests, log_exports.TooManyExports)
+_THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
 
 MEANINGS: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, _BAD),
@@ -95,6 +102,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     Unauthorized: (401, "invalid_token"),
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),
+    FreshLoginRequired: (401, "fresh_login_required"),
     InsufficientScope: (403, "insufficient_scope"),
     ForgedRequest: (403, "invalid_csrf_token"),
     NotFound: (404, _GONE),
@@ -114,7 +122,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),
-    TooManyFailures: (429, _TOO_MANY),
+    Throttled: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),
     TooManySearches: (429, _TOO_MANY),

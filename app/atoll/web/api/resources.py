@@ -18,6 +18,7 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
 from atoll.auth.sessions import Sessions
+from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
@@ -91,6 +92,7 @@ def create_api(
     redis: SharedRedis,
     cipher: Cipher,
     access: Access,
+    throttle: Throttle,
     repositories: Repositories,
     manifests: Manifests,
     tags: Tags,
@@ -123,7 +125,7 @@ def create_api(
         ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
         *_exports(log_exports, receivers, namespaces, bundle),
         *_logs(audit, namespaces, bundle),
-        ("/user/", Myself(database, organizations, removal, bundle)),
+        ("/user/", Myself(database, access, organizations, removal, bundle, throttle=throttle)),
         ("/find/repositories", FindRepositories(listing, namespaces, slots)),
         ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
         ("/registry/capabilities", Capabilities()),

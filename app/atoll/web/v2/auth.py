@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import falcon
 
-from atoll.auth.access import Access, Grant
+from atoll.auth.access import Access, Grant, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.scopes import CATALOG_SCOPE, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
@@ -47,6 +47,8 @@ class Auth:
         credentials: Credentials | None,
         scope_texts: Iterable[str],
     ) -> None:
+        if credentials is None and not self._access.anonymous:
+            raise WrongCredentials("authentication is required; log in first")
         texts = list(scope_texts)
         scopes = parse_scopes(texts, self._tokens.audience)
         principal, grants = self._access.authenticate(
