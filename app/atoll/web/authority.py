@@ -6,6 +6,7 @@ where it is sent again.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ import falcon
 
 from atoll.config import Bundle
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?", re.ASCII)
 
 
 class Authority:
@@ -37,13 +38,24 @@ class Authority:
         return bool(ours and other and (other == ours or other.endswith(f".{ours}")))
 
     def _host(self, req: falcon.Request) -> str:
-        """Return host and port. A proxy that sends another Host says the client's beside it."""
+        """Return host and port: X-Forwarded-Host, Host or, if neither is valid, our own name."""
         forwarded = (req.get_header("X-Forwarded-Host") or "").partition(",")[0].strip()
-        if _HOST.fullmatch(forwarded):
-            return forwarded
-        return req.get_header("Host") or self._hostname
+        given = (forwarded, req.get_header("Host") or "")
+        return next(filter(_is_host, given), self._hostname)
 
     def _scheme(self, req: falcon.Request) -> str:
         if self._external_tls:
             return self._preferred_scheme
         return "https" if req.get_header("X-Forwarded-Proto") == "https" else "http"
+
+
+def _is_host(text: str) -> bool:
+    """Return whether TEXT is a host name or an IP address, perhaps with a port."""
+    match = _HOST.fullmatch(text)
+    if match is None or match["ipv6"] is None:
+        return match is not None
+    try:
+        ipaddress.IPv6Address(match["ipv6"])
+    except ValueError:
+        return False
+    return True

@@ -19,6 +19,10 @@ from atoll.web.errors import PushesDisabled, ReadOnly, Unauthorized
 _BEARER = "bearer "
 
 
+# Sets of actions, one of which is enough.
+Alternatives = tuple[tuple[str, ...], ...]
+
+
 @dataclass(frozen=True)
 class Authorized:
     """An authorized request: its identity, and the repository's name, bound to one repository."""
@@ -27,14 +31,14 @@ class Authorized:
     repository: RepositoryName
 
 
-class Guard:
-    """Reads bearer tokens and writes challenges (Docker registry token specification)."""
+class TokenGuard:
+    """Checks what the token and the bundle alone can prove, without I/O.
 
-    def __init__(
-        self, tokens: Tokens, access: Access, authority: Authority, bundle: Bundle
-    ) -> None:
+    Challenges follow the Docker registry token specification.
+    """
+
+    def __init__(self, tokens: Tokens, authority: Authority, bundle: Bundle) -> None:
         self._tokens = tokens
-        self._access = access
         self._authority = authority
         self._read_only = bundle.read_only
         self._disable_pushes = bundle.disable_pushes
@@ -48,6 +52,52 @@ class Guard:
             return self._tokens.read(header[len(_BEARER) :].strip())
         except InvalidToken as error:
             raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
+
+    def check_push(self, req: falcon.Request, repository: RepositoryName) -> Identity:
+        """Check that a token names `push`; the rest is checked with the request itself.
+
+        Raises the same errors as `Guard.require`.
+        """
+        return self._check(req, repository, ((PUSH,),), (PULL, PUSH))
+
+    def _check(
+        self,
+        req: falcon.Request,
+        repository: RepositoryName,
+        alternatives: Alternatives,
+        asked: tuple[str, ...],
+    ) -> Identity:
+        """Check that the token names one of ALTERNATIVES; ask for ASKED otherwise."""
+        scope = _scope(repository, asked)
+        identity = self.identity(req, scope)
+        if not any(_names(identity, repository, actions) for actions in alternatives):
+            raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
+        if self._read_only and {PUSH, DELETE} & set(asked):
+            raise ReadOnly
+        if self._disable_pushes and PUSH in asked:
+            raise PushesDisabled
+        return identity
+
+    def _challenge(self, req: falcon.Request, scope: str | None, error: str | None = None) -> str:
+        parts = [
+            f'realm="{self._authority.url(req, "/v2/auth")}"',
+            f'service="{self._tokens.audience}"',
+        ]
+        if scope:
+            parts.append(f'scope="{scope}"')
+        if error:
+            parts.append(f'error="{error}"')
+        return "Bearer " + ",".join(parts)
+
+
+class Guard(TokenGuard):
+    """Authorizes requests."""
+
+    def __init__(
+        self, tokens: Tokens, access: Access, authority: Authority, bundle: Bundle
+    ) -> None:
+        super().__init__(tokens, authority, bundle)
+        self._access = access
 
     def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Authorized:
         """Authorize ACTIONS on REPOSITORY.
@@ -80,21 +130,16 @@ class Guard:
         self,
         req: falcon.Request,
         repository: RepositoryName,
-        alternatives: tuple[tuple[str, ...], ...],
+        alternatives: Alternatives,
         asked: tuple[str, ...],
     ) -> Authorized:
         """Authorize a request if the token allows one of ALTERNATIVES; ask for ASKED otherwise."""
-        scope = _scope(repository, asked)
-        identity = self.identity(req, scope)
-        if self._read_only and {PUSH, DELETE} & set(asked):
-            raise ReadOnly
-        if self._disable_pushes and PUSH in asked:
-            raise PushesDisabled
+        identity = self._check(req, repository, alternatives, asked)
         for actions in alternatives:
             bound = self._bound(identity, repository, actions)
             if bound is not None:
                 return Authorized(identity, bound)
-        raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
+        raise Unauthorized(self._challenge(req, _scope(repository, asked), "insufficient_scope"))
 
     def source(self, identity: Identity, repository: RepositoryName) -> RepositoryName | None:
         """Return the bound name of a repository that the token may pull from; else None."""
@@ -113,7 +158,7 @@ class Guard:
         self, identity: Identity, repository: RepositoryName, actions: tuple[str, ...]
     ) -> RepositoryName | None:
         """Return REPOSITORY, bound, if the token allows ACTIONS on it."""
-        if not all(identity.may(action, repository) for action in actions):
+        if not _names(identity, repository, actions):
             return None
         repository_id = identity.ids.get(str(repository))
         if repository_id is not None:
@@ -124,17 +169,10 @@ class Guard:
             return None
         return repository.bound(NO_REPOSITORY if grant.id is None else grant.id)
 
-    def _challenge(self, req: falcon.Request, scope: str | None, error: str | None = None) -> str:
-        parts = [
-            f'realm="{self._authority.url(req, "/v2/auth")}"',
-            f'service="{self._tokens.audience}"',
-        ]
-        if scope:
-            parts.append(f'scope="{scope}"')
-        if error:
-            parts.append(f'error="{error}"')
-        return "Bearer " + ",".join(parts)
-
 
 def _scope(repository: RepositoryName, actions: tuple[str, ...]) -> str:
     return f"repository:{repository}:{','.join(actions)}"
+
+
+def _names(identity: Identity, repository: RepositoryName, actions: tuple[str, ...]) -> bool:
+    return all(identity.may(action, repository) for action in actions)

@@ -11,6 +11,19 @@ import pytest
 from atoll.config import Bundle
 from atoll.web.authority import Authority
 
+BUNDLE = SimpleNamespace(
+    server_hostname="registry.test", external_tls_termination=False, preferred_url_scheme="http"
+)
+
+
+@pytest.mark.parametrize("host", [" ", 'a"b', "[::1", "[:::]", "[1.2.3.4]", "a b", "user@host"])
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
+def test_an_invalid_host_is_replaced_by_the_registrys_own_name(header: str, host: str) -> None:
+    authority = Authority(cast(Bundle, BUNDLE))
+    request = falcon.testing.create_req(headers={"Host": " ", header: host})
+    assert authority.url(request, "/v2/") == "http://registry.test/v2/"
+    assert authority.covers(request, "https://registry.test:7480/x")
+
 
 @pytest.mark.parametrize(
     ("host", "url", "covered"),
@@ -29,9 +42,6 @@ from atoll.web.authority import Authority
 def test_go_clients_take_a_host_name_for_the_same_on_any_port_and_below(
     host: str, url: str, *, covered: bool
 ) -> None:
-    bundle = SimpleNamespace(
-        server_hostname="registry.test", external_tls_termination=False, preferred_url_scheme="http"
-    )
-    authority = Authority(cast(Bundle, bundle))
+    authority = Authority(cast(Bundle, BUNDLE))
     request = falcon.testing.create_req(headers={"Host": host})
     assert authority.covers(request, url) is covered

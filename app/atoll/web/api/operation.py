@@ -55,6 +55,7 @@ class Operation:
     answer: Any
     scope: str | None
     anonymous: bool
+    before_login: bool
 
 
 @dataclass
@@ -149,16 +150,20 @@ def operation(
     scope: str | None = None,
     anonymous: bool = False,
     anywhere: bool = False,
+    before_login: bool = False,
 ) -> Callable[[Responder], Responder]:
     """Make a responder an operation. What it returns is the answer's body, of type ANSWER.
 
     SCOPE is what a token needs; without ANONYMOUS somebody has to be logged in. With ANYWHERE the
-    body's fields may stand in the query, too.
+    body's fields may stand in the query, too. With BEFORE_LOGIN, also where the bundle sets
+    FEATURE_ANONYMOUS_ACCESS to false.
     """
 
     def decorate(responder: Responder) -> Responder:
         summary = (responder.__doc__ or "").strip().partition("\n")[0]
-        described = Operation(name, summary, status, body, query, answer, scope, anonymous)
+        described = Operation(
+            name, summary, status, body, query, answer, scope, anonymous, before_login
+        )
 
         @functools.wraps(responder)
         def respond(resource: Any, call: Call, **path: Any) -> None:
@@ -215,9 +220,12 @@ def _carried(req: falcon.Request, *, with_query: bool) -> Any:
             value: Any = dict(parse_qsl(raw.decode(), keep_blank_values=True))
         else:
             value = json.loads(raw or b"{}")
+        # PostgreSQL can hold neither half of a surrogate pair nor a number that is none.
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is neither JSON nor a form") from error
-    if "\\u0000" in json.dumps(value):
+    if "\\u0000" in written:
         raise InvalidRequest("the body has a zero byte")
     return {**req.params, **value} if with_query and isinstance(value, dict) else value
 
