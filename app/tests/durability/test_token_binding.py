@@ -58,9 +58,9 @@ def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
 @pytest.fixture
 def machine(site: MemorySite, monkeypatch: pytest.MonkeyPatch) -> type[TokenBinding]:
     # The rules are about tokens, so any password is right, and no failure is counted.
-    monkeypatch.setattr("atoll.auth.credentials.verify_password", lambda *_: True)
-    monkeypatch.setattr("atoll.auth.throttle.Throttle.check", lambda *_: None)
-    monkeypatch.setattr("atoll.auth.throttle.Throttle.succeeded", lambda *_: None)
+    monkeypatch.setattr("atoll.auth.credentials.verify_password", lambda *_, **__: True)
+    for method in ("check", "check_again", "succeeded"):
+        monkeypatch.setattr(f"atoll.auth.throttle.Throttle.{method}", lambda *_: None)
     for user in USERS:
         create_user(site.database, user, None, "any password")
     TokenBinding.site = site
