@@ -27,7 +27,7 @@ def end_upload_grace(image: RunningImage, services: Services) -> None:
 def test_a_blob_of_a_deleted_image_is_not_readable(image: RunningImage, services: Services) -> None:
     user = new_user(image, "bob")
     name, data = f"{user.username}/app", os.urandom(20)
-    user.push(user.token(f"repository:{name}:push"), name, "v1", data)
+    user.push(user.token(f"repository:{name}:pull,push"), name, "v1", data)
     token = user.token(f"repository:{name}:pull,delete")
     blob = f"/v2/{name}/blobs/{sha256(data)}"
     manifest = f"/v2/{name}/manifests/{sha256(manifest_of(data))}"
