@@ -1,7 +1,8 @@
-"""Which addresses a client takes for the registry's own."""
+"""The registry's address as its clients know it."""
 
 from __future__ import annotations
 
+import ipaddress
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,6 +11,18 @@ import falcon.testing
 import pytest
 from atoll.config import Bundle
 from atoll.web.authority import Authority
+
+BALANCER = "10.0.0.1"
+
+
+def make_authority() -> Authority:
+    bundle = SimpleNamespace(
+        server_hostname="registry.test",
+        external_tls_termination=False,
+        preferred_url_scheme="http",
+        trusted_proxies=[ipaddress.ip_network(BALANCER)],
+    )
+    return Authority(cast(Bundle, bundle))
 
 
 @pytest.mark.parametrize(
@@ -29,9 +42,39 @@ from atoll.web.authority import Authority
 def test_go_clients_take_a_host_name_for_the_same_on_any_port_and_below(
     host: str, url: str, *, covered: bool
 ) -> None:
-    bundle = SimpleNamespace(
-        server_hostname="registry.test", external_tls_termination=False, preferred_url_scheme="http"
-    )
-    authority = Authority(cast(Bundle, bundle))
     request = falcon.testing.create_req(headers={"Host": host})
-    assert authority.covers(request, url) is covered
+    assert make_authority().covers(request, url) is covered
+
+
+@pytest.mark.parametrize(
+    ("headers", "host"),
+    [
+        ({"Host": "us.test:8443"}, "us.test:8443"),
+        ({"Host": "a b"}, "registry.test"),
+        ({"Host": 'x"y'}, "registry.test"),
+        ({"Host": "us.test", "X-Forwarded-Host": "evil.example"}, "us.test"),
+        (
+            {
+                "Host": "us.test",
+                "X-Forwarded-Host": "evil.example",
+                "X-Forwarded-For": f"{BALANCER}, 192.0.2.7",
+            },
+            "us.test",
+        ),
+        (
+            {
+                "Host": "us.test",
+                "X-Forwarded-Host": "front.test, us.test",
+                "X-Forwarded-For": f"192.0.2.7, {BALANCER}",
+            },
+            "front.test",
+        ),
+        (
+            {"Host": "us.test", "X-Forwarded-Host": 'x"y', "X-Forwarded-For": BALANCER},
+            "us.test",
+        ),
+    ],
+)
+def test_only_a_trusted_proxy_passes_on_another_host(headers: dict[str, str], host: str) -> None:
+    request = falcon.testing.create_req(headers=headers)
+    assert make_authority().url(request, "/v2/auth") == f"http://{host}/v2/auth"
