@@ -90,7 +90,7 @@ class AuthorizeApplication(_Authorizing):
         super().__init__(redirects, tokens)
         self._assigned = assigned
 
-    @operation("authorizeApplication", body=Authorization, status=302)
+    @operation("authorizeApplication", body=Authorization, status=302, form=True)
     def on_post(self, call: Call) -> Any:
         """Give an application a token, in the fragment of the address that it is sent to."""
         actor = person(call)
