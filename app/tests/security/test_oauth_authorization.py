@@ -148,3 +148,17 @@ def test_a_token_is_sent_below_the_registered_address_only(
     client_id = victim.create_application(victim.create_organization(), registered)
     answer = _post(image, victim.sign_in(), AUTHORIZE, _form(client_id, redirect_uri=asked))
     assert (answer.status_code, "Location" in answer.headers) == (400, False)
+
+
+def test_a_token_without_org_admin_assigns_no_application(
+    image: RunningImage, attacker: Account, victim: Account
+) -> None:
+    client_id = victim.create_application(victim.create_organization(), EVIL)
+    form = _form(client_id, scope="repo:admin", username=attacker.username)
+    for scope, status in (("user:read", 403), ("repo:admin", 403), ("org:admin", 200)):
+        answer = image.session().post(
+            f"{image.tls_url}/oauth/authorize/assignuser",
+            json=form,
+            headers={"Authorization": f"Bearer {victim.api_token(scope)}"},
+        )
+        assert answer.status_code == status, scope

@@ -45,6 +45,7 @@ class AssignUser:
     @operation(
         "assignUserToApplication",
         body=AssignmentBody,
+        scope="org:admin",
         anywhere=True,
         form=True,
     )
