@@ -6,16 +6,27 @@ LAB := .venv/bin/python molecule/lab
 INSIDE := molecule/lab/in-machine-namespace
 # What takes long for what it proves is left out unless ALL is set, as `make test-all` does.
 SELECTION := $(if $(ALL),,-m "not long")
+# Seconds for each fuzz target: a minute, or an hour for all of them together.
+FUZZ_SECONDS ?= $(if $(ALL),420,60)
 SCENARIOS := $(if $(ALL),--all,--scenario-name default)
+LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
+	--no-emit-index-url --only-binary :all: --group build $(if $(UPGRADE),--upgrade)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lab lab-info lab-down image images test test-all lint unit collection integration image-tests security benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint unit collection integration image-tests security fuzz benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## install what the lab and the tests need on Debian 12 or 13, as root
 	@molecule/lab/setup
+
+lock: setup ## pin and hash the dependencies that pyproject.toml names
+	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.lock pyproject.toml
+	uv pip compile $(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+
+audit: setup ## compare the pinned dependencies with an advisory database
+	@app/audit_dependencies.py requirements.lock requirements-dev.lock
 
 lab: setup ## start two sites on this machine, push in one and pull in the other
 	@$(LAB) up
@@ -34,7 +45,7 @@ images: setup ## build every image that changed, and the archives that hosts get
 
 test: setup ## what CI runs: all but what takes long
 	@.ci/side-by-side images lint,unit
-	@.ci/side-by-side integration,image-tests molecule,collection,security
+	@.ci/side-by-side integration,image-tests molecule,collection,security fuzz
 
 test-all: ## everything: also every client, store and scenario, and the figures
 	$(MAKE) test benchmark ALL=1
@@ -58,11 +69,14 @@ integration: images ## the application against real PostgreSQL, Redis and Ceph, 
 	pytest $(SELECTION) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration app/tests/durability
 
 image-tests: images ## the built image, as `podman run` starts it
-	@$(if $(ALL),$(LAB) images engines)
+	@$(LAB) images clients $(if $(ALL),engines)
 	pytest $(SELECTION) --durations 15 --numprocesses 2 --dist loadfile app/tests/image
 
 security: images ## attacks on the built image
 	pytest $(SELECTION) --durations 15 app/tests/security
+
+fuzz: setup ## every parser of untrusted bytes with hostile inputs, a minute each
+	ATOLL_FUZZ_SECONDS=$(FUZZ_SECONDS) nice -n 19 pytest --numprocesses 2 --dist load app/tests/fuzz
 
 benchmark: images ## figures: planning and claiming a million blobs, copying beside rclone
 	pytest --quiet --capture=no app/tests/integration/bench_*.py

@@ -41,7 +41,8 @@ def example(root):
     """Return the bundle of the example inventory."""
     text = (root / "inventories/example/group_vars/all/registry.yml").read_text()
     secrets = (root / "inventories/example/group_vars/all/vault.yml.example").read_text()
-    values = yaml.safe_load(secrets) | yaml.safe_load(text)
+    values = {name: f"{name}-5d0c1a9e7b3f48261f" for name in yaml.safe_load(secrets)}
+    values |= yaml.safe_load(text)
     values["registry_hostname"] = "registry.example.org"
     trusted = _trust(values)
     return Templar(loader=DataLoader(), variables=trusted).template(trusted["registry_config"])

@@ -9,6 +9,26 @@ def test_the_production_example_is_valid(example):
     assert bundle.bundle_problems(example, ["usstorage", "eustorage"]) == []
 
 
+def test_the_production_example_has_no_warning(example):
+    assert bundle.bundle_warnings(example, ["usstorage", "eustorage"]) == []
+
+
+def test_an_unencrypted_database_is_a_warning(example):
+    example["DB_CONNECTION_ARGS"] = {}
+
+    (warning,) = bundle.bundle_warnings(example, ["usstorage", "eustorage"])
+
+    assert warning.startswith("DB_URI:")
+
+
+def test_placeholders_of_the_example_are_refused(example):
+    example["SECRET_KEY"] = "change-me"
+
+    (problem,) = bundle.bundle_problems(example, ["usstorage", "eustorage"])
+
+    assert problem.startswith("SECRET_KEY:")
+
+
 def test_a_preference_for_an_unknown_location_is_named(example):
     problems = bundle.bundle_problems(example, ["nowhere"])
 
@@ -53,3 +73,11 @@ def test_a_bundle_without_a_location_that_it_never_had_is_the_same(example):
 
 def test_a_problem_of_an_archive_is_a_sentence(tmp_path):
     assert "make images" in str(bundle.archive_problems(tmp_path / "none.tar"))
+
+
+def test_the_bundle_of_a_host_lacks_the_first_password_only(example):
+    deployed = bundle.bundle_for_hosts(example)
+
+    assert "INITIAL_SUPERUSER_PASSWORD" in example
+    assert list(deployed) == [key for key in example if key != "INITIAL_SUPERUSER_PASSWORD"]
+    assert bundle.bundle_problems(deployed, ["usstorage", "eustorage"]) == []

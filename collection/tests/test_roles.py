@@ -62,7 +62,6 @@ def render(root):
             "registry_shared_label": ",z",
             f"{role}_private_label": ",Z",
             f"{role}_address": "192.0.2.1",
-            "load_balancer_metrics_address": "192.0.2.1",
             f"{role}_image_result": {"reference": "localhost/atoll@sha256:" + "a" * 64},
         }
         return environment.get_template(f"{container}.container.j2").render(variables)
@@ -111,3 +110,57 @@ def test_ports_are_published_on_an_address(render):
     for role, container in CONTAINERS:
         for line in render(role, container).splitlines():
             assert not re.fullmatch(r"PublishPort=\d+(:\d+)?", line)
+
+
+@pytest.mark.parametrize(("role", "container"), CONTAINERS)
+def test_the_processes_of_each_container_are_limited(render, role, container):
+    """By systemd, which skips a limit that the kernel cannot enforce; podman would not start."""
+    service = render(role, container).partition("[Service]")[2]
+
+    assert re.search(r"^TasksMax=\d+$", service, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("role", "container"), [pair for pair in CONTAINERS if pair[0] in ("registry", "load_balancer")]
+)
+def test_the_memory_of_each_container_that_clients_reach_is_limited(render, role, container):
+    service = render(role, container).partition("[Service]")[2]
+
+    assert re.search(r"^MemoryMax=\d+[GM]$", service, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("role", "container", "ports"),
+    [
+        ("load_balancer", "atoll-load-balancer", {"8404"}),
+        ("registry", "atoll-registry", {"9091"}),
+        ("registry", "atoll-replication", {"9091"}),
+    ],
+)
+def test_metrics_and_statistics_are_published_on_loopback_unless_set(
+    render, role, container, ports
+):
+    published = re.findall(r"^PublishPort=(.*):\d+:(\d+)$", render(role, container), re.MULTILINE)
+
+    assert {port for address, port in published if address == "127.0.0.1"} == ports
+
+
+def test_networks_of_the_database_have_no_default(root):
+    options = specification(root, "postgres")["argument_specs"]["main"]["options"]
+
+    assert options["postgres_allowed_networks"]["required"]
+    defaults = yaml.safe_load((root / "roles/postgres/defaults/main.yml").read_text())
+    assert "postgres_allowed_networks" not in defaults
+
+
+def test_only_the_migration_can_read_the_first_password(render):
+    folder = "/etc/atoll/migration"
+
+    assert f"Volume={folder}:" in render("registry", "atoll-migrate")
+    assert folder not in render("registry", "atoll-registry")
+    assert folder not in render("registry", "atoll-replication")
+
+
+def test_no_file_of_a_host_is_written_with_the_whole_bundle(root):
+    for path in [*root.glob("roles/registry/**/*.yml"), *root.glob("playbooks/**/bundle.yml")]:
+        assert not re.search(r"(registry_config|_bundle|_before) \| to_nice_yaml", path.read_text())

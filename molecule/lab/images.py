@@ -18,6 +18,10 @@ _INPUTS = "atoll.inputs"
 _NAME = "atoll.image"
 _LOGS = CACHE / "log"
 
+_SBOM = "/usr/share/atoll/sbom.cdx.json"
+# What turns a Containerfile into an image with its bill of materials.
+_TOOLS = ("app/build-image", "app/image_sbom.py")
+
 # What takes no part in an image, however often it changes.
 _NO_INPUT = {"tests", "__pycache__"}
 _NO_INPUT_SUFFIXES = {".pyc", ".egg-info"}
@@ -38,6 +42,11 @@ class Image:
     def archive(self) -> Path:
         """The file that is copied to the machines."""
         return IMAGES / f"{self.name}.tar"
+
+    @property
+    def sbom(self) -> Path:
+        """The image's bill of materials, beside the archive."""
+        return IMAGES / f"{self.name}.sbom.cdx.json"
 
 
 BASE = Image("base", "localhost/atoll-base:13", ".", "", ("app/build-base-image",))
@@ -69,7 +78,7 @@ ON_BASE = (
         "localhost/atoll-registry:dev",
         ".",
         "app/Containerfile",
-        ("app", "pyproject.toml", "constraints.txt"),
+        ("app", "pyproject.toml", "requirements.lock"),
         archived=True,
     ),
     _of_lab("machine", "13"),
@@ -153,6 +162,8 @@ def _write_archive(steps: Steps, image: Image, identity: str) -> None:
     form = ("--quiet", "--format=oci-archive", "--uncompressed")
     with steps.step(f"Write the archive of {image.name}"):
         podman("save", *form, f"--output={beside}", image.tag)
+        words = ("run", "--rm", "--network=none", "--entrypoint=cat", image.tag, _SBOM)
+        image.sbom.write_text(podman(*words))
     beside.replace(image.archive)
     known.write_text(identity)
 
@@ -167,7 +178,8 @@ def _list(*words: str) -> list[dict[str, Any]]:
 
 def _hash(image: Image, base: str) -> str:
     content = hashlib.sha256(base.encode())
-    for path in sorted(file for place in image.inputs for file in _files(REPOSITORY / place)):
+    inputs = image.inputs if image is BASE else (*image.inputs, *_TOOLS)
+    for path in sorted(file for place in inputs for file in _files(REPOSITORY / place)):
         executable = os.access(path, os.X_OK)
         content.update(f"\0{path.relative_to(REPOSITORY)}\0{executable}\0".encode())
         content.update(path.read_bytes())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ _SCOPE_ROLES = {"repo:read": READ, "repo:write": WRITE, "repo:admin": ADMIN}
 # A repository in any other state is only pulled from.
 NORMAL = "NORMAL"
 CREATE_SCOPE, SUPERUSER_SCOPE = "repo:create", "super:user"
+# An app-specific token is for pulling and pushing.
+_APP_SCOPES = frozenset({"repo:read", "repo:write", CREATE_SCOPE})
 
 # For each repository that is asked about: does the namespace exist, may the user create in it, and
 # the user's best role. One row comes back even where nothing is asked about.
@@ -133,6 +135,12 @@ class Access:
         self._organizations_by_superusers = bundle.feature_superusers_org_creation_only
         self._superusers_full_access = bundle.feature_superusers_full_access
         self._create_namespace = bundle.create_namespace_on_push
+        self._reserved = bundle.reserved_usernames
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether clients may read public repositories without logging in."""
+        return self._anonymous
 
     def authenticate(
         self,
@@ -147,17 +155,32 @@ class Access:
         """
         if credentials is None:
             return None, self._ask({}, repositories, None)[1]
-        if credentials.guessable:
-            self._throttle.check(credentials.username, address)
+        if isinstance(credentials, Credentials) and credentials.of_person:
+            return self._authenticate_person(credentials, address, repositories)
         actor, grants = self._ask(credentials.parameters(), repositories, credentials)
-        if actor is None and not credentials.guessable:
-            # The session has ended: whoever holds it is nobody again.
+        if actor is not None:
+            return actor, grants
+        if isinstance(credentials, SessionCredentials):
+            # The session has ended.
             return self.authenticate(None, address, repositories)
+        self._throttle.token_failed(address)
+        raise WrongCredentials
+
+    def _authenticate_person(
+        self, credentials: Credentials, address: str, repositories: list[RepositoryName]
+    ) -> tuple[Principal, list[Grant]]:
+        username = credentials.username
+        self._throttle.check(username, address)
+        actor, grants = self._ask(
+            credentials.parameters(),
+            repositories,
+            credentials,
+            before_hashing=lambda: self._throttle.check_again(username, address),
+        )
         if actor is None:
-            self._throttle.failed(credentials.username, address)
+            self._throttle.failed(username, address)
             raise WrongCredentials
-        if credentials.guessable:
-            self._throttle.succeeded(credentials.username, address)
+        self._throttle.succeeded(username, address)
         return actor, grants
 
     def grants(self, username: str | None, repositories: list[RepositoryName]) -> list[Grant]:
@@ -173,6 +196,7 @@ class Access:
         parameters: Mapping[str, object],
         repositories: list[RepositoryName],
         credentials: Credentials | SessionCredentials | None,
+        before_hashing: Callable[[], None] | None = None,
     ) -> tuple[Principal | None, list[Grant]]:
         # One row comes back always, also from a replica that does not know the user yet: then the
         # password is wrong, until the primary is back.
@@ -187,15 +211,18 @@ class Access:
                 "names": [repository.name for repository in repositories],
             },
         ).rows[0]
-        if credentials is not None and not credentials.match(row, self._cipher):
+        if credentials is not None and not credentials.match(row, self._cipher, before_hashing):
             return None, []
         if row and row["robot_owner"] and not self._robots.allows(row["username"]):
             return None, []
-        principal = self._principal(row) if row else None
+        app = isinstance(credentials, Credentials) and credentials.of_app
+        principal = self._principal(row, _APP_SCOPES if app else None) if row else None
         return principal, [self._grant(principal, entry) for entry in found]
 
-    def _principal(self, row: Mapping[str, Any]) -> Principal:
-        scopes = None if row["scope"] is None else frozenset(row["scope"].split())
+    def _principal(self, row: Mapping[str, Any], scopes: frozenset[str] | None) -> Principal:
+        """Return who ROW describes, limited to SCOPES or to those of the API token in ROW."""
+        if row["scope"] is not None:
+            scopes = frozenset(row["scope"].split())
         username = row["username"]
         whole = scopes is None or SUPERUSER_SCOPE in scopes
         return Principal(
@@ -254,7 +281,10 @@ class Access:
         if principal.read_only or not principal.has_scope(CREATE_SCOPE):
             return False
         if not row["namespace_exists"]:
-            if self._organizations_by_superusers and not principal.superuser:
+            superusers_only = (
+                self._organizations_by_superusers or row["namespace"] in self._reserved
+            )
+            if superusers_only and not principal.superuser:
                 return False
             return self._create_namespace and principal.robot_owner is None
         return bool(row["creator"]) or role == ADMIN

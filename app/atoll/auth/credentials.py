@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from atoll.auth.passwords import verify_password
 from atoll.auth.secrets import Cipher, SecretUnreadable
@@ -49,15 +49,19 @@ class SessionCredentials:
 
     username: str
     mark: str = field(repr=False)
-    guessable: ClassVar[bool] = False
 
     def parameters(self) -> dict[str, object]:
         """Return what the actor is looked up by."""
         return {"username": self.username}
 
-    def match(self, actor: Mapping[str, Any] | None, cipher: Cipher) -> bool:
-        """Tell whether the password is still the same."""
-        del cipher
+    def match(
+        self,
+        actor: Mapping[str, Any] | None,
+        cipher: Cipher,
+        before_hashing: Callable[[], None] | None = None,
+    ) -> bool:
+        """Return whether the password is still the same."""
+        del cipher, before_hashing
         if actor is None or actor["password_hash"] is None:
             return False
         return _same(self.mark, password_mark(actor["password_hash"]))
@@ -69,12 +73,16 @@ class Credentials:
 
     username: str
     secret: str = field(repr=False)
-    guessable: ClassVar[bool] = True
 
     @property
     def of_person(self) -> bool:
-        """Tell whether this is a user's own password, and no token or robot."""
+        """Whether this is a user's own password, which can be guessed, unlike a token."""
         return not self.username.startswith("$") and "+" not in self.username
+
+    @property
+    def of_app(self) -> bool:
+        """Whether this is an app-specific token."""
+        return self.username == APP_USERNAME
 
     @classmethod
     def bearer(cls, token: str) -> Credentials:
@@ -91,8 +99,16 @@ class Credentials:
             "oauth_hash": hash_token(self.secret) if oauth else None,
         }
 
-    def match(self, actor: Mapping[str, Any] | None, cipher: Cipher) -> bool:
-        """Tell whether the secret is that of ACTOR, which was looked up by `parameters`."""
+    def match(
+        self,
+        actor: Mapping[str, Any] | None,
+        cipher: Cipher,
+        before_hashing: Callable[[], None] | None = None,
+    ) -> bool:
+        """Return whether the secret is that of ACTOR, which was looked up by `parameters`.
+
+        BEFORE_HASHING is called before a password is hashed; its exceptions are passed on.
+        """
         if self.username == OAUTH_USERNAME:
             return actor is not None
         try:
@@ -106,7 +122,11 @@ class Credentials:
                 )
         except SecretUnreadable:
             return False
-        return verify_password(actor["password_hash"] if actor else None, self._password(cipher))
+        return verify_password(
+            actor["password_hash"] if actor else None,
+            self._password(cipher),
+            before_hashing=before_hashing,
+        )
 
     def _password(self, cipher: Cipher) -> str:
         if self.secret.startswith(_ENCRYPTED_PASSWORD):

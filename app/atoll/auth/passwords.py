@@ -2,7 +2,10 @@
 
 Argon2 is slow on purpose, a tenth of a second of a processor, and clients log in with a password
 for each pull. That a password once matched a hash never changes, so each process remembers it and
-hashes only what it does not know: wrong passwords each time, right ones once.
+hashes only unknown passwords: wrong ones each time, right ones once.
+
+A hash takes 64 MiB and several threads, so each process computes few at a time; callers wait their
+turn for a bounded time.
 """
 
 from __future__ import annotations
@@ -10,11 +13,18 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import argon2
 
+from atoll.auth.throttle import Throttled
+
 MINIMUM_LENGTH = 8
 REMEMBERED_MOST = 4096
+HASHED_AT_ONCE = 2
+# Seconds to wait for other hashes, and after which a refused request may be repeated.
+_WAIT_SECONDS, _RETRY_SECONDS = 5.0, 2
 
 _hasher = argon2.PasswordHasher()
 # Compared against where there is no such user, so that the answer takes as long as for one.
@@ -28,32 +38,79 @@ _NOBODY = (
 _key = secrets.token_bytes(hashlib.blake2b.MAX_KEY_SIZE)
 _matched: dict[bytes, None] = {}
 _lock = threading.Lock()
+_slots = threading.BoundedSemaphore(HASHED_AT_ONCE)
 
 
 class PasswordTooShort(ValueError):
     """A password that Atoll does not accept."""
 
 
-def hash_password(password: str) -> str:
-    """Return the hash to keep of PASSWORD, or raise PasswordTooShort."""
+class PasswordsBusy(Throttled):
+    """Too many passwords are being hashed."""
+
+    def __init__(self) -> None:
+        super().__init__("too many passwords are being checked", _RETRY_SECONDS)
+
+
+def check_length(password: str) -> None:
+    """Raise PasswordTooShort for a password that cannot be used."""
     if len(password) < MINIMUM_LENGTH:
         raise PasswordTooShort(f"the password must have at least {MINIMUM_LENGTH} characters")
-    return _hasher.hash(password)
 
 
-def verify_password(password_hash: str | None, password: str) -> bool:
-    """Tell whether PASSWORD is the one that was hashed. None, for no such user, is never it."""
+def hash_password(password: str) -> str:
+    """Return the hash to keep of PASSWORD.
+
+    Raises:
+        PasswordTooShort: the password has fewer than 8 characters.
+        PasswordsBusy: other hashes took all of the waiting time.
+    """
+    check_length(password)
+    with _slot():
+        return _hasher.hash(password)
+
+
+def verify_password(
+    password_hash: str | None, password: str, *, before_hashing: Callable[[], None] | None = None
+) -> bool:
+    """Return whether PASSWORD is the one that was hashed.
+
+    Args:
+        password_hash: the hash; None, for an unknown user, never matches and takes as long.
+        password: the password to check.
+        before_hashing: called right before the hash is computed; its exceptions are passed on.
+
+    Raises:
+        PasswordsBusy: other hashes took all of the waiting time.
+    """
     match = _match(password_hash or _NOBODY, password)
     if match in _matched:
         return True
-    try:
-        matches = _hasher.verify(password_hash or _NOBODY, password)
-    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-        return False
-    if password_hash is None or not matches:
-        return False
-    _remember(match)
+    with _slot():
+        # The same password may have been checked while this one waited.
+        if match in _matched:
+            return True
+        if before_hashing is not None:
+            before_hashing()
+        try:
+            matches = _hasher.verify(password_hash or _NOBODY, password)
+        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+            return False
+        if password_hash is None or not matches:
+            return False
+        _remember(match)
     return True
+
+
+@contextmanager
+def _slot() -> Iterator[None]:
+    """Hold one of the few slots for hashing, or raise PasswordsBusy."""
+    if not _slots.acquire(timeout=_WAIT_SECONDS):
+        raise PasswordsBusy
+    try:
+        yield
+    finally:
+        _slots.release()
 
 
 def _match(password_hash: str, password: str) -> bytes:

@@ -1,10 +1,18 @@
-"""Slow down whoever guesses passwords: after some failures, nothing is looked at for a while.
+"""Limits on guesses: after some wrong credentials, further ones are refused for a while.
 
-Counted in Redis for all processes and sites together, and in the process as well, so that it holds
-without Redis. Counted by user name and address, so that a guesser elsewhere locks nobody out; by
-address alone, with more patience, against those who try one password with many names; and by user
-name alone, with more patience still, against those who come from many addresses. That last one does
-not apply where the user logged in from of late: nobody locks a user out of their own place.
+Failures are counted in Redis for all processes and sites together, and in the process as well, so
+that the limits hold without Redis.
+
+Passwords are limited before they are checked:
+
+- by user name and address, so that a guesser elsewhere locks nobody out;
+- by address, with a higher limit, against one password tried with many names;
+- by user name, with a still higher limit, against guesses from many addresses.
+
+The last two do not apply at an address where the user logged in recently.
+
+Tokens are random and cannot be guessed, so a valid one is accepted whatever others did from the
+same address. Wrong ones are counted by address after the look-up.
 """
 
 from __future__ import annotations
@@ -17,24 +25,41 @@ from collections.abc import Callable
 from atoll.db.shared_redis import SharedRedis
 
 _FREE_BY_NAME, _FREE_BY_ADDRESS, _FREE_BY_ACCOUNT = 5, 50, 100
-# Seconds for which it is remembered where a user logged in from.
+_FREE_TOKENS, _FREE_REGISTRATIONS = 50, 20
+# Seconds for which an address is remembered where a user logged in.
 _PLACE_SECONDS = 30 * 86400
-# Seconds for which failures are remembered; how many names and addresses a process remembers.
+# Seconds for which failures are remembered; the number of counters that a process keeps.
 _MEMORY_SECONDS = 300
 _MEMORY_SIZE = 10_000
-_ACCOUNT = "atoll:failures:account:"
+_PREFIX = "atoll:failures:"
+_ADDRESS, _ACCOUNT = f"{_PREFIX}address:", f"{_PREFIX}account:"
+_TOKEN, _REGISTRATION = f"{_PREFIX}token:", f"{_PREFIX}registration:"
 
 
-class TooManyFailures(Exception):
-    """Credentials were wrong too often; `seconds` until the next try is looked at."""
+class Throttled(Exception):
+    """A request that is refused for now; it may be repeated after `seconds`."""
 
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"too many failed logins; try again in {seconds} seconds")
+    def __init__(self, text: str, seconds: int) -> None:
+        super().__init__(f"{text}; try again in {seconds} seconds")
         self.seconds = seconds
 
 
+class TooManyFailures(Throttled):
+    """Credentials were wrong too often."""
+
+    def __init__(self, seconds: int = _MEMORY_SECONDS) -> None:
+        super().__init__("too many failed logins", seconds)
+
+
+class TooManyRegistrations(Throttled):
+    """Too many accounts were requested from one address."""
+
+    def __init__(self, seconds: int = _MEMORY_SECONDS) -> None:
+        super().__init__("too many accounts were requested from this address", seconds)
+
+
 class Throttle:
-    """Failures of late, by who failed from where."""
+    """Recent failures by user name and client address."""
 
     def __init__(
         self, redis: SharedRedis, *, monotonic: Callable[[], float] = time.monotonic
@@ -46,40 +71,69 @@ class Throttle:
         self._places: dict[str, float] = {}
 
     def check(self, username: str, address: str) -> None:
-        """Raise TooManyFailures if USERNAME at ADDRESS has to wait."""
+        """Raise TooManyFailures if no password of USERNAME is checked for ADDRESS now."""
         limits = self._limits(username, address)
         place = _place(username, address)
         *shared, known = self._redis.get(*limits, place)
         if known:
             self._remember_place(place)
+        self._refuse(limits, shared, place)
+
+    def check_again(self, username: str, address: str) -> None:
+        """Raise TooManyFailures as `check` does, by the failures that this process has seen.
+
+        Guesses that arrive together all pass `check`; this is called right before each is hashed.
+        """
+        limits = self._limits(username, address)
+        self._refuse(limits, [None] * len(limits), _place(username, address))
+
+    def _refuse(self, limits: dict[str, int], shared: list[bytes | None], place: str) -> None:
         for (key, free), counted in zip(limits.items(), shared, strict=True):
-            if key.startswith(_ACCOUNT) and self._knows(place):
+            if key.startswith((_ADDRESS, _ACCOUNT)) and self._knows(place):
                 continue
-            failures = max(self._remembered(key), int(counted or 0))
-            if failures >= free:
-                raise TooManyFailures(_MEMORY_SECONDS)
+            if max(self._remembered(key), int(counted or 0)) >= free:
+                raise TooManyFailures
 
     def succeeded(self, username: str, address: str) -> None:
-        """Note that USERNAME is at home at ADDRESS; tells Redis only what it did not know."""
+        """Remember that USERNAME logged in from ADDRESS; Redis is called for new addresses only."""
         place = _place(username, address)
         if not self._knows(place):
             self._redis.increment(place, _PLACE_SECONDS)
             self._remember_place(place)
 
     def failed(self, username: str, address: str) -> None:
-        """Note that credentials were wrong."""
-        now = self._monotonic()
+        """Count a wrong password."""
         for key in self._limits(username, address):
-            self._redis.increment(key, _MEMORY_SECONDS)
-            with self._lock:
-                if len(self._failures) >= _MEMORY_SIZE:
-                    self._failures = {k: v for k, v in self._failures.items() if v[1] > now}
-                if len(self._failures) >= _MEMORY_SIZE:
-                    self._failures.pop(next(iter(self._failures)))
-                count, until = self._failures.get(key, (0, now + _MEMORY_SECONDS))
-                if until <= now:
-                    count, until = 0, now + _MEMORY_SECONDS
-                self._failures[key] = (count + 1, until)
+            self._count(key)
+
+    def token_failed(self, address: str) -> None:
+        """Count a wrong token, and raise TooManyFailures if the address showed too many."""
+        self._limit(f"{_TOKEN}{_hashed(address)}", _FREE_TOKENS, TooManyFailures())
+
+    def registering(self, address: str) -> None:
+        """Count a registration, and raise TooManyRegistrations if the address sent too many."""
+        key = f"{_REGISTRATION}{_hashed(address)}"
+        self._limit(key, _FREE_REGISTRATIONS, TooManyRegistrations())
+
+    def _limit(self, key: str, free: int, error: Throttled) -> None:
+        (shared,) = self._redis.get(key)
+        failures = max(self._remembered(key), int(shared or 0))
+        if failures >= free:
+            raise error
+        self._count(key)
+
+    def _count(self, key: str) -> None:
+        now = self._monotonic()
+        self._redis.increment(key, _MEMORY_SECONDS)
+        with self._lock:
+            if len(self._failures) >= _MEMORY_SIZE:
+                self._failures = {k: v for k, v in self._failures.items() if v[1] > now}
+            if len(self._failures) >= _MEMORY_SIZE:
+                self._failures.pop(next(iter(self._failures)))
+            count, until = self._failures.get(key, (0, now + _MEMORY_SECONDS))
+            if until <= now:
+                count, until = 0, now + _MEMORY_SECONDS
+            self._failures[key] = (count + 1, until)
 
     def _remembered(self, key: str) -> int:
         with self._lock:
@@ -94,19 +148,16 @@ class Throttle:
         with self._lock:
             if len(self._places) >= _MEMORY_SIZE:
                 self._places.pop(next(iter(self._places)))
-            # Asked again each day, so that Redis does not forget who logs in every day.
+            # Renewed each day, so that Redis keeps the address of a user who logs in every day.
             self._places[place] = self._monotonic() + _PLACE_SECONDS / 30
 
     @staticmethod
     def _limits(username: str, address: str) -> dict[str, int]:
-        limits = {
-            f"atoll:failures:{_hashed(username, address)}": _FREE_BY_NAME,
-            f"atoll:failures:address:{_hashed(address)}": _FREE_BY_ADDRESS,
+        return {
+            f"{_PREFIX}{_hashed(username, address)}": _FREE_BY_NAME,
+            f"{_ADDRESS}{_hashed(address)}": _FREE_BY_ADDRESS,
+            f"{_ACCOUNT}{_hashed(username)}": _FREE_BY_ACCOUNT,
         }
-        # `$app` and the like are nobody's names: all users share them.
-        if not username.startswith("$"):
-            limits[f"{_ACCOUNT}{_hashed(username)}"] = _FREE_BY_ACCOUNT
-        return limits
 
 
 def _place(username: str, address: str) -> str:
@@ -114,5 +165,5 @@ def _place(username: str, address: str) -> str:
 
 
 def _hashed(*parts: str) -> str:
-    """Return a hash: a password typed into the wrong field does not lie about in Redis."""
+    """Return a hash, so that a password typed into the wrong field is not kept in Redis."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

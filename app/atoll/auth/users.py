@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2.errors
 
 from atoll.auth.audit import Entry, logged
-from atoll.auth.passwords import hash_password
+from atoll.auth.passwords import check_length, hash_password
 from atoll.config import Bundle
 from atoll.db.pool import Database
 
@@ -89,9 +89,12 @@ def change_user(
     enabled: bool | None = None,
     tag_expiration_s: int | None = None,
 ) -> User:
-    """Change what is given. A new password, and being disabled, end the user's API tokens.
+    """Change what is given. A new password, and being disabled, end all of the user's tokens.
 
-    Raises UserUnknown, UserExists or PasswordTooShort.
+    Raises:
+        UserUnknown: there is no such user.
+        UserExists: the e-mail address belongs to another account.
+        PasswordTooShort: the new password cannot be used.
     """
     values = {
         "username": username,
@@ -111,9 +114,11 @@ def change_user(
                 WHERE username = %(username)s AND {_PERSON}
                 RETURNING id, username, email, enabled, tag_expiration_s
             ), ended AS (
-                DELETE FROM oauthaccesstoken USING changed
-                WHERE user_id = changed.id
-                  AND (%(hash)s::text IS NOT NULL OR NOT changed.enabled)
+                SELECT id FROM changed WHERE %(hash)s::text IS NOT NULL OR NOT enabled
+            ), ended_api_tokens AS (
+                DELETE FROM oauthaccesstoken USING ended WHERE user_id = ended.id
+            ), ended_app_tokens AS (
+                DELETE FROM appspecifictoken USING ended WHERE user_id = ended.id
             )
             SELECT * FROM changed
             """,
@@ -188,6 +193,8 @@ def delete_namespace(database: Database, name: str, entry: Entry, *, organizatio
 
 def initialize(database: Database, username: str, email: str | None, password: str) -> bool:
     """Make the first user of an empty database; False, and nothing done, if there is a user."""
+    if database.read(f"{_USER} LIMIT 1"):
+        return False
     with database.transaction() as cursor:
         # Two sites may be asked at once.
         cursor.execute(f'LOCK TABLE "user" IN SHARE ROW EXCLUSIVE MODE; {_USER} LIMIT 1')
@@ -210,19 +217,32 @@ def check_username(username: str) -> str:
     return username
 
 
+def name_taken(username: str) -> UserExists:
+    """Return the error for a name, or an e-mail address, that cannot be registered."""
+    return UserExists(f"the name '{username}' or the e-mail address is taken already")
+
+
 def create_user(database: Database, username: str, email: str | None, password: str) -> int:
     """Make a user and return the id.
 
     Raises InvalidUsername, PasswordTooShort or UserExists.
     """
-    values = (check_username(username), email, hash_password(password))
+    check_username(username)
+    check_length(password)
+    # A look-up costs much less than a hash.
+    if database.read(
+        'SELECT 1 FROM "user" WHERE username = %s OR (email IS NOT NULL AND email = %s)',
+        [username, email],
+    ):
+        raise name_taken(username)
+    values = (username, email, hash_password(password))
     try:
         rows = database.run(
             'INSERT INTO "user" (username, email, password_hash) VALUES (%s, %s, %s) RETURNING id',
             values,
         )
     except psycopg2.errors.UniqueViolation as error:
-        raise UserExists(f"the name '{username}' or the e-mail address is taken already") from error
+        raise name_taken(username) from error
     return int(rows[0][0])
 
 

@@ -10,7 +10,7 @@ def readable_by(repository: str) -> str:
     superuser, it always holds.
     """
     return f"""(
-    %(everything)s OR {repository}.visibility = 'public' OR EXISTS (
+    %(everything)s OR ({_enabled(repository)} AND ({repository}.visibility = 'public' OR EXISTS (
         SELECT FROM "user" actor
         WHERE actor.username = %(username)s AND actor.enabled AND (
             actor.id = {repository}.namespace_id
@@ -22,4 +22,10 @@ def readable_by(repository: str) -> str:
                 SELECT FROM repositorypermission p
                 WHERE p.repository_id = {repository}.id AND (
                     p.user_id = actor.id OR p.team_id IN (
-                        SELECT m.team_id FROM teammember m WHERE m.user_id = actor.id))))))"""
+                        SELECT m.team_id FROM teammember m WHERE m.user_id = actor.id))))))))"""
+
+
+def _enabled(repository: str) -> str:
+    """Return the condition that the repository's namespace is enabled: nobody pulls from others."""
+    return f"""EXISTS (SELECT FROM "user" owner
+        WHERE owner.id = {repository}.namespace_id AND owner.enabled)"""

@@ -1,4 +1,4 @@
-"""Serve beside what a process does mainly, with threads of its own that nothing else keeps busy."""
+"""Serve a WSGI app from background threads, so that health and metrics respond under load."""
 
 from __future__ import annotations
 
@@ -6,16 +6,32 @@ import threading
 from typing import Any
 
 import falcon
-from waitress.server import create_server
+
+from atoll.web.admission import SMALL_BODY
+from atoll.web.server import create_server
+from atoll.web.spool import Admission, admit_up_to
 
 # For health and metrics.
 OPERATIONS_THREADS = 2
+_SMALL_BODIES = admit_up_to(SMALL_BODY)
 
 
-def serve_beside(name: str, app: falcon.App[Any, Any], *, threads: int, **options: Any) -> None:
-    """Serve APP in the background with so many THREADS.
+def serve_beside(
+    name: str,
+    app: falcon.App[Any, Any],
+    *,
+    threads: int,
+    admit: Admission = _SMALL_BODIES,
+    **options: Any,
+) -> None:
+    """Serve APP in the background.
 
-    OPTIONS are waitress' own; `listen` or `unix_socket` says where.
+    Args:
+        name: the name of the thread that does the server's I/O.
+        app: the WSGI application.
+        threads: how many requests are answered at the same time.
+        admit: the policy for request bodies.
+        options: waitress' own; `listen` or `unix_socket` names the address.
     """
-    server = create_server(app, threads=threads, ident=None, **options)
+    server = create_server(app, admit=admit, threads=threads, **options)
     threading.Thread(target=server.run, name=name, daemon=True).start()

@@ -26,8 +26,11 @@ _PROOF = 10
 class Front:
     """What clients come to, with the bundle as it was read last and found right.
 
-    PROCESSES is how many web processes there are; DRAIN the seconds that requests in hand get;
-    MIGRATE says whether the database is prepared for a bundle first.
+    Args:
+        processes: the number of web processes.
+        drain: seconds that running requests get.
+        client_connections: requests that one client may have at the same time; 0 for any number.
+        migrate: whether the database is prepared for a bundle first.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Front:
         *,
         processes: int,
         drain: int,
+        client_connections: int,
         migrate: bool,
     ) -> None:
         self._children = children
@@ -45,6 +49,7 @@ class Front:
         self._runtime = runtime
         self._processes = processes
         self._drain = drain
+        self._client_connections = client_connections
         self._migrates = migrate
         self._configuration = runtime / "nginx.conf"
         command = ["nginx", "-c", str(self._configuration), "-e", "stderr"]
@@ -65,7 +70,7 @@ class Front:
         self._serving.start(self._children, _START)
         self._children.rely_on(self._serving.children)
         # Last, so that a client finds who answers it.
-        self._serving.write_nginx_configuration(self._configuration, self._drain)
+        self._write_nginx_configuration(self._serving, self._configuration)
         self._children.start_in_front(self._nginx)
 
     def turn(self) -> None:
@@ -88,6 +93,11 @@ class Front:
         self._readings += 1
         return Generation(self._readings, reading, self._runtime, self._processes)
 
+    def _write_nginx_configuration(self, generation: Generation, target: Path) -> None:
+        generation.write_nginx_configuration(
+            target, drain=self._drain, client_connections=self._client_connections
+        )
+
     def _reload(self) -> None:
         """Serve what the bundle says now.
 
@@ -97,7 +107,7 @@ class Front:
         if self.migrate():
             raise CommandFailed("the database could not be prepared for it; the log says why")
         candidate = self._configuration.with_suffix(".next")
-        new.write_nginx_configuration(candidate, self._drain)
+        self._write_nginx_configuration(new, candidate)
         if problem := find_nginx_problem(candidate):
             raise CommandFailed(problem)
         try:

@@ -82,14 +82,17 @@ class Generation:
         """Return the kinds of health by which all web processes are well."""
         return set.intersection(*(well(operations_socket(socket)) for socket in self.sockets))
 
-    def write_nginx_configuration(self, target: Path, drain: int) -> None:
-        """Write to TARGET how nginx sends requests to these processes."""
+    def write_nginx_configuration(
+        self, target: Path, *, drain: int, client_connections: int
+    ) -> None:
+        """Write the nginx configuration that sends requests to these processes to TARGET."""
         write_nginx_configuration(
             target,
             self.reading.bundle,
             self.reading.certificate,
             self.sockets,
             drain=drain,
+            client_connections=client_connections,
         )
 
     def end(self, children: Children) -> None:

@@ -24,6 +24,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
+from atoll.outbound.client import OutboundClient
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.content import Content
@@ -111,8 +112,8 @@ class Graph:
 
     @cached_property
     def receivers(self) -> Receivers:
-        """Who notifications are sent to."""
-        return Receivers.from_bundle(self.bundle, self.ca_bundle)
+        """Receivers of webhooks and of messages about log exports."""
+        return Receivers(OutboundClient.from_bundle(self.bundle, self.ca_bundle))
 
     @cached_property
     def pulls(self) -> PullLog:
@@ -148,7 +149,12 @@ class Graph:
     @cached_property
     def access(self) -> Access:
         """Who may do what."""
-        return Access(self.reads, self.bundle, self.cipher, Throttle(self.redis))
+        return Access(self.reads, self.bundle, self.cipher, self.throttle)
+
+    @cached_property
+    def throttle(self) -> Throttle:
+        """The limits on guesses and registrations."""
+        return Throttle(self.redis)
 
     @cached_property
     def cipher(self) -> Cipher:
@@ -202,6 +208,7 @@ class Graph:
             redis=self.redis,
             cipher=self.cipher,
             access=self.access,
+            throttle=self.throttle,
             repositories=self.repositories,
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,

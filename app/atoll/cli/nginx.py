@@ -11,6 +11,8 @@ import jinja2
 from atoll.cli.runtime import LEAVING_FILE, downloads_socket, operations_socket
 from atoll.cli.tls import Certificate, redirects_to_tls
 from atoll.config import Bundle
+from atoll.registry.manifests import MAXIMUM_SIZE as MANIFEST_MAXIMUM
+from atoll.web.admission import API_BODY, SMALL_BODY
 
 _PORT = re.compile(r":\d{1,5}$")
 
@@ -25,11 +27,17 @@ def write_nginx_configuration(
     sockets: list[Path],
     *,
     drain: int,
+    client_connections: int,
 ) -> None:
-    """Write nginx' configuration to TARGET, in the runtime directory.
+    """Write nginx' configuration.
 
-    SOCKETS are those of the web processes, beside which each has some for one purpose. DRAIN is the
-    number of seconds that requests in hand get when nginx ends or takes up another one.
+    Args:
+        target: the file, in the runtime directory.
+        bundle: the bundle that is served.
+        certificate: the certificate of the TLS port; None if there is no such port.
+        sockets: those of the web processes; each process has further ones beside it.
+        drain: seconds that running requests get when nginx stops or reloads.
+        client_connections: requests that one client may have at the same time; 0 for any number.
     """
     port = _PORT.search(bundle.server_hostname)
     environment = jinja2.Environment(
@@ -42,6 +50,11 @@ def write_nginx_configuration(
     text = environment.get_template("nginx.conf.j2").render(
         runtime=target.parent,
         drain=drain,
+        client_connections=client_connections,
+        trusted_proxies=bundle.trusted_proxies,
+        small_body=SMALL_BODY,
+        api_body=API_BODY,
+        manifest_body=MANIFEST_MAXIMUM,
         leaving=target.parent / LEAVING_FILE,
         sockets=sockets,
         operations=[operations_socket(socket) for socket in sockets],

@@ -21,6 +21,9 @@ _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
 _DRAIN, _DRAIN_MAXIMUM = 300, 24 * 3600
 # Seconds before that in which it serves on and says that it leaves, for load balancers to notice.
 _NOTICE, _NOTICE_MAXIMUM = 0, 300
+# Requests of one client at the same time. Many machines may share an address, each with several
+# connections. 0 means no limit.
+_CLIENT_CONNECTIONS, _CLIENT_CONNECTIONS_MAXIMUM = 256, 1_000_000
 
 
 def registry(options: argparse.Namespace) -> int:
@@ -28,6 +31,9 @@ def registry(options: argparse.Namespace) -> int:
     logs.set_up()
     drain = number("ATOLL_DRAIN_TIMEOUT", _DRAIN, _DRAIN_MAXIMUM)
     notice = number("ATOLL_DRAIN_NOTICE", _NOTICE, _NOTICE_MAXIMUM, minimum=0)
+    client_connections = number(
+        "ATOLL_CLIENT_CONNECTIONS", _CLIENT_CONNECTIONS, _CLIENT_CONNECTIONS_MAXIMUM, minimum=0
+    )
     runtime = prepare_runtime_directory()
     reloads = Reloads(runtime)
     reloads.listen()
@@ -39,7 +45,13 @@ def registry(options: argparse.Namespace) -> int:
     children = Children(drain, notice, runtime / LEAVING_FILE)
     children.stop_on_signals()
     front = Front(
-        children, reloads, runtime, processes=_processes(), drain=drain, migrate=options.migrate
+        children,
+        reloads,
+        runtime,
+        processes=_processes(),
+        drain=drain,
+        client_connections=client_connections,
+        migrate=options.migrate,
     )
     status = front.migrate()
     if status or children.stopping:

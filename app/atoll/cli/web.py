@@ -6,9 +6,6 @@ import argparse
 import signal
 import tempfile
 from pathlib import Path
-from typing import cast
-
-from waitress.server import BaseWSGIServer, create_server
 
 from atoll import logs
 from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
@@ -17,9 +14,9 @@ from atoll.cli.graph import Graph
 from atoll.cli.presence import Announcer
 from atoll.cli.runtime import downloads_socket, operations_socket, spool_directory
 from atoll.storage.states import keep_looking
-from atoll.web.app import create_app, create_operations_app
+from atoll.web.app import create_admission, create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
-from atoll.web.spool import SpoolingChannel
+from atoll.web.server import create_server
 
 _THREADS = 8
 # Bytes that pass through here (FEATURE_PROXY_STORAGE) hold a thread for as long as a client takes,
@@ -41,7 +38,9 @@ def web(options: argparse.Namespace) -> int:
     tempfile.tempdir = str(spool_directory())
     graph = Graph(bundle, connections=_THREADS + 2)
     graph.require_sessions()
-    app = create_app(graph.dependencies())
+    dependencies = graph.dependencies()
+    app = create_app(dependencies)
+    admit = create_admission(dependencies)
     prober = graph.locations.start_probing()
     graph.doubt_sharing.start()
     keep_looking(graph.locations.states, graph.database)
@@ -64,6 +63,7 @@ def web(options: argparse.Namespace) -> int:
         "downloads",
         app,
         threads=_DOWNLOADS,
+        admit=admit,
         unix_socket=str(downloads_socket(socket)),
         unix_socket_perms="600",
         outbuf_overflow=2 * _DOWNLOAD_BYTES,
@@ -78,21 +78,17 @@ def web(options: argparse.Namespace) -> int:
     graph.vitals.wait_for_first(_FIRST_LOOK)
     server = create_server(
         app,
+        admit=admit,
         unix_socket=options.socket,
         unix_socket_perms="600",
         threads=_THREADS,
         recv_bytes=_RECEIVE_BYTES,
-        # waitress refuses this size as well, and less kindly than nginx, which was asked before.
-        max_request_body_size=bundle.maximum_layer_size + 1,
         channel_timeout=300,
         connection_limit=_CONNECTIONS,
         # Only nginx can reach the socket, and it sets these headers itself.
         clear_untrusted_proxy_headers=False,
         asyncore_use_poll=True,
-        ident=None,
     )
-    server = cast(BaseWSGIServer, server)  # which it is, with one address
-    server.channel_class = SpoolingChannel
     server.run()
     graph.pulls.stop()
     announcer.stop()

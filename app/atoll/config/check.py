@@ -11,9 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from atoll.config.database_options import isolation_problems
+from atoll.config.exposure import exposure_warnings
 from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
 from atoll.config.places import shared_places
+from atoll.config.signing_secrets import secret_problems
 from atoll.config.stores import StoreSettings, parse_store
 
 _STORES = "DISTRIBUTED_STORAGE_CONFIG"
@@ -118,6 +120,7 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
     """Check what only shows when several keys are held against each other."""
     found = _not_shared(bundle, stores) + _not_apart(stores)
     found += isolation_problems(bundle)
+    found += secret_problems(bundle)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
     if bundle.feature_action_log_rotation and bundle.action_log_archive_location is not None:
         found += _unknown_locations(bundle, _ARCHIVE, [bundle.action_log_archive_location])
@@ -195,7 +198,7 @@ def _warnings(values: Mapping[str, Any]) -> list[str]:
         found.append(f"{_SCANNER}: there is no scanner; the API says that nothing can be scanned")
     if values.get(_LOGS_MODEL, "database") != "database":
         found.append(f"{_LOGS_MODEL}: the log is kept in the database, and nowhere else")
-    return found
+    return found + exposure_warnings(values)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

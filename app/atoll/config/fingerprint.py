@@ -8,8 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# In what sites may differ: what is near to them.
-_OWN = frozenset({"DISTRIBUTED_STORAGE_PREFERENCE", "DB_READ_REPLICAS"})
+# Keys in which sites may differ: those for nearby services, and the password that only the first
+# migration needs.
+_OWN = frozenset(
+    {"DISTRIBUTED_STORAGE_PREFERENCE", "DB_READ_REPLICAS", "INITIAL_SUPERUSER_PASSWORD"}
+)
 _SECRETS = ("DATABASE_SECRET_KEY", "SECRET_KEY")
 # Also a secret that all sites share, where a bundle has none of those.
 _SHARED_BY_ALL = "DB_URI"

@@ -1,7 +1,8 @@
 """Read the bundle of this process: the file, then the environment.
 
 Order, as in Quay: `config.yaml`, QUAY_OVERRIDE_CONFIG (a JSON object that replaces whole keys),
-QUAY_DISTRIBUTED_STORAGE_PREFERENCE (replaces the preference).
+QUAY_DISTRIBUTED_STORAGE_PREFERENCE (replaces the preference). Atoll's own is
+ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE, a file with the value of INITIAL_SUPERUSER_PASSWORD.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from atoll.config.model import Bundle
 BUNDLE_DIRECTORY = Path("/conf/stack")
 PREFERENCE_VARIABLE = "QUAY_DISTRIBUTED_STORAGE_PREFERENCE"
 OVERRIDE_VARIABLE = "QUAY_OVERRIDE_CONFIG"
+SUPERUSER_FILE_VARIABLE = "ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE"
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def load(
         raise ConfigError(
             str(path), [f"cannot be read ({reason}); mount the bundle at {directory}"]
         ) from error
-    raw = _override(raw, environment)
+    raw = _with_first_password(_override(raw, environment), environment)
     preference = _preference(environment)
     if preference is not None and forgotten_locations:
         preference = _without_forgotten(preference, raw)
@@ -107,6 +109,27 @@ def _without_forgotten(preference: list[str], raw: Any) -> list[str]:
                 name,
             )
     return known
+
+
+def _with_first_password(raw: Any, environment: Mapping[str, str]) -> Any:
+    """Return RAW with the first superuser's password from its file.
+
+    The file exists during the first migration only; without it RAW is returned unchanged.
+
+    Raises:
+        ConfigError: The file exists and cannot be read.
+    """
+    path = environment.get(SUPERUSER_FILE_VARIABLE)
+    if not path or not isinstance(raw, dict):
+        return raw
+    try:
+        password = Path(path).read_text(encoding="utf-8").rstrip("\n")
+    except FileNotFoundError:
+        return raw
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(SUPERUSER_FILE_VARIABLE, [f"{path} cannot be read ({reason})"]) from error
+    return {**raw, "INITIAL_SUPERUSER_PASSWORD": password}
 
 
 def _override(raw: Any, environment: Mapping[str, str]) -> Any:

@@ -9,6 +9,7 @@ import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -18,6 +19,7 @@ from pydantic import (
     field_validator,
 )
 
+from atoll.config.hosts import checked_host_rule
 from atoll.config.limits import ReplicationLimit
 from atoll.config.sizes import Size
 from atoll.config.stores import StoreSettings
@@ -41,6 +43,7 @@ def _postgresql_only(value: SecretStr) -> SecretStr:
 
 
 Duration = Annotated[int, BeforeValidator(parse_duration)]
+HostRule = Annotated[str, AfterValidator(checked_host_rule)]
 
 
 # What blobs and uploads have for themselves at a store.
@@ -207,10 +210,10 @@ class Bundle(BaseModel):
     background_verification_rate: Size = 2**20
     background_verification_interval: Duration = 28 * 86400
 
-    # Hosts and networks that webhooks may go to although they are this machine or its surroundings,
-    # and host names that they may not go to.
-    ssrf_allowed_hosts: list[str] = Field(default_factory=list)
-    webhook_hostname_blacklist: list[str] = Field(default_factory=list)
+    # Hosts and networks that requests for users (webhooks, log exports) may be sent to although
+    # they are not public, and those that they may never be sent to.
+    ssrf_allowed_hosts: list[HostRule] = Field(default_factory=list)
+    webhook_hostname_blacklist: list[HostRule] = Field(default_factory=list)
 
     # Atoll's own: addresses and networks of load balancers whose X-Forwarded-For is believed.
     trusted_proxies: list[IPvAnyNetwork] = Field(default_factory=list)
@@ -243,6 +246,11 @@ class Bundle(BaseModel):
     def auditors(self) -> frozenset[str]:
         """Who may see everything and change nothing."""
         return frozenset(self.global_readonly_super_users if self.feature_super_users else [])
+
+    @property
+    def reserved_usernames(self) -> frozenset[str]:
+        """Names that carry privileges: only superusers, the migration and the CLI create them."""
+        return frozenset(self.super_users) | frozenset(self.global_readonly_super_users)
 
     @property
     def stores(self) -> dict[str, StoreSettings]:

@@ -1,4 +1,4 @@
-"""Who is to be told of what in a repository. Quay calls one of these a notification."""
+"""Notifications of repositories: which events are sent to which receiver."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from atoll.names import RepositoryName
 REPO_PUSH = "repo_push"
 WEBHOOK, SLACK = "webhook", "slack"
 CONFIG_PURPOSE = "notification"
-# As in Quay: after so many deliveries that were given up, nothing more is told until a reset.
+# As in Quay: after so many deliveries that were given up, nothing is sent until a reset.
 FAILURES_MAXIMUM = 3
+# Notifications of one repository, and seconds between two tests of a notification.
+NOTIFICATIONS_MAXIMUM = 20
+TEST_PAUSE_SECONDS = 10
 
 _REPOSITORY = """(SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
                   WHERE n.username = %(namespace)s AND r.name = %(name)s)"""
 _COLUMNS = "uuid, event, method, title, config, event_config, number_of_failures"
 
-# For the transaction of a push: takes %(repository_id)s and %(tags)s. A push by digest alone has
-# nothing to tell.
+# For the transaction of a push: takes %(repository_id)s and %(tags)s. A push by digest alone makes
+# no notification.
 TELL_OF_PUSH = f"""
-INSERT INTO notificationdelivery (notification_id, event_data)
-SELECT n.id, jsonb_build_object('updated_tags', to_jsonb(%(tags)s::text[]))
-FROM repositorynotification n
+INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)
+SELECT n.id, r.namespace_user_id, jsonb_build_object('updated_tags', to_jsonb(%(tags)s::text[]))
+FROM repositorynotification n JOIN repository r ON r.id = n.repository_id
 WHERE n.repository_id = %(repository_id)s AND n.event = '{REPO_PUSH}'
   AND n.number_of_failures < {FAILURES_MAXIMUM} AND cardinality(%(tags)s::text[]) > 0
 """
@@ -37,9 +40,31 @@ class NotificationUnknown(Exception):
     """The repository has no such notification."""
 
 
+class TooManyNotifications(Exception):
+    """The repository has as many notifications as it may have."""
+
+    def __init__(self, repository: RepositoryName) -> None:
+        super().__init__(
+            f"'{repository}' has {NOTIFICATIONS_MAXIMUM} notifications, the maximum; delete one"
+            " first"
+        )
+
+
+class TooManyTests(Exception):
+    """The last test of a notification was requested seconds ago; `seconds` until the next one."""
+
+    seconds = TEST_PAUSE_SECONDS
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"this notification was tested less than {TEST_PAUSE_SECONDS} seconds ago; try again"
+            " later"
+        )
+
+
 @dataclass(frozen=True)
 class Notification:
-    """Somebody who is to be told: of which EVENT, by which METHOD, and where (CONFIG)."""
+    """A subscription: EVENT is sent by METHOD to the receiver in CONFIG."""
 
     uuid: UUID
     event: str
@@ -67,13 +92,20 @@ class Notifications:
         config: Mapping[str, Any],
         event_config: Mapping[str, Any],
     ) -> Notification:
-        """Let somebody be told from now on, or raise NotificationUnknown: no such repository."""
+        """Create a notification.
+
+        Raises:
+            NotificationUnknown: there is no such repository.
+            TooManyNotifications: the repository has as many as it may have.
+        """
         rows = self._database.run(
             f"""
             INSERT INTO repositorynotification
                 (repository_id, event, method, title, config, event_config)
             SELECT repository.id, %(event)s, %(method)s, %(title)s, %(config)s, %(event_config)s
             FROM (SELECT {_REPOSITORY} AS id) AS repository WHERE repository.id IS NOT NULL
+              AND (SELECT count(*) FROM repositorynotification
+                   WHERE repository_id = repository.id) < %(maximum)s
             RETURNING {_COLUMNS}
             """,
             {
@@ -83,9 +115,12 @@ class Notifications:
                 "title": title,
                 "config": self._cipher.encrypt(json.dumps(dict(config)), CONFIG_PURPOSE),
                 "event_config": json.dumps(dict(event_config)),
+                "maximum": NOTIFICATIONS_MAXIMUM,
             },
         )
         if not rows:
+            if self.list(repository):
+                raise TooManyNotifications(repository)
             raise NotificationUnknown(f"there is no repository '{repository}'")
         return self._notification(rows[0])
 
@@ -101,7 +136,7 @@ class Notifications:
         return self._notification(rows[0])
 
     def delete(self, repository: RepositoryName, uuid: UUID) -> None:
-        """Let somebody be told no more, or raise NotificationUnknown."""
+        """Delete a notification, or raise NotificationUnknown."""
         self._change(
             f"DELETE FROM repositorynotification"
             f" WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s RETURNING id",
@@ -110,7 +145,7 @@ class Notifications:
         )
 
     def reset_failures(self, repository: RepositoryName, uuid: UUID) -> None:
-        """Begin to tell somebody again who could not be told, or raise NotificationUnknown."""
+        """Enable a notification that failed too often, or raise NotificationUnknown."""
         self._change(
             f"UPDATE repositorynotification SET number_of_failures = 0"
             f" WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s RETURNING id",
@@ -119,19 +154,33 @@ class Notifications:
         )
 
     def test(self, repository: RepositoryName, uuid: UUID) -> None:
-        """Tell somebody of an event that did not happen, or raise NotificationUnknown."""
-        self._change(
+        """Send a notification of a made-up event.
+
+        Raises:
+            NotificationUnknown: there is no such notification.
+            TooManyTests: it was tested seconds ago.
+        """
+        rows = self._database.run(
             f"""
-            INSERT INTO notificationdelivery (notification_id, event_data)
-            SELECT id, '{{"updated_tags": ["latest"]}}' FROM repositorynotification
-            WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s RETURNING id
+            WITH tested AS (
+                UPDATE repositorynotification SET tested_at = clock_timestamp()
+                WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s
+                  AND (tested_at IS NULL
+                       OR tested_at < clock_timestamp() - make_interval(secs => %(pause)s))
+                RETURNING id, repository_id
+            )
+            INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)
+            SELECT t.id, r.namespace_user_id, '{{"updated_tags": ["latest"]}}'
+            FROM tested t JOIN repository r ON r.id = t.repository_id RETURNING id
             """,
-            repository,
-            uuid,
+            {**_names(repository), "uuid": uuid, "pause": TEST_PAUSE_SECONDS},
         )
+        if not rows:
+            self.get(repository, uuid)
+            raise TooManyTests
 
     def list(self, repository: RepositoryName) -> list[Notification]:
-        """Return all of a repository, oldest first."""
+        """Return all notifications of a repository, oldest first."""
         rows = self._database.read(
             f"SELECT {_COLUMNS} FROM repositorynotification"
             f" WHERE repository_id = {_REPOSITORY} ORDER BY id",

@@ -8,7 +8,7 @@ digest (`content`), and brings back what the collector had marked (`garbage`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -269,7 +269,7 @@ class Blobs:
         location = self._readable(blob)[0]
         return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
 
-    def read(self, blob: Blob, start: int, end: int) -> Iterator[bytes]:
+    def read(self, blob: Blob, start: int, end: int) -> Generator[bytes, None, None]:
         """Yield the blob's bytes from START up to END (not included).
 
         A store that fails half-way is left for the next one. Raises BlobLost, BlobQuarantined or

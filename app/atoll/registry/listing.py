@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from atoll.auth.visibility import readable_by
@@ -46,20 +47,43 @@ WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace
 ORDER BY r.id LIMIT %(limit)s
 """
 
-# Close enough counts (pg_trgm's word_similarity), so that a typo still finds it; best first.
+# Similarity (pg_trgm) costs too much to compute it for every repository, so it ranks those whose
+# name or namespace contains the query, and the latest ones, in which a typo still finds something.
+CONTAINING, LATEST = 1000, 5000
+_NAMESPACES = 100
+
 _FIND = f"""
+WITH candidates AS MATERIALIZED (
+    (SELECT r.id FROM {_ROWS} WHERE {readable_by("r")} AND r.name = %(query)s LIMIT {CONTAINING})
+    UNION
+    (SELECT r.id FROM {_ROWS}
+     WHERE {readable_by("r")} AND r.name LIKE %(pattern)s LIMIT {CONTAINING})
+    UNION
+    (SELECT r.id FROM (
+         SELECT id FROM "user" WHERE username LIKE %(namespace_pattern)s LIMIT {_NAMESPACES}) AS n
+     JOIN {_ROWS} ON r.namespace_id = n.id
+     WHERE {readable_by("r")} AND r.name LIKE %(name_pattern)s LIMIT {CONTAINING})
+    UNION
+    (SELECT r.id FROM {_ROWS} WHERE {readable_by("r")} ORDER BY r.id DESC LIMIT {LATEST})
+), compared AS MATERIALIZED (
+    SELECT r.* FROM candidates c JOIN {_ROWS} ON r.id = c.id
+)
 SELECT {_COLUMNS}, score FROM (
     SELECT r.*, greatest(
         word_similarity(%(query)s, r.namespace || '/' || r.name), similarity(%(query)s, r.name),
         CASE WHEN strpos(r.namespace || '/' || r.name, %(query)s) > 0 THEN 0.9 ELSE 0 END,
         CASE WHEN r.name = %(query)s THEN 1.0 ELSE 0 END) AS score
-    FROM {_ROWS}
-    WHERE {readable_by("r")}
+    FROM compared r
 ) AS r
 WHERE score >= %(threshold)s
 ORDER BY score DESC, length(r.name), r.namespace, r.name LIMIT %(limit)s OFFSET %(offset)s
 """
 THRESHOLD = 0.3
+
+
+def escape_pattern(text: str) -> str:
+    """Return the LIKE pattern that only TEXT itself matches."""
+    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 @dataclass(frozen=True)
@@ -109,12 +133,20 @@ class Listing:
     def find(
         self, username: str | None, query: str, *, everything: bool, limit: int, offset: int
     ) -> list[tuple[Repository, float]]:
-        """Return what the user may see whose name is like QUERY, and how much, best first."""
+        """Return visible repositories with names similar to QUERY, with the similarity, best first.
+
+        In a large registry only a bounded part of the repositories is compared.
+        """
+        query = query.lower()
+        namespace, slash, name = query.partition("/")
         rows = self._database.read(
             _FIND,
             {
                 "username": username,
-                "query": query.lower(),
+                "query": query,
+                "pattern": f"%{escape_pattern(query)}%",
+                "namespace_pattern": f"%{escape_pattern(namespace)}" + ("" if slash else "%"),
+                "name_pattern": f"{escape_pattern(name)}%",
                 "threshold": THRESHOLD,
                 "everything": everything,
                 "limit": limit,

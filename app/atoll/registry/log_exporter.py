@@ -1,14 +1,13 @@
-"""Write parts of the log to files at a store, in the background, and tell who asked where they are.
+"""Export parts of the log to files at a store, and send their addresses to the callback URLs.
 
-An export is claimed with a lease on the database's clock. What fails is tried again, later each
-time; in the end the receiver is told that it failed.
+An export is claimed with a lease on the database's clock. A failed one is retried with a growing
+back-off; the last failure is reported to the callback URL. Namespaces take turns.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from prometheus_client import Counter
 from atoll.auth.audit import Audit, Entry, Selection
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.notifications.receivers import AddressRefused, NotReceived, Receivers
+from atoll.notifications.fair_dispatcher import FairDispatcher
+from atoll.notifications.receivers import NotReceived, Receivers
+from atoll.outbound.errors import OutboundError
 from atoll.registry.log_exports import CALLBACK_PURPOSE, ExportLinks
 from atoll.storage.errors import StoreError
 from atoll.storage.multipart import PartsWriter
@@ -34,6 +35,8 @@ _LEASE_SECONDS = 120
 _ATTEMPTS_MAXIMUM = 8
 _BACKOFF_SECONDS = 10
 _POLL_SECONDS = 2.0
+# Exports of one process at the same time, and how many of them for one namespace.
+_AT_ONCE, _AT_ONCE_PER_NAMESPACE = 2, 1
 _BATCH = 1000
 _SUCCESS, _FAILED = "success", "failed"
 _DATE = "%m/%d/%Y"
@@ -43,7 +46,8 @@ WITH next AS (
     SELECT uuid FROM logexport
     WHERE ended_at IS NULL AND available_at <= clock_timestamp()
       AND (lease_expires IS NULL OR lease_expires <= clock_timestamp())
-    ORDER BY available_at LIMIT 1 FOR UPDATE SKIP LOCKED
+      AND namespace <> ALL(%(busy)s::text[])
+    ORDER BY namespace <= %(after)s, namespace, available_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
 UPDATE logexport e SET lease_token = gen_random_uuid(), attempts = attempts + 1,
     lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
@@ -75,12 +79,12 @@ WHERE uuid = %(uuid)s AND lease_token = %(token)s
 
 
 class LeaseLost(Exception):
-    """Another process does this export now."""
+    """The lease expired, and another process claimed the export."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """An export that is being done. CALLBACK_URL is encrypted; LOCATION is None until written."""
+    """A claimed export. CALLBACK_URL is encrypted; LOCATION is None until the file is written."""
 
     uuid: UUID
     lease_token: UUID
@@ -94,12 +98,17 @@ class Export:
 
     @property
     def lease(self) -> dict[str, object]:
-        """What every later statement names."""
+        """The parameters of every later statement."""
         return {"uuid": self.uuid, "token": self.lease_token, "seconds": _LEASE_SECONDS}
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What log records about it have in common."""
+        return {"export": str(self.uuid), "attempts": self.attempts}
 
 
 class LogExporter:
-    """Does exports, in a thread of its own. BACKOFF_SECONDS doubles with each attempt."""
+    """Exports in background threads. BACKOFF_SECONDS doubles with each attempt."""
 
     def __init__(
         self,
@@ -116,42 +125,67 @@ class LogExporter:
         self._receivers = receivers
         self._links = links
         self._backoff_seconds = backoff_seconds
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._dispatcher = FairDispatcher(
+            "log-exporter",
+            self._claim,
+            self._export,
+            slots=_AT_ONCE,
+            per_group=_AT_ONCE_PER_NAMESPACE,
+            poll_seconds=_POLL_SECONDS,
+        )
 
     def start(self) -> None:
-        """Begin to export."""
-        self._thread = threading.Thread(
-            target=self._export_for_ever, name="log-exporter", daemon=True
-        )
-        self._thread.start()
+        """Start to export."""
+        self._dispatcher.start()
 
     def stop(self) -> None:
-        """Finish what is in hand, and end."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        """Finish the exports under way, and stop."""
+        self._dispatcher.stop()
 
     def run_once(self) -> bool:
-        """Do the export that has waited longest; False if there is none."""
-        rows = self._database.run(_CLAIM, {"seconds": _LEASE_SECONDS})
+        """Attempt one export, and return whether there was one."""
+        claimed = self._claim(None, [])
+        if claimed is not None:
+            self._export(claimed[1])
+        return claimed is not None
+
+    def _claim(self, after: str | None, busy: list[str]) -> tuple[str, Export] | None:
+        """Claim the oldest export of the first namespace after AFTER that has one."""
+        rows = self._database.run(
+            _CLAIM, {"after": after or "", "busy": busy, "seconds": _LEASE_SECONDS}
+        )
         if not rows:
-            return False
+            return None
         export = Export(*rows[0])
+        return export.namespace, export
+
+    def _export(self, export: Export) -> None:
+        """Attempt an export, and record what came of it."""
+        if export.attempts > _ATTEMPTS_MAXIMUM:
+            # Earlier attempts ended without a record, for instance with the process.
+            self._end_as_failed(export)
+            return
         try:
             location = self._written(export) or self._write(export)
             self._tell(export, _SUCCESS, self._links.url(export.uuid, location, time.time))
         except LeaseLost:
-            log.warning("export taken over by another process", extra={"export": str(export.uuid)})
-        except (StoreError, AddressRefused, NotReceived, SecretUnreadable) as error:
+            log.warning("lease lost", extra=export.log_fields)
+        except DatabaseUnavailable:
+            # Nothing can be recorded; the export is claimed again when its lease has expired.
+            raise
+        except (StoreError, OutboundError, NotReceived, SecretUnreadable) as error:
+            log.warning("log not exported", extra={**export.log_fields, "cause": str(error)})
             self._failed(export, str(error))
+        except Exception as error:
+            # A bug that this export meets must not have it tried again indefinitely.
+            log.exception("unhandled exception in a log export", extra=export.log_fields)
+            self._failed(export, f"{type(error).__name__}: {error}")
         else:
             EXPORTED.labels("delivered").inc()
-            log.info("log exported", extra={"export": str(export.uuid)})
-        return True
+            log.info("log exported", extra=export.log_fields)
 
     def clear_away(self) -> int:
-        """Take away files whose time is over, and what is known of them; return how many."""
+        """Delete expired files and their records, and return how many."""
         rows = self._database.read(
             "SELECT uuid, location FROM logexport"
             " WHERE ended_at < clock_timestamp() - make_interval(secs => %s) LIMIT 100",
@@ -165,11 +199,11 @@ class LogExporter:
         return len(rows)
 
     def _written(self, export: Export) -> str | None:
-        """Return where an attempt before wrote the file, if that location is still there."""
+        """Return where an earlier attempt wrote the file, if that location still exists."""
         return export.location if export.location in self._links.locations.stores else None
 
     def _write(self, export: Export) -> str:
-        """Write the file, and return where. Raises StoreError or LeaseLost."""
+        """Write the file, and return its location. Raises StoreError or LeaseLost."""
         location = self._links.locations.chooser.to_write()
         store = self._links.locations.stores[location]
         size = 0
@@ -185,7 +219,7 @@ class LogExporter:
         return location
 
     def _texts(self, export: Export) -> Iterator[str]:
-        """Yield the document, as Quay writes it, in pieces."""
+        """Yield the document in Quay's format, in pieces."""
         details = {**_named(export), "namespace": export.namespace, "repository": export.repository}
         yield f'{{"export_id": "{export.uuid}", "details": {json.dumps(details)}, "logs": [\n'
         selection = Selection(export.start, export.end, export.namespace, export.repository)
@@ -201,7 +235,11 @@ class LogExporter:
         yield '{"terminator": true}]}\n'
 
     def _tell(self, export: Export, status: str, url: str | None) -> None:
-        """Tell the receiver, and end the export. Raises AddressRefused or NotReceived."""
+        """Send the outcome to the callback URL, and end the export.
+
+        Raises:
+            OutboundError, NotReceived, SecretUnreadable: it could not be sent.
+        """
         document = {
             "export_id": str(export.uuid),
             **_named(export),
@@ -215,39 +253,31 @@ class LogExporter:
         self._database.run(_ENDED, export.lease)
 
     def _failed(self, export: Export, error: str) -> None:
-        fields = {"export": str(export.uuid), "attempts": export.attempts, "cause": error}
-        log.warning("log not exported", extra=fields)
         if export.attempts < _ATTEMPTS_MAXIMUM:
             EXPORTED.labels("failed").inc()
             wait = self._backoff_seconds * 2 ** (export.attempts - 1)
-            self._database.run(_LATER, {**export.lease, "error": error[:1000], "wait": wait})
+            # PostgreSQL's text holds any character but this one.
+            text = error[:1000].replace("\0", "")
+            self._database.run(_LATER, {**export.lease, "error": text, "wait": wait})
             return
-        EXPORTED.labels("given up").inc()
         try:
             self._tell(export, _FAILED, None)
-        except (AddressRefused, NotReceived, SecretUnreadable) as unheard:
-            log.warning("nobody told of an export that failed", extra={"cause": str(unheard)})
-            self._database.run(_ENDED, export.lease)
+        except DatabaseUnavailable:
+            raise
+        except Exception as unheard:
+            cause = f"{type(unheard).__name__}: {unheard}"
+            log.warning(
+                "failure of a log export not reported", extra={**export.log_fields, "cause": cause}
+            )
+        self._end_as_failed(export)
 
-    def _export_for_ever(self) -> None:
-        while not self._stop.is_set():
-            if not self._turn():
-                self._stop.wait(_POLL_SECONDS)
-
-    def _turn(self) -> bool:
-        """Do one export if there is one, and survive whatever it meets."""
-        try:
-            return self.run_once()
-        except DatabaseUnavailable as error:
-            log.warning("PostgreSQL is away", extra={"cause": str(error)})
-        except Exception:
-            # A bug in one export must not end the thread that would do all the others.
-            log.exception("an export failed for a reason that nobody thought of")
-        return False
+    def _end_as_failed(self, export: Export) -> None:
+        EXPORTED.labels("given up").inc()
+        self._database.run(_ENDED, export.lease)
 
 
 def _named(export: Export) -> dict[str, str]:
-    """Return the first and the last day of an export, as they were asked for."""
+    """Return the first and the last day of an export, as they were requested."""
     last = export.end - timedelta(days=1)
     return {
         "start_time": export.start.astimezone(UTC).strftime(_DATE),

@@ -21,6 +21,8 @@ from atoll.storage.errors import ObjectMissing
 from atoll.storage.locations import Locations
 
 CALLBACK_PURPOSE = "log export"
+# Unfinished exports of one namespace.
+_UNFINISHED_MAXIMUM = 10
 # Where the registry serves a file itself.
 PATH = "/exportedlogs"
 _ALGORITHM = "HS256"
@@ -31,6 +33,18 @@ class ExportUnknown(Exception):
 
     def __init__(self) -> None:
         super().__init__("there is no such export, or its time is over")
+
+
+class TooManyExports(Exception):
+    """A namespace has as many unfinished exports as it may have; `seconds` until a new try."""
+
+    seconds = 60
+
+    def __init__(self, namespace: str) -> None:
+        super().__init__(
+            f"'{namespace}' has {_UNFINISHED_MAXIMUM} unfinished exports, the maximum; try again"
+            " when one has ended"
+        )
 
 
 @dataclass(frozen=True)
@@ -89,20 +103,30 @@ class LogExports:
         self._links = links
 
     def ask(self, selection: Selection, callback_url: str) -> UUID:
-        """Let a file be written, and CALLBACK_URL be told of it; return its id."""
+        """Request an export whose file is announced to CALLBACK_URL, and return its id.
+
+        Raises:
+            TooManyExports: the namespace has too many that are unfinished.
+        """
         rows = self._database.run(
             """
             INSERT INTO logexport (namespace, repository, start_time, end_time, callback_url)
-            VALUES (%s, %s, %s, %s, %s) RETURNING uuid
+            SELECT %(namespace)s, %(repository)s, %(start)s, %(end)s, %(callback_url)s
+            WHERE (SELECT count(*) FROM logexport
+                   WHERE namespace = %(namespace)s AND ended_at IS NULL) < %(maximum)s
+            RETURNING uuid
             """,
-            [
-                selection.namespace,
-                selection.repository,
-                selection.start,
-                selection.end,
-                self._cipher.encrypt(callback_url, CALLBACK_PURPOSE),
-            ],
+            {
+                "namespace": selection.namespace,
+                "repository": selection.repository,
+                "start": selection.start,
+                "end": selection.end,
+                "callback_url": self._cipher.encrypt(callback_url, CALLBACK_PURPOSE),
+                "maximum": _UNFINISHED_MAXIMUM,
+            },
         )
+        if not rows:
+            raise TooManyExports(selection.namespace or "")
         return UUID(str(rows[0][0]))
 
     def open(self, token: str) -> tuple[int, Iterator[bytes]]:

@@ -34,6 +34,12 @@ from atoll.registry.tags import NOW_MS, alive
 from atoll.replication.required import waits_for
 
 MAXIMUM_SIZE = 4 * 2**20
+# Docker's limit of layers is 127; indexes are as large as Quay's mirroring allows them to be.
+MAXIMUM_LAYERS = 1000
+MAXIMUM_CHILDREN = 1000
+# Advisory locks that any number of transactions may hold at the same time. PostgreSQL has room for
+# 64 locks for each connection (max_locks_per_transaction).
+_LOCKS = 48
 # Missing digests of one manifest whose cache keys are deleted. Images have fewer layers.
 _FORGOTTEN = 1000
 
@@ -74,7 +80,11 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 # One string, one transaction. The locks, always taken in the same order, keep two pushes of one tag
 # from meeting in its index, and the collector from taking a blob that was there at the look-up: if
 # it was quicker, there is no blob to name, which is refused as null; so is a child that is gone.
+# PostgreSQL's lock table is shared by everybody: transactions that need many locks wait for each
+# other first.
 _KEEP = f"""
+SELECT pg_advisory_xact_lock(hashtextextended('large manifest', 0))
+WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[]) > {_LOCKS};
 SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(tag))
 FROM unnest(%(tags)s::text[]) AS tag ORDER BY hashtext(tag);
 SELECT pg_advisory_xact_lock_shared(hashtextextended(blob, 0))
@@ -180,7 +190,8 @@ class Contents:
 def parse(content: bytes, media_type: str) -> Contents:
     """Return what the manifest CONTENT of MEDIA_TYPE names, or raise ManifestInvalid."""
     try:
-        document = json.loads(content)
+        # Of bytes, json would accept UTF-16 as well, which neither clients nor PostgreSQL read.
+        document = json.loads(content.decode())
     except (ValueError, RecursionError) as error:
         raise ManifestInvalid("the manifest is not JSON") from error
     if not isinstance(document, dict):
@@ -198,22 +209,25 @@ def parse(content: bytes, media_type: str) -> Contents:
     )
     if media_type in _INDEX_TYPES:
         children = [
-            _digest(entry, f"manifests[{n}]") for n, entry in _entries(document, "manifests")
+            _digest(entry, f"manifests[{n}]")
+            for n, entry in _entries(document, "manifests", MAXIMUM_CHILDREN)
         ]
         return replace(contents, children=children)
     if media_type in _IMAGE_TYPES:
         blobs = [_digest(document.get("config"), "config")]
         optional: list[str] = []
-        for n, entry in _entries(document, "layers"):
+        for n, entry in _entries(document, "layers", MAXIMUM_LAYERS):
             (optional if _is_foreign(entry) else blobs).append(_digest(entry, f"layers[{n}]"))
         return replace(contents, blobs=blobs, optional=optional, config=blobs[0])
     raise ManifestInvalid(f"manifests of media type '{media_type}' are not supported")
 
 
-def _entries(document: dict[str, Any], key: str) -> list[tuple[int, Any]]:
+def _entries(document: dict[str, Any], key: str, maximum: int) -> list[tuple[int, Any]]:
     entries = document.get(key)
     if not isinstance(entries, list):
         raise ManifestInvalid(f"{key} must be a list")
+    if len(entries) > maximum:
+        raise ManifestInvalid(f"{key} has {len(entries)} entries; at most {maximum} are supported")
     return list(enumerate(entries))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.auth.visibility import readable_by
 from atoll.db.pool import Database
-from atoll.registry.listing import THRESHOLD
+from atoll.registry.listing import CONTAINING, LATEST, THRESHOLD, escape_pattern
 
 USER, ORGANIZATION, ROBOT, TEAM = "user", "organization", "robot", "team"
 # How much more a repository, or a team, is likely to be meant than an account; as in Quay.
@@ -29,6 +29,11 @@ WITH actor AS (
     WHERE m.user_id = (SELECT id FROM actor)
 ), administered AS (
     SELECT organization_id AS id FROM mine WHERE role = 'admin' UNION SELECT id FROM actor
+), namespaces AS MATERIALIZED (
+    (SELECT id FROM "user"
+     WHERE robot_owner_id IS NULL AND username LIKE %(pattern)s LIMIT {CONTAINING})
+    UNION
+    (SELECT id FROM "user" WHERE robot_owner_id IS NULL ORDER BY id DESC LIMIT {LATEST})
 ), found AS (
     SELECT 'team' AS kind, t.name, o.username AS namespace,
            {_score("t.name")} * {_TEAM_WEIGHT} AS score, {_TEAM_WEIGHT} AS weight
@@ -42,7 +47,7 @@ WITH actor AS (
     UNION ALL
     SELECT CASE WHEN n.organization THEN 'organization' ELSE 'user' END, n.username, n.username,
            {_score("n.username")} * {_ACCOUNT_WEIGHT}, {_ACCOUNT_WEIGHT}
-    FROM "user" n
+    FROM namespaces JOIN "user" n USING (id)
     WHERE n.robot_owner_id IS NULL AND n.enabled AND (
         n.id = (SELECT id FROM actor) OR n.id IN (SELECT organization_id FROM mine) OR EXISTS (
             SELECT FROM (
@@ -78,15 +83,22 @@ class Search:
     def find(
         self, username: str | None, query: str, *, everything: bool, limit: int
     ) -> list[Found]:
-        """Return what the user may see whose name is like QUERY, best first, LIMIT of a kind.
+        """Return visible accounts and teams with names similar to QUERY, best first.
 
-        With EVERYTHING a namespace shows whatever is in it.
+        In a large registry only a bounded part of the namespaces is compared.
+
+        Args:
+            username: the caller; None without an account.
+            query: the text to look for.
+            everything: whether a namespace is visible for any repository in it.
+            limit: the largest number of results of each kind.
         """
         rows = self._database.read(
             _FIND,
             {
                 "username": username,
                 "query": query.lower(),
+                "pattern": f"%{escape_pattern(query.lower())}%",
                 "everything": everything,
                 "threshold": THRESHOLD,
                 "limit": limit,

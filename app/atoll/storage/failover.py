@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 
 from atoll.storage.abandonment import read_or_abandon
@@ -22,7 +22,7 @@ def read_from_any(
     *,
     start: int,
     end: int,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Yield KEY's bytes from START up to END (not included), from LOCATIONS, best first.
 
     The object is the same at each location, so bytes that one has sent are not read again. A store

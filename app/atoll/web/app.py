@@ -11,6 +11,7 @@ import falcon
 from atoll.auth.access import Access
 from atoll.auth.pull_log import PullLog
 from atoll.auth.secrets import Cipher
+from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens, signing_key
 from atoll.config import Bundle
 from atoll.db.pool import Database
@@ -25,6 +26,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.web import errors
+from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.resources import create_api
 from atoll.web.api.router import PREFIX
@@ -51,6 +53,7 @@ class Dependencies:
     redis: SharedRedis
     cipher: Cipher
     access: Access
+    throttle: Throttle
     repositories: Repositories
     tokens: Tokens
     blobs: Blobs
@@ -79,6 +82,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         redis=deps.redis,
         cipher=deps.cipher,
         access=deps.access,
+        throttle=deps.throttle,
         repositories=deps.repositories,
         manifests=deps.manifests,
         tags=deps.tags,
@@ -122,6 +126,12 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         },
     )
     return app
+
+
+def create_admission(deps: Dependencies) -> BodyAdmission:
+    """Return the registry's policy for request bodies."""
+    guard = Guard(deps.tokens, Authority(deps.bundle), deps.bundle)
+    return BodyAdmission(guard, deps.bundle.maximum_layer_size)
 
 
 def _http_error_handler(authority: Authority) -> Callable[..., None]:

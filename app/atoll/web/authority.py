@@ -6,6 +6,7 @@ address.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ import falcon
 from atoll.config import Bundle
 from atoll.web.addresses import is_from_trusted_proxy
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?", re.ASCII)
 
 
 class Authority:
@@ -50,13 +51,25 @@ class Authority:
         """
         if is_from_trusted_proxy(req, self._trusted):
             forwarded = (req.get_header("X-Forwarded-Host") or "").partition(",")[0].strip()
-            if _HOST.fullmatch(forwarded):
+            if _is_host(forwarded):
                 return forwarded
         host = req.get_header("Host") or ""
-        return host if _HOST.fullmatch(host) else self._hostname
+        return host if _is_host(host) else self._hostname
 
     def scheme(self, req: falcon.Request) -> str:
         """Return the scheme of the address that the client used."""
         if self._external_tls:
             return self._preferred_scheme
         return "https" if req.get_header("X-Forwarded-Proto") == "https" else "http"
+
+
+def _is_host(text: str) -> bool:
+    """Return whether TEXT is a host name or an IP address, perhaps with a port."""
+    match = _HOST.fullmatch(text)
+    if match is None or match["ipv6"] is None:
+        return match is not None
+    try:
+        ipaddress.IPv6Address(match["ipv6"])
+    except ValueError:
+        return False
+    return True

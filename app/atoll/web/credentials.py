@@ -30,6 +30,7 @@ def basic_credentials(req: falcon.Request) -> Credentials | None:
         username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (ValueError, binascii.Error) as error:
         raise Unauthorized(_CHALLENGE) from error
-    if not colon or "\0" in username:
+    # PostgreSQL cannot hold a zero byte, and an app token is looked up by its first half.
+    if not colon or "\0" in username + password:
         raise Unauthorized(_CHALLENGE)
     return Credentials(username, password)

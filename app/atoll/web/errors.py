@@ -13,7 +13,7 @@ import falcon
 
 from atoll.auth.access import WrongCredentials
 from atoll.auth.scopes import InvalidScope
-from atoll.auth.throttle import TooManyFailures
+from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.registry import errors as registry
@@ -35,6 +35,10 @@ class Unauthorized(Exception):
 
 class BodyTooLarge(Exception):
     """More came than is accepted."""
+
+
+class TooManyTags(Exception):
+    """A push names more tags than one may have."""
 
 
 class InvalidForm(Exception):
@@ -61,6 +65,20 @@ class ReadOnly(Exception):
         )
 
 
+class TooManyRanges(Exception):
+    """A request for more ranges, or more bytes, than one response may carry.
+
+    The status is 400 because containers/storage (podman) then merges ranges and tries again.
+    """
+
+
+class TooManyDownloads(Exception):
+    """A client, or all clients together, download too many sets of ranges at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__("too many requests for several ranges are being served; try again later")
+
+
 class Unsupported(Exception):
     """The operation does not exist here."""
 
@@ -80,12 +98,15 @@ MEANINGS: dict[type[Exception], Meaning] = {
     InvalidScope: Meaning("DENIED", 400),
     Unauthorized: Meaning("UNAUTHORIZED", 401),
     WrongCredentials: Meaning("UNAUTHORIZED", 401),
-    TooManyFailures: Meaning("TOOMANYREQUESTS", 429),
+    Throttled: Meaning("TOOMANYREQUESTS", 429),
     InvalidForm: Meaning("UNSUPPORTED", 400),
     PushesDisabled: Meaning("UNSUPPORTED", 405),
     ReadOnly: Meaning("DENIED", 405),
     Unsupported: Meaning("UNSUPPORTED", 405),
     BodyTooLarge: Meaning("SIZE_INVALID", 413),
+    TooManyTags: Meaning("TAG_INVALID", 414),
+    TooManyRanges: Meaning("UNSUPPORTED", 400),
+    TooManyDownloads: Meaning("TOOMANYREQUESTS", 429),
     registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
     registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
     registry.BlobInUse: Meaning("UNSUPPORTED", 405),
@@ -109,12 +130,22 @@ MEANINGS: dict[type[Exception], Meaning] = {
 _UNKNOWN = Meaning("UNKNOWN", 500)
 # A manifest can name very many; these are enough to begin with.
 _MISSING_MAXIMUM = 100
+_MESSAGE_MAXIMUM = 1000
 PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
 
 
+def printable(message: str) -> str:
+    """Return a message that fits into a response, although it quotes the request.
+
+    It has at most 1000 characters, and none that UTF-8 cannot encode, such as half of a surrogate
+    pair from JSON.
+    """
+    return message[:_MESSAGE_MAXIMUM].encode(errors="backslashreplace").decode()
+
+
 def envelope(code: str, message: str, detail: Any = None) -> dict[str, Any]:
-    """Return the body of an error answer."""
-    error = {"code": code, "message": message}
+    """Return the body of an error response."""
+    error = {"code": code, "message": printable(message)}
     if detail is not None:
         error["detail"] = detail
     return {"errors": [error]}
@@ -152,8 +183,10 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
         resp.media = {"errors": [_missing(digest) for digest in error.digests[:_MISSING_MAXIMUM]]}
     if isinstance(error, Unauthorized):
         resp.set_header("WWW-Authenticate", error.challenge)
-    if isinstance(error, TooManyFailures):
+    if isinstance(error, Throttled):
         resp.set_header("Retry-After", str(error.seconds))
+    if isinstance(error, TooManyDownloads):
+        resp.set_header("Retry-After", RETRY_AFTER)
     if isinstance(error, ReadOnly):
         resp.media["errors"][0]["is_readonly"] = True
 

@@ -38,6 +38,15 @@ class Guard:
 
         Raises ReadOnly or PushesDisabled where the bundle lets nobody write.
         """
+        return self.check_token(req, repository, *actions)
+
+    def check_token(
+        self, req: falcon.Request, repository: RepositoryName, *actions: str
+    ) -> Identity:
+        """Check as much as the token and the bundle alone can prove, without I/O.
+
+        Raises the same errors as `require`.
+        """
         scope = f"repository:{repository}:{','.join(actions)}"
         identity = self.identity(req, scope)
         if not all(identity.may(action, repository) for action in actions):

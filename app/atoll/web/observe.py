@@ -29,6 +29,12 @@ log = logging.getLogger("atoll.access")
 REQUESTS = Counter("atoll_http_requests", "Requests answered", ["method", "resource", "status"])
 SECONDS = Histogram("atoll_http_request_seconds", "Time to answer", ["method", "resource"])
 
+# Clients may send any token as a method; each new label value would stay in memory for good.
+_METHODS = frozenset(falcon.HTTP_METHODS)
+_PREFIXES = frozenset({"v2", "health", "metrics", "status"})
+# Longer paths are cut in the log. Names of repositories and tags fit.
+_LOGGED_PATH = 512
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 # Health checks come every second or two, and metrics as often as somebody likes: not logged.
 _QUIET = ("/health/", "/metrics")
@@ -64,19 +70,19 @@ class Observer:
         """Count and log the answer. The query is left out: it may hold signatures."""
         del resource, req_succeeded
         seconds = time.monotonic() - req.context.began
-        name = _resource(req.path)
+        method, name = method_label(req.method), resource_label(req.path)
         if self._server_timing:
             resp.set_header("Server-Timing", _server_timing(seconds))
-        REQUESTS.labels(req.method, name, str(resp.status_code)).inc()
-        SECONDS.labels(req.method, name).observe(seconds)
+        REQUESTS.labels(method, name, str(resp.status_code)).inc()
+        SECONDS.labels(method, name).observe(seconds)
         if req.path.startswith(_QUIET):
             return
         log.info(
             "request",
             extra={
                 "request": req.context.id,
-                "method": req.method,
-                "path": req.path,
+                "method": method,
+                "path": req.path[:_LOGGED_PATH],
                 "status": resp.status_code,
                 "milliseconds": round(seconds * 1000, 1),
                 "client": req.context.client_address,
@@ -91,13 +97,18 @@ def _server_timing(seconds: float) -> str:
     return ", ".join(parts)
 
 
-def _resource(path: str) -> str:
-    """Return a label of which there are few, whatever clients ask for."""
+def method_label(method: str) -> str:
+    """Return METHOD, or `other` for a method that HTTP does not define."""
+    return method if method in _METHODS else "other"
+
+
+def resource_label(path: str) -> str:
+    """Return the kind of resource at PATH, from a fixed set."""
     for noun in ("/blobs/uploads/", "/blobs/", "/manifests/", "/referrers/", "/tags/list"):
         if path.startswith("/v2/") and noun in path:
             return noun.strip("/").replace("/", "_")
-    first = path.split("/")[1]
-    return first if first in {"v2", "health", "metrics", "status"} else "other"
+    first = path.removeprefix("/").partition("/")[0]
+    return first if first in _PREFIXES else "other"
 
 
 class Metrics:

@@ -1,7 +1,9 @@
-"""Receive bodies into the spool, and refuse in time what it has no room for.
+"""Receive request bodies into the spool, and refuse them early where possible.
 
-waitress writes a body to a file as it comes and lets the application have it when all is there. A
-full disk is nothing that waitress expects: it would end the connection, and say nothing.
+waitress passes a request to the application only after it has received the whole body, in a
+temporary file if it is large. Here a body is refused as soon as the headers are complete, if the
+server's policy does not admit it or if the spool has no room for it. Without this, anybody could
+fill the disk without credentials, and a full disk would end connections without an answer.
 """
 
 from __future__ import annotations
@@ -10,9 +12,13 @@ import json
 import logging
 import os
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from socket import SHUT_WR
 from typing import Any
 
+import falcon
+from waitress.adjustments import Adjustments
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import Error
@@ -21,82 +27,149 @@ from atoll.web.errors import PUBLIC_UNAVAILABLE, RETRY_AFTER, envelope
 
 log = logging.getLogger(__name__)
 
-# The fraction of the spool's disk that stays free: twice what the health check asks for, so that
-# a site whose spool is full is still well, and who else writes to that disk is not stopped.
+# The fraction of the spool's disk that stays free: twice the threshold of the health check, so
+# that a site with a full spool stays healthy and other programs can still write to that disk.
 _RESERVE = 0.02
+_LOGGED_PATH = 512
 
 
-class SpoolFull(Error):
-    """There is no room for a body now; later there is."""
+class Refused(Exception, Error):
+    """A response that is sent instead of receiving a request's body.
 
-    code = 503
-    reason = "Service Unavailable"
+    Args:
+        status: the status line without the protocol, such as `401 Unauthorized`.
+        headers: the response's headers.
+        document: the response's JSON.
+    """
+
+    def __init__(self, status: str, headers: dict[str, str], document: Any) -> None:
+        super().__init__(status)
+        self.status = status
+        self._headers = {"Content-Type": "application/json", **headers}
+        self._document = document
+        code, _, self.reason = status.partition(" ")
+        self.code = int(code)
 
     # The stubs say that the body is text; waitress writes bytes.
     def to_response(  # type: ignore[override]
         self, ident: str | None = None
     ) -> tuple[str, list[tuple[str, str]], bytes]:
-        """Return status, headers and body, as `atoll.web.errors` would write them."""
+        """Return status, headers and body."""
         del ident
-        body = json.dumps(envelope("UNAVAILABLE", PUBLIC_UNAVAILABLE)).encode()
-        headers = [("Content-Type", "application/json"), ("Retry-After", RETRY_AFTER)]
-        return f"{self.code} {self.reason}", headers, body
+        return self.status, list(self._headers.items()), json.dumps(self._document).encode()
+
+
+class SpoolFull(Refused):
+    """The spool has no room for a body at the moment."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            falcon.HTTP_503,
+            {"Retry-After": RETRY_AFTER},
+            envelope("UNAVAILABLE", PUBLIC_UNAVAILABLE),
+        )
+
+
+class BodyTooLong(Refused):
+    """A body has more than the LIMIT of bytes that its request may have."""
+
+    def __init__(self, limit: int) -> None:
+        message = f"the body of this request may have at most {limit} bytes"
+        super().__init__(falcon.HTTP_413, {}, envelope("SIZE_INVALID", message))
+
+
+# Returns the number of bytes that a request's body may have, from its headers alone. It runs in the
+# server's only I/O thread, so it must not wait for anything. Raises Refused.
+Admission = Callable[[HTTPRequestParser], int]
+
+
+def admit_up_to(limit: int) -> Admission:
+    """Return a policy that admits bodies of at most LIMIT bytes from anybody."""
+    return lambda _request: limit
 
 
 class SpooledRequest(HTTPRequestParser):
-    """A request whose body goes to the spool, as long as that has room."""
+    """A request whose body goes to the spool, if ADMIT allows it and while there is room."""
+
+    def __init__(self, adj: Adjustments, *, admit: Admission) -> None:
+        super().__init__(adj)
+        self._admit = admit
+        self._limit: int | None = None
 
     def received(self, data: bytes) -> int:
-        """Take DATA; a request that finds no room is complete at once, with an error."""
+        """Parse DATA. A request that is refused is complete at once, with an error."""
         try:
-            consumed = super().received(data)
+            consumed = int(super().received(data))
+            if self.body_rcv is not None and self.error is None:
+                self._check_body()
         except OSError as error:
-            return self._refuse(data, error.strerror or type(error).__name__)
-        if self.error is None and self._lacks_room():
-            return self._refuse(data, "it is as good as full")
+            log.error(
+                "spool write failed",
+                extra={"cause": error.strerror or type(error).__name__, "path": self._logged_path},
+            )
+            return self._refuse(data, SpoolFull())
+        except Refused as refused:
+            log.info("body refused", extra={"status": refused.code, "path": self._logged_path})
+            return self._refuse(data, refused)
         return consumed
 
+    def _check_body(self) -> None:
+        """Raise Refused if the body is not admitted, too long, or more than the spool can take."""
+        if self._limit is None:
+            self._limit = self._admit(self)
+        if self._size > self._limit:
+            raise BodyTooLong(self._limit)
+        if self._lacks_room():
+            raise SpoolFull
+
     def _lacks_room(self) -> bool:
-        """Tell whether the rest of the body is more than the spool can take."""
-        # Small bodies stay in memory, so small requests are served however full the disk is.
-        size = max(self.content_length, self.body_bytes_received)
-        if self.body_rcv is None or size <= self.adj.inbuf_overflow:
+        # Small bodies stay in memory, so small requests are served even if the disk is full.
+        if self._size <= self.adj.inbuf_overflow:
             return False
         disk = os.statvfs(tempfile.gettempdir())
         room = disk.f_bavail * disk.f_frsize - disk.f_blocks * disk.f_frsize * _RESERVE
         return bool(self.content_length - self.body_bytes_received > room or room < 0)
 
-    def _refuse(self, data: bytes, cause: str) -> int:
-        log.error(
-            "the spool has no room for a body",
-            extra={"cause": cause, "path": getattr(self, "path", "")},
-        )
-        # What came so far is in nobody's way any more.
+    @property
+    def _size(self) -> int:
+        """The announced size of the body or, without one, the size of its part in the buffer."""
+        # The number of bytes received includes the framing of a chunked body.
+        stored = 0 if self.body_rcv is None else int(self.body_rcv.__len__())
+        return self.content_length or stored
+
+    def _refuse(self, data: bytes, answer: Refused) -> int:
+        # Frees the received part of the body.
         self.close()
-        self.error = SpoolFull(cause)
+        self.error = answer
         self.completed = True
+        self.expect_continue = False
         return len(data)
+
+    @property
+    def _logged_path(self) -> str:
+        return str(getattr(self, "path", ""))[:_LOGGED_PATH]
 
 
 class SpoolingChannel(HTTPChannel):
-    """A connection of nginx', which is still sending a body when that is refused.
+    """A connection from nginx that may still be sending a body when the request is refused.
 
-    If such a connection were closed at once, nginx would fail to send before it reads the answer,
-    and tell the client of a bad gateway. So the answer goes out, and the rest of the body is
-    thrown away until nginx, which has read the answer, ends the connection.
+    If such a connection were closed at once, nginx would fail to send before it reads the response,
+    and report a bad gateway to the client. So only the sending direction is closed after the
+    response, and the rest of the body is discarded until nginx closes the connection.
     """
 
-    parser_class: Any = SpooledRequest
+    # Replaced for each server by `spooling_channel`.
+    parser_class: Any = None
     _refuses = False
     _lingers = False
 
     def service(self) -> None:
         """Answer one request."""
-        self._refuses = isinstance(self.requests[0].error, SpoolFull)
+        self._refuses = isinstance(self.requests[0].error, Refused)
         super().service()
 
     def handle_write(self) -> None:
-        """Send what is to be sent; after a refusal only the sending ends."""
+        """Send pending output. After a refusal only the sending direction is closed."""
         refused = self._refuses and self.close_when_flushed
         if refused:
             self.close_when_flushed = False
@@ -113,19 +186,25 @@ class SpoolingChannel(HTTPChannel):
             self.socket.shutdown(SHUT_WR)
 
     def readable(self) -> bool:
-        """Tell whether to read on."""
+        """Return whether to read from the connection."""
         return self._lingers or bool(super().readable())
 
     def handle_read(self) -> None:
-        """Read on; what follows a refusal is nobody's."""
+        """Read from the connection; discard data that follows a refusal."""
         if self._lingers:
             self.recv(self.adj.recv_bytes)
         else:
             super().handle_read()
 
     def handle_close(self) -> None:
-        """Give up what the connection held, and a body that will never be whole."""
+        """Free the connection's buffers, and a body that was not received completely."""
         super().handle_close()
         # The thread that served the request before keeps this object until it serves another's.
         if self.request is not None:
             self.request.close()
+
+
+def spooling_channel(admit: Admission) -> type[SpoolingChannel]:
+    """Return the channel class of a server whose policy for bodies is ADMIT."""
+    parser = partial(SpooledRequest, admit=admit)
+    return type("AdmittingChannel", (SpoolingChannel,), {"parser_class": parser})

@@ -42,7 +42,7 @@ def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
     return {
         "SERVER_HOSTNAME": "registry.test",
         "DB_URI": database_uri,
-        "SECRET_KEY": "a secret of the tests",
+        "SECRET_KEY": "a secret of the tests, long enough",
         "SUPER_USERS": [SUPERUSER],
         "INITIAL_SUPERUSER_PASSWORD": "correct horse battery",
         "BUILDLOGS_REDIS": _NO_REDIS,

@@ -44,7 +44,7 @@ def bundle(services: Services, database: str, hostname: str = "registry.test") -
     return {
         "SERVER_HOSTNAME": hostname,
         "DB_URI": services.postgres_uri.rpartition("/")[0] + f"/{database}",
-        "SECRET_KEY": "a secret of the tests",
+        "SECRET_KEY": "a secret of the tests, long enough",
         "SUPER_USERS": [SUPERUSER],
         "INITIAL_SUPERUSER_PASSWORD": PASSWORD,
         "BUILDLOGS_REDIS": redis,

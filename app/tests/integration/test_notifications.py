@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
-from atoll.notifications.receivers import Receivers
+from atoll.notifications.receivers import NotReceived, Receivers
+from atoll.outbound.client import OutboundClient
+from atoll.outbound.errors import RequestFailed
 
 from .services import Services, wait_until
 from .site import Site, running_site
@@ -233,6 +235,7 @@ def test_where_a_notification_goes_is_no_secret_that_lies_about(
     [
         {"config": {"url": "http://169.254.169.254/latest/meta-data"}},
         {"config": {"url": "http://[::1]/"}},
+        {"config": {"url": "http://10.1.2.3/"}},
         {"config": {}},
         {"config": {"url": "http://example.com/", "template": "{}"}},
         {"method": "email"},
@@ -251,9 +254,9 @@ def test_a_notification_that_cannot_be_sent_is_refused_with_a_reason(
 def test_tls_is_verified(telling: Site, services: Services) -> None:
     """The store's certificate is trusted by this site alone."""
     url = f"https://127.0.0.1:{services.us.port}/"
-    allowed = frozenset({"127.0.0.1"})
-    with pytest.raises(Exception, match="certificate"):
-        Receivers(allowed).post(url, {})
-    trusting = Receivers.from_bundle(telling.graph.bundle, str(services.us.certificate))
-    with pytest.raises(Exception, match="answered with status"):
-        trusting.post(url, {})
+    bundle = telling.graph.bundle
+    with pytest.raises(RequestFailed, match="certificate"):
+        Receivers(OutboundClient.from_bundle(bundle, None)).post(url, {})
+    trusting = OutboundClient.from_bundle(bundle, str(services.us.certificate))
+    with pytest.raises(NotReceived, match="answered with status"):
+        Receivers(trusting).post(url, {})

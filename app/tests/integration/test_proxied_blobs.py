@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,14 @@ from .site import Client, Site, running_site
 
 REPOSITORY = "admin/app"
 DATA = os.urandom(3_000_000)
+SIZE = len(DATA)
+SEVERAL = "bytes=0-9,1000-1999,2500000-2500000,-5"
+PARTS = [
+    (f"bytes 0-9/{SIZE}", DATA[:10]),
+    (f"bytes 1000-1999/{SIZE}", DATA[1000:2000]),
+    (f"bytes 2500000-2500000/{SIZE}", DATA[2_500_000:2_500_001]),
+    (f"bytes {SIZE - 5}-{SIZE - 1}/{SIZE}", DATA[-5:]),
+]
 
 
 @pytest.fixture
@@ -33,6 +43,17 @@ def get(client: Client, digest: str, **headers: str) -> tuple[int, bytes, dict[s
         headers=headers,
     )
     return answer.status_code, answer.content, dict(answer.headers)
+
+
+def parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
+    """Return the Content-Range and the content of each part of a multipart response."""
+    head = f"MIME-Version: 1.0\r\nContent-Type: {content_type}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + body, policy=email.policy.HTTP)
+    assert message.get_content_type() == "multipart/byteranges"
+    return [
+        (part["Content-Range"], part.get_payload(decode=True))
+        for part in message.iter_parts()  # type: ignore[attr-defined]
+    ]
 
 
 def test_with_proxy_storage_blobs_and_ranges_come_from_the_registry(proxied: Site) -> None:
@@ -66,3 +87,68 @@ def test_what_the_nearest_store_lacks_comes_from_the_next(proxied: Site, eu: Sit
     nearest.delete(key)
     status, content, _ = get(client, digest, Range="bytes=1000000-1999999")
     assert (status, content) == (206, DATA[1_000_000:2_000_000])
+
+
+def test_several_ranges_come_from_the_registry_as_one_response(us: Site) -> None:
+    """Stores return the first range only."""
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    assert get(client, digest, Range="bytes=0-9")[0] == 307
+    status, content, headers = get(client, digest, Range=SEVERAL)
+    assert status == 206
+    assert headers["Content-Length"] == str(len(content))
+    assert headers["Etag"] == f'"{digest}"'
+    assert "Content-Range" not in headers
+    assert parts(headers["Content-Type"], content) == PARTS
+
+
+def test_several_ranges_of_which_one_can_be_satisfied_are_one_range(us: Site) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    status, content, headers = get(client, digest, Range=f"bytes=5-9,{SIZE}-")
+    assert (status, content) == (206, DATA[5:10])
+    assert headers["Content-Range"] == f"bytes 5-9/{SIZE}"
+
+
+def test_several_ranges_of_other_content_are_ignored(us: Site) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    assert get(client, digest, Range=SEVERAL, **{"If-Range": f'"{digest}"'})[0] == 206
+    assert get(client, digest, Range=SEVERAL, **{"If-Range": '"other"'})[0] == 307
+
+
+def test_several_ranges_that_cannot_be_served_are_refused(us: Site) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    status, _, headers = get(client, digest, Range=f"bytes={SIZE}-,{SIZE + 5}-")
+    assert (status, headers["Content-Range"]) == (416, f"bytes */{SIZE}")
+    for ranges in ("0-,0-", ",".join(["0-0"] * 1025)):
+        status, content, _ = get(client, digest, Range=f"bytes={ranges}")
+        assert status == 400
+        assert b"UNSUPPORTED" in content
+
+
+def test_several_ranges_come_from_the_next_store_where_the_nearest_fails(
+    us: Site, eu: Site
+) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    eu.copy_all()
+    nearest, key = us.locations.stores["usstorage"], blob_key(Digest.parse(digest))
+    # The second read fails after its first bytes, then all of them fail before.
+    nearest.put(key, DATA[:1_000_000], 1_000_000)
+    for _ in range(2):
+        status, content, headers = get(client, digest, Range=SEVERAL)
+        assert status == 206
+        assert parts(headers["Content-Type"], content) == PARTS
+        nearest.delete(key)
+
+
+def test_several_ranges_are_refused_while_no_store_has_them(us: Site) -> None:
+    client = Client(us)
+    digest = client.push_blob(REPOSITORY, DATA)
+    us.locations.stores["usstorage"].delete(blob_key(Digest.parse(digest)))
+    status, content, headers = get(client, digest, Range=SEVERAL)
+    assert status == 503
+    assert headers["Content-Type"] == "application/json"
+    assert b"UNAVAILABLE" in content

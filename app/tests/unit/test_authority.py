@@ -25,6 +25,17 @@ def make_authority() -> Authority:
     return Authority(cast(Bundle, bundle))
 
 
+@pytest.mark.parametrize("host", [" ", 'a"b', "[::1", "[:::]", "[1.2.3.4]", "a b", "user@host"])
+@pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
+def test_an_invalid_host_is_replaced_by_the_registrys_own_name(header: str, host: str) -> None:
+    authority = make_authority()
+    request = falcon.testing.create_req(
+        headers={"Host": " ", "X-Forwarded-For": BALANCER, header: host}
+    )
+    assert authority.url(request, "/v2/") == "http://registry.test/v2/"
+    assert authority.covers(request, "https://registry.test:7480/x")
+
+
 @pytest.mark.parametrize(
     ("host", "url", "covered"),
     [

@@ -1,10 +1,11 @@
-"""Ranges are read as RFC 9110 says."""
+"""Range headers are parsed as RFC 9110 demands."""
 
 from __future__ import annotations
 
 import falcon
 import pytest
-from atoll.web.v2.byte_range import requested_range
+from atoll.web.errors import TooManyRanges
+from atoll.web.v2.byte_range import RANGES_MAXIMUM, WHOLE, RequestedRanges, requested_ranges
 
 
 @pytest.mark.parametrize(
@@ -16,22 +17,76 @@ from atoll.web.v2.byte_range import requested_range
         ("bytes=2-99", (2, 10)),
         ("bytes=-3", (7, 10)),
         ("bytes=-99", (0, 10)),
-        (None, None),
-        ("bytes=", None),
-        ("bytes=-", None),
-        ("bytes=" + "9" * 5000 + "-", None),
-        ("bytes=0-1,3-4", None),
-        ("lines=0-1", None),
+        ("Bytes=2-4", (2, 5)),
     ],
 )
-def test_a_range_is_found_or_all_is_sent(header: str | None, found: object) -> None:
-    assert requested_range(header, 10) == found
+def test_a_single_range_is_found(header: str, found: tuple[int, int]) -> None:
+    assert requested_ranges(header, 10) == RequestedRanges((found,))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "bytes=",
+        "bytes=-",
+        "bytes=,",
+        "bytes=" + "9" * 5000 + "-",
+        "bytes=0-1;3-4",
+        "bytes=0-1,x",
+        "bytes=0-1,-",
+        "bytes=0 - 1",
+        "bytes=\u0661-\u0662",
+        "lines=0-1",
+    ],
+)
+def test_a_malformed_header_is_ignored(header: str | None) -> None:
+    assert requested_ranges(header, 10) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("bytes=0-1,3-4", ((0, 2), (3, 5))),
+        ("bytes=0-1,2-3", ((0, 2), (2, 4))),
+        ("bytes=8-9,0-1", ((8, 10), (0, 2))),
+        ("bytes= 0-1\t, ,-2", ((0, 2), (8, 10))),
+        ("bytes=0-1,20-30", ((0, 2),)),
+        ("bytes=0-1,4-2", ((0, 2),)),
+        ("bytes=0-1,", ((0, 2),)),
+        ("bytes=0-4,2-6", ((0, 5), (2, 7))),
+    ],
+)
+def test_several_ranges_are_found_in_the_order_of_the_header(
+    header: str, found: tuple[tuple[int, int], ...]
+) -> None:
+    assert requested_ranges(header, 10) == RequestedRanges(found, several=True)
 
 
 @pytest.mark.parametrize(
     ("header", "size"),
-    [("bytes=10-", 10), ("bytes=-0", 10), ("bytes=0-", 0), ("bytes=4-2", 10)],
+    [
+        ("bytes=10-", 10),
+        ("bytes=-0", 10),
+        ("bytes=0-", 0),
+        ("bytes=4-2", 10),
+        ("bytes=10-11,20-21", 10),
+        ("bytes=0-1,3-4", 0),
+    ],
 )
-def test_a_range_without_a_byte_is_refused(header: str, size: int) -> None:
+def test_a_request_without_a_satisfiable_range_is_refused(header: str, size: int) -> None:
     with pytest.raises(falcon.HTTPRangeNotSatisfiable):
-        requested_range(header, size)
+        requested_ranges(header, size)
+
+
+def test_ranges_that_add_up_to_more_than_the_content_are_refused() -> None:
+    with pytest.raises(TooManyRanges, match="overlap"):
+        requested_ranges("bytes=0-,0-", 10)
+
+
+def test_the_number_of_ranges_is_limited() -> None:
+    texts = [f"{start}-{start}" for start in range(RANGES_MAXIMUM)]
+    assert len(requested_ranges(f"bytes={','.join(texts)}", 10_000).ranges) == RANGES_MAXIMUM
+    with pytest.raises(TooManyRanges, match="at most 1024"):
+        requested_ranges(f"bytes={','.join(texts)},5000-", 10_000)

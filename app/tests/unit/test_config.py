@@ -29,12 +29,17 @@ OTHER_STORE = [STORE[0], {**STORE[1], "bucket_name": "eu"}]  # type: ignore[dict
 
 
 def good(**changes: object) -> dict[str, object]:
-    redis = {"host": "10.19.0.2", "port": 6379}
+    redis = {"host": "10.19.0.2", "port": 6379, "password": "nobody-may-see", "ssl": True}
     return {
         "SERVER_HOSTNAME": "registry.example",
         "DB_URI": "postgresql://atoll:password-that-nobody-may-see@10.19.0.1:5432/atoll",
-        "DB_CONNECTION_ARGS": {"autorollback": True, "threadlocals": True},
+        "DB_CONNECTION_ARGS": {
+            "autorollback": True,
+            "threadlocals": True,
+            "sslmode": "verify-full",
+        },
         "DATABASE_SECRET_KEY": "0ce4f796-c295-415b-bf9d-b315114704b8",
+        "TRUSTED_PROXIES": ["10.19.0.3"],
         "BUILDLOGS_REDIS": redis,
         "USER_EVENTS_REDIS": redis,
         "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": STORE, "eustorage": OTHER_STORE},
@@ -355,3 +360,13 @@ def test_a_limit_is_for_a_location_that_there_is() -> None:
     bundle = check(good(REPLICATION_LIMITS=limits)).bundle
     assert bundle is not None
     assert bundle.replication_limits["eustorage"].bandwidth == 50 * 2**20
+
+
+@pytest.mark.parametrize("key", ["SSRF_ALLOWED_HOSTS", "WEBHOOK_HOSTNAME_BLACKLIST"])
+def test_a_list_of_hosts_has_hosts_addresses_and_networks(key: str) -> None:
+    fine = ["hooks.example.com", "Hooks.Example.com.", "10.1.2.3", "10.0.0.0/8", "fd00::/8"]
+    assert problems(good(**{key: fine})) == []
+    for entry in ("*.example.com", "http://example.com", "example.com:8080", "10.0.0.0/33"):
+        (problem,) = problems(good(**{key: [entry]}))
+        assert problem.startswith(f"{key}.0: ")
+        assert "without scheme, port and wildcards" in problem

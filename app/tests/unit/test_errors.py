@@ -62,3 +62,11 @@ def test_what_is_broken_inside_is_not_shown(error: Exception) -> None:
 
 def test_a_client_is_told_to_try_again_where_that_helps() -> None:
     assert answer_to(NoHealthyStore([])).headers["Retry-After"] == "5"
+
+
+@pytest.mark.parametrize("quoted", ["\ud800", "x" * 100_000])
+def test_a_message_that_quotes_the_request_can_be_sent(quoted: str) -> None:
+    answer = answer_to(registry.ManifestInvalid(f"mediaType is '{quoted}'"))
+    assert answer.status_code == 400
+    assert answer.json["errors"][0]["message"].startswith("mediaType is '")
+    assert len(answer.content) < 2000

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from atoll.registry.errors import ManifestInvalid
-from atoll.registry.manifests import Contents, parse
+from atoll.registry.manifests import MAXIMUM_CHILDREN, MAXIMUM_LAYERS, Contents, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +22,12 @@ def manifest(**changes: object) -> bytes:
 
 def test_an_image_names_its_config_and_its_layers() -> None:
     assert parse(manifest(), IMAGE) == Contents(blobs=[A, B], config=A)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_manifest_in_another_encoding_than_utf_8_is_refused(encoding: str) -> None:
+    with pytest.raises(ManifestInvalid):
+        parse(manifest().decode().encode(encoding), IMAGE)
 
 
 def test_an_index_names_its_manifests() -> None:
@@ -85,3 +91,16 @@ def test_no_json_does_anything_but_parse_or_be_refused(document: object, kind: s
         parse(json.dumps(document).encode(), kind)
     except ManifestInvalid:
         return
+
+
+def test_the_entries_of_a_manifest_are_limited() -> None:
+    layers = [{"digest": B}] * MAXIMUM_LAYERS
+    assert len(parse(manifest(layers=layers), IMAGE).blobs) == 1 + MAXIMUM_LAYERS
+    with pytest.raises(ManifestInvalid, match="at most 1000"):
+        parse(manifest(layers=[*layers, {"digest": B}]), IMAGE)
+    children = [{"digest": A}] * MAXIMUM_CHILDREN
+    document = {"schemaVersion": 2, "manifests": children}
+    assert len(parse(json.dumps(document).encode(), INDEX).children) == MAXIMUM_CHILDREN
+    document["manifests"] = [*children, {"digest": A}]
+    with pytest.raises(ManifestInvalid, match="at most 1000"):
+        parse(json.dumps(document).encode(), INDEX)

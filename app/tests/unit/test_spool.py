@@ -12,11 +12,12 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from atoll.web.spool import SpooledRequest, SpoolingChannel
+from atoll.web.spool import SpooledRequest, admit_up_to, spooling_channel
 from waitress.adjustments import Adjustments
 from waitress.server import create_server
 
 MEBIBYTE = 2**20
+ANY = admit_up_to(2**40)
 
 
 def disk(monkeypatch: pytest.MonkeyPatch, *, size: int, free: int) -> None:
@@ -25,7 +26,7 @@ def disk(monkeypatch: pytest.MonkeyPatch, *, size: int, free: int) -> None:
 
 
 def request(size: int) -> SpooledRequest:
-    begun = SpooledRequest(Adjustments(max_request_body_size=2**40))
+    begun = SpooledRequest(Adjustments(max_request_body_size=2**40), admit=ANY)
     begun.received(f"PATCH / HTTP/1.1\r\nContent-Length: {size}\r\n\r\n".encode())
     return begun
 
@@ -74,7 +75,7 @@ def test_a_disk_that_fills_up_meanwhile_ends_the_request(monkeypatch: pytest.Mon
 
 
 def test_a_body_of_unknown_length_leaves_the_reserve_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun = SpooledRequest(Adjustments())
+    begun = SpooledRequest(Adjustments(), admit=ANY)
     begun.received(b"PATCH / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     disk(monkeypatch, size=100 * MEBIBYTE, free=MEBIBYTE)
     begun.received(b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n")
@@ -97,7 +98,7 @@ def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sock
     server: Any = create_server(
         empty, map=sockets, unix_socket=path, unix_socket_perms="600", max_request_body_size=2**40
     )
-    server.channel_class = SpoolingChannel
+    server.channel_class = spooling_channel(ANY)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     with socket.socket(socket.AF_UNIX) as client:

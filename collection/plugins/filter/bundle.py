@@ -19,6 +19,18 @@ def bundle_problems(bundle, preference=None):
     return list(problems)
 
 
+def bundle_warnings(bundle, preference=None):
+    """Return a sentence for each warning about a config bundle, as the registry itself would."""
+    return list(_registry_configuration().check(_plain(bundle), _plain(preference)).warnings)
+
+
+def bundle_for_hosts(bundle):
+    """Return a config bundle as hosts keep it, without the password of the first superuser."""
+    return {
+        key: value for key, value in _plain(bundle).items() if key != "INITIAL_SUPERUSER_PASSWORD"
+    }
+
+
 def bundle_without_location(bundle, location):
     """Return a config bundle that speaks of one location less."""
     reduced = _plain(bundle)
@@ -88,6 +100,8 @@ class FilterModule:
         """Return the filters by their names."""
         return {
             "archive_problems": archive_problems,
+            "bundle_for_hosts": bundle_for_hosts,
             "bundle_problems": bundle_problems,
+            "bundle_warnings": bundle_warnings,
             "bundle_without_location": bundle_without_location,
         }

@@ -19,6 +19,7 @@ class Clients:
         self.folder = folder
         self.user = user
         self.registry = lab.registry_hostname
+        self._network = lab.name
         self._trust = folder / "trust"
         self._trust.mkdir()
         shutil.copy(lab.certificate_authority, self._trust / "ca.crt")
@@ -91,6 +92,18 @@ class Clients:
         where = f"--workdir={self.folder}"
         image = images.CLIENTS.tag
         return run([*PODMAN, "run", "--rm", *inside, where, image, "oras", verb, *trust, *words])
+
+    def partial_pull(self, name: str) -> str:
+        """Push two versions of a zstd:chunked image, pull both, and return what each pull fetched.
+
+        It runs Debian 13's podman in a network namespace of its own, so that it counts the bytes
+        that arrived there. The registry's name is the load balancer's address.
+        """
+        trust = (f"--volume={self._trust}:/trust:ro", "--env=SSL_CERT_FILE=/trust/ca.crt")
+        login = (f"--volume={self._login}:/auth.json:ro", "--env=REGISTRY_AUTH_FILE=/auth.json")
+        words = ("partial-pull", f"{self.registry}/{name}")
+        options = ("--rm", "--privileged", f"--network={self._network}", *trust, *login)
+        return run([*PODMAN, "run", *options, images.CLIENTS.tag, *words])
 
     def login_with(self, password: str) -> "subprocess.CompletedProcess[str]":
         """Try to log in as a person does, with a file of its own."""

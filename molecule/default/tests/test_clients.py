@@ -53,3 +53,23 @@ def test_oras_pulls_the_file_that_it_pushed(clients: Clients) -> None:
     clients.oras("pull", reference)
 
     assert file.read_text() == content
+
+
+def test_podman_fetches_only_the_changed_files_of_a_chunked_image(clients: Clients) -> None:
+    """podman requests their ranges at once, from the load balancer's address."""
+    whole, changed = _pulls(clients.partial_pull("admin/chunked"))
+
+    assert (whole["partial"], whole["missing"]) == (1, whole["of"])
+    assert whole["received"] >= whole["of"]
+    assert changed["partial"] == 1
+    assert 0 < changed["missing"] < 0.1 * changed["of"]
+    assert changed["received"] < 0.1 * whole["received"]
+
+
+def _pulls(printed: str) -> list[dict[str, int]]:
+    """Return the numbers that the client printed, by name, for each pull."""
+    lines = [line.split()[1:] for line in printed.splitlines() if " partial=" in line]
+    return [
+        {name: int(number) for name, _, number in (word.partition("=") for word in line)}
+        for line in lines
+    ]

@@ -36,6 +36,14 @@ def test_no_secret_is_in(place: str, lab: Lab, secrets: dict[str, str]) -> None:
         assert present in found, f"{place} of {machine.name} was not searched"
 
 
+def test_no_host_keeps_the_first_superusers_password(lab: Lab, secrets: dict[str, str]) -> None:
+    search = "grep -rohsF -f - /etc"
+    present, password = "root:x:0:0:", secrets["superuser_password"]
+
+    for machine in lab.machines:
+        assert _search(lab, machine, search, [present, password]) == {present}
+
+
 # The words travel on standard input: an argument would be in the process list itself.
 def _search(lab: Lab, machine: Machine, search: str, words: list[str]) -> set[str]:
     patterns = "\n".join(words)

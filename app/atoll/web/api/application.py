@@ -8,6 +8,7 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.applications import Application, Applications
+from atoll.auth.organizations import Organization
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.views import avatar
@@ -51,8 +52,10 @@ class ApplicationList:
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List applications."""
-        self._namespaces.administered(call, orgname)
-        return {"applications": [_view(one, call) for one in self._applications.list(orgname)]}
+        organization = self._namespaces.administered(call, orgname)
+        secret = _shows_secret(call, organization)
+        found = self._applications.list(orgname)
+        return {"applications": [_view(one, secret=secret) for one in found]}
 
     @operation(
         "createOrganizationApplication",
@@ -68,7 +71,7 @@ class ApplicationList:
         call.log(
             "create_application", orgname, application_name=made.name, client_id=made.client_id
         )
-        return _view(made, call)
+        return _view(made, secret=not call.actor.read_only)
 
 
 class OneApplication:
@@ -81,8 +84,9 @@ class OneApplication:
     @operation("getOrganizationApplication", answer=ApplicationView, scope="org:admin")
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
         """Show an application."""
-        self._namespaces.administered(call, orgname)
-        return _view(self._applications.get(client_id, orgname), call)
+        organization = self._namespaces.administered(call, orgname)
+        one = self._applications.get(client_id, orgname)
+        return _view(one, secret=_shows_secret(call, organization))
 
     @operation(
         "updateOrganizationApplication",
@@ -92,11 +96,11 @@ class OneApplication:
     )
     def on_put(self, call: Call, orgname: str, client_id: str) -> Any:
         """Change an application."""
-        self._namespaces.administered(call, orgname)
+        organization = self._namespaces.administered(call, orgname)
         change: ApplicationDetails = call.body
         changed = self._applications.change(orgname, client_id, change.name, change.details())
         call.log("update_application", orgname, application_name=changed.name, client_id=client_id)
-        return _view(changed, call)
+        return _view(changed, secret=_shows_secret(call, organization))
 
     @operation("deleteOrganizationApplication", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
@@ -126,7 +130,7 @@ class ApplicationSecret:
             application_name=changed.name,
             client_id=client_id,
         )
-        return _view(changed, call)
+        return _view(changed, secret=not call.actor.read_only)
 
 
 class ApplicationInformation:
@@ -149,7 +153,15 @@ class ApplicationInformation:
         }
 
 
-def _view(one: Application, call: Call) -> ApplicationView:
+def _shows_secret(call: Call, organization: Organization) -> bool:
+    """Return whether the caller may read secrets of the organization's applications.
+
+    Superusers who only have access to everything reset a secret instead, which the audit log shows.
+    """
+    return organization.is_admin and not call.actor.read_only
+
+
+def _view(one: Application, *, secret: bool) -> ApplicationView:
     view: ApplicationView = {
         "name": one.name,
         "description": one.description,
@@ -158,5 +170,4 @@ def _view(one: Application, call: Call) -> ApplicationView:
         "redirect_uri": one.redirect_uri,
         "avatar_email": one.avatar_email,
     }
-    # Who changes nothing gets nothing to change things with.
-    return view if call.actor.read_only else {**view, "client_secret": one.client_secret}
+    return {**view, "client_secret": one.client_secret} if secret else view

@@ -30,7 +30,9 @@ class CapabilitiesView(TypedDict):
 class Capabilities:
     """`registry/capabilities`."""
 
-    @operation("getRegistryCapabilities", answer=CapabilitiesView, anonymous=True)
+    @operation(
+        "getRegistryCapabilities", answer=CapabilitiesView, anonymous=True, before_login=True
+    )
     def on_get(self, call: Call) -> Any:
         """Tell what the registry can do. An index is taken only with all its images."""
         del call

@@ -38,7 +38,12 @@ class EntitySearch:
     def __init__(self, entities: Entities) -> None:
         self._entities = entities
 
-    @operation("getMatchingEntities", query=EntityQuery, answer=dict[str, list[EntityView]])
+    @operation(
+        "getMatchingEntities",
+        query=EntityQuery,
+        answer=dict[str, list[EntityView]],
+        scope="user:read",
+    )
     def on_get(self, call: Call, prefix: str) -> Any:
         """Find users, robots, teams and organizations by how their names begin."""
         query: EntityQuery = call.query

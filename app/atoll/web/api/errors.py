@@ -17,15 +17,16 @@ from atoll.auth import (
 )
 from atoll.auth.access import WrongCredentials
 from atoll.auth.passwords import PasswordTooShort
-from atoll.auth.throttle import TooManyFailures
+from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
-from atoll.notifications import receivers, subscriptions
+from atoll.notifications import subscriptions
+from atoll.outbound.errors import InvalidDestination
 from atoll.registry import errors as registry
 from atoll.registry import labels, log_exports, messages
 from atoll.replication import policies
 from atoll.web.authority import Authority
-from atoll.web.errors import ReadOnly, Unauthorized
+from atoll.web.errors import ReadOnly, Unauthorized, printable
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,13 @@ class InsufficientScope(Exception):
         super().__init__(text)
 
 
+class FreshLoginRequired(Exception):
+    """The current password is missing or wrong, in Quay's words."""
+
+    def __init__(self) -> None:
+        super().__init__("the current password is required; send it as current_password")
+
+
 class ForgedRequest(Exception):
     """The CSRF token is missing or wrong, so another site's page may have sent the request."""
 
@@ -71,7 +79,16 @@ class ForeignOrigin(Exception):
         )
 
 
+class TooManySearches(Exception):
+    """Other callers without an account are searching."""
+
+    def __init__(self) -> None:
+        super().__init__("too many anonymous searches at the same time; try again, or log in")
+
+
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
+_TOO_MANY = "too_many_requests"
+_THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
 
 MEANINGS: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, _BAD),
@@ -88,12 +105,14 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     organizations.InvalidTeam: (400, _BAD),
     organizations.LastAdministrator: (400, _BAD),
     permissions.DelegateUnknown: (400, _BAD),
-    receivers.AddressRefused: (400, _BAD),
+    InvalidDestination: (400, _BAD),
+    subscriptions.TooManyNotifications: (400, _BAD),
     registry.Denied: (400, _BAD),
     policies.PolicyInvalid: (400, _BAD),
     Unauthorized: (401, "invalid_token"),
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),
+    FreshLoginRequired: (401, "fresh_login_required"),
     InsufficientScope: (403, "insufficient_scope"),
     ForgedRequest: (403, "invalid_csrf_token"),
     ForeignOrigin: (403, "cross_origin_request"),
@@ -114,7 +133,10 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     registry.RepositoryUnknown: (404, _GONE),
     registry.ManifestUnknown: (404, _GONE),
     labels.LabelUnknown: (404, _GONE),
-    TooManyFailures: (429, "too_many_requests"),
+    Throttled: (429, _TOO_MANY),
+    subscriptions.TooManyTests: (429, _TOO_MANY),
+    log_exports.TooManyExports: (429, _TOO_MANY),
+    TooManySearches: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
@@ -143,6 +165,7 @@ def write(
             # What exactly is down is for operators: it names hosts.
             message = "the registry cannot serve this now; try again"
         resp.set_header("Retry-After", "5")
+    message = printable(message)
     resp.status = status
     resp.media = {
         "detail": message,
@@ -154,8 +177,10 @@ def write(
     }
     if isinstance(error, ReadOnly):
         resp.media["is_readonly"] = True
-    if isinstance(error, TooManyFailures):
+    if isinstance(error, _THROTTLED):
         resp.set_header("Retry-After", str(error.seconds))
+    if isinstance(error, TooManySearches):
+        resp.set_header("Retry-After", "1")
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         # Basic credentials are accepted, but never asked for: a browser would prompt for them and
         # then attach them to every request, also to those that other sites' pages trigger.

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import Field
@@ -9,6 +12,7 @@ from pydantic import Field
 from atoll.registry import search
 from atoll.registry.listing import Listing, Repository
 from atoll.registry.search import REPOSITORY_WEIGHT, Found, Search
+from atoll.web.api.errors import TooManySearches
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.repository import repository_view
@@ -17,6 +21,8 @@ from atoll.web.api.views import avatar
 _PAGE = 10
 # How many of each kind `find/all` shows.
 _OF_A_KIND = 5
+# Searches of a process that callers without an account may run at the same time.
+_ANONYMOUS = 2
 _PICTURES = {search.ORGANIZATION: "org"}
 _TITLES = {search.USER: "user", search.ORGANIZATION: "org", search.ROBOT: "robot"}
 
@@ -33,25 +39,47 @@ class FindQuery(AllQuery):
     page: int = Field(default=1, ge=1, le=1000)
 
 
+class SearchSlots:
+    """Keeps anonymous searches from occupying the database and all threads of a process."""
+
+    def __init__(self, slots: int = _ANONYMOUS) -> None:
+        self._free = threading.BoundedSemaphore(slots)
+
+    @contextmanager
+    def one_of(self, call: Call) -> Iterator[None]:
+        """Hold a slot meanwhile if the caller has no account. Raises TooManySearches."""
+        if call.principal is not None:
+            yield
+            return
+        if not self._free.acquire(blocking=False):
+            raise TooManySearches
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
 class FindRepositories:
     """`find/repositories`."""
 
-    def __init__(self, listing: Listing, namespaces: Namespaces) -> None:
+    def __init__(self, listing: Listing, namespaces: Namespaces, slots: SearchSlots) -> None:
         self._listing = listing
         self._namespaces = namespaces
+        self._slots = slots
 
     @operation("conductRepoSearch", query=FindQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
         """Find repositories that one may see by what their names are like, best first."""
         page = call.query.page
         start = (page - 1) * _PAGE
-        found = self._listing.find(
-            call.principal.username if call.principal else None,
-            call.query.query,
-            everything=self._namespaces.sees_everything(call),
-            limit=_PAGE + 1,
-            offset=start,
-        )
+        with self._slots.one_of(call):
+            found = self._listing.find(
+                call.principal.username if call.principal else None,
+                call.query.query,
+                everything=self._namespaces.sees_everything(call),
+                limit=_PAGE + 1,
+                offset=start,
+            )
         return {
             "results": [_repository(repository, score) for repository, score in found[:_PAGE]],
             "has_additional": len(found) > _PAGE,
@@ -64,10 +92,13 @@ class FindRepositories:
 class FindAll:
     """`find/all`."""
 
-    def __init__(self, listing: Listing, search: Search, namespaces: Namespaces) -> None:
+    def __init__(
+        self, listing: Listing, search: Search, namespaces: Namespaces, slots: SearchSlots
+    ) -> None:
         self._listing = listing
         self._search = search
         self._namespaces = namespaces
+        self._slots = slots
 
     @operation("conductSearch", query=AllQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
@@ -77,10 +108,11 @@ class FindAll:
             return {"results": []}
         username = call.principal.username if call.principal else None
         everything = self._namespaces.sees_everything(call)
-        repositories = self._listing.find(
-            username, text, everything=everything, limit=_OF_A_KIND, offset=0
-        )
-        others = self._search.find(username, text, everything=everything, limit=_OF_A_KIND)
+        with self._slots.one_of(call):
+            repositories = self._listing.find(
+                username, text, everything=everything, limit=_OF_A_KIND, offset=0
+            )
+            others = self._search.find(username, text, everything=everything, limit=_OF_A_KIND)
         results = [_repository(one, score * REPOSITORY_WEIGHT) for one, score in repositories]
         results += [_other(one, username) for one in others]
         return {"results": sorted(results, key=lambda one: one["score"], reverse=True)}

@@ -102,7 +102,7 @@ class ExportedLogs:
     def __init__(self, exports: LogExports) -> None:
         self._exports = exports
 
-    @operation("getExportedLogs", query=FileQuery, anonymous=True)
+    @operation("getExportedLogs", query=FileQuery, anonymous=True, before_login=True)
     def on_get(self, call: Call) -> Any:
         """Send a file with a part of the log."""
         size, pieces = self._exports.open(call.query.token)

@@ -42,7 +42,7 @@ class Document:
     def __init__(self, resources: list[tuple[str, object]]) -> None:
         self._document = document(resources)
 
-    @operation("discovery", anonymous=True)
+    @operation("discovery", anonymous=True, before_login=True)
     def on_get(self, call: Call) -> Any:
         """Describe this API."""
         del call

@@ -55,6 +55,7 @@ class Operation:
     answer: Any
     scope: str | None
     anonymous: bool
+    before_login: bool
 
 
 @dataclass
@@ -150,6 +151,7 @@ def operation(
     anonymous: bool = False,
     anywhere: bool = False,
     form: bool = False,
+    before_login: bool = False,
 ) -> Callable[[Responder], Responder]:
     """Make a responder an operation of the API.
 
@@ -164,11 +166,15 @@ def operation(
         anywhere: Whether the fields of the body may be in the query as well.
         form: Whether a session may send the body as a form. Its CSRF token proves that the page
             with the form was not another site's.
+        before_login: Whether the operation is available without a login also where the bundle
+            sets FEATURE_ANONYMOUS_ACCESS to false.
     """
 
     def decorate(responder: Responder) -> Responder:
         summary = (responder.__doc__ or "").strip().partition("\n")[0]
-        described = Operation(name, summary, status, body, query, answer, scope, anonymous)
+        described = Operation(
+            name, summary, status, body, query, answer, scope, anonymous, before_login
+        )
 
         @functools.wraps(responder)
         def respond(resource: Any, call: Call, **path: Any) -> None:
@@ -248,9 +254,12 @@ def _carried(req: falcon.Request, *, with_query: bool) -> Any:
             value: Any = dict(parse_qsl(raw.decode(), keep_blank_values=True))
         else:
             value = json.loads(raw or b"{}")
+        # PostgreSQL can hold neither half of a surrogate pair nor a number that is none.
+        written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        written.encode()
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is neither JSON nor a form") from error
-    if "\\u0000" in json.dumps(value):
+    if "\\u0000" in written:
         raise InvalidRequest("the body has a zero byte")
     return {**req.params, **value} if with_query and isinstance(value, dict) else value
 

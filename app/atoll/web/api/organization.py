@@ -38,6 +38,7 @@ class OrganizationList:
     def __init__(self, database: Database, bundle: Bundle) -> None:
         self._database = database
         self._by_superusers = bundle.feature_superusers_org_creation_only
+        self._reserved = bundle.reserved_usernames
 
     @operation(
         "createOrganization", body=NewOrganization, status=201, answer=str, scope="org:admin"
@@ -49,10 +50,10 @@ class OrganizationList:
         if self._by_superusers and not call.actor.superuser:
             raise call.refuse()
         new: NewOrganization = call.body
-        made = users.create_organization(
+        reserved = new.name in self._reserved and not call.actor.superuser
+        if reserved or not users.create_organization(
             self._database, new.name, call.actor.username, new.email or None
-        )
-        if not made:
+        ):
             raise InvalidRequest("A user or organization with this name already exists")
         call.log("org_create", new.name, email=new.email)
         return "Created"

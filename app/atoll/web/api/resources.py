@@ -18,6 +18,7 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
 from atoll.auth.sessions import Sessions
+from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
@@ -61,7 +62,7 @@ from atoll.web.api.authorization import AuthorizationList, OneAuthorization
 from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
-from atoll.web.api.find import FindAll, FindRepositories
+from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import Document
 from atoll.web.api.organization import (
@@ -91,6 +92,7 @@ def create_api(
     redis: SharedRedis,
     cipher: Cipher,
     access: Access,
+    throttle: Throttle,
     repositories: Repositories,
     manifests: Manifests,
     tags: Tags,
@@ -104,7 +106,7 @@ def create_api(
     organizations = Organizations(database)
     namespaces = Namespaces(organizations, bundle)
     removal = Removal(database, redis)
-    listing = Listing(database, bundle.default_tag_expiration)
+    listing, slots = Listing(database, bundle.default_tag_expiration), SearchSlots()
     history = History(database, redis, bundle.default_tag_expiration)
     api_tokens = ApiTokens(database)
     stars, messages = Stars(database), Messages(database)
@@ -123,9 +125,9 @@ def create_api(
         ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
         *_exports(log_exports, receivers, namespaces, bundle),
         *_logs(audit, namespaces, bundle),
-        ("/user/", Myself(database, organizations, removal, bundle)),
-        ("/find/repositories", FindRepositories(listing, namespaces)),
-        ("/find/all", FindAll(listing, Search(database), namespaces)),
+        ("/user/", Myself(database, access, organizations, removal, bundle, throttle=throttle)),
+        ("/find/repositories", FindRepositories(listing, namespaces, slots)),
+        ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
         ("/registry/capabilities", Capabilities()),
         *_optional(bundle, environment, manifests, database),
         ("/superuser/health", SuperuserHealth(database)),

@@ -43,11 +43,20 @@ class _Owned:
         self._namespaces = namespaces
 
     def _owner(self, call: Call, orgname: str | None) -> str:
+        return self._owner_and_secrecy(call, orgname)[0]
+
+    def _owner_and_secrecy(self, call: Call, orgname: str | None) -> tuple[str, bool]:
+        """Return the namespace, and whether the caller may read the tokens of its robots.
+
+        A token is for pushing, so auditors do not read it. Superusers who only have access to
+        everything create or regenerate one instead, which the audit log shows.
+        """
         if orgname is not None:
-            return self._namespaces.administered(call, orgname).name
+            organization = self._namespaces.administered(call, orgname)
+            return organization.name, organization.is_admin and not call.actor.read_only
         if call.actor.robot_owner is not None:
             raise call.refuse()
-        return call.actor.username
+        return call.actor.username, not call.actor.read_only
 
 
 class RobotList(_Owned):
@@ -58,8 +67,8 @@ class RobotList(_Owned):
     )
     def on_get(self, call: Call, orgname: str | None = None) -> Any:
         """List robots."""
-        robots = self._robots.list(self._owner(call, orgname))
-        shown = not call.actor.read_only
+        owner, shown = self._owner_and_secrecy(call, orgname)
+        robots = self._robots.list(owner)
         return {"robots": [_view(robot, token=call.query.token and shown) for robot in robots]}
 
 
@@ -69,9 +78,8 @@ class OneRobot(_Owned):
     @operation("getOrgRobot", answer=RobotView, scope="org:admin")
     def on_get(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Show a robot and its token."""
-        robot = self._robots.get(self._owner(call, orgname), robot_shortname)
-        # Who holds a robot's token can write.
-        return _view(robot, token=not call.actor.read_only)
+        owner, shown = self._owner_and_secrecy(call, orgname)
+        return _view(self._robots.get(owner, robot_shortname), token=shown)
 
     @operation("createOrgRobot", body=NewRobot, status=201, answer=RobotView, scope="org:admin")
     def on_put(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:

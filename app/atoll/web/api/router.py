@@ -74,12 +74,16 @@ class Api:
         refuse_foreign_origin(req, self._authority)
         repositories = [found["repository"]] if "repository" in found else []
         shown = _credentials(req)
+        if shown is not None and shown.of_app:
+            raise errors.InsufficientScope(
+                "an app-specific token is for pulling and pushing; use an OAuth token or a password"
+                " for the API"
+            )
         session = self._cookies.read(req) if shown is None else None
         principal, grants = self._access.authenticate(
             session.credentials if session else shown, client_address(req), repositories
         )
-        if principal is None and not self._anonymous and responder.operation.scope:
-            # What is in the registry is for those who logged in; how to do that is for anybody.
+        if principal is None and not self._anonymous and not responder.operation.before_login:
             raise errors.Unauthenticated
         if session is not None and principal is not None:
             resp.set_header(NEXT_CSRF_HEADER, session.csrf_token)

@@ -25,7 +25,7 @@ class CsrfToken:
         self._sessions = sessions
         self._cookies = cookies
 
-    @operation("getCsrfToken", anonymous=True)
+    @operation("getCsrfToken", anonymous=True, before_login=True)
     def on_get(self, call: Call) -> Any:
         """Return what a session's next request has to show, and begin a session if need be."""
         session = self._cookies.read(call.req) or self._sessions.begin()
@@ -57,7 +57,7 @@ class SignIn:
         self._cookies = cookies
         self._enabled = bundle.feature_direct_login
 
-    @operation("signinUser", body=SignInBody, anonymous=True)
+    @operation("signinUser", body=SignInBody, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
         """Begin a session with a password."""
         session = self._cookies.read(call.req)
@@ -82,7 +82,7 @@ class SignIn:
 class SignOut:
     """`signout`."""
 
-    @operation("logout", anonymous=True)
+    @operation("logout", anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
         """End the client's session."""
         call.resp.unset_cookie(COOKIE, path="/", same_site="Lax")

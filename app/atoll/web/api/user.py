@@ -8,14 +8,17 @@ import falcon
 from pydantic import Field
 
 from atoll.auth import users
+from atoll.auth.access import Access, WrongCredentials
 from atoll.auth.api_tokens import SCOPES, ApiTokens
-from atoll.auth.credentials import password_purpose
+from atoll.auth.credentials import Credentials, password_purpose
 from atoll.auth.organizations import Organizations
 from atoll.auth.secrets import Cipher
+from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.registry.removal import Removal
-from atoll.web.api.errors import InvalidRequest
+from atoll.web.addresses import client_address
+from atoll.web.api.errors import FreshLoginRequired, InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.views import avatar
 
@@ -38,10 +41,14 @@ class FirstUser(NewUser):
 
 
 class UserChange(Body):
-    """What to change of one's own account. The name only with FEATURE_USER_RENAME."""
+    """Changes of one's own account. The name only with FEATURE_USER_RENAME.
+
+    A new password needs `current_password`, unless the request itself shows it (HTTP Basic).
+    """
 
     username: str | None = Field(default=None, max_length=255)
     password: str | None = Field(default=None, max_length=1024)
+    current_password: str | None = Field(default=None, max_length=1024)
     email: str | None = Field(default=None, max_length=320)
     tag_expiration_s: int | None = Field(default=None, ge=0, le=10 * 366 * 86400)
 
@@ -57,7 +64,7 @@ class Initialize:
         self._cipher = cipher
         self._tokens = tokens
 
-    @operation("createFirstUser", body=FirstUser, anonymous=True)
+    @operation("createFirstUser", body=FirstUser, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
         """Make the first user of an empty registry."""
         if not self._enabled:
@@ -84,13 +91,22 @@ class Myself:
     """`user/`."""
 
     def __init__(
-        self, database: Database, organizations: Organizations, removal: Removal, bundle: Bundle
+        self,
+        database: Database,
+        access: Access,
+        organizations: Organizations,
+        removal: Removal,
+        bundle: Bundle,
+        *,
+        throttle: Throttle,
     ) -> None:
         self._database = database
+        self._access = access
+        self._throttle = throttle
         self._organizations = organizations
         self._removal = removal
         self._renaming = bundle.feature_user_rename
-        self._named = bundle.superusers | bundle.auditors
+        self._reserved = bundle.reserved_usernames
         self._creation = (
             bundle.feature_user_creation and not bundle.feature_invite_only_user_creation
         )
@@ -114,6 +130,8 @@ class Myself:
         expiration = change.tag_expiration_s
         if expiration is not None and expiration not in self._expirations:
             raise InvalidRequest("tag_expiration_s is not among TAG_EXPIRATION_OPTIONS")
+        if change.password is not None:
+            self._require_current_password(call, change.current_password)
         user = users.change_user(
             self._database,
             self._renamed(call, change.username),
@@ -125,6 +143,19 @@ class Myself:
             call.log("account_change_password", user.username)
         return self._view(user, call)
 
+    def _require_current_password(self, call: Call, current: str | None) -> None:
+        """Raise FreshLoginRequired unless the caller knows the current password.
+
+        A session or an API token that somebody else got hold of must not become the account.
+        """
+        if call.session is None and call.actor.scopes is None:
+            return
+        try:
+            shown = Credentials(call.actor.username, current or "")
+            self._access.authenticate(shown, client_address(call.req), [])
+        except WrongCredentials as error:
+            raise FreshLoginRequired from error
+
     def _renamed(self, call: Call, new_name: str | None) -> str:
         """Give the caller's namespace another name, if that is asked for and may be; return it.
 
@@ -133,19 +164,25 @@ class Myself:
         name = call.actor.username
         if not self._renaming or new_name in {None, name}:
             return name
-        if self._named & {name, new_name}:
-            # Else somebody else could take the name, or its place, and what the bundle gives it.
+        if name in self._reserved:
             raise InvalidRequest("a superuser's name is changed in the bundle")
+        if new_name in self._reserved:
+            # The bundle grants privileges to the name. The error does not disclose that.
+            raise users.name_taken(str(new_name))
         self._removal.rename(name, str(new_name), organization=False)
         call.log("user_change_name", new_name, old_username=name)
         return str(new_name)
 
-    @operation("createNewUser", body=NewUser, anonymous=True)
+    @operation("createNewUser", body=NewUser, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
         """Make an account for oneself."""
         if not self._creation:
             raise InvalidRequest("users are made by superusers here")
         new: NewUser = call.body
+        self._throttle.registering(client_address(call.req))
+        if new.username in self._reserved:
+            # The bundle grants privileges to the name. The error does not disclose that.
+            raise users.name_taken(new.username)
         users.create_user(self._database, new.username, new.email, new.password)
         call.log("user_create", new.username, username=new.username)
         return {"awaiting_verification": False}

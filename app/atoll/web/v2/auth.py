@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from urllib.parse import parse_qs
 
 import falcon
 
-from atoll.auth.access import Access, Grant
+from atoll.auth.access import Access, Grant, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.scopes import CATALOG_SCOPE, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
 from atoll.web.addresses import client_address
 from atoll.web.credentials import basic_credentials
-from atoll.web.errors import InvalidForm
-
-FORM_MAXIMUM = 64 * 1024
+from atoll.web.v2.token_form import read_form
 
 
 class Auth:
@@ -37,7 +34,7 @@ class Auth:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer as to GET; the form's `username` and `password` stand for the header's."""
-        form = _form(req)
+        form = read_form(req)
         credentials = basic_credentials(req)
         if credentials is None and "username" in form:
             credentials = Credentials(form["username"], form.get("password", ""))
@@ -50,6 +47,8 @@ class Auth:
         credentials: Credentials | None,
         scope_texts: Iterable[str],
     ) -> None:
+        if credentials is None and not self._access.anonymous:
+            raise WrongCredentials("authentication is required; log in first")
         texts = list(scope_texts)
         scopes = parse_scopes(texts, self._tokens.audience)
         principal, grants = self._access.authenticate(
@@ -75,22 +74,3 @@ class Auth:
             "expires_in": LIFE_SECONDS,
             "issued_at": datetime.fromtimestamp(issued, UTC).isoformat().replace("+00:00", "Z"),
         }
-
-
-def _form(req: falcon.Request) -> dict[str, str]:
-    """Return the fields of a form; several of one name, such as scopes, with spaces between."""
-    if req.content_type is None or not req.content_type.startswith(falcon.MEDIA_URLENCODED):
-        raise InvalidForm(f"send a form: Content-Type {falcon.MEDIA_URLENCODED}")
-    raw = req.bounded_stream.read(FORM_MAXIMUM + 1)
-    if len(raw) > FORM_MAXIMUM:
-        raise InvalidForm(f"the form may have at most {FORM_MAXIMUM} bytes")
-    try:
-        fields = parse_qs(raw.decode(), strict_parsing=bool(raw), keep_blank_values=True)
-    except ValueError as error:
-        raise InvalidForm("the form is not well formed") from error
-    if "\0" in "".join(fields.get("username", [])):
-        raise InvalidForm("a user name has no zero byte")
-    grant_type = fields.get("grant_type", ["password"])[0]
-    if grant_type != "password":
-        raise InvalidForm("grant_type must be password")
-    return {name: " ".join(values) for name, values in fields.items()}

@@ -1,12 +1,13 @@
-"""`/v2/<name>/blobs/<digest>`: the bytes come from the nearest living store.
+"""`/v2/<name>/blobs/<digest>`: a redirect to the nearest healthy store, or the bytes themselves.
 
-They pass through here where that store has no URLs, where the bundle says so
-(FEATURE_PROXY_STORAGE), and where the client would send its token along, which a store refuses.
+The registry sends the bytes where that store has no URLs, where the bundle says so
+(FEATURE_PROXY_STORAGE), where the client would send its token along, which a store refuses, and
+where the client requests several ranges, of which stores return only the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import falcon
 
@@ -15,22 +16,21 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown
 from atoll.storage.interface import LINK_SECONDS
+from atoll.web.addresses import client_address
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard
-from atoll.web.v2.byte_range import requested_range
+from atoll.web.v2.blob_stream import BlobStream
+from atoll.web.v2.byte_range import WHOLE, RequestedRanges, requested_ranges
 from atoll.web.v2.conditions import client_has_already
+from atoll.web.v2.download_slots import DownloadSlots, Slot
+from atoll.web.v2.multipart_ranges import MultipartRanges
 
 
-def _joined(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
-
-
-def _wanted(req: falcon.Request, blob: Blob) -> tuple[int, int] | None:
-    """Return the range that is asked for; none if it was meant for other bytes (If-Range)."""
+def _requested(req: falcon.Request, blob: Blob) -> RequestedRanges:
+    """Return the requested ranges; the whole blob if they are for other content (If-Range)."""
     if req.get_header("If-Range") not in {None, f'"{blob.digest}"'}:
-        return None
-    return requested_range(req.get_header("Range"), blob.size)
+        return WHOLE
+    return requested_ranges(req.get_header("Range"), blob.size)
 
 
 class BlobResource:
@@ -41,9 +41,10 @@ class BlobResource:
         self._guard = guard
         self._authority = authority
         self._proxied = proxied
+        self._slots = DownloadSlots()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Send the client to a store. It repeats its Range there."""
+        """Redirect the client to a store, where it repeats its Range; or send the bytes."""
         repository = RepositoryName.parse(name)
         self._guard.require(req, repository, PULL)
         blob = self._blobs.find(repository, Digest.parse(digest))
@@ -51,27 +52,54 @@ class BlobResource:
         resp.set_header("Accept-Ranges", "bytes")
         if client_has_already(req, resp, blob.digest):
             return
-        # Stores differ in what they say of a range that cannot be, so it is said here.
-        wanted = _wanted(req, blob)
+        # Stores answer unsatisfiable ranges differently, so the registry answers them.
+        requested = _requested(req, blob)
+        if requested.several:
+            slot = self._slots.take(client_address(req))
+            try:
+                self._send(resp, blob, requested, slot)
+            except BaseException:
+                slot.release()
+                raise
+            return
         url = None if self._proxied else self._blobs.url(blob, LINK_SECONDS)
         if url is None or self._authority.covers(req, url):
-            self._send(resp, blob, wanted)
+            self._send(resp, blob, requested)
             return
         resp.set_header("Location", url)
         resp.set_header("Cache-Control", "no-store")
         resp.status = falcon.HTTP_TEMPORARY_REDIRECT
 
-    def _send(self, resp: falcon.Response, blob: Blob, wanted: tuple[int, int] | None) -> None:
-        """Send the bytes, or the range that is WANTED."""
-        start, end = wanted or (0, blob.size)
-        # What is wrong with the store shows with the first piece, while an error can still be told.
-        pieces = self._blobs.read(blob, start, end)
-        first = next(pieces, b"")
-        if wanted is not None:
+    def _send(
+        self,
+        resp: falcon.Response,
+        blob: Blob,
+        requested: RequestedRanges,
+        slot: Slot | None = None,
+    ) -> None:
+        """Send the blob or ranges of it, and release SLOT at the end of the response.
+
+        A failure of the store shows with the first piece, when the status can still report it. So
+        the headers are written after that.
+        """
+        ranges = requested.ranges
+        if len(ranges) > 1:
+            multipart = MultipartRanges(ranges, blob.size)
+            pieces = multipart.body(partial(self._blobs.read, blob))
+            kind, length = "ranges", multipart.content_length
+            content_type = multipart.content_type
+        else:
+            start, end = ranges[0] if ranges else (0, blob.size)
+            pieces = self._blobs.read(blob, start, end)
+            kind, length = "range" if ranges else "blob", end - start
+            content_type = "application/octet-stream"
+        stream = BlobStream(kind, next(pieces, b""), pieces, slot)
+        if ranges:
             resp.status = falcon.HTTP_PARTIAL_CONTENT
+        if len(ranges) == 1:
             resp.set_header("Content-Range", f"bytes {start}-{end - 1}/{blob.size}")
-        resp.content_type = "application/octet-stream"
-        resp.set_stream(_joined(first, pieces), end - start)
+        resp.content_type = content_type
+        resp.set_stream(stream, length)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Tell the blob's size. One without a good copy is missing, so that clients push it."""

@@ -13,9 +13,12 @@ from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests
 from atoll.registry.tags import Tags
 from atoll.web.addresses import client_address
 from atoll.web.authority import Authority
-from atoll.web.errors import BodyTooLarge
+from atoll.web.errors import BodyTooLarge, TooManyTags
 from atoll.web.guard import Guard
 from atoll.web.v2.conditions import client_has_already
+
+# Of one push, beside the tag in its path. The draft of the specification asks for ten at least.
+TAGS_MAXIMUM = 32
 
 
 class ManifestResource:
@@ -55,7 +58,7 @@ class ManifestResource:
         repository = RepositoryName.parse(name)
         identity = self._guard.require(req, repository, PULL, PUSH)
         _check_reference(reference)
-        tags = [parse_tag(tag) for tag in req.get_param_as_list("tag") or []]
+        tags = _tags(req)
         kept = self._manifests.put(
             repository,
             reference,
@@ -137,6 +140,14 @@ def _check_reference(reference: str) -> None:
         Digest.parse(reference)
     else:
         parse_tag(reference)
+
+
+def _tags(req: falcon.Request) -> list[str]:
+    """Return the tags in the query, each once. Raises InvalidName or TooManyTags."""
+    tags = list(dict.fromkeys(req.get_param_as_list("tag") or []))
+    if len(tags) > TAGS_MAXIMUM:
+        raise TooManyTags(f"a push may have at most {TAGS_MAXIMUM} tags, not {len(tags)}")
+    return [parse_tag(tag) for tag in tags]
 
 
 def _content(req: falcon.Request) -> bytes:

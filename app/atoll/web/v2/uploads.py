@@ -6,7 +6,6 @@ no look-up; a client that drops it is served all the same.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -26,9 +25,9 @@ from atoll.registry.uploads import Body, Upload, Uploads
 from atoll.web.authority import Authority
 from atoll.web.errors import BodyTooLarge
 from atoll.web.guard import Guard
+from atoll.web.v2.content_range import parse_content_range
 
 _ALGORITHM = "HS256"
-_CONTENT_RANGE = re.compile(r"(?:bytes )?(?P<start>\d{1,18})-(?P<end>\d{1,18})(?:/\S*)?")
 
 
 class UploadAnswers:
@@ -230,8 +229,8 @@ def _check_content_range(req: falcon.Request, upload: Upload, body: Body) -> Non
     header = req.get_header("Content-Range")
     if header is None:
         return
-    match = _CONTENT_RANGE.fullmatch(header.strip())
-    if match is None or int(match["start"]) != upload.offset:
+    positions = parse_content_range(header)
+    if positions is None or positions[0] != upload.offset:
         raise RangeOutOfOrder(upload.offset)
-    if int(match["end"]) - int(match["start"]) + 1 != body.size:
+    if positions[1] - positions[0] + 1 != body.size:
         raise SizeInvalid(f"Content-Range is {header[:100]}, but {body.size} bytes came")

@@ -1,0 +1,1 @@
+"""HTTP requests to destinations that users choose: webhooks, log exports."""

@@ -1,0 +1,104 @@
+"""Rules for destinations: SSRF_ALLOWED_HOSTS and WEBHOOK_HOSTNAME_BLACKLIST.
+
+As in Quay, a host or network in SSRF_ALLOWED_HOSTS may be any address; everything else must be
+public. The blacklist has the last word.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from atoll.config import Bundle
+from atoll.config.hosts import Address, Network, host_rule
+from atoll.outbound.addresses import embedded, is_public, plain
+from atoll.outbound.destination import Destination
+from atoll.outbound.errors import DestinationRefused, InvalidDestination
+
+# As in Quay: names of services inside a network or a cluster, wherever they resolve to.
+_INTERNAL_NAMES = frozenset(
+    {
+        "localhost",
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+        "metadata",
+    }
+)
+_INTERNAL_SUFFIXES = (".internal", ".local", ".localhost")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """A list of hosts and networks."""
+
+    names: frozenset[str] = frozenset()
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def of(cls, entries: Iterable[str]) -> Rules:
+        """Return the rules that the entries of a bundle's key make. Raises ValueError."""
+        rules = [host_rule(entry) for entry in entries]
+        return cls(
+            frozenset(rule for rule in rules if isinstance(rule, str)),
+            tuple(rule for rule in rules if not isinstance(rule, str)),
+        )
+
+    def contain(self, addresses: Iterable[Address]) -> bool:
+        """Return whether one of the networks contains one of ADDRESSES."""
+        return any(address in network for address in addresses for network in self.networks)
+
+
+@dataclass(frozen=True)
+class DestinationPolicy:
+    """Decides which destinations requests may be sent to."""
+
+    allowed: Rules = Rules()
+    forbidden: Rules = Rules()
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle) -> DestinationPolicy:
+        """Return the policy of the bundle's keys."""
+        return cls(Rules.of(bundle.ssrf_allowed_hosts), Rules.of(bundle.webhook_hostname_blacklist))
+
+    def check(self, destination: Destination) -> None:
+        """Check what can be decided without resolving the name.
+
+        Raises:
+            InvalidDestination: the host is forbidden, or is an address that is not allowed.
+        """
+        host = destination.host
+        if host in self.forbidden.names:
+            raise InvalidDestination(f"the host '{host}' is in WEBHOOK_HOSTNAME_BLACKLIST")
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return
+        if reason := self._reason(host, address):
+            raise InvalidDestination(reason)
+
+    def judge(self, host: str, addresses: Sequence[Address]) -> None:
+        """Check the addresses that a host resolved to: every one of them must be allowed.
+
+        Raises:
+            DestinationRefused: one is not. The text is for operators.
+        """
+        for address in addresses:
+            if reason := self._reason(host, address):
+                raise DestinationRefused(f"{reason} (it resolved to {address})")
+
+    def _reason(self, host: str, address: Address) -> str | None:
+        """Return why a request to HOST at ADDRESS is refused, None if it is allowed."""
+        if host in self.forbidden.names or self.forbidden.contain((address, *embedded(address))):
+            return f"the host '{host}' is in WEBHOOK_HOSTNAME_BLACKLIST"
+        if host in self.allowed.names or self.allowed.contain((address, plain(address))):
+            return None
+        internal = host in _INTERNAL_NAMES or host.endswith(_INTERNAL_SUFFIXES)
+        if not internal and is_public(address):
+            return None
+        return (
+            f"the host '{host}' is not a public address; an operator can allow the host or its"
+            " network in SSRF_ALLOWED_HOSTS"
+        )

@@ -1,0 +1,81 @@
+"""Decide from the headers alone whether, and up to which size, a request's body is received."""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+from typing import Any
+
+import falcon
+from waitress.parser import HTTPRequestParser
+
+from atoll.auth.access import PULL, PUSH
+from atoll.names import RepositoryName
+from atoll.registry.manifests import MAXIMUM_SIZE as MANIFEST_MAXIMUM
+from atoll.web import errors
+from atoll.web.guard import Guard
+from atoll.web.observe import REQUESTS, method_label, resource_label
+from atoll.web.spool import Refused
+from atoll.web.v2 import routes
+
+log = logging.getLogger(__name__)
+
+# The limits in nginx' configuration are the same; these hold if its idea of a path differs.
+SMALL_BODY = 64 * 1024
+API_BODY = 1024 * 1024
+_API = ("/api/", "/oauth/")
+
+
+class BodyAdmission:
+    """The registry's policy: only a token that permits pushes permits a push's body.
+
+    Signature, expiry and scope of the token are checked before the body is received, and once more
+    with the request itself. Other requests may have small bodies only.
+    """
+
+    def __init__(self, guard: Guard, maximum_layer_size: int) -> None:
+        self._guard = guard
+        self._pushes = (
+            (routes.UPLOADS, maximum_layer_size),
+            (routes.UPLOAD, maximum_layer_size),
+            (routes.MANIFEST, MANIFEST_MAXIMUM),
+        )
+
+    def __call__(self, request: HTTPRequestParser) -> int:
+        """Return the number of bytes that the body of REQUEST may have, or raise Refused."""
+        path: str = request.path  # type: ignore[attr-defined]
+        for pattern, limit in self._pushes:
+            if match := pattern.match(path):
+                self._require_push(request, match["name"])
+                return limit
+        return API_BODY if path.startswith(_API) else SMALL_BODY
+
+    def _require_push(self, request: HTTPRequestParser, name: str) -> None:
+        req, resp = falcon.Request(_environ(request)), falcon.Response()
+        try:
+            self._guard.check_token(req, RepositoryName.parse(name), PULL, PUSH)
+        except Exception as error:
+            errors.handle(req, resp, error, {})
+            REQUESTS.labels(
+                method_label(req.method), resource_label(req.path), str(resp.status_code)
+            ).inc()
+            headers = {"Docker-Distribution-API-Version": "registry/2.0", **resp.headers}
+            status = falcon.code_to_http_status(resp.status_code)
+            raise Refused(status, headers, resp.media) from error
+
+
+def _environ(request: HTTPRequestParser) -> dict[str, Any]:
+    """Return a WSGI environment of the request's headers, without its body."""
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": request.command,
+        "PATH_INFO": request.path,  # type: ignore[attr-defined]
+        "QUERY_STRING": request.query,  # type: ignore[attr-defined]
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "wsgi.url_scheme": request.url_scheme,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+    }
+    return environ | {f"HTTP_{name}": value for name, value in request.headers.items()}

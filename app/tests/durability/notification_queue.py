@@ -1,0 +1,69 @@
+"""Notifications and deliveries written to the database as the API and pushes write them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from atoll.names import RepositoryName
+from atoll.notifications.deliverer import Deliverer
+from atoll.notifications.messages import Messages
+from atoll.notifications.receivers import NotReceived, Receivers
+from atoll.notifications.subscriptions import Notification, Notifications
+
+from .sites import SUPERUSER, MemorySite
+
+
+class RecordingReceivers(Receivers):
+    """Receivers in memory: those with `hung` in their URL answer only when `release` is set."""
+
+    def __init__(self) -> None:
+        self.got: list[str] = []
+        self.hung = 0
+        self.release = threading.Event()
+
+    def post(self, url: str, document: Mapping[str, Any]) -> None:
+        del document
+        if "hung" in url:
+            self.hung += 1
+            self.release.wait()
+            raise NotReceived("too late")
+        if "odd" in url:
+            url.encode("ascii")
+        self.got.append(url)
+
+
+def make_repository(site: MemorySite, name: RepositoryName) -> None:
+    """Make a repository, and its namespace if need be."""
+    site.graph.uploads.start(name, SUPERUSER)
+
+
+def subscribe(site: MemorySite, name: RepositoryName, url: str) -> Notification:
+    """Create a notification of pushes to the repository NAME."""
+    return Notifications(site.database, site.graph.cipher).create(
+        name, "repo_push", "webhook", title=None, config={"url": url}, event_config={}
+    )
+
+
+def deliver_to_all(site: MemorySite, count: int = 1) -> None:
+    """Write COUNT deliveries to each notification, as so many pushes do."""
+    site.graph.patient_database.run(
+        "INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)"
+        " SELECT n.id, r.namespace_user_id, %(data)s FROM repositorynotification n"
+        " JOIN repository r ON r.id = n.repository_id, generate_series(1, %(count)s)"
+        " ORDER BY n.id",
+        {"data": json.dumps({"updated_tags": ["v1"]}), "count": count},
+    )
+
+
+def deliverer(site: MemorySite, receivers: Receivers, backoff_seconds: float = 0) -> Deliverer:
+    """Return a deliverer with RECEIVERS, not started."""
+    return Deliverer(
+        site.database,
+        site.graph.cipher,
+        Messages.from_bundle(site.graph.bundle),
+        receivers,
+        backoff_seconds=backoff_seconds,
+    )

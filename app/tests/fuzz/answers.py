@@ -1,0 +1,31 @@
+"""What a client gets to see of a refusal: it is small, and can be sent."""
+
+from __future__ import annotations
+
+import json
+
+import falcon
+import falcon.testing
+from atoll.web import errors
+
+# Bytes of the longest error response, unless it lists many digests.
+BODY_MAXIMUM = 4096
+
+
+def assert_sent(error: Exception, maximum: int = BODY_MAXIMUM) -> None:
+    """Assert that ERROR has a meaning in HTTP, and a response of at most MAXIMUM bytes."""
+    resp = falcon.Response()
+    errors.handle(falcon.testing.create_req(), resp, error, {})
+    assert resp.status_code < 500, error
+    body = resp.render_body()
+    assert body is not None
+    assert len(body) <= maximum, error
+    assert json.loads(body)["errors"]
+    assert_headers(resp)
+
+
+def assert_headers(resp: falcon.Response) -> None:
+    """Assert that no header breaks out of its line."""
+    for value in resp.headers.values():
+        assert not set("\r\n\0") & set(value)
+        value.encode("latin-1")

@@ -1,0 +1,91 @@
+"""Run a fuzz target for a given time.
+
+ATOLL_FUZZ_SECONDS is the time for each target in seconds; without it the tests are short. A round
+has a seed of its own. A failure names it, and ATOLL_FUZZ_SEED repeats it. Examples that failed are
+kept in `.cache/fuzz` and tried first the next time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings, strategies
+from hypothesis.database import DirectoryBasedExampleDatabase
+from hypothesis.strategies import SearchStrategy
+
+SECONDS = float(os.environ.get("ATOLL_FUZZ_SECONDS", "1"))
+SEED = os.environ.get("ATOLL_FUZZ_SEED")
+_EXAMPLES_PER_ROUND = 200
+_DATABASE = Path(__file__).resolve().parents[3] / ".cache/fuzz"
+# How much more time an input may take that is this many times longer. In linear time it is the
+# same number, in quadratic time its square.
+_LONGER = 16
+_MORE_TIME = 100
+_LEAST_SECONDS = 0.001
+
+
+def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: float = 1.0) -> None:
+    """Call CHECK with examples until the time is over; at least one round is run.
+
+    Args:
+        check: the target; it raises if an example shows a bug.
+        examples: a strategy for each of its arguments.
+        share: the fraction of the time that it gets.
+
+    Raises:
+        Exception: what CHECK raised for the smallest example that was found.
+    """
+    end = time.monotonic() + SECONDS * share
+
+    def checked(example: tuple[Any, ...]) -> None:
+        try:
+            check(*example)
+        except BaseException as error:
+            error.add_note(f"example: {example!a:.2000}")
+            raise
+
+    run = settings(
+        max_examples=_EXAMPLES_PER_ROUND,
+        database=DirectoryBasedExampleDatabase(_DATABASE),
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        # Explaining a failure runs the target once more for each part of the example.
+        phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    )(given(strategies.tuples(*examples))(checked))
+    while True:
+        number = int(SEED) if SEED else random.randrange(2**32)
+        try:
+            seed(number)(run)()
+        except BaseException as error:
+            error.add_note(f"repeat with ATOLL_FUZZ_SEED={number}")
+            raise
+        if SEED or time.monotonic() >= end:
+            return
+
+
+def assert_linear(parse: Callable[[str], object], make: Callable[[int], str], size: int) -> None:
+    """Assert that PARSE takes time in proportion to the length of its input.
+
+    Processor time of this thread is compared, which other processes do not change.
+
+    Args:
+        parse: the parser; its result does not matter.
+        make: returns a hostile input of about so many characters.
+        size: the length of the shorter input; the longer one is 16 times longer.
+    """
+    short, long = (_processor_seconds(parse, make(length)) for length in (size, size * _LONGER))
+    assert long <= _MORE_TIME * max(short, _LEAST_SECONDS), f"{short} s, then {long} s"
+
+
+def _processor_seconds(parse: Callable[[str], object], text: str) -> float:
+    best = float("inf")
+    for _ in range(3):
+        began = time.thread_time()
+        parse(text)
+        best = min(best, time.thread_time() - began)
+    return best

@@ -1,0 +1,31 @@
+"""If-None-Match: 304 only for the digest that the client names, or for anything (`*`)."""
+
+from __future__ import annotations
+
+import falcon
+import falcon.testing
+from atoll.names import Digest
+from atoll.web.v2.conditions import client_has_already
+from hypothesis import strategies as st
+
+from .answers import assert_headers
+from .fuzzing import fuzz
+from .mutation import header_values
+
+DIGEST = Digest.of(b"content")
+VALID = st.lists(
+    st.sampled_from([f'"{DIGEST}"', f'W/"{DIGEST}"', '"other"', "*"]), min_size=1, max_size=3
+).map(", ".join)
+
+
+def check(header: str) -> None:
+    req = falcon.testing.create_req(headers={"If-None-Match": header})
+    resp = falcon.Response()
+    has = client_has_already(req, resp, DIGEST)
+    assert_headers(resp)
+    assert has == (resp.status == falcon.HTTP_NOT_MODIFIED)
+    assert not has or str(DIGEST) in header or "*" in header
+
+
+def test_conditions() -> None:
+    fuzz(check, header_values(VALID))

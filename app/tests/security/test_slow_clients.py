@@ -1,0 +1,116 @@
+"""Clients that hold many unfinished requests delay only themselves."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from ..image.running import CONFINED, RunningImage, running_image, write_bundle
+from ..integration.conftest import make_database
+from ..integration.services import Services, wait_until
+from .raw import Answer, connect, exchange, head, read_answer
+
+# ATOLL_CLIENT_CONNECTIONS unless an operator sets it.
+DEFAULT_LIMIT = 256
+LIMIT = 4
+UNFINISHED = "Content-Length: 1000"
+
+
+@contextmanager
+def unfinished(url: str, number: int, *headers: str) -> Iterator[list[socket.socket]]:
+    """Hold NUMBER requests whose bodies do not come."""
+    with ExitStack() as held:
+        connections = [held.enter_context(connect(url)) for _ in range(number)]
+        for connection in connections:
+            connection.sendall(head("POST", "/v2/auth", UNFINISHED, *headers) + b"x")
+        yield connections
+
+
+def ask(image: RunningImage, *headers: str, path: str = "/v2/") -> Answer:
+    return exchange(image.url, head("GET", path, "Connection: close", *headers))
+
+
+def assert_limited(answer: Answer) -> None:
+    assert (answer.status, answer.codes()) == (429, ["TOOMANYREQUESTS"])
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_the_requests_of_one_client_are_limited(image: RunningImage) -> None:
+    with unfinished(image.url, DEFAULT_LIMIT):
+        wait_until("the client is at its limit", lambda: ask(image).status == 429)
+        assert_limited(ask(image))
+        assert ask(image, path="/health/instance").status == 200
+        assert ask(image, path="/health/endtoend").status == 200
+        # Without TRUSTED_PROXIES, a load balancer's clients are told apart by its word alone.
+        assert ask(image, "X-Forwarded-For: 198.51.100.7").status == 401
+    wait_until("the client is served", lambda: ask(image).status == 401)
+
+
+@pytest.fixture(scope="module")
+def balanced(
+    services: Services, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningImage]:
+    """A registry with few requests for each client, that believes this machine's forwarding."""
+    changes: dict[str, object | None] = {"TRUSTED_PROXIES": ["10.0.0.0/8", "127.0.0.0/8"]}
+    stack = write_bundle(
+        services, make_database(services, template), tmp_path_factory.mktemp("balanced"), changes
+    )
+    options = (*CONFINED, f"--env=ATOLL_CLIENT_CONNECTIONS={LIMIT}")
+    with running_image(services, stack, options=options) as running:
+        yield running
+
+
+def test_clients_of_a_trusted_load_balancer_are_told_apart(balanced: RunningImage) -> None:
+    first, second = "X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 198.51.100.2"
+    with unfinished(balanced.url, LIMIT, first):
+        wait_until("the client is at its limit", lambda: ask(balanced, first).status == 429)
+        assert_limited(ask(balanced, first))
+        assert ask(balanced, second).status == 401
+
+
+def test_a_client_does_not_evade_the_limit_by_forging_the_header(balanced: RunningImage) -> None:
+    """The load balancer appends the client's address to the header that the client sent."""
+    client = "198.51.100.3"
+    with unfinished(balanced.url, LIMIT, f"X-Forwarded-For: {client}"):
+        forged = f"X-Forwarded-For: 203.0.113.9, {client}"
+        wait_until("the client is at its limit", lambda: ask(balanced, forged).status == 429)
+        assert_limited(ask(balanced, forged))
+
+
+def test_the_audit_log_has_the_address_that_the_load_balancer_names(
+    balanced: RunningImage,
+) -> None:
+    session = balanced.session()
+    session.headers["X-Forwarded-For"] = "203.0.113.9, 198.51.100.4"
+    balanced.authorize(session, "library/addresses")
+    assert session.post(f"{balanced.url}/v2/library/addresses/blobs/uploads/").status_code == 202
+    wait_until("the address is in the log", lambda: '"client": "198.51.100.4"' in balanced.log())
+
+
+def test_slow_bodies_hold_no_connection_of_the_application(image: RunningImage) -> None:
+    """More of them than the application has threads and connections in all."""
+    clients = 10
+    with ExitStack() as held:
+        for number in range(clients):
+            address = f"X-Forwarded-For: 198.51.100.{100 + number}"
+            held.enter_context(unfinished(image.url, DEFAULT_LIMIT, address))
+        assert ask(image).status == 401
+        assert ask(image, path="/health/endtoend").status == 200
+
+
+@pytest.mark.long
+def test_headers_that_do_not_end_are_given_up(image: RunningImage) -> None:
+    # Without an answer, but well before the safety limit.
+    with connect(image.url) as connection, suppress(ConnectionError):
+        connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\nX-Slow: ")
+        assert connection.recv(100) == b""
+
+
+@pytest.mark.long
+def test_bodies_that_do_not_go_on_are_given_up(image: RunningImage) -> None:
+    # Without an answer or with 408, but well before the safety limit.
+    with unfinished(image.url, 1) as (connection,), suppress(ConnectionError):
+        assert read_answer(connection).status == 408

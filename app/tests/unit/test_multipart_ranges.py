@@ -1,0 +1,105 @@
+"""Several ranges as one body: the framing, the reads from the store, and their limits."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import random
+from collections.abc import Generator
+
+import pytest
+from atoll.web.errors import TooManyRanges
+from atoll.web.v2.byte_range import requested_ranges
+from atoll.web.v2.multipart_ranges import GAP_MAXIMUM, READS_MAXIMUM, MultipartRanges
+from hypothesis import given
+from hypothesis import strategies as st
+
+SIZE = 1_000_000
+BLOB = random.Random(1).randbytes(SIZE)
+
+
+class Store:
+    """Counts the reads of BLOB, and the bytes that were read."""
+
+    def __init__(self, piece: int = 100_000) -> None:
+        self.reads: list[tuple[int, int]] = []
+        self.closed = 0
+        self._piece = piece
+
+    def read(self, start: int, end: int) -> Generator[bytes, None, None]:
+        self.reads.append((start, end))
+        try:
+            for position in range(start, end, self._piece):
+                yield BLOB[position : min(position + self._piece, end)]
+        finally:
+            self.closed += 1
+
+
+def _parse(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
+    """Return the Content-Range and the content of each part, as Python's own parser reads them."""
+    head = f"MIME-Version: 1.0\r\nContent-Type: {content_type}\r\n\r\n".encode()
+    message = email.message_from_bytes(head + body, policy=email.policy.HTTP)
+    assert message.get_content_type() == "multipart/byteranges"
+    parts = []
+    for part in message.iter_parts():  # type: ignore[attr-defined]
+        assert part.get_content_type() == "application/octet-stream"
+        parts.append((part["Content-Range"], part.get_payload(decode=True)))
+    return parts
+
+
+_RANGES = st.lists(
+    st.tuples(st.integers(0, SIZE - 1), st.integers(1, 5000)), min_size=2, max_size=20
+)
+
+
+@given(_RANGES, st.integers(1, 20_000))
+def test_any_ranges_are_reassembled_from_the_response(
+    places: list[tuple[int, int]], piece: int
+) -> None:
+    header = ",".join(f"{start}-{start + length - 1}" for start, length in places)
+    ranges = requested_ranges(f"bytes={header}", SIZE).ranges
+    store = Store(piece)
+    multipart = MultipartRanges(ranges, SIZE)
+    body = b"".join(multipart.body(store.read))
+    assert len(body) == multipart.content_length
+    assert store.closed == len(store.reads)
+    assert _parse(multipart.content_type, body) == [
+        (f"bytes {start}-{end - 1}/{SIZE}", BLOB[start:end]) for start, end in ranges
+    ]
+
+
+def test_the_first_piece_has_bytes_of_the_blob() -> None:
+    """So that a store's failure is noticed before the status is sent."""
+    multipart = MultipartRanges([(5, 10), (20, 30)], SIZE)
+    assert next(multipart.body(Store().read)).endswith(BLOB[5:10])
+
+
+def test_ranges_that_are_near_each_other_are_read_at_once() -> None:
+    far = 10 + GAP_MAXIMUM
+    ranges = [(0, 5), (5, 6), (9, 10), (far, far + 1), (far + 2 + GAP_MAXIMUM, SIZE)]
+    store = Store()
+    b"".join(MultipartRanges(ranges, SIZE).body(store.read))
+    assert store.reads == [(0, far + 1), (far + 2 + GAP_MAXIMUM, SIZE)]
+
+
+def test_descending_and_overlapping_ranges_are_read_one_by_one() -> None:
+    store = Store()
+    b"".join(MultipartRanges([(50, 60), (0, 10), (5, 15)], SIZE).body(store.read))
+    assert store.reads == [(50, 60), (0, 10), (5, 15)]
+
+
+def test_scattered_ranges_are_refused() -> None:
+    distance = GAP_MAXIMUM + 2
+    ranges = [(number * distance, number * distance + 1) for number in range(READS_MAXIMUM + 1)]
+    size = distance * len(ranges)
+    MultipartRanges(ranges[:-1], size)
+    with pytest.raises(TooManyRanges, match="at most 128"):
+        MultipartRanges(ranges, size)
+
+
+def test_a_response_that_is_closed_ends_its_read() -> None:
+    store = Store(1)
+    body = MultipartRanges([(0, 10), (20, 30)], SIZE).body(store.read)
+    next(body)
+    body.close()
+    assert (store.reads, store.closed) == ([(0, 30)], 1)
