@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 NAME_MAXIMUM_LENGTH = 255
@@ -19,6 +19,8 @@ _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _DIGEST = re.compile(r"(?P<algorithm>[a-z0-9]+):(?P<hex>[a-f0-9]+)")
 _HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 
+# The id that no repository has.
+NO_REPOSITORY = 0
 # Where a client names no namespace, Docker's custom is "library".
 DEFAULT_NAMESPACE = "library"
 
@@ -79,10 +81,15 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class RepositoryName:
-    """A repository's name: the namespace that owns it, and the rest of the path."""
+    """A repository's name: the namespace that owns it, and the rest of the path.
+
+    With an `id` the name is bound: it means the repository with that id only, and no other one
+    that has the same name later. Ids are positive; NO_REPOSITORY binds a name to nothing.
+    """
 
     namespace: str
     name: str
+    id: int | None = field(default=None, compare=False)
 
     @classmethod
     def parse(cls, text: str) -> RepositoryName:
@@ -102,6 +109,10 @@ class RepositoryName:
     def fits(text: str) -> bool:
         """Tell whether TEXT is a repository's name."""
         return len(text) <= NAME_MAXIMUM_LENGTH and _NAME.fullmatch(text) is not None
+
+    def bound(self, repository_id: int) -> RepositoryName:
+        """Return the same name for the repository with this id only."""
+        return replace(self, id=repository_id)
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}"

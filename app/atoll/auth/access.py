@@ -46,12 +46,14 @@ WITH app AS (
     FROM "user" u LEFT JOIN "user" owner ON owner.id = u.robot_owner_id
     WHERE (u.username = %(username)s OR u.id = (SELECT user_id FROM app)
            OR u.id = (SELECT user_id FROM oauth))
+      AND (%(user_id)s::bigint IS NULL OR u.id = %(user_id)s)
       AND u.enabled AND NOT u.organization AND coalesce(owner.enabled, true)
 ), asked AS (
     SELECT * FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS a (namespace, name)
 ), found AS (
     SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
-           coalesce(n.enabled, true) AS namespace_enabled, r.visibility, r.state,
+           coalesce(n.enabled, true) AS namespace_enabled, r.id AS repository_id,
+           r.visibility, r.state,
            coalesce(n.id = actor.id, false) OR EXISTS (
                SELECT FROM team t JOIN teammember m ON m.team_id = t.id
                WHERE t.organization_id = n.id AND m.user_id = actor.id AND t.role = 'admin'
@@ -96,6 +98,11 @@ class Principal:
     auditor: bool = False
     read_only: bool = False
 
+    @property
+    def sees_private(self) -> bool:
+        """Whether the scopes of a token, if one was shown, allow private repositories at all."""
+        return self.scopes is None or not self.scopes.isdisjoint(_SCOPE_ROLES)
+
     def has_scope(self, scope: str) -> bool:
         """Tell whether a token's scopes, if one was shown, allow SCOPE."""
         return self.scopes is None or scope in self.scopes
@@ -106,7 +113,7 @@ class Grant:
     """The actions that somebody may do with a repository, and the role that they come from.
 
     A role on a repository that does not exist tells that its namespace is the user's. It is
-    `personal` if not everybody has it.
+    `personal` if not everybody has it. `id` is the repository's, None if it does not exist.
     """
 
     repository: RepositoryName
@@ -115,6 +122,7 @@ class Grant:
     exists: bool = True
     writable: bool = True
     personal: bool = False
+    id: int | None = None
 
     def allows(self, role: str) -> bool:
         """Tell whether what is held is ROLE or more."""
@@ -183,13 +191,24 @@ class Access:
         self._throttle.succeeded(username, address)
         return actor, grants
 
-    def grants(self, username: str | None, repositories: list[RepositoryName]) -> list[Grant]:
-        """Return what the user, or anybody if USERNAME is None, may do with REPOSITORIES."""
-        return self._ask({"username": username}, repositories, None)[1]
+    def grants(
+        self,
+        username: str | None,
+        repositories: list[RepositoryName],
+        *,
+        user_id: int | None = None,
+    ) -> list[Grant]:
+        """Return the current permissions of a user, or of anonymous clients.
 
-    def may_create(self, username: str, repository: RepositoryName) -> bool:
-        """Tell whether a push by USERNAME may make REPOSITORY, which does not exist."""
-        return PUSH in self.grants(username, [repository])[0].actions
+        Args:
+            username: the user's name; None for anonymous clients.
+            repositories: the repositories to look up.
+            user_id: with an id, another account that has the same name counts as anonymous.
+
+        Returns:
+            A grant for each repository.
+        """
+        return self._ask({"username": username, "user_id": user_id}, repositories, None)[1]
 
     def _ask(
         self,
@@ -204,6 +223,7 @@ class Access:
             _QUESTION,
             {
                 "username": None,
+                "user_id": None,
                 "app_token": None,
                 "oauth_hash": None,
                 **parameters,
@@ -239,8 +259,9 @@ class Access:
     def _grant(self, principal: Principal | None, row: Mapping[str, Any]) -> Grant:
         repository = RepositoryName(str(row["namespace"]), str(row["name"]))
         exists = row["visibility"] is not None
+        repository_id = row["repository_id"]
         if not row["namespace_enabled"]:
-            return Grant(repository, frozenset(), None, exists)
+            return Grant(repository, frozenset(), None, exists, id=repository_id)
         role = self._role(principal, row)
         actions = set(_ROLE_ACTIONS[role]) if role else set()
         if principal and not exists and self._may_create(principal, row, role):
@@ -251,7 +272,9 @@ class Access:
         if not writable or (principal and principal.read_only):
             actions &= {PULL}
         personal = role is not None and principal is not None and self._personal(principal, row)
-        return Grant(repository, frozenset(actions), role, exists, writable, personal)
+        return Grant(
+            repository, frozenset(actions), role, exists, writable, personal, repository_id
+        )
 
     def _personal(self, principal: Principal, row: Mapping[str, Any]) -> bool:
         """Tell whether the role is more than everybody's."""

@@ -1,7 +1,8 @@
 """The `scope` of a token request: `repository:NAME:ACTION[,ACTION]`, several by white space.
 
 Grammar: Docker registry token specification, "scope". A repository's name may carry the registry's
-host in front, which is dropped.
+host in front, which is dropped. Only the named actions are granted: unlike with Quay, a token for
+`push` does not delete. Clients that delete ask for `delete` or `*`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from atoll.auth.access import DELETE, PULL, PUSH
 from atoll.names import InvalidName, RepositoryName
 
 _ACTIONS = frozenset({PULL, PUSH, DELETE})
+# Clients name the target of a push, and the source of each blob that they mount.
+SCOPES_MAXIMUM = 100
 # Not about one repository: to list all of them. For superusers.
 CATALOG_SCOPE = "registry:catalog:*"
 
@@ -30,12 +33,18 @@ class Scope:
 
 
 def parse_scopes(texts: Iterable[str], hostname: str) -> list[Scope]:
-    """Return what TEXTS ask for. Resources that Atoll has no tokens for are left out.
+    """Parse scopes. Resources that Atoll has no tokens for are left out.
 
-    Raises InvalidScope for text that is no scope, or names no possible repository.
+    Raises:
+        InvalidScope: a text is not a scope, names no possible repository, or there are too many.
     """
     scopes = []
-    for text in " ".join(texts).split():
+    words = " ".join(texts).split()
+    if len(words) > SCOPES_MAXIMUM:
+        raise InvalidScope(
+            f"the request has {len(words)} scopes; ask for at most {SCOPES_MAXIMUM} at once"
+        )
+    for text in words:
         kind, _, rest = text.partition(":")
         name, colon, actions = rest.rpartition(":")
         if not colon or not name:
@@ -49,8 +58,5 @@ def parse_scopes(texts: Iterable[str], hostname: str) -> list[Scope]:
         wanted = frozenset(action for action in actions.split(",") if action)
         if "*" in wanted:
             wanted = _ACTIONS
-        elif PUSH in wanted:
-            # As in Quay: whoever may write may delete, and some clients ask for no more than this.
-            wanted |= {DELETE}
         scopes.append(Scope(repository, wanted & _ACTIONS))
     return scopes

@@ -1,8 +1,11 @@
-"""Bearer tokens of the registry: who, and what they may do with which repository.
+"""Bearer tokens of the registry: the user, and the allowed actions on each repository.
 
-A token is signed with a key that is derived from a secret that all sites share: made at one
-site it holds at every other, also when that one is down, and no request needs the database for it.
-Format: Docker registry token specification (claims `sub`, `aud`, `access`).
+Tokens are signed with a key derived from a secret that all sites share: every site accepts a token
+issued by any other one, without a request to it or to the database.
+Format: Docker registry token specification (claims `sub`, `aud`, `access`). An entry of `access`
+carries the repository's id as well: a name can belong to another repository later. An entry without
+an id, for a repository that did not exist yet, grants nothing by itself; the current permissions of
+the user (`uid`) are looked up when it is used.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import hmac
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -25,6 +28,7 @@ LIFE_SECONDS = 3600
 _ALGORITHM = "HS256"
 _ISSUER = "atoll"
 _LEEWAY_SECONDS = 30
+_CATALOG = {"type": "registry", "name": "catalog", "actions": ["*"]}
 
 
 class InvalidToken(Exception):
@@ -33,13 +37,27 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a valid token names; `username` is None for anybody. Actions are by repository."""
+    """The user of a valid token, and its actions by repository.
+
+    Attributes:
+        username: the user's name; None for anonymous clients.
+        actions: the actions by the repository's full name.
+        ids: the id of each of these repositories that existed when the token was issued.
+        user_id: the user's id; None also in tokens of earlier versions.
+        catalog: whether a superuser or auditor asked for the catalog of all repositories.
+        public_only: whether private repositories are not listed and not mounted from without being
+            named, because the scopes of an OAuth token do not allow to read them.
+    """
 
     username: str | None
     actions: dict[str, frozenset[str]]
+    ids: dict[str, int] = field(default_factory=dict)
+    user_id: int | None = None
+    catalog: bool = False
+    public_only: bool = False
 
     def may(self, action: str, repository: RepositoryName) -> bool:
-        """Tell whether the token allows ACTION on REPOSITORY."""
+        """Return whether the token names ACTION on REPOSITORY."""
         return action in self.actions.get(str(repository), frozenset())
 
 
@@ -72,17 +90,30 @@ class Tokens:
         return self._audience
 
     def issue(
-        self, username: str | None, grants: Iterable[Grant], *, catalog: bool = False
+        self,
+        username: str | None,
+        grants: Iterable[Grant],
+        *,
+        user_id: int | None = None,
+        catalog: bool = False,
+        public_only: bool = False,
     ) -> tuple[str, int]:
-        """Return a token, and the second since 1970 at which it was made.
+        """Return a token, and the second since 1970 at which it was issued.
 
-        With CATALOG it says that all repositories may be listed.
+        Args:
+            username: the user's name; None for anonymous clients.
+            grants: the actions for each repository.
+            user_id: the user's id.
+            catalog: whether all repositories may be listed.
+            public_only: whether only public repositories may be listed.
         """
         now = int(self._clock())
         claims = {
             "iss": _ISSUER,
             "aud": self._audience,
             "sub": username or "",
+            "uid": user_id,
+            "public_only": public_only,
             "iat": now,
             "nbf": now,
             "exp": now + LIFE_SECONDS,
@@ -92,11 +123,12 @@ class Tokens:
                     "type": "repository",
                     "name": str(grant.repository),
                     "actions": sorted(grant.actions),
+                    "id": grant.id,
                 }
                 for grant in grants
                 if grant.actions
             ]
-            + [{"type": "registry", "name": "catalog", "actions": ["*"]}] * catalog,
+            + [_CATALOG] * catalog,
         }
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM), now
 
@@ -114,5 +146,17 @@ class Tokens:
             )
         except jwt.InvalidTokenError as error:
             raise InvalidToken(str(error)) from error
-        actions = {entry["name"]: frozenset(entry["actions"]) for entry in claims["access"]}
-        return Identity(claims["sub"] or None, actions)
+        entries = [entry for entry in claims["access"] if entry["type"] == "repository"]
+        actions: dict[str, frozenset[str]] = {}
+        for entry in entries:
+            held = actions.get(entry["name"], frozenset())
+            actions[entry["name"]] = held.union(entry["actions"])
+        ids = {entry["name"]: entry["id"] for entry in entries if entry.get("id") is not None}
+        return Identity(
+            claims["sub"] or None,
+            actions,
+            ids,
+            claims.get("uid"),
+            catalog=_CATALOG in claims["access"],
+            public_only=claims.get("public_only", False),
+        )

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 
-def readable_by(repository: str) -> str:
+def readable_by(repository: str, *, by_id: bool = False) -> str:
     """Return the condition that %(username)s, or anybody if it is null, may pull from a repository.
 
-    REPOSITORY names a row with id, namespace_id and visibility. With %(everything)s true, for a
-    superuser, it always holds.
+    With %(everything)s true, for a superuser, it always holds.
+
+    Args:
+        repository: the name of a row with id, namespace_id and visibility.
+        by_id: whether %(user_id)s, unless it is null, must be the user's id: a name can belong to
+            another user later.
     """
+    same = "(%(user_id)s::bigint IS NULL OR actor.id = %(user_id)s)" if by_id else "true"
     return f"""(
     %(everything)s OR ({_enabled(repository)} AND ({repository}.visibility = 'public' OR EXISTS (
         SELECT FROM "user" actor
-        WHERE actor.username = %(username)s AND actor.enabled AND (
+        WHERE actor.username = %(username)s AND {same} AND actor.enabled AND (
             actor.id = {repository}.namespace_id
             OR EXISTS (
                 SELECT FROM team t JOIN teammember m ON m.team_id = t.id

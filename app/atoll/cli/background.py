@@ -15,7 +15,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
 from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
-from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.manifests import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
 from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
@@ -110,7 +110,9 @@ def _collection(graph: Graph) -> Iterator[Activity]:
     untagged = UntaggedManifests(
         graph.database,
         graph.bundle,
-        lambda name, digest: graph.redis.delete(manifest_cache_key(name, str(digest))),
+        lambda name, digest, blobs: graph.redis.delete(
+            *deleted_manifest_cache_keys(name, str(digest), blobs)
+        ),
     )
     yield Activity("garbage", frequency, collector.step)
     yield Activity("excess", HOUSEKEEPING, excess_of(graph).step)

@@ -35,7 +35,7 @@ _LISTEN_SECONDS = 2.0
 # What is cached is immutable but for its deletion, which is passed on. The life bounds the memory
 # of Redis, and for how long a value is served whose deletion was lost with a process that was
 # killed between its commit and the call to Redis.
-_LIFE_SECONDS = 600
+LIFE_SECONDS = 600
 # A deleted key keeps a mark for longer than any reader may need to store what it read before.
 _DELETED = b""
 _DELETED_SECONDS = 60
@@ -125,10 +125,10 @@ class SharedRedis:
         failures = self._failures
         with self._lock:
             unkept, self._unkept = self._unkept, {}
-        oldest = self._monotonic() - _LIFE_SECONDS
+        oldest = self._monotonic() - LIFE_SECONDS
         self.delete(*(key for key, moment in unkept.items() if moment >= oldest))
-        self._lost_deletions.forget_old(_LIFE_SECONDS)
-        while lost := self._lost_deletions.next(_LIFE_SECONDS):
+        self._lost_deletions.forget_old(LIFE_SECONDS)
+        while lost := self._lost_deletions.next(LIFE_SECONDS):
             if not self._mark([key for key, _ in lost]):
                 return False
             self._lost_deletions.forget(lost)
@@ -148,7 +148,7 @@ class SharedRedis:
 
     def fill(self, key: str, value: bytes) -> None:
         """Cache VALUE, unless the key is held or was deleted a moment ago."""
-        self._attempt(lambda: self._client.set(key, value, ex=_LIFE_SECONDS, nx=True))
+        self._attempt(lambda: self._client.set(key, value, ex=LIFE_SECONDS, nx=True))
 
     def delete(self, *keys: str) -> None:
         """Let nobody read what was cached under KEYS, nor store what was read before now."""

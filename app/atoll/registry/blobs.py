@@ -16,7 +16,7 @@ from atoll.auth.visibility import readable_by
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
-from atoll.db.shared_redis import SharedRedis
+from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED
 from atoll.registry.errors import (
@@ -27,7 +27,7 @@ from atoll.registry.errors import (
     RepositoryUnknown,
     UploadUnknown,
 )
-from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
 from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.replication.required import excluded_in
 from atoll.replication.tasks import DELETE_FOR_PLACED, create_for_blob
@@ -76,9 +76,10 @@ def _right_in(repository: str, valid: str) -> str:
 
 
 _FIND = f"""
-SELECT s.image_size,
+SELECT repository.id, s.image_size,
        array(SELECT l.name FROM {_PLACEMENTS} AND p.state = 'good'),
-       NOT EXISTS (SELECT FROM {_PLACEMENTS})
+       NOT EXISTS (SELECT FROM {_PLACEMENTS}),
+       {_right_in("repository.id", f"ub.expires_at > now() + interval '{LIFE_SECONDS} seconds'")}
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
@@ -114,9 +115,10 @@ WITH location AS (
         WHERE chunk ->> 'digest' <> %(digest)s OR chunk ->> 'location' <> %(location)s
     ) AS leftovers
     FROM blobupload u
-    WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id IS NOT NULL
+    WHERE u.uuid = %(uuid)s AND NOT u.ended AND u.repository_id = {REPOSITORY_ID}
       AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
       AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
+      AND (u.byte_count = 0 OR NOT %(whole)s)
     FOR UPDATE
 ), blob AS (
     INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
@@ -137,7 +139,7 @@ WITH location AS (
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
-               WHERE uuid = %(uuid)s AND NOT ended AND repository_id IS NOT NULL)
+               WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID})
 """
 
 # What the collector marked is needed again.
@@ -158,7 +160,8 @@ _MOUNT = f"""
 WITH blob AS (
     SELECT s.id, s.image_size FROM imagestorage s, (
         SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
-        WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s) AS source
+        WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s
+          AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s AND n.enabled)) AS source
     WHERE s.content_checksum = %(digest)s
       AND {PLACED}
       AND {usable_in("source.id")}
@@ -175,7 +178,7 @@ WITH blob AS (
       AND EXISTS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
-          WHERE {usable_in("source.id")} AND {readable_by("source")})
+          WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
 ), {_BRING_BACK}, {_LENT}
 """
 
@@ -188,6 +191,7 @@ WITH found AS (
     ) AS named
     FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
     WHERE s.content_checksum = %(digest)s AND {usable_in("repository.id")}
+      AND {WRITABLE.format(id="repository.id")}
 ), gone AS (
     DELETE FROM uploadedblob u USING found
     WHERE u.repository_id = found.repository_id AND u.blob_id = found.id AND NOT found.named
@@ -220,6 +224,21 @@ def right_cache_key(name: RepositoryName | str, digest: Digest | str) -> str:
     return f"atoll:right:{name}:{digest}"
 
 
+def repository_value(repository_id: int) -> bytes:
+    """Return the value of a cached right: it holds for one repository, not for a name."""
+    return f"id:{repository_id}".encode()
+
+
+def proves_repository(value: bytes | None, name: RepositoryName) -> bool:
+    """Return whether a cached right is that of the repository that NAME is bound to.
+
+    A name that is not bound is satisfied with a right of any repository that has the name.
+    """
+    if value is None:
+        return False
+    return name.id is None or value == repository_value(name.id)
+
+
 class Blobs:
     """The blobs of all repositories."""
 
@@ -240,22 +259,24 @@ class Blobs:
     def find(self, name: RepositoryName, digest: Digest) -> Blob:
         """Return the repository's blob, or raise BlobUnknown. One round trip, none from cache."""
         right = right_cache_key(name, digest)
-        has_right, cached = self._redis.get_cached(right, cache_key(digest))
-        if has_right and cached:
+        owner, cached = self._redis.get_cached(right, cache_key(digest))
+        if cached and proves_repository(owner, name):
             size, placements = json.loads(cached)
             # Else the locations were removed since, and the database knows better.
             if any(self._locations.states.readable(location) for location in placements):
                 return Blob(digest, size, placements)
         values = {**name_parameters(name), "digest": str(digest)}
         answer = self._reads.near(_FIND, values)
-        if answer.rows and not answer.rows[0][1] and not answer.fresh:
+        if answer.rows and not answer.rows[0][2] and not answer.fresh:
             # That it is nowhere a replica is not believed, either.
             answer = self._reads.current(_FIND, values)
         if not answer.rows:
             raise BlobUnknown(f"'{name}' has no blob {digest}")
-        size, placements, lost = answer.rows[0]
+        repository_id, size, placements, lost, lasting = answer.rows[0]
         if answer.fresh:
-            self._redis.fill(right, b"1")
+            # The deletion of a manifest deletes the key. An upload's right just expires.
+            if lasting:
+                self._redis.fill(right, repository_value(repository_id))
             if placements:
                 self._redis.fill(cache_key(digest), json.dumps([size, placements]).encode())
         return Blob(digest, size, placements, lost)
@@ -292,9 +313,11 @@ class Blobs:
         digest: Digest,
         size: int,
         location: str,
+        name: RepositoryName,
         upload: UUID,
         *,
         expires_after: int | None = None,
+        whole: bool = False,
     ) -> bool:
         """Make the object that UPLOAD wrote at LOCATION a blob of the upload's repository.
 
@@ -304,20 +327,24 @@ class Blobs:
             digest: the blob's digest.
             size: the blob's size in bytes.
             location: where the object is.
+            name: the upload's repository.
             upload: the upload that wrote it.
             expires_after: seconds after which its images' tags expire, if the blob says so and was
                 sent with the last request.
+            whole: whether the blob came in one request, so that the upload has no chunks.
 
         Returns:
             False, and nothing done, if the object may have been deleted meanwhile, or the location
-            is being removed, is removed or, by now, excluded: write it again.
+            is being removed, is removed or, by now, excluded: write it again. Also if a WHOLE
+            blob's upload has chunks.
 
         Raises:
-            UploadUnknown: the upload ended before.
+            UploadUnknown: the upload ended before, or belongs to another repository.
         """
         storage_id, upload_remains = self._database.run(
             _PLACE,
             {
+                **name_parameters(name),
                 "digest": str(digest),
                 "size": size,
                 "location": location,
@@ -325,6 +352,7 @@ class Blobs:
                 "required": self._locations.required,
                 "keep_seconds": self._keep_seconds,
                 "expires_after": expires_after,
+                "whole": whole,
             },
         )[0]
         if storage_id is None:
@@ -343,20 +371,38 @@ class Blobs:
             **name_parameters(name),
             "from_namespace": source.namespace,
             "from_name": source.name,
+            "from_id": source.id,
             "digest": str(digest),
             "keep_seconds": self._keep_seconds,
         }
         return self._lend(_MOUNT, name, parameters)
 
-    def mount_from_any(self, name: RepositoryName, digest: Digest, username: str | None) -> bool:
+    def mount_from_any(
+        self,
+        name: RepositoryName,
+        digest: Digest,
+        username: str | None,
+        user_id: int | None = None,
+    ) -> bool:
         """Let repository NAME use a blob of any repository that the user may pull from.
 
-        False if none has it. Raises RepositoryUnknown if there is no repository NAME.
+        Args:
+            name: the target.
+            digest: the blob.
+            username: the user's name; None for anonymous clients.
+            user_id: with an id, another account that has the same name counts as anonymous.
+
+        Returns:
+            False if no such repository has the blob.
+
+        Raises:
+            RepositoryUnknown: there is no repository NAME.
         """
         parameters: Mapping[str, object] = {
             **name_parameters(name),
             "digest": str(digest),
             "username": username,
+            "user_id": user_id,
             "everything": False,
             "keep_seconds": self._keep_seconds,
         }
@@ -371,9 +417,13 @@ class Blobs:
         return bool(lent)
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
-        """Take the repository's right to a blob away. Raises BlobUnknown or BlobInUse."""
+        """Delete the repository's right to a blob.
+
+        Raises BlobUnknown or BlobInUse, or Denied if the repository is read-only.
+        """
         rows = self._database.run(_DELETE, {**name_parameters(name), "digest": str(digest)})
         if not rows:
+            raise_if_read_only(self._database, name)
             raise BlobUnknown(f"'{name}' has no blob {digest}")
         if rows[0][0]:
             raise BlobInUse(f"a manifest of '{name}' names {digest}; delete that first")

@@ -10,7 +10,7 @@ SELECT full_name FROM (
     SELECT n.username || '/' || r.name AS full_name, r.id, r.visibility, n.id AS namespace_id
     FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
 ) AS r
-WHERE {readable_by("r")} AND (%(last)s IS NULL OR full_name COLLATE "C" > %(last)s)
+WHERE {readable_by("r", by_id=True)} AND (%(last)s IS NULL OR full_name COLLATE "C" > %(last)s)
 ORDER BY full_name COLLATE "C" LIMIT %(limit)s
 """
 
@@ -22,15 +22,35 @@ class Catalog:
         self._database = database
 
     def list(
-        self, username: str | None, *, everything: bool, limit: int, last: str | None
+        self,
+        username: str | None,
+        *,
+        user_id: int | None = None,
+        everything: bool,
+        limit: int,
+        last: str | None,
     ) -> tuple[list[str], bool]:
-        """Return up to LIMIT names after LAST that the user may pull, and whether there are more.
+        """List repositories that a user may pull from, in order.
 
-        With EVERYTHING, for a superuser, whatever the permissions say.
+        Args:
+            username: the user's name; None for anonymous clients.
+            user_id: with an id, another account that has the same name counts as anonymous.
+            everything: whether permissions are ignored, for a superuser.
+            limit: the maximum number of names.
+            last: the name after which the list begins.
+
+        Returns:
+            The names, and whether there are more.
         """
         rows = self._database.read(
             _LIST,
-            {"username": username, "everything": everything, "last": last, "limit": limit + 1},
+            {
+                "username": username,
+                "user_id": user_id,
+                "everything": everything,
+                "last": last,
+                "limit": limit + 1,
+            },
         )
         names = [row[0] for row in rows]
         return names[:limit], len(names) > limit

@@ -1,7 +1,8 @@
 """What the registry refuses, one class a reason. `atoll.web.errors` says each in HTTP.
 
 RegistryError
-├── RepositoryUnknown · BlobUnknown (BlobLost) · ManifestUnknown · UploadUnknown
+├── RepositoryUnknown (RepositoryReplaced)
+├── BlobUnknown (BlobLost) · ManifestUnknown · UploadUnknown
 ├── ManifestInvalid · ManifestBlobUnknown
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
@@ -19,6 +20,15 @@ class RegistryError(Exception):
 
 class RepositoryUnknown(RegistryError):
     """There is no such repository."""
+
+
+class RepositoryReplaced(RepositoryUnknown):
+    """The repository that the token was issued for was deleted, renamed or disabled."""
+
+    def __init__(self, name: object) -> None:
+        super().__init__(
+            f"the token was issued for another repository than '{name}' is now; get a new token"
+        )
 
 
 class BlobUnknown(RegistryError):

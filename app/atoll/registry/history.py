@@ -8,7 +8,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
-from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.manifests import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tags import END_MS, NOW_MS, alive
 
@@ -147,4 +147,4 @@ class History:
         )
         if not rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}' that '{tag}' can mean")
-        self._redis.delete(manifest_cache_key(name, digest))
+        self._redis.delete(*manifest_cache_keys(name, digest))

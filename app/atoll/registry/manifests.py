@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,7 +20,14 @@ from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
-from atoll.registry.blobs import PLACED, cache_key, nameable_in, right_cache_key
+from atoll.registry.blobs import (
+    PLACED,
+    cache_key,
+    nameable_in,
+    proves_repository,
+    repository_value,
+    right_cache_key,
+)
 from atoll.registry.errors import (
     Denied,
     DigestMismatch,
@@ -28,7 +35,13 @@ from atoll.registry.errors import (
     ManifestInvalid,
     ManifestUnknown,
 )
-from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.repositories import (
+    REPOSITORY_ID,
+    WRITABLE,
+    Repositories,
+    name_parameters,
+    raise_if_read_only,
+)
 from atoll.registry.synchronous import Copies
 from atoll.registry.tags import NOW_MS, alive
 from atoll.replication.required import waits_for
@@ -131,12 +144,12 @@ FROM (SELECT unnest(%(tags)s::text[]) AS tag
 """
 
 _BY_DIGEST = f"""
-SELECT digest, media_type, manifest_bytes FROM manifest
+SELECT digest, media_type, manifest_bytes, repository_id FROM manifest
 WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
 """
 
 _BY_TAG = f"""
-SELECT m.digest, m.media_type, m.manifest_bytes
+SELECT m.digest, m.media_type, m.manifest_bytes, m.repository_id
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND {alive("t")}
 """
@@ -145,12 +158,16 @@ _DELETE = f"""
 WITH deleted AS (
     UPDATE manifest SET deleted_at = now()
     WHERE repository_id = {REPOSITORY_ID} AND digest = %(reference)s AND deleted_at IS NULL
+      AND {WRITABLE.format(id="repository_id")}
     RETURNING id
 ), ended AS (
     UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM deleted
     WHERE tag.manifest_id = deleted.id AND tag.lifetime_end_ms IS NULL
 )
-SELECT id FROM deleted
+SELECT array(
+    SELECT s.content_checksum FROM manifestblob mb JOIN imagestorage s ON s.id = mb.blob_id
+    WHERE mb.manifest_id = deleted.id)
+FROM deleted
 """
 
 
@@ -255,8 +272,32 @@ def _is_foreign(descriptor: Any) -> bool:
 
 
 def manifest_cache_key(name: RepositoryName | str, digest: str) -> str:
-    """Return the cache's key for a manifest of a repository. Whoever deletes one deletes it."""
+    """Return the cache's key for the content of a manifest of a repository."""
     return f"atoll:manifest:{name}:{digest}"
+
+
+def manifest_cache_keys(name: RepositoryName | str, digest: str) -> tuple[str, str]:
+    """Return the cache's keys for a manifest: its content, and the id of its repository.
+
+    A deletion of the manifest deletes both.
+    """
+    return manifest_cache_key(name, digest), f"atoll:manifest-of:{name}:{digest}"
+
+
+def deleted_manifest_cache_keys(
+    name: RepositoryName, digest: str, blobs: Sequence[str]
+) -> list[str]:
+    """Return the cache's keys that a deleted manifest invalidates.
+
+    Args:
+        name: the repository.
+        digest: the manifest's digest.
+        blobs: the digests of its blobs, to which the repository may have no right any more.
+    """
+    return [
+        *manifest_cache_keys(name, digest),
+        *(right_cache_key(name, blob) for blob in blobs),
+    ]
 
 
 class Manifests:
@@ -298,7 +339,7 @@ class Manifests:
         tags = tags if tag is None else [tag, *tags]
         repository_id, known, waits = self._look_up(name, contents)
         if repository_id is None:
-            self._repositories.create_for_push(username, name)
+            name = self._repositories.create_for_push(username, name)
             repository_id, known, waits = self._look_up(name, contents)
         named = [*contents.blobs, *contents.children]
         if missing := [digest_text for digest_text in named if digest_text not in known]:
@@ -332,9 +373,8 @@ class Manifests:
         By digest none, if it is cached; what a tag means can change, so it is asked each time.
         """
         by_digest = Digest.is_digest(reference)
-        if by_digest and (cached := self._redis.get_cached(manifest_cache_key(name, reference))[0]):
-            media_type, _, content = cached.partition(b"\n")
-            return Manifest(Digest.parse(reference), media_type.decode(), content)
+        if by_digest and (cached := self._cached(name, reference)):
+            return cached
         values = {**name_parameters(name), "reference": reference}
         if by_digest:
             answer = self._reads.near(_BY_DIGEST, values)
@@ -342,21 +382,33 @@ class Manifests:
             answer = self._reads.current(_BY_TAG, values)
         if not answer.rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
-        digest, media_type, content = answer.rows[0]
+        digest, media_type, content, repository_id = answer.rows[0]
         manifest = Manifest(Digest.parse(digest), media_type, bytes(content))
         if by_digest and answer.fresh:
-            self._redis.fill(
-                manifest_cache_key(name, reference),
-                manifest.media_type.encode() + b"\n" + manifest.content,
-            )
+            content_key, owner_key = manifest_cache_keys(name, reference)
+            self._redis.fill(content_key, media_type.encode() + b"\n" + manifest.content)
+            self._redis.fill(owner_key, repository_value(repository_id))
         return manifest
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
-        """Delete a manifest and every tag that means it, or raise ManifestUnknown."""
+        """Delete a manifest and every tag that means it.
+
+        Raises ManifestUnknown, or Denied if the repository is read-only.
+        """
         values = {**name_parameters(name), "reference": str(digest)}
-        if not self._database.run(_DELETE, values):
+        rows = self._database.run(_DELETE, values)
+        if not rows:
+            raise_if_read_only(self._database, name)
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
-        self._redis.delete(manifest_cache_key(name, str(digest)))
+        self._redis.delete(*deleted_manifest_cache_keys(name, str(digest), rows[0][0]))
+
+    def _cached(self, name: RepositoryName, digest: str) -> Manifest | None:
+        """Return a cached manifest. Earlier versions do not cache the id of its repository."""
+        content, owner = self._redis.get_cached(*manifest_cache_keys(name, digest))
+        if not content or not (name.id is None or proves_repository(owner, name)):
+            return None
+        media_type, _, manifest = content.partition(b"\n")
+        return Manifest(Digest.parse(digest), media_type.decode(), manifest)
 
     def _forget_cached(self, name: RepositoryName, missing: list[str]) -> None:
         """Let a client that pushes again find what is missing.

@@ -22,7 +22,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.blobs import right_cache_key
 from atoll.registry.errors import DeletionUnfinished, RepositoryUnknown
-from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.manifests import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 _Value = TypeVar("_Value")
@@ -220,10 +220,13 @@ class Removal:
                 time.sleep(_PAUSE)
             self._redis.delete(
                 *(
-                    manifest_cache_key(repositories[repository], digest)
-                    if digest is not None
-                    else right_cache_key(repositories[repository], blob)
+                    key
                     for repository, digest, blob in rows
+                    for key in (
+                        manifest_cache_keys(repositories[repository], digest)
+                        if digest is not None
+                        else (right_cache_key(repositories[repository], blob),)
+                    )
                 )
             )
 
@@ -251,7 +254,7 @@ class Removal:
                 name, (digest, blob) = repositories[repository], some[repository]
                 found = [one.split(" ") for one in blobs]
                 yield [
-                    *(manifest_cache_key(name, one) for one in digests),
+                    *(key for one in digests for key in manifest_cache_keys(name, one)),
                     *(right_cache_key(name, checksum) for _, checksum in found),
                 ]
                 if digests:

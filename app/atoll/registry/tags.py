@@ -5,7 +5,7 @@ from __future__ import annotations
 from atoll.db.pool import Database
 from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown, RepositoryUnknown
-from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
 
 NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 # When the row `t` of a tag's history ended, or is to end; null: never.
@@ -30,6 +30,7 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 _DELETE = f"""
 UPDATE tag SET lifetime_end_ms = {NOW_MS}
 WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
+  AND {WRITABLE.format(id="repository_id")}
 RETURNING id
 """
 
@@ -89,6 +90,10 @@ class Tags:
         self._database.run(_EXPIRE_ALL_OF, values)
 
     def delete(self, name: RepositoryName, tag: str) -> None:
-        """Delete a tag and leave its manifest, or raise ManifestUnknown."""
+        """Delete a tag and leave its manifest.
+
+        Raises ManifestUnknown, or Denied if the repository is read-only.
+        """
         if not self._database.run(_DELETE, {**name_parameters(name), "tag": tag}):
+            raise_if_read_only(self._database, name)
             raise ManifestUnknown(f"'{name}' has no tag '{tag}'")

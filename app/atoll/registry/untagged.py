@@ -8,7 +8,7 @@ was pushed. Its blobs go later, in the steps of `garbage`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter
 
@@ -49,20 +49,30 @@ ORDER BY m.id LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
 
 # Looks again: who began to name it before the lock is seen now.
 _COLLECT = f"""
-DELETE FROM manifest m USING repository r, "user" n
-WHERE m.id = ANY(%(ids)s) AND r.id = m.repository_id AND n.id = r.namespace_user_id AND {_UNTAGGED}
-RETURNING n.username, r.name, m.digest
+WITH gone AS (
+    DELETE FROM manifest m USING repository r, "user" n
+    WHERE m.id = ANY(%(ids)s) AND r.id = m.repository_id AND n.id = r.namespace_user_id
+      AND {_UNTAGGED}
+    RETURNING m.id, n.username, r.name, m.digest
+)
+SELECT gone.username, gone.name, gone.digest, array(
+    SELECT s.content_checksum FROM manifestblob mb JOIN imagestorage s ON s.id = mb.blob_id
+    WHERE mb.manifest_id = gone.id)
+FROM gone
 """
 
 
 class UntaggedManifests:
-    """Collects a part at a time. FORGET_CACHED is told of each manifest that went."""
+    """Collects a part at a time.
+
+    FORGET_CACHED is called with each deleted manifest and the digests of its blobs.
+    """
 
     def __init__(
         self,
         database: Database,
         bundle: Bundle,
-        forget_cached: Callable[[RepositoryName, Digest], None],
+        forget_cached: Callable[[RepositoryName, Digest, Sequence[str]], None],
         *,
         batch: int = BATCH,
     ) -> None:
@@ -97,8 +107,8 @@ class UntaggedManifests:
                 return 0
             cursor.execute(_COLLECT, {**self._parameters, "ids": ids})
             gone = cursor.fetchall()
-        for namespace, name, digest in gone:
-            self._forget_cached(RepositoryName(namespace, name), Digest.parse(digest))
+        for namespace, name, digest, blobs in gone:
+            self._forget_cached(RepositoryName(namespace, name), Digest.parse(digest), blobs)
         COLLECTED.inc(len(gone))
         if gone:
             log.info("manifests without a tag collected", extra={"manifests": len(gone)})

@@ -28,7 +28,7 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.image_labels import expires_after
-from atoll.registry.repositories import REPOSITORY_ID, Repositories, name_parameters
+from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, Repositories, name_parameters
 from atoll.registry.write_targets import WriteTargets
 from atoll.replication.required import excluded_in
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
@@ -57,7 +57,7 @@ CHUNKS_MAXIMUM = 10_000
 _START = f"""
 INSERT INTO blobupload (uuid, repository_id)
 SELECT %(uuid)s, repository.id FROM (SELECT {REPOSITORY_ID} AS id) AS repository
-WHERE repository.id IS NOT NULL RETURNING {excluded_in("blobupload.repository_id")}
+WHERE {WRITABLE.format(id="repository.id")} RETURNING {excluded_in("blobupload.repository_id")}
 """
 
 _STATUS = f"""
@@ -199,7 +199,7 @@ class Uploads:
         upload = Upload(name, uuid4(), 0)
         started = self._database.run(_START, self._parameters(upload))
         if not started:
-            self._repositories.create_for_push(username, name)
+            upload = replace(upload, name=self._repositories.create_for_push(username, name))
             started = self._database.run(_START, self._parameters(upload))
         return replace(upload, excluded=_excluded(started))
 
@@ -243,7 +243,7 @@ class Uploads:
             raise RangeOutOfOrder(size)
         if len(chunks) == 1 and chunks[0].digest == str(digest):
             location = chunks[0].location
-            if self._blobs.place(digest, size, location, upload.uuid):
+            if self._blobs.place(digest, size, location, upload.name, upload.uuid):
                 return size
             # Its location is being removed, or excluded by now: the object is copied elsewhere.
             self._locations.states.look(self._database)
@@ -279,13 +279,18 @@ class Uploads:
         return cleared
 
     def _finish_whole(self, upload: Upload, digest: Digest, body: Body) -> int:
-        """Finish an upload that came with its last request: nothing wrong is written at all."""
+        """Finish an upload that came with its last request: nothing wrong is written at all.
+
+        Raises RangeOutOfOrder if the upload has chunks, so that the client's state is outdated.
+        """
         if body.digest(digest.hasher(), digest.algorithm) != digest:
             self._end_with_mismatch(upload, digest)
         for _ in range(_REWRITES):
             whole = self._write(body, upload, digest, first=True)
-            if self._place_written(whole, upload, expires_after(body.file, body.size)):
+            expiry = expires_after(body.file, body.size)
+            if self._place_written(whole, upload, expiry, in_one_request=True):
                 return body.size
+            self._why_not_recorded(upload, whole)
             upload = self._begin_anew(upload, whole, first=True)
         raise NoHealthyStore([whole.location])
 
@@ -377,12 +382,20 @@ class Uploads:
             # Another site, with a newer bundle than ours or an older one, wrote it there.
             raise NoHealthyStore([chunk.location]) from None
 
-    def _place_written(self, whole: Chunk, upload: Upload, expiry: int | None) -> bool:
+    def _place_written(
+        self, whole: Chunk, upload: Upload, expiry: int | None, *, in_one_request: bool = False
+    ) -> bool:
         """Place the object WHOLE; if the upload ended before, delete it and raise UploadUnknown."""
         digest = Digest.parse(whole.digest)
         try:
             return self._blobs.place(
-                digest, whole.size, whole.location, upload.uuid, expires_after=expiry
+                digest,
+                whole.size,
+                whole.location,
+                upload.name,
+                upload.uuid,
+                expires_after=expiry,
+                whole=in_one_request,
             )
         except UploadUnknown:
             self._throw_away(whole, upload.uuid, first=True)

@@ -10,11 +10,10 @@ from typing import Any
 import falcon
 from waitress.parser import HTTPRequestParser
 
-from atoll.auth.access import PULL, PUSH
 from atoll.names import RepositoryName
 from atoll.registry.manifests import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.web import errors
-from atoll.web.guard import Guard
+from atoll.web.guard import TokenGuard
 from atoll.web.observe import REQUESTS, method_label, resource_label
 from atoll.web.spool import Refused
 from atoll.web.v2 import routes
@@ -34,7 +33,7 @@ class BodyAdmission:
     with the request itself. Other requests may have small bodies only.
     """
 
-    def __init__(self, guard: Guard, maximum_layer_size: int) -> None:
+    def __init__(self, guard: TokenGuard, maximum_layer_size: int) -> None:
         self._guard = guard
         self._pushes = (
             (routes.UPLOADS, maximum_layer_size),
@@ -54,7 +53,7 @@ class BodyAdmission:
     def _require_push(self, request: HTTPRequestParser, name: str) -> None:
         req, resp = falcon.Request(_environ(request)), falcon.Response()
         try:
-            self._guard.check_token(req, RepositoryName.parse(name), PULL, PUSH)
+            self._guard.check_push(req, RepositoryName.parse(name))
         except Exception as error:
             errors.handle(req, resp, error, {})
             REQUESTS.labels(

@@ -31,7 +31,7 @@ from atoll.web.api import errors as api_errors
 from atoll.web.api.resources import create_api
 from atoll.web.api.router import PREFIX
 from atoll.web.authority import Authority
-from atoll.web.guard import Guard
+from atoll.web.guard import Guard, TokenGuard
 from atoll.web.observe import Metrics, Observer
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import Auth
@@ -94,7 +94,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     for prefix in (PREFIX, "/oauth/", "/csrf_token", PATH):
         app.add_sink(api, prefix)
     app.add_error_handler(falcon.HTTPError, _http_error_handler(authority))
-    guard = Guard(deps.tokens, authority, deps.bundle)
+    guard = Guard(deps.tokens, deps.access, authority, deps.bundle)
     answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
 
@@ -130,7 +130,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
 
 def create_admission(deps: Dependencies) -> BodyAdmission:
     """Return the registry's policy for request bodies."""
-    guard = Guard(deps.tokens, Authority(deps.bundle), deps.bundle)
+    guard = TokenGuard(deps.tokens, Authority(deps.bundle), deps.bundle)
     return BodyAdmission(guard, deps.bundle.maximum_layer_size)
 
 

@@ -1,21 +1,41 @@
-"""Ask of each request, in one place, whether its token allows what it is about to do."""
+"""Authorize requests of `/v2` by their bearer tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
 import falcon
 
-from atoll.auth.access import DELETE, PUSH
+from atoll.auth.access import DELETE, PULL, PUSH, Access
 from atoll.auth.tokens import Identity, InvalidToken, Tokens
 from atoll.config import Bundle
-from atoll.names import RepositoryName
+from atoll.names import NO_REPOSITORY, RepositoryName
+from atoll.registry.errors import RepositoryReplaced
 from atoll.web.authority import Authority
 from atoll.web.errors import PushesDisabled, ReadOnly, Unauthorized
 
 _BEARER = "bearer "
 
 
-class Guard:
-    """Reads bearer tokens and writes challenges (Docker registry token specification)."""
+# Sets of actions, one of which is enough.
+Alternatives = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Authorized:
+    """An authorized request: its identity, and the repository's name, bound to one repository."""
+
+    identity: Identity
+    repository: RepositoryName
+
+
+class TokenGuard:
+    """Checks what the token and the bundle alone can prove, without I/O.
+
+    Challenges follow the Docker registry token specification.
+    """
 
     def __init__(self, tokens: Tokens, authority: Authority, bundle: Bundle) -> None:
         self._tokens = tokens
@@ -33,27 +53,28 @@ class Guard:
         except InvalidToken as error:
             raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
 
-    def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Identity:
-        """Return the identity if its token allows ACTIONS on REPOSITORY, or raise Unauthorized.
+    def check_push(self, req: falcon.Request, repository: RepositoryName) -> Identity:
+        """Check that a token names `push`; the rest is checked with the request itself.
 
-        Raises ReadOnly or PushesDisabled where the bundle lets nobody write.
+        Raises the same errors as `Guard.require`.
         """
-        return self.check_token(req, repository, *actions)
+        return self._check(req, repository, ((PUSH,),), (PULL, PUSH))
 
-    def check_token(
-        self, req: falcon.Request, repository: RepositoryName, *actions: str
+    def _check(
+        self,
+        req: falcon.Request,
+        repository: RepositoryName,
+        alternatives: Alternatives,
+        asked: tuple[str, ...],
     ) -> Identity:
-        """Check as much as the token and the bundle alone can prove, without I/O.
-
-        Raises the same errors as `require`.
-        """
-        scope = f"repository:{repository}:{','.join(actions)}"
+        """Check that the token names one of ALTERNATIVES; ask for ASKED otherwise."""
+        scope = _scope(repository, asked)
         identity = self.identity(req, scope)
-        if not all(identity.may(action, repository) for action in actions):
+        if not any(_names(identity, repository, actions) for actions in alternatives):
             raise Unauthorized(self._challenge(req, scope, "insufficient_scope"))
-        if self._read_only and {PUSH, DELETE} & set(actions):
+        if self._read_only and {PUSH, DELETE} & set(asked):
             raise ReadOnly
-        if self._disable_pushes and PUSH in actions:
+        if self._disable_pushes and PUSH in asked:
             raise PushesDisabled
         return identity
 
@@ -67,3 +88,91 @@ class Guard:
         if error:
             parts.append(f'error="{error}"')
         return "Bearer " + ",".join(parts)
+
+
+class Guard(TokenGuard):
+    """Authorizes requests."""
+
+    def __init__(
+        self, tokens: Tokens, access: Access, authority: Authority, bundle: Bundle
+    ) -> None:
+        super().__init__(tokens, authority, bundle)
+        self._access = access
+
+    def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Authorized:
+        """Authorize ACTIONS on REPOSITORY.
+
+        A token for a repository that did not exist when it was issued costs one round trip.
+
+        Raises:
+            Unauthorized: the token does not allow it.
+            ReadOnly: the bundle allows no changes.
+            PushesDisabled: the bundle allows no pushes.
+        """
+        return self._authorize(req, repository, (actions,), actions)
+
+    def require_push(self, req: falcon.Request, repository: RepositoryName) -> Authorized:
+        """Authorize a request that changes a repository, as `require` does.
+
+        A token for `push` alone is enough. The challenge asks for `pull` as well, as that of
+        Docker's registry does, since clients keep the token for all requests of a push.
+        """
+        return self._authorize(req, repository, ((PUSH,),), (PULL, PUSH))
+
+    def require_head(self, req: falcon.Request, repository: RepositoryName) -> Authorized:
+        """Authorize a check for existence, which a push consists of as much as a pull.
+
+        It shows no content, and a push of the same blob or index shows as much.
+        """
+        return self._authorize(req, repository, ((PULL,), (PUSH,)), (PULL,))
+
+    def _authorize(
+        self,
+        req: falcon.Request,
+        repository: RepositoryName,
+        alternatives: Alternatives,
+        asked: tuple[str, ...],
+    ) -> Authorized:
+        """Authorize a request if the token allows one of ALTERNATIVES; ask for ASKED otherwise."""
+        identity = self._check(req, repository, alternatives, asked)
+        for actions in alternatives:
+            bound = self._bound(identity, repository, actions)
+            if bound is not None:
+                return Authorized(identity, bound)
+        raise Unauthorized(self._challenge(req, _scope(repository, asked), "insufficient_scope"))
+
+    def source(self, identity: Identity, repository: RepositoryName) -> RepositoryName | None:
+        """Return the bound name of a repository that the token may pull from; else None."""
+        return self._bound(identity, repository, (PULL,))
+
+    @contextmanager
+    def renewing(self, req: falcon.Request, repository: RepositoryName) -> Iterator[None]:
+        """Make a push get a new token if the token's repository has been replaced."""
+        try:
+            yield
+        except RepositoryReplaced as error:
+            scope = _scope(repository, (PULL, PUSH))
+            raise Unauthorized(self._challenge(req, scope, "invalid_token")) from error
+
+    def _bound(
+        self, identity: Identity, repository: RepositoryName, actions: tuple[str, ...]
+    ) -> RepositoryName | None:
+        """Return REPOSITORY, bound, if the token allows ACTIONS on it."""
+        if not _names(identity, repository, actions):
+            return None
+        repository_id = identity.ids.get(str(repository))
+        if repository_id is not None:
+            return repository.bound(repository_id)
+        # It did not exist when the token was issued, or an earlier version issued the token.
+        grant = self._access.grants(identity.username, [repository], user_id=identity.user_id)[0]
+        if not grant.actions.issuperset(actions):
+            return None
+        return repository.bound(NO_REPOSITORY if grant.id is None else grant.id)
+
+
+def _scope(repository: RepositoryName, actions: tuple[str, ...]) -> str:
+    return f"repository:{repository}:{','.join(actions)}"
+
+
+def _names(identity: Identity, repository: RepositoryName, actions: tuple[str, ...]) -> bool:
+    return all(identity.may(action, repository) for action in actions)

@@ -282,7 +282,7 @@ class Collect(Action):
     def run(self, world: World) -> Any:
         graph = world[self.site].graph
         if self.part == "untagged":
-            untagged = UntaggedManifests(graph.database, graph.bundle, lambda _name, _digest: None)
+            untagged = UntaggedManifests(graph.database, graph.bundle, lambda *_deleted: None)
             untagged.step()
         else:
             collector = Collector(graph.database, graph.bundle, lambda _digest: None)

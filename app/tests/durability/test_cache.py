@@ -155,7 +155,7 @@ def test_deletions_older_than_any_cached_value_are_dropped(
     monkeypatch.setattr(process.site.database, "run", refuse)
     process.redis.delete("atoll:placements:in-memory")
     monkeypatch.undo()
-    monkeypatch.setattr(shared_redis, "_LIFE_SECONDS", 0)
+    monkeypatch.setattr(shared_redis, "LIFE_SECONDS", 0)
     process.client.down = False
     process.now += 10
     process.client.server.pipelines.clear()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
+from atoll.cli.background import activities
+from atoll.db.lost_deletions import LostDeletions
+from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
-from atoll.registry.blobs import Blob
+from atoll.registry.blobs import Blob, right_cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
 from atoll.registry.garbage import BATCH, Collector
 from atoll.registry.manifests import Manifests
 from atoll.replication.backfill import Reconciler
 from atoll.replication.excess import Excess
 
+from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
 
 OTHER = RepositoryName("strict", "app")
@@ -152,3 +158,71 @@ def test_a_right_that_ended_keeps_no_copy_where_a_policy_excludes_it(site: Memor
     let_days_pass(site, 0.1)
     assert excess.step()
     assert site.placements(digest) == {"us": "good"}
+
+
+@pytest.fixture
+def cached(site: MemorySite) -> MemoryRedis:
+    """Give the site a cache."""
+    server = MemoryRedis()
+    redis = SharedRedis(cast(Any, MemoryClient(server)), LostDeletions(site.database))
+    redis.settle(ask=True)
+    site.graph.__dict__["redis"] = redis
+    return server
+
+
+def forget_marks(cached: MemoryRedis) -> None:
+    """Let the time pass for which nothing is cached after a deletion."""
+    for key in [key for key, value in cached.values.items() if not value]:
+        del cached.values[key]
+
+
+def has_cached_right(cached: MemoryRedis, site: MemorySite, digest: Digest) -> bool:
+    return bool(cached.values.get(right_cache_key(site.repository, digest)))
+
+
+def test_a_deleted_manifest_ends_the_cached_rights_to_its_blobs(
+    site: MemorySite, cached: MemoryRedis
+) -> None:
+    digest = site.push(DATA)
+    put(site, site.repository)
+    let_days_pass(site, 1)
+    forget_marks(cached)
+    find(site, site.repository, digest)
+    assert has_cached_right(cached, site, digest)
+    manifests(site).delete(site.repository, Digest.of(image_manifest(DATA, [])))
+    assert not has_cached_right(cached, site, digest)
+    with pytest.raises(BlobUnknown):
+        find(site, site.repository, digest)
+
+
+def test_a_collected_manifest_ends_the_cached_rights_to_its_blobs(
+    site: MemorySite, cached: MemoryRedis
+) -> None:
+    """The manifest's tags ended, and the time machine does not keep them any more."""
+    digest = site.push(DATA)
+    put(site, site.repository)
+    let_days_pass(site, 1)
+    forget_marks(cached)
+    find(site, site.repository, digest)
+    assert has_cached_right(cached, site, digest)
+    site.database.run(
+        "UPDATE tag SET lifetime_end_ms = 1; UPDATE manifest SET pushed_at = now() - interval '9d'"
+    )
+    untagged = next(one for one in activities(site.graph) if one.name == "untagged")
+    untagged.work()
+    assert not has_cached_right(cached, site, digest)
+    with pytest.raises(BlobUnknown):
+        find(site, site.repository, digest)
+
+
+def test_a_right_is_not_cached_for_longer_than_it_lasts(
+    site: MemorySite, cached: MemoryRedis
+) -> None:
+    digest = site.push(DATA)
+    forget_marks(cached)
+    site.database.run("UPDATE uploadedblob SET expires_at = now() + interval '9 minutes'")
+    assert find(site, site.repository, digest).size == len(DATA)
+    assert not has_cached_right(cached, site, digest)
+    site.database.run("UPDATE uploadedblob SET expires_at = now() + interval '11 minutes'")
+    assert find(site, site.repository, digest).size == len(DATA)
+    assert has_cached_right(cached, site, digest)

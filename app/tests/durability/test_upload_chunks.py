@@ -7,8 +7,9 @@ import io
 import pytest
 from atoll.names import Digest
 from atoll.registry import uploads
-from atoll.registry.errors import SizeInvalid
+from atoll.registry.errors import RangeOutOfOrder, SizeInvalid
 from atoll.registry.uploads import Body, Upload
+from atoll.storage.interface import blob_key
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -30,3 +31,19 @@ def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_stays_as_it_was(
     digest = Digest.of(b"one two three")
     assert site.graph.uploads.finish(upload, digest, Body(io.BytesIO(), 0)) == upload.offset
     assert site.placements(digest) == {"us": "good"}
+
+
+@pytest.mark.parametrize("whole", [b"first second", b"first "])
+def test_an_outdated_state_does_not_finish_an_upload_that_has_chunks(
+    registry: MemoryRegistry, whole: bytes
+) -> None:
+    site = registry["us"]
+    begun = site.graph.uploads.start(site.repository, SUPERUSER)
+    upload = site.graph.uploads.append(begun, Body(io.BytesIO(b"first "), 6))
+    with pytest.raises(RangeOutOfOrder) as refused:
+        site.graph.uploads.finish(begun, Digest.of(whole), Body(io.BytesIO(whole), len(whole)))
+    assert refused.value.received == 6
+    assert set(site.stores["us"].objects) - {"_location"} == {blob_key(Digest.of(b"first "))}
+    digest = Digest.of(b"first second")
+    assert site.graph.uploads.finish(upload, digest, Body(io.BytesIO(b"second"), 6)) == 12
+    assert site.has_object("us", digest)

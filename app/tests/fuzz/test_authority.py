@@ -14,7 +14,7 @@ from atoll.config import Bundle
 from atoll.names import RepositoryName
 from atoll.web.authority import Authority
 from atoll.web.errors import Unauthorized
-from atoll.web.guard import Guard
+from atoll.web.guard import TokenGuard
 from hypothesis import strategies as st
 
 from .answers import assert_sent
@@ -32,7 +32,7 @@ BUNDLE = cast(
     ),
 )
 AUTHORITY = Authority(BUNDLE)
-GUARD = Guard(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
+GUARD = TokenGuard(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
 VALID = st.sampled_from(
     ["registry.test", "registry.test:8443", "[::1]:8080", "127.0.0.1", "[::ffff:1.2.3.4]", "A_b.c"]
 )

@@ -23,6 +23,7 @@ CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _PATH = re.compile(r"/v2/(?P<name>.+?)/(?:blobs|manifests|tags|referrers)/")
+_NAME = re.compile(r"[a-z0-9/_.-]+")
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
@@ -110,16 +111,26 @@ class Registry:
             answer = self.session.request(method, url, headers=headers, **arguments)  # type: ignore[arg-type]
         return answer
 
-    def token(self, challenge: requests.Response) -> str:
-        """Return the token that a 401 asks for."""
+    def token(self, challenge: requests.Response, *scopes: str) -> str:
+        """Return the token that a 401 asks for, with more SCOPES."""
         parameters = dict(_PARAMETER.findall(challenge.headers["WWW-Authenticate"]))
+        asked = [parameters["scope"]] if "scope" in parameters else []
         answer = self.session.get(
             parameters["realm"],
-            params={key: parameters[key] for key in ("service", "scope") if key in parameters},
+            params={"service": parameters["service"], "scope": [*asked, *scopes]},
             auth=(self.username, self.password),
         )
         assert answer.status_code == 200, answer.text
         return str(answer.json()["token"])
+
+    def mount(self, digest: str, target: str, source: str | None) -> requests.Response:
+        """Mount a blob, with a token that covers the source as clients get one."""
+        path = self.path("blobs/uploads/", target)
+        scopes = [f"repository:{source}:pull"] if source and _NAME.fullmatch(source) else []
+        token = self.token(self.session.post(urljoin(self.url, path)), *scopes)
+        query = {"mount": digest} | ({"from": source} if source else {})
+        headers = {"Authorization": f"Bearer {token}"}
+        return self.session.post(urljoin(self.url, path), params=query, headers=headers)
 
     def begin(self, name: str | None = None) -> str:
         """Begin an upload and return the address at which it goes on."""

@@ -79,8 +79,7 @@ def test_a_blob_deleted_here_stays_where_it_was_mounted(registry: Registry) -> N
     """Deleting Blobs: `<name>` is the repository that it is deleted from."""
     digest = registry.push_blob(b"shared by two")
     target = f"{registry.name}-target"
-    query = {"mount": digest, "from": registry.name}
-    registry.request("POST", registry.path("blobs/uploads/", target), params=query)
+    assert registry.mount(digest, target, registry.name).status_code == 201
     assert registry.blob(digest, "DELETE").status_code == 202
     answer = registry.request("GET", registry.path(f"blobs/{digest}", target))
     assert (answer.status_code, answer.content) == (200, b"shared by two")

@@ -228,11 +228,6 @@ def test_an_unknown_upload_is_404(registry: Registry, session: str) -> None:
     assert (answer.status_code, codes(answer)) == (404, ["BLOB_UPLOAD_UNKNOWN"])
 
 
-def mount(registry: Registry, digest: str, target: str, source: str | None):
-    query = {"mount": digest} | ({"from": source} if source else {})
-    return registry.request("POST", registry.path("blobs/uploads/", target), params=query)
-
-
 @ALGORITHMS
 @pytest.mark.parametrize("named", [True, False])
 def test_a_mount_is_201_with_a_pullable_location(registry: Registry, hashed, *, named) -> None:
@@ -241,7 +236,7 @@ def test_a_mount_is_201_with_a_pullable_location(registry: Registry, hashed, *, 
     digest = registry.push_blob(data, hashed(data))
     target = f"{registry.name}-target"
     registry.push_blob(b"so that the repository is there", name=target)
-    answer = mount(registry, digest, target, registry.name if named else None)
+    answer = registry.mount(digest, target, registry.name if named else None)
     assert answer.status_code == 201
     assert answer.headers["Docker-Content-Digest"] == digest
     assert answer.headers["Location"].endswith(f"/v2/{target}/blobs/{digest}")
@@ -251,7 +246,7 @@ def test_a_mount_is_201_with_a_pullable_location(registry: Registry, hashed, *, 
 def test_a_mount_makes_a_repository_that_is_not_there(registry: Registry) -> None:
     """Mounting a blob: the first layer of a new repository is mounted like any other."""
     digest = registry.push_blob(b"shared")
-    answer = mount(registry, digest, f"{registry.name}-new", registry.name)
+    answer = registry.mount(digest, f"{registry.name}-new", registry.name)
     assert answer.status_code == 201
     assert pulls(registry, answer.headers["Location"], b"shared")
 
@@ -262,6 +257,6 @@ def test_what_cannot_be_mounted_is_202_and_can_be_uploaded(
 ) -> None:
     """Mounting a blob: "SHOULD return a 202 … the client MAY proceed with the upload"."""
     data = os.urandom(100)
-    answer = mount(registry, sha256(data), f"{registry.name}-target", source)
+    answer = registry.mount(sha256(data), f"{registry.name}-target", source)
     assert answer.status_code == 202
     assert registry.put(answer.headers["Location"], sha256(data), data).status_code == 201

@@ -67,6 +67,8 @@ def test_nothing_is_pushed_to_a_repository_that_is_read_only(api: Api) -> None:
     client = Client(api.site)
     digest = push_image(client, "admin/app", "v1", b"x")
     pushed = client.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
+    client.tokens.clear()
+    client.token("repository:admin/app:pull,push")
     state = "repository/admin/app/changestate"
     assert api.call("PUT", state, {"state": "READ_ONLY"}) == {"success": True}
     assert api.call("GET", "repository/admin/app")["state"] == "READ_ONLY"

@@ -10,7 +10,7 @@ from .test_accounts import add_user
 from .test_push_and_pull import push_image
 
 REPOSITORY = "admin/app"
-SCOPE = f"repository:{REPOSITORY}:pull,push"
+SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 MANIFESTS = f"/v2/{REPOSITORY}/manifests"
 REFERRERS = f"/v2/{REPOSITORY}/referrers"
 UNKNOWN = f"sha256:{'0' * 64}"

@@ -23,7 +23,7 @@ from .test_backfill import push_image
 from .test_replication import both, key, placements
 
 REPOSITORY = "admin/app"
-SCOPE = f"repository:{REPOSITORY}:pull,push"
+SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 DATA = b'{"some": "configuration"}'
 
@@ -84,7 +84,7 @@ def put_manifest(client: Client, digest: str, repository: str = REPOSITORY) -> i
 
 def delete_manifest(client: Client, content: bytes, repository: str = REPOSITORY) -> None:
     path = f"/v2/{repository}/manifests/{Digest.of(content)}"
-    answer = client.request("DELETE", path, f"repository:{repository}:pull,push")
+    answer = client.request("DELETE", path, f"repository:{repository}:delete")
     assert answer.status_code == 202, answer.text
 
 

@@ -155,7 +155,7 @@ def test_a_mount_is_lent_at_once_and_copied_to_where_it_must_be(site: Site) -> N
     answer = client.request(
         "POST",
         f"/v2/{REPOSITORY}/blobs/uploads/",
-        SCOPE,
+        f"{SCOPE} repository:free/app:pull",
         params={"mount": digest, "from": "free/app"},
     )
     assert answer.status_code == 201, answer.text

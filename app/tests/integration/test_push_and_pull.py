@@ -10,7 +10,7 @@ from .services import Services
 from .site import MANIFEST_TYPE, Client
 
 REPOSITORY = "admin/app"
-SCOPE = f"repository:{REPOSITORY}:pull,push"
+SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 
 
 def sha256(data: bytes) -> str:

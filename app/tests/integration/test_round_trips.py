@@ -40,11 +40,28 @@ def trips(answer: requests.Response) -> tuple[int, int]:
     return int(found.get("database", 0)), int(found.get("store", 0))
 
 
+def forget_tokens(client: Client) -> None:
+    """Get tokens for a repository that exists by now: others cost one more round trip."""
+    client.tokens.clear()
+
+
+def test_a_first_push_costs_one_more_round_trip_a_request(timed: Site) -> None:
+    client = Client(timed)
+    client.push_blob(REPOSITORY, b"with the token from before")
+    for _ in range(2):
+        answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
+        assert trips(answer) == (2, 0)
+    forget_tokens(client)
+    answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
+    assert trips(answer) == (1, 0)
+
+
 def test_a_pull_costs_one_round_trip_a_request_and_none_for_what_is_cached(timed: Site) -> None:
     client = Client(timed)
     digest, manifest = push_image(client)
     layer = client.push_blob(REPOSITORY, b"a layer of its own")
     assert manifest
+    forget_tokens(client)
     path = f"/v2/{REPOSITORY}"
     for method in ("GET", "HEAD"):
         assert trips(client.request(method, f"{path}/manifests/v1", SCOPE)) == (1, 0)
@@ -66,6 +83,7 @@ def test_a_push_costs_what_the_table_says_and_the_bytes_go_to_the_store_once(
 ) -> None:
     client = Client(timed)
     client.push_blob(REPOSITORY, b"so that the repository is there")
+    forget_tokens(client)
     data = b"the layer"
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
     assert trips(answer) == (1, 0)
@@ -80,6 +98,7 @@ def test_a_push_costs_what_the_table_says_and_the_bytes_go_to_the_store_once(
 def test_a_manifest_is_put_with_at_most_three(timed: Site) -> None:
     client = Client(timed)
     _, manifest = push_image(client)
+    forget_tokens(client)
     answer = client.request(
         "PUT",
         f"/v2/{REPOSITORY}/manifests/v2",
@@ -139,6 +158,7 @@ def test_what_passes_to_the_database_and_the_store_is_what_the_table_says(
     client = counted.client
     digest, manifest = push_image(client)
     layer = client.push_blob(REPOSITORY, b"a layer of its own")
+    forget_tokens(client)
     path = f"/v2/{REPOSITORY}"
     locations: list[tuple[str, bytes]] = []
 

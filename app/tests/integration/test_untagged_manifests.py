@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.registry import untagged
-from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.manifests import deleted_manifest_cache_keys
 from atoll.registry.tags import Tags
 from atoll.registry.untagged import UntaggedManifests
 
 from .site import MANIFEST_TYPE, Client, Site
 
 REPOSITORY = "admin/app"
-SCOPE = f"repository:{REPOSITORY}:pull,push"
+SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 DATA = b'{"some": "configuration"}'
 
 
 def collector(site: Site, batch: int = 100) -> UntaggedManifests:
-    def forget(name: RepositoryName, digest: Digest) -> None:
-        site.graph.redis.delete(manifest_cache_key(name, str(digest)))
+    def forget(name: RepositoryName, digest: Digest, blobs: Sequence[str]) -> None:
+        site.graph.redis.delete(*deleted_manifest_cache_keys(name, str(digest), blobs))
 
     return UntaggedManifests(site.graph.database, site.graph.bundle, forget, batch=batch)
 

@@ -13,7 +13,7 @@ from atoll.names import RepositoryName
 from atoll.registry.manifests import MAXIMUM_SIZE
 from atoll.web.admission import API_BODY, SMALL_BODY, BodyAdmission
 from atoll.web.authority import Authority
-from atoll.web.guard import Guard
+from atoll.web.guard import TokenGuard
 from atoll.web.spool import SpooledRequest
 from waitress.adjustments import Adjustments
 
@@ -36,7 +36,7 @@ def receive(
         read_only=read_only,
         disable_pushes=disable_pushes,
     )
-    admit = BodyAdmission(Guard(TOKENS, Authority(bundle), bundle), LAYER)
+    admit = BodyAdmission(TokenGuard(TOKENS, Authority(bundle), bundle), LAYER)
     request = SpooledRequest(Adjustments(max_request_body_size=2**40), admit=admit)
     lines = [f"{method} {path} HTTP/1.1", "Host: registry.test", *headers]
     request.received("".join(f"{line}\r\n" for line in lines).encode() + b"\r\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.auth.scopes import InvalidScope, parse_scopes
+from atoll.auth.scopes import SCOPES_MAXIMUM, InvalidScope, parse_scopes
 
 
 def parsed(*texts: str) -> dict[str, set[str]]:
@@ -13,7 +13,8 @@ def parsed(*texts: str) -> dict[str, set[str]]:
 
 def test_actions_are_found() -> None:
     assert parsed("repository:a/b:pull") == {"a/b": {"pull"}}
-    assert parsed("repository:a/b:pull,push") == {"a/b": {"pull", "push", "delete"}}
+    assert parsed("repository:a/b:pull,push") == {"a/b": {"pull", "push"}}
+    assert parsed("repository:a/b:push") == {"a/b": {"push"}}
     assert parsed("repository:a/b:*") == {"a/b": {"pull", "push", "delete"}}
     assert parsed("repository:a/b:dance") == {"a/b": set()}
 
@@ -36,3 +37,11 @@ def test_other_resources_are_left_out() -> None:
 def test_what_is_no_scope_is_refused(text: str) -> None:
     with pytest.raises(InvalidScope):
         parsed(text)
+
+
+def test_a_request_with_too_many_scopes_is_refused() -> None:
+    scopes = [f"repository:a/b{number}:pull" for number in range(SCOPES_MAXIMUM)]
+    assert len(parsed(*scopes)) == SCOPES_MAXIMUM
+    for texts in ([*scopes, "repository:a/c:pull"], [" ".join([*scopes, "registry:catalog:*"])]):
+        with pytest.raises(InvalidScope, match="at most 100"):
+            parsed(*texts)

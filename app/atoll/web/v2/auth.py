@@ -7,13 +7,14 @@ token specification, with `expires_in` and `issued_at`, without which clients as
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import falcon
 
 from atoll.auth.access import Access, Grant, WrongCredentials
 from atoll.auth.credentials import Credentials
-from atoll.auth.scopes import CATALOG_SCOPE, parse_scopes
+from atoll.auth.scopes import CATALOG_SCOPE, Scope, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
 from atoll.web.addresses import client_address
 from atoll.web.credentials import basic_credentials
@@ -54,15 +55,15 @@ class Auth:
         principal, grants = self._access.authenticate(
             credentials, client_address(req), [scope.repository for scope in scopes]
         )
-        allowed = {grant.repository: grant.actions for grant in grants}
+        held = {grant.repository: grant for grant in grants}
         token, issued = self._tokens.issue(
             principal.username if principal else None,
-            [
-                Grant(scope.repository, scope.actions & allowed.get(scope.repository, frozenset()))
-                for scope in scopes
-            ],
+            [_granted(scope, held[scope.repository]) for scope in scopes],
+            user_id=principal.id if principal else None,
+            public_only=principal is not None and not principal.sees_private,
             catalog=bool(
                 principal
+                and principal.sees_private
                 and (principal.superuser or principal.auditor)
                 and CATALOG_SCOPE in " ".join(texts).split()
             ),
@@ -74,3 +75,8 @@ class Auth:
             "expires_in": LIFE_SECONDS,
             "issued_at": datetime.fromtimestamp(issued, UTC).isoformat().replace("+00:00", "Z"),
         }
+
+
+def _granted(scope: Scope, held: Grant) -> Grant:
+    """Return HELD with no more actions than SCOPE asks for."""
+    return replace(held, actions=scope.actions & held.actions)

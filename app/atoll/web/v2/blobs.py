@@ -11,7 +11,7 @@ from functools import partial
 
 import falcon
 
-from atoll.auth.access import PULL, PUSH
+from atoll.auth.access import DELETE, PULL
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown
@@ -45,8 +45,7 @@ class BlobResource:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Redirect the client to a store, where it repeats its Range; or send the bytes."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
@@ -102,9 +101,8 @@ class BlobResource:
         resp.set_stream(stream, length)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Tell the blob's size. One without a good copy is missing, so that clients push it."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        """Return the blob's size. One without a good copy is missing, so that clients push it."""
+        repository = self._guard.require_head(req, RepositoryName.parse(name)).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         if not blob.placements:
             raise BlobUnknown(f"{digest} has no good copy; push it again")
@@ -116,7 +114,6 @@ class BlobResource:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Take the blob out of the repository (end-10)."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PUSH)
+        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
         self._blobs.delete(repository, Digest.parse(digest))
         resp.status = falcon.HTTP_ACCEPTED

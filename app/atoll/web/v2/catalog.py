@@ -13,7 +13,11 @@ _SCOPE = "registry:catalog:*"
 
 
 class CatalogList:
-    """All repositories, as far as the user may see them; who is among SEEING_ALL sees all."""
+    """The repositories that the user may pull from.
+
+    A user in SEEING_ALL gets all of them with a token for `registry:catalog:*`. A token from an
+    OAuth token without a scope to read repositories gets the public ones.
+    """
 
     def __init__(self, catalog: Catalog, guard: Guard, seeing_all: frozenset[str]) -> None:
         self._catalog = catalog
@@ -25,8 +29,9 @@ class CatalogList:
         identity = self._guard.identity(req, _SCOPE)
         page = Page.of(req)
         names, more = self._catalog.list(
-            identity.username,
-            everything=identity.username in self._seeing_all,
+            None if identity.public_only else identity.username,
+            user_id=identity.user_id,
+            everything=identity.catalog and identity.username in self._seeing_all,
             limit=_PAGE if page.limit is None else page.limit,
             last=page.last,
         )

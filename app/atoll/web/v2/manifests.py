@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import falcon
 
-from atoll.auth.access import DELETE, PULL, PUSH
+from atoll.auth.access import DELETE, PULL
 from atoll.auth.audit import Entry
 from atoll.auth.pull_log import PullLog
 from atoll.names import Digest, RepositoryName, is_tag, parse_tag
@@ -39,35 +39,39 @@ class ManifestResource:
         self._pulls = pulls
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
-        """Give the manifest back, byte for byte."""
-        manifest, puller = self._find(req, resp, name, reference)
-        self._note(req, RepositoryName.parse(name), reference, manifest.digest, puller)
+        """Return the manifest, byte for byte."""
+        authorized = self._guard.require(req, RepositoryName.parse(name), PULL)
+        manifest = self._find(resp, authorized.repository, reference)
+        puller = authorized.identity.username
+        self._note(req, authorized.repository, reference, manifest.digest, puller)
         if not client_has_already(req, resp, manifest.digest):
             resp.data = manifest.content
 
     def on_head(
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
-        """Tell the manifest's digest and size."""
-        manifest, _ = self._find(req, resp, name, reference)
+        """Return the manifest's digest and size."""
+        repository = self._guard.require_head(req, RepositoryName.parse(name)).repository
+        manifest = self._find(resp, repository, reference)
         if not client_has_already(req, resp, manifest.digest):
             resp.content_length = len(manifest.content)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Keep a manifest whose blobs are here."""
         repository = RepositoryName.parse(name)
-        identity = self._guard.require(req, repository, PULL, PUSH)
+        authorized = self._guard.require_push(req, repository)
         _check_reference(reference)
         tags = _tags(req)
-        kept = self._manifests.put(
-            repository,
-            reference,
-            _content(req),
-            _media_type(req),
-            tags=tags,
-            username=identity.username,
-            address=client_address(req),
-        )
+        with self._guard.renewing(req, repository):
+            kept = self._manifests.put(
+                authorized.repository,
+                reference,
+                _content(req),
+                _media_type(req),
+                tags=tags,
+                username=authorized.identity.username,
+                address=client_address(req),
+            )
         digest = kept.digest
         if kept.subject is not None:
             resp.set_header("OCI-Subject", kept.subject)
@@ -83,8 +87,7 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Delete a manifest with its tags, by digest; or a tag alone."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, DELETE)
+        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
         _check_findable(repository, reference)
         if Digest.is_digest(reference):
             self._manifests.delete(repository, Digest.parse(reference))
@@ -92,17 +95,13 @@ class ManifestResource:
             self._tags.delete(repository, reference)
         resp.status = falcon.HTTP_ACCEPTED
 
-    def _find(
-        self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
-    ) -> tuple[Manifest, str | None]:
-        """Return the manifest, and who pulls it."""
-        repository = RepositoryName.parse(name)
-        identity = self._guard.require(req, repository, PULL)
+    def _find(self, resp: falcon.Response, repository: RepositoryName, reference: str) -> Manifest:
+        """Find a manifest and set the headers that describe it."""
         _check_findable(repository, reference)
         manifest = self._manifests.get(repository, reference)
         resp.content_type = manifest.media_type
         resp.set_header("Docker-Content-Digest", str(manifest.digest))
-        return manifest, identity.username
+        return manifest
 
     def _note(
         self,

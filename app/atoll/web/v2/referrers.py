@@ -26,8 +26,7 @@ class ReferrerList:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Answer with an index, empty where nobody refers to the digest; `Link` leads to more."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
         artifact_type = req.get_param("artifactType")
         after = req.get_param_as_int("after", min_value=0, max_value=_ID_MAXIMUM, default=0)
         found, more = self._referrers.list(repository, Digest.parse(digest), artifact_type, after)

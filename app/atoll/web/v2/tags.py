@@ -20,8 +20,7 @@ class TagList:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """List tags in order; `Link` leads to the rest."""
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL)
+        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
         page = Page.of(req)
         tags, more = self._tags.list(repository, page.limit, page.last)
         page.link(resp, f"/v2/{name}/tags/list", tags, more=more)

@@ -15,7 +15,6 @@ from uuid import UUID
 import falcon
 import jwt
 
-from atoll.auth.access import PULL, PUSH
 from atoll.auth.tokens import Identity
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blobs
@@ -24,7 +23,7 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.uploads import Body, Upload, Uploads
 from atoll.web.authority import Authority
 from atoll.web.errors import BodyTooLarge
-from atoll.web.guard import Guard
+from atoll.web.guard import Authorized, Guard
 from atoll.web.v2.content_range import parse_content_range
 
 _ALGORITHM = "HS256"
@@ -105,46 +104,55 @@ class UploadCollection:
         self._maximum_size = maximum_size
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """Mount a blob, take one whole, or begin an upload; and say where that goes on."""
+        """Mount a blob, accept a complete one, or begin an upload and return its location."""
         repository = RepositoryName.parse(name)
-        identity = self._guard.require(req, repository, PULL, PUSH)
+        authorized = self._guard.require_push(req, repository)
+        with self._guard.renewing(req, repository):
+            self._post(req, resp, name, authorized)
+
+    def _post(
+        self, req: falcon.Request, resp: falcon.Response, name: str, authorized: Authorized
+    ) -> None:
         if mount := req.get_param("mount"):
             digest = Digest.parse(mount)
-            if self._mount(repository, digest, req.get_param("from"), identity):
+            if self._mount(authorized, digest, req.get_param("from")):
                 self._answers.created(req, resp, name, digest)
                 return
         whole = req.get_param("digest")
         wanted = Digest.parse(whole) if whole is not None else None
-        upload = self._uploads.start(repository, identity.username)
+        upload = self._uploads.start(authorized.repository, authorized.identity.username)
         if wanted is None:
             self._answers.accepted(req, resp, name, upload)
             return
         self._uploads.finish(upload, wanted, _body(req, 0, self._maximum_size))
         self._answers.created(req, resp, name, wanted)
 
-    def _mount(
-        self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
-    ) -> bool:
-        """Lend the blob to the repository, which is made if there is none. Raises Denied."""
+    def _mount(self, authorized: Authorized, digest: Digest, source: str | None) -> bool:
+        """Lend the blob to the repository, which is created if it does not exist.
+
+        Raises Denied.
+        """
+        identity, repository = authorized.identity, authorized.repository
         try:
-            return self._lend(name, digest, source, identity)
+            return self._lend(repository, digest, source, identity)
         except RepositoryUnknown:
-            self._repositories.create_for_push(identity.username, name)
-            return self._lend(name, digest, source, identity)
+            repository = self._repositories.create_for_push(identity.username, repository)
+            return self._lend(repository, digest, source, identity)
 
     def _lend(
         self, name: RepositoryName, digest: Digest, source: str | None, identity: Identity
     ) -> bool:
-        """Lend the blob from where the client says, if its token covers that; else from anywhere.
+        """Lend the blob from SOURCE if the token allows to pull from it.
 
-        Clients do not always ask for a token that covers the source; what the user may pull, the
-        user may mount.
+        Without a source: from any repository that the user may pull from.
         """
-        if source is not None and RepositoryName.fits(source):
-            source_name = RepositoryName.parse(source)
-            if identity.may(PULL, source_name) and self._blobs.mount(name, source_name, digest):
-                return True
-        return self._blobs.mount_from_any(name, digest, identity.username)
+        if source is not None:
+            if not RepositoryName.fits(source):
+                return False
+            bound = self._guard.source(identity, RepositoryName.parse(source))
+            return bound is not None and self._blobs.mount(name, bound, digest)
+        username = None if identity.public_only else identity.username
+        return self._blobs.mount_from_any(name, digest, username, identity.user_id)
 
 
 class UploadResource:
@@ -201,9 +209,7 @@ class UploadResource:
             raise
 
     def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
-        repository = RepositoryName.parse(name)
-        self._guard.require(req, repository, PULL, PUSH)
-        return repository
+        return self._guard.require_push(req, RepositoryName.parse(name)).repository
 
     def _upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload:
         return self._answers.upload(req, name, uuid) or self._uploads.find(name, uuid)

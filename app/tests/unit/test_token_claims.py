@@ -1,0 +1,53 @@
+"""What a registry token carries, and how tokens of earlier versions are read."""
+
+from __future__ import annotations
+
+import time
+
+import jwt
+from atoll.auth.access import PULL, PUSH, Grant
+from atoll.auth.tokens import Tokens
+from atoll.names import RepositoryName
+
+KEY = b"0" * 32
+NAME = RepositoryName("acme", "app")
+
+
+def tokens() -> Tokens:
+    return Tokens(KEY, "registry.test")
+
+
+def test_a_token_carries_the_ids_of_user_and_repositories() -> None:
+    missing = RepositoryName("acme", "missing")
+    grants = [Grant(NAME, frozenset({PULL}), id=7), Grant(missing, frozenset({PUSH}))]
+    token, _ = tokens().issue("alice", grants, user_id=3)
+    identity = tokens().read(token)
+    assert (identity.username, identity.user_id) == ("alice", 3)
+    assert identity.ids == {"acme/app": 7}
+    assert identity.may(PUSH, missing)
+    assert not identity.may(PUSH, NAME)
+    assert not identity.catalog
+    assert not identity.public_only
+
+
+def test_entries_count_by_their_type_and_those_of_one_repository_together() -> None:
+    grants = [Grant(NAME, frozenset({action}), id=7) for action in (PULL, PUSH)]
+    token, _ = tokens().issue("alice", grants, catalog=True)
+    identity = tokens().read(token)
+    assert identity.actions == {"acme/app": {PULL, PUSH}}
+    assert identity.catalog
+
+
+def test_a_token_of_an_earlier_version_is_bound_to_nothing() -> None:
+    now = int(time.time())
+    claims = {
+        "iss": "atoll",
+        "aud": "registry.test",
+        "sub": "alice",
+        "iat": now,
+        "exp": now + 60,
+        "access": [{"type": "repository", "name": "acme/app", "actions": ["pull"]}],
+    }
+    identity = tokens().read(jwt.encode(claims, KEY, algorithm="HS256"))
+    assert identity.may(PULL, NAME)
+    assert (identity.ids, identity.user_id) == ({}, None)
