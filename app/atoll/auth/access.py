@@ -287,4 +287,6 @@ class Access:
             if superusers_only and not principal.superuser:
                 return False
             return self._create_namespace and principal.robot_owner is None
-        return bool(row["creator"]) or role == ADMIN
+        # Scopes limit the role: an owner's token may push if it may write and create.
+        owned = bool(row["owner"]) and role == WRITE
+        return bool(row["creator"]) or owned or role == ADMIN
