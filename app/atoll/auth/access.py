@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from atoll.auth.credentials import Credentials, SessionCredentials
+from atoll.auth.passwords import HashingHooks
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
@@ -183,10 +184,12 @@ class Access:
             credentials.parameters(),
             repositories,
             credentials,
-            before_hashing=lambda: self._throttle.check_again(username, address),
+            HashingHooks(
+                before=lambda: self._throttle.check_again(username, address),
+                on_mismatch=lambda: self._throttle.failed(username, address),
+            ),
         )
         if actor is None:
-            self._throttle.failed(username, address)
             raise WrongCredentials
         self._throttle.succeeded(username, address)
         return actor, grants
@@ -215,7 +218,7 @@ class Access:
         parameters: Mapping[str, object],
         repositories: list[RepositoryName],
         credentials: Credentials | SessionCredentials | None,
-        before_hashing: Callable[[], None] | None = None,
+        hooks: HashingHooks | None = None,
     ) -> tuple[Principal | None, list[Grant]]:
         # One row comes back always, also from a replica that does not know the user yet: then the
         # password is wrong, until the primary is back.
@@ -231,7 +234,7 @@ class Access:
                 "names": [repository.name for repository in repositories],
             },
         ).rows[0]
-        if credentials is not None and not credentials.match(row, self._cipher, before_hashing):
+        if credentials is not None and not credentials.match(row, self._cipher, hooks):
             return None, []
         if row and row["robot_owner"] and not self._robots.allows(row["username"]):
             return None, []
@@ -310,4 +313,6 @@ class Access:
             if superusers_only and not principal.superuser:
                 return False
             return self._create_namespace and principal.robot_owner is None
-        return bool(row["creator"]) or role == ADMIN
+        # Scopes limit the role: an owner's token may push if it may write and create.
+        owned = bool(row["owner"]) and role == WRITE
+        return bool(row["creator"]) or owned or role == ADMIN

@@ -81,19 +81,6 @@ class ApiTokens:
         )
         return token
 
-    def was_authorized(self, user_id: int, client_id: str, scopes: list[str]) -> bool:
-        """Tell whether the user gave an application a token with all these SCOPES before."""
-        rows = self._database.read(
-            """
-            SELECT EXISTS (
-                SELECT FROM oauthaccesstoken t JOIN oauthapplication a ON a.id = t.application_id
-                WHERE t.user_id = %s AND a.client_id = %s AND t.expires_at > now()
-                  AND string_to_array(t.scope, ' ') @> %s::text[])
-            """,
-            [user_id, client_id, scopes],
-        )
-        return bool(rows[0][0])
-
     def list(self, user_id: int) -> list[ApiToken]:
         """Return the user's tokens that are good, oldest first."""
         rows = self._database.read(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from atoll.auth import redirect_uris
 from atoll.auth.secrets import Cipher, random_token
 from atoll.db.pool import Database
 
@@ -34,11 +35,8 @@ class Application:
     avatar_email: str | None
 
     def may_redirect_to(self, uri: str) -> bool:
-        """Tell whether tokens may be sent to URI: the registered one, or a page below it."""
-        base = self.redirect_uri
-        if not base:
-            return False
-        return uri == base or uri.startswith(base if base.endswith(("/", "?")) else f"{base}/")
+        """Return whether tokens may be sent to `uri`."""
+        return redirect_uris.covers(self.redirect_uri, uri)
 
 
 class Applications:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from atoll.auth.passwords import verify_password
+from atoll.auth.passwords import HashingHooks, verify_password
 from atoll.auth.secrets import Cipher, SecretUnreadable
 
 APP_USERNAME, OAUTH_USERNAME = "$app", "$oauthtoken"
@@ -58,10 +58,10 @@ class SessionCredentials:
         self,
         actor: Mapping[str, Any] | None,
         cipher: Cipher,
-        before_hashing: Callable[[], None] | None = None,
+        hooks: HashingHooks | None = None,
     ) -> bool:
         """Return whether the password is still the same."""
-        del cipher, before_hashing
+        del cipher, hooks
         if actor is None or actor["password_hash"] is None:
             return False
         return _same(self.mark, password_mark(actor["password_hash"]))
@@ -103,11 +103,11 @@ class Credentials:
         self,
         actor: Mapping[str, Any] | None,
         cipher: Cipher,
-        before_hashing: Callable[[], None] | None = None,
+        hooks: HashingHooks | None = None,
     ) -> bool:
         """Return whether the secret is that of ACTOR, which was looked up by `parameters`.
 
-        BEFORE_HASHING is called before a password is hashed; its exceptions are passed on.
+        HOOKS are called around the hash of a password; their exceptions are passed on.
         """
         if self.username == OAUTH_USERNAME:
             return actor is not None
@@ -125,7 +125,7 @@ class Credentials:
         return verify_password(
             actor["password_hash"] if actor else None,
             self._password(cipher),
-            before_hashing=before_hashing,
+            hooks=hooks,
         )
 
     def _password(self, cipher: Cipher) -> str:

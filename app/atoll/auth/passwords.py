@@ -15,6 +15,7 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import argon2
 
@@ -45,6 +46,14 @@ class PasswordTooShort(ValueError):
     """A password that Atoll does not accept."""
 
 
+@dataclass(frozen=True)
+class HashingHooks:
+    """Calls around a hash: `before` it, and `on_mismatch` before the next one can start."""
+
+    before: Callable[[], None]
+    on_mismatch: Callable[[], None]
+
+
 class PasswordsBusy(Throttled):
     """Too many passwords are being hashed."""
 
@@ -71,14 +80,14 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(
-    password_hash: str | None, password: str, *, before_hashing: Callable[[], None] | None = None
+    password_hash: str | None, password: str, *, hooks: HashingHooks | None = None
 ) -> bool:
     """Return whether PASSWORD is the one that was hashed.
 
     Args:
         password_hash: the hash; None, for an unknown user, never matches and takes as long.
         password: the password to check.
-        before_hashing: called right before the hash is computed; its exceptions are passed on.
+        hooks: calls around the computation of the hash; their exceptions are passed on.
 
     Raises:
         PasswordsBusy: other hashes took all of the waiting time.
@@ -90,16 +99,23 @@ def verify_password(
         # The same password may have been checked while this one waited.
         if match in _matched:
             return True
-        if before_hashing is not None:
-            before_hashing()
-        try:
-            matches = _hasher.verify(password_hash or _NOBODY, password)
-        except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
-            return False
-        if password_hash is None or not matches:
+        if hooks is not None:
+            hooks.before()
+        if not _matches(password_hash, password):
+            # Counted here, so that the next guess in the slot sees it.
+            if hooks is not None:
+                hooks.on_mismatch()
             return False
         _remember(match)
     return True
+
+
+def _matches(password_hash: str | None, password: str) -> bool:
+    try:
+        matches = _hasher.verify(password_hash or _NOBODY, password)
+    except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
+        return False
+    return matches and password_hash is not None
 
 
 @contextmanager

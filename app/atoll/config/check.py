@@ -82,7 +82,7 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     if bundle is None or found:
         return Check(None, found, _warnings(values))
     checked = bundle.model_copy(update={"distributed_storage_config": stores})
-    return Check(checked, [], _warnings(values))
+    return Check(checked, [], [*_warnings(values), *_unclaimed_names(checked)])
 
 
 def problems(raw: Any, preference: list[str] | None = None) -> list[str]:
@@ -199,6 +199,24 @@ def _warnings(values: Mapping[str, Any]) -> list[str]:
     if values.get(_LOGS_MODEL, "database") != "database":
         found.append(f"{_LOGS_MODEL}: the log is kept in the database, and nowhere else")
     return found + exposure_warnings(values)
+
+
+def _unclaimed_names(bundle: Bundle) -> list[str]:
+    """Warn about listed users whose accounts the migration does not create.
+
+    It creates the first of SUPER_USERS, whose password does not stay in the bundle.
+    """
+    if not bundle.feature_user_creation:
+        return []
+    return [
+        f"{key}: nobody can sign up as '{name}', since the name is listed here; if the account"
+        f" does not exist yet, create it with `atoll user create {name}` or as a superuser"
+        for key, names in (
+            ("SUPER_USERS", bundle.super_users[1:]),
+            ("GLOBAL_READONLY_SUPER_USERS", bundle.global_readonly_super_users),
+        )
+        for name in names
+    ]
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

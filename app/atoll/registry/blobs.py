@@ -160,8 +160,8 @@ _MOUNT = f"""
 WITH blob AS (
     SELECT s.id, s.image_size FROM imagestorage s, (
         SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
-        WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s
-          AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s AND n.enabled)) AS source
+        WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s AND n.enabled
+          AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s)) AS source
     WHERE s.content_checksum = %(digest)s
       AND {PLACED}
       AND {usable_in("source.id")}

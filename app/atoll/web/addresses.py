@@ -32,6 +32,16 @@ def find_client_address(req: falcon.Request, trusted: Sequence[Network]) -> str:
     return found
 
 
+def is_from_trusted_proxy(req: falcon.Request, trusted: Sequence[Network]) -> bool:
+    """Return whether nginx received the request from one of the `trusted` networks.
+
+    nginx appends the address of its client to X-Forwarded-For.
+    """
+    forwarded = (req.get_header("X-Forwarded-For") or "").rpartition(",")[2].strip()
+    address = _parse(forwarded or str(req.remote_addr))
+    return address is not None and any(address in network for network in trusted)
+
+
 def client_address(req: falcon.Request) -> str:
     """Return the address that was found when the request came."""
     return str(req.context.client_address)

@@ -1,7 +1,7 @@
 """The registry's address as this client knows it, for URLs that the client is to follow.
 
-A client may have come through the load balancer or to one site directly; where it came from is
-where it is sent again.
+A client may have come through the load balancer or to one site directly; URLs lead back to the same
+address.
 """
 
 from __future__ import annotations
@@ -13,37 +13,51 @@ from urllib.parse import urlsplit
 import falcon
 
 from atoll.config import Bundle
+from atoll.web.addresses import is_from_trusted_proxy
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?", re.ASCII)
 
 
 class Authority:
-    """Builds absolute URLs. nginx says in X-Forwarded-Proto how the client came in."""
+    """Builds absolute URLs. nginx sets X-Forwarded-Proto to the scheme that the client used."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._hostname = bundle.server_hostname
         self._external_tls = bundle.external_tls_termination
         self._preferred_scheme = bundle.preferred_url_scheme
+        self._trusted = bundle.trusted_proxies
 
     def url(self, req: falcon.Request, path: str) -> str:
         """Return the URL of PATH at the address that the client used."""
-        return f"{self._scheme(req)}://{self._host(req)}{path}"
+        return f"{self.scheme(req)}://{self._host(req)}{path}"
 
     def covers(self, req: falcon.Request, url: str) -> bool:
-        """Tell whether URL's host is the one that this client used, or below it; ports differ.
+        """Return whether the host of `url` is the one that this client used, or below it.
 
-        Programs written in Go send their credentials along when they are sent there.
+        Ports may differ. Programs written in Go send their credentials along to such a host.
         """
         ours, other = urlsplit(f"//{self._host(req)}").hostname, urlsplit(url).hostname
         return bool(ours and other and (other == ours or other.endswith(f".{ours}")))
 
-    def _host(self, req: falcon.Request) -> str:
-        """Return host and port: X-Forwarded-Host, Host or, if neither is valid, our own name."""
-        forwarded = (req.get_header("X-Forwarded-Host") or "").partition(",")[0].strip()
-        given = (forwarded, req.get_header("Host") or "")
-        return next(filter(_is_host, given), self._hostname)
+    def own_hosts(self, req: falcon.Request) -> set[str]:
+        """Return the host names, with ports, under which a browser may know the registry."""
+        return {self._host(req), self._hostname}
 
-    def _scheme(self, req: falcon.Request) -> str:
+    def _host(self, req: falcon.Request) -> str:
+        """Return the host and port that the client used.
+
+        A load balancer that changes Host passes the client's in X-Forwarded-Host. Anybody can send
+        that header, so it counts from TRUSTED_PROXIES only.
+        """
+        if is_from_trusted_proxy(req, self._trusted):
+            forwarded = (req.get_header("X-Forwarded-Host") or "").partition(",")[0].strip()
+            if _is_host(forwarded):
+                return forwarded
+        host = req.get_header("Host") or ""
+        return host if _is_host(host) else self._hostname
+
+    def scheme(self, req: falcon.Request) -> str:
+        """Return the scheme of the address that the client used."""
         if self._external_tls:
             return self._preferred_scheme
         return "https" if req.get_header("X-Forwarded-Proto") == "https" else "http"

@@ -1,4 +1,4 @@
-"""What a request shows to get in."""
+"""Credentials in the `Authorization` header."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import falcon
 from atoll.auth.credentials import Credentials
 from atoll.web.errors import Unauthorized
 
-_BASIC_CHALLENGE = 'Basic realm="registry"'
+# No `Basic`: browsers would prompt for a password and attach it to all later requests.
+_CHALLENGE = 'Bearer realm="registry"'
 
 
 def basic_credentials(req: falcon.Request) -> Credentials | None:
-    """Return what HTTP Basic (RFC 7617) gives, None without a header, or raise Unauthorized."""
+    """Return the HTTP Basic (RFC 7617) credentials of a request, None without a header.
+
+    Raises:
+        Unauthorized: The header is malformed or has another scheme.
+    """
     header = req.get_header("Authorization")
     if header is None:
         return None
@@ -24,8 +29,8 @@ def basic_credentials(req: falcon.Request) -> Credentials | None:
             raise ValueError(scheme)
         username, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (ValueError, binascii.Error) as error:
-        raise Unauthorized(_BASIC_CHALLENGE) from error
+        raise Unauthorized(_CHALLENGE) from error
     # PostgreSQL cannot hold a zero byte, and an app token is looked up by its first half.
     if not colon or "\0" in username + password:
-        raise Unauthorized(_BASIC_CHALLENGE)
+        raise Unauthorized(_CHALLENGE)
     return Credentials(username, password)

@@ -100,9 +100,7 @@ def test_a_token_that_was_given_out_can_be_revoked(api: Api) -> None:
     assert bearer(api.site, token, "organization/acme/applications") == 401
 
 
-def test_an_application_that_was_authorized_before_gets_its_token_without_a_question(
-    api: Api,
-) -> None:
+def test_a_link_gives_no_application_a_token(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     session = signed_in(api.site)
     asked = {
@@ -114,8 +112,11 @@ def test_an_application_that_was_authorized_before_gets_its_token_without_a_ques
     url = f"{api.site.url}/oauth/authorize"
     assert session.get(url, params=asked, allow_redirects=False).status_code == 403
     authorize(api.site, session, client_id)
+    # Nor does one that the user authorized before.
     answer = session.get(url, params=asked, allow_redirects=False)
-    assert bearer(api.site, token_of(answer), "repository?public=true") == 200
+    assert (answer.status_code, "Location" in answer.headers) == (403, False)
+    wrong = {**asked, "redirect_uri": "https://evil.example/"}
+    assert session.get(url, params=wrong, allow_redirects=False).status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
+
 from ..image.conftest import cheap_passwords, database, image, registry, services, template
+from ..image.running import RunningImage, running_image, write_bundle
+from ..integration.conftest import make_database
+from ..integration.services import Services
 
 __all__ = ["cheap_passwords", "database", "image", "registry", "services", "template"]
+
+
+@pytest.fixture(scope="session")
+def accounts_image(
+    services: Services, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningImage]:
+    """An instance for clients with addresses of their own, which they send in X-Forwarded-For."""
+    stack = write_bundle(
+        services,
+        make_database(services, template),
+        tmp_path_factory.mktemp("trusting"),
+        {"TRUSTED_PROXIES": ["0.0.0.0/0", "::/0"]},
+    )
+    with running_image(services, stack) as running:
+        yield running

@@ -33,6 +33,7 @@ def receive(
         server_hostname="registry.test",
         external_tls_termination=False,
         preferred_url_scheme="http",
+        trusted_proxies=[],
         read_only=read_only,
         disable_pushes=disable_pushes,
     )

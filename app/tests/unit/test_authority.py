@@ -1,7 +1,8 @@
-"""Which addresses a client takes for the registry's own."""
+"""The registry's address as its clients know it."""
 
 from __future__ import annotations
 
+import ipaddress
 from types import SimpleNamespace
 from typing import cast
 
@@ -11,16 +12,26 @@ import pytest
 from atoll.config import Bundle
 from atoll.web.authority import Authority
 
-BUNDLE = SimpleNamespace(
-    server_hostname="registry.test", external_tls_termination=False, preferred_url_scheme="http"
-)
+BALANCER = "10.0.0.1"
+
+
+def make_authority() -> Authority:
+    bundle = SimpleNamespace(
+        server_hostname="registry.test",
+        external_tls_termination=False,
+        preferred_url_scheme="http",
+        trusted_proxies=[ipaddress.ip_network(BALANCER)],
+    )
+    return Authority(cast(Bundle, bundle))
 
 
 @pytest.mark.parametrize("host", [" ", 'a"b', "[::1", "[:::]", "[1.2.3.4]", "a b", "user@host"])
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
 def test_an_invalid_host_is_replaced_by_the_registrys_own_name(header: str, host: str) -> None:
-    authority = Authority(cast(Bundle, BUNDLE))
-    request = falcon.testing.create_req(headers={"Host": " ", header: host})
+    authority = make_authority()
+    request = falcon.testing.create_req(
+        headers={"Host": " ", "X-Forwarded-For": BALANCER, header: host}
+    )
     assert authority.url(request, "/v2/") == "http://registry.test/v2/"
     assert authority.covers(request, "https://registry.test:7480/x")
 
@@ -42,6 +53,39 @@ def test_an_invalid_host_is_replaced_by_the_registrys_own_name(header: str, host
 def test_go_clients_take_a_host_name_for_the_same_on_any_port_and_below(
     host: str, url: str, *, covered: bool
 ) -> None:
-    authority = Authority(cast(Bundle, BUNDLE))
     request = falcon.testing.create_req(headers={"Host": host})
-    assert authority.covers(request, url) is covered
+    assert make_authority().covers(request, url) is covered
+
+
+@pytest.mark.parametrize(
+    ("headers", "host"),
+    [
+        ({"Host": "us.test:8443"}, "us.test:8443"),
+        ({"Host": "a b"}, "registry.test"),
+        ({"Host": 'x"y'}, "registry.test"),
+        ({"Host": "us.test", "X-Forwarded-Host": "evil.example"}, "us.test"),
+        (
+            {
+                "Host": "us.test",
+                "X-Forwarded-Host": "evil.example",
+                "X-Forwarded-For": f"{BALANCER}, 192.0.2.7",
+            },
+            "us.test",
+        ),
+        (
+            {
+                "Host": "us.test",
+                "X-Forwarded-Host": "front.test, us.test",
+                "X-Forwarded-For": f"192.0.2.7, {BALANCER}",
+            },
+            "front.test",
+        ),
+        (
+            {"Host": "us.test", "X-Forwarded-Host": 'x"y', "X-Forwarded-For": BALANCER},
+            "us.test",
+        ),
+    ],
+)
+def test_only_a_trusted_proxy_passes_on_another_host(headers: dict[str, str], host: str) -> None:
+    request = falcon.testing.create_req(headers=headers)
+    assert make_authority().url(request, "/v2/auth") == f"http://{host}/v2/auth"

@@ -61,6 +61,15 @@ def test_a_good_bundle_has_no_problems() -> None:
     assert check(good()).warnings == []
 
 
+def test_listed_users_without_a_certain_account_are_warned_of() -> None:
+    keys = {"SUPER_USERS": ["admin", "ops"], "GLOBAL_READONLY_SUPER_USERS": ["watcher"]}
+    warned = check(good(**keys)).warnings
+    assert [line.split(":")[0] for line in warned] == ["SUPER_USERS", "GLOBAL_READONLY_SUPER_USERS"]
+    assert "atoll user create ops" in warned[0]
+    assert "atoll user create watcher" in warned[1]
+    assert check(good(**keys, FEATURE_USER_CREATION=False)).warnings == []
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -42,9 +42,15 @@ class AssignUser:
         self._redirects = redirects
         self._namespaces = namespaces
 
-    @operation("assignUserToApplication", body=AssignmentBody, anywhere=True)
+    @operation(
+        "assignUserToApplication",
+        body=AssignmentBody,
+        scope="org:admin",
+        anywhere=True,
+        form=True,
+    )
     def on_post(self, call: Call) -> Any:
-        """Ask a user to give an application a token. For who administers the application."""
+        """Allow a user to authorize an application. Requires its organization's administrator."""
         asked: AssignmentBody = call.body
         application, scopes = self._redirects.checked(call, asked)
         self._namespaces.administered(call, application.organization)

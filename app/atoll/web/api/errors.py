@@ -61,11 +61,21 @@ class FreshLoginRequired(Exception):
 
 
 class ForgedRequest(Exception):
-    """A session is not enough to change something: another site's page may have asked."""
+    """The CSRF token is missing or wrong, so another site's page may have sent the request."""
 
     def __init__(self) -> None:
         super().__init__(
             "CSRF token was invalid or missing; send what GET /csrf_token says, as X-CSRF-Token"
+        )
+
+
+class ForeignOrigin(Exception):
+    """A browser sent the request for a page of another origin."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the request comes from another site's page; use a bearer token, or send it without"
+            " the headers Origin and Sec-Fetch-Site if it does not"
         )
 
 
@@ -105,6 +115,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     FreshLoginRequired: (401, "fresh_login_required"),
     InsufficientScope: (403, "insufficient_scope"),
     ForgedRequest: (403, "invalid_csrf_token"),
+    ForeignOrigin: (403, "cross_origin_request"),
     NotFound: (404, _GONE),
     applications.ApplicationUnknown: (404, _GONE),
     api_tokens.ApiTokenUnknown: (404, _GONE),
@@ -171,4 +182,6 @@ def write(
     if isinstance(error, TooManySearches):
         resp.set_header("Retry-After", "1")
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
-        resp.set_header("WWW-Authenticate", 'Bearer realm="api", Basic realm="api"')
+        # Basic credentials are accepted, but never asked for: a browser would prompt for them and
+        # then attach them to every request, also to those that other sites' pages trigger.
+        resp.set_header("WWW-Authenticate", 'Bearer realm="api"')

@@ -1,6 +1,6 @@
-"""`/oauth/`: how a program gets a token of the API from a user (OAuth 2, response type "token").
+"""`/oauth/`: OAuth 2 with the response type "token", by which a user gives a program a token.
 
-There are no pages: whoever is signed in, or shows a password, answers for the page's button.
+There are no pages: a script that signed in sends what the page's button would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from atoll.auth.api_tokens import SCOPES, ApiTokens
 from atoll.auth.applications import Application, Applications
 from atoll.auth.assigned_authorizations import AssignedAuthorizations
 from atoll.config import Bundle
-from atoll.web.api.errors import InvalidRequest
+from atoll.web.api.errors import InsufficientScope, InvalidRequest
+from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.authority import Authority
 
@@ -41,7 +42,7 @@ class Authorization(Body):
 
 
 class Redirects:
-    """Knows which application may have its answer sent where."""
+    """Checks what applications ask for."""
 
     def __init__(self, applications: Applications, authority: Authority, bundle: Bundle) -> None:
         self._applications = applications
@@ -49,7 +50,12 @@ class Redirects:
         self._own = f"{bundle.preferred_url_scheme}://{bundle.server_hostname}{LOCAL}"
 
     def checked(self, call: Call, asked: Authorization) -> tuple[Application, list[str]]:
-        """Return the application that asks, which may have the answer, and the scopes."""
+        """Return the application and the scopes of a request.
+
+        Raises:
+            ApplicationUnknown: There is no such application.
+            InvalidRequest: The redirect URI is not the application's, or a scope is unknown.
+        """
         application = self._applications.get(asked.client_id)
         local = {self._own, self._authority.url(call.req, LOCAL)}
         if asked.redirect_uri not in local and not application.may_redirect_to(asked.redirect_uri):
@@ -60,66 +66,87 @@ class Redirects:
         return application, scopes
 
 
-class _Authorizing:
-    """What both ways to a token share."""
-
-    def __init__(self, redirects: Redirects, tokens: ApiTokens) -> None:
-        self._redirects = redirects
-        self._tokens = tokens
-
-    def _redirect(self, call: Call, asked: Authorization, scopes: list[str]) -> None:
-        token = self._tokens.create(
-            call.actor.username, scopes, TOKEN_SECONDS, client_id=asked.client_id
-        )
-        answer = {
-            "access_token": token,
-            "token_type": "Bearer",
-            "expires_in": TOKEN_SECONDS,
-            "scope": " ".join(scopes),
-            **({} if asked.state is None else {"state": asked.state}),
-        }
-        call.resp.set_header("Location", f"{asked.redirect_uri}#{urlencode(answer)}")
-
-
-class AuthorizeApplication(_Authorizing):
-    """`/oauth/authorizeapp`: the user's yes."""
+class AuthorizeApplication:
+    """`/oauth/authorizeapp`: the user authorizes an application."""
 
     def __init__(
-        self, redirects: Redirects, tokens: ApiTokens, assigned: AssignedAuthorizations
+        self,
+        redirects: Redirects,
+        tokens: ApiTokens,
+        assigned: AssignedAuthorizations,
+        namespaces: Namespaces,
     ) -> None:
-        super().__init__(redirects, tokens)
+        self._redirects = redirects
+        self._tokens = tokens
         self._assigned = assigned
+        self._namespaces = namespaces
 
-    @operation("authorizeApplication", body=Authorization, status=302)
+    @operation("authorizeApplication", body=Authorization, status=302, form=True)
     def on_post(self, call: Call) -> Any:
-        """Give an application a token, in the fragment of the address that it is sent to."""
+        """Give an application a token, in the fragment of its redirect URI."""
         actor = person(call)
-        asked: Authorization = call.body
-        _, scopes = self._redirects.checked(call, asked)
-        if asked.assignment_uuid is not None:
-            self._assigned.answer(
-                actor.id, asked.assignment_uuid, client_id=asked.client_id, scopes=scopes
+        if call.session is None:
+            raise InsufficientScope(
+                "authorizing an application requires a session: sign in with POST /api/v1/signin"
+                " and send the CSRF token"
             )
-        self._redirect(call, asked, scopes)
+        asked: Authorization = call.body
+        application, scopes = self._redirects.checked(call, asked)
+        self._require_permission(call, asked, application, scopes)
+        token = self._tokens.create(
+            actor.username, scopes, TOKEN_SECONDS, client_id=asked.client_id
+        )
+        call.resp.set_header("Location", _with_token(asked, token, scopes))
         call.log("authorize_application", actor.username, client_id=asked.client_id)
         return {}
 
+    def _require_permission(
+        self, call: Call, asked: Authorization, application: Application, scopes: list[str]
+    ) -> None:
+        """Require an administrator of the organization, or a user it assigned this token to.
 
-class Authorize(_Authorizing):
-    """`/oauth/authorize`: where a program sends the user."""
+        Anybody can create an organization with an application, whose redirect URI is their own. If
+        every user could authorize it, one click on a prepared link would hand over the account.
+        """
+        if asked.assignment_uuid is None:
+            self._namespaces.administered(call, application.organization)
+            return
+        self._assigned.answer(
+            call.actor.id, asked.assignment_uuid, client_id=asked.client_id, scopes=scopes
+        )
 
-    @operation("requestAuthorization", query=Authorization, status=302)
+
+def _with_token(asked: Authorization, token: str, scopes: list[str]) -> str:
+    """Return the redirect URI with the token in its fragment (RFC 6749, section 4.2.2)."""
+    answer = {
+        "access_token": token,
+        "token_type": "Bearer",
+        "expires_in": TOKEN_SECONDS,
+        "scope": " ".join(scopes),
+        **({} if asked.state is None else {"state": asked.state}),
+    }
+    return f"{asked.redirect_uri}#{urlencode(answer)}"
+
+
+class Authorize:
+    """`/oauth/authorize`: where an application sends the user."""
+
+    def __init__(self, redirects: Redirects) -> None:
+        self._redirects = redirects
+
+    @operation("requestAuthorization", query=Authorization)
     def on_get(self, call: Call) -> Any:
-        """Give a token again to an application that the user gave one with these scopes before."""
-        actor = person(call)
-        _, scopes = self._redirects.checked(call, call.query)
-        if not self._tokens.was_authorized(actor.id, call.query.client_id, scopes):
-            raise falcon.HTTPForbidden(
-                description="the user has not authorized this application yet; there is no page"
-                " for that, so send the same fields by POST to /oauth/authorizeapp"
-            )
-        self._redirect(call, call.query, scopes)
-        return {}
+        """Check the request of an application, and say how to grant it.
+
+        Any page can make a browser follow a link, with the session's cookie. So no token is issued
+        here, also not to an application that the user authorized before.
+        """
+        person(call)
+        self._redirects.checked(call, call.query)
+        raise falcon.HTTPForbidden(
+            description="there is no page to confirm this; send the same fields by POST to"
+            " /oauth/authorizeapp, with a session and its CSRF token"
+        )
 
 
 class LocalApplication:
@@ -138,7 +165,7 @@ def parse_scopes(text: str) -> list[str]:
 
 
 def person(call: Call) -> Principal:
-    """Return who says yes: a person, not a robot, and not another token."""
+    """Return the caller, who must be a person and not use a token of limited scopes."""
     if call.actor.robot_owner is not None or call.actor.scopes is not None:
         raise call.refuse()
     return call.actor

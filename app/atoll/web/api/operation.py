@@ -28,10 +28,10 @@ from atoll.web.api.errors import (
     NotFound,
     Unauthenticated,
 )
+from atoll.web.api.forgery import READING, can_be_forged
 
 CSRF_HEADER = "X-CSRF-Token"
 _BODY_MAXIMUM = 1024 * 1024
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 NO_CONTENT = 204
 
 Responder = TypeVar("Responder", bound=Callable[..., Any])
@@ -110,7 +110,7 @@ class Call:
 
     def require_superuser(self) -> None:
         """Raise unless the caller is a superuser or, where nothing is changed, an auditor."""
-        reading = self.req.method in _READING
+        reading = self.req.method in READING
         if not (self.actor.superuser or (reading and self.actor.auditor)):
             raise self.refuse()
 
@@ -150,13 +150,24 @@ def operation(
     scope: str | None = None,
     anonymous: bool = False,
     anywhere: bool = False,
+    form: bool = False,
     before_login: bool = False,
 ) -> Callable[[Responder], Responder]:
-    """Make a responder an operation. What it returns is the answer's body, of type ANSWER.
+    """Make a responder an operation of the API.
 
-    SCOPE is what a token needs; without ANONYMOUS somebody has to be logged in. With ANYWHERE the
-    body's fields may stand in the query, too. With BEFORE_LOGIN, also where the bundle sets
-    FEATURE_ANONYMOUS_ACCESS to false.
+    Args:
+        name: Quay's name for the operation.
+        status: Status of a successful response.
+        body: Model of the request's body.
+        query: Model of the request's query.
+        answer: Type of the response's body, which the responder returns.
+        scope: Scope that a token needs.
+        anonymous: Whether the operation is available without a login.
+        anywhere: Whether the fields of the body may be in the query as well.
+        form: Whether a session may send the body as a form. Its CSRF token proves that the page
+            with the form was not another site's.
+        before_login: Whether the operation is available without a login also where the bundle
+            sets FEATURE_ANONYMOUS_ACCESS to false.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -170,6 +181,8 @@ def operation(
             _check_caller(described, call)
             if query is not None:
                 call.query = _validated(query, dict(call.req.params), "query")
+            if can_be_forged(call.req) and not (form and call.session):
+                _require_json(call.req)
             if body is not None:
                 call.body = _validated(body, _carried(call.req, with_query=anywhere), "body")
             if call.session is not None:
@@ -193,24 +206,45 @@ def _check_caller(described: Operation, call: Call) -> None:
         return
     if described.scope and not call.principal.has_scope(described.scope):
         raise InsufficientScope
-    changing = call.req.method not in _READING and not described.anonymous
+    changing = call.req.method not in READING and not described.anonymous
     if changing and call.principal.read_only:
         raise InsufficientScope("who is in GLOBAL_READONLY_SUPER_USERS changes nothing")
 
 
 def _refuse_forged(call: Call, session: Session) -> None:
-    """Raise ForgedRequest where a browser may have sent the session's cookie by itself."""
-    if call.req.method in _READING:
+    """Require the session's CSRF token for a change: browsers attach the cookie by themselves.
+
+    Raises:
+        ForgedRequest: The token is missing or wrong.
+    """
+    if call.req.method in READING:
         return
     shown = call.req.get_header(CSRF_HEADER) or getattr(call.body, "csrf_token", None)
     if not session.confirms(shown):
         raise ForgedRequest
 
 
-def _carried(req: falcon.Request, *, with_query: bool) -> Any:
-    """Return what the request's body holds: JSON or, from a page, the fields of a form.
+def _require_json(req: falcon.Request) -> None:
+    """Refuse a body that is not declared as JSON.
 
-    WITH_QUERY adds the fields of the query.
+    HTML forms and requests without a CORS preflight cannot declare it.
+
+    Raises:
+        falcon.HTTPUnsupportedMediaType: There is a body, or a type, that is not JSON.
+    """
+    declared = (req.content_type or "").partition(";")[0].strip().lower()
+    if declared == falcon.MEDIA_JSON or declared.endswith("+json"):
+        return
+    if declared or req.content_length or req.get_header("Transfer-Encoding"):
+        raise falcon.HTTPUnsupportedMediaType(
+            description=f"send the body as JSON, with Content-Type: {falcon.MEDIA_JSON}"
+        )
+
+
+def _carried(req: falcon.Request, *, with_query: bool) -> Any:
+    """Return the content of the body: JSON, or the fields of a form.
+
+    With `with_query` the fields of the query are added.
     """
     raw = req.bounded_stream.read(_BODY_MAXIMUM + 1)
     if len(raw) > _BODY_MAXIMUM:

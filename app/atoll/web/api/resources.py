@@ -177,8 +177,11 @@ def create_api(
     # What Quay serves beside `/api/v1`, and scripts use.
     pages: Resources = [
         ("/csrf_token", session.CsrfToken(sessions, cookies)),
-        ("/oauth/authorize", oauth.Authorize(redirects, api_tokens)),
-        ("/oauth/authorizeapp", oauth.AuthorizeApplication(redirects, api_tokens, assigned)),
+        ("/oauth/authorize", oauth.Authorize(redirects)),
+        (
+            "/oauth/authorizeapp",
+            oauth.AuthorizeApplication(redirects, api_tokens, assigned, namespaces),
+        ),
         (oauth.LOCAL, oauth.LocalApplication()),
     ]
     if bundle.feature_log_export:

@@ -15,15 +15,22 @@ from atoll.names import RepositoryName
 from atoll.web.addresses import client_address
 from atoll.web.api import errors
 from atoll.web.api.cookies import NEXT_CSRF_HEADER, Cookies
+from atoll.web.api.forgery import BEARER, READING, refuse_foreign_origin
 from atoll.web.api.operation import Call
 from atoll.web.authority import Authority
 from atoll.web.credentials import basic_credentials
 from atoll.web.errors import ReadOnly
 
 PREFIX = "/api/v1"
-_BEARER = "bearer "
+# No page of another site may show a response in a frame, run it, or guess its type; and no cache
+# may keep it, as it may hold a token.
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 _PARAMETER = re.compile(r"\{(\w+)\}")
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class Api:
@@ -54,6 +61,7 @@ class Api:
 
     def __call__(self, req: falcon.Request, resp: falcon.Response, **_found: Any) -> None:
         """Answer one request."""
+        resp.set_headers(_HEADERS)
         try:
             self._serve(req, resp)
         except Exception as error:
@@ -61,8 +69,9 @@ class Api:
 
     def _serve(self, req: falcon.Request, resp: falcon.Response) -> None:
         responder, found = self._find(req)
-        if self._read_only and req.method not in _READING:
+        if self._read_only and req.method not in READING:
             raise ReadOnly
+        refuse_foreign_origin(req, self._authority)
         repositories = [found["repository"]] if "repository" in found else []
         shown = _credentials(req)
         if shown is not None and shown.of_app:
@@ -76,7 +85,6 @@ class Api:
         )
         if principal is None and not self._anonymous and not responder.operation.before_login:
             raise errors.Unauthenticated
-        resp.set_header("Cache-Control", "no-store")
         if session is not None and principal is not None:
             resp.set_header(NEXT_CSRF_HEADER, session.csrf_token)
         call = Call(req, resp, principal, grants[0] if grants else None, self._audit)
@@ -127,6 +135,6 @@ def _typed(name: str, text: str) -> Any:
 
 def _credentials(req: falcon.Request) -> Credentials | None:
     header = req.get_header("Authorization") or ""
-    if header.lower().startswith(_BEARER):
-        return Credentials.bearer(header[len(_BEARER) :].strip())
+    if header.lower().startswith(BEARER):
+        return Credentials.bearer(header[len(BEARER) :].strip())
     return basic_credentials(req)
