@@ -23,7 +23,8 @@ _THREADS = 8
 # and, in memory, so many of them that it did not take yet.
 _DOWNLOADS = 32
 _DOWNLOAD_BYTES = 2**20
-_CONNECTIONS = 1000
+# As many as one of nginx' processes has, so that nginx limits connections, which knows the clients.
+_CONNECTIONS = 4096
 # waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
 _RECEIVE_BYTES = 256 * 1024
 # Seconds to find out what is well before this process serves and says so.

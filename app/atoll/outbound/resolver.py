@@ -13,8 +13,10 @@ from typing import Any, Protocol
 from atoll.config.hosts import Address
 from atoll.outbound.errors import RequestFailed
 
-# Look-ups of one process at the same time, including the abandoned ones.
-_AT_ONCE = 32
+# Look-ups of one process at the same time, including the abandoned ones: more than all deliveries
+# and exports of a process can abandon within the half minute for which the system keeps trying, so
+# that names that do not resolve fail nobody else's look-ups.
+_AT_ONCE = 128
 
 
 class Resolver(Protocol):

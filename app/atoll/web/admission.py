@@ -44,6 +44,10 @@ class BodyAdmission:
     def __call__(self, request: HTTPRequestParser) -> int:
         """Return the number of bytes that the body of REQUEST may have, or raise Refused."""
         path: str = request.path  # type: ignore[attr-defined]
+        if not {".", ".."}.isdisjoint(path.split("/")):
+            # nginx chooses its limits by the path without these segments.
+            body = errors.envelope("UNSUPPORTED", "the path must have no segments '.' and '..'")
+            raise Refused(falcon.HTTP_BAD_REQUEST, {}, body)
         for pattern, limit in self._pushes:
             if match := pattern.match(path):
                 self._require_push(request, match["name"])

@@ -36,8 +36,11 @@ class Authority:
 
         Ports may differ. Programs written in Go send their credentials along to such a host.
         """
-        ours, other = urlsplit(f"//{self._host(req)}").hostname, urlsplit(url).hostname
-        return bool(ours and other and (other == ours or other.endswith(f".{ours}")))
+        return _covers(self._host(req), url)
+
+    def is_below_registry(self, url: str) -> bool:
+        """Return whether the host of `url` is SERVER_HOSTNAME, or below it."""
+        return _covers(self._hostname, url)
 
     def own_hosts(self, req: falcon.Request) -> set[str]:
         """Return the host names, with ports, under which a browser may know the registry."""
@@ -61,6 +64,11 @@ class Authority:
         if self._external_tls:
             return self._preferred_scheme
         return "https" if req.get_header("X-Forwarded-Proto") == "https" else "http"
+
+
+def _covers(host: str, url: str) -> bool:
+    ours, other = urlsplit(f"//{host}").hostname, urlsplit(url).hostname
+    return bool(ours and other and (other == ours or other.endswith(f".{ours}")))
 
 
 def _is_host(text: str) -> bool:

@@ -149,13 +149,16 @@ def test_reads_of_the_api_have_the_small_limit(image: RunningImage) -> None:
     assert exchange(image.url, head("GET", "/api/v1/discovery")).status == 200
 
 
-def test_unfinished_large_bodies_of_the_api_are_few(image: RunningImage) -> None:
+@pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/signin"), ("GET", "/api/v1/user/")])
+def test_unfinished_large_bodies_of_the_api_are_few(
+    image: RunningImage, method: str, path: str
+) -> None:
     """They are received without a token, so that all of them together are limited."""
     held, answers = [], []
     try:
         for _ in range(80):
             headers = [f"Content-Length: {900 * KIBIBYTE}"]
-            connection = begin(image.url, "POST", "/api/v1/signin", *headers, sent=64 * KIBIBYTE)
+            connection = begin(image.url, method, path, *headers, sent=64 * KIBIBYTE)
             connection.settimeout(0.05)
             held.append(connection)
         for connection in held:

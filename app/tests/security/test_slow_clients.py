@@ -20,12 +20,14 @@ UNFINISHED = "Content-Length: 1000"
 
 
 @contextmanager
-def unfinished(url: str, number: int, *headers: str) -> Iterator[list[socket.socket]]:
+def unfinished(
+    url: str, number: int, *headers: str, path: str = "/v2/auth"
+) -> Iterator[list[socket.socket]]:
     """Hold NUMBER requests whose bodies do not come."""
     with ExitStack() as held:
         connections = [held.enter_context(connect(url)) for _ in range(number)]
         for connection in connections:
-            connection.sendall(head("POST", "/v2/auth", UNFINISHED, *headers) + b"x")
+            connection.sendall(head("POST", path, UNFINISHED, *headers) + b"x")
         yield connections
 
 
@@ -90,13 +92,14 @@ def test_the_audit_log_has_the_address_that_the_load_balancer_names(
     wait_until("the address is in the log", lambda: '"client": "198.51.100.4"' in balanced.log())
 
 
-def test_slow_bodies_hold_no_connection_of_the_application(image: RunningImage) -> None:
+@pytest.mark.parametrize("path", ["/v2/auth", "/v2/a/blobs/uploads/x/y", "//v2/a/blobs/uploads/"])
+def test_slow_bodies_hold_no_connection_of_the_application(image: RunningImage, path: str) -> None:
     """More of them than the application has threads and connections in all."""
     clients = 10
     with ExitStack() as held:
         for number in range(clients):
             address = f"X-Forwarded-For: 198.51.100.{100 + number}"
-            held.enter_context(unfinished(image.url, DEFAULT_LIMIT, address))
+            held.enter_context(unfinished(image.url, DEFAULT_LIMIT, address, path=path))
         assert ask(image).status == 401
         assert ask(image, path="/health/endtoend").status == 200
 

@@ -90,6 +90,13 @@ def test_nobody_sends_bodies_where_nobody_pushes() -> None:
     assert status(request) == 405
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/%2e%2e/v2/a/b/blobs/uploads/", "/v2/../v2/a/b/manifests/latest", "/v2/./auth"]
+)
+def test_paths_that_nginx_would_resolve_are_refused(path: str) -> None:
+    assert status(receive("PATCH", path, "Content-Length: 9")) == 400
+
+
 def test_requests_without_a_body_are_left_to_the_application() -> None:
     assert status(receive("POST", UPLOADS, "Content-Length: 0")) is None
     assert status(receive("GET", UPLOADS + "1")) is None

@@ -10,7 +10,13 @@ from collections.abc import Generator
 import pytest
 from atoll.web.errors import TooManyRanges
 from atoll.web.v2.byte_range import requested_ranges
-from atoll.web.v2.multipart_ranges import GAP_MAXIMUM, READS_MAXIMUM, MultipartRanges
+from atoll.web.v2.multipart_ranges import (
+    DISCARDED_FACTOR,
+    DISCARDED_FREE,
+    GAP_MAXIMUM,
+    READS_MAXIMUM,
+    MultipartRanges,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,3 +109,17 @@ def test_a_response_that_is_closed_ends_its_read() -> None:
     next(body)
     body.close()
     assert (store.reads, store.closed) == ([(0, 30)], 1)
+
+
+def test_few_bytes_are_discarded_for_many_small_ranges() -> None:
+    read = 0
+
+    def zeros(start: int, end: int) -> Generator[bytes, None, None]:
+        nonlocal read
+        read += end - start
+        yield bytes(end - start)
+
+    ranges = [(start, start + 1) for start in range(0, 100 * GAP_MAXIMUM, GAP_MAXIMUM)]
+    for _ in MultipartRanges(ranges, 100 * GAP_MAXIMUM).body(zeros):
+        pass
+    assert read - len(ranges) <= DISCARDED_FREE + DISCARDED_FACTOR * len(ranges)

@@ -54,20 +54,30 @@ class BlobResource:
         # Stores answer unsatisfiable ranges differently, so the registry answers them.
         requested = _requested(req, blob)
         if requested.several:
-            slot = self._slots.take(client_address(req))
-            try:
-                self._send(resp, blob, requested, slot)
-            except BaseException:
-                slot.release()
-                raise
+            self._send_in_slot(req, resp, blob, requested)
             return
         url = None if self._proxied else self._blobs.url(blob, LINK_SECONDS)
-        if url is None or self._authority.covers(req, url):
+        if url is None or self._authority.is_below_registry(url):
             self._send(resp, blob, requested)
+            return
+        if self._authority.covers(req, url):
+            # The client chose this host name, perhaps to hold the threads that redirect others.
+            self._send_in_slot(req, resp, blob, requested)
             return
         resp.set_header("Location", url)
         resp.set_header("Cache-Control", "no-store")
         resp.status = falcon.HTTP_TEMPORARY_REDIRECT
+
+    def _send_in_slot(
+        self, req: falcon.Request, resp: falcon.Response, blob: Blob, requested: RequestedRanges
+    ) -> None:
+        """Send the blob or ranges of it, as one of few such responses at the same time."""
+        slot = self._slots.take(client_address(req))
+        try:
+            self._send(resp, blob, requested, slot)
+        except BaseException:
+            slot.release()
+            raise
 
     def _send(
         self,

@@ -19,6 +19,9 @@ Read = Callable[[int, int], Generator[bytes, None, None]]
 # Bytes between two ranges that are read and discarded: that takes less time than another request.
 # A store answers a request in some milliseconds, in which it sends this many bytes.
 GAP_MAXIMUM = 64 * 1024
+# Bytes that one response may discard: so many, and so many times the requested bytes. Otherwise a
+# few hundred ranges of one byte would read many megabytes from the store.
+DISCARDED_FREE, DISCARDED_FACTOR = 2**20, 4
 # Requests to the store for one response, one after another, each from a thread of its own.
 READS_MAXIMUM = 128
 
@@ -88,9 +91,12 @@ class MultipartRanges:
 def _groups(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
     """Split RANGES, in order, into groups that one read covers without reading a byte twice."""
     groups: list[list[ByteRange]] = []
+    budget = DISCARDED_FREE + DISCARDED_FACTOR * sum(end - start for start, end in ranges)
     for one in ranges:
-        if groups and 0 <= one[0] - groups[-1][-1][1] <= GAP_MAXIMUM:
+        gap = one[0] - groups[-1][-1][1] if groups else -1
+        if 0 <= gap <= min(GAP_MAXIMUM, budget):
             groups[-1].append(one)
+            budget -= gap
         else:
             groups.append([one])
     return groups
