@@ -74,11 +74,14 @@ class AssignedAuthorizations:
         uuid: UUID,
         *,
         client_id: str | None = None,
+        redirect_uri: str | None = None,
         scopes: list[str] | None = None,
     ) -> Assignment:
-        """Take away what a user was asked, and return it.
+        """Remove an assignment of a user and return it.
 
-        Raises AssignmentUnknown, also if it was not about CLIENT_ID and SCOPES, if these are given.
+        Raises:
+            AssignmentUnknown: The user has no such assignment for `client_id`, `redirect_uri` and
+                `scopes`, as far as these are given.
         """
         rows = self._database.run(
             """
@@ -86,6 +89,7 @@ class AssignedAuthorizations:
                 DELETE FROM oauthassignedauthorization g USING oauthapplication a
                 WHERE a.id = g.application_id AND g.user_id = %(user)s AND g.uuid = %(uuid)s
                   AND (%(client_id)s IS NULL OR a.client_id = %(client_id)s)
+                  AND (%(redirect_uri)s IS NULL OR g.redirect_uri = %(redirect_uri)s)
                   AND (%(scope)s IS NULL OR g.scope = %(scope)s)
                 RETURNING g.uuid, g.scope, g.redirect_uri, g.application_id
             )
@@ -98,6 +102,7 @@ class AssignedAuthorizations:
                 "user": user_id,
                 "uuid": uuid,
                 "client_id": client_id,
+                "redirect_uri": redirect_uri,
                 "scope": None if scopes is None else " ".join(scopes),
             },
         )

@@ -14,6 +14,9 @@ from typing import Any
 
 import requests
 
+from ..integration.services import wait_until
+
+_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 _PORT = re.compile(r"started successfully on port (\d+)")
 
 
@@ -50,7 +53,23 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Navigate to a page, as a user does who follows a link."""
-        self._call("POST", "/url", {"url": url})
+        wait_until(f"{url} is open", lambda: self._opened(url))
+
+    def _opened(self, url: str) -> bool:
+        answer = self._http.post(f"{self._base}/url", json={"url": url})
+        # Chromium ends its connections when tests beside this one add or remove a network.
+        if _NETWORK_CHANGED in answer.text:
+            return False
+        assert answer.status_code == 200, answer.text
+        return True
+
+    def send_always(self, headers: dict[str, str]) -> None:
+        """Add HEADERS to every request from now on, whichever page causes it."""
+        for command, parameters in (
+            ("Network.enable", {}),
+            ("Network.setExtraHTTPHeaders", {"headers": headers}),
+        ):
+            self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def run(self, script: str, *arguments: object) -> Any:
         """Run the body of an async function in the page, and return its result."""

@@ -116,8 +116,10 @@ def test_an_administrator_and_an_assigned_user_authorize_an_application(
     listed = attacker.request("GET", "/api/v1/user/assignedauthorizations").json()
     uuid = listed["authorizations"][0]["uuid"]
     other = attacker.sign_in()
-    # No more than what was assigned, and only once.
+    # No more than what was assigned, to no other address, and only once.
+    elsewhere = _form(client_id, scope="repo:read", redirect_uri=f"{EVIL}/elsewhere")
     for form, status in (
+        ({**elsewhere, "assignment_uuid": uuid}, 404),
         (_form(client_id, assignment_uuid=uuid), 404),
         (_form(client_id, scope="repo:read"), 403),
         (_form(client_id, scope="repo:read", assignment_uuid=uuid), 302),

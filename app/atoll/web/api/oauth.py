@@ -112,7 +112,11 @@ class AuthorizeApplication:
             self._namespaces.administered(call, application.organization)
             return
         self._assigned.answer(
-            call.actor.id, asked.assignment_uuid, client_id=asked.client_id, scopes=scopes
+            call.actor.id,
+            asked.assignment_uuid,
+            client_id=asked.client_id,
+            redirect_uri=asked.redirect_uri,
+            scopes=scopes,
         )
 
 
