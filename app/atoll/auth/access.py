@@ -237,7 +237,9 @@ class Access:
         if credentials is not None and not credentials.match(row, self._cipher, hooks):
             return None, []
         if row and row["robot_owner"] and not self._robots.allows(row["username"]):
-            return None, []
+            if credentials is not None:
+                return None, []
+            row = None
         app = isinstance(credentials, Credentials) and credentials.of_app
         principal = self._principal(row, _APP_SCOPES if app else None) if row else None
         return principal, [self._grant(principal, entry) for entry in found]

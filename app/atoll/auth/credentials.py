@@ -76,8 +76,12 @@ class Credentials:
 
     @property
     def of_person(self) -> bool:
-        """Whether this is a user's own password, which can be guessed, unlike a token."""
-        return not self.username.startswith("$") and "+" not in self.username
+        """Whether this is a user's own password, which can be guessed, unlike a token.
+
+        Other names are those of tokens and robots. An impossible name counts as a user's, so that
+        guesses with it are limited like others before anything is hashed.
+        """
+        return self.username not in {APP_USERNAME, OAUTH_USERNAME} and "+" not in self.username
 
     @property
     def of_app(self) -> bool:

@@ -22,7 +22,11 @@ def covers(registered: str, uri: str) -> bool:
         return False
     if uri == registered:
         return True
-    base, asked = urlsplit(registered), urlsplit(uri)
+    try:
+        base, asked = urlsplit(registered), urlsplit(uri)
+    except ValueError:
+        # What an administrator registered may be no URI.
+        return False
     if not base.netloc or (base.scheme, base.netloc) != (asked.scheme, asked.netloc):
         return False
     if registered.endswith("?"):

@@ -18,6 +18,7 @@ same address. Wrong ones are counted by address after the look-up.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ _PLACE_SECONDS = 30 * 86400
 # Seconds for which failures are remembered; the number of counters that a process keeps.
 _MEMORY_SECONDS = 300
 _MEMORY_SIZE = 10_000
+_IPV6_PREFIX = 64
 _PREFIX = "atoll:failures:"
 _ADDRESS, _ACCOUNT = f"{_PREFIX}address:", f"{_PREFIX}account:"
 _TOKEN, _REGISTRATION = f"{_PREFIX}token:", f"{_PREFIX}registration:"
@@ -108,11 +110,11 @@ class Throttle:
 
     def token_failed(self, address: str) -> None:
         """Count a wrong token, and raise TooManyFailures if the address showed too many."""
-        self._limit(f"{_TOKEN}{_hashed(address)}", _FREE_TOKENS, TooManyFailures())
+        self._limit(f"{_TOKEN}{_hashed(_network(address))}", _FREE_TOKENS, TooManyFailures())
 
     def registering(self, address: str) -> None:
         """Count a registration, and raise TooManyRegistrations if the address sent too many."""
-        key = f"{_REGISTRATION}{_hashed(address)}"
+        key = f"{_REGISTRATION}{_hashed(_network(address))}"
         self._limit(key, _FREE_REGISTRATIONS, TooManyRegistrations())
 
     def _limit(self, key: str, free: int, error: Throttled) -> None:
@@ -153,11 +155,25 @@ class Throttle:
 
     @staticmethod
     def _limits(username: str, address: str) -> dict[str, int]:
+        network = _network(address)
         return {
-            f"{_PREFIX}{_hashed(username, address)}": _FREE_BY_NAME,
-            f"{_ADDRESS}{_hashed(address)}": _FREE_BY_ADDRESS,
+            f"{_PREFIX}{_hashed(username, network)}": _FREE_BY_NAME,
+            f"{_ADDRESS}{_hashed(network)}": _FREE_BY_ADDRESS,
             f"{_ACCOUNT}{_hashed(username)}": _FREE_BY_ACCOUNT,
         }
+
+
+def _network(address: str) -> str:
+    """Return what one client can choose its addresses from: of IPv6 usually a /64."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False))
 
 
 def _place(username: str, address: str) -> str:

@@ -91,18 +91,17 @@ def test_an_object_of_an_upload_that_ended_while_it_was_put_together_is_deleted(
     assert (site.stores["us"].objects, uploads(site)) == ({}, 0)
 
 
-def test_the_first_chunk_of_an_upload_that_is_finished_whole_with_an_old_state_is_deleted(
+def test_an_upload_with_a_chunk_is_not_finished_whole_with_an_old_state(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
     old = begin_upload(site)
     site.graph.uploads.append(old, body(b"first chunk"))
-    digest = Digest.of(DATA)
-    site.graph.uploads.finish(old, digest, body(DATA))
+    with pytest.raises(RangeOutOfOrder):
+        site.graph.uploads.finish(old, Digest.of(DATA), body(DATA))
     clear_away(site)
-    assert len(site.stores["us"].objects) == 1
-    assert site.has_object("us", digest)
-    assert uploads(site) == 0
+    assert not site.has_object("us", Digest.of(DATA))
+    assert uploads(site) == 1
 
 
 @pytest.mark.parametrize("first", [b"first", b""])

@@ -27,6 +27,7 @@ BUNDLE = cast(
         server_hostname="registry.test",
         external_tls_termination=False,
         preferred_url_scheme="http",
+        trusted_proxies=[],
         read_only=False,
         disable_pushes=False,
     ),
@@ -58,7 +59,7 @@ def check(host: str, forwarded: str | None, scheme: str, store: str) -> None:
     assert AUTHORITY.covers(req, location)
     AUTHORITY.covers(req, store)
     with pytest.raises(Unauthorized) as refused:
-        GUARD.require(req, RepositoryName("admin", "app"), "pull")
+        GUARD.check_push(req, RepositoryName("admin", "app"))
     assert refused.value.challenge.count('"') == 6
     assert_sent(refused.value)
 

@@ -30,7 +30,10 @@ UPLOADS = [
     Upload(RepositoryName("other", "app"), IDS[0], 7),
 ]
 _BUNDLE = SimpleNamespace(
-    server_hostname="registry.test", external_tls_termination=False, preferred_url_scheme="http"
+    server_hostname="registry.test",
+    external_tls_termination=False,
+    preferred_url_scheme="http",
+    trusted_proxies=[],
 )
 ANSWERS = UploadAnswers(Authority(cast(Bundle, _BUNDLE)), b"k" * 32)
 

@@ -22,7 +22,7 @@ def actions(client: testing.TestClient, username: str, word: str, name: str) -> 
     pair = base64.b64encode(f"{username}:{word}".encode()).decode()
     answer = client.simulate_get(
         "/v2/auth",
-        params={"scope": f"repository:{name}:pull,push"},
+        params={"scope": f"repository:{name}:pull,push,delete"},
         headers={"Authorization": f"Basic {pair}"},
     )
     assert answer.status_code == 200

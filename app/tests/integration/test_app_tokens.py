@@ -106,3 +106,18 @@ def test_a_password_is_changed_by_the_password_itself(api: Api) -> None:
     bob.call("PUT", "user/", {"password": "a new password"})
     assert _token_status(api.site, "bob", "a new password") == 200
     assert _token_status(api.site, SUPERUSER, PASSWORD) == 200
+
+
+def test_a_missing_current_password_is_not_counted_as_a_guess(api: Api) -> None:
+    add_user(api, "bob")
+    token = api.site.command("token", "create", "bob", "--scope", "user:admin").stdout.strip()
+    headers, url = {"Authorization": f"Bearer {token}"}, f"{api.site.url}/api/v1/user/"
+    for _ in range(8):
+        answer = requests.put(url, json={"password": "taken over"}, headers=headers)
+        assert answer.status_code == 401
+    assert _token_status(api.site, "bob", "another password") == 200
+
+
+def test_a_superuser_changes_the_own_password_only_with_the_current_one(api: Api) -> None:
+    api.call("PUT", f"superuser/users/{SUPERUSER}", {"password": "taken over"}, 400)
+    assert _token_status(api.site, SUPERUSER, PASSWORD) == 200

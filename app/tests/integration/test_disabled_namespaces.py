@@ -31,13 +31,14 @@ def test_a_blob_of_a_disabled_user_is_not_mounted(us: Site) -> None:
     api = Api(us)
     bob = add_user(api, "bob")
     add_user(api, "alice")
-    owner, other = Client(us, "bob", "another password"), Client(us, "alice", "another password")
+    owner = Client(us, "bob", "another password")
     push_image(owner, "bob/app", "v1", LAYER)
     bob.call("POST", "repository/bob/app/changevisibility", {"visibility": "public"})
     digest = owner.push_blob("bob/app", LAYER)
 
     def mount() -> requests.Response:
-        return other.request(
+        # With a new token each time.
+        return Client(us, "alice", "another password").request(
             "POST",
             f"/v2/alice/app/blobs/uploads/?mount={digest}&from=bob/app",
             "repository:alice/app:pull,push repository:bob/app:pull",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import UUID
 
-from atoll.names import Digest
+from atoll.names import Digest, RepositoryName
 from atoll.replication import removal
 from atoll.replication.draining import set_state
 from atoll.replication.tasks import Tasks
@@ -174,12 +175,13 @@ def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: S
     """The process has not learnt of the removal, the database has."""
     scope = f"repository:{REPOSITORY}:pull,push"
     answer = Client(us).request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
-    uuid = answer.headers["Location"].rpartition("/")[2].partition("?")[0]
+    upload = UUID(answer.headers["Location"].rpartition("/")[2].partition("?")[0])
     drained(us, "usstorage")
     for _ in removal.remove_location(us.graph.database, "usstorage"):
         continue
     digest = Digest.parse("sha256:" + "ab" * 32)
-    placed = us.graph.blobs.place(digest, 1, "usstorage", uuid)
+    repository = RepositoryName.parse(REPOSITORY)
+    placed = us.graph.blobs.place(digest, 1, "usstorage", repository, upload)
     assert placed is False
     assert placed_at(us, "usstorage") == set()
 

@@ -38,7 +38,9 @@ def test_a_reserved_name_cannot_be_registered(client: testing.TestClient, name: 
     refused = client.simulate_post("/api/v1/user/", json=body)
     taken = client.simulate_post("/api/v1/user/", json=body | {"username": SUPERUSER})
     assert (refused.status_code, taken.status_code) == (400, 400)
-    # The answer does not disclose which names are privileged.
+    # The answer does not disclose which names are privileged, nor does that to a short password.
+    short = body | {"password": "short"}
+    assert "at least 8" in client.simulate_post("/api/v1/user/", json=short).text
     assert refused.json["error_message"] == taken.json["error_message"].replace(SUPERUSER, name)
 
 

@@ -168,7 +168,8 @@ def test_unfinished_large_bodies_of_the_api_are_few(
                 answers.append(b"")
         assert answers.count(b"") == 64
         assert answers.count(b"HTTP/1.1 429") == 16
-        small = exchange(image.url, head("POST", "/api/v1/signin", "Content-Length: 2") + b"{}")
+        headers = ["Content-Type: application/json", "Content-Length: 2"]
+        small = exchange(image.url, head("POST", "/api/v1/signin", *headers) + b"{}")
         assert small.status == 400
     finally:
         for connection in held:

@@ -163,3 +163,28 @@ def test_where_a_user_is_at_home_only_guesses_of_that_user_count(throttle: Throt
         throttle.failed("bob", "192.0.2.1")
     with pytest.raises(TooManyFailures):
         throttle.check("bob", "192.0.2.1")
+
+
+def test_impossible_names_are_limited_before_their_passwords_are_hashed(
+    access: Access, hasher: SlowHasher
+) -> None:
+    hasher.release.set()
+    outcomes = [outcome(access, "$x", f"guess {number}", "192.0.2.1") for number in range(20)]
+    assert outcomes == [WrongCredentials] * 5 + [TooManyFailures] * 15
+    assert hasher.count == 5
+
+
+def test_the_addresses_of_one_ipv6_network_count_as_one(throttle: Throttle) -> None:
+    for number in range(60):
+        throttle.failed(f"name{number}", f"2001:db8::{number:x}")
+    with pytest.raises(TooManyFailures):
+        throttle.check("carol", "2001:db8::ffff")
+    throttle.check("carol", "2001:db8:0:1::1")
+
+
+def test_an_ipv4_address_in_ipv6_is_the_same_client(throttle: Throttle) -> None:
+    for number in range(60):
+        throttle.failed(f"name{number}", "::ffff:192.0.2.1")
+    with pytest.raises(TooManyFailures):
+        throttle.check("carol", "192.0.2.1")
+    throttle.check("carol", "::ffff:192.0.2.2")

@@ -66,17 +66,23 @@ class SignIn:
         shown = Credentials(call.body.username, call.body.password)
         if not self._enabled or not shown.of_person:
             raise InsufficientScope
+        # Read before the check: a password that is changed meanwhile must end this session as well.
+        password_hash = self._password_hash(shown.username)
         try:
             person, _ = self._access.authenticate(shown, client_address(call.req), [])
         except WrongCredentials:
             person = None
-        if person is None:
+        if person is None or password_hash is None:
             raise InsufficientScope("Invalid Username or Password")
-        begun = self._sessions.begin(
-            person.username, users.password_hash(self._database, person.username)
-        )
+        begun = self._sessions.begin(person.username, password_hash)
         self._cookies.write(call.req, call.resp, begun)
         return {"success": True}
+
+    def _password_hash(self, username: str) -> str | None:
+        try:
+            return users.password_hash(self._database, username)
+        except users.UserUnknown:
+            return None
 
 
 class SignOut:

@@ -127,6 +127,9 @@ class SuperuserUser:
         change: UserChange = call.body
         if username in self._superusers and username != call.actor.username:
             raise InvalidRequest("another superuser cannot be changed")
+        if username == call.actor.username and change.password is not None:
+            # There the current password is required.
+            raise InvalidRequest("your own password is changed by PUT /api/v1/user/")
         user = users.change_user(
             self._database,
             username,

@@ -12,6 +12,7 @@ from atoll.auth.access import Access, WrongCredentials
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 from atoll.auth.credentials import Credentials, password_purpose
 from atoll.auth.organizations import Organizations
+from atoll.auth.passwords import check_length
 from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
@@ -150,8 +151,11 @@ class Myself:
         """
         if call.session is None and call.actor.scopes is None:
             return
+        if current is None:
+            # It is not a guess, so it is not counted as one.
+            raise FreshLoginRequired
         try:
-            shown = Credentials(call.actor.username, current or "")
+            shown = Credentials(call.actor.username, current)
             self._access.authenticate(shown, client_address(call.req), [])
         except WrongCredentials as error:
             raise FreshLoginRequired from error
@@ -180,6 +184,9 @@ class Myself:
             raise InvalidRequest("users are made by superusers here")
         new: NewUser = call.body
         self._throttle.registering(client_address(call.req))
+        # First what applies to every name, so that no error tells a reserved one from others.
+        users.check_username(new.username)
+        check_length(new.password)
         if new.username in self._reserved:
             # The bundle grants privileges to the name. The error does not disclose that.
             raise users.name_taken(new.username)

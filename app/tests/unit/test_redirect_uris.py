@@ -1,0 +1,11 @@
+"""Where tokens of an OAuth application may be sent."""
+
+from __future__ import annotations
+
+import pytest
+from atoll.auth.redirect_uris import covers
+
+
+@pytest.mark.parametrize("registered", ["https://[", "https://[:::]/x", "http://a]b/"])
+def test_a_registered_text_that_is_no_uri_covers_nothing(registered: str) -> None:
+    assert not covers(registered, "https://a/b")
