@@ -1,4 +1,4 @@
-"""Whoever deletes an image with a leaked secret takes its layers from everybody."""
+"""The layers of a deleted image cannot be pulled any more, for example a leaked secret."""
 
 from __future__ import annotations
 

@@ -32,8 +32,8 @@ def can_be_forged(req: falcon.Request) -> bool:
 def refuse_foreign_origin(req: falcon.Request, authority: Authority) -> None:
     """Refuse a request that a page of another origin made the browser send.
 
-    Clients that are no browsers send neither of the headers. `same-site` is refused, too: whoever
-    serves a page at another name below the same domain is not the registry.
+    Only browsers send these headers. `same-site` is refused, too: a page at another name below the
+    same domain is not the registry's.
 
     Raises:
         ForeignOrigin: The request can be forged, and `Sec-Fetch-Site` (W3C Fetch Metadata) or
