@@ -88,6 +88,7 @@ class Known:
                 method, f"{self._site.url}/api/v1/{path}", json=body, headers=headers
             )
             assert answer.status_code in {200, 201, 400}, answer.text
+        self._delete_notifications(headers)
         hook = {"event": "repo_push", "method": "webhook", "config": {"url": "https://example.com"}}
         for name, path, body in (
             ("client_id", "organization/acme/applications", {"name": "deploy"}),
@@ -97,6 +98,13 @@ class Known:
             assert made.ok, made.text
             self.parameters[name] = made.json()[name]
         return headers
+
+    def _delete_notifications(self, headers: dict[str, str]) -> None:
+        """Delete those of the examples before: a repository may have few."""
+        url = f"{self._site.url}/api/v1/repository/admin/app/notification/"
+        for one in requests.get(url, headers=headers).json()["notifications"]:
+            deleted = requests.delete(f"{url}{one['uuid']}", headers=headers)
+            assert deleted.status_code == 204, deleted.text
 
 
 def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
