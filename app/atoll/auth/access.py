@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from atoll.auth.credentials import Credentials, SessionCredentials
@@ -98,6 +98,8 @@ class Principal:
     superuser: bool
     auditor: bool = False
     read_only: bool = False
+    # Of the row that the credentials were checked with: a session is bound to that password.
+    password_hash: str | None = field(default=None, repr=False)
 
     @property
     def sees_private(self) -> bool:
@@ -259,6 +261,7 @@ class Access:
             superuser=whole and username in self._superusers,
             auditor=whole and username in self._auditors,
             read_only=username in self._auditors,
+            password_hash=row["password_hash"],
         )
 
     def _grant(self, principal: Principal | None, row: Mapping[str, Any]) -> Grant:

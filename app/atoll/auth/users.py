@@ -70,16 +70,6 @@ def get_user(database: Database, username: str) -> User:
     return User(*rows[0])
 
 
-def password_hash(database: Database, username: str) -> str:
-    """Return the hash of a user's password, or raise UserUnknown."""
-    rows = database.read(
-        f'SELECT password_hash FROM "user" WHERE {_PERSON} AND username = %s', [username]
-    )
-    if not rows:
-        raise UserUnknown(f"there is no user '{username}'")
-    return str(rows[0][0])
-
-
 def change_user(
     database: Database,
     username: str,

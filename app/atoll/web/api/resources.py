@@ -115,7 +115,7 @@ def create_api(
     sessions = Sessions.from_bundle(bundle)
     cookies = Cookies(sessions, bundle)
     resources: Resources = [
-        ("/signin", session.SignIn(database, access, sessions, cookies, bundle)),
+        ("/signin", session.SignIn(access, sessions, cookies, bundle)),
         ("/signout", session.SignOut()),
         ("/user/authorizations", AuthorizationList(api_tokens)),
         ("/user/authorizations/{uuid}", OneAuthorization(api_tokens)),

@@ -6,12 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from atoll.auth import users
 from atoll.auth.access import Access, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.sessions import Sessions
 from atoll.config import Bundle
-from atoll.db.pool import Database
 from atoll.web.addresses import client_address
 from atoll.web.api.cookies import COOKIE, Cookies
 from atoll.web.api.errors import ForgedRequest, InsufficientScope
@@ -44,14 +42,8 @@ class SignIn:
     """`signin`."""
 
     def __init__(
-        self,
-        database: Database,
-        access: Access,
-        sessions: Sessions,
-        cookies: Cookies,
-        bundle: Bundle,
+        self, access: Access, sessions: Sessions, cookies: Cookies, bundle: Bundle
     ) -> None:
-        self._database = database
         self._access = access
         self._sessions = sessions
         self._cookies = cookies
@@ -66,23 +58,15 @@ class SignIn:
         shown = Credentials(call.body.username, call.body.password)
         if not self._enabled or not shown.of_person:
             raise InsufficientScope
-        # Read before the check: a password that is changed meanwhile must end this session as well.
-        password_hash = self._password_hash(shown.username)
         try:
             person, _ = self._access.authenticate(shown, client_address(call.req), [])
         except WrongCredentials:
             person = None
-        if person is None or password_hash is None:
+        if person is None:
             raise InsufficientScope("Invalid Username or Password")
-        begun = self._sessions.begin(person.username, password_hash)
+        begun = self._sessions.begin(person.username, person.password_hash)
         self._cookies.write(call.req, call.resp, begun)
         return {"success": True}
-
-    def _password_hash(self, username: str) -> str | None:
-        try:
-            return users.password_hash(self._database, username)
-        except users.UserUnknown:
-            return None
 
 
 class SignOut:
