@@ -9,9 +9,9 @@ import sys
 from argparse import Namespace
 
 from atoll.cli.bundle import load_bundle
-from atoll.cli.graph import Graph
 from atoll.cli.run import run
 from atoll.replication.backfill import backfill
+from atoll.services import Graph
 
 
 def enqueue(options: Namespace) -> int:

@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_to_administer, require_replication
-from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.replication import backfill as domain
 from atoll.replication.required import targets
+from atoll.services import Graph
 
 
 @dataclass

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from atoll.cli.graph import Graph
 from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.blobs import cache_key
 from atoll.registry.deletions import DeleteQueue, export_queue_lengths
@@ -21,6 +20,7 @@ from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
 from atoll.replication.excess import Excess
 from atoll.replication.verification import forget_old_runs
+from atoll.services import Graph
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
 log = logging.getLogger(__name__)

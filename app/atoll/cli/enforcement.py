@@ -13,10 +13,10 @@ from rich.progress import Progress
 from atoll.cli import statuses
 from atoll.cli.background import excess_of
 from atoll.cli.bundle import load_bundle_to_administer
-from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.replication.excess import Excess, Step
+from atoll.services import Graph
 
 
 def enforce(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import threading
 from atoll import logs
 from atoll.cli.background import keep_house
 from atoll.cli.bundle import load_bundle
-from atoll.cli.graph import Graph
+from atoll.services import Graph
 from atoll.storage.states import keep_looking
 
 _CONNECTIONS = 6

@@ -20,7 +20,6 @@ from rich.table import Table
 
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_for_stores
-from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.cli.verify import findings_as_json, heal, print_findings, status_of
 from atoll.config.model import parse_duration
@@ -36,6 +35,7 @@ from atoll.registry.inventory import (
 )
 from atoll.replication.draining import LocationUnknown, location_states, require_known
 from atoll.replication.verification import Looked, Run, Scope, Verifier, begin, record
+from atoll.services import Graph
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
 from atoll.storage.marker import require_own

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from atoll.cli.bundle import load_bundle_to_administer, require_replication
-from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.registry.instances import sight
@@ -26,6 +25,7 @@ from atoll.replication.draining import (
     stuck,
 )
 from atoll.replication.holdings import holdings
+from atoll.services import Graph
 from atoll.storage.states import ACTIVE, READ_ONLY
 
 

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from atoll.cli.bundle import load_bundle_to_administer
-from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.replication.backfill import backfill
 from atoll.replication.policies import (
@@ -24,6 +23,7 @@ from atoll.replication.policies import (
     Subject,
     SubjectUnknown,
 )
+from atoll.services import Graph
 
 
 def list_policies(options: argparse.Namespace) -> int:

@@ -8,9 +8,9 @@ import threading
 import time
 from uuid import UUID
 
-from atoll.cli.graph import Graph
 from atoll.db.pool import DatabaseUnavailable
 from atoll.registry.instances import SIGN_OF_LIFE, Presence
+from atoll.services import Graph
 
 # The identifier that the processes of one registry share.
 INSTANCE_VARIABLE = "ATOLL_INSTANCE"

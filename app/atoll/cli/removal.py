@@ -11,7 +11,6 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from atoll.cli.bundle import load_bundle_for_stores, load_bundle_to_administer
-from atoll.cli.graph import Graph
 from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
 from atoll.config.model import parse_duration
@@ -28,6 +27,7 @@ from atoll.replication.draining import (
 )
 from atoll.replication.survivors import check_survivors
 from atoll.replication.verification import Looked, Verifier
+from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 
 # As Quay asks, and the answers that it accepts.

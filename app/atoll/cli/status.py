@@ -11,9 +11,9 @@ from rich.table import Table
 
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_to_administer
-from atoll.cli.graph import Graph
 from atoll.registry.instances import Instance
 from atoll.registry.overview import Overview, overview
+from atoll.services import Graph
 
 
 def status(options: argparse.Namespace) -> int:

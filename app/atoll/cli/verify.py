@@ -18,7 +18,6 @@ from rich.table import Table
 
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_for_stores
-from atoll.cli.graph import Graph
 from atoll.cli.run import CommandFailed, say
 from atoll.config.sizes import parse_size
 from atoll.db.pool import Database
@@ -26,6 +25,7 @@ from atoll.registry.blobs import cache_key
 from atoll.replication import healing
 from atoll.replication.draining import LocationUnknown, OnlyThere, location_states, require_known
 from atoll.replication.verification import Run, Scope, Verifier, begin, resume
+from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 
 # Rows that a table and a JSON document show; the counts are always complete.

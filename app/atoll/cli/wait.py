@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 
 from atoll.cli.bundle import load_bundle_to_administer, require_replication
-from atoll.cli.graph import Graph
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName, parse_tag
@@ -18,6 +17,7 @@ from atoll.registry.errors import ManifestUnknown
 from atoll.replication.backfill import backfill
 from atoll.replication.lag import Lag, lag
 from atoll.replication.required import targets
+from atoll.services import Graph
 
 
 def wait(options: argparse.Namespace) -> int:

@@ -14,7 +14,6 @@ from atoll.cli.background import HOUSEKEEPING, Activity, keep_house, repeat
 from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
 from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.cli.children import ATOLL
-from atoll.cli.graph import Graph
 from atoll.cli.presence import Announcer
 from atoll.cli.reload import Reloads, replace_process
 from atoll.cli.run import CommandFailed
@@ -30,6 +29,7 @@ from atoll.replication.policies import PolicyWatch
 from atoll.replication.scrub import Scrubber
 from atoll.replication.verification import Verifier
 from atoll.replication.worker import Worker
+from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_operations_app

@@ -26,7 +26,7 @@ import psycopg2.extensions
 from prometheus_client import Counter
 from psycopg2.extras import DictCursor, register_uuid
 
-from atoll import trips
+from atoll import round_trips
 from atoll.config import Bundle
 from atoll.config.database_options import ISOLATION_SETTING, REQUIRED_ISOLATION
 
@@ -238,7 +238,7 @@ class Database:
         """
         with self._connection() as connection, connection.cursor() as cursor:
             ROUND_TRIPS.inc()
-            trips.count(trips.DATABASE)
+            round_trips.count(round_trips.DATABASE)
             cursor.execute(sql, parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -21,7 +21,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from atoll import trips
+from atoll import round_trips
 from atoll.config.model import RedisSettings
 from atoll.db.lost_deletions import BATCH, LostDeletions
 from atoll.db.pool import Database, DatabaseUnavailable
@@ -222,7 +222,7 @@ class SharedRedis:
     def _attempt(self, call: Callable[[], Any]) -> Any:
         if self._monotonic() < self._resting_until:
             return None
-        trips.count(trips.CACHE)
+        round_trips.count(round_trips.CACHE)
         try:
             return call()
         except redis.RedisError as error:

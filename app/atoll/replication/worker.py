@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
+from atoll.rate_limit import Pace
 from atoll.replication.bell import listen_until
 from atoll.replication.claims import Claims
 from atoll.replication.copy import Copier
@@ -28,7 +29,6 @@ from atoll.replication.lanes import Lane
 from atoll.replication.leases import Leases
 from atoll.replication.liveness import Liveness
 from atoll.replication.own_copies import OwnCopies
-from atoll.replication.pace import Pace
 from atoll.replication.plausibility import RecentReads
 from atoll.replication.source import WrongContent
 from atoll.replication.tasks import (

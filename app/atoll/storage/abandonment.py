@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
-from atoll import trips
+from atoll import round_trips
 from atoll.storage.errors import StoreSilent
 from atoll.storage.health import StoreHealth
 from atoll.storage.interface import ObjectStore
@@ -128,18 +128,18 @@ class _Run(Generic[Result]):
         """Return what WORK returned, or raise what it raised."""
         for whom, number in self._trips.items():
             for _ in range(number):
-                trips.count(whom)
+                round_trips.count(whom)
         if self._error is not None:
             raise self._error
         return self._result[0]
 
     def _run(self) -> None:
-        trips.reset()
+        round_trips.reset()
         try:
             self._result.append(self._work(self.attempt))
         except BaseException as error:
             self._error = error
-        self._trips = trips.counts()
+        self._trips = round_trips.counts()
         with self._lock:
             self._ended.set()
         if self.attempt.abandoned:
@@ -195,7 +195,7 @@ def read_or_abandon(
     Raises:
         StoreError: raised by the store; a StoreSilent also where the store hangs.
     """
-    trips.count(trips.STORE)
+    round_trips.count(round_trips.STORE)
     attempt = Attempt(health, store.location, write=False, last=last)
     pieces: queue.Queue[bytes | BaseException | None] = queue.Queue(_READ_AHEAD)
     arguments = (store.read(key, start, end), pieces, attempt)

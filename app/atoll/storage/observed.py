@@ -9,7 +9,7 @@ from typing import Protocol
 
 from prometheus_client import Counter
 
-from atoll import trips
+from atoll import round_trips
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
 from atoll.storage.interface import ObjectStore
 from atoll.storage.probing import PROBE_KEY, Probe
@@ -102,7 +102,7 @@ class ObservedStore(ObjectStore):
     @contextmanager
     def _answers(self, key: str, *, write: bool = False) -> Iterator[None]:
         """Translate errors, count the request and report its outcome."""
-        trips.count(trips.STORE)
+        round_trips.count(round_trips.STORE)
         try:
             with self._translated(key):
                 yield

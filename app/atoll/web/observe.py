@@ -21,7 +21,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from atoll import trips
+from atoll import round_trips
 from atoll.web.addresses import Network, find_client_address
 
 log = logging.getLogger("atoll.access")
@@ -56,7 +56,7 @@ class Observer:
         req.context.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         req.context.began = time.monotonic()
         req.context.client_address = find_client_address(req, self._trusted)
-        trips.reset()
+        round_trips.reset()
         resp.set_header("X-Request-Id", req.context.id)
         if "\0" in req.path or any("\0" in str(value) for value in req.params.values()):
             # PostgreSQL cannot hold it, and no name of anything has it.
@@ -93,7 +93,8 @@ class Observer:
 def _server_timing(seconds: float) -> str:
     """Return the header (W3C Server Timing): the whole in ms, and round trips in descriptions."""
     parts = [f"total;dur={seconds * 1000:.1f}"]
-    parts += [f'{whom};desc="{number} round trips"' for whom, number in trips.counts().items()]
+    for whom, number in round_trips.counts().items():
+        parts.append(f'{whom};desc="{number} round trips"')
     return ", ".join(parts)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from atoll.cli.graph import Graph
 from atoll.names import Digest, RepositoryName
+from atoll.services import Graph
 from atoll.storage.health import Prober
 from atoll.storage.interface import blob_key
 from atoll.storage.states import REMOVED

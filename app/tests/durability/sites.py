@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from atoll.cli.graph import Graph
 from atoll.config import load
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import cache_key
 from atoll.registry.uploads import Body
 from atoll.replication.worker import Worker
+from atoll.services import Graph
 from atoll.storage.chooser import Chooser
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import blob_key

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from atoll.cli.background import activities
-from atoll.cli.graph import Graph
+from atoll.services import Graph
 
 from .busy_registry import fill
 from .sites import MemoryRegistry, MemorySite, make_registry

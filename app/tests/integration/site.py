@@ -20,12 +20,12 @@ from urllib.parse import urljoin
 import requests
 import waitress.server
 import yaml
-from atoll.cli.graph import Graph
 from atoll.cli.main import main
 from atoll.cli.runtime import HEALTH_URL_FILE
 from atoll.config import load
 from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
+from atoll.services import Graph
 from atoll.storage.locations import Locations
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_app, create_operations_app

@@ -9,7 +9,7 @@ import jwt
 import pytest
 import requests
 from atoll.auth.throttle import Throttle
-from atoll.cli.graph import Graph
+from atoll.services import Graph
 from atoll.web.app import create_app
 from falcon import testing
 

@@ -10,10 +10,10 @@ import threading
 import pytest
 from atoll.config.limits import ReplicationLimit
 from atoll.names import Digest
+from atoll.rate_limit import Pace
 from atoll.replication.copy import MEMORY_LARGE, Copier
 from atoll.replication.lanes import Lane
 from atoll.replication.memory import Memory
-from atoll.replication.pace import Pace
 from atoll.replication.source import WrongContent
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import Body, StoredPart, blob_key
