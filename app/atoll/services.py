@@ -7,9 +7,12 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
+from atoll.audit.export_requests import ExportLinks, LogExports
+from atoll.audit.export_worker import LogExporter
+from atoll.audit.log import Audit
+from atoll.audit.pulls import PullLog
+from atoll.audit.rotation import LogRotation
 from atoll.auth.access import Access
-from atoll.auth.audit import Audit
-from atoll.auth.pull_log import PullLog
 from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
 from atoll.auth.throttle import Throttle
@@ -28,9 +31,6 @@ from atoll.outbound.client import OutboundClient
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.content import Content
-from atoll.registry.log_exporter import LogExporter
-from atoll.registry.log_exports import ExportLinks, LogExports
-from atoll.registry.log_rotation import LogRotation
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2.errors
 
-from atoll.auth.audit import Entry, logged
+from atoll.audit.log import Entry, logged
 from atoll.auth.passwords import check_length, hash_password
 from atoll.config import Bundle
 from atoll.db.pool import Database

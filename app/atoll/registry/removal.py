@@ -15,8 +15,8 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from atoll.audit.log import Entry, logged
 from atoll.auth import users
-from atoll.auth.audit import Entry, logged
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName

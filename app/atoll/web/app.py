@@ -8,8 +8,9 @@ from typing import Any
 
 import falcon
 
+from atoll.audit.export_requests import PATH, LogExports
+from atoll.audit.pulls import PullLog
 from atoll.auth.access import Access
-from atoll.auth.pull_log import PullLog
 from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens, signing_key
@@ -19,7 +20,6 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
-from atoll.registry.log_exports import PATH, LogExports
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories

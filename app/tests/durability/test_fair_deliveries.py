@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from atoll.auth.audit import Selection
+from atoll.audit.export_requests import TooManyExports
+from atoll.audit.export_worker import LogExporter
+from atoll.audit.log import Selection
 from atoll.names import RepositoryName
 from atoll.notifications import deliverer as module
 from atoll.notifications.subscriptions import (
@@ -13,8 +15,6 @@ from atoll.notifications.subscriptions import (
     TooManyNotifications,
     TooManyTests,
 )
-from atoll.registry.log_exporter import LogExporter
-from atoll.registry.log_exports import TooManyExports
 
 from ..integration.services import wait_until
 from .notification_queue import (

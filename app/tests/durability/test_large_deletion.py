@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from atoll.auth.audit import Entry
+from atoll.audit.log import Entry
 from atoll.db.lost_deletions import LostDeletions
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis

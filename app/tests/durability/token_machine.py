@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jwt
+from atoll.audit.log import Entry
 from atoll.auth.access import PULL, PUSH
-from atoll.auth.audit import Entry
 from atoll.auth.users import create_organization
 from atoll.names import Digest, RepositoryName
 from atoll.registry.removal import Removal

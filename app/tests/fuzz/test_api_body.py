@@ -9,7 +9,7 @@ from unittest.mock import Mock
 
 import falcon
 import falcon.testing
-from atoll.auth.audit import Audit
+from atoll.audit.log import Audit
 from atoll.web.api import errors, resources
 from atoll.web.api.operation import Body, Call, operation
 from hypothesis import strategies as st

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import requests
-from atoll.registry.log_exporter import LogExporter
-from atoll.registry.log_rotation import LogRotation
+from atoll.audit.export_worker import LogExporter
+from atoll.audit.rotation import LogRotation
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
 
 from .services import Services, wait_until

@@ -6,6 +6,7 @@ import logging
 
 import falcon
 
+from atoll.audit import export_requests as log_exports
 from atoll.auth import (
     api_tokens,
     applications,
@@ -23,7 +24,7 @@ from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import subscriptions
 from atoll.outbound.errors import InvalidDestination
 from atoll.registry import errors as registry
-from atoll.registry import labels, log_exports, messages
+from atoll.registry import labels, messages
 from atoll.replication import policies
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized, printable

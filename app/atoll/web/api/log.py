@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import Field, field_validator
 from typing_extensions import TypedDict
 
+from atoll.audit.log import Audit, Entry, Selection
 from atoll.auth.access import ADMIN
-from atoll.auth.audit import Audit, Entry, Selection
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
+from atoll.audit.export_requests import LogExports
+from atoll.audit.log import Selection
 from atoll.auth.access import ADMIN
-from atoll.auth.audit import Selection
 from atoll.notifications.receivers import Receivers
-from atoll.registry.log_exports import LogExports
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.log import Period, own_namespace
 from atoll.web.api.namespaces import Namespaces

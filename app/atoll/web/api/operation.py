@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl
 import falcon
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
-from atoll.auth.audit import Audit, Entry
 from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
 from atoll.web.addresses import client_address

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from atoll.auth.pull_statistics import Pulled, PullStatistics
+from atoll.audit.statistics import Pulled, PullStatistics
 from atoll.names import Digest, parse_tag
 from atoll.registry.manifests import Manifests
 from atoll.web.api.operation import Call, operation

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from atoll.audit.export_requests import PATH as EXPORTS_PATH
+from atoll.audit.export_requests import LogExports
+from atoll.audit.log import Audit
+from atoll.audit.statistics import PullStatistics
 from atoll.auth.access import Access
 from atoll.auth.api_tokens import ApiTokens, AppTokens
 from atoll.auth.application_tokens import ApplicationTokens
 from atoll.auth.applications import Applications
 from atoll.auth.assigned_authorizations import AssignedAuthorizations
-from atoll.auth.audit import Audit
 from atoll.auth.entities import Entities
 from atoll.auth.organizations import Organizations
 from atoll.auth.permissions import TEAM, USER, Permissions, Prototypes
-from atoll.auth.pull_statistics import PullStatistics
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
@@ -27,8 +29,6 @@ from atoll.notifications.subscriptions import Notifications
 from atoll.registry.history import History
 from atoll.registry.labels import Labels
 from atoll.registry.listing import Listing
-from atoll.registry.log_exports import PATH as EXPORTS_PATH
-from atoll.registry.log_exports import LogExports
 from atoll.registry.manifests import Manifests
 from atoll.registry.messages import Messages
 from atoll.registry.removal import Removal

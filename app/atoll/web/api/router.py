@@ -8,8 +8,8 @@ from uuid import UUID
 
 import falcon
 
+from atoll.audit.log import Audit
 from atoll.auth.access import Access
-from atoll.auth.audit import Audit
 from atoll.auth.credentials import Credentials
 from atoll.names import RepositoryName
 from atoll.web.addresses import client_address

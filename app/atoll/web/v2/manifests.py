@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import falcon
 
+from atoll.audit.log import Entry
+from atoll.audit.pulls import PullLog
 from atoll.auth.access import DELETE, PULL
-from atoll.auth.audit import Entry
-from atoll.auth.pull_log import PullLog
 from atoll.names import Digest, RepositoryName, is_tag, parse_tag
 from atoll.registry.errors import ManifestInvalid, ManifestUnknown
 from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 import psycopg2
 from prometheus_client import Counter
 
-from atoll.auth.audit import Audit, Entry
-from atoll.auth.pull_statistics import COUNT_PULLS
+from atoll.audit.log import Audit, Entry
+from atoll.audit.statistics import COUNT_PULLS
 from atoll.db.pool import DatabaseUnavailable
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import jwt
 
-from atoll.auth.audit import Selection
+from atoll.audit.log import Selection
 from atoll.auth.secrets import Cipher
 from atoll.auth.tokens import signing_key
 from atoll.config import Bundle

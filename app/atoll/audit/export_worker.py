@@ -17,13 +17,13 @@ from uuid import UUID
 
 from prometheus_client import Counter
 
-from atoll.auth.audit import Audit, Entry, Selection
+from atoll.audit.export_requests import CALLBACK_PURPOSE, ExportLinks
+from atoll.audit.log import Audit, Entry, Selection
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.notifications.fair_dispatcher import FairDispatcher
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.outbound.errors import OutboundError
-from atoll.registry.log_exports import CALLBACK_PURPOSE, ExportLinks
 from atoll.storage.errors import StoreError
 from atoll.storage.multipart import PartsWriter
 
