@@ -13,7 +13,7 @@ from rich.table import Table
 from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
-from atoll.registry.instances import sight
+from atoll.cluster.instances import sight
 from atoll.replication.backfill import backfill
 from atoll.replication.draining import (
     LocationNeeded,

@@ -13,8 +13,8 @@ from rich.progress import track
 
 from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.run import CommandFailed, say
+from atoll.cluster.instances import forget_site, sight
 from atoll.registry.blobs import cache_key
-from atoll.registry.instances import forget_site, sight
 from atoll.replication import removal
 from atoll.replication.draining import LocationNeeded, LocationUnknown
 from atoll.replication.loss import Loss, LossDiffers, loss_with, lost_before

@@ -8,8 +8,8 @@ import threading
 import time
 from uuid import UUID
 
+from atoll.cluster.instances import SIGN_OF_LIFE, Presence
 from atoll.db.pool import DatabaseUnavailable
-from atoll.registry.instances import SIGN_OF_LIFE, Presence
 from atoll.services import Graph
 
 # The identifier that the processes of one registry share.

@@ -14,10 +14,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_for_stores
 from atoll.cli.run import CommandFailed, say
+from atoll.cluster.instances import instances
 from atoll.config.check import check
 from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
-from atoll.registry.instances import instances
 from atoll.replication.draining import location_states
 from atoll.services import Graph
 from atoll.storage.drivers import make_store

@@ -13,9 +13,9 @@ from rich.table import Table
 from atoll.cli.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
+from atoll.cluster.instances import unreadable
 from atoll.config.model import parse_duration
 from atoll.db.pool import Database
-from atoll.registry.instances import unreadable
 from atoll.replication import removal as domain
 from atoll.replication.draining import (
     LocationNeeded,

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_to_administer
-from atoll.registry.instances import Instance
-from atoll.registry.overview import Overview, overview
+from atoll.cluster.instances import Instance
+from atoll.cluster.status import Overview, overview
 from atoll.services import Graph
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from atoll.cli.background import activities
 from atoll.cli.worker import periodic
+from atoll.cluster.instances import Presence
 from atoll.db.pool import Database
-from atoll.registry.instances import Presence
 from atoll.replication.plausibility import RecentReads
 from atoll.storage.states import look_once
 

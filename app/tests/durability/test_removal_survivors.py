@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from atoll.cluster.instances import Presence
 from atoll.names import Digest
-from atoll.registry.instances import Presence
 from atoll.replication.draining import begin_draining, location_states
 from atoll.replication.tasks import Tasks
 from atoll.storage.errors import StoreUnavailable

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from atoll.cli.presence import Announcer
-from atoll.registry.instances import Presence, sight
+from atoll.cluster.instances import Presence, sight
 from atoll.replication import removal
 from atoll.replication.backfill import Reconciler
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 from atoll.cli.presence import Announcer
-from atoll.registry.instances import Presence
-from atoll.registry.overview import Overview, overview
+from atoll.cluster.instances import Presence
+from atoll.cluster.status import Overview, overview
 from atoll.replication.lag import export_lag
 from atoll.replication.tasks import Tasks
 from atoll.storage.errors import StoreRefused

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from atoll.cli.presence import Announcer
-from atoll.registry.instances import sight
+from atoll.cluster.instances import sight
 from atoll.replication import removal
 from atoll.replication.draining import set_state
 from atoll.storage.errors import ObjectMissing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from atoll.cluster.instances import _drift, _most_common
 from atoll.config.fingerprint import fingerprint
-from atoll.registry.instances import _drift, _most_common
 
 BUNDLE = {"SECRET_KEY": "s", "SERVER_HOSTNAME": "a", "DB_URI": "postgresql://u:password@h/d"}
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from atoll.cluster.status import overview
 from atoll.db.pool import Database
-from atoll.registry.overview import overview
 from atoll.web.api.operation import Call, operation
 
 

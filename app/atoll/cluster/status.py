@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from atoll.cluster.instances import Instance, instances
 from atoll.db.pool import Database
 from atoll.registry.deletions import queue_lengths
-from atoll.registry.instances import Instance, instances
 from atoll.replication.lag import Lag, lag
 from atoll.storage.states import REMOVED
 

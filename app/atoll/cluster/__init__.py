@@ -1,0 +1,1 @@
+"""The instances of the registry and what they report about the whole."""
