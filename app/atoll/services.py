@@ -28,9 +28,9 @@ from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
+from atoll.placement.locks import Content
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
-from atoll.registry.content import Content
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories

@@ -16,8 +16,8 @@ from atoll.cli import statuses
 from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
+from atoll.placement.rules import targets
 from atoll.replication import backfill as domain
-from atoll.replication.required import targets
 from atoll.services import Graph
 
 

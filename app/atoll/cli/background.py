@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from atoll.db.pool import DatabaseUnavailable
+from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.registry.blobs import cache_key
-from atoll.registry.deletions import DeleteQueue, export_queue_lengths
 from atoll.registry.garbage import Collector
 from atoll.registry.manifests import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention

@@ -13,8 +13,7 @@ from rich.table import Table
 
 from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.run import CommandFailed, say
-from atoll.replication.backfill import backfill
-from atoll.replication.policies import (
+from atoll.placement.policies import (
     SYNC_SECONDS,
     SYNC_SECONDS_MAXIMUM,
     Policies,
@@ -23,6 +22,7 @@ from atoll.replication.policies import (
     Subject,
     SubjectUnknown,
 )
+from atoll.replication.backfill import backfill
 from atoll.services import Graph
 
 

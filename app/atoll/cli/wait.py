@@ -12,11 +12,11 @@ from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName, parse_tag
+from atoll.placement.rules import targets
 from atoll.registry.completeness import Completeness, completeness
 from atoll.registry.errors import ManifestUnknown
 from atoll.replication.backfill import backfill
 from atoll.replication.lag import Lag, lag
-from atoll.replication.required import targets
 from atoll.services import Graph
 
 

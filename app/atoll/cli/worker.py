@@ -19,13 +19,13 @@ from atoll.cli.reload import Reloads, replace_process
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle, ConfigError
+from atoll.placement.policies import PolicyWatch
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
 from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
 from atoll.replication.doubts import export_doubts
 from atoll.replication.lag import export_lag
 from atoll.replication.plausibility import RecentReads
-from atoll.replication.policies import PolicyWatch
 from atoll.replication.scrub import Scrubber
 from atoll.replication.verification import Verifier
 from atoll.replication.worker import Worker

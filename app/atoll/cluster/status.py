@@ -11,7 +11,7 @@ from typing import Any
 
 from atoll.cluster.instances import Instance, instances
 from atoll.db.pool import Database
-from atoll.registry.deletions import queue_lengths
+from atoll.placement.delete_queue import queue_lengths
 from atoll.replication.lag import Lag, lag
 from atoll.storage.states import REMOVED
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
+from atoll.placement.rules import required_in
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tags import alive
-from atoll.replication.required import required_in
 
 _IMAGE = f"""
 WITH RECURSIVE image AS (

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.replication.tasks import LEASE_SECONDS
+from atoll.placement.tasks import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from atoll.db.pool import Database
 from atoll.names import Digest, InvalidDigest
-from atoll.registry.content import Content
+from atoll.placement.locks import Content
 from atoll.replication.verification import Looked
 from atoll.storage.interface import ObjectStore, StoredObject, blob_key
 

@@ -20,6 +20,7 @@ from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
+from atoll.placement.rules import waits_for
 from atoll.registry.blobs import (
     PLACED,
     cache_key,
@@ -44,7 +45,6 @@ from atoll.registry.repositories import (
 )
 from atoll.registry.synchronous import Copies
 from atoll.registry.tags import NOW_MS, alive
-from atoll.replication.required import waits_for
 
 MAXIMUM_SIZE = 4 * 2**20
 # Docker's limit of layers is 127; indexes are as large as Quay's mirroring allows them to be.

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from atoll.db.pool import Database
+from atoll.placement.rules import excluded_in
 from atoll.registry.errors import NotCopiedYet
-from atoll.replication.required import excluded_in
 
 # Seconds between two looks, and how many requests of a process may wait at once: the others of its
 # threads go on serving.

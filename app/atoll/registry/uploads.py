@@ -18,8 +18,9 @@ from uuid import UUID, uuid4
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.names import Digest, Hash, RepositoryName
+from atoll.placement.locks import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
+from atoll.placement.rules import excluded_in
 from atoll.registry.blobs import Blobs
-from atoll.registry.content import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
 from atoll.registry.errors import (
     DeletionUnresolved,
     DigestMismatch,
@@ -30,7 +31,6 @@ from atoll.registry.errors import (
 from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, Repositories, name_parameters
 from atoll.registry.write_targets import WriteTargets
-from atoll.replication.required import excluded_in
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
 from atoll.storage.errors import (
     NoHealthyStore,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from atoll.db.pool import Database
-from atoll.replication.required import (
+from atoll.placement.rules import (
     allowed_of,
     perhaps_required,
     required_of,

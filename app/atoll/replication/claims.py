@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from prometheus_client import Gauge
 
-from atoll.replication.tasks import END, START, Claimed, Positions, Section, Task, Tasks
+from atoll.placement.tasks import END, START, Claimed, Positions, Section, Task, Tasks
 
 # Tasks that one statement looks at: as many as it may claim, and more while none has a source.
 _WINDOW_MINIMUM, _WINDOW_GROWTH, _WINDOW_MAXIMUM = 16, 8, 4096

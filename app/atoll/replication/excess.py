@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import prometheus_client
 
 from atoll.db.pool import Database
-from atoll.replication.required import allowed_of, required_of, used
+from atoll.placement.rules import allowed_of, required_of, used
 from atoll.storage.interface import LINK_SECONDS
 from atoll.storage.states import KEPT
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from atoll.db.transient import is_transient, was_answered
+from atoll.placement.tasks import Task, Tasks
 from atoll.replication.liveness import Liveness
-from atoll.replication.tasks import Task, Tasks
 
 log = logging.getLogger(__name__)
 

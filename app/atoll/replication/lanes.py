@@ -10,7 +10,7 @@ import queue
 import threading
 from dataclasses import dataclass, field
 
-from atoll.replication.tasks import Task
+from atoll.placement.tasks import Task
 
 
 @dataclass

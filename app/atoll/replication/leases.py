@@ -7,8 +7,8 @@ import threading
 from uuid import UUID
 
 from atoll.db.transient import is_transient
+from atoll.placement.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
 from atoll.replication.liveness import Liveness
-from atoll.replication.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
 
 log = logging.getLogger(__name__)
 

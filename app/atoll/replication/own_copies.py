@@ -11,8 +11,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from atoll.placement.tasks import Task
 from atoll.replication.source import Hold
-from atoll.replication.tasks import Task
 from atoll.storage.errors import StoreError
 from atoll.storage.inspection import inspect
 from atoll.storage.interface import ObjectStore

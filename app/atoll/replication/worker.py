@@ -19,6 +19,12 @@ from prometheus_client import Counter
 from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
+from atoll.placement.tasks import (
+    LEASE_SECONDS,
+    LeaseLost,
+    Task,
+    Tasks,
+)
 from atoll.rate_limit import Pace
 from atoll.replication.bell import listen_until
 from atoll.replication.claims import Claims
@@ -31,12 +37,6 @@ from atoll.replication.liveness import Liveness
 from atoll.replication.own_copies import OwnCopies
 from atoll.replication.plausibility import RecentReads
 from atoll.replication.source import WrongContent
-from atoll.replication.tasks import (
-    LEASE_SECONDS,
-    LeaseLost,
-    Task,
-    Tasks,
-)
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
 from atoll.storage.locations import Locations
 

@@ -17,7 +17,9 @@ from typing import Any
 import psycopg2.errors
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import Digest
-from atoll.registry.deletions import DeleteQueue
+from atoll.placement.delete_queue import DeleteQueue
+from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
+from atoll.placement.tasks import Tasks
 from atoll.registry.errors import RegistryError
 from atoll.registry.garbage import Collector
 from atoll.registry.inventory import Inventory, Orphan, delete_orphan
@@ -28,9 +30,7 @@ from atoll.replication.draining import LocationNeeded, LocationUnknown, begin_dr
 from atoll.replication.excess import Excess
 from atoll.replication.healing import heal, implausible
 from atoll.replication.loss import LossDiffers, loss_with
-from atoll.replication.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.replication.removal import Removed, remove_location, undo_removal
-from atoll.replication.tasks import Tasks
 from atoll.replication.verification import Scope, Verifier, begin
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError

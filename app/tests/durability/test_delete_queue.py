@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from atoll.names import Digest
-from atoll.registry.deletions import DeleteQueue
+from atoll.placement.delete_queue import DeleteQueue
 from atoll.storage.errors import StoreRefused, StoreUnavailable, StoreUnreachable
 from atoll.storage.interface import blob_key
 

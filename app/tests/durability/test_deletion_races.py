@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from atoll.names import Digest, RepositoryName
-from atoll.registry.deletions import DeleteQueue
+from atoll.placement.delete_queue import DeleteQueue
 from atoll.registry.errors import DeletionUnresolved, ManifestBlobUnknown
 from atoll.registry.garbage import Collector
 from atoll.registry.manifests import Manifests

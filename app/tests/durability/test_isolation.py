@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from atoll.config import check
-from atoll.registry.content import LOCK_DIGEST
+from atoll.placement.locks import LOCK_DIGEST
 from atoll.registry.errors import ManifestBlobUnknown
 
 from ..integration.services import wait_until

@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.names import Digest
-from atoll.registry.deletions import DeleteQueue
+from atoll.placement.delete_queue import DeleteQueue
+from atoll.placement.tasks import Tasks
 from atoll.registry.errors import DeletionUnresolved
 from atoll.registry.uploads import Body, Upload
-from atoll.replication.tasks import Tasks
 from atoll.storage.errors import StoreError, StoreRefused
 from atoll.storage.interface import blob_key
 

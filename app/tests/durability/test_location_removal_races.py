@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from atoll.db.pool import Database
+from atoll.placement.policies import Policies, Policy, Subject
 from atoll.replication import removal
 from atoll.replication.draining import (
     LocationNeeded,
@@ -21,7 +22,6 @@ from atoll.replication.draining import (
 )
 from atoll.replication.excess import Excess
 from atoll.replication.loss import LossDiffers
-from atoll.replication.policies import Policies, Policy, Subject
 
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs
 from .sites import SUPERUSER, MemoryRegistry

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
 from atoll.replication.backfill import Reconciler
-from atoll.replication.policies import Policies, Policy, PolicyWatch, Subject
 
 from .sites import SUPERUSER, MemoryRegistry, make_registry
 

@@ -14,6 +14,8 @@ from unittest.mock import patch
 import pytest
 from atoll.db.pool import Database
 from atoll.names import Digest
+from atoll.placement.policies import Policies, Policy, Subject
+from atoll.placement.tasks import Tasks
 from atoll.registry.errors import UploadUnknown
 from atoll.registry.uploads import Body
 from atoll.replication import removal
@@ -23,8 +25,6 @@ from atoll.replication.draining import (
     location_states,
 )
 from atoll.replication.excess import Excess
-from atoll.replication.policies import Policies, Policy, Subject
-from atoll.replication.tasks import Tasks
 
 from ..integration.services import wait_until
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks

@@ -14,10 +14,10 @@ import psycopg2.errors
 import pytest
 from atoll.db.pool import Parameters
 from atoll.names import Digest
+from atoll.placement import tasks as task_table
+from atoll.placement.tasks import Tasks
 from atoll.replication import doubts
-from atoll.replication import tasks as task_table
 from atoll.replication import worker as worker_module
-from atoll.replication.tasks import Tasks
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import blob_key

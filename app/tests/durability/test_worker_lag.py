@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from atoll.db import estimates
 from atoll.db.pool import Database
-from atoll.registry import deletions
-from atoll.registry.deletions import queue_lengths
+from atoll.placement import delete_queue as deletions
+from atoll.placement.delete_queue import queue_lengths
 from atoll.replication import lag as lag_module
 from atoll.replication.lag import Lag, lag
 

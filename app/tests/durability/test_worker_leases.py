@@ -9,9 +9,9 @@ import psycopg2.errors
 import pytest
 from atoll.db.pool import Parameters
 from atoll.names import Digest
-from atoll.replication import tasks as task_table
+from atoll.placement import tasks as task_table
+from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
-from atoll.replication.tasks import Tasks
 from atoll.storage.multipart import PART_MINIMUM
 
 from ..integration.services import wait_until

@@ -11,8 +11,8 @@ import falcon
 import falcon.testing
 import pytest
 from atoll.db.pool import Database
+from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
-from atoll.replication.tasks import Tasks
 from atoll.replication.worker import Worker
 from atoll.storage.multipart import PART_MINIMUM
 from atoll.web.health import Vitals, WorkerHealth

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
+from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
-from atoll.replication.tasks import Tasks
 
 from ..integration.services import wait_until
 from .sites import MemoryRegistry

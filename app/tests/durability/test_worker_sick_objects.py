@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from atoll.names import Digest
+from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
-from atoll.replication.tasks import Tasks
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import blob_key
 

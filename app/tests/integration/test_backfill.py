@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
+from atoll.placement.tasks import Tasks
 from atoll.replication.backfill import Reconciler, backfill
-from atoll.replication.tasks import Tasks
 
 from .site import Client, Site
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from atoll.replication.policies import Policies, Policy, Subject
-from atoll.replication.tasks import Tasks
+from atoll.placement.policies import Policies, Policy, Subject
+from atoll.placement.tasks import Tasks
 
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site
 from .test_policies import api

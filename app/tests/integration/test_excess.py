@@ -7,11 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from atoll.placement.policies import Policy, Subject
+from atoll.placement.tasks import Tasks
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
 from atoll.replication.excess import Excess
-from atoll.replication.policies import Policy, Subject
-from atoll.replication.tasks import Tasks
 
 from .services import Services, wait_until
 from .site import Client, Site

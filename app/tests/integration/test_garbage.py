@@ -12,9 +12,9 @@ import psycopg2.errors
 import pytest
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import Digest
-from atoll.registry.deletions import DeleteQueue, queue_lengths
+from atoll.placement.delete_queue import DeleteQueue, queue_lengths
+from atoll.placement.tasks import Tasks
 from atoll.registry.garbage import Collector
-from atoll.replication.tasks import Tasks
 from atoll.storage.errors import StoreUnavailable
 
 from .services import Services, wait_until

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import requests
+from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
+from atoll.placement.tasks import Tasks
 from atoll.replication.backfill import Reconciler
-from atoll.replication.policies import Policies, Policy, PolicyWatch, Subject
-from atoll.replication.tasks import Tasks
 
 from .services import Services, wait_until
 from .site import Client, Site, running_site

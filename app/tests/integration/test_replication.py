@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from atoll.placement.tasks import LeaseLost, Tasks
 from atoll.replication.backfill import Reconciler
-from atoll.replication.tasks import LeaseLost, Tasks
 
 from .services import Services, wait_until
 from .site import Client, Site

@@ -8,8 +8,8 @@ import pytest
 from atoll.cli.presence import Announcer
 from atoll.cluster.instances import Presence
 from atoll.cluster.status import Overview, overview
+from atoll.placement.tasks import Tasks
 from atoll.replication.lag import export_lag
-from atoll.replication.tasks import Tasks
 from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY

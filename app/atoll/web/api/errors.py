@@ -23,9 +23,9 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import subscriptions
 from atoll.outbound.errors import InvalidDestination
+from atoll.placement import policies
 from atoll.registry import errors as registry
 from atoll.registry import labels, messages
-from atoll.replication import policies
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized, printable
 

@@ -10,14 +10,14 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN, READ
 from atoll.db.pool import Database
 from atoll.names import Digest, parse_tag
-from atoll.registry.completeness import completeness
-from atoll.replication.policies import (
+from atoll.placement.policies import (
     SYNC_SECONDS,
     SYNC_SECONDS_MAXIMUM,
     Policies,
     Policy,
     Subject,
 )
+from atoll.registry.completeness import completeness
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 

@@ -26,6 +26,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
+from atoll.placement.policies import Policies
 from atoll.registry.history import History
 from atoll.registry.labels import Labels
 from atoll.registry.listing import Listing
@@ -36,7 +37,6 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.search import Search
 from atoll.registry.stars import Stars
 from atoll.registry.tags import Tags
-from atoll.replication.policies import Policies
 from atoll.web.api import (
     application,
     application_token,

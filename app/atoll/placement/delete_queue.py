@@ -18,7 +18,7 @@ from atoll.db import estimates
 from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 from atoll.names import Digest
-from atoll.registry.content import LOCK_DIGEST, Content
+from atoll.placement.locks import LOCK_DIGEST, Content
 from atoll.registry.garbage import FORGET_BLOBS
 from atoll.storage.errors import StoreError
 

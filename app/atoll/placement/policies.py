@@ -1,6 +1,6 @@
 """Policies: where the blobs of a namespace or a repository must also be, and where never.
 
-`atoll.replication.required` says what follows from them for a blob. A change is carried out by the
+`atoll.placement.rules` says what follows from them for a blob. A change is carried out by the
 workers, who ask every few seconds whether there was one (`PolicyWatch`).
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
+from atoll.placement.rules import allowed_of
 from atoll.replication.backfill import Reconciler
-from atoll.replication.required import allowed_of
 from atoll.storage.states import KEPT
 
 _COLUMNS = "p.extra, p.excluded, p.urgent, p.sync_copies, p.sync_seconds"

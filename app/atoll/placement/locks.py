@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.names import Digest
-from atoll.replication.required import excluded_in
+from atoll.placement.rules import excluded_in
 from atoll.storage.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
 from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations

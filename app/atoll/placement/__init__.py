@@ -1,0 +1,1 @@
+"""The placement protocol: which blob must be, and is, at which location."""
