@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from atoll.db.pool import DatabaseUnavailable
+from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.registry.blobs import cache_key
 from atoll.registry.garbage import Collector
@@ -19,7 +20,6 @@ from atoll.registry.retention import Retention
 from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
 from atoll.replication.excess import Excess
-from atoll.replication.verification import forget_old_runs
 from atoll.services import Graph
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 

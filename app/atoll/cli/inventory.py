@@ -23,7 +23,7 @@ from atoll.cli.bundle import load_bundle_for_stores
 from atoll.cli.run import CommandFailed, say
 from atoll.cli.verify import findings_as_json, heal, print_findings, status_of
 from atoll.config.model import parse_duration
-from atoll.registry.inventory import (
+from atoll.placement.checks.inventory import (
     Entry,
     Inventory,
     Orphan,
@@ -33,8 +33,8 @@ from atoll.registry.inventory import (
     delete_orphan,
     now,
 )
+from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
 from atoll.replication.draining import LocationUnknown, location_states, require_known
-from atoll.replication.verification import Looked, Run, Scope, Verifier, begin, record
 from atoll.services import Graph
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore

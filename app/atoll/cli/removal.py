@@ -16,6 +16,7 @@ from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import unreadable
 from atoll.config.model import parse_duration
 from atoll.db.pool import Database
+from atoll.placement.checks.verify import Looked, Verifier
 from atoll.replication import removal as domain
 from atoll.replication.draining import (
     LocationNeeded,
@@ -26,7 +27,6 @@ from atoll.replication.draining import (
     only_there,
 )
 from atoll.replication.survivors import check_survivors
-from atoll.replication.verification import Looked, Verifier
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 

@@ -21,10 +21,10 @@ from atoll.cli.bundle import load_bundle_for_stores
 from atoll.cli.run import CommandFailed, say
 from atoll.config.sizes import parse_size
 from atoll.db.pool import Database
+from atoll.placement.checks import repair as healing
+from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.registry.blobs import cache_key
-from atoll.replication import healing
 from atoll.replication.draining import LocationUnknown, OnlyThere, location_states, require_known
-from atoll.replication.verification import Run, Scope, Verifier, begin, resume
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 

@@ -19,6 +19,8 @@ from atoll.cli.reload import Reloads, replace_process
 from atoll.cli.run import CommandFailed
 from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle, ConfigError
+from atoll.placement.checks.scrub import Scrubber
+from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.registry.blobs import cache_key
 from atoll.replication.backfill import Reconciler
@@ -26,8 +28,6 @@ from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtRev
 from atoll.replication.doubts import export_doubts
 from atoll.replication.lag import export_lag
 from atoll.replication.plausibility import RecentReads
-from atoll.replication.scrub import Scrubber
-from atoll.replication.verification import Verifier
 from atoll.replication.worker import Worker
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit

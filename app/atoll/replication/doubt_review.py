@@ -12,10 +12,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from atoll.db.pool import Database
-from atoll.replication.healing import change_states
-from atoll.replication.plausibility import RecentReads
-from atoll.replication.scrub import TAKE
-from atoll.replication.verification import (
+from atoll.placement.checks.repair import change_states
+from atoll.placement.checks.scrub import TAKE
+from atoll.placement.checks.verify import (
     COLUMNS,
     SOUND,
     Looked,
@@ -23,6 +22,7 @@ from atoll.replication.verification import (
     note_right,
     to_look_at,
 )
+from atoll.replication.plausibility import RecentReads
 
 log = logging.getLogger(__name__)
 

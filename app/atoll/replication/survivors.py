@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from atoll.db.pool import Database
+from atoll.placement.checks.verify import COLUMNS, THREADS, Looked, Verifier, to_look_at
 from atoll.placement.rules import used
 from atoll.replication.draining import parameters
-from atoll.replication.verification import COLUMNS, THREADS, Looked, Verifier, to_look_at
 
 # Blobs that one statement reads.
 RANGE = 20_000

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from atoll.names import Digest
-from atoll.registry.inventory import Inventory, Orphan, Restorable, delete_orphan, now
+from atoll.placement.checks.inventory import Inventory, Orphan, Restorable, delete_orphan, now
 from atoll.replication import removal
 from atoll.storage.interface import blob_key
 

@@ -11,10 +11,10 @@ from random import Random
 
 from atoll.cli.background import repeat
 from atoll.names import Digest
-from atoll.replication import healing, scrub
-from atoll.replication.plausibility import RecentReads
-from atoll.replication.scrub import Scrubber
-from atoll.replication.verification import (
+from atoll.placement.checks import repair as healing
+from atoll.placement.checks import scrub
+from atoll.placement.checks.scrub import Scrubber
+from atoll.placement.checks.verify import (
     Count,
     Looked,
     Scope,
@@ -23,6 +23,7 @@ from atoll.replication.verification import (
     forget_old_runs,
     record,
 )
+from atoll.replication.plausibility import RecentReads
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key
 from atoll.storage.read_limit import ReadLimit

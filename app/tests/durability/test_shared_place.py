@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
-from atoll.registry.inventory import Orphan, delete_orphan
+from atoll.placement.checks.inventory import Orphan, delete_orphan
 from atoll.registry.uploads import Body
 from atoll.storage.errors import StoreOfOtherLocation
 from atoll.storage.health import Prober

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from atoll.names import Digest
-from atoll.registry import inventory
+from atoll.placement.checks import inventory
 from atoll.storage.interface import blob_key
 
 from .services import Services

@@ -11,10 +11,10 @@ import sys
 from typing import Any
 
 import pytest
-from atoll.replication import healing
+from atoll.placement.checks import repair as healing
+from atoll.placement.checks.scrub import Scrubber
+from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.replication.plausibility import RecentReads
-from atoll.replication.scrub import Scrubber
-from atoll.replication.verification import Run, Scope, Verifier, begin, resume
 from atoll.storage.read_limit import ReadLimit
 
 from .services import Services, wait_until

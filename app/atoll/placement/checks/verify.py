@@ -2,7 +2,8 @@
 
 A run goes through the placements in ranges of their ids. Each range is verified in parallel and
 recorded by one statement with the run's position, so that an interrupted run can be resumed.
-A verification changes nothing but `verified_at`; `atoll.replication.healing` acts on the findings.
+A verification changes nothing but `verified_at`; `atoll.placement.checks.repair` acts on the
+findings.
 """
 
 from __future__ import annotations

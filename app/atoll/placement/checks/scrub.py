@@ -17,9 +17,8 @@ from datetime import datetime
 from prometheus_client import Counter
 
 from atoll.db.pool import Database
-from atoll.replication.healing import change_states
-from atoll.replication.plausibility import RecentReads
-from atoll.replication.verification import (
+from atoll.placement.checks.repair import change_states
+from atoll.placement.checks.verify import (
     COLUMNS,
     SOUND,
     Looked,
@@ -27,6 +26,7 @@ from atoll.replication.verification import (
     note_right,
     to_look_at,
 )
+from atoll.replication.plausibility import RecentReads
 
 log = logging.getLogger(__name__)
 

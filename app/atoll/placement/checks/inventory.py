@@ -15,8 +15,8 @@ from uuid import UUID
 
 from atoll.db.pool import Database
 from atoll.names import Digest, InvalidDigest
+from atoll.placement.checks.verify import Looked
 from atoll.placement.locks import Content
-from atoll.replication.verification import Looked
 from atoll.storage.interface import ObjectStore, StoredObject, blob_key
 
 # Rows that one statement reads.

@@ -1,0 +1,1 @@
+"""Compare the database with the stores: verify, repair, scrub, take inventory."""
