@@ -34,7 +34,7 @@ from atoll.placement.checks.inventory import (
     now,
 )
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
-from atoll.replication.draining import LocationUnknown, location_states, require_known
+from atoll.placement.locations.drain import LocationUnknown, location_states, require_known
 from atoll.services import Graph
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore

@@ -14,8 +14,7 @@ from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import sight
-from atoll.replication.backfill import backfill
-from atoll.replication.draining import (
+from atoll.placement.locations.drain import (
     LocationNeeded,
     LocationUnknown,
     Remaining,
@@ -24,7 +23,8 @@ from atoll.replication.draining import (
     set_state,
     stuck,
 )
-from atoll.replication.holdings import holdings
+from atoll.placement.locations.usage import holdings
+from atoll.replication.backfill import backfill
 from atoll.services import Graph
 from atoll.storage.states import ACTIVE, READ_ONLY
 

@@ -14,10 +14,10 @@ from rich.progress import track
 from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import forget_site, sight
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import LocationNeeded, LocationUnknown
+from atoll.placement.locations.lost import Loss, LossDiffers, loss_with, lost_before
 from atoll.registry.blobs import cache_key
-from atoll.replication import removal
-from atoll.replication.draining import LocationNeeded, LocationUnknown
-from atoll.replication.loss import Loss, LossDiffers, loss_with, lost_before
 from atoll.services import Graph
 
 # Digests that the cache is told at once.

@@ -18,7 +18,7 @@ from atoll.cluster.instances import instances
 from atoll.config.check import check
 from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
-from atoll.replication.draining import location_states
+from atoll.placement.locations.drain import location_states
 from atoll.services import Graph
 from atoll.storage.drivers import make_store
 from atoll.storage.emptying import (

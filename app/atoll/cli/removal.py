@@ -17,8 +17,8 @@ from atoll.cluster.instances import unreadable
 from atoll.config.model import parse_duration
 from atoll.db.pool import Database
 from atoll.placement.checks.verify import Looked, Verifier
-from atoll.replication import removal as domain
-from atoll.replication.draining import (
+from atoll.placement.locations import remove as domain
+from atoll.placement.locations.drain import (
     LocationNeeded,
     LocationUnknown,
     SoleCopies,

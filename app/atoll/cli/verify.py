@@ -23,8 +23,13 @@ from atoll.config.sizes import parse_size
 from atoll.db.pool import Database
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
+from atoll.placement.locations.drain import (
+    LocationUnknown,
+    OnlyThere,
+    location_states,
+    require_known,
+)
 from atoll.registry.blobs import cache_key
-from atoll.replication.draining import LocationUnknown, OnlyThere, location_states, require_known
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 

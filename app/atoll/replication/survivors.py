@@ -13,8 +13,8 @@ from functools import partial
 
 from atoll.db.pool import Database
 from atoll.placement.checks.verify import COLUMNS, THREADS, Looked, Verifier, to_look_at
+from atoll.placement.locations.drain import parameters
 from atoll.placement.rules import used
-from atoll.replication.draining import parameters
 
 # Blobs that one statement reads.
 RANGE = 20_000

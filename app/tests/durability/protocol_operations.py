@@ -21,6 +21,14 @@ from atoll.placement.checks.inventory import Inventory, Orphan, delete_orphan
 from atoll.placement.checks.repair import heal, implausible
 from atoll.placement.checks.verify import Scope, Verifier, begin
 from atoll.placement.delete_queue import DeleteQueue
+from atoll.placement.locations.drain import (
+    LocationNeeded,
+    LocationUnknown,
+    begin_draining,
+    set_state,
+)
+from atoll.placement.locations.lost import LossDiffers, loss_with
+from atoll.placement.locations.remove import Removed, remove_location, undo_removal
 from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
 from atoll.registry.errors import RegistryError
@@ -28,10 +36,7 @@ from atoll.registry.garbage import Collector
 from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import Body, Upload
 from atoll.replication.backfill import Reconciler
-from atoll.replication.draining import LocationNeeded, LocationUnknown, begin_draining, set_state
 from atoll.replication.excess import Excess
-from atoll.replication.loss import LossDiffers, loss_with
-from atoll.replication.removal import Removed, remove_location, undo_removal
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.read_limit import ReadLimit

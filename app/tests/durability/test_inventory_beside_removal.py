@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Inventory, Orphan, Restorable, delete_orphan, now
-from atoll.replication import removal
+from atoll.placement.locations import remove as removal
 from atoll.storage.interface import blob_key
 
 from .commands import run_command

@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from atoll.db.pool import Database
-from atoll.placement.policies import Policies, Policy, Subject
-from atoll.replication import removal
-from atoll.replication.draining import (
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import (
     LocationNeeded,
     LocationsBusy,
     LocationUnknown,
@@ -20,8 +19,9 @@ from atoll.replication.draining import (
     location_states,
     set_state,
 )
+from atoll.placement.locations.lost import LossDiffers
+from atoll.placement.policies import Policies, Policy, Subject
 from atoll.replication.excess import Excess
-from atoll.replication.loss import LossDiffers
 
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs
 from .sites import SUPERUSER, MemoryRegistry

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
-from atoll.replication.removal import LocationNeeded, check_removal
+from atoll.placement.locations.remove import LocationNeeded, check_removal
 from atoll.storage.health import Prober
 from atoll.storage.interface import blob_key
 from atoll.storage.s3 import S3ObjectStore

@@ -14,16 +14,16 @@ from unittest.mock import patch
 import pytest
 from atoll.db.pool import Database
 from atoll.names import Digest
-from atoll.placement.policies import Policies, Policy, Subject
-from atoll.placement.tasks import Tasks
-from atoll.registry.errors import UploadUnknown
-from atoll.registry.uploads import Body
-from atoll.replication import removal
-from atoll.replication.draining import (
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import (
     LocationNeeded,
     begin_draining,
     location_states,
 )
+from atoll.placement.policies import Policies, Policy, Subject
+from atoll.placement.tasks import Tasks
+from atoll.registry.errors import UploadUnknown
+from atoll.registry.uploads import Body
 from atoll.replication.excess import Excess
 
 from ..integration.services import wait_until

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from atoll.replication import removal
-from atoll.replication.draining import LocationNeeded, begin_draining, location_states, set_state
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import (
+    LocationNeeded,
+    begin_draining,
+    location_states,
+    set_state,
+)
 
 from .commands import run_command, run_removelocation
 from .many_blobs import place_blobs

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from atoll.cluster.instances import Presence
 from atoll.names import Digest
+from atoll.placement.locations.drain import begin_draining, location_states
 from atoll.placement.tasks import Tasks
-from atoll.replication.draining import begin_draining, location_states
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import blob_key
 

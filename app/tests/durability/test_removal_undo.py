@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from atoll.db.pool import Database
-from atoll.replication import removal
-from atoll.replication.draining import (
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import (
     LocationNeeded,
     LocationsBusy,
     LocationUnknown,
@@ -18,7 +18,7 @@ from atoll.replication.draining import (
     location_states,
     set_state,
 )
-from atoll.replication.loss import lost_before
+from atoll.placement.locations.lost import lost_before
 
 from ..integration.services import wait_until
 from .many_blobs import (

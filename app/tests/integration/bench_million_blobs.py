@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 from atoll.db.pool import Database
+from atoll.placement.locations.drain import remaining
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.replication.backfill import BATCH, Reconciler, Step, backfill
-from atoll.replication.draining import remaining
 from atoll.replication.lag import lag
 
 from .site import Site

@@ -7,9 +7,9 @@ from pathlib import Path
 from uuid import UUID
 
 from atoll.names import Digest, RepositoryName
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import set_state
 from atoll.placement.tasks import Tasks
-from atoll.replication import removal
-from atoll.replication.draining import set_state
 from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from atoll.cli.presence import Announcer
 from atoll.cluster.instances import Presence, sight
-from atoll.replication import removal
+from atoll.placement.locations import remove as removal
 from atoll.replication.backfill import Reconciler
 
 from .services import Services, wait_until

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from atoll.cli.presence import Announcer
 from atoll.cluster.instances import sight
-from atoll.replication import removal
-from atoll.replication.draining import set_state
+from atoll.placement.locations import remove as removal
+from atoll.placement.locations.drain import set_state
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import ObjectStore
 from atoll.storage.states import DRAINING

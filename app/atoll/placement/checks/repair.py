@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from atoll.db.pool import Database
 from atoll.placement.checks.verify import SOUND, Count, Looked, Run, Scope, begin, record
-from atoll.replication.draining import IMAGES, OnlyThere
+from atoll.placement.locations.drain import IMAGES, OnlyThere
 from atoll.storage.states import KEPT
 
 log = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.db.pool import Database
+from atoll.placement.locations.drain import remaining
 from atoll.replication.backfill import backfill
-from atoll.replication.draining import remaining
 
 _PLACED = """
 SELECT l.name, l.state, (SELECT count(*) FROM imagestorageplacement p

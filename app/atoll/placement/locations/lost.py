@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
+from atoll.placement.locations.drain import ONLY_THERE, OPEN_UPLOADS, parameters
 from atoll.placement.rules import used
-from atoll.replication.draining import ONLY_THERE, OPEN_UPLOADS, parameters
 from atoll.storage.states import ACTIVE, DRAINING, READ_ONLY
 
 # A copy at a draining location saves a blob, too.

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
-from atoll.replication.draining import (
+from atoll.placement.locations.drain import (
     ANY_GOOD_COPY,
     OPEN_UPLOADS,
     REMAINING,
@@ -45,8 +45,8 @@ from atoll.replication.draining import (
     require_known,
     states_under_lock,
 )
+from atoll.placement.locations.lost import LossDiffers, note_loss
 from atoll.replication.location_locks import LOCK_LOCATION, LOCK_STATES
-from atoll.replication.loss import LossDiffers, note_loss
 from atoll.storage.states import DRAINING, KEPT, REMOVED
 
 # Placements that one transaction takes.
