@@ -10,7 +10,7 @@ from argparse import Namespace
 
 from atoll.cli.bundle import load_bundle
 from atoll.cli.run import run
-from atoll.replication.backfill import backfill
+from atoll.placement.upkeep.backfill import backfill
 from atoll.services import Graph
 
 

@@ -17,7 +17,7 @@ from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.placement.rules import targets
-from atoll.replication import backfill as domain
+from atoll.placement.upkeep import backfill as domain
 from atoll.services import Graph
 
 

@@ -13,13 +13,13 @@ from functools import partial
 from atoll.db.pool import DatabaseUnavailable
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
+from atoll.placement.upkeep.garbage import Collector
+from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
-from atoll.registry.garbage import Collector
 from atoll.registry.manifests import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
-from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
-from atoll.replication.excess import Excess
 from atoll.services import Graph
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 

@@ -15,7 +15,7 @@ from atoll.cli.background import excess_of
 from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
-from atoll.replication.excess import Excess, Step
+from atoll.placement.upkeep.over_replication import Excess, Step
 from atoll.services import Graph
 
 

@@ -24,7 +24,7 @@ from atoll.placement.locations.drain import (
     stuck,
 )
 from atoll.placement.locations.usage import holdings
-from atoll.replication.backfill import backfill
+from atoll.placement.upkeep.backfill import backfill
 from atoll.services import Graph
 from atoll.storage.states import ACTIVE, READ_ONLY
 

@@ -22,7 +22,7 @@ from atoll.placement.policies import (
     Subject,
     SubjectUnknown,
 )
-from atoll.replication.backfill import backfill
+from atoll.placement.upkeep.backfill import backfill
 from atoll.services import Graph
 
 

@@ -13,10 +13,10 @@ from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName, parse_tag
 from atoll.placement.rules import targets
-from atoll.registry.completeness import Completeness, completeness
+from atoll.placement.upkeep.backfill import backfill
+from atoll.placement.upkeep.completeness import Completeness, completeness
+from atoll.placement.upkeep.lag import Lag, lag
 from atoll.registry.errors import ManifestUnknown
-from atoll.replication.backfill import backfill
-from atoll.replication.lag import Lag, lag
 from atoll.services import Graph
 
 

@@ -22,11 +22,11 @@ from atoll.config import Bundle, ConfigError
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
+from atoll.placement.upkeep.backfill import Reconciler
+from atoll.placement.upkeep.lag import export_lag
 from atoll.registry.blobs import cache_key
-from atoll.replication.backfill import Reconciler
 from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
 from atoll.replication.doubts import export_doubts
-from atoll.replication.lag import export_lag
 from atoll.replication.plausibility import RecentReads
 from atoll.replication.worker import Worker
 from atoll.services import Graph

@@ -12,7 +12,7 @@ from typing import Any
 from atoll.cluster.instances import Instance, instances
 from atoll.db.pool import Database
 from atoll.placement.delete_queue import queue_lengths
-from atoll.replication.lag import Lag, lag
+from atoll.placement.upkeep.lag import Lag, lag
 from atoll.storage.states import REMOVED
 
 

@@ -19,7 +19,7 @@ from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 from atoll.names import Digest
 from atoll.placement.locks import LOCK_DIGEST, Content
-from atoll.registry.garbage import FORGET_BLOBS
+from atoll.placement.upkeep.garbage import FORGET_BLOBS
 from atoll.storage.errors import StoreError
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.placement.rules import allowed_of
-from atoll.replication.backfill import Reconciler
+from atoll.placement.upkeep.backfill import Reconciler
 from atoll.storage.states import KEPT
 
 _COLUMNS = "p.extra, p.excluded, p.urgent, p.sync_copies, p.sync_seconds"

@@ -21,6 +21,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
 from atoll.placement.rules import waits_for
+from atoll.placement.upkeep.push_barrier import Copies
 from atoll.registry.blobs import (
     PLACED,
     cache_key,
@@ -43,7 +44,6 @@ from atoll.registry.repositories import (
     name_parameters,
     raise_if_read_only,
 )
-from atoll.registry.synchronous import Copies
 from atoll.registry.tags import NOW_MS, alive
 
 MAXIMUM_SIZE = 4 * 2**20

@@ -31,12 +31,12 @@ from atoll.placement.locations.lost import LossDiffers, loss_with
 from atoll.placement.locations.remove import Removed, remove_location, undo_removal
 from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
+from atoll.placement.upkeep.backfill import Reconciler
+from atoll.placement.upkeep.garbage import Collector
+from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.errors import RegistryError
-from atoll.registry.garbage import Collector
-from atoll.registry.untagged import UntaggedManifests
 from atoll.registry.uploads import Body, Upload
-from atoll.replication.backfill import Reconciler
-from atoll.replication.excess import Excess
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.read_limit import ReadLimit

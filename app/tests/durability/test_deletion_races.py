@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
+from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.errors import DeletionUnresolved, ManifestBlobUnknown
-from atoll.registry.garbage import Collector
 from atoll.registry.manifests import Manifests
 from atoll.registry.uploads import Body
 from atoll.storage.errors import StoreUnavailable

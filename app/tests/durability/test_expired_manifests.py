@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.registry.garbage import BATCH, Collector
+from atoll.placement.upkeep.garbage import BATCH, Collector
 
 from .sites import MemoryRegistry, MemorySite
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
-from atoll.registry.garbage import Collector
+from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.manifests import Manifests
 
 from .conftest import administer, database_uri

@@ -21,7 +21,7 @@ from atoll.placement.locations.drain import (
 )
 from atoll.placement.locations.lost import LossDiffers
 from atoll.placement.policies import Policies, Policy, Subject
-from atoll.replication.excess import Excess
+from atoll.placement.upkeep.over_replication import Excess
 
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs
 from .sites import SUPERUSER, MemoryRegistry

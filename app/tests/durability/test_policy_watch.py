@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
-from atoll.replication.backfill import Reconciler
+from atoll.placement.upkeep.backfill import Reconciler
 
 from .sites import SUPERUSER, MemoryRegistry, make_registry
 

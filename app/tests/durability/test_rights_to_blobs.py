@@ -9,12 +9,12 @@ from atoll.cli.background import activities
 from atoll.db.lost_deletions import LostDeletions
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
+from atoll.placement.upkeep.backfill import Reconciler
+from atoll.placement.upkeep.garbage import BATCH, Collector
+from atoll.placement.upkeep.over_replication import Excess
 from atoll.registry.blobs import Blob, right_cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
-from atoll.registry.garbage import BATCH, Collector
 from atoll.registry.manifests import Manifests
-from atoll.replication.backfill import Reconciler
-from atoll.replication.excess import Excess
 
 from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest

@@ -9,9 +9,9 @@ import redis
 from atoll.db.lost_deletions import LostDeletions
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest
+from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.blobs import cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
-from atoll.registry.garbage import Collector
 from atoll.registry.manifests import Manifests
 
 from .memory_redis import MemoryClient, MemoryRedis

@@ -7,8 +7,8 @@ from atoll.db import estimates
 from atoll.db.pool import Database
 from atoll.placement import delete_queue as deletions
 from atoll.placement.delete_queue import queue_lengths
-from atoll.replication import lag as lag_module
-from atoll.replication.lag import Lag, lag
+from atoll.placement.upkeep import lag as lag_module
+from atoll.placement.upkeep.lag import Lag, lag
 
 from .sites import MemoryRegistry
 

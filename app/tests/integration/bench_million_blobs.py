@@ -14,8 +14,8 @@ from atoll.db.pool import Database
 from atoll.placement.locations.drain import remaining
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
-from atoll.replication.backfill import BATCH, Reconciler, Step, backfill
-from atoll.replication.lag import lag
+from atoll.placement.upkeep.backfill import BATCH, Reconciler, Step, backfill
+from atoll.placement.upkeep.lag import lag
 
 from .site import Site
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from atoll.placement.tasks import Tasks
-from atoll.replication.backfill import Reconciler, backfill
+from atoll.placement.upkeep.backfill import Reconciler, backfill
 
 from .site import Client, Site
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from atoll.placement.policies import Policy, Subject
 from atoll.placement.tasks import Tasks
+from atoll.placement.upkeep.backfill import Reconciler
+from atoll.placement.upkeep.over_replication import Excess
 from atoll.registry.blobs import cache_key
-from atoll.replication.backfill import Reconciler
-from atoll.replication.excess import Excess
 
 from .services import Services, wait_until
 from .site import Client, Site

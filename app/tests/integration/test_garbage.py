@@ -14,7 +14,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.names import Digest
 from atoll.placement.delete_queue import DeleteQueue, queue_lengths
 from atoll.placement.tasks import Tasks
-from atoll.registry.garbage import Collector
+from atoll.placement.upkeep.garbage import Collector
 from atoll.storage.errors import StoreUnavailable
 
 from .services import Services, wait_until

@@ -12,7 +12,7 @@ import pytest
 from atoll.cli.presence import Announcer
 from atoll.cluster.instances import Presence, sight
 from atoll.placement.locations import remove as removal
-from atoll.replication.backfill import Reconciler
+from atoll.placement.upkeep.backfill import Reconciler
 
 from .services import Services, wait_until
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_graph

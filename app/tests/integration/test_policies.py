@@ -11,7 +11,7 @@ import pytest
 import requests
 from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
 from atoll.placement.tasks import Tasks
-from atoll.replication.backfill import Reconciler
+from atoll.placement.upkeep.backfill import Reconciler
 
 from .services import Services, wait_until
 from .site import Client, Site, running_site

@@ -6,7 +6,7 @@ import os
 
 import pytest
 from atoll.placement.tasks import LeaseLost, Tasks
-from atoll.replication.backfill import Reconciler
+from atoll.placement.upkeep.backfill import Reconciler
 
 from .services import Services, wait_until
 from .site import Client, Site

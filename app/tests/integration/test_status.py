@@ -9,7 +9,7 @@ from atoll.cli.presence import Announcer
 from atoll.cluster.instances import Presence
 from atoll.cluster.status import Overview, overview
 from atoll.placement.tasks import Tasks
-from atoll.replication.lag import export_lag
+from atoll.placement.upkeep.lag import export_lag
 from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY

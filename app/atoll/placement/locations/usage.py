@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.db.pool import Database
 from atoll.placement.locations.drain import remaining
-from atoll.replication.backfill import backfill
+from atoll.placement.upkeep.backfill import backfill
 
 _PLACED = """
 SELECT l.name, l.state, (SELECT count(*) FROM imagestorageplacement p

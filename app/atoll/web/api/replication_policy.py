@@ -17,7 +17,7 @@ from atoll.placement.policies import (
     Policy,
     Subject,
 )
-from atoll.registry.completeness import completeness
+from atoll.placement.upkeep.completeness import completeness
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 

@@ -1,0 +1,1 @@
+"""Background maintenance of placements: backfill, garbage collection, lag."""
