@@ -36,7 +36,7 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
-from atoll.replication.bell import WakeUps
+from atoll.replication.listener import WakeUps
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies

@@ -26,17 +26,17 @@ from atoll.placement.tasks import (
     Tasks,
 )
 from atoll.rate_limit import Pace
-from atoll.replication.bell import listen_until
 from atoll.replication.claims import Claims
-from atoll.replication.copy import Copier
+from atoll.replication.completion import Finisher
+from atoll.replication.copier import Copier
 from atoll.replication.doubts import Doubts
-from atoll.replication.finishing import Finisher
-from atoll.replication.lanes import Lane
 from atoll.replication.leases import Leases
+from atoll.replication.listener import listen_until
 from atoll.replication.liveness import Liveness
 from atoll.replication.own_copies import OwnCopies
 from atoll.replication.plausibility import RecentReads
 from atoll.replication.source import WrongContent
+from atoll.replication.work_queue import Lane
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
 from atoll.storage.locations import Locations
 

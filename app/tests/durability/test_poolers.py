@@ -15,7 +15,7 @@ from atoll.cli.migrate import prepare_database
 from atoll.db import migrate
 from atoll.db.pool import Database
 from atoll.db.sessions import SessionsUnsupported, require_sessions
-from atoll.replication.bell import _listen
+from atoll.replication.listener import _listen
 
 from ..integration.services import wait_until
 from .sites import MemoryRegistry, bundle, make_registry

@@ -10,7 +10,7 @@ import psycopg2
 import pytest
 from atoll.cli.migrate import prepare_database
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.replication.bell import CHANNEL, WakeUps
+from atoll.replication.listener import CHANNEL, WakeUps
 
 from ..integration.services import SECONDS, running_postgres, wait_until
 from .conftest import administer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from atoll.replication.memory import Memory
+from atoll.replication.buffer_pool import Memory
 
 from ..integration.services import wait_until
 

@@ -13,8 +13,8 @@ import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.placement.tasks import Tasks
-from atoll.replication.bell import CHANNEL
-from atoll.replication.copy import Copier
+from atoll.replication.copier import Copier
+from atoll.replication.listener import CHANNEL
 from atoll.storage import s3_copy
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import ObjectChanged, ObjectMissing

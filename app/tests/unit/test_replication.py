@@ -11,10 +11,10 @@ import pytest
 from atoll.config.limits import ReplicationLimit
 from atoll.names import Digest
 from atoll.rate_limit import Pace
-from atoll.replication.copy import MEMORY_LARGE, Copier
-from atoll.replication.lanes import Lane
-from atoll.replication.memory import Memory
+from atoll.replication.buffer_pool import Memory
+from atoll.replication.copier import MEMORY_LARGE, Copier
 from atoll.replication.source import WrongContent
+from atoll.replication.work_queue import Lane
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import Body, StoredPart, blob_key
 from atoll.storage.multipart import PART_MINIMUM

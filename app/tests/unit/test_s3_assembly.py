@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
-from atoll.replication.copy import Copier
+from atoll.replication.copier import Copier
 from atoll.storage import s3
 from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreUnavailable
 from atoll.storage.interface import blob_key

@@ -14,7 +14,7 @@ from concurrent.futures import Executor, Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from atoll.replication.memory import Memory
+from atoll.replication.buffer_pool import Memory
 from atoll.replication.source import Hold, Source, WrongContent
 from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreError
 from atoll.storage.interface import ObjectStore, StoredPart

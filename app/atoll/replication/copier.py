@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from atoll.names import Digest
-from atoll.replication.memory import Memory
-from atoll.replication.parts import IN_FLIGHT, READ_AHEAD, PartsCopy, PartsReader
+from atoll.replication.buffer_pool import Memory
+from atoll.replication.multipart_copy import IN_FLIGHT, READ_AHEAD, PartsCopy, PartsReader
 from atoll.replication.source import Hold, Source
 from atoll.storage.interface import ObjectStore
 from atoll.storage.multipart import MEBIBYTE, PART_MINIMUM
