@@ -17,8 +17,6 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
 from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens
-from atoll.cli.bundle import ca_bundle_file
-from atoll.cli.runtime import spool_directory
 from atoll.config import Bundle
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
@@ -37,6 +35,8 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.replication.listener import WakeUps
+from atoll.server.bundle import ca_bundle_file
+from atoll.server.paths import spool_directory
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from atoll.cli.bundle import load_bundle
 from atoll.cli.run import run
 from atoll.placement.upkeep.backfill import backfill
+from atoll.server.bundle import load_bundle
 from atoll.services import Graph
 
 

@@ -10,11 +10,11 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle
 from atoll.cli.removal import QUESTION, ask, show_only_there, unreadable_others
 from atoll.cli.run import CommandFailed, run
 from atoll.placement.locations.drain import LocationNeeded, LocationUnknown, Trust
 from atoll.placement.locations.remove import remove_location
+from atoll.server.bundle import load_bundle
 from atoll.services import Graph
 
 

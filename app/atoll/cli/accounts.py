@@ -8,9 +8,9 @@ import sys
 from atoll.auth import users
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 from atoll.auth.passwords import PasswordTooShort
-from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName
+from atoll.server.bundle import load_bundle_to_administer
 from atoll.services import Graph
 
 _DAYS_MAXIMUM = 3650

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.placement.rules import targets
 from atoll.placement.upkeep import backfill as domain
+from atoll.server.bundle import load_bundle_to_administer, require_replication
 from atoll.services import Graph
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from atoll.cli import statuses
-from atoll.cli.bundle import ca_bundle_file
 from atoll.cli.run import say
 from atoll.config import Bundle
 from atoll.config.check import Check
@@ -17,6 +16,7 @@ from atoll.config.check import check as check_bundle
 from atoll.config.load import ConfigError, parse_preference, read
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.sessions import SessionsUnsupported, require_sessions
+from atoll.server.bundle import ca_bundle_file
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import StoreError
 

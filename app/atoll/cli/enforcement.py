@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from atoll.cli import statuses
-from atoll.cli.background import excess_of
-from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.placement.upkeep.over_replication import Excess, Step
+from atoll.server.bundle import load_bundle_to_administer
+from atoll.server.maintenance import excess_of
 from atoll.services import Graph
 
 

@@ -19,7 +19,6 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle_for_stores
 from atoll.cli.run import CommandFailed, say
 from atoll.cli.verify import findings_as_json, heal, print_findings, status_of
 from atoll.config.model import parse_duration
@@ -35,6 +34,7 @@ from atoll.placement.checks.inventory import (
 )
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
 from atoll.placement.locations.drain import LocationUnknown, location_states, require_known
+from atoll.server.bundle import load_bundle_for_stores
 from atoll.services import Graph
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore

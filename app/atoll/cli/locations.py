@@ -10,7 +10,6 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import sight
@@ -25,6 +24,7 @@ from atoll.placement.locations.drain import (
 )
 from atoll.placement.locations.usage import holdings
 from atoll.placement.upkeep.backfill import backfill
+from atoll.server.bundle import load_bundle_to_administer, require_replication
 from atoll.services import Graph
 from atoll.storage.states import ACTIVE, READ_ONLY
 

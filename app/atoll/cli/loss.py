@@ -11,13 +11,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import forget_site, sight
 from atoll.placement.locations import remove as removal
 from atoll.placement.locations.drain import LocationNeeded, LocationUnknown
 from atoll.placement.locations.lost import Loss, LossDiffers, loss_with, lost_before
 from atoll.registry.blobs import cache_key
+from atoll.server.bundle import load_bundle_to_administer
 from atoll.services import Graph
 
 # Digests that the cache is told at once.

@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass
 import atoll
 from atoll import logs
 from atoll.auth.users import create_first_superuser
-from atoll.cli.bundle import load_bundle, load_bundle_to_administer
 from atoll.cli.run import say
 from atoll.cluster.instances import instances
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.db.sessions import require_sessions
+from atoll.server.bundle import load_bundle, load_bundle_to_administer
 from atoll.services import Graph
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cli.run import CommandFailed, say
 from atoll.placement.policies import (
     SYNC_SECONDS,
@@ -23,6 +22,7 @@ from atoll.placement.policies import (
     SubjectUnknown,
 )
 from atoll.placement.upkeep.backfill import backfill
+from atoll.server.bundle import load_bundle_to_administer
 from atoll.services import Graph
 
 

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle_for_stores
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import instances
 from atoll.config.check import check
 from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
 from atoll.placement.locations.drain import location_states
+from atoll.server.bundle import load_bundle_for_stores
 from atoll.services import Graph
 from atoll.storage.drivers import make_store
 from atoll.storage.emptying import (

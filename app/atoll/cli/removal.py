@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
-from atoll.cli.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import unreadable
@@ -27,6 +26,7 @@ from atoll.placement.locations.drain import (
     only_there,
 )
 from atoll.replication.survivors import check_survivors
+from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 

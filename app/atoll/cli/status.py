@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle_to_administer
 from atoll.cluster.instances import Instance
 from atoll.cluster.status import Overview, overview
+from atoll.server.bundle import load_bundle_to_administer
 from atoll.services import Graph
 
 

@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from atoll.cli import statuses
-from atoll.cli.bundle import load_bundle_for_stores
 from atoll.cli.run import CommandFailed, say
 from atoll.config.sizes import parse_size
 from atoll.db.pool import Database
@@ -30,6 +29,7 @@ from atoll.placement.locations.drain import (
     require_known,
 )
 from atoll.registry.blobs import cache_key
+from atoll.server.bundle import load_bundle_for_stores
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-from atoll.cli.bundle import load_bundle_to_administer, require_replication
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.names import InvalidName, RepositoryName, parse_tag
@@ -17,6 +16,7 @@ from atoll.placement.upkeep.backfill import backfill
 from atoll.placement.upkeep.completeness import Completeness, completeness
 from atoll.placement.upkeep.lag import Lag, lag
 from atoll.registry.errors import ManifestUnknown
+from atoll.server.bundle import load_bundle_to_administer, require_replication
 from atoll.services import Graph
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from atoll.cli.background import activities
+from atoll.server.maintenance import activities
 from atoll.services import Graph
 
 from .busy_registry import fill

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from atoll.cli.background import activities
-from atoll.cli.worker import periodic
 from atoll.cluster.instances import Presence
 from atoll.db.pool import Database
 from atoll.replication.plausibility import RecentReads
+from atoll.server.maintenance import activities
+from atoll.server.replication_process import periodic
 from atoll.storage.states import look_once
 
 from ..integration.services import wait_until

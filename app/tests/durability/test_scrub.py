@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from atoll.cli.background import repeat
 from atoll.names import Digest
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks import scrub
@@ -24,6 +23,7 @@ from atoll.placement.checks.verify import (
     record,
 )
 from atoll.replication.plausibility import RecentReads
+from atoll.server.maintenance import repeat
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key
 from atoll.storage.read_limit import ReadLimit

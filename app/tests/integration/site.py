@@ -21,10 +21,10 @@ import requests
 import waitress.server
 import yaml
 from atoll.cli.main import main
-from atoll.cli.runtime import HEALTH_URL_FILE
 from atoll.config import load
 from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
+from atoll.server.paths import HEALTH_URL_FILE
 from atoll.services import Graph
 from atoll.storage.locations import Locations
 from atoll.storage.states import keep_looking

@@ -9,10 +9,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from atoll.cli.presence import Announcer
 from atoll.cluster.instances import Presence, sight
 from atoll.placement.locations import remove as removal
 from atoll.placement.upkeep.backfill import Reconciler
+from atoll.server.heartbeat import Announcer
 
 from .services import Services, wait_until
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_graph

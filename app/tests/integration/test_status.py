@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from atoll.cli.presence import Announcer
 from atoll.cluster.instances import Presence
 from atoll.cluster.status import Overview, overview
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.lag import export_lag
+from atoll.server.heartbeat import Announcer
 from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY

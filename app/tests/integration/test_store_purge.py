@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from atoll.cli.presence import Announcer
 from atoll.cluster.instances import sight
 from atoll.placement.locations import remove as removal
 from atoll.placement.locations.drain import set_state
+from atoll.server.heartbeat import Announcer
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import ObjectStore
 from atoll.storage.states import DRAINING

@@ -5,8 +5,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from atoll.cli.tls import Certificate, read_certificate, redirects_to_tls
 from atoll.config import ConfigError
+from atoll.server.tls import Certificate, read_certificate, redirects_to_tls
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec

@@ -9,12 +9,12 @@ import argparse
 import os
 
 from atoll import logs
-from atoll.cli.children import Children
-from atoll.cli.front import Front
-from atoll.cli.generation import read_bundle_directory
-from atoll.cli.reload import Reloads
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import HEALTH_URL_FILE, LEAVING_FILE, number, prepare_runtime_directory
+from atoll.server.frontend import Front
+from atoll.server.generation import read_bundle_directory
+from atoll.server.paths import HEALTH_URL_FILE, LEAVING_FILE, number, prepare_runtime_directory
+from atoll.server.reload import Reloads
+from atoll.server.supervisor import Children
 
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
 # Seconds for requests in hand to be finished after SIGTERM; a large layer takes its time.

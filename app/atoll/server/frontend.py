@@ -6,14 +6,14 @@ import logging
 import signal
 from pathlib import Path
 
-from atoll.cli.bundle import ca_bundle_file
-from atoll.cli.children import ATOLL, Child, Children
-from atoll.cli.generation import Generation, Reading, Retirement, read_bundle_directory
-from atoll.cli.nginx import find_nginx_problem, nginx_workers
-from atoll.cli.reload import Reloads
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import write_whole
 from atoll.config import ConfigError
+from atoll.server.bundle import ca_bundle_file
+from atoll.server.generation import Generation, Reading, Retirement, read_bundle_directory
+from atoll.server.nginx import find_nginx_problem, nginx_workers
+from atoll.server.paths import write_whole
+from atoll.server.reload import Reloads
+from atoll.server.supervisor import ATOLL, Child, Children
 
 log = logging.getLogger(__name__)
 

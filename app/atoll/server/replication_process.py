@@ -10,14 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from atoll import logs
-from atoll.cli.background import HOUSEKEEPING, Activity, keep_house, repeat
-from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
-from atoll.cli.bundle import load_bundle, require_replication, write_ca_bundle
-from atoll.cli.children import ATOLL
-from atoll.cli.presence import Announcer
-from atoll.cli.reload import Reloads, replace_process
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.config import Bundle, ConfigError
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Verifier
@@ -29,6 +22,13 @@ from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtRev
 from atoll.replication.doubts import export_doubts
 from atoll.replication.plausibility import RecentReads
 from atoll.replication.worker import Worker
+from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
+from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle
+from atoll.server.heartbeat import Announcer
+from atoll.server.maintenance import HOUSEKEEPING, Activity, keep_house, repeat
+from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
+from atoll.server.reload import Reloads, replace_process
+from atoll.server.supervisor import ATOLL
 from atoll.services import Graph
 from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import keep_looking

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import jinja2
 
-from atoll.cli.runtime import LEAVING_FILE, downloads_socket, operations_socket
-from atoll.cli.tls import Certificate, redirects_to_tls
 from atoll.config import Bundle
 from atoll.registry.manifests import MAXIMUM_SIZE as MANIFEST_MAXIMUM
+from atoll.server.paths import LEAVING_FILE, downloads_socket, operations_socket
+from atoll.server.tls import Certificate, redirects_to_tls
 from atoll.web.admission import API_BODY, SMALL_BODY
 
 _PORT = re.compile(r":\d{1,5}$")

@@ -18,7 +18,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import runtime_directory, write_whole
+from atoll.server.paths import runtime_directory, write_whole
 
 log = logging.getLogger(__name__)
 

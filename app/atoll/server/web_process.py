@@ -8,10 +8,10 @@ import tempfile
 from pathlib import Path
 
 from atoll import logs
-from atoll.cli.beside import OPERATIONS_THREADS, serve_beside
-from atoll.cli.bundle import load_bundle
-from atoll.cli.presence import Announcer
-from atoll.cli.runtime import downloads_socket, operations_socket, spool_directory
+from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
+from atoll.server.bundle import load_bundle
+from atoll.server.heartbeat import Announcer
+from atoll.server.paths import downloads_socket, operations_socket, spool_directory
 from atoll.services import Graph
 from atoll.storage.states import keep_looking
 from atoll.web.app import create_admission, create_app, create_operations_app

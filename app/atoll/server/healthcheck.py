@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import HEALTH_URL_FILE, runtime_directory
+from atoll.server.paths import HEALTH_URL_FILE, runtime_directory
 
 _TIMEOUT = 3
 # What only a new start can mend. A process that lacks something else, and says so, is alive.

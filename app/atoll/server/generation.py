@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
-from atoll.cli.bundle import load_bundle, write_ca_bundle
-from atoll.cli.children import ATOLL, END, Child, Children
-from atoll.cli.local_health import well
-from atoll.cli.nginx import nginx_workers, write_nginx_configuration
-from atoll.cli.presence import INSTANCE_VARIABLE
-from atoll.cli.runtime import bundle_directory, downloads_socket, operations_socket
-from atoll.cli.tls import Certificate, read_certificate
 from atoll.config import Bundle
+from atoll.server.bundle import load_bundle, write_ca_bundle
+from atoll.server.heartbeat import INSTANCE_VARIABLE
+from atoll.server.local_health import well
+from atoll.server.nginx import nginx_workers, write_nginx_configuration
+from atoll.server.paths import bundle_directory, downloads_socket, operations_socket
+from atoll.server.supervisor import ATOLL, END, Child, Children
+from atoll.server.tls import Certificate, read_certificate
 
 
 @dataclass(frozen=True)

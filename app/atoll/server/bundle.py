@@ -8,13 +8,13 @@ from pathlib import Path
 
 from atoll import config
 from atoll.cli.run import CommandFailed
-from atoll.cli.runtime import (
+from atoll.config import Bundle, ConfigError
+from atoll.server.paths import (
     bundle_directory,
     prepare_runtime_directory,
     runtime_directory,
     write_whole,
 )
-from atoll.config import Bundle, ConfigError
 
 _SYSTEM_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _EXTRA_CERTIFICATES = "extra_ca_certs"

@@ -10,8 +10,8 @@ import signal
 import threading
 
 from atoll import logs
-from atoll.cli.background import keep_house
-from atoll.cli.bundle import load_bundle
+from atoll.server.bundle import load_bundle
+from atoll.server.maintenance import keep_house
 from atoll.services import Graph
 from atoll.storage.states import keep_looking
 
