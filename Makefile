@@ -54,6 +54,7 @@ lint: setup ## look at the form of everything
 	ruff check .
 	ruff format --check .
 	mypy
+	PYTHONPATH=app lint-imports --no-cache
 	yamllint --strict .
 	@! git grep -nE '^(<<<<<<<|>>>>>>>) '
 	ansible-lint --offline
