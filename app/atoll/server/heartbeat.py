@@ -10,7 +10,7 @@ from uuid import UUID
 
 from atoll.cluster.instances import SIGN_OF_LIFE, Presence
 from atoll.db.pool import DatabaseUnavailable
-from atoll.services import Graph
+from atoll.services import Services
 
 # The identifier that the processes of one registry share.
 INSTANCE_VARIABLE = "ATOLL_INSTANCE"
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class Announcer:
     """Gives signs of life in the background: each half minute, and when a store comes or goes."""
 
-    def __init__(self, graph: Graph, role: str) -> None:
+    def __init__(self, graph: Services, role: str) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
         self._presence = Presence(
             graph.database,
