@@ -18,7 +18,7 @@ from rich.table import Table
 
 from atoll import exit_codes
 from atoll.cli.run import say
-from atoll.config.sizes import parse_size
+from atoll.config.units import parse_size
 from atoll.db.pool import Database
 from atoll.errors import UserError
 from atoll.placement.checks import repair as healing
