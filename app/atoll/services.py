@@ -26,6 +26,7 @@ from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
+from atoll.periodic import ThreadRegistry
 from atoll.placement.locks import Content
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
@@ -55,6 +56,11 @@ class Graph:
 
     bundle: Bundle
     connections: int = 2
+
+    @cached_property
+    def thread_registry(self) -> ThreadRegistry:
+        """The background threads of this process."""
+        return ThreadRegistry()
 
     @cached_property
     def database(self) -> Database:
