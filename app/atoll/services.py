@@ -1,4 +1,4 @@
-"""The object graph: which object works with which, put together from the bundle."""
+"""The object graph: the only module that wires objects together, from the bundle."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from atoll.audit.export_requests import ExportLinks, LogExports
 from atoll.audit.export_worker import LogExporter
@@ -27,7 +28,7 @@ from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
 from atoll.periodic import ThreadRegistry
-from atoll.placement.locks import Content
+from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -36,8 +37,6 @@ from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
 from atoll.replication.listener import WakeUps
-from atoll.server.bundle import ca_bundle_file
-from atoll.server.paths import spool_directory
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
@@ -45,17 +44,28 @@ from atoll.web.health import Vitals
 
 log = logging.getLogger(__name__)
 
+# Seconds.
 _PROBE_TIMEOUT = 2.0
-# Seconds that a statement over all blobs may take.
+# The statement timeout, in seconds, of statements that read every blob.
 _PATIENCE = 600
 
 
 @dataclass
-class Graph:
-    """Objects that are made when they are first asked for. CONNECTIONS is the pool's size."""
+class Services:
+    """The objects of one process, each created on first access.
+
+    Attributes:
+        bundle: the configuration.
+        spool: the directory for request bodies while they are received.
+        connections: the size of the database's connection pool.
+        ca_bundle_file: the CA certificates that TLS connections to other servers are verified
+            with; the system's if None or if the file does not exist.
+    """
 
     bundle: Bundle
+    spool: Path
     connections: int = 2
+    ca_bundle_file: Path | None = None
 
     @cached_property
     def thread_registry(self) -> ThreadRegistry:
@@ -64,18 +74,24 @@ class Graph:
 
     @cached_property
     def database(self) -> Database:
-        """The shared PostgreSQL."""
+        """The connection pool of the shared PostgreSQL."""
         database = Database.from_bundle(self.bundle, size=self.connections)
         database.on_info = WakeUps(database).note
         return database
 
     @cached_property
     def reads(self) -> Reads:
-        """Reads that a replica near to this site may answer."""
+        """Queries that a nearby read replica may answer."""
         return Reads.from_bundle(self.database, self.bundle, size=self.connections)
 
     def require_sessions(self) -> None:
-        """Raise SessionsUnsupported; an unavailable database is no reason not to start."""
+        """Check that connections are sessions of their own.
+
+        An unavailable database does not prevent a start: it is only logged.
+
+        Raises:
+            SessionsUnsupported: a pooler shares connections between sessions.
+        """
         try:
             require_sessions(self.database)
         except DatabaseUnavailable as error:
@@ -83,7 +99,7 @@ class Graph:
 
     @cached_property
     def patient_database(self) -> Database:
-        """The same, for statements that look at every blob."""
+        """A pool with a long timeout, for statements that read every blob."""
         database = Database.from_bundle(
             self.bundle, size=1, answer_timeout=_PATIENCE, statement_timeout=_PATIENCE * 1000
         )
@@ -92,7 +108,7 @@ class Graph:
 
     @cached_property
     def secured_bundle(self) -> Bundle:
-        """The bundle with a secret to sign with, if need be the one in the shared database."""
+        """The bundle with a signing secret; the one in the shared database if it has none."""
         return with_shared_secret(self.bundle, self.database)
 
     @cached_property
@@ -102,18 +118,18 @@ class Graph:
 
     @cached_property
     def ca_bundle(self) -> str | None:
-        """The file of certificates that TLS is checked against; None: the system's."""
-        written = ca_bundle_file()
-        return str(written) if written.exists() else None
+        """The file of CA certificates that TLS is verified with, None for the system's."""
+        file = self.ca_bundle_file
+        return str(file) if file is not None and file.exists() else None
 
     @cached_property
     def locations(self) -> Locations:
-        """The stores."""
+        """The object stores, their health and their order of preference."""
         return Locations.from_bundle(self.bundle, self.ca_bundle)
 
     @cached_property
     def doubt_sharing(self) -> DoubtSharing:
-        """Shares doubts about stores with other processes."""
+        """The exchange of doubts about stores with other processes."""
         return DoubtSharing(self.redis, self.locations.health, list(self.locations.stores))
 
     @cached_property
@@ -123,48 +139,48 @@ class Graph:
 
     @cached_property
     def pulls(self) -> PullLog:
-        """Pulls that the audit log does not have yet."""
+        """Pulls that are not in the audit log yet."""
         return PullLog(Audit(self.database), counting=self.bundle.feature_image_pull_stats)
 
     @cached_property
     def deliverer(self) -> Deliverer:
-        """What sends notifications."""
+        """The deliverer of notifications."""
         messages = Messages.from_bundle(self.bundle)
         return Deliverer(self.database, self.cipher, messages, self.receivers)
 
     @cached_property
     def export_links(self) -> ExportLinks:
-        """Where parts of the log are, that were written to files."""
+        """Download links of exported parts of the audit log."""
         return ExportLinks.from_bundle(self.secured_bundle, self.locations)
 
     @cached_property
     def log_exports(self) -> LogExports:
-        """Parts of the log that somebody wants as a file."""
+        """Requests for exports of the audit log."""
         return LogExports(self.database, self.cipher, self.export_links)
 
     @cached_property
     def log_exporter(self) -> LogExporter:
-        """What writes them."""
+        """The worker that writes exports of the audit log."""
         return LogExporter(self.database, self.cipher, self.receivers, self.export_links)
 
     @cached_property
     def log_rotation(self) -> LogRotation:
-        """What moves old entries of the log to files."""
+        """The rotation of old audit log entries into files."""
         return LogRotation.from_bundle(self.bundle, self.database, self.locations)
 
     @cached_property
     def access(self) -> Access:
-        """Who may do what."""
+        """Authentication and permissions."""
         return Access(self.reads, self.bundle, self.cipher, self.throttle)
 
     @cached_property
     def throttle(self) -> Throttle:
-        """The limits on guesses and registrations."""
+        """The limits on login attempts and registrations."""
         return Throttle(self.redis)
 
     @cached_property
     def cipher(self) -> Cipher:
-        """What encrypts secrets at rest."""
+        """The encryption of secrets at rest."""
         return Cipher.from_bundle(self.secured_bundle)
 
     @cached_property
@@ -178,9 +194,9 @@ class Graph:
         return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
 
     @cached_property
-    def content(self) -> Content:
-        """Objects at content addresses."""
-        return Content(
+    def content(self) -> ContentDeletions:
+        """The protocol for objects at content addresses."""
+        return ContentDeletions(
             self.database,
             self.locations,
             forget_cached=lambda digest: self.redis.delete(cache_key(digest)),
@@ -200,14 +216,14 @@ class Graph:
 
     @cached_property
     def vitals(self) -> Vitals:
-        """What the health endpoints know."""
-        # A connection of its own, with less patience: the answer is to be fresh.
+        """The state that the health endpoints report."""
+        # A connection of its own with a short timeout, so that the answer is fresh.
         database = Database.from_bundle(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
         replicas = replica_databases(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
-        return Vitals(database, self.redis, spool_directory(), replicas)
+        return Vitals(database, self.redis, self.spool, replicas)
 
     def dependencies(self) -> Dependencies:
-        """Return what the web application takes."""
+        """Return the dependencies of the web application."""
         return Dependencies(
             bundle=self.secured_bundle,
             database=self.database,

@@ -11,13 +11,13 @@ from argparse import Namespace
 from atoll.cli.run import run
 from atoll.placement.upkeep.backfill import backfill
 from atoll.server.bundle import load_bundle
-from atoll.services import Graph
+from atoll.server.container import wire_services
 
 
 def enqueue(options: Namespace) -> int:
     """Print a line for each blob that a required location lacks, once however many lack it."""
     del options
-    graph = Graph(load_bundle())
+    graph = wire_services(load_bundle())
     if not graph.bundle.feature_storage_replication:
         sys.stdout.write("Storage replication is not enabled\n")
         return 0

@@ -9,21 +9,22 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 
-from atoll.cli import statuses
+from atoll import exit_codes
 from atoll.cli.removal import QUESTION, ask, show_only_there, unreadable_others
-from atoll.cli.run import CommandFailed, run
+from atoll.cli.run import run
+from atoll.errors import UserError
 from atoll.placement.locations.drain import LocationNeeded, LocationUnknown, Trust
 from atoll.placement.locations.remove import remove_location
 from atoll.server.bundle import load_bundle
-from atoll.services import Graph
+from atoll.server.container import wire_services
 
 
 def remove(options: Namespace) -> int:
     """Ask, and remove the location."""
-    graph = Graph(load_bundle())
+    graph = wire_services(load_bundle())
     if not graph.bundle.feature_storage_replication:
         sys.stdout.write("Storage replication is not enabled. Exiting.\n")
-        return statuses.FAILED
+        return exit_codes.FAILED
     database, location = graph.patient_database, options.location
     if not ask(QUESTION.format(location=location), _ask_again):
         sys.stdout.write("Canceling operation...\n")
@@ -39,7 +40,7 @@ def remove(options: Namespace) -> int:
                 sys.stdout.write(f"Deleted placement {placement}\n")
     except (LocationUnknown, LocationNeeded) as error:
         show_only_there(database, location, error)
-        raise CommandFailed(f"Error removing storage location: {error}") from error
+        raise UserError(f"Error removing storage location: {error}") from error
     sys.stdout.write(f"Deleted location {location}\n")
     return 0
 

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from atoll.cli import statuses
+from atoll import exit_codes
 from atoll.cli.polling import look_later
-from atoll.cli.run import CommandFailed, say
+from atoll.cli.run import say
+from atoll.errors import UserError
 from atoll.placement.rules import targets
 from atoll.placement.upkeep import backfill as domain
 from atoll.server.bundle import load_bundle_to_administer, require_replication
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Estimate:
 
 def backfill(options: argparse.Namespace) -> int:
     """Queue what is missing; 0 if nothing is (any more), FAILED else."""
-    graph = Graph(load_bundle_to_administer())
+    graph = wire_services(load_bundle_to_administer())
     wanted = _wanted(graph, options.location)
     scope = Scope(wanted, options.namespace, options.until)
     missing = _look(graph, scope, queue=not options.dry_run)
@@ -82,21 +84,21 @@ def backfill(options: argparse.Namespace) -> int:
     else:
         queued = "missing" if options.dry_run else "queued; wait with `atoll backfill --wait`"
         say(f"{_told(missing)}: {queued}")
-    return 0 if complete else statuses.FAILED
+    return 0 if complete else exit_codes.FAILED
 
 
-def _wanted(graph: Graph, names: list[str] | None) -> list[str]:
+def _wanted(graph: Services, names: list[str] | None) -> list[str]:
     require_replication(graph.bundle)
     required = targets(graph.database, graph.bundle.required_locations)
     for name in names or ():
         if name not in required:
-            raise CommandFailed(
+            raise UserError(
                 f"'{name}' is no location where blobs must be; those are {', '.join(required)}"
             )
     return names or required
 
 
-def _look(graph: Graph, scope: Scope, *, queue: bool) -> dict[str, Missing]:
+def _look(graph: Services, scope: Scope, *, queue: bool) -> dict[str, Missing]:
     """Go through all blobs once, with a bar for whoever looks on."""
     missing = {name: Missing() for name in scope.locations}
     columns = (
@@ -126,7 +128,7 @@ def _look(graph: Graph, scope: Scope, *, queue: bool) -> dict[str, Missing]:
     return missing
 
 
-def _wait(graph: Graph, scope: Scope, missing: dict[str, Missing]) -> dict[str, Missing]:
+def _wait(graph: Services, scope: Scope, missing: dict[str, Missing]) -> dict[str, Missing]:
     """Look again and again until nothing is missing, and tell how it goes when it changes."""
     estimate, told = Estimate(), ""
     while any(entry.blobs for entry in missing.values()):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from atoll.cli import statuses
+from atoll import exit_codes
 from atoll.cli.run import say
 from atoll.config import Bundle
 from atoll.config.check import Check
@@ -16,7 +16,7 @@ from atoll.config.check import check as check_bundle
 from atoll.config.load import ConfigError, parse_preference, read
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.sessions import SessionsUnsupported, require_sessions
-from atoll.server.bundle import ca_bundle_file
+from atoll.server.paths import ca_bundle_file
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import StoreError
 
@@ -44,7 +44,7 @@ def check(options: argparse.Namespace) -> int:
                 say(f"{options.file}: {kind}{line}")
         if not result.problems:
             say(f"{options.file}: good")
-    return statuses.FAILED if result.problems else 0
+    return exit_codes.FAILED if result.problems else 0
 
 
 def _connect(bundle: Bundle) -> Iterator[str]:

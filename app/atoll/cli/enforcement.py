@@ -10,18 +10,19 @@ from collections import Counter
 from rich.console import Console
 from rich.progress import Progress
 
-from atoll.cli import statuses
+from atoll import exit_codes
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
 from atoll.placement.upkeep.over_replication import Excess, Step
 from atoll.server.bundle import load_bundle_to_administer
+from atoll.server.container import wire_services
 from atoll.server.maintenance import excess_of
-from atoll.services import Graph
+from atoll.services import Services
 
 
 def enforce(options: argparse.Namespace) -> int:
     """Do at once what the workers do in the background; 0 if nothing in excess is left."""
-    graph = Graph(load_bundle_to_administer())
+    graph = wire_services(load_bundle_to_administer())
     if not options.dry_run:
         _require_carried_out(graph)
     found = _go_through(excess_of(graph), remove=not options.dry_run)
@@ -46,10 +47,10 @@ def enforce(options: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(report) + "\n")
     else:
         _tell(found, dry_run=options.dry_run)
-    return statuses.FAILED if left else 0
+    return exit_codes.FAILED if left else 0
 
 
-def _require_carried_out(graph: Graph) -> None:
+def _require_carried_out(graph: Services) -> None:
     """Raise CommandFailed where what is taken away would stay, or clients be sent there."""
     if graph.bundle.read_only or not graph.bundle.feature_garbage_collection:
         raise CommandFailed(
@@ -77,7 +78,7 @@ def _go_through(excess: Excess, *, remove: bool) -> Step:
     return total
 
 
-def _tell_cache(graph: Graph) -> None:
+def _tell_cache(graph: Services) -> None:
     """Wait until the cache has forgotten where copies were, also if Redis went away meanwhile."""
     while not (graph.redis.ping() and graph.redis.repeat_lost_deletions()):
         say("Redis does not answer; waiting until it can forget where copies were")

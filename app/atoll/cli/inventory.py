@@ -18,10 +18,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
-from atoll.cli import statuses
-from atoll.cli.run import CommandFailed, say
+from atoll import exit_codes
+from atoll.cli.run import say
 from atoll.cli.verify import findings_as_json, heal, print_findings, status_of
 from atoll.config.model import parse_duration
+from atoll.errors import UserError
 from atoll.placement.checks.inventory import (
     Entry,
     Inventory,
@@ -35,7 +36,8 @@ from atoll.placement.checks.inventory import (
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
 from atoll.placement.locations.drain import LocationUnknown, location_states, require_known
 from atoll.server.bundle import load_bundle_for_stores
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
 from atoll.storage.marker import require_own
@@ -62,7 +64,7 @@ class Objects:
 
 def inventory(options: argparse.Namespace) -> int:
     """Compare, delete orphans if asked to, report, and heal if asked to."""
-    graph = Graph(load_bundle_for_stores())
+    graph = wire_services(load_bundle_for_stores())
     database = graph.patient_database
     store = _store(graph, options.location, delete=options.delete_orphans)
     age = _age(graph, options.older_than)
@@ -73,22 +75,24 @@ def inventory(options: argparse.Namespace) -> int:
         require_own(store)
     except StoreUnavailable as error:
         say(str(error))
-        return statuses.UNAVAILABLE
+        return exit_codes.UNAVAILABLE
     prober = graph.locations.start_probing(graph.thread_registry)
     try:
         objects = _compare(graph, run, store, entries, delete=options.delete_orphans)
     except StoreUnavailable as error:
         say(f"{error}; nothing is known of what was not compared yet")
-        return statuses.UNAVAILABLE
+        return exit_codes.UNAVAILABLE
     finally:
         prober.stop()
     healed = heal(graph, run) if options.heal else None
     _print(graph, run, objects, healed, as_json=options.json)
-    return status_of(database, run) or (statuses.FAILED if objects.orphans > objects.deleted else 0)
+    return status_of(database, run) or (
+        exit_codes.FAILED if objects.orphans > objects.deleted else 0
+    )
 
 
 def _compare(
-    graph: Graph,
+    graph: Services,
     run: Run,
     store: ObjectStore,
     entries: Iterator[tuple[Entry, bool]],
@@ -115,34 +119,34 @@ def _compare(
     return objects
 
 
-def _store(graph: Graph, location: str, *, delete: bool) -> ObjectStore:
-    """Return the store to compare; raise CommandFailed where that, or to DELETE, is impossible."""
+def _store(graph: Services, location: str, *, delete: bool) -> ObjectStore:
+    """Return the store to compare; raise UserError where that, or to DELETE, is impossible."""
     states = location_states(graph.database)
     try:
         require_known(location, states)
     except LocationUnknown as error:
-        raise CommandFailed(str(error)) from error
+        raise UserError(str(error)) from error
     if delete and states[location] == REMOVED:
-        raise CommandFailed(
+        raise UserError(
             f"'{location}' is being removed, and nothing is deleted there as long as that can be"
             f" undone: finish it (atoll remove-location {location}), or undo it with --undo"
         )
     if location not in graph.locations.stores:
-        raise CommandFailed(
+        raise UserError(
             f"'{location}' is not in this site's DISTRIBUTED_STORAGE_CONFIG, so its store cannot be"
             " asked from here"
         )
     return graph.locations.stores[location]
 
 
-def _age(graph: Graph, text: str | None) -> timedelta:
+def _age(graph: Services, text: str | None) -> timedelta:
     """Return how old an object without a row must be; as old as an upload may get, if not said."""
     if text is None:
         return timedelta(minutes=graph.bundle.blobupload_deletion_date_threshold)
     try:
         return timedelta(seconds=parse_duration(text))
     except ValueError as error:
-        raise CommandFailed(f"--older-than {error}") from error
+        raise UserError(f"--older-than {error}") from error
 
 
 def _count(objects: Objects, batch: list[tuple[Entry, bool]], orphans: list[Orphan]) -> None:
@@ -156,7 +160,7 @@ def _count(objects: Objects, batch: list[tuple[Entry, bool]], orphans: list[Orph
         objects.waiting_for_deletion += isinstance(entry, Waiting)
 
 
-def _record(graph: Graph, verifier: Verifier, run: Run, batch: list[tuple[Entry, bool]]) -> None:
+def _record(graph: Services, verifier: Verifier, run: Run, batch: list[tuple[Entry, bool]]) -> None:
     """Record the placements of a batch, after a look at those that are not as they should be."""
     looked = [
         entry if right else verifier.look(entry, full=False)
@@ -166,7 +170,9 @@ def _record(graph: Graph, verifier: Verifier, run: Run, batch: list[tuple[Entry,
     record(graph.patient_database, run, looked)
 
 
-def _print(graph: Graph, run: Run, objects: Objects, healed: int | None, *, as_json: bool) -> None:
+def _print(
+    graph: Services, run: Run, objects: Objects, healed: int | None, *, as_json: bool
+) -> None:
     database = graph.patient_database
     location = str(run.scope.location)
     if as_json:

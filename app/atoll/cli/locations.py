@@ -25,13 +25,14 @@ from atoll.placement.locations.drain import (
 from atoll.placement.locations.usage import holdings
 from atoll.placement.upkeep.backfill import backfill
 from atoll.server.bundle import load_bundle_to_administer, require_replication
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 from atoll.storage.states import ACTIVE, READ_ONLY
 
 
 def locations(options: argparse.Namespace) -> int:
     """Print every location with its state, and what it alone has."""
-    graph = Graph(load_bundle_to_administer())
+    graph = wire_services(load_bundle_to_administer())
     holding = holdings(graph.patient_database, graph.bundle.required_locations)
     found = [asdict(entry) for entry in holding]
     if options.json:
@@ -53,7 +54,7 @@ def locations(options: argparse.Namespace) -> int:
 
 def drain(options: argparse.Namespace) -> int:
     """Begin to drain a location, or go on with it; with --wait until nothing keeps it."""
-    graph = Graph(load_bundle_to_administer())
+    graph = wire_services(load_bundle_to_administer())
     require_replication(graph.bundle)
     database = graph.patient_database
     location: str = options.location
@@ -86,7 +87,7 @@ def drain(options: argparse.Namespace) -> int:
 
 def activate(options: argparse.Namespace) -> int:
     """Use a location again."""
-    database = Graph(load_bundle_to_administer()).database
+    database = wire_services(load_bundle_to_administer()).database
     state = READ_ONLY if options.read_only else ACTIVE
     try:
         set_state(database, options.location, state)
@@ -96,7 +97,7 @@ def activate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _wait(graph: Graph, location: str, left: Remaining) -> Remaining:
+def _wait(graph: Services, location: str, left: Remaining) -> Remaining:
     told = None
     while left:
         line = _dead(graph, location) or f"{location}: {_told(left)}"
@@ -107,7 +108,7 @@ def _wait(graph: Graph, location: str, left: Remaining) -> Remaining:
     return left
 
 
-def _dead(graph: Graph, location: str) -> str | None:
+def _dead(graph: Services, location: str) -> str | None:
     """Return a sentence if nothing can be copied from a location that is needed, for now or ever.
 
     What is needed is copied from it as soon as one site finds its store up.

@@ -18,13 +18,14 @@ from atoll.placement.locations.drain import LocationNeeded, LocationUnknown
 from atoll.placement.locations.lost import Loss, LossDiffers, loss_with, lost_before
 from atoll.registry.blobs import cache_key
 from atoll.server.bundle import load_bundle_to_administer
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 
 # Digests that the cache is told at once.
 _FORGOTTEN = 1000
 
 
-def remove_lost(graph: Graph, options: argparse.Namespace) -> int:
+def remove_lost(graph: Services, options: argparse.Namespace) -> int:
     """List what is lost with a location, and remove it if exactly that is accepted.
 
     The store is not asked for anything. A dry run with --accept-loss refuses what this would.
@@ -62,7 +63,7 @@ def remove_lost(graph: Graph, options: argparse.Namespace) -> int:
 
 def show_lost(options: argparse.Namespace) -> int:
     """Print what was lost with locations, is needed, and was not pushed again."""
-    found = lost_before(Graph(load_bundle_to_administer()).patient_database)
+    found = lost_before(wire_services(load_bundle_to_administer()).patient_database)
     if options.json:
         _print_json(_report(found))
     else:
@@ -70,7 +71,7 @@ def show_lost(options: argparse.Namespace) -> int:
     return 0
 
 
-def _require_yes(graph: Graph, location: str, found: Loss, accepted: int | None) -> None:
+def _require_yes(graph: Services, location: str, found: Loss, accepted: int | None) -> None:
     """Raise CommandFailed unless somebody says yes to what is lost."""
     seen = sight(graph.database, location)
     if seen.up and found.good:
@@ -96,7 +97,7 @@ def _require_yes(graph: Graph, location: str, found: Loss, accepted: int | None)
         )
 
 
-def _remove(graph: Graph, location: str, found: Loss) -> None:
+def _remove(graph: Services, location: str, found: Loss) -> None:
     steps = removal.remove_location(
         graph.patient_database, location, accepted_loss=len(found.blobs)
     )

@@ -1,6 +1,6 @@
 """`atoll COMMAND`: what the container runs, and what operators type.
 
-Exit statuses: `atoll.cli.statuses`.
+Exit statuses: `atoll.exit_codes`.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     registry = commands.add_parser("registry", help="migrate, then serve the registry (default)")
-    registry.set_defaults(run="serve:registry", migrate=True)
+    registry.set_defaults(run="atoll.server.registry_process:registry", migrate=True)
     without = commands.add_parser("registry-nomigrate", help="serve the registry")
-    without.set_defaults(run="serve:registry", migrate=False)
+    without.set_defaults(run="atoll.server.registry_process:registry", migrate=False)
     web = commands.add_parser("web", help="one process of the registry, behind its nginx")
     web.add_argument("socket", help="the unix socket to listen on")
-    web.set_defaults(run="web:web")
+    web.set_defaults(run="atoll.server.web_process:web")
 
     replication = commands.add_parser(
         "replication", help="copy what this site lacks; with a word more: look at it"
     )
-    replication.set_defaults(run="worker:replication")
+    replication.set_defaults(run="atoll.server.replication_process:replication")
     looks = replication.add_subparsers(metavar="LOOK")
     _add_status(looks.add_parser("status", help="the same as `atoll status`"))
     _add_wait(looks.add_parser("wait", help="the same as `atoll wait`"))
@@ -43,25 +43,27 @@ def _add_processes(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     house = commands.add_parser(
         "housekeeping", help="what a site without replication needs done in the background"
     )
-    house.set_defaults(run="housekeeping:housekeeping")
+    house.set_defaults(run="atoll.server.housekeeping:housekeeping")
     again = commands.add_parser(
         "reload", help="let this container's process read its bundle again, and wait for that"
     )
-    again.set_defaults(run="reload:reload")
+    again.set_defaults(run="atoll.server.reload:reload")
     migrate = commands.add_parser("migrate", help="bring the database up to this version")
     migrate.add_argument("--dry-run", action="store_true", help="only say what would be applied")
     migrate.add_argument("--json", action="store_true", help="print JSON")
-    migrate.set_defaults(run="migrate:migrate")
+    migrate.set_defaults(run="atoll.cli.migrate:migrate")
     mirror = commands.add_parser("repomirror", help="mirror repositories (comes later)")
-    mirror.set_defaults(run="serve:repomirror")
-    commands.add_parser("shell", help="a shell in the container").set_defaults(run="serve:shell")
+    mirror.set_defaults(run="atoll.server.registry_process:repomirror")
+    commands.add_parser("shell", help="a shell in the container").set_defaults(
+        run="atoll.server.registry_process:shell"
+    )
     check = commands.add_parser("healthcheck", help="exit with 0 if this container is well")
     check.add_argument(
         "--alive",
         action="store_true",
         help="it is enough that the process answers, even that PostgreSQL is down, say",
     )
-    check.set_defaults(run="healthcheck:healthcheck")
+    check.set_defaults(run="atoll.server.healthcheck:healthcheck")
 
 
 def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -84,7 +86,7 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
         help="also check the connection to the database from here",
     )
     check.add_argument("--json", action="store_true", help="print JSON")
-    check.set_defaults(run="config:check")
+    check.set_defaults(run="atoll.cli.config:check")
 
     _add_status(
         commands.add_parser("status", help="instances, stores and lag; 1 if somebody should look")
@@ -108,7 +110,7 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
         required=True,
         help="read the password from standard input; an argument would show in process lists",
     )
-    create.set_defaults(run="accounts:create_user")
+    create.set_defaults(run="atoll.cli.accounts:create_user")
 
     token = commands.add_parser("token", help="tokens of the API").add_subparsers(
         metavar="ACTION", required=True
@@ -119,7 +121,7 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--scope", action="append", help="what it is good for, such as repo:read; all by default"
     )
     create.add_argument("--days", type=int, default=365, help="how long it is good (365)")
-    create.set_defaults(run="accounts:create_token")
+    create.set_defaults(run="atoll.cli.accounts:create_token")
 
     repository = commands.add_parser("repository", help="repositories").add_subparsers(
         metavar="ACTION", required=True
@@ -127,13 +129,13 @@ def _add_operations(commands: argparse._SubParsersAction[argparse.ArgumentParser
     create = repository.add_parser("create", help="make a repository in a namespace that exists")
     create.add_argument("name", metavar="NAMESPACE/NAME")
     create.add_argument("--visibility", choices=["public", "private"], default="private")
-    create.set_defaults(run="accounts:create_repository")
+    create.set_defaults(run="atoll.cli.accounts:create_repository")
 
 
 def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     locations = commands.add_parser("locations", help="show the locations and what they hold")
     locations.add_argument("--json", action="store_true", help="print JSON")
-    locations.set_defaults(run="locations:locations")
+    locations.set_defaults(run="atoll.cli.locations:locations")
 
     backfill = commands.add_parser(
         "backfill", help="queue every copy that is missing; 0 only if there is none (any more)"
@@ -151,7 +153,7 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     backfill.add_argument("--wait", action="store_true", help="wait until nothing is missing")
     backfill.add_argument("--json", action="store_true", help="print JSON")
-    backfill.set_defaults(run="backfill:backfill")
+    backfill.set_defaults(run="atoll.cli.backfill:backfill")
 
     drain = commands.add_parser(
         "drain", help="write nothing new to a location, and copy what is only there"
@@ -159,12 +161,12 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     drain.add_argument("location", metavar="LOCATION")
     drain.add_argument("--wait", action="store_true", help="wait until it is not needed any more")
     drain.add_argument("--json", action="store_true", help="print JSON")
-    drain.set_defaults(run="locations:drain")
+    drain.set_defaults(run="atoll.cli.locations:drain")
 
     activate = commands.add_parser("activate", help="use a location again that is drained")
     activate.add_argument("location", metavar="LOCATION")
     activate.add_argument("--read-only", action="store_true", help="but write nothing to it")
-    activate.set_defaults(run="locations:activate")
+    activate.set_defaults(run="atoll.cli.locations:activate")
 
     _add_removal(commands)
 
@@ -184,13 +186,13 @@ def _add_locations(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--limit", type=_positive, metavar="OBJECTS", help="stop after so many; run it again"
     )
     purge.add_argument("--json", action="store_true", help="print JSON")
-    purge.set_defaults(run="purge:purge_store")
+    purge.set_defaults(run="atoll.cli.purge:purge_store")
 
     lost = commands.add_parser(
         "lost", help="show what was lost with locations, is needed, and was not pushed again"
     )
     lost.add_argument("--json", action="store_true", help="print JSON")
-    lost.set_defaults(run="loss:show_lost")
+    lost.set_defaults(run="atoll.cli.loss:show_lost")
 
 
 def _add_removal(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -227,7 +229,7 @@ def _add_removal(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--accept-loss", type=int, metavar="BLOBS", help="exactly so many blobs may be lost"
     )
     remove.add_argument("--json", action="store_true", help="print JSON, with --lost")
-    remove.set_defaults(run="removal:remove_location")
+    remove.set_defaults(run="atoll.cli.removal:remove_location")
 
 
 def _positive(text: str) -> int:
@@ -265,7 +267,7 @@ def _add_checks_of_stores(commands: argparse._SubParsersAction[argparse.Argument
         help="after the report serve nothing wrong any more, and have it written anew",
     )
     verify.add_argument("--json", action="store_true", help="print JSON")
-    verify.set_defaults(run="verify:verify")
+    verify.set_defaults(run="atoll.cli.verify:verify")
 
     inventory = commands.add_parser(
         "inventory", help="compare what a store holds with what the database says of it"
@@ -284,7 +286,7 @@ def _add_checks_of_stores(commands: argparse._SubParsersAction[argparse.Argument
         help="serve nothing from a placement without its object, and have it written anew",
     )
     inventory.add_argument("--json", action="store_true", help="print JSON")
-    inventory.set_defaults(run="inventory:inventory")
+    inventory.set_defaults(run="atoll.cli.inventory:inventory")
 
 
 def _add_status(status: argparse.ArgumentParser) -> None:
@@ -292,7 +294,7 @@ def _add_status(status: argparse.ArgumentParser) -> None:
     status.add_argument(
         "--max-lag", type=float, metavar="SECONDS", help="a copy that is due for longer is too late"
     )
-    status.set_defaults(run="status:status")
+    status.set_defaults(run="atoll.cli.status:status")
 
 
 def _add_wait(wait: argparse.ArgumentParser) -> None:
@@ -305,7 +307,7 @@ def _add_wait(wait: argparse.ArgumentParser) -> None:
     wait.add_argument("--location", action="append", metavar="NAME", help="only there")
     wait.add_argument("--timeout", type=float, metavar="SECONDS", help="give up after so long")
     wait.add_argument("--json", action="store_true", help="print JSON")
-    wait.set_defaults(run="wait:wait")
+    wait.set_defaults(run="atoll.cli.wait:wait")
 
 
 def _add_policies(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -313,20 +315,20 @@ def _add_policies(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "policy", help="where blobs of a namespace or a repository must be, and where never"
     ).add_subparsers(metavar="ACTION", required=True)
     every = actions.add_parser("list", help="show every policy")
-    every.set_defaults(run="policy:list_policies")
+    every.set_defaults(run="atoll.cli.policy:list_policies")
     show = actions.add_parser("show", help="show one, what follows from it, what is in excess")
-    show.set_defaults(run="policy:show")
+    show.set_defaults(run="atoll.cli.policy:show")
     change = actions.add_parser("set", help="say all of one; what is not said is as by default")
-    change.set_defaults(run="policy:set_policy")
+    change.set_defaults(run="atoll.cli.policy:set_policy")
     clear = actions.add_parser("clear", help="take one away")
-    clear.set_defaults(run="policy:clear")
+    clear.set_defaults(run="atoll.cli.policy:clear")
     for one in (show, change, clear):
         one.add_argument("subject", metavar="NAMESPACE[/REPOSITORY]")
     enforce = actions.add_parser(
         "enforce", help="take copies away from where policies exclude them, now; 0 if none waits"
     )
     enforce.add_argument("--dry-run", action="store_true", help="only look")
-    enforce.set_defaults(run="enforcement:enforce")
+    enforce.set_defaults(run="atoll.cli.enforcement:enforce")
     for one in (every, show, enforce):
         one.add_argument("--json", action="store_true", help="print JSON")
     change.add_argument(

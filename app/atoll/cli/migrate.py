@@ -18,7 +18,8 @@ from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.db.sessions import require_sessions
 from atoll.server.bundle import load_bundle, load_bundle_to_administer
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Migrated:
 def migrate(options: argparse.Namespace) -> int:
     """Bring the database up to this version."""
     logs.set_up()
-    graph = Graph(load_bundle_to_administer() if options.dry_run else load_bundle())
+    graph = wire_services(load_bundle_to_administer() if options.dry_run else load_bundle())
     migrated = _look(graph) if options.dry_run else prepare_database(graph)
     if options.json:
         sys.stdout.write(json.dumps(asdict(migrated)) + "\n")
@@ -54,7 +55,7 @@ def migrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def prepare_database(graph: Graph) -> Migrated:
+def prepare_database(graph: Services) -> Migrated:
     """Migrate, register the locations and make the first superuser; each only where needed.
 
     Waits a while for PostgreSQL, then raises DatabaseUnavailable. Raises SessionsUnsupported.
@@ -71,7 +72,7 @@ def prepare_database(graph: Graph) -> Migrated:
     return Migrated([str(one) for one in applied], left.contractions, left.others)
 
 
-def _look(graph: Graph) -> Migrated:
+def _look(graph: Services) -> Migrated:
     """Return what would be applied now, and what would wait."""
     missing = pending(graph.database)
     contractions = [str(one) for one in missing if one.contracts]
@@ -81,7 +82,7 @@ def _look(graph: Graph) -> Migrated:
     return Migrated([str(one) for one in missing if not one.contracts], contractions, others)
 
 
-def _expand(graph: Graph) -> list[Migration]:
+def _expand(graph: Services) -> list[Migration]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
@@ -94,7 +95,7 @@ def _expand(graph: Graph) -> list[Migration]:
             time.sleep(_PAUSE)
 
 
-def _other_versions(graph: Graph) -> dict[str, str]:
+def _other_versions(graph: Services) -> dict[str, str]:
     """Return the versions that are not ours, by the host of who runs it."""
     return {
         one.hostname: one.version

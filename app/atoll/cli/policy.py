@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli.run import CommandFailed, say
+from atoll.cli.run import say
+from atoll.errors import UserError
 from atoll.placement.policies import (
     SYNC_SECONDS,
     SYNC_SECONDS_MAXIMUM,
@@ -23,12 +24,13 @@ from atoll.placement.policies import (
 )
 from atoll.placement.upkeep.backfill import backfill
 from atoll.server.bundle import load_bundle_to_administer
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 
 
 def list_policies(options: argparse.Namespace) -> int:
     """Print every policy."""
-    found = _policies(Graph(load_bundle_to_administer())).all()
+    found = _policies(wire_services(load_bundle_to_administer())).all()
     if options.json:
         rows = [{"subject": str(subject), **asdict(policy)} for subject, policy in found]
         sys.stdout.write(json.dumps(rows) + "\n")
@@ -49,7 +51,7 @@ def list_policies(options: argparse.Namespace) -> int:
 def show(options: argparse.Namespace) -> int:
     """Print one policy, where its blobs must be, and what is where it may not be."""
     subject = Subject.parse(options.subject)
-    report = _report(Graph(load_bundle_to_administer()), subject)
+    report = _report(wire_services(load_bundle_to_administer()), subject)
     if options.json:
         sys.stdout.write(json.dumps(report) + "\n")
     else:
@@ -60,13 +62,13 @@ def show(options: argparse.Namespace) -> int:
 def set_policy(options: argparse.Namespace) -> int:
     """Set a policy, queue what is missing by it, and tell what is in excess."""
     if options.sync_timeout is not None and options.sync is None:
-        raise CommandFailed("--sync-timeout needs --sync")
+        raise UserError("--sync-timeout needs --sync")
     seconds = options.sync_timeout if options.sync_timeout is not None else SYNC_SECONDS
     if not 0 < seconds <= SYNC_SECONDS_MAXIMUM:
-        raise CommandFailed(f"--sync-timeout must be from 1 to {SYNC_SECONDS_MAXIMUM} seconds")
+        raise UserError(f"--sync-timeout must be from 1 to {SYNC_SECONDS_MAXIMUM} seconds")
     if options.sync is not None and options.sync < 2:  # noqa: PLR2004 - one copy is there anyway
-        raise CommandFailed("--sync must be 2 or more: one copy is there when a push ends")
-    graph = Graph(load_bundle_to_administer())
+        raise UserError("--sync must be 2 or more: one copy is there when a push ends")
+    graph = wire_services(load_bundle_to_administer())
     subject = Subject.parse(options.subject)
     policy = Policy(
         tuple(dict.fromkeys(options.extra)),
@@ -78,7 +80,7 @@ def set_policy(options: argparse.Namespace) -> int:
     try:
         _policies(graph).set(subject, policy)
     except (SubjectUnknown, PolicyInvalid) as error:
-        raise CommandFailed(str(error)) from error
+        raise UserError(str(error)) from error
     _carry_out(graph)
     _tell(_report(graph, subject))
     return 0
@@ -86,22 +88,22 @@ def set_policy(options: argparse.Namespace) -> int:
 
 def clear(options: argparse.Namespace) -> int:
     """Take a policy away, and queue what is missing without it."""
-    graph = Graph(load_bundle_to_administer())
+    graph = wire_services(load_bundle_to_administer())
     subject = Subject.parse(options.subject)
     try:
         _policies(graph).clear(subject)
     except SubjectUnknown as error:
-        raise CommandFailed(str(error)) from error
+        raise UserError(str(error)) from error
     _carry_out(graph)
     _tell(_report(graph, subject))
     return 0
 
 
-def _policies(graph: Graph) -> Policies:
+def _policies(graph: Services) -> Policies:
     return Policies(graph.patient_database, graph.bundle.required_locations)
 
 
-def _carry_out(graph: Graph) -> None:
+def _carry_out(graph: Services) -> None:
     """Do at once what the workers would do within seconds, so that it is done when we end."""
     if not graph.bundle.feature_storage_replication:
         return
@@ -112,12 +114,12 @@ def _carry_out(graph: Graph) -> None:
     say(f"{missing} copies are to be made" if missing else "no copy is missing")
 
 
-def _report(graph: Graph, subject: Subject) -> dict[str, Any]:
+def _report(graph: Services, subject: Subject) -> dict[str, Any]:
     policies = _policies(graph)
     try:
         policy = policies.get(subject)
     except SubjectUnknown as error:
-        raise CommandFailed(str(error)) from error
+        raise UserError(str(error)) from error
     return {
         "subject": str(subject),
         **asdict(policy),

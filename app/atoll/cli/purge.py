@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from atoll.cli import statuses
+from atoll import exit_codes
 from atoll.cli.run import CommandFailed, say
 from atoll.cluster.instances import instances
 from atoll.config.check import check
@@ -19,7 +19,8 @@ from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
 from atoll.placement.locations.drain import location_states
 from atoll.server.bundle import load_bundle_for_stores
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 from atoll.storage.drivers import make_store
 from atoll.storage.emptying import (
     PlaceShared,
@@ -47,7 +48,7 @@ class Purge:
 
 def purge_store(options: argparse.Namespace) -> int:
     """Delete what is in the store of a location that is gone, or only count it."""
-    graph = Graph(load_bundle_for_stores())
+    graph = wire_services(load_bundle_for_stores())
     location: str = options.location
     knowing = _bundle(options.config)
     if location not in knowing.stores:
@@ -69,7 +70,7 @@ def purge_store(options: argparse.Namespace) -> int:
         raise CommandFailed(f"{error}; nothing was deleted") from error
     except StoreUnavailable as error:
         say(f"{error}; when it answers again, the same command goes on")
-        return statuses.UNAVAILABLE
+        return exit_codes.UNAVAILABLE
     if options.json:
         sys.stdout.write(json.dumps(asdict(done)) + "\n")
     else:
@@ -97,7 +98,7 @@ def _count(store: ObjectStore) -> Purge:
     return Purge(store.location, objects, size)
 
 
-def _purge(graph: Graph, store: ObjectStore, options: argparse.Namespace) -> Purge:
+def _purge(graph: Services, store: ObjectStore, options: argparse.Namespace) -> Purge:
     """Delete, with a count for whoever looks on. Raises StoreUnavailable."""
     _require_gone(graph, store.location)
     _require_yes(store.location, yes=options.yes)
@@ -115,7 +116,7 @@ def _purge(graph: Graph, store: ObjectStore, options: argparse.Namespace) -> Pur
     return done
 
 
-def _require_gone(graph: Graph, location: str) -> None:
+def _require_gone(graph: Services, location: str) -> None:
     """Raise CommandFailed as long as anybody may still write to the location."""
     if location in location_states(graph.database):
         raise CommandFailed(

@@ -25,9 +25,10 @@ from atoll.placement.locations.drain import (
     location_states,
     only_there,
 )
-from atoll.replication.survivors import check_survivors
+from atoll.placement.survivors import check_survivors
 from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 from atoll.storage.read_limit import ReadLimit
 
 # As Quay asks, and the answers that it accepts.
@@ -44,9 +45,9 @@ def remove_location(options: argparse.Namespace) -> int:
     if wrong := _misuse(options):
         raise CommandFailed(wrong)
     if options.check_objects:
-        graph = Graph(load_bundle_for_stores())
+        graph = wire_services(load_bundle_for_stores())
     else:
-        graph = Graph(load_bundle_to_administer())
+        graph = wire_services(load_bundle_to_administer())
     database = graph.patient_database
     location: str = options.location
     if options.lost and not options.undo:
@@ -118,7 +119,7 @@ def _misuse(options: argparse.Namespace) -> str:
     return ""
 
 
-def _trust(graph: Graph, options: argparse.Namespace) -> Trust:
+def _trust(graph: Services, options: argparse.Namespace) -> Trust:
     """Return which copies elsewhere count."""
     within = None
     if options.verified_since is not None:
@@ -131,7 +132,7 @@ def _trust(graph: Graph, options: argparse.Namespace) -> Trust:
     return Trust(unreadable_others(graph.database, options.location), within)
 
 
-def _check_objects(graph: Graph, location: str) -> None:
+def _check_objects(graph: Services, location: str) -> None:
     """Raise CommandFailed unless each copy that would remain alone is in its store."""
     stores, health = graph.locations.stores, graph.locations.health
     verifier = Verifier(graph.patient_database, stores, health, ReadLimit(None))

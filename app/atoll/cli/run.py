@@ -6,23 +6,18 @@ import argparse
 import importlib
 import sys
 
-from atoll.cli import statuses
+from atoll import exit_codes
+from atoll.errors import UserError
 
-
-class CommandFailed(Exception):
-    """The command cannot do what it was asked for; the text says why and what to do."""
+# For modules that do not use the new name yet.
+CommandFailed = UserError
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command that OPTIONS name and return its exit status."""
     module, _, function = options.run.partition(":")
     try:
-        # Quay's commands are beside `atoll`, not in it.
-        name = module if module.startswith("util.") else f"atoll.cli.{module}"
-        status: int = getattr(importlib.import_module(name), function)(options)
-    except CommandFailed as error:
-        say(str(error))
-        return statuses.FAILED
+        status: int = getattr(importlib.import_module(module), function)(options)
     except Exception as error:
         return _explain(error)
     return status
@@ -30,6 +25,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _explain(error: Exception) -> int:
     """Say what stopped a command and return its status, or raise ERROR again: it is a bug."""
+    if isinstance(error, UserError):
+        say(str(error))
+        return exit_codes.FAILED
     # Imported only here: `healthcheck` runs every few seconds and is to start fast.
     from atoll.config import ConfigError  # noqa: PLC0415
     from atoll.db.pool import DatabaseUnavailable  # noqa: PLC0415
@@ -37,13 +35,13 @@ def _explain(error: Exception) -> int:
 
     if isinstance(error, ConfigError):
         say(str(error))
-        return statuses.CONFIG
+        return exit_codes.CONFIG
     if isinstance(error, SessionsUnsupported):
         say(f"DB_URI: {error}")
-        return statuses.CONFIG
+        return exit_codes.CONFIG
     if isinstance(error, DatabaseUnavailable):
         say(f"PostgreSQL cannot be reached: {error}\nCheck DB_URI, and that it is up.")
-        return statuses.UNAVAILABLE
+        return exit_codes.UNAVAILABLE
     raise error
 
 

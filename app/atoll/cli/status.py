@@ -9,16 +9,16 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from atoll.cli import statuses
+from atoll import exit_codes
 from atoll.cluster.instances import Instance
 from atoll.cluster.status import Overview, overview
 from atoll.server.bundle import load_bundle_to_administer
-from atoll.services import Graph
+from atoll.server.container import wire_services
 
 
 def status(options: argparse.Namespace) -> int:
     """Print how things are; 0 if nobody has to look, FAILED else."""
-    found = overview(Graph(load_bundle_to_administer()).database)
+    found = overview(wire_services(load_bundle_to_administer()).database)
     problems = found.problems(options.max_lag)
     if options.json:
         sys.stdout.write(json.dumps({**found.as_dict(), "problems": problems}) + "\n")
@@ -28,7 +28,7 @@ def status(options: argparse.Namespace) -> int:
         console.print(_locations(found))
         for problem in problems:
             console.print(f"[bold]![/bold] {problem}", highlight=False)
-    return statuses.FAILED if problems else 0
+    return exit_codes.FAILED if problems else 0
 
 
 def _instances(found: Overview) -> Table:

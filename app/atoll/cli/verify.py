@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from atoll.cli import statuses
-from atoll.cli.run import CommandFailed, say
+from atoll import exit_codes
+from atoll.cli.run import say
 from atoll.config.sizes import parse_size
 from atoll.db.pool import Database
+from atoll.errors import UserError
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.placement.locations.drain import (
@@ -30,7 +31,8 @@ from atoll.placement.locations.drain import (
 )
 from atoll.registry.blobs import cache_key
 from atoll.server.bundle import load_bundle_for_stores
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 from atoll.storage.read_limit import ReadLimit
 
 # Rows that a table and a JSON document show; the counts are always complete.
@@ -39,7 +41,7 @@ _SHOWN, _SHOWN_JSON = 50, 10_000
 
 def verify(options: argparse.Namespace) -> int:
     """Look, report, and heal if asked to."""
-    graph = Graph(load_bundle_for_stores())
+    graph = wire_services(load_bundle_for_stores())
     database = graph.patient_database
     scope = _scope(database, options)
     run = (resume(database, scope) if options.resume else None) or begin(database, scope)
@@ -73,7 +75,7 @@ def look(verifier: Verifier, run: Run) -> None:
             progress.update(bar, total=step.last, completed=step.done)
 
 
-def heal(graph: Graph, run: Run) -> int:
+def heal(graph: Services, run: Run) -> int:
     """Act on what a run found; return how many placements are in quarantine for it now."""
     asked = run.scope.location is not None and not run.scope.inventory
     spared = [] if asked else healing.implausible(run.counts)
@@ -100,11 +102,11 @@ def heal(graph: Graph, run: Run) -> int:
 def status_of(database: Database, run: Run) -> int:
     """Return the exit status that says in short what a run found."""
     if healing.lost(database, run, 0)[0]:
-        return statuses.LOST
+        return exit_codes.LOST
     if any(count.wrong for count in run.counts.values()):
-        return statuses.FAILED
+        return exit_codes.FAILED
     if any(count.not_verified for count in run.counts.values()):
-        return statuses.UNAVAILABLE
+        return exit_codes.UNAVAILABLE
     return 0
 
 
@@ -149,12 +151,12 @@ def print_findings(database: Database, run: Run, healed: int | None, how: str) -
 
 def _scope(database: Database, options: argparse.Namespace) -> Scope:
     if not 0 < options.sample <= 100:  # noqa: PLR2004 - per cent
-        raise CommandFailed("--sample must be a number of per cent, more than 0 and at most 100")
+        raise UserError("--sample must be a number of per cent, more than 0 and at most 100")
     if options.location is not None:
         try:
             require_known(options.location, location_states(database))
         except LocationUnknown as error:
-            raise CommandFailed(str(error)) from error
+            raise UserError(str(error)) from error
     return Scope(options.location, options.namespace, options.sample, options.full)
 
 
@@ -164,9 +166,9 @@ def _rate(text: str | None) -> int | None:
     try:
         rate = parse_size(text)
     except ValueError as error:
-        raise CommandFailed(f"--rate {error}") from error
+        raise UserError(f"--rate {error}") from error
     if rate == 0:
-        raise CommandFailed("--rate must be more than 0")
+        raise UserError("--rate must be more than 0")
     return rate
 
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 
 from atoll.cli.polling import look_later
-from atoll.cli.run import CommandFailed, say
+from atoll.cli.run import say
+from atoll.errors import UserError
 from atoll.names import InvalidName, RepositoryName, parse_tag
 from atoll.placement.rules import targets
 from atoll.placement.upkeep.backfill import backfill
@@ -17,12 +18,13 @@ from atoll.placement.upkeep.completeness import Completeness, completeness
 from atoll.placement.upkeep.lag import Lag, lag
 from atoll.registry.errors import ManifestUnknown
 from atoll.server.bundle import load_bundle_to_administer, require_replication
-from atoll.services import Graph
+from atoll.server.container import wire_services
+from atoll.services import Services
 
 
 def wait(options: argparse.Namespace) -> int:
-    """Wait; 0 when all is there, CommandFailed when the time is up or it can never be."""
-    graph = Graph(load_bundle_to_administer())
+    """Wait; 0 when all is there, UserError when the time is up or it can never be."""
+    graph = wire_services(load_bundle_to_administer())
     require_replication(graph.bundle)
     if options.image is None:
         report = _wait_for_everything(graph, options)
@@ -33,7 +35,7 @@ def wait(options: argparse.Namespace) -> int:
     return 0
 
 
-def _wait_for_image(graph: Graph, options: argparse.Namespace) -> dict[str, object]:
+def _wait_for_image(graph: Services, options: argparse.Namespace) -> dict[str, object]:
     name, reference = _parse(options.image)
     told = ""
 
@@ -41,7 +43,7 @@ def _wait_for_image(graph: Graph, options: argparse.Namespace) -> dict[str, obje
         try:
             return completeness(graph.database, graph.bundle.required_locations, name, reference)
         except ManifestUnknown as error:
-            raise CommandFailed(str(error)) from error
+            raise UserError(str(error)) from error
 
     found = look()
     for _ in _until(options.timeout):
@@ -56,17 +58,17 @@ def _wait_for_image(graph: Graph, options: argparse.Namespace) -> dict[str, obje
         found = look_later(look)
     if options.json:
         sys.stdout.write(json.dumps(found.as_dict()) + "\n")
-    raise CommandFailed(f"the time is up: {_lacking(found, options.location)}")
+    raise UserError(f"the time is up: {_lacking(found, options.location)}")
 
 
 def _lacking(found: Completeness, locations: list[str] | None) -> str:
-    """Return what is missing, or nothing. Raises CommandFailed for what will never be."""
+    """Return what is missing, or nothing. Raises UserError for what will never be."""
     known = {one.location: one for one in found.locations}
     for location in locations or ():
         if location not in known:
-            raise CommandFailed(f"there is no location '{location}'; known are: {', '.join(known)}")
+            raise UserError(f"there is no location '{location}'; known are: {', '.join(known)}")
         if not known[location].required and not known[location].complete:
-            raise CommandFailed(
+            raise UserError(
                 f"nothing is copied to '{location}' for this repository; it must be at:"
                 f" {', '.join(one.location for one in found.locations if one.required)}"
             )
@@ -77,12 +79,12 @@ def _lacking(found: Completeness, locations: list[str] | None) -> str:
     )
 
 
-def _wait_for_everything(graph: Graph, options: argparse.Namespace) -> dict[str, object]:
+def _wait_for_everything(graph: Services, options: argparse.Namespace) -> dict[str, object]:
     required = graph.bundle.required_locations
     wanted = targets(graph.database, required)
     for location in options.location or ():
         if location not in wanted:
-            raise CommandFailed(
+            raise UserError(
                 f"'{location}' is no location where blobs must be; those are {', '.join(wanted)}"
             )
     wanted = options.location or wanted
@@ -104,12 +106,12 @@ def _wait_for_everything(graph: Graph, options: argparse.Namespace) -> dict[str,
     if options.json:
         report = {"complete": False, "locations": [entry.as_dict() for entry in found]}
         sys.stdout.write(json.dumps(report) + "\n")
-    raise CommandFailed(
+    raise UserError(
         f"the time is up: {_to_copy(found) or 'copies were still missing'}; see `atoll status`"
     )
 
 
-def _queue_missing(graph: Graph, wanted: list[str]) -> bool:
+def _queue_missing(graph: Services, wanted: list[str]) -> bool:
     """Queue what is missing without a task; tell whether there was any."""
     steps = backfill(graph.patient_database, graph.bundle.required_locations, wanted=wanted)
     return sum(len(step.found) for step in steps) > 0
@@ -139,8 +141,8 @@ def _parse(image: str) -> tuple[RepositoryName, str]:
     else:
         name, colon, reference = image.rpartition(":")
         if not colon:
-            raise CommandFailed(f"'{image}' has no tag; write NAMESPACE/REPOSITORY:TAG")
+            raise UserError(f"'{image}' has no tag; write NAMESPACE/REPOSITORY:TAG")
     try:
         return RepositoryName.parse(name), reference if at else parse_tag(reference)
     except InvalidName as error:
-        raise CommandFailed(str(error)) from error
+        raise UserError(str(error)) from error

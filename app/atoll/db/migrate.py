@@ -1,15 +1,20 @@
-"""Numbered migrations: `migrations/NNNN_what.sql`, each applied once, in one transaction.
+"""Numbered migrations: `migrations/NNNN_name.sql`, each applied once, in one transaction.
 
-One that builds indexes of large tables is a `NNNN_what.concurrent.sql`, whose statements run one by
-one outside of a transaction, so that writers are not blocked (CREATE INDEX CONCURRENTLY). Each must
-be repeatable (IF NOT EXISTS): a migration that was interrupted runs again from its first statement,
-after what it left as an invalid index was dropped.
+Two versions run side by side during an upgrade, so a migration only expands: it adds tables,
+columns with defaults, functions, indexes. Two kinds of file are special:
 
-Rules, so that two versions can run side by side during an upgrade: a migration only expands (adds
-tables, columns with defaults, indexes). One that takes away is a `NNNN_what.contract.sql`, which is
-applied when nobody runs an earlier version any more. It takes away only what the version before
-does not use either, so that one can go back to that. Expanding ones do not wait for contracting
-ones of lower numbers. A database that is newer than this code is therefore fine.
+- `NNNN_name.contract.sql` removes objects that no supported version uses. It is applied once every
+  instance of an earlier version has stopped, and removes only what the previous version does not
+  use either, so that a downgrade by one version stays possible. Expanding migrations do not wait
+  for contracting ones with lower numbers.
+- `NNNN_name.concurrent.sql` builds indexes of large tables. Its statements run one by one outside
+  of a transaction (CREATE INDEX CONCURRENTLY), so that writers are not blocked. Each must be
+  repeatable (IF NOT EXISTS): an interrupted migration runs again from its first statement, after
+  the invalid index that it left is dropped.
+
+A database with migrations that this version does not know belongs to a newer version, and is fine.
+Numbers have no gaps, and a released migration is never renumbered or renamed: a number that was
+applied under another name is an error.
 """
 
 from __future__ import annotations
@@ -17,7 +22,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
@@ -34,14 +39,15 @@ _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _INDEX = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(\w+)", re.IGNORECASE
 )
-# Any number would do; this one is Atoll's, and every version uses it.
+# An arbitrary number, the same in every version.
 _ADVISORY_LOCK = 0x41746F6C6C
 _POLL_SECONDS = 0.5
+_APPLIED = "SELECT number, name FROM schema_migration"
 
 
 @dataclass(frozen=True)
 class Migration:
-    """One file of `migrations/`."""
+    """A file of `migrations/`."""
 
     number: int
     name: str
@@ -50,12 +56,23 @@ class Migration:
     concurrent: bool = False
 
     def __str__(self) -> str:
-        """Return number and name, as its file has them."""
+        """Return number and name, as in the name of the file."""
         return f"{self.number:04d}_{self.name}"
 
 
+class SchemaMismatch(Exception):
+    """The database has an unknown migration under the number of a known one."""
+
+    def __init__(self, migration: Migration, applied: str) -> None:
+        super().__init__(
+            f"the database has migration {migration.number:04d}_{applied}, not {migration}: it was"
+            " made by a development version before 0.1, and cannot be upgraded. Use an empty"
+            " database."
+        )
+
+
 def available() -> list[Migration]:
-    """Return the migrations that this version of Atoll brings, in order."""
+    """Return the migrations of this version, in order of their numbers."""
     found = []
     for entry in resources.files("atoll.db.migrations").iterdir():
         match = _FILE.fullmatch(entry.name)
@@ -73,29 +90,39 @@ def available() -> list[Migration]:
 
 
 def expand(database: Database) -> list[Migration]:
-    """Add what this version needs to the schema, and return what was applied.
+    """Apply the expanding migrations that are missing, and return them.
 
-    Waits for another process that is migrating. Raises DatabaseUnavailable, or psycopg2's error of
-    the migration that failed; that one is rolled back, those before it stay.
+    Waits for another process that is migrating. A migration that fails is rolled back; those before
+    it stay.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+        SchemaMismatch: the schema was made by a version before 0.1.
+        psycopg2.Error: a migration failed.
     """
     return _migrate(database, contracting=False)
 
 
 def contract(database: Database) -> list[Migration]:
-    """Take away what only earlier versions need; return what was applied. Raises as `expand`."""
+    """Apply the contracting migrations that are missing, and return them. Raises like `expand`."""
     return _migrate(database, contracting=True)
 
 
 def pending(database: Database) -> list[Migration]:
-    """Return what is not applied yet, in order. Raises DatabaseUnavailable."""
-    applied = set()
+    """Return the migrations that are missing, in order.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+        SchemaMismatch: the schema was made by a version before 0.1.
+    """
+    applied: dict[int, str] = {}
     if is_migrated(database):
-        applied = {row[0] for row in database.read("SELECT number FROM schema_migration")}
-    return [one for one in available() if one.number not in applied]
+        applied = {row[0]: row[1] for row in database.read(_APPLIED)}
+    return _missing(applied)
 
 
 def is_migrated(database: Database) -> bool:
-    """Tell whether any version was ever here. Raises DatabaseUnavailable."""
+    """Return whether the database was ever migrated. Raises DatabaseUnavailable."""
     return bool(database.read("SELECT to_regclass('schema_migration') IS NOT NULL")[0][0])
 
 
@@ -105,11 +132,8 @@ def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
     connection.answer_timeout = None
     try:
         with _advisory_lock(connection):
-            applied = _applied_numbers(connection)
             missing = [
-                one
-                for one in available()
-                if one.contracts == contracting and one.number not in applied
+                one for one in _missing(_applied(connection)) if one.contracts == contracting
             ]
             for migration in missing:
                 if migration.concurrent:
@@ -123,39 +147,47 @@ def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
 
 @contextmanager
 def _advisory_lock(connection: psycopg2.extensions.connection) -> Iterator[None]:
-    """Hold the one lock of all migrations. It is released when the connection ends.
+    """Hold the lock of all migrations. It is released when the connection ends.
 
-    It is not waited for within a statement, whose snapshot a concurrent index would wait for.
+    The lock is polled for: a statement that waits for it would hold a snapshot that
+    CREATE INDEX CONCURRENTLY in turn waits for.
     """
-    told = False
+    logged = False
     with connection.cursor() as cursor:
         while True:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])
             row = cursor.fetchone()
             if row and row[0]:
                 break
-            if not told:
-                log.info("another process is migrating the schema; waiting for it")
-                told = True
+            if not logged:
+                log.info("waiting for another migration")
+                logged = True
             time.sleep(_POLL_SECONDS)
     yield
 
 
-def _applied_numbers(connection: psycopg2.extensions.connection) -> set[int]:
+def _missing(applied: Mapping[int, str]) -> list[Migration]:
+    """Return the migrations that are not in APPLIED, names by number. Raises SchemaMismatch."""
+    for one in available():
+        if applied.get(one.number, one.name) != one.name:
+            raise SchemaMismatch(one, applied[one.number])
+    return [one for one in available() if one.number not in applied]
+
+
+def _applied(connection: psycopg2.extensions.connection) -> dict[int, str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE IF NOT EXISTS schema_migration ("
             " number integer PRIMARY KEY, name text NOT NULL,"
-            " applied_at timestamptz NOT NULL DEFAULT now());"
-            "SELECT number FROM schema_migration"
+            f" applied_at timestamptz NOT NULL DEFAULT now()); {_APPLIED}"
         )
-        return {row[0] for row in cursor.fetchall()}
+        return {row[0]: row[1] for row in cursor.fetchall()}
 
 
 def _apply(connection: psycopg2.extensions.connection, migration: Migration) -> None:
-    log.info("migration %s", migration)
+    log.info("applying migration", extra={"migration": str(migration)})
     with connection.cursor() as cursor:
-        # A migration that waits for a lock makes all behind it wait: give up before they do.
+        # Statements queue behind a migration that waits for a lock: give up before they time out.
         cursor.execute(
             "BEGIN; SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = '30min'"
         )
@@ -172,16 +204,16 @@ def _apply(connection: psycopg2.extensions.connection, migration: Migration) -> 
 
 
 def statements(sql: str) -> list[str]:
-    """Return the statements of a concurrent migration, each of which ends its line."""
+    """Return the statements of a concurrent migration. A semicolon ends each at an end of line."""
     found = (one.strip() for one in _STATEMENT_END.split(_COMMENT.sub("", sql)))
     return [one for one in found if one]
 
 
 def _apply_concurrently(connection: psycopg2.extensions.connection, migration: Migration) -> None:
-    log.info("migration %s", migration)
+    log.info("applying migration", extra={"migration": str(migration)})
     with connection.cursor() as cursor:
-        # An index of a large table takes hours, most of which it waits for other transactions;
-        # nobody waits for it meanwhile.
+        # An index of a large table takes hours, most of them spent waiting for other transactions,
+        # and blocks nothing.
         cursor.execute("SET statement_timeout = 0")
         for statement in statements(migration.sql):
             _drop_invalid_index(cursor, statement)
@@ -193,7 +225,7 @@ def _apply_concurrently(connection: psycopg2.extensions.connection, migration: M
 
 
 def _drop_invalid_index(cursor: psycopg2.extensions.cursor, statement: str) -> None:
-    """Drop what an interrupted run of STATEMENT left: IF NOT EXISTS would keep it."""
+    """Drop the invalid index of an interrupted run, which IF NOT EXISTS would keep."""
     match = _INDEX.match(statement)
     if match is None:
         return

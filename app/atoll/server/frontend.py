@@ -6,12 +6,11 @@ import logging
 import signal
 from pathlib import Path
 
-from atoll.cli.run import CommandFailed
 from atoll.config import ConfigError
-from atoll.server.bundle import ca_bundle_file
+from atoll.errors import UserError
 from atoll.server.generation import Generation, Reading, Retirement, read_bundle_directory
 from atoll.server.nginx import find_nginx_problem, nginx_workers
-from atoll.server.paths import write_whole
+from atoll.server.paths import ca_bundle_file, write_atomically
 from atoll.server.reload import Reloads
 from atoll.server.supervisor import ATOLL, Child, Children
 
@@ -82,8 +81,8 @@ class Front:
         authorities = ca_bundle_file().read_text()
         try:
             self._reload()
-        except (ConfigError, CommandFailed) as error:
-            write_whole(ca_bundle_file(), authorities)
+        except (ConfigError, UserError) as error:
+            write_atomically(ca_bundle_file(), authorities)
             self._reloads.refused(str(error))
         else:
             log.info("bundle read again", extra={"reading": self._readings})
@@ -101,31 +100,31 @@ class Front:
     def _reload(self) -> None:
         """Serve what the bundle says now.
 
-        Raises ConfigError or CommandFailed, and then what served before serves.
+        Raises ConfigError or UserError, and then what served before serves.
         """
         new = self._generation(read_bundle_directory())
         if self.migrate():
-            raise CommandFailed("the database could not be prepared for it; the log says why")
+            raise UserError("the database could not be prepared for it; the log says why")
         candidate = self._configuration.with_suffix(".next")
         self._write_nginx_configuration(new, candidate)
         if problem := find_nginx_problem(candidate):
-            raise CommandFailed(problem)
+            raise UserError(problem)
         try:
             self._prove(new)
-        except CommandFailed:
+        except UserError:
             new.end(self._children)
             raise
         candidate.replace(self._configuration)
         self._switch(new)
 
     def _prove(self, new: Generation) -> None:
-        """Start NEW; raise CommandFailed unless it is as well as what serves now."""
+        """Start NEW; raise UserError unless it is as well as what serves now."""
         if not new.start(self._children, _START):
-            raise CommandFailed("its processes do not serve; the log says why")
+            raise UserError("its processes do not serve; the log says why")
         wanted = self._serving.well()
         if not self._children.wait(lambda: wanted <= new.well(), _PROOF, new.children):
             lacking = ", ".join(sorted(wanted - new.well()))
-            raise CommandFailed(f"its processes are not well by {lacking}; the log says why")
+            raise UserError(f"its processes are not well by {lacking}; the log says why")
 
     def _switch(self, new: Generation) -> None:
         """Let nginx send what comes from now on to NEW; the old generation finishes."""
@@ -142,5 +141,5 @@ class Front:
         if not self._children.wait(switched, _START):
             # Which of the two serves is not known: all end, and systemd starts them again.
             self._nginx.kill()
-            raise CommandFailed("nginx did not take it up")
+            raise UserError("nginx did not take it up")
         self._retirements.append(Retirement(old, master, before, self._drain))

@@ -10,7 +10,7 @@ import json
 import urllib.error
 import urllib.request
 
-from atoll.cli.run import CommandFailed
+from atoll.errors import UserError
 from atoll.server.paths import HEALTH_URL_FILE, runtime_directory
 
 _TIMEOUT = 3
@@ -23,14 +23,14 @@ def healthcheck(options: argparse.Namespace) -> int:
     try:
         url = (runtime_directory() / HEALTH_URL_FILE).read_text()
     except OSError as error:
-        raise CommandFailed("nothing is being served in this container yet") from error
+        raise UserError("nothing is being served in this container yet") from error
     try:
         urllib.request.urlopen(url, timeout=_TIMEOUT).close()  # noqa: S310 - our own file's URL
     except urllib.error.HTTPError as error:
         if not options.alive or not _alive(error.read()):
-            raise CommandFailed(f"unhealthy: {error}") from error
+            raise UserError(f"unhealthy: {error}") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise CommandFailed(f"unhealthy: {error}") from error
+        raise UserError(f"unhealthy: {error}") from error
     return 0
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from atoll.cluster.instances import SIGN_OF_LIFE, Presence
 from atoll.db.pool import DatabaseUnavailable
 from atoll.periodic import PeriodicThread
-from atoll.services import Graph
+from atoll.services import Services
 
 # The identifier that the processes of one registry share.
 INSTANCE_VARIABLE = "ATOLL_INSTANCE"
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 class Announcer:
     """Records a heartbeat each half minute, and whenever the state of a store changes."""
 
-    def __init__(self, graph: Graph, role: str) -> None:
+    def __init__(self, graph: Services, role: str) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
         self._presence = Presence(
             graph.database,

@@ -11,8 +11,8 @@ import threading
 
 from atoll import logs
 from atoll.server.bundle import load_bundle
+from atoll.server.container import wire_services
 from atoll.server.maintenance import keep_house
-from atoll.services import Graph
 from atoll.storage.states import refresh_in_background
 
 _CONNECTIONS = 6
@@ -23,7 +23,7 @@ def housekeeping(options: argparse.Namespace) -> int:
     del options
     logs.set_up()
     bundle = load_bundle()
-    graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
+    graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing(graph.thread_registry)
     refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
     # Before anything is in hand that a signal could cut off.

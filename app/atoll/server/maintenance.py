@@ -17,7 +17,7 @@ from atoll.registry.blobs import cache_key
 from atoll.registry.manifests import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
 from atoll.registry.uploads import LEFTOVERS
-from atoll.services import Graph
+from atoll.services import Services
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +42,13 @@ class Activity:
     work: Callable[[], object]
 
 
-def keep_house(graph: Graph) -> None:
+def keep_house(graph: Services) -> None:
     """Start the maintenance of an instance in background threads."""
     for activity in activities(graph):
         graph.thread_registry.repeat(activity.name, activity.seconds, activity.work)
 
 
-def activities(graph: Graph) -> Iterator[Activity]:
+def activities(graph: Services) -> Iterator[Activity]:
     """Yield what an instance does in the background, as far as its bundle allows."""
     yield Activity("housekeeping", HOUSEKEEPING, lambda: _clear_away(graph))
     if graph.bundle.read_only:
@@ -64,7 +64,7 @@ def activities(graph: Graph) -> Iterator[Activity]:
         yield from _collection(graph)
 
 
-def _collection(graph: Graph) -> Iterator[Activity]:
+def _collection(graph: Services) -> Iterator[Activity]:
     """Yield what collects garbage and deletes objects."""
     frequency = graph.bundle.garbage_collection_frequency
     collector = Collector(
@@ -84,7 +84,7 @@ def _collection(graph: Graph) -> Iterator[Activity]:
         yield Activity(f"delete-{location}", _DELETIONS, partial(_delete, graph, location))
 
 
-def excess_of(graph: Graph) -> Excess:
+def excess_of(graph: Services) -> Excess:
     """Return what takes copies away from where policies exclude them."""
     return Excess(
         graph.database,
@@ -93,7 +93,7 @@ def excess_of(graph: Graph) -> Excess:
     )
 
 
-def abort_abandoned_parts(graph: Graph) -> None:
+def abort_abandoned_parts(graph: Services) -> None:
     """Throw away the parts of uploads that ended without a word, at every store that is up."""
     kept = {row[0] for row in graph.database.read(_UPLOADS_UNDER_WAY)}
     before = datetime.now(UTC) - _PARTS_AGE
@@ -104,7 +104,7 @@ def abort_abandoned_parts(graph: Graph) -> None:
             log.info("parts thrown away", extra={"location": location, "uploads": aborted})
 
 
-def _delete(graph: Graph, location: str) -> bool:
+def _delete(graph: Services, location: str) -> bool:
     def available() -> bool:
         return graph.locations.health.is_up(location)
 
@@ -112,12 +112,12 @@ def _delete(graph: Graph, location: str) -> bool:
     return available() and queue.turn() > 0
 
 
-def _rotate(graph: Graph) -> None:
+def _rotate(graph: Services) -> None:
     if moved := graph.log_rotation.rotate():
         log.info("old entries of the log moved to files", extra={"entries": moved})
 
 
-def _clear_away(graph: Graph) -> bool:
+def _clear_away(graph: Services) -> bool:
     """Delete leftovers of uploads, and return whether there may be more."""
     if cleared := graph.uploads.clear_away_leftovers():
         log.info("uploads cleared away", extra={"uploads": cleared})

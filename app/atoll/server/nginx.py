@@ -41,7 +41,7 @@ def write_nginx_configuration(
     """
     port = _PORT.search(bundle.server_hostname)
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("atoll.cli", "templates"),
+        loader=jinja2.PackageLoader("atoll.server", "templates"),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

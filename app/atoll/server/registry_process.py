@@ -9,7 +9,7 @@ import argparse
 import os
 
 from atoll import logs
-from atoll.cli.run import CommandFailed
+from atoll.errors import UserError
 from atoll.server.frontend import Front
 from atoll.server.generation import read_bundle_directory
 from atoll.server.paths import HEALTH_URL_FILE, LEAVING_FILE, number, prepare_runtime_directory
@@ -64,7 +64,7 @@ def registry(options: argparse.Namespace) -> int:
 def repomirror(options: argparse.Namespace) -> int:
     """Say that there is no mirroring yet."""
     del options
-    raise CommandFailed("repository mirroring comes in a later version of Atoll")
+    raise UserError("repository mirroring comes in a later version of Atoll")
 
 
 def shell(options: argparse.Namespace) -> int:
@@ -79,6 +79,6 @@ def _processes() -> int:
         text = os.environ.get(variable)
         if text:
             if not text.isdecimal() or int(text) == 0:
-                raise CommandFailed(f"{variable} must be a number of processes, not '{text}'")
+                raise UserError(f"{variable} must be a number of processes, not '{text}'")
             return int(text)
     return min(max(os.cpu_count() or 1, _PROCESSES_MINIMUM), _PROCESSES_MAXIMUM)

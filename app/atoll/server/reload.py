@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
-from atoll.cli.run import CommandFailed
-from atoll.server.paths import runtime_directory, write_whole
+from atoll.errors import UserError
+from atoll.server.paths import runtime_directory, write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -31,22 +31,22 @@ _HELD = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT}
 
 
 def reload(options: argparse.Namespace) -> int:
-    """Ask for a reload and wait for its end. Raises CommandFailed, with the reason, if refused."""
+    """Ask for a reload and wait for its end. Raises UserError, with the reason, if refused."""
     del options
     runtime = runtime_directory()
     try:
         process = int((runtime / _PROCESS).read_text())
     except OSError as error:
-        raise CommandFailed("nothing in this container reads a bundle again") from error
+        raise UserError("nothing in this container reads a bundle again") from error
     with (runtime / _TURN).open("w") as turn:
         # One at a time: there is one answer.
         fcntl.flock(turn, fcntl.LOCK_EX)
         request = str(uuid4())
-        write_whole(runtime / _REQUEST, request)
+        write_atomically(runtime / _REQUEST, request)
         os.kill(process, signal.SIGHUP)
         problem = _wait_for_answer(runtime / _ANSWER, request, process)
     if problem:
-        raise CommandFailed(f"the bundle is not taken over, everything is as it was: {problem}")
+        raise UserError(f"the bundle is not taken over, everything is as it was: {problem}")
     return 0
 
 
@@ -66,7 +66,7 @@ def _wait_for_answer(file: Path, request: str, process: int) -> str:
         try:
             os.kill(process, 0)
         except ProcessLookupError as error:
-            raise CommandFailed("the process ended meanwhile; its log says why") from error
+            raise UserError("the process ended meanwhile; its log says why") from error
         time.sleep(_POLL)
 
 
@@ -82,7 +82,7 @@ class Reloads:
         """Take SIGHUP from now on, and whatever came while this process was replaced."""
         signal.signal(signal.SIGHUP, self._note_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
-        write_whole(self._runtime / _PROCESS, str(os.getpid()))
+        write_atomically(self._runtime / _PROCESS, str(os.getpid()))
 
     @property
     def pending(self) -> bool:
@@ -106,7 +106,7 @@ class Reloads:
 
     def _answer(self, problem: str) -> None:
         text = json.dumps({"request": self._request, "problem": problem})
-        write_whole(self._runtime / _ANSWER, text)
+        write_atomically(self._runtime / _ANSWER, text)
 
     def _note_signal(self, *_signal: object) -> None:
         self._pending = True

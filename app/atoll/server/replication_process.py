@@ -10,26 +10,27 @@ import threading
 from collections.abc import Callable, Iterator
 
 from atoll import logs
-from atoll.cli.run import CommandFailed
 from atoll.config import Bundle, ConfigError
+from atoll.errors import UserError
+from atoll.placement.checks.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
+from atoll.placement.checks.doubts import export_doubts
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
 from atoll.registry.blobs import cache_key
-from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
-from atoll.replication.doubts import export_doubts
-from atoll.replication.plausibility import RecentReads
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
 from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle
+from atoll.server.container import wire_services
 from atoll.server.heartbeat import Announcer
 from atoll.server.maintenance import HOUSEKEEPING, Activity, keep_house
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
-from atoll.services import Graph
+from atoll.services import Services
 from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_operations_app
@@ -64,7 +65,7 @@ def replication(options: argparse.Namespace) -> int:
     reloads.listen()
     reloads.begin()
     bundle = _read_bundle()
-    graph = Graph(bundle, connections=_CONNECTIONS + len(bundle.stores))
+    graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.require_sessions()
     graph.locations.start_probing(graph.thread_registry)
     graph.doubt_sharing.start(graph.thread_registry)
@@ -108,7 +109,7 @@ def replication(options: argparse.Namespace) -> int:
 
 
 def _read_bundle() -> Bundle:
-    """Return the bundle, and write the authorities in it. Raises ConfigError, CommandFailed."""
+    """Return the bundle, and write the authorities in it. Raises ConfigError, UserError."""
     bundle = load_bundle()
     require_replication(bundle)
     write_ca_bundle()
@@ -123,14 +124,14 @@ def _wait(stop: threading.Event, reloads: Reloads) -> bool:
         reloads.begin()
         try:
             _read_bundle()
-        except (ConfigError, CommandFailed) as error:
+        except (ConfigError, UserError) as error:
             reloads.refused(str(error))
         else:
             return True
     return False
 
 
-def _reconciling(graph: Graph) -> Callable[[], None]:
+def _reconciling(graph: Services) -> Callable[[], None]:
     """Return what finds work that no task stands for, a part at a time, and measures the lag."""
     reconciler = Reconciler(graph.database, graph.bundle.required_locations)
 
@@ -143,7 +144,7 @@ def _reconciling(graph: Graph) -> Callable[[], None]:
     return work
 
 
-def _following_policies(graph: Graph) -> Callable[[], None]:
+def _following_policies(graph: Services) -> Callable[[], None]:
     """Return what makes every missing task, at first and whenever a policy changed."""
     reconciler = Reconciler(graph.database, graph.bundle.required_locations)
     watch = PolicyWatch(graph.database, reconciler)
@@ -155,7 +156,7 @@ def _following_policies(graph: Graph) -> Callable[[], None]:
     return work
 
 
-def periodic(graph: Graph, recent: RecentReads) -> Iterator[Activity]:
+def periodic(graph: Services, recent: RecentReads) -> Iterator[Activity]:
     """Yield what a worker repeats beside its copies and the maintenance of every instance.
 
     RECENT are the worker's own reads, by which damage is judged plausible or not.
@@ -168,7 +169,7 @@ def periodic(graph: Graph, recent: RecentReads) -> Iterator[Activity]:
         yield Activity("scrub", HOUSEKEEPING, _scrubbing(graph, recent, rate))
 
 
-def _reviewing(graph: Graph, recent: RecentReads) -> Callable[[], bool]:
+def _reviewing(graph: Services, recent: RecentReads) -> Callable[[], bool]:
     """Return a turn of the review of doubted copies."""
     locations = graph.locations
     limit = ReadLimit(max(REVIEW_RATE, graph.bundle.background_verification_rate))
@@ -182,7 +183,7 @@ def _reviewing(graph: Graph, recent: RecentReads) -> Callable[[], bool]:
     ).turn
 
 
-def _scrubbing(graph: Graph, recent: RecentReads, rate: int) -> Callable[[], bool]:
+def _scrubbing(graph: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
     """Return what verifies this site's own location, at RATE bytes per second."""
     verifier = Verifier(
         graph.database, graph.locations.stores, graph.locations.health, ReadLimit(rate)

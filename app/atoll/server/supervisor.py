@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from atoll.cli import statuses
+from atoll import exit_codes
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class Children:
         self.forget([child])
         if self._stopping or child.process is None:
             return 0
-        return child.process.returncode if child.process.returncode >= 0 else statuses.FAILED
+        return child.process.returncode if child.process.returncode >= 0 else exit_codes.FAILED
 
     @property
     def stopping(self) -> bool:
@@ -172,7 +172,7 @@ class Children:
             self._give_notice()
             log.info("draining", extra={"seconds": self._drain})
         self._stop_all()
-        return 0 if self._stopping else statuses.FAILED
+        return 0 if self._stopping else exit_codes.FAILED
 
     def _dead(self) -> Child | None:
         self._reap_strangers()

@@ -10,9 +10,9 @@ from pathlib import Path
 from atoll import logs
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
 from atoll.server.bundle import load_bundle
+from atoll.server.container import wire_services
 from atoll.server.heartbeat import Announcer
 from atoll.server.paths import downloads_socket, operations_socket, spool_directory
-from atoll.services import Graph
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_admission, create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
@@ -37,7 +37,7 @@ def web(options: argparse.Namespace) -> int:
     bundle = load_bundle()
     # waitress spools bodies to temporary files without a name: nothing is left after a crash.
     tempfile.tempdir = str(spool_directory())
-    graph = Graph(bundle, connections=_THREADS + 2)
+    graph = wire_services(bundle, connections=_THREADS + 2)
     graph.require_sessions()
     dependencies = graph.dependencies()
     app = create_app(dependencies)

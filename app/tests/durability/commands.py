@@ -29,8 +29,8 @@ def run_removelocation(site: MemorySite, location: str) -> int:
 
 def _run(site: MemorySite, options: Namespace) -> int:
     name = options.run.partition(":")[0]
-    module = importlib.import_module(name if name.startswith("util.") else f"atoll.cli.{name}")
-    with patch.object(module, "Graph", lambda bundle: site.graph if bundle else None):
+    module = importlib.import_module(name)
+    with patch.object(module, "wire_services", lambda _bundle: site.graph):
         loaders = [
             patch.object(module, loader, lambda: site.graph.bundle)
             for loader in _LOADERS

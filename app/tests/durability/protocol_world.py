@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg2
 from atoll.names import Digest, RepositoryName
-from atoll.services import Graph
+from atoll.services import Services
 from atoll.storage.health import Prober
 from atoll.storage.interface import blob_key
 from atoll.storage.states import REMOVED
@@ -76,7 +76,7 @@ UNION ALL SELECT 'upload ' || uuid FROM blobupload
 class Site:
     """One site: its objects, and its paths to the stores."""
 
-    graph: Graph
+    graph: Services
     paths: dict[str, StorePath]
     home: str
 
@@ -141,7 +141,7 @@ class World:
     def __getitem__(self, home: str) -> Site:
         return self.sites[home]
 
-    def _site(self, graph: Graph, home: str) -> Site:
+    def _site(self, graph: Services, home: str) -> Site:
         locations = graph.locations
         paths = {
             name: StorePath(store, locations.health.observe) for name, store in self.stores.items()

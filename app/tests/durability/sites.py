@@ -15,7 +15,7 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import cache_key
 from atoll.registry.uploads import Body
 from atoll.replication.worker import Worker
-from atoll.services import Graph
+from atoll.services import Services
 from atoll.storage.chooser import Chooser
 from atoll.storage.health import Prober, StoreHealth
 from atoll.storage.interface import blob_key
@@ -61,7 +61,7 @@ def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
 class MemorySite:
     """One site: its object graph, the health that it sees, and the shared stores."""
 
-    graph: Graph
+    graph: Services
     stores: dict[str, MemoryStore]
     repository: RepositoryName = field(default_factory=lambda: RepositoryName(SUPERUSER, "app"))
 
@@ -148,7 +148,7 @@ def make_registry(
         settings = load(environment, directory / "stack")
         health, states = StoreHealth(locations), LocationStates()
         chooser = Chooser(preference, locations, health, states)
-        graph = Graph(settings, connections=connections)
+        graph = Services(settings, spool=directory, connections=connections)
         graph.__dict__["locations"] = Locations(
             dict(stores), health, states, chooser, preference, settings.required_locations
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from atoll.server.maintenance import activities
-from atoll.services import Graph
+from atoll.services import Services
 
 from .busy_registry import fill
 from .sites import MemoryRegistry, MemorySite, make_registry
@@ -58,7 +58,7 @@ def busy(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     return registry["us"]
 
 
-def maintain(graph: Graph) -> None:
+def maintain(graph: Services) -> None:
     """Run every activity some times, as its thread does: at once again while it asks for that.
 
     In rounds, since what one activity removes makes records of another one overdue.

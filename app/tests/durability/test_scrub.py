@@ -13,6 +13,7 @@ from atoll.names import Digest
 from atoll.periodic import ThreadRegistry
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks import scrub
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import (
     Count,
@@ -23,7 +24,6 @@ from atoll.placement.checks.verify import (
     forget_old_runs,
     record,
 )
-from atoll.replication.plausibility import RecentReads
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key
 from atoll.storage.read_limit import ReadLimit

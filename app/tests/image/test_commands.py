@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from atoll.cli import statuses
+from atoll import exit_codes
 
 from ..integration.services import Services
 from .running import RunningImage, run_once, write_bundle
@@ -21,7 +21,7 @@ def test_help_needs_no_bundle_and_names_every_command(services: Services) -> Non
 
 def test_repomirror_says_that_it_comes_later(services: Services) -> None:
     answer = run_once(services, None, "repomirror")
-    assert answer.returncode == statuses.FAILED
+    assert answer.returncode == exit_codes.FAILED
     assert answer.stdout == "repository mirroring comes in a later version of Atoll\n"
 
 
@@ -68,7 +68,7 @@ def test_config_check_reads_a_bundle_from_standard_input(
     # The services of the tests have no TLS.
     assert all(line.startswith("-: warning: ") for line in warnings), good.stdout
     wrong = run_once(services, None, "config", "check", "-", "--preference", "atlantis", text=text)
-    assert wrong.returncode == statuses.FAILED
+    assert wrong.returncode == exit_codes.FAILED
     assert "atlantis" in wrong.stdout
 
 
@@ -77,7 +77,7 @@ def test_config_check_lets_a_store_take_an_object(image: RunningImage) -> None:
     good = image.run(*words, "eustorage")
     assert good.returncode == 0, good.stdout
     wrong = image.run(*words, "atlantis")
-    assert wrong.returncode == statuses.FAILED
+    assert wrong.returncode == exit_codes.FAILED
     assert "there is no location 'atlantis'" in wrong.stdout
 
 
@@ -132,12 +132,12 @@ def test_a_wrong_bundle_ends_the_container_with_a_sentence(
     if callable(spoil):
         spoil(stack)
     answer = run_once(services, stack, "registry")
-    assert answer.returncode == statuses.CONFIG
+    assert answer.returncode == exit_codes.CONFIG
     assert named in answer.stdout
     assert "Traceback" not in answer.stdout
 
 
 def test_no_bundle_at_all_is_told_with_the_mount_that_is_missing(services: Services) -> None:
     answer = run_once(services, None)
-    assert answer.returncode == statuses.CONFIG
+    assert answer.returncode == exit_codes.CONFIG
     assert "mount the bundle at /conf/stack" in answer.stdout

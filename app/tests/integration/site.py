@@ -25,7 +25,7 @@ from atoll.config import load
 from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
 from atoll.server.paths import HEALTH_URL_FILE
-from atoll.services import Graph
+from atoll.services import Services as SiteServices
 from atoll.storage.locations import Locations
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_app, create_operations_app
@@ -65,7 +65,7 @@ class Site:
 
     url: str
     operations_url: str
-    graph: Graph
+    graph: SiteServices
     directory: Path
     preference: str
     worker: subprocess.Popen[bytes] | None = None
@@ -163,14 +163,14 @@ def make_graph(
     directory: Path,
     preference: str,
     changes: dict[str, object] | None = None,
-) -> Graph:
+) -> SiteServices:
     """Write a bundle below DIRECTORY, with CHANGES, and return the objects of its site."""
     stack = directory / "stack"
     (stack / "extra_ca_certs").mkdir(parents=True)
     (stack / "extra_ca_certs" / "store.crt").write_text(services.us.certificate.read_text())
     (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database) | (changes or {})))
     settings = load({"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": preference}, stack)
-    graph = Graph(settings, connections=9)
+    graph = SiteServices(settings, spool=directory, connections=9)
     # As `cached_property` would, but with a certificate that is in no system's store.
     graph.__dict__["locations"] = Locations.from_bundle(settings, str(services.us.certificate))
     # The tests' machine has no spool directory of the image.

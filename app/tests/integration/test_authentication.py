@@ -9,7 +9,7 @@ import jwt
 import pytest
 import requests
 from atoll.auth.throttle import Throttle
-from atoll.services import Graph
+from atoll.services import Services
 from atoll.web.app import create_app
 from falcon import testing
 
@@ -24,7 +24,7 @@ def login(site: Site, username: str, password: str) -> int:
 
 def changed(site: Site, **keys: object) -> testing.TestClient:
     """Return a client of an application whose bundle has other KEYS."""
-    graph = Graph(site.graph.bundle.model_copy(update=keys), connections=2)
+    graph = Services(site.graph.bundle.model_copy(update=keys), spool=site.directory)
     graph.__dict__["locations"] = site.graph.locations
     return testing.TestClient(create_app(graph.dependencies()))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from atoll.cli import statuses
+from atoll import exit_codes
 
 from .services import Services
 from .site import Site, bundle, running_site
@@ -54,12 +54,12 @@ def test_a_command_works_and_warns(us: Site, words: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("process", ["registry-nomigrate", "replication", "migrate"])
 def test_no_process_begins_to_serve_so(us: Site, process: str) -> None:
     ended = us.command(process)
-    assert ended.returncode == statuses.CONFIG
+    assert ended.returncode == exit_codes.CONFIG
     assert "'eustorage' is not a location" in ended.stderr
 
 
 def test_an_environment_of_which_nothing_is_known_is_refused(us: Site) -> None:
     us.preference = "atlantis"
     ended = us.command("locations")
-    assert ended.returncode == statuses.CONFIG
+    assert ended.returncode == exit_codes.CONFIG
     assert "'atlantis' is not a location" in ended.stderr

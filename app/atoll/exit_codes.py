@@ -1,0 +1,10 @@
+"""Exit codes of `atoll` besides 0 (success) and 2 (usage error), numbered as in sysexits.h."""
+
+# The command failed; its message gives the reason.
+FAILED = 1
+# Data loss: blobs have no good copy left; the output lists them.
+LOST = 65
+# A required service is unavailable.
+UNAVAILABLE = 69
+# The bundle is invalid; the message names the key.
+CONFIG = 78

@@ -1,0 +1,146 @@
+"""The review of doubts: a site reads its own doubted copies as a whole, and settles each doubt.
+
+For a location whose own site has no live worker, a site other than the one that doubts does so
+after some minutes. The review also walks the site's copies in quarantine with the scrub, but faster
+and where the scrub is switched off: a blob without another copy has no task that would restore it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from atoll.db.pool import Database
+from atoll.placement.checks.plausibility import RecentReads
+from atoll.placement.checks.repair import change_states
+from atoll.placement.checks.scrub import TAKE
+from atoll.placement.checks.verify import (
+    COLUMNS,
+    SOUND,
+    Looked,
+    Verifier,
+    note_right,
+    to_look_at,
+)
+
+log = logging.getLogger(__name__)
+
+# Seconds between two looks at the doubts, and bytes that are read per second.
+REVIEW_SECONDS, REVIEW_RATE = 5, 16 * 2**20
+# Copies of one turn; seconds until one that could not be read or judged is read again; seconds for
+# which other sites leave a doubt to the location's own site; seconds after which an instance
+# without a heartbeat counts as lost (three of them, `registry/instances.py`).
+_TURN, _RETRY_SECONDS, _OTHERS_SECONDS, _LOST_SECONDS = 20, 60, 300, 90
+
+_DUE = f"""
+SELECT d.doubted_by, d.reason, {COLUMNS}
+FROM placementdoubt d
+JOIN imagestorageplacement p ON p.storage_id = d.storage_id AND p.location_id = d.location_id
+JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
+WHERE p.state = 'good' AND l.state <> 'removed' AND l.name = ANY(%(reachable)s)
+  AND (d.looked_at IS NULL
+       OR d.looked_at < clock_timestamp() - make_interval(secs => {_RETRY_SECONDS}))
+  AND (l.name = %(own)s OR (
+      d.doubted_by <> %(own)s
+      AND d.doubted_at < clock_timestamp() - make_interval(secs => {_OTHERS_SECONDS})
+      AND NOT EXISTS (
+          SELECT FROM instance i WHERE i.role = 'replication' AND i.preference[1] = l.name
+          AND i.seen_at > clock_timestamp() - make_interval(secs => {_LOST_SECONDS}))))
+ORDER BY l.name <> %(own)s, d.looked_at NULLS FIRST, d.doubted_at LIMIT {_TURN}
+"""
+
+_NOTE_LOOK = """
+UPDATE placementdoubt d SET looked_at = clock_timestamp()
+FROM imagestorageplacement p
+WHERE p.storage_id = d.storage_id AND p.location_id = d.location_id AND p.id = ANY(%(ids)s)
+"""
+
+
+@dataclass(frozen=True)
+class _Doubt:
+    """A doubted copy, the site that doubts it, and why."""
+
+    doubted_by: str
+    reason: str
+    placement: Looked
+
+
+class DoubtReview:
+    """Settles doubts about copies at OWN, and in time at other locations.
+
+    Args:
+        reachable: names of the locations in this site's bundle.
+        recent: results of this process's reads, which say whether wrong ones are plausible.
+        forget_cached: called with each digest of which a placement changed its state.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        verifier: Verifier,
+        own: str,
+        *,
+        reachable: Collection[str],
+        recent: RecentReads,
+        forget_cached: Callable[[str], None],
+    ) -> None:
+        self._database = database
+        self._verifier = verifier
+        self._own = own
+        self._reachable = reachable
+        self._recent = recent
+        self._forget_cached = forget_cached
+
+    def turn(self) -> bool:
+        """Read some doubted copies and settle what can be settled; restore right ones.
+
+        Returns:
+            True if a doubt was settled or a copy restored, so that another turn is worthwhile now.
+        """
+        self._recent.refresh()
+        reachable = [name for name in self._reachable if self._verifier.reachable(name)]
+        rows = self._database.read(_DUE, {"own": self._own, "reachable": reachable})
+        looked = [self._look(_Doubt(row[0], row[1], to_look_at(row[2:]))) for row in rows]
+        wrong = [one for one in looked if one.result is not None]
+        changing = [one for one in wrong if not self._recent.implausible(one.location)]
+        for one in changing:
+            for changed in change_states(self._database, one.location, [one]):
+                self._forget_cached(changed.digest)
+        right = [one for one in looked if one.hashed]
+        if unsettled := [one.id for one in looked if one not in changing and one not in right]:
+            self._database.run(_NOTE_LOOK, {"ids": unsettled})
+        return bool(right or changing or self._restore())
+
+    def _restore(self) -> bool:
+        """Read the next of our own copies in quarantine; return whether any is good again."""
+        if not self._verifier.reachable(self._own):
+            return False
+        parameters = {"location": self._own, "state": "suspect", "age": 0, "limit": _TURN}
+        rows = self._database.run(TAKE, parameters)
+        looked = [self._verifier.look(to_look_at(row), full=True) for row in rows]
+        sound = [one for one in looked if one.result == SOUND]
+        if not sound:
+            return False
+        for changed in change_states(self._database, self._own, sound):
+            self._forget_cached(changed.digest)
+        return True
+
+    def _look(self, doubt: _Doubt) -> Looked:
+        """Read a copy as a whole; settle the doubt if it is right."""
+        looked = self._verifier.look(doubt.placement, full=True)
+        fields = {
+            "digest": str(looked.digest),
+            "location": looked.location,
+            "doubted_by": doubt.doubted_by,
+            "reason": doubt.reason,
+        }
+        if looked.unreachable is not None:
+            log.warning("doubted copy not read", extra={**fields, "cause": looked.unreachable})
+            return looked
+        wrong = looked.result is not None
+        self._recent.add(looked.location, str(looked.digest), wrong=wrong)
+        if not wrong:
+            log.warning("doubted copy is right; path suspected", extra=fields)
+            note_right(self._database, [looked])
+        return looked
