@@ -27,7 +27,7 @@ from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
-from atoll.placement.locks import Content
+from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -188,9 +188,9 @@ class Services:
         return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
 
     @cached_property
-    def content(self) -> Content:
+    def content(self) -> ContentDeletions:
         """The protocol for objects at content addresses."""
-        return Content(
+        return ContentDeletions(
             self.database,
             self.locations,
             forget_cached=lambda digest: self.redis.delete(cache_key(digest)),
