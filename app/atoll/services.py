@@ -27,6 +27,7 @@ from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
+from atoll.periodic import ThreadRegistry
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
@@ -65,6 +66,11 @@ class Services:
     spool: Path
     connections: int = 2
     ca_bundle_file: Path | None = None
+
+    @cached_property
+    def thread_registry(self) -> ThreadRegistry:
+        """The background threads of this process."""
+        return ThreadRegistry()
 
     @cached_property
     def database(self) -> Database:

@@ -247,7 +247,7 @@ class Uploads:
             if self._blobs.place(digest, size, location, upload.name, upload.uuid):
                 return size
             # Its location is being removed, or excluded by now: the object is copied elsewhere.
-            self._locations.states.look(self._database)
+            self._locations.states.refresh(self._database)
         try:
             self._finish_chunks(upload, digest, size, chunks)
         except ObjectMissing as error:
@@ -363,7 +363,7 @@ class Uploads:
         deletion may still hit is written elsewhere, and deleted in the background.
         """
         # The location may be draining or removed without this process having noticed yet.
-        self._locations.states.look(self._database)
+        self._locations.states.refresh(self._database)
         digest = Digest.parse(chunk.digest)
         address = self._content.renew_trust(digest, chunk.location, upload.uuid)
         upload = replace(upload, excluded=address.excluded)

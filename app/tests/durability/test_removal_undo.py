@@ -137,7 +137,7 @@ def test_a_removal_that_was_undone_leaves_what_is_uploaded_since(registry: Memor
     removal.undo_removal(database, "us")
     set_state(database, "us", "active")
     site = registry["us"]
-    site.locations.states.look(database)
+    site.locations.states.refresh(database)
     digest = site.push(b"pushed after the undo")
     with pytest.raises(LocationNeeded, match="which is active again"):
         next(steps)

@@ -28,7 +28,7 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     }
     with running_site(services, database, tmp_path / "local", "local", changes) as running:
         register_locations(running.graph.database, running.graph.locations.stores)
-        running.graph.locations.states.look(running.graph.database)
+        running.graph.locations.states.refresh(running.graph.database)
         yield running
 
 

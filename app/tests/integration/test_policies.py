@@ -35,7 +35,7 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
     with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
         register_locations(one.graph.database, one.graph.locations.stores)
-        one.locations.states.look(one.graph.database)
+        one.locations.states.refresh(one.graph.database)
         yield one
 
 
