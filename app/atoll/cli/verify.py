@@ -48,7 +48,7 @@ def verify(options: argparse.Namespace) -> int:
     verifier = Verifier(
         database, graph.locations.stores, graph.locations.health, ReadLimit(_rate(options.rate))
     )
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         look(verifier, run)
     finally:

@@ -9,7 +9,6 @@ the primary.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,11 +17,14 @@ from decimal import Decimal
 import psycopg2
 
 from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.periodic import ThreadRegistry
 
 log = logging.getLogger(__name__)
 
 # Seconds between two measurements, and the lag beyond which a replica is not read from.
 _PAUSE = 5.0
+# Longer than the time-outs of the primary and of several replicas together.
+_SILENCE_SECONDS = 300.0
 LAG_MAXIMUM = 60.0
 # Recorded positions that are kept; they span more than the maximum lag.
 _POSITIONS = 4 * int(LAG_MAXIMUM / _PAUSE)
@@ -56,10 +58,10 @@ class ReplicaLag:
         self._behind_since: list[float | None] = [None] * len(self._replicas)
         self._excluded = [False] * len(self._replicas)
 
-    def start(self) -> None:
+    def start(self, registry: ThreadRegistry) -> None:
         """Measure in a background thread, until the process ends."""
         if self._replicas:
-            threading.Thread(target=self._measure_for_ever, name="replica-lag", daemon=True).start()
+            registry.repeat("replica-lag", _PAUSE, self.measure, silence_seconds=_SILENCE_SECONDS)
 
     def current(self) -> list[Database]:
         """Return the replicas that are not known to lag more than LAG_MAXIMUM seconds."""
@@ -111,14 +113,6 @@ class ReplicaLag:
             log.warning("replica excluded, lag too high", extra=fields)
         else:
             log.info("replica included, caught up", extra=fields)
-
-    def _measure_for_ever(self) -> None:
-        while True:
-            try:
-                self.measure()
-            except Exception:
-                log.exception("replica lag not measured: unhandled exception")
-            time.sleep(_PAUSE)
 
 
 def _position(database: Database, query: str) -> Decimal | None:
