@@ -24,7 +24,7 @@ from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
 from atoll.periodic import ThreadRegistry
@@ -145,7 +145,7 @@ class Services:
     @cached_property
     def deliverer(self) -> Deliverer:
         """The deliverer of notifications."""
-        messages = Messages.from_bundle(self.bundle)
+        payloads = Payloads.from_bundle(self.bundle)
         return Deliverer(self.database, self.cipher, messages, self.receivers)
 
     @cached_property

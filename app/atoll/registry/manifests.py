@@ -20,7 +20,7 @@ from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
-from atoll.notifications.subscriptions import TELL_OF_PUSH
+from atoll.notifications.subscriptions import ENQUEUE_PUSH_NOTIFICATIONS
 from atoll.placement.locks import lock_digests_shared
 from atoll.placement.placements import HAS_GOOD_COPY, REMOVE_TOMBSTONES
 from atoll.placement.rules import waits_for
@@ -137,7 +137,7 @@ SELECT 'push_repo', %(namespace)s, %(name)s, %(username)s, %(address)s, jsonb_st
                        'manifest_digest', %(digest)s::text))
 FROM (SELECT unnest(%(tags)s::text[]) AS tag
       UNION ALL SELECT NULL WHERE cardinality(%(tags)s::text[]) = 0) AS pushed;
-{TELL_OF_PUSH}
+{ENQUEUE_PUSH_NOTIFICATIONS}
 """
 
 _BY_DIGEST = f"""

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import pytest
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.subscriptions import CONFIG_PURPOSE
 
 from .sites import MemoryRegistry, MemorySite
