@@ -134,7 +134,7 @@ class Services:
 
     @cached_property
     def receivers(self) -> Receivers:
-        """Receivers of webhooks and of messages about log exports."""
+        """Receivers of webhooks and log export callbacks."""
         return Receivers(OutboundClient.from_bundle(self.bundle, self.ca_bundle))
 
     @cached_property
@@ -146,7 +146,7 @@ class Services:
     def deliverer(self) -> Deliverer:
         """The deliverer of notifications."""
         payloads = Payloads.from_bundle(self.bundle)
-        return Deliverer(self.database, self.cipher, messages, self.receivers)
+        return Deliverer(self.database, self.cipher, payloads, self.receivers)
 
     @cached_property
     def export_links(self) -> ExportLinks:

@@ -78,5 +78,5 @@ def _encoded(text: str, kept: str) -> str:
 
 def _malformed() -> InvalidDestination:
     return InvalidDestination(
-        "url must consist of http:// or https://, a host and a path, without a user name or spaces"
+        "url must be an http:// or https:// URL with a host, without a user name or spaces"
     )

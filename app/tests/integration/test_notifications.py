@@ -79,7 +79,7 @@ def deliverer(site: Site) -> Deliverer:
     """Return one that does not wait between two attempts."""
     graph = site.graph
     payloads = Payloads.from_bundle(graph.bundle)
-    return Deliverer(graph.database, graph.cipher, messages, graph.receivers, backoff_seconds=0)
+    return Deliverer(graph.database, graph.cipher, payloads, graph.receivers, backoff_seconds=0)
 
 
 def ask(api: Api, receiver: Receiver, method: str = "webhook") -> dict[str, Any]:
