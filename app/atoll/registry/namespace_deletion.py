@@ -23,7 +23,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.blobs import right_cache_key
 from atoll.registry.errors import DeletionUnfinished, RepositoryUnknown
-from atoll.registry.manifests import manifest_cache_keys
+from atoll.registry.manifest_cache import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 _Value = TypeVar("_Value")

@@ -8,7 +8,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
-from atoll.registry.manifests import manifest_cache_keys
+from atoll.registry.manifest_cache import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tag_locks import lock_tag
 from atoll.registry.tags import END_MS, NOW_MS, alive

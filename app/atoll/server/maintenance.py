@@ -14,7 +14,7 @@ from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
-from atoll.registry.manifests import deleted_manifest_cache_keys
+from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
 from atoll.registry.uploads import LEFTOVERS
 from atoll.services import Services

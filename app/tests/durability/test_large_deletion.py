@@ -15,7 +15,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.blobs import right_cache_key
 from atoll.registry.errors import DeletionUnfinished, RepositoryUnknown
-from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.manifest_cache import manifest_cache_key
 from atoll.registry.namespace_deletion import NamespaceDeletion
 
 from .memory_redis import MemoryClient, MemoryRedis
