@@ -27,7 +27,8 @@ from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.messages import Messages
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
-from atoll.placement.locks import Content
+from atoll.periodic import ThreadRegistry
+from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -65,6 +66,11 @@ class Services:
     spool: Path
     connections: int = 2
     ca_bundle_file: Path | None = None
+
+    @cached_property
+    def thread_registry(self) -> ThreadRegistry:
+        """The background threads of this process."""
+        return ThreadRegistry()
 
     @cached_property
     def database(self) -> Database:
@@ -188,9 +194,9 @@ class Services:
         return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
 
     @cached_property
-    def content(self) -> Content:
+    def content(self) -> ContentDeletions:
         """The protocol for objects at content addresses."""
-        return Content(
+        return ContentDeletions(
             self.database,
             self.locations,
             forget_cached=lambda digest: self.redis.delete(cache_key(digest)),

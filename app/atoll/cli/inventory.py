@@ -76,7 +76,7 @@ def inventory(options: argparse.Namespace) -> int:
     except StoreUnavailable as error:
         say(str(error))
         return exit_codes.UNAVAILABLE
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         objects = _compare(graph, run, store, entries, delete=options.delete_orphans)
     except StoreUnavailable as error:

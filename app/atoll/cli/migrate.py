@@ -17,6 +17,7 @@ from atoll.cluster.instances import instances
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.db.sessions import require_sessions
+from atoll.placement.locations.registration import register_locations
 from atoll.server.bundle import load_bundle, load_bundle_to_administer
 from atoll.server.container import wire_services
 from atoll.services import Services
@@ -61,7 +62,7 @@ def prepare_database(graph: Services) -> Migrated:
     Waits a while for PostgreSQL, then raises DatabaseUnavailable. Raises SessionsUnsupported.
     """
     applied = _expand(graph)
-    graph.locations.register(graph.database)
+    register_locations(graph.database, graph.locations.stores)
     create_first_superuser(graph.database, graph.bundle)
     left = _look(graph)
     if left.contractions:

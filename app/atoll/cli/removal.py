@@ -137,7 +137,7 @@ def _check_objects(graph: Services, location: str) -> None:
     stores, health = graph.locations.stores, graph.locations.health
     verifier = Verifier(graph.patient_database, stores, health, ReadLimit(None))
     checked, bad = 0, []
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("checking the copies that remain", total=None)

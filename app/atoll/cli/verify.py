@@ -18,7 +18,7 @@ from rich.table import Table
 
 from atoll import exit_codes
 from atoll.cli.run import say
-from atoll.config.sizes import parse_size
+from atoll.config.units import parse_size
 from atoll.db.pool import Database
 from atoll.errors import UserError
 from atoll.placement.checks import repair as healing
@@ -48,7 +48,7 @@ def verify(options: argparse.Namespace) -> int:
     verifier = Verifier(
         database, graph.locations.stores, graph.locations.health, ReadLimit(_rate(options.rate))
     )
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         look(verifier, run)
     finally:

@@ -21,9 +21,9 @@ from pydantic import (
 )
 
 from atoll.config.hosts import checked_host_rule
-from atoll.config.limits import ReplicationLimit
-from atoll.config.sizes import Size
+from atoll.config.replication_limits import ReplicationLimit
 from atoll.config.stores import StoreSettings
+from atoll.config.units import Size
 
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")

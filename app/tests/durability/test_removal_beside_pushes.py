@@ -247,7 +247,7 @@ def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
     for number in range(rounds):
         forget_everything(database, LOCATIONS)
         for site in registry.sites.values():
-            site.locations.states.look(database)
+            site.locations.states.refresh(database)
         done = threading.Event()
         accepted = random.choice([None, 0])
         # What was uploaded to a lost store is lost before it is a blob.

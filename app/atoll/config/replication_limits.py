@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from atoll.config.sizes import Size
+from atoll.config.units import Size
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)")
 # One part of 8 MiB takes two minutes at that rate; below, a lease would be kept for nothing.
