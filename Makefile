@@ -60,6 +60,7 @@ lint: setup ## look at the form of everything
 	PYTHONPATH=app lint-imports --no-cache
 	PYTHONPATH=app python -m reference --check
 	app/check_documentation.py
+	app/check_prose.py
 	yamllint --strict .
 	codespell
 	collection/changelog.py check

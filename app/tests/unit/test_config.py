@@ -346,9 +346,9 @@ def test_a_directory_must_be_named_from_the_root() -> None:
         ({"bandwidth": "fast"}, ".bandwidth: must be a number of bytes"),
         ({"bandwidth": "1K"}, ".bandwidth: Input should be greater than or equal to 65536"),
         ({"hours": "22-6"}, ".hours: must be two times of day in UTC, such as 22:00-06:00"),
-        ({"hours": "06:00-06:00"}, ".hours: begins when it ends"),
+        ({"hours": "06:00-06:00"}, ".hours: begins and ends at the same time"),
         ({"speed": "1M"}, ".speed: is not a known argument"),
-        ({}, ": limits nothing; give it bandwidth, hours or both"),
+        ({}, ": has no effect; set bandwidth, hours or both"),
     ],
 )
 def test_a_limit_of_replication_that_cannot_be_is_told_by_its_key(
