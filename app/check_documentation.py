@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from reference.command_line import command_problem
 from reference.documents import Checker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -24,7 +25,7 @@ def main(names: list[str]) -> int:
     files = [Path(name).resolve() for name in names]
     if not files:
         files = sorted(file for pattern in _PATTERNS for file in REPOSITORY.glob(pattern))
-    checker = Checker(REPOSITORY, lambda _: None)
+    checker = Checker(REPOSITORY, command_problem)
     problems = [problem for file in files for problem in checker.problems(file)]
     sys.stdout.write("".join(f"{problem}\n" for problem in problems))
     return 1 if problems else 0

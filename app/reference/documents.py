@@ -18,7 +18,7 @@ import yaml
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[\w+-]*)\s*$")
 _INDENTED = re.compile(r"^ {4,}\S")
 _HEADING = re.compile(r"^#{1,6} +(.+?)\s*$")
-_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")
 _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]*:")
 _PATH = re.compile(r"(?:[\w.-]+/)+[\w.*-]+\.(?:py|yml|md|sql|j2|toml)")
@@ -88,12 +88,12 @@ class Checker:
 
     Args:
         repository: the root that paths are relative to.
-        is_command: return the problem of a command line that starts with `atoll`, or None.
+        command_problem: return the problem of a command line that starts with `atoll`, or None.
     """
 
-    def __init__(self, repository: Path, is_command: Callable[[str], str | None]) -> None:
+    def __init__(self, repository: Path, command_problem: Callable[[str], str | None]) -> None:
         self._repository = repository
-        self._command_problem = is_command
+        self._command_problem = command_problem
         self._documents: dict[Path, Document] = {}
         makefile = (repository / "Makefile").read_text()
         self._targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
@@ -140,6 +140,10 @@ class Checker:
         for block in document.blocks:
             if problem := _block_problem(block):
                 yield block.line, problem
+
+        for number, line in document.prose:
+            if line.count("`") % 2:
+                yield number, "code: keep it on one line, so that it can be searched for"
 
     def _paths(self, document: Document) -> Iterator[tuple[int, str]]:
         for number, code in document.inline_code:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 WIDTH = 100
+# Code and links stay on one line, so that they can be searched for.
+_UNBROKEN = re.compile(r"`[^`]+`|\[[^\]]*\]\([^)]*\)")
 
 
 def page(title: str, source: str, parts: Iterable[str]) -> str:
@@ -18,14 +21,15 @@ def page(title: str, source: str, parts: Iterable[str]) -> str:
 
 def paragraph(text: str, indent: str = "") -> str:
     """Return TEXT wrapped at the documentation's width."""
+    joined = _UNBROKEN.sub(lambda found: found[0].replace(" ", "\0"), " ".join(text.split()))
     return textwrap.fill(
-        " ".join(text.split()),
+        joined,
         WIDTH,
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace("\0", " ")
 
 
 def item(text: str) -> str:

