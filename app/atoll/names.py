@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from atoll.errors import UserError
+
 NAME_MAXIMUM_LENGTH = 255
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
@@ -24,7 +26,7 @@ NO_REPOSITORY = 0
 DEFAULT_NAMESPACE = "library"
 
 
-class InvalidName(ValueError):
+class InvalidName(UserError, ValueError):
     """A repository name or tag does not match the specification's grammar."""
 
 

@@ -20,6 +20,7 @@ from atoll.config.check import check
 from atoll.config.duplicate_keys import duplicate_keys
 from atoll.config.fingerprint import fingerprint
 from atoll.config.model import Bundle
+from atoll.errors import UserError
 
 BUNDLE_DIRECTORY = Path("/conf/stack")
 PREFERENCE_VARIABLE = "QUAY_DISTRIBUTED_STORAGE_PREFERENCE"
@@ -29,7 +30,7 @@ SUPERUSER_FILE_VARIABLE = "ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE"
 log = logging.getLogger(__name__)
 
 
-class ConfigError(Exception):
+class ConfigError(UserError):
     """The bundle is invalid or cannot be read.
 
     Attributes:

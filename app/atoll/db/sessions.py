@@ -13,6 +13,7 @@ from typing import Any
 import psycopg2.extensions
 
 from atoll.db.pool import OPTIONS_MARK, Database, DatabaseUnavailable
+from atoll.errors import UserError
 
 _REMEDY = "Set DB_URI to PostgreSQL itself; each process of Atoll has its own connection pool."
 
@@ -22,7 +23,7 @@ _MARKED = "SELECT coalesce(current_setting(%(name)s, true), '')"
 _BACKEND = "SELECT pg_backend_pid()"
 
 
-class SessionsUnsupported(Exception):
+class SessionsUnsupported(UserError):
     """An unsupported pooler is between Atoll and PostgreSQL."""
 
 
