@@ -57,7 +57,6 @@ NOT_REWRITTEN_YET = (
     "app/atoll/cluster/*",
     "app/atoll/placement/*",
     "app/atoll/rate_limit.py",
-    "app/atoll/registry/*",
     "app/atoll/replication/*",
     "app/atoll/server/*",
     "app/atoll/storage/*",

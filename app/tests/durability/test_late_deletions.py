@@ -13,7 +13,7 @@ from atoll.names import Digest
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.tasks import Tasks
 from atoll.registry.errors import DeletionUnresolved
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.storage.errors import StoreError, StoreRefused
 from atoll.storage.interface import blob_key
 
