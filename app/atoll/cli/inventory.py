@@ -35,13 +35,13 @@ from atoll.placement.checks.inventory import (
 )
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
 from atoll.placement.locations.drain import LocationUnknown, location_states, require_known
+from atoll.rate_limit import RateLimiter
 from atoll.server.bundle import load_bundle_for_stores
 from atoll.server.container import wire_services
 from atoll.services import Services
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
 from atoll.storage.marker import require_own
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import REMOVED
 
 # Entries that are recorded together.
@@ -101,7 +101,7 @@ def _compare(
 ) -> Objects:
     """Go through the entries, with a count for whoever looks on. Raises StoreUnavailable."""
     verifier = Verifier(
-        graph.patient_database, graph.locations.stores, graph.locations.health, ReadLimit(None)
+        graph.patient_database, graph.locations.stores, graph.locations.health, RateLimiter(None)
     )
     objects = Objects()
     columns = (SpinnerColumn(), TextColumn("{task.completed} entries"))

@@ -29,11 +29,11 @@ from atoll.placement.locations.drain import (
     location_states,
     require_known,
 )
+from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
 from atoll.server.bundle import load_bundle_for_stores
 from atoll.server.container import wire_services
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 
 # Rows that a table and a JSON document show; the counts are always complete.
 _SHOWN, _SHOWN_JSON = 50, 10_000
@@ -46,7 +46,7 @@ def verify(options: argparse.Namespace) -> int:
     scope = _scope(database, options)
     run = (resume(database, scope) if options.resume else None) or begin(database, scope)
     verifier = Verifier(
-        database, graph.locations.stores, graph.locations.health, ReadLimit(_rate(options.rate))
+        database, graph.locations.stores, graph.locations.health, RateLimiter(_rate(options.rate))
     )
     prober = graph.locations.start_probing(graph.thread_registry)
     try:
