@@ -58,6 +58,7 @@ lint: setup ## look at the form of everything
 	ruff format --check .
 	mypy
 	PYTHONPATH=app lint-imports --no-cache
+	app/check_prose.py
 	yamllint --strict .
 	codespell
 	collection/changelog.py check

@@ -20,7 +20,7 @@ from atoll.db.transient import is_transient, run_with_retries
 from atoll.names import Digest
 from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.placement.locks import lock_digests_shared
-from atoll.placement.rules import required_in, urgent_in
+from atoll.placement.placements import record_good
 
 log = logging.getLogger(__name__)
 
@@ -31,33 +31,6 @@ LEASE_SECONDS = 30
 BACKOFF_MAXIMUM_SECONDS = 900.0
 BACKOFF_TARGET_SECONDS = 60.0
 
-
-def create_for_blob(repository: str) -> str:
-    """Return what makes tasks where a statement lets a repository use a blob.
-
-    What REPOSITORY, an expression for its id, requires and the blob lacks becomes a task. Expects a
-    common table `blob (id, image_size)`, %(required)s, and in %(location)s where the blob was just
-    placed, or null.
-    """
-    return f"""
-    INSERT INTO replicationtask (storage_id, location_id, image_size, urgent)
-    SELECT blob.id, l.id, blob.image_size, {urgent_in(repository)}
-    FROM blob CROSS JOIN imagestoragelocation l
-    WHERE l.name IS DISTINCT FROM %(location)s::text AND {required_in(repository, "l")}
-      AND NOT EXISTS (SELECT FROM imagestorageplacement p
-                      WHERE p.storage_id = blob.id AND p.location_id = l.id AND p.state = 'good')
-    ON CONFLICT (storage_id, location_id) DO UPDATE SET urgent = true
-        WHERE EXCLUDED.urgent AND NOT replicationtask.urgent"""
-
-
-# A task for the location where its blob was just placed has nothing left to copy: the worker would
-# write over a good object. A worker at work on it notices that the task is gone. Expects the common
-# tables `blob (id)` and `location (id)`. Does not wait for a worker that is finishing the task.
-DELETE_FOR_PLACED = """
-    DELETE FROM replicationtask t WHERE t.id IN (
-        SELECT t.id FROM replicationtask t, blob, location
-        WHERE t.storage_id = blob.id AND t.location_id = location.id
-        FOR UPDATE OF t SKIP LOCKED)"""
 
 # The due tasks of one class without a lease, in their order: at most so many between two
 # positions. Both are conditions of the index, so that the cost depends neither on tasks before the
@@ -173,10 +146,7 @@ WITH held AS (
       AND EXISTS (SELECT FROM imagestoragelocation l
                   WHERE l.name = %(location)s AND {ACCEPTS_PLACEMENTS})
     RETURNING t.storage_id, t.location_id, t.lease_token
-), placed AS (
-    INSERT INTO imagestorageplacement (storage_id, location_id)
-    SELECT storage_id, location_id FROM done ORDER BY storage_id
-    ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
+), placed AS ({record_good("SELECT storage_id, location_id FROM done ORDER BY storage_id")}
 )
 SELECT lease_token FROM done
 """

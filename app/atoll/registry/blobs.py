@@ -19,10 +19,18 @@ from atoll.db.replicas import Reads
 from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import DELETED_SINCE
-from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.placement.locks import LOCK_DIGEST_SHARED
+from atoll.placement.placements import (
+    GOOD_LOCATIONS,
+    HAS_GOOD_COPY,
+    HAS_NO_COPY,
+    LOCK_TO_PLACE,
+    REMOVE_TOMBSTONE,
+    TARGET,
+    place_blob,
+)
 from atoll.placement.rules import excluded_in
-from atoll.placement.tasks import DELETE_FOR_PLACED, create_for_blob
+from atoll.placement.task_creation import create_for_blob
 from atoll.registry.errors import (
     BlobInUse,
     BlobLost,
@@ -35,14 +43,6 @@ from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters
 from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
-
-# Where blob `s` is, in whatever state; what is being removed does not count any more.
-_PLACEMENTS = """imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
-             WHERE p.storage_id = s.id AND l.state <> 'removed'"""
-
-# A condition: blob `s` is somewhere, and did not prove wrong there. In quarantine at each of its
-# locations it counts as missing, so that clients push it again, which heals it.
-PLACED = f"""EXISTS (SELECT FROM {_PLACEMENTS} AND p.state = 'good')"""
 
 
 def usable_in(repository: str) -> str:
@@ -78,8 +78,8 @@ def _right_in(repository: str, valid: str) -> str:
 
 _FIND = f"""
 SELECT repository.id, s.image_size,
-       array(SELECT l.name FROM {_PLACEMENTS} AND p.state = 'good'),
-       NOT EXISTS (SELECT FROM {_PLACEMENTS}),
+       {GOOD_LOCATIONS},
+       {HAS_NO_COPY},
        {_right_in("repository.id", f"ub.expires_at > now() + interval '{LIFE_SECONDS} seconds'")}
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
@@ -106,11 +106,8 @@ ended AS (
 )"""
 
 _PLACE = f"""
-{LOCK_DIGEST_SHARED}
-{TRY_LOCK_LOCATION_SHARED}
-WITH location AS (
-    SELECT l.id FROM imagestoragelocation l WHERE l.name = %(location)s AND {ACCEPTS_PLACEMENTS}
-), upload AS (
+{LOCK_TO_PLACE}
+WITH {TARGET}, upload AS (
     SELECT u.uuid, u.repository_id, u.expires_after_s, EXISTS (
         SELECT FROM jsonb_array_elements(u.chunks) AS chunk
         WHERE chunk ->> 'digest' <> %(digest)s OR chunk ->> 'location' <> %(location)s
@@ -121,34 +118,12 @@ WITH location AS (
       AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
       AND (u.byte_count = 0 OR NOT %(whole)s)
     FOR UPDATE
-), blob AS (
-    INSERT INTO imagestorage (content_checksum, image_size, expires_after_s)
-    SELECT %(digest)s, %(size)s, coalesce(%(expires_after)s::bigint, upload.expires_after_s)
-    FROM upload
-    ON CONFLICT (content_checksum) DO UPDATE SET image_size = EXCLUDED.image_size,
-        tombstone_at = NULL,
-        expires_after_s = coalesce(EXCLUDED.expires_after_s, imagestorage.expires_after_s)
-    RETURNING id, image_size
-), placement AS (
-    INSERT INTO imagestorageplacement (storage_id, location_id)
-    SELECT blob.id, location.id FROM blob, location
-    ON CONFLICT (storage_id, location_id) DO UPDATE SET state = 'good', verified_at = now()
-    RETURNING storage_id
-), tasks AS ({create_for_blob("(SELECT repository_id FROM upload)")}
-), copied AS ({DELETE_FOR_PLACED}
-), {_END_UPLOAD},
+), {place_blob("upload")}, {_END_UPLOAD},
 {_LEND.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
                WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID})
 """
-
-# What the collector marked is needed again.
-_BRING_BACK = """
-back AS (
-    UPDATE imagestorage SET tombstone_at = NULL FROM blob
-    WHERE imagestorage.id = blob.id AND imagestorage.tombstone_at IS NOT NULL
-)"""
 
 # The repository that the blob is lent to may require it where no other one does.
 _LENT = f"""
@@ -164,9 +139,9 @@ WITH blob AS (
         WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s AND n.enabled
           AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s)) AS source
     WHERE s.content_checksum = %(digest)s
-      AND {PLACED}
+      AND {HAS_GOOD_COPY}
       AND {usable_in("source.id")}
-), {_BRING_BACK}, {_LENT}
+), {REMOVE_TOMBSTONE}, {_LENT}
 """
 
 # Without a source: from any repository that the user may read and that may use the blob.
@@ -175,12 +150,12 @@ _MOUNT_FROM_ANY = f"""
 WITH blob AS (
     SELECT s.id, s.image_size FROM imagestorage s
     WHERE s.content_checksum = %(digest)s
-      AND {PLACED}
+      AND {HAS_GOOD_COPY}
       AND EXISTS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
           WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
-), {_BRING_BACK}, {_LENT}
+), {REMOVE_TOMBSTONE}, {_LENT}
 """
 
 # What a manifest names stays; the row that says "uploaded here" is what a DELETE takes away.

@@ -22,10 +22,10 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
 from atoll.placement.locks import lock_digests_shared
+from atoll.placement.placements import HAS_GOOD_COPY, REMOVE_TOMBSTONES
 from atoll.placement.rules import waits_for
 from atoll.placement.upkeep.push_barrier import Copies
 from atoll.registry.blobs import (
-    PLACED,
     cache_key,
     nameable_in,
     proves_repository,
@@ -81,7 +81,7 @@ SELECT repository.id,
        array(
            SELECT s.content_checksum FROM imagestorage s
            WHERE s.content_checksum = ANY(%(blobs)s)
-             AND {PLACED}
+             AND {HAS_GOOD_COPY}
              AND {nameable_in("repository.id")}
        ) || array(
            SELECT m.digest FROM manifest m
@@ -103,18 +103,14 @@ SELECT {lock(LARGE_MANIFEST)}
 WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[]) > {_LOCKS};
 {lock_tags("%(repository_id)s", "%(tags)s")}
 {lock_digests_shared("%(blobs)s")}
-UPDATE imagestorage SET tombstone_at = NULL FROM (
-    SELECT id FROM imagestorage
-    WHERE content_checksum = ANY(%(blobs)s) AND tombstone_at IS NOT NULL
-    ORDER BY id FOR UPDATE) AS marked
-WHERE imagestorage.id = marked.id;
+{REMOVE_TOMBSTONES}
 INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
 VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
 ON CONFLICT (repository_id, digest)
 DO UPDATE SET deleted_at = NULL, pushed_at = clock_timestamp();
 INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
 SELECT m.repository_id, m.id, (
-    SELECT s.id FROM imagestorage s WHERE s.content_checksum = blob AND {PLACED})
+    SELECT s.id FROM imagestorage s WHERE s.content_checksum = blob AND {HAS_GOOD_COPY})
 FROM manifest m, unnest(%(blobs)s::text[]) AS blob
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT DO NOTHING;

@@ -28,6 +28,7 @@ from atoll.placement.locations.drain import (
     set_state,
 )
 from atoll.placement.locations.lost import LossDiffers, loss_with
+from atoll.placement.locations.registration import register_locations
 from atoll.placement.locations.remove import Removed, remove_location, undo_removal
 from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
@@ -485,7 +486,7 @@ class Register(Action):
 
     def run(self, world: World) -> Any:
         site = world[self.site]
-        site.graph.locations.register(site.database)
+        register_locations(site.database, site.graph.locations.stores)
 
 
 @dataclass
