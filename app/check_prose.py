@@ -77,9 +77,12 @@ NOT_REWRITTEN_YET = (
     "roles/*",
     # documentation
     "CONTRIBUTING.md",
-    "README.md",
     "changes/*",
-    "docs/*",
+    # generated from code that is not rewritten yet
+    "docs/reference/api.md",
+    "docs/reference/metrics.md",
+    "docs/reference/modules.md",
+    "docs/reference/role-variables.md",
 )
 
 _PATTERNS = {
