@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from atoll.config.limits import ReplicationLimit
+from atoll.config.replication_limits import ReplicationLimit
 
 # Bytes that are taken at a time: a small blob waits behind so much of each large one at most.
 _PIECE = 2**20

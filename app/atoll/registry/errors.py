@@ -13,8 +13,10 @@ RegistryError
 
 from __future__ import annotations
 
+from atoll.errors import UserError
 
-class RegistryError(Exception):
+
+class RegistryError(UserError):
     """Base of all that the registry refuses."""
 
 

@@ -16,7 +16,7 @@ from functools import partial
 
 from prometheus_client import Counter
 
-from atoll.config.limits import ReplicationLimit
+from atoll.config.replication_limits import ReplicationLimit
 from atoll.db.leased_queue import LeaseLost
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import signal
@@ -10,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from atoll import logs
-from atoll.config import Bundle, ConfigError
+from atoll.config import Bundle
 from atoll.errors import UserError
 from atoll.placement.checks.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
 from atoll.placement.checks.doubts import export_doubts
@@ -52,9 +51,8 @@ _RELOADS = 0.2
 _POLICIES = 2
 
 
-def replication(options: argparse.Namespace) -> int:
-    """Copy what this site lacks, until SIGTERM."""
-    del options
+def replicate() -> int:
+    """Run the replication worker and the maintenance until SIGTERM, and return the exit code."""
     logs.set_up()
     # Before anything is in hand that a signal could cut off.
     stop = threading.Event()
@@ -124,7 +122,7 @@ def _wait(stop: threading.Event, reloads: Reloads) -> bool:
         reloads.begin()
         try:
             _read_bundle()
-        except (ConfigError, UserError) as error:
+        except UserError as error:
             reloads.refused(str(error))
         else:
             return True

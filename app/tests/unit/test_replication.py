@@ -8,7 +8,7 @@ import os
 import threading
 
 import pytest
-from atoll.config.limits import ReplicationLimit
+from atoll.config.replication_limits import ReplicationLimit
 from atoll.names import Digest
 from atoll.rate_limit import Pace
 from atoll.replication.buffer_pool import Memory

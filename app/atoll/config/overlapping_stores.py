@@ -1,7 +1,7 @@
-"""Whether two locations are one place: the same bucket, and paths of which one is in the other.
+"""Detection of locations that share objects: the same bucket with overlapping paths.
 
-Only what a configuration shows is compared. Two names of one service are found by the marker in the
-store (`atoll.storage.marker`).
+Only the configuration is compared. Different names of one service are detected by the marker object
+in the store (`atoll.storage.marker`).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from atoll.config.stores import (
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _AMAZON = ("amazonaws.com", "amazonaws.com.cn")
-# Whose containers an account's or a project's are, where Swift's login is told.
-_PROJECT = ("project_id", "tenant_id", "project_name", "tenant_name")
+# The options that identify a project, which owns the containers, in Swift's login.
+_PROJECT_OPTIONS = ("project_id", "tenant_id", "project_name", "tenant_name")
 
 
-def shared_places(stores: Mapping[str, StoreSettings]) -> list[tuple[str, str]]:
-    """Return the pairs of locations that would keep their objects in one place."""
+def overlapping_stores(stores: Mapping[str, StoreSettings]) -> list[tuple[str, str]]:
+    """Return the pairs of locations whose objects would be the same."""
     return [
         (one, other)
         for one, other in combinations(stores, 2)
@@ -36,7 +36,7 @@ def shared_places(stores: Mapping[str, StoreSettings]) -> list[tuple[str, str]]:
 
 
 def _bucket(settings: StoreSettings) -> tuple[object, ...]:
-    """Return what is equal for two locations in one bucket."""
+    """Return an identity of the store's bucket, for comparison."""
     if isinstance(settings, S3StoreSettings):
         return "S3", _service(settings.endpoint), settings.bucket
     if isinstance(settings, SwiftSettings):
@@ -56,19 +56,19 @@ def _root(settings: StoreSettings) -> str:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Tell whether the names below one root may be below the other, too."""
+    """Return whether the same object name can be below both roots."""
     shorter, longer = sorted((one, other), key=len)
     inside = not shorter or shorter.endswith("/")
     return shorter == longer or (inside and longer.startswith(shorter))
 
 
 def _service(url: str | None) -> tuple[str, int | None, str]:
-    """Return host, port and path of a service's URL, as far as they tell it from others."""
+    """Return the host, port and path that identify a service."""
     if url is None:
         return "amazon", None, ""
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
-    # A bucket's name is Amazon's alone, in all its regions.
+    # Names of buckets are unique in all regions of Amazon.
     if any(host == domain or host.endswith(f".{domain}") for domain in _AMAZON):
         return "amazon", None, ""
     port = None if parts.port == _DEFAULT_PORTS.get(parts.scheme) else parts.port
@@ -76,13 +76,13 @@ def _service(url: str | None) -> tuple[str, int | None, str]:
 
 
 def _swift_account(settings: SwiftSettings) -> tuple[str, ...]:
-    """Return what names the account; some of it may be unknown and left to the login."""
+    """Return the options that identify a Swift account, as far as they are configured."""
     options = settings.os_options
     first_version = 1
     if settings.auth_version == first_version:
         account = settings.swift_user.partition(":")[0]
     else:
-        named = [str(options[name]) for name in _PROJECT if options.get(name)]
+        named = [str(options[name]) for name in _PROJECT_OPTIONS if options.get(name)]
         account = named[0] if named else settings.swift_user
-    elsewhere = ("region_name", "object_storage_url")
-    return account, *(str(options.get(name, "")) for name in elsewhere)
+    endpoint_options = ("region_name", "object_storage_url")
+    return account, *(str(options.get(name, "")) for name in endpoint_options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from atoll.config import problems
-from atoll.config.places import shared_places
+from atoll.config.overlapping_stores import overlapping_stores
 from atoll.config.stores import StoreSettings, parse_store
 
 from .test_config import good
@@ -78,8 +78,8 @@ KEYSTONE = {"auth_url": "https://keystone.test/v3", "auth_version": 3, "swift_us
     ],
 )
 def test_one_place_is_found(one: StoreSettings, other: StoreSettings) -> None:
-    assert shared_places({"one": one, "other": other}) == [("one", "other")]
-    assert shared_places({"one": other, "other": one}) == [("one", "other")]
+    assert overlapping_stores({"one": one, "other": other}) == [("one", "other")]
+    assert overlapping_stores({"one": other, "other": one}) == [("one", "other")]
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_one_place_is_found(one: StoreSettings, other: StoreSettings) -> None:
     ],
 )
 def test_two_places_are_not_refused(one: StoreSettings, other: StoreSettings) -> None:
-    assert shared_places({"one": one, "other": other}) == []
+    assert overlapping_stores({"one": one, "other": other}) == []
 
 
 def test_a_bundle_with_a_copied_block_is_refused_by_both_names() -> None:

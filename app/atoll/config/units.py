@@ -1,4 +1,4 @@
-"""Numbers of bytes as a bundle spells them."""
+"""Units of the values in a bundle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIZE = re.compile(r"(\d+)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
 
 
 def parse_size(value: Any) -> int:
-    """Return a number of bytes from an integer or from text such as `20G` or `512M`."""
+    """Return the number of bytes of an integer or of text such as `20G` or `512M`."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     match = _SIZE.fullmatch(str(value).strip())

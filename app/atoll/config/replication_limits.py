@@ -1,4 +1,4 @@
-"""REPLICATION_LIMITS: how fast, and at which hours, may be copied to a location."""
+"""REPLICATION_LIMITS: the bandwidth and the hours of copies to a location."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from atoll.config.sizes import Size
+from atoll.config.units import Size
 
 _HOURS = re.compile(r"([01]\d|2[0-3]):([0-5]\d)\s*-\s*([01]\d|2[0-3]):([0-5]\d)")
-# One part of 8 MiB takes two minutes at that rate; below, a lease would be kept for nothing.
+# At this rate, one part of 8 MiB takes two minutes. Slower copies would hold their lease too long.
 _BANDWIDTH_MINIMUM = 64 * 2**10
 
 
 @dataclass(frozen=True)
 class Hours:
-    """A time of every day, in UTC, from BEGIN up to END; over midnight where END is earlier."""
+    """A daily period in UTC, from `begin` up to `end`; past midnight if `end` is earlier."""
 
     begin: datetime.time
     end: datetime.time
 
     def contain(self, moment: datetime.datetime) -> bool:
-        """Tell whether MOMENT, which knows its zone, is within these hours."""
+        """Return whether a time, which must have a time zone, is within the period."""
         time = moment.astimezone(datetime.UTC).time()
         if self.begin <= self.end:
             return self.begin <= time < self.end
@@ -32,7 +32,11 @@ class Hours:
 
 
 def parse_hours(value: Any) -> Hours:
-    """Return hours from text such as `22:00-06:00`. Raises ValueError."""
+    """Parse a period such as `22:00-06:00`.
+
+    Raises:
+        ValueError: The text is malformed, or the period is empty.
+    """
     if isinstance(value, Hours):
         return value
     match = _HOURS.fullmatch(str(value).strip())
@@ -40,12 +44,12 @@ def parse_hours(value: Any) -> Hours:
         raise ValueError("must be two times of day in UTC, such as 22:00-06:00")
     begin, end = (datetime.time(int(match[i]), int(match[i + 1])) for i in (1, 3))
     if begin == end:
-        raise ValueError("begins when it ends; leave it out to copy at any hour")
+        raise ValueError("begins and ends at the same time; omit it to copy at any time")
     return Hours(begin, end)
 
 
 class ReplicationLimit(BaseModel):
-    """What one worker keeps to at one location."""
+    """The limits of one worker's copies to one location."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -60,7 +64,7 @@ class ReplicationLimit(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _something(self) -> ReplicationLimit:
+    def _at_least_one(self) -> ReplicationLimit:
         if self.bandwidth is None and self.hours is None:
-            raise ValueError("limits nothing; give it bandwidth, hours or both")
+            raise ValueError("has no effect; set bandwidth, hours or both")
         return self

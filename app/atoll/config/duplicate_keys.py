@@ -1,14 +1,15 @@
-"""Find keys that a YAML map names twice: YAML takes the last one and says nothing."""
+"""Detection of duplicate keys in YAML maps, of which parsers silently use the last."""
 
 from __future__ import annotations
 
 import yaml
 
 
-def doubled_keys(text: str) -> list[str]:
-    """Return a sentence for each key of TEXT that stands twice in its map.
+def duplicate_keys(text: str) -> list[str]:
+    """Return a message for each duplicate key in a YAML document.
 
-    Raises yaml.YAMLError for what is not YAML.
+    Raises:
+        yaml.YAMLError: The text is not YAML.
     """
     found: list[str] = []
     root = yaml.compose(text, yaml.SafeLoader)
@@ -18,7 +19,7 @@ def doubled_keys(text: str) -> list[str]:
 
 
 def _search(node: yaml.Node, path: tuple[str, ...], seen: set[int], found: list[str]) -> None:
-    # An alias is the same node again, and may even hold itself.
+    # An alias is a reference to the same node, which may contain itself.
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -38,7 +39,7 @@ def _search_map(
         line = key.start_mark.line + 1
         if name in lines:
             found.append(
-                f"{'.'.join([*path, name])}: is there twice, in line {lines[name]} and in {line}"
+                f"{'.'.join([*path, name])}: is a duplicate key, in lines {lines[name]} and {line}"
             )
         lines.setdefault(name, line)
         _search(value, (*path, name), seen, found)
