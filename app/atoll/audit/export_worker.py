@@ -39,7 +39,7 @@ _BACKOFF_SECONDS = 10
 _BACKOFF_MAXIMUM_SECONDS = 3600
 _POLL_SECONDS = 2.0
 # Concurrent exports of one process, and for one namespace.
-_AT_ONCE, _AT_ONCE_PER_NAMESPACE = 2, 1
+_CONCURRENT, _CONCURRENT_PER_NAMESPACE = 2, 1
 _BATCH = 1000
 _SUCCESS, _FAILED = "success", "failed"
 _DATE = "%m/%d/%Y"
@@ -128,8 +128,8 @@ class LogExporter:
             "log-exporter",
             self._claim,
             self._export,
-            slots=_AT_ONCE,
-            per_group=_AT_ONCE_PER_NAMESPACE,
+            slots=_CONCURRENT,
+            per_group=_CONCURRENT_PER_NAMESPACE,
             poll_seconds=_POLL_SECONDS,
         )
 
@@ -171,7 +171,7 @@ class LogExporter:
             # Nothing can be recorded. The export is claimed again after its lease.
             raise
         except (StoreError, OutboundError, NotReceived, SecretUnreadable) as error:
-            log.warning("log not exported", extra={**export.log_fields, "cause": str(error)})
+            log.warning("log export failed", extra={**export.log_fields, "cause": str(error)})
             self._failed(export, str(error))
         except Exception as error:
             # A bug must not cause endless retries of the export.
@@ -181,7 +181,7 @@ class LogExporter:
             EXPORTED.labels("delivered").inc()
             log.info("log exported", extra=export.log_fields)
 
-    def clear_away(self) -> int:
+    def delete_expired(self) -> int:
         """Delete expired files and their records, and return their number."""
         rows = self._database.read(
             "SELECT uuid, location FROM logexport"
@@ -222,7 +222,7 @@ class LogExporter:
 
     def _texts(self, export: Export) -> Iterator[str]:
         """Yield the document in Quay's format, in pieces."""
-        details = {**_named(export), "namespace": export.namespace, "repository": export.repository}
+        details = {**_days(export), "namespace": export.namespace, "repository": export.repository}
         yield f'{{"export_id": "{export.id}", "details": {json.dumps(details)}, "logs": [\n'
         selection = Selection(export.start, export.end, export.namespace, export.repository)
         before: int | None = None
@@ -244,7 +244,7 @@ class LogExporter:
         """
         document = {
             "export_id": str(export.id),
-            **_named(export),
+            **_days(export),
             "namespace": export.namespace,
             "repository": export.repository,
             "exported_data_url": url,
@@ -266,7 +266,7 @@ class LogExporter:
         except Exception as failure:
             cause = f"{type(failure).__name__}: {failure}"
             log.warning(
-                "failure of a log export not reported", extra={**export.log_fields, "cause": cause}
+                "could not report failed log export", extra={**export.log_fields, "cause": cause}
             )
         self._end_as_failed(export)
 
@@ -275,7 +275,7 @@ class LogExporter:
         self._queue.finish(export, _END)
 
 
-def _named(export: Export) -> dict[str, str]:
+def _days(export: Export) -> dict[str, str]:
     """Return the first and the last requested day of an export."""
     last = export.end - timedelta(days=1)
     return {

@@ -1,4 +1,4 @@
-"""Run claimed jobs in threads so that no group of jobs, such as a namespace's, delays the others.
+"""Run claimed jobs in threads, with fair scheduling between groups such as namespaces.
 
 Groups take turns, and each has a limited number of concurrent jobs. Jobs that hang occupy only the
 threads of their own group. The runner survives every exception of a claim or a job.

@@ -20,7 +20,7 @@ from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, unleased
 from atoll.db.pool import Database
 from atoll.db.queue_runner import QueueRunner
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import CONFIG_PURPOSE, FAILURES_MAXIMUM
 from atoll.outbound.errors import OutboundError
@@ -38,7 +38,7 @@ _BACKOFF_MAXIMUM_SECONDS = 3600
 # Further deliveries to one receiver that a failure may postpone or drop.
 _BATCH = 1000
 # Concurrent deliveries of one process, and for one namespace.
-_AT_ONCE, _AT_ONCE_PER_NAMESPACE = 16, 4
+_CONCURRENT, _CONCURRENT_PER_NAMESPACE = 16, 4
 
 _TABLE = LeasedTable("notificationdelivery")
 
@@ -137,7 +137,7 @@ class Deliverer:
         self,
         database: Database,
         cipher: Cipher,
-        messages: Messages,
+        payloads: Payloads,
         receivers: Receivers,
         *,
         backoff_seconds: float = _BACKOFF_SECONDS,
@@ -147,7 +147,7 @@ class Deliverer:
         Args:
             database: where the queue is.
             cipher: decrypts the receivers' configuration.
-            messages: builds documents for receivers.
+            payloads: builds documents for receivers.
             receivers: sends documents.
             backoff_seconds: pause after the first attempt, which doubles with each attempt.
         """
@@ -158,14 +158,14 @@ class Deliverer:
             backoff=Backoff(backoff_seconds, _BACKOFF_MAXIMUM_SECONDS),
         )
         self._cipher = cipher
-        self._messages = messages
+        self._payloads = payloads
         self._receivers = receivers
         self._runner = QueueRunner(
             "deliverer",
             self._claim,
             self._deliver,
-            slots=_AT_ONCE,
-            per_group=_AT_ONCE_PER_NAMESPACE,
+            slots=_CONCURRENT,
+            per_group=_CONCURRENT_PER_NAMESPACE,
         )
 
     def start(self, registry: ThreadRegistry) -> None:
@@ -202,7 +202,7 @@ class Deliverer:
             self._send(delivery)
         except (OutboundError, NotReceived, SecretUnreadable) as error:
             log.warning(
-                "notification not delivered", extra={**delivery.log_fields, "cause": str(error)}
+                "notification delivery failed", extra={**delivery.log_fields, "cause": str(error)}
             )
             self._failed(delivery, str(error))
         except Exception as error:
@@ -216,10 +216,10 @@ class Deliverer:
 
     def _send(self, delivery: Delivery) -> None:
         config = json.loads(self._cipher.decrypt(delivery.config, CONFIG_PURPOSE))
-        document = self._messages.document(
+        payload = self._payloads.build(
             delivery.method, delivery.namespace, delivery.name, delivery.event_data
         )
-        self._receivers.post(config["url"], document)
+        self._receivers.post(config["url"], payload)
 
     def _failed(self, delivery: Delivery, error: str) -> None:
         if delivery.attempts >= _ATTEMPTS_MAXIMUM:
