@@ -152,7 +152,7 @@ def test_a_namespace_of_another_kind_is_not_emptied(
     make_large: Callable[[list[str]], Large],
 ) -> None:
     large = make_large(["app"])
-    with pytest.raises(Exception, match="there is no 'large'"):
+    with pytest.raises(Exception, match="there is no user 'large'"):
         large.removal().namespace(ORGANIZATION, ENTRY, organization=False)
     assert large.count("manifest") == ROWS
 
