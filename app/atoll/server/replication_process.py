@@ -19,6 +19,7 @@ from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
+from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
@@ -30,7 +31,6 @@ from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_director
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
@@ -170,7 +170,7 @@ def periodic(graph: Services, recent: RecentReads) -> Iterator[Activity]:
 def _reviewing(graph: Services, recent: RecentReads) -> Callable[[], bool]:
     """Return a turn of the review of doubted copies."""
     locations = graph.locations
-    limit = ReadLimit(max(REVIEW_RATE, graph.bundle.background_verification_rate))
+    limit = RateLimiter(max(REVIEW_RATE, graph.bundle.background_verification_rate))
     return DoubtReview(
         graph.database,
         Verifier(graph.database, locations.stores, locations.health, limit),
@@ -184,7 +184,7 @@ def _reviewing(graph: Services, recent: RecentReads) -> Callable[[], bool]:
 def _scrubbing(graph: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
     """Return what verifies this site's own location, at RATE bytes per second."""
     verifier = Verifier(
-        graph.database, graph.locations.stores, graph.locations.health, ReadLimit(rate)
+        graph.database, graph.locations.stores, graph.locations.health, RateLimiter(rate)
     )
     scrubber = Scrubber(
         graph.database,
