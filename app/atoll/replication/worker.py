@@ -18,6 +18,7 @@ from functools import partial
 from prometheus_client import Counter
 
 from atoll.config.replication_limits import ReplicationLimit
+from atoll.db.leased_queue import LeaseLost
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
 from atoll.periodic import ThreadRegistry
@@ -27,7 +28,6 @@ from atoll.placement.checks.quarantined_copies import QuarantinedCopies
 from atoll.placement.claims import Claims
 from atoll.placement.tasks import (
     LEASE_SECONDS,
-    LeaseLost,
     Task,
     Tasks,
 )
@@ -344,7 +344,7 @@ class _Hold:
 
     def remember(self, upload_id: str | None) -> None:
         """Record the upload that is under way."""
-        self._tasks.remember_upload(self._task, upload_id)
+        self._tasks.record_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):
