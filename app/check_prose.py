@@ -61,7 +61,6 @@ NOT_REWRITTEN_YET = (
     "app/atoll/rate_limit.py",
     "app/atoll/registry/*",
     "app/atoll/replication/*",
-    "app/atoll/server/*",
     "app/atoll/storage/*",
     "app/atoll/web/*",
     "app/util/*",

@@ -210,7 +210,7 @@ def test_a_wrong_bundle_changes_nothing(
     assert load.failures == []
     assert (sockets(running), start_of(running)) == before
     log = running.log()
-    assert "bundle not taken over" in log
+    assert "bundle refused" in log
     assert sentence in log
 
 
