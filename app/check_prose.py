@@ -53,10 +53,8 @@ PHRASES = {
 # To be rewritten. Remove a line when its files have no findings; add none.
 NOT_REWRITTEN_YET = (
     # application
-    "app/atoll/audit/*",
     "app/atoll/cli/*",
     "app/atoll/cluster/*",
-    "app/atoll/notifications/*",
     "app/atoll/placement/*",
     "app/atoll/rate_limit.py",
     "app/atoll/registry/*",
@@ -76,9 +74,12 @@ NOT_REWRITTEN_YET = (
     "roles/*",
     # documentation
     "CONTRIBUTING.md",
-    "README.md",
     "changes/*",
-    "docs/*",
+    # generated from code that is not rewritten yet
+    "docs/reference/api.md",
+    "docs/reference/metrics.md",
+    "docs/reference/modules.md",
+    "docs/reference/role-variables.md",
 )
 
 _PATTERNS = {

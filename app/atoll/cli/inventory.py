@@ -29,11 +29,11 @@ from atoll.placement.checks.inventory import (
 )
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
 from atoll.placement.locations.drain import location_states, require_known
+from atoll.rate_limit import RateLimiter
 from atoll.services import Services
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
 from atoll.storage.marker import require_own
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import REMOVED
 
 # Entries that are recorded in one transaction.
@@ -144,7 +144,7 @@ def _compare(
         services.patient_database,
         services.locations.stores,
         services.locations.health,
-        ReadLimit(None),
+        RateLimiter(None),
     )
     objects, done = Objects(), 0
     with progress("comparing objects") as advance:

@@ -25,9 +25,9 @@ from atoll.errors import UserError
 from atoll.placement.checks import repair
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.placement.locations.drain import OnlyThere, location_states, require_known
+from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 
 # Findings in the text and in the JSON document; the counts are always complete.
 _SHOWN, _SHOWN_JSON = 50, 10_000
@@ -84,7 +84,7 @@ def verify(
     services = context.services_with_stores()
     database = services.patient_database
     scope = _scope(database, location, namespace, sample, full=full)
-    limit = ReadLimit(size_option("--rate", rate))
+    limit = RateLimiter(size_option("--rate", rate))
     run = (resume(database, scope) if resumes else None) or begin(database, scope)
     verifier = Verifier(database, services.locations.stores, services.locations.health, limit)
     prober = services.locations.start_probing(services.thread_registry)

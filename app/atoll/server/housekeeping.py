@@ -28,8 +28,8 @@ def maintain() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
-    services.deliverer.start()
-    services.log_exporter.start()
+    services.deliverer.start(services.thread_registry)
+    services.log_exporter.start(services.thread_registry)
     start_maintenance(services)
     stop.wait()
     services.deliverer.stop()

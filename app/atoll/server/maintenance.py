@@ -14,7 +14,7 @@ from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
-from atoll.registry.manifests import deleted_manifest_cache_keys
+from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
 from atoll.registry.uploads import LEFTOVERS
 from atoll.services import Services
@@ -57,7 +57,9 @@ def activities(services: Services) -> Iterator[Activity]:
     yield Activity(
         "verification-runs", INTERVAL_SECONDS, lambda: forget_old_runs(services.database)
     )
-    yield Activity("log-exports", INTERVAL_SECONDS, lambda: services.log_exporter.clear_away() > 0)
+    yield Activity(
+        "log-exports", INTERVAL_SECONDS, lambda: services.log_exporter.delete_expired() > 0
+    )
     if services.bundle.feature_action_log_rotation:
         yield Activity("log-rotation", _ROTATION_SECONDS, lambda: _rotate(services))
     retention = Retention(services.database, services.bundle)

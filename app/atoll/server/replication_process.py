@@ -19,6 +19,7 @@ from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
+from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
@@ -30,7 +31,6 @@ from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_director
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
@@ -86,8 +86,8 @@ def replicate() -> int:
     gc.collect()
     gc.freeze()
     worker.start()
-    services.deliverer.start()
-    services.log_exporter.start()
+    services.deliverer.start(services.thread_registry)
+    services.log_exporter.start(services.thread_registry)
     announcer = Announcer(services, "replication")
     announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
@@ -181,7 +181,7 @@ def periodic(services: Services, recent: RecentReads) -> Iterator[Activity]:
 def _reviewing(services: Services, recent: RecentReads) -> Callable[[], bool]:
     """Return a step of the review of doubted copies."""
     locations = services.locations
-    limit = ReadLimit(max(REVIEW_RATE, services.bundle.background_verification_rate))
+    limit = RateLimiter(max(REVIEW_RATE, services.bundle.background_verification_rate))
     return DoubtReview(
         services.database,
         Verifier(services.database, locations.stores, locations.health, limit),
@@ -195,7 +195,7 @@ def _reviewing(services: Services, recent: RecentReads) -> Callable[[], bool]:
 def _scrubbing(services: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
     """Return a step of the scrub of this site's location, at RATE bytes per second."""
     verifier = Verifier(
-        services.database, services.locations.stores, services.locations.health, ReadLimit(rate)
+        services.database, services.locations.stores, services.locations.health, RateLimiter(rate)
     )
     scrubber = Scrubber(
         services.database,

@@ -36,11 +36,11 @@ from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
+from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
 from atoll.registry.uploads import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import ACTIVE
 
 from .protocol_world import CONTENTS, HOMES, World, name_of
@@ -355,7 +355,7 @@ class Verify(Action):
             # The operator chooses a site that reads all stores well.
             return
         locations = site.graph.locations
-        verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+        verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
         run = begin(site.database, Scope(None if self.everything else self.site, full=self.full))
         for _ in verifier.go_on(run):
             continue
