@@ -188,7 +188,7 @@ def wrong(running: RunningImage) -> Iterator[Callable[[dict[str, object]], None]
     ("keys", "sentence"),
     [
         ({"BUILDLOGS_REDIS": {"host": "redis", "port": "many"}}, "BUILDLOGS_REDIS"),
-        (NOWHERE, "not well by /health/endtoend"),
+        (NOWHERE, "unhealthy at /health/endtoend"),
     ],
     ids=["not valid", "not what is there"],
 )
