@@ -16,7 +16,7 @@ from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
 from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
-from atoll.registry.uploads import LEFTOVERS
+from atoll.registry.upload_records import LEFTOVERS
 from atoll.services import Services
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _rotate(services: Services) -> None:
 
 def _clean_up(services: Services) -> bool:
     """Delete leftovers of uploads, and return whether there may be more."""
-    if cleared := services.uploads.clear_away_leftovers():
+    if cleared := services.uploads.delete_leftovers():
         log.info("leftovers of uploads deleted", extra={"uploads": cleared})
     export_queue_lengths(services.database)
     # Cache deletions that another process could not send to Redis.
