@@ -24,10 +24,11 @@ from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
-from atoll.placement.locks import Content
+from atoll.periodic import ThreadRegistry
+from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -65,6 +66,11 @@ class Services:
     spool: Path
     connections: int = 2
     ca_bundle_file: Path | None = None
+
+    @cached_property
+    def thread_registry(self) -> ThreadRegistry:
+        """The background threads of this process."""
+        return ThreadRegistry()
 
     @cached_property
     def database(self) -> Database:
@@ -128,7 +134,7 @@ class Services:
 
     @cached_property
     def receivers(self) -> Receivers:
-        """Receivers of webhooks and of messages about log exports."""
+        """Receivers of webhooks and log export callbacks."""
         return Receivers(OutboundClient.from_bundle(self.bundle, self.ca_bundle))
 
     @cached_property
@@ -139,8 +145,8 @@ class Services:
     @cached_property
     def deliverer(self) -> Deliverer:
         """The deliverer of notifications."""
-        messages = Messages.from_bundle(self.bundle)
-        return Deliverer(self.database, self.cipher, messages, self.receivers)
+        payloads = Payloads.from_bundle(self.bundle)
+        return Deliverer(self.database, self.cipher, payloads, self.receivers)
 
     @cached_property
     def export_links(self) -> ExportLinks:
@@ -188,9 +194,9 @@ class Services:
         return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
 
     @cached_property
-    def content(self) -> Content:
+    def content(self) -> ContentDeletions:
         """The protocol for objects at content addresses."""
-        return Content(
+        return ContentDeletions(
             self.database,
             self.locations,
             forget_cached=lambda digest: self.redis.delete(cache_key(digest)),

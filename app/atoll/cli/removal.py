@@ -26,10 +26,10 @@ from atoll.placement.locations.drain import (
     only_there,
 )
 from atoll.placement.survivors import check_survivors
+from atoll.rate_limit import RateLimiter
 from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.server.container import wire_services
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 
 # As Quay asks, and the answers that it accepts.
 QUESTION = (
@@ -135,9 +135,9 @@ def _trust(graph: Services, options: argparse.Namespace) -> Trust:
 def _check_objects(graph: Services, location: str) -> None:
     """Raise CommandFailed unless each copy that would remain alone is in its store."""
     stores, health = graph.locations.stores, graph.locations.health
-    verifier = Verifier(graph.patient_database, stores, health, ReadLimit(None))
+    verifier = Verifier(graph.patient_database, stores, health, RateLimiter(None))
     checked, bad = 0, []
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("checking the copies that remain", total=None)

@@ -7,6 +7,7 @@ may be killed at any line. No thread ends because of an error, and `alive` watch
 
 from __future__ import annotations
 
+import datetime
 import logging
 import random
 import threading
@@ -16,25 +17,25 @@ from functools import partial
 
 from prometheus_client import Counter
 
-from atoll.config.limits import ReplicationLimit
+from atoll.config.replication_limits import ReplicationLimit
+from atoll.db.leased_queue import LeaseLost
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
+from atoll.periodic import ThreadRegistry
 from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.quarantined_copies import QuarantinedCopies
 from atoll.placement.claims import Claims
 from atoll.placement.tasks import (
     LEASE_SECONDS,
-    LeaseLost,
     Task,
     Tasks,
 )
-from atoll.rate_limit import Pace
+from atoll.rate_limit import RateLimiter
 from atoll.replication.completion import Finisher
 from atoll.replication.copier import Copier
 from atoll.replication.leases import Leases
 from atoll.replication.listener import listen_until
-from atoll.replication.liveness import Liveness
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import Lane
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 # Seconds. Notifications only make it sooner; jitter keeps sites from polling at the same moments.
 POLL_SECONDS = 5.0
 _JITTER = 0.2
+# Unused bandwidth that may be used at once.
+_BURST_SECONDS = 1.0
 # A thread without a heartbeat for so long hangs. A copy has one with each part, which may be
 # gigabytes, or be copied within the store.
 _SILENCE_SECONDS = 6 * POLL_SECONDS
@@ -53,9 +56,19 @@ _COPY_SILENCE_SECONDS = 3600.0
 _SMALL_THREADS = 4
 _SMALL_HELD = 16
 
-COPIED = Counter("atoll_replication_copied", "Blobs copied and placed", ["location"])
-COPIED_BYTES = Counter("atoll_replication_copied_bytes", "Bytes of those blobs", ["location"])
-FAILED = Counter("atoll_replication_failed", "Attempts that failed", ["location", "reason"])
+COPIED = Counter(
+    "atoll_replication_copied", "Blobs that this process copied to the location", ["location"]
+)
+COPIED_BYTES = Counter(
+    "atoll_replication_copied_bytes",
+    "Bytes of blobs that this process copied to the location",
+    ["location"],
+)
+FAILED = Counter(
+    "atoll_replication_failed",
+    "Failed attempts of this process to copy a blob, by reason",
+    ["location", "reason"],
+)
 
 
 class Worker:
@@ -82,14 +95,17 @@ class Worker:
             locations.stores[self._location], monotonic=monotonic
         )
         self._doubts = Doubts(database, self._location, recent or RecentReads(monotonic=monotonic))
-        self._pace = Pace(limit)
+        self._limiter = RateLimiter(
+            limit.bandwidth if limit else None, burst_seconds=_BURST_SECONDS
+        )
+        self._hours = limit.hours if limit else None
         self._forget_cached = forget_cached
-        self._liveness = Liveness(monotonic)
+        self._threads = ThreadRegistry(monotonic)
         self._stop = threading.Event()
         self._stopped = threading.Event()
-        self._leases = Leases(self._tasks, self._liveness, lease_seconds=lease_seconds)
+        self._leases = Leases(self._tasks, self._threads, lease_seconds=lease_seconds)
         self._finisher = Finisher(
-            self._tasks, self._liveness, recorded=self._recorded, refused=self._not_recorded
+            self._tasks, self._threads, recorded=self._recorded, refused=self._not_recorded
         )
         self._lanes = {
             True: Lane(large=True, threads=copies, held_maximum=copies),
@@ -133,12 +149,12 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether no thread of this worker died or hangs; true while it stops."""
-        return self._stop.is_set() or not self._liveness.silent()
+        return self._stop.is_set() or not self._threads.silent()
 
     def _start(
         self, name: str, target: Callable[[], None], silence_seconds: float = _SILENCE_SECONDS
     ) -> threading.Thread:
-        return self._liveness.start(name, target, silence_seconds)
+        return self._threads.start(name, target, silence_seconds)
 
     def _wake(self) -> None:
         for lane in self._lanes.values():
@@ -151,25 +167,25 @@ class Worker:
             self._location,
             POLL_SECONDS,
             ring=self._wake,
-            beat=self._liveness.beat,
+            beat=self._threads.beat,
         )
 
     def _claim_until_stopped(self, lane: Lane) -> None:
         while not self._stop.is_set():
-            self._liveness.beat()
+            self._threads.beat()
             room = lane.room(POLL_SECONDS)
             # Before the claim, so that a task written after it is not missed until the next poll.
             lane.wake.clear()
             if room == 0 or self._claim(lane, room) == room:
                 continue
-            self._liveness.beat()
+            self._threads.beat()
             poll = POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
             lane.wake.wait(self._claims[lane.large].pause(poll))
 
     def _claim(self, lane: Lane, limit: int) -> int:
         """Claim up to LIMIT tasks for LANE, if this worker may copy now; return how many."""
         try:
-            if not (self._pace.open and self._locations.health.takes_objects(self._location)):
+            if not (self._permitted() and self._locations.health.takes_objects(self._location)):
                 return 0
             sources = self._locations.chooser.sources(self._location)
             tasks = self._claims[lane.large].claim(limit, sources, self._leases.ids())
@@ -182,9 +198,9 @@ class Worker:
         return len(tasks)
 
     def _copy_until_stopped(self, lane: Lane) -> None:
-        self._liveness.idle()
+        self._threads.idle()
         while task := lane.next():
-            self._liveness.beat()
+            self._threads.beat()
             copied = False
             try:
                 copied = self._carry_out(task)
@@ -199,7 +215,7 @@ class Worker:
                     self._finisher.add(task)
                 else:
                     self._over(task)
-            self._liveness.idle()
+            self._threads.idle()
 
     def _carry_out(self, task: Task) -> bool:
         """Copy, and return True if that is to be recorded; otherwise release the task."""
@@ -239,7 +255,7 @@ class Worker:
             log.warning("task not released", extra=fields, exc_info=not is_transient(failure))
 
     def _copy(self, task: Task) -> None:
-        hold = _Hold(task, self._tasks, self._leases, self._pace, self._wait_or_stop)
+        hold = _Hold(task, self._tasks, self._leases, self._limiter, self._wait_or_stop)
         hold.check()
         if self._quarantined_copies.is_intact(task, hold.check):
             log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
@@ -256,9 +272,14 @@ class Worker:
         self._doubts.right(task, used)
 
     def _wait_or_stop(self, seconds: float) -> bool:
-        """Wait for SECONDS and return whether the worker stops."""
-        self._liveness.beat()
-        return self._stop.wait(seconds) if seconds else self._stop.is_set()
+        """Wait for `seconds`, and return whether copies have to stop."""
+        self._threads.beat()
+        stopped = self._stop.wait(seconds) if seconds else self._stop.is_set()
+        return stopped or not self._permitted()
+
+    def _permitted(self) -> bool:
+        """Return whether REPLICATION_LIMITS permits copies at this hour."""
+        return self._hours is None or self._hours.contain(datetime.datetime.now(datetime.UTC))
 
     def _recorded(self, placed: list[Task], lost: list[Task]) -> None:
         """Report copies that were recorded, and let all go."""
@@ -303,13 +324,13 @@ class _Hold:
         task: Task,
         tasks: Tasks,
         leases: Leases,
-        pace: Pace,
+        limiter: RateLimiter,
         stopping: Callable[[float], bool],
     ) -> None:
         self._task = task
         self._tasks = tasks
         self._leases = leases
-        self._pace = pace
+        self._limiter = limiter
         self._stopping = stopping
 
     def check(self) -> None:
@@ -318,7 +339,7 @@ class _Hold:
 
     def pace(self, size: int) -> None:
         """Wait until SIZE more bytes may be written. Raises what `check` raises."""
-        self._pace.take(size, self._wait)
+        self._limiter.take(size, self._wait)
 
     def _wait(self, seconds: float) -> None:
         # In short pieces: a lost lease shows, and a narrow bandwidth is no sign of a hung thread.
@@ -327,13 +348,13 @@ class _Hold:
             self._check_after(min(left, POLL_SECONDS))
 
     def _check_after(self, seconds: float) -> None:
-        if self._stopping(seconds) or not self._pace.open:
+        if self._stopping(seconds):
             raise _Stopping
         self._leases.check(self._task)
 
     def remember(self, upload_id: str | None) -> None:
         """Record the upload that is under way."""
-        self._tasks.remember_upload(self._task, upload_id)
+        self._tasks.record_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):

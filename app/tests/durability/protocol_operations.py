@@ -28,6 +28,7 @@ from atoll.placement.locations.drain import (
     set_state,
 )
 from atoll.placement.locations.lost import LossDiffers, loss_with
+from atoll.placement.locations.registration import register_locations
 from atoll.placement.locations.remove import Removed, remove_location, undo_removal
 from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
@@ -35,11 +36,11 @@ from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
+from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import ACTIVE
 
 from .protocol_world import CONTENTS, HOMES, World, name_of
@@ -314,7 +315,7 @@ class ClearLeftovers(Action):
     site: str
 
     def run(self, world: World) -> Any:
-        world[self.site].graph.uploads.clear_away_leftovers()
+        world[self.site].graph.uploads.delete_leftovers()
 
 
 @dataclass
@@ -354,7 +355,7 @@ class Verify(Action):
             # The operator chooses a site that reads all stores well.
             return
         locations = site.graph.locations
-        verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+        verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
         run = begin(site.database, Scope(None if self.everything else self.site, full=self.full))
         for _ in verifier.go_on(run):
             continue
@@ -485,7 +486,7 @@ class Register(Action):
 
     def run(self, world: World) -> Any:
         site = world[self.site]
-        site.graph.locations.register(site.database)
+        register_locations(site.database, site.graph.locations.stores)
 
 
 @dataclass

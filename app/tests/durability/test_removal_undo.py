@@ -19,6 +19,7 @@ from atoll.placement.locations.drain import (
     set_state,
 )
 from atoll.placement.locations.lost import lost_before
+from atoll.placement.locations.registration import register_locations
 
 from ..integration.services import wait_until
 from .many_blobs import (
@@ -136,7 +137,7 @@ def test_a_removal_that_was_undone_leaves_what_is_uploaded_since(registry: Memor
     removal.undo_removal(database, "us")
     set_state(database, "us", "active")
     site = registry["us"]
-    site.locations.states.look(database)
+    site.locations.states.refresh(database)
     digest = site.push(b"pushed after the undo")
     with pytest.raises(LocationNeeded, match="which is active again"):
         next(steps)
@@ -163,7 +164,7 @@ def test_an_undo_keeps_what_an_earlier_loss_of_that_location_recorded(
     database = prepare(registry, ["us"])
     for _ in removal.remove_location(database, "us", accepted_loss=BLOBS):
         continue
-    registry["us"].locations.register(database)
+    register_locations(database, registry["us"].locations.stores)
     begin_draining(database, "us", LOCATIONS)
     next(removal.remove_location(database, "us"))
     removal.undo_removal(database, "us")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from atoll.names import Digest
+from atoll.periodic import ThreadRegistry
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks import scrub
 from atoll.placement.checks.plausibility import RecentReads
@@ -23,10 +24,9 @@ from atoll.placement.checks.verify import (
     forget_old_runs,
     record,
 )
-from atoll.server.maintenance import repeat
+from atoll.rate_limit import RateLimiter
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key
-from atoll.storage.read_limit import ReadLimit
 
 from .sites import MemoryRegistry, MemorySite
 
@@ -49,7 +49,7 @@ class Clock:
 
 def make_scrubber(site: MemorySite, clock: Clock) -> Scrubber:
     locations = site.locations
-    verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+    verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
     return Scrubber(
         site.database,
         verifier,
@@ -157,7 +157,7 @@ def repeat_with_pauses(
         ended.set()
         threading.Event().wait()
 
-    repeat("scrub", 30, work, pause=pause)
+    ThreadRegistry().repeat("scrub", 30, work, pause=pause)
     assert ended.wait(60)
     return turns, waited
 

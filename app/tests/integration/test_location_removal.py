@@ -47,7 +47,7 @@ def drained(site: Site, location: str) -> None:
 
 def learn(*sites: Site) -> None:
     for site in sites:
-        site.locations.states.look(site.graph.database)
+        site.locations.states.refresh(site.graph.database)
 
 
 def test_removal_is_refused_while_a_blob_has_its_sole_copy_there(us: Site) -> None:

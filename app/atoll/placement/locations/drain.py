@@ -14,6 +14,7 @@ from typing import Any
 import psycopg2.errors
 
 from atoll.db.pool import Database
+from atoll.errors import UserError
 from atoll.placement.location_locks import LOCK_STATES_SOON
 from atoll.placement.rules import required_of, used
 from atoll.storage.states import ACTIVE, DRAINING, KEPT, REMOVED
@@ -81,11 +82,11 @@ RETURNING id
 """
 
 
-class LocationUnknown(Exception):
+class LocationUnknown(UserError):
     """There is no such location; the text names those that there are."""
 
 
-class LocationNeeded(Exception):
+class LocationNeeded(UserError):
     """The location cannot be removed, or its state not changed; the text names the remedy."""
 
 

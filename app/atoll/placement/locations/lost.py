@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
+from atoll.errors import UserError
 from atoll.placement.locations.drain import ONLY_THERE, OPEN_UPLOADS, parameters
 from atoll.placement.rules import used
 from atoll.storage.states import ACTIVE, DRAINING, READ_ONLY
@@ -76,7 +77,7 @@ SELECT count(*) FROM lost
 """
 
 
-class LossDiffers(Exception):
+class LossDiffers(UserError):
     """Another number of blobs would be lost than was said yes to; the text says how many."""
 
 
