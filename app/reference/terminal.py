@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -16,13 +17,10 @@ _FORMAT = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.D
 
 def terminal_picture(session: Path) -> str:
     """Return an SVG of a SESSION, in which `$ ` begins a command and `# ` a remark."""
-    console = Console(
-        record=True, width=_WIDTH, file=Path("/dev/null").open("w"), force_terminal=True
-    )
-    with console.file:
-        for line in session.read_text().splitlines():
-            console.print(_styled(line), soft_wrap=True)
-        return console.export_svg(title="Atoll", code_format=_FORMAT, unique_id="terminal")
+    console = Console(record=True, width=_WIDTH, file=io.StringIO(), force_terminal=True)
+    for line in session.read_text().splitlines():
+        console.print(_styled(line), soft_wrap=True)
+    return console.export_svg(title="Atoll", code_format=_FORMAT, unique_id="terminal")
 
 
 def _styled(line: str) -> Text:
