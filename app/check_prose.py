@@ -55,10 +55,9 @@ NOT_REWRITTEN_YET = (
     # application
     "app/atoll/cli/*",
     "app/atoll/cluster/*",
-    "app/atoll/placement/*",
+    "app/atoll/placement/locations/*",
     "app/atoll/rate_limit.py",
     "app/atoll/registry/*",
-    "app/atoll/replication/*",
     "app/atoll/server/*",
     "app/atoll/storage/*",
     "app/atoll/web/*",

@@ -13,7 +13,7 @@ from rich.progress import Progress
 from atoll import exit_codes
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
-from atoll.placement.upkeep.over_replication import Excess, Step
+from atoll.placement.upkeep.over_replication import OverReplication, Step
 from atoll.server.bundle import load_bundle_to_administer
 from atoll.server.container import wire_services
 from atoll.server.maintenance import excess_of
@@ -64,7 +64,7 @@ def _require_carried_out(graph: Services) -> None:
         )
 
 
-def _go_through(excess: Excess, *, remove: bool) -> Step:
+def _go_through(excess: OverReplication, *, remove: bool) -> Step:
     total = Step(0, 0)
     console = Console(stderr=True)
     with Progress(console=console, transient=True) as progress:

@@ -11,7 +11,7 @@ from functools import partial
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
 from atoll.registry.manifest_cache import deleted_manifest_cache_keys
@@ -84,9 +84,9 @@ def _collection(graph: Services) -> Iterator[Activity]:
         yield Activity(f"delete-{location}", _DELETIONS, partial(_delete, graph, location))
 
 
-def excess_of(graph: Services) -> Excess:
+def excess_of(graph: Services) -> OverReplication:
     """Return what takes copies away from where policies exclude them."""
-    return Excess(
+    return OverReplication(
         graph.database,
         graph.bundle.required_locations,
         lambda digest: graph.redis.delete(cache_key(digest)),
