@@ -285,7 +285,7 @@ class PolicyWatch:
         self._reconciler = reconciler
         self._seen: str | None = None
 
-    def look(self) -> int:
+    def apply_changes(self) -> int:
         """Reconcile all blobs at the first call and after a change of policies.
 
         Returns:

@@ -148,7 +148,7 @@ def _following_policies(graph: Services) -> Callable[[], None]:
     watch = PolicyWatch(graph.database, reconciler)
 
     def work() -> None:
-        if made := watch.look():
+        if made := watch.apply_changes():
             log.info("tasks made for all blobs", extra={"tasks": made})
 
     return work

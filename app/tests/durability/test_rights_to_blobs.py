@@ -120,8 +120,8 @@ def test_rights_are_deleted_in_bounded_transactions(
     )
     found = collector(site)
     deleted: list[int] = []
-    forget = found.forget_rights
-    monkeypatch.setattr(found, "forget_rights", lambda: deleted.append(forget()) or deleted[-1])
+    forget = found.delete_rights
+    monkeypatch.setattr(found, "delete_rights", lambda: deleted.append(forget()) or deleted[-1])
     found.step()
     assert deleted == [BATCH, BATCH, 1]
 

@@ -54,7 +54,7 @@ def _unneeded(within: str = "true") -> str:
 _UNNEEDED = _unneeded()
 
 # Locked rows are evaluated again, so a manifest that was just restored is kept.
-_FORGET_MANIFESTS = """
+_DELETE_MANIFESTS = """
 DELETE FROM manifest WHERE id IN (
     SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id
     JOIN "user" n ON n.id = r.namespace_user_id
@@ -65,7 +65,7 @@ RETURNING id
 """
 
 # Locked rows are evaluated again, so a right that was just extended is kept.
-_FORGET_RIGHTS = """
+_DELETE_RIGHTS = """
 DELETE FROM uploadedblob WHERE (repository_id, blob_id) IN (
     SELECT repository_id, blob_id FROM uploadedblob
     WHERE expires_at <= clock_timestamp() - make_interval(secs => %(grace)s)
@@ -108,7 +108,7 @@ UPDATE imagestorage s SET tombstone_at = NULL WHERE s.id = ANY(%(ids)s) AND NOT 
 
 # A fail-over that loses this transaction restores the placements, so their objects are kept for a
 # while. An interrupted copy may still write its object until its worker notices the lost lease.
-_BURY = f"""
+_DELETE_PLACEMENTS = f"""
 WITH gone AS (
     SELECT s.id, s.content_checksum, s.image_size FROM imagestorage s
     WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
@@ -171,23 +171,23 @@ class Collector:
         Raises:
             DatabaseUnavailable: the batch in progress was rolled back.
         """
-        while self.forget_manifests() == self._batch:
+        while self.delete_manifests() == self._batch:
             continue
-        while self.forget_rights() == self._batch:
+        while self.delete_rights() == self._batch:
             continue
         self.mark()
-        while self.bury():
+        while self.collect_blobs():
             continue
 
-    def forget_manifests(self) -> int:
+    def delete_manifests(self) -> int:
         """Delete a batch of manifests that cannot be restored any more, and return their number."""
         parameters = {"expiration": self._expiration, "batch": self._batch}
-        return len(self._database.run(_FORGET_MANIFESTS, parameters))
+        return len(self._database.run(_DELETE_MANIFESTS, parameters))
 
-    def forget_rights(self) -> int:
+    def delete_rights(self) -> int:
         """Delete a batch of rights that expired a grace period ago, and return their number."""
         parameters = {"grace": self._grace, "batch": self._batch}
-        return len(self._database.run(_FORGET_RIGHTS, parameters))
+        return len(self._database.run(_DELETE_RIGHTS, parameters))
 
     def mark(self) -> int:
         """Put tombstones on the unused blobs of the next range, and return their number."""
@@ -197,7 +197,7 @@ class Collector:
         self._after = 0 if until >= last else until
         return len(marked)
 
-    def bury(self) -> int:
+    def collect_blobs(self) -> int:
         """Delete the placements of blobs after their grace period, and queue their objects.
 
         Returns:
@@ -212,7 +212,7 @@ class Collector:
             # locks were granted.
             parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS, "window": self._window}
             cursor.execute(_REMOVE_TOMBSTONES, parameters)
-            cursor.execute(_BURY, parameters)
+            cursor.execute(_DELETE_PLACEMENTS, parameters)
             gone = cursor.fetchall()
             cursor.execute(DELETE_BLOBS, parameters)
         for digest, size in gone:
