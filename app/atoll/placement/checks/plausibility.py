@@ -27,7 +27,7 @@ _REMEMBERED = 10_000
 
 IMPLAUSIBLE = Gauge(
     "atoll_implausible_reads",
-    "1 while implausibly many objects that this process reads at the location are wrong",
+    "1 while implausibly many reads of this process find wrong objects: path or store is suspected",
     ["location"],
 )
 

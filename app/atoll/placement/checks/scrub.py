@@ -39,7 +39,9 @@ PASS_SECONDS, SECOND_READ_SECONDS, IMPLAUSIBLE_SECONDS = 3600, 60.0, 300.0
 # Copies that wait for their second read; the next pass finds the others again.
 _WAITING = 1000
 
-VERIFIED = Counter("atoll_verified_placements", "Verified copies that are intact", ["location"])
+VERIFIED = Counter(
+    "atoll_verified_placements", "Copies that the scrub read and found right", ["location"]
+)
 
 # Advances the position before the copies are read, so that two workers of a site read different
 # copies. Scalar subqueries and now(), which are constant within a statement, bound the index scan

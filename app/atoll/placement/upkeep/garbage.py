@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 # tombstone that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
-COLLECTED = Counter("atoll_garbage_collected_blobs", "Collected blobs")
+COLLECTED = Counter("atoll_garbage_collected_blobs", "Unreferenced blobs collected")
 COLLECTED_BYTES = Counter(
     "atoll_garbage_collected_bytes", "Bytes of collected blobs, each counted once"
 )

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 RANGE, BATCH = 20_000, 200
 
 REMOVED = prometheus_client.Counter(
-    "atoll_excess_removed", "Deleted copies at locations that policies exclude", ["location"]
+    "atoll_excess_removed", "Over-replicated copies deleted from excluded locations", ["location"]
 )
 
 _EXCLUDED_ANYWHERE = "SELECT EXISTS (SELECT FROM replicationpolicy WHERE excluded <> '{}')"

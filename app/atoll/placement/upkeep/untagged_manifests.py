@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # Manifests that one statement examines, and that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
-COLLECTED = Counter("atoll_garbage_collected_manifests", "Collected manifests without a tag")
+COLLECTED = Counter("atoll_garbage_collected_manifests", "Untagged manifests deleted")
 
 # Deleted manifests are not collected here, because they can be restored for a while.
 _UNTAGGED = f"""
