@@ -56,7 +56,6 @@ NOT_REWRITTEN_YET = (
     "app/atoll/cli/*",
     "app/atoll/cluster/*",
     "app/atoll/placement/locations/*",
-    "app/atoll/server/*",
     "app/atoll/storage/*",
     "app/atoll/web/*",
     # tests
