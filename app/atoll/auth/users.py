@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg2.errors
 
-from atoll.audit.log import Entry, logged
 from atoll.auth.passwords import check_length, hash_password
 from atoll.config import Bundle
 from atoll.db.pool import Database
@@ -46,12 +45,6 @@ class User:
 
 _USER = 'SELECT id, username, email, enabled, tag_expiration_s FROM "user"'
 _PERSON = "NOT organization AND robot_owner_id IS NULL"
-
-# All that is below it goes with it.
-_DELETE_NAMESPACE = """
-DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
-AND robot_owner_id IS NULL RETURNING id
-"""
 
 
 def list_users(database: Database, *, disabled: bool) -> list[User]:
@@ -164,19 +157,6 @@ def rename_namespace(database: Database, name: str, new_name: str, *, organizati
         )
     except psycopg2.errors.UniqueViolation as error:
         raise UserExists(f"the name '{new_name}' is taken already") from error
-    if not rows:
-        raise UserUnknown(f"there is no '{name}'")
-
-
-def delete_namespace(database: Database, name: str, entry: Entry, *, organization: bool) -> None:
-    """Delete a user or an organization, with repositories and robots, and keep ENTRY.
-
-    Raises UserUnknown.
-    """
-    rows = database.run(
-        logged(_DELETE_NAMESPACE),
-        {"name": name, "organization": organization, **entry.parameters()},
-    )
     if not rows:
         raise UserUnknown(f"there is no '{name}'")
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from atoll.cli.polling import look_later
 from atoll.cli.run import CommandFailed, say
-from atoll.cluster.instances import sight
+from atoll.cluster.instances import Instances
 from atoll.placement.locations.drain import (
     LocationNeeded,
     LocationUnknown,
@@ -113,11 +113,11 @@ def _dead(graph: Services, location: str) -> str | None:
 
     What is needed is copied from it as soon as one site finds its store up.
     """
-    seen = sight(graph.database, location)
-    left = remaining(graph.patient_database, location) if seen.dead else None
+    seen = Instances(graph.database).reachability(location)
+    left = remaining(graph.patient_database, location) if seen.unreachable else None
     if left is None or not left.blobs:
         return None
-    host, cause = next(iter(seen.down.items()))
+    host, cause = next(iter(seen.unreachable_from.items()))
     return (
         f"{left.blobs} blobs ({left.bytes} bytes) are only at '{location}', and no site reaches its"
         f" store ({host}: {cause}), so they cannot be copied: bring it back and drain again; if it"

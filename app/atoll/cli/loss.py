@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from atoll.cli.run import CommandFailed, say
-from atoll.cluster.instances import forget_site, sight
+from atoll.cluster.instances import Instances
 from atoll.placement.locations import remove as removal
 from atoll.placement.locations.drain import LocationNeeded, LocationUnknown
 from atoll.placement.locations.lost import Loss, LossDiffers, loss_with, lost_before
@@ -73,13 +73,13 @@ def show_lost(options: argparse.Namespace) -> int:
 
 def _require_yes(graph: Services, location: str, found: Loss, accepted: int | None) -> None:
     """Raise CommandFailed unless somebody says yes to what is lost."""
-    seen = sight(graph.database, location)
-    if seen.up and found.good:
+    seen = Instances(graph.database).reachability(location)
+    if seen.reachable_from and found.good:
         raise CommandFailed(
-            f"the store of '{location}' answers {', '.join(seen.up)}, and {found.good} of these"
-            f" blobs are good there, by all that is known: copy them, atoll drain {location}"
-            f" --wait. If they are not there: atoll verify --location {location} --heal, then this"
-            " again. Nothing was changed."
+            f"the store of '{location}' answers {', '.join(seen.reachable_from)}, and {found.good}"
+            " of these blobs are good there, by all that is known: copy them, atoll drain"
+            f" {location} --wait. If they are not there: atoll verify --location {location}"
+            " --heal, then this again. Nothing was changed."
         )
     count = len(found.blobs)
     if accepted is None and sys.stdin.isatty():
@@ -107,7 +107,7 @@ def _remove(graph: Services, location: str, found: Loss) -> None:
         some = found.blobs[start : start + _FORGOTTEN]
         graph.redis.delete(*(cache_key(blob.digest) for blob in some))
     # Its instances may have ended without a word.
-    forget_site(graph.database, location)
+    Instances(graph.database).forget_site(location)
 
 
 def _report(found: Loss) -> dict[str, Any]:

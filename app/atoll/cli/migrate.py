@@ -13,7 +13,7 @@ import atoll
 from atoll import logs
 from atoll.auth.users import create_first_superuser
 from atoll.cli.run import say
-from atoll.cluster.instances import instances
+from atoll.cluster.instances import Instances
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.db.sessions import require_sessions
@@ -99,6 +99,6 @@ def _other_versions(graph: Services) -> dict[str, str]:
     """Return the versions that are not ours, by the host of who runs it."""
     return {
         one.hostname: one.version
-        for one in instances(graph.database)
+        for one in Instances(graph.database).all()
         if one.version != atoll.__version__
     }

@@ -13,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from atoll import exit_codes
 from atoll.cli.run import CommandFailed, say
-from atoll.cluster.instances import instances
+from atoll.cluster.instances import Instances
 from atoll.config.check import check
 from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
@@ -123,11 +123,7 @@ def _require_gone(graph: Services, location: str) -> None:
             f"'{location}' is still a location of the registry; first: atoll remove-location"
             f" {location}"
         )
-    using = [
-        f"{one.role} on {one.hostname}"
-        for one in instances(graph.database)
-        if not one.lost and location in one.stores
-    ]
+    using = [f"{one.role} on {one.hostname}" for one in Instances(graph.database).using(location)]
     if location in graph.bundle.stores or using:
         raise CommandFailed(
             f"'{location}' is still in the bundle of {', '.join(using) or 'this site'}, which would"

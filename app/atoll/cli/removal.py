@@ -12,7 +12,7 @@ from rich.table import Table
 
 from atoll.cli.loss import remove_lost
 from atoll.cli.run import CommandFailed, say
-from atoll.cluster.instances import unreadable
+from atoll.cluster.instances import Instances
 from atoll.config.model import parse_duration
 from atoll.db.pool import Database
 from atoll.placement.checks.verify import Looked, Verifier
@@ -81,7 +81,7 @@ def remove_location(options: argparse.Namespace) -> int:
 def unreadable_others(database: Database, location: str) -> tuple[str, ...]:
     """Return the locations besides LOCATION that no running instance can read from."""
     others = [name for name in location_states(database) if name != location]
-    return unreadable(database, others)
+    return Instances(database).unreachable(others)
 
 
 def show_only_there(database: Database, location: str, error: Exception) -> None:

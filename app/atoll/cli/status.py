@@ -11,14 +11,14 @@ from rich.table import Table
 
 from atoll import exit_codes
 from atoll.cluster.instances import Instance
-from atoll.cluster.status import Overview, overview
+from atoll.placement.status import StatusReport, StatusReporter
 from atoll.server.bundle import load_bundle_to_administer
 from atoll.server.container import wire_services
 
 
 def status(options: argparse.Namespace) -> int:
     """Print how things are; 0 if nobody has to look, FAILED else."""
-    found = overview(wire_services(load_bundle_to_administer()).database)
+    found = StatusReporter(wire_services(load_bundle_to_administer()).database).report()
     problems = found.problems(options.max_lag)
     if options.json:
         sys.stdout.write(json.dumps({**found.as_dict(), "problems": problems}) + "\n")
@@ -31,7 +31,7 @@ def status(options: argparse.Namespace) -> int:
     return exit_codes.FAILED if problems else 0
 
 
-def _instances(found: Overview) -> Table:
+def _instances(found: StatusReport) -> Table:
     table = Table("preference", "role", "host", "version", "seen", "bundle")
     for one in found.instances:
         table.add_row(
@@ -45,7 +45,7 @@ def _instances(found: Overview) -> Table:
     return table
 
 
-def _locations(found: Overview) -> Table:
+def _locations(found: StatusReport) -> Table:
     table = Table(
         "location",
         "state",

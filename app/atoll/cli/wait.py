@@ -14,9 +14,10 @@ from atoll.errors import UserError
 from atoll.names import InvalidName, RepositoryName, parse_tag
 from atoll.placement.rules import targets
 from atoll.placement.upkeep.backfill import backfill
-from atoll.placement.upkeep.completeness import Completeness, completeness
+from atoll.placement.upkeep.completeness import Completeness
 from atoll.placement.upkeep.lag import Lag, lag
 from atoll.registry.errors import ManifestUnknown
+from atoll.registry.image_completeness import ImageCompleteness
 from atoll.server.bundle import load_bundle_to_administer, require_replication
 from atoll.server.container import wire_services
 from atoll.services import Services
@@ -37,11 +38,12 @@ def wait(options: argparse.Namespace) -> int:
 
 def _wait_for_image(graph: Services, options: argparse.Namespace) -> dict[str, object]:
     name, reference = _parse(options.image)
+    completeness = ImageCompleteness(graph.database, graph.bundle.required_locations)
     told = ""
 
     def look() -> Completeness:
         try:
-            return completeness(graph.database, graph.bundle.required_locations, name, reference)
+            return completeness.of(name, reference)
         except ManifestUnknown as error:
             raise UserError(str(error)) from error
 

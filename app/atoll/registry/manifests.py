@@ -21,7 +21,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
 from atoll.placement.rules import waits_for
-from atoll.placement.upkeep.push_barrier import Copies
+from atoll.placement.upkeep.push_barrier import PushBarrier
 from atoll.registry.blobs import (
     PLACED,
     cache_key,
@@ -316,7 +316,7 @@ class Manifests:
         self._redis = redis
         self._repositories = repositories
         self._required = required
-        self._copies = Copies(database)
+        self._barrier = PushBarrier(database)
 
     def put(
         self,
@@ -349,7 +349,7 @@ class Manifests:
         here = [layer for layer in contents.optional if layer in known]
         contents = replace(contents, blobs=[*contents.blobs, *here])
         if waits is not None and repository_id is not None:
-            self._copies.wait(repository_id, contents.blobs, contents.children, *waits)
+            self._barrier.wait(repository_id, contents.blobs, contents.children, *waits)
         try:
             self._keep(
                 Manifest(digest, media_type, content),

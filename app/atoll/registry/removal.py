@@ -125,6 +125,12 @@ FROM unnest(%(ids)s::bigint[], %(digests)s::text[], %(blobs)s::bigint[])
 
 _DELETE_REPOSITORIES = "DELETE FROM repository WHERE id = ANY(%(ids)s)"
 
+# Delete a user or an organization; its repositories and robots are deleted by cascade.
+_DELETE_NAMESPACE = """
+DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
+AND robot_owner_id IS NULL RETURNING id
+"""
+
 
 class Removal:
     """Deletes and renames repositories and namespaces."""
@@ -175,7 +181,12 @@ class Removal:
         """
 
         def delete() -> None:
-            users.delete_namespace(self._database, name, entry, organization=organization)
+            rows = self._database.run(
+                logged(_DELETE_NAMESPACE),
+                {"name": name, "organization": organization, **entry.parameters()},
+            )
+            if not rows:
+                raise users.UserUnknown(f"there is no '{name}'")
 
         repositories = self._repositories(name, None, organization=organization)
         deadline = self._deadline()

@@ -8,7 +8,7 @@ import threading
 import time
 from uuid import UUID
 
-from atoll.cluster.instances import SIGN_OF_LIFE, Presence
+from atoll.cluster.instances import HEARTBEAT_INTERVAL, Heartbeat
 from atoll.db.pool import DatabaseUnavailable
 from atoll.services import Services
 
@@ -24,7 +24,7 @@ class Announcer:
 
     def __init__(self, graph: Services, role: str) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
-        self._presence = Presence(
+        self._heartbeat = Heartbeat(
             graph.database,
             graph.bundle,
             role,
@@ -43,22 +43,22 @@ class Announcer:
         self._stop.set()
         self._thread.join()
         try:
-            self._presence.withdraw()
+            self._heartbeat.withdraw()
         except DatabaseUnavailable as error:
             log.warning("instance not withdrawn", extra={"cause": str(error)})
 
     def _for_ever(self) -> None:
         told, due = None, 0.0
         while not self._stop.is_set():
-            seen = self._presence.seen()
+            seen = self._heartbeat.stores()
             if seen != told or time.monotonic() >= due:
                 self._record()
-                told, due = seen, time.monotonic() + SIGN_OF_LIFE
+                told, due = seen, time.monotonic() + HEARTBEAT_INTERVAL
             self._stop.wait(_LOOK_SECONDS)
 
     def _record(self) -> None:
         try:
-            self._presence.record()
+            self._heartbeat.record()
         except DatabaseUnavailable as error:
             log.warning("no sign of life given", extra={"cause": str(error)})
         except Exception:

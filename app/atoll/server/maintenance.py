@@ -15,10 +15,10 @@ from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
-from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
 from atoll.registry.manifests import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
+from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
 from atoll.services import Services
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable

@@ -34,8 +34,8 @@ from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
-from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.errors import RegistryError
+from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.uploads import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError

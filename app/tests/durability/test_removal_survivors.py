@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.cluster.instances import Presence
+from atoll.cluster.instances import Heartbeat
 from atoll.names import Digest
 from atoll.placement.locations.drain import begin_draining, location_states
 from atoll.placement.tasks import Tasks
@@ -42,7 +42,7 @@ def announce(site: MemorySite, *down: str) -> None:
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in down else None
         health.probed(location, refused)
-    Presence(site.database, site.graph.bundle, "registry", health).record()
+    Heartbeat(site.database, site.graph.bundle, "registry", health).record()
 
 
 def test_removal_is_refused_while_the_only_other_copy_is_at_a_store_that_is_down(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from atoll.cluster.instances import sight
+from atoll.cluster.instances import Instances
 from atoll.placement.locations import remove as removal
 from atoll.placement.locations.drain import set_state
 from atoll.server.heartbeat import Announcer
@@ -103,7 +103,8 @@ def test_what_is_still_in_use_is_not_emptied(us: Site, remaining: Remaining) -> 
     remove(us, "usstorage")
     announcer = Announcer(us.graph, "registry")
     announcer.start()
-    wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").up != [])
+    instances = Instances(us.graph.database)
+    wait_until("it is seen", lambda: instances.reachability("usstorage").reachable_from != [])
     status, _, err = remaining.purge("--yes")
     assert (status, "still in the bundle of registry on" in err) == (1, True)
     announcer.stop()

@@ -1,4 +1,4 @@
-"""Pushes that wait until their blobs are at several locations, where a policy wants that."""
+"""Delay a manifest push until its blobs have the copies that a policy asks for."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Callable
 
 from atoll.db.pool import Database
 from atoll.placement.rules import excluded_in
-from atoll.registry.errors import NotCopiedYet
 
-# Seconds between two looks, and how many requests of a process may wait at once: the others of its
-# threads go on serving.
-_PAUSE = 0.2
+# Seconds between two polls.
+_POLL_INTERVAL = 0.2
+# Requests of one process that may wait at the same time. The other threads keep serving.
 _WAITING_MAXIMUM = 4
 
-# Copies where they may be and stay. A list's images were waited for when they were pushed; a policy
-# that came since then holds for them all the same.
+# Count copies where the repository may have them and that are not about to be removed. The blobs
+# of an index's images were waited for when those were pushed, but a newer policy applies to them.
 _BEHIND = f"""
 SELECT count(*) FILTER (WHERE copies < %(copies)s), count(*) FROM (
     SELECT (SELECT count(*) FROM imagestorageplacement p
@@ -30,22 +29,45 @@ SELECT count(*) FILTER (WHERE copies < %(copies)s), count(*) FROM (
 """
 
 
-class Copies:
-    """Waits for copies of what is being pushed."""
+class NotCopiedYet(Exception):
+    """The blobs of a push do not have the required number of copies in time.
+
+    Attributes:
+        public: the message, which names no host and may be sent to clients.
+    """
+
+    def __init__(self, copies: int, behind: int, count: int) -> None:
+        self.public = (
+            f"{behind} of {count} blobs are not at {copies} locations yet, as this repository's"
+            " policy wants; they are being copied, nothing is lost: push again"
+        )
+        super().__init__(self.public)
+
+
+class PushBarrier:
+    """Wait for the copies of the blobs of a push."""
 
     def __init__(
         self, database: Database, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._database = database
         self._monotonic = monotonic
-        self._places = threading.BoundedSemaphore(_WAITING_MAXIMUM)
+        self._slots = threading.BoundedSemaphore(_WAITING_MAXIMUM)
 
     def wait(
         self, repository_id: int, blobs: list[str], children: list[str], copies: int, seconds: int
     ) -> None:
-        """Return when all BLOBS, and those of the images CHILDREN, are at so many locations.
+        """Return once all blobs of a push have enough copies.
 
-        Raises NotCopiedYet after so many SECONDS; at once where too many requests wait already.
+        Args:
+            repository_id: the repository that is pushed to.
+            blobs: digests of the blobs that the manifest names.
+            children: digests of the manifests that it lists; their blobs are waited for, too.
+            copies: the number of locations that each blob has to be at.
+            seconds: the longest time to wait. Without a free slot nothing is waited for.
+
+        Raises:
+            NotCopiedYet: blobs were missing at the end of that time.
         """
         values = {
             "repository_id": repository_id,
@@ -54,18 +76,18 @@ class Copies:
             "copies": copies,
         }
         deadline = self._monotonic() + seconds
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             deadline = self._monotonic()
-            self._look(values, copies, deadline)
+            self._has_copies(values, copies, deadline)
             return
         try:
-            while not self._look(values, copies, deadline):
-                time.sleep(_PAUSE)
+            while not self._has_copies(values, copies, deadline):
+                time.sleep(_POLL_INTERVAL)
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _look(self, values: dict[str, object], copies: int, deadline: float) -> bool:
-        """Tell whether there are copies enough. Raises NotCopiedYet at the DEADLINE."""
+    def _has_copies(self, values: dict[str, object], copies: int, deadline: float) -> bool:
+        """Return whether there are enough copies; raise NotCopiedYet after the deadline."""
         behind, count = self._database.read(_BEHIND, values)[0]
         if behind and self._monotonic() >= deadline:
             raise NotCopiedYet(copies, behind, count)

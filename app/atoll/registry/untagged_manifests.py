@@ -1,8 +1,8 @@
-"""Collect manifests that no tag means any more, as Quay does.
+"""Collect manifests without a tag, as Quay does.
 
-A manifest stays as long as a tag means it or can be set back to it (the time machine), as another
-manifest of its repository names it or is its subject, and for PUSH_TEMP_TAG_EXPIRATION_SEC after it
-was pushed. Its blobs go later, in the steps of `garbage`.
+A manifest is kept while a tag points to it or can be restored to it (the time machine), while
+another manifest of its repository lists it or has it as its subject, and for
+PUSH_TEMP_TAG_EXPIRATION_SEC after its push. `placement.upkeep.garbage` collects its blobs later.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from atoll.registry.tags import END_MS, NOW_MS
 
 log = logging.getLogger(__name__)
 
-# Manifests that one statement looks at, and that one transaction takes.
+# Manifests that one statement examines, and that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
-COLLECTED = Counter("atoll_garbage_collected_manifests", "Manifests that no tag meant any more")
+COLLECTED = Counter("atoll_garbage_collected_manifests", "Manifests without a tag, collected")
 
-# What is deleted already is not asked for here: it can be brought back until its own time is over.
+# A condition on manifest `m` in namespace `n`. Deleted manifests are left out: they can be restored
+# until their own retention ends.
 _UNTAGGED = f"""
 m.deleted_at IS NULL
 AND m.pushed_at < clock_timestamp() - make_interval(secs => %(keep)s)
@@ -39,7 +40,8 @@ AND NOT EXISTS (SELECT FROM manifest s
 
 _LAST = "SELECT coalesce(max(id), 0) FROM manifest"
 
-# While a row is locked no tag and no index can begin to name it; who does so now is left alone.
+# Lock candidates, so that no new tag or index can refer to them. A row that another transaction has
+# locked, as a push does, is skipped.
 _LOCK = f"""
 SELECT m.id FROM manifest m
 JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_user_id
@@ -47,7 +49,8 @@ WHERE m.id > %(after)s AND m.id <= %(until)s AND {_UNTAGGED}
 ORDER BY m.id LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
 """
 
-# Looks again: who began to name it before the lock is seen now.
+# Delete candidates. The condition is checked again, because a reference may have been committed
+# before the lock was granted.
 _COLLECT = f"""
 WITH gone AS (
     DELETE FROM manifest m USING repository r, "user" n
@@ -63,9 +66,11 @@ FROM gone
 
 
 class UntaggedManifests:
-    """Collects a part at a time.
+    """Collect untagged manifests, one range of ids at a time.
 
-    FORGET_CACHED is called with each deleted manifest and the digests of its blobs.
+    Args:
+        forget_cached: called with each deleted manifest and the digests of its blobs.
+        batch: manifests that one transaction deletes.
     """
 
     def __init__(
@@ -86,9 +91,10 @@ class UntaggedManifests:
         }
 
     def step(self) -> bool:
-        """Collect in the next range; tell whether there is more to collect in it.
+        """Collect in the next range, and return whether there is more to collect in it.
 
-        Raises DatabaseUnavailable; nothing is half done then.
+        Raises:
+            DatabaseUnavailable: the current batch was not deleted.
         """
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + RANGE, last)
@@ -98,7 +104,7 @@ class UntaggedManifests:
         return False
 
     def _collect(self, until: int) -> int:
-        """Collect up to a batch; return how many were looked at."""
+        """Collect up to one batch, and return how many candidates there were."""
         limits = {"after": self._after, "until": until, "batch": self._batch}
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {**self._parameters, **limits})
@@ -111,5 +117,5 @@ class UntaggedManifests:
             self._forget_cached(RepositoryName(namespace, name), Digest.parse(digest), blobs)
         COLLECTED.inc(len(gone))
         if gone:
-            log.info("manifests without a tag collected", extra={"manifests": len(gone)})
+            log.info("untagged manifests collected", extra={"manifests": len(gone)})
         return len(ids)
