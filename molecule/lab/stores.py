@@ -51,7 +51,7 @@ def make(lab: Lab, containers: Containers, store: Store) -> bool:
         f"--env=STORE_PORT={store.port}",
         kind.image,
     )
-    client = _client(lab, store)
+    client = client_of(lab, store)
     wait_until(f"{store.container} has its bucket", lambda: _has_bucket(client, store))
     return new
 
@@ -63,7 +63,8 @@ def _kind(store: Store) -> Kind:
     return KINDS[store.kind]
 
 
-def _client(lab: Lab, store: Store) -> Any:
+def client_of(lab: Lab, store: Store) -> Any:
+    """Return an S3 client with the key that the registry uses."""
     return boto3.client(
         "s3",
         endpoint_url=store.endpoint,

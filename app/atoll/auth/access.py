@@ -1,4 +1,4 @@
-"""Who may do what with a repository, and the question put to the database in one round trip."""
+"""Authentication and repository permissions, both answered by one query."""
 
 from __future__ import annotations
 
@@ -23,35 +23,37 @@ _ROLE_ACTIONS = {
     WRITE: {PULL, PUSH, DELETE},
     ADMIN: {PULL, PUSH, DELETE},
 }
-# What a token of the API allows at most, by its scopes.
+# The highest role that each scope of an API token allows.
 _SCOPE_ROLES = {"repo:read": READ, "repo:write": WRITE, "repo:admin": ADMIN}
-# A repository in any other state is only pulled from.
+# Repositories in any other state are read-only.
 NORMAL = "NORMAL"
 CREATE_SCOPE, SUPERUSER_SCOPE = "repo:create", "super:user"
-# An app-specific token is for pulling and pushing.
+# App-specific tokens are limited to pulling and pushing.
 _APP_SCOPES = frozenset({"repo:read", "repo:write", CREATE_SCOPE})
 
-# For each repository that is asked about: does the namespace exist, may the user create in it, and
-# the user's best role. One row comes back even where nothing is asked about.
-_QUESTION = """
-WITH app AS (
+# Return the account that the credentials belong to, and for each requested repository the state of
+# its namespace, the account's roles, and its right to create repositories. Returns exactly one row,
+# also without an account or requested repositories.
+_PERMISSIONS_QUERY = """
+WITH app_token AS (
     SELECT user_id, token_secret FROM appspecifictoken
     WHERE token_name = %(app_token)s AND (expires_at IS NULL OR expires_at > now())
-), oauth AS (
+), oauth_token AS (
     SELECT user_id, scope FROM oauthaccesstoken
     WHERE token_hash = %(oauth_hash)s AND expires_at > now()
 ), actor AS (
     SELECT u.id, u.username, u.email, u.password_hash, u.robot_secret,
            owner.username AS robot_owner,
-           (SELECT token_secret FROM app) AS app_secret, (SELECT scope FROM oauth) AS scope
+           (SELECT token_secret FROM app_token) AS app_secret,
+           (SELECT scope FROM oauth_token) AS scope
     FROM "user" u LEFT JOIN "user" owner ON owner.id = u.robot_owner_id
-    WHERE (u.username = %(username)s OR u.id = (SELECT user_id FROM app)
-           OR u.id = (SELECT user_id FROM oauth))
+    WHERE (u.username = %(username)s OR u.id = (SELECT user_id FROM app_token)
+           OR u.id = (SELECT user_id FROM oauth_token))
       AND (%(user_id)s::bigint IS NULL OR u.id = %(user_id)s)
       AND u.enabled AND NOT u.organization AND coalesce(owner.enabled, true)
-), asked AS (
+), requested AS (
     SELECT * FROM unnest(%(namespaces)s::text[], %(names)s::text[]) AS a (namespace, name)
-), found AS (
+), repository_roles AS (
     SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
            coalesce(n.enabled, true) AS namespace_enabled, r.id AS repository_id,
            r.visibility, r.state,
@@ -68,26 +70,34 @@ WITH app AS (
                WHERE p.repository_id = r.id AND (p.user_id = actor.id OR p.team_id IN (
                    SELECT m.team_id FROM teammember m WHERE m.user_id = actor.id))
            ) AS roles
-    FROM asked a
+    FROM requested a
     LEFT JOIN "user" n ON n.username = a.namespace AND n.robot_owner_id IS NULL
     LEFT JOIN repository r ON r.namespace_user_id = n.id AND r.name = a.name
     LEFT JOIN actor ON true
 )
 SELECT (SELECT to_jsonb(actor) FROM actor),
-       coalesce((SELECT jsonb_agg(to_jsonb(found)) FROM found), '[]')
+       coalesce((SELECT jsonb_agg(to_jsonb(repository_roles)) FROM repository_roles), '[]')
 """
 
 
 class WrongCredentials(Exception):
-    """No such user, or another password. Which of them is nobody's business."""
+    """Unknown user or wrong password; the two are deliberately not distinguished."""
 
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who proved who they are. `scopes` is None for who is not limited by a token's.
+    """An authenticated user or robot.
 
-    An `auditor` may see everything. Who is `read_only` changes nothing: auditors, whatever token
-    they show.
+    Attributes:
+        id: The account's id.
+        username: The account's name.
+        email: The account's e-mail address.
+        robot_owner: The namespace of a robot; None for users.
+        scopes: The scopes of the OAuth or app-specific token; None if no token limits the account.
+        superuser: Whether the account has superuser rights with these credentials.
+        auditor: Whether the account may read everything with these credentials.
+        read_only: Whether all changes are refused, which holds for auditors with any token.
+        password_hash: The hash that the credentials were checked against. Sessions are bound to it.
     """
 
     id: int
@@ -98,25 +108,31 @@ class Principal:
     superuser: bool
     auditor: bool = False
     read_only: bool = False
-    # Of the row that the credentials were checked with: a session is bound to that password.
     password_hash: str | None = field(default=None, repr=False)
 
     @property
     def sees_private(self) -> bool:
-        """Whether the scopes of a token, if one was shown, allow private repositories at all."""
+        """Whether private repositories are visible with the token's scopes, if there is a token."""
         return self.scopes is None or not self.scopes.isdisjoint(_SCOPE_ROLES)
 
     def has_scope(self, scope: str) -> bool:
-        """Tell whether a token's scopes, if one was shown, allow SCOPE."""
+        """Return whether `scope` is granted; without a token, every scope is."""
         return self.scopes is None or scope in self.scopes
 
 
 @dataclass(frozen=True)
 class Grant:
-    """The actions that somebody may do with a repository, and the role that they come from.
+    """The permissions of a principal, or of anonymous clients, on one repository.
 
-    A role on a repository that does not exist tells that its namespace is the user's. It is
-    `personal` if not everybody has it. `id` is the repository's, None if it does not exist.
+    Attributes:
+        repository: The repository's name.
+        actions: The permitted actions.
+        role: The role that permits them. On a repository that does not exist, a role means that
+            the principal administers the namespace.
+        exists: Whether the repository exists.
+        writable: Whether the state of the repository permits changes.
+        personal: Whether the role goes beyond what every user has.
+        id: The repository's id; None if it does not exist.
     """
 
     repository: RepositoryName
@@ -128,12 +144,12 @@ class Grant:
     id: int | None = None
 
     def allows(self, role: str) -> bool:
-        """Tell whether what is held is ROLE or more."""
+        """Return whether the role is `role` or a higher one."""
         return self.role is not None and ROLES.index(self.role) >= ROLES.index(role)
 
 
 class Access:
-    """Answers who may do what."""
+    """Authenticates clients and looks up their permissions."""
 
     def __init__(self, reads: Reads, bundle: Bundle, cipher: Cipher, throttle: Throttle) -> None:
         self._reads = reads
@@ -159,20 +175,30 @@ class Access:
         address: str,
         repositories: list[RepositoryName],
     ) -> tuple[Principal | None, list[Grant]]:
-        """Return who shows CREDENTIALS, and what they may do with REPOSITORIES. One round trip.
+        """Verify credentials and return the principal with its grants, in one round trip.
 
-        ADDRESS is the client's. Without credentials: what anybody may do. Raises WrongCredentials
-        or TooManyFailures.
+        Args:
+            credentials: The client's credentials; None for anonymous clients.
+            address: The client's IP address, for throttling.
+            repositories: The repositories to look up.
+
+        Returns:
+            The principal, None for anonymous clients and ended sessions, and a grant for each
+            repository.
+
+        Raises:
+            WrongCredentials: The user is unknown or the secret is wrong.
+            TooManyFailures: Earlier failures of this user or address exceed a limit.
         """
         if credentials is None:
-            return None, self._ask({}, repositories, None)[1]
+            return None, self._query({}, repositories, None)[1]
         if isinstance(credentials, Credentials) and credentials.of_person:
             return self._authenticate_person(credentials, address, repositories)
-        actor, grants = self._ask(credentials.parameters(), repositories, credentials)
+        actor, grants = self._query(credentials.parameters(), repositories, credentials)
         if actor is not None:
             return actor, grants
         if isinstance(credentials, SessionCredentials):
-            # The session has ended.
+            # The password changed or the account was disabled, which ends the session.
             return self.authenticate(None, address, repositories)
         self._throttle.token_failed(address)
         raise WrongCredentials
@@ -182,7 +208,7 @@ class Access:
     ) -> tuple[Principal, list[Grant]]:
         username = credentials.username
         self._throttle.check(username, address)
-        actor, grants = self._ask(
+        actor, grants = self._query(
             credentials.parameters(),
             repositories,
             credentials,
@@ -206,26 +232,27 @@ class Access:
         """Return the current permissions of a user, or of anonymous clients.
 
         Args:
-            username: the user's name; None for anonymous clients.
-            repositories: the repositories to look up.
-            user_id: with an id, another account that has the same name counts as anonymous.
+            username: The user's name; None for anonymous clients.
+            repositories: The repositories to look up.
+            user_id: The expected id of the account. An account of the same name with another id
+                is treated as anonymous.
 
         Returns:
             A grant for each repository.
         """
-        return self._ask({"username": username, "user_id": user_id}, repositories, None)[1]
+        return self._query({"username": username, "user_id": user_id}, repositories, None)[1]
 
-    def _ask(
+    def _query(
         self,
         parameters: Mapping[str, object],
         repositories: list[RepositoryName],
         credentials: Credentials | SessionCredentials | None,
         hooks: HashingHooks | None = None,
     ) -> tuple[Principal | None, list[Grant]]:
-        # One row comes back always, also from a replica that does not know the user yet: then the
-        # password is wrong, until the primary is back.
-        row, found = self._reads.current(
-            _QUESTION,
+        # A replica that is read while the primary is unavailable may lack a new user. The query
+        # returns a row nevertheless, and the credentials count as wrong.
+        row, roles = self._reads.current(
+            _PERMISSIONS_QUERY,
             {
                 "username": None,
                 "user_id": None,
@@ -244,22 +271,22 @@ class Access:
             row = None
         app = isinstance(credentials, Credentials) and credentials.of_app
         principal = self._principal(row, _APP_SCOPES if app else None) if row else None
-        return principal, [self._grant(principal, entry) for entry in found]
+        return principal, [self._grant(principal, entry) for entry in roles]
 
     def _principal(self, row: Mapping[str, Any], scopes: frozenset[str] | None) -> Principal:
-        """Return who ROW describes, limited to SCOPES or to those of the API token in ROW."""
+        """Return the principal of a row, limited to `scopes` or to the scopes in the row."""
         if row["scope"] is not None:
             scopes = frozenset(row["scope"].split())
         username = row["username"]
-        whole = scopes is None or SUPERUSER_SCOPE in scopes
+        unrestricted = scopes is None or SUPERUSER_SCOPE in scopes
         return Principal(
             row["id"],
             username,
             row["email"],
             row["robot_owner"],
             scopes,
-            superuser=whole and username in self._superusers,
-            auditor=whole and username in self._auditors,
+            superuser=unrestricted and username in self._superusers,
+            auditor=unrestricted and username in self._auditors,
             read_only=username in self._auditors,
             password_hash=row["password_hash"],
         )
@@ -285,12 +312,12 @@ class Access:
         )
 
     def _personal(self, principal: Principal, row: Mapping[str, Any]) -> bool:
-        """Tell whether the role is more than everybody's."""
+        """Return whether the role goes beyond what every user has."""
         everywhere = principal.auditor or (self._superusers_full_access and principal.superuser)
         return bool(row["roles"] or row["owner"] or everywhere)
 
     def _role(self, principal: Principal | None, row: Mapping[str, Any]) -> str | None:
-        """Return the best role, of no more than the token's scopes allow."""
+        """Return the highest role held, limited by the token's scopes."""
         held: list[str] = list(row["roles"])
         if row["visibility"] == "public":
             held.append(READ)
@@ -318,6 +345,6 @@ class Access:
             if superusers_only and not principal.superuser:
                 return False
             return self._create_namespace and principal.robot_owner is None
-        # Scopes limit the role: an owner's token may push if it may write and create.
+        # An owner's token with the scopes repo:write and repo:create has the role write here.
         owned = bool(row["owner"]) and role == WRITE
         return bool(row["creator"]) or owned or role == ADMIN

@@ -1,4 +1,4 @@
-"""Tokens for the API, and tokens that a user gives to one program."""
+"""OAuth access tokens for the API, and app-specific tokens for registry clients."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 
 SCOPES = {
-    "repo:read": "see and pull the repositories that the user may",
-    "repo:write": "push to the repositories that the user may",
-    "repo:admin": "administer the repositories that the user may",
-    "repo:create": "make repositories",
+    "repo:read": "view and pull repositories that the user can read",
+    "repo:write": "push to repositories that the user can write to",
+    "repo:admin": "administer repositories that the user administers",
+    "repo:create": "create repositories",
     "user:read": "read the user's own data",
     "user:admin": "change the user's own account, robots and tokens",
     "org:admin": "administer the user's organizations",
@@ -26,16 +26,16 @@ _COLUMNS = "uuid, title, token_name, token_secret, created_at, expires_at"
 
 
 class AppTokenUnknown(Exception):
-    """The user has no such token."""
+    """The user has no such app-specific token."""
 
 
 class ApiTokenUnknown(Exception):
-    """The user has no such token of the API."""
+    """The user or application has no such API token."""
 
 
 @dataclass(frozen=True)
 class ApiToken:
-    """A token of the API, without the token itself, and the application that asked for it."""
+    """The description of an API token, without the secret, and its application, if any."""
 
     uuid: UUID
     scope: str
@@ -47,7 +47,7 @@ class ApiToken:
 
 @dataclass(frozen=True)
 class AppToken:
-    """An app-specific token; `code` is what the program shows as its password."""
+    """An app-specific token; clients log in with `code` as the password."""
 
     uuid: UUID
     title: str
@@ -57,7 +57,7 @@ class AppToken:
 
 
 class ApiTokens:
-    """Makes tokens for the API."""
+    """The API tokens of all users."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,9 +65,14 @@ class ApiTokens:
     def create(
         self, username: str, scopes: list[str], seconds: int, *, client_id: str | None = None
     ) -> str:
-        """Return a new token of a user, good for so many seconds. Nobody can read it again.
+        """Create an API token and return it; only its hash is stored.
 
-        With CLIENT_ID it is that application's, and goes when the application goes.
+        Args:
+            username: The user that the token acts for.
+            scopes: The token's scopes.
+            seconds: The token's lifetime, in seconds.
+            client_id: The application that the token is issued to. Deleting the application
+                revokes it.
         """
         token = random_token(TOKEN_LENGTH)
         self._database.run(
@@ -82,7 +87,7 @@ class ApiTokens:
         return token
 
     def list(self, user_id: int) -> list[ApiToken]:
-        """Return the user's tokens that are good, oldest first."""
+        """Return the user's valid tokens, oldest first."""
         rows = self._database.read(
             """
             SELECT t.uuid, t.scope, t.created_at, t.expires_at, a.client_id, a.name
@@ -94,7 +99,11 @@ class ApiTokens:
         return [ApiToken(*row) for row in rows]
 
     def revoke(self, user_id: int, uuid: UUID) -> None:
-        """Let a token be good no more, or raise ApiTokenUnknown."""
+        """Revoke a token of the user.
+
+        Raises:
+            ApiTokenUnknown: The user has no such token.
+        """
         rows = self._database.run(
             "DELETE FROM oauthaccesstoken WHERE user_id = %s AND uuid = %s RETURNING id",
             [user_id, uuid],
@@ -112,7 +121,7 @@ class AppTokens:
         self._life_seconds = bundle.app_specific_token_expiration
 
     def create(self, user_id: int, title: str) -> AppToken:
-        """Make a token."""
+        """Create a token that expires after APP_SPECIFIC_TOKEN_EXPIRATION."""
         name, secret = random_token(APP_TOKEN_HALF), random_token(APP_TOKEN_HALF)
         rows = self._database.run(
             f"""
@@ -124,7 +133,12 @@ class AppTokens:
         return self._token(rows[0])
 
     def list(self, user_id: int, *, expiring: bool) -> list[AppToken]:
-        """Return the user's tokens; with EXPIRING those that end within a month."""
+        """Return the user's tokens, oldest first.
+
+        Args:
+            user_id: The user's id.
+            expiring: Whether to return only tokens that expire within a month.
+        """
         rows = self._database.read(
             f"""
             SELECT {_COLUMNS} FROM appspecifictoken
@@ -137,7 +151,11 @@ class AppTokens:
         return [self._token(row) for row in rows]
 
     def get(self, user_id: int, uuid: UUID) -> AppToken:
-        """Return a token of the user's, or raise AppTokenUnknown."""
+        """Return a token of the user.
+
+        Raises:
+            AppTokenUnknown: The user has no such token.
+        """
         rows = self._database.read(
             f"SELECT {_COLUMNS} FROM appspecifictoken WHERE user_id = %s AND uuid = %s",
             [user_id, uuid],
@@ -147,7 +165,11 @@ class AppTokens:
         return self._token(rows[0])
 
     def revoke(self, user_id: int, uuid: UUID) -> None:
-        """Let a token be good no more, or raise AppTokenUnknown."""
+        """Revoke a token of the user.
+
+        Raises:
+            AppTokenUnknown: The user has no such token.
+        """
         rows = self._database.run(
             "DELETE FROM appspecifictoken WHERE user_id = %s AND uuid = %s RETURNING id",
             [user_id, uuid],

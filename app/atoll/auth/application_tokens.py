@@ -1,4 +1,4 @@
-"""Tokens of the API that are made in an application's settings, with a name of their own."""
+"""Named API tokens that are created in an application's settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ _COLUMNS = "t.uuid, t.name, t.scope, t.expires_at, t.created_at, u.username"
 
 @dataclass(frozen=True)
 class ApplicationToken:
-    """A token; `username` is whose it is. `token` itself is there only when it was just made."""
+    """An API token of an application.
+
+    Attributes:
+        uuid: The token's id.
+        name: The token's name.
+        scope: The granted scopes, separated by spaces.
+        expires_at: When the token expires.
+        created_at: When the token was created.
+        username: The user that the token acts for.
+        token: The token itself, in the result of `create` only.
+    """
 
     uuid: UUID
     name: str | None
@@ -28,7 +38,7 @@ class ApplicationToken:
 
 
 class ApplicationTokens:
-    """The tokens of all applications."""
+    """The named tokens of all applications."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,21 +46,22 @@ class ApplicationTokens:
     def create(
         self, client_id: str, user_id: int, name: str, scopes: list[str], seconds: int
     ) -> ApplicationToken:
-        """Make a token of a user's, good for so many seconds.
+        """Create a token that acts for a user, valid for `seconds`.
 
-        Raises ApiTokenUnknown if the application has gone meanwhile.
+        Raises:
+            ApiTokenUnknown: The application was deleted.
         """
         token = random_token(TOKEN_LENGTH)
         rows = self._database.run(
             f"""
-            WITH t AS (
+            WITH created_token AS (
                 INSERT INTO oauthaccesstoken
                     (user_id, token_hash, scope, expires_at, application_id, name)
                 SELECT %(user)s, %(hash)s, %(scope)s, now() + make_interval(secs => %(seconds)s),
                        id, %(name)s
                 FROM oauthapplication WHERE client_id = %(client_id)s RETURNING *
             )
-            SELECT {_COLUMNS} FROM t JOIN "user" u ON u.id = t.user_id
+            SELECT {_COLUMNS} FROM created_token t JOIN "user" u ON u.id = t.user_id
             """,
             {
                 "user": user_id,
@@ -66,7 +77,11 @@ class ApplicationTokens:
         return replace(ApplicationToken(*rows[0]), token=token)
 
     def revoke(self, client_id: str, uuid: UUID) -> None:
-        """Let a token be good no more, or raise ApiTokenUnknown."""
+        """Revoke a token of an application.
+
+        Raises:
+            ApiTokenUnknown: The application has no such token.
+        """
         rows = self._database.run(
             """
             DELETE FROM oauthaccesstoken t USING oauthapplication a
@@ -78,7 +93,7 @@ class ApplicationTokens:
             raise ApiTokenUnknown(f"the application has no token {uuid}")
 
     def list(self, client_id: str) -> list[ApplicationToken]:
-        """Return an application's tokens that are good, oldest first."""
+        """Return an application's valid tokens, oldest first."""
         rows = self._database.read(
             f"""
             SELECT {_COLUMNS} FROM oauthaccesstoken t

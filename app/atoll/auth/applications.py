@@ -1,4 +1,4 @@
-"""OAuth applications: programs that an organization lets ask its users for tokens of the API."""
+"""OAuth applications, which belong to an organization and request API tokens from users."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.auth import redirect_uris
 from atoll.auth.secrets import Cipher, random_token
 from atoll.db.pool import Database
 
-CLIENT_SECRET_PURPOSE = "client secret"  # noqa: S105 - what it is encrypted for
+CLIENT_SECRET_PURPOSE = "client secret"  # noqa: S105 - the purpose of a ciphertext
 _CLIENT_ID_LENGTH, _CLIENT_SECRET_LENGTH = 20, 40
 _COLUMNS = """a.client_id, a.client_secret, o.username, a.name, a.description, a.application_uri,
               a.redirect_uri, a.avatar_email"""
@@ -23,7 +23,7 @@ class ApplicationUnknown(Exception):
 
 @dataclass(frozen=True)
 class Application:
-    """A program."""
+    """An OAuth application."""
 
     client_id: str
     client_secret: str
@@ -35,7 +35,7 @@ class Application:
     avatar_email: str | None
 
     def may_redirect_to(self, uri: str) -> bool:
-        """Return whether tokens may be sent to `uri`."""
+        """Return whether tokens may be sent to `uri`, by the registered redirect URI."""
         return redirect_uris.covers(self.redirect_uri, uri)
 
 
@@ -49,10 +49,16 @@ class Applications:
     def create(
         self, organization: str, name: str, details: Mapping[str, str | None]
     ) -> Application:
-        """Make an application; DETAILS are the other columns, by name."""
+        """Create an application.
+
+        Args:
+            organization: The organization that owns it.
+            name: The application's name.
+            details: The columns description, application_uri, redirect_uri and avatar_email.
+        """
         rows = self._database.run(
             f"""
-            WITH a AS (
+            WITH created_application AS (
                 INSERT INTO oauthapplication (client_id, client_secret, organization_id, name,
                     description, application_uri, redirect_uri, avatar_email)
                 SELECT %(client_id)s, %(secret)s, id, %(name)s, coalesce(%(description)s, ''),
@@ -60,7 +66,8 @@ class Applications:
                        %(avatar_email)s
                 FROM "user" WHERE username = %(organization)s AND organization RETURNING *
             )
-            SELECT {_COLUMNS} FROM a JOIN "user" o ON o.id = a.organization_id
+            SELECT {_COLUMNS} FROM created_application a
+            JOIN "user" o ON o.id = a.organization_id
             """,
             {
                 **details,
@@ -73,7 +80,15 @@ class Applications:
         return self._only(rows, name)
 
     def get(self, client_id: str, organization: str | None = None) -> Application:
-        """Return an application, of ORGANIZATION if that is given; raise ApplicationUnknown."""
+        """Return an application.
+
+        Args:
+            client_id: The application's client id.
+            organization: The organization that must own it; None for any.
+
+        Raises:
+            ApplicationUnknown: There is no such application.
+        """
         rows = self._database.read(
             f"SELECT {_COLUMNS} {_FROM} WHERE a.client_id = %(client_id)s"
             " AND (%(organization)s IS NULL OR o.username = %(organization)s)",
@@ -84,7 +99,11 @@ class Applications:
     def change(
         self, organization: str, client_id: str, name: str, details: Mapping[str, str | None]
     ) -> Application:
-        """Change an application; what is None in DETAILS stays. Raises ApplicationUnknown."""
+        """Change an application; details that are None keep their value.
+
+        Raises:
+            ApplicationUnknown: The organization has no such application.
+        """
         rows = self._database.run(
             f"""
             UPDATE oauthapplication a SET name = %(name)s,
@@ -100,7 +119,11 @@ class Applications:
         return self._only(rows, client_id)
 
     def reset_secret(self, organization: str, client_id: str) -> Application:
-        """Give an application a new secret; the old one is good no more."""
+        """Replace an application's client secret.
+
+        Raises:
+            ApplicationUnknown: The organization has no such application.
+        """
         rows = self._database.run(
             f"""
             UPDATE oauthapplication a SET client_secret = %(secret)s
@@ -112,7 +135,11 @@ class Applications:
         return self._only(rows, client_id)
 
     def delete(self, organization: str, client_id: str) -> str:
-        """Delete an application with all its tokens and return its name."""
+        """Delete an application with all its tokens and return its name.
+
+        Raises:
+            ApplicationUnknown: The organization has no such application.
+        """
         rows = self._database.run(
             """
             DELETE FROM oauthapplication a USING "user" o WHERE o.id = a.organization_id

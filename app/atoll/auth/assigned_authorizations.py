@@ -1,4 +1,4 @@
-"""What users were asked to give applications: a token with some scopes, once they say yes."""
+"""Authorizations that administrators assign to users, who accept or decline them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from atoll.db.pool import Database
 
 
 class AssignmentUnknown(Exception):
-    """The user was not asked this, or has answered already."""
+    """The user has no such assigned authorization, or already answered it."""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """An application that a user was asked to give a token."""
+    """A request to a user to authorize an application."""
 
     uuid: UUID
     scope: str
@@ -29,32 +29,41 @@ class Assignment:
 
 
 class AssignedAuthorizations:
-    """What all users were asked."""
+    """The assigned authorizations of all users."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def assign(self, username: str, client_id: str, redirect_uri: str, scopes: list[str]) -> None:
-        """Ask a user to give an application a token; asking again replaces what was asked before.
+        """Assign an authorization to a user, in place of an earlier one for the application.
 
-        Raises UserUnknown or ApplicationUnknown.
+        Args:
+            username: The user who is to authorize the application.
+            client_id: The application.
+            redirect_uri: Where the token is sent.
+            scopes: The scopes of the token.
+
+        Raises:
+            ApplicationUnknown: There is no such application.
+            UserUnknown: There is no such user.
         """
         user_id, application_id = self._database.run(
             """
-            WITH who AS (
+            WITH assignee AS (
                 SELECT id FROM "user"
                 WHERE username = %(username)s AND NOT organization AND robot_owner_id IS NULL
-            ), what AS (
+            ), application AS (
                 SELECT id FROM oauthapplication WHERE client_id = %(client_id)s
-            ), replaced AS (
-                DELETE FROM oauthassignedauthorization USING who, what
-                WHERE user_id = who.id AND application_id = what.id
-            ), asked AS (
+            ), replaced_assignment AS (
+                DELETE FROM oauthassignedauthorization USING assignee, application
+                WHERE user_id = assignee.id AND application_id = application.id
+            ), new_assignment AS (
                 INSERT INTO oauthassignedauthorization
                     (user_id, application_id, redirect_uri, scope)
-                SELECT who.id, what.id, %(redirect_uri)s, %(scope)s FROM who, what
+                SELECT assignee.id, application.id, %(redirect_uri)s, %(scope)s
+                FROM assignee, application
             )
-            SELECT (SELECT id FROM who), (SELECT id FROM what)
+            SELECT (SELECT id FROM assignee), (SELECT id FROM application)
             """,
             {
                 "username": username,
@@ -77,7 +86,7 @@ class AssignedAuthorizations:
         redirect_uri: str | None = None,
         scopes: list[str] | None = None,
     ) -> Assignment:
-        """Remove an assignment of a user and return it.
+        """Remove an assignment that the user answered, and return it.
 
         Raises:
             AssignmentUnknown: The user has no such assignment for `client_id`, `redirect_uri` and
@@ -107,11 +116,11 @@ class AssignedAuthorizations:
             },
         )
         if not rows:
-            raise AssignmentUnknown(f"nobody asked you for the authorization {uuid}")
+            raise AssignmentUnknown(f"you have no assigned authorization {uuid}")
         return Assignment(*rows[0])
 
     def list(self, user_id: int) -> list[Assignment]:
-        """Return what a user was asked, oldest first."""
+        """Return the user's open assignments, oldest first."""
         rows = self._database.read(
             """
             SELECT g.uuid, g.scope, g.redirect_uri, a.client_id, a.name, a.description,

@@ -1,7 +1,7 @@
-"""What somebody shows to get in, and whether it is right. The user name tells its kind, as in Quay.
+"""Credentials and their verification. The user name determines their kind, as in Quay.
 
-`$app`: an app-specific token; `$oauthtoken`: a token of the API; `NAMESPACE+SHORT`: a robot;
-anything else: a user's password, or its encrypted form.
+`$app`: an app-specific token; `$oauthtoken`: an API token; `NAMESPACE+NAME`: a robot; any other
+name: a user's password, or its encrypted form.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from atoll.auth.passwords import HashingHooks, verify_password
 from atoll.auth.secrets import Cipher, SecretUnreadable
 
 APP_USERNAME, OAUTH_USERNAME = "$app", "$oauthtoken"
+# An app-specific token is a name, which is looked up, followed by a secret of the same length.
 APP_TOKEN_HALF = 60
 ROBOT_PURPOSE, APP_PURPOSE = "robot token", "app token"
-_ENCRYPTED_PASSWORD = "v1$$"  # noqa: S105 - what an encrypted password begins with
+_ENCRYPTED_PASSWORD = "v1$$"  # noqa: S105 - the prefix of encrypted passwords
 
 
 def hash_token(token: str) -> str:
-    """Return what is kept of a random token: being long, it needs no slow hash."""
+    """Return the stored hash of a random token, which is too long to need a slow hash."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
@@ -36,22 +37,22 @@ def _same(one: str, other: str) -> bool:
 
 
 def password_mark(password_hash: str) -> str:
-    """Return what tells one password's hash from another, and nothing else of it."""
+    """Return a fingerprint of a password's hash that reveals nothing about it."""
     return hashlib.sha256(password_hash.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class SessionCredentials:
-    """Who signed in before, and the mark of the password that it was with.
+    """The user of a session, and the fingerprint of the password that the session began with.
 
-    They come out of a signed cookie, so there is nothing to guess; at worst the session has ended.
+    Both come from a signed cookie, so they cannot be guessed and failures are not throttled.
     """
 
     username: str
     mark: str = field(repr=False)
 
     def parameters(self) -> dict[str, object]:
-        """Return what the actor is looked up by."""
+        """Return the query parameters that select the account."""
         return {"username": self.username}
 
     def match(
@@ -60,7 +61,7 @@ class SessionCredentials:
         cipher: Cipher,
         hooks: HashingHooks | None = None,
     ) -> bool:
-        """Return whether the password is still the same."""
+        """Return whether the account's password is unchanged."""
         del cipher, hooks
         if actor is None or actor["password_hash"] is None:
             return False
@@ -69,32 +70,32 @@ class SessionCredentials:
 
 @dataclass(frozen=True)
 class Credentials:
-    """A user name and a secret, which no representation shows."""
+    """A user name and a secret, which is left out of representations."""
 
     username: str
     secret: str = field(repr=False)
 
     @property
     def of_person(self) -> bool:
-        """Whether this is a user's own password, which can be guessed, unlike a token.
+        """Whether the secret is a user's own password, which can be guessed, unlike a token.
 
-        Other names are those of tokens and robots. An impossible name counts as a user's, so that
-        guesses with it are limited like others before anything is hashed.
+        Invalid names count as users, so that guesses with them are throttled before a password is
+        hashed.
         """
         return self.username not in {APP_USERNAME, OAUTH_USERNAME} and "+" not in self.username
 
     @property
     def of_app(self) -> bool:
-        """Whether this is an app-specific token."""
+        """Whether the secret is an app-specific token."""
         return self.username == APP_USERNAME
 
     @classmethod
     def bearer(cls, token: str) -> Credentials:
-        """Return the credentials that a bearer token of the API is."""
+        """Return the credentials of an API request with a bearer token."""
         return cls(OAUTH_USERNAME, token)
 
     def parameters(self) -> dict[str, object]:
-        """Return what the actor is looked up by; what does not apply is null."""
+        """Return the query parameters that select the account; those that do not apply are None."""
         app = self.username == APP_USERNAME
         oauth = self.username == OAUTH_USERNAME
         return {
@@ -109,9 +110,12 @@ class Credentials:
         cipher: Cipher,
         hooks: HashingHooks | None = None,
     ) -> bool:
-        """Return whether the secret is that of ACTOR, which was looked up by `parameters`.
+        """Return whether the secret belongs to the account.
 
-        HOOKS are called around the hash of a password; their exceptions are passed on.
+        Args:
+            actor: The row that the query selected by `parameters`; None without such an account.
+            cipher: Decrypts the stored secret of a token or robot.
+            hooks: Called around the hashing of a password; their exceptions are passed on.
         """
         if self.username == OAUTH_USERNAME:
             return actor is not None

@@ -1,4 +1,4 @@
-"""Organizations and their teams: who is in them, and what they may do with the whole namespace."""
+"""Organizations, their teams and members."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from atoll.db.pool import Database
 TEAM_ROLES = ("member", "creator", "admin")
 _TEAM_NAME = re.compile(r"[a-z][a-z0-9_-]{1,254}")
 
-_STANDING = """
-SELECT o.organization, o.enabled, o.email, o.tag_expiration_s, array(
+_ORGANIZATION_WITH_ROLES = """
+SELECT o.email, o.tag_expiration_s, array(
     SELECT t.role FROM team t JOIN teammember m ON m.team_id = t.id
     WHERE t.organization_id = o.id AND m.user_id = %(user)s)
 FROM "user" o WHERE o.username = %(name)s AND o.organization
 """
 
-_TEAM = """(SELECT t.id FROM team t JOIN "user" o ON o.id = t.organization_id
+_TEAM_ID = """(SELECT t.id FROM team t JOIN "user" o ON o.id = t.organization_id
             WHERE o.username = %(organization)s AND t.name = %(team)s)"""
 
 
@@ -39,11 +39,11 @@ class MemberUnknown(Exception):
 
 
 class InvalidTeam(ValueError):
-    """A team's name or role that cannot be."""
+    """The name of the team is not valid."""
 
 
 class LastAdministrator(Exception):
-    """Nobody would be left to administer the organization."""
+    """The change would leave the organization without an administrator."""
 
     def __init__(self) -> None:
         super().__init__("the organization would be left without an administrator")
@@ -51,7 +51,7 @@ class LastAdministrator(Exception):
 
 @dataclass(frozen=True)
 class Organization:
-    """An organization as one user sees it: ROLES are those of the user's teams."""
+    """An organization, with the roles that one user has in it by its teams."""
 
     name: str
     email: str | None
@@ -60,13 +60,13 @@ class Organization:
 
     @property
     def is_admin(self) -> bool:
-        """Tell whether the user administers it."""
+        """Whether the user administers the organization."""
         return "admin" in self.roles
 
 
 @dataclass(frozen=True)
 class Team:
-    """A team."""
+    """A team, with the number of its members and of repositories that it has permissions on."""
 
     name: str
     role: str
@@ -82,17 +82,21 @@ class Organizations:
         self._database = database
 
     def get(self, name: str, principal: Principal | None) -> Organization:
-        """Return an organization as PRINCIPAL sees it, or raise OrganizationUnknown."""
+        """Return an organization with the principal's roles.
+
+        Raises:
+            OrganizationUnknown: There is no such organization.
+        """
         rows = self._database.read(
-            _STANDING, {"name": name, "user": principal.id if principal else None}
+            _ORGANIZATION_WITH_ROLES, {"name": name, "user": principal.id if principal else None}
         )
         if not rows:
             raise OrganizationUnknown(f"there is no organization '{name}'")
-        _, _, email, expiration, roles = rows[0]
+        email, expiration, roles = rows[0]
         return Organization(name, email, expiration, frozenset(roles))
 
     def of(self, user_id: int) -> list[Organization]:
-        """Return the organizations that a user has a team in."""
+        """Return the organizations in which the user is a member of a team, by name."""
         rows = self._database.read(
             """
             SELECT o.username, o.email, o.tag_expiration_s, array_agg(t.role)
@@ -103,7 +107,8 @@ class Organizations:
             [user_id],
         )
         return [
-            Organization(name, email, exp, frozenset(roles)) for name, email, exp, roles in rows
+            Organization(name, email, expiration, frozenset(roles))
+            for name, email, expiration, roles in rows
         ]
 
     def all(self) -> list[Organization]:
@@ -112,10 +117,12 @@ class Organizations:
             'SELECT username, email, tag_expiration_s FROM "user" WHERE organization'
             " ORDER BY username"
         )
-        return [Organization(name, email, exp, frozenset()) for name, email, exp in rows]
+        return [
+            Organization(name, email, expiration, frozenset()) for name, email, expiration in rows
+        ]
 
     def members(self, name: str) -> list[tuple[str, bool, list[str]]]:
-        """Return everybody in a team: name, whether it is a robot, and the teams."""
+        """Return the members of all teams, by name: name, whether it is a robot, and its teams."""
         rows = self._database.read(
             """
             SELECT u.username, u.robot_owner_id IS NOT NULL, array_agg(t.name ORDER BY t.name)
@@ -142,13 +149,25 @@ class Organizations:
         return [Team(*row) for row in rows]
 
     def put_team(self, organization: str, team: str, role: str, description: str | None) -> bool:
-        """Make or change a team; tell whether it is new. Raises InvalidTeam, LastAdministrator."""
+        """Create or change a team, and return whether it is new.
+
+        Args:
+            organization: The organization.
+            team: The team's name.
+            role: The team's role, one of TEAM_ROLES.
+            description: The description; None keeps that of an existing team.
+
+        Raises:
+            InvalidTeam: The name of the team is not valid.
+            LastAdministrator: The new role would leave the organization without an administrator.
+            OrganizationUnknown: There is no such organization.
+        """
         if not _TEAM_NAME.fullmatch(team):
             raise InvalidTeam(
-                f"'{team[:200]}' is not a team's name; use two or more lower-case letters, digits,"
-                " _ and -, a letter first"
+                f"'{team[:200]}' is not a valid team name; use at least two lower-case letters,"
+                " digits, _ and -, starting with a letter"
             )
-        with self._guarded(organization) as cursor:
+        with self._keeping_an_administrator(organization) as cursor:
             cursor.execute(
                 """
                 INSERT INTO team (organization_id, name, role, description)
@@ -172,21 +191,30 @@ class Organizations:
         return bool(row[0])
 
     def delete_team(self, organization: str, team: str) -> None:
-        """Delete a team. Raises TeamUnknown or LastAdministrator."""
-        with self._guarded(organization) as cursor:
+        """Delete a team.
+
+        Raises:
+            TeamUnknown: The organization has no such team.
+            LastAdministrator: The organization would be left without an administrator.
+        """
+        with self._keeping_an_administrator(organization) as cursor:
             cursor.execute(
-                f"DELETE FROM team WHERE id = {_TEAM} RETURNING id",
+                f"DELETE FROM team WHERE id = {_TEAM_ID} RETURNING id",
                 {"organization": organization, "team": team},
             )
             if cursor.fetchone() is None:
                 raise TeamUnknown(f"'{organization}' has no team '{team}'")
 
     def team_members(self, organization: str, team: str) -> list[tuple[str, bool]]:
-        """Return who is in a team, and whether it is a robot. Raises TeamUnknown."""
+        """Return the names of a team's members, and whether each is a robot.
+
+        Raises:
+            TeamUnknown: The organization has no such team.
+        """
         rows = self._database.read(
             f"""
             SELECT u.username, u.robot_owner_id IS NOT NULL
-            FROM (SELECT {_TEAM} AS id) AS team
+            FROM (SELECT {_TEAM_ID} AS id) AS team
             LEFT JOIN teammember m ON m.team_id = team.id LEFT JOIN "user" u ON u.id = m.user_id
             WHERE team.id IS NOT NULL ORDER BY u.username
             """,
@@ -197,11 +225,15 @@ class Organizations:
         return [(name, robot) for name, robot in rows if name is not None]
 
     def team_permissions(self, organization: str, team: str) -> list[tuple[str, str, bool]]:
-        """Return what a team has: repository, role, whether that is public. Raises TeamUnknown."""
+        """Return a team's permissions: repository, role, and whether the repository is public.
+
+        Raises:
+            TeamUnknown: The organization has no such team.
+        """
         rows = self._database.read(
             f"""
             SELECT r.name, p.role, r.visibility = 'public'
-            FROM (SELECT {_TEAM} AS id) AS team
+            FROM (SELECT {_TEAM_ID} AS id) AS team
             LEFT JOIN repositorypermission p ON p.team_id = team.id
             LEFT JOIN repository r ON r.id = p.repository_id
             WHERE team.id IS NOT NULL ORDER BY r.name
@@ -213,7 +245,7 @@ class Organizations:
         return [(name, role, public) for name, role, public in rows if name is not None]
 
     def collaborators(self, organization: str) -> list[tuple[str, list[str]]]:
-        """Return who has permissions on repositories and is in no team, and on which these are."""
+        """Return the users in no team that have permissions, and on which repositories."""
         rows = self._database.read(
             """
             SELECT u.username, array_agg(r.name ORDER BY r.name)
@@ -230,9 +262,11 @@ class Organizations:
         return [(name, repositories) for name, repositories in rows]
 
     def add_member(self, organization: str, team: str, member: str) -> None:
-        """Put a user, or a robot of the organization, into a team.
+        """Add a user, or a robot of the organization, to a team.
 
-        Raises TeamUnknown or MemberUnknown.
+        Raises:
+            TeamUnknown: The organization has no such team.
+            MemberUnknown: There is no such user, or the robot belongs to another namespace.
         """
         team_id, user_id, allowed = self._database.run(
             f"""
@@ -242,24 +276,32 @@ class Organizations:
                 WHERE u.username = %(member)s AND NOT u.organization
             ), added AS (
                 INSERT INTO teammember (team_id, user_id)
-                SELECT {_TEAM}, id FROM candidate WHERE allowed AND {_TEAM} IS NOT NULL
+                SELECT {_TEAM_ID}, id FROM candidate WHERE allowed AND {_TEAM_ID} IS NOT NULL
                 ON CONFLICT DO NOTHING
             )
-            SELECT {_TEAM}, (SELECT id FROM candidate), (SELECT allowed FROM candidate)
+            SELECT {_TEAM_ID}, (SELECT id FROM candidate), (SELECT allowed FROM candidate)
             """,
             {"organization": organization, "team": team, "member": member},
         )[0]
         if team_id is None:
             raise TeamUnknown(f"'{organization}' has no team '{team}'")
         if user_id is None or not allowed:
-            raise MemberUnknown(f"there is no user '{member}' who can be in the team")
+            raise MemberUnknown(
+                f"'{member}' cannot be added to the team; it takes users, and robots of"
+                f" '{organization}'"
+            )
 
     def remove_member(self, organization: str, team: str, member: str) -> None:
-        """Take somebody out of a team. Raises MemberUnknown or LastAdministrator."""
-        with self._guarded(organization) as cursor:
+        """Remove a user or robot from a team.
+
+        Raises:
+            MemberUnknown: The user or robot is not in the team.
+            LastAdministrator: The organization would be left without an administrator.
+        """
+        with self._keeping_an_administrator(organization) as cursor:
             cursor.execute(
                 f"""
-                DELETE FROM teammember WHERE team_id = {_TEAM}
+                DELETE FROM teammember WHERE team_id = {_TEAM_ID}
                 AND user_id = (SELECT id FROM "user" WHERE username = %(member)s)
                 RETURNING user_id
                 """,
@@ -269,8 +311,8 @@ class Organizations:
                 raise MemberUnknown(f"'{member}' is not in the team '{team}'")
 
     @contextmanager
-    def _guarded(self, organization: str) -> Iterator[psycopg2.extensions.cursor]:
-        """Give a cursor whose work is undone if it leaves the organization to nobody."""
+    def _keeping_an_administrator(self, organization: str) -> Iterator[psycopg2.extensions.cursor]:
+        """Roll back the transaction if it leaves the organization without an administrator."""
         with self._database.transaction() as cursor:
             cursor.execute(
                 'SELECT id FROM "user" WHERE username = %s AND organization FOR UPDATE',

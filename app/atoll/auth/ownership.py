@@ -1,24 +1,25 @@
-"""How a superuser takes over a namespace whose people are gone."""
+"""Transfer of a namespace to a superuser, for namespaces without an administrator."""
 
 from __future__ import annotations
 
 from atoll.auth.users import UserUnknown
 from atoll.db.pool import Database
 
-# A user becomes an organization, which nobody logs in as: what let the user in, and what the user
-# had elsewhere, goes. Who was disabled is what such a user was; the organization is not.
-_TAKE = """
+# Make the superuser an owner of the namespace. A user's namespace becomes an organization, which
+# cannot log in: the user's credentials and its memberships, permissions and stars elsewhere are
+# deleted. A disabled user becomes an enabled organization.
+_TAKE_OWNERSHIP = """
 WITH target AS (
     SELECT id, NOT organization AS was_user FROM "user"
     WHERE username = %(name)s AND robot_owner_id IS NULL FOR UPDATE
-), turned AS (
+), converted_user AS (
     UPDATE "user" u SET organization = true, password_hash = NULL, enabled = true FROM target
     WHERE u.id = target.id AND was_user
 ), app_tokens AS (
     DELETE FROM appspecifictoken USING target WHERE user_id = target.id AND was_user
 ), api_tokens AS (
     DELETE FROM oauthaccesstoken USING target WHERE user_id = target.id AND was_user
-), asked AS (
+), assigned_authorizations AS (
     DELETE FROM oauthassignedauthorization USING target WHERE user_id = target.id AND was_user
 ), memberships AS (
     DELETE FROM teammember USING target WHERE user_id = target.id AND was_user
@@ -41,11 +42,15 @@ SELECT id, was_user FROM target
 
 
 def take_ownership(database: Database, name: str, superuser_id: int) -> tuple[int, bool]:
-    """Make a superuser an owner of a namespace; a user's becomes an organization by that.
+    """Make a superuser an owner of a namespace, and convert a user into an organization.
 
-    Return the namespace's id and whether it was a user's. Raises UserUnknown.
+    Returns:
+        The namespace's id, and whether it belonged to a user.
+
+    Raises:
+        UserUnknown: There is no such user or organization.
     """
-    rows = database.run(_TAKE, {"name": name, "superuser": superuser_id})
+    rows = database.run(_TAKE_OWNERSHIP, {"name": name, "superuser": superuser_id})
     if not rows:
         raise UserUnknown(f"there is no user or organization '{name}'")
     return int(rows[0][0]), bool(rows[0][1])

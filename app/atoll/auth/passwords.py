@@ -1,11 +1,11 @@
-"""Passwords are kept as Argon2 hashes and compared in constant time, by argon2-cffi.
+"""Hash and verify passwords with Argon2.
 
-Argon2 is slow on purpose, a tenth of a second of a processor, and clients log in with a password
-for each pull. That a password once matched a hash never changes, so each process remembers it and
-hashes only unknown passwords: wrong ones each time, right ones once.
+Argon2 is slow on purpose, about 0.1 s of processor time, and clients send the password with each
+pull. A password that matched a hash always matches it, so each process caches matches: a correct
+password is hashed once per process, a wrong one each time.
 
-A hash takes 64 MiB and several threads, so each process computes few at a time; callers wait their
-turn for a bounded time.
+Computing a hash takes 64 MiB and several threads. Each process therefore computes few at a time,
+and callers wait a bounded time for a slot.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ import argon2
 from atoll.auth.throttle import Throttled
 
 MINIMUM_LENGTH = 8
+# Matches that a process caches at most.
 REMEMBERED_MOST = 4096
 HASHED_AT_ONCE = 2
-# Seconds to wait for other hashes, and after which a refused request may be repeated.
+# Seconds to wait for a slot, and seconds after which clients may retry a refused request.
 _WAIT_SECONDS, _RETRY_SECONDS = 5.0, 2
 
 _hasher = argon2.PasswordHasher()
-# Compared against where there is no such user, so that the answer takes as long as for one.
-# Nobody's secret; it stands here since to make one takes every command a tenth of a second.
-_NOBODY = (
+# Verified for unknown users, so that the response takes as long as for known ones. No account has
+# this hash. It is a constant because computing it would delay the start of every command by 0.1 s.
+_DUMMY_HASH = (
     "$argon2id$v=19$m=65536,t=3,p=4$4cbGnXCqZxLFmiXlcxpRbA$"
     "XHBtio6001cOGtelUClly5vLX6jTZ9I/C22QswlgZSI"
 )
 
-# What matched, unreadable without a key that lives and dies with the process.
+# Cached matches, keyed by a hash with a secret of the process so that memory dumps reveal nothing.
 _key = secrets.token_bytes(hashlib.blake2b.MAX_KEY_SIZE)
 _matched: dict[bytes, None] = {}
 _lock = threading.Lock()
@@ -43,36 +44,41 @@ _slots = threading.BoundedSemaphore(HASHED_AT_ONCE)
 
 
 class PasswordTooShort(ValueError):
-    """A password that Atoll does not accept."""
+    """The password has fewer than MINIMUM_LENGTH characters."""
 
 
 @dataclass(frozen=True)
 class HashingHooks:
-    """Calls around a hash: `before` it, and `on_mismatch` before the next one can start."""
+    """Callbacks around the computation of a hash.
+
+    Attributes:
+        before: Called right before the computation.
+        on_mismatch: Called for a wrong password, before the next computation can start.
+    """
 
     before: Callable[[], None]
     on_mismatch: Callable[[], None]
 
 
 class PasswordsBusy(Throttled):
-    """Too many passwords are being hashed."""
+    """No slot for hashing became free in time."""
 
     def __init__(self) -> None:
         super().__init__("too many passwords are being checked", _RETRY_SECONDS)
 
 
 def check_length(password: str) -> None:
-    """Raise PasswordTooShort for a password that cannot be used."""
+    """Raise PasswordTooShort if the password is shorter than MINIMUM_LENGTH."""
     if len(password) < MINIMUM_LENGTH:
         raise PasswordTooShort(f"the password must have at least {MINIMUM_LENGTH} characters")
 
 
 def hash_password(password: str) -> str:
-    """Return the hash to keep of PASSWORD.
+    """Return the hash of a new password.
 
     Raises:
-        PasswordTooShort: the password has fewer than 8 characters.
-        PasswordsBusy: other hashes took all of the waiting time.
+        PasswordTooShort: The password has fewer than 8 characters.
+        PasswordsBusy: No slot for hashing became free in time.
     """
     check_length(password)
     with _slot():
@@ -82,27 +88,27 @@ def hash_password(password: str) -> str:
 def verify_password(
     password_hash: str | None, password: str, *, hooks: HashingHooks | None = None
 ) -> bool:
-    """Return whether PASSWORD is the one that was hashed.
+    """Return whether a password matches a hash.
 
     Args:
-        password_hash: the hash; None, for an unknown user, never matches and takes as long.
-        password: the password to check.
-        hooks: calls around the computation of the hash; their exceptions are passed on.
+        password_hash: The hash; None, for an unknown user, never matches and takes as long.
+        password: The password to verify.
+        hooks: Called around the computation of the hash; their exceptions are passed on.
 
     Raises:
-        PasswordsBusy: other hashes took all of the waiting time.
+        PasswordsBusy: No slot for hashing became free in time.
     """
-    match = _match(password_hash or _NOBODY, password)
+    match = _match_key(password_hash or _DUMMY_HASH, password)
     if match in _matched:
         return True
     with _slot():
-        # The same password may have been checked while this one waited.
+        # Another thread may have verified the same password while this one waited for the slot.
         if match in _matched:
             return True
         if hooks is not None:
             hooks.before()
         if not _matches(password_hash, password):
-            # Counted here, so that the next guess in the slot sees it.
+            # Called while the slot is held, so that the next guess sees the failure.
             if hooks is not None:
                 hooks.on_mismatch()
             return False
@@ -112,7 +118,7 @@ def verify_password(
 
 def _matches(password_hash: str | None, password: str) -> bool:
     try:
-        matches = _hasher.verify(password_hash or _NOBODY, password)
+        matches = _hasher.verify(password_hash or _DUMMY_HASH, password)
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return False
     return matches and password_hash is not None
@@ -120,7 +126,7 @@ def _matches(password_hash: str | None, password: str) -> bool:
 
 @contextmanager
 def _slot() -> Iterator[None]:
-    """Hold one of the few slots for hashing, or raise PasswordsBusy."""
+    """Hold a slot for hashing, or raise PasswordsBusy."""
     if not _slots.acquire(timeout=_WAIT_SECONDS):
         raise PasswordsBusy
     try:
@@ -129,15 +135,15 @@ def _slot() -> Iterator[None]:
         _slots.release()
 
 
-def _match(password_hash: str, password: str) -> bytes:
-    """Return what stands for the fact that PASSWORD is what PASSWORD_HASH was made of."""
+def _match_key(password_hash: str, password: str) -> bytes:
+    """Return the cache key for a match of `password` with `password_hash`."""
     digest = hashlib.blake2b(password_hash.encode(), key=_key)
     digest.update(b"\0" + password.encode())
     return digest.digest()
 
 
 def _remember(match: bytes) -> None:
-    """Keep MATCH, and forget the oldest one where there are too many."""
+    """Cache a match; a full cache drops its oldest entry."""
     with _lock:
         if len(_matched) >= REMEMBERED_MOST:
             del _matched[next(iter(_matched))]

@@ -1,4 +1,4 @@
-"""Permissions of users, robots and teams on one repository, and default ones of an organization."""
+"""Permissions on repositories, and the default permissions of organizations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from atoll.names import RepositoryName
 
 USER, TEAM = "user", "team"
 
-_REPOSITORY = """(SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
+_REPOSITORY_ID = """(SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
                   WHERE n.username = %(namespace)s AND r.name = %(name)s)"""
-# Robots of another namespace, and teams of another organization, get no permission here.
-_DELEGATES = {
+# Users, robots of the repository's namespace and teams of its organization; no other robots or
+# teams can have permissions.
+_DELEGATE_IDS = {
     USER: """(SELECT u.id FROM "user" u LEFT JOIN "user" o ON o.id = u.robot_owner_id
               WHERE u.username = %(delegate)s AND NOT u.organization
                 AND (o.id IS NULL OR o.username = %(namespace)s))""",
@@ -23,21 +24,21 @@ _DELEGATES = {
 }
 _COLUMN = {USER: "user_id", TEAM: "team_id"}
 
-# What a user has by itself, by its teams, and by administering the organization.
-_TRANSITIVE = f"""
-WITH who AS (
+# Collect the roles that a user has directly, by its teams, and by administering the namespace.
+_TRANSITIVE_ROLES = f"""
+WITH grantee AS (
     SELECT id FROM "user" WHERE username = %(username)s AND NOT organization
 ), teams AS (
     SELECT t.id, t.role, t.organization_id FROM team t JOIN teammember m ON m.team_id = t.id
-    WHERE m.user_id = (SELECT id FROM who)
+    WHERE m.user_id = (SELECT id FROM grantee)
 ), repository AS (
-    SELECT id, namespace_user_id FROM repository WHERE id = {_REPOSITORY}
+    SELECT id, namespace_user_id FROM repository WHERE id = {_REPOSITORY_ID}
 )
-SELECT EXISTS (SELECT FROM who), array(
+SELECT EXISTS (SELECT FROM grantee), array(
     SELECT p.role FROM repositorypermission p JOIN repository r ON r.id = p.repository_id
-    WHERE p.user_id = (SELECT id FROM who) OR p.team_id IN (SELECT id FROM teams)
+    WHERE p.user_id = (SELECT id FROM grantee) OR p.team_id IN (SELECT id FROM teams)
     UNION
-    SELECT 'admin' FROM repository r WHERE r.namespace_user_id = (SELECT id FROM who)
+    SELECT 'admin' FROM repository r WHERE r.namespace_user_id = (SELECT id FROM grantee)
        OR r.namespace_user_id IN (SELECT organization_id FROM teams WHERE role = 'admin')
 )
 """
@@ -63,7 +64,7 @@ class PrototypeUnknown(Exception):
 
 @dataclass(frozen=True)
 class Permission:
-    """What somebody has on a repository."""
+    """The role of a user, robot or team on a repository."""
 
     delegate: str
     kind: str
@@ -73,7 +74,7 @@ class Permission:
 
 @dataclass(frozen=True)
 class Prototype:
-    """A default permission."""
+    """A default permission of an organization, which repositories get when they are created."""
 
     uuid: UUID
     role: str
@@ -91,46 +92,55 @@ class Permissions:
         self._database = database
 
     def transitive(self, repository: RepositoryName, username: str) -> list[str]:
-        """Return all roles that a user or a robot has on a repository, in whatever way.
+        """Return all roles that a user or robot has on a repository, directly or by its teams.
 
-        Raises UserUnknown.
+        Raises:
+            UserUnknown: There is no such user or robot.
         """
         known, roles = self._database.read(
-            _TRANSITIVE, {**_names(repository), "username": username}
+            _TRANSITIVE_ROLES, {**_names(repository), "username": username}
         )[0]
         if not known:
             raise UserUnknown(f"there is no user '{username}'")
         return sorted(roles)
 
     def list(self, repository: RepositoryName, kind: str) -> list[Permission]:
-        """Return what users, or teams, by KIND, have on a repository."""
+        """Return the permissions of users or of teams (`kind`) on a repository, by name."""
         rows = self._database.read(
             f"""
             SELECT coalesce(u.username, t.name), p.role, u.robot_owner_id IS NOT NULL
             FROM repositorypermission p
             LEFT JOIN "user" u ON u.id = p.user_id LEFT JOIN team t ON t.id = p.team_id
-            WHERE p.repository_id = {_REPOSITORY} AND p.{_COLUMN[kind]} IS NOT NULL ORDER BY 1
+            WHERE p.repository_id = {_REPOSITORY_ID} AND p.{_COLUMN[kind]} IS NOT NULL ORDER BY 1
             """,
             _names(repository),
         )
         return [Permission(name, kind, role, robot) for name, role, robot in rows]
 
     def get(self, repository: RepositoryName, kind: str, delegate: str) -> Permission:
-        """Return what one has, or raise DelegateUnknown."""
+        """Return the permission of one user or team.
+
+        Raises:
+            DelegateUnknown: It has no permission on the repository.
+        """
         for permission in self.list(repository, kind):
             if permission.delegate == delegate:
                 return permission
         raise DelegateUnknown(f"'{delegate}' has no permission on '{repository}'")
 
     def put(self, repository: RepositoryName, kind: str, delegate: str, role: str) -> None:
-        """Give a user or a team a role, in place of what it had. Raises DelegateUnknown."""
+        """Grant a role to a user or team, in place of the one that it had.
+
+        Raises:
+            DelegateUnknown: There is no such user or team, or it belongs to another namespace.
+        """
         column = _COLUMN[kind]
         rows = self._database.run(
             f"""
             INSERT INTO repositorypermission (repository_id, {column}, role)
             SELECT repository.id, delegate.id, %(role)s
-            FROM (SELECT {_REPOSITORY} AS id) AS repository,
-                 (SELECT {_DELEGATES[kind]} AS id) AS delegate
+            FROM (SELECT {_REPOSITORY_ID} AS id) AS repository,
+                 (SELECT {_DELEGATE_IDS[kind]} AS id) AS delegate
             WHERE repository.id IS NOT NULL AND delegate.id IS NOT NULL
             ON CONFLICT (repository_id, {column}) DO UPDATE SET role = EXCLUDED.role
             RETURNING id
@@ -141,11 +151,15 @@ class Permissions:
             raise DelegateUnknown(f"there is no {kind} '{delegate}' that can have permissions here")
 
     def delete(self, repository: RepositoryName, kind: str, delegate: str) -> None:
-        """Take a permission away, or raise DelegateUnknown."""
+        """Revoke the permission of a user or team.
+
+        Raises:
+            DelegateUnknown: It has no permission on the repository.
+        """
         rows = self._database.run(
             f"""
             DELETE FROM repositorypermission
-            WHERE repository_id = {_REPOSITORY} AND {_COLUMN[kind]} = {_DELEGATES[kind]}
+            WHERE repository_id = {_REPOSITORY_ID} AND {_COLUMN[kind]} = {_DELEGATE_IDS[kind]}
             RETURNING id
             """,
             {**_names(repository), "delegate": delegate},
@@ -166,7 +180,11 @@ class Prototypes:
         return [Prototype(*row) for row in rows]
 
     def get(self, organization: str, uuid: UUID) -> Prototype:
-        """Return one, or raise PrototypeUnknown."""
+        """Return a default permission.
+
+        Raises:
+            PrototypeUnknown: The organization has no such default permission.
+        """
         for prototype in self.list(organization):
             if prototype.uuid == uuid:
                 return prototype
@@ -175,14 +193,25 @@ class Prototypes:
     def create(
         self, organization: str, role: str, activating_user: str | None, kind: str, delegate: str
     ) -> Prototype:
-        """Make one. Raises DelegateUnknown."""
+        """Create a default permission.
+
+        Args:
+            organization: The organization.
+            role: The role that is granted.
+            activating_user: The user whose new repositories get the permission; None for all.
+            kind: USER or TEAM.
+            delegate: The user, robot or team that is granted the role.
+
+        Raises:
+            DelegateUnknown: There is no such user, robot or team in the organization.
+        """
         rows = self._database.run(
             f"""
             INSERT INTO permissionprototype
                 (organization_id, activating_user_id, delegate_{_COLUMN[kind]}, role)
             SELECT o.id, activating.id, delegate.id, %(role)s
             FROM "user" o
-            CROSS JOIN (SELECT {_DELEGATES[kind]} AS id) AS delegate
+            CROSS JOIN (SELECT {_DELEGATE_IDS[kind]} AS id) AS delegate
             LEFT JOIN "user" activating
                 ON activating.username = %(activating)s AND NOT activating.organization
             WHERE o.username = %(namespace)s AND o.organization AND delegate.id IS NOT NULL
@@ -201,7 +230,11 @@ class Prototypes:
         return self.get(organization, rows[0][0])
 
     def change(self, organization: str, uuid: UUID, role: str) -> Prototype:
-        """Give one another role, or raise PrototypeUnknown."""
+        """Change the role of a default permission.
+
+        Raises:
+            PrototypeUnknown: The organization has no such default permission.
+        """
         self._database.run(
             """
             UPDATE permissionprototype SET role = %(role)s
@@ -213,7 +246,11 @@ class Prototypes:
         return self.get(organization, uuid)
 
     def delete(self, organization: str, uuid: UUID) -> None:
-        """Delete one, or raise PrototypeUnknown."""
+        """Delete a default permission.
+
+        Raises:
+            PrototypeUnknown: The organization has no such default permission.
+        """
         rows = self._database.run(
             """
             DELETE FROM permissionprototype

@@ -1,22 +1,22 @@
-"""Where an OAuth application may have its tokens sent."""
+"""Validation of the redirect URIs of OAuth applications."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import unquote, urlsplit
 
-# No spaces, control characters and backslashes: browsers drop or rewrite them.
+# Printable ASCII without spaces and backslashes, which browsers drop or rewrite.
 _PLAIN = re.compile(r"[!-\[\]-~]+")
-# A browser would run these instead of opening a page.
+# Schemes that browsers execute instead of opening a page.
 _SCRIPTS = frozenset({"javascript", "data", "vbscript"})
 
 
 def covers(registered: str, uri: str) -> bool:
-    """Return whether tokens for an application may be sent to `uri`.
+    """Return whether the registered redirect URI permits sending tokens to `uri`.
 
-    Quay accepts every URI that begins with the registered one. Here the scheme, host and port have
-    to be the same, and the path the registered one or below it. A registered URI that ends with
-    `?` accepts any query.
+    Quay accepts every URI that begins with the registered one. Atoll requires the same scheme, host
+    and port, and the registered path or one below it. A registered URI that ends with `?` accepts
+    any query.
     """
     if not _is_safe(uri):
         return False
@@ -25,7 +25,7 @@ def covers(registered: str, uri: str) -> bool:
     try:
         base, asked = urlsplit(registered), urlsplit(uri)
     except ValueError:
-        # What an administrator registered may be no URI.
+        # Registered values are not validated, as in Quay.
         return False
     if not base.netloc or (base.scheme, base.netloc) != (asked.scheme, asked.netloc):
         return False
@@ -35,10 +35,10 @@ def covers(registered: str, uri: str) -> bool:
 
 
 def _is_safe(uri: str) -> bool:
-    """Return whether a browser opens `uri` as it is written.
+    """Return whether a browser opens `uri` exactly as written.
 
-    Dot segments would lead out of the registered path, a name before `@` hides the host, and the
-    fragment is where the token goes.
+    Dot segments leave the registered path, user information before `@` disguises the host, and the
+    fragment is reserved for the token.
     """
     if not _PLAIN.fullmatch(uri) or "#" in uri:
         return False

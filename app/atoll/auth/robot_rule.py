@@ -1,4 +1,4 @@
-"""Which robots there may be: ROBOTS_DISALLOW and ROBOTS_WHITELIST."""
+"""The rule for permitted robots: ROBOTS_DISALLOW and ROBOTS_WHITELIST."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from atoll.config import Bundle
 
 @dataclass(frozen=True)
 class RobotRule:
-    """With DISALLOWED there are none but those of WHITELIST, by their whole names."""
+    """Permits all robots or, if `disallowed`, only those whose full name is in `whitelist`."""
 
     disallowed: bool = False
     whitelist: frozenset[str] = frozenset()
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> RobotRule:
-        """Return what the bundle says."""
+        """Return the rule that the bundle configures."""
         return cls(bundle.robots_disallow, frozenset(bundle.robots_whitelist))
 
     def allows(self, name: str) -> bool:
-        """Tell whether the robot NAME, such as `acme+ci`, may be made and may log in."""
+        """Return whether the robot `name`, such as `acme+ci`, may be created and may log in."""
         return not self.disallowed or name in self.whitelist

@@ -1,4 +1,4 @@
-"""Robots: accounts of a namespace for programs. `NAMESPACE+SHORT` is the name, as in Quay."""
+"""Robot accounts, which belong to a namespace. Their name is `NAMESPACE+NAME`, as in Quay."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ WHERE n.username = %(namespace)s"""
 
 
 class InvalidRobotName(ValueError):
-    """A name that a robot cannot have."""
+    """The name of the robot is not valid."""
 
 
 class RobotsDisallowed(Exception):
-    """The bundle lets nobody make this robot."""
+    """The bundle does not permit this robot."""
 
 
 class RobotExists(Exception):
-    """The namespace has a robot of that name."""
+    """The namespace already has a robot of that name."""
 
 
 class RobotUnknown(Exception):
@@ -37,7 +37,7 @@ class RobotUnknown(Exception):
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot as its owner sees it."""
+    """A robot account with its token."""
 
     name: str
     token: str
@@ -54,15 +54,22 @@ class Robots:
         self._rule = rule
 
     def create(self, namespace: str, short_name: str, description: str) -> Robot:
-        """Make a robot. Raises InvalidRobotName, RobotsDisallowed or RobotExists."""
+        """Create a robot.
+
+        Raises:
+            InvalidRobotName: The name is not valid.
+            RobotsDisallowed: The bundle does not permit this robot.
+            RobotExists: The namespace already has a robot of that name.
+        """
         if not _SHORT_NAME.fullmatch(short_name):
             raise InvalidRobotName(
-                f"'{short_name[:200]}' is not a robot's name; use two or more lower-case letters,"
-                " digits, _ and -, a letter first"
+                f"'{short_name[:200]}' is not a valid robot name; use at least two lower-case"
+                " letters, digits, _ and -, starting with a letter"
             )
         if not self._rule.allows(f"{namespace}+{short_name}"):
             raise RobotsDisallowed(
-                "ROBOTS_DISALLOW is set, and this robot is not in ROBOTS_WHITELIST"
+                f"robots are disabled by ROBOTS_DISALLOW; add '{namespace}+{short_name}' to"
+                " ROBOTS_WHITELIST to permit it"
             )
         rows = self._database.run(
             """
@@ -75,11 +82,15 @@ class Robots:
             {**self._names(namespace, short_name), **self._secret(), "description": description},
         )
         if not rows:
-            raise RobotExists(f"the robot '{namespace}+{short_name}' exists already")
+            raise RobotExists(f"the robot '{namespace}+{short_name}' already exists")
         return self._robot(rows[0])
 
     def get(self, namespace: str, short_name: str) -> Robot:
-        """Return a robot, or raise RobotUnknown."""
+        """Return a robot.
+
+        Raises:
+            RobotUnknown: The namespace has no such robot.
+        """
         rows = self._database.read(
             f"SELECT {_COLUMNS} {_OF_NAMESPACE} AND r.username = %(username)s",
             self._names(namespace, short_name),
@@ -87,7 +98,11 @@ class Robots:
         return self._only(rows, namespace, short_name)
 
     def regenerate(self, namespace: str, short_name: str) -> Robot:
-        """Give a robot a new token; the old one is good no more. Raises RobotUnknown."""
+        """Replace a robot's token, which invalidates the old one.
+
+        Raises:
+            RobotUnknown: The namespace has no such robot.
+        """
         rows = self._database.run(
             f"""UPDATE "user" r SET robot_secret = %(secret)s
             WHERE username = %(username)s AND robot_owner_id IS NOT NULL RETURNING {_COLUMNS}""",
@@ -96,7 +111,11 @@ class Robots:
         return self._only(rows, namespace, short_name)
 
     def delete(self, namespace: str, short_name: str) -> None:
-        """Delete a robot with its permissions, or raise RobotUnknown."""
+        """Delete a robot with its permissions.
+
+        Raises:
+            RobotUnknown: The namespace has no such robot.
+        """
         rows = self._database.run(
             'DELETE FROM "user" WHERE username = %(username)s AND robot_owner_id IS NOT NULL'
             " RETURNING username",
@@ -106,7 +125,7 @@ class Robots:
             raise self._unknown(namespace, short_name)
 
     def permissions(self, namespace: str, short_name: str) -> list[tuple[str, str, bool]]:
-        """Return the robot's own permissions: repository, role, and whether it is public."""
+        """Return a robot's permissions: repository, role, and whether the repository is public."""
         rows = self._database.read(
             """
             SELECT r.name, p.role, r.visibility = 'public' FROM repositorypermission p

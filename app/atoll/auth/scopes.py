@@ -1,8 +1,9 @@
-"""The `scope` of a token request: `repository:NAME:ACTION[,ACTION]`, several by white space.
+"""Parser for the `scope` parameter of token requests: `repository:NAME:ACTION[,ACTION]...`.
 
-Grammar: Docker registry token specification, "scope". A repository's name may carry the registry's
-host in front, which is dropped. Only the named actions are granted: unlike with Quay, a token for
-`push` does not delete. Clients that delete ask for `delete` or `*`.
+Grammar: Docker registry token specification, "scope"; several scopes are separated by white space.
+The registry's host name in front of the repository is ignored. Only the named actions are granted:
+unlike in Quay, a token for `push` does not permit deletion, which clients request as `delete` or
+`*`.
 """
 
 from __future__ import annotations
@@ -14,41 +15,48 @@ from atoll.auth.access import DELETE, PULL, PUSH
 from atoll.names import InvalidName, RepositoryName
 
 _ACTIONS = frozenset({PULL, PUSH, DELETE})
-# Clients name the target of a push, and the source of each blob that they mount.
+# A push needs one scope for its target and one for each repository that it mounts blobs from.
 SCOPES_MAXIMUM = 100
-# Not about one repository: to list all of them. For superusers.
+# Permits superusers to list all repositories.
 CATALOG_SCOPE = "registry:catalog:*"
 
 
 class InvalidScope(ValueError):
-    """A scope that does not fit the grammar."""
+    """A scope does not match the grammar, or there are too many."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """Actions that a client asks for on one repository."""
+    """The actions that a client requests on one repository."""
 
     repository: RepositoryName
     actions: frozenset[str]
 
 
 def parse_scopes(texts: Iterable[str], hostname: str) -> list[Scope]:
-    """Parse scopes. Resources that Atoll has no tokens for are left out.
+    """Parse scopes, without those of resource types that Atoll does not issue tokens for.
+
+    Args:
+        texts: The values of the parameter.
+        hostname: The registry's host name.
 
     Raises:
-        InvalidScope: a text is not a scope, names no possible repository, or there are too many.
+        InvalidScope: A scope is malformed, its repository's name is not valid, or there are more
+            than SCOPES_MAXIMUM.
     """
     scopes = []
     words = " ".join(texts).split()
     if len(words) > SCOPES_MAXIMUM:
         raise InvalidScope(
-            f"the request has {len(words)} scopes; ask for at most {SCOPES_MAXIMUM} at once"
+            f"the request has {len(words)} scopes; request at most {SCOPES_MAXIMUM} at once"
         )
     for text in words:
         kind, _, rest = text.partition(":")
         name, colon, actions = rest.rpartition(":")
         if not colon or not name:
-            raise InvalidScope(f"'{text[:200]}' is not a scope; write repository:NAME:pull,push")
+            raise InvalidScope(
+                f"'{text[:200]}' is not a valid scope; use the form repository:NAME:pull,push"
+            )
         if kind != "repository":
             continue
         try:

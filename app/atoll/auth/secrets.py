@@ -1,7 +1,7 @@
-"""Secrets that must be readable again are kept encrypted: AES-256-GCM, by `cryptography`.
+"""Encryption at rest of secrets that must be recoverable: AES-256-GCM.
 
-What is bound to what: each ciphertext is good only for the purpose it was made for, so that one
-copied to another row's column proves nothing there.
+Each ciphertext is bound to a purpose as associated data, so a ciphertext that is copied to another
+column does not decrypt there.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _ALPHABET = string.ascii_uppercase + string.digits
 
 
 class SecretUnreadable(Exception):
-    """A secret was encrypted under another DATABASE_SECRET_KEY."""
+    """A secret cannot be decrypted: it has another key or purpose, or is damaged."""
 
 
 def random_token(length: int) -> str:
-    """Return a random token of capital letters and digits, as Quay's are."""
+    """Return a random token of upper-case letters and digits, as in Quay."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
 class Cipher:
-    """Encrypts and decrypts with a key that is derived from the bundle's."""
+    """Encrypts and decrypts secrets with a key derived from the bundle's secret."""
 
     def __init__(self, secret: bytes) -> None:
         derived = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"atoll secrets at rest")
@@ -43,20 +43,24 @@ class Cipher:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Cipher:
-        """Return the cipher of DATABASE_SECRET_KEY or, without one, of SECRET_KEY."""
+        """Return the cipher for DATABASE_SECRET_KEY or, if it is not set, SECRET_KEY."""
         secret = bundle.database_secret_key or bundle.secret_key
         if secret is None:
-            raise ValueError("a bundle without secrets gets one from the database at start")
+            raise ValueError("the bundle has no secret; see atoll.auth.signing")
         return cls(secret.get_secret_value().encode())
 
     def encrypt(self, text: str, purpose: str) -> str:
-        """Return TEXT encrypted for PURPOSE."""
+        """Encrypt `text` for `purpose`."""
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher.encrypt(nonce, text.encode(), purpose.encode())
         return _VERSION + base64.b64encode(nonce + sealed).decode()
 
     def decrypt(self, text: str, purpose: str) -> str:
-        """Return what was encrypted for PURPOSE, or raise SecretUnreadable."""
+        """Decrypt a secret that was encrypted for `purpose`.
+
+        Raises:
+            SecretUnreadable: The ciphertext has another key or purpose, or is damaged.
+        """
         try:
             raw = base64.b64decode(text.removeprefix(_VERSION), validate=True)
             plain = self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], purpose.encode())

@@ -1,7 +1,7 @@
-"""Sessions of people and scripts that signed in: a signed cookie, and a token against forgery.
+"""API sessions: a signed cookie, and a token against cross-site request forgery (CSRF).
 
-A session holds at every site and costs no look-up of its own: it is signed with a key that all
-sites share, and bound to the password, so that a new password, and being disabled, end it.
+A session is valid at every site and needs no lookup of its own: it is signed with a key that all
+sites share, and bound to the password. Changing the password or disabling the account ends it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TOKEN_BYTES = 32
 
 @dataclass(frozen=True)
 class Session:
-    """A session; before somebody signed in `username` is None. `csrf_token` is its own."""
+    """A session with its own CSRF token; `username` is None before a user signs in."""
 
     csrf_token: str
     username: str | None = None
@@ -33,20 +33,20 @@ class Session:
 
     @property
     def credentials(self) -> SessionCredentials | None:
-        """What the session lets in with; None before somebody signed in."""
+        """The credentials of the session's user; None before a user signs in."""
         if self.username is None or self.password_mark is None:
             return None
         return SessionCredentials(self.username, self.password_mark)
 
     def confirms(self, token: str | None) -> bool:
-        """Tell whether a request that shows TOKEN was made by who holds the session."""
+        """Return whether `token` is the session's CSRF token."""
         return token is not None and hmac.compare_digest(
             token.encode(errors="replace"), self.csrf_token.encode()
         )
 
 
 class Sessions:
-    """Makes and reads the cookies of sessions."""
+    """Creates and reads session cookies."""
 
     def __init__(self, key: bytes, *, clock: Callable[[], float] = time.time) -> None:
         self._key = key
@@ -54,16 +54,16 @@ class Sessions:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Sessions:
-        """Return the sessions of all sites with this bundle."""
+        """Return the sessions that all sites with this bundle share."""
         return cls(signing_key(bundle, "session"))
 
     def begin(self, username: str | None = None, password_hash: str | None = None) -> Session:
-        """Return a new session, of a user whose password has the hash PASSWORD_HASH."""
+        """Return a new session, bound to the hash of the user's password."""
         mark = None if password_hash is None else password_mark(password_hash)
         return Session(secrets.token_urlsafe(_TOKEN_BYTES), username, mark)
 
     def cookie(self, session: Session) -> str:
-        """Return what the cookie of SESSION holds."""
+        """Return the cookie's value for a session."""
         claims = {
             "csrf": session.csrf_token,
             "sub": session.username or "",
@@ -73,7 +73,7 @@ class Sessions:
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM)
 
     def read(self, cookie: str) -> Session | None:
-        """Return the session of a cookie; None if it is not ours, or has ended."""
+        """Return the session of a cookie; None if it is forged or expired."""
         try:
             claims = jwt.decode(
                 cookie, self._key, algorithms=[_ALGORITHM], options={"require": ["exp", "csrf"]}

@@ -1,7 +1,7 @@
-"""The secret that all sites share, also where the bundle names none.
+"""The signing secret that all sites share, for bundles that configure none.
 
-Without SECRET_KEY, as its documentation shows bundles, Quay makes a key of its own in each process.
-Here the sites then share the one that a migration made in their common database.
+Without SECRET_KEY, which Quay's documentation leaves out of its example bundles, Quay generates a
+key in each process. In Atoll the sites use a secret that a migration created in the database.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from atoll.db.pool import Database
 
 
 def with_shared_secret(bundle: Bundle, database: Database) -> Bundle:
-    """Return BUNDLE with a secret: its own or, if it has none, the database's.
+    """Return the bundle with its own secret or, if it has none, the one in the database.
 
-    Raises DatabaseUnavailable, never for a bundle that has one.
+    Raises:
+        DatabaseUnavailable: The bundle has no secret, and the database cannot be read.
     """
     if bundle.secret_key is not None or bundle.database_secret_key is not None:
         return bundle

@@ -1,18 +1,18 @@
-"""Limits on guesses: after some wrong credentials, further ones are refused for a while.
+"""Throttling of failed logins and of registrations.
 
-Failures are counted in Redis for all processes and sites together, and in the process as well, so
-that the limits hold without Redis.
+Failures are counted in Redis for all processes and sites together. Each process counts its own as
+well, so that the limits hold while Redis is unavailable.
 
-Passwords are limited before they are checked:
+Passwords are throttled before they are verified:
 
-- by user name and address, so that a guesser elsewhere locks nobody out;
+- by user name and address, so that guesses from elsewhere do not lock out the user;
 - by address, with a higher limit, against one password tried with many names;
-- by user name, with a still higher limit, against guesses from many addresses.
+- by user name, with the highest limit, against guesses from many addresses.
 
-The last two do not apply at an address where the user logged in recently.
+The last two limits do not apply at an address from which the user logged in recently.
 
-Tokens are random and cannot be guessed, so a valid one is accepted whatever others did from the
-same address. Wrong ones are counted by address after the look-up.
+Tokens are random and cannot be guessed, so a valid token is always accepted. Invalid ones are
+counted by address after the lookup.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from collections.abc import Callable
 
 from atoll.db.shared_redis import SharedRedis
 
+# Failures, or registrations, that are accepted within _MEMORY_SECONDS.
 _FREE_BY_NAME, _FREE_BY_ADDRESS, _FREE_BY_ACCOUNT = 5, 50, 100
 _FREE_TOKENS, _FREE_REGISTRATIONS = 50, 20
-# Seconds for which an address is remembered where a user logged in.
+# Seconds for which the address of a successful login is remembered.
 _PLACE_SECONDS = 30 * 86400
-# Seconds for which failures are remembered; the number of counters that a process keeps.
+# Seconds for which failures are remembered, and the number of counters that a process keeps.
 _MEMORY_SECONDS = 300
 _MEMORY_SIZE = 10_000
 _IPV6_PREFIX = 64
@@ -39,7 +40,7 @@ _TOKEN, _REGISTRATION = f"{_PREFIX}token:", f"{_PREFIX}registration:"
 
 
 class Throttled(Exception):
-    """A request that is refused for now; it may be repeated after `seconds`."""
+    """The request was throttled; clients may retry after `seconds`."""
 
     def __init__(self, text: str, seconds: int) -> None:
         super().__init__(f"{text}; try again in {seconds} seconds")
@@ -47,7 +48,7 @@ class Throttled(Exception):
 
 
 class TooManyFailures(Throttled):
-    """Credentials were wrong too often."""
+    """There were too many failed logins."""
 
     def __init__(self, seconds: int = _MEMORY_SECONDS) -> None:
         super().__init__("too many failed logins", seconds)
@@ -61,7 +62,7 @@ class TooManyRegistrations(Throttled):
 
 
 class Throttle:
-    """Recent failures by user name and client address."""
+    """Counts failures by user name and client address."""
 
     def __init__(
         self, redis: SharedRedis, *, monotonic: Callable[[], float] = time.monotonic
@@ -73,7 +74,7 @@ class Throttle:
         self._places: dict[str, float] = {}
 
     def check(self, username: str, address: str) -> None:
-        """Raise TooManyFailures if no password of USERNAME is checked for ADDRESS now."""
+        """Raise TooManyFailures if the failures of a user or an address exceed a limit."""
         limits = self._limits(username, address)
         place = _place(username, address)
         *shared, known = self._redis.get(*limits, place)
@@ -82,9 +83,9 @@ class Throttle:
         self._refuse(limits, shared, place)
 
     def check_again(self, username: str, address: str) -> None:
-        """Raise TooManyFailures as `check` does, by the failures that this process has seen.
+        """Raise TooManyFailures by the failures that this process counted.
 
-        Guesses that arrive together all pass `check`; this is called right before each is hashed.
+        Concurrent guesses all pass `check`, so this is called right before each is hashed.
         """
         limits = self._limits(username, address)
         self._refuse(limits, [None] * len(limits), _place(username, address))
@@ -97,7 +98,7 @@ class Throttle:
                 raise TooManyFailures
 
     def succeeded(self, username: str, address: str) -> None:
-        """Remember that USERNAME logged in from ADDRESS; Redis is called for new addresses only."""
+        """Remember the address of a successful login; only new addresses are written to Redis."""
         place = _place(username, address)
         if not self._knows(place):
             self._redis.increment(place, _PLACE_SECONDS)
@@ -109,11 +110,11 @@ class Throttle:
             self._count(key)
 
     def token_failed(self, address: str) -> None:
-        """Count a wrong token, and raise TooManyFailures if the address showed too many."""
+        """Count an invalid token, or raise TooManyFailures if the address exceeds its limit."""
         self._limit(f"{_TOKEN}{_hashed(_network(address))}", _FREE_TOKENS, TooManyFailures())
 
     def registering(self, address: str) -> None:
-        """Count a registration, and raise TooManyRegistrations if the address sent too many."""
+        """Count a registration, or raise TooManyRegistrations if the address exceeds its limit."""
         key = f"{_REGISTRATION}{_hashed(_network(address))}"
         self._limit(key, _FREE_REGISTRATIONS, TooManyRegistrations())
 
@@ -150,7 +151,7 @@ class Throttle:
         with self._lock:
             if len(self._places) >= _MEMORY_SIZE:
                 self._places.pop(next(iter(self._places)))
-            # Renewed each day, so that Redis keeps the address of a user who logs in every day.
+            # Expires after a day, so that a daily login renews the key in Redis.
             self._places[place] = self._monotonic() + _PLACE_SECONDS / 30
 
     @staticmethod
@@ -164,7 +165,7 @@ class Throttle:
 
 
 def _network(address: str) -> str:
-    """Return what one client can choose its addresses from: of IPv6 usually a /64."""
+    """Return the network that one client controls: for IPv6 usually a /64."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -1,11 +1,12 @@
-"""Bearer tokens of the registry: the user, and the allowed actions on each repository.
+"""Bearer tokens of the registry: the user, and the permitted actions on each repository.
 
-Tokens are signed with a key derived from a secret that all sites share: every site accepts a token
-issued by any other one, without a request to it or to the database.
+Tokens are signed with a key derived from a secret that all sites share, so every site accepts the
+tokens of all others without a request to them or to the database.
+
 Format: Docker registry token specification (claims `sub`, `aud`, `access`). An entry of `access`
-carries the repository's id as well: a name can belong to another repository later. An entry without
-an id, for a repository that did not exist yet, grants nothing by itself; the current permissions of
-the user (`uid`) are looked up when it is used.
+also carries the repository's id, because the name can belong to another repository later. An entry
+without an id, for a repository that did not exist yet, grants nothing by itself; when it is used,
+the current permissions of the user (`uid`) are looked up.
 """
 
 from __future__ import annotations
@@ -32,21 +33,21 @@ _CATALOG = {"type": "registry", "name": "catalog", "actions": ["*"]}
 
 
 class InvalidToken(Exception):
-    """A token that is malformed, expired, or not signed by this registry."""
+    """A token is malformed, expired, or not signed by this registry."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The user of a valid token, and its actions by repository.
+    """The content of a valid token.
 
     Attributes:
-        username: the user's name; None for anonymous clients.
-        actions: the actions by the repository's full name.
-        ids: the id of each of these repositories that existed when the token was issued.
-        user_id: the user's id; None also in tokens of earlier versions.
-        catalog: whether a superuser or auditor asked for the catalog of all repositories.
-        public_only: whether private repositories are not listed and not mounted from without being
-            named, because the scopes of an OAuth token do not allow to read them.
+        username: The user's name; None for anonymous clients.
+        actions: The permitted actions by the repository's full name.
+        ids: The ids of the repositories in `actions` that existed when the token was issued.
+        user_id: The user's id; None also in tokens of earlier versions.
+        catalog: Whether the token permits listing all repositories.
+        public_only: Whether the scopes of the user's OAuth token exclude private repositories.
+            They are then neither listed nor mounted from unless `actions` names them.
     """
 
     username: str | None
@@ -57,12 +58,12 @@ class Identity:
     public_only: bool = False
 
     def may(self, action: str, repository: RepositoryName) -> bool:
-        """Return whether the token names ACTION on REPOSITORY."""
+        """Return whether the token permits `action` on `repository`."""
         return action in self.actions.get(str(repository), frozenset())
 
 
 def signing_key(bundle: Bundle, purpose: str) -> bytes:
-    """Return the key for PURPOSE, derived from the bundle's secret; other purpose, other key."""
+    """Derive the key for a purpose from the bundle's secret."""
     secret = bundle.secret_key or bundle.database_secret_key
     if secret is None:
         raise ValueError("the bundle has no secret; see atoll.auth.signing")
@@ -70,7 +71,7 @@ def signing_key(bundle: Bundle, purpose: str) -> bytes:
 
 
 class Tokens:
-    """Makes and reads tokens for one audience, the registry's name."""
+    """Issues and reads tokens for one audience, the registry's host name."""
 
     def __init__(
         self, key: bytes, audience: str, *, clock: Callable[[], float] = time.time
@@ -86,7 +87,7 @@ class Tokens:
 
     @property
     def audience(self) -> str:
-        """The `service` that the tokens are for."""
+        """The `service` of the token specification."""
         return self._audience
 
     def issue(
@@ -98,14 +99,17 @@ class Tokens:
         catalog: bool = False,
         public_only: bool = False,
     ) -> tuple[str, int]:
-        """Return a token, and the second since 1970 at which it was issued.
+        """Issue a token.
 
         Args:
-            username: the user's name; None for anonymous clients.
-            grants: the actions for each repository.
-            user_id: the user's id.
-            catalog: whether all repositories may be listed.
-            public_only: whether only public repositories may be listed.
+            username: The user's name; None for anonymous clients.
+            grants: The permitted actions on each repository.
+            user_id: The user's id.
+            catalog: Whether the token permits listing all repositories.
+            public_only: Whether the token excludes private repositories that it does not name.
+
+        Returns:
+            The token, and the time of issue in seconds since the epoch.
         """
         now = int(self._clock())
         claims = {
@@ -133,7 +137,11 @@ class Tokens:
         return jwt.encode(claims, self._key, algorithm=_ALGORITHM), now
 
     def read(self, token: str) -> Identity:
-        """Return whom TOKEN names, or raise InvalidToken."""
+        """Verify a token and return its content.
+
+        Raises:
+            InvalidToken: The token is malformed, expired, or not signed by this registry.
+        """
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,

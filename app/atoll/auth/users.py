@@ -1,4 +1,4 @@
-"""Users and organizations: make and find them."""
+"""Create, read, change and rename users and organizations."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from atoll.db.pool import Database
 
 log = logging.getLogger(__name__)
 
-# A username is also a namespace, the first component of a repository's name.
+# A user name is also a namespace, the first component of a repository's name.
 _USERNAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _USERNAME_MAXIMUM = 255
 
 
 class InvalidUsername(ValueError):
-    """A name that cannot be a namespace."""
+    """The name is not a valid namespace."""
 
 
 class UserUnknown(Exception):
@@ -29,12 +29,12 @@ class UserUnknown(Exception):
 
 
 class UserExists(Exception):
-    """The name, or the e-mail address, belongs to somebody already."""
+    """The name or the e-mail address belongs to another account."""
 
 
 @dataclass(frozen=True)
 class User:
-    """A user."""
+    """A user account."""
 
     id: int
     username: str
@@ -48,7 +48,7 @@ _PERSON = "NOT organization AND robot_owner_id IS NULL"
 
 
 def list_users(database: Database, *, disabled: bool) -> list[User]:
-    """Return all users by name; with DISABLED also those who may not log in."""
+    """Return the users by name, including disabled ones if `disabled` is true."""
     rows = database.read(
         f"{_USER} WHERE {_PERSON} AND (enabled OR %s) ORDER BY username", [disabled]
     )
@@ -56,7 +56,11 @@ def list_users(database: Database, *, disabled: bool) -> list[User]:
 
 
 def get_user(database: Database, username: str) -> User:
-    """Return a user, or raise UserUnknown."""
+    """Return a user.
+
+    Raises:
+        UserUnknown: There is no such user.
+    """
     rows = database.read(f"{_USER} WHERE {_PERSON} AND username = %s", [username])
     if not rows:
         raise UserUnknown(f"there is no user '{username}'")
@@ -72,12 +76,14 @@ def change_user(
     enabled: bool | None = None,
     tag_expiration_s: int | None = None,
 ) -> User:
-    """Change what is given. A new password, and being disabled, end all of the user's tokens.
+    """Change the attributes of a user that are not None.
+
+    A new password, or disabling the user, revokes all of the user's tokens.
 
     Raises:
-        UserUnknown: there is no such user.
-        UserExists: the e-mail address belongs to another account.
-        PasswordTooShort: the new password cannot be used.
+        UserUnknown: There is no such user.
+        UserExists: The e-mail address belongs to another account.
+        PasswordTooShort: The new password is too short.
     """
     values = {
         "username": username,
@@ -96,12 +102,12 @@ def change_user(
                     tag_expiration_s = coalesce(%(expiration)s, tag_expiration_s)
                 WHERE username = %(username)s AND {_PERSON}
                 RETURNING id, username, email, enabled, tag_expiration_s
-            ), ended AS (
+            ), revoked_user AS (
                 SELECT id FROM changed WHERE %(hash)s::text IS NOT NULL OR NOT enabled
-            ), ended_api_tokens AS (
-                DELETE FROM oauthaccesstoken USING ended WHERE user_id = ended.id
-            ), ended_app_tokens AS (
-                DELETE FROM appspecifictoken USING ended WHERE user_id = ended.id
+            ), revoked_api_tokens AS (
+                DELETE FROM oauthaccesstoken USING revoked_user WHERE user_id = revoked_user.id
+            ), revoked_app_tokens AS (
+                DELETE FROM appspecifictoken USING revoked_user WHERE user_id = revoked_user.id
             )
             SELECT * FROM changed
             """,
@@ -121,7 +127,11 @@ def change_organization(
     email: str | None = None,
     tag_expiration_s: int | None = None,
 ) -> None:
-    """Change what is given of an organization. Raises UserExists."""
+    """Change the attributes of an organization that are not None.
+
+    Raises:
+        UserExists: The e-mail address belongs to another account.
+    """
     values: dict[str, Any] = {"name": name, "email": email, "expiration": tag_expiration_s}
     try:
         database.run(
@@ -137,9 +147,12 @@ def change_organization(
 
 
 def rename_namespace(database: Database, name: str, new_name: str, *, organization: bool) -> None:
-    """Give a user or an organization, and its robots, another name.
+    """Rename a user or organization, and its robots.
 
-    Raises InvalidUsername, UserExists or UserUnknown.
+    Raises:
+        InvalidUsername: The new name is not valid.
+        UserExists: The new name is taken.
+        UserUnknown: There is no such user or organization.
     """
     values = {"name": name, "new_name": check_username(new_name), "organization": organization}
     try:
@@ -158,15 +171,21 @@ def rename_namespace(database: Database, name: str, new_name: str, *, organizati
     except psycopg2.errors.UniqueViolation as error:
         raise UserExists(f"the name '{new_name}' is taken already") from error
     if not rows:
-        raise UserUnknown(f"there is no '{name}'")
+        raise unknown_namespace(name, organization=organization)
+
+
+def unknown_namespace(name: str, *, organization: bool) -> UserUnknown:
+    """Return the error for a user or an organization that does not exist."""
+    kind = "organization" if organization else "user"
+    return UserUnknown(f"there is no {kind} '{name}'")
 
 
 def initialize(database: Database, username: str, email: str | None, password: str) -> bool:
-    """Make the first user of an empty database; False, and nothing done, if there is a user."""
+    """Create the first user of an empty database. Return False if there is already a user."""
     if database.read(f"{_USER} LIMIT 1"):
         return False
     with database.transaction() as cursor:
-        # Two sites may be asked at once.
+        # Two sites may receive the request at the same time.
         cursor.execute(f'LOCK TABLE "user" IN SHARE ROW EXCLUSIVE MODE; {_USER} LIMIT 1')
         if cursor.fetchone() is not None:
             return False
@@ -178,28 +197,35 @@ def initialize(database: Database, username: str, email: str | None, password: s
 
 
 def check_username(username: str) -> str:
-    """Return USERNAME if it may be a user's or an organization's name, or raise."""
+    """Return the name if it is valid for a user or organization.
+
+    Raises:
+        InvalidUsername: The name is not valid.
+    """
     if len(username) > _USERNAME_MAXIMUM or not _USERNAME.fullmatch(username):
         raise InvalidUsername(
-            f"'{username[:200]}' is not a user name; use lower-case letters, digits,"
-            " and . _ - between them"
+            f"'{username[:200]}' is not a valid user name; use lower-case letters and digits,"
+            " separated by . _ or -"
         )
     return username
 
 
 def name_taken(username: str) -> UserExists:
-    """Return the error for a name, or an e-mail address, that cannot be registered."""
+    """Return the error for a name or e-mail address that is taken."""
     return UserExists(f"the name '{username}' or the e-mail address is taken already")
 
 
 def create_user(database: Database, username: str, email: str | None, password: str) -> int:
-    """Make a user and return the id.
+    """Create a user and return its id.
 
-    Raises InvalidUsername, PasswordTooShort or UserExists.
+    Raises:
+        InvalidUsername: The name is not valid.
+        PasswordTooShort: The password is too short.
+        UserExists: The name or the e-mail address is taken.
     """
     check_username(username)
     check_length(password)
-    # A look-up costs much less than a hash.
+    # A lookup costs much less than a hash.
     if database.read(
         'SELECT 1 FROM "user" WHERE username = %s OR (email IS NOT NULL AND email = %s)',
         [username, email],
@@ -219,9 +245,14 @@ def create_user(database: Database, username: str, email: str | None, password: 
 def create_organization(
     database: Database, name: str, creator: str, email: str | None = None
 ) -> bool:
-    """Make an organization whose team `owners` is CREATOR; tell whether it is new.
+    """Create an organization with the team `owners`, whose member is the creator.
 
-    Raises InvalidUsername, or UserExists if the e-mail address is taken.
+    Returns:
+        Whether the organization is new; False if there is already an account of that name.
+
+    Raises:
+        InvalidUsername: The name is not valid.
+        UserExists: The e-mail address is taken.
     """
     try:
         rows = database.run(
@@ -246,9 +277,9 @@ def create_organization(
 
 
 def create_first_superuser(database: Database, bundle: Bundle) -> None:
-    """Make the first of SUPER_USERS, once, with INITIAL_SUPERUSER_PASSWORD.
+    """Create the first of SUPER_USERS with INITIAL_SUPERUSER_PASSWORD.
 
-    An existing user stays as it is: changing the key later changes nobody's password.
+    An existing user is not changed: changing the key later does not change the password.
     """
     if not bundle.super_users or bundle.initial_superuser_password is None:
         return

@@ -1,16 +1,17 @@
-"""Which repositories somebody may pull from, as a condition for statements that list some."""
+"""Pull permission as an SQL condition, for statements that list repositories."""
 
 from __future__ import annotations
 
 
 def readable_by(repository: str, *, by_id: bool = False) -> str:
-    """Return the condition that %(username)s, or anybody if it is null, may pull from a repository.
+    """Return the condition that the user %(username)s has pull permission on a repository.
 
-    With %(everything)s true, for a superuser, it always holds.
+    A null user name stands for anonymous clients. With %(everything)s true, for superusers, the
+    condition always holds.
 
     Args:
-        repository: the name of a row with id, namespace_id and visibility.
-        by_id: whether %(user_id)s, unless it is null, must be the user's id: a name can belong to
+        repository: The name of a row with id, namespace_id and visibility.
+        by_id: Whether %(user_id)s, unless it is null, must be the user's id: the name can belong to
             another user later.
     """
     same = "(%(user_id)s::bigint IS NULL OR actor.id = %(user_id)s)" if by_id else "true"
@@ -31,6 +32,6 @@ def readable_by(repository: str, *, by_id: bool = False) -> str:
 
 
 def _enabled(repository: str) -> str:
-    """Return the condition that the repository's namespace is enabled: nobody pulls from others."""
+    """Return the condition that the repository's namespace is enabled."""
     return f"""EXISTS (SELECT FROM "user" owner
         WHERE owner.id = {repository}.namespace_id AND owner.enabled)"""

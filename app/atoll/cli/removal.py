@@ -25,7 +25,7 @@ from atoll.placement.locations.drain import (
     location_states,
     only_there,
 )
-from atoll.replication.survivors import check_survivors
+from atoll.placement.survivors import check_survivors
 from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.server.container import wire_services
 from atoll.services import Services

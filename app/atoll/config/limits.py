@@ -49,9 +49,15 @@ class ReplicationLimit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    # Bytes a second, of all copies of a worker together.
-    bandwidth: Annotated[Size, Field(ge=_BANDWIDTH_MINIMUM)] | None = None
-    hours: Annotated[Hours, BeforeValidator(parse_hours)] | None = None
+    bandwidth: Annotated[Size, Field(ge=_BANDWIDTH_MINIMUM)] | None = Field(
+        default=None,
+        description="Bytes per second of all copies of one worker together, such as 50M; at least"
+        " 64 KiB.",
+    )
+    hours: Annotated[Hours, BeforeValidator(parse_hours)] | None = Field(
+        default=None,
+        description="Time of day, in UTC, within which copies run, such as 22:00-06:00.",
+    )
 
     @model_validator(mode="after")
     def _something(self) -> ReplicationLimit:

@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     IPvAnyNetwork,
+    JsonValue,
     SecretStr,
     field_validator,
 )
@@ -61,21 +62,26 @@ def parse_object_path(value: Any) -> str:
 
 ObjectPath = Annotated[str, BeforeValidator(parse_object_path)]
 
+# Marks the keys that Quay does not have, for the reference.
+_ATOLL: dict[str, JsonValue] = {"origin": "Atoll"}
+
 
 class RedisSettings(BaseModel):
     """One Redis: `BUILDLOGS_REDIS` or `USER_EVENTS_REDIS`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    host: str
-    port: int = Field(default=6379, ge=1, le=65535)
-    username: str | None = None
-    password: SecretStr | None = None
-    db: int = 0
-    ssl: bool = False
-    ssl_ca_certs: str | None = None
-    ssl_certfile: str | None = None
-    ssl_keyfile: str | None = None
+    host: str = Field(description="Host name or address.")
+    port: int = Field(default=6379, ge=1, le=65535, description="TCP port.")
+    username: str | None = Field(default=None, description="User of Redis' access control list.")
+    password: SecretStr | None = Field(default=None, description="Password of the user.")
+    db: int = Field(default=0, description="Number of the database.")
+    ssl: bool = Field(default=False, description="Connect with TLS.")
+    ssl_ca_certs: str | None = Field(
+        default=None, description="File of the CA certificates that the server is verified with."
+    )
+    ssl_certfile: str | None = Field(default=None, description="File of the client certificate.")
+    ssl_keyfile: str | None = Field(default=None, description="File of the client's key.")
 
 
 class ReadReplica(BaseModel):
@@ -85,9 +91,11 @@ class ReadReplica(BaseModel):
         alias_generator=str.upper, extra="ignore", frozen=True, hide_input_in_errors=True
     )
 
-    db_uri: SecretStr
-    # Beside those of the primary, DB_CONNECTION_ARGS.
-    db_connection_args: dict[str, Any] = Field(default_factory=dict)
+    db_uri: SecretStr = Field(description="PostgreSQL URI of the replica.")
+    db_connection_args: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Connection parameters, in addition to those of DB_CONNECTION_ARGS.",
+    )
 
     @field_validator("db_uri")
     @classmethod
@@ -106,123 +114,272 @@ class Bundle(BaseModel):
         extra="ignore",
     )
 
-    # The name by which every client knows the registry, whichever site answers.
-    # Documentation shows placeholders here, which `check` only warns of; what could break out of a
-    # header is refused.
-    server_hostname: str = Field(min_length=1, pattern=r'^[^\x00-\x1f\x7f"\\]+$')
-    preferred_url_scheme: Literal["http", "https"] = "http"
-    external_tls_termination: bool = False
-
-    db_uri: SecretStr
-    db_connection_args: dict[str, Any] = Field(default_factory=dict)
-    # Asked by pulls for what may be slightly old, and for all that pulls need while the primary is
-    # away. Sites may differ in it: a replica is near to one of them.
-    db_read_replicas: list[ReadReplica] = Field(default_factory=list)
-    buildlogs_redis: RedisSettings
-    user_events_redis: RedisSettings
-
-    # Either key signs tokens; without one, a key that the sites share in the database does.
-    secret_key: SecretStr | None = None
-    database_secret_key: SecretStr | None = None
-
-    super_users: list[str] = Field(default_factory=list)
-    # Who may see everything and change nothing.
-    global_readonly_super_users: list[str] = Field(default_factory=list)
-    # Atoll's own: the password that the first of SUPER_USERS gets when migration creates it.
-    initial_superuser_password: SecretStr | None = None
-    authentication_type: Literal["Database"] = "Database"
-
-    distributed_storage_config: dict[str, Any] = Field(min_length=1)
-    distributed_storage_preference: list[str] = Field(default_factory=list)
-    distributed_storage_default_locations: list[str] = Field(default_factory=list)
-    feature_storage_replication: bool = False
-    # Atoll's own: how fast, and at which hours, may be copied to a location.
-    replication_limits: dict[str, ReplicationLimit] = Field(default_factory=dict)
-
-    create_private_repo_on_push: bool = True
-    create_namespace_on_push: bool = False
-    feature_superusers_full_access: bool = False
-    # Let POST /api/v1/user/initialize make the first user of an empty database.
-    feature_user_initialize: bool = False
-    feature_user_creation: bool = True
-    feature_app_specific_tokens: bool = True
-    feature_direct_login: bool = True
-    feature_super_users: bool = True
-    feature_anonymous_access: bool = True
-    feature_invite_only_user_creation: bool = False
-    feature_superusers_org_creation_only: bool = False
-    # Let users give their own namespace another name.
-    feature_user_rename: bool = False
-    # Whether users may see the log of their own namespace. Quay's documentation says "no" where the
-    # key is missing, its API lets them; who wrote the key meant it.
-    feature_user_log_access: bool | None = None
-    # Let superusers read the configuration, without its secrets, by the API.
-    feature_superuser_configdump: bool = False
-    # Let administrators of an application ask other users to give it a token.
-    feature_assign_oauth_token: bool = True
-    # Count pulls of each tag and manifest.
-    feature_image_pull_stats: bool = False
-    # There is no scanner; with this the API says of each manifest that it is not scanned.
-    feature_security_scanner: bool = False
-    robots_disallow: bool = False
-    robots_whitelist: list[str] = Field(default_factory=list)
-    # The life of a new app-specific token, such as 30d; without, it does not end.
-    app_specific_token_expiration: Duration | None = None
-    # For how long expired tokens are kept before they are removed.
-    expired_app_specific_token_gc: Duration = 86400
-    # For how long a tag's past can be brought back, where a namespace does not say otherwise.
-    default_tag_expiration: Duration = 14 * 86400
-    tag_expiration_options: list[Duration] = Field(
-        default_factory=lambda: [0, 86400, 7 * 86400, 14 * 86400, 28 * 86400]
+    # Placeholders, as in Quay's documentation, are only warned of by `check`; what could break out
+    # of a header is refused.
+    server_hostname: str = Field(
+        min_length=1,
+        pattern=r'^[^\x00-\x1f\x7f"\\]+$',
+        description="Host name, optionally with a port, by which clients address the registry at"
+        " every site; also the audience of registry tokens.",
     )
-    feature_change_tag_expiration: bool = True
-    # Anything but "database" is warned of.
-    logs_model: str = "database"
-    # Let people have parts of the log written to files; for how many seconds these are there, and
-    # below which key.
-    feature_log_export: bool = True
-    export_action_logs_seconds: int = Field(default=3600, ge=60)
-    export_action_logs_storage_path: ObjectPath = "exportedactionlogs"
-    # Move log entries older than the threshold to files, at a location and below a key. Without
-    # rotation, which is Quay's default, the table grows by a row for each pull.
-    feature_action_log_rotation: bool = True
-    action_log_archive_location: str | None = None
-    action_log_archive_path: ObjectPath = "archive/actionlogs"
-    action_log_rotation_threshold: Duration = Field(default=30 * 86400, ge=86400)
-    registry_state: Literal["normal", "readonly"] = "normal"
-    disable_pushes: bool = False
-    maximum_layer_size: Size = 20 * 2**30
-    # Minutes after which an upload that nobody went on with is thrown away.
-    blobupload_deletion_date_threshold: int = Field(default=2880, ge=1)
-    # Seconds for which the blobs of a push are safe before a manifest names them.
-    push_temp_tag_expiration_sec: int = Field(default=3600, ge=1)
+    preferred_url_scheme: Literal["http", "https"] = Field(
+        default="http", description="Scheme of the URLs that clients are given."
+    )
+    external_tls_termination: bool = Field(
+        default=False, description="A load balancer terminates TLS and sets X-Forwarded-Proto."
+    )
 
-    # Whether, and every how many seconds, is looked for what nobody needs any more.
-    feature_garbage_collection: bool = True
-    garbage_collection_frequency: int = Field(default=30, ge=1)
-    # Atoll's own: for how long after that a push, a mount or a manifest brings a blob back.
-    garbage_collection_grace: Duration = 86400
-    # Atoll's own: for how long the objects of collected blobs stay after that, because a database
-    # fail-over that loses as much brings the blobs back.
-    garbage_collection_failover_window: Duration = 3600
-    # Atoll's own: bytes per second that a site's worker reads to verify what is at its location (0:
-    # it does not), and for how long what proved right is left alone.
-    background_verification_rate: Size = 2**20
-    background_verification_interval: Duration = 28 * 86400
+    db_uri: SecretStr = Field(
+        description="PostgreSQL URI; several hosts, separated by commas, for fail-over."
+    )
+    db_connection_args: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Connection parameters of libpq, such as sslmode. Quay's parameters of peewee"
+        " are ignored.",
+    )
+    db_read_replicas: list[ReadReplica] = Field(
+        default_factory=list,
+        description="Replicas that serve pulls. They answer reads by digest, and all reads that"
+        " pulls need while the primary is unavailable. Sites may differ in this key.",
+    )
+    buildlogs_redis: RedisSettings = Field(description="Required, as in Quay, and not used.")
+    user_events_redis: RedisSettings = Field(
+        description="Redis that all sites share, used as a cache."
+    )
 
-    # Hosts and networks that requests for users (webhooks, log exports) may be sent to although
-    # they are not public, and those that they may never be sent to.
-    ssrf_allowed_hosts: list[HostRule] = Field(default_factory=list)
-    webhook_hostname_blacklist: list[HostRule] = Field(default_factory=list)
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Secret that registry tokens and sessions are signed with. Without it,"
+        " DATABASE_SECRET_KEY, and without either a secret that is stored in the database.",
+    )
+    database_secret_key: SecretStr | None = Field(
+        default=None,
+        description="Secret that encrypts robot tokens and credentials in the database.",
+    )
 
-    # Atoll's own: addresses and networks of load balancers whose X-Forwarded-For is believed.
-    trusted_proxies: list[IPvAnyNetwork] = Field(default_factory=list)
+    super_users: list[str] = Field(default_factory=list, description="Names of the superusers.")
+    global_readonly_super_users: list[str] = Field(
+        default_factory=list,
+        description="Names of users that may read everything and change nothing.",
+    )
+    initial_superuser_password: SecretStr | None = Field(
+        default=None,
+        description="Password of the first of SUPER_USERS when the first migration creates that"
+        " account; at least 8 characters.",
+        json_schema_extra=_ATOLL,
+    )
+    authentication_type: Literal["Database"] = Field(
+        default="Database", description="Where accounts are kept."
+    )
 
-    # Send blobs through the registry instead of sending clients to the stores.
-    feature_proxy_storage: bool = False
+    distributed_storage_config: dict[str, Any] = Field(
+        min_length=1,
+        description="Object stores by the name of their location: the driver's name and its"
+        " arguments.",
+    )
+    distributed_storage_preference: list[str] = Field(
+        default_factory=list,
+        description="Locations of a site, nearest first; the first one is written to. The"
+        " environment variable QUAY_DISTRIBUTED_STORAGE_PREFERENCE replaces it.",
+    )
+    distributed_storage_default_locations: list[str] = Field(
+        default_factory=list,
+        description="Locations where every blob must have a copy, unless a policy says otherwise.",
+    )
+    feature_storage_replication: bool = Field(
+        default=False, description="Copy blobs between locations in the background."
+    )
+    replication_limits: dict[str, ReplicationLimit] = Field(
+        default_factory=dict,
+        description="Bandwidth and hours of copies to a location, by its name.",
+        json_schema_extra=_ATOLL,
+    )
 
-    # Atoll's own: tell in each answer's Server-Timing how many round trips it took.
-    feature_server_timing: bool = False
+    create_private_repo_on_push: bool = Field(
+        default=True, description="Repositories that a push creates are private."
+    )
+    create_namespace_on_push: bool = Field(
+        default=False, description="A push creates a missing organization."
+    )
+    feature_superusers_full_access: bool = Field(
+        default=False, description="Superusers may read and write every repository."
+    )
+    feature_user_initialize: bool = Field(
+        default=False,
+        description="`POST /api/v1/user/initialize` creates the first user of an empty database.",
+    )
+    feature_user_creation: bool = Field(
+        default=True, description="Users may register accounts for themselves."
+    )
+    feature_app_specific_tokens: bool = Field(
+        default=True, description="Users may create app-specific tokens."
+    )
+    feature_direct_login: bool = Field(
+        default=True, description="Users may log in with their password."
+    )
+    feature_super_users: bool = Field(
+        default=True, description="SUPER_USERS and GLOBAL_READONLY_SUPER_USERS are in force."
+    )
+    feature_anonymous_access: bool = Field(
+        default=True, description="Public repositories may be pulled without an account."
+    )
+    feature_invite_only_user_creation: bool = Field(
+        default=False, description="Users may not register accounts for themselves."
+    )
+    feature_superusers_org_creation_only: bool = Field(
+        default=False, description="Only superusers may create organizations."
+    )
+    feature_user_rename: bool = Field(
+        default=False, description="Users may rename their own namespace."
+    )
+    # Quay's documentation says "no" where the key is missing, its API says "yes".
+    feature_user_log_access: bool | None = Field(
+        default=None,
+        description="Users may read the log of their own namespace; only false denies it.",
+    )
+    feature_superuser_configdump: bool = Field(
+        default=False,
+        description="Superusers may read the configuration, without its secrets, by the API.",
+    )
+    feature_assign_oauth_token: bool = Field(
+        default=True,
+        description="Administrators of an application may assign its token to other users.",
+    )
+    feature_image_pull_stats: bool = Field(
+        default=False, description="Count the pulls of each tag and manifest."
+    )
+    feature_security_scanner: bool = Field(
+        default=False,
+        description="There is no scanner: the API reports every manifest as unsupported.",
+    )
+    robots_disallow: bool = Field(default=False, description="Robots may not be created or used.")
+    robots_whitelist: list[str] = Field(
+        default_factory=list, description="Robots that ROBOTS_DISALLOW does not apply to."
+    )
+    app_specific_token_expiration: Duration | None = Field(
+        default=None,
+        description="Lifetime of new app-specific tokens, such as 30d; unlimited if not set.",
+    )
+    expired_app_specific_token_gc: Duration = Field(
+        default=86400,
+        description="Time for which expired app-specific and OAuth tokens are kept.",
+    )
+    default_tag_expiration: Duration = Field(
+        default=14 * 86400,
+        description="Time for which a deleted or moved tag can be restored, where its namespace"
+        " sets no other.",
+    )
+    tag_expiration_options: list[Duration] = Field(
+        default_factory=lambda: [0, 86400, 7 * 86400, 14 * 86400, 28 * 86400],
+        description="Values that a namespace may set instead of DEFAULT_TAG_EXPIRATION.",
+    )
+    feature_change_tag_expiration: bool = Field(
+        default=True, description="Namespaces may set a tag expiration of their own."
+    )
+    logs_model: str = Field(
+        default="database",
+        description="Where the audit log is kept. Any value means the database; `config check`"
+        " warns of others.",
+    )
+    feature_log_export: bool = Field(
+        default=True, description="Users may export parts of the audit log to a file."
+    )
+    export_action_logs_seconds: int = Field(
+        default=3600, ge=60, description="Seconds for which an exported file is available."
+    )
+    export_action_logs_storage_path: ObjectPath = Field(
+        default="exportedactionlogs", description="Path of exported files at the store."
+    )
+    # Without rotation, which is Quay's default, the table grows by a row for each pull.
+    feature_action_log_rotation: bool = Field(
+        default=True,
+        description="Move old entries of the audit log to files. Quay's default: false.",
+    )
+    action_log_archive_location: str | None = Field(
+        default=None,
+        description="Location of rotated log files; the site's first location if not set.",
+    )
+    action_log_archive_path: ObjectPath = Field(
+        default="archive/actionlogs", description="Path of rotated log files at the store."
+    )
+    action_log_rotation_threshold: Duration = Field(
+        default=30 * 86400, ge=86400, description="Age at which log entries are rotated."
+    )
+    registry_state: Literal["normal", "readonly"] = Field(
+        default="normal", description="`readonly` refuses pushes and all other changes."
+    )
+    disable_pushes: bool = Field(default=False, description="Refuse pushes.")
+    maximum_layer_size: Size = Field(
+        default=20 * 2**30, description="Largest body of a layer or chunk."
+    )
+    blobupload_deletion_date_threshold: int = Field(
+        default=2880, ge=1, description="Minutes after which an unfinished upload is deleted."
+    )
+    push_temp_tag_expiration_sec: int = Field(
+        default=3600,
+        ge=1,
+        description="Seconds for which pushed blobs and untagged manifests are kept although"
+        " nothing refers to them.",
+    )
+
+    feature_garbage_collection: bool = Field(
+        default=True, description="Delete unreferenced manifests and blobs."
+    )
+    garbage_collection_frequency: int = Field(
+        default=30, ge=1, description="Seconds between two rounds of garbage collection."
+    )
+    garbage_collection_grace: Duration = Field(
+        default=86400,
+        description="Time between a blob's tombstone and the deletion of its placements; a push, a"
+        " mount or a manifest restores the blob meanwhile.",
+        json_schema_extra=_ATOLL,
+    )
+    garbage_collection_failover_window: Duration = Field(
+        default=3600,
+        description="Time for which the objects of collected blobs are kept, because a database"
+        " fail-over that loses transactions brings their placements back.",
+        json_schema_extra=_ATOLL,
+    )
+    background_verification_rate: Size = Field(
+        default=2**20,
+        description="Bytes per second that a site's worker reads to verify the copies at its own"
+        " location; 0 disables the scrub.",
+        json_schema_extra=_ATOLL,
+    )
+    background_verification_interval: Duration = Field(
+        default=28 * 86400,
+        description="Time after which a verified copy is read again.",
+        json_schema_extra=_ATOLL,
+    )
+
+    ssrf_allowed_hosts: list[HostRule] = Field(
+        default_factory=list,
+        description="Host names, addresses and networks that webhooks and log exports may be sent"
+        " to although they are not public.",
+    )
+    webhook_hostname_blacklist: list[HostRule] = Field(
+        default_factory=list,
+        description="Host names, addresses and networks that webhooks and log exports are never"
+        " sent to.",
+    )
+
+    trusted_proxies: list[IPvAnyNetwork] = Field(
+        default_factory=list,
+        description="Addresses and networks of load balancers whose X-Forwarded-For and"
+        " X-Forwarded-Host headers are trusted.",
+        json_schema_extra=_ATOLL,
+    )
+
+    feature_proxy_storage: bool = Field(
+        default=False,
+        description="Send blobs through the registry instead of redirecting clients to stores.",
+    )
+
+    feature_server_timing: bool = Field(
+        default=False,
+        description="Report the round trips of each request in the header Server-Timing.",
+        json_schema_extra=_ATOLL,
+    )
 
     # Not a key: hashes of all keys as they were read, to compare sites by.
     fingerprint: dict[str, str] = Field(default_factory=dict, alias="fingerprint")

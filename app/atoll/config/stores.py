@@ -13,6 +13,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+# Arguments of Quay that replace a choice that Atoll makes itself.
+_UNUSED = "Accepted for compatibility with Quay; has no effect."
+
 
 def _url(value: Any) -> Any:
     if value is not None and not str(value).startswith(("http://", "https://")):
@@ -31,7 +34,7 @@ class StoreSettings(BaseModel):
     # Whether other sites can reach the store, too.
     shared: ClassVar[bool] = True
 
-    storage_path: str
+    storage_path: str = Field(description="Path in the bucket or container that holds all objects.")
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -48,7 +51,7 @@ class StoreSettings(BaseModel):
 class S3StoreSettings(StoreSettings):
     """A store that speaks S3's protocol."""
 
-    signature_version: str = "s3v4"
+    signature_version: str = Field(default="s3v4", description="Version of S3 request signatures.")
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -95,13 +98,13 @@ class S3StoreSettings(StoreSettings):
 class _GatewaySettings(S3StoreSettings):
     """What stores on a host of one's own, or a vendor's, have in common."""
 
-    hostname: str
-    is_secure: bool
-    port: Port | None = None
-    access_key: SecretStr
-    secret_key: SecretStr
-    bucket_name: str
-    maximum_chunk_size_mb: int = 100
+    hostname: str = Field(description="Host name or address of the store.")
+    is_secure: bool = Field(description="Connect with TLS.")
+    port: Port | None = Field(default=None, description="TCP port, if not that of the scheme.")
+    access_key: SecretStr = Field(description="Access key.")
+    secret_key: SecretStr = Field(description="Secret key.")
+    bucket_name: str = Field(description="Bucket.")
+    maximum_chunk_size_mb: int = Field(default=100, description=_UNUSED)
 
     @property
     def endpoint(self) -> str:
@@ -125,9 +128,9 @@ class RadosGatewaySettings(_GatewaySettings):
 
     driver: ClassVar[str] = "RadosGWStorage"
 
-    region_name: str | None = None
-    minimum_chunk_size_mb: int = 5
-    server_side_assembly: bool = True
+    region_name: str | None = Field(default=None, description="Region of request signatures.")
+    minimum_chunk_size_mb: int = Field(default=5, description=_UNUSED)
+    server_side_assembly: bool = Field(default=True, description=_UNUSED)
 
     @property
     def region(self) -> str | None:
@@ -152,16 +155,24 @@ class S3Settings(S3StoreSettings):
 
     driver: ClassVar[str] = "S3Storage"
 
-    s3_bucket: str
-    s3_access_key: SecretStr | None = None
-    s3_secret_key: SecretStr | None = None
-    aws_session_token: SecretStr | None = None
-    s3_region: str | None = None
-    host: str | None = None
-    port: Port | None = None
-    endpoint_url: Url | None = None
-    maximum_chunk_size_gb: int = 5
-    minimum_chunk_size_mb: int = 5
+    s3_bucket: str = Field(description="Bucket.")
+    s3_access_key: SecretStr | None = Field(
+        default=None, description="Access key; without keys, the identity of the machine is used."
+    )
+    s3_secret_key: SecretStr | None = Field(default=None, description="Secret key.")
+    aws_session_token: SecretStr | None = Field(
+        default=None, description="Session token of temporary credentials."
+    )
+    s3_region: str | None = Field(default=None, description="Region of request signatures.")
+    host: str | None = Field(
+        default=None, description="Host name of the store, if not Amazon's; https by default."
+    )
+    port: Port | None = Field(default=None, description="TCP port that belongs to `host`.")
+    endpoint_url: Url | None = Field(
+        default=None, description="Base URL of the store; takes precedence over `host`."
+    )
+    maximum_chunk_size_gb: int = Field(default=5, description=_UNUSED)
+    minimum_chunk_size_mb: int = Field(default=5, description=_UNUSED)
 
     @property
     def endpoint(self) -> str | None:
@@ -203,13 +214,18 @@ class AssumedRoleSettings(S3StoreSettings):
     # No argument of Quay's: tests name another one.
     role_service: ClassVar[str | None] = None
 
-    s3_bucket: str
-    sts_role_arn: str
-    sts_user_access_key: SecretStr | None = None
-    sts_user_secret_key: SecretStr | None = None
-    s3_region: str | None = None
-    endpoint_url: Url | None = None
-    maximum_chunk_size_gb: int = 5
+    s3_bucket: str = Field(description="Bucket.")
+    sts_role_arn: str = Field(description="ARN of the role to assume.")
+    sts_user_access_key: SecretStr | None = Field(
+        default=None,
+        description="Access key of the user; without keys, the identity of the machine is used.",
+    )
+    sts_user_secret_key: SecretStr | None = Field(
+        default=None, description="Secret key of the user."
+    )
+    s3_region: str | None = Field(default=None, description="Region of request signatures.")
+    endpoint_url: Url | None = Field(default=None, description="Base URL, if not Amazon's.")
+    maximum_chunk_size_gb: int = Field(default=5, description=_UNUSED)
 
     @property
     def endpoint(self) -> str | None:
@@ -251,11 +267,11 @@ class GoogleCloudSettings(S3StoreSettings):
     # No argument of Quay's: tests name another one.
     service: ClassVar[str] = "https://storage.googleapis.com"
 
-    access_key: SecretStr
-    secret_key: SecretStr
-    bucket_name: str
-    boto_timeout: int = 60
-    minimum_chunk_size_mb: int = 5
+    access_key: SecretStr = Field(description="HMAC access key.")
+    secret_key: SecretStr = Field(description="HMAC secret key.")
+    bucket_name: str = Field(description="Bucket.")
+    boto_timeout: int = Field(default=60, description=_UNUSED)
+    minimum_chunk_size_mb: int = Field(default=5, description=_UNUSED)
 
     @property
     def endpoint(self) -> str:
@@ -282,18 +298,28 @@ class SwiftSettings(StoreSettings):
 
     driver: ClassVar[str] = "SwiftStorage"
 
-    swift_container: str
-    auth_url: Url
-    swift_user: str
-    swift_password: SecretStr
-    auth_version: Literal[1, 2, 3] = 2
-    os_options: dict[str, Any] = Field(default_factory=dict)
-    ca_cert_path: str | None = None
-    temp_url_key: SecretStr | None = None
-    simple_path_concat: bool = False
-    connect_timeout: int = Field(default=5, ge=1)
-    retry_count: int = Field(default=5, ge=0)
-    retry_on_ratelimit: bool = True
+    swift_container: str = Field(description="Container.")
+    auth_url: Url = Field(description="URL of the authentication service.")
+    swift_user: str = Field(description="User.")
+    swift_password: SecretStr = Field(description="Password.")
+    auth_version: Literal[1, 2, 3] = Field(
+        default=2,
+        description="Version of authentication: 1 is Swift's own, 2 and 3 are Keystone's.",
+    )
+    os_options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of Keystone, such as the project and the region."
+    )
+    ca_cert_path: str | None = Field(default=None, description="File of the CA certificates.")
+    temp_url_key: SecretStr | None = Field(
+        default=None,
+        description="Key of temporary URLs; without it, blobs pass through the registry.",
+    )
+    simple_path_concat: bool = Field(
+        default=False, description="Join `storage_path` and names without a slash."
+    )
+    connect_timeout: int = Field(default=5, ge=1, description=_UNUSED)
+    retry_count: int = Field(default=5, ge=0, description=_UNUSED)
+    retry_on_ratelimit: bool = Field(default=True, description=_UNUSED)
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -312,11 +338,15 @@ class AzureSettings(StoreSettings):
 
     driver: ClassVar[str] = "AzureStorage"
 
-    azure_container: str
-    azure_account_name: str
-    azure_account_key: SecretStr | None = None
-    sas_token: SecretStr | None = None
-    endpoint_url: Url | None = None
+    azure_container: str = Field(description="Container.")
+    azure_account_name: str = Field(description="Storage account.")
+    azure_account_key: SecretStr | None = Field(default=None, description="Key of the account.")
+    sas_token: SecretStr | None = Field(
+        default=None,
+        description="Shared access signature, instead of the key; blobs then pass through the"
+        " registry.",
+    )
+    endpoint_url: Url | None = Field(default=None, description="Base URL, if not Azure's.")
 
     @property
     def place(self) -> tuple[str, str, str]:
@@ -336,7 +366,7 @@ class LocalSettings(StoreSettings):
     driver: ClassVar[str] = "LocalStorage"
     shared: ClassVar[bool] = False
 
-    storage_path: str = Field(pattern=r"^/")
+    storage_path: str = Field(pattern=r"^/", description="Absolute path of the directory.")
 
     @property
     def place(self) -> tuple[str, str, str]:

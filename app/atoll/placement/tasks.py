@@ -18,8 +18,8 @@ from uuid import UUID
 from atoll.db.pool import Database
 from atoll.db.transient import is_transient, run_with_retries
 from atoll.names import Digest
+from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.placement.rules import required_in, urgent_in
-from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
+from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.placement.locks import DELETED_SINCE, LOCK_DIGEST_SHARED
 from atoll.placement.rules import excluded_in
 from atoll.placement.tasks import DELETE_FOR_PLACED, create_for_blob
@@ -30,7 +31,6 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
-from atoll.replication.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.storage.failover import read_from_any
 from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations

@@ -125,7 +125,7 @@ FROM unnest(%(ids)s::bigint[], %(digests)s::text[], %(blobs)s::bigint[])
 
 _DELETE_REPOSITORIES = "DELETE FROM repository WHERE id = ANY(%(ids)s)"
 
-# Delete a user or an organization; its repositories and robots are deleted by cascade.
+# Repositories, robots and teams are deleted by cascade.
 _DELETE_NAMESPACE = """
 DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
 AND robot_owner_id IS NULL RETURNING id
@@ -186,7 +186,7 @@ class Removal:
                 {"name": name, "organization": organization, **entry.parameters()},
             )
             if not rows:
-                raise users.UserUnknown(f"there is no '{name}'")
+                raise users.unknown_namespace(name, organization=organization)
 
         repositories = self._repositories(name, None, organization=organization)
         deadline = self._deadline()

@@ -19,6 +19,10 @@ from prometheus_client import Counter
 from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
+from atoll.placement.checks.doubts import Doubts
+from atoll.placement.checks.plausibility import RecentReads
+from atoll.placement.checks.quarantined_copies import QuarantinedCopies
+from atoll.placement.claims import Claims
 from atoll.placement.tasks import (
     LEASE_SECONDS,
     LeaseLost,
@@ -26,15 +30,11 @@ from atoll.placement.tasks import (
     Tasks,
 )
 from atoll.rate_limit import Pace
-from atoll.replication.claims import Claims
 from atoll.replication.completion import Finisher
 from atoll.replication.copier import Copier
-from atoll.replication.doubts import Doubts
 from atoll.replication.leases import Leases
 from atoll.replication.listener import listen_until
 from atoll.replication.liveness import Liveness
-from atoll.replication.own_copies import OwnCopies
-from atoll.replication.plausibility import RecentReads
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import Lane
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
@@ -78,7 +78,9 @@ class Worker:
         self._tasks = Tasks(database, self._location, lease_seconds=lease_seconds)
         self._locations = locations
         self._copier = Copier(locations.stores, self._location)
-        self._own_copies = OwnCopies(locations.stores[self._location], monotonic=monotonic)
+        self._quarantined_copies = QuarantinedCopies(
+            locations.stores[self._location], monotonic=monotonic
+        )
         self._doubts = Doubts(database, self._location, recent or RecentReads(monotonic=monotonic))
         self._pace = Pace(limit)
         self._forget_cached = forget_cached
@@ -239,7 +241,7 @@ class Worker:
     def _copy(self, task: Task) -> None:
         hold = _Hold(task, self._tasks, self._leases, self._pace, self._wait_or_stop)
         hold.check()
-        if self._own_copies.restorable(task, hold):
+        if self._quarantined_copies.is_intact(task, hold.check):
             log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
             return
         sources = self._locations.chooser.to_read(

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from atoll import logs
 from atoll.config import Bundle, ConfigError
 from atoll.errors import UserError
+from atoll.placement.checks.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
+from atoll.placement.checks.doubts import export_doubts
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
 from atoll.registry.blobs import cache_key
-from atoll.replication.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
-from atoll.replication.doubts import export_doubts
-from atoll.replication.plausibility import RecentReads
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
 from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle

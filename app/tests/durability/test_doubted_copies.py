@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from atoll.names import Digest
+from atoll.placement.checks.doubt_review import DoubtReview
+from atoll.placement.checks.doubts import Doubts
+from atoll.placement.checks.plausibility import IMPLAUSIBLE, RecentReads
 from atoll.placement.checks.verify import Verifier
 from atoll.placement.tasks import Task, Tasks
-from atoll.replication.doubt_review import DoubtReview
-from atoll.replication.doubts import Doubts
-from atoll.replication.plausibility import IMPLAUSIBLE, RecentReads
 from atoll.replication.worker import Worker
 from atoll.storage.interface import blob_key
 from atoll.storage.read_limit import ReadLimit

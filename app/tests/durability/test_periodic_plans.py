@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from atoll.cluster.instances import Heartbeat
 from atoll.db.pool import Database
-from atoll.replication.plausibility import RecentReads
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.server.maintenance import activities
 from atoll.server.replication_process import periodic
 from atoll.storage.states import look_once

@@ -12,6 +12,7 @@ from random import Random
 from atoll.names import Digest
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks import scrub
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import (
     Count,
@@ -22,7 +23,6 @@ from atoll.placement.checks.verify import (
     forget_old_runs,
     record,
 )
-from atoll.replication.plausibility import RecentReads
 from atoll.server.maintenance import repeat
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key

@@ -11,11 +11,11 @@ import psycopg2
 import pytest
 from atoll.db.pool import Database
 from atoll.names import Digest
+from atoll.placement import claims as claims_module
 from atoll.placement import tasks as task_table
+from atoll.placement.claims import Claims
 from atoll.placement.tasks import Task, Tasks
-from atoll.replication import claims as claims_module
 from atoll.replication import worker as worker_module
-from atoll.replication.claims import Claims
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import blob_key
 

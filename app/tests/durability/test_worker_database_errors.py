@@ -15,8 +15,8 @@ import pytest
 from atoll.db.pool import Parameters
 from atoll.names import Digest
 from atoll.placement import tasks as task_table
+from atoll.placement.checks import doubts
 from atoll.placement.tasks import Tasks
-from atoll.replication import doubts
 from atoll.replication import worker as worker_module
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreUnavailable

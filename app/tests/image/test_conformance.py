@@ -1,7 +1,7 @@
 """The sequences of the OCI conformance programs, with what they count as passed and nothing less.
 
 The programs (version 1.1's, with four workflows, and the one after it, with kinds of data) are told
-apart in docs/operations/conformance.md. Where they take a refusal for a skipped test, it is a
+apart in docs/how-to/conformance.md. Where they take a refusal for a skipped test, it is a
 failure here.
 """
 

@@ -6,9 +6,9 @@ import json
 
 import pytest
 import requests
+from atoll.placement.checks.doubts import Doubts
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.tasks import Tasks
-from atoll.replication.doubts import Doubts
-from atoll.replication.plausibility import RecentReads
 
 from .site import MANIFEST_TYPE, Client, Site
 

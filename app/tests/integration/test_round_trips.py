@@ -1,4 +1,4 @@
-"""The table of round trips in docs/architecture.md: as Server-Timing tells it, and as it is.
+"""The table of round trips in docs/explanation/architecture.md, as reported and as counted.
 
 Proxies before PostgreSQL and the store count what really passes. Probes in the background pass
 there, too, and never take away: of several attempts the least counts.

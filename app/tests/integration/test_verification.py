@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from atoll.placement.checks import repair as healing
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
-from atoll.replication.plausibility import RecentReads
 from atoll.storage.read_limit import ReadLimit
 
 from .services import Services, wait_until

@@ -13,6 +13,7 @@ class SiteMachine:
     """The machine that stands for one site."""
 
     def __init__(self, lab: Lab, site: Site) -> None:
+        self.lab = lab
         self.site = site
         self.address = site.machine.address
         self.location = site.location

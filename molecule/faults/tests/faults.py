@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from http import HTTPStatus
 
+from botocore.exceptions import ClientError
 from commands import PODMAN, podman, succeeds, wait_until
 from definition import Lab, Store
 from site_machine import SiteMachine
+from stores import client_of
 
 # The store's quota for each bucket of its one user.
 _QUOTA = ("--quota-scope=bucket", "--uid=atoll")
@@ -39,11 +42,18 @@ def paused(store: Store, _site: SiteMachine) -> Fault:
     )
 
 
-def refusing(store: Store, _site: SiteMachine) -> Fault:
-    """Let the store refuse our key: 403."""
+def refusing(store: Store, site: SiteMachine) -> Fault:
+    """Suspend the store's user, so that the store refuses its key (403)."""
+
+    def set_refusing(refusing: bool) -> bool:
+        # A gateway that misses Ceph's notification, as on a busy machine, keeps the user in its
+        # cache: the next change notifies it again.
+        _administer(store, "user", "suspend" if refusing else "enable", "--uid=atoll")
+        return _refuses(site.lab, store) is refusing
+
     return _between(
-        partial(_administer, store, "user", "suspend", "--uid=atoll"),
-        partial(_administer, store, "user", "enable", "--uid=atoll"),
+        partial(wait_until, "the store refuses its key", partial(set_refusing, True)),
+        partial(wait_until, "the store accepts its key", partial(set_refusing, False)),
     )
 
 
@@ -97,6 +107,14 @@ def _dropped(site: SiteMachine, *addresses: str) -> Fault:
         partial(site.run, "nft --file -", given=f"table inet fault {{ {chains} }}"),
         partial(site.run, "nft delete table inet fault"),
     )
+
+
+def _refuses(lab: Lab, store: Store) -> bool:
+    try:
+        client_of(lab, store).head_bucket(Bucket=store.bucket)
+    except ClientError as error:
+        return error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.FORBIDDEN
+    return False
 
 
 def _administer(store: Store, *words: str) -> None:

@@ -17,6 +17,7 @@ from datetime import datetime
 from prometheus_client import Counter
 
 from atoll.db.pool import Database
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.repair import change_states
 from atoll.placement.checks.verify import (
     COLUMNS,
@@ -26,7 +27,6 @@ from atoll.placement.checks.verify import (
     note_right,
     to_look_at,
 )
-from atoll.replication.plausibility import RecentReads
 
 log = logging.getLogger(__name__)
 

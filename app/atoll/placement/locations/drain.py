@@ -14,8 +14,8 @@ from typing import Any
 import psycopg2.errors
 
 from atoll.db.pool import Database
+from atoll.placement.location_locks import LOCK_STATES_SOON
 from atoll.placement.rules import required_of, used
-from atoll.replication.location_locks import LOCK_STATES_SOON
 from atoll.storage.states import ACTIVE, DRAINING, KEPT, REMOVED
 
 # Minutes without a change after which an upload is taken for given up.

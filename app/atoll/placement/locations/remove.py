@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
+from atoll.placement.location_locks import LOCK_LOCATION, LOCK_STATES
 from atoll.placement.locations.drain import (
     ANY_GOOD_COPY,
     OPEN_UPLOADS,
@@ -46,7 +47,6 @@ from atoll.placement.locations.drain import (
     states_under_lock,
 )
 from atoll.placement.locations.lost import LossDiffers, note_loss
-from atoll.replication.location_locks import LOCK_LOCATION, LOCK_STATES
 from atoll.storage.states import DRAINING, KEPT, REMOVED
 
 # Placements that one transaction takes.

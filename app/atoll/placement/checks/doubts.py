@@ -14,8 +14,8 @@ from prometheus_client import Counter, Gauge
 
 from atoll.db.pool import Database
 from atoll.db.transient import run_with_retries
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.tasks import Task
-from atoll.replication.plausibility import RecentReads
 
 log = logging.getLogger(__name__)
 

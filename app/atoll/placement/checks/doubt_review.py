@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from atoll.db.pool import Database
+from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.repair import change_states
 from atoll.placement.checks.scrub import TAKE
 from atoll.placement.checks.verify import (
@@ -22,7 +23,6 @@ from atoll.placement.checks.verify import (
     note_right,
     to_look_at,
 )
-from atoll.replication.plausibility import RecentReads
 
 log = logging.getLogger(__name__)
 
