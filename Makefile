@@ -11,9 +11,11 @@ FUZZ_SECONDS ?= $(if $(ALL),420,60)
 SCENARIOS := $(if $(ALL),--all,--scenario-name default)
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	--no-emit-index-url --only-binary :all: --group build $(if $(UPGRADE),--upgrade)
+# pytest that records the lines and branches it ran in .cache/coverage/SUITE.
+COVERAGE = COVERAGE_FILE=.cache/coverage/$(1) pytest $(SELECTION) --cov --cov-report= --cov-fail-under=0
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint unit collection integration image-tests security fuzz benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint unit collection integration coverage image-tests security fuzz benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +48,7 @@ images: setup ## build every image that changed, and the archives that hosts get
 test: setup ## what CI runs: all but what takes long
 	@.ci/side-by-side images lint,unit
 	@.ci/side-by-side integration,image-tests molecule,collection,security fuzz
+	@.ci/side-by-side coverage
 
 test-all: ## everything: also every client, store and scenario, and the figures
 	$(MAKE) test benchmark ALL=1
@@ -56,18 +59,23 @@ lint: setup ## look at the form of everything
 	mypy
 	PYTHONPATH=app lint-imports --no-cache
 	yamllint --strict .
+	codespell
+	collection/changelog.py check
 	@! git grep -nE '^(<<<<<<<|>>>>>>>) '
 	ansible-lint --offline
 
 unit: setup ## tests that need nothing but Python
-	pytest $(SELECTION) app/tests/unit collection/tests --ignore collection/tests/built
+	$(call COVERAGE,unit) app/tests/unit collection/tests --ignore collection/tests/built
 
 collection: setup ## the collection as users get it: built, installed, documented, sane
 	pytest collection/tests/built
 
 integration: images ## the application against real PostgreSQL, Redis and Ceph, a set for each of 3 processes
 	@$(if $(ALL),$(LAB) images swift-store azure-store)
-	pytest $(SELECTION) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration app/tests/durability
+	$(call COVERAGE,integration) --durations 15 --numprocesses 3 --dist loadfile app/tests/integration app/tests/durability
+
+coverage: ## what the last unit and integration runs covered; fails below the floor in pyproject.toml
+	@.ci/coverage
 
 image-tests: images ## the built image, as `podman run` starts it
 	@$(LAB) images clients $(if $(ALL),engines)

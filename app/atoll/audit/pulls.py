@@ -7,7 +7,6 @@ what it noted in the seconds before; one that is stopped writes it first.
 from __future__ import annotations
 
 import logging
-import threading
 from collections import deque
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,12 +17,15 @@ from prometheus_client import Counter
 from atoll.audit.log import Audit, Entry
 from atoll.audit.statistics import COUNT_PULLS
 from atoll.db.pool import DatabaseUnavailable
+from atoll.periodic import PeriodicThread, ThreadRegistry
 
 log = logging.getLogger(__name__)
 
 # Seconds between two writes; how many pulls are held while PostgreSQL is away, and written at once.
 _WRITE_SECONDS = 2.0
 _HELD_MAXIMUM, _BATCH = 20_000, 1000
+# As many batches as may be held, each within the time-outs of the database.
+_SILENCE_SECONDS = 600.0
 
 DROPPED = Counter("atoll_pulls_not_logged", "Pulls that the audit log does not have")
 
@@ -35,8 +37,7 @@ class PullLog:
         self._audit = audit
         self._beside = COUNT_PULLS if counting else ""
         self._held: deque[Entry] = deque(maxlen=_HELD_MAXIMUM)
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread: PeriodicThread | None = None
 
     def note(self, entry: Entry) -> None:
         """Note a pull. Where too many are held the oldest is lost."""
@@ -44,21 +45,22 @@ class PullLog:
             DROPPED.inc()
         self._held.append(replace(entry, created_at=datetime.now(UTC)))
 
-    def start(self) -> None:
-        """Begin to write in the background."""
-        self._thread = threading.Thread(target=self._write_for_ever, name="pulls", daemon=True)
-        self._thread.start()
+    def start(self, registry: ThreadRegistry) -> None:
+        """Write pulls in the background."""
+        self._thread = registry.repeat(
+            "pulls",
+            _WRITE_SECONDS,
+            self._write,
+            delay=_WRITE_SECONDS,
+            silence_seconds=_SILENCE_SECONDS,
+        )
 
     def stop(self) -> None:
-        """Write what is held, and end."""
-        self._stop.set()
+        """Write the pulls that are held, and end the thread."""
         if self._thread is not None:
+            self._thread.stop()
             self._thread.join()
-
-    def _write_for_ever(self) -> None:
-        while not self._stop.wait(_WRITE_SECONDS):
             self._write()
-        self._write()
 
     def _write(self) -> None:
         while self._held:

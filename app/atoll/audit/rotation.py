@@ -13,12 +13,12 @@ from datetime import UTC
 from typing import Any
 
 from atoll.config import Bundle
+from atoll.db.advisory_locks import LOG_ROTATION, try_lock
 from atoll.db.pool import Database
 from atoll.storage.locations import Locations
 
 _BATCH = 5000
-# That one process at a time rotates.
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('log rotation', 0))"
+_TRY_LOCK = f"SELECT {try_lock(LOG_ROTATION)}"
 
 # Entries are written in the order of their ids, give or take seconds, so only the first ones are
 # examined: no other index is needed, and a log without old entries is not read to its end.
@@ -63,7 +63,7 @@ class LogRotation:
     def _rotate_some(self) -> int:
         """Move the oldest entries; 0 if there are none, or another process does it now."""
         with self.database.transaction() as cursor:
-            cursor.execute(_LOCK)
+            cursor.execute(_TRY_LOCK)
             row = cursor.fetchone()
             if row is None or not row[0]:
                 return 0

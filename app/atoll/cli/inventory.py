@@ -34,7 +34,7 @@ from atoll.placement.checks.inventory import (
     now,
 )
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
-from atoll.placement.locations.drain import LocationUnknown, location_states, require_known
+from atoll.placement.locations.states import LocationTable, require_known
 from atoll.server.bundle import load_bundle_for_stores
 from atoll.server.container import wire_services
 from atoll.services import Services
@@ -76,7 +76,7 @@ def inventory(options: argparse.Namespace) -> int:
     except StoreUnavailable as error:
         say(str(error))
         return exit_codes.UNAVAILABLE
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         objects = _compare(graph, run, store, entries, delete=options.delete_orphans)
     except StoreUnavailable as error:
@@ -121,11 +121,8 @@ def _compare(
 
 def _store(graph: Services, location: str, *, delete: bool) -> ObjectStore:
     """Return the store to compare; raise UserError where that, or to DELETE, is impossible."""
-    states = location_states(graph.database)
-    try:
-        require_known(location, states)
-    except LocationUnknown as error:
-        raise UserError(str(error)) from error
+    states = LocationTable(graph.database).states()
+    require_known(location, states)
     if delete and states[location] == REMOVED:
         raise UserError(
             f"'{location}' is being removed, and nothing is deleted there as long as that can be"

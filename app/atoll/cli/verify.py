@@ -23,12 +23,8 @@ from atoll.db.pool import Database
 from atoll.errors import UserError
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
-from atoll.placement.locations.drain import (
-    LocationUnknown,
-    OnlyThere,
-    location_states,
-    require_known,
-)
+from atoll.placement.locations.sole_copies import SoleCopy
+from atoll.placement.locations.states import LocationTable
 from atoll.registry.blobs import cache_key
 from atoll.server.bundle import load_bundle_for_stores
 from atoll.server.container import wire_services
@@ -48,7 +44,7 @@ def verify(options: argparse.Namespace) -> int:
     verifier = Verifier(
         database, graph.locations.stores, graph.locations.health, ReadLimit(_rate(options.rate))
     )
-    prober = graph.locations.start_probing()
+    prober = graph.locations.start_probing(graph.thread_registry)
     try:
         look(verifier, run)
     finally:
@@ -153,10 +149,7 @@ def _scope(database: Database, options: argparse.Namespace) -> Scope:
     if not 0 < options.sample <= 100:  # noqa: PLR2004 - per cent
         raise UserError("--sample must be a number of per cent, more than 0 and at most 100")
     if options.location is not None:
-        try:
-            require_known(options.location, location_states(database))
-        except LocationUnknown as error:
-            raise UserError(str(error)) from error
+        LocationTable(database).require_known(options.location)
     return Scope(options.location, options.namespace, options.sample, options.full)
 
 
@@ -197,7 +190,7 @@ def _print_wrong(found: list[healing.Finding]) -> None:
     Console().print(table)
 
 
-def _print_lost(blobs: list[OnlyThere]) -> None:
+def _print_lost(blobs: list[SoleCopy]) -> None:
     if not blobs:
         return
     table = Table("no good copy left", "bytes", "needed by", title=f"the first {len(blobs)}")

@@ -29,6 +29,7 @@ from psycopg2.extras import DictCursor, register_uuid
 from atoll import round_trips
 from atoll.config import Bundle
 from atoll.config.database_options import ISOLATION_SETTING, REQUIRED_ISOLATION
+from atoll.periodic import ServiceUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +77,10 @@ ROUND_TRIPS = Counter("atoll_database_round_trips", "Round trips to PostgreSQL, 
 register_uuid()  # type: ignore[no-untyped-call]
 
 
-class DatabaseUnavailable(Exception):
+class DatabaseUnavailable(ServiceUnavailable):
     """PostgreSQL cannot be reached, does not answer, or ended the connection."""
+
+    event = "database unavailable"
 
 
 class _Connection(psycopg2.extensions.connection):

@@ -8,7 +8,6 @@ an idle primary, and unlike the replica's own view for one that lost its connect
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,11 +16,14 @@ from decimal import Decimal
 import psycopg2
 
 from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.periodic import ThreadRegistry
 
 log = logging.getLogger(__name__)
 
 # Seconds between two measurements, and the lag beyond which a replica is not read from.
 _PAUSE = 5.0
+# Longer than the time-outs of the primary and of several replicas together.
+_SILENCE_SECONDS = 300.0
 LAG_MAXIMUM = 60.0
 # Notes that are kept, of more than the maximum lag.
 _NOTES = 4 * int(LAG_MAXIMUM / _PAUSE)
@@ -54,10 +56,10 @@ class ReplicaLag:
         self._behind_since: list[float | None] = [None] * len(self._replicas)
         self._left_out = [False] * len(self._replicas)
 
-    def start(self) -> None:
+    def start(self, registry: ThreadRegistry) -> None:
         """Measure in a background thread, until the process ends."""
         if self._replicas:
-            threading.Thread(target=self._measure_for_ever, name="replica-lag", daemon=True).start()
+            registry.repeat("replica-lag", _PAUSE, self.measure, silence_seconds=_SILENCE_SECONDS)
 
     def current(self) -> list[Database]:
         """Return the replicas that are not known to lag more than LAG_MAXIMUM seconds."""
@@ -109,14 +111,6 @@ class ReplicaLag:
             log.warning("replica lags, not read from", extra=fields)
         else:
             log.info("replica caught up, read from again", extra=fields)
-
-    def _measure_for_ever(self) -> None:
-        while True:
-            try:
-                self.measure()
-            except Exception:
-                log.exception("replica lag not measured: unhandled exception")
-            time.sleep(_PAUSE)
 
 
 def _position(database: Database, question: str) -> Decimal | None:

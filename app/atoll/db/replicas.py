@@ -16,6 +16,7 @@ import psycopg2
 from atoll.config import Bundle
 from atoll.db.pool import ANSWER_TIMEOUT, Database, DatabaseUnavailable, Parameters
 from atoll.db.replica_lag import ReplicaLag
+from atoll.periodic import ThreadRegistry
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Reads:
         """Return reads at the replicas of DB_READ_REPLICAS, with SIZE connections to each."""
         return cls(primary, replica_databases(bundle, size=size))
 
-    def start(self) -> None:
-        """Measure the replicas' lag in the background, and leave out those that lag."""
-        self._lag.start()
+    def start(self, registry: ThreadRegistry) -> None:
+        """Measure the lag of replicas in the background, and skip those that lag."""
+        self._lag.start(registry)
 
     def near(self, sql: str, parameters: Parameters = None) -> Answer:
         """Return the answer of a replica, or the primary's if that has none.

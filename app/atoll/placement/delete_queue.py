@@ -1,7 +1,7 @@
 """The delete queue of each location: objects to delete, claimed with a lease.
 
 An unavailable store delays its own queue only, and an object that cannot be deleted only itself. An
-object that somebody counts on again stays: `Content.discard` decides that.
+object that somebody counts on again stays: `ContentDeletions.discard` decides that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from atoll.db import estimates
 from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 from atoll.names import Digest
-from atoll.placement.locks import LOCK_DIGEST, Content
+from atoll.placement.content_deletions import ContentDeletions
+from atoll.placement.locks import LOCK_DIGEST
 from atoll.placement.upkeep.garbage import FORGET_BLOBS
 from atoll.storage.errors import StoreError
 
@@ -112,7 +113,7 @@ class DeleteQueue:
     def __init__(
         self,
         database: Database,
-        content: Content,
+        content: ContentDeletions,
         location: str,
         *,
         available: Callable[[], bool] = lambda: True,

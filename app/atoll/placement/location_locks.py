@@ -1,21 +1,27 @@
-"""Advisory locks that order state changes, removals and placements of locations.
+"""Advisory locks on locations: state changes, removals and placements.
 
-The states lock serializes everything that changes which locations count as safe: state changes,
-and each step of each removal. It is held for as long as a removal proves that every blob has
-another copy, so requests of clients never take it.
+The states lock serializes all changes of the set of locations whose copies count: state changes and
+each step of each removal. A removal holds it while it proves that every blob has another copy, so
+client requests never take it.
 
-A location's own lock is held exclusively while its removal proves and marks. Placing a blob there
-tries to take it shared, and never waits: if a removal holds it, the blob is placed elsewhere.
+A removal holds the location's own lock exclusively while it proves and marks the location. Placing
+a blob there requires the lock shared, without waiting: during a removal the blob is placed at
+another location.
 
-Lock order: states lock, digest locks, the location's lock, rows.
+Lock order: states lock, digest locks (`locks`), the location's lock, rows.
 """
 
 from __future__ import annotations
 
-# Seconds that a command waits for another one that holds the states lock.
+from atoll.db.advisory_locks import lock, text_key, try_lock_shared
+
+# Seconds that a command waits for another command to release the states lock.
 STATES_LOCK_WAIT = 4
 
-LOCK_STATES = "SELECT pg_advisory_xact_lock(hashtextextended('states of locations', 0))"
+_STATES = text_key("'states of locations'")
+_LOCATION = text_key("'location ' || %(location)s")
+
+LOCK_STATES = f"SELECT {lock(_STATES)}"
 
 # Raises LockNotAvailable after STATES_LOCK_WAIT seconds.
 LOCK_STATES_SOON = f"""
@@ -24,14 +30,13 @@ SET LOCAL lock_timeout = '{STATES_LOCK_WAIT}s';
 SET LOCAL lock_timeout TO DEFAULT
 """
 
-LOCK_LOCATION = "SELECT pg_advisory_xact_lock(hashtextextended('location ' || %(location)s, 0))"
+LOCK_LOCATION = f"SELECT {lock(_LOCATION)}"
 
-# For a statement that places blobs at %(location)s, sent in the same string after this one: its
-# snapshot is then newer than the lock, so it sees the mark of a removal that has just ended.
-TRY_LOCK_LOCATION_SHARED = """
-SELECT set_config('atoll.location_locked', pg_try_advisory_xact_lock_shared(
-    hashtextextended('location ' || %(location)s, 0))::text, true);"""
+# Precedes a statement that places blobs at %(location)s, in the same string. The snapshot of that
+# statement is newer than the lock, so it sees the mark of a removal that has just ended.
+TRY_LOCK_LOCATION_SHARED = f"""
+SELECT set_config('atoll.location_locked', {try_lock_shared(_LOCATION)}::text, true);"""
 
-# A condition on location `l`: blobs may be placed there, and its removal waits for the transaction.
-# Expects TRY_LOCK_LOCATION_SHARED before the statement.
+# A condition on location `l`: it accepts placements, and a removal waits for this transaction.
+# Requires TRY_LOCK_LOCATION_SHARED before the statement.
 ACCEPTS_PLACEMENTS = "(l.state <> 'removed' AND current_setting('atoll.location_locked')::boolean)"

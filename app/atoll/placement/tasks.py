@@ -19,6 +19,7 @@ from atoll.db.pool import Database
 from atoll.db.transient import is_transient, run_with_retries
 from atoll.names import Digest
 from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
+from atoll.placement.locks import lock_digests_shared
 from atoll.placement.rules import required_in, urgent_in
 
 log = logging.getLogger(__name__)
@@ -157,8 +158,7 @@ SELECT t.lease_token FROM held CROSS JOIN LATERAL (
 # case the blob is copied again when the lease has expired. Nor is anything placed while a removal
 # of the location proves that every blob has another copy, or afterwards.
 _FINISH = f"""
-SELECT pg_advisory_xact_lock_shared(hashtextextended(digest, 0))
-FROM unnest(%(digests)s::text[]) AS digest ORDER BY hashtextextended(digest, 0);
+{lock_digests_shared("%(digests)s")}
 {TRY_LOCK_LOCATION_SHARED}
 {_LOCK}
 WITH held AS (

@@ -18,8 +18,9 @@ from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
+from atoll.placement.content_deletions import DELETED_SINCE
 from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
-from atoll.placement.locks import DELETED_SINCE, LOCK_DIGEST_SHARED
+from atoll.placement.locks import LOCK_DIGEST_SHARED
 from atoll.placement.rules import excluded_in
 from atoll.placement.tasks import DELETE_FOR_PLACED, create_for_blob
 from atoll.registry.errors import (

@@ -10,6 +10,7 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.manifests import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.tag_locks import lock_tag
 from atoll.registry.tags import END_MS, NOW_MS, alive
 
 _INDEX_TYPES = (
@@ -33,7 +34,7 @@ ORDER BY t.lifetime_start_ms DESC, t.name, t.id DESC LIMIT %(limit)s OFFSET %(of
 # One string, one transaction. The first lock is the one that a push of the tag takes, the second
 # keeps the manifest from being collected.
 _SET = f"""
-SELECT pg_advisory_xact_lock({REPOSITORY_ID}::int, hashtext(%(tag)s));
+{lock_tag(REPOSITORY_ID, "%(tag)s")}
 CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
 SELECT m.id, m.repository_id FROM manifest m
 WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND {{condition}}

@@ -15,11 +15,13 @@ from typing import Any
 import psycopg2.errors
 
 from atoll.auth.access import NORMAL
+from atoll.db.advisory_locks import LARGE_MANIFEST, lock
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, InvalidDigest, RepositoryName
 from atoll.notifications.subscriptions import TELL_OF_PUSH
+from atoll.placement.locks import lock_digests_shared
 from atoll.placement.rules import waits_for
 from atoll.placement.upkeep.push_barrier import PushBarrier
 from atoll.registry.blobs import (
@@ -44,6 +46,7 @@ from atoll.registry.repositories import (
     name_parameters,
     raise_if_read_only,
 )
+from atoll.registry.tag_locks import lock_tags
 from atoll.registry.tags import NOW_MS, alive
 
 MAXIMUM_SIZE = 4 * 2**20
@@ -96,12 +99,10 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 # PostgreSQL's lock table is shared by everybody: transactions that need many locks wait for each
 # other first.
 _KEEP = f"""
-SELECT pg_advisory_xact_lock(hashtextextended('large manifest', 0))
+SELECT {lock(LARGE_MANIFEST)}
 WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[]) > {_LOCKS};
-SELECT pg_advisory_xact_lock(%(repository_id)s::int, hashtext(tag))
-FROM unnest(%(tags)s::text[]) AS tag ORDER BY hashtext(tag);
-SELECT pg_advisory_xact_lock_shared(hashtextextended(blob, 0))
-FROM unnest(%(blobs)s::text[]) AS blob ORDER BY hashtextextended(blob, 0);
+{lock_tags("%(repository_id)s", "%(tags)s")}
+{lock_digests_shared("%(blobs)s")}
 UPDATE imagestorage SET tombstone_at = NULL FROM (
     SELECT id FROM imagestorage
     WHERE content_checksum = ANY(%(blobs)s) AND tombstone_at IS NOT NULL

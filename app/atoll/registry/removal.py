@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from atoll.audit.log import Entry, logged
 from atoll.auth import users
+from atoll.db.advisory_locks import LARGE_DELETION, lock
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
@@ -64,7 +65,7 @@ _SIZE = f"{_BY_INDEX} SELECT " + " + ".join(
 # be for the same repository, from deadlocking; rows that a push holds are left for later.
 _EMPTY = f"""
 {_BY_INDEX}
-SELECT pg_advisory_xact_lock(hashtextextended('large deletion', 0));
+SELECT {lock(LARGE_DELETION)};
 WITH repository AS (SELECT unnest(%(ids)s::bigint[]) AS id), part AS MATERIALIZED (
     SELECT m.id, m.repository_id, m.digest
     FROM repository JOIN manifest m ON m.repository_id = repository.id

@@ -18,7 +18,8 @@ from uuid import UUID, uuid4
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.names import Digest, Hash, RepositoryName
-from atoll.placement.locks import DELETED_SINCE, LOCK_DIGEST_SHARED, Content
+from atoll.placement.content_deletions import DELETED_SINCE, ContentDeletions
+from atoll.placement.locks import LOCK_DIGEST_SHARED
 from atoll.placement.rules import excluded_in
 from atoll.registry.blobs import Blobs
 from atoll.registry.errors import (
@@ -182,7 +183,7 @@ class Uploads:
         database: Database,
         locations: Locations,
         blobs: Blobs,
-        content: Content,
+        content: ContentDeletions,
         repositories: Repositories,
         *,
         bundle: Bundle,
@@ -246,7 +247,7 @@ class Uploads:
             if self._blobs.place(digest, size, location, upload.name, upload.uuid):
                 return size
             # Its location is being removed, or excluded by now: the object is copied elsewhere.
-            self._locations.states.look(self._database)
+            self._locations.states.refresh(self._database)
         try:
             self._finish_chunks(upload, digest, size, chunks)
         except ObjectMissing as error:
@@ -275,7 +276,7 @@ class Uploads:
         }
         uuids = [row[0] for row in self._database.run(_LEFTOVERS, parameters)]
         cleared = sum(self._clear_away_or_leave(uuid) for uuid in uuids)
-        self._content.forget_deletions(2 * self._expiry_minutes)
+        self._content.purge_records(2 * self._expiry_minutes)
         return cleared
 
     def _finish_whole(self, upload: Upload, digest: Digest, body: Body) -> int:
@@ -362,9 +363,9 @@ class Uploads:
         deletion may still hit is written elsewhere, and deleted in the background.
         """
         # The location may be draining or removed without this process having noticed yet.
-        self._locations.states.look(self._database)
+        self._locations.states.refresh(self._database)
         digest = Digest.parse(chunk.digest)
-        address = self._content.trust_anew(digest, chunk.location, upload.uuid)
+        address = self._content.renew_trust(digest, chunk.location, upload.uuid)
         upload = replace(upload, excluded=address.excluded)
         if chunk.location in address.excluded:
             self._throw_away(chunk, upload.uuid, first=first)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from atoll.db.transient import is_transient, was_answered
+from atoll.periodic import ThreadRegistry
 from atoll.placement.tasks import Task, Tasks
-from atoll.replication.liveness import Liveness
 
 log = logging.getLogger(__name__)
 
@@ -50,13 +50,13 @@ class Finisher:
     def __init__(
         self,
         tasks: Tasks,
-        liveness: Liveness,
+        threads: ThreadRegistry,
         *,
         recorded: Callable[[list[Task], list[Task]], None],
         refused: Callable[[Task, Exception], None],
     ) -> None:
         self._tasks = tasks
-        self._liveness = liveness
+        self._threads = threads
         self._recorded = recorded
         self._refused = refused
         self._queue: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
@@ -92,13 +92,13 @@ class Finisher:
         elif self._ending:
             return False
         else:
-            self._liveness.idle()
+            self._threads.idle()
         try:
             task = self._queue.get(timeout=timeout)
         except queue.Empty:
-            self._liveness.beat()
+            self._threads.beat()
             return True
-        self._liveness.beat()
+        self._threads.beat()
         added = 1
         while True:
             if task is None:
@@ -111,7 +111,7 @@ class Finisher:
             added += 1
 
     def _record(self, entries: list[_Entry]) -> None:
-        self._liveness.beat()
+        self._threads.beat()
         try:
             ours = self._tasks.finish([entry.task for entry in entries])
         except Exception as error:

@@ -7,8 +7,8 @@ import threading
 from uuid import UUID
 
 from atoll.db.transient import is_transient
+from atoll.periodic import ThreadRegistry
 from atoll.placement.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
-from atoll.replication.liveness import Liveness
 
 log = logging.getLogger(__name__)
 
@@ -17,10 +17,10 @@ class Leases:
     """Claimed tasks that are still being worked on; safe for any thread."""
 
     def __init__(
-        self, tasks: Tasks, liveness: Liveness, *, lease_seconds: float = LEASE_SECONDS
+        self, tasks: Tasks, threads: ThreadRegistry, *, lease_seconds: float = LEASE_SECONDS
     ) -> None:
         self._tasks = tasks
-        self._liveness = liveness
+        self._threads = threads
         self._interval = lease_seconds / 3
         self._held: dict[UUID, Task] = {}
         self._lost: set[UUID] = set()
@@ -55,7 +55,7 @@ class Leases:
         """Renew until STOP is set, whatever the database answers."""
         renewed = True
         while not stop.wait(self._interval if renewed else self._interval / 10):
-            self._liveness.beat()
+            self._threads.beat()
             renewed = self.renew()
 
     def renew(self) -> bool:

@@ -19,6 +19,7 @@ from prometheus_client import Counter
 from atoll.config.limits import ReplicationLimit
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
+from atoll.periodic import ThreadRegistry
 from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.quarantined_copies import QuarantinedCopies
@@ -34,7 +35,6 @@ from atoll.replication.completion import Finisher
 from atoll.replication.copier import Copier
 from atoll.replication.leases import Leases
 from atoll.replication.listener import listen_until
-from atoll.replication.liveness import Liveness
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import Lane
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
@@ -84,12 +84,12 @@ class Worker:
         self._doubts = Doubts(database, self._location, recent or RecentReads(monotonic=monotonic))
         self._pace = Pace(limit)
         self._forget_cached = forget_cached
-        self._liveness = Liveness(monotonic)
+        self._threads = ThreadRegistry(monotonic)
         self._stop = threading.Event()
         self._stopped = threading.Event()
-        self._leases = Leases(self._tasks, self._liveness, lease_seconds=lease_seconds)
+        self._leases = Leases(self._tasks, self._threads, lease_seconds=lease_seconds)
         self._finisher = Finisher(
-            self._tasks, self._liveness, recorded=self._recorded, refused=self._not_recorded
+            self._tasks, self._threads, recorded=self._recorded, refused=self._not_recorded
         )
         self._lanes = {
             True: Lane(large=True, threads=copies, held_maximum=copies),
@@ -133,12 +133,12 @@ class Worker:
     @property
     def alive(self) -> bool:
         """Whether no thread of this worker died or hangs; true while it stops."""
-        return self._stop.is_set() or not self._liveness.silent()
+        return self._stop.is_set() or not self._threads.silent()
 
     def _start(
         self, name: str, target: Callable[[], None], silence_seconds: float = _SILENCE_SECONDS
     ) -> threading.Thread:
-        return self._liveness.start(name, target, silence_seconds)
+        return self._threads.start(name, target, silence_seconds)
 
     def _wake(self) -> None:
         for lane in self._lanes.values():
@@ -151,18 +151,18 @@ class Worker:
             self._location,
             POLL_SECONDS,
             ring=self._wake,
-            beat=self._liveness.beat,
+            beat=self._threads.beat,
         )
 
     def _claim_until_stopped(self, lane: Lane) -> None:
         while not self._stop.is_set():
-            self._liveness.beat()
+            self._threads.beat()
             room = lane.room(POLL_SECONDS)
             # Before the claim, so that a task written after it is not missed until the next poll.
             lane.wake.clear()
             if room == 0 or self._claim(lane, room) == room:
                 continue
-            self._liveness.beat()
+            self._threads.beat()
             poll = POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
             lane.wake.wait(self._claims[lane.large].pause(poll))
 
@@ -182,9 +182,9 @@ class Worker:
         return len(tasks)
 
     def _copy_until_stopped(self, lane: Lane) -> None:
-        self._liveness.idle()
+        self._threads.idle()
         while task := lane.next():
-            self._liveness.beat()
+            self._threads.beat()
             copied = False
             try:
                 copied = self._carry_out(task)
@@ -199,7 +199,7 @@ class Worker:
                     self._finisher.add(task)
                 else:
                     self._over(task)
-            self._liveness.idle()
+            self._threads.idle()
 
     def _carry_out(self, task: Task) -> bool:
         """Copy, and return True if that is to be recorded; otherwise release the task."""
@@ -257,7 +257,7 @@ class Worker:
 
     def _wait_or_stop(self, seconds: float) -> bool:
         """Wait for SECONDS and return whether the worker stops."""
-        self._liveness.beat()
+        self._threads.beat()
         return self._stop.wait(seconds) if seconds else self._stop.is_set()
 
     def _recorded(self, placed: list[Task], lost: list[Task]) -> None:

@@ -1,26 +1,28 @@
-"""Tell the database, for as long as this process lives, that this instance is here."""
+"""Record heartbeats of this instance in the database."""
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from uuid import UUID
 
 from atoll.cluster.instances import HEARTBEAT_INTERVAL, Heartbeat
 from atoll.db.pool import DatabaseUnavailable
+from atoll.periodic import PeriodicThread
 from atoll.services import Services
 
 # The identifier that the processes of one registry share.
 INSTANCE_VARIABLE = "ATOLL_INSTANCE"
 _LOOK_SECONDS = 1.0
+# Longer than the time-outs of the database for all its hosts.
+_SILENCE_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Gives signs of life in the background: each half minute, and when a store comes or goes."""
+    """Records a heartbeat each half minute, and whenever the state of a store changes."""
 
     def __init__(self, graph: Services, role: str) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
@@ -31,36 +33,31 @@ class Announcer:
             graph.locations.health,
             UUID(shared) if shared else None,
         )
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._for_ever, name="presence", daemon=True)
+        self._registry = graph.thread_registry
+        self._thread: PeriodicThread | None = None
+        # What was recorded last, and when the next heartbeat is due if nothing changes.
+        self._recorded: object = None
+        self._due = 0.0
 
     def start(self) -> None:
-        """Give the first sign of life, and go on."""
-        self._thread.start()
+        """Record heartbeats in the background."""
+        self._thread = self._registry.repeat(
+            "heartbeat", _LOOK_SECONDS, self._record_if_due, silence_seconds=_SILENCE_SECONDS
+        )
 
     def stop(self) -> None:
-        """Tell that this instance ends; where that cannot be told, it is missed for a while."""
-        self._stop.set()
-        self._thread.join()
+        """Withdraw the instance; if the database is unavailable, it is reported as missing."""
+        if self._thread is not None:
+            self._thread.stop()
+            self._thread.join()
         try:
             self._heartbeat.withdraw()
         except DatabaseUnavailable as error:
             log.warning("instance not withdrawn", extra={"cause": str(error)})
 
-    def _for_ever(self) -> None:
-        told, due = None, 0.0
-        while not self._stop.is_set():
-            seen = self._heartbeat.stores()
-            if seen != told or time.monotonic() >= due:
-                self._record()
-                told, due = seen, time.monotonic() + HEARTBEAT_INTERVAL
-            self._stop.wait(_LOOK_SECONDS)
-
-    def _record(self) -> None:
-        try:
+    def _record_if_due(self) -> None:
+        seen = self._heartbeat.stores()
+        if seen != self._recorded or time.monotonic() >= self._due:
+            # Before the attempt, so that a failed heartbeat is not repeated each second.
+            self._recorded, self._due = seen, time.monotonic() + HEARTBEAT_INTERVAL
             self._heartbeat.record()
-        except DatabaseUnavailable as error:
-            log.warning("no sign of life given", extra={"cause": str(error)})
-        except Exception:
-            # Before the first migration there is no table; afterwards this is a bug to be told.
-            log.exception("no sign of life given, for a reason that nobody thought of")

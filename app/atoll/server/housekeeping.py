@@ -13,7 +13,7 @@ from atoll import logs
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
 from atoll.server.maintenance import keep_house
-from atoll.storage.states import keep_looking
+from atoll.storage.states import refresh_in_background
 
 _CONNECTIONS = 6
 
@@ -24,8 +24,8 @@ def housekeeping(options: argparse.Namespace) -> int:
     logs.set_up()
     bundle = load_bundle()
     graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
-    graph.locations.start_probing()
-    keep_looking(graph.locations.states, graph.database)
+    graph.locations.start_probing(graph.thread_registry)
+    refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
     # Before anything is in hand that a signal could cut off.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

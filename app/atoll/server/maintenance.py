@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from atoll.db.pool import DatabaseUnavailable
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
@@ -21,7 +18,6 @@ from atoll.registry.retention import Retention
 from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.uploads import LEFTOVERS
 from atoll.services import Services
-from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -37,39 +33,6 @@ _ROTATION_SECONDS = 3600
 _UPLOADS_UNDER_WAY = "SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL"
 
 
-def repeat(
-    name: str,
-    seconds: float,
-    work: Callable[[], object],
-    *,
-    pause: Callable[[float], object] = time.sleep,
-) -> None:
-    """Repeat WORK in a background thread that survives every exception.
-
-    Args:
-        name: the thread's name.
-        seconds: how long to pause between two repetitions.
-        work: returns True if there is more to do, which skips the pause.
-        pause: waits for so many seconds.
-    """
-
-    def run() -> None:
-        while True:
-            more = False
-            try:
-                more = work() is True
-            except DatabaseUnavailable as error:
-                log.warning("database unavailable", extra={"activity": name, "cause": str(error)})
-            except (StoreUnavailable, NoHealthyStore) as error:
-                log.warning("store unavailable", extra={"activity": name, "cause": str(error)})
-            except Exception:
-                log.exception("unhandled exception", extra={"activity": name})
-            if not more:
-                pause(seconds)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-
-
 @dataclass(frozen=True)
 class Activity:
     """Work that is repeated in the background; `seconds` pass between two repetitions."""
@@ -82,7 +45,7 @@ class Activity:
 def keep_house(graph: Services) -> None:
     """Start the maintenance of an instance in background threads."""
     for activity in activities(graph):
-        repeat(activity.name, activity.seconds, activity.work)
+        graph.thread_registry.repeat(activity.name, activity.seconds, activity.work)
 
 
 def activities(graph: Services) -> Iterator[Activity]:

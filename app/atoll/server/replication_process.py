@@ -26,13 +26,13 @@ from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
 from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.server.container import wire_services
 from atoll.server.heartbeat import Announcer
-from atoll.server.maintenance import HOUSEKEEPING, Activity, keep_house, repeat
+from atoll.server.maintenance import HOUSEKEEPING, Activity, keep_house
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
 from atoll.storage.read_limit import ReadLimit
-from atoll.storage.states import keep_looking
+from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
 
@@ -67,10 +67,10 @@ def replication(options: argparse.Namespace) -> int:
     bundle = _read_bundle()
     graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.require_sessions()
-    graph.locations.start_probing()
-    graph.doubt_sharing.start()
-    keep_looking(graph.locations.states, graph.database)
-    graph.vitals.start()
+    graph.locations.start_probing(graph.thread_registry)
+    graph.doubt_sharing.start(graph.thread_registry)
+    refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
+    graph.vitals.start(graph.thread_registry)
     recent = RecentReads()
     worker = Worker(
         graph.database,
@@ -82,7 +82,7 @@ def replication(options: argparse.Namespace) -> int:
     )
     keep_house(graph)
     for activity in periodic(graph, recent):
-        repeat(activity.name, activity.seconds, activity.work)
+        graph.thread_registry.repeat(activity.name, activity.seconds, activity.work)
     # What is there now stays: to look through it for garbage again and again costs a tenth.
     gc.collect()
     gc.freeze()
@@ -92,7 +92,7 @@ def replication(options: argparse.Namespace) -> int:
     announcer = Announcer(graph, "replication")
     announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
-    health = WorkerHealth(graph.vitals, lambda: worker.alive)
+    health = WorkerHealth(graph.vitals, lambda: worker.alive, graph.thread_registry)
     operations = create_operations_app(health)
     serve_beside("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")

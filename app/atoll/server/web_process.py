@@ -13,7 +13,7 @@ from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
 from atoll.server.heartbeat import Announcer
 from atoll.server.paths import downloads_socket, operations_socket, spool_directory
-from atoll.storage.states import keep_looking
+from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_admission, create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
 from atoll.web.server import create_server
@@ -42,19 +42,20 @@ def web(options: argparse.Namespace) -> int:
     dependencies = graph.dependencies()
     app = create_app(dependencies)
     admit = create_admission(dependencies)
-    prober = graph.locations.start_probing()
-    graph.doubt_sharing.start()
-    keep_looking(graph.locations.states, graph.database)
-    graph.vitals.start()
-    graph.reads.start()
-    graph.pulls.start()
+    prober = graph.locations.start_probing(graph.thread_registry)
+    graph.doubt_sharing.start(graph.thread_registry)
+    refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
+    graph.vitals.start(graph.thread_registry)
+    graph.reads.start(graph.thread_registry)
+    graph.pulls.start(graph.thread_registry)
     announcer = Announcer(graph, "registry")
     announcer.start()
     socket = Path(options.socket)
     serve_beside(
         "operations",
         create_operations_app(
-            InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
+            InstanceHealth(graph.vitals, graph.thread_registry),
+            EndToEndHealth(graph.vitals, graph.locations),
         ),
         threads=OPERATIONS_THREADS,
         unix_socket=str(operations_socket(socket)),

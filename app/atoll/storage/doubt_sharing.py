@@ -14,6 +14,7 @@ import threading
 from uuid import uuid4
 
 from atoll.db.shared_redis import SharedRedis
+from atoll.periodic import PeriodicThread, ThreadRegistry
 from atoll.storage.health import StoreHealth
 
 log = logging.getLogger(__name__)
@@ -21,9 +22,11 @@ log = logging.getLogger(__name__)
 CHANNEL = "atoll:store-doubts"
 # The cause that is logged for a hint.
 HINT = "another process doubts it"
-# Seconds between looks at the stores of this process, and between attempts to listen.
-_LOOK_SECONDS = 0.1
-_LISTEN_AGAIN_SECONDS = 1.0
+# Seconds between checks for new doubts of this process, and between attempts to subscribe.
+_PUBLISH_SECONDS = 0.1
+_RECONNECT_SECONDS = 1.0
+# Longer than the time-outs of Redis for all stores.
+_SILENCE_SECONDS = 60.0
 
 
 class DoubtSharing:
@@ -35,14 +38,25 @@ class DoubtSharing:
         self._distrusted = dict.fromkeys(locations, False)
         self._sender = uuid4().hex
         self._stop = threading.Event()
+        self._threads: list[PeriodicThread] = []
 
-    def start(self) -> None:
+    def start(self, registry: ThreadRegistry) -> None:
         """Start sharing; the threads end with the process, or some time after `stop`."""
-        for name, work in (("publish", self._publish), ("listen", self._listen)):
-            threading.Thread(target=work, name=f"doubts-{name}", daemon=True).start()
+        self._threads = [
+            registry.repeat(
+                "doubts-publish",
+                _PUBLISH_SECONDS,
+                self.publish_new,
+                silence_seconds=_SILENCE_SECONDS,
+            ),
+            # Returns only when the connection ends, so its duration has no limit.
+            registry.repeat("doubts-listen", _RECONNECT_SECONDS, self._listen),
+        ]
 
     def stop(self) -> None:
         """Stop sharing."""
+        for thread in self._threads:
+            thread.stop()
         self._stop.set()
 
     def publish_new(self) -> None:
@@ -64,18 +78,6 @@ class DoubtSharing:
         if sender != self._sender and location in self._distrusted:
             self._health.doubt(location, HINT, hint=True)
 
-    def _publish(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
-            try:
-                self.publish_new()
-            except Exception:
-                log.exception("unhandled exception while sharing doubts")
-
     def _listen(self) -> None:
-        while not self._stop.is_set():
-            try:
-                for message in self._redis.listen(CHANNEL, self._stop):
-                    self.apply(message)
-            except Exception:
-                log.exception("unhandled exception while sharing doubts")
-            self._stop.wait(_LISTEN_AGAIN_SECONDS)
+        for message in self._redis.listen(CHANNEL, self._stop):
+            self.apply(message)

@@ -20,17 +20,21 @@ StoreError
 
 from __future__ import annotations
 
+from atoll.periodic import ServiceUnavailable
+
 
 class StoreError(Exception):
     """Base of all that a store can do to us."""
 
 
-class StoreUnavailable(StoreError):
+class StoreUnavailable(StoreError, ServiceUnavailable):
     """The store at LOCATION did not serve a request; CAUSE is for the log.
 
     Unless it is a NoAnswer, the store answered, or broke off, and the reason may be the one object
     that was asked for: it says nothing about other objects until a probe has failed.
     """
+
+    event = "store unavailable"
 
     def __init__(self, location: str, cause: str) -> None:
         super().__init__(f"the store of location '{location}' is unavailable: {cause}")
@@ -114,8 +118,10 @@ class ObjectChanged(StoreError):
         self.key = key
 
 
-class NoHealthyStore(StoreError):
-    """None of the locations that would do is alive."""
+class NoHealthyStore(StoreError, ServiceUnavailable):
+    """None of the candidate locations is available."""
+
+    event = "store unavailable"
 
     def __init__(self, candidates: list[str]) -> None:
         named = ", ".join(candidates) or "no location at all"

@@ -18,9 +18,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import Gauge
 
+from atoll.periodic import PeriodicThread, ThreadRegistry
 from atoll.storage.errors import (
     NoAnswer,
     StoreError,
@@ -383,15 +385,23 @@ class Prober:
     ) -> None:
         self._stores = stores
         self._health = health
-        self._stop = threading.Event()
+        self._threads: list[PeriodicThread] = []
         self._probed = {location: threading.Event() for location in stores}
 
-    def start(self) -> None:
-        """Start probing; the threads end with the process, or after `stop`."""
+    def start(self, registry: ThreadRegistry) -> None:
+        """Start probing; the threads end with the process, or after `stop`.
+
+        A probe has no time limit here: one that hangs makes its store unavailable, not this
+        process unhealthy.
+        """
         for location, store in self._stores.items():
-            threading.Thread(
-                target=self._probe_repeatedly, args=(store,), name=f"probe-{location}", daemon=True
-            ).start()
+            thread = registry.repeat(
+                f"probe-{location}",
+                PROBE_INTERVAL,
+                partial(self._probe_and_notify, store),
+                pause=partial(self._wait_for_next, location),
+            )
+            self._threads.append(thread)
 
     def wait_for_first(self, seconds: float) -> None:
         """Wait until each store was probed once, for at most SECONDS."""
@@ -401,18 +411,19 @@ class Prober:
 
     def stop(self) -> None:
         """Stop probing."""
-        self._stop.set()
+        for thread in self._threads:
+            thread.stop()
         for location in self._stores:
-            self._health.probe_request(location).set()
+            self._health.request_probe(location, write=False)
 
-    def _probe_repeatedly(self, store: ObjectStore) -> None:
-        location = store.location
-        while not self._stop.is_set():
-            self.probe_once(store)
-            self._probed[location].set()
-            if not self._stop.wait(_PROBE_PAUSE):
-                request = self._health.probe_request(location)
-                request.wait(self._interval(location) - _PROBE_PAUSE)
+    def _probe_and_notify(self, store: ObjectStore) -> None:
+        self.probe_once(store)
+        self._probed[store.location].set()
+
+    def _wait_for_next(self, location: str, _seconds: float) -> None:
+        """Wait until the next probe of a store is due or requested."""
+        time.sleep(_PROBE_PAUSE)
+        self._health.probe_request(location).wait(self._interval(location) - _PROBE_PAUSE)
 
     def _interval(self, location: str) -> float:
         """Return the seconds from the end of one probe to the next."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.periodic import ThreadRegistry
 from atoll.storage.chooser import Chooser
 from atoll.storage.drivers import make_store
 from atoll.storage.health import Prober, StoreHealth
@@ -48,8 +49,8 @@ class Locations:
             [list(self.stores)],
         )
 
-    def start_probing(self) -> Prober:
-        """Begin to probe every store in the background."""
+    def start_probing(self, registry: ThreadRegistry) -> Prober:
+        """Probe every store in the background."""
         prober = Prober(self.stores, self.health)
-        prober.start()
+        prober.start(registry)
         return prober

@@ -17,11 +17,14 @@ import falcon
 
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.shared_redis import SharedRedis
+from atoll.periodic import PeriodicThread, ThreadRegistry
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 2.0
+# Longer than the time-outs of the database, its replicas and Redis together.
+_SILENCE_SECONDS = 120.0
 # As Quay's DISKSPACE_HEALTH_THRESHOLD: the fraction of the disk that must be free.
 _FREE_FRACTION = 0.01
 
@@ -44,11 +47,13 @@ class Vitals:
         self.redis = False
         self.disk_space = False
         self._probed = threading.Event()
-        self._stop = threading.Event()
+        self._thread: PeriodicThread | None = None
 
-    def start(self) -> None:
-        """Start probing; the thread ends with the process, or after `stop`."""
-        threading.Thread(target=self._probe_for_ever, name="vitals", daemon=True).start()
+    def start(self, registry: ThreadRegistry) -> None:
+        """Probe in the background until `stop`."""
+        self._thread = registry.repeat(
+            "vitals", _PROBE_SECONDS, self._probe_and_notify, silence_seconds=_SILENCE_SECONDS
+        )
 
     def probe(self) -> None:
         """Look at everything once."""
@@ -68,14 +73,13 @@ class Vitals:
         self._probed.wait(seconds)
 
     def stop(self) -> None:
-        """Probe no more."""
-        self._stop.set()
+        """Stop probing."""
+        if self._thread is not None:
+            self._thread.stop()
 
-    def _probe_for_ever(self) -> None:
-        while not self._stop.is_set():
-            self.probe()
-            self._probed.set()
-            self._stop.wait(_PROBE_SECONDS)
+    def _probe_and_notify(self) -> None:
+        self.probe()
+        self._probed.set()
 
 
 def _answers(database: Database) -> bool:
@@ -116,8 +120,9 @@ class _HealthResource:
 class InstanceHealth(_HealthResource):
     """`/health/instance`. The names of the services are Quay's, for the scripts that look there."""
 
-    def __init__(self, vitals: Vitals) -> None:
+    def __init__(self, vitals: Vitals, registry: ThreadRegistry) -> None:
         self._vitals = vitals
+        self._registry = registry
 
     def services(self) -> dict[str, bool]:
         """Return what this instance needs to answer at all."""
@@ -125,8 +130,8 @@ class InstanceHealth(_HealthResource):
             "auth": self._vitals.auth,
             "database": self._vitals.database,
             "disk_space": self._vitals.disk_space,
-            # These three answer this very request.
-            "registry_gunicorn": True,
+            # Its threads that answer requests are alive, as this request shows.
+            "registry_gunicorn": not self._registry.silent(),
             "service_key": True,
             "web_gunicorn": True,
         }
@@ -161,10 +166,14 @@ class EndToEndHealth(_HealthResource):
 class WorkerHealth(_HealthResource):
     """`/health/instance` of the replication worker."""
 
-    def __init__(self, vitals: Vitals, alive: Callable[[], bool]) -> None:
+    def __init__(self, vitals: Vitals, alive: Callable[[], bool], registry: ThreadRegistry) -> None:
         self._vitals = vitals
         self._alive = alive
+        self._registry = registry
 
     def services(self) -> dict[str, bool]:
         """Return what the worker needs."""
-        return {"database": self._vitals.database, "replication": self._alive()}
+        return {
+            "database": self._vitals.database,
+            "replication": self._alive() and not self._registry.silent(),
+        }

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from atoll.periodic import ThreadRegistry
 from atoll.storage.health import Prober
 from atoll.storage.interface import Body, ObjectStore, StoredObject
 from atoll.storage.observed import Observe, ObservedStore
@@ -91,7 +92,7 @@ def observed(site: MemorySite) -> Iterator[None]:
     }
     site.graph.__dict__["locations"] = replace(locations, stores=stores)
     prober = Prober(stores, locations.health)
-    prober.start()
+    prober.start(ThreadRegistry())
     prober.wait_for_first(seconds=60)
     try:
         yield

@@ -96,7 +96,7 @@ class Site:
         prober = Prober(locations.stores, locations.health)
         for path in self.paths.values():
             prober.probe_once(path)
-        locations.states.look(self.database)
+        locations.states.refresh(self.database)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from atoll.db.pool import Database
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.server.maintenance import activities
 from atoll.server.replication_process import periodic
-from atoll.storage.states import look_once
+from atoll.storage.states import refresh_once
 
 from ..integration.services import wait_until
 from .busy_registry import fill
@@ -125,7 +125,7 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
     site.graph.__dict__["database"] = recording
     for activity in [*activities(site.graph), *periodic(site.graph, RecentReads())]:
         activity.work()
-    look_once(site.locations.states, recording)
+    refresh_once(site.locations.states, recording)
     Heartbeat(recording, site.graph.bundle, "replication", site.locations.health, None).record()
     worker = site.worker()
     worker.start()

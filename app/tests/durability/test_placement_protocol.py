@@ -32,7 +32,7 @@ def world(
     make_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
     # Deletions that a test has stopped do not end while a push waits for them.
-    monkeypatch.setattr("atoll.placement.locks._PAUSES", ())
+    monkeypatch.setattr("atoll.placement.content_deletions._PAUSES", ())
     world = World(make_database(), tmp_path)
     PlacementProtocol.world = world
     yield world

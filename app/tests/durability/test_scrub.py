@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from atoll.names import Digest
+from atoll.periodic import ThreadRegistry
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks import scrub
 from atoll.placement.checks.plausibility import RecentReads
@@ -23,7 +24,6 @@ from atoll.placement.checks.verify import (
     forget_old_runs,
     record,
 )
-from atoll.server.maintenance import repeat
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key
 from atoll.storage.read_limit import ReadLimit
@@ -157,7 +157,7 @@ def repeat_with_pauses(
         ended.set()
         threading.Event().wait()
 
-    repeat("scrub", 30, work, pause=pause)
+    ThreadRegistry().repeat("scrub", 30, work, pause=pause)
     assert ended.wait(60)
     return turns, waited
 

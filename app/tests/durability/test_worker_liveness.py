@@ -11,6 +11,7 @@ import falcon
 import falcon.testing
 import pytest
 from atoll.db.pool import Database
+from atoll.periodic import ThreadRegistry
 from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
 from atoll.replication.worker import Worker
@@ -51,7 +52,7 @@ def health(worker: Worker) -> int:
     vitals = Vitals.__new__(Vitals)
     vitals.database = True
     app = falcon.App()
-    app.add_route("/health/instance", WorkerHealth(vitals, lambda: worker.alive))
+    app.add_route("/health/instance", WorkerHealth(vitals, lambda: worker.alive, ThreadRegistry()))
     return falcon.testing.TestClient(app).simulate_get("/health/instance").status_code
 
 
@@ -83,7 +84,7 @@ def test_health_fails_once_a_thread_of_the_worker_died(
         registry["eu"].database.read("SELECT 1")
     monkeypatch.setattr(owner, method, end_thread)
     worker.start()
-    wait_until("it is noticed", lambda: thread in worker._liveness.silent())
+    wait_until("it is noticed", lambda: thread in worker._threads.silent())
     assert not worker.alive
     assert health(worker) == 503
 
@@ -105,7 +106,7 @@ def test_health_fails_while_a_thread_hangs(
     hung.wait()
     assert worker.alive
     clock[0] += worker_module._SILENCE_SECONDS + 1
-    wait_until("only that thread is silent", lambda: worker._liveness.silent() == ["finish"])
+    wait_until("only that thread is silent", lambda: worker._threads.silent() == ["finish"])
     assert health(worker) == 503
     over.set()
     wait_until("it is alive again", lambda: worker.alive)

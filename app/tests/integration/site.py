@@ -27,7 +27,7 @@ from atoll.replication.worker import Worker
 from atoll.server.paths import HEALTH_URL_FILE
 from atoll.services import Services as SiteServices
 from atoll.storage.locations import Locations
-from atoll.storage.states import keep_looking
+from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
 
@@ -221,17 +221,20 @@ def running_site(
     server = _Server.serving(create_app(graph.dependencies()))
     operations = _Server.serving(
         create_operations_app(
-            InstanceHealth(graph.vitals), EndToEndHealth(graph.vitals, graph.locations)
+            InstanceHealth(graph.vitals, graph.thread_registry),
+            EndToEndHealth(graph.vitals, graph.locations),
         )
     )
-    prober = graph.locations.start_probing()
-    graph.doubt_sharing.start()
-    stop_looking = keep_looking(graph.locations.states, graph.database)
-    graph.vitals.start()
-    graph.reads.start()
+    prober = graph.locations.start_probing(graph.thread_registry)
+    graph.doubt_sharing.start(graph.thread_registry)
+    states_thread = refresh_in_background(
+        graph.locations.states, graph.database, graph.thread_registry
+    )
+    graph.vitals.start(graph.thread_registry)
+    graph.reads.start(graph.thread_registry)
     # Before that nothing is read from the cache.
     graph.vitals.wait_for_first(60)
-    graph.pulls.start()
+    graph.pulls.start(graph.thread_registry)
     site = Site(server.url, operations.url, graph, directory, preference)
     wait_until(
         "both stores were probed",
@@ -245,7 +248,7 @@ def running_site(
         site.stop_worker()
         prober.stop()
         graph.doubt_sharing.stop()
-        stop_looking.set()
+        states_thread.stop()
         graph.vitals.stop()
         graph.pulls.stop()
         for one in (server, operations):

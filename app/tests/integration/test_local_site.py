@@ -27,7 +27,7 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     }
     with running_site(services, database, tmp_path / "local", "local", changes) as running:
         running.graph.locations.register(running.graph.database)
-        running.graph.locations.states.look(running.graph.database)
+        running.graph.locations.states.refresh(running.graph.database)
         yield running
 
 

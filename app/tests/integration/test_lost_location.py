@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from atoll.cluster.instances import Heartbeat, Instances, Reachability
-from atoll.placement.locations import remove as removal
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.server.heartbeat import Announcer
 
@@ -94,7 +95,7 @@ def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: 
         (error,) = answer.json()["errors"]
         assert (error["code"], "push it again" in error["message"]) == ("BLOB_UNKNOWN", True)
         assert head(Client(us), lost).status_code == 404
-        us.locations.states.look(us.graph.database)
+        us.locations.states.refresh(us.graph.database)
     refused = put_manifest(Client(us), lost, len(LOST))
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
     # Nothing that cannot be copied waits for ever.
@@ -188,14 +189,14 @@ def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
 
 
 def test_cut_off_half_way_it_is_undone(us: Site, lost: str) -> None:
-    steps = removal.remove_location(us.graph.database, "usstorage", accepted_loss=1, batch=1)
+    steps = Removal(LocationTable(us.graph.database), batch=1).steps("usstorage", accepted_loss=1)
     next(steps)
     next(steps)
     steps.close()
-    us.locations.states.look(us.graph.database)
+    us.locations.states.refresh(us.graph.database)
     assert head(Client(us), lost).status_code == 404
     assert us.command_here("remove-location", "usstorage", "--undo")[0] == 0
-    us.locations.states.look(us.graph.database)
+    us.locations.states.refresh(us.graph.database)
     assert Client(us).pull_blob(REPOSITORY, lost).content == LOST
     assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
     assert Reconciler(us.graph.database, REQUIRED).everything() == 1

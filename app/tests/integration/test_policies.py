@@ -34,7 +34,7 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
     with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
         one.graph.locations.register(one.graph.database)
-        one.locations.states.look(one.graph.database)
+        one.locations.states.refresh(one.graph.database)
         yield one
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 
 import pytest
 from atoll.names import Digest
+from atoll.periodic import ThreadRegistry
 from atoll.storage.chooser import Chooser
 from atoll.storage.errors import (
     NoAllowedStore,
@@ -253,7 +254,7 @@ def test_a_probe_that_raises_anything_counts_as_failed_and_is_repeated() -> None
     store, health = BuggyStore("us"), StoreHealth(["us"])
     prober = Prober({"us": store}, health)
     store.bug = ValueError("raised by the test")
-    prober.start()
+    prober.start(ThreadRegistry())
     wait_until("the store is unavailable", lambda: not health.is_up("us"))
     assert health.state("us").cause == "raised by the test"
     store.bug = None

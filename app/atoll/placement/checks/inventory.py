@@ -16,7 +16,7 @@ from uuid import UUID
 from atoll.db.pool import Database
 from atoll.names import Digest, InvalidDigest
 from atoll.placement.checks.verify import Looked
-from atoll.placement.locks import Content
+from atoll.placement.content_deletions import ContentDeletions
 from atoll.storage.interface import ObjectStore, StoredObject, blob_key
 
 # Rows that one statement reads.
@@ -153,7 +153,7 @@ class Inventory:
             after = rows[-1][0]
 
 
-def delete_orphan(orphan: Orphan, store: ObjectStore, content: Content) -> bool:
+def delete_orphan(orphan: Orphan, store: ObjectStore, content: ContentDeletions) -> bool:
     """Delete an orphan; False if somebody counts on it by now. Raises StoreError."""
     digest = _digest(orphan.key)
     if digest is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from atoll.cluster.instances import Instances
@@ -21,6 +22,22 @@ from atoll.storage.states import ACTIVE, READ_ONLY
 
 # Digests that one call removes from the cache.
 _FORGET_BATCH = 1000
+
+
+@dataclass(frozen=True)
+class CopyRequirements:
+    """The copies at other locations that count in the proof of a removal.
+
+    Attributes:
+        verified_within: count only copies that were hashed in so many seconds; None for any.
+        count_unreachable: also count copies in stores that no instance can read from.
+    """
+
+    verified_within: int | None = None
+    count_unreachable: bool = False
+
+
+DEFAULT_REQUIREMENTS = CopyRequirements()
 
 
 class SurvivorsUnverified(ChangeRefused):
@@ -124,25 +141,15 @@ class LocationLifeCycle:
         return self._drain.watch(location)
 
     def check_removal(
-        self,
-        location: str,
-        *,
-        verified_within: int | None = None,
-        count_unreachable: bool = False,
+        self, location: str, requirements: CopyRequirements = DEFAULT_REQUIREMENTS
     ) -> int:
         """Return how many placements a removal would delete, or refuse it; nothing is changed.
-
-        Args:
-            verified_within: count only copies elsewhere that were hashed in so many seconds.
-            count_unreachable: also count copies in stores that no instance can read from.
 
         Raises:
             LocationUnknown: there is no such location.
             ChangeRefused: it cannot be removed.
         """
-        return self._removal.check(
-            location, self._safe_copies(location, verified_within, count_unreachable)
-        )
+        return self._removal.check(location, self._safe_copies(location, requirements))
 
     def check_survivors(self, location: str, verifier: Verifier) -> Iterator[Checked]:
         """Check in the stores each copy that would be a sole copy after a removal.
@@ -163,13 +170,9 @@ class LocationLifeCycle:
             raise SurvivorsUnverified(location, bad, checked)
 
     def remove(
-        self,
-        location: str,
-        *,
-        verified_within: int | None = None,
-        count_unreachable: bool = False,
+        self, location: str, requirements: CopyRequirements = DEFAULT_REQUIREMENTS
     ) -> Iterator[RemovalStep]:
-        """Remove a drained location, or resume its removal; arguments as for `check_removal`.
+        """Remove a drained location, or resume its removal.
 
         Yields:
             The result of each step. The removal has ended when the iterator has.
@@ -178,8 +181,7 @@ class LocationLifeCycle:
             LocationUnknown: there is no such location.
             ChangeRefused: see `Removal.steps`.
         """
-        safe = self._safe_copies(location, verified_within, count_unreachable)
-        return self._removal.steps(location, safe=safe)
+        return self._removal.steps(location, safe=self._safe_copies(location, requirements))
 
     def undo_removal(self, location: str) -> None:
         """Restore the placements and the state of a location whose removal has not ended."""
@@ -245,10 +247,9 @@ class LocationLifeCycle:
         """Return the blobs that were lost with locations, are used, and were not pushed again."""
         return self._losses.recorded()
 
-    def _safe_copies(
-        self, location: str, verified_within: int | None, count_unreachable: bool
-    ) -> SafeCopies:
-        if count_unreachable:
-            return SafeCopies(verified_within=verified_within)
-        others = [name for name in self._table.states() if name != location]
-        return SafeCopies(self._instances.unreachable(others), verified_within)
+    def _safe_copies(self, location: str, requirements: CopyRequirements) -> SafeCopies:
+        unreachable: tuple[str, ...] = ()
+        if not requirements.count_unreachable:
+            others = [name for name in self._table.states() if name != location]
+            unreachable = self._instances.unreachable(others)
+        return SafeCopies(unreachable, requirements.verified_within)

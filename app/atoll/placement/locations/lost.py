@@ -64,9 +64,9 @@ SELECT count(*) FILTER (WHERE EXISTS (
 FROM ({SOLE_COPIES}) lost
 """
 
-# Record the blobs that are lost with a location. A lost blob has no source, so its tasks are deleted;
-# a copy in progress may still succeed. Tasks that another transaction has locked are left to the
-# reconciler, because waiting for them could deadlock.
+# Record the blobs that are lost with a location. A lost blob has no source, so its tasks are
+# deleted; a copy in progress may still succeed. Tasks that another transaction has locked are left
+# to the reconciler, because waiting for them could deadlock.
 _RECORD = f"""
 WITH lost AS MATERIALIZED ({SOLE_COPIES}), recorded AS (
     INSERT INTO lostblob (storage_id, location) SELECT id, %(location)s FROM lost

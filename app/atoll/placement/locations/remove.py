@@ -97,8 +97,8 @@ WITH moved AS (
 SELECT id FROM moved ORDER BY id
 """
 
-# Delete a location with its journal. The lock on the row waits for statements that have just written
-# a task for the location, so that these tasks are visible and deleted.
+# Delete a location with its journal. The lock on the row waits for statements that have just
+# written a task for the location, so that these tasks are visible and deleted.
 _FINISH = """
 SELECT id FROM imagestoragelocation WHERE name = %(location)s FOR UPDATE;
 DELETE FROM replicationtask t USING imagestoragelocation l

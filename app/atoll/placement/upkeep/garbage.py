@@ -18,6 +18,7 @@ from prometheus_client import Counter
 
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.placement.locks import try_lock_digest
 from atoll.placement.tasks import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ RETURNING s.id
 # being copied waits; one whose object deletions are queued has the tombstone `infinity`, so that
 # however many these are, a round does not read them. now(), unlike clock_timestamp(), is known to
 # the planner, which then expects few rows and uses indexes.
-_LOCK = """
+_LOCK = f"""
 SELECT id FROM (
     SELECT s.id, s.content_checksum FROM imagestorage s
     WHERE s.tombstone_at <= now() - make_interval(secs => %(grace)s)
@@ -91,7 +92,7 @@ SELECT id FROM (
       AND NOT EXISTS (SELECT FROM replicationtask t
                       WHERE t.storage_id = s.id AND t.lease_expires > clock_timestamp())
     ORDER BY s.tombstone_at LIMIT %(batch)s) AS marked
-WHERE pg_try_advisory_xact_lock(hashtextextended(content_checksum, 0))
+WHERE {try_lock_digest("content_checksum")}
 """
 
 _BRING_BACK = f"""

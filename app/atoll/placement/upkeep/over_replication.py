@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 import prometheus_client
 
 from atoll.db.pool import Database
+from atoll.placement.locks import try_lock_digest
 from atoll.placement.rules import allowed_of, required_of, used
 from atoll.storage.interface import LINK_SECONDS
 from atoll.storage.states import KEPT
@@ -68,10 +69,10 @@ ORDER BY p.storage_id, l.name
 _LOCK_STATES = "SELECT id FROM imagestoragelocation ORDER BY id FOR SHARE"
 
 # Whoever holds a blob's lock now is about to count on it; the next round looks again.
-_LOCK_BLOBS = """
+_LOCK_BLOBS = f"""
 SELECT id FROM (SELECT id, content_checksum FROM imagestorage WHERE id = ANY(%(ids)s)
                 ORDER BY id) AS found
-WHERE pg_try_advisory_xact_lock(hashtextextended(content_checksum, 0))
+WHERE {try_lock_digest("content_checksum")}
 """
 
 _TAKE = f"""
