@@ -15,7 +15,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 COVERAGE = COVERAGE_FILE=.cache/coverage/$(1) pytest $(SELECTION) --cov --cov-report= --cov-fail-under=0
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint unit collection integration coverage image-tests security fuzz benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection integration coverage image-tests security fuzz benchmark molecule
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,11 +58,18 @@ lint: setup ## look at the form of everything
 	ruff format --check .
 	mypy
 	PYTHONPATH=app lint-imports --no-cache
+	PYTHONPATH=app python -m reference --check
+	app/check_documentation.py
+	app/check_prose.py
 	yamllint --strict .
 	codespell
 	collection/changelog.py check
 	@! git grep -nE '^(<<<<<<<|>>>>>>>) '
 	ansible-lint --offline
+
+docs: setup ## generate the reference from the code and build the site in .cache/site
+	PYTHONPATH=app python -m reference
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 unit: setup ## tests that need nothing but Python
 	$(call COVERAGE,unit) app/tests/unit collection/tests --ignore collection/tests/built

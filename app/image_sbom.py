@@ -4,8 +4,8 @@
 usage: app/image_sbom.py ROOT NAME >sbom.cdx.json
 
 ROOT is the mounted file system of an image, NAME the image's name without its tag. The format is
-CycloneDX 1.6, as JSON. The same content gives the same text, so an unchanged image stays unchanged.
-Debian's copyright files are not in the images, so Debian packages have no licences here.
+CycloneDX 1.6 as JSON. The output is reproducible, so that an unchanged image keeps its digest.
+Debian packages have no licences in it, because the images contain no copyright files of Debian.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST_LICENCE = 100
 
 
 def bill(root: Path, name: str) -> dict[str, Any]:
-    """Return the bill of materials of the image whose file system is at ROOT."""
+    """Return the bill of materials of an image, whose file system is mounted at `root`."""
     components = [*_debian(root), *_python(root)]
     components.sort(key=lambda component: str(component["bom-ref"]))
     content = json.dumps(components, sort_keys=True)
@@ -53,7 +53,7 @@ def _debian(root: Path) -> Iterator[dict[str, Any]]:
         name, version = str(fields["Package"]), str(fields["Version"])
         qualifiers = {"arch": str(fields["Architecture"]), "distro": distribution}
         if fields["Source"]:
-            # Advisories name source packages; a version follows where it differs.
+            # Advisories refer to source packages. Their version is listed if it differs.
             source, _, other = str(fields["Source"]).partition(" ")
             qualifiers["upstream"] = source + (f"@{other.strip('()')}" if other else "")
         options = "&".join(f"{key}={quote(value, safe='')}" for key, value in qualifiers.items())

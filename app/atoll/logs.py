@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard error, which journald keeps as it is."""
+"""Structured logging: one JSON object per line on standard error, for journald."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-# What logging puts on every record; anything else on a record was given with `extra=`.
+# The attributes that logging sets on every record; all others come from `extra=`.
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
@@ -30,11 +30,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def set_up(*, debug: bool = False) -> None:
-    """Send every log record of this process to standard error as JSON."""
+    """Write all log records of this process to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=logging.DEBUG if debug else logging.INFO, handlers=[handler])
-    # These log whole requests, signatures and tokens included, at lower levels.
-    for chatty in ("azure", "botocore", "keystoneauth", "keystoneclient", "swiftclient"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # At lower levels, these log requests including signatures and tokens.
+    for library in ("azure", "botocore", "keystoneauth", "keystoneclient", "swiftclient"):
+        logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)

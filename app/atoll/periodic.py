@@ -17,6 +17,8 @@ from typing import ClassVar
 
 from prometheus_client import Gauge
 
+from atoll.errors import AtollError
+
 log = logging.getLogger(__name__)
 
 LAST_SUCCESS = Gauge(
@@ -27,7 +29,7 @@ LAST_SUCCESS = Gauge(
 )
 
 
-class ServiceUnavailable(Exception):
+class ServiceUnavailable(AtollError):
     """Base of errors that pass when a database or store is available again.
 
     A periodic thread logs them as `event`, without a traceback, and repeats its work.

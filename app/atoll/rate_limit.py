@@ -1,57 +1,61 @@
-"""How fast, and when, a worker may write to its location: REPLICATION_LIMITS of the bundle."""
+"""A limit on bytes per second, shared by all threads that use it."""
 
 from __future__ import annotations
 
-import datetime
 import threading
 import time
 from collections.abc import Callable
 
-from atoll.config.limits import ReplicationLimit
-
-# Bytes that are taken at a time: a small blob waits behind so much of each large one at most.
+# Bytes that are taken at a time, so that threads share the rate in small turns: a small blob waits
+# for at most this much of each large one.
 _PIECE = 2**20
 
 
-class Pace:
-    """The limit of one location, kept by all copies of a worker together; safe for any thread.
+class RateLimiter:
+    """A token bucket for bytes; safe for any thread.
 
-    Bytes are a bucket of tokens: who takes them is told how long to wait until they are there, and
-    what was not used for a second is lost.
+    Args:
+        bytes_per_second: the rate, None without a limit.
+        burst_seconds: how much of the unused rate of the past may be used at once.
+        monotonic: returns seconds.
+        sleep: waits for the given seconds; `take` can replace it.
     """
 
     def __init__(
         self,
-        limit: ReplicationLimit | None,
+        bytes_per_second: int | None,
         *,
+        burst_seconds: float = 0.0,
         monotonic: Callable[[], float] = time.monotonic,
-        now: Callable[[], datetime.datetime] = lambda: datetime.datetime.now(datetime.UTC),
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._bandwidth = limit.bandwidth if limit else None
-        self._hours = limit.hours if limit else None
+        self._rate = bytes_per_second
+        self._burst_seconds = burst_seconds
         self._monotonic = monotonic
-        self._now = now
-        self._paid_until = monotonic()
+        self._sleep = sleep
         self._lock = threading.Lock()
+        # When everything that was taken is paid for.
+        self._free_at = monotonic()
 
-    @property
-    def open(self) -> bool:
-        """Tell whether it is an hour to copy at."""
-        return self._hours is None or self._hours.contain(self._now())
+    def take(self, size: int, wait: Callable[[float], None] | None = None) -> None:
+        """Take `size` bytes, and wait until the rate allows them.
 
-    def take(self, size: int, wait: Callable[[float], None]) -> None:
-        """Take SIZE bytes; WAIT is called with the seconds that are to pass, and may raise."""
-        if self._bandwidth is None:
+        Args:
+            size: a number of bytes.
+            wait: called with the seconds to wait, instead of sleeping; may raise.
+        """
+        if self._rate is None:
             return
+        wait = wait or self._sleep
         while size > 0:
             piece = min(size, _PIECE)
-            if (seconds := self._debt(piece / self._bandwidth)) > 0:
+            if (seconds := self._reserve(piece / self._rate)) > 0:
                 wait(seconds)
             size -= piece
 
-    def _debt(self, cost: float) -> float:
-        """Pay COST seconds of the bandwidth, and return in how many seconds that is allowed."""
+    def _reserve(self, cost: float) -> float:
+        """Reserve `cost` seconds of the rate, and return the seconds until they have passed."""
         with self._lock:
             now = self._monotonic()
-            self._paid_until = max(self._paid_until, now - 1) + cost
-            return self._paid_until - now
+            self._free_at = max(self._free_at, now - self._burst_seconds) + cost
+            return self._free_at - now

@@ -1,7 +1,7 @@
-"""Count the round trips that a request costs, one after another, by whom they go to.
+"""Count the sequential round trips of a request to each service, for the Server-Timing header.
 
-A request is served by one thread from beginning to end, so the counts are that thread's. What a
-driver does in threads of its own is the bytes, and not counted. Shown as `Server-Timing`.
+One thread serves a request from beginning to end, so counts are kept per thread. Transfers of bytes
+in a storage driver's own threads are not counted.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ _local = threading.local()
 
 
 def reset() -> None:
-    """Begin to count anew, for a new request in this thread."""
+    """Reset the counts for a new request in this thread."""
     _local.counts = Counter()
 
 
-def count(whom: str) -> None:
-    """Count one round trip."""
+def count(service: str) -> None:
+    """Count one round trip to DATABASE, CACHE or STORE."""
     counts: Counter[str] | None = getattr(_local, "counts", None)
     if counts is not None:
-        counts[whom] += 1
+        counts[service] += 1
 
 
 def counts() -> dict[str, int]:
-    """Return what was counted since `reset`."""
+    """Return the counts since `reset`, by service."""
     return dict(getattr(_local, "counts", {}))

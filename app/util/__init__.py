@@ -1,1 +1,1 @@
-"""The commands that Quay's runbooks type as `python -m util.NAME`, in the words of those pages."""
+"""Commands that Quay's runbooks run as `python -m util.NAME`, with Quay's messages."""

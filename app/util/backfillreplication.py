@@ -1,32 +1,35 @@
-"""`python -m util.backfillreplication`: queue what is missing, one line a blob, as Quay does.
+"""`python -m util.backfillreplication`: queue missing copies, as in Quay.
 
-No output means that nothing is missing. `atoll backfill --wait` waits, and says more.
+Prints a line for each blob; no output means that nothing is missing. `atoll backfill --wait` waits,
+and reports more.
 """
 
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
 
-from atoll.cli.run import run
+import click
+from atoll.cli.context import CommandContext
+from atoll.cli.output import print_result
+from atoll.cli.runner import run
 from atoll.placement.upkeep.backfill import backfill
-from atoll.server.bundle import load_bundle
-from atoll.server.container import wire_services
 
 
-def enqueue(options: Namespace) -> int:
-    """Print a line for each blob that a required location lacks, once however many lack it."""
-    del options
-    graph = wire_services(load_bundle())
-    if not graph.bundle.feature_storage_replication:
-        sys.stdout.write("Storage replication is not enabled\n")
+@click.command()
+@click.pass_obj
+def enqueue(context: CommandContext) -> int:
+    """Queue missing copies, and print a line for each blob."""
+    services = context.services_to_serve()
+    if not services.bundle.feature_storage_replication:
+        print_result("Storage replication is not enabled")
         return 0
-    required = graph.bundle.required_locations
-    for step in backfill(graph.database, required, uuids=True):
+    required = services.bundle.required_locations
+    for step in backfill(services.database, required, uuids=True):
+        # Once per blob, however many locations lack it.
         for uuid in dict.fromkeys(uuid for found in step.found for uuid in found.uuids):
-            sys.stdout.write(f"Enqueueing manifest blob {uuid} to be replicated\n")
+            print_result(f"Enqueueing manifest blob {uuid} to be replicated")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(run(Namespace(run="util.backfillreplication:enqueue")))
+    sys.exit(run(enqueue, sys.argv[1:], name="python -m util.backfillreplication"))

@@ -1,31 +1,33 @@
-"""`python -m util.removelocation NAME`: remove a location, with Quay's prompt and output.
+"""`python -m util.removelocation NAME`: remove a location with Quay's question and messages.
 
-Unlike Quay's command, it removes only a location that was drained (`atoll drain`), refuses while a
-blob has its sole copy there, works while clients push, and exits with 1 if nothing was removed.
+Unlike Quay's, it removes only a drained location (`atoll drain`), refuses while a blob has its sole
+copy there, works while clients push, and exits with 1 when nothing was removed.
 """
 
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace
 
+import click
 from atoll import exit_codes
+from atoll.cli.context import CommandContext
 from atoll.cli.removal import QUESTION, ask, show_sole_copies
-from atoll.cli.run import run
+from atoll.cli.runner import run
 from atoll.errors import UserError
 from atoll.placement.locations.errors import LocationError, SoleCopiesRemain
 from atoll.placement.locations.remove import RemovalStep
-from atoll.server.bundle import load_bundle
-from atoll.server.container import wire_services
 
 
-def remove(options: Namespace) -> int:
-    """Ask for confirmation, and remove the location."""
-    services = wire_services(load_bundle())
+@click.command()
+@click.argument("location")
+@click.pass_obj
+def remove(context: CommandContext, location: str) -> int:
+    """Remove LOCATION, a name in DISTRIBUTED_STORAGE_CONFIG, after a confirmation."""
+    services = context.services_to_serve()
     if not services.bundle.feature_storage_replication:
         sys.stdout.write("Storage replication is not enabled. Exiting.\n")
         return exit_codes.FAILED
-    life_cycle, location = services.location_life_cycle, options.location
+    life_cycle = services.location_life_cycle
     if not ask(QUESTION.format(location=location), _ask_again):
         sys.stdout.write("Canceling operation...\n")
         return 0
@@ -52,7 +54,4 @@ def _ask_again() -> None:
 
 
 if __name__ == "__main__":
-    parser = ArgumentParser(prog="python -m util.removelocation", description=__doc__)
-    parser.add_argument("location", help="a name in DISTRIBUTED_STORAGE_CONFIG")
-    parser.set_defaults(run="util.removelocation:remove")
-    sys.exit(run(parser.parse_args()))
+    sys.exit(run(remove, sys.argv[1:], name="python -m util.removelocation"))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import argon2
 
 from atoll.auth.throttle import Throttled
+from atoll.errors import UserError
 
 MINIMUM_LENGTH = 8
 # Matches that a process caches at most.
@@ -43,7 +44,7 @@ _lock = threading.Lock()
 _slots = threading.BoundedSemaphore(HASHED_AT_ONCE)
 
 
-class PasswordTooShort(ValueError):
+class PasswordTooShort(UserError, ValueError):
     """The password has fewer than MINIMUM_LENGTH characters."""
 
 

@@ -12,6 +12,7 @@ import psycopg2.errors
 from atoll.auth.passwords import check_length, hash_password
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +21,15 @@ _USERNAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _USERNAME_MAXIMUM = 255
 
 
-class InvalidUsername(ValueError):
+class InvalidUsername(UserError, ValueError):
     """The name is not a valid namespace."""
 
 
-class UserUnknown(Exception):
+class UserUnknown(UserError):
     """There is no such user."""
 
 
-class UserExists(Exception):
+class UserExists(UserError):
     """The name or the e-mail address belongs to another account."""
 
 

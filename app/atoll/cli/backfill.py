@@ -1,31 +1,29 @@
-"""`atoll backfill`: queue every copy that is missing, and wait for it if asked to."""
+"""`atoll backfill`: queue missing copies."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import click
 
 from atoll import exit_codes
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import note, print_json, print_result, progress
 from atoll.cli.polling import look_later
-from atoll.cli.run import say
 from atoll.errors import UserError
 from atoll.placement.rules import targets
 from atoll.placement.upkeep import backfill as domain
-from atoll.server.bundle import load_bundle_to_administer, require_replication
-from atoll.server.container import wire_services
+from atoll.server.bundle import require_replication
 from atoll.services import Services
 
 
 @dataclass
 class Missing:
-    """What one location lacks: blobs, and their bytes."""
+    """The missing copies of one location."""
 
     blobs: int = 0
     bytes: int = 0
@@ -33,7 +31,14 @@ class Missing:
 
 @dataclass
 class Scope:
-    """Where and of what something may be missing; LAST is the number of the last blob seen."""
+    """The locations and blobs to search.
+
+    Attributes:
+        locations: where copies may be missing.
+        namespace: only blobs of this namespace's images.
+        until: only blobs up to this number.
+        last: the number of the last blob that was searched.
+    """
 
     locations: list[str]
     namespace: str | None
@@ -43,7 +48,7 @@ class Scope:
 
 @dataclass
 class Estimate:
-    """How long the rest takes, judged by what was copied since the first look."""
+    """The time that the remaining copies take, judged by those since the start."""
 
     clock: Callable[[], float] = time.monotonic
     began: float = field(init=False)
@@ -53,44 +58,80 @@ class Estimate:
         self.began = self.clock()
 
     def seconds_left(self, missing_bytes: int) -> float | None:
-        """Return the seconds, or None as long as nothing was copied."""
+        """Return the seconds, or None until the first copy is done."""
         if self.first is None:
             self.first = missing_bytes
         copied, elapsed = self.first - missing_bytes, self.clock() - self.began
         return missing_bytes / (copied / elapsed) if copied > 0 and elapsed > 0 else None
 
 
-def backfill(options: argparse.Namespace) -> int:
-    """Queue what is missing; 0 if nothing is (any more), FAILED else."""
-    graph = wire_services(load_bundle_to_administer())
-    wanted = _wanted(graph, options.location)
-    scope = Scope(wanted, options.namespace, options.until)
-    missing = _look(graph, scope, queue=not options.dry_run)
-    if options.wait and not options.dry_run:
-        missing = _wait(graph, scope, missing)
+@click.command(
+    cls=Command,
+    exit_codes={
+        0: "No copy is missing (any longer, with --wait).",
+        1: "Copies are missing; they are queued, except with --dry-run.",
+    },
+    examples=["atoll backfill --wait --location eu"],
+)
+@click.option(
+    "--location",
+    "locations",
+    multiple=True,
+    metavar="NAME",
+    help="Search this location only; repeatable. Default: all that are required.",
+)
+@click.option("--namespace", metavar="NAME", help="Search blobs of this namespace only.")
+@click.option("--dry-run", is_flag=True, help="Only count the missing copies.")
+@click.option(
+    "--until",
+    type=int,
+    metavar="NUMBER",
+    help="Ignore newer blobs: 'last' in the JSON of an earlier run.",
+)
+@click.option("--wait", is_flag=True, help="Wait until all copies are made.")
+@json_option
+@click.pass_obj
+def backfill(
+    context: CommandContext,
+    *,
+    locations: tuple[str, ...],
+    namespace: str | None,
+    dry_run: bool,
+    until: int | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Queue missing copies for replication."""
+    services = context.services()
+    wanted = _wanted(services, list(locations))
+    scope = Scope(wanted, namespace, until)
+    missing = _search(services, scope, queue=not dry_run)
+    if wait and not dry_run:
+        missing = _wait(services, scope, missing)
     complete = not any(entry.blobs for entry in missing.values())
-    if options.json:
-        report = {
-            "complete": complete,
-            "last": scope.last,
-            "locations": {
-                name: {"missing_blobs": entry.blobs, "missing_bytes": entry.bytes}
-                for name, entry in missing.items()
-            },
-        }
-        sys.stdout.write(json.dumps(report) + "\n")
+    if as_json:
+        print_json(
+            {
+                "complete": complete,
+                "last": scope.last,
+                "locations": {
+                    name: {"missing_blobs": entry.blobs, "missing_bytes": entry.bytes}
+                    for name, entry in missing.items()
+                },
+            }
+        )
     elif complete:
-        say(f"nothing is missing at {', '.join(wanted)}")
+        print_result(f"nothing is missing at {', '.join(wanted)}")
     else:
-        queued = "missing" if options.dry_run else "queued; wait with `atoll backfill --wait`"
-        say(f"{_told(missing)}: {queued}")
+        queued = "missing" if dry_run else "queued; wait with `atoll backfill --wait`"
+        print_result(f"{_describe(missing)}: {queued}")
     return 0 if complete else exit_codes.FAILED
 
 
-def _wanted(graph: Services, names: list[str] | None) -> list[str]:
-    require_replication(graph.bundle)
-    required = targets(graph.database, graph.bundle.required_locations)
-    for name in names or ():
+def _wanted(services: Services, names: list[str]) -> list[str]:
+    require_replication(services.bundle)
+    required = targets(services.database, services.bundle.required_locations)
+    for name in names:
         if name not in required:
             raise UserError(
                 f"'{name}' is no location where blobs must be; those are {', '.join(required)}"
@@ -98,50 +139,41 @@ def _wanted(graph: Services, names: list[str] | None) -> list[str]:
     return names or required
 
 
-def _look(graph: Services, scope: Scope, *, queue: bool) -> dict[str, Missing]:
-    """Go through all blobs once, with a bar for whoever looks on."""
+def _search(services: Services, scope: Scope, *, queue: bool) -> dict[str, Missing]:
+    """Search all blobs once for missing copies, and queue these if QUEUE is set."""
     missing = {name: Missing() for name in scope.locations}
-    columns = (
-        TextColumn("looking at blobs"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    steps = domain.backfill(
+        services.database,
+        services.bundle.required_locations,
+        wanted=scope.locations,
+        namespace=scope.namespace,
+        until=scope.until,
+        queue=queue,
     )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not queue) as progress:
-        bar = progress.add_task("", total=None)
-        required = graph.bundle.required_locations
-        steps = domain.backfill(
-            graph.database,
-            required,
-            wanted=scope.locations,
-            namespace=scope.namespace,
-            until=scope.until,
-            queue=queue,
-        )
+    with progress("searching blobs", show=queue) as advance:
         for step in steps:
             scope.last = step.last
-            progress.update(bar, total=step.last, completed=step.done)
+            advance(step.done, step.last)
             for found in step.found:
                 missing[found.location].blobs += found.blobs
                 missing[found.location].bytes += found.bytes
     return missing
 
 
-def _wait(graph: Services, scope: Scope, missing: dict[str, Missing]) -> dict[str, Missing]:
-    """Look again and again until nothing is missing, and tell how it goes when it changes."""
-    estimate, told = Estimate(), ""
+def _wait(services: Services, scope: Scope, missing: dict[str, Missing]) -> dict[str, Missing]:
+    """Poll until nothing is missing, and note each change with the remaining time."""
+    estimate, noted = Estimate(), ""
     while any(entry.blobs for entry in missing.values()):
         left = estimate.seconds_left(sum(entry.bytes for entry in missing.values()))
-        line = _told(missing)
-        if line != told:
-            say(line if left is None else f"{line}; about {left:.0f} s left")
-            told = line
-        missing = look_later(lambda: _look(graph, scope, queue=False))
+        line = _describe(missing)
+        if line != noted:
+            note(line if left is None else f"{line}; about {left:.0f} s left")
+            noted = line
+        missing = look_later(lambda: _search(services, scope, queue=False))
     return missing
 
 
-def _told(missing: dict[str, Missing]) -> str:
+def _describe(missing: dict[str, Missing]) -> str:
     return "; ".join(
         f"{name} lacks {entry.blobs} blobs ({entry.bytes} bytes)"
         for name, entry in missing.items()

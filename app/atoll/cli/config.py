@@ -1,15 +1,17 @@
-"""`atoll config check`: the code that checks at boot, on a file of one's choice."""
+"""`atoll config`: the configuration bundle."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import click
+
 from atoll import exit_codes
-from atoll.cli.run import say
+from atoll.cli.commands import Group
+from atoll.cli.options import json_option
+from atoll.cli.output import print_json, print_result
 from atoll.config import Bundle
 from atoll.config.check import Check
 from atoll.config.check import check as check_bundle
@@ -21,34 +23,65 @@ from atoll.storage.drivers import make_store
 from atoll.storage.errors import StoreError
 
 
-def check(options: argparse.Namespace) -> int:
-    """Say what is wrong with a config.yaml; 0 if nothing is, 1 else."""
-    preference = parse_preference(options.preference) if options.preference is not None else None
-    try:
-        text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text("utf-8")
-        result = check_bundle(read(text, options.file), preference)
-    except ConfigError as error:
-        result = Check(None, error.problems)
-    except (OSError, UnicodeDecodeError) as error:
-        result = Check(None, [f"cannot be read: {error}"])
+@click.group(cls=Group)
+def config() -> None:
+    """Check a configuration bundle."""
+
+
+@config.command(
+    exit_codes={0: "The file is valid.", 1: "The file has problems; the output lists them."},
+    examples=["atoll config check - --probe eu < config.yaml"],
+)
+@click.argument("file")
+@click.option(
+    "--preference",
+    metavar="LOCATIONS",
+    help="Override QUAY_DISTRIBUTED_STORAGE_PREFERENCE.",
+)
+@click.option(
+    "--probe",
+    "locations",
+    multiple=True,
+    metavar="LOCATION",
+    help="Also write an object to this location's store; repeatable.",
+)
+@click.option("--connect", is_flag=True, help="Also connect to the database.")
+@json_option
+def check(
+    file: str, preference: str | None, locations: tuple[str, ...], connect: bool, as_json: bool
+) -> int:
+    """Check a config.yaml: FILE, or - for standard input.
+
+    Runs the same checks as the start of a server.
+    """
+    result = _check(file, None if preference is None else parse_preference(preference))
     if result.bundle is not None:
-        result.problems.extend(_probe(result.bundle, options.probe))
-        if options.connect:
+        result.problems.extend(_probe(result.bundle, locations))
+        if connect:
             result.problems.extend(_connect(result.bundle))
-    if options.json:
-        report = {"problems": result.problems, "warnings": result.warnings}
-        sys.stdout.write(json.dumps(report) + "\n")
+    if as_json:
+        print_json({"problems": result.problems, "warnings": result.warnings})
     else:
         for kind, lines in (("", result.problems), ("warning: ", result.warnings)):
             for line in lines:
-                say(f"{options.file}: {kind}{line}")
+                print_result(f"{file}: {kind}{line}")
         if not result.problems:
-            say(f"{options.file}: good")
+            print_result(f"{file}: good")
     return exit_codes.FAILED if result.problems else 0
 
 
+def _check(file: str, preference: list[str] | None) -> Check:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
+        return check_bundle(read(text, file), preference)
+    except ConfigError as error:
+        return Check(None, error.problems)
+    except (OSError, UnicodeDecodeError) as error:
+        return Check(None, [f"cannot be read: {error}"])
+
+
 def _connect(bundle: Bundle) -> Iterator[str]:
-    """Connect to the database as processes do; yield a sentence if they cannot."""
+    """Connect to the database as a server does, and yield the problem if that fails."""
     try:
         require_sessions(Database.from_bundle(bundle, size=1))
     except SessionsUnsupported as error:
@@ -57,12 +90,12 @@ def _connect(bundle: Bundle) -> Iterator[str]:
         yield f"DB_URI: PostgreSQL cannot be reached from here: {error}"
 
 
-def _probe(bundle: Bundle, locations: list[str]) -> Iterator[str]:
-    """Let the store of each location take an object; yield a sentence for each that does not.
+def _probe(bundle: Bundle, locations: Iterable[str]) -> Iterator[str]:
+    """Write an object to each location's store, and yield a problem for each that refuses it.
 
-    In a container that serves, TLS is checked against the authorities that it serves with.
+    In a container with a server, TLS is verified with that server's CA certificates.
     """
-    authorities = ca_bundle_file()
+    certificates = ca_bundle_file()
     for location in locations:
         if location not in bundle.stores:
             yield f"DISTRIBUTED_STORAGE_CONFIG: there is no location '{location}'"
@@ -70,7 +103,7 @@ def _probe(bundle: Bundle, locations: list[str]) -> Iterator[str]:
         store = make_store(
             location,
             bundle.stores[location],
-            ca_bundle=str(authorities) if authorities.exists() else None,
+            ca_bundle=str(certificates) if certificates.exists() else None,
         )
         try:
             store.probe(write=True)

@@ -1,38 +1,43 @@
-"""`atoll migrate`: schema, locations and the first superuser."""
+"""`atoll migrate`: migrate the database to this version."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
 import time
 from dataclasses import asdict, dataclass
+
+import click
 
 import atoll
 from atoll import logs
 from atoll.auth.users import create_first_superuser
-from atoll.cli.run import say
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import print_json, print_result
 from atoll.cluster.instances import Instances
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.db.sessions import require_sessions
-from atoll.server.bundle import load_bundle, load_bundle_to_administer
-from atoll.server.container import wire_services
+from atoll.placement.locations.registration import register_locations
 from atoll.services import Services
 
 log = logging.getLogger(__name__)
 
-# Seconds. At a boot of everything at once, PostgreSQL may be a moment later than we are.
+# Seconds. When a whole site boots, PostgreSQL may start later than this command.
 _PATIENCE = 60
 _PAUSE = 2
 
 
 @dataclass(frozen=True)
 class Migrated:
-    """What was APPLIED, and what waits (CONTRACTIONS) for those who run another version, by host.
+    """The outcome of a migration.
 
-    Who is missed counts for as long as an instance is remembered: it may come back.
+    Attributes:
+        applied: the migrations that were applied, or that a dry run would apply.
+        contractions: the migrations that are postponed because other versions run.
+        others: these versions, by host. A lost instance counts until it is forgotten: it may
+            return.
     """
 
     applied: list[str]
@@ -40,65 +45,79 @@ class Migrated:
     others: dict[str, str]
 
 
-def migrate(options: argparse.Namespace) -> int:
-    """Bring the database up to this version."""
+@click.command(cls=Command)
+@click.option("--dry-run", is_flag=True, help="Only list the migrations that would be applied.")
+@json_option
+@click.pass_obj
+def migrate(context: CommandContext, dry_run: bool, as_json: bool) -> int:
+    """Migrate the database to this version.
+
+    Also registers the locations of the bundle, and creates the first superuser. Migrations that
+    older versions cannot work with are postponed until no instance of such a version runs.
+    """
     logs.set_up()
-    graph = wire_services(load_bundle_to_administer() if options.dry_run else load_bundle())
-    migrated = _look(graph) if options.dry_run else prepare_database(graph)
-    if options.json:
-        sys.stdout.write(json.dumps(asdict(migrated)) + "\n")
-    elif options.dry_run:
-        say(f"to apply: {', '.join(migrated.applied) or 'nothing'}")
+    services = context.services() if dry_run else context.services_to_serve()
+    migrated = _plan(services) if dry_run else prepare_database(services)
+    if as_json:
+        print_json(asdict(migrated))
+    elif dry_run:
+        print_result(f"to apply: {', '.join(migrated.applied) or 'nothing'}")
         if migrated.others:
             waiting, hosts = ", ".join(migrated.contractions), ", ".join(migrated.others)
-            say(f"{waiting} waits until {hosts} runs {atoll.__version__}, or is forgotten")
+            print_result(
+                f"postponed: {waiting}, until {hosts} runs {atoll.__version__} or is forgotten"
+            )
     return 0
 
 
-def prepare_database(graph: Services) -> Migrated:
-    """Migrate, register the locations and make the first superuser; each only where needed.
+def prepare_database(services: Services) -> Migrated:
+    """Migrate, register the locations and create the first superuser, as far as needed.
 
-    Waits a while for PostgreSQL, then raises DatabaseUnavailable. Raises SessionsUnsupported.
+    Waits for PostgreSQL for up to a minute.
+
+    Raises:
+        DatabaseUnavailable: PostgreSQL did not become available.
+        SessionsUnsupported: a pooler shares connections between sessions.
     """
-    applied = _expand(graph)
-    graph.locations.register(graph.database)
-    create_first_superuser(graph.database, graph.bundle)
-    left = _look(graph)
+    applied = _expand(services)
+    register_locations(services.database, services.locations.stores)
+    create_first_superuser(services.database, services.bundle)
+    left = _plan(services)
     if left.contractions:
-        log.info("what other versions may need stays, for they run", extra=asdict(left))
+        log.info("contracting migrations postponed", extra=asdict(left))
     elif left.applied:
-        applied += contract(graph.database)
+        applied += contract(services.database)
     log.info("schema is current", extra={"applied": [one.number for one in applied]})
     return Migrated([str(one) for one in applied], left.contractions, left.others)
 
 
-def _look(graph: Services) -> Migrated:
-    """Return what would be applied now, and what would wait."""
-    missing = pending(graph.database)
+def _plan(services: Services) -> Migrated:
+    """Return what would be applied now, and what would be postponed."""
+    missing = pending(services.database)
     contractions = [str(one) for one in missing if one.contracts]
-    others = _other_versions(graph) if contractions and is_migrated(graph.database) else {}
+    others = _other_versions(services) if contractions and is_migrated(services.database) else {}
     if not others:
         return Migrated([str(one) for one in missing], [], {})
     return Migrated([str(one) for one in missing if not one.contracts], contractions, others)
 
 
-def _expand(graph: Services) -> list[Migration]:
+def _expand(services: Services) -> list[Migration]:
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
-            require_sessions(graph.database)
-            return expand(graph.database)
+            require_sessions(services.database)
+            return expand(services.database)
         except DatabaseUnavailable as error:
             if time.monotonic() > deadline:
                 raise
-            log.warning("PostgreSQL is not there yet", extra={"cause": str(error)})
+            log.warning("database unavailable, retrying", extra={"cause": str(error)})
             time.sleep(_PAUSE)
 
 
-def _other_versions(graph: Services) -> dict[str, str]:
-    """Return the versions that are not ours, by the host of who runs it."""
+def _other_versions(services: Services) -> dict[str, str]:
+    """Return the versions of instances that are not this one, by host."""
     return {
         one.hostname: one.version
-        for one in Instances(graph.database).all()
+        for one in Instances(services.database).all()
         if one.version != atoll.__version__
     }

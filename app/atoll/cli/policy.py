@@ -1,149 +1,194 @@
-"""`atoll policy`: where blobs of a namespace or a repository must be, and where never."""
+"""`atoll policy`: the placement policies of namespaces and repositories."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
+import click
 
-from atoll.cli.run import say
+from atoll.cli.commands import Group
+from atoll.cli.context import CommandContext
+from atoll.cli.location_commands import enforce
+from atoll.cli.options import json_option
+from atoll.cli.output import Cell, note, print_json, print_result, print_table
 from atoll.errors import UserError
 from atoll.placement.policies import (
     SYNC_SECONDS,
     SYNC_SECONDS_MAXIMUM,
     Policies,
     Policy,
-    PolicyInvalid,
     Subject,
-    SubjectUnknown,
 )
 from atoll.placement.upkeep.backfill import backfill
-from atoll.server.bundle import load_bundle_to_administer
-from atoll.server.container import wire_services
 from atoll.services import Services
 
+_SUBJECT = click.argument("subject", metavar="NAMESPACE[/REPOSITORY]")
 
-def list_policies(options: argparse.Namespace) -> int:
-    """Print every policy."""
-    found = _policies(wire_services(load_bundle_to_administer())).all()
-    if options.json:
-        rows = [{"subject": str(subject), **asdict(policy)} for subject, policy in found]
-        sys.stdout.write(json.dumps(rows) + "\n")
-        return 0
-    table = Table("namespace or repository", "extra", "excluded", "copies go", "waits for")
-    for subject, policy in found:
-        table.add_row(
+
+@click.group(cls=Group)
+def policy() -> None:
+    """Manage the placement policies of namespaces and repositories.
+
+    A policy adds locations where blobs must be, or excludes locations. Policies of a repository
+    and of its namespace apply together.
+    """
+
+
+@policy.command("list")
+@json_option
+@click.pass_obj
+def list_policies(context: CommandContext, as_json: bool) -> None:
+    """List all policies."""
+    found = _policies(context.services()).all()
+    if as_json:
+        print_json([{"subject": str(subject), **asdict(one)} for subject, one in found])
+        return
+    rows: list[list[Cell]] = [
+        [
             str(subject),
-            " ".join(policy.extra),
-            " ".join(policy.excluded),
-            "first" if policy.urgent else "",
-            f"{policy.sync_copies} copies, {policy.sync_seconds} s" if policy.sync_copies else "",
-        )
-    Console().print(table)
-    return 0
+            " ".join(one.extra) or "-",
+            " ".join(one.excluded) or "-",
+            "urgent" if one.urgent else "normal",
+            f"{one.sync_copies} copies, {one.sync_seconds} s" if one.sync_copies else "-",
+        ]
+        for subject, one in found
+    ]
+    headings = ["subject", "extra", "excluded", "priority", "pushes wait for"]
+    print_table(headings, rows, empty="There are no policies.")
 
 
-def show(options: argparse.Namespace) -> int:
-    """Print one policy, where its blobs must be, and what is where it may not be."""
-    subject = Subject.parse(options.subject)
-    report = _report(wire_services(load_bundle_to_administer()), subject)
-    if options.json:
-        sys.stdout.write(json.dumps(report) + "\n")
-    else:
-        _tell(report)
-    return 0
+@policy.command()
+@_SUBJECT
+@json_option
+@click.pass_obj
+def show(context: CommandContext, subject: str, as_json: bool) -> None:
+    """Show a policy and what it requires."""
+    _print(_report(context.services(), Subject.parse(subject)), as_json=as_json)
 
 
-def set_policy(options: argparse.Namespace) -> int:
-    """Set a policy, queue what is missing by it, and tell what is in excess."""
-    if options.sync_timeout is not None and options.sync is None:
+@policy.command("set")
+@_SUBJECT
+@click.option(
+    "--extra", multiple=True, metavar="LOCATION", help="Also require copies there; repeatable."
+)
+@click.option(
+    "--exclude", multiple=True, metavar="LOCATION", help="Allow no copies there; repeatable."
+)
+@click.option("--urgent", is_flag=True, help="Copy its blobs before those of others.")
+@click.option(
+    "--sync",
+    type=int,
+    metavar="COPIES",
+    help="Accept a manifest once its blobs are at this number of locations.",
+)
+@click.option(
+    "--sync-timeout",
+    type=int,
+    metavar="SECONDS",
+    help=f"Refuse the manifest after this time. Default: {SYNC_SECONDS}.",
+)
+@json_option
+@click.pass_obj
+def set_policy(
+    context: CommandContext,
+    *,
+    subject: str,
+    extra: tuple[str, ...],
+    exclude: tuple[str, ...],
+    urgent: bool,
+    sync: int | None,
+    sync_timeout: int | None,
+    as_json: bool,
+) -> None:
+    """Set a policy, and queue newly required copies.
+
+    Replaces the policy: an option that is not given returns to its default.
+    """
+    if sync_timeout is not None and sync is None:
         raise UserError("--sync-timeout needs --sync")
-    seconds = options.sync_timeout if options.sync_timeout is not None else SYNC_SECONDS
+    seconds = SYNC_SECONDS if sync_timeout is None else sync_timeout
     if not 0 < seconds <= SYNC_SECONDS_MAXIMUM:
         raise UserError(f"--sync-timeout must be from 1 to {SYNC_SECONDS_MAXIMUM} seconds")
-    if options.sync is not None and options.sync < 2:  # noqa: PLR2004 - one copy is there anyway
+    if sync is not None and sync < 2:  # noqa: PLR2004 - the push itself makes one copy
         raise UserError("--sync must be 2 or more: one copy is there when a push ends")
-    graph = wire_services(load_bundle_to_administer())
-    subject = Subject.parse(options.subject)
-    policy = Policy(
-        tuple(dict.fromkeys(options.extra)),
-        tuple(dict.fromkeys(options.exclude)),
-        options.urgent,
-        options.sync,
-        seconds if options.sync else None,
+    services = context.services()
+    parsed = Subject.parse(subject)
+    _policies(services).set(
+        parsed,
+        Policy(
+            tuple(dict.fromkeys(extra)),
+            tuple(dict.fromkeys(exclude)),
+            urgent,
+            sync,
+            seconds if sync else None,
+        ),
     )
-    try:
-        _policies(graph).set(subject, policy)
-    except (SubjectUnknown, PolicyInvalid) as error:
-        raise UserError(str(error)) from error
-    _carry_out(graph)
-    _tell(_report(graph, subject))
-    return 0
+    _queue_missing(services)
+    _print(_report(services, parsed), as_json=as_json)
 
 
-def clear(options: argparse.Namespace) -> int:
-    """Take a policy away, and queue what is missing without it."""
-    graph = wire_services(load_bundle_to_administer())
-    subject = Subject.parse(options.subject)
-    try:
-        _policies(graph).clear(subject)
-    except SubjectUnknown as error:
-        raise UserError(str(error)) from error
-    _carry_out(graph)
-    _tell(_report(graph, subject))
-    return 0
+@policy.command()
+@_SUBJECT
+@json_option
+@click.pass_obj
+def clear(context: CommandContext, subject: str, as_json: bool) -> None:
+    """Delete a policy, and queue newly required copies."""
+    services = context.services()
+    parsed = Subject.parse(subject)
+    _policies(services).clear(parsed)
+    _queue_missing(services)
+    _print(_report(services, parsed), as_json=as_json)
 
 
-def _policies(graph: Services) -> Policies:
-    return Policies(graph.patient_database, graph.bundle.required_locations)
+policy.add_command(enforce)
 
 
-def _carry_out(graph: Services) -> None:
-    """Do at once what the workers would do within seconds, so that it is done when we end."""
-    if not graph.bundle.feature_storage_replication:
+def _policies(services: Services) -> Policies:
+    return Policies(services.patient_database, services.bundle.required_locations)
+
+
+def _queue_missing(services: Services) -> None:
+    """Queue missing copies now, as the workers do within seconds."""
+    if not services.bundle.feature_storage_replication:
         return
-    required = graph.bundle.required_locations
+    required = services.bundle.required_locations
     missing = sum(
-        found.blobs for step in backfill(graph.patient_database, required) for found in step.found
+        found.blobs
+        for step in backfill(services.patient_database, required)
+        for found in step.found
     )
-    say(f"{missing} copies are to be made" if missing else "no copy is missing")
+    note(f"{missing} copies are to be made" if missing else "no copy is missing")
 
 
-def _report(graph: Services, subject: Subject) -> dict[str, Any]:
-    policies = _policies(graph)
-    try:
-        policy = policies.get(subject)
-    except SubjectUnknown as error:
-        raise UserError(str(error)) from error
+def _report(services: Services, subject: Subject) -> dict[str, Any]:
+    policies = _policies(services)
     return {
         "subject": str(subject),
-        **asdict(policy),
+        **asdict(policies.get(subject)),
         "required": policies.required(subject),
         "excess": [asdict(entry) for entry in policies.excess(subject)],
     }
 
 
-def _tell(report: dict[str, Any]) -> None:
-    lines = [
-        f"{report['subject']}: blobs must be at {', '.join(report['required'])}",
-        *(f"  also because of this policy: {name}" for name in report["extra"]),
-        *(f"  never: {name}" for name in report["excluded"]),
-    ]
+def _print(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+        return
+    print_result(f"{report['subject']}: blobs must be at {', '.join(report['required'])}")
+    for name in report["extra"]:
+        print_result(f"  required by this policy: {name}")
+    for name in report["excluded"]:
+        print_result(f"  excluded: {name}")
     if report["urgent"]:
-        lines.append("  copies go before those of others")
+        print_result("  urgent: copied before the blobs of others")
     if report["sync_copies"]:
-        lines.append(
-            f"  a manifest is taken when its blobs are at {report['sync_copies']} locations,"
-            f" or refused after {report['sync_seconds']} s"
+        print_result(
+            f"  a push waits for {report['sync_copies']} copies of each blob, and fails after"
+            f" {report['sync_seconds']} s"
         )
-    lines += [
-        f"  in excess at {entry['location']}: {entry['blobs']} blobs ({entry['bytes']} bytes),"
-        f" {entry['shared']} of which others have there, too"
-        for entry in report["excess"]
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
+    for entry in report["excess"]:
+        print_result(
+            f"  over-replicated at {entry['location']}: {entry['blobs']} blobs"
+            f" ({entry['bytes']} bytes), {entry['shared']} of them required there for others"
+        )

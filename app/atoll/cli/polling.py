@@ -1,4 +1,4 @@
-"""Look again and again at what changes slowly, without becoming the database's main occupation."""
+"""Poll the database for slow changes without loading it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PAUSE_SECONDS = 1.0
 
 
 def look_later(look: Callable[[], Found]) -> Found:
-    """Pause, LOOK, pause for as long as that took, and return what was found."""
+    """Pause, call LOOK, pause for as long as the call took, and return its result."""
     time.sleep(_PAUSE_SECONDS)
     began = time.monotonic()
     found = look()

@@ -22,10 +22,10 @@ from atoll.placement.locations.life_cycle import (
     SurvivorsUnverified,
 )
 from atoll.placement.locations.remove import BATCH
+from atoll.rate_limit import RateLimiter
 from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.server.container import wire_services
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 
 # Quay's prompt, and the answers that it accepts.
 QUESTION = (
@@ -122,7 +122,7 @@ def _requirements(options: argparse.Namespace) -> CopyRequirements:
 def _check_objects(services: Services, location: str) -> None:
     """Check the objects of copies that would be sole copies, with a progress bar."""
     stores, health = services.locations.stores, services.locations.health
-    verifier = Verifier(services.patient_database, stores, health, ReadLimit(None))
+    verifier = Verifier(services.patient_database, stores, health, RateLimiter(None))
     checked = 0
     prober = services.locations.start_probing(services.thread_registry)
     try:

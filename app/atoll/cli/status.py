@@ -1,83 +1,109 @@
-"""`atoll status`: the instances, the locations and what is to be copied, at a glance."""
+"""`atoll status`: instances, stores and replication lag at a glance."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-
-from rich.console import Console
-from rich.table import Table
+import click
+from rich.text import Text
 
 from atoll import exit_codes
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import (
+    Cell,
+    alarm,
+    duration_text,
+    print_items,
+    print_json,
+    print_result,
+    print_table,
+    size_text,
+)
 from atoll.cluster.instances import Instance
 from atoll.placement.status import StatusReport, StatusReporter
-from atoll.server.bundle import load_bundle_to_administer
-from atoll.server.container import wire_services
 
 
-def status(options: argparse.Namespace) -> int:
-    """Print how things are; 0 if nobody has to look, FAILED else."""
-    found = StatusReporter(wire_services(load_bundle_to_administer()).database).report()
-    problems = found.problems(options.max_lag)
-    if options.json:
-        sys.stdout.write(json.dumps({**found.as_dict(), "problems": problems}) + "\n")
+@click.command(
+    cls=Command,
+    exit_codes={0: "There are no problems.", 1: "There are problems; the output lists them."},
+    examples=["atoll status --max-lag 900", "atoll status --json"],
+)
+@click.option(
+    "--max-lag",
+    type=float,
+    metavar="SECONDS",
+    help="Report a copy that has been missing for longer as a problem.",
+)
+@json_option
+@click.pass_obj
+def status(context: CommandContext, max_lag: float | None, as_json: bool) -> int:
+    """Show instances, stores and replication lag."""
+    found = StatusReporter(context.services().database).report()
+    problems = found.problems(max_lag)
+    if as_json:
+        print_json({**found.as_dict(), "problems": problems})
     else:
-        console = Console()
-        console.print(_instances(found))
-        console.print(_locations(found))
-        for problem in problems:
-            console.print(f"[bold]![/bold] {problem}", highlight=False)
+        print_status(found, problems)
     return exit_codes.FAILED if problems else 0
 
 
-def _instances(found: StatusReport) -> Table:
-    table = Table("preference", "role", "host", "version", "seen", "bundle")
-    for one in found.instances:
-        table.add_row(
-            " ".join(one.preference),
-            one.role,
+def print_status(found: StatusReport, problems: list[str]) -> None:
+    """Print the instances, the locations and the problems."""
+    _print_instances(found)
+    print_result("")
+    _print_locations(found)
+    if problems:
+        print_result("")
+        print_items("Problems:", problems)
+
+
+def _print_instances(found: StatusReport) -> None:
+    rows: list[list[Cell]] = [
+        [
             one.hostname,
+            one.role,
+            one.preference[0],
             one.version,
-            f"{one.seen_seconds_ago:.0f} s ago" + (", lost" if one.lost else ""),
-            f"other {', '.join(one.drift)}" if one.drift else "as the others",
-        )
-    return table
+            _last_seen(one),
+            alarm("differs") if one.drift else "in sync",
+        ]
+        for one in found.instances
+    ]
+    headings = ["host", "role", "location", "version", "last seen", "bundle"]
+    print_table(headings, rows, empty="No instances are running.")
 
 
-def _locations(found: StatusReport) -> Table:
-    table = Table(
-        "location",
-        "state",
-        "store",
-        "to copy",
-        "bytes",
-        "oldest",
-        "failing",
-        "error",
-        "to delete",
-    )
-    for entry in found.locations:
-        table.add_row(
+def _last_seen(instance: Instance) -> Cell:
+    ago = f"{duration_text(instance.seen_seconds_ago)} ago"
+    return alarm(f"{ago} (lost)") if instance.lost else ago
+
+
+def _print_locations(found: StatusReport) -> None:
+    rows: list[list[Cell]] = [
+        [
             entry.location,
             entry.state,
             _health(found.instances, entry.location),
-            str(entry.pending_blobs),
-            str(entry.pending_bytes),
-            f"{entry.oldest_seconds:.0f} s" if entry.pending_blobs else "",
-            str(entry.failing_blobs),
-            entry.last_error or "",
-            str(found.deletions.get(entry.location, 0)),
-        )
-    return table
+            entry.pending_blobs,
+            size_text(entry.pending_bytes) if entry.pending_blobs else "-",
+            duration_text(entry.oldest_seconds) if entry.pending_blobs else "-",
+            alarm(str(entry.failing_blobs)) if entry.failing_blobs else entry.failing_blobs,
+            found.deletions.get(entry.location, 0),
+        ]
+        for entry in found.locations
+    ]
+    headings = ["location", "state", "store", "to copy", "size", "oldest", "failing", "to delete"]
+    print_table(headings, rows, empty="There are no locations; run 'atoll migrate'.")
 
 
-def _health(instances: list[Instance], location: str) -> str:
-    """Return how the living instances see a location's store."""
-    seen = [
+def _health(instances: list[Instance], location: str) -> Cell:
+    """Return the store's health as the running instances report it."""
+    reports = [
         one.stores[location]["up"] for one in instances if not one.lost and location in one.stores
     ]
-    if not seen:
-        return "nobody looks"
-    up = sum(1 for one in seen if one)
-    return "up" if up == len(seen) else f"up for {up} of {len(seen)}"
+    if not reports:
+        return "unknown"
+    up = sum(1 for report in reports if report)
+    if up == len(reports):
+        return Text("up", style="green")
+    return alarm("down" if not up else f"up {up}/{len(reports)}")

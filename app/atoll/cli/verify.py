@@ -1,103 +1,145 @@
-"""`atoll verify`: look whether what is placed is in the stores, and with --heal act on it.
-
-Exit status: 0 if all that was asked for was looked at and is right; LOST if a blob has no good copy
-left; FAILED if something is wrong that has one; UNAVAILABLE if nothing is wrong, but a store could
-not be reached, so that not everything was looked at.
-"""
+"""`atoll verify`: verify that stores hold what is placed there."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+import click
 
 from atoll import exit_codes
-from atoll.cli.run import say
-from atoll.config.sizes import parse_size
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option, size_option
+from atoll.cli.output import (
+    Cell,
+    alarm,
+    note,
+    print_json,
+    print_result,
+    print_table,
+    progress,
+    size_text,
+)
 from atoll.db.pool import Database
 from atoll.errors import UserError
-from atoll.placement.checks import repair as healing
+from atoll.placement.checks import repair
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.placement.locations.sole_copies import SoleCopy
 from atoll.placement.locations.states import LocationTable
+from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
-from atoll.server.bundle import load_bundle_for_stores
-from atoll.server.container import wire_services
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 
-# Rows that a table and a JSON document show; the counts are always complete.
+# Findings in the text and in the JSON document; the counts are always complete.
 _SHOWN, _SHOWN_JSON = 50, 10_000
 
 
-def verify(options: argparse.Namespace) -> int:
-    """Look, report, and heal if asked to."""
-    graph = wire_services(load_bundle_for_stores())
-    database = graph.patient_database
-    scope = _scope(database, options)
-    run = (resume(database, scope) if options.resume else None) or begin(database, scope)
-    verifier = Verifier(
-        database, graph.locations.stores, graph.locations.health, ReadLimit(_rate(options.rate))
-    )
-    prober = graph.locations.start_probing(graph.thread_registry)
+@click.command(
+    cls=Command,
+    exit_codes={
+        0: "All copies were verified and are good.",
+        1: "Copies are bad; every blob has a good copy elsewhere.",
+        65: "Blobs have no good copy left.",
+        69: "A store was unavailable; all copies that were verified are good.",
+    },
+    examples=["atoll verify --full --rate 50M", "atoll verify --location us --heal"],
+)
+@click.option("--location", metavar="NAME", help="Verify the copies of this location only.")
+@click.option("--namespace", metavar="NAME", help="Verify blobs of this namespace only.")
+@click.option(
+    "--sample", type=float, default=100, metavar="PERCENT", help="Verify a random part only."
+)
+@click.option("--full", is_flag=True, help="Read and hash every byte, instead of only the size.")
+@click.option(
+    "--rate",
+    metavar="BYTES_PER_SECOND",
+    help="The maximum read rate with --full, such as 20M.",
+)
+@click.option(
+    "--resume", "resumes", is_flag=True, help="Resume the last run with the same options."
+)
+@click.option("--report-only", is_flag=True, help="Change nothing. This is the default.")
+@click.option("--heal", "heals", is_flag=True, help="Quarantine bad copies and replace them.")
+@json_option
+@click.pass_obj
+def verify(
+    context: CommandContext,
+    *,
+    location: str | None,
+    namespace: str | None,
+    sample: float,
+    full: bool,
+    rate: str | None,
+    resumes: bool,
+    report_only: bool,
+    heals: bool,
+    as_json: bool,
+) -> int:
+    """Verify that stores hold what is placed there.
+
+    Asks the stores for the size of each object, or reads it with --full. With --heal, bad copies
+    are no longer served and are written again from good ones.
+    """
+    if heals and report_only:
+        raise click.UsageError("--heal is not allowed with --report-only")
+    services = context.services_with_stores()
+    database = services.patient_database
+    scope = _scope(database, location, namespace, sample, full=full)
+    limit = RateLimiter(size_option("--rate", rate))
+    run = (resume(database, scope) if resumes else None) or begin(database, scope)
+    verifier = Verifier(database, services.locations.stores, services.locations.health, limit)
+    prober = services.locations.start_probing(services.thread_registry)
     try:
-        look(verifier, run)
+        with progress("verifying copies") as advance:
+            for step in verifier.go_on(run):
+                advance(step.done, step.last)
     finally:
         prober.stop()
-    healed = heal(graph, run) if options.heal else None
-    if options.json:
-        sys.stdout.write(json.dumps(findings_as_json(database, run, healed)) + "\n")
+    healed = heal(services, run) if heals else None
+    if as_json:
+        print_json(findings_as_json(database, run, healed))
     else:
         print_findings(database, run, healed, "the same with --resume --heal")
-    return status_of(database, run)
+    return exit_code_of(database, run)
 
 
-def look(verifier: Verifier, run: Run) -> None:
-    """Look at everything, with a bar for whoever looks on."""
-    columns = (
-        TextColumn("looking at placements"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=None)
-        for step in verifier.go_on(run):
-            progress.update(bar, total=step.last, completed=step.done)
+def _scope(
+    database: Database, location: str | None, namespace: str | None, sample: float, *, full: bool
+) -> Scope:
+    if not 0 < sample <= 100:  # noqa: PLR2004 - per cent
+        raise UserError("--sample must be a number of per cent, more than 0 and at most 100")
+    if location is not None:
+        LocationTable(database).require_known(location)
+    return Scope(location, namespace, sample, full)
 
 
-def heal(graph: Services, run: Run) -> int:
-    """Act on what a run found; return how many placements are in quarantine for it now."""
-    asked = run.scope.location is not None and not run.scope.inventory
-    spared = [] if asked else healing.implausible(run.counts)
+def heal(services: Services, run: Run) -> int:
+    """Quarantine the bad copies of a run, and return their number."""
+    named = run.scope.location is not None and not run.scope.inventory
+    spared = [] if named else repair.implausible(run.counts)
     for name in spared:
-        say(
-            f"more than half of what was looked at in '{name}' is missing or wrong: is its store"
-            " the right one? Nothing was changed there; to quarantine it all the same:"
+        note(
+            f"more than half of the copies verified in '{name}' are missing or bad: is its store"
+            " the right one? Nothing was changed there; to quarantine them anyway:"
             f" atoll verify --location {name} --heal"
         )
     quarantined = 0
-    replicated = graph.bundle.feature_storage_replication
-    for one in healing.heal(graph.patient_database, run, spared=spared, queue=replicated):
-        graph.redis.delete(cache_key(one.digest))
+    replicated = services.bundle.feature_storage_replication
+    for one in repair.heal(services.patient_database, run, spared=spared, queue=replicated):
+        services.redis.delete(cache_key(one.digest))
         if not one.sound:
             quarantined += 1
-    if not (graph.redis.ping() and graph.redis.repeat_lost_deletions()):
-        say(
+    if not (services.redis.ping() and services.redis.repeat_lost_deletions()):
+        note(
             "Redis does not answer; the first process that reaches it corrects what it caches"
             " of placements"
         )
     return quarantined
 
 
-def status_of(database: Database, run: Run) -> int:
-    """Return the exit status that says in short what a run found."""
-    if healing.lost(database, run, 0)[0]:
+def exit_code_of(database: Database, run: Run) -> int:
+    """Return the exit code that summarizes the findings of a run."""
+    if repair.lost(database, run, 0)[0]:
         return exit_codes.LOST
     if any(count.wrong for count in run.counts.values()):
         return exit_codes.FAILED
@@ -107,14 +149,20 @@ def status_of(database: Database, run: Run) -> int:
 
 
 def findings_as_json(database: Database, run: Run, healed: int | None) -> dict[str, object]:
-    """Return what a run found as it stands in JSON; HEALED placements are in quarantine for it."""
-    lost, lost_blobs = healing.lost(database, run, _SHOWN_JSON)
+    """Return the findings of a run for JSON.
+
+    Args:
+        database: where the findings are.
+        run: the run.
+        healed: the number of copies in quarantine; None if healing was not requested.
+    """
+    lost, lost_blobs = repair.lost(database, run, _SHOWN_JSON)
     return {
         "verification": run.id,
         "scope": asdict(run.scope),
         "locations": {name: asdict(count) for name, count in run.counts.items()},
         "wrong": sum(count.wrong for count in run.counts.values()),
-        "findings": [asdict(found) for found in healing.findings(database, run, _SHOWN_JSON)],
+        "findings": [asdict(found) for found in repair.findings(database, run, _SHOWN_JSON)],
         "lost": lost,
         "lost_blobs": [asdict(blob) for blob in lost_blobs],
         "not_verified": sum(count.not_verified for count in run.counts.values()),
@@ -122,78 +170,73 @@ def findings_as_json(database: Database, run: Run, healed: int | None) -> dict[s
     }
 
 
-def print_findings(database: Database, run: Run, healed: int | None, how: str) -> None:
-    """Print what a run found.
+def print_findings(database: Database, run: Run, healed: int | None, command: str) -> None:
+    """Print the findings of a run.
 
-    HEALED placements are in quarantine for it; with None nobody asked to heal, which is done HOW.
+    Args:
+        database: where the findings are.
+        run: the run.
+        healed: the number of copies in quarantine; None if healing was not requested.
+        command: how to request it.
     """
-    lost, lost_blobs = healing.lost(database, run, _SHOWN)
+    lost, lost_blobs = repair.lost(database, run, _SHOWN)
     _print_counts(run)
-    _print_wrong(healing.findings(database, run, _SHOWN))
+    _print_bad_copies(repair.findings(database, run, _SHOWN))
     _print_lost(lost_blobs)
     wrong = sum(count.wrong for count in run.counts.values())
     not_verified = sum(count.not_verified for count in run.counts.values())
     if not wrong and not not_verified:
-        say("everything that was looked at is right")
+        print_result("all copies that were verified are good")
     if not_verified:
-        say(f"{not_verified} placements were not verified: their store cannot be reached from here")
+        print_result(f"{not_verified} copies were not verified: their store is unavailable")
     if wrong and healed is None:
-        say(f"{wrong} placements are wrong; heal them with: {how}")
+        print_result(f"{wrong} copies are bad; heal them with: {command}")
     if healed is not None:
-        say(f"{healed} placements are in quarantine now, to be written anew from good copies")
+        print_result(f"{healed} copies are in quarantine, to be replaced from good copies")
     if lost:
-        say(f"{lost} blobs have no good copy left: only a push of them heals")
-
-
-def _scope(database: Database, options: argparse.Namespace) -> Scope:
-    if not 0 < options.sample <= 100:  # noqa: PLR2004 - per cent
-        raise UserError("--sample must be a number of per cent, more than 0 and at most 100")
-    if options.location is not None:
-        LocationTable(database).require_known(options.location)
-    return Scope(options.location, options.namespace, options.sample, options.full)
-
-
-def _rate(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        rate = parse_size(text)
-    except ValueError as error:
-        raise UserError(f"--rate {error}") from error
-    if rate == 0:
-        raise UserError("--rate must be more than 0")
-    return rate
+        print_result(f"{lost} blobs have no good copy left; push them again to restore them")
 
 
 def _print_counts(run: Run) -> None:
-    table = Table(
+    headings = [
         "location",
-        "right",
-        "bytes hashed",
+        "good",
+        "hashed",
         "missing",
         "wrong size",
         "wrong digest",
-        "right, in quarantine",
-        "not verified",
-    )
-    for name, count in run.counts.items():
-        table.add_row(name, *(str(value) for value in asdict(count).values()))
-    Console().print(table)
+        "restored",
+        "unverified",
+    ]
+    rows: list[list[Cell]] = [
+        [
+            name,
+            count.verified,
+            size_text(count.bytes),
+            *(
+                alarm(str(number)) if number else number
+                for number in (count.missing, count.wrong_size, count.wrong_digest)
+            ),
+            count.sound,
+            count.not_verified,
+        ]
+        for name, count in run.counts.items()
+    ]
+    print_table(headings, rows, empty="There are no copies to verify.")
 
 
-def _print_wrong(found: list[healing.Finding]) -> None:
-    if not found:
-        return
-    table = Table("location", "blob", "bytes", "what is wrong", title=f"the first {len(found)}")
+def _print_bad_copies(found: list[repair.Finding]) -> None:
+    if found:
+        print_result(f"\nBad copies (the first {len(found)}):")
     for finding in found:
-        table.add_row(finding.location, finding.digest, str(finding.size), finding.defect)
-    Console().print(table)
+        print_result(f"{finding.digest}")
+        print_result(f"  {finding.location}: {finding.defect}, {size_text(finding.size)}")
 
 
 def _print_lost(blobs: list[SoleCopy]) -> None:
-    if not blobs:
-        return
-    table = Table("no good copy left", "bytes", "needed by", title=f"the first {len(blobs)}")
+    if blobs:
+        print_result(f"\nBlobs without a good copy (the first {len(blobs)}):")
     for blob in blobs:
-        table.add_row(blob.digest, str(blob.size), "\n".join(blob.images))
-    Console().print(table)
+        print_result(f"{blob.digest}  {size_text(blob.size)}")
+        for image in blob.images:
+            print_result(f"  used by {image}")

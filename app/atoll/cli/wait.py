@@ -1,72 +1,145 @@
-"""`atoll wait`: until an image, or everything, is where it must be."""
+"""`atoll wait`: wait until an image, or everything, is replicated."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
-from collections.abc import Iterator
+from typing import Protocol
 
+import click
+
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import note, print_json, print_result
 from atoll.cli.polling import look_later
-from atoll.cli.run import say
 from atoll.errors import UserError
-from atoll.names import InvalidName, RepositoryName, parse_tag
+from atoll.names import RepositoryName, parse_tag
 from atoll.placement.rules import targets
 from atoll.placement.upkeep.backfill import backfill
 from atoll.placement.upkeep.completeness import Completeness
 from atoll.placement.upkeep.lag import Lag, lag
-from atoll.registry.errors import ManifestUnknown
-from atoll.registry.image_completeness import ImageCompleteness
-from atoll.server.bundle import load_bundle_to_administer, require_replication
-from atoll.server.container import wire_services
+from atoll.server.bundle import require_replication
 from atoll.services import Services
 
 
-def wait(options: argparse.Namespace) -> int:
-    """Wait; 0 when all is there, UserError when the time is up or it can never be."""
-    graph = wire_services(load_bundle_to_administer())
-    require_replication(graph.bundle)
-    if options.image is None:
-        report = _wait_for_everything(graph, options)
+@click.command(
+    cls=Command,
+    exit_codes={
+        0: "All copies exist.",
+        1: "The time is up, or a copy is never going to be made.",
+    },
+    examples=["atoll wait acme/app:1.2 --location eu --timeout 600", "atoll wait"],
+)
+@click.argument("image", metavar="[NAMESPACE/REPOSITORY:TAG]", required=False)
+@click.option(
+    "--location",
+    "locations",
+    multiple=True,
+    metavar="NAME",
+    help="Wait for this location only; repeatable. Default: all that are required.",
+)
+@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this time.")
+@json_option
+@click.pass_obj
+def wait(
+    context: CommandContext,
+    image: str | None,
+    locations: tuple[str, ...],
+    timeout: float | None,
+    as_json: bool,
+) -> int:
+    """Wait until an image, or everything, is replicated.
+
+    The image is a tag, or a digest after '@', with everything it lists; without one, the command
+    waits for all blobs.
+    """
+    services = context.services()
+    require_replication(services.bundle)
+    waiting: _Waiting
+    if image is None:
+        waiting = _WaitingForEverything(services, list(locations))
     else:
-        report = _wait_for_image(graph, options)
-    if options.json:
-        sys.stdout.write(json.dumps(report) + "\n")
+        waiting = _WaitingForImage(services, image, list(locations))
+    complete = _wait(waiting, timeout)
+    if as_json:
+        print_json(waiting.report(complete=complete))
+    if not complete:
+        raise UserError(f"the time is up: {waiting.timed_out()}")
+    if not as_json:
+        print_result(waiting.done())
     return 0
 
 
-def _wait_for_image(graph: Services, options: argparse.Namespace) -> dict[str, object]:
-    name, reference = _parse(options.image)
-    completeness = ImageCompleteness(graph.database, graph.bundle.required_locations)
-    told = ""
+class _Waiting(Protocol):
+    """Something to wait for."""
 
-    def look() -> Completeness:
-        try:
-            return completeness.of(name, reference)
-        except ManifestUnknown as error:
-            raise UserError(str(error)) from error
+    def missing(self) -> str:
+        """Look once; return a sentence about the missing copies, empty if there are none."""
 
-    found = look()
-    for _ in _until(options.timeout):
-        lacking = _lacking(found, options.location)
-        if not lacking:
-            where = options.location or [one.location for one in found.locations if one.required]
-            say(f"{options.image} is complete at {', '.join(where)}")
-            return found.as_dict()
-        if lacking != told:
-            say(lacking)
-            told = lacking
-        found = look_later(look)
-    if options.json:
-        sys.stdout.write(json.dumps(found.as_dict()) + "\n")
-    raise UserError(f"the time is up: {_lacking(found, options.location)}")
+    def report(self, *, complete: bool) -> dict[str, object]:
+        """Return the result of the last look for JSON."""
+
+    def timed_out(self) -> str:
+        """Return what was missing at the last look."""
+
+    def done(self) -> str:
+        """Return a sentence about what is complete."""
 
 
-def _lacking(found: Completeness, locations: list[str] | None) -> str:
-    """Return what is missing, or nothing. Raises UserError for what will never be."""
+def _wait(waiting: _Waiting, timeout: float | None) -> bool:
+    """Poll until nothing is missing or SECONDS are over, and note each change.
+
+    Returns:
+        Whether nothing is missing.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    noted, missing = "", waiting.missing()
+    while missing:
+        if missing != noted:
+            note(missing)
+            noted = missing
+        if deadline is not None and time.monotonic() >= deadline:
+            return False
+        missing = look_later(waiting.missing)
+    return True
+
+
+class _WaitingForImage:
+    def __init__(self, services: Services, image: str, locations: list[str]) -> None:
+        self._completeness = ImageCompleteness(
+            services.database, services.bundle.required_locations
+        )
+        self._image = image
+        self._name, self._reference = _parse(image)
+        self._locations = locations
+        self._found: Completeness
+        self._missing = ""
+
+    def missing(self) -> str:
+        self._found = self._completeness.of(self._name, self._reference)
+        self._missing = _missing_of(self._found, self._locations)
+        return self._missing
+
+    def report(self, *, complete: bool) -> dict[str, object]:
+        del complete
+        return self._found.as_dict()
+
+    def timed_out(self) -> str:
+        return self._missing
+
+    def done(self) -> str:
+        required = [one.location for one in self._found.locations if one.required]
+        return f"{self._image} is complete at {', '.join(self._locations or required)}"
+
+
+def _missing_of(found: Completeness, locations: list[str]) -> str:
+    """Return a sentence about an image's missing copies, empty if there are none.
+
+    Raises:
+        UserError: the image is never going to be copied to one of the locations.
+    """
     known = {one.location: one for one in found.locations}
-    for location in locations or ():
+    for location in locations:
         if location not in known:
             raise UserError(f"there is no location '{location}'; known are: {', '.join(known)}")
         if not known[location].required and not known[location].complete:
@@ -81,42 +154,45 @@ def _lacking(found: Completeness, locations: list[str] | None) -> str:
     )
 
 
-def _wait_for_everything(graph: Services, options: argparse.Namespace) -> dict[str, object]:
-    required = graph.bundle.required_locations
-    wanted = targets(graph.database, required)
-    for location in options.location or ():
-        if location not in wanted:
-            raise UserError(
-                f"'{location}' is no location where blobs must be; those are {', '.join(wanted)}"
-            )
-    wanted = options.location or wanted
+class _WaitingForEverything:
+    def __init__(self, services: Services, locations: list[str]) -> None:
+        self._services = services
+        required = targets(services.database, services.bundle.required_locations)
+        for location in locations:
+            if location not in required:
+                raise UserError(
+                    f"'{location}' is no location where blobs must be; those are"
+                    f" {', '.join(required)}"
+                )
+        self._wanted = locations or required
+        self._found: list[Lag] = []
 
-    def look() -> list[Lag]:
-        return [entry for entry in lag(graph.database) if entry.location in wanted]
+    def missing(self) -> str:
+        self._found = [
+            entry for entry in lag(self._services.database) if entry.location in self._wanted
+        ]
+        # The queue shows the progress; only a pass over all blobs proves that nothing is missing.
+        if not (missing := _to_copy(self._found)) and self._queue_missing():
+            missing = "copies were missing and are queued now"
+        return missing
 
-    told, found = "", look()
-    for _ in _until(options.timeout):
-        lacking = _to_copy(found)
-        # The tasks tell how it goes; only a look at all blobs tells that it is done.
-        if not lacking and not _queue_missing(graph, wanted):
-            say(f"every blob that must be at {', '.join(wanted)} is there")
-            return {"complete": True, "locations": [entry.as_dict() for entry in found]}
-        if lacking != told:
-            say(lacking)
-            told = lacking
-        found = look_later(look)
-    if options.json:
-        report = {"complete": False, "locations": [entry.as_dict() for entry in found]}
-        sys.stdout.write(json.dumps(report) + "\n")
-    raise UserError(
-        f"the time is up: {_to_copy(found) or 'copies were still missing'}; see `atoll status`"
-    )
+    def report(self, *, complete: bool) -> dict[str, object]:
+        return {"complete": complete, "locations": [entry.as_dict() for entry in self._found]}
 
+    def timed_out(self) -> str:
+        return f"{_to_copy(self._found) or 'copies were still missing'}; see `atoll status`"
 
-def _queue_missing(graph: Services, wanted: list[str]) -> bool:
-    """Queue what is missing without a task; tell whether there was any."""
-    steps = backfill(graph.patient_database, graph.bundle.required_locations, wanted=wanted)
-    return sum(len(step.found) for step in steps) > 0
+    def done(self) -> str:
+        return f"every blob that must be at {', '.join(self._wanted)} is there"
+
+    def _queue_missing(self) -> bool:
+        """Queue missing copies that have no task, and return whether there were any."""
+        steps = backfill(
+            self._services.patient_database,
+            self._services.bundle.required_locations,
+            wanted=self._wanted,
+        )
+        return sum(len(step.found) for step in steps) > 0
 
 
 def _to_copy(found: list[Lag]) -> str:
@@ -127,24 +203,16 @@ def _to_copy(found: list[Lag]) -> str:
     )
 
 
-def _until(timeout: float | None) -> Iterator[None]:
-    """Yield again and again until the time is up, and once at least."""
-    deadline = None if timeout is None else time.monotonic() + timeout
-    yield
-    while deadline is None or time.monotonic() < deadline:
-        yield
-
-
 def _parse(image: str) -> tuple[RepositoryName, str]:
-    """Return the repository and the tag or digest that NAMESPACE/REPOSITORY:TAG names."""
+    """Return the repository and the tag or digest of an image.
+
+    Raises:
+        UserError: the image has no tag, or an invalid name.
+    """
     name, at, digest = image.partition("@")
     if at:
-        reference = digest
-    else:
-        name, colon, reference = image.rpartition(":")
-        if not colon:
-            raise UserError(f"'{image}' has no tag; write NAMESPACE/REPOSITORY:TAG")
-    try:
-        return RepositoryName.parse(name), reference if at else parse_tag(reference)
-    except InvalidName as error:
-        raise UserError(str(error)) from error
+        return RepositoryName.parse(name), digest
+    name, colon, tag = image.rpartition(":")
+    if not colon:
+        raise UserError(f"'{image}' has no tag; write NAMESPACE/REPOSITORY:TAG")
+    return RepositoryName.parse(name), parse_tag(tag)

@@ -1,7 +1,7 @@
-"""The configuration bundle: one model, used at boot, by the command line and by Ansible.
+"""The configuration bundle: one model for server processes, the command line and Ansible.
 
-This package needs pydantic and pyyaml and nothing else of Atoll, so that a controller which only
-runs playbooks can import it.
+This package imports no other package of Atoll, and of its dependencies only pydantic, PyYAML, idna
+and psycopg2, so that an Ansible controller can validate a bundle.
 """
 
 from atoll.config.check import Check, check, problems

@@ -1,4 +1,4 @@
-"""Check a bundle and say, in sentences that name the key, what is wrong with it."""
+"""Validation of a bundle, with messages that name the key, the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atoll.config.database_options import isolation_problems
 from atoll.config.exposure import exposure_warnings
 from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
-from atoll.config.places import shared_places
+from atoll.config.overlapping_stores import overlapping_stores
 from atoll.config.signing_secrets import secret_problems
 from atoll.config.stores import StoreSettings, parse_store
 
@@ -29,10 +29,10 @@ _LOGS_MODEL = "LOGS_MODEL"
 _SCANNER = "FEATURE_SECURITY_SCANNER"
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
-# Words for pydantic's error types where its own text would not help an operator.
-_SENTENCES = {
+# Messages for the types of pydantic's errors whose own text would not help an operator.
+_MESSAGES = {
     "missing": "is missing",
-    "extra_forbidden": "is not an argument that Atoll knows here",
+    "extra_forbidden": "is not a known argument",
     "string_type": "must be text",
     "bool_parsing": "must be true or false",
     "bool_type": "must be true or false",
@@ -48,7 +48,13 @@ _SENTENCES = {
 
 @dataclass(frozen=True)
 class Check:
-    """What a check found: the bundle if it is good, else why not; and warnings in both cases."""
+    """The result of a check.
+
+    Attributes:
+        bundle: The bundle; None if it is invalid.
+        problems: The reasons for which it is invalid.
+        warnings: Problems that do not make it invalid.
+    """
 
     bundle: Bundle | None
     problems: list[str] = field(default_factory=list)
@@ -56,11 +62,13 @@ class Check:
 
 
 def check(raw: Any, preference: list[str] | None = None) -> Check:
-    """Check the content of a `config.yaml`.
+    """Check the content of a `config.yaml`; invalid content is reported, not raised.
 
-    RAW is what YAML gave; PREFERENCE, if given, stands for the environment variable
-    QUAY_DISTRIBUTED_STORAGE_PREFERENCE and replaces the key, which is checked all the same: it is
-    in force wherever the variable is not set. Never raises for bad content.
+    Args:
+        raw: The parsed YAML document.
+        preference: The value of the environment variable QUAY_DISTRIBUTED_STORAGE_PREFERENCE, which
+            replaces the key. The key is checked nevertheless, because it applies wherever the
+            variable is not set.
     """
     if not isinstance(raw, Mapping):
         return Check(None, ["config.yaml: must be a map of keys to values"])
@@ -74,7 +82,7 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     try:
         bundle = Bundle.model_validate(values)
     except ValidationError as error:
-        found += _sentences(error, ())
+        found += _messages(error, ())
     if bundle is not None:
         found += _cross_checks(bundle, stores)
         if isinstance(replaced, list):
@@ -82,16 +90,16 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     if bundle is None or found:
         return Check(None, found, _warnings(values))
     checked = bundle.model_copy(update={"distributed_storage_config": stores})
-    return Check(checked, [], [*_warnings(values), *_unclaimed_names(checked)])
+    return Check(checked, [], [*_warnings(values), *_reserved_name_warnings(checked)])
 
 
 def problems(raw: Any, preference: list[str] | None = None) -> list[str]:
-    """Return sentences that name what is wrong with a bundle; none for a good one."""
+    """Return a message for each problem of a bundle; none for a valid one."""
     return check(raw, preference).problems
 
 
 def _stores(values: Mapping[str, Any], found: list[str]) -> dict[str, StoreSettings]:
-    """Parse each store, so that a mistake in one is told beside the mistakes in the others."""
+    """Parse each store on its own, so that the problems of all stores are reported together."""
     entries = values.get(_STORES)
     stores: dict[str, StoreSettings] = {}
     if not isinstance(entries, Mapping):
@@ -100,25 +108,25 @@ def _stores(values: Mapping[str, Any], found: list[str]) -> dict[str, StoreSetti
         try:
             stores[str(name)] = parse_store(entry)
         except ValidationError as error:
-            found += _sentences(error, (_STORES, str(name)))
+            found += _messages(error, (_STORES, str(name)))
         except ValueError as error:
             found.append(f"{_STORES}.{name}: {error}")
     return stores
 
 
-def _sentences(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
-    """Turn pydantic's errors into `KEY.path: what is wrong`; values are left out, being secrets."""
+def _messages(error: ValidationError, prefix: tuple[str, ...]) -> list[str]:
+    """Format pydantic's errors as `KEY.path: problem`, without values, which may be secret."""
     lines = []
     for detail in error.errors(include_input=False, include_url=False):
         path = ".".join([*prefix, *(str(part) for part in detail["loc"])])
-        text = _SENTENCES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        text = _MESSAGES.get(detail["type"], detail["msg"].removeprefix("Value error, "))
         lines.append(f"{path}: {text}")
     return lines
 
 
 def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
-    """Check what only shows when several keys are held against each other."""
-    found = _not_shared(bundle, stores) + _not_apart(stores)
+    """Check the rules that involve several keys."""
+    found = _unshared_stores(bundle, stores) + _overlapping_stores(stores)
     found += isolation_problems(bundle)
     found += secret_problems(bundle)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
@@ -133,8 +141,8 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
         )
     if bundle.feature_storage_replication and not bundle.distributed_storage_default_locations:
         found.append(
-            f"{_REQUIRED}: is empty although {_REPLICATION} is true, so nothing would ever be"
-            " copied; list the locations where every blob must end up"
+            f"{_REQUIRED}: is empty although {_REPLICATION} is true, so no blob would be copied;"
+            " list the locations that every blob is copied to"
         )
     if bundle.super_users and bundle.initial_superuser_password is not None:
         minimum = 8
@@ -143,25 +151,25 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
     return found
 
 
-def _not_shared(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
-    """Refuse to replicate to or from what only one site can reach."""
+def _unshared_stores(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[str]:
+    """Reject replication with stores that only one site can reach."""
     if not bundle.feature_storage_replication:
         return []
     return [
         f"{_REPLICATION}: is true although location '{name}' is a {settings.driver}, which other"
-        " sites cannot reach; use an object store, or switch replication off"
+        " sites cannot reach; use an object store, or disable replication"
         for name, settings in stores.items()
         if not settings.shared
     ]
 
 
-def _not_apart(stores: Mapping[str, StoreSettings]) -> list[str]:
-    """Refuse two locations in one place: a copy would be no second one, a deletion hit both."""
+def _overlapping_stores(stores: Mapping[str, StoreSettings]) -> list[str]:
+    """Reject locations with the same objects: replication between them creates no second copy."""
     return [
         f"{_STORES}: locations '{one}' and '{other}' are the same bucket and path, or one is inside"
-        " the other, so they would have and delete the same objects; give each a bucket or a"
-        " storage_path of its own"
-        for one, other in shared_places(stores)
+        " the other, so they would share and delete the same objects; give each location its own"
+        " bucket or storage_path"
+        for one, other in overlapping_stores(stores)
     ]
 
 
@@ -175,13 +183,13 @@ def _unknown_locations(bundle: Bundle, key: str, names: Iterable[str]) -> list[s
     ]
 
 
-def remark(key: str) -> str:
-    """Return what there is to say of a KEY that Atoll makes no use of."""
+def unused_key_message(key: str) -> str:
+    """Return the message for a key that has no effect in Atoll."""
     own = {str(info.alias) for info in Bundle.model_fields.values()}
     if key in QUAY_KEYS_WITHOUT_EFFECT_YET:
         return "has no effect in this version"
     if key in QUAY_KEYS:
-        return "is Quay's; there is nothing here for it to change"
+        return "is a key of Quay without effect in Atoll"
     return f"unknown key, ignored{_nearest(key, [*own, *QUAY_KEYS, *QUAY_KEYS_WITHOUT_EFFECT_YET])}"
 
 
@@ -190,27 +198,32 @@ def _warnings(values: Mapping[str, Any]) -> list[str]:
     found = []
     hostname = values.get(_HOSTNAME)
     if isinstance(hostname, str) and not _HOST_AND_PORT.fullmatch(hostname):
-        found.append(f"{_HOSTNAME}: is no host name, with or without a port; no client can use it")
+        found.append(
+            f"{_HOSTNAME}: is not a host name with an optional port; set the name that clients"
+            " connect to"
+        )
     for key in map(str, values):
         if key not in own and key not in QUAY_KEYS:
-            found.append(f"{key}: {remark(key)}")
+            found.append(f"{key}: {unused_key_message(key)}")
     if values.get(_SCANNER) is True:
-        found.append(f"{_SCANNER}: there is no scanner; the API says that nothing can be scanned")
+        found.append(
+            f"{_SCANNER}: Atoll has no scanner; the API reports that manifests cannot be scanned"
+        )
     if values.get(_LOGS_MODEL, "database") != "database":
-        found.append(f"{_LOGS_MODEL}: the log is kept in the database, and nowhere else")
+        found.append(f"{_LOGS_MODEL}: is ignored; Atoll stores the log in the database")
     return found + exposure_warnings(values)
 
 
-def _unclaimed_names(bundle: Bundle) -> list[str]:
+def _reserved_name_warnings(bundle: Bundle) -> list[str]:
     """Warn about listed users whose accounts the migration does not create.
 
-    It creates the first of SUPER_USERS, whose password does not stay in the bundle.
+    The migration creates the first of SUPER_USERS only.
     """
     if not bundle.feature_user_creation:
         return []
     return [
-        f"{key}: nobody can sign up as '{name}', since the name is listed here; if the account"
-        f" does not exist yet, create it with `atoll user create {name}` or as a superuser"
+        f"{key}: the name '{name}' is listed here and therefore cannot be registered; if the"
+        f" account does not exist yet, create it with `atoll user create {name}` or as a superuser"
         for key, names in (
             ("SUPER_USERS", bundle.super_users[1:]),
             ("GLOBAL_READONLY_SUPER_USERS", bundle.global_readonly_super_users),

@@ -1,4 +1,4 @@
-"""Session settings in DB_URI and DB_CONNECTION_ARGS that the registry's transactions cannot use."""
+"""Validation of the session settings in DB_URI and DB_CONNECTION_ARGS."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from atoll.config.model import Bundle
 ISOLATION_SETTING = "default_transaction_isolation"
 REQUIRED_ISOLATION = "read committed"
 
-# One word of libpq's `options`: a backslash makes the next character part of the word.
+# A word of libpq's `options`; a backslash escapes the next character.
 _WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def isolation_problems(bundle: Bundle) -> list[str]:
-    """Return a sentence for each key whose `options` choose an unsupported isolation level."""
+    """Return a message for each key whose `options` set an unsupported isolation level."""
     found = []
     for key, options in _options(bundle):
         level = isolation_level(options)
         if level is not None and level != REQUIRED_ISOLATION:
             found.append(
-                f"{key}: sets {ISOLATION_SETTING} to '{level}', but Atoll's transactions take a"
-                f" lock and then read what was committed before it, which only"
-                f" '{REQUIRED_ISOLATION}' does; remove the setting"
+                f"{key}: sets {ISOLATION_SETTING} to '{level}', but Atoll's transactions must see"
+                f" rows that were committed before they acquired a lock, which requires"
+                f" '{REQUIRED_ISOLATION}'; remove the setting"
             )
     return found
 
 
 def isolation_level(options: str) -> str | None:
-    """Return the isolation level that libpq's OPTIONS choose, or None if they choose none."""
+    """Return the isolation level that libpq's `options` set; None if they do not set it."""
     level = None
     for name, value in _settings(options):
         if name.replace("-", "_").lower() == ISOLATION_SETTING:
@@ -43,7 +43,7 @@ def isolation_level(options: str) -> str | None:
 
 
 def _options(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    """Yield the name and the `options` of each key that has some."""
+    """Yield each key that can hold libpq's `options`, with their value."""
     sources: list[tuple[str, str, Mapping[str, Any]]] = [
         ("DB_", bundle.db_uri.get_secret_value(), bundle.db_connection_args)
     ]
@@ -64,12 +64,12 @@ def _options_of(uri: str) -> str:
     try:
         return str(parse_dsn(uri).get("options", ""))
     except psycopg2.ProgrammingError:
-        # A connection reports this in libpq's own words.
+        # Connecting fails with libpq's own message.
         return ""
 
 
 def _settings(options: str) -> Iterator[tuple[str, str]]:
-    """Yield name and value of each `-c name=value`, `-cname=value` and `--name=value`."""
+    """Yield the name and value of each `-c name=value`, `-cname=value` and `--name=value`."""
     words = iter(_ESCAPED.sub(r"\1", word) for word in _WORD.findall(options))
     for word in words:
         if word == "-c":

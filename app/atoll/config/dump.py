@@ -1,24 +1,24 @@
-"""What a superuser may know of a running process's configuration: all but its secrets."""
+"""The configuration of a running process for superusers, without secrets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from atoll.config.check import remark
+from atoll.config.check import unused_key_message
 from atoll.config.model import Bundle
 from atoll.config.stores import StoreSettings
 
-# As pydantic writes a secret.
+# The form in which pydantic dumps secrets.
 _HIDDEN = "**********"
 _SECRET_WORDS = ("password", "secret", "token")
-# Variables of ours, and of Quay's that are used; of those, what may hold secrets.
+# The prefixes of the environment variables that are read, and the variables that may hold secrets.
 _VARIABLES = ("ATOLL_", "QUAY_", "WORKER_COUNT")
 _SECRET_VARIABLES = frozenset({"QUAY_OVERRIDE_CONFIG"})
 
 
 def dump(bundle: Bundle, environment: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Return the keys in force, what was written to no effect, the environment and the schema."""
+    """Return the effective keys, the keys without effect, the environment and the schema."""
     schema = Bundle.model_json_schema(by_alias=True)
     schema["properties"].pop("fingerprint")
     known = set(schema["properties"])
@@ -28,7 +28,9 @@ def dump(bundle: Bundle, environment: Mapping[str, str]) -> dict[str, dict[str, 
     stores = {name: _store(settings) for name, settings in bundle.stores.items()}
     return {
         "config": _hidden({**values, "DISTRIBUTED_STORAGE_CONFIG": stores}),
-        "warning": {key: remark(key) for key in sorted(bundle.fingerprint) if key not in known},
+        "warning": {
+            key: unused_key_message(key) for key in sorted(bundle.fingerprint) if key not in known
+        },
         "env": {
             name: _HIDDEN if name in _SECRET_VARIABLES else text
             for name, text in sorted(environment.items())
@@ -43,7 +45,7 @@ def _store(settings: StoreSettings) -> list[Any]:
 
 
 def _hidden(value: Any) -> Any:
-    """Return VALUE without what maps of no fixed keys, such as DB_CONNECTION_ARGS, may hold."""
+    """Mask secrets in maps of arbitrary keys, such as DB_CONNECTION_ARGS."""
     if isinstance(value, dict):
         return {
             key: _HIDDEN

@@ -1,4 +1,4 @@
-"""Warnings for a valid bundle that leaves traffic unprotected or client addresses unknown."""
+"""Warnings about unencrypted connections and unknown client addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-# Tuples: values of any type, also unhashable ones, are compared with these.
+# Tuples, because values that are compared with them may be unhashable.
 _ENCRYPTED = ("require", "verify-ca", "verify-full")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _REDIS_KEYS = ("BUILDLOGS_REDIS", "USER_EVENTS_REDIS")
@@ -14,11 +14,11 @@ _PROXIES = "TRUSTED_PROXIES"
 
 
 def exposure_warnings(values: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each unprotected connection and for a missing proxy list.
+    """Return a message for each unprotected connection and for missing TRUSTED_PROXIES.
 
     Args:
-        values: The content of a `config.yaml`; values of a wrong type are skipped, because the
-            model reports them.
+        values: The content of a `config.yaml`. Values of a wrong type are skipped; the model
+            reports them.
     """
     found = _database_warnings(values)
     for key in _REDIS_KEYS:
@@ -26,8 +26,8 @@ def exposure_warnings(values: Mapping[str, Any]) -> list[str]:
     if _PROXIES not in values:
         found.append(
             f"{_PROXIES}: is missing, so all clients behind a load balancer share its address in"
-            " the log and when failed logins are counted; list the load balancers' addresses, or"
-            " set [] where clients connect directly"
+            " the log and in the counts of failed logins; list the load balancers' addresses, or"
+            " set [] if clients connect directly"
         )
     return found
 
@@ -56,7 +56,7 @@ def _unencrypted(key: str, prefix: str) -> str:
 
 
 def _encrypted(uri: Any, arguments: Mapping[str, Any]) -> bool:
-    """Return whether connections to URI are encrypted, or never leave this machine."""
+    """Return whether connections are encrypted, or local to this machine."""
     if not isinstance(uri, str):
         return True
     try:
@@ -64,7 +64,7 @@ def _encrypted(uri: Any, arguments: Mapping[str, Any]) -> bool:
         query = parse_qs(parts.query)
     except ValueError:
         return True
-    # As in atoll.db: an argument replaces the option of the same name in the URI.
+    # As in atoll.db, an argument overrides the parameter of the same name in the URI.
     mode = arguments.get("sslmode") or (query.get("sslmode") or ["prefer"])[-1]
     hosts = _hosts(parts.netloc.rpartition("@")[2]) or ",".join(query.get("host", [])).split(",")
     local = all(not host or host.startswith("/") or host in _LOOPBACK for host in hosts)

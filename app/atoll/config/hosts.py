@@ -1,4 +1,4 @@
-"""Host names in canonical form, and the entries of lists of hosts and networks."""
+"""Canonical host names, and parsing of lists of hosts and networks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAME_LENGTH_MAXIMUM = 253
 _LABEL = r"(?!-)[a-z0-9_-]{1,63}(?<!-)"
 _NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-# The C library reads a name with such a last label as an IPv4 address: 127.1, 0x7f.1, 2130706433.
+# Names that the C library parses as IPv4 addresses, such as 127.1, 0x7f.1 and 2130706433.
 _NUMERIC = re.compile(r"(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
 def canonical_host(host: str) -> str:
-    """Return a host name in ASCII and lower case without its final dot, or a canonical address.
+    """Return a host name in lower-case ASCII without a trailing dot, or a canonical address.
 
-    All notations that the C library accepts for an IPv4 address become the dotted one.
+    All notations that the C library accepts for an IPv4 address are converted to dotted decimal.
 
     Raises:
-        ValueError: it is neither a host name nor an address.
+        ValueError: The text is neither a host name nor an address.
     """
     try:
         return str(_address(host))
@@ -41,10 +41,10 @@ def canonical_host(host: str) -> str:
 
 
 def host_rule(entry: str) -> str | Network:
-    """Return what an entry of a list names: a network (or a single address), or a host name.
+    """Parse an entry of a list: a network, a single address (as a network), or a host name.
 
     Raises:
-        ValueError: it names neither.
+        ValueError: The entry is none of these.
     """
     try:
         return ipaddress.ip_network(entry, strict=False)
@@ -57,26 +57,30 @@ def host_rule(entry: str) -> str | Network:
 
 
 def checked_host_rule(entry: str) -> str:
-    """Return an entry of a list of hosts unchanged, or raise ValueError."""
+    """Validate an entry of a list of hosts and return it unchanged.
+
+    Raises:
+        ValueError: The entry is not a host name, an address or a network.
+    """
     try:
         host_rule(entry)
     except ValueError as error:
         raise ValueError(
-            f"'{entry}' is not a host name, an address or a network, such as hooks.example.com or"
-            " 10.1.0.0/16; without scheme, port and wildcards"
+            f"'{entry}' is not a host name, an address or a network; use the form"
+            " hooks.example.com or 10.1.0.0/16, without scheme, port or wildcards"
         ) from error
     return entry
 
 
 def _address(host: str) -> Address:
-    # A zone names an interface of this machine.
+    # A zone refers to an interface of this machine.
     if "%" in host:
         raise ValueError(f"'{host}' has a zone")
     return ipaddress.ip_address(host)
 
 
 def _ascii(host: str) -> str:
-    """Return HOST in lower case, with internationalized labels in Punycode."""
+    """Return a host name in lower case, with internationalized labels in Punycode."""
     if host.isascii():
         return host.lower()
     if len(host) > _NAME_LENGTH_MAXIMUM:

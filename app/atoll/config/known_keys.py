@@ -1,9 +1,9 @@
-"""Keys of Quay's bundle that Atoll accepts without a word and does not use.
+"""Quay's configuration keys that have no effect in Atoll.
 
-A key listed here is one whose absence of effect surprises nobody: what it switches does not exist
-in Atoll, or is always on. A key that Atoll uses is a field of `atoll.config.model.Bundle`.
+Keys that Atoll uses are fields of `atoll.config.model.Bundle`.
 """
 
+# Accepted without a warning: they control features that Atoll does not have or always enables.
 QUAY_KEYS = frozenset(
     {
         "ALLOW_PULLS_WITHOUT_STRICT_LOGGING",
@@ -94,7 +94,7 @@ QUAY_KEYS = frozenset(
     }
 )
 
-# Keys whose absence of effect would surprise: named in a warning.
+# Reported in a warning: operators would expect an effect.
 QUAY_KEYS_WITHOUT_EFFECT_YET = frozenset(
     {
         "FEATURE_LISTEN_IP_VERSION",

@@ -1,8 +1,8 @@
-"""Read the bundle of this process: the file, then the environment.
+"""Load the bundle of this process from its directory and the environment.
 
-Order, as in Quay: `config.yaml`, QUAY_OVERRIDE_CONFIG (a JSON object that replaces whole keys),
-QUAY_DISTRIBUTED_STORAGE_PREFERENCE (replaces the preference). Atoll's own is
-ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE, a file with the value of INITIAL_SUPERUSER_PASSWORD.
+Sources, later ones taking precedence, as in Quay: `config.yaml`; QUAY_OVERRIDE_CONFIG, a JSON
+object that replaces whole keys; QUAY_DISTRIBUTED_STORAGE_PREFERENCE, which replaces that key. Atoll
+adds ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE, a file with the value of INITIAL_SUPERUSER_PASSWORD.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import Any
 import yaml
 
 from atoll.config.check import check
-from atoll.config.duplicates import doubled_keys
+from atoll.config.duplicate_keys import duplicate_keys
 from atoll.config.fingerprint import fingerprint
 from atoll.config.model import Bundle
+from atoll.errors import UserError
 
 BUNDLE_DIRECTORY = Path("/conf/stack")
 PREFERENCE_VARIABLE = "QUAY_DISTRIBUTED_STORAGE_PREFERENCE"
@@ -29,8 +30,13 @@ SUPERUSER_FILE_VARIABLE = "ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE"
 log = logging.getLogger(__name__)
 
 
-class ConfigError(Exception):
-    """A bundle that cannot be used. `problems` holds one sentence for each mistake."""
+class ConfigError(UserError):
+    """The bundle is invalid or cannot be read.
+
+    Attributes:
+        source: The file or environment variable with the problems.
+        problems: A message for each problem.
+    """
 
     def __init__(self, source: str, problems: list[str]) -> None:
         super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
@@ -39,16 +45,24 @@ class ConfigError(Exception):
 
 
 def parse_preference(text: str) -> list[str]:
-    """Return the locations that the environment variable lists: by white space or commas."""
+    """Split the environment variable's list of locations at white space and commas."""
     return [name for name in re.split(r"[\s,]+", text) if name]
 
 
 def read(text: str, source: str) -> Any:
-    """Return what the YAML document TEXT holds, or raise ConfigError; also for a doubled key."""
+    """Parse a YAML document.
+
+    Args:
+        text: The document.
+        source: The name of its file, for messages.
+
+    Raises:
+        ConfigError: The text is not YAML, or has duplicate keys.
+    """
     try:
-        doubled = doubled_keys(text)
-        if doubled:
-            raise ConfigError(source, doubled)
+        duplicates = duplicate_keys(text)
+        if duplicates:
+            raise ConfigError(source, duplicates)
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -60,12 +74,18 @@ def load(
     environment: Mapping[str, str],
     directory: Path = BUNDLE_DIRECTORY,
     *,
-    forgotten_locations: bool = False,
+    ignore_unknown_preference: bool = False,
 ) -> Bundle:
-    """Return the bundle in DIRECTORY as ENVIRONMENT changes it, or raise ConfigError.
+    """Load the bundle from a directory, with overrides from the environment.
 
-    With FORGOTTEN_LOCATIONS the environment's preference may name some that the file has not (any
-    more), which are left out.
+    Args:
+        environment: The environment variables.
+        directory: The bundle's directory.
+        ignore_unknown_preference: Whether to ignore locations in the environment's preference
+            that the file no longer has, as after a removal. Without it they are errors.
+
+    Raises:
+        ConfigError: The bundle cannot be read, or is invalid.
     """
     path = directory / "config.yaml"
     try:
@@ -77,11 +97,11 @@ def load(
         ) from error
     raw = _with_first_password(_override(raw, environment), environment)
     preference = _preference(environment)
-    if preference is not None and forgotten_locations:
-        preference = _without_forgotten(preference, raw)
+    if preference is not None and ignore_unknown_preference:
+        preference = _known_locations(preference, raw)
     result = check(raw, preference)
     for warning in result.warnings:
-        log.warning("%s: %s", path, warning)
+        log.warning("configuration warning", extra={"file": str(path), "warning": warning})
     if result.bundle is None:
         raise ConfigError(str(path), result.problems)
     return result.bundle.model_copy(update={"fingerprint": fingerprint(raw)})
@@ -92,8 +112,11 @@ def _preference(environment: Mapping[str, str]) -> list[str] | None:
     return None if text is None else parse_preference(text)
 
 
-def _without_forgotten(preference: list[str], raw: Any) -> list[str]:
-    """Return what of PREFERENCE the bundle knows; all of it if that is nothing."""
+def _known_locations(preference: list[str], raw: Any) -> list[str]:
+    """Return the locations that the bundle knows; if it knows none, all, so that they are errors.
+
+    The environment of a container does not change while the container runs.
+    """
     stores = raw.get("DISTRIBUTED_STORAGE_CONFIG") if isinstance(raw, Mapping) else None
     if not isinstance(stores, Mapping):
         return preference
@@ -103,18 +126,14 @@ def _without_forgotten(preference: list[str], raw: Any) -> list[str]:
     for name in preference:
         if name not in stores:
             log.warning(
-                "%s: the bundle does not know %s; this container is from before it was written and"
-                " has to be started again",
-                PREFERENCE_VARIABLE,
-                name,
+                "unknown location in preference, recreate this container",
+                extra={"variable": PREFERENCE_VARIABLE, "location": name},
             )
     return known
 
 
 def _with_first_password(raw: Any, environment: Mapping[str, str]) -> Any:
-    """Return RAW with the first superuser's password from its file.
-
-    The file exists during the first migration only; without it RAW is returned unchanged.
+    """Add the first superuser's password from its file, which exists during migrations only.
 
     Raises:
         ConfigError: The file exists and cannot be read.

@@ -21,16 +21,16 @@ from pydantic import (
 )
 
 from atoll.config.hosts import checked_host_rule
-from atoll.config.limits import ReplicationLimit
-from atoll.config.sizes import Size
+from atoll.config.replication_limits import ReplicationLimit
 from atoll.config.stores import StoreSettings
+from atoll.config.units import Size
 
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 
 
 def parse_duration(value: Any) -> int:
-    """Return a number of seconds from text such as `2w` or `12h`."""
+    """Return the number of seconds of a duration such as `2w` or `12h`."""
     match = _DURATION.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("must be a number and s, m, h, d or w, such as 2w")
@@ -39,7 +39,7 @@ def parse_duration(value: Any) -> int:
 
 def _postgresql_only(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-        raise ValueError("must begin with postgresql:// (Atoll keeps its data in PostgreSQL)")
+        raise ValueError("must begin with postgresql://; Atoll supports no other database")
     return value
 
 
@@ -47,16 +47,18 @@ Duration = Annotated[int, BeforeValidator(parse_duration)]
 HostRule = Annotated[str, AfterValidator(checked_host_rule)]
 
 
-# What blobs and uploads have for themselves at a store.
-_TAKEN = frozenset({"sha256", "sha512", "uploads"})
+# Top-level paths that are reserved for blobs and uploads.
+_RESERVED_PATHS = frozenset({"sha256", "sha512", "uploads"})
 _PATH = re.compile(r"[\w-][\w.-]*(?:/[\w-][\w.-]*)*", re.ASCII)
 
 
 def parse_object_path(value: Any) -> str:
-    """Return the beginning of keys at a store, without slashes around it."""
+    """Validate a prefix of object keys, and strip slashes at both ends."""
     path = str(value).strip("/")
-    if not _PATH.fullmatch(path) or path.partition("/")[0] in _TAKEN:
-        raise ValueError("must be a path of letters, digits, . _ and -, and not that of blobs")
+    if not _PATH.fullmatch(path) or path.partition("/")[0] in _RESERVED_PATHS:
+        raise ValueError(
+            "must be a path of letters, digits, . _ and -, other than sha256, sha512 and uploads"
+        )
     return path
 
 
@@ -381,7 +383,7 @@ class Bundle(BaseModel):
         json_schema_extra=_ATOLL,
     )
 
-    # Not a key: hashes of all keys as they were read, to compare sites by.
+    # Not a key: hashes of all keys as they were read, for comparing sites.
     fingerprint: dict[str, str] = Field(default_factory=dict, alias="fingerprint")
 
     @field_validator("db_uri")
@@ -391,17 +393,17 @@ class Bundle(BaseModel):
 
     @property
     def read_only(self) -> bool:
-        """Tell whether nobody may write."""
+        """Whether the registry rejects all changes."""
         return self.registry_state == "readonly"
 
     @property
     def superusers(self) -> frozenset[str]:
-        """Who may act as a superuser; not who is to change nothing."""
+        """The names of users with superuser rights, which excludes auditors."""
         return frozenset(self.super_users if self.feature_super_users else []) - self.auditors
 
     @property
     def auditors(self) -> frozenset[str]:
-        """Who may see everything and change nothing."""
+        """The names of users with read-only access to everything."""
         return frozenset(self.global_readonly_super_users if self.feature_super_users else [])
 
     @property
@@ -421,7 +423,7 @@ class Bundle(BaseModel):
 
     @property
     def required_locations(self) -> list[str]:
-        """The locations where every blob must end up; none without replication."""
+        """The locations that every blob is copied to; empty without replication."""
         if not self.feature_storage_replication:
             return []
         return self.distributed_storage_default_locations

@@ -5,15 +5,15 @@ from __future__ import annotations
 from atoll.config.model import Bundle
 
 _MINIMUM_LENGTH = 32
-# Random decimal digits, hexadecimal digits and UUIDs have more.
+# Random decimal numbers, hexadecimal numbers and UUIDs have more different characters.
 _MINIMUM_DISTINCT = 6
 
 
 def secret_problems(bundle: Bundle) -> list[str]:
-    """Return a sentence for each secret that an attacker could guess.
+    """Return a message for each secret that an attacker could guess.
 
-    Every account holds a token, so a weak key can be guessed offline and then signs tokens for
-    any other account.
+    Every user has a signed token and can therefore try to guess the key offline. A guessed key
+    signs tokens for any account.
     """
     keys = (
         ("SECRET_KEY", bundle.secret_key),
@@ -35,7 +35,7 @@ def _weakness(secret: str) -> str | None:
         return f"has {len(secret)} characters, which can be guessed"
     if len(set(secret)) < _MINIMUM_DISTINCT:
         return f"has fewer than {_MINIMUM_DISTINCT} different characters"
-    # A text is found inside its own double, other than at the start, only if it is periodic.
+    # A string occurs inside its own doubling, other than at the ends, only if it is periodic.
     if (secret + secret).find(secret, 1) < len(secret):
         return "repeats a shorter text"
     return None

@@ -1,8 +1,9 @@
-"""The storage drivers that DISTRIBUTED_STORAGE_CONFIG may name, and their arguments.
+"""Storage drivers of DISTRIBUTED_STORAGE_CONFIG, and their arguments.
 
-Names and arguments are Quay's (`DRIVER: {argument: value}` in a list of two). How S3's dialects
-differ is said here, as data; the driver knows only `S3StoreSettings`. Quay's chunk sizes are
-accepted; Atoll sizes its parts by the object (`atoll.storage.multipart`).
+Names and arguments are Quay's: a list of the driver's name and a map of arguments. The differences
+between S3 dialects are described here as data; the driver depends on `S3StoreSettings` only. Quay's
+chunk sizes are accepted without effect; Atoll chooses part sizes by the object's size
+(`atoll.storage.multipart`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, m
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-# Arguments of Quay that replace a choice that Atoll makes itself.
+# The description of arguments for values that Atoll chooses itself.
 _UNUSED = "Accepted for compatibility with Quay; has no effect."
 
 
@@ -27,41 +28,41 @@ Url = Annotated[str, BeforeValidator(_url)]
 
 
 class StoreSettings(BaseModel):
-    """What every driver knows in the end, whichever names its arguments have."""
+    """The settings of a store, in the same form for every driver."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     driver: ClassVar[str]
-    # Whether other sites can reach the store, too.
+    # Whether other sites can reach the store.
     shared: ClassVar[bool] = True
 
     storage_path: str = Field(description="Path in the bucket or container that holds all objects.")
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Service, user and bucket: what tells where the objects are, besides the path."""
+        """The service, user and bucket, which with the path identify the objects."""
         raise NotImplementedError
 
     @property
     def root(self) -> str:
-        """How the names of all objects of the location begin, in its bucket."""
+        """The prefix of all object names in the bucket."""
         path = self.storage_path.strip("/")
         return f"{path}/" if path else ""
 
 
 class S3StoreSettings(StoreSettings):
-    """A store that speaks S3's protocol."""
+    """A store with an S3 API."""
 
     signature_version: str = Field(default="s3v4", description="Version of S3 request signatures.")
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Endpoint, access key and bucket."""
+        """The endpoint, access key and bucket."""
         user = self.credentials[0].get_secret_value() if self.credentials else ""
         return self.endpoint or "amazon", user, self.bucket
 
     @property
     def endpoint(self) -> str | None:
-        """The store's base URL, or None for Amazon's own."""
+        """The store's base URL; None for Amazon's."""
         raise NotImplementedError
 
     @property
@@ -76,27 +77,27 @@ class S3StoreSettings(StoreSettings):
 
     @property
     def credentials(self) -> tuple[SecretStr, SecretStr] | None:
-        """Access key and secret key, or None where the machine's own identity is used."""
+        """The access key and secret key; None to use the identity of the machine."""
         raise NotImplementedError
 
     @property
     def session_token(self) -> SecretStr | None:
-        """What goes with credentials that were lent."""
+        """The session token of temporary credentials."""
         return None
 
     @property
     def role(self) -> str | None:
-        """The role to assume with the credentials, by its ARN."""
+        """The ARN of the role to assume with the credentials."""
         return None
 
     @property
     def role_endpoint(self) -> str | None:
-        """The base URL of the service that lends roles, or None for Amazon's own."""
+        """The base URL of the security token service; None for Amazon's."""
         return None
 
 
 class _GatewaySettings(S3StoreSettings):
-    """What stores on a host of one's own, or a vendor's, have in common."""
+    """The arguments that S3 gateways have in common."""
 
     hostname: str = Field(description="Host name or address of the store.")
     is_secure: bool = Field(description="Connect with TLS.")
@@ -119,12 +120,12 @@ class _GatewaySettings(S3StoreSettings):
 
     @property
     def credentials(self) -> tuple[SecretStr, SecretStr]:
-        """Access key and secret key."""
+        """The access key and secret key."""
         return self.access_key, self.secret_key
 
 
 class RadosGatewaySettings(_GatewaySettings):
-    """Arguments of `RadosGWStorage`: Ceph's gateway."""
+    """Arguments of `RadosGWStorage`: the Ceph Object Gateway."""
 
     driver: ClassVar[str] = "RadosGWStorage"
 
@@ -139,7 +140,7 @@ class RadosGatewaySettings(_GatewaySettings):
 
 
 class OpenShiftSettings(RadosGatewaySettings):
-    """Arguments of `RHOCSStorage`: OpenShift's storage (NooBaa, or Ceph's gateway)."""
+    """Arguments of `RHOCSStorage`: OpenShift Data Foundation (NooBaa or Ceph)."""
 
     driver: ClassVar[str] = "RHOCSStorage"
 
@@ -151,7 +152,7 @@ class IbmCloudSettings(_GatewaySettings):
 
 
 class S3Settings(S3StoreSettings):
-    """Arguments of `S3Storage`: Amazon S3, or whatever speaks its protocol at `host`."""
+    """Arguments of `S3Storage`: Amazon S3, or a compatible service at `host`."""
 
     driver: ClassVar[str] = "S3Storage"
 
@@ -196,22 +197,22 @@ class S3Settings(S3StoreSettings):
 
     @property
     def credentials(self) -> tuple[SecretStr, SecretStr] | None:
-        """Access key and secret key, or None for the machine's own identity."""
+        """The access key and secret key; None to use the identity of the machine."""
         if self.s3_access_key is None or self.s3_secret_key is None:
             return None
         return self.s3_access_key, self.s3_secret_key
 
     @property
     def session_token(self) -> SecretStr | None:
-        """What goes with credentials that were lent."""
+        """The session token of temporary credentials."""
         return self.aws_session_token
 
 
 class AssumedRoleSettings(S3StoreSettings):
-    """Arguments of `STSS3Storage`: S3 with a role that a user of Amazon's may assume."""
+    """Arguments of `STSS3Storage`: Amazon S3 with an assumed role."""
 
     driver: ClassVar[str] = "STSS3Storage"
-    # No argument of Quay's: tests name another one.
+    # Not an argument; replaced in tests.
     role_service: ClassVar[str | None] = None
 
     s3_bucket: str = Field(description="Bucket.")
@@ -229,7 +230,7 @@ class AssumedRoleSettings(S3StoreSettings):
 
     @property
     def endpoint(self) -> str | None:
-        """The store's base URL, or None for Amazon's own."""
+        """The store's base URL; None for Amazon's."""
         return self.endpoint_url
 
     @property
@@ -244,27 +245,27 @@ class AssumedRoleSettings(S3StoreSettings):
 
     @property
     def credentials(self) -> tuple[SecretStr, SecretStr] | None:
-        """The user's keys, or None for the machine's own identity."""
+        """The user's keys; None to use the identity of the machine."""
         if self.sts_user_access_key is None or self.sts_user_secret_key is None:
             return None
         return self.sts_user_access_key, self.sts_user_secret_key
 
     @property
     def role(self) -> str:
-        """The role to assume, by its ARN."""
+        """The ARN of the role to assume."""
         return self.sts_role_arn
 
     @property
     def role_endpoint(self) -> str | None:
-        """The base URL of the service that lends roles, or None for Amazon's own."""
+        """The base URL of the security token service; None for Amazon's."""
         return self.role_service
 
 
 class GoogleCloudSettings(S3StoreSettings):
-    """Arguments of `GoogleCloudStorage`: Google's store by its S3 protocol, with HMAC keys."""
+    """Arguments of `GoogleCloudStorage`: the S3 API of Google Cloud Storage, with HMAC keys."""
 
     driver: ClassVar[str] = "GoogleCloudStorage"
-    # No argument of Quay's: tests name another one.
+    # Not an argument; replaced in tests.
     service: ClassVar[str] = "https://storage.googleapis.com"
 
     access_key: SecretStr = Field(description="HMAC access key.")
@@ -275,7 +276,7 @@ class GoogleCloudSettings(S3StoreSettings):
 
     @property
     def endpoint(self) -> str:
-        """Google's base URL."""
+        """The base URL of Google Cloud Storage."""
         return self.service
 
     @property
@@ -285,15 +286,15 @@ class GoogleCloudSettings(S3StoreSettings):
 
     @property
     def credentials(self) -> tuple[SecretStr, SecretStr]:
-        """Access key and secret key."""
+        """The access key and secret key."""
         return self.access_key, self.secret_key
 
 
 class SwiftSettings(StoreSettings):
-    """Arguments of `SwiftStorage`: OpenStack's store by its own protocol.
+    """Arguments of `SwiftStorage`: OpenStack Object Storage by its native API.
 
-    `connect_timeout` and `retry_count` are accepted; how long Atoll waits for a store is its own
-    matter, since there are others to turn to.
+    `connect_timeout` and `retry_count` are accepted without effect: Atoll has its own time-outs,
+    because it can use another store.
     """
 
     driver: ClassVar[str] = "SwiftStorage"
@@ -323,18 +324,18 @@ class SwiftSettings(StoreSettings):
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Address of the login, user and container."""
+        """The authentication URL, user and container."""
         return self.auth_url, self.swift_user, self.swift_container
 
     @property
     def root(self) -> str:
-        """How the names of all objects begin, by the rule of Quay's driver."""
+        """The prefix of all object names, by the rule of Quay's driver."""
         path = self.storage_path.lstrip("/")
         return path.rstrip("/") + "/" if path and not self.simple_path_concat else path
 
 
 class AzureSettings(StoreSettings):
-    """Arguments of `AzureStorage`: Azure's Blob Storage."""
+    """Arguments of `AzureStorage`: Azure Blob Storage."""
 
     driver: ClassVar[str] = "AzureStorage"
 
@@ -350,7 +351,7 @@ class AzureSettings(StoreSettings):
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Endpoint, account and container."""
+        """The endpoint, account and container."""
         return self.endpoint_url or "azure", self.azure_account_name, self.azure_container
 
     @model_validator(mode="after")
@@ -361,7 +362,7 @@ class AzureSettings(StoreSettings):
 
 
 class LocalSettings(StoreSettings):
-    """Arguments of `LocalStorage`: a directory of this machine's."""
+    """Arguments of `LocalStorage`: a local directory."""
 
     driver: ClassVar[str] = "LocalStorage"
     shared: ClassVar[bool] = False
@@ -391,10 +392,11 @@ DRIVERS: dict[str, type[StoreSettings]] = {
 
 
 def parse_store(value: Any) -> StoreSettings:
-    """Return the settings that one entry `[DRIVER, {argument: value}]` holds.
+    """Parse an entry `[DRIVER, {argument: value}]`.
 
-    Raises ValueError for another shape or an unknown driver, pydantic's ValidationError for
-    wrong arguments.
+    Raises:
+        ValueError: The entry has another form, or the driver is unknown.
+        pydantic.ValidationError: An argument is invalid.
     """
     if isinstance(value, StoreSettings):
         return value

@@ -1,1 +1,1 @@
-"""PostgreSQL and Redis: connections and migrations. The SQL itself stands beside its domain."""
+"""PostgreSQL and Redis connections, and migrations. Queries live in the modules of the domain."""

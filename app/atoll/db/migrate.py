@@ -1,7 +1,7 @@
 """Numbered migrations: `migrations/NNNN_name.sql`, each applied once, in one transaction.
 
-Two versions run side by side during an upgrade, so a migration only expands: it adds tables,
-columns with defaults, functions, indexes. Two kinds of file are special:
+Two versions run side by side during an upgrade, so a migration only expands the schema: it adds
+tables, columns with defaults, functions and indexes. Two kinds of files are special:
 
 - `NNNN_name.contract.sql` removes objects that no supported version uses. It is applied once every
   instance of an earlier version has stopped, and removes only what the previous version does not
@@ -9,12 +9,12 @@ columns with defaults, functions, indexes. Two kinds of file are special:
   for contracting ones with lower numbers.
 - `NNNN_name.concurrent.sql` builds indexes of large tables. Its statements run one by one outside
   of a transaction (CREATE INDEX CONCURRENTLY), so that writers are not blocked. Each must be
-  repeatable (IF NOT EXISTS): an interrupted migration runs again from its first statement, after
-  the invalid index that it left is dropped.
+  repeatable (IF NOT EXISTS): an interrupted migration restarts from its first statement, after the
+  invalid index that it left is dropped.
 
-A database with migrations that this version does not know belongs to a newer version, and is fine.
-Numbers have no gaps, and a released migration is never renumbered or renamed: a number that was
-applied under another name is an error.
+Migrations in the database that this version does not know come from a newer version and are
+ignored. Numbers have no gaps, and a released migration is never renumbered or renamed: a number
+that was applied under another name is an error.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _APPLIED = "SELECT number, name FROM schema_migration"
 
 @dataclass(frozen=True)
 class Migration:
-    """A file of `migrations/`."""
+    """A file in `migrations/`."""
 
     number: int
     name: str
@@ -56,23 +56,23 @@ class Migration:
     concurrent: bool = False
 
     def __str__(self) -> str:
-        """Return number and name, as in the name of the file."""
+        """Return the number and name, as in the file name."""
         return f"{self.number:04d}_{self.name}"
 
 
 class SchemaMismatch(Exception):
-    """The database has an unknown migration under the number of a known one."""
+    """The database has another migration under the number of a known one."""
 
     def __init__(self, migration: Migration, applied: str) -> None:
         super().__init__(
-            f"the database has migration {migration.number:04d}_{applied}, not {migration}: it was"
-            " made by a development version before 0.1, and cannot be upgraded. Use an empty"
-            " database."
+            f"the database has migration {migration.number:04d}_{applied} instead of {migration}:"
+            " it was created by a development version before 0.1 and cannot be upgraded; use an"
+            " empty database"
         )
 
 
 def available() -> list[Migration]:
-    """Return the migrations of this version, in order of their numbers."""
+    """Return the migrations of this version, ordered by number."""
     found = []
     for entry in resources.files("atoll.db.migrations").iterdir():
         match = _FILE.fullmatch(entry.name)
@@ -90,30 +90,30 @@ def available() -> list[Migration]:
 
 
 def expand(database: Database) -> list[Migration]:
-    """Apply the expanding migrations that are missing, and return them.
+    """Apply the pending expanding migrations, and return them.
 
-    Waits for another process that is migrating. A migration that fails is rolled back; those before
-    it stay.
+    Waits while another process migrates. A migration that fails is rolled back; those before it
+    stay applied.
 
     Raises:
-        DatabaseUnavailable: the database cannot be reached.
-        SchemaMismatch: the schema was made by a version before 0.1.
-        psycopg2.Error: a migration failed.
+        DatabaseUnavailable: The database cannot be reached.
+        SchemaMismatch: The schema was created by a version before 0.1.
+        psycopg2.Error: A migration failed.
     """
     return _migrate(database, contracting=False)
 
 
 def contract(database: Database) -> list[Migration]:
-    """Apply the contracting migrations that are missing, and return them. Raises like `expand`."""
+    """Apply the pending contracting migrations, and return them. Raises like `expand`."""
     return _migrate(database, contracting=True)
 
 
 def pending(database: Database) -> list[Migration]:
-    """Return the migrations that are missing, in order.
+    """Return the pending migrations, ordered by number.
 
     Raises:
-        DatabaseUnavailable: the database cannot be reached.
-        SchemaMismatch: the schema was made by a version before 0.1.
+        DatabaseUnavailable: The database cannot be reached.
+        SchemaMismatch: The schema was created by a version before 0.1.
     """
     applied: dict[int, str] = {}
     if is_migrated(database):
@@ -122,13 +122,17 @@ def pending(database: Database) -> list[Migration]:
 
 
 def is_migrated(database: Database) -> bool:
-    """Return whether the database was ever migrated. Raises DatabaseUnavailable."""
+    """Return whether the database was ever migrated.
+
+    Raises:
+        DatabaseUnavailable: The database cannot be reached.
+    """
     return bool(database.read("SELECT to_regclass('schema_migration') IS NOT NULL")[0][0])
 
 
 def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
     connection = database.connect()
-    # A migration may take long; the statement's own limit ends it.
+    # A migration may take long; its statement_timeout limits it.
     connection.answer_timeout = None
     try:
         with _advisory_lock(connection):
@@ -147,10 +151,10 @@ def _migrate(database: Database, *, contracting: bool) -> list[Migration]:
 
 @contextmanager
 def _advisory_lock(connection: psycopg2.extensions.connection) -> Iterator[None]:
-    """Hold the lock of all migrations. It is released when the connection ends.
+    """Hold the advisory lock for migrations until the connection closes.
 
-    The lock is polled for: a statement that waits for it would hold a snapshot that
-    CREATE INDEX CONCURRENTLY in turn waits for.
+    The lock is polled: a statement that waits for it would hold a snapshot, for whose end
+    CREATE INDEX CONCURRENTLY in the other process would wait.
     """
     logged = False
     with connection.cursor() as cursor:
@@ -167,7 +171,11 @@ def _advisory_lock(connection: psycopg2.extensions.connection) -> Iterator[None]
 
 
 def _missing(applied: Mapping[int, str]) -> list[Migration]:
-    """Return the migrations that are not in APPLIED, names by number. Raises SchemaMismatch."""
+    """Return the migrations that are not in `applied`, which maps numbers to names.
+
+    Raises:
+        SchemaMismatch: A number was applied under another name.
+    """
     for one in available():
         if applied.get(one.number, one.name) != one.name:
             raise SchemaMismatch(one, applied[one.number])
@@ -187,7 +195,8 @@ def _applied(connection: psycopg2.extensions.connection) -> dict[int, str]:
 def _apply(connection: psycopg2.extensions.connection, migration: Migration) -> None:
     log.info("applying migration", extra={"migration": str(migration)})
     with connection.cursor() as cursor:
-        # Statements queue behind a migration that waits for a lock: give up before they time out.
+        # Other statements queue behind a migration that waits for a lock. The lock_timeout is
+        # shorter than their statement_timeout, so that the migration fails instead of them.
         cursor.execute(
             "BEGIN; SET LOCAL lock_timeout = '4s'; SET LOCAL statement_timeout = '30min'"
         )
@@ -204,7 +213,7 @@ def _apply(connection: psycopg2.extensions.connection, migration: Migration) -> 
 
 
 def statements(sql: str) -> list[str]:
-    """Return the statements of a concurrent migration. A semicolon ends each at an end of line."""
+    """Split a concurrent migration into statements, at semicolons that end a line."""
     found = (one.strip() for one in _STATEMENT_END.split(_COMMENT.sub("", sql)))
     return [one for one in found if one]
 
@@ -212,8 +221,8 @@ def statements(sql: str) -> list[str]:
 def _apply_concurrently(connection: psycopg2.extensions.connection, migration: Migration) -> None:
     log.info("applying migration", extra={"migration": str(migration)})
     with connection.cursor() as cursor:
-        # An index of a large table takes hours, most of them spent waiting for other transactions,
-        # and blocks nothing.
+        # Building an index of a large table takes hours, mostly waiting for other transactions, and
+        # blocks no other statement.
         cursor.execute("SET statement_timeout = 0")
         for statement in statements(migration.sql):
             _drop_invalid_index(cursor, statement)
@@ -225,7 +234,7 @@ def _apply_concurrently(connection: psycopg2.extensions.connection, migration: M
 
 
 def _drop_invalid_index(cursor: psycopg2.extensions.cursor, statement: str) -> None:
-    """Drop the invalid index of an interrupted run, which IF NOT EXISTS would keep."""
+    """Drop the invalid index that an interrupted run left, which IF NOT EXISTS would skip."""
     match = _INDEX.match(statement)
     if match is None:
         return

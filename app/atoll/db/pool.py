@@ -1,11 +1,11 @@
-"""A pool of PostgreSQL connections, and the two ways to use one.
+"""A pool of PostgreSQL connections.
 
-`Database.run` sends one string, which may hold several statements, in one round trip: PostgreSQL
-runs such a string as one transaction, each statement with a snapshot of its own.
-`Database.transaction` is for the few places where Python decides between two statements.
+`Database.run` sends one string, which may contain several statements, in one round trip: PostgreSQL
+runs it as one transaction, each statement with its own snapshot. `Database.transaction` is for the
+few places where Python code decides between two statements.
 
-After a fail-over the first use of each broken connection fails, and all idle ones with it; the next
-ones go to the host that takes writes.
+After a failover, the first use of a broken connection fails and closes all idle connections; new
+ones connect to the host that accepts writes.
 """
 
 from __future__ import annotations
@@ -38,15 +38,16 @@ Parameters = Mapping[str, Any] | Sequence[Any] | None
 # Arguments of Quay's database library that libpq does not know.
 _NOT_FOR_LIBPQ = frozenset({"threadlocals", "autorollback", "max_connections", "stale_timeout"})
 
-# A dead server must not hold a request: seconds to connect, milliseconds without an answer to TCP.
+# A dead server must not block a request: seconds to connect, and milliseconds without an
+# acknowledgement by TCP.
 _CONNECT_TIMEOUT = 3
 _TCP_USER_TIMEOUT = 5000
-# Milliseconds that the server gives a statement, and seconds that we wait for its word: a server
-# that hangs answers TCP and nothing else, for as long as it likes.
+# Milliseconds after which the server cancels a statement, and seconds that the client waits for a
+# response: a hanging server acknowledges TCP segments, but does not enforce its own time-out.
 _STATEMENT_TIMEOUT = 5_000
 ANSWER_TIMEOUT = 8.0
-# Nor may a site that vanished hold the locks of what it was doing, for as long as TCP gives the
-# silent: seconds between our words within a transaction, and what PostgreSQL gives TCP.
+# A site that vanished must not keep its locks until TCP's default time-outs: seconds between the
+# statements of a transaction, and keep-alive settings of the server.
 _IDLE_IN_TRANSACTION = 60
 _SERVER_KEEPALIVE = {
     "tcp_keepalives_idle": "10",
@@ -54,22 +55,23 @@ _SERVER_KEEPALIVE = {
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30s",
 }
-# A setting without effect, by which `atoll.db.sessions` sees that `options` reach the server.
+# A setting without effect, by which `atoll.db.sessions` checks that `options` reach the server.
 OPTIONS_MARK = "atoll.options"
-# How psycopg2 spells the messages of RAISE INFO.
+# Prefix of the notices that RAISE INFO sends.
 _INFO = "INFO:  "
-# `statement_timeout` does not limit a COMMIT: one that waits for a synchronous standby, or for the
-# lock of NOTIFY behind such a one, would stay indefinitely although its client is gone. Nothing
-# else is cancelled, should the process id belong to another session by now.
+# Cancel the commit of an abandoned session. `statement_timeout` does not limit a COMMIT: one that
+# waits for a synchronous standby, or for the lock of NOTIFY that such a COMMIT holds, would wait
+# indefinitely although its client is gone. Only these waits are cancelled, because the process id
+# may belong to another session by now.
 _CANCEL = """
 SELECT CASE WHEN wait_event = 'SyncRep' OR (wait_event_type = 'Lock' AND wait_event = 'object')
        THEN pg_cancel_backend(pid) END
 FROM pg_stat_activity WHERE pid = %(pid)s AND usename = current_user AND state = 'active'
 """
-# Looks at an abandoned session, which may reach its commit later, and seconds between them: for
-# longer than a statement may take.
-_CANCEL_LOOKS, _CANCEL_PAUSE = 12, 0.5
-# Seconds for which a server that failed is not asked again, so that requests fail at once.
+# Attempts to cancel an abandoned session, which may reach its commit later, and seconds between
+# them. Together they exceed the statement time-out.
+_CANCEL_ATTEMPTS, _CANCEL_PAUSE = 12, 0.5
+# Seconds for which no connection is attempted after a failure, so that requests fail at once.
 _REST_SECONDS = 1.0
 
 ROUND_TRIPS = Counter("atoll_database_round_trips", "Round trips to PostgreSQL, by what they do")
@@ -84,13 +86,13 @@ class DatabaseUnavailable(ServiceUnavailable):
 
 
 class _Connection(psycopg2.extensions.connection):
-    """A connection that limits every wait for the server, including the one to connect.
+    """A connection that limits every wait for the server, including connection establishment.
 
     Attributes:
-        answer_timeout: seconds to wait for an answer, None without a limit.
-        abandoned: whether the connection was closed while the server still worked for it.
-        backend: the process id of the server's side.
-        host: the arguments of libpq that name the host, empty where DB_URI names only one.
+        answer_timeout: Seconds to wait for a response; None for no limit.
+        abandoned: Whether the connection was closed while the server was processing a statement.
+        backend: The process id of the server process.
+        host: The arguments of libpq that select the host; empty if DB_URI names only one.
     """
 
     def __init__(
@@ -107,7 +109,7 @@ class _Connection(psycopg2.extensions.connection):
         self.backend: int = self.info.backend_pid
 
     def take_messages(self) -> list[str]:
-        """Return the texts of INFO messages that the server sent since the last call."""
+        """Return the INFO messages that the server sent since the last call."""
         messages = [
             notice.removeprefix(_INFO).strip()
             for notice in self.notices
@@ -118,7 +120,7 @@ class _Connection(psycopg2.extensions.connection):
 
 
 def _wait(connection: psycopg2.extensions.connection) -> None:
-    """Wait for the server's answer; psycopg2 closes the connection when this raises."""
+    """Wait for the server's response; psycopg2 closes the connection if this raises."""
     timeout = getattr(connection, "answer_timeout", ANSWER_TIMEOUT)
     deadline = None if timeout is None else time.monotonic() + timeout
     while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
@@ -136,12 +138,13 @@ psycopg2.extensions.set_wait_callback(_wait)
 
 
 class Database:
-    """Connections to a PostgreSQL, at most SIZE at once; safe for any thread.
+    """A thread-safe pool of at most `size` connections to PostgreSQL.
 
-    Of several hosts only the one that takes WRITES is used, unless that does not matter.
+    If DB_URI names several hosts, connections are made to the one that accepts writes; with
+    `writes=False`, to any of them.
 
     Attributes:
-        on_info: called with the text of each INFO message of a transaction after its commit.
+        on_info: Called with the text of each INFO message of a transaction after its commit.
     """
 
     def __init__(
@@ -170,16 +173,17 @@ class Database:
         self._arguments["options"] = _session_options(statement_timeout, given)
         self._hosts = hosts_of(uri)
         if writes and len(self._hosts) > 1:
-            # Where there are several, others than the primary only read.
+            # Of several hosts, only the primary accepts writes.
             self._arguments.setdefault("target_session_attrs", _session(uri))
-        # The host that took the last connection is asked first.
+        # The host that accepted the last connection is tried first.
         self._nearest = 0
-        # While the server is away one request at a time tries, and the others fail at once.
-        self._away = False
-        self._trying = threading.Lock()
+        # While the server is unavailable, one request at a time connects and the others fail at
+        # once.
+        self._unavailable = False
+        self._connecting = threading.Lock()
         self._idle: deque[_Connection] = deque()
         self.on_info: Callable[[str], None] = lambda _message: None
-        self._places = threading.BoundedSemaphore(size)
+        self._slots = threading.BoundedSemaphore(size)
 
     @classmethod
     def from_bundle(
@@ -190,9 +194,13 @@ class Database:
         answer_timeout: float = ANSWER_TIMEOUT,
         statement_timeout: int = _STATEMENT_TIMEOUT,
     ) -> Database:
-        """Return the database that DB_URI and DB_CONNECTION_ARGS name.
+        """Return the database that DB_URI and DB_CONNECTION_ARGS configure.
 
-        ANSWER_TIMEOUT is in seconds, STATEMENT_TIMEOUT in milliseconds.
+        Args:
+            bundle: The bundle.
+            size: The maximum number of connections.
+            answer_timeout: Seconds to wait for a response.
+            statement_timeout: Milliseconds after which the server cancels a statement.
         """
         return cls(
             bundle.db_uri.get_secret_value(),
@@ -203,9 +211,13 @@ class Database:
         )
 
     def connect(self) -> _Connection:
-        """Open a connection of its own, outside the pool; raise DatabaseUnavailable.
+        """Open a connection outside the pool.
 
-        Each host of DB_URI gets its own time, which libpq does not give where it must not block.
+        Each host of DB_URI has its own connect time-out, which libpq does not support in
+        non-blocking mode.
+
+        Raises:
+            DatabaseUnavailable: No host can be connected to.
         """
         causes = []
         for turn in range(len(self._hosts)):
@@ -222,7 +234,7 @@ class Database:
         raise DatabaseUnavailable("; ".join(causes))
 
     def _connect(self, host: Mapping[str, str]) -> _Connection:
-        # For libpq 0 means for ever.
+        # In libpq, 0 disables the time-out.
         timeout = float(self._arguments["connect_timeout"]) or ANSWER_TIMEOUT
         connection: _Connection = psycopg2.connect(
             self._uri,
@@ -234,10 +246,12 @@ class Database:
         return connection
 
     def run(self, sql: str, parameters: Parameters = None) -> list[Any]:
-        """Run SQL in one round trip and return the rows of its last statement.
+        """Run statements in one transaction and one round trip; return the rows of the last one.
 
-        Everything in SQL happens or nothing does. Raises DatabaseUnavailable, or psycopg2's error
-        for what PostgreSQL refuses.
+        Raises:
+            DatabaseUnavailable: The server cannot be reached, does not respond, or cancelled a
+                statement.
+            psycopg2.Error: PostgreSQL rejected a statement.
         """
         with self._connection() as connection, connection.cursor() as cursor:
             ROUND_TRIPS.inc()
@@ -246,10 +260,13 @@ class Database:
             return cursor.fetchall() if cursor.description else []
 
     def read(self, sql: str, parameters: Parameters = None) -> list[Any]:
-        """Run a query that changes nothing; once more on a new connection if the old one broke.
+        """Run a read-only query, and retry it once on a new connection if the old one is broken.
 
-        An idle connection may have died with a restart or a fail-over of the server, which only
-        the next use shows.
+        After a restart or failover of the server, idle connections fail at their next use.
+
+        Raises:
+            DatabaseUnavailable: The retry failed as well.
+            psycopg2.Error: PostgreSQL rejected the query.
         """
         try:
             return self.run(sql, parameters)
@@ -261,7 +278,7 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[psycopg2.extensions.cursor]:
-        """Give a cursor inside one transaction: committed at the end, rolled back by an error."""
+        """Provide a cursor in a transaction; commit at the end, roll back on an exception."""
         with self._connection() as connection:
             connection.autocommit = False
             try:
@@ -277,26 +294,26 @@ class Database:
             try:
                 self._idle.pop().close()
             except (IndexError, psycopg2.Error):
-                log.debug("an idle connection was gone already")
+                log.debug("idle connection already closed")
 
     @contextmanager
     def _connection(self) -> Iterator[_Connection]:
         if self.resting:
-            raise DatabaseUnavailable("it did not answer a moment ago")
-        with self._places:
+            raise DatabaseUnavailable("the server did not respond a moment ago")
+        with self._slots:
             connection = self._take()
             try:
                 yield connection
                 messages = connection.take_messages()
             except psycopg2.errors.ReadOnlySqlTransaction as error:
-                # It was the primary when the connection was made.
+                # The host was demoted from primary after the connection was made.
                 connection.close()
                 self.forget_idle()
                 raise DatabaseUnavailable(str(error).strip()) from error
             except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
                 if connection.closed:
                     self.forget_idle()
-                # What waited for a lock for too long is as good as no answer: try again later.
+                # A statement that was cancelled, as after waiting for a lock, may succeed later.
                 if connection.closed or isinstance(error, psycopg2.errors.QueryCanceled):
                     raise DatabaseUnavailable(str(error).strip()) from error
                 raise
@@ -309,20 +326,20 @@ class Database:
         try:
             self.on_info(message)
         except Exception:
-            # The transaction is committed, and its caller must not take it for failed.
-            log.exception("message of the server not handled: unhandled exception")
+            # The transaction is committed; an exception would suggest to the caller that it failed.
+            log.exception("unhandled exception", extra={"task": "handle server message"})
 
     def _give_back(self, connection: _Connection) -> None:
         if not connection.closed:
             connection.take_messages()
             self._idle.append(connection)
         elif connection.abandoned:
-            # The request is over; a server that does not answer may not answer this, either.
+            # In the background: a server that does not respond may not respond to this, either.
             cancel = partial(self._cancel, connection.host, connection.backend)
             threading.Thread(target=cancel, name="cancel", daemon=True).start()
 
     def _cancel(self, host: Mapping[str, str], backend: int) -> None:
-        """End the wait of an abandoned BACKEND, so that such do not use up `max_connections`."""
+        """Cancel an abandoned commit, so that such sessions do not exhaust `max_connections`."""
         try:
             connection = self._connect(host)
             try:
@@ -332,65 +349,65 @@ class Database:
             finally:
                 connection.close()
         except psycopg2.Error as error:
-            log.info("could not cancel an abandoned statement", extra={"cause": str(error)})
+            log.info("could not cancel abandoned statement", extra={"cause": str(error)})
 
     @property
     def resting(self) -> bool:
-        """Tell whether the server failed a moment ago and is not asked now."""
+        """Whether the server failed a moment ago, so that statements fail without a connection."""
         return time.monotonic() < self._resting_until
 
     def _take(self) -> _Connection:
-        """Return an idle connection or a new one. A server that refuses one gets a rest."""
+        """Return an idle connection or a new one; after a failure, the server is left alone."""
         try:
             return self._idle.pop()
         except IndexError:
             pass
-        if not self._away:
-            return self._try()
-        if not self._trying.acquire(blocking=False):
-            raise DatabaseUnavailable("it does not answer; another request is trying")
+        if not self._unavailable:
+            return self._connect_or_rest()
+        if not self._connecting.acquire(blocking=False):
+            raise DatabaseUnavailable("the server does not respond; another request is connecting")
         try:
-            return self._try()
+            return self._connect_or_rest()
         finally:
-            self._trying.release()
+            self._connecting.release()
 
-    def _try(self) -> _Connection:
+    def _connect_or_rest(self) -> _Connection:
         try:
             connection = self.connect()
         except DatabaseUnavailable:
-            self._away = True
+            self._unavailable = True
             self._resting_until = time.monotonic() + _REST_SECONDS
             raise
-        self._away = False
+        self._unavailable = False
         return connection
 
 
 def _end_wait(connection: psycopg2.extensions.connection, backend: int) -> None:
-    """Cancel the wait of BACKEND within its commit, and return when the session is over."""
+    """Cancel a session that waits in its commit, and return when the session has ended."""
     with connection.cursor() as cursor:
-        for _ in range(_CANCEL_LOOKS):
+        for _ in range(_CANCEL_ATTEMPTS):
             cursor.execute(_CANCEL, {"pid": backend})
             row = cursor.fetchone()
             if row is None:
                 return
             if row[0]:
-                log.warning("commit abandoned: no answer from the synchronous standby")
+                log.warning("commit cancelled, no response from the synchronous standby")
             time.sleep(_CANCEL_PAUSE)
 
 
 def _session_options(statement_timeout: int, given: str) -> str:
-    """Return libpq's `options`: defaults, then those GIVEN in the bundle, then the isolation level.
+    """Return libpq's `options`: defaults, then those of the bundle, then the isolation level.
 
-    The last value of a setting counts, and the options of a connection override the defaults of the
-    server, the database and the role. Every "take the lock, then read" in the SQL needs a new
-    snapshot for each statement, so the isolation level cannot be chosen.
+    The last value of a setting applies, and the options of a connection override the defaults of
+    the server, the database and the role. Statements that acquire a lock and then read depend on a
+    new snapshot for each statement, so the isolation level is not configurable.
     """
     level = REQUIRED_ISOLATION.replace(" ", "\\ ")
     settings = {
         "statement_timeout": str(statement_timeout),
         "idle_in_transaction_session_timeout": f"{_IDLE_IN_TRANSACTION}s",
         **_SERVER_KEEPALIVE,
-        # To compile a query takes longer than any of ours gains by it.
+        # Compiling takes longer than it saves for the registry's queries.
         "jit": "off",
         OPTIONS_MARK: "on",
     }
@@ -399,7 +416,7 @@ def _session_options(statement_timeout: int, given: str) -> str:
 
 
 def hosts_of(uri: str) -> list[dict[str, str]]:
-    """Return what names each host of URI to libpq; nothing where there is one, or none."""
+    """Return libpq's arguments for each host of a URI; one empty map unless it names several."""
     parsed = psycopg2.extensions.parse_dsn(uri)
     lists = {
         key: str(parsed[key]).split(",") for key in ("host", "hostaddr", "port") if key in parsed

@@ -1,8 +1,9 @@
-"""How far each replica of the database is behind the primary, measured in the background.
+"""Replication lag of the database's read replicas, measured in the background.
 
-The primary's position in its log is noted every few seconds. A replica has everything up to the
-last noted position that it has replayed. Unlike `pg_last_xact_replay_timestamp` this is right for
-an idle primary, and unlike the replica's own view for one that lost its connection to the primary.
+The primary's WAL position is recorded every few seconds. A replica is current as of the last
+recorded position that it has replayed. Unlike `pg_last_xact_replay_timestamp`, this is correct for
+an idle primary, and unlike the replica's own statistics, for a replica that is disconnected from
+the primary.
 """
 
 from __future__ import annotations
@@ -25,19 +26,19 @@ _PAUSE = 5.0
 # Longer than the time-outs of the primary and of several replicas together.
 _SILENCE_SECONDS = 300.0
 LAG_MAXIMUM = 60.0
-# Notes that are kept, of more than the maximum lag.
-_NOTES = 4 * int(LAG_MAXIMUM / _PAUSE)
+# Recorded positions that are kept; they span more than the maximum lag.
+_POSITIONS = 4 * int(LAG_MAXIMUM / _PAUSE)
 
 _WRITTEN = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
-# Null at a server that is no standby.
+# Null on a server that is not a standby.
 _REPLAYED = "SELECT pg_wal_lsn_diff(pg_last_wal_replay_lsn(), '0/0')"
 
 
 class ReplicaLag:
-    """Measures the lag of REPLICAS behind PRIMARY; safe for any thread.
+    """Measures the lag of replicas behind the primary; thread-safe.
 
-    A replica whose lag is not known counts as current: a server that just started, or does not
-    answer these questions, may be the only one that is left.
+    A replica of unknown lag counts as current: a server that just started, or does not support
+    these queries, may be the only one that is available.
     """
 
     def __init__(
@@ -50,11 +51,12 @@ class ReplicaLag:
         self._primary = primary
         self._replicas = list(replicas)
         self._monotonic = monotonic
-        # When the primary was at least at a position: times and positions ascend.
-        self._notes: deque[tuple[float, Decimal]] = deque(maxlen=_NOTES)
-        # The time of the first note that a replica has not reached; none if it has all.
+        # Times at which the primary had reached a position, both ascending.
+        self._positions: deque[tuple[float, Decimal]] = deque(maxlen=_POSITIONS)
+        # For each replica, the time of the first position that it has not replayed; None if it has
+        # replayed all.
         self._behind_since: list[float | None] = [None] * len(self._replicas)
-        self._left_out = [False] * len(self._replicas)
+        self._excluded = [False] * len(self._replicas)
 
     def start(self, registry: ThreadRegistry) -> None:
         """Measure in a background thread, until the process ends."""
@@ -70,27 +72,27 @@ class ReplicaLag:
         ]
 
     def measure(self) -> None:
-        """Measure once."""
-        self._note()
+        """Measure the lag of all replicas once."""
+        self._record_position()
         for number, replica in enumerate(self._replicas):
             replayed = _position(replica, _REPLAYED)
             if replayed is not None:
                 self._behind_since[number] = self._first_after(replayed)
             self._report(number)
 
-    def _note(self) -> None:
+    def _record_position(self) -> None:
         moment, written = self._monotonic(), _position(self._primary, _WRITTEN)
         if written is None:
             return
-        if self._notes and written < self._notes[-1][1]:
-            # Another primary, which did not get everything of the one before.
-            self._notes.clear()
-        if self._notes and written == self._notes[-1][1]:
+        if self._positions and written < self._positions[-1][1]:
+            # After a failover, the new primary lacks the end of the old one's WAL.
+            self._positions.clear()
+        if self._positions and written == self._positions[-1][1]:
             return
-        self._notes.append((moment, written))
+        self._positions.append((moment, written))
 
     def _first_after(self, replayed: Decimal) -> float | None:
-        for moment, position in self._notes:
+        for moment, position in self._positions:
             if position > replayed:
                 return moment
         return None
@@ -99,25 +101,25 @@ class ReplicaLag:
         return since is not None and self._monotonic() - since > LAG_MAXIMUM
 
     def _report(self, number: int) -> None:
-        """Log a replica that is left out from now on, or read from again."""
+        """Log when a replica is excluded from reads or included again."""
         since = self._behind_since[number]
         lags = self._lags(since)
-        if lags is self._left_out[number]:
+        if lags is self._excluded[number]:
             return
-        self._left_out[number] = lags
+        self._excluded[number] = lags
         fields: dict[str, object] = {"replica": f"DB_READ_REPLICAS.{number}"}
         if since is not None and lags:
             fields["lag_seconds"] = round(self._monotonic() - since)
-            log.warning("replica lags, not read from", extra=fields)
+            log.warning("replica excluded, lag too high", extra=fields)
         else:
-            log.info("replica caught up, read from again", extra=fields)
+            log.info("replica included, caught up", extra=fields)
 
 
-def _position(database: Database, question: str) -> Decimal | None:
-    """Return a position in the log; None where the server cannot say."""
+def _position(database: Database, query: str) -> Decimal | None:
+    """Return a WAL position; None if the server is unavailable or does not support the query."""
     try:
-        position = database.read(question)[0][0]
+        position = database.read(query)[0][0]
     except (DatabaseUnavailable, psycopg2.Error) as error:
-        log.debug("position of the log not read", extra={"cause": str(error)})
+        log.debug("could not read WAL position", extra={"cause": str(error)})
         return None
     return None if position is None else Decimal(position)

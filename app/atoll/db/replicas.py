@@ -1,8 +1,8 @@
-"""Replicas of the database, near to this site, for reads whose answer may be slightly old.
+"""Reads from nearby replicas of the database, for results that may be slightly stale.
 
-Where a replica has no answer, the primary is asked. While the primary is unavailable, replicas
-answer alone, and what they do not have is unavailable rather than unknown. A replica that lags too
-far behind is not asked (`replica_lag`).
+If a replica returns no rows, the primary is queried. While the primary is unavailable, replicas are
+queried alone; rows that they lack count as unavailable rather than nonexistent. Replicas with a
+high lag are skipped (`replica_lag`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from atoll.periodic import ThreadRegistry
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows, and whether they are the primary's: others must not be cached for all."""
+    """The rows of a read; `fresh` if they are the primary's. Others must not be cached."""
 
     rows: list[Any]
     fresh: bool
 
 
 class Reads:
-    """Reads of a pull: from a replica where there is one, or where the primary is away."""
+    """Read queries of pulls, on a replica if there is one or if the primary is unavailable."""
 
     def __init__(self, primary: Database, replicas: list[Database]) -> None:
         self._primary = primary
@@ -36,7 +36,7 @@ class Reads:
 
     @classmethod
     def from_bundle(cls, primary: Database, bundle: Bundle, *, size: int) -> Reads:
-        """Return reads at the replicas of DB_READ_REPLICAS, with SIZE connections to each."""
+        """Return reads on DB_READ_REPLICAS, with a pool of `size` connections to each."""
         return cls(primary, replica_databases(bundle, size=size))
 
     def start(self, registry: ThreadRegistry) -> None:
@@ -44,9 +44,12 @@ class Reads:
         self._lag.start(registry)
 
     def near(self, sql: str, parameters: Parameters = None) -> Answer:
-        """Return the answer of a replica, or the primary's if that has none.
+        """Query a replica, or the primary if the replica returns no rows.
 
-        For what never changes once it is there. Raises DatabaseUnavailable.
+        For rows that never change after their creation.
+
+        Raises:
+            DatabaseUnavailable: No replica has rows, and the primary is unavailable.
         """
         rows = self._from_replica(sql, parameters)
         if rows:
@@ -54,9 +57,10 @@ class Reads:
         return Answer(self._primary.read(sql, parameters), fresh=True)
 
     def current(self, sql: str, parameters: Parameters = None) -> Answer:
-        """Return the primary's answer; a replica's only while the primary is away.
+        """Query the primary, or a replica while the primary is unavailable.
 
-        Raises DatabaseUnavailable, also where no replica has an answer.
+        Raises:
+            DatabaseUnavailable: The primary is unavailable, and no replica returns rows.
         """
         try:
             return Answer(self._primary.read(sql, parameters), fresh=True)
@@ -67,13 +71,13 @@ class Reads:
             return Answer(rows, fresh=False)
 
     def _from_replica(self, sql: str, parameters: Parameters) -> list[Any]:
-        """Return the rows of the first replica that answers; none where none does."""
+        """Return the rows of the first replica that responds; none if no replica does."""
         replicas = self._lag.current()
         for replica in random.sample(replicas, len(replicas)):
             try:
                 return replica.read(sql, parameters)
             except (DatabaseUnavailable, psycopg2.OperationalError):
-                # The latter is a query that stood in the way of what the primary did since.
+                # OperationalError: the query conflicted with recovery on the standby.
                 continue
         return []
 
@@ -81,7 +85,7 @@ class Reads:
 def replica_databases(
     bundle: Bundle, *, size: int, answer_timeout: float = ANSWER_TIMEOUT
 ) -> list[Database]:
-    """Return the replicas of DB_READ_REPLICAS, with SIZE connections to each."""
+    """Return a database for each of DB_READ_REPLICAS, with a pool of `size` connections."""
     return [
         Database(
             replica.db_uri.get_secret_value(),

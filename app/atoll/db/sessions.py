@@ -1,8 +1,8 @@
-"""Check that a connection to PostgreSQL is a session, with the settings that Atoll asks for.
+"""Check that connections to PostgreSQL are sessions of their own, with the settings of Atoll.
 
-A pooler that hands a server connection to another client after each transaction (PgBouncer with
-`pool_mode = transaction`) accepts LISTEN, SET and session locks, and loses them without an error:
-workers are not woken, and the lock of a migration stays with a connection of the pool.
+A pooler that assigns server connections per transaction (PgBouncer with
+`pool_mode = transaction`) accepts LISTEN, SET and session locks, but loses them without an error:
+workers get no notifications, and the lock of a migration stays with a connection of the pool.
 """
 
 from __future__ import annotations
@@ -13,32 +13,33 @@ from typing import Any
 import psycopg2.extensions
 
 from atoll.db.pool import OPTIONS_MARK, Database, DatabaseUnavailable
+from atoll.errors import UserError
 
-_REMEDY = "Connect to PostgreSQL itself (DB_URI); each process of Atoll has a pool of its own."
+_REMEDY = "Set DB_URI to PostgreSQL itself; each process of Atoll has its own connection pool."
 
-# What PgBouncer says to a setting that it neither passes on nor ignores.
+# PgBouncer's message for a setting that it neither forwards nor ignores.
 _REFUSED_OPTIONS = "unsupported startup parameter"
 _MARKED = "SELECT coalesce(current_setting(%(name)s, true), '')"
 _BACKEND = "SELECT pg_backend_pid()"
 
 
-class SessionsUnsupported(Exception):
-    """There is a pooler between Atoll and PostgreSQL that it cannot work with."""
+class SessionsUnsupported(UserError):
+    """An unsupported pooler is between Atoll and PostgreSQL."""
 
 
 def require_sessions(database: Database) -> None:
-    """Check two connections to DATABASE.
+    """Check that two connections are separate sessions with their settings.
 
     Raises:
-        SessionsUnsupported: they are not sessions of their own, or lack their settings.
-        DatabaseUnavailable: the server cannot be asked.
+        SessionsUnsupported: The connections share a session, or lack their settings.
+        DatabaseUnavailable: The server cannot be reached.
     """
     try:
         _check(database)
     except DatabaseUnavailable as error:
         if _REFUSED_OPTIONS in str(error):
             raise SessionsUnsupported(
-                f"a pooler between Atoll and PostgreSQL refuses settings of the session: {error}."
+                f"a pooler between Atoll and PostgreSQL rejects session settings: {error}."
                 f" {_REMEDY}"
             ) from error
         raise
@@ -56,38 +57,38 @@ def _check(database: Database) -> None:
 def _require_settings(connection: psycopg2.extensions.connection) -> None:
     if _ask(connection, _MARKED, {"name": OPTIONS_MARK}) != "on":
         raise SessionsUnsupported(
-            "a pooler between Atoll and PostgreSQL drops the settings of the session (`options`),"
-            f" such as the limits of statements and the isolation level. {_REMEDY}"
+            "a pooler between Atoll and PostgreSQL drops the session settings (`options`), such as"
+            f" the statement timeout and the isolation level. {_REMEDY}"
         )
 
 
 def _require_own_backends(
     first: psycopg2.extensions.connection, second: psycopg2.extensions.connection
 ) -> None:
-    """Let SECOND take the server connection that FIRST just used, if a pool hands it out."""
+    """Check that `second` does not get the server connection that `first` just used."""
     backend = _ask(first, _BACKEND)
     with second.cursor() as cursor:
         cursor.execute("BEGIN")
         try:
-            # In this order: in a pool of one connection the second question would wait.
+            # `second` is queried first: in a pool of one connection, `first` would block.
             own = _ask(second, _BACKEND) != backend and _ask(first, _BACKEND) == backend
         finally:
             if not second.closed:
                 cursor.execute("ROLLBACK")
     if not own:
         raise SessionsUnsupported(
-            "a pooler between Atoll and PostgreSQL gives each transaction another session"
-            " (PgBouncer: pool_mode = transaction or statement), so that LISTEN and the lock of"
-            f" migrations have no effect. {_REMEDY}"
+            "a pooler between Atoll and PostgreSQL assigns sessions per transaction (PgBouncer:"
+            " pool_mode = transaction or statement), so LISTEN and the lock of migrations have no"
+            f" effect. {_REMEDY}"
         )
 
 
 def _ask(
     connection: psycopg2.extensions.connection,
-    question: str,
+    query: str,
     parameters: dict[str, object] | None = None,
 ) -> Any:
     with connection.cursor() as cursor:
-        cursor.execute(question, parameters)
+        cursor.execute(query, parameters)
         row = cursor.fetchone()
     return row[0] if row else None

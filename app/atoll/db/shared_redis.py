@@ -1,11 +1,11 @@
-"""The shared Redis: a cache. Without Redis everything works, more slowly.
+"""The cache in Redis, shared by all sites. The registry works without Redis, but more slowly.
 
-Callers see no Redis error: a cache that cannot be asked has no answer. After a failure Redis is not
-asked for a moment, so that a request waits for an unavailable Redis at most once.
+Errors of Redis are not raised: an unavailable cache returns no values. After a failure, Redis is
+not called for a moment, so that a request waits for an unavailable Redis at most once.
 
-A deletion that Redis did not take is kept in PostgreSQL (`lost_deletions`), and passed on by any
-process. A process that starts, or that Redis did not answer, reads no cached value before it has
-passed on the deletions that are kept there.
+A deletion that failed is recorded in PostgreSQL (`lost_deletions`) and repeated by any process. A
+process that starts, or whose call to Redis failed, reads no cached value before it has repeated the
+recorded deletions.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ from atoll.db.pool import Database, DatabaseUnavailable
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 0.5
+# Seconds for which Redis is not called after a failure.
 _REST_SECONDS = 2.0
-# Seconds of silence on a channel after which the connection is tested.
+# Seconds without a message on a channel after which the connection is tested.
 _LISTEN_SECONDS = 2.0
-# What is cached is immutable but for its deletion, which is passed on. The life bounds the memory
-# of Redis, and for how long a value is served whose deletion was lost with a process that was
-# killed between its commit and the call to Redis.
+# Cached values never change; they are only deleted. Their lifetime bounds the memory of Redis, and
+# for how long a value is served if a process was killed between the commit that deleted it and the
+# call to Redis.
 LIFE_SECONDS = 600
-# A deleted key keeps a mark for longer than any reader may need to store what it read before.
+# A deleted key holds this marker for longer than a reader can take to cache a value that it read
+# before the deletion.
 _DELETED = b""
 _DELETED_SECONDS = 60
-# Deletions in memory while neither Redis nor PostgreSQL takes them.
-_UNKEPT_MAXIMUM = 10_000
+# Failed deletions that are kept in memory while PostgreSQL is unavailable, too.
+_UNRECORDED_MAXIMUM = 10_000
 
 
 class SharedRedis:
@@ -57,15 +59,15 @@ class SharedRedis:
         self._lost_deletions = lost_deletions
         self._monotonic = monotonic
         self._resting_until = 0.0
-        # Cached values are in doubt, for deletions may be owed, while these differ.
+        # While these differ, deletions may be outstanding, and cached values are not read.
         self._failures = 0
         self._settled_failures = -1
-        self._unkept: dict[str, float] = {}
+        self._unrecorded: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @classmethod
     def from_settings(cls, settings: RedisSettings, database: Database) -> SharedRedis:
-        """Return the Redis that a key of the bundle names. Connects at first use."""
+        """Return the Redis that a key of the bundle configures; it connects at first use."""
         tls = {
             name: value
             for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
@@ -80,14 +82,14 @@ class SharedRedis:
             ssl=settings.ssl,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
-            # One try: the next request is the retry.
+            # A failed call is not retried; the next request calls Redis again.
             retry=Retry(NoBackoff(), 0),
             **tls,
         )
         return cls(client, LostDeletions(database))
 
     def ping(self) -> bool:
-        """Return whether Redis answers; for the prober, so it asks even a resting one."""
+        """Return whether Redis responds. For probes, so Redis is called even after a failure."""
         try:
             answer = bool(self._client.ping())
         except redis.RedisError:
@@ -95,38 +97,41 @@ class SharedRedis:
         self._resting_until = 0.0
         return answer
 
-    def settle(self, *, ask: bool) -> None:
-        """Read cached values again, after passing on lost deletions if some may be owed.
+    def settle(self, *, database_available: bool) -> None:
+        """Resume reading cached values, after repeating outstanding deletions.
 
-        Without ASK the database is not asked, for it is unavailable: then values may be served for
-        a few minutes whose deletion was lost before, rather than none at all.
+        Args:
+            database_available: Whether to repeat the deletions recorded in the database. If it is
+                unavailable, cached values are read nevertheless: serving values whose deletion
+                failed, for a few minutes, is better than serving none.
         """
         failures = self._failures
-        if not self._doubted:
+        if not self._deletions_outstanding:
             return
-        if ask:
+        if database_available:
             try:
                 self.repeat_lost_deletions()
             except (DatabaseUnavailable, psycopg2.Error) as error:
-                log.warning("lost cache deletions not read", extra={"cause": str(error)})
+                log.warning("could not read lost cache deletions", extra={"cause": str(error)})
             else:
                 return
         self._settled_failures = failures
 
     @property
-    def _doubted(self) -> bool:
+    def _deletions_outstanding(self) -> bool:
         return self._settled_failures != self._failures
 
     def repeat_lost_deletions(self) -> bool:
-        """Pass on the deletions that Redis did not take; return whether it took all of them.
+        """Repeat failed deletions, and return whether all of them succeeded.
 
-        Raises DatabaseUnavailable.
+        Raises:
+            DatabaseUnavailable: The recorded deletions cannot be read.
         """
         failures = self._failures
         with self._lock:
-            unkept, self._unkept = self._unkept, {}
+            unrecorded, self._unrecorded = self._unrecorded, {}
         oldest = self._monotonic() - LIFE_SECONDS
-        self.delete(*(key for key, moment in unkept.items() if moment >= oldest))
+        self.delete(*(key for key, moment in unrecorded.items() if moment >= oldest))
         self._lost_deletions.forget_old(LIFE_SECONDS)
         while lost := self._lost_deletions.next(LIFE_SECONDS):
             if not self._mark([key for key, _ in lost]):
@@ -136,29 +141,29 @@ class SharedRedis:
         return True
 
     def get(self, *keys: str) -> list[bytes | None]:
-        """Return the value of each key, or None."""
+        """Return the value of each key; None for missing keys."""
         answer = self._attempt(lambda: self._client.mget(keys))
         if answer is None:
             return [None] * len(keys)
         return [value or None for value in answer]
 
     def get_cached(self, *keys: str) -> list[bytes | None]:
-        """Return what is cached under each key, or None; None while deletions may be owed."""
-        return [None] * len(keys) if self._doubted else self.get(*keys)
+        """Return the cached value of each key; None while deletions may be outstanding."""
+        return [None] * len(keys) if self._deletions_outstanding else self.get(*keys)
 
     def fill(self, key: str, value: bytes) -> None:
-        """Cache VALUE, unless the key is held or was deleted a moment ago."""
+        """Cache a value, unless the key has a value or was deleted a moment ago."""
         self._attempt(lambda: self._client.set(key, value, ex=LIFE_SECONDS, nx=True))
 
     def delete(self, *keys: str) -> None:
-        """Let nobody read what was cached under KEYS, nor store what was read before now."""
+        """Delete cached values, and prevent readers from caching older ones again."""
         for start in range(0, len(keys), BATCH):
-            some = list(keys[start : start + BATCH])
-            if not self._mark(some):
-                self._keep(some)
+            batch = list(keys[start : start + BATCH])
+            if not self._mark(batch):
+                self._record_lost(batch)
 
     def _mark(self, keys: list[str]) -> bool:
-        """Mark KEYS as deleted; return whether Redis did."""
+        """Mark keys as deleted, and return whether Redis accepted it."""
 
         def mark() -> object:
             pipeline = self._client.pipeline(transaction=False)
@@ -168,20 +173,20 @@ class SharedRedis:
 
         return self._attempt(mark) is not None
 
-    def _keep(self, keys: list[str]) -> None:
-        """Keep deletions that Redis did not take; in memory if PostgreSQL does not, either."""
+    def _record_lost(self, keys: list[str]) -> None:
+        """Record failed deletions in PostgreSQL, or in memory if that fails."""
         self._failures += 1
         try:
             self._lost_deletions.keep(keys)
         except (DatabaseUnavailable, psycopg2.Error) as error:
-            log.warning("lost cache deletions not kept", extra={"cause": str(error)})
+            log.warning("could not record lost cache deletions", extra={"cause": str(error)})
             with self._lock:
-                self._unkept.update(dict.fromkeys(keys, self._monotonic()))
-                while len(self._unkept) > _UNKEPT_MAXIMUM:
-                    del self._unkept[next(iter(self._unkept))]
+                self._unrecorded.update(dict.fromkeys(keys, self._monotonic()))
+                while len(self._unrecorded) > _UNRECORDED_MAXIMUM:
+                    del self._unrecorded[next(iter(self._unrecorded))]
 
     def increment(self, key: str, life_seconds: int) -> None:
-        """Count one more under KEY; the count goes LIFE_SECONDS after its first."""
+        """Increment a counter, which expires `life_seconds` after its first increment."""
 
         def count() -> object:
             pipeline = self._client.pipeline()
@@ -192,17 +197,17 @@ class SharedRedis:
         self._attempt(count)
 
     def publish(self, channel: str, message: str) -> None:
-        """Send a hint to the listeners of CHANNEL; it may be lost."""
-        # A user without the right to publish must not make the cache rest.
+        """Publish a hint on a channel; it may be lost."""
+        # Errors do not count as failures of the cache: the user may lack the right to publish.
         try:
             self._client.publish(channel, message)
         except redis.RedisError as error:
-            log.debug("hint not published", extra={"channel": channel, "cause": str(error)})
+            log.debug("could not publish hint", extra={"channel": channel, "cause": str(error)})
 
     def listen(self, channel: str, stop: threading.Event) -> Iterator[str]:
-        """Yield the messages of CHANNEL until STOP is set or the connection breaks, silently."""
+        """Yield the messages of a channel until `stop` is set or the connection breaks."""
         try:
-            # Its published types are incomplete.
+            # The published types of redis-py are incomplete.
             client: Any = self._client
             with client.pubsub(ignore_subscribe_messages=True) as listener:
                 listener.subscribe(channel)
@@ -210,14 +215,14 @@ class SharedRedis:
                 while not stop.is_set() and self._monotonic() - heard < 2 * _LISTEN_SECONDS:
                     message = listener.get_message(timeout=_LISTEN_SECONDS)
                     if message is None:
-                        # The answer proves that the connection is not just silent.
+                        # The response is a message, so a dead connection is detected.
                         listener.ping()
                         continue
                     heard = self._monotonic()
                     if message["type"] == "message":
                         yield message["data"].decode(errors="replace")
         except redis.RedisError as error:
-            log.debug("hints not heard", extra={"channel": channel, "cause": str(error)})
+            log.debug("could not listen for hints", extra={"channel": channel, "cause": str(error)})
 
     def _attempt(self, call: Callable[[], Any]) -> Any:
         if self._monotonic() < self._resting_until:

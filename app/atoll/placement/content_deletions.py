@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.names import Digest
 from atoll.placement.locks import LOCK_DIGEST
+from atoll.placement.placements import QUARANTINE
 from atoll.placement.rules import excluded_in
 from atoll.storage.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
 from atoll.storage.interface import ObjectStore, blob_key
@@ -125,21 +126,6 @@ SELECT p.id, s.image_size, p.verified_at
 FROM imagestorageplacement p JOIN imagestorage s ON s.id = p.storage_id
 JOIN imagestoragelocation l ON l.id = p.location_id
 WHERE s.content_checksum = %(digest)s AND l.name = %(location)s AND p.state = 'good'
-"""
-
-_QUARANTINE = """
-WITH quarantined AS (
-    UPDATE imagestorageplacement SET state = 'suspect'
-    WHERE id = %(id)s AND verified_at = %(verified_at)s
-    RETURNING storage_id, location_id
-)
-INSERT INTO replicationtask (storage_id, location_id)
-SELECT q.storage_id, q.location_id
-FROM quarantined q JOIN imagestoragelocation l ON l.id = q.location_id
-WHERE l.state = ANY(%(kept)s) AND EXISTS (
-    SELECT FROM imagestorageplacement o
-    WHERE o.storage_id = q.storage_id AND o.location_id <> q.location_id AND o.state = 'good')
-ON CONFLICT (storage_id, location_id) DO NOTHING
 """
 
 # Earlier versions announce with the end 'infinity' and hold the lock while they delete.
@@ -332,7 +318,7 @@ class ContentDeletions:
                 log.error("late deletion not verified", extra={**fields, "cause": str(error)})
                 continue
             values = {"id": placement_id, "verified_at": verified_at, "kept": list(KEPT)}
-            self._run_twice(_QUARANTINE, values)
+            self._run_twice(QUARANTINE, values)
             self._forget_cached(str(digest))
             log.error("placement quarantined after late deletion", extra=fields)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
+from atoll.errors import UserError
 from atoll.placement.rules import allowed_of
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.storage.states import KEPT
@@ -84,11 +85,11 @@ FROM placed GROUP BY name ORDER BY name
 SYNC_SECONDS, SYNC_SECONDS_MAXIMUM = 30, 50
 
 
-class PolicyInvalid(Exception):
+class PolicyInvalid(UserError):
     """The policy cannot be; the text says why."""
 
 
-class SubjectUnknown(Exception):
+class SubjectUnknown(UserError):
     """There is no such namespace, or no such repository."""
 
 

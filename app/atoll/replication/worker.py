@@ -7,6 +7,7 @@ may be killed at any line. No thread ends because of an error, and `alive` watch
 
 from __future__ import annotations
 
+import datetime
 import logging
 import random
 import threading
@@ -16,7 +17,8 @@ from functools import partial
 
 from prometheus_client import Counter
 
-from atoll.config.limits import ReplicationLimit
+from atoll.config.replication_limits import ReplicationLimit
+from atoll.db.leased_queue import LeaseLost
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
 from atoll.periodic import ThreadRegistry
@@ -26,11 +28,10 @@ from atoll.placement.checks.quarantined_copies import QuarantinedCopies
 from atoll.placement.claims import Claims
 from atoll.placement.tasks import (
     LEASE_SECONDS,
-    LeaseLost,
     Task,
     Tasks,
 )
-from atoll.rate_limit import Pace
+from atoll.rate_limit import RateLimiter
 from atoll.replication.completion import Finisher
 from atoll.replication.copier import Copier
 from atoll.replication.leases import Leases
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 # Seconds. Notifications only make it sooner; jitter keeps sites from polling at the same moments.
 POLL_SECONDS = 5.0
 _JITTER = 0.2
+# Unused bandwidth that may be used at once.
+_BURST_SECONDS = 1.0
 # A thread without a heartbeat for so long hangs. A copy has one with each part, which may be
 # gigabytes, or be copied within the store.
 _SILENCE_SECONDS = 6 * POLL_SECONDS
@@ -82,7 +85,10 @@ class Worker:
             locations.stores[self._location], monotonic=monotonic
         )
         self._doubts = Doubts(database, self._location, recent or RecentReads(monotonic=monotonic))
-        self._pace = Pace(limit)
+        self._limiter = RateLimiter(
+            limit.bandwidth if limit else None, burst_seconds=_BURST_SECONDS
+        )
+        self._hours = limit.hours if limit else None
         self._forget_cached = forget_cached
         self._threads = ThreadRegistry(monotonic)
         self._stop = threading.Event()
@@ -169,7 +175,7 @@ class Worker:
     def _claim(self, lane: Lane, limit: int) -> int:
         """Claim up to LIMIT tasks for LANE, if this worker may copy now; return how many."""
         try:
-            if not (self._pace.open and self._locations.health.takes_objects(self._location)):
+            if not (self._permitted() and self._locations.health.takes_objects(self._location)):
                 return 0
             sources = self._locations.chooser.sources(self._location)
             tasks = self._claims[lane.large].claim(limit, sources, self._leases.ids())
@@ -239,7 +245,7 @@ class Worker:
             log.warning("task not released", extra=fields, exc_info=not is_transient(failure))
 
     def _copy(self, task: Task) -> None:
-        hold = _Hold(task, self._tasks, self._leases, self._pace, self._wait_or_stop)
+        hold = _Hold(task, self._tasks, self._leases, self._limiter, self._wait_or_stop)
         hold.check()
         if self._quarantined_copies.is_intact(task, hold.check):
             log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
@@ -256,9 +262,14 @@ class Worker:
         self._doubts.right(task, used)
 
     def _wait_or_stop(self, seconds: float) -> bool:
-        """Wait for SECONDS and return whether the worker stops."""
+        """Wait for `seconds`, and return whether copies have to stop."""
         self._threads.beat()
-        return self._stop.wait(seconds) if seconds else self._stop.is_set()
+        stopped = self._stop.wait(seconds) if seconds else self._stop.is_set()
+        return stopped or not self._permitted()
+
+    def _permitted(self) -> bool:
+        """Return whether REPLICATION_LIMITS permits copies at this hour."""
+        return self._hours is None or self._hours.contain(datetime.datetime.now(datetime.UTC))
 
     def _recorded(self, placed: list[Task], lost: list[Task]) -> None:
         """Report copies that were recorded, and let all go."""
@@ -303,13 +314,13 @@ class _Hold:
         task: Task,
         tasks: Tasks,
         leases: Leases,
-        pace: Pace,
+        limiter: RateLimiter,
         stopping: Callable[[float], bool],
     ) -> None:
         self._task = task
         self._tasks = tasks
         self._leases = leases
-        self._pace = pace
+        self._limiter = limiter
         self._stopping = stopping
 
     def check(self) -> None:
@@ -318,7 +329,7 @@ class _Hold:
 
     def pace(self, size: int) -> None:
         """Wait until SIZE more bytes may be written. Raises what `check` raises."""
-        self._pace.take(size, self._wait)
+        self._limiter.take(size, self._wait)
 
     def _wait(self, seconds: float) -> None:
         # In short pieces: a lost lease shows, and a narrow bandwidth is no sign of a hung thread.
@@ -327,13 +338,13 @@ class _Hold:
             self._check_after(min(left, POLL_SECONDS))
 
     def _check_after(self, seconds: float) -> None:
-        if self._stopping(seconds) or not self._pace.open:
+        if self._stopping(seconds):
             raise _Stopping
         self._leases.check(self._task)
 
     def remember(self, upload_id: str | None) -> None:
         """Record the upload that is under way."""
-        self._tasks.remember_upload(self._task, upload_id)
+        self._tasks.record_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):

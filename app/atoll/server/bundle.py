@@ -38,7 +38,7 @@ def load_bundle_to_administer() -> Bundle:
     Raises:
         ConfigError: the bundle is invalid.
     """
-    return config.load(os.environ, bundle_directory(), forgotten_locations=True)
+    return config.load(os.environ, bundle_directory(), ignore_unknown_preference=True)
 
 
 def require_replication(bundle: Bundle) -> None:

@@ -6,7 +6,6 @@ import logging
 import signal
 from pathlib import Path
 
-from atoll.config import ConfigError
 from atoll.errors import UserError
 from atoll.server.generation import Generation, Reading, Retirement, read_bundle_directory
 from atoll.server.nginx import find_nginx_problem, nginx_workers
@@ -81,7 +80,7 @@ class Front:
         authorities = ca_bundle_file().read_text()
         try:
             self._reload()
-        except (ConfigError, UserError) as error:
+        except UserError as error:
             write_atomically(ca_bundle_file(), authorities)
             self._reloads.refused(str(error))
         else:

@@ -1,11 +1,10 @@
-"""`atoll healthcheck`: what podman runs in the container, every few seconds.
+"""The health check that podman runs in the container every few seconds.
 
-Imports little, because Python's start is most of its cost.
+Most of its cost is the start of Python, so it imports little.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import urllib.error
 import urllib.request
@@ -14,12 +13,20 @@ from atoll.errors import UserError
 from atoll.server.paths import HEALTH_URL_FILE, runtime_directory
 
 _TIMEOUT = 3
-# What only a new start can mend. A process that lacks something else, and says so, is alive.
+# The only service whose failure a restart can fix. While another service is down, the process that
+# reports this is alive.
 _OWN = "replication"
 
 
-def healthcheck(options: argparse.Namespace) -> int:
-    """Ask this container's process, by the address that it left, whether it is well."""
+def healthcheck(*, alive: bool) -> None:
+    """Request the health of this container's process, at the URL that the process wrote.
+
+    Args:
+        alive: accept a process that is only unhealthy because of another service.
+
+    Raises:
+        UserError: the process is unhealthy or does not answer.
+    """
     try:
         url = (runtime_directory() / HEALTH_URL_FILE).read_text()
     except OSError as error:
@@ -27,14 +34,13 @@ def healthcheck(options: argparse.Namespace) -> int:
     try:
         urllib.request.urlopen(url, timeout=_TIMEOUT).close()  # noqa: S310 - our own file's URL
     except urllib.error.HTTPError as error:
-        if not options.alive or not _alive(error.read()):
+        if not alive or not _is_alive(error.read()):
             raise UserError(f"unhealthy: {error}") from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise UserError(f"unhealthy: {error}") from error
-    return 0
 
 
-def _alive(body: bytes) -> bool:
+def _is_alive(body: bytes) -> bool:
     try:
         return bool(json.loads(body)["data"]["services"].get(_OWN, True))
     except (ValueError, LookupError):

@@ -1,11 +1,10 @@
-"""`atoll housekeeping`: what a site without replication needs done in the background.
+"""The maintenance process of a site without replication.
 
-With replication its worker does the same beside its copies.
+With replication, the replication worker does the same.
 """
 
 from __future__ import annotations
 
-import argparse
 import signal
 import threading
 
@@ -18,20 +17,19 @@ from atoll.storage.states import refresh_in_background
 _CONNECTIONS = 6
 
 
-def housekeeping(options: argparse.Namespace) -> int:
-    """Deliver notifications, keep the log, clear away leftovers, collect garbage; until SIGTERM."""
-    del options
+def maintain() -> int:
+    """Run the maintenance in the background until SIGTERM, and return the exit code."""
     logs.set_up()
     bundle = load_bundle()
     graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
     graph.locations.start_probing(graph.thread_registry)
     refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
-    # Before anything is in hand that a signal could cut off.
+    # Before any work starts that a signal could interrupt.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
-    graph.deliverer.start()
-    graph.log_exporter.start()
+    graph.deliverer.start(graph.thread_registry)
+    graph.log_exporter.start(graph.thread_registry)
     keep_house(graph)
     stop.wait()
     graph.deliverer.stop()

@@ -5,7 +5,6 @@ It lives as long as they do, so it imports little: migration and web processes a
 
 from __future__ import annotations
 
-import argparse
 import os
 
 from atoll import logs
@@ -26,8 +25,15 @@ _NOTICE, _NOTICE_MAXIMUM = 0, 300
 _CLIENT_CONNECTIONS, _CLIENT_CONNECTIONS_MAXIMUM = 256, 1_000_000
 
 
-def registry(options: argparse.Namespace) -> int:
-    """Serve the registry until a signal comes or one of its processes dies."""
+def serve(*, migrate: bool) -> int:
+    """Serve the registry until SIGTERM or until one of its processes dies.
+
+    Args:
+        migrate: whether to migrate the database first.
+
+    Returns:
+        The exit code.
+    """
     logs.set_up()
     drain = number("ATOLL_DRAIN_TIMEOUT", _DRAIN, _DRAIN_MAXIMUM)
     notice = number("ATOLL_DRAIN_NOTICE", _NOTICE, _NOTICE_MAXIMUM, minimum=0)
@@ -51,7 +57,7 @@ def registry(options: argparse.Namespace) -> int:
         processes=_processes(),
         drain=drain,
         client_connections=client_connections,
-        migrate=options.migrate,
+        migrate=migrate,
     )
     status = front.migrate()
     if status or children.stopping:
@@ -59,18 +65,6 @@ def registry(options: argparse.Namespace) -> int:
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
     front.start(reading)
     return children.supervise(front.turn)
-
-
-def repomirror(options: argparse.Namespace) -> int:
-    """Say that there is no mirroring yet."""
-    del options
-    raise UserError("repository mirroring comes in a later version of Atoll")
-
-
-def shell(options: argparse.Namespace) -> int:
-    """Become a shell."""
-    del options
-    os.execv("/bin/bash", ["bash"])  # noqa: S606 - what `shell` is for
 
 
 def _processes() -> int:

@@ -5,7 +5,6 @@ The process is asked by SIGHUP, as anybody may ask it; files tell who asked what
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import json
 import logging
@@ -30,9 +29,12 @@ _POLL = 0.1
 _HELD = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT}
 
 
-def reload(options: argparse.Namespace) -> int:
-    """Ask for a reload and wait for its end. Raises UserError, with the reason, if refused."""
-    del options
+def request_reload() -> None:
+    """Request a reload from this container's process, and wait until it is done.
+
+    Raises:
+        UserError: the process refused the bundle, or there is no such process.
+    """
     runtime = runtime_directory()
     try:
         process = int((runtime / _PROCESS).read_text())
@@ -47,7 +49,6 @@ def reload(options: argparse.Namespace) -> int:
         problem = _wait_for_answer(runtime / _ANSWER, request, process)
     if problem:
         raise UserError(f"the bundle is not taken over, everything is as it was: {problem}")
-    return 0
 
 
 def replace_process(command: Sequence[str], unless: threading.Event) -> None:

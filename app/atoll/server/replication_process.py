@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import signal
@@ -10,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from atoll import logs
-from atoll.config import Bundle, ConfigError
+from atoll.config import Bundle
 from atoll.errors import UserError
 from atoll.placement.checks.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
 from atoll.placement.checks.doubts import export_doubts
@@ -20,6 +19,7 @@ from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
+from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
@@ -31,7 +31,6 @@ from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_director
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
 from atoll.services import Services
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_operations_app
 from atoll.web.health import WorkerHealth
@@ -52,9 +51,8 @@ _RELOADS = 0.2
 _POLICIES = 2
 
 
-def replication(options: argparse.Namespace) -> int:
-    """Copy what this site lacks, until SIGTERM."""
-    del options
+def replicate() -> int:
+    """Run the replication worker and the maintenance until SIGTERM, and return the exit code."""
     logs.set_up()
     # Before anything is in hand that a signal could cut off.
     stop = threading.Event()
@@ -87,8 +85,8 @@ def replication(options: argparse.Namespace) -> int:
     gc.collect()
     gc.freeze()
     worker.start()
-    graph.deliverer.start()
-    graph.log_exporter.start()
+    graph.deliverer.start(graph.thread_registry)
+    graph.log_exporter.start(graph.thread_registry)
     announcer = Announcer(graph, "replication")
     announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
@@ -124,7 +122,7 @@ def _wait(stop: threading.Event, reloads: Reloads) -> bool:
         reloads.begin()
         try:
             _read_bundle()
-        except (ConfigError, UserError) as error:
+        except UserError as error:
             reloads.refused(str(error))
         else:
             return True
@@ -172,7 +170,7 @@ def periodic(graph: Services, recent: RecentReads) -> Iterator[Activity]:
 def _reviewing(graph: Services, recent: RecentReads) -> Callable[[], bool]:
     """Return a turn of the review of doubted copies."""
     locations = graph.locations
-    limit = ReadLimit(max(REVIEW_RATE, graph.bundle.background_verification_rate))
+    limit = RateLimiter(max(REVIEW_RATE, graph.bundle.background_verification_rate))
     return DoubtReview(
         graph.database,
         Verifier(graph.database, locations.stores, locations.health, limit),
@@ -186,7 +184,7 @@ def _reviewing(graph: Services, recent: RecentReads) -> Callable[[], bool]:
 def _scrubbing(graph: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
     """Return what verifies this site's own location, at RATE bytes per second."""
     verifier = Verifier(
-        graph.database, graph.locations.stores, graph.locations.health, ReadLimit(rate)
+        graph.database, graph.locations.stores, graph.locations.health, RateLimiter(rate)
     )
     scrubber = Scrubber(
         graph.database,

@@ -1,8 +1,7 @@
-"""`atoll web`: one process of the registry, behind its nginx."""
+"""A web process of the registry, behind nginx."""
 
 from __future__ import annotations
 
-import argparse
 import signal
 import tempfile
 from pathlib import Path
@@ -31,8 +30,8 @@ _RECEIVE_BYTES = 256 * 1024
 _FIRST_LOOK = 10.0
 
 
-def web(options: argparse.Namespace) -> int:
-    """Serve the registry's application on a unix socket."""
+def serve(address: str) -> int:
+    """Serve the registry's application on the unix socket ADDRESS, until SIGTERM."""
     logs.set_up()
     bundle = load_bundle()
     # waitress spools bodies to temporary files without a name: nothing is left after a crash.
@@ -50,7 +49,7 @@ def web(options: argparse.Namespace) -> int:
     graph.pulls.start(graph.thread_registry)
     announcer = Announcer(graph, "registry")
     announcer.start()
-    socket = Path(options.socket)
+    socket = Path(address)
     serve_beside(
         "operations",
         create_operations_app(
@@ -81,7 +80,7 @@ def web(options: argparse.Namespace) -> int:
     server = create_server(
         app,
         admit=admit,
-        unix_socket=options.socket,
+        unix_socket=address,
         unix_socket_perms="600",
         threads=_THREADS,
         recv_bytes=_RECEIVE_BYTES,

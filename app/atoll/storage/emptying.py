@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from atoll.config.stores import StoreSettings
+from atoll.errors import UserError
 from atoll.storage.interface import ObjectStore, StoredObject
 
 # Objects that are listed together, and deletions that are under way together: S3's dialects do not
@@ -18,7 +19,7 @@ _AT_ONCE = 16
 _LATER = timedelta(days=1)
 
 
-class PlaceShared(Exception):
+class PlaceShared(UserError):
     """Objects of others are, or may be, among those of the location; the text names whose."""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from atoll.names import Digest
+from atoll.rate_limit import RateLimiter
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import ObjectStore, blob_key
-from atoll.storage.read_limit import ReadLimit
 
 
 class Defect(StrEnum):
@@ -19,7 +19,7 @@ class Defect(StrEnum):
 
 
 def inspect(
-    store: ObjectStore, digest: Digest, size: int, *, full: bool, limit: ReadLimit
+    store: ObjectStore, digest: Digest, size: int, *, full: bool, limit: RateLimiter
 ) -> Defect | None:
     """Return what is wrong with a blob of SIZE bytes in STORE, or None.
 
@@ -33,7 +33,7 @@ def inspect(
             return None
         hasher = digest.hasher()
         for piece in store.read(blob_key(digest)):
-            limit.spend(len(piece))
+            limit.take(len(piece))
             hasher.update(piece)
     except ObjectMissing:
         return Defect.MISSING

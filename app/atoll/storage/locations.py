@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.config import Bundle
-from atoll.db.pool import Database
 from atoll.periodic import ThreadRegistry
 from atoll.storage.chooser import Chooser
 from atoll.storage.drivers import make_store
@@ -40,14 +39,6 @@ class Locations:
         states = LocationStates()
         chooser = Chooser(bundle.preference, names, health, states)
         return cls(stores, health, states, chooser, bundle.preference, bundle.required_locations)
-
-    def register(self, database: Database) -> None:
-        """Let the database know every location by name. What it knows already stays as it is."""
-        database.run(
-            "INSERT INTO imagestoragelocation (name) SELECT unnest(%s::text[])"
-            " ON CONFLICT (name) DO NOTHING",
-            [list(self.stores)],
-        )
 
     def start_probing(self, registry: ThreadRegistry) -> Prober:
         """Probe every store in the background."""

@@ -64,7 +64,7 @@ class Vitals:
         self.database = self.auth = alive
         self.redis = self._redis.ping()
         if self.redis:
-            self._redis.settle(ask=alive)
+            self._redis.settle(database_available=alive)
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
 

@@ -2,44 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-from argparse import Namespace
+from contextlib import ExitStack
 from unittest.mock import patch
 
-from atoll.cli.main import parser
-from atoll.cli.run import run
+from atoll.cli import enforcement, locations, loss, purge, removal
+from atoll.cli.context import CommandContext
+from atoll.cli.main import main
+from atoll.cli.runner import run
+from atoll.services import Services
+from util.removelocation import remove
 
 from .sites import MemorySite
 
 _LOADERS = ("load_bundle", "load_bundle_to_administer", "load_bundle_for_stores")
 
 
+class SiteContext(CommandContext):
+    """Returns the services of a site in memory."""
+
+    def __init__(self, site: MemorySite) -> None:
+        self._site = site
+
+    def services(self) -> Services:
+        return self._site.graph
+
+    def services_with_stores(self) -> Services:
+        return self._site.graph
+
+    def services_to_serve(self) -> Services:
+        return self._site.graph
+
+
 def run_command(site: MemorySite, *words: str) -> int:
-    """Run `atoll WORDS` at SITE and return its exit status."""
-    return _run(site, parser().parse_args(words))
+    """Run `atoll WORDS` at SITE and return its exit code."""
+    with ExitStack() as patches:
+        for module in (enforcement, locations, loss, purge, removal):
+            patches.enter_context(patch.object(module, "wire_services", lambda _bundle: site.graph))
+            for loader in _LOADERS:
+                if hasattr(module, loader):
+                    patches.enter_context(patch.object(module, loader, lambda: site.graph.bundle))
+        return main(words, SiteContext(site))
 
 
 def run_removelocation(site: MemorySite, location: str) -> int:
-    """Run Quay's `python -m util.removelocation LOCATION`, answer yes, and return its status."""
-    options = Namespace(run="util.removelocation:remove", location=location)
+    """Run Quay's `python -m util.removelocation LOCATION`, answer yes, and return its exit code."""
     with patch("sys.stdin", io.StringIO("y\n")):
-        return _run(site, options)
-
-
-def _run(site: MemorySite, options: Namespace) -> int:
-    name = options.run.partition(":")[0]
-    module = importlib.import_module(name)
-    with patch.object(module, "wire_services", lambda _bundle: site.graph):
-        loaders = [
-            patch.object(module, loader, lambda: site.graph.bundle)
-            for loader in _LOADERS
-            if hasattr(module, loader)
-        ]
-        for loader in loaders:
-            loader.start()
-        try:
-            return run(options)
-        finally:
-            for loader in loaders:
-                loader.stop()
+        return run(remove, [location], name="util.removelocation", context=SiteContext(site))

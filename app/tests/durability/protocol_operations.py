@@ -23,6 +23,7 @@ from atoll.placement.checks.verify import Scope, Verifier, begin
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.locations.errors import ChangeRefused, LocationUnknown, LossNotAccepted
 from atoll.placement.locations.lost import Losses
+from atoll.placement.locations.registration import register_locations
 from atoll.placement.locations.remove import Removal, RemovalStep
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
@@ -30,12 +31,12 @@ from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
+from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
 from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.uploads import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
-from atoll.storage.read_limit import ReadLimit
 from atoll.storage.states import ACTIVE
 
 from .protocol_world import CONTENTS, HOMES, World, name_of
@@ -350,7 +351,7 @@ class Verify(Action):
             # The operator chooses a site that reads all stores well.
             return
         locations = site.graph.locations
-        verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+        verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
         run = begin(site.database, Scope(None if self.everything else self.site, full=self.full))
         for _ in verifier.go_on(run):
             continue
@@ -483,7 +484,7 @@ class Register(Action):
 
     def run(self, world: World) -> Any:
         site = world[self.site]
-        site.graph.locations.register(site.database)
+        register_locations(site.database, site.graph.locations.stores)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 from atoll.names import Digest, RepositoryName
+from atoll.placement.locations.registration import register_locations
 from atoll.services import Services
 from atoll.storage.health import Prober
 from atoll.storage.interface import blob_key
@@ -131,7 +132,7 @@ class World:
         self._snapshots = Snapshots(self.observer)
         for repository in REPOSITORIES:
             self["us"].graph.repositories.create_for_push(SUPERUSER, name_of(repository))
-        self["us"].graph.locations.register(self["us"].database)
+        register_locations(self["us"].database, self["us"].graph.locations.stores)
         self._beginning = self._snapshots.take()
         self.broken: set[tuple[str, str]] = set()
         self._late_for: dict[str, int] = {}

@@ -40,7 +40,7 @@ class Process:
     def probe(self) -> None:
         """Do what the prober of the process does."""
         if self.redis.ping():
-            self.redis.settle(ask=True)
+            self.redis.settle(database_available=True)
 
     def pull(self) -> bool:
         """Pull the manifest by digest; return whether it was found."""
@@ -123,7 +123,7 @@ def test_cached_values_are_read_while_neither_redis_nor_the_database_can_be_aske
 ) -> None:
     process = make_process()
     monkeypatch.setattr(process.site.database, "run", refuse)
-    process.redis.settle(ask=False)
+    process.redis.settle(database_available=False)
     assert process.pull()
 
 

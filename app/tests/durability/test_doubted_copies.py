@@ -12,9 +12,9 @@ from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import IMPLAUSIBLE, RecentReads
 from atoll.placement.checks.verify import Verifier
 from atoll.placement.tasks import Task, Tasks
+from atoll.rate_limit import RateLimiter
 from atoll.replication.worker import Worker
 from atoll.storage.interface import blob_key
-from atoll.storage.read_limit import ReadLimit
 
 from ..integration.services import wait_until
 from .memory_store import MemoryStore
@@ -48,7 +48,7 @@ def make_review(
     site: MemorySite, recent: RecentReads | None = None, forgotten: list[str] | None = None
 ) -> DoubtReview:
     locations = site.locations
-    verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+    verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
     return DoubtReview(
         site.database,
         verifier,

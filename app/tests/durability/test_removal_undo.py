@@ -11,6 +11,7 @@ import pytest
 from atoll.db.pool import Database
 from atoll.placement.locations.errors import ChangeRefused, LocationsBusy, LocationUnknown
 from atoll.placement.locations.lost import Losses
+from atoll.placement.locations.registration import register_locations
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
 
@@ -157,7 +158,7 @@ def test_an_undo_keeps_what_an_earlier_loss_of_that_location_recorded(
     database = prepare(registry, ["us"])
     for _ in Removal(LocationTable(database)).steps("us", accepted_loss=BLOBS):
         continue
-    registry["us"].locations.register(database)
+    register_locations(database, registry["us"].locations.stores)
     LocationTable(database).set_draining("us", LOCATIONS)
     next(Removal(LocationTable(database)).steps("us"))
     Removal(LocationTable(database)).undo("us")

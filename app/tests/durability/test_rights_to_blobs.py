@@ -165,7 +165,7 @@ def cached(site: MemorySite) -> MemoryRedis:
     """Give the site a cache."""
     server = MemoryRedis()
     redis = SharedRedis(cast(Any, MemoryClient(server)), LostDeletions(site.database))
-    redis.settle(ask=True)
+    redis.settle(database_available=True)
     site.graph.__dict__["redis"] = redis
     return server
 

@@ -24,9 +24,9 @@ from atoll.placement.checks.verify import (
     forget_old_runs,
     record,
 )
+from atoll.rate_limit import RateLimiter
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.interface import blob_key
-from atoll.storage.read_limit import ReadLimit
 
 from .sites import MemoryRegistry, MemorySite
 
@@ -49,7 +49,7 @@ class Clock:
 
 def make_scrubber(site: MemorySite, clock: Clock) -> Scrubber:
     locations = site.locations
-    verifier = Verifier(site.database, locations.stores, locations.health, ReadLimit(None))
+    verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
     return Scrubber(
         site.database,
         verifier,

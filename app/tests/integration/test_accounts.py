@@ -139,7 +139,7 @@ def test_the_answer_of_the_token_endpoint_tells_how_long_the_token_lives(client:
 def test_a_repository_is_made_once_and_in_a_namespace_that_exists(us: Site) -> None:
     for text in ("created", "exists already"):
         made = us.command("repository", "create", REPOSITORY)
-        assert (made.returncode, text in made.stderr) == (0, True)
+        assert (made.returncode, text in made.stdout) == (0, True)
     refused = us.command("repository", "create", "nowhere/app")
     assert (refused.returncode, "no namespace 'nowhere'" in refused.stderr) == (1, True)
 

@@ -64,7 +64,7 @@ def test_it_queues_what_is_missing_and_waits_until_nothing_is(us: Site, eu: Site
     eu.start_worker()
     last = us.command("backfill", "--wait")
     assert last.returncode == 0, last.stderr
-    assert "nothing is missing at usstorage, eustorage" in last.stderr
+    assert "nothing is missing at usstorage, eustorage" in last.stdout
 
 
 def test_what_is_pushed_later_is_not_waited_for_if_that_is_wanted(us: Site) -> None:
@@ -78,7 +78,7 @@ def test_a_dry_run_queues_nothing(us: Site) -> None:
     push_without_tasks(us, b"one")
     result = us.command("backfill", "--dry-run")
     assert result.returncode == 1
-    assert "eustorage lacks 1 blobs (3 bytes): missing" in result.stderr
+    assert "eustorage lacks 1 blobs (3 bytes): missing" in result.stdout
     assert tasks(us) == 0
 
 

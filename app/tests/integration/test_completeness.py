@@ -95,7 +95,8 @@ def test_what_one_may_not_pull_one_is_not_told_of(us: Site) -> None:
 def test_wait_ends_with_0_only_when_the_image_is_complete(us: Site) -> None:
     push_index(Client(us), "list")
     waited = us.command("wait", f"{REPOSITORY}:list", "--location", "usstorage")
-    assert (waited.returncode, waited.stdout) == (0, ""), waited.stderr
+    complete = f"{REPOSITORY}:list is complete at usstorage\n"
+    assert (waited.returncode, waited.stdout) == (0, complete), waited.stderr
     waited = us.command("wait", f"{REPOSITORY}:list", "--timeout", "0", "--json")
     assert waited.returncode == 1
     assert "eustorage lacks 3 of 3 blobs" in waited.stderr

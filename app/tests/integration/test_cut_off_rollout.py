@@ -48,7 +48,7 @@ def test_a_command_works_and_warns(us: Site, words: tuple[str, ...]) -> None:
     ended = us.command(*words)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) is not None
-    assert "the bundle does not know eustorage" in ended.stderr
+    assert "unknown location in preference" in ended.stderr
 
 
 @pytest.mark.parametrize("process", ["registry-nomigrate", "replication", "migrate"])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from atoll.placement.locations.registration import register_locations
 
 from .services import Services
 from .site import Client, Site, running_site
@@ -26,7 +27,7 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
         "FEATURE_STORAGE_REPLICATION": False,
     }
     with running_site(services, database, tmp_path / "local", "local", changes) as running:
-        running.graph.locations.register(running.graph.database)
+        register_locations(running.graph.database, running.graph.locations.stores)
         running.graph.locations.states.refresh(running.graph.database)
         yield running
 

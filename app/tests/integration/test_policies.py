@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from atoll.placement.locations.registration import register_locations
 from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
@@ -33,7 +34,7 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     third = [driver, {**arguments, "storage_path": "/third"}]
     changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
     with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
-        one.graph.locations.register(one.graph.database)
+        register_locations(one.graph.database, one.graph.locations.stores)
         one.locations.states.refresh(one.graph.database)
         yield one
 

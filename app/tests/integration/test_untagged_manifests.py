@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.registry import untagged_manifests as untagged
-from atoll.registry.manifests import deleted_manifest_cache_keys
+from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.tags import Tags
 from atoll.registry.untagged_manifests import UntaggedManifests
 

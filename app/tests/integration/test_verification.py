@@ -15,7 +15,7 @@ from atoll.placement.checks import repair as healing
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
-from atoll.storage.read_limit import ReadLimit
+from atoll.rate_limit import RateLimiter
 
 from .services import Services, wait_until
 from .site import Client, Site
@@ -157,7 +157,7 @@ def test_what_is_pushed_anew_after_the_look_is_not_put_in_quarantine(
 def verifier(site: Site, batch: int) -> Verifier:
     locations = site.locations
     return Verifier(
-        site.graph.database, locations.stores, locations.health, ReadLimit(None), batch=batch
+        site.graph.database, locations.stores, locations.health, RateLimiter(None), batch=batch
     )
 
 

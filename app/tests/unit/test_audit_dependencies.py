@@ -24,7 +24,7 @@ SKIPPED = {"name": "falcon", "skip_reason": "not found"}
         (json.dumps({"dependencies": [BAD]}), 1, "falcon 4.4.0: PYSEC-1, fixed in 4.4.1"),
         (json.dumps({"dependencies": [GOOD, SKIPPED]}), 69, "falcon: NOT AUDITED: not found"),
         (json.dumps({"dependencies": []}), 69, "0 dependencies audited"),
-        ("", 69, "NOT AUDITED: no advisory database answered"),
+        ("", 69, "NOT AUDITED: no advisory database was reachable"),
     ],
 )
 def test_the_status_tells_good_from_bad_and_from_unknown(

@@ -11,7 +11,7 @@ from atoll.config import Bundle, ConfigError, check, load, problems
 from atoll.config.dump import dump
 from atoll.config.fingerprint import fingerprint
 from atoll.config.load import parse_preference, read
-from atoll.config.sizes import parse_size
+from atoll.config.units import parse_size
 
 STORE = [
     "RadosGWStorage",
@@ -227,13 +227,13 @@ def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:
 def test_a_key_that_stands_twice_is_refused_by_its_path(tmp_path: Path) -> None:
     text = yaml.safe_dump(good()) + "SERVER_HOSTNAME: other.example\n"
     (tmp_path / "config.yaml").write_text(text)
-    with pytest.raises(ConfigError, match="SERVER_HOSTNAME: is there twice, in line"):
+    with pytest.raises(ConfigError, match="SERVER_HOSTNAME: is a duplicate key, in lines"):
         load({}, tmp_path)
     with pytest.raises(ConfigError) as caught:
         read("STORES:\n  us: [A, {}]\n  eu: [A, {}]\n  us: [B, {x: 1, x: 2}]\n", "config.yaml")
     assert caught.value.problems == [
-        "STORES.us: is there twice, in line 2 and in 4",
-        "STORES.us.1.x: is there twice, in line 4 and in 4",
+        "STORES.us: is a duplicate key, in lines 2 and 4",
+        "STORES.us.1.x: is a duplicate key, in lines 4 and 4",
     ]
 
 
@@ -346,9 +346,9 @@ def test_a_directory_must_be_named_from_the_root() -> None:
         ({"bandwidth": "fast"}, ".bandwidth: must be a number of bytes"),
         ({"bandwidth": "1K"}, ".bandwidth: Input should be greater than or equal to 65536"),
         ({"hours": "22-6"}, ".hours: must be two times of day in UTC, such as 22:00-06:00"),
-        ({"hours": "06:00-06:00"}, ".hours: begins when it ends"),
-        ({"speed": "1M"}, ".speed: is not an argument that Atoll knows here"),
-        ({}, ": limits nothing; give it bandwidth, hours or both"),
+        ({"hours": "06:00-06:00"}, ".hours: begins and ends at the same time"),
+        ({"speed": "1M"}, ".speed: is not a known argument"),
+        ({}, ": has no effect; set bandwidth, hours or both"),
     ],
 )
 def test_a_limit_of_replication_that_cannot_be_is_told_by_its_key(
@@ -378,4 +378,4 @@ def test_a_list_of_hosts_has_hosts_addresses_and_networks(key: str) -> None:
     for entry in ("*.example.com", "http://example.com", "example.com:8080", "10.0.0.0/33"):
         (problem,) = problems(good(**{key: [entry]}))
         assert problem.startswith(f"{key}.0: ")
-        assert "without scheme, port and wildcards" in problem
+        assert "without scheme, port or wildcards" in problem

@@ -64,7 +64,7 @@ def test_a_replica_that_stopped_replaying_is_left_out_until_it_has_caught_up(
     pair.replica.position = pair.primary.position
     assert pair.used_after(5, written=1)
     texts = [record.message for record in caplog.records]
-    assert texts == ["replica lags, not read from", "replica caught up, read from again"]
+    assert texts == ["replica excluded, lag too high", "replica included, caught up"]
 
 
 def test_a_replica_that_misses_one_write_of_an_idle_primary_is_left_out(pair: Pair) -> None:

@@ -8,9 +8,9 @@ import os
 import threading
 
 import pytest
-from atoll.config.limits import ReplicationLimit
+from atoll.config.replication_limits import ReplicationLimit
 from atoll.names import Digest
-from atoll.rate_limit import Pace
+from atoll.rate_limit import RateLimiter
 from atoll.replication.buffer_pool import Memory
 from atoll.replication.copier import MEMORY_LARGE, Copier
 from atoll.replication.source import WrongContent
@@ -172,13 +172,13 @@ def test_all_copies_of_a_worker_together_keep_to_the_bandwidth() -> None:
         waited.append(seconds)
         clock[0] += seconds
 
-    pace = Pace(ReplicationLimit(bandwidth=2**20), monotonic=lambda: clock[0])
+    limiter = RateLimiter(2**20, burst_seconds=1, monotonic=lambda: clock[0])
     for _ in range(4):
-        pace.take(8 * 2**20, wait)
+        limiter.take(8 * 2**20, wait)
     assert clock[0] == pytest.approx(100 + 32, abs=1)
     # Nobody waits for what somebody else takes later.
     assert max(waited) <= 1 + 1e-6
-    Pace(None).take(10**12, wait)
+    RateLimiter(None).take(10**12, wait)
     assert clock[0] == pytest.approx(100 + 32, abs=1)
 
 
@@ -194,4 +194,6 @@ def test_all_copies_of_a_worker_together_keep_to_the_bandwidth() -> None:
 )
 def test_outside_of_its_hours_nothing_is_copied(hours: str, hour: int, is_open: bool) -> None:
     moment = datetime.datetime(2026, 11, 21, hour, 0, tzinfo=datetime.UTC)
-    assert Pace(ReplicationLimit(hours=hours), now=lambda: moment).open is is_open  # type: ignore[arg-type]
+    limit = ReplicationLimit.model_validate({"hours": hours})
+    assert limit.hours is not None
+    assert limit.hours.contain(moment) is is_open

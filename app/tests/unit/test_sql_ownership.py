@@ -23,6 +23,21 @@ TEXT_KEY_MODULES = {
     "placement/location_locks.py",
     "placement/locks.py",
 }
+PLACEMENT_TABLES = (
+    "imagestorage",
+    "imagestorageplacement",
+    "imagestoragelocation",
+    "replicationtask",
+    "objectdeletion",
+    "contentdeletion",
+    "removedplacement",
+    "lostblob",
+    "replicationpolicy",
+)
+CHANGE = re.compile(
+    rf"\b(INSERT INTO|UPDATE|DELETE FROM|TRUNCATE)\s+({'|'.join(PLACEMENT_TABLES)})\b",
+    re.IGNORECASE,
+)
 
 
 def modules_with(pattern: re.Pattern[str]) -> set[str]:
@@ -53,3 +68,13 @@ def test_lock_keys_match_those_of_earlier_versions() -> None:
     assert location_locks.LOCK_STATES == (
         "SELECT pg_advisory_xact_lock(hashtextextended('states of locations', 0))"
     )
+
+
+def test_only_placement_reads_placements() -> None:
+    found = modules_with(re.compile(r"\bimagestorageplacement\b"))
+    assert {module for module in found if not module.startswith("placement/")} == set()
+
+
+def test_only_placement_changes_its_tables() -> None:
+    found = modules_with(CHANGE)
+    assert {module for module in found if not module.startswith("placement/")} == set()

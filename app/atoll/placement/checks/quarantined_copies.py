@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from atoll.placement.tasks import Task
+from atoll.rate_limit import RateLimiter
 from atoll.storage.errors import StoreError
 from atoll.storage.inspection import inspect
 from atoll.storage.interface import ObjectStore
-from atoll.storage.read_limit import ReadLimit
 
 log = logging.getLogger(__name__)
 
@@ -70,13 +70,13 @@ class QuarantinedCopies:
                 self._defective.popitem(last=False)
 
 
-class _Checks(ReadLimit):
+class _Checks(RateLimiter):
     """An unlimited read rate that calls a function for each piece."""
 
     def __init__(self, check: Callable[[], None]) -> None:
         super().__init__(None)
         self._check = check
 
-    def spend(self, count: int) -> None:
-        del count
+    def take(self, size: int, wait: Callable[[float], None] | None = None) -> None:
+        del size, wait
         self._check()

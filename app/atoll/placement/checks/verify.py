@@ -18,11 +18,11 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.names import Digest
+from atoll.rate_limit import RateLimiter
 from atoll.storage.errors import StoreError
 from atoll.storage.health import StoreHealth
 from atoll.storage.inspection import inspect
 from atoll.storage.interface import ObjectStore
-from atoll.storage.read_limit import ReadLimit
 
 # Placements that one statement looks at; fewer where each of them is read, for that takes long, and
 # what was looked at since the last record is looked at again after a crash.
@@ -204,7 +204,7 @@ class Verifier:
         database: Database,
         stores: Mapping[str, ObjectStore],
         health: StoreHealth,
-        limit: ReadLimit,
+        limit: RateLimiter,
         *,
         batch: int | None = None,
     ) -> None:

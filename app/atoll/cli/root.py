@@ -1,0 +1,97 @@
+"""The root of the command line: every command, its module and its place in the help."""
+
+from __future__ import annotations
+
+import click
+
+import atoll as package
+from atoll.cli.commands import Command, Entry, Group
+
+_LOCATIONS = "atoll.cli.location_commands"
+
+SECTIONS = {
+    "Status": {
+        "status": Entry("atoll.cli.status:status", "Show instances, stores and replication lag"),
+        "wait": Entry("atoll.cli.wait:wait", "Wait until an image, or everything, is replicated"),
+    },
+    "Locations": {
+        "locations": Entry(
+            f"{_LOCATIONS}:locations",
+            "List, drain, activate, remove and purge locations",
+        ),
+        "backfill": Entry("atoll.cli.backfill:backfill", "Queue missing copies"),
+        "policy": Entry("atoll.cli.policy:policy", "Manage the placement policies of namespaces"),
+    },
+    "Data integrity": {
+        "verify": Entry("atoll.cli.verify:verify", "Verify that stores hold what is placed there"),
+        "inventory": Entry("atoll.cli.inventory:inventory", "Find orphaned objects in a store"),
+    },
+    "Accounts and repositories": {
+        "user": Entry("atoll.cli.users:user", "Manage user accounts"),
+        "token": Entry("atoll.cli.tokens:token", "Manage API tokens"),
+        "repository": Entry("atoll.cli.repositories:repository", "Manage repositories"),
+    },
+    "Configuration": {
+        "config": Entry("atoll.cli.config:config", "Check a configuration bundle"),
+        "reload": Entry("atoll.cli.processes:reload", "Reload the bundle in this container"),
+        "migrate": Entry("atoll.cli.migrate:migrate", "Migrate the database to this version"),
+    },
+    "Container processes": {
+        "registry": Entry(
+            "atoll.cli.processes:registry", "Migrate the database, then serve the registry"
+        ),
+        "registry-nomigrate": Entry(
+            "atoll.cli.processes:registry_nomigrate", "Serve the registry without a migration"
+        ),
+        "replication": Entry("atoll.cli.processes:replication", "Run the replication worker"),
+        "housekeeping": Entry(
+            "atoll.cli.processes:housekeeping", "Run the maintenance of a site without replication"
+        ),
+        "repomirror": Entry(
+            "atoll.cli.processes:repomirror", "Mirror repositories (not available yet)"
+        ),
+        "web": Entry("atoll.cli.processes:web", "Run one web process behind nginx", hidden=True),
+        "healthcheck": Entry(
+            "atoll.cli.processes:healthcheck", "Check the health of this container"
+        ),
+        "shell": Entry("atoll.cli.processes:shell", "Run a shell in the container"),
+    },
+    "Shortcuts": {
+        "drain": Entry(f"{_LOCATIONS}:drain", "Same as 'locations drain'"),
+        "activate": Entry(f"{_LOCATIONS}:activate", "Same as 'locations activate'"),
+        "remove-location": Entry(f"{_LOCATIONS}:remove", "Same as 'locations remove'"),
+        "purge-store": Entry(f"{_LOCATIONS}:purge", "Same as 'locations purge'"),
+        "lost": Entry(f"{_LOCATIONS}:lost", "Same as 'locations lost'"),
+    },
+    "Other": {
+        "completion": Entry("atoll.cli.completion:completion", "Print a shell completion script"),
+        "help": Entry("atoll.cli.root:show_help", "Show the help of a command"),
+    },
+}
+
+
+@click.group(cls=Group, sections=SECTIONS)
+@click.version_option(package.__version__, message="%(prog)s %(version)s")
+def atoll() -> None:
+    """Operate a container registry that lives in several regions.
+
+    Run 'atoll COMMAND --help' for the options and exit codes of a command.
+    """
+
+
+@click.command(cls=Command)
+@click.argument("words", metavar="[COMMAND]...", nargs=-1)
+@click.pass_context
+def show_help(context: click.Context, words: tuple[str, ...]) -> None:
+    """Show the help of a command, or the list of commands."""
+    found = context.find_root()
+    for word in words:
+        command = (
+            found.command.get_command(found, word)
+            if isinstance(found.command, click.Group)
+            else None
+        )
+        if command is None:
+            context.fail(f"No such command '{' '.join(words)}'.")
+        found = click.Context(command, info_name=word, parent=found)
+    click.echo(found.get_help())

@@ -1,0 +1,56 @@
+"""Run a click command and turn everything that can end it into an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+from atoll import exit_codes
+from atoll.cli.context import CommandContext
+from atoll.cli.errors import explain
+
+# As a shell reports a process that SIGINT ended.
+_INTERRUPTED = 130
+
+
+def run(
+    command: click.Command,
+    arguments: Sequence[str],
+    *,
+    name: str,
+    context: CommandContext | None = None,
+) -> int:
+    """Run a command and return its exit code.
+
+    Args:
+        command: the command.
+        arguments: the words after its name.
+        name: its name in usage messages.
+        context: loads what commands work with; from this container by default.
+    """
+    try:
+        status = command.main(
+            list(arguments),
+            prog_name=name,
+            standalone_mode=False,
+            obj=context or CommandContext(),
+        )
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python would complain at its exit.
+        sys.stdout = None
+        return exit_codes.FAILED
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        code, message = explained
+        click.echo(message, err=True)
+        return code
+    return int(status or 0)

@@ -1,0 +1,106 @@
+"""What a manifest names is found, and what is no manifest is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from atoll.registry.errors import ManifestInvalid
+from atoll.registry.manifest_format import MAXIMUM_CHILDREN, MAXIMUM_LAYERS, ParsedManifest, parse
+from hypothesis import given
+from hypothesis import strategies as st
+
+IMAGE = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+A, B = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
+
+
+def manifest(**changes: object) -> bytes:
+    document = {"schemaVersion": 2, "config": {"digest": A}, "layers": [{"digest": B}], **changes}
+    return json.dumps(document).encode()
+
+
+def test_an_image_names_its_config_and_its_layers() -> None:
+    assert parse(manifest(), IMAGE) == ParsedManifest(blobs=[A, B], config=A)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
+def test_a_manifest_in_another_encoding_than_utf_8_is_refused(encoding: str) -> None:
+    with pytest.raises(ManifestInvalid):
+        parse(manifest().decode().encode(encoding), IMAGE)
+
+
+def test_an_index_names_its_manifests() -> None:
+    content = json.dumps({"schemaVersion": 2, "manifests": [{"digest": A}]}).encode()
+    assert parse(content, INDEX) == ParsedManifest(children=[A])
+
+
+def test_a_subject_and_an_artifact_type_are_found() -> None:
+    content = manifest(subject={"digest": A}, artifactType="application/vnd.example")
+    assert parse(content, IMAGE) == ParsedManifest([A, B], [], A, A, "application/vnd.example")
+
+
+def test_a_foreign_layer_need_not_be_here() -> None:
+    foreign = {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar", "digest": B}
+    assert parse(manifest(layers=[foreign]), IMAGE).blobs == [A]
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (b"", IMAGE),
+        (b"[]", IMAGE),
+        (b"{", IMAGE),
+        (b"\xff", IMAGE),
+        (b"[" * 100_000, IMAGE),
+        (manifest(schemaVersion=1), IMAGE),
+        (manifest(mediaType=INDEX), IMAGE),
+        (manifest(config=None), IMAGE),
+        (manifest(config={"digest": 7}), IMAGE),
+        (manifest(config={"digest": "sha256:x"}), IMAGE),
+        (manifest(layers={}), IMAGE),
+        (manifest(layers=[7]), IMAGE),
+        (manifest(subject=7), IMAGE),
+        (manifest(artifactType=7), IMAGE),
+        (manifest(artifactType="a\0b/c"), IMAGE),
+        (manifest(), "text/plain"),
+        (manifest(), INDEX),
+    ],
+)
+def test_what_is_no_manifest_is_refused(content: bytes, media_type: str) -> None:
+    with pytest.raises(ManifestInvalid):
+        parse(content, media_type)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["schemaVersion", "config", "layers", "manifests", "subject", "mediaType"]),
+        json_values | st.just(2),
+    ),
+    st.sampled_from([IMAGE, INDEX]),
+)
+def test_no_json_does_anything_but_parse_or_be_refused(document: object, kind: str) -> None:
+    try:
+        parse(json.dumps(document).encode(), kind)
+    except ManifestInvalid:
+        return
+
+
+def test_the_entries_of_a_manifest_are_limited() -> None:
+    layers = [{"digest": B}] * MAXIMUM_LAYERS
+    assert len(parse(manifest(layers=layers), IMAGE).blobs) == 1 + MAXIMUM_LAYERS
+    with pytest.raises(ManifestInvalid, match="at most 1000"):
+        parse(manifest(layers=[*layers, {"digest": B}]), IMAGE)
+    children = [{"digest": A}] * MAXIMUM_CHILDREN
+    document = {"schemaVersion": 2, "manifests": children}
+    assert len(parse(json.dumps(document).encode(), INDEX).children) == MAXIMUM_CHILDREN
+    document["manifests"] = [*children, {"digest": A}]
+    with pytest.raises(ManifestInvalid, match="at most 1000"):
+        parse(json.dumps(document).encode(), INDEX)

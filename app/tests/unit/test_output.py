@@ -1,0 +1,137 @@
+"""Tables, sizes and prompts of the command line."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from atoll.cli.output import ask, duration_text, print_table, progress, size_text
+from atoll.cli.status import print_status
+from atoll.cluster.instances import Instance
+from atoll.cluster.status import Overview
+from atoll.errors import UserError
+from atoll.placement.upkeep.lag import Lag
+
+LONG = "storage-of-the-region-eu-central-1-in-frankfurt-am-main-second-building"
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> str:
+    return _STYLE.sub("", capsys.readouterr().out)
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_table_that_fits_the_terminal_is_aligned(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name", "blobs", "state"], [["us", 5, "active"], ["europe", 1200, "draining"]])
+    assert printed(capsys).splitlines() == [
+        "NAME    BLOBS  STATE",
+        "us          5  active",
+        "europe   1200  draining",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_table_that_is_too_wide_gives_names_a_line_of_their_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(["name", "blobs", "state"], [[LONG, 12, "active"], ["us", 5, "draining"]])
+    assert printed(capsys).splitlines() == [
+        "NAME",
+        "  BLOBS  STATE",
+        LONG,
+        "     12  active",
+        "us",
+        "      5  draining",
+    ]
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_table_of_long_cells_is_printed_as_blocks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(["name", "source"], [["us", f"{LONG}/objects"]])
+    assert printed(capsys).splitlines() == ["NAME:   us", f"SOURCE: {LONG}/objects"]
+
+
+def test_a_piped_table_is_as_wide_as_its_content(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    print_table(["name", "state"], [[LONG, "active"]])
+    assert printed(capsys).splitlines()[1] == f"{LONG}  active"
+
+
+def test_a_table_without_rows_prints_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["name"], [], empty="There are no policies.")
+    assert printed(capsys) == "There are no policies.\n"
+
+
+def test_brackets_in_a_cell_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(["error"], [["[Errno 111] refused [bold]"]])
+    assert "[Errno 111] refused [bold]" in printed(capsys)
+
+
+def overview_of(*names: str) -> Overview:
+    stores = {name: {"up": name != names[-1], "cause": "refused"} for name in names}
+    instance = Instance(
+        role="registry",
+        hostname="registry-1.example.org",
+        version="0.1.0",
+        preference=list(names),
+        started_at=datetime(2026, 11, 27, tzinfo=UTC),
+        seen_seconds_ago=3.2,
+        drift=[],
+        stores=stores,
+        lost=False,
+    )
+    locations = [Lag(name, "active", 12, 3_500_000, 760.0, 0, None) for name in names]
+    return Overview([instance], locations, {})
+
+
+@pytest.mark.usefixtures("terminal")
+def test_status_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    found = overview_of("usstorage", "eustorage")
+    print_status(found, [])
+    assert [line for line in printed(capsys).splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_status_shows_long_names_of_locations_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    found = overview_of("usstorage", LONG)
+    print_status(found, found.problems())
+    lines = printed(capsys).splitlines()
+    assert lines[lines.index(LONG) + 1].split()[:2] == ["active", "down"]
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (1023, "1023 B"), (3_500_000, "3.3 MiB"), (2**60, "1024.0 PiB")]
+)
+def test_a_size_is_printed_in_a_fitting_unit(size: int, text: str) -> None:
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (59, "59s"), (720, "12m"), (7200, "2h"), (864000, "10d")]
+)
+def test_a_duration_is_printed_in_its_largest_unit(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+def test_progress_and_questions_stay_off_standard_output(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress("verifying") as advance:
+        advance(1, 2)
+    with pytest.raises(UserError, match="--yes"):
+        ask("Sure? ")
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")

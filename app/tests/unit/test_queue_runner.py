@@ -1,0 +1,116 @@
+"""Groups of jobs take turns, and a group whose jobs hang delays no other."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from atoll.db.pool import DatabaseUnavailable
+from atoll.db.queue_runner import QueueRunner
+from atoll.periodic import ThreadRegistry
+
+from ..integration.services import wait_until
+
+Job = tuple[str, int]
+
+
+class Jobs:
+    """A queue in memory: jobs of groups in `hanging` do not end before `release` is set.
+
+    Attributes:
+        failures: exceptions that the next claims raise.
+        begun: the jobs that began, in order.
+        most: how many jobs of a group ran at the same time.
+    """
+
+    def __init__(self, **groups: int) -> None:
+        self.waiting = {name: list(range(count)) for name, count in groups.items()}
+        self.hanging: set[str] = set()
+        self.release = threading.Event()
+        self.failures: list[Exception] = []
+        self.begun: list[Job] = []
+        self.most: Counter[str] = Counter()
+        self._running: defaultdict[str, int] = defaultdict(int)
+        self._lock = threading.Lock()
+
+    def claim(self, after: str | None, busy: list[str]) -> tuple[str, Job] | None:
+        if self.failures:
+            raise self.failures.pop()
+        for name, waiting in sorted(self.waiting.items()):
+            if waiting and name > (after or "") and name not in busy:
+                return name, (name, waiting.pop(0))
+        return None
+
+    def run(self, job: Job) -> None:
+        name = job[0]
+        with self._lock:
+            self.begun.append(job)
+            self._running[name] += 1
+            self.most[name] = max(self.most[name], self._running[name])
+        if name in self.hanging:
+            self.release.wait()
+        with self._lock:
+            self._running[name] -= 1
+        if name == "failing":
+            raise KeyError("a bug")
+
+    @property
+    def done(self) -> bool:
+        return not any(self.waiting.values())
+
+
+@contextmanager
+def dispatched(jobs: Jobs, slots: int = 4, per_group: int = 2) -> Iterator[None]:
+    runner = QueueRunner(
+        "test", jobs.claim, jobs.run, slots=slots, per_group=per_group, poll_seconds=0.01
+    )
+    runner.start(ThreadRegistry())
+    try:
+        yield
+    finally:
+        jobs.release.set()
+        runner.stop()
+
+
+def test_a_group_whose_jobs_hang_delays_no_other() -> None:
+    jobs = Jobs(hung=200, other=20)
+    jobs.hanging = {"hung"}
+    with dispatched(jobs):
+        wait_until("all jobs of the other group began", lambda: not jobs.waiting["other"])
+        assert len(jobs.waiting["hung"]) == 198
+    assert jobs.most["hung"] == 2
+
+
+def test_groups_take_turns() -> None:
+    jobs = Jobs(a=3, b=3, c=1)
+    with dispatched(jobs, slots=1):
+        wait_until("all jobs began", lambda: jobs.done)
+    assert "".join(name for name, _ in jobs.begun) == "abcabab"
+
+
+def test_a_group_has_a_limited_number_of_jobs_at_the_same_time() -> None:
+    jobs = Jobs(only=50)
+    with dispatched(jobs, slots=8, per_group=3):
+        wait_until("all jobs began", lambda: jobs.done)
+    assert jobs.most["only"] <= 3
+
+
+def test_failures_of_claims_and_jobs_end_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    jobs = Jobs(failing=10, other=10)
+    jobs.failures = [DatabaseUnavailable("gone"), KeyError("a bug")]
+    with dispatched(jobs):
+        wait_until("all jobs began", lambda: jobs.done)
+    assert "database unavailable" in caplog.text
+    assert "unhandled exception" in caplog.text
+
+
+def test_a_stop_waits_for_the_jobs_that_run() -> None:
+    jobs = Jobs(hung=1)
+    jobs.hanging = {"hung"}
+    with dispatched(jobs):
+        wait_until("the job began", lambda: bool(jobs.begun))
+        assert jobs._running["hung"] == 1
+    assert jobs._running["hung"] == 0
