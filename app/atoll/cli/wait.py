@@ -18,6 +18,7 @@ from atoll.placement.rules import targets
 from atoll.placement.upkeep.backfill import backfill
 from atoll.placement.upkeep.completeness import Completeness
 from atoll.placement.upkeep.lag import Lag, lag
+from atoll.registry.image_completeness import ImageCompleteness
 from atoll.server.bundle import require_replication
 from atoll.services import Services
 
