@@ -38,7 +38,7 @@ DELETED = Counter("atoll_garbage_deleted_objects", "Deleted objects", ["location
 DELETED_BYTES = Counter("atoll_garbage_deleted_bytes", "Bytes of deleted objects", ["location"])
 WAITING = Gauge(
     "atoll_garbage_queue",
-    "Objects to be deleted",
+    "Objects waiting for deletion",
     ["location"],
     multiprocess_mode="mostrecent",
 )

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # Manifests that one statement examines, and that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
-COLLECTED = Counter("atoll_garbage_collected_manifests", "Manifests without a tag, collected")
+COLLECTED = Counter("atoll_garbage_collected_manifests", "Untagged manifests deleted")
 
 # A condition on manifest `m` in namespace `n`. Deleted manifests are left out: they can be restored
 # until their own retention ends.

@@ -56,9 +56,19 @@ _COPY_SILENCE_SECONDS = 3600.0
 _SMALL_THREADS = 4
 _SMALL_HELD = 16
 
-COPIED = Counter("atoll_replication_copied", "Blobs copied and placed", ["location"])
-COPIED_BYTES = Counter("atoll_replication_copied_bytes", "Bytes of those blobs", ["location"])
-FAILED = Counter("atoll_replication_failed", "Attempts that failed", ["location", "reason"])
+COPIED = Counter(
+    "atoll_replication_copied", "Blobs that this process copied to the location", ["location"]
+)
+COPIED_BYTES = Counter(
+    "atoll_replication_copied_bytes",
+    "Bytes of blobs that this process copied to the location",
+    ["location"],
+)
+FAILED = Counter(
+    "atoll_replication_failed",
+    "Failed attempts of this process to copy a blob, by reason",
+    ["location", "reason"],
+)
 
 
 class Worker:

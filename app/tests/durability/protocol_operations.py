@@ -34,7 +34,7 @@ from atoll.placement.upkeep.over_replication import Excess
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
 from atoll.registry.untagged_manifests import UntaggedManifests
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.states import ACTIVE
@@ -311,7 +311,7 @@ class ClearLeftovers(Action):
     site: str
 
     def run(self, world: World) -> Any:
-        world[self.site].graph.uploads.clear_away_leftovers()
+        world[self.site].graph.uploads.delete_leftovers()
 
 
 @dataclass
