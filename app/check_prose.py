@@ -55,8 +55,7 @@ NOT_REWRITTEN_YET = (
     # application
     "app/atoll/cli/*",
     "app/atoll/cluster/*",
-    "app/atoll/placement/*",
-    "app/atoll/replication/*",
+    "app/atoll/placement/locations/*",
     "app/atoll/storage/*",
     "app/atoll/web/*",
     # tests

@@ -14,7 +14,7 @@ from atoll.cli.options import json_option
 from atoll.cli.output import note, print_json, print_result, progress
 from atoll.cli.polling import look_later
 from atoll.errors import UserError
-from atoll.placement.upkeep.over_replication import Excess, Step
+from atoll.placement.upkeep.over_replication import OverReplication, Step
 from atoll.server.maintenance import over_replication_of
 from atoll.services import Services
 
@@ -66,7 +66,7 @@ def _require_deletions(services: Services) -> None:
         )
 
 
-def _search(over_replication: Excess, *, remove: bool) -> Step:
+def _search(over_replication: OverReplication, *, remove: bool) -> Step:
     total = Step(0, 0)
     with progress("searching blobs") as advance:
         for step in over_replication.everything(remove=remove):

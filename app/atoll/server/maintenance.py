@@ -11,7 +11,7 @@ from functools import partial
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.blobs import cache_key
 from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
@@ -90,9 +90,9 @@ def _collection(services: Services) -> Iterator[Activity]:
         )
 
 
-def over_replication_of(services: Services) -> Excess:
+def over_replication_of(services: Services) -> OverReplication:
     """Return the activity that deletes over-replicated copies."""
-    return Excess(
+    return OverReplication(
         services.database,
         services.bundle.required_locations,
         lambda digest: services.redis.delete(cache_key(digest)),

@@ -157,7 +157,7 @@ def _following_policies(services: Services) -> Callable[[], None]:
     watch = PolicyWatch(services.database, reconciler)
 
     def work() -> None:
-        if made := watch.look():
+        if made := watch.apply_changes():
             log.info("policies changed, tasks added", extra={"tasks": made})
 
     return work
