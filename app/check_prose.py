@@ -57,7 +57,6 @@ NOT_REWRITTEN_YET = (
     "app/atoll/cluster/*",
     "app/atoll/placement/*",
     "app/atoll/replication/*",
-    "app/atoll/server/*",
     "app/atoll/storage/*",
     "app/atoll/web/*",
     # tests

@@ -88,7 +88,7 @@ class _Waiting(Protocol):
 
 
 def _wait(waiting: _Waiting, timeout: float | None) -> bool:
-    """Poll until nothing is missing or SECONDS are over, and note each change.
+    """Poll until nothing is missing or the time is up, and note each change.
 
     Returns:
         Whether nothing is missing.
@@ -99,9 +99,10 @@ def _wait(waiting: _Waiting, timeout: float | None) -> bool:
         if missing != noted:
             note(missing)
             noted = missing
-        if deadline is not None and time.monotonic() >= deadline:
-            return False
+        expired = deadline is not None and time.monotonic() >= deadline
         missing = look_later(waiting.missing)
+        if missing and expired:
+            return False
     return True
 
 
