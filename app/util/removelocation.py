@@ -11,6 +11,7 @@ import sys
 import click
 from atoll import exit_codes
 from atoll.cli.context import CommandContext
+from atoll.cli.output import print_result
 from atoll.cli.removal import QUESTION, ask, show_sole_copies
 from atoll.cli.runner import run
 from atoll.errors import UserError
@@ -25,11 +26,11 @@ def remove(context: CommandContext, location: str) -> int:
     """Remove LOCATION, a name in DISTRIBUTED_STORAGE_CONFIG, after a confirmation."""
     services = context.services_to_serve()
     if not services.bundle.feature_storage_replication:
-        sys.stdout.write("Storage replication is not enabled. Exiting.\n")
+        print_result("Storage replication is not enabled. Exiting.")
         return exit_codes.FAILED
     life_cycle = services.location_life_cycle
     if not ask(QUESTION.format(location=location), _ask_again):
-        sys.stdout.write("Canceling operation...\n")
+        print_result("Canceling operation...")
         return 0
     try:
         for step in life_cycle.remove(location):
@@ -38,19 +39,19 @@ def remove(context: CommandContext, location: str) -> int:
         if isinstance(error, SoleCopiesRemain):
             show_sole_copies(life_cycle, location)
         raise UserError(f"Error removing storage location: {error}") from error
-    sys.stdout.write(f"Deleted location {location}\n")
+    print_result(f"Deleted location {location}")
     return 0
 
 
 def _print(step: RemovalStep) -> None:
     if not step.placements:
-        sys.stdout.write(f"Removed {step.uploads} temporary blobs from blobupload table.\n")
+        print_result(f"Removed {step.uploads} temporary blobs from blobupload table.")
     for placement in step.placements:
-        sys.stdout.write(f"Deleted placement {placement}\n")
+        print_result(f"Deleted placement {placement}")
 
 
 def _ask_again() -> None:
-    sys.stdout.write("Please respond with 'yes' or 'no' (or 'y' or 'n').\n")
+    print_result("Please respond with 'yes' or 'no' (or 'y' or 'n').")
 
 
 if __name__ == "__main__":

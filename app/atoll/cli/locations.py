@@ -1,89 +1,139 @@
-"""`atoll locations`, `drain` and `activate`: list locations and change their states."""
+"""`atoll locations`: list locations and change their states."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
+from collections.abc import Container, Sequence
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
+import click
 
-from atoll.cli.run import say
+from atoll.cli.commands import Command, Entry, Group
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import Cell, note, print_json, print_result, print_table
 from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.placement.locations.sole_copies import Remaining
-from atoll.server.bundle import load_bundle_to_administer
-from atoll.server.container import wire_services
+from atoll.placement.locations.usage import LocationUsage
+
+_FURTHER = {
+    "remove": Entry("atoll.cli.removal:remove", "Remove a drained location from the registry"),
+    "lost": Entry("atoll.cli.loss:lost", "List blobs that were lost with removed locations"),
+    "purge": Entry("atoll.cli.purge:purge", "Delete all objects of a removed location"),
+}
 
 
-def locations(options: argparse.Namespace) -> int:
-    """Print each location with its state and its blobs."""
-    services = wire_services(load_bundle_to_administer())
+@click.group(cls=Group, sections={"Removal": _FURTHER}, invoke_without_command=True)
+@json_option
+@click.pass_context
+def locations(context: click.Context, *, as_json: bool) -> None:
+    """List, drain, activate, remove and purge locations.
+
+    Without a command, lists the locations.
+    """
+    if context.invoked_subcommand is None:
+        _list(context.obj, as_json=as_json)
+
+
+@locations.command("list")
+@json_option
+@click.pass_obj
+def list_locations(context: CommandContext, *, as_json: bool) -> None:
+    """List locations, their states and their blobs.
+
+    Sole copies are blobs without a copy at another location.
+    """
+    _list(context, as_json=as_json)
+
+
+def _list(context: CommandContext, *, as_json: bool) -> None:
+    services = context.services()
     usage = services.location_life_cycle.usage()
-    if options.json:
-        sys.stdout.write(json.dumps([asdict(entry) for entry in usage]) + "\n")
-        return 0
-    table = Table("location", "state", "in the bundle", "blobs", "missing", "only there")
-    for entry in usage:
-        table.add_row(
+    if as_json:
+        print_json([asdict(entry) for entry in usage])
+        return
+    print_usage(usage, services.bundle.stores)
+
+
+def print_usage(usage: Sequence[LocationUsage], in_bundle: Container[str]) -> None:
+    """Print a table of locations."""
+    rows: list[list[Cell]] = [
+        [
             entry.location,
             entry.state,
-            "yes" if entry.location in services.bundle.stores else "no",
-            str(entry.placed_blobs),
-            str(entry.missing_blobs),
-            str(entry.only_there),
-        )
-    Console().print(table)
-    return 0
+            "yes" if entry.location in in_bundle else "no",
+            entry.placed_blobs,
+            entry.missing_blobs,
+            entry.only_there,
+            entry.open_uploads,
+        ]
+        for entry in usage
+    ]
+    headings = ["location", "state", "in bundle", "blobs", "missing", "sole copies", "uploads"]
+    print_table(headings, rows, empty="There are no locations; run 'atoll migrate'.")
 
 
-def drain(options: argparse.Namespace) -> int:
-    """Start or resume to drain a location; with --wait return when nothing remains there."""
-    life_cycle = wire_services(load_bundle_to_administer()).location_life_cycle
-    location: str = options.location
+@locations.command(
+    cls=Command,
+    examples=["atoll locations drain eustorage --wait"],
+)
+@click.argument("location")
+@click.option("--wait", is_flag=True, help="Wait until the location holds no sole copy.")
+@json_option
+@click.pass_obj
+def drain(context: CommandContext, location: str, *, wait: bool, as_json: bool) -> None:
+    """Drain a location.
+
+    Nothing new is written to it, and its sole copies are copied to other locations.
+    """
+    life_cycle = context.services().location_life_cycle
     remaining = life_cycle.drain(location)
-    if options.wait and remaining:
+    if wait and remaining:
         remaining = _wait(life_cycle, location)
-    if options.json:
-        report = {"location": location, "drained": not remaining, **asdict(remaining)}
-        sys.stdout.write(json.dumps(report) + "\n")
+    if as_json:
+        print_json({"location": location, "drained": not remaining, **asdict(remaining)})
     elif remaining:
-        say(
-            f"{location} is draining: {_text(remaining)}; wait with `atoll drain {location} --wait`"
+        print_result(
+            f"{location} is draining: {_describe(remaining)}; wait with"
+            f" `atoll drain {location} --wait`"
         )
     else:
-        say(f"{location} is drained; remove it with `atoll remove-location {location}`")
-    return 0
-
-
-def activate(options: argparse.Namespace) -> int:
-    """Return a location to use, with --read-only for reads only."""
-    life_cycle = wire_services(load_bundle_to_administer()).location_life_cycle
-    if options.read_only:
-        life_cycle.make_read_only(options.location)
-    else:
-        life_cycle.activate(options.location)
-    state = life_cycle.states()[options.location]
-    say(f"{options.location} is {state}; missing copies are made in the background")
-    return 0
+        print_result(f"{location} is drained; remove it with `atoll remove-location {location}`")
 
 
 def _wait(life_cycle: LocationLifeCycle, location: str) -> Remaining:
-    """Print the progress of a drain whenever it changes, until nothing remains."""
-    shown = ""
+    """Note the progress of a drain whenever it changes, until nothing remains."""
+    noted = ""
     remaining = Remaining(0, 0, 0)
     for progress in life_cycle.watch_drain(location):
         remaining = progress.remaining
-        line = str(progress.unreachable or f"{location}: {_text(remaining)}")
-        if remaining and line != shown:
-            say(line)
-            shown = line
+        line = str(progress.unreachable or f"{location}: {_describe(remaining)}")
+        if remaining and line != noted:
+            note(line)
+            noted = line
     return remaining
 
 
-def _text(remaining: Remaining) -> str:
+def _describe(remaining: Remaining) -> str:
     return (
         f"{remaining.blobs} blobs ({remaining.bytes} bytes) are only there, "
         f"{remaining.uploads} uploads have bytes there"
     )
+
+
+@locations.command()
+@click.argument("location")
+@click.option("--read-only", is_flag=True, help="Read from it, but write nothing to it.")
+@json_option
+@click.pass_obj
+def activate(context: CommandContext, location: str, *, read_only: bool, as_json: bool) -> None:
+    """Return a drained location to use."""
+    life_cycle = context.services().location_life_cycle
+    if read_only:
+        life_cycle.make_read_only(location)
+    else:
+        life_cycle.activate(location)
+    state = life_cycle.states()[location]
+    if as_json:
+        print_json({"location": location, "state": state})
+    else:
+        print_result(f"{location} is {state}; missing copies are made in the background")

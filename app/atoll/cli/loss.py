@@ -1,64 +1,71 @@
-"""`atoll remove-location NAME --lost` and `atoll lost`: data loss with a store that is gone."""
+"""Data loss with a store that is gone: `atoll locations remove NAME --lost`, `locations lost`."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
+import click
 
-from atoll.cli.run import say
-from atoll.errors import UserError
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import ask, print_json, print_result, progress
 from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.placement.locations.lost import Loss
-from atoll.server.bundle import load_bundle_to_administer
-from atoll.server.container import wire_services
 
 
-def remove_lost(life_cycle: LocationLifeCycle, options: argparse.Namespace) -> int:
+@click.command(cls=Command)
+@json_option
+@click.pass_obj
+def lost(context: CommandContext, *, as_json: bool) -> None:
+    """List blobs that were lost with removed locations.
+
+    A blob leaves the list when it is pushed again, or when no image uses it.
+    """
+    loss = context.services().location_life_cycle.lost_blobs()
+    if as_json:
+        print_json(_as_json(loss))
+    else:
+        _print(loss, "with locations that are gone")
+
+
+def remove_lost(
+    life_cycle: LocationLifeCycle,
+    location: str,
+    *,
+    dry_run: bool,
+    accept_loss: int | None,
+    as_json: bool,
+) -> None:
     """List the loss with a location, and remove the location if exactly that loss is accepted.
 
-    A dry run with --accept-loss is refused whenever the removal would be.
+    A dry run with an accepted loss is refused whenever the removal would be.
     """
-    if options.yes:
-        raise UserError("--yes does not say how much may be lost; say it with --accept-loss")
-    location: str = options.location
     loss = life_cycle.expected_loss(location)
-    if not options.json:
+    if not as_json:
         _print(loss, f"with {location}")
     removed = False
     try:
-        if not options.dry_run or options.accept_loss is not None:
+        if not dry_run or accept_loss is not None:
             life_cycle.require_store_lost(location, loss)
-            accepted = _accepted(location, loss, options.accept_loss)
+            accepted = _accepted(location, loss, accept_loss)
             life_cycle.require_accepted(location, loss, accepted)
-        if not options.dry_run:
-            _remove(life_cycle, location, loss)
+        if not dry_run:
+            with progress("removing") as advance:
+                for done, _ in enumerate(life_cycle.declare_lost(location, loss), start=1):
+                    advance(done, None)
             removed = True
     finally:
-        if options.json:
-            _print_json({"location": location, "removed": removed, **_report(loss)})
-    if removed:
-        say(
+        if as_json:
+            print_json({"location": location, "removed": removed, **_as_json(loss)})
+    if removed and not as_json:
+        print_result(
             f"{location} is removed, and {len(loss.blobs)} blobs are lost; `atoll lost` lists them"
-            " until they are pushed again or not needed any more. Take its entry out of"
+            " until they are pushed again or no longer used. Take its entry out of"
             " DISTRIBUTED_STORAGE_CONFIG at every site."
         )
-    return 0
-
-
-def show_lost(options: argparse.Namespace) -> int:
-    """Print the blobs that were lost with locations, are used, and were not pushed again."""
-    loss = wire_services(load_bundle_to_administer()).location_life_cycle.lost_blobs()
-    if options.json:
-        _print_json(_report(loss))
-    else:
-        _print(loss, "with locations that are gone")
-    return 0
 
 
 def _accepted(location: str, loss: Loss, option: int | None) -> int | None:
@@ -66,18 +73,11 @@ def _accepted(location: str, loss: Loss, option: int | None) -> int | None:
     if option is not None or not sys.stdin.isatty():
         return option
     count = len(loss.blobs)
-    say(f"Type the number of blobs that are lost, {count}, to remove {location} for good:")
-    answer = sys.stdin.readline().strip()
+    answer = ask(f"Type the number of blobs that are lost, {count}, to remove {location}: ")
     return int(answer) if answer.isdecimal() else None
 
 
-def _remove(life_cycle: LocationLifeCycle, location: str, loss: Loss) -> None:
-    steps = life_cycle.declare_lost(location, loss)
-    for _ in track(steps, "removing", total=None, console=Console(stderr=True), transient=True):
-        continue
-
-
-def _report(loss: Loss) -> dict[str, Any]:
+def _as_json(loss: Loss) -> dict[str, Any]:
     return {
         "blobs": len(loss.blobs),
         "bytes": loss.bytes,
@@ -88,23 +88,15 @@ def _report(loss: Loss) -> dict[str, Any]:
     }
 
 
-def _print_json(report: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(report) + "\n")
-
-
 def _print(loss: Loss, where: str) -> None:
-    """Print the complete list on standard output, so that it can be kept."""
-    lines = [
+    """Print the complete list on standard output, so that it can be stored."""
+    print_result(
         f"lost {where}: {len(loss.blobs)} blobs ({loss.bytes} bytes) of"
-        f" {len(loss.repositories)} repositories, needed by {len(loss.images)} manifests"
-    ]
+        f" {len(loss.repositories)} repositories, used by {len(loss.images)} manifests"
+    )
     if loss.uploads:
-        lines.append(f"{loss.uploads} uploads that have bytes there end; clients restart them")
-    lines += [
-        f"  {image.repository}@{image.digest}  {' '.join(image.tags) or '(no tag)'}"
-        for image in loss.images
-    ]
-    lines += [
-        f"  {blob.digest}  {blob.bytes} bytes  {' '.join(blob.repositories)}" for blob in loss.blobs
-    ]
-    sys.stdout.write("\n".join(lines) + "\n")
+        print_result(f"{loss.uploads} uploads have bytes there and end; clients restart them")
+    for image in loss.images:
+        print_result(f"  {image.repository}@{image.digest}  {' '.join(image.tags) or '(no tag)'}")
+    for blob in loss.blobs:
+        print_result(f"  {blob.digest}  {blob.bytes} bytes  {' '.join(blob.repositories)}")

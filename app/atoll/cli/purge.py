@@ -1,59 +1,103 @@
-"""`atoll purge-store`: delete all objects of a removed location from its store."""
+"""`atoll locations purge`: delete all objects of a removed location from its store."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn
+import click
 
 from atoll import exit_codes
-from atoll.cli.run import say
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option, yes_option
+from atoll.cli.output import ask, note, print_json, print_result, progress
 from atoll.config.check import check
 from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
 from atoll.errors import UserError
 from atoll.placement.locations.purge import PurgeReport, StorePurge
-from atoll.server.bundle import load_bundle_for_stores
-from atoll.server.container import wire_services
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.interface import ObjectStore
 
 
-def purge_store(options: argparse.Namespace) -> int:
-    """Delete all objects in the store of a removed location, or only count them."""
-    purge = wire_services(load_bundle_for_stores()).store_purge
-    location: str = options.location
-    stores = _bundle(options.config).stores
+@click.command(
+    cls=Command,
+    exit_codes={
+        0: "The objects are deleted, or with --dry-run counted.",
+        1: "The deletion was refused; the message gives the reason.",
+        69: "The store was unavailable; run the command again to resume.",
+    },
+    examples=["atoll locations purge eustorage --config old-config.yaml"],
+)
+@click.argument("location")
+@click.option(
+    "--config",
+    "file",
+    required=True,
+    metavar="FILE",
+    help="A config.yaml that contains the location, or - for standard input.",
+)
+@click.option("--dry-run", is_flag=True, help="Only count the objects.")
+@yes_option
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    metavar="OBJECTS",
+    help="Stop after this number; run the command again to resume.",
+)
+@json_option
+@click.pass_obj
+def purge(
+    context: CommandContext,
+    *,
+    location: str,
+    file: str,
+    dry_run: bool,
+    yes: bool,
+    limit: int | None,
+    as_json: bool,
+) -> int:
+    """Delete all objects of a removed location.
+
+    Refused while an instance may still write to its store.
+    """
+    store_purge = context.services_with_stores().store_purge
+    stores = _read_bundle(file).stores
     if location not in stores:
         raise UserError(
-            f"'{location}' is not in the DISTRIBUTED_STORAGE_CONFIG of {options.config}; give a"
-            " config.yaml that still knows its store"
+            f"'{location}' is not in the DISTRIBUTED_STORAGE_CONFIG of {file}; use a"
+            " config.yaml that contains it"
         )
     try:
-        store = purge.open(location, stores)
-        report = purge.count(store) if options.dry_run else _delete(purge, store, options)
+        store = store_purge.open(location, stores)
+        if dry_run:
+            report = store_purge.count(store)
+        else:
+            report = _delete(store_purge, store, yes=yes, limit=limit)
     except StoreUnavailable as error:
-        say(f"{error}; when it answers again, the same command resumes")
+        note(f"{error}; when it answers again, the same command resumes")
         return exit_codes.UNAVAILABLE
-    if options.json:
-        sys.stdout.write(json.dumps(asdict(report)) + "\n")
+    if as_json:
+        print_json(asdict(report))
     else:
         did = "deleted" if report.deleted else "there"
-        say(f"{location}: {report.objects} objects ({report.bytes} bytes) {did}")
+        print_result(f"{location}: {report.objects} objects ({report.bytes} bytes) {did}")
     return 0
 
 
-def _bundle(name: str) -> Bundle:
-    """Return the bundle in a file, or on standard input for `-`. Raises UserError."""
+def _read_bundle(name: str) -> Bundle:
+    """Return the bundle in a file, or on standard input for `-`.
+
+    Raises:
+        UserError: it cannot be read or is invalid.
+    """
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
         found = check(read(text, name))
     except ConfigError as error:
+        # Not this container's bundle, so the exit code is not that of an invalid one.
         raise UserError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{name} cannot be read: {error}") from error
@@ -62,24 +106,19 @@ def _bundle(name: str) -> Bundle:
     return found.bundle
 
 
-def _delete(purge: StorePurge, store: ObjectStore, options: argparse.Namespace) -> PurgeReport:
-    """Delete the objects, once confirmed, with a counter on standard error."""
-    purge.require_removed(store.location)
-    _require_confirmation(store.location, yes=options.yes)
-    report = PurgeReport(store.location)
-    columns = (SpinnerColumn(), TextColumn("{task.completed} objects deleted"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("", total=None)
-        for report in purge.delete(store, options.limit):
-            progress.update(bar, completed=report.objects)
-    return report
+def _delete(
+    store_purge: StorePurge, store: ObjectStore, *, yes: bool, limit: int | None
+) -> PurgeReport:
+    """Delete the objects, once confirmed.
 
-
-def _require_confirmation(location: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise UserError("standard input is not a terminal: confirm with --yes")
-    say(f"Type {location} to delete all its objects for good:")
-    if sys.stdin.readline().strip() != location:
+    Raises:
+        StoreUnavailable: the store stopped answering.
+    """
+    store_purge.require_removed(store.location)
+    if not yes and ask(f"Type {store.location} to delete all its objects: ") != store.location:
         raise UserError("nothing was deleted")
+    report = PurgeReport(store.location)
+    with progress("deleting objects") as advance:
+        for report in store_purge.delete(store, limit):
+            advance(report.objects, None)
+    return report

@@ -1,18 +1,18 @@
-"""`atoll remove-location`; `python -m util.removelocation` uses its prompt and its table."""
+"""`atoll locations remove`; `python -m util.removelocation` uses its prompt and its list."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 
-from rich.console import Console
-from rich.progress import Progress, track
-from rich.table import Table
+import click
 
+from atoll.cli import output
+from atoll.cli.commands import Command
+from atoll.cli.context import CommandContext
 from atoll.cli.loss import remove_lost
-from atoll.cli.run import say
-from atoll.config.model import parse_duration
+from atoll.cli.options import duration_option, json_option, yes_option
+from atoll.cli.output import Cell, note, print_json, print_result, print_table, progress
 from atoll.errors import UserError
 from atoll.placement.checks.verify import Looked, Verifier
 from atoll.placement.locations.errors import SoleCopiesRemain
@@ -23,8 +23,6 @@ from atoll.placement.locations.life_cycle import (
 )
 from atoll.placement.locations.remove import BATCH
 from atoll.rate_limit import RateLimiter
-from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
-from atoll.server.container import wire_services
 from atoll.services import Services
 
 # Quay's prompt, and the answers that it accepts.
@@ -33,57 +31,135 @@ QUESTION = (
     " from your storage locations? [y/n] "
 )
 _ANSWERS = {"y": True, "ye": True, "yes": True, "n": False, "no": False}
+_REMOVED = (
+    "{location} is removed. Its objects are still in its store; take its entry out of"
+    " DISTRIBUTED_STORAGE_CONFIG at every site."
+)
 _SHOWN = 20
 
 
-def remove_location(options: argparse.Namespace) -> int:
-    """Remove a location, only check whether it can be removed, or undo a removal."""
-    _require_compatible(options)
-    load = load_bundle_for_stores if options.check_objects else load_bundle_to_administer
-    services = wire_services(load())
+@click.command(
+    cls=Command,
+    exit_codes={
+        0: "The location is removed, or with --dry-run can be.",
+        1: "The removal was refused; the message gives the reason.",
+    },
+    examples=[
+        "atoll locations remove eustorage --dry-run",
+        "atoll locations remove eustorage --verified-since 7d",
+        "atoll locations remove eustorage --lost",
+    ],
+)
+@click.argument("location")
+@click.option("--dry-run", is_flag=True, help="Only check whether it can be removed.")
+@yes_option
+@click.option("--undo", is_flag=True, help="Restore the placements of an unfinished removal.")
+@click.option(
+    "--verified-since",
+    metavar="DURATION",
+    help="Count only other copies that were hashed within this time, such as 7d.",
+)
+@click.option(
+    "--check-objects",
+    is_flag=True,
+    help="Ask the stores for each copy that would be the last.",
+)
+@click.option(
+    "--yes-unverified",
+    is_flag=True,
+    help="Also count copies at stores that no site can read.",
+)
+@click.option(
+    "--lost",
+    is_flag=True,
+    help="Remove a location whose store is gone, and record the lost blobs.",
+)
+@click.option(
+    "--accept-loss",
+    type=int,
+    metavar="BLOBS",
+    help="The exact number of blobs that are lost, with --lost.",
+)
+@json_option
+@click.pass_obj
+def remove(
+    context: CommandContext,
+    *,
+    location: str,
+    dry_run: bool,
+    yes: bool,
+    undo: bool,
+    verified_since: str | None,
+    check_objects: bool,
+    yes_unverified: bool,
+    lost: bool,
+    accept_loss: int | None,
+    as_json: bool,
+) -> None:
+    """Remove a drained location from the registry.
+
+    Refused while a blob has its sole copy there. The objects in its store are kept; 'atoll
+    locations purge' deletes them.
+    """
+    if lost and (verified_since or check_objects or yes_unverified):
+        raise UserError(
+            "--verified-since, --check-objects and --yes-unverified do not go with --lost"
+        )
+    if accept_loss is not None and not lost:
+        raise UserError("--accept-loss goes with --lost")
+    if lost and yes and not undo:
+        raise UserError("--yes accepts no loss; give the number of lost blobs with --accept-loss")
+    services = context.services_with_stores() if check_objects else context.services()
     life_cycle = services.location_life_cycle
-    location: str = options.location
-    if options.undo:
+    if undo:
         life_cycle.undo_removal(location)
-        say(f"{location} is back; look at it with `atoll locations`")
-        return 0
-    if options.lost:
-        return remove_lost(life_cycle, options)
-    requirements = _requirements(options)
-    try:
-        placements = life_cycle.check_removal(location, requirements)
-        if options.check_objects:
-            _check_objects(services, location)
-        if options.dry_run:
-            say(f"{location} can be removed: its {placements} blobs have other copies")
-            return 0
-        if not options.yes and not _confirmed(location):
-            say("nothing was changed")
-            return 0
-        _remove(life_cycle, location, placements, requirements)
-    except SoleCopiesRemain:
-        show_sole_copies(life_cycle, location)
-        raise
-    say(
-        f"{location} is removed. Its objects are still in its store; take its entry out of"
-        " DISTRIBUTED_STORAGE_CONFIG at every site."
-    )
-    return 0
+        _print(location, f"{location} is back; see 'atoll locations'", as_json=as_json)
+    elif lost:
+        remove_lost(life_cycle, location, dry_run=dry_run, accept_loss=accept_loss, as_json=as_json)
+    else:
+        requirements = CopyRequirements(
+            duration_option("--verified-since", verified_since), count_unreachable=yes_unverified
+        )
+        try:
+            placements = life_cycle.check_removal(location, requirements)
+            if check_objects:
+                _check_objects(services, location)
+            if dry_run:
+                text = f"{location} can be removed: its {placements} blobs have other copies"
+                _print(location, text, as_json=as_json)
+                return
+            removed = yes or _confirmed(location)
+            if removed:
+                _remove(life_cycle, location, placements, requirements)
+        except SoleCopiesRemain:
+            show_sole_copies(life_cycle, location)
+            raise
+        text = _REMOVED.format(location=location) if removed else "nothing was changed"
+        _print(location, text, removed=removed, as_json=as_json)
+
+
+def _print(location: str, text: str, *, removed: bool = False, as_json: bool) -> None:
+    if as_json:
+        print_json({"location": location, "removed": removed})
+    else:
+        print_result(text)
 
 
 def show_sole_copies(life_cycle: LocationLifeCycle, location: str) -> None:
     """List the first sole copies of a location on standard error."""
-    rows = life_cycle.sole_copies(location, _SHOWN)
-    table = Table("only there", "bytes", "needed by", title=f"the first {len(rows)}")
-    for row in rows:
-        table.add_row(row.digest, str(row.size), "\n".join(row.images))
-    Console(stderr=True).print(table)
+    copies = life_cycle.sole_copies(location, _SHOWN)
+    note(f"Sole copies at {location} (the first {len(copies)}):")
+    for copy in copies:
+        note(f"{copy.digest}  {copy.size} bytes")
+        for image in copy.images:
+            note(f"  used by {image}")
 
 
 def ask(question: str, explain: Callable[[], None]) -> bool:
     """Ask on standard output until the answer is yes or no. The end of the input means no.
 
     Args:
+        question: the prompt.
         explain: called after any other answer.
     """
     while True:
@@ -98,65 +174,48 @@ def ask(question: str, explain: Callable[[], None]) -> bool:
         explain()
 
 
-def _require_compatible(options: argparse.Namespace) -> None:
-    """Raise UserError if options cannot be combined."""
-    checks = options.verified_since or options.check_objects or options.yes_unverified
-    if options.lost and checks:
-        raise UserError(
-            "--verified-since, --check-objects and --yes-unverified do not go with --lost"
-        )
-    if not options.lost and (options.json or options.accept_loss is not None):
-        raise UserError("--json and --accept-loss go with --lost")
-
-
-def _requirements(options: argparse.Namespace) -> CopyRequirements:
-    within = None
-    if options.verified_since is not None:
-        try:
-            within = parse_duration(options.verified_since)
-        except ValueError as error:
-            raise UserError(f"--verified-since {error}") from error
-    return CopyRequirements(within, count_unreachable=options.yes_unverified)
-
-
 def _check_objects(services: Services, location: str) -> None:
-    """Check the objects of copies that would be sole copies, with a progress bar."""
+    """Check the objects of copies that would be sole copies.
+
+    Raises:
+        SurvivorsUnverified: objects are bad, or could not be checked.
+    """
     stores, health = services.locations.stores, services.locations.health
     verifier = Verifier(services.patient_database, stores, health, RateLimiter(None))
     checked = 0
     prober = services.locations.start_probing(services.thread_registry)
     try:
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            bar = progress.add_task("checking the copies that remain", total=None)
+        with progress("checking the copies that remain") as advance:
             for step in services.location_life_cycle.check_survivors(location, verifier):
                 checked += len(step.copies)
-                progress.update(bar, total=step.last, completed=step.done)
+                advance(step.done, step.last)
     except SurvivorsUnverified as error:
-        _show_bad(error.bad[:_SHOWN])
+        _show_bad_copies(error.bad[:_SHOWN])
         raise
     finally:
         prober.stop()
-    say(f"{checked} copies that would remain alone are in their stores")
+    note(f"{checked} copies that would remain alone are in their stores")
 
 
-def _show_bad(bad: list[Looked]) -> None:
-    table = Table("location", "blob", "bytes", "what is wrong", title=f"the first {len(bad)}")
-    for one in bad:
-        problem = one.result or one.unreachable
-        table.add_row(one.location, str(one.digest), str(one.size), problem)
-    Console(stderr=True).print(table)
+def _show_bad_copies(bad: list[Looked]) -> None:
+    rows: list[list[Cell]] = [
+        [str(one.digest), one.location, one.size, str(one.result or one.unreachable)] for one in bad
+    ]
+    print_table(["blob", "location", "bytes", "problem"], rows, to_stderr=True)
 
 
 def _confirmed(location: str) -> bool:
-    if not sys.stdin.isatty():
-        raise UserError("standard input is not a terminal: confirm with --yes")
-    return ask(QUESTION.format(location=location), lambda: say("Please answer y or n."))
+    while True:
+        answer = _ANSWERS.get(output.ask(QUESTION.format(location=location)).lower())
+        if answer is not None:
+            return answer
+        note("Please answer y or n.")
 
 
 def _remove(
     life_cycle: LocationLifeCycle, location: str, placements: int, requirements: CopyRequirements
 ) -> None:
-    steps = life_cycle.remove(location, requirements)
     total = placements // BATCH + 2
-    for _ in track(steps, "removing", total=total, console=Console(stderr=True), transient=True):
-        continue
+    with progress("removing") as advance:
+        for done, _ in enumerate(life_cycle.remove(location, requirements), start=1):
+            advance(done, total)

@@ -7,7 +7,7 @@ import click
 import atoll as package
 from atoll.cli.commands import Command, Entry, Group
 
-_LOCATIONS = "atoll.cli.location_commands"
+_LOCATIONS = "atoll.cli.locations"
 
 SECTIONS = {
     "Status": {
@@ -59,9 +59,9 @@ SECTIONS = {
     "Shortcuts": {
         "drain": Entry(f"{_LOCATIONS}:drain", "Same as 'locations drain'"),
         "activate": Entry(f"{_LOCATIONS}:activate", "Same as 'locations activate'"),
-        "remove-location": Entry(f"{_LOCATIONS}:remove", "Same as 'locations remove'"),
-        "purge-store": Entry(f"{_LOCATIONS}:purge", "Same as 'locations purge'"),
-        "lost": Entry(f"{_LOCATIONS}:lost", "Same as 'locations lost'"),
+        "remove-location": Entry("atoll.cli.removal:remove", "Same as 'locations remove'"),
+        "purge-store": Entry("atoll.cli.purge:purge", "Same as 'locations purge'"),
+        "lost": Entry("atoll.cli.loss:lost", "Same as 'locations lost'"),
     },
     "Other": {
         "completion": Entry("atoll.cli.completion:completion", "Print a shell completion script"),

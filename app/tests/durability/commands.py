@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-from contextlib import ExitStack
 from unittest.mock import patch
 
-from atoll.cli import locations, loss, purge, removal
 from atoll.cli.context import CommandContext
 from atoll.cli.main import main
 from atoll.cli.runner import run
@@ -14,8 +12,6 @@ from atoll.services import Services
 from util.removelocation import remove
 
 from .sites import MemorySite
-
-_LOADERS = ("load_bundle", "load_bundle_to_administer", "load_bundle_for_stores")
 
 
 class SiteContext(CommandContext):
@@ -36,13 +32,7 @@ class SiteContext(CommandContext):
 
 def run_command(site: MemorySite, *words: str) -> int:
     """Run `atoll WORDS` at SITE and return its exit code."""
-    with ExitStack() as patches:
-        for module in (locations, loss, purge, removal):
-            patches.enter_context(patch.object(module, "wire_services", lambda _bundle: site.graph))
-            for loader in _LOADERS:
-                if hasattr(module, loader):
-                    patches.enter_context(patch.object(module, loader, lambda: site.graph.bundle))
-        return main(words, SiteContext(site))
+    return main(words, SiteContext(site))
 
 
 def run_removelocation(site: MemorySite, location: str) -> int:

@@ -86,7 +86,7 @@ def test_after_a_drain_it_goes_and_everything_can_be_pulled(us: Site, eu: Site) 
 def test_a_drain_is_shown_and_taken_back(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us only")
     drained = us.command("drain", "usstorage")
-    assert "1 blobs (10 bytes) are only there" in drained.stderr
+    assert "1 blobs (10 bytes) are only there" in drained.stdout
     shown = {row["location"]: row for row in json.loads(us.command("locations", "--json").stdout)}
     assert shown["usstorage"]["state"] == "draining"
     assert shown["usstorage"]["only_there"] == 1

@@ -6,12 +6,14 @@ import re
 from datetime import UTC, datetime
 
 import pytest
+from atoll.cli.locations import print_usage
 from atoll.cli.output import ask, duration_text, print_table, progress, size_text
 from atoll.cli.status import print_status
 from atoll.cli.verify import print_counts
 from atoll.cluster.instances import Instance
 from atoll.errors import UserError
 from atoll.placement.checks.verify import Count, Run, Scope
+from atoll.placement.locations.usage import LocationUsage
 from atoll.placement.status import StatusReport
 from atoll.placement.upkeep.lag import Lag
 
@@ -121,6 +123,17 @@ def test_verify_shows_names_of_locations_whole_in_80_columns(
 ) -> None:
     count = Count(verified=120_000, bytes=3_500_000_000, missing=3)
     print_counts(Run(1, Scope(), 0, counts={name: count}))
+    text = printed(capsys)
+    assert name in text
+    assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("name", ["usstorage", LONG])
+def test_locations_shows_their_names_whole_in_80_columns(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_usage([LocationUsage(name, "draining", 120_000, 0, 0, 1500, 3_500_000, 2)], {name})
     text = printed(capsys)
     assert name in text
     assert [line for line in text.splitlines() if len(line) > 80] == []
