@@ -66,7 +66,10 @@ _ANSWERED_SECONDS = 1.0
 _PROOF_SECONDS = 1.0
 
 UP = Gauge(
-    "atoll_store_up", "1 if the store is alive", ["location"], multiprocess_mode="mostrecent"
+    "atoll_store_up",
+    "1 if this process finds that the store serves and accepts objects",
+    ["location"],
+    multiprocess_mode="mostrecent",
 )
 
 

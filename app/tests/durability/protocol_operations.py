@@ -34,11 +34,11 @@ from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.states import ACTIVE
@@ -315,7 +315,7 @@ class ClearLeftovers(Action):
     site: str
 
     def run(self, world: World) -> Any:
-        world[self.site].graph.uploads.clear_away_leftovers()
+        world[self.site].graph.uploads.delete_leftovers()
 
 
 @dataclass
@@ -511,7 +511,7 @@ class RemoveExcess(Action):
     safe_with_broken = False
 
     def run(self, world: World) -> Any:
-        Excess(world[self.site].database, list(HOMES), lambda _digest: None).step()
+        OverReplication(world[self.site].database, list(HOMES), lambda _digest: None).step()
 
 
 def _body(content: bytes) -> Body:

@@ -1,8 +1,8 @@
 """Missing copies of each location: blobs, bytes and the age of the oldest.
 
-Counted from the tasks: exactly while a location has less than `estimates.EXACT_MAXIMUM` of them,
-beyond that from a sample, so that the cost is bounded. The age is always exact. A missing copy
-without a task would not show; the reconciler makes tasks of these.
+Lag is computed from the tasks: exactly for locations with less than `estimates.EXACT_MAXIMUM`
+tasks, otherwise from a sample, so that the cost is bounded. The age is always exact. Missing copies
+without a task are not included until the reconciler creates their tasks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from atoll.db import estimates
 from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 
-# The oldest task is the first of its class in the order of claims, or has failed: any other one is
-# due from its creation on. What is counted is read in the order of an index: without one,
-# PostgreSQL may read the whole table for a location that has few tasks.
+# The oldest task is either the first of its class in the order of claims or a failed one, because
+# all others are due from their creation. Tasks are counted in the order of an index; PostgreSQL may
+# otherwise read the whole table for a location with few tasks.
 _LAG = f"""
 SELECT l.name, l.state, pending.blobs, pending.bytes,
        coalesce(extract(epoch FROM clock_timestamp() - least(waiting.oldest, failing.oldest)), 0),
@@ -52,13 +52,19 @@ FROM replicationtask t TABLESAMPLE SYSTEM (%(percent)s)
 JOIN imagestoragelocation l ON l.id = t.location_id GROUP BY l.name
 """
 
-PENDING = Gauge("atoll_replication_pending_blobs", "Blobs that are to be copied here", ["location"])
-PENDING_BYTES = Gauge("atoll_replication_pending_bytes", "Bytes of those blobs", ["location"])
+PENDING = Gauge("atoll_replication_pending_blobs", "Pending copies to the location", ["location"])
+PENDING_BYTES = Gauge(
+    "atoll_replication_pending_bytes", "Bytes of pending copies to the location", ["location"]
+)
 LAG_SECONDS = Gauge(
-    "atoll_replication_lag_seconds", "Seconds that the oldest of them has waited", ["location"]
+    "atoll_replication_lag_seconds",
+    "Age of the oldest pending copy to the location, in seconds; 0 without pending copies",
+    ["location"],
 )
 FAILING = Gauge(
-    "atoll_replication_failing_blobs", "Those of them whose last attempt failed", ["location"]
+    "atoll_replication_failing_blobs",
+    "Pending copies to the location whose last attempt failed",
+    ["location"],
 )
 _GAUGES = (PENDING, PENDING_BYTES, LAG_SECONDS, FAILING)
 
@@ -81,7 +87,11 @@ class Lag:
 
 
 def lag(database: Database) -> list[Lag]:
-    """Return the lag of every location that the database knows. Raises DatabaseUnavailable."""
+    """Return the lag of each location.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+    """
     rows = database.read(BY_INDEX + _LAG, {"limit": estimates.EXACT_MAXIMUM})
     found = [
         Lag(name, state, blobs, int(size), float(oldest), failing, error)
@@ -107,7 +117,7 @@ def lag(database: Database) -> list[Lag]:
 
 
 def _estimated(entry: Lag, blobs: int, size: int, failing: float) -> Lag:
-    """Return ENTRY with what a sample shows; what was counted is the least that there is."""
+    """Return `entry` with estimates from a sample, which are at least the counted numbers."""
     if entry.failing_blobs < estimates.EXACT_MAXIMUM:
         failing = entry.failing_blobs
     return replace(
@@ -119,7 +129,7 @@ def _estimated(entry: Lag, blobs: int, size: int, failing: float) -> Lag:
 
 
 def export_lag(database: Database) -> None:
-    """Set the metrics to the lag as it is now."""
+    """Update the metrics of lag."""
     found = lag(database)
     for gauge in _GAUGES:
         gauge.clear()
