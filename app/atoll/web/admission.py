@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import sys
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import falcon
 from waitress.parser import HTTPRequestParser
@@ -14,7 +15,8 @@ from atoll.names import RepositoryName
 from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.web import errors
 from atoll.web.guard import TokenGuard
-from atoll.web.observe import REQUESTS, method_label, resource_label
+from atoll.web.observe import REQUESTS, method_label
+from atoll.web.router import Router
 from atoll.web.spool import Refused
 from atoll.web.v2 import routes
 
@@ -26,6 +28,13 @@ API_BODY = 1024 * 1024
 _API = ("/api/", "/oauth/")
 
 
+@dataclass(frozen=True)
+class _Limit:
+    """The maximum size of a body, in bytes."""
+
+    maximum: int
+
+
 class BodyAdmission:
     """The registry's policy: only a token that permits pushes permits a push's body.
 
@@ -35,11 +44,14 @@ class BodyAdmission:
 
     def __init__(self, guard: TokenGuard, maximum_layer_size: int) -> None:
         self._guard = guard
-        self._pushes = (
+        self._pushes = Router()
+        for template, maximum in (
             (routes.UPLOADS, maximum_layer_size),
             (routes.UPLOAD, maximum_layer_size),
             (routes.MANIFEST, MANIFEST_MAXIMUM),
-        )
+        ):
+            slash = template in routes.OPTIONAL_SLASH
+            self._pushes.add_route(template, _Limit(maximum), optional_slash=slash)
 
     def __call__(self, request: HTTPRequestParser) -> int:
         """Return the number of bytes that the body of REQUEST may have, or raise Refused."""
@@ -48,21 +60,19 @@ class BodyAdmission:
             # nginx chooses its limits by the path without these segments.
             body = errors.envelope("UNSUPPORTED", "the path must have no segments '.' and '..'")
             raise Refused(falcon.HTTP_BAD_REQUEST, {}, body)
-        for pattern, limit in self._pushes:
-            if match := pattern.match(path):
-                self._require_push(request, match["name"])
-                return limit
+        if found := self._pushes.find(path):
+            limit, _, params, template = found
+            self._require_push(request, params["name"], template)
+            return cast(_Limit, limit).maximum
         return API_BODY if path.startswith(_API) else SMALL_BODY
 
-    def _require_push(self, request: HTTPRequestParser, name: str) -> None:
+    def _require_push(self, request: HTTPRequestParser, name: str, template: str) -> None:
         req, resp = falcon.Request(_environ(request)), falcon.Response()
         try:
             self._guard.check_push(req, RepositoryName.parse(name))
         except Exception as error:
             errors.handle(req, resp, error, {})
-            REQUESTS.labels(
-                method_label(req.method), resource_label(req.path), str(resp.status_code)
-            ).inc()
+            REQUESTS.labels(method_label(req.method), template, str(resp.status_code)).inc()
             headers = {"Docker-Distribution-API-Version": "registry/2.0", **resp.headers}
             status = falcon.code_to_http_status(resp.status_code)
             raise Refused(status, headers, resp.media) from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import falcon
 
-from atoll.audit.export_requests import PATH, LogExports
+from atoll.audit.export_requests import LogExports
 from atoll.audit.pulls import PullLog
 from atoll.auth.access import Access
 from atoll.auth.secrets import Cipher
@@ -28,11 +28,12 @@ from atoll.registry.uploads import Uploads
 from atoll.web import errors
 from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
+from atoll.web.api.middleware import is_api
 from atoll.web.api.resources import create_api
-from atoll.web.api.router import PREFIX
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard, TokenGuard
 from atoll.web.observe import Metrics, Observer
+from atoll.web.router import Router
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import Auth
 from atoll.web.v2.base import Base
@@ -91,40 +92,39 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         authority=authority,
         environment=deps.environment,
     )
-    for prefix in (PREFIX, "/oauth/", "/csrf_token", PATH):
-        app.add_sink(api, prefix)
-    app.add_error_handler(falcon.HTTPError, _http_error_handler(authority))
+    app.add_middleware(api.middleware)
+    for template, resource in api.routes:
+        app.add_route(template, resource, optional_slash=True)
+    handle_error = _error_handler(authority)
+    app.add_error_handler(Exception, handle_error)
+    app.add_error_handler(falcon.HTTPError, handle_error)
     guard = Guard(deps.tokens, deps.access, authority, deps.bundle)
     answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
 
-    for path in ("/v2", "/v2/"):
-        app.add_route(path, Base(guard))
     seeing_all = deps.bundle.superusers | deps.bundle.auditors
-    app.add_route("/v2/_catalog", CatalogList(deps.catalog, guard, seeing_all))
-    app.add_route("/v2/auth", Auth(deps.access, deps.tokens))
-    routes.add_routes(
-        app,
-        {
-            routes.TAGS: TagList(deps.tags, guard),
-            routes.REFERRERS: ReferrerList(deps.referrers, guard),
-            routes.UPLOADS: UploadCollection(
-                deps.uploads,
-                deps.blobs,
-                deps.repositories,
-                guard,
-                answers,
-                maximum_size=maximum,
-            ),
-            routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
-            routes.BLOB: BlobResource(
-                deps.blobs, guard, authority, proxied=deps.bundle.feature_proxy_storage
-            ),
-            routes.MANIFEST: ManifestResource(
-                deps.manifests, deps.tags, guard, authority, deps.pulls
-            ),
-        },
-    )
+    resources: dict[str, object] = {
+        routes.ROOT: Base(guard),
+        routes.CATALOG: CatalogList(deps.catalog, guard, seeing_all),
+        routes.AUTH: Auth(deps.access, deps.tokens),
+        routes.TAGS: TagList(deps.tags, guard),
+        routes.REFERRERS: ReferrerList(deps.referrers, guard),
+        routes.UPLOADS: UploadCollection(
+            deps.uploads,
+            deps.blobs,
+            deps.repositories,
+            guard,
+            answers,
+            maximum_size=maximum,
+        ),
+        routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
+        routes.BLOB: BlobResource(
+            deps.blobs, guard, authority, proxied=deps.bundle.feature_proxy_storage
+        ),
+        routes.MANIFEST: ManifestResource(deps.manifests, deps.tags, guard, authority, deps.pulls),
+    }
+    for template, resource in resources.items():
+        app.add_route(template, resource, optional_slash=template in routes.OPTIONAL_SLASH)
     return app
 
 
@@ -134,16 +134,16 @@ def create_admission(deps: Dependencies) -> BodyAdmission:
     return BodyAdmission(guard, deps.bundle.maximum_layer_size)
 
 
-def _http_error_handler(authority: Authority) -> Callable[..., None]:
-    """Return what answers for what is found wrong before a resource is: in the API in its shape."""
+def _error_handler(authority: Authority) -> Callable[..., None]:
+    """Return a handler that writes an error in the format of the request's protocol."""
 
-    def handle(
-        req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, params: Any
-    ) -> None:
-        if req.path.startswith(PREFIX):
+    def handle(req: falcon.Request, resp: falcon.Response, error: Exception, params: Any) -> None:
+        if is_api(req.path):
             api_errors.write(req, resp, error, authority)
-        else:
+        elif isinstance(error, falcon.HTTPError):
             errors.handle_http_error(req, resp, error, params)
+        else:
+            errors.handle(req, resp, error, params)
 
     return handle
 
@@ -167,7 +167,9 @@ def create_operations_app(
 
 
 def _bare_app(observer: Observer) -> falcon.App[Any, Any]:
-    app: falcon.App[Any, Any] = falcon.App(middleware=[observer])
+    # Falcon accepts any object with a router's methods, but declares the type of its own.
+    router: Any = Router()
+    app: falcon.App[Any, Any] = falcon.App(middleware=[observer], router=router)
     app.req_options.auto_parse_qs_csv = False
     app.add_error_handler(Exception, errors.handle)
     app.add_error_handler(falcon.HTTPError, errors.handle_http_error)

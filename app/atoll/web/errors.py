@@ -80,10 +80,6 @@ class TooManyDownloads(Exception):
         super().__init__("too many requests for several ranges are being served; try again later")
 
 
-class Unsupported(Exception):
-    """The operation does not exist here."""
-
-
 @dataclass(frozen=True)
 class Meaning:
     """The specification's code for a failure, and the HTTP status that goes with it."""
@@ -103,7 +99,6 @@ MEANINGS: dict[type[Exception], Meaning] = {
     InvalidForm: Meaning("UNSUPPORTED", 400),
     PushesDisabled: Meaning("UNSUPPORTED", 405),
     ReadOnly: Meaning("DENIED", 405),
-    Unsupported: Meaning("UNSUPPORTED", 405),
     BodyTooLarge: Meaning("SIZE_INVALID", 413),
     TooManyTags: Meaning("TAG_INVALID", 414),
     TooManyRanges: Meaning("UNSUPPORTED", 400),
@@ -132,6 +127,7 @@ _UNKNOWN = Meaning("UNKNOWN", 500)
 # A manifest can name very many; these are enough to begin with.
 _MISSING_MAXIMUM = 100
 _MESSAGE_MAXIMUM = 1000
+_PATH_MAXIMUM = 200
 PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
 
 
@@ -195,10 +191,13 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
 def handle_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any
 ) -> None:
-    """Write the answer for an error that Falcon itself found, in the specification's envelope."""
-    del req
-    codes = {404: "NAME_UNKNOWN", 405: "UNSUPPORTED"}
+    """Write the response to an error that Falcon raised, in the specification's format."""
     resp.status = error.status
     resp.set_headers(error.headers or {})
     message = error.description or error.title or "the request cannot be served"
-    resp.media = envelope(codes.get(error.status_code, "UNSUPPORTED"), message)
+    if isinstance(error, falcon.HTTPRouteNotFound):
+        # Not NAME_UNKNOWN: a client would take it for a statement about a repository.
+        message = f"there is nothing at {req.path[:_PATH_MAXIMUM]}"
+    elif isinstance(error, falcon.HTTPMethodNotAllowed):
+        message = f"{req.method} is not supported here"
+    resp.media = envelope("UNSUPPORTED", message)

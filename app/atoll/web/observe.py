@@ -35,7 +35,6 @@ SECONDS = Histogram(
 
 # Clients may send any token as a method; each new label value would stay in memory for good.
 _METHODS = frozenset(falcon.HTTP_METHODS)
-_PREFIXES = frozenset({"v2", "health", "metrics", "status"})
 # Longer paths are cut in the log. Names of repositories and tags fit.
 _LOGGED_PATH = 512
 
@@ -74,7 +73,7 @@ class Observer:
         """Count and log the answer. The query is left out: it may hold signatures."""
         del resource, req_succeeded
         seconds = time.monotonic() - req.context.began
-        method, name = method_label(req.method), resource_label(req.path)
+        method, name = method_label(req.method), resource_label(req)
         if self._server_timing:
             resp.set_header("Server-Timing", _server_timing(seconds))
         REQUESTS.labels(method, name, str(resp.status_code)).inc()
@@ -107,13 +106,9 @@ def method_label(method: str) -> str:
     return method if method in _METHODS else "other"
 
 
-def resource_label(path: str) -> str:
-    """Return the kind of resource at PATH, from a fixed set."""
-    for noun in ("/blobs/uploads/", "/blobs/", "/manifests/", "/referrers/", "/tags/list"):
-        if path.startswith("/v2/") and noun in path:
-            return noun.strip("/").replace("/", "_")
-    first = path.removeprefix("/").partition("/")[0]
-    return first if first in _PREFIXES else "other"
+def resource_label(req: falcon.Request) -> str:
+    """Return the request's URI template, or `other` for a path that is not served."""
+    return req.uri_template or "other"
 
 
 class Metrics:

@@ -71,7 +71,8 @@ def check(example: tuple[type[Body], bytes], content_type: str) -> None:
     resp = falcon.Response()
     resource = _Resource(model)
     try:
-        resource.on_post(resource, Call(req, resp, None, None, Mock(spec=Audit)))
+        req.context.call = Call(req, resp, None, None, Mock(spec=Audit))
+        resource.on_post(resource, req, resp)
     except Exception as error:
         errors.write(req, resp, error, AUTHORITY)
         _check_refusal(resp)

@@ -154,6 +154,15 @@ def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
     api.call("GET", "repository/admin/deep/app", status=404)
 
 
+@pytest.mark.parametrize("below", ["unserved", "Unserved", "tag/latest/unserved"])
+def test_a_path_below_a_repository_that_is_not_served_is_named_in_the_error(
+    api: Api, below: str
+) -> None:
+    api.call("POST", "repository", _repository("admin", "app"), 201)
+    refused = api.call("GET", f"repository/admin/app/{below}", status=404)
+    assert f"there is nothing at /api/v1/repository/admin/app/{below}" in refused["detail"]
+
+
 @pytest.mark.parametrize("path", ["repository/acme/app", "organization/acme"])
 def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, path: str) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)

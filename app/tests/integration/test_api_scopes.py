@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from atoll.web.api.operation import Operation
-from atoll.web.api.router import Api
 from atoll.web.app import create_app
+from atoll.web.router import Router
 
 from .site import Site
 
@@ -22,13 +22,13 @@ SESSIONS = {"authorizeApplication", "requestAuthorization"}
 
 def _operations(site: Site) -> list[Operation]:
     app = create_app(site.graph.dependencies())
-    apis = {sink for _, sink, *_ in app._sinks if isinstance(sink, Api)}
-    assert len(apis) == 1
+    router = app._router
+    assert isinstance(router, Router)
     return [
-        getattr(resource, name).operation
-        for _, resource in apis.pop()._resources
-        for name in dir(resource)
-        if name.startswith("on_") and hasattr(getattr(resource, name), "operation")
+        responder.operation
+        for route in router
+        for responder in route.method_map.values()
+        if hasattr(responder, "operation")
     ]
 
 

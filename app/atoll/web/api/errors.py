@@ -87,6 +87,11 @@ class TooManySearches(Exception):
         super().__init__("too many anonymous searches at the same time; try again, or log in")
 
 
+def nothing_at(path: str) -> str:
+    """Return the error text for a path that is not served."""
+    return f"there is nothing at {path[:200]}"
+
+
 _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
@@ -148,6 +153,8 @@ def write(
     req: falcon.Request, resp: falcon.Response, error: Exception, authority: Authority
 ) -> None:
     """Write the answer for an exception that an operation raised."""
+    if isinstance(error, falcon.HTTPRouteNotFound):
+        error = NotFound(nothing_at(req.path))
     status, kind = next(
         (MEANINGS[base] for base in type(error).__mro__ if base in MEANINGS),
         (500, "internal_error"),

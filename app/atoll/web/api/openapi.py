@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 import atoll
 from atoll.auth.api_tokens import SCOPES
+from atoll.web.api.middleware import PREFIX
 from atoll.web.api.operation import NO_CONTENT, Call, Operation, operation
-from atoll.web.api.router import PREFIX
 
 _ERROR = {
     "description": "The request was refused; the body says why.",

@@ -27,6 +27,7 @@ from atoll.web.api.errors import (
     InvalidRequest,
     NotFound,
     Unauthenticated,
+    nothing_at,
 )
 from atoll.web.api.forgery import READING, can_be_forged
 
@@ -60,7 +61,7 @@ class Operation:
 
 @dataclass
 class Call:
-    """One request to the API, by somebody who was already asked who they are."""
+    """A request to the API whose caller has been authenticated."""
 
     req: falcon.Request
     resp: falcon.Response
@@ -92,8 +93,16 @@ class Call:
         if self.grant is None or not self.grant.allows(role):
             raise self.refuse()
         if not self.grant.exists:
-            raise NotFound(f"there is no repository '{self.grant.repository}'")
+            raise NotFound(self._no_repository(self.grant.repository))
         return self.grant.repository
+
+    def _no_repository(self, name: RepositoryName) -> str:
+        """Return the error text for a repository that does not exist.
+
+        A longer path may also be meant as one below a repository that is not served.
+        """
+        unknown = f"there is no repository '{name}'"
+        return f"{nothing_at(self.req.path)}: {unknown}" if "/" in name.name else unknown
 
     def may(self, role: str) -> bool:
         """Tell whether the caller may act in ROLE on the repository in the path."""
@@ -153,7 +162,9 @@ def operation(
     form: bool = False,
     before_login: bool = False,
 ) -> Callable[[Responder], Responder]:
-    """Make a responder an operation of the API.
+    """Make a method `on_<method>(self, call, ...)` a Falcon responder that serves an API operation.
+
+    The responder takes the `Call` that `ApiMiddleware` stored in the request's context.
 
     Args:
         name: Quay's name for the operation.
@@ -177,20 +188,21 @@ def operation(
         )
 
         @functools.wraps(responder)
-        def respond(resource: Any, call: Call, **path: Any) -> None:
+        def respond(resource: Any, req: falcon.Request, resp: falcon.Response, **path: Any) -> None:
+            call: Call = req.context.call
             _check_caller(described, call)
             if query is not None:
-                call.query = _validated(query, dict(call.req.params), "query")
-            if can_be_forged(call.req) and not (form and call.session):
-                _require_json(call.req)
+                call.query = _validated(query, dict(req.params), "query")
+            if can_be_forged(req) and not (form and call.session):
+                _require_json(req)
             if body is not None:
-                call.body = _validated(body, _carried(call.req, with_query=anywhere), "body")
+                call.body = _validated(body, _carried(req, with_query=anywhere), "body")
             if call.session is not None:
                 _refuse_forged(call, call.session)
             result = responder(resource, call, **path)
-            call.resp.status = described.status
+            resp.status = described.status
             if described.status != NO_CONTENT:
-                call.resp.media = result
+                resp.media = result
 
         respond.operation = described  # type: ignore[attr-defined]
         return respond  # type: ignore[return-value]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from atoll.audit.export_requests import PATH as EXPORTS_PATH
 from atoll.audit.export_requests import LogExports
@@ -63,6 +64,7 @@ from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
 from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
+from atoll.web.api.middleware import PREFIX, ApiMiddleware
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import Document
 from atoll.web.api.organization import (
@@ -73,7 +75,6 @@ from atoll.web.api.organization import (
 )
 from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
 from atoll.web.api.repository import OneRepository, RepositoryList, State, Visibility
-from atoll.web.api.router import PREFIX, Api
 from atoll.web.api.superuser_config import SuperuserConfig
 from atoll.web.api.superuser_health import SuperuserHealth
 from atoll.web.api.user import Initialize, Myself
@@ -83,6 +84,14 @@ Resources = list[tuple[str, object]]
 
 _TAG = "/repository/{repository}/tag/{tag}"
 _MANIFEST = "/repository/{repository}/manifest/{digest}"
+
+
+@dataclass(frozen=True)
+class Api:
+    """The routes of the API, as (URI template, resource), and the middleware they need."""
+
+    routes: Resources
+    middleware: ApiMiddleware
 
 
 def create_api(
@@ -101,7 +110,7 @@ def create_api(
     authority: Authority,
     environment: Mapping[str, str],
 ) -> Api:
-    """Return what serves all below `/api/v1`."""
+    """Return the operations below `/api/v1`, and the pages next to it."""
     audit = Audit(database)
     organizations = Organizations(database)
     namespaces = Namespaces(organizations, bundle)
@@ -174,7 +183,7 @@ def create_api(
     described = Document(resources)
     resources = [*resources, ("/discovery", described), ("/openapi.json", described)]
     redirects = oauth.Redirects(applications, authority, bundle)
-    # What Quay serves beside `/api/v1`, and scripts use.
+    # Quay serves these next to `/api/v1`, and scripts use them.
     pages: Resources = [
         ("/csrf_token", session.CsrfToken(sessions, cookies)),
         ("/oauth/authorize", oauth.Authorize(redirects)),
@@ -189,8 +198,7 @@ def create_api(
     if bundle.feature_assign_oauth_token:
         assigning = assignment.AssignUser(assigned, redirects, namespaces)
         pages.append(("/oauth/authorize/assignuser", assigning))
-    return Api(
-        {PREFIX: resources, "": pages},
+    middleware = ApiMiddleware(
         access,
         audit,
         authority,
@@ -198,6 +206,7 @@ def create_api(
         read_only=bundle.read_only,
         anonymous=bundle.feature_anonymous_access,
     )
+    return Api([*((PREFIX + path, one) for path, one in resources), *pages], middleware)
 
 
 def _optional(
