@@ -204,7 +204,7 @@ class LogExporter:
 
     def _write(self, export: Export) -> str:
         """Write the file, and return its location. Raises StoreError or LeaseLost."""
-        location = self._links.locations.chooser.to_write()
+        location = self._links.locations.selection.to_write()
         store = self._links.locations.stores[location]
         size = 0
         with PartsWriter(store, self._links.object_key(export.uuid), size) as writer:

@@ -21,17 +21,17 @@ from atoll.placement.locations.drain import location_states
 from atoll.server.bundle import load_bundle_for_stores
 from atoll.server.container import wire_services
 from atoll.services import Services
+from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
-from atoll.storage.emptying import (
+from atoll.storage.errors import StoreOfOtherLocation, StoreUnavailable
+from atoll.storage.location_marker import require_own
+from atoll.storage.purge import (
     PlaceShared,
     count_objects,
     delete_objects,
     require_own_place,
     throw_parts_away,
 )
-from atoll.storage.errors import StoreOfOtherLocation, StoreUnavailable
-from atoll.storage.interface import ObjectStore
-from atoll.storage.marker import require_own
 
 
 @dataclass

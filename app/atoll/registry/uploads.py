@@ -33,6 +33,7 @@ from atoll.registry.image_labels import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, Repositories, name_parameters
 from atoll.registry.write_targets import WriteTargets
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import (
     NoHealthyStore,
     ObjectMissing,
@@ -40,7 +41,6 @@ from atoll.storage.errors import (
     StoreSilent,
     StoreUnavailable,
 )
-from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import PartsWriter, put_file, reopened
 

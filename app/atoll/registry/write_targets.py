@@ -21,7 +21,7 @@ class WriteTargets:
     """
 
     def __init__(self, locations: Locations, excluded: Collection[str]) -> None:
-        self._chooser = locations.chooser
+        self._selection = locations.selection
         self._health = locations.health
         self._excluded = excluded
         self._failed: list[str] = []
@@ -32,7 +32,7 @@ class WriteTargets:
     def choose(self) -> str:
         """Return the location to write to now. Raises NoHealthyStore."""
         try:
-            return self._chooser.to_write(self._excluded, self._failed)
+            return self._selection.to_write(self._excluded, self._failed)
         except NoHealthyStore:
             if not self._silent or self._returns == _RETURNS:
                 raise
@@ -40,7 +40,7 @@ class WriteTargets:
         self._returned.update(self._silent)
         self._failed = [name for name in self._failed if name not in self._silent]
         self._silent = []
-        return self._chooser.to_write(self._excluded, self._failed)
+        return self._selection.to_write(self._excluded, self._failed)
 
     def fail(self, error: StoreUnavailable) -> None:
         """Note that the write to the location of ERROR failed."""
@@ -52,7 +52,7 @@ class WriteTargets:
         """Whether it is worth abandoning a hanging write to LOCATION for another location."""
         tried = (*self._failed, *self._returned, location)
         try:
-            other = self._chooser.to_write(self._excluded, tried)
+            other = self._selection.to_write(self._excluded, tried)
         except NoHealthyStore:
             return False
         return not self._health.in_doubt(other)

@@ -177,7 +177,7 @@ class Worker:
         try:
             if not (self._permitted() and self._locations.health.takes_objects(self._location)):
                 return 0
-            sources = self._locations.chooser.sources(self._location)
+            sources = self._locations.selection.sources(self._location)
             tasks = self._claims[lane.large].claim(limit, sources, self._leases.ids())
         except Exception as error:
             fields = {"location": self._location, "cause": str(error)}
@@ -250,7 +250,7 @@ class Worker:
         if self._quarantined_copies.is_intact(task, hold.check):
             log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
             return
-        sources = self._locations.chooser.to_read(
+        sources = self._locations.selection.to_read(
             [name for name in task.placements if name != self._location]
         )
         # After wrong bytes of several sources, each is tried alone, in turn, to find the culprit.

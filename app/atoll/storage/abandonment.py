@@ -16,9 +16,9 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from atoll import round_trips
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreSilent
 from atoll.storage.health import StoreHealth
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 

@@ -33,6 +33,8 @@ from azure.storage.blob import (
 )
 
 from atoll.config.stores import AzureSettings
+from atoll.storage.base import Body, StoredObject
+from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -41,12 +43,10 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.interface import Body, StoredObject
-from atoll.storage.no_answer import unavailable
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.patience import assembly_seconds
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, require_md5, require_range
+from atoll.storage.timeouts import assembly_seconds
 
 # Seconds. Data may take long, silence may not; a probe is given up early.
 _CONNECT_TIMEOUT = 2

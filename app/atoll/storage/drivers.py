@@ -16,11 +16,11 @@ from atoll.config.stores import (
     StoreSettings,
     SwiftSettings,
 )
-from atoll.storage.interface import ObjectStore
-from atoll.storage.observed import Observe, nobody
+from atoll.storage.base import ObjectStore
+from atoll.storage.observed_store import Observe, nobody
 
 _DRIVERS: tuple[tuple[type[StoreSettings], str, str], ...] = (
-    (S3StoreSettings, "atoll.storage.s3", "S3ObjectStore"),
+    (S3StoreSettings, "atoll.storage.s3.driver", "S3ObjectStore"),
     (SwiftSettings, "atoll.storage.swift", "SwiftObjectStore"),
     (AzureSettings, "atoll.storage.azure", "AzureObjectStore"),
     (LocalSettings, "atoll.storage.local", "LocalObjectStore"),

@@ -7,9 +7,9 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 
 from atoll.storage.abandonment import read_or_abandon
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectTooShort, StoreError, StoreMisbehaves
 from atoll.storage.health import StoreHealth
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 

@@ -16,35 +16,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from prometheus_client import Gauge
 
-from atoll.periodic import PeriodicThread, ThreadRegistry
 from atoll.storage.errors import (
     NoAnswer,
-    StoreError,
     StoreFull,
     StoreMisbehaves,
     StoreSilent,
     StoreUnavailable,
     StoreUnreachable,
 )
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
-# Seconds between probes of a store, by whether requests used it lately, and while it is unavailable
-# or in doubt. A client that is redirected to a store leaves no trace here if that hangs, so the
-# first two bound for how long clients are sent to a store that stopped answering.
-PROBE_INTERVAL = 2.0
-PROBE_INTERVAL_USED = 0.5
-PROBE_INTERVAL_DOUBT = 0.5
 _USED_SECONDS = 10.0
-# Seconds between probes that requests ask for, so that a client cannot cause any number of them.
-_PROBE_PAUSE = 0.1
 _PROBE_FAILURES_TO_FALL = 2
 # Writing probes without an answer, one after another, after which a store that answers reads is
 # taken for read-only. A store at its limit may confirm no write for seconds; in doubt, it is
@@ -373,91 +361,3 @@ class StoreHealth:
             log.error("store takes no objects and is only read from", extra=fields)
         else:
             log.error("store is down", extra={"location": location, "cause": new.cause})
-
-
-class Prober:
-    """Probes every store, each in a thread of its own: a hanging one delays no other's probe."""
-
-    def __init__(
-        self,
-        stores: Mapping[str, ObjectStore],
-        health: StoreHealth,
-    ) -> None:
-        self._stores = stores
-        self._health = health
-        self._threads: list[PeriodicThread] = []
-        self._probed = {location: threading.Event() for location in stores}
-
-    def start(self, registry: ThreadRegistry) -> None:
-        """Start probing; the threads end with the process, or after `stop`.
-
-        A probe has no time limit here: one that hangs makes its store unavailable, not this
-        process unhealthy.
-        """
-        for location, store in self._stores.items():
-            thread = registry.repeat(
-                f"probe-{location}",
-                PROBE_INTERVAL,
-                partial(self._probe_and_notify, store),
-                pause=partial(self._wait_for_next, location),
-            )
-            self._threads.append(thread)
-
-    def wait_for_first(self, seconds: float) -> None:
-        """Wait until each store was probed once, for at most SECONDS."""
-        deadline = time.monotonic() + seconds
-        for probed in self._probed.values():
-            probed.wait(max(0.0, deadline - time.monotonic()))
-
-    def stop(self) -> None:
-        """Stop probing."""
-        for thread in self._threads:
-            thread.stop()
-        for location in self._stores:
-            self._health.request_probe(location, write=False)
-
-    def _probe_and_notify(self, store: ObjectStore) -> None:
-        self.probe_once(store)
-        self._probed[store.location].set()
-
-    def _wait_for_next(self, location: str, _seconds: float) -> None:
-        """Wait until the next probe of a store is due or requested."""
-        time.sleep(_PROBE_PAUSE)
-        self._health.probe_request(location).wait(self._interval(location) - _PROBE_PAUSE)
-
-    def _interval(self, location: str) -> float:
-        """Return the seconds from the end of one probe to the next."""
-        if not self._health.state(location).whole or self._health.in_doubt(location):
-            return PROBE_INTERVAL_DOUBT
-        return PROBE_INTERVAL_USED if self._health.recently_used(location) else PROBE_INTERVAL
-
-    def probe_once(self, store: ObjectStore) -> None:
-        """Probe one store and note the result; by writing, if it is not known to accept objects."""
-        write = self._health.probing(store.location)
-        try:
-            store.probe(write=write)
-        except StoreError as error:
-            self._note_failure(store, write, error)
-        except Exception as error:
-            # Whatever a driver raises, the store has to be probed again: nothing else revives it.
-            log.exception("unhandled exception in a probe", extra={"location": store.location})
-            self._note_failure(store, write, error)
-        else:
-            self._health.probed(store.location, None)
-
-    def _note_failure(self, store: ObjectStore, write: bool, error: Exception) -> None:
-        """Note a failed probe; one that wrote may have left the store readable."""
-        if not isinstance(error, StoreUnavailable):
-            error = StoreUnavailable(store.location, str(error) or type(error).__name__)
-        self._health.probed(store.location, error, readable=write and _can_be_read(store))
-
-
-def _can_be_read(store: ObjectStore) -> bool:
-    try:
-        store.probe(write=False)
-    except StoreError:
-        return False
-    except Exception:
-        log.exception("unhandled exception in a probe", extra={"location": store.location})
-        return False
-    return True

@@ -17,6 +17,7 @@ from typing import IO
 from uuid import UUID, uuid4
 
 from atoll.config.stores import LocalSettings
+from atoll.storage.base import Body, StoredObject
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -24,9 +25,8 @@ from atoll.storage.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from atoll.storage.interface import Body, StoredObject
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 
 _PIECE = 1024 * 1024
 # Below the storage path, so that a rename stays within one file system. No key begins so.

@@ -1,4 +1,4 @@
-"""The stores of a bundle, put together: drivers, health, chooser."""
+"""The stores of a bundle, put together: drivers, health, selection."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from atoll.config import Bundle
 from atoll.periodic import ThreadRegistry
-from atoll.storage.chooser import Chooser
+from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
-from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import ObjectStore
+from atoll.storage.health import StoreHealth
+from atoll.storage.prober import Prober
+from atoll.storage.selection import StoreSelection
 from atoll.storage.states import LocationStates
 
 
@@ -20,7 +21,7 @@ class Locations:
     stores: dict[str, ObjectStore]
     health: StoreHealth
     states: LocationStates
-    chooser: Chooser
+    selection: StoreSelection
     preference: list[str]
     required: list[str]
 
@@ -37,8 +38,8 @@ class Locations:
             for name, settings in bundle.stores.items()
         }
         states = LocationStates()
-        chooser = Chooser(bundle.preference, names, health, states)
-        return cls(stores, health, states, chooser, bundle.preference, bundle.required_locations)
+        selection = StoreSelection(bundle.preference, names, health, states)
+        return cls(stores, health, states, selection, bundle.preference, bundle.required_locations)
 
     def start_probing(self, registry: ThreadRegistry) -> Prober:
         """Probe every store in the background."""

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, cast
 
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreError, StoreFull, StoreUnavailable
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 

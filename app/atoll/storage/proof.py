@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from atoll.storage.base import Body
 from atoll.storage.errors import StoreMisbehaves, WriteNotProven
-from atoll.storage.interface import Body
 
 _PIECE = 1024 * 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,8 @@ from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
+from atoll.storage.base import Body, StoredObject
+from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -35,18 +36,14 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.interface import Body, StoredObject
-from atoll.storage.no_answer import unavailable
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.patience import assembly_seconds
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
+from atoll.storage.swift_connections import TIMEOUT, SwiftConnections
+from atoll.storage.timeouts import assembly_seconds
 
-# Seconds of silence; a probe is given up early, but not while it logs in.
-_TIMEOUT = 10
+# Seconds without progress, after the log-in.
 _PROBE_TIMEOUT = 2
-_FIRST_PAUSE = 0.2
-_CONNECTIONS = 32
 _READ_PIECE = 256 * 1024
 _SEGMENTS = "segments"
 
@@ -76,13 +73,13 @@ class SwiftObjectStore(ObservedStore):
         super().__init__(location, observe)
         self._settings = settings
         self._container = settings.swift_container
-        self._connections = _Connections(settings, ca_bundle, _TIMEOUT, retries=1)
+        self._connections = SwiftConnections(settings, ca_bundle, TIMEOUT, retries=1)
         # The client would resume a range at the wrong place.
-        self._readers = _Connections(settings, ca_bundle, _TIMEOUT, retries=0)
-        self._prober = _Connections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
+        self._readers = SwiftConnections(settings, ca_bundle, TIMEOUT, retries=0)
+        self._prober = SwiftConnections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
         self._ca_bundle = ca_bundle
         # By time-out in seconds, for requests that may take longer.
-        self._patient_connections: dict[int, _Connections] = {}
+        self._patient_connections: dict[int, SwiftConnections] = {}
         self._storage_url: str | None = None
 
     def put(self, key: str, body: Body, size: int) -> None:
@@ -220,12 +217,12 @@ class SwiftObjectStore(ObservedStore):
             return False
         return plain(found.get("etag", "")) == expected and found.get("content-length") == str(size)
 
-    def _patient(self, size: int) -> _Connections:
+    def _patient(self, size: int) -> SwiftConnections:
         """Return connections that wait as long as an object of SIZE bytes needs."""
         seconds = assembly_seconds(size)
-        if seconds <= _TIMEOUT:
+        if seconds <= TIMEOUT:
             return self._connections
-        made = _Connections(self._settings, self._ca_bundle, seconds, retries=0)
+        made = SwiftConnections(self._settings, self._ca_bundle, seconds, retries=0)
         return self._patient_connections.setdefault(seconds, made)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
@@ -300,7 +297,9 @@ class SwiftObjectStore(ObservedStore):
         return self._path(f"{_SEGMENTS}/{UUID(upload_id)}/")
 
     @contextmanager
-    def _writing(self, key: str, connections: _Connections | None = None) -> Iterator[Connection]:
+    def _writing(
+        self, key: str, connections: SwiftConnections | None = None
+    ) -> Iterator[Connection]:
         """Give a connection that writes KEY, and delete the segments of what was there before."""
         with self._writes(key), (connections or self._connections).one() as connection:
             replaced = self._segments(connection, key)
@@ -376,70 +375,3 @@ def _unavailable(status: int | None) -> type[StoreUnavailable]:
 def _again(body: Body) -> BinaryIO:
     """Return BODY as the client wants what it may have to send twice."""
     return io.BytesIO(body) if isinstance(body, bytes | memoryview) else body
-
-
-class _Connection(Connection):  # type: ignore[misc] # it has no types
-    """One that waits for a login as long as anybody does, however little it has for the store.
-
-    To check a password is work, and who does that may not be what is probed.
-    """
-
-    timeout: float
-
-    def get_auth(self) -> tuple[str, str]:
-        patience, self.timeout = self.timeout, _TIMEOUT
-        try:
-            address, token = super().get_auth()
-        finally:
-            self.timeout = patience
-        return address, token
-
-
-class _Connections:
-    """Connections that nobody uses now: one serves one thread at a time, and each has a login."""
-
-    def __init__(
-        self, settings: SwiftSettings, ca_bundle: str | None, timeout: int, *, retries: int
-    ) -> None:
-        password = settings.swift_password.get_secret_value()
-        self._arguments: dict[str, Any] = {
-            "authurl": settings.auth_url,
-            "user": settings.swift_user,
-            "key": password,
-            "auth_version": str(settings.auth_version),
-            "os_options": dict(settings.os_options),
-            "cacert": settings.ca_cert_path or ca_bundle,
-            "retry_on_ratelimit": settings.retry_on_ratelimit,
-            "timeout": timeout,
-            "retries": retries,
-            "starting_backoff": _FIRST_PAUSE,
-        }
-        self._lock = threading.Lock()
-        self._idle: list[Connection] = []
-
-    @contextmanager
-    def one(self) -> Iterator[Connection]:
-        """Give a connection; one that something went wrong with is not used again."""
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        connection = connection or _Connection(**self._arguments)
-        try:
-            yield connection
-        except ClientException as error:
-            # An answer was read to its end; anything else may have left half of one behind.
-            if error.http_status:
-                self._give_back(connection)
-            else:
-                connection.close()
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        self._give_back(connection)
-
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if len(self._idle) < _CONNECTIONS:
-                self._idle.append(connection)
-                return
-        connection.close()

@@ -8,7 +8,7 @@ import pytest
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Inventory, Orphan, Restorable, delete_orphan, now
 from atoll.placement.locations import remove as removal
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from .commands import run_command
 from .sites import MemoryRegistry, MemorySite

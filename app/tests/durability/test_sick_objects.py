@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 
 from ..integration.services import wait_until
 from .observed_stores import observed

@@ -9,7 +9,7 @@ from atoll.names import Digest
 from atoll.registry import uploads
 from atoll.registry.errors import RangeOutOfOrder, SizeInvalid
 from atoll.registry.uploads import Body, Upload
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 

@@ -13,8 +13,8 @@ from atoll.cluster.instances import sight
 from atoll.placement.locations import remove as removal
 from atoll.placement.locations.drain import set_state
 from atoll.server.heartbeat import Announcer
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing
-from atoll.storage.interface import ObjectStore
 from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until

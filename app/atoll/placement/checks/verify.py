@@ -19,10 +19,10 @@ from typing import Any
 from atoll.db.pool import Database
 from atoll.names import Digest
 from atoll.rate_limit import RateLimiter
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreError
 from atoll.storage.health import StoreHealth
-from atoll.storage.inspection import inspect
-from atoll.storage.interface import ObjectStore
+from atoll.storage.object_check import inspect
 
 # Placements that one statement looks at; fewer where each of them is read, for that takes long, and
 # what was looked at since the last record is looked at again after a crash.

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import json
 
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing, StoreMisbehaves, StoreOfOtherLocation
-from atoll.storage.interface import ObjectStore
 
 MARKER_KEY = "_location"
 # No more bytes of it are read.

@@ -9,7 +9,7 @@ from atoll.storage.health import StoreHealth
 from atoll.storage.states import LocationStates
 
 
-class Chooser:
+class StoreSelection:
     """Orders locations for one site. `preference` is nearest first; others come after it."""
 
     def __init__(

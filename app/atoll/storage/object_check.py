@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from atoll.names import Digest
 from atoll.rate_limit import RateLimiter
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import ObjectMissing
-from atoll.storage.interface import ObjectStore, blob_key
 
 
 class Defect(StrEnum):

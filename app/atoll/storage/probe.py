@@ -1,6 +1,6 @@
 """Probe a store: with two small objects below its path, whose bytes are compared.
 
-`_verify` proves that the store keeps what is written, `_location` (`atoll.storage.marker`) that the
+`_verify` proves that the store keeps what is written, `_location` (`location_marker`) that the
 bucket and path are this location's alone.
 
 A look at the bucket is cheap and says little: a front end that answers every request with its own
@@ -29,7 +29,7 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.marker import MARKER_KEY, READ_MAXIMUM, parse_marker, write_marker
+from atoll.storage.location_marker import MARKER_KEY, READ_MAXIMUM, parse_marker, write_marker
 
 __all__ = ["PROBE_KEY", "READ_MAXIMUM", "Probe", "Probed"]
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.errors import OutcomeUnknown, WriteNotProven
-from atoll.storage.s3_assembly import complete_upload, request_with_unknown_outcome
+from atoll.storage.s3.completion import complete_upload, request_with_unknown_outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

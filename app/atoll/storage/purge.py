@@ -9,7 +9,7 @@ from itertools import islice
 
 from atoll.config.stores import StoreSettings
 from atoll.errors import UserError
-from atoll.storage.interface import ObjectStore, StoredObject
+from atoll.storage.base import ObjectStore, StoredObject
 
 # Objects that are listed together, and deletions that are under way together: S3's dialects do not
 # agree on how to delete several at once.

@@ -10,9 +10,9 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from atoll import round_trips
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
-from atoll.storage.interface import ObjectStore
-from atoll.storage.probing import PROBE_KEY, Probe
+from atoll.storage.probe import PROBE_KEY, Probe
 
 
 class Observe(Protocol):
