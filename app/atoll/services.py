@@ -24,7 +24,7 @@ from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
 from atoll.periodic import ThreadRegistry
@@ -134,7 +134,7 @@ class Services:
 
     @cached_property
     def receivers(self) -> Receivers:
-        """Receivers of webhooks and of messages about log exports."""
+        """Receivers of webhooks and log export callbacks."""
         return Receivers(OutboundClient.from_bundle(self.bundle, self.ca_bundle))
 
     @cached_property
@@ -145,8 +145,8 @@ class Services:
     @cached_property
     def deliverer(self) -> Deliverer:
         """The deliverer of notifications."""
-        messages = Messages.from_bundle(self.bundle)
-        return Deliverer(self.database, self.cipher, messages, self.receivers)
+        payloads = Payloads.from_bundle(self.bundle)
+        return Deliverer(self.database, self.cipher, payloads, self.receivers)
 
     @cached_property
     def export_links(self) -> ExportLinks:

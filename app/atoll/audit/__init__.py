@@ -1,1 +1,1 @@
-"""The log of actions and pulls: writing, exporting, rotating."""
+"""The audit log of actions and pulls: writing, exporting, rotating."""

@@ -1,7 +1,7 @@
-"""Parts of the log that somebody wants as a file: asked for here, written by `log_exporter`.
+"""Requests for log exports, which `export_worker` writes to files.
 
-The file is at a store for a while; who asked is told where. Where clients cannot be sent to that
-store, the registry sends it itself.
+The file stays in a store for a limited time, and its URL is sent to the callback URL of the
+request. If clients cannot be redirected to the store, the registry serves the file itself.
 """
 
 from __future__ import annotations
@@ -21,35 +21,44 @@ from atoll.storage.errors import ObjectMissing
 from atoll.storage.locations import Locations
 
 CALLBACK_PURPOSE = "log export"
-# Unfinished exports of one namespace.
+# The maximum number of unfinished exports of a namespace.
 _UNFINISHED_MAXIMUM = 10
-# Where the registry serves a file itself.
+# The path at which the registry serves files itself.
 PATH = "/exportedlogs"
 _ALGORITHM = "HS256"
 
 
 class ExportUnknown(Exception):
-    """There is no such file (any more)."""
+    """The export does not exist or has expired."""
 
     def __init__(self) -> None:
-        super().__init__("there is no such export, or its time is over")
+        super().__init__("there is no such export, or it has expired")
 
 
 class TooManyExports(Exception):
-    """A namespace has as many unfinished exports as it may have; `seconds` until a new try."""
+    """A namespace has too many unfinished exports; clients may retry after `seconds`."""
 
     seconds = 60
 
     def __init__(self, namespace: str) -> None:
         super().__init__(
-            f"'{namespace}' has {_UNFINISHED_MAXIMUM} unfinished exports, the maximum; try again"
-            " when one has ended"
+            f"'{namespace}' has the maximum of {_UNFINISHED_MAXIMUM} unfinished exports; try again"
+            " when one has finished"
         )
 
 
 @dataclass(frozen=True)
 class ExportLinks:
-    """Makes and reads the addresses of files, each good for `seconds`; `base` is the registry's."""
+    """Creates and verifies the URLs of exported files.
+
+    Attributes:
+        key: The key that signs URLs of the registry.
+        base: The registry's base URL.
+        seconds: The lifetime of files and URLs, in seconds.
+        directory: The prefix of the files' object keys.
+        proxied: Whether the registry serves all files itself.
+        locations: The stores.
+    """
 
     key: bytes
     base: str
@@ -60,7 +69,7 @@ class ExportLinks:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, locations: Locations) -> ExportLinks:
-        """Return what EXPORT_ACTION_LOGS_SECONDS and its neighbours say."""
+        """Return the links for the EXPORT_ACTION_LOGS keys of the bundle."""
         return cls(
             signing_key(bundle, "log export"),
             f"{bundle.preferred_url_scheme}://{bundle.server_hostname}",
@@ -75,7 +84,13 @@ class ExportLinks:
         return f"{self.directory}/{uuid}.json"
 
     def url(self, uuid: UUID, location: str, now: Callable[[], float]) -> str:
-        """Return an address by which anybody who has it gets the file, until it ends."""
+        """Return a URL of the file that needs no further authentication until it expires.
+
+        Args:
+            uuid: The export's id.
+            location: The location of the file.
+            now: Returns the current time, in seconds since the epoch.
+        """
         store = self.locations.stores[location]
         found = None if self.proxied else store.presigned_url(self.object_key(uuid), self.seconds)
         if found is not None:
@@ -84,7 +99,11 @@ class ExportLinks:
         return f"{self.base}{PATH}?token={jwt.encode(claims, self.key, algorithm=_ALGORITHM)}"
 
     def export(self, token: str) -> UUID:
-        """Return the export that an address of ours is for, or raise ExportUnknown."""
+        """Return the id of the export in a token of `url`.
+
+        Raises:
+            ExportUnknown: The token is invalid or has expired.
+        """
         try:
             claims = jwt.decode(
                 token, self.key, algorithms=[_ALGORITHM], options={"require": ["exp", "sub"]}
@@ -95,18 +114,18 @@ class ExportLinks:
 
 
 class LogExports:
-    """All exports: asks for them, and gives the files out."""
+    """Creates requests for exports, and opens the files of finished ones."""
 
     def __init__(self, database: Database, cipher: Cipher, links: ExportLinks) -> None:
         self._database = database
         self._cipher = cipher
         self._links = links
 
-    def ask(self, selection: Selection, callback_url: str) -> UUID:
-        """Request an export whose file is announced to CALLBACK_URL, and return its id.
+    def request(self, selection: Selection, callback_url: str) -> UUID:
+        """Request an export and return its id; the file's URL is sent to the callback URL.
 
         Raises:
-            TooManyExports: the namespace has too many that are unfinished.
+            TooManyExports: The namespace has the maximum number of unfinished exports.
         """
         rows = self._database.run(
             """
@@ -130,7 +149,11 @@ class LogExports:
         return UUID(str(rows[0][0]))
 
     def open(self, token: str) -> tuple[int, Iterator[bytes]]:
-        """Return the size of the file that TOKEN is for, and its bytes. Raises ExportUnknown."""
+        """Return the size and the bytes of a file.
+
+        Raises:
+            ExportUnknown: The token is invalid or has expired, or the file was deleted.
+        """
         uuid = self._links.export(token)
         rows = self._database.read("SELECT location, size FROM logexport WHERE uuid = %s", [uuid])
         store = self._links.locations.stores.get(rows[0][0]) if rows else None
@@ -138,7 +161,7 @@ class LogExports:
             raise ExportUnknown
         try:
             pieces = store.read(self._links.object_key(uuid))
-            # What is wrong with the store shows with the first piece.
+            # The first piece is read here, so that errors of the store are raised here.
             first = next(pieces, b"")
         except ObjectMissing as error:
             raise ExportUnknown from error

@@ -1,7 +1,7 @@
-"""Export parts of the log to files at a store, and send their addresses to the callback URLs.
+"""Export parts of the log to files in a store, and send their URLs to the callback URLs.
 
-An export is claimed with a lease on the database's clock. A failed one is retried with a growing
-back-off; the last failure is reported to the callback URL. Namespaces take turns.
+An export is claimed with a lease on the database's clock. A failed export is retried with
+exponential backoff; the last failure is reported to the callback URL. Namespaces take turns.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ from atoll.storage.multipart import PartsWriter
 
 log = logging.getLogger(__name__)
 
-EXPORTED = Counter("atoll_log_exports", "Exports of the log, by what became of them", ["outcome"])
+EXPORTED = Counter("atoll_log_exports", "Exports of the log by outcome", ["outcome"])
 
 _LEASE_SECONDS = 120
 _ATTEMPTS_MAXIMUM = 8
 _BACKOFF_SECONDS = 10
 _POLL_SECONDS = 2.0
-# Exports of one process at the same time, and how many of them for one namespace.
-_AT_ONCE, _AT_ONCE_PER_NAMESPACE = 2, 1
+# Concurrent exports of one process, in total and for one namespace.
+_CONCURRENT, _CONCURRENT_PER_NAMESPACE = 2, 1
 _BATCH = 1000
 _SUCCESS, _FAILED = "success", "failed"
 _DATE = "%m/%d/%Y"
 
+# Claim the oldest due export of the first namespace after %(after)s that has one.
 _CLAIM = """
 WITH next AS (
     SELECT uuid FROM logexport
@@ -56,23 +57,27 @@ RETURNING e.uuid, e.lease_token, e.attempts, e.namespace, e.repository, e.start_
           e.callback_url, e.location
 """
 
+# Extend the lease.
 _EXTEND = """
 UPDATE logexport SET lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE uuid = %(uuid)s AND lease_token = %(token)s RETURNING uuid
 """
 
+# Record the location and size of the written file.
 _WRITTEN = """
 UPDATE logexport SET location = %(location)s, size = %(size)s
 WHERE uuid = %(uuid)s AND lease_token = %(token)s RETURNING uuid
 """
 
-_LATER = """
+# Release the export for a later attempt.
+_RETRY = """
 UPDATE logexport SET lease_token = NULL, lease_expires = NULL, last_error = %(error)s,
     available_at = clock_timestamp() + make_interval(secs => %(wait)s)
 WHERE uuid = %(uuid)s AND lease_token = %(token)s
 """
 
-_ENDED = """
+# Mark the export as finished.
+_FINISHED = """
 UPDATE logexport SET ended_at = clock_timestamp(), lease_token = NULL, lease_expires = NULL
 WHERE uuid = %(uuid)s AND lease_token = %(token)s
 """
@@ -84,7 +89,10 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Export:
-    """A claimed export. CALLBACK_URL is encrypted; LOCATION is None until the file is written."""
+    """A claimed export.
+
+    `callback_url` is encrypted; `location` is None until the file is written.
+    """
 
     uuid: UUID
     lease_token: UUID
@@ -98,17 +106,20 @@ class Export:
 
     @property
     def lease(self) -> dict[str, object]:
-        """The parameters of every later statement."""
+        """The parameters that identify the lease in later statements."""
         return {"uuid": self.uuid, "token": self.lease_token, "seconds": _LEASE_SECONDS}
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What log records about it have in common."""
+        """The fields of log records about the export."""
         return {"export": str(self.uuid), "attempts": self.attempts}
 
 
 class LogExporter:
-    """Exports in background threads. BACKOFF_SECONDS doubles with each attempt."""
+    """Exports logs in background threads.
+
+    The pause after a failure is `backoff_seconds`, doubled with each further attempt.
+    """
 
     def __init__(
         self,
@@ -129,17 +140,17 @@ class LogExporter:
             "log-exporter",
             self._claim,
             self._export,
-            slots=_AT_ONCE,
-            per_group=_AT_ONCE_PER_NAMESPACE,
+            slots=_CONCURRENT,
+            per_group=_CONCURRENT_PER_NAMESPACE,
             poll_seconds=_POLL_SECONDS,
         )
 
     def start(self) -> None:
-        """Start to export."""
+        """Start exporting in the background."""
         self._dispatcher.start()
 
     def stop(self) -> None:
-        """Finish the exports under way, and stop."""
+        """Stop after finishing the running exports."""
         self._dispatcher.stop()
 
     def run_once(self) -> bool:
@@ -150,7 +161,7 @@ class LogExporter:
         return claimed is not None
 
     def _claim(self, after: str | None, busy: list[str]) -> tuple[str, Export] | None:
-        """Claim the oldest export of the first namespace after AFTER that has one."""
+        """Claim the oldest export of the first namespace after `after` that has one."""
         rows = self._database.run(
             _CLAIM, {"after": after or "", "busy": busy, "seconds": _LEASE_SECONDS}
         )
@@ -160,32 +171,32 @@ class LogExporter:
         return export.namespace, export
 
     def _export(self, export: Export) -> None:
-        """Attempt an export, and record what came of it."""
+        """Attempt an export, and record the outcome."""
         if export.attempts > _ATTEMPTS_MAXIMUM:
-            # Earlier attempts ended without a record, for instance with the process.
+            # Earlier attempts ended without recording an outcome, for example with the process.
             self._end_as_failed(export)
             return
         try:
             location = self._written(export) or self._write(export)
-            self._tell(export, _SUCCESS, self._links.url(export.uuid, location, time.time))
+            self._report(export, _SUCCESS, self._links.url(export.uuid, location, time.time))
         except LeaseLost:
             log.warning("lease lost", extra=export.log_fields)
         except DatabaseUnavailable:
-            # Nothing can be recorded; the export is claimed again when its lease has expired.
+            # The outcome cannot be recorded. The export is claimed again after its lease expires.
             raise
         except (StoreError, OutboundError, NotReceived, SecretUnreadable) as error:
-            log.warning("log not exported", extra={**export.log_fields, "cause": str(error)})
+            log.warning("log export failed", extra={**export.log_fields, "cause": str(error)})
             self._failed(export, str(error))
         except Exception as error:
-            # A bug that this export meets must not have it tried again indefinitely.
-            log.exception("unhandled exception in a log export", extra=export.log_fields)
+            # An export that triggers a bug must not be retried indefinitely.
+            log.exception("unhandled exception", extra=export.log_fields)
             self._failed(export, f"{type(error).__name__}: {error}")
         else:
             EXPORTED.labels("delivered").inc()
             log.info("log exported", extra=export.log_fields)
 
-    def clear_away(self) -> int:
-        """Delete expired files and their records, and return how many."""
+    def delete_expired(self) -> int:
+        """Delete expired files and their records, and return their number."""
         rows = self._database.read(
             "SELECT uuid, location FROM logexport"
             " WHERE ended_at < clock_timestamp() - make_interval(secs => %s) LIMIT 100",
@@ -199,11 +210,16 @@ class LogExporter:
         return len(rows)
 
     def _written(self, export: Export) -> str | None:
-        """Return where an earlier attempt wrote the file, if that location still exists."""
+        """Return the location to which an earlier attempt wrote the file, if it still exists."""
         return export.location if export.location in self._links.locations.stores else None
 
     def _write(self, export: Export) -> str:
-        """Write the file, and return its location. Raises StoreError or LeaseLost."""
+        """Write the file and return its location.
+
+        Raises:
+            LeaseLost: Another process claimed the export.
+            StoreError: The store failed.
+        """
         location = self._links.locations.selection.to_write()
         store = self._links.locations.stores[location]
         size = 0
@@ -220,7 +236,7 @@ class LogExporter:
 
     def _texts(self, export: Export) -> Iterator[str]:
         """Yield the document in Quay's format, in pieces."""
-        details = {**_named(export), "namespace": export.namespace, "repository": export.repository}
+        details = {**_days(export), "namespace": export.namespace, "repository": export.repository}
         yield f'{{"export_id": "{export.uuid}", "details": {json.dumps(details)}, "logs": [\n'
         selection = Selection(export.start, export.end, export.namespace, export.repository)
         before: int | None = None
@@ -234,15 +250,15 @@ class LogExporter:
                 raise LeaseLost
         yield '{"terminator": true}]}\n'
 
-    def _tell(self, export: Export, status: str, url: str | None) -> None:
-        """Send the outcome to the callback URL, and end the export.
+    def _report(self, export: Export, status: str, url: str | None) -> None:
+        """Send the outcome to the callback URL, and mark the export as finished.
 
         Raises:
-            OutboundError, NotReceived, SecretUnreadable: it could not be sent.
+            OutboundError, NotReceived, SecretUnreadable: The outcome could not be sent.
         """
         document = {
             "export_id": str(export.uuid),
-            **_named(export),
+            **_days(export),
             "namespace": export.namespace,
             "repository": export.repository,
             "exported_data_url": url,
@@ -250,33 +266,33 @@ class LogExporter:
         }
         address = self._cipher.decrypt(export.callback_url, CALLBACK_PURPOSE)
         self._receivers.post(address, document)
-        self._database.run(_ENDED, export.lease)
+        self._database.run(_FINISHED, export.lease)
 
     def _failed(self, export: Export, error: str) -> None:
         if export.attempts < _ATTEMPTS_MAXIMUM:
             EXPORTED.labels("failed").inc()
             wait = self._backoff_seconds * 2 ** (export.attempts - 1)
-            # PostgreSQL's text holds any character but this one.
+            # Text in PostgreSQL cannot contain NUL.
             text = error[:1000].replace("\0", "")
-            self._database.run(_LATER, {**export.lease, "error": text, "wait": wait})
+            self._database.run(_RETRY, {**export.lease, "error": text, "wait": wait})
             return
         try:
-            self._tell(export, _FAILED, None)
+            self._report(export, _FAILED, None)
         except DatabaseUnavailable:
             raise
-        except Exception as unheard:
-            cause = f"{type(unheard).__name__}: {unheard}"
+        except Exception as report_error:
+            cause = f"{type(report_error).__name__}: {report_error}"
             log.warning(
-                "failure of a log export not reported", extra={**export.log_fields, "cause": cause}
+                "could not report failed log export", extra={**export.log_fields, "cause": cause}
             )
         self._end_as_failed(export)
 
     def _end_as_failed(self, export: Export) -> None:
         EXPORTED.labels("given up").inc()
-        self._database.run(_ENDED, export.lease)
+        self._database.run(_FINISHED, export.lease)
 
 
-def _named(export: Export) -> dict[str, str]:
+def _days(export: Export) -> dict[str, str]:
     """Return the first and the last day of an export, as they were requested."""
     last = export.end - timedelta(days=1)
     return {

@@ -1,4 +1,4 @@
-"""The audit log: who did what."""
+"""Writing and reading of audit log entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,17 @@ from atoll.db.pool import Database
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that was done. METADATA holds no secrets."""
+    """An action or pull in the audit log.
+
+    Attributes:
+        kind: The kind of action, one of Quay's.
+        namespace: The namespace that the entry belongs to.
+        repository: The repository's name in the namespace.
+        performer: The name of the user or robot.
+        ip: The client's IP address.
+        metadata: Details, by kind; they contain no secrets.
+        created_at: The time of the action.
+    """
 
     kind: str
     namespace: str | None
@@ -24,7 +34,7 @@ class Entry:
     created_at: datetime | None = None
 
     def parameters(self) -> dict[str, object]:
-        """Return what a statement of `logged` takes."""
+        """Return the parameters that a statement of `logged` needs."""
         return {
             "log_kind": self.kind,
             "log_namespace": self.namespace,
@@ -36,13 +46,16 @@ class Entry:
 
 
 def logged(statement: str) -> str:
-    """Return one statement that makes a change and, if it changed something, keeps its entry.
+    """Return a statement that makes a change and, if it affects rows, writes a log entry.
 
-    STATEMENT is an INSERT, UPDATE or DELETE with RETURNING, whose rows are returned. The whole
-    takes the entry's `parameters`.
+    Args:
+        statement: An INSERT, UPDATE or DELETE with RETURNING. Its rows are returned.
+
+    Returns:
+        A statement that also needs the `parameters` of the entry.
     """
     return f"""
-    WITH changed AS ({statement}), kept AS (
+    WITH changed AS ({statement}), written_entry AS (
         INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata)
         SELECT %(log_kind)s, %(log_namespace)s, %(log_repository)s, %(log_performer)s, %(log_ip)s,
                %(log_metadata)s
@@ -54,7 +67,7 @@ def logged(statement: str) -> str:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which entries: those of a time, and of what is not None."""
+    """Selects entries by time and, where they are not None, by the other attributes."""
 
     start: datetime
     end: datetime
@@ -63,7 +76,8 @@ class Selection:
     performer: str | None = None
 
 
-# A name may have been somebody else's before, whose log is not for who has it now.
+# Entries from before the creation of the namespace belong to an earlier namespace of that name, and
+# are hidden from the current one.
 _SELECTED = """
     created_at >= %(start)s AND created_at < %(end)s
     AND created_at >= coalesce(
@@ -75,13 +89,13 @@ _SELECTED = """
 
 
 class Audit:
-    """Writes and reads entries."""
+    """Writes and reads log entries."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def write(self, entry: Entry) -> None:
-        """Keep an entry."""
+        """Write an entry."""
         self._database.run(
             "INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata)"
             " VALUES (%s, %s, %s, %s, %s, %s)",
@@ -95,13 +109,15 @@ class Audit:
             ],
         )
 
-    def write_all(self, entries: Sequence[Entry], beside: str = "") -> None:
-        """Keep many entries in one round trip, each as of its own moment.
+    def write_all(self, entries: Sequence[Entry], before: str = "") -> None:
+        """Write entries with their own times, in one round trip.
 
-        BESIDE are statements of the same transaction, which take %(entries)s, too.
+        Args:
+            entries: The entries.
+            before: Statements to run first in the same transaction; they can use %(entries)s.
         """
         self._database.run(
-            beside
+            before
             + """
             INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata, created_at)
             SELECT * FROM jsonb_to_recordset(%(entries)s) AS entry (
@@ -112,7 +128,7 @@ class Audit:
         )
 
     def counts(self, selection: Selection) -> list[tuple[datetime, str, int]]:
-        """Return how many entries of each kind there are of each day, oldest first."""
+        """Return the number of entries for each day and kind, oldest first."""
         rows = self._database.read(
             f"""
             SELECT date_trunc('day', created_at AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' AS day,
@@ -126,7 +142,16 @@ class Audit:
     def list(
         self, selection: Selection, before: int | None, limit: int
     ) -> tuple[list[Entry], int | None]:
-        """Return entries, newest first, and the BEFORE of the next page; None at the end."""
+        """Return a page of entries, newest first.
+
+        Args:
+            selection: The entries to return.
+            before: The position that the previous page returned; None for the first page.
+            limit: The size of a page.
+
+        Returns:
+            The entries, and the position of the next page; None after the last one.
+        """
         rows = self._database.read(
             f"""
             SELECT id, kind, namespace, repository, performer, ip, metadata, created_at

@@ -1,7 +1,7 @@
-"""Pulls in the audit log, at no cost to those who pull.
+"""Audit log entries for pulls, written in the background so that pulls are not delayed.
 
-A pull is noted in memory and written in the background with others. A process that is killed loses
-what it noted in the seconds before; one that is stopped writes it first.
+Entries are buffered in memory and written in batches. A process that is killed loses the entries of
+the last seconds; one that is stopped writes them first.
 """
 
 from __future__ import annotations
@@ -21,32 +21,36 @@ from atoll.periodic import PeriodicThread, ThreadRegistry
 
 log = logging.getLogger(__name__)
 
-# Seconds between two writes; how many pulls are held while PostgreSQL is away, and written at once.
+# Seconds between writes, the entries that are buffered while PostgreSQL is unavailable, and the
+# entries per statement.
 _WRITE_SECONDS = 2.0
-_HELD_MAXIMUM, _BATCH = 20_000, 1000
-# As many batches as may be held, each within the time-outs of the database.
+_BUFFER_MAXIMUM, _BATCH = 20_000, 1000
+# The time for writing a full buffer, with each batch within the time-outs of the database.
 _SILENCE_SECONDS = 600.0
 
-DROPPED = Counter("atoll_pulls_not_logged", "Pulls that the audit log does not have")
+DROPPED = Counter("atoll_pulls_not_logged", "Pulls that were not written to the audit log")
 
 
 class PullLog:
-    """Pulls that are not written yet. With COUNTING they are counted by tag and manifest, too."""
+    """Buffers log entries for pulls, and writes them in the background.
+
+    With `counting`, pulls are also counted by tag and manifest.
+    """
 
     def __init__(self, audit: Audit, *, counting: bool = False) -> None:
         self._audit = audit
-        self._beside = COUNT_PULLS if counting else ""
-        self._held: deque[Entry] = deque(maxlen=_HELD_MAXIMUM)
+        self._count_pulls = COUNT_PULLS if counting else ""
+        self._buffer: deque[Entry] = deque(maxlen=_BUFFER_MAXIMUM)
         self._thread: PeriodicThread | None = None
 
     def note(self, entry: Entry) -> None:
-        """Note a pull. Where too many are held the oldest is lost."""
-        if len(self._held) == _HELD_MAXIMUM:
+        """Buffer the entry of a pull; a full buffer drops its oldest entry."""
+        if len(self._buffer) == _BUFFER_MAXIMUM:
             DROPPED.inc()
-        self._held.append(replace(entry, created_at=datetime.now(UTC)))
+        self._buffer.append(replace(entry, created_at=datetime.now(UTC)))
 
     def start(self, registry: ThreadRegistry) -> None:
-        """Write pulls in the background."""
+        """Start writing in the background."""
         self._thread = registry.repeat(
             "pulls",
             _WRITE_SECONDS,
@@ -56,22 +60,22 @@ class PullLog:
         )
 
     def stop(self) -> None:
-        """Write the pulls that are held, and end the thread."""
+        """Stop the thread, and write the buffered entries."""
         if self._thread is not None:
             self._thread.stop()
             self._thread.join()
             self._write()
 
     def _write(self) -> None:
-        while self._held:
-            batch = [self._held.popleft() for _ in range(min(_BATCH, len(self._held)))]
+        while self._buffer:
+            batch = [self._buffer.popleft() for _ in range(min(_BATCH, len(self._buffer)))]
             try:
-                self._audit.write_all(batch, self._beside)
+                self._audit.write_all(batch, self._count_pulls)
             except DatabaseUnavailable as error:
-                log.warning("pulls not logged yet", extra={"cause": str(error)})
-                self._held.extendleft(reversed(batch))
+                log.warning("database unavailable, pulls buffered", extra={"cause": str(error)})
+                self._buffer.extendleft(reversed(batch))
                 return
             except psycopg2.Error:
-                # Trying again would fail again, and hold all that comes after.
-                log.exception("pulls not logged")
+                # A retry would fail again and block all later entries.
+                log.exception("could not log pulls, entries dropped", extra={"dropped": len(batch)})
                 DROPPED.inc(len(batch))

@@ -1,7 +1,7 @@
-"""Move old log entries to files at a store (FEATURE_ACTION_LOG_ROTATION), as in Quay.
+"""Move old log entries to files in a store (FEATURE_ACTION_LOG_ROTATION), as in Quay.
 
-An entry is deleted only in a transaction that ends after its file is at the store. Where that does
-not end, the same entries are written again, to the same file.
+Entries are deleted in a transaction that commits after their file was written. If it does not
+commit, the same entries are written again, to the same file.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from atoll.storage.locations import Locations
 _BATCH = 5000
 _TRY_LOCK = f"SELECT {try_lock(LOG_ROTATION)}"
 
-# Entries are written in the order of their ids, give or take seconds, so only the first ones are
-# examined: no other index is needed, and a log without old entries is not read to its end.
+# Select a batch of old entries. Ids and times ascend together, within seconds, so only the entries
+# with the lowest ids are examined: no further index is needed, and a log without old entries is not
+# scanned to its end.
 _OLD = """
 SELECT id, kind, namespace, repository, performer, ip, metadata, created_at
 FROM (SELECT * FROM logentry ORDER BY id LIMIT %(limit)s) AS first
@@ -31,7 +32,15 @@ WHERE created_at < now() - make_interval(secs => %(age)s) ORDER BY id
 
 @dataclass(frozen=True)
 class LogRotation:
-    """Rotates entries older than AGE_SECONDS to LOCATION, or where blobs are written to if None."""
+    """Moves old log entries to files.
+
+    Attributes:
+        database: The database.
+        locations: The stores.
+        age_seconds: The age after which entries are moved.
+        location: The location of the files; None for the location that blobs are written to.
+        directory: The prefix of the files' object keys.
+    """
 
     database: Database
     locations: Locations
@@ -41,7 +50,7 @@ class LogRotation:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, database: Database, locations: Locations) -> LogRotation:
-        """Return what ACTION_LOG_ROTATION_THRESHOLD and its neighbours say."""
+        """Return the rotation that the ACTION_LOG keys of the bundle configure."""
         return cls(
             database,
             locations,
@@ -51,17 +60,18 @@ class LogRotation:
         )
 
     def rotate(self) -> int:
-        """Move all entries that are old enough, and return how many there were.
+        """Move all old entries, and return their number.
 
-        Raises StoreError; what was moved before then is moved.
+        Raises:
+            StoreError: The store failed; entries that were moved before stay moved.
         """
         moved = 0
-        while (count := self._rotate_some()) > 0:
+        while (count := self._rotate_batch()) > 0:
             moved += count
         return moved
 
-    def _rotate_some(self) -> int:
-        """Move the oldest entries; 0 if there are none, or another process does it now."""
+    def _rotate_batch(self) -> int:
+        """Move the oldest entries; return 0 if there are none or another process rotates."""
         with self.database.transaction() as cursor:
             cursor.execute(_TRY_LOCK)
             row = cursor.fetchone()
@@ -71,11 +81,11 @@ class LogRotation:
             rows = cursor.fetchall()
             if not rows:
                 return 0
-            self._keep(rows)
+            self._write(rows)
             cursor.execute("DELETE FROM logentry WHERE id = ANY(%s)", [[row[0] for row in rows]])
         return len(rows)
 
-    def _keep(self, rows: list[Any]) -> None:
+    def _write(self, rows: list[Any]) -> None:
         first, last = rows[0], rows[-1]
         day = first[-1].astimezone(UTC).date().isoformat()
         content = gzip.compress(json.dumps([_document(row) for row in rows]).encode(), mtime=0)

@@ -1,4 +1,4 @@
-"""How often tags and manifests were pulled, with FEATURE_IMAGE_PULL_STATS.
+"""Pull statistics of tags and manifests (FEATURE_IMAGE_PULL_STATS).
 
 Pulls are counted in the transaction that writes them to the log, so that none is counted twice.
 """
@@ -11,17 +11,18 @@ from datetime import datetime
 from atoll.db.pool import Database
 from atoll.names import RepositoryName
 
-# Beside the statement that keeps pulls in the log: takes %(entries)s, a JSON list of these. Sorted,
-# so that two processes never wait for each other.
+# Count pulls by tag and by manifest, in the transaction that writes them to the log. Parameter:
+# %(entries)s, a JSON list of the pulls. Rows are written in a fixed order, so that processes do not
+# deadlock.
 COUNT_PULLS = """
 CREATE TEMPORARY TABLE pulled ON COMMIT DROP AS
-SELECT found.id AS repository_id, entry.metadata->>'tag' AS tag,
+SELECT repository.id AS repository_id, entry.metadata->>'tag' AS tag,
        entry.metadata->>'manifest_digest' AS digest, entry.created_at
 FROM jsonb_to_recordset(%(entries)s) AS entry (
     namespace text, repository text, metadata jsonb, created_at timestamptz)
 JOIN "user" n ON n.username = entry.namespace AND n.robot_owner_id IS NULL
-JOIN repository found ON found.namespace_user_id = n.id AND found.name = entry.repository
-FOR KEY SHARE OF found;
+JOIN repository ON repository.namespace_user_id = n.id AND repository.name = entry.repository
+FOR KEY SHARE OF repository;
 INSERT INTO tagpullstatistics AS old (repository_id, tag_name, tag_pull_count, last_tag_pull_date,
                                       current_manifest_digest)
 SELECT repository_id, tag, count(*), max(created_at),
@@ -51,24 +52,26 @@ WHERE n.username = %(namespace)s AND r.name = %(name)s
 
 
 @dataclass(frozen=True)
-class Pulled:
-    """How often something was pulled, and when last."""
+class PullCount:
+    """The number of pulls, and the time of the last one."""
 
     count: int
     last: datetime | None
 
 
 class PullStatistics:
-    """The pulls from all repositories."""
+    """The pull statistics of all repositories."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, name: RepositoryName, tag: str | None, digest: str) -> tuple[Pulled, Pulled]:
-        """Return the pulls by TAG, and of the manifest DIGEST by whatever name."""
+    def get(
+        self, name: RepositoryName, tag: str | None, digest: str
+    ) -> tuple[PullCount, PullCount]:
+        """Return the pulls by a tag, and the pulls of a manifest by any reference."""
         rows = self._database.read(
             _STATISTICS,
             {"namespace": name.namespace, "name": name.name, "tag": tag, "digest": digest},
         )
         by_tag, last_by_tag, of_manifest, last = rows[0] if rows else (None, None, None, None)
-        return Pulled(by_tag or 0, last_by_tag), Pulled(of_manifest or 0, last)
+        return PullCount(by_tag or 0, last_by_tag), PullCount(of_manifest or 0, last)

@@ -1,1 +1,1 @@
-"""What happens in repositories, told to whoever asked for it: webhooks and Slack."""
+"""Notifications of events in repositories: webhooks and Slack."""

@@ -1,8 +1,9 @@
-"""Deliver notifications from the table that pushes write to.
+"""Deliver notifications from the queue that pushes write to.
 
-A delivery is claimed with a lease on the database's clock. A failed one is retried with a growing
-back-off and given up after some attempts, which counts as a failure of its notification, as in
-Quay. Namespaces take turns, so that one with receivers that do not answer delays itself only.
+A delivery is claimed with a lease on the database's clock. A failed delivery is retried with
+exponential backoff and dropped after a number of attempts, which counts as a failure of its
+notification, as in Quay. Namespaces take turns, so that receivers that do not respond delay the
+deliveries of their own namespace only.
 """
 
 from __future__ import annotations
@@ -19,27 +20,27 @@ from prometheus_client import Counter
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.pool import Database
 from atoll.notifications.fair_dispatcher import FairDispatcher
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import CONFIG_PURPOSE, FAILURES_MAXIMUM
 from atoll.outbound.errors import OutboundError
 
 log = logging.getLogger(__name__)
 
-DELIVERED = Counter("atoll_notifications", "Notifications, by what became of them", ["outcome"])
+DELIVERED = Counter("atoll_notifications", "Notifications by outcome", ["outcome"])
 
-# Longer than a request may take, so that a lease need not be extended.
+# Longer than the time-out of a request, so that leases need no renewal.
 _LEASE_SECONDS = 60
 _ATTEMPTS_MAXIMUM = 5
 _BACKOFF_SECONDS = 10
-# Further deliveries to one receiver that a failure may postpone or drop.
+# The maximum number of other deliveries to a receiver that one failure postpones or drops.
 _BATCH = 1000
-# Deliveries of one process at the same time, and how many of them for one namespace.
-_AT_ONCE, _AT_ONCE_PER_NAMESPACE = 16, 4
+# Concurrent deliveries of one process, in total and for one namespace.
+_CONCURRENT, _CONCURRENT_PER_NAMESPACE = 16, 4
 
-# The first namespace after %(after)s with a delivery that is due, found by a skip scan: one look at
-# the index for each namespace, however many deliveries it has. Rows are compared, instead of
-# namespaces and times, because that order exists in this index only.
+# Claim the oldest due delivery of the first namespace after %(after)s that has one. A skip scan
+# finds it with one index access for each namespace, regardless of the number of deliveries. Rows
+# are compared, instead of namespaces and times, because only this order matches the index.
 _CLAIM = """
 WITH RECURSIVE namespaces (id) AS (
     (SELECT namespace_id FROM notificationdelivery WHERE namespace_id > %(after)s
@@ -69,6 +70,7 @@ FROM claimed c JOIN repositorynotification n ON n.id = c.notification_id
 JOIN repository r ON r.id = n.repository_id JOIN "user" owner ON owner.id = r.namespace_user_id
 """
 
+# Remove a delivered notification, and reset the failures of its subscription.
 _DELIVERED = """
 WITH delivered AS (
     DELETE FROM notificationdelivery WHERE id = %(id)s AND lease_token = %(token)s
@@ -78,8 +80,9 @@ UPDATE repositorynotification n SET number_of_failures = 0 FROM delivered
 WHERE n.id = delivered.notification_id AND n.number_of_failures > 0
 """
 
-# The back-off holds for the receiver: its other deliveries wait as long. Those that another process
-# works on are skipped, so that two failures at the same time cannot deadlock.
+# Postpone a failed delivery. The backoff applies to the receiver, so its other deliveries are
+# postponed as well. Those that another process has locked are skipped, so that concurrent failures
+# cannot deadlock.
 _LATER = f"""
 WITH failed AS (
     UPDATE notificationdelivery
@@ -95,8 +98,8 @@ WITH failed AS (
 UPDATE notificationdelivery d SET available_at = o.available_at FROM others o WHERE d.id = o.id
 """
 
-# With the last failure that a notification may have, its other deliveries are dropped.
-_GIVEN_UP = f"""
+# Drop a delivery and count the failure; the last permitted failure drops all other deliveries, too.
+_GIVE_UP = f"""
 WITH given_up AS (
     DELETE FROM notificationdelivery WHERE id = %(id)s AND lease_token = %(token)s
     RETURNING notification_id
@@ -115,7 +118,7 @@ DELETE FROM notificationdelivery d USING others o WHERE d.id = o.id RETURNING d.
 
 @dataclass(frozen=True)
 class Delivery:
-    """A notification of one event for one receiver. CONFIG is encrypted."""
+    """The claimed delivery of one event to one receiver; `config` is encrypted."""
 
     id: int
     lease_token: UUID
@@ -129,41 +132,44 @@ class Delivery:
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """What log records about it have in common."""
+        """The fields of log records about the delivery."""
         return {"notification": str(self.notification), "attempts": self.attempts}
 
 
 class Deliverer:
-    """Delivers notifications in background threads. BACKOFF_SECONDS doubles with each attempt."""
+    """Delivers notifications in background threads.
+
+    The pause after a failure is `backoff_seconds`, doubled with each further attempt.
+    """
 
     def __init__(
         self,
         database: Database,
         cipher: Cipher,
-        messages: Messages,
+        payloads: Payloads,
         receivers: Receivers,
         *,
         backoff_seconds: float = _BACKOFF_SECONDS,
     ) -> None:
         self._database = database
         self._cipher = cipher
-        self._messages = messages
+        self._payloads = payloads
         self._receivers = receivers
         self._backoff_seconds = backoff_seconds
         self._dispatcher = FairDispatcher(
             "deliverer",
             self._claim,
             self._deliver,
-            slots=_AT_ONCE,
-            per_group=_AT_ONCE_PER_NAMESPACE,
+            slots=_CONCURRENT,
+            per_group=_CONCURRENT_PER_NAMESPACE,
         )
 
     def start(self) -> None:
-        """Start to deliver."""
+        """Start delivering in the background."""
         self._dispatcher.start()
 
     def stop(self) -> None:
-        """Finish the deliveries under way, and stop."""
+        """Stop after finishing the running deliveries."""
         self._dispatcher.stop()
 
     def run_once(self) -> bool:
@@ -174,7 +180,7 @@ class Deliverer:
         return claimed is not None
 
     def _claim(self, after: int | None, busy: list[int]) -> tuple[int, Delivery] | None:
-        """Claim the oldest delivery of the first namespace after AFTER that has one."""
+        """Claim the oldest delivery of the first namespace after `after` that has one."""
         rows = self._database.run(
             _CLAIM,
             {"after": -1 if after is None else after, "busy": busy, "seconds": _LEASE_SECONDS},
@@ -185,21 +191,21 @@ class Deliverer:
         return namespace_id, Delivery(*fields)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Attempt a delivery, and record what came of it."""
+        """Attempt a delivery, and record the outcome."""
         if delivery.attempts > _ATTEMPTS_MAXIMUM:
-            # Earlier attempts ended without a record, for instance with the process.
+            # Earlier attempts ended without recording an outcome, for example with the process.
             self._give_up(delivery)
             return
         try:
             self._send(delivery)
         except (OutboundError, NotReceived, SecretUnreadable) as error:
             log.warning(
-                "notification not delivered", extra={**delivery.log_fields, "cause": str(error)}
+                "notification delivery failed", extra={**delivery.log_fields, "cause": str(error)}
             )
             self._failed(delivery, str(error))
         except Exception as error:
-            # A bug that this delivery meets must not have it tried again indefinitely.
-            log.exception("unhandled exception in a delivery", extra=delivery.log_fields)
+            # A delivery that triggers a bug must not be retried indefinitely.
+            log.exception("unhandled exception", extra=delivery.log_fields)
             self._failed(delivery, f"{type(error).__name__}: {error}")
         else:
             self._database.run(_DELIVERED, {"id": delivery.id, "token": delivery.lease_token})
@@ -208,10 +214,10 @@ class Deliverer:
 
     def _send(self, delivery: Delivery) -> None:
         config = json.loads(self._cipher.decrypt(delivery.config, CONFIG_PURPOSE))
-        document = self._messages.document(
+        payload = self._payloads.build(
             delivery.method, delivery.namespace, delivery.name, delivery.event_data
         )
-        self._receivers.post(config["url"], document)
+        self._receivers.post(config["url"], payload)
 
     def _failed(self, delivery: Delivery, error: str) -> None:
         if delivery.attempts >= _ATTEMPTS_MAXIMUM:
@@ -223,7 +229,7 @@ class Deliverer:
             {
                 "id": delivery.id,
                 "token": delivery.lease_token,
-                # PostgreSQL's text holds any character but this one.
+                # Text in PostgreSQL cannot contain NUL.
                 "error": error[:1000].replace("\0", ""),
                 "wait": self._backoff_seconds * 2 ** (delivery.attempts - 1),
             },
@@ -231,7 +237,7 @@ class Deliverer:
 
     def _give_up(self, delivery: Delivery) -> None:
         DELIVERED.labels("given up").inc()
-        dropped = self._database.run(_GIVEN_UP, {"id": delivery.id, "token": delivery.lease_token})
+        dropped = self._database.run(_GIVE_UP, {"id": delivery.id, "token": delivery.lease_token})
         if dropped:
             DELIVERED.labels("dropped").inc(len(dropped))
             log.warning(

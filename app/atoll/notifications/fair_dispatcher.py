@@ -1,7 +1,7 @@
-"""Run claimed jobs in threads so that no group of jobs, such as a namespace's, delays the others.
+"""Run claimed jobs in threads, with fair scheduling between groups such as namespaces.
 
-Groups take turns, and each has a limited number of jobs running at the same time. Receivers that do
-not answer occupy the threads of their own group only.
+Groups take turns, and the number of concurrent jobs of each group is limited. Receivers that do not
+respond occupy threads of their own group only.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _POLL_SECONDS = 1.0
 
 Group = TypeVar("Group", bound=Hashable)
 Job = TypeVar("Job")
-# Takes the group that had the last turn (None: start with the first) and groups to leave out.
+# Parameters: the group of the last job (None to start with the first), and groups to skip.
 Claim = Callable[[Group | None, list[Group]], tuple[Group, Job] | None]
 
 
 class FairDispatcher(Generic[Group, Job]):
-    """Claims jobs in one thread and runs each in a thread of its own."""
+    """Claims jobs in one thread and runs each in its own thread."""
 
     def __init__(
         self,
@@ -37,15 +37,15 @@ class FairDispatcher(Generic[Group, Job]):
         per_group: int,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
-        """Make a dispatcher.
+        """Initialize the dispatcher.
 
         Args:
-            name: the name of its threads, and of the activity in the log.
-            claim: returns the group and the job whose turn it is, None if there is none.
-            run: runs a job.
-            slots: how many jobs run at the same time.
-            per_group: how many of them may belong to one group.
-            poll_seconds: pause after a claim that found nothing.
+            name: The name of the threads, and of the activity in the log.
+            claim: Claims the next job and returns it with its group; None if there is none.
+            run: Runs a job.
+            slots: The number of concurrent jobs.
+            per_group: The number of concurrent jobs of one group.
+            poll_seconds: The pause after a claim without a job.
         """
         self._name = name
         self._claim = claim
@@ -58,16 +58,16 @@ class FairDispatcher(Generic[Group, Job]):
         self._threads: set[threading.Thread] = set()
         self._last: Group | None = None
         self._stop = threading.Event()
-        # Set when a job ended, because its group may have a turn again.
+        # Set at the end of a job, because another job of its group may be claimed.
         self._changed = threading.Event()
         self._dispatcher = threading.Thread(target=self._dispatch, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start to claim jobs."""
+        """Start claiming jobs in the background."""
         self._dispatcher.start()
 
     def stop(self) -> None:
-        """Claim no more jobs, and wait for those that run."""
+        """Stop claiming jobs, and wait for running ones."""
         self._stop.set()
         self._changed.set()
         self._slots.release()
@@ -91,7 +91,7 @@ class FairDispatcher(Generic[Group, Job]):
                 self._begin(*claimed)
 
     def _next(self) -> tuple[Group, Job] | None:
-        """Claim the job whose turn it is, and survive every exception."""
+        """Claim the next job; every exception is logged."""
         with self._lock:
             busy = [group for group, count in self._running.items() if count >= self._per_group]
         try:
@@ -117,7 +117,7 @@ class FairDispatcher(Generic[Group, Job]):
         try:
             thread.start()
         except RuntimeError:
-            # The system has no more threads; the job is claimed again when its lease has expired.
+            # The system is out of threads. The job is claimed again after its lease expires.
             log.exception("unhandled exception", extra={"activity": self._name})
             self._ended(group, thread)
 

@@ -1,4 +1,4 @@
-"""Receivers of webhooks and of messages about log exports: JSON documents sent by POST."""
+"""Receivers of webhooks and of log export callbacks, which get JSON documents by POST."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atoll.outbound.client import OutboundClient
 
 
 class NotReceived(Exception):
-    """The receiver did not answer with a status of success."""
+    """The receiver responded with an error status."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,20 @@ class Receivers:
     client: OutboundClient
 
     def check(self, url: str) -> None:
-        """Check the URL of a receiver without a look at the network. Raises InvalidDestination."""
+        """Check the URL of a receiver without resolving its host.
+
+        Raises:
+            InvalidDestination: The URL is malformed, or its host is forbidden.
+        """
         self.client.check(url)
 
     def post(self, url: str, document: Mapping[str, Any]) -> None:
-        """Send DOCUMENT.
+        """Send a JSON document; redirects are not followed.
 
         Raises:
-            OutboundError: the receiver may not be contacted, or could not be.
-            NotReceived: it answered with another status than 2xx; redirects are not followed.
+            OutboundError: The receiver is forbidden or cannot be reached.
+            NotReceived: The receiver responded with a status other than 2xx.
         """
         status = self.client.post(url, json.dumps(document).encode(), "application/json")
         if not http.client.OK <= status < http.client.MULTIPLE_CHOICES:
-            raise NotReceived(f"the receiver answered with status {status}")
+            raise NotReceived(f"the receiver responded with status {status}")

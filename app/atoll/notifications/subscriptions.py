@@ -1,4 +1,4 @@
-"""Notifications of repositories: which events are sent to which receiver."""
+"""Subscriptions to the events of repositories, which Quay's API calls notifications."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from atoll.names import RepositoryName
 REPO_PUSH = "repo_push"
 WEBHOOK, SLACK = "webhook", "slack"
 CONFIG_PURPOSE = "notification"
-# As in Quay: after so many deliveries that were given up, nothing is sent until a reset.
+# As in Quay, a notification is disabled after this many failed deliveries until it is reset.
 FAILURES_MAXIMUM = 3
-# Notifications of one repository, and seconds between two tests of a notification.
+# The maximum number of notifications of a repository, and seconds between tests of a notification.
 NOTIFICATIONS_MAXIMUM = 20
 TEST_PAUSE_SECONDS = 10
 
-_REPOSITORY = """(SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
+_REPOSITORY_ID = """(SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
                   WHERE n.username = %(namespace)s AND r.name = %(name)s)"""
 _COLUMNS = "uuid, event, method, title, config, event_config, number_of_failures"
 
-# For the transaction of a push: takes %(repository_id)s and %(tags)s. A push by digest alone makes
-# no notification.
-TELL_OF_PUSH = f"""
+# Enqueue a delivery for each subscription to pushes, in the transaction of the push. Parameters:
+# %(repository_id)s and %(tags)s. A push by digest alone causes no notification.
+ENQUEUE_PUSH_NOTIFICATIONS = f"""
 INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)
 SELECT n.id, r.namespace_user_id, jsonb_build_object('updated_tags', to_jsonb(%(tags)s::text[]))
 FROM repositorynotification n JOIN repository r ON r.id = n.repository_id
@@ -41,17 +41,17 @@ class NotificationUnknown(Exception):
 
 
 class TooManyNotifications(Exception):
-    """The repository has as many notifications as it may have."""
+    """The repository has the maximum number of notifications."""
 
     def __init__(self, repository: RepositoryName) -> None:
         super().__init__(
-            f"'{repository}' has {NOTIFICATIONS_MAXIMUM} notifications, the maximum; delete one"
+            f"'{repository}' has the maximum of {NOTIFICATIONS_MAXIMUM} notifications; delete one"
             " first"
         )
 
 
 class TooManyTests(Exception):
-    """The last test of a notification was requested seconds ago; `seconds` until the next one."""
+    """A notification was tested a moment ago; clients may retry after `seconds`."""
 
     seconds = TEST_PAUSE_SECONDS
 
@@ -64,7 +64,7 @@ class TooManyTests(Exception):
 
 @dataclass(frozen=True)
 class Notification:
-    """A subscription: EVENT is sent by METHOD to the receiver in CONFIG."""
+    """A subscription to an event, with the method and the receiver in `config`."""
 
     uuid: UUID
     event: str
@@ -95,15 +95,15 @@ class Notifications:
         """Create a notification.
 
         Raises:
-            NotificationUnknown: there is no such repository.
-            TooManyNotifications: the repository has as many as it may have.
+            NotificationUnknown: There is no such repository.
+            TooManyNotifications: The repository has the maximum number of notifications.
         """
         rows = self._database.run(
             f"""
             INSERT INTO repositorynotification
                 (repository_id, event, method, title, config, event_config)
             SELECT repository.id, %(event)s, %(method)s, %(title)s, %(config)s, %(event_config)s
-            FROM (SELECT {_REPOSITORY} AS id) AS repository WHERE repository.id IS NOT NULL
+            FROM (SELECT {_REPOSITORY_ID} AS id) AS repository WHERE repository.id IS NOT NULL
               AND (SELECT count(*) FROM repositorynotification
                    WHERE repository_id = repository.id) < %(maximum)s
             RETURNING {_COLUMNS}
@@ -125,10 +125,14 @@ class Notifications:
         return self._notification(rows[0])
 
     def get(self, repository: RepositoryName, uuid: UUID) -> Notification:
-        """Return one, or raise NotificationUnknown."""
+        """Return a notification.
+
+        Raises:
+            NotificationUnknown: The repository has no such notification.
+        """
         rows = self._database.read(
             f"SELECT {_COLUMNS} FROM repositorynotification"
-            f" WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s",
+            f" WHERE repository_id = {_REPOSITORY_ID} AND uuid = %(uuid)s",
             {**_names(repository), "uuid": uuid},
         )
         if not rows:
@@ -136,35 +140,43 @@ class Notifications:
         return self._notification(rows[0])
 
     def delete(self, repository: RepositoryName, uuid: UUID) -> None:
-        """Delete a notification, or raise NotificationUnknown."""
+        """Delete a notification.
+
+        Raises:
+            NotificationUnknown: The repository has no such notification.
+        """
         self._change(
             f"DELETE FROM repositorynotification"
-            f" WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s RETURNING id",
+            f" WHERE repository_id = {_REPOSITORY_ID} AND uuid = %(uuid)s RETURNING id",
             repository,
             uuid,
         )
 
     def reset_failures(self, repository: RepositoryName, uuid: UUID) -> None:
-        """Enable a notification that failed too often, or raise NotificationUnknown."""
+        """Reset the failures of a notification, which enables it again.
+
+        Raises:
+            NotificationUnknown: The repository has no such notification.
+        """
         self._change(
             f"UPDATE repositorynotification SET number_of_failures = 0"
-            f" WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s RETURNING id",
+            f" WHERE repository_id = {_REPOSITORY_ID} AND uuid = %(uuid)s RETURNING id",
             repository,
             uuid,
         )
 
     def test(self, repository: RepositoryName, uuid: UUID) -> None:
-        """Send a notification of a made-up event.
+        """Send a notification of a sample event.
 
         Raises:
-            NotificationUnknown: there is no such notification.
-            TooManyTests: it was tested seconds ago.
+            NotificationUnknown: The repository has no such notification.
+            TooManyTests: The notification was tested a moment ago.
         """
         rows = self._database.run(
             f"""
             WITH tested AS (
                 UPDATE repositorynotification SET tested_at = clock_timestamp()
-                WHERE repository_id = {_REPOSITORY} AND uuid = %(uuid)s
+                WHERE repository_id = {_REPOSITORY_ID} AND uuid = %(uuid)s
                   AND (tested_at IS NULL
                        OR tested_at < clock_timestamp() - make_interval(secs => %(pause)s))
                 RETURNING id, repository_id
@@ -183,7 +195,7 @@ class Notifications:
         """Return all notifications of a repository, oldest first."""
         rows = self._database.read(
             f"SELECT {_COLUMNS} FROM repositorynotification"
-            f" WHERE repository_id = {_REPOSITORY} ORDER BY id",
+            f" WHERE repository_id = {_REPOSITORY_ID} ORDER BY id",
             _names(repository),
         )
         return [self._notification(row) for row in rows]
@@ -196,8 +208,8 @@ class Notifications:
         self, row: tuple[UUID, str, str, str | None, str, dict[str, Any], int]
     ) -> Notification:
         uuid, event, method, title, config, event_config, failures = row
-        clear = json.loads(self._cipher.decrypt(config, CONFIG_PURPOSE))
-        return Notification(uuid, event, method, title, clear, event_config, failures)
+        decrypted = json.loads(self._cipher.decrypt(config, CONFIG_PURPOSE))
+        return Notification(uuid, event, method, title, decrypted, event_config, failures)
 
 
 def _names(repository: RepositoryName) -> dict[str, str]:

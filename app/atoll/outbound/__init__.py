@@ -1,1 +1,1 @@
-"""HTTP requests to destinations that users choose: webhooks, log exports."""
+"""HTTP requests to destinations that users choose: webhooks and callbacks of log exports."""

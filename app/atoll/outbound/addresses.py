@@ -1,7 +1,8 @@
-"""Which IP addresses belong to the public Internet.
+"""Classification of IP addresses as public.
 
-https://www.iana.org/assignments/iana-ipv4-special-registry and iana-ipv6-special-registry; Python's
-`is_global` follows them, but differs between versions, so the ranges that matter are listed here.
+Sources: https://www.iana.org/assignments/iana-ipv4-special-registry and
+iana-ipv6-special-registry. Python's `is_global` follows them but differs between versions, so the
+relevant ranges are listed here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _NOT_PUBLIC: tuple[Network, ...] = tuple(
         "203.0.113.0/24",
         "224.0.0.0/4",
         "240.0.0.0/4",
-        "168.63.129.16/32",  # Azure's agent of the host, reachable from virtual machines only
+        "168.63.129.16/32",  # Azure's host agent, reachable from virtual machines only
         "2001::/23",  # includes Teredo
         "2001:db8::/32",
         "3fff::/20",
@@ -40,19 +41,19 @@ _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _6TO4 = ipaddress.IPv6Network("2002::/16")
 _TEREDO = ipaddress.IPv6Network("2001::/32")
-# The upper half of ISATAP's interface identifiers, whose lower half is an IPv4 address.
+# The upper halves of ISATAP interface identifiers, whose lower half is an IPv4 address.
 _ISATAP = (0x00005EFE, 0x02005EFE)
 _LOW = 0xFFFFFFFF
 
 
 def plain(address: Address) -> Address:
-    """Return the IPv4 address of an IPv4-mapped one, which sockets treat as the same."""
+    """Return the IPv4 address of an IPv4-mapped address, which sockets treat as the same."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def embedded(address: Address) -> Iterator[IPv4Address]:
-    """Yield the IPv4 addresses that packets to ADDRESS may be translated or tunnelled to."""
+    """Yield the IPv4 addresses that packets to an address may be translated or tunnelled to."""
     if not isinstance(address, IPv6Address):
         return
     number = int(address)
@@ -68,7 +69,7 @@ def embedded(address: Address) -> Iterator[IPv4Address]:
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address, and every IPv4 address embedded in it, is a public one."""
+    """Return whether an address, and every IPv4 address embedded in it, is public."""
     address = plain(address)
     if not all(_is_public_ipv4(inner) for inner in embedded(address)):
         return False

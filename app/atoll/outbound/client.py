@@ -1,8 +1,8 @@
 """An HTTP client for destinations that users choose.
 
-A name is resolved once; each of its addresses is judged, and the connection goes to one of exactly
-these, because a second look-up could return others. Redirects are judged in the same way, proxies
-of the environment are not used, and time and size are limited.
+A name is resolved once. All of its addresses are checked against the policy, and the connection is
+made to one of exactly these, because a second lookup could return others. Redirects are checked in
+the same way, proxies from the environment are ignored, and time and size are limited.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from atoll.outbound.policy import DestinationPolicy
 from atoll.outbound.resolver import Resolver, SystemResolver
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# Headers that are meant for one origin only.
+# Headers that are sent to one origin only.
 _CREDENTIALS = frozenset({"authorization", "cookie"})
 _PIECE = 65_536
 
 
 class Response:
-    """A response whose body is still to be read."""
+    """A response whose body has not been read."""
 
     def __init__(
         self,
@@ -42,31 +42,45 @@ class Response:
         self._response = response
 
     def pieces(self, maximum: int | None = None) -> Iterator[bytes]:
-        """Yield the body, of MAXIMUM bytes at most. Raises RequestFailed, also if it is cut off."""
+        """Yield the body in pieces.
+
+        Args:
+            maximum: The maximum size of the body in bytes; None for no limit.
+
+        Raises:
+            RequestFailed: The body is too large, truncated, or not received in time.
+        """
         with _failures(self.destination):
             size = 0
             self._allow(maximum)
             while piece := self._response.read(_PIECE):
                 size += len(piece)
                 if maximum is not None and size > maximum:
-                    raise TooLarge("its body is too large")
+                    raise TooLarge("the body is too large")
                 yield piece
-            # Only a read of everything at once notices this by itself.
+            # http.client detects truncation only when it reads the whole body in one call.
             if self._response.length:
                 raise http.client.IncompleteRead(b"", self._response.length)
 
     def read(self, maximum: int) -> bytes:
-        """Return the whole body, of MAXIMUM bytes at most. Raises RequestFailed."""
+        """Return the whole body.
+
+        Args:
+            maximum: The maximum size of the body in bytes.
+
+        Raises:
+            RequestFailed: The body is too large, truncated, or not received in time.
+        """
         return b"".join(self.pieces(maximum))
 
     def _allow(self, maximum: int | None) -> None:
-        """Let a body of MAXIMUM bytes pass, with as much again for the framing of small chunks."""
+        """Permit a body of `maximum` bytes, and as many bytes for the framing of small chunks."""
         if self._connection.limited is not None:
             self._connection.limited.allow(None if maximum is None else 2 * maximum + _PIECE)
 
 
 class OutboundClient:
-    """Sends requests to destinations that the policy allows; safe for any thread."""
+    """Sends requests to destinations that the policy permits; thread-safe."""
 
     def __init__(
         self,
@@ -85,24 +99,28 @@ class OutboundClient:
         """Return a client with the rules of the bundle.
 
         Args:
-            bundle: SSRF_ALLOWED_HOSTS and WEBHOOK_HOSTNAME_BLACKLIST.
-            ca_bundle: a file of CA certificates; None: the system's.
+            bundle: The bundle, for SSRF_ALLOWED_HOSTS and WEBHOOK_HOSTNAME_BLACKLIST.
+            ca_bundle: A file of CA certificates; None to use those of the system.
         """
         return cls(
             DestinationPolicy.from_bundle(bundle), ssl.create_default_context(cafile=ca_bundle)
         )
 
     def check(self, url: str) -> None:
-        """Check a URL without resolving its host. Raises InvalidDestination."""
+        """Check a URL without resolving its host.
+
+        Raises:
+            InvalidDestination: The URL is malformed, or the policy forbids its host.
+        """
         self._policy.check(parse(url))
 
     def post(self, url: str, body: bytes, content_type: str) -> int:
-        """Send a POST request and return the response's status; its body is not read.
+        """Send a POST request and return the status of the response, whose body is not read.
 
         Redirects are not followed.
 
         Raises:
-            OutboundError: it could not be sent, or was not answered in time.
+            OutboundError: The request could not be sent, or there was no response in time.
         """
         headers = {"Content-Type": content_type}
         deadline = Deadline(self._limits.total)
@@ -111,12 +129,12 @@ class OutboundClient:
 
     @contextmanager
     def get(self, url: str, headers: Mapping[str, str] | None = None) -> Iterator[Response]:
-        """Send a GET request and follow redirects, each of which is judged.
+        """Send a GET request, and follow redirects that the policy permits.
 
-        Credentials in HEADERS are sent to the URL's own origin only.
+        Credentials in `headers` are sent to the origin of the URL only.
 
         Raises:
-            OutboundError: it could not be sent, or was not answered in time.
+            OutboundError: The request could not be sent, or there was no response in time.
         """
         destination = parse(url)
         kept = dict(headers or {})
@@ -131,7 +149,7 @@ class OutboundClient:
             if following.origin != destination.origin:
                 kept = {k: v for k, v in kept.items() if k.lower() not in _CREDENTIALS}
             destination = following
-        raise RequestFailed(f"'{destination.host}' redirects too often")
+        raise RequestFailed(f"too many redirects from '{destination.host}'")
 
     @contextmanager
     def _exchange(
@@ -142,12 +160,12 @@ class OutboundClient:
         body: bytes | None,
         deadline: Deadline,
     ) -> Iterator[Response]:
-        """Send one request and yield its response; the connection ends with the block."""
+        """Send one request and yield its response; the connection is closed after the block."""
         self._policy.check(destination)
         with _failures(destination):
             seconds = deadline.within(self._limits.idle)
         addresses = self._resolver.resolve(destination.host, seconds)
-        self._policy.judge(destination.host, addresses)
+        self._policy.check_addresses(destination.host, addresses)
         connection = PinnedConnection(destination, addresses, self._tls, deadline, self._limits)
         try:
             with _failures(destination):
@@ -160,7 +178,11 @@ class OutboundClient:
             connection.disconnect()
 
     def _redirected(self, destination: Destination, location: str) -> Destination:
-        """Return where a response redirects to. Raises DestinationRefused."""
+        """Return the destination of a redirect.
+
+        Raises:
+            DestinationRefused: The destination is malformed, or the policy forbids its host.
+        """
         try:
             following = parse(urljoin(destination.url, location))
             self._policy.check(following)
@@ -173,9 +195,9 @@ class OutboundClient:
 
 @contextmanager
 def _failures(destination: Destination) -> Iterator[None]:
-    """Raise RequestFailed for what goes wrong on a connection."""
+    """Convert errors of a connection to RequestFailed."""
     try:
         yield
     except (OSError, http.client.HTTPException, TooLarge) as error:
         reason = getattr(error, "verify_message", None) or f"{type(error).__name__}: {error}"
-        raise RequestFailed(f"'{destination.host}' did not answer properly: {reason}") from error
+        raise RequestFailed(f"request to '{destination.host}' failed: {reason}") from error

@@ -1,7 +1,7 @@
 """HTTP connections to a pinned address, limited in time and size.
 
-`http.client` reads and writes through `LimitedSocket`, so that the limits hold for each byte: a
-peer that sends one now and then, or headers without end, cannot hold the caller any longer.
+`http.client` reads and writes through `LimitedSocket`, which applies the limits to each byte: a
+peer that sends single bytes slowly, or endless headers, cannot block the caller beyond the limits.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from typing import Any
 from atoll.config.hosts import Address
 from atoll.outbound.destination import Destination
 
-# Addresses of one host that are tried.
+# The number of a host's addresses that are tried.
 _ADDRESSES_MAXIMUM = 4
 
 
 class TooLarge(Exception):
-    """A peer sent more bytes than allowed."""
+    """A peer sent more bytes than permitted."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one request, in seconds and bytes.
+    """The limits of one request.
 
     Attributes:
-        connect: seconds to connect to one address.
-        idle: seconds without a byte from the peer.
-        total: seconds for everything, redirects and name resolution included; None: no limit.
-        header_bytes: size of all headers of a response.
-        redirects: redirects that are followed.
+        connect: Seconds to connect to one address.
+        idle: Seconds without progress.
+        total: Seconds for the request, including redirects and name resolution; None for no limit.
+        header_bytes: The size of all headers of a response, in bytes.
+        redirects: The number of redirects that are followed.
     """
 
     connect: float = 5.0
@@ -46,7 +46,7 @@ class Limits:
 
 
 class Deadline:
-    """A moment after which nothing is waited for any more."""
+    """The end of the time for a request."""
 
     def __init__(
         self, seconds: float | None, monotonic: Callable[[], float] = time.monotonic
@@ -55,12 +55,16 @@ class Deadline:
         self._end = None if seconds is None else monotonic() + seconds
 
     def within(self, seconds: float) -> float:
-        """Return how long to wait, SECONDS at most. Raises TimeoutError if the time is over."""
+        """Return the time-out for one operation, at most `seconds`.
+
+        Raises:
+            TimeoutError: The deadline has passed.
+        """
         if self._end is None:
             return seconds
         left = self._end - self._monotonic()
         if left <= 0:
-            raise TimeoutError("the time for the request is over")
+            raise TimeoutError("the request timed out")
         return min(left, seconds)
 
 
@@ -74,28 +78,28 @@ class LimitedSocket:
         self._left: int | None = limits.header_bytes
 
     def allow(self, size: int | None) -> None:
-        """Accept SIZE more bytes from the peer; None: any number."""
+        """Permit `size` more bytes from the peer; None for no limit."""
         self._left = size
 
     def sendall(self, data: bytes) -> None:
-        """Send DATA."""
+        """Send all bytes of `data`."""
         rest = memoryview(data)
         while rest:
             self._socket.settimeout(self._deadline.within(self._limits.idle))
             rest = rest[self._socket.send(rest) :]
 
     def receive_into(self, buffer: Any) -> int:
-        """Receive bytes into BUFFER and return their number; 0 at the end."""
+        """Receive bytes into a buffer and return their number; 0 at the end of the stream."""
         self._socket.settimeout(self._deadline.within(self._limits.idle))
         count = self._socket.recv_into(buffer)
         if self._left is not None:
             self._left -= count
             if self._left < 0:
-                raise TooLarge("it sent too much")
+                raise TooLarge("the response is too large")
         return count
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """Return a file to read from."""
+        """Return a file for reading."""
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
@@ -114,12 +118,12 @@ class _Reader(io.RawIOBase):
 
 
 class PinnedConnection(http.client.HTTPConnection):
-    """A connection to one of ADDRESSES, which were judged; nothing is resolved again.
+    """A connection to one of the addresses that the policy permitted, without another lookup.
 
     TLS verifies the certificate against the host of the URL.
     """
 
-    # Without an open socket a request must fail, not open another one.
+    # A request on a closed connection must fail instead of opening a new socket.
     auto_open = 0
 
     def __init__(
@@ -140,7 +144,11 @@ class PinnedConnection(http.client.HTTPConnection):
         self.limited: LimitedSocket | None = None
 
     def connect(self) -> None:
-        """Connect. Raises OSError of the last address that was tried."""
+        """Connect to the first address that accepts the connection.
+
+        Raises:
+            OSError: No address accepted the connection; the error is that of the last one.
+        """
         self._raw = self._connect_to_any()
         if self._destination.scheme == "https":
             self._raw = self._tls.wrap_socket(
@@ -152,7 +160,7 @@ class PinnedConnection(http.client.HTTPConnection):
         self.sock = self.limited
 
     def disconnect(self) -> None:
-        """Close the socket, whatever was read."""
+        """Close the socket, even if the response was not read."""
         if self._raw is not None:
             self._raw.close()
 

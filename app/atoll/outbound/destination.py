@@ -1,4 +1,4 @@
-"""URLs of destinations: parsed once, into the parts that a request uses."""
+"""Parsing of destination URLs into the parts of a request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.config.hosts import canonical_host
 from atoll.outbound.errors import InvalidDestination
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What RFC 3986 allows in a path and a query; everything else is percent-encoded, as in RFC 3987.
+# Characters that RFC 3986 permits in paths and queries; others are percent-encoded as in RFC 3987.
 _PATH_CHARACTERS = "/:@!$&'()*+,;=~%-._"
 _QUERY_CHARACTERS = _PATH_CHARACTERS + "?"
 _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -18,7 +18,14 @@ _LONE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a request goes. `host` is canonical, `target` is the request line's, in ASCII."""
+    """A destination of requests.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: The host name or address, in canonical form.
+        port: The port.
+        target: The request target, in ASCII.
+    """
 
     scheme: str
     host: str
@@ -27,7 +34,7 @@ class Destination:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: what credentials are bound to."""
+        """The scheme, host and port, to which credentials are bound."""
         return self.scheme, self.host, self.port
 
     @property
@@ -43,12 +50,12 @@ class Destination:
 
 
 def parse(url: str) -> Destination:
-    """Return the destination that a URL names.
+    """Parse the URL of a destination.
 
     Raises:
-        InvalidDestination: it is not a URL of HTTP, or it carries credentials.
+        InvalidDestination: The URL is not an HTTP URL, or contains credentials.
     """
-    # urlsplit would drop some of these silently, and programs disagree about backslashes.
+    # urlsplit drops some of these silently, and parsers disagree about backslashes.
     if any(character <= " " or character in "\\\x7f" for character in url):
         raise _malformed()
     try:
@@ -71,5 +78,5 @@ def _encoded(text: str, kept: str) -> str:
 
 def _malformed() -> InvalidDestination:
     return InvalidDestination(
-        "url must be http:// or https://, a host, and a path, without a user name and spaces"
+        "url must be an http:// or https:// URL with a host, without a user name or spaces"
     )

@@ -1,24 +1,24 @@
 """Failures of requests to destinations that users choose.
 
-`InvalidDestination` follows from the URL and the bundle alone, so users may read it. The others
-depend on the network that the registry sees, and their texts are for the log only: shown to users,
-they would tell open ports from closed ones and internal names from unknown ones.
+`InvalidDestination` depends on the URL and the bundle only, so its text may be shown to users. The
+texts of the other errors depend on the registry's network and are logged only: they would reveal
+open ports and internal host names.
 """
 
 from __future__ import annotations
 
 
 class OutboundError(Exception):
-    """A request could not be made. The text names the host, never the path or the query."""
+    """A request failed. The text contains the host, but never the path or query."""
 
 
 class InvalidDestination(OutboundError):
-    """The URL is malformed, or its host is refused without a look at the network."""
+    """The URL is malformed, or the policy forbids its host without resolving it."""
 
 
 class DestinationRefused(OutboundError):
-    """The host resolves to an address that requests may not be sent to."""
+    """The host resolves to an address that the policy forbids."""
 
 
 class RequestFailed(OutboundError):
-    """The host could not be resolved or reached, or its response was unusable."""
+    """The host could not be resolved or reached, or its response was invalid."""

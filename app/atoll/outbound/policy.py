@@ -1,7 +1,7 @@
 """Rules for destinations: SSRF_ALLOWED_HOSTS and WEBHOOK_HOSTNAME_BLACKLIST.
 
-As in Quay, a host or network in SSRF_ALLOWED_HOSTS may be any address; everything else must be
-public. The blacklist has the last word.
+As in Quay, hosts and networks in SSRF_ALLOWED_HOSTS may have any address; all others must be
+public. The blacklist takes precedence.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from atoll.outbound.addresses import embedded, is_public, plain
 from atoll.outbound.destination import Destination
 from atoll.outbound.errors import DestinationRefused, InvalidDestination
 
-# As in Quay: names of services inside a network or a cluster, wherever they resolve to.
+# As in Quay: names of services inside a network or cluster, which are not public regardless of
+# their addresses.
 _INTERNAL_NAMES = frozenset(
     {
         "localhost",
@@ -39,7 +40,11 @@ class Rules:
 
     @classmethod
     def of(cls, entries: Iterable[str]) -> Rules:
-        """Return the rules that the entries of a bundle's key make. Raises ValueError."""
+        """Parse the entries of a bundle's key.
+
+        Raises:
+            ValueError: An entry is not a host name, an address or a network.
+        """
         rules = [host_rule(entry) for entry in entries]
         return cls(
             frozenset(rule for rule in rules if isinstance(rule, str)),
@@ -47,27 +52,27 @@ class Rules:
         )
 
     def contain(self, addresses: Iterable[Address]) -> bool:
-        """Return whether one of the networks contains one of ADDRESSES."""
+        """Return whether one of the networks contains one of the addresses."""
         return any(address in network for address in addresses for network in self.networks)
 
 
 @dataclass(frozen=True)
 class DestinationPolicy:
-    """Decides which destinations requests may be sent to."""
+    """Permits or forbids destinations."""
 
     allowed: Rules = Rules()
     forbidden: Rules = Rules()
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> DestinationPolicy:
-        """Return the policy of the bundle's keys."""
+        """Return the policy that the bundle configures."""
         return cls(Rules.of(bundle.ssrf_allowed_hosts), Rules.of(bundle.webhook_hostname_blacklist))
 
     def check(self, destination: Destination) -> None:
-        """Check what can be decided without resolving the name.
+        """Check a destination as far as possible without resolving its host.
 
         Raises:
-            InvalidDestination: the host is forbidden, or is an address that is not allowed.
+            InvalidDestination: The host is forbidden, or is an address that is not permitted.
         """
         host = destination.host
         if host in self.forbidden.names:
@@ -79,18 +84,18 @@ class DestinationPolicy:
         if reason := self._reason(host, address):
             raise InvalidDestination(reason)
 
-    def judge(self, host: str, addresses: Sequence[Address]) -> None:
-        """Check the addresses that a host resolved to: every one of them must be allowed.
+    def check_addresses(self, host: str, addresses: Sequence[Address]) -> None:
+        """Check the addresses that a host resolved to; all of them must be permitted.
 
         Raises:
-            DestinationRefused: one is not. The text is for operators.
+            DestinationRefused: An address is not permitted. The text is for operators.
         """
         for address in addresses:
             if reason := self._reason(host, address):
                 raise DestinationRefused(f"{reason} (it resolved to {address})")
 
     def _reason(self, host: str, address: Address) -> str | None:
-        """Return why a request to HOST at ADDRESS is refused, None if it is allowed."""
+        """Return the reason for refusing a request to the host; None if it is permitted."""
         if host in self.forbidden.names or self.forbidden.contain((address, *embedded(address))):
             return f"the host '{host}' is in WEBHOOK_HOSTNAME_BLACKLIST"
         if host in self.allowed.names or self.allowed.contain((address, plain(address))):

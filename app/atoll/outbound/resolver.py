@@ -1,4 +1,4 @@
-"""Name resolution within a time limit."""
+"""Name resolution with a time limit."""
 
 from __future__ import annotations
 
@@ -13,44 +13,55 @@ from typing import Any, Protocol
 from atoll.config.hosts import Address
 from atoll.outbound.errors import RequestFailed
 
-# Look-ups of one process at the same time, including the abandoned ones: more than all deliveries
-# and exports of a process can abandon within the half minute for which the system keeps trying, so
-# that names that do not resolve fail nobody else's look-ups.
-_AT_ONCE = 128
+# Concurrent lookups of one process, including abandoned ones, which the system ends after about 30
+# seconds. Deliveries and exports cannot abandon that many in this time, so names that do not
+# resolve do not block other lookups.
+_CONCURRENT_LOOKUPS = 128
 
 
 class Resolver(Protocol):
     """Resolves host names."""
 
     def resolve(self, host: str, seconds: float) -> Sequence[Address]:
-        """Return the addresses of HOST, at least one. Raises RequestFailed."""
+        """Resolve a host name.
+
+        Args:
+            host: The host name or address.
+            seconds: The time limit.
+
+        Returns:
+            The addresses, at least one.
+
+        Raises:
+            RequestFailed: The name has no address, or could not be resolved in time.
+        """
         ...
 
 
 class SystemResolver:
-    """The system's resolver.
+    """The resolver of the system.
 
-    getaddrinfo has no time limit of its own and cannot be interrupted: each look-up runs in a
-    thread, which is abandoned when the time is over.
+    getaddrinfo has no time limit and cannot be interrupted, so each lookup runs in a thread, which
+    is abandoned at the time limit.
     """
 
     def __init__(
         self,
         lookup: Callable[..., Sequence[Any]] = socket.getaddrinfo,
         *,
-        at_once: int = _AT_ONCE,
+        concurrent_lookups: int = _CONCURRENT_LOOKUPS,
     ) -> None:
         self._lookup = lookup
-        self._slots = threading.BoundedSemaphore(at_once)
+        self._slots = threading.BoundedSemaphore(concurrent_lookups)
 
     def resolve(self, host: str, seconds: float) -> Sequence[Address]:
-        """Return the addresses of HOST, at least one. Raises RequestFailed."""
+        """Resolve a host name; see `Resolver`."""
         try:
             return [ipaddress.ip_address(host)]
         except ValueError:
             deadline = time.monotonic() + seconds
         if not self._slots.acquire(timeout=seconds):
-            raise RequestFailed(f"'{host}' not resolved: too many look-ups wait for an answer")
+            raise RequestFailed(f"'{host}' not resolved: too many pending lookups")
         answers: queue.SimpleQueue[Sequence[Any] | Exception] = queue.SimpleQueue()
         thread = threading.Thread(target=self._look_up, args=(host, answers), daemon=True)
         try:
@@ -76,7 +87,7 @@ class SystemResolver:
 
 
 def _addresses(host: str, answer: Sequence[Any]) -> Sequence[Address]:
-    """Return the addresses in an answer of getaddrinfo, each once."""
+    """Return the distinct addresses in a result of getaddrinfo."""
     # The zone of a link-local address follows a percent sign.
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in answer)
     if not texts:

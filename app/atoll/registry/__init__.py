@@ -1,1 +1,1 @@
-"""Repositories, blobs, uploads, manifests and tags: the rules, without HTTP and without S3."""
+"""Rules of repositories, blobs, uploads, manifests and tags, independent of HTTP and S3."""

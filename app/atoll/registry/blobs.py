@@ -1,8 +1,8 @@
-"""Blobs: find one in a repository, place one, lend one to another repository.
+"""Find, place, mount and delete blobs of repositories.
 
-A blob is placed by one statement that writes the blob, its placement, the repository's right to it
-and the tasks that bring it everywhere else. Whoever lends or places a blob holds the lock on its
-digest (`content`), and brings back what the collector had marked (`garbage`).
+One statement places a blob: it writes the blob, its placement, the repository's right to it and the
+replication tasks. Placing and mounting hold a shared lock on the digest (`placement.locks`) and
+remove the tombstone of the garbage collector (`placement.upkeep.garbage`).
 """
 
 from __future__ import annotations
@@ -48,21 +48,21 @@ from atoll.storage.locations import Locations
 def usable_in(repository: str) -> str:
     """Return the condition that blob `s` can be read and mounted from a repository.
 
-    A manifest there names it, or it was uploaded or mounted there a short time ago.
+    A manifest of the repository refers to it, or it was recently uploaded or mounted there.
 
     Args:
-        repository: an SQL expression for the repository's id.
+        repository: An SQL expression for the repository's id.
     """
     return _right_in(repository, "ub.expires_at > now()")
 
 
 def nameable_in(repository: str) -> str:
-    """Return the condition that a manifest pushed to a repository may name blob `s`.
+    """Return the condition that a manifest pushed to a repository may refer to blob `s`.
 
-    That includes a right that ended until the collector deletes it, for pushes that take long.
+    For slow pushes this includes expired rights that the garbage collector has not deleted yet.
 
     Args:
-        repository: an SQL expression for the repository's id.
+        repository: An SQL expression for the repository's id.
     """
     return _right_in(repository, "true")
 
@@ -76,6 +76,8 @@ def _right_in(repository: str, valid: str) -> str:
                  AND m.deleted_at IS NULL))"""
 
 
+# Return the repository's id, and the blob's size and placements; whether it has no copy at all, and
+# whether the right to it outlasts the cache.
 _FIND = f"""
 SELECT repository.id, s.image_size,
        {GOOD_LOCATIONS},
@@ -86,8 +88,9 @@ WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
 """
 
-_LEND = """
-lent AS (
+# CTE: write the right of a repository to a blob.
+_GRANT_RIGHT = """
+granted AS (
     INSERT INTO uploadedblob (repository_id, blob_id, expires_at)
     SELECT {repository}, blob.id, now() + make_interval(secs => %(keep_seconds)s)
     FROM blob {where}
@@ -95,16 +98,20 @@ lent AS (
     RETURNING blob_id
 )"""
 
-# An upload with other chunks than the blob is only marked, so that they are deleted before its row.
+# CTEs: end the upload. If it has chunks other than the blob, it is only marked as ended, so that
+# they are deleted before its row.
 _END_UPLOAD = """
-ended AS (
+ended_upload AS (
     UPDATE blobupload SET ended = true FROM upload
     WHERE blobupload.uuid = upload.uuid AND upload.leftovers
-), gone AS (
+), deleted_upload AS (
     DELETE FROM blobupload USING upload
     WHERE blobupload.uuid = upload.uuid AND NOT upload.leftovers
 )"""
 
+# Place the object of an upload as a blob. Nothing is placed if the object may have been deleted, if
+# its location is removed or excluded, or if a blob in one request (`whole`) belongs to an upload
+# with chunks. Returns the blob's id, and whether the upload still exists.
 _PLACE = f"""
 {LOCK_TO_PLACE}
 WITH {TARGET}, upload AS (
@@ -119,18 +126,21 @@ WITH {TARGET}, upload AS (
       AND (u.byte_count = 0 OR NOT %(whole)s)
     FOR UPDATE
 ), {place_blob("upload")}, {_END_UPLOAD},
-{_LEND.format(repository="upload.repository_id", where=", upload")}
+{_GRANT_RIGHT.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
                WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID})
 """
 
-# The repository that the blob is lent to may require it where no other one does.
-_LENT = f"""
-{_LEND.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")},
+# End of the mount statements. The policy of the target repository may require the blob at further
+# locations, so replication tasks are created. Returns whether the blob was mounted, and whether the
+# repository exists.
+_GRANT_AND_REPLICATE = f"""
+{_GRANT_RIGHT.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")},
 tasks AS ({create_for_blob(REPOSITORY_ID)})
-SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM lent"""
+SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM granted"""
 
+# Mount a blob from a given repository.
 _MOUNT = f"""
 {LOCK_DIGEST_SHARED}
 WITH blob AS (
@@ -141,10 +151,10 @@ WITH blob AS (
     WHERE s.content_checksum = %(digest)s
       AND {HAS_GOOD_COPY}
       AND {usable_in("source.id")}
-), {REMOVE_TOMBSTONE}, {_LENT}
+), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
 """
 
-# Without a source: from any repository that the user may read and that may use the blob.
+# Mount a blob from any repository that has it and that the user can read.
 _MOUNT_FROM_ANY = f"""
 {LOCK_DIGEST_SHARED}
 WITH blob AS (
@@ -155,33 +165,36 @@ WITH blob AS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
           WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
-), {REMOVE_TOMBSTONE}, {_LENT}
+), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
 """
 
-# What a manifest names stays; the row that says "uploaded here" is what a DELETE takes away.
+# Delete the right of a repository to a blob, unless a manifest refers to the blob.
 _DELETE = f"""
-WITH found AS (
+WITH blob AS (
     SELECT s.id, repository.id AS repository_id, EXISTS (
         SELECT FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
         WHERE mb.repository_id = repository.id AND mb.blob_id = s.id AND m.deleted_at IS NULL
-    ) AS named
+    ) AS in_use
     FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
     WHERE s.content_checksum = %(digest)s AND {usable_in("repository.id")}
       AND {WRITABLE.format(id="repository.id")}
-), gone AS (
-    DELETE FROM uploadedblob u USING found
-    WHERE u.repository_id = found.repository_id AND u.blob_id = found.id AND NOT found.named
+), deleted_right AS (
+    DELETE FROM uploadedblob u USING blob
+    WHERE u.repository_id = blob.repository_id AND u.blob_id = blob.id AND NOT blob.in_use
 )
-SELECT named FROM found
+SELECT in_use FROM blob
 """
 
 
 @dataclass(frozen=True)
 class Blob:
-    """A blob of a repository: its digest, size in bytes, and where it is.
+    """A blob of a repository.
 
-    What proved wrong at a location does not count; with no placement left, only a push helps. A
-    LOST one is not even in quarantine anywhere.
+    Attributes:
+        digest: The blob's digest.
+        size: The blob's size in bytes.
+        placements: The locations with a good copy. If there is none, a push repairs the blob.
+        lost: Whether there is no copy at all, not even in quarantine.
     """
 
     digest: Digest
@@ -191,24 +204,24 @@ class Blob:
 
 
 def cache_key(digest: Digest | str) -> str:
-    """Return the cache's key for where a blob is. Whoever changes a placement deletes it."""
+    """Return the cache key of a blob's placements, which is deleted when a placement changes."""
     return f"atoll:placements:{digest}"
 
 
 def right_cache_key(name: RepositoryName | str, digest: Digest | str) -> str:
-    """Return the cache's key for a repository's right to a blob."""
+    """Return the cache key of a repository's right to a blob."""
     return f"atoll:right:{name}:{digest}"
 
 
 def repository_value(repository_id: int) -> bytes:
-    """Return the value of a cached right: it holds for one repository, not for a name."""
+    """Return the value of a cached right, which identifies the repository beyond its name."""
     return f"id:{repository_id}".encode()
 
 
 def proves_repository(value: bytes | None, name: RepositoryName) -> bool:
-    """Return whether a cached right is that of the repository that NAME is bound to.
+    """Return whether a cached right belongs to the repository that a name is bound to.
 
-    A name that is not bound is satisfied with a right of any repository that has the name.
+    For an unbound name, a right of any repository of that name is sufficient.
     """
     if value is None:
         return False
@@ -233,24 +246,28 @@ class Blobs:
         self._keep_seconds = bundle.push_temp_tag_expiration_sec
 
     def find(self, name: RepositoryName, digest: Digest) -> Blob:
-        """Return the repository's blob, or raise BlobUnknown. One round trip, none from cache."""
+        """Return a blob of a repository, in one round trip or from the cache.
+
+        Raises:
+            BlobUnknown: The repository has no such blob.
+        """
         right = right_cache_key(name, digest)
         owner, cached = self._redis.get_cached(right, cache_key(digest))
         if cached and proves_repository(owner, name):
             size, placements = json.loads(cached)
-            # Else the locations were removed since, and the database knows better.
+            # Otherwise the locations were removed, and the cache is outdated.
             if any(self._locations.states.readable(location) for location in placements):
                 return Blob(digest, size, placements)
         values = {**name_parameters(name), "digest": str(digest)}
         answer = self._reads.near(_FIND, values)
         if answer.rows and not answer.rows[0][2] and not answer.fresh:
-            # That it is nowhere a replica is not believed, either.
+            # A replica may lag behind the first placement of a blob.
             answer = self._reads.current(_FIND, values)
         if not answer.rows:
             raise BlobUnknown(f"'{name}' has no blob {digest}")
         repository_id, size, placements, lost, lasting = answer.rows[0]
         if answer.fresh:
-            # The deletion of a manifest deletes the key. An upload's right just expires.
+            # Deleting a manifest deletes the key; the right of an upload expires instead.
             if lasting:
                 self._redis.fill(right, repository_value(repository_id))
             if placements:
@@ -258,19 +275,32 @@ class Blobs:
         return Blob(digest, size, placements, lost)
 
     def url(self, blob: Blob, seconds: int) -> str | None:
-        """Return a URL of the nearest living store that has the blob, good for so many seconds.
+        """Return a presigned URL of the blob in the nearest available store.
 
-        None where that store has no URLs; `read` has the bytes then. Raises BlobLost,
-        BlobQuarantined or NoHealthyStore.
+        Args:
+            blob: The blob.
+            seconds: The lifetime of the URL.
+
+        Returns:
+            The URL; None if the store does not support URLs, so that `read` must be used.
+
+        Raises:
+            BlobLost: There is no copy of the blob.
+            BlobQuarantined: All copies of the blob are in quarantine.
+            NoHealthyStore: No store with the blob is available.
         """
         location = self._readable(blob)[0]
         return self._locations.stores[location].presigned_url(blob_key(blob.digest), seconds)
 
     def read(self, blob: Blob, start: int, end: int) -> Generator[bytes, None, None]:
-        """Yield the blob's bytes from START up to END (not included).
+        """Yield the blob's bytes from `start` up to but excluding `end`.
 
-        A store that fails half-way is left for the next one. Raises BlobLost, BlobQuarantined or
-        StoreError.
+        If a store fails during the read, the next one continues.
+
+        Raises:
+            BlobLost: There is no copy of the blob.
+            BlobQuarantined: All copies of the blob are in quarantine.
+            StoreError: All stores with the blob failed.
         """
         locations = self._readable(blob)
         stores, health = self._locations.stores, self._locations.health
@@ -295,27 +325,27 @@ class Blobs:
         expires_after: int | None = None,
         whole: bool = False,
     ) -> bool:
-        """Make the object that UPLOAD wrote at LOCATION a blob of the upload's repository.
+        """Place the object that an upload wrote as a blob of its repository, in one round trip.
 
-        End the upload; its row stays as long as there are other chunks to delete. One round trip.
+        The upload ends. Its row is kept until its other chunks are deleted.
 
         Args:
-            digest: the blob's digest.
-            size: the blob's size in bytes.
-            location: where the object is.
-            name: the upload's repository.
-            upload: the upload that wrote it.
-            expires_after: seconds after which its images' tags expire, if the blob says so and was
-                sent with the last request.
-            whole: whether the blob came in one request, so that the upload has no chunks.
+            digest: The blob's digest.
+            size: The blob's size in bytes.
+            location: The object's location.
+            name: The upload's repository.
+            upload: The upload's id.
+            expires_after: Seconds after which tags of the image expire, if the blob is an image
+                configuration with that label and was sent with the last request.
+            whole: Whether the blob was sent in one request, so that the upload has no chunks.
 
         Returns:
-            False, and nothing done, if the object may have been deleted meanwhile, or the location
-            is being removed, is removed or, by now, excluded: write it again. Also if a WHOLE
-            blob's upload has chunks.
+            Whether the blob was placed. If not, the object must be written again: it may have been
+            deleted, or its location is being removed or is excluded; or the upload of a `whole`
+            blob has chunks.
 
         Raises:
-            UploadUnknown: the upload ended before, or belongs to another repository.
+            UploadUnknown: The upload has ended, or belongs to another repository.
         """
         storage_id, upload_remains = self._database.run(
             _PLACE,
@@ -339,9 +369,10 @@ class Blobs:
         return True
 
     def mount(self, name: RepositoryName, source: RepositoryName, digest: Digest) -> bool:
-        """Let repository NAME use a blob of SOURCE; False if SOURCE has none.
+        """Mount a blob from another repository, and return whether that repository has it.
 
-        Raises RepositoryUnknown if there is no repository NAME.
+        Raises:
+            RepositoryUnknown: The target repository does not exist.
         """
         parameters: Mapping[str, object] = {
             **name_parameters(name),
@@ -351,7 +382,7 @@ class Blobs:
             "digest": str(digest),
             "keep_seconds": self._keep_seconds,
         }
-        return self._lend(_MOUNT, name, parameters)
+        return self._mount(_MOUNT, name, parameters)
 
     def mount_from_any(
         self,
@@ -360,19 +391,20 @@ class Blobs:
         username: str | None,
         user_id: int | None = None,
     ) -> bool:
-        """Let repository NAME use a blob of any repository that the user may pull from.
+        """Mount a blob from any repository that the user can pull from.
 
         Args:
-            name: the target.
-            digest: the blob.
-            username: the user's name; None for anonymous clients.
-            user_id: with an id, another account that has the same name counts as anonymous.
+            name: The target repository.
+            digest: The blob.
+            username: The user's name; None for anonymous clients.
+            user_id: The expected id of the account. An account of the same name with another id
+                is treated as anonymous.
 
         Returns:
-            False if no such repository has the blob.
+            Whether such a repository has the blob.
 
         Raises:
-            RepositoryUnknown: there is no repository NAME.
+            RepositoryUnknown: The target repository does not exist.
         """
         parameters: Mapping[str, object] = {
             **name_parameters(name),
@@ -382,25 +414,32 @@ class Blobs:
             "everything": False,
             "keep_seconds": self._keep_seconds,
         }
-        return self._lend(_MOUNT_FROM_ANY, name, parameters)
+        return self._mount(_MOUNT_FROM_ANY, name, parameters)
 
-    def _lend(self, statement: str, name: RepositoryName, parameters: Mapping[str, object]) -> bool:
-        lent, exists = self._database.run(
+    def _mount(
+        self, statement: str, name: RepositoryName, parameters: Mapping[str, object]
+    ) -> bool:
+        mounted, exists = self._database.run(
             statement, {**parameters, "required": self._locations.required, "location": None}
         )[0]
         if not exists:
             raise RepositoryUnknown(f"there is no repository '{name}'")
-        return bool(lent)
+        return bool(mounted)
 
     def delete(self, name: RepositoryName, digest: Digest) -> None:
         """Delete the repository's right to a blob.
 
-        Raises BlobUnknown or BlobInUse, or Denied if the repository is read-only.
+        Raises:
+            BlobUnknown: The repository has no such blob.
+            BlobInUse: A manifest of the repository refers to the blob.
+            Denied: The repository is read-only.
         """
         rows = self._database.run(_DELETE, {**name_parameters(name), "digest": str(digest)})
         if not rows:
             raise_if_read_only(self._database, name)
             raise BlobUnknown(f"'{name}' has no blob {digest}")
         if rows[0][0]:
-            raise BlobInUse(f"a manifest of '{name}' names {digest}; delete that first")
+            raise BlobInUse(
+                f"{digest} is in use by a manifest of '{name}'; delete the manifest first"
+            )
         self._redis.delete(right_cache_key(name, digest))

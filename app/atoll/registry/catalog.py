@@ -1,10 +1,11 @@
-"""The catalog: the repositories that somebody may pull from, by name."""
+"""The catalog of the repositories that a user can pull from."""
 
 from __future__ import annotations
 
 from atoll.auth.visibility import readable_by
 from atoll.db.pool import Database
 
+# List readable repositories by full name.
 _LIST = f"""
 SELECT full_name FROM (
     SELECT n.username || '/' || r.name AS full_name, r.id, r.visibility, n.id AS namespace_id
@@ -16,7 +17,7 @@ ORDER BY full_name COLLATE "C" LIMIT %(limit)s
 
 
 class Catalog:
-    """All repositories."""
+    """Lists the repositories of the registry."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -30,14 +31,15 @@ class Catalog:
         limit: int,
         last: str | None,
     ) -> tuple[list[str], bool]:
-        """List repositories that a user may pull from, in order.
+        """List the repositories that a user can pull from, ordered by name.
 
         Args:
-            username: the user's name; None for anonymous clients.
-            user_id: with an id, another account that has the same name counts as anonymous.
-            everything: whether permissions are ignored, for a superuser.
-            limit: the maximum number of names.
-            last: the name after which the list begins.
+            username: The user's name; None for anonymous clients.
+            user_id: The expected id of the account. An account of the same name with another id
+                is treated as anonymous.
+            everything: Whether to ignore permissions, for superusers.
+            limit: The maximum number of names.
+            last: The name after which the list begins; None for the beginning.
 
         Returns:
             The names, and whether there are more.

@@ -1,4 +1,4 @@
-"""What the registry refuses, one class a reason. `atoll.web.errors` says each in HTTP.
+"""Errors of the registry's rules. `atoll.web.errors` maps them to HTTP responses.
 
 RegistryError
 ├── RepositoryUnknown (RepositoryReplaced)
@@ -17,7 +17,7 @@ from atoll.errors import UserError
 
 
 class RegistryError(UserError):
-    """Base of all that the registry refuses."""
+    """Base class of all errors of the registry's rules."""
 
 
 class RepositoryUnknown(RegistryError):
@@ -29,7 +29,7 @@ class RepositoryReplaced(RepositoryUnknown):
 
     def __init__(self, name: object) -> None:
         super().__init__(
-            f"the token was issued for another repository than '{name}' is now; get a new token"
+            f"the token was issued for an earlier repository named '{name}'; request a new token"
         )
 
 
@@ -38,61 +38,61 @@ class BlobUnknown(RegistryError):
 
 
 class BlobLost(BlobUnknown):
-    """The blob's last copy went with a store that is gone for good. A push of it heals it."""
+    """The blob's last copy was lost with its store. Pushing the blob again repairs it."""
 
     def __init__(self, digest: object) -> None:
         super().__init__(
-            f"the bytes of {digest} were lost with a store that is gone for good; push it again"
+            f"the content of {digest} was lost with its store; push it again to restore it"
         )
 
 
 class BlobInUse(RegistryError):
-    """A manifest of the repository names the blob, so it cannot be deleted there."""
+    """The blob cannot be deleted, because a manifest of the repository refers to it."""
 
 
 class BlobQuarantined(RegistryError):
-    """The blob's bytes are wrong or missing wherever they were placed. A push of it heals it."""
+    """All copies of the blob are corrupt or missing. Pushing the blob again repairs it."""
 
     def __init__(self, digest: object) -> None:
         super().__init__(
-            f"the bytes of {digest} are wrong or missing in every store, so they are not served;"
-            " push it again, or try later: it may be healed by then"
+            f"all copies of {digest} are corrupt or missing, so it is not served; push it again, or"
+            " retry later if it is being repaired"
         )
 
 
 class ManifestUnknown(RegistryError):
-    """The repository has no such manifest, or no such tag."""
+    """The repository has no such manifest or tag."""
 
 
 class UploadUnknown(RegistryError):
-    """There is no such upload, or it ended, or it belongs to another repository."""
+    """The upload does not exist, has ended, or belongs to another repository."""
 
 
 class ManifestInvalid(RegistryError):
-    """The manifest is not one that a registry can keep; the text says why."""
+    """The manifest is malformed or of an unsupported type."""
 
 
 class ManifestBlobUnknown(RegistryError):
-    """The manifest names what the repository does not have: `digests`."""
+    """The manifest refers to blobs or manifests that the repository lacks: `digests`."""
 
     def __init__(self, digests: list[str]) -> None:
-        super().__init__(f"the repository does not have {', '.join(digests)}; push it first")
+        super().__init__(f"the repository does not have {', '.join(digests)}; push them first")
         self.digests = digests
 
 
 class DigestMismatch(RegistryError):
-    """What came is not what its digest says."""
+    """The content does not match its digest."""
 
 
 class SizeInvalid(RegistryError):
-    """Fewer or more bytes came than were announced."""
+    """The size of the content differs from the announced size, or exceeds a limit."""
 
 
 class RangeOutOfOrder(RegistryError):
-    """A chunk does not begin where the one before it ended; `received` bytes are here."""
+    """A chunk does not start at the end of the previous one, after `received` bytes."""
 
     def __init__(self, received: int) -> None:
-        super().__init__(f"{received} bytes have arrived; go on from there")
+        super().__init__(f"{received} bytes have been received; resume after them")
         self.received = received
 
 
@@ -108,21 +108,21 @@ class NotCopiedYet(RegistryError):
 
 
 class DeletionUnresolved(RegistryError):
-    """The only usable stores may still delete what is written under the digest."""
+    """All available stores may still execute an earlier deletion of the object."""
 
     def __init__(self, digest: object, locations: tuple[str, ...]) -> None:
         super().__init__(
             f"an earlier deletion of {digest} at {', '.join(locations)} has an unknown outcome, and"
-            " no other store takes the blob; push it again in some minutes"
+            " no other store accepts the blob; push it again in a few minutes"
         )
 
 
 class DeletionUnfinished(RegistryError):
-    """There is more to delete than one request can; the next one continues."""
+    """A request reached its time limit before everything was deleted; the next one continues."""
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"'{what}' is not deleted completely yet; repeat the request to continue")
+    def __init__(self, name: str) -> None:
+        super().__init__(f"'{name}' is only partially deleted; repeat the request to continue")
 
 
 class Denied(RegistryError):
-    """The user may not do this."""
+    """The user lacks permission, or the repository is read-only."""

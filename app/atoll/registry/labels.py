@@ -1,4 +1,4 @@
-"""Labels that people put on manifests."""
+"""Labels that users add to manifests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
-_MANIFEST = f"""(SELECT m.id FROM manifest m WHERE m.repository_id = {REPOSITORY_ID}
+_MANIFEST_ID = f"""(SELECT m.id FROM manifest m WHERE m.repository_id = {REPOSITORY_ID}
                 AND m.digest = %(digest)s AND m.deleted_at IS NULL)"""
 
 
@@ -20,7 +20,7 @@ class LabelUnknown(Exception):
 
 @dataclass(frozen=True)
 class Label:
-    """A key and a value."""
+    """A label of a manifest."""
 
     uuid: UUID
     key: str
@@ -37,11 +37,18 @@ class Labels:
     def list(
         self, name: RepositoryName, digest: str, prefix: str = "", uuid: UUID | None = None
     ) -> list[Label]:
-        """Return a manifest's labels whose keys begin with PREFIX; with UUID only that one."""
+        """Return labels of a manifest, oldest first.
+
+        Args:
+            name: The repository.
+            digest: The manifest's digest.
+            prefix: The beginning of the labels' keys.
+            uuid: The id of a label, to return that one only.
+        """
         rows = self._database.read(
             f"""
             SELECT uuid, key, value, media_type FROM manifestlabel
-            WHERE manifest_id = {_MANIFEST} AND starts_with(key, %(prefix)s)
+            WHERE manifest_id = {_MANIFEST_ID} AND starts_with(key, %(prefix)s)
               AND (%(uuid)s IS NULL OR uuid = %(uuid)s)
             ORDER BY id
             """,
@@ -52,12 +59,16 @@ class Labels:
     def add(
         self, name: RepositoryName, digest: str, key: str, value: str, media_type: str
     ) -> Label:
-        """Put a label on a manifest, or raise ManifestUnknown."""
+        """Add a label to a manifest.
+
+        Raises:
+            ManifestUnknown: The repository has no such manifest.
+        """
         rows = self._database.run(
             f"""
             INSERT INTO manifestlabel (manifest_id, key, value, media_type)
             SELECT manifest.id, %(key)s, %(value)s, %(media_type)s
-            FROM (SELECT {_MANIFEST} AS id) AS manifest WHERE manifest.id IS NOT NULL
+            FROM (SELECT {_MANIFEST_ID} AS id) AS manifest WHERE manifest.id IS NOT NULL
             ON CONFLICT (manifest_id, key, value) DO UPDATE SET media_type = EXCLUDED.media_type
             RETURNING uuid, key, value, media_type
             """,
@@ -74,10 +85,14 @@ class Labels:
         return Label(*rows[0])
 
     def delete(self, name: RepositoryName, digest: str, uuid: UUID) -> Label:
-        """Take a label off and return it, or raise LabelUnknown."""
+        """Remove a label and return it.
+
+        Raises:
+            LabelUnknown: The manifest has no such label.
+        """
         rows = self._database.run(
             f"""
-            DELETE FROM manifestlabel WHERE uuid = %(uuid)s AND manifest_id = {_MANIFEST}
+            DELETE FROM manifestlabel WHERE uuid = %(uuid)s AND manifest_id = {_MANIFEST_ID}
             RETURNING uuid, key, value, media_type
             """,
             {**name_parameters(name), "digest": digest, "uuid": uuid},

@@ -1,4 +1,4 @@
-"""Referrers: the manifests that say of another one that it is their subject.
+"""Referrers: the manifests whose subject is a given manifest.
 
 Source: OCI distribution-spec v1.1.1, "Listing Referrers" (end-12).
 """
@@ -15,13 +15,13 @@ from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 _PAGE_MAXIMUM_BYTES = 4 * 2**20
 
-# As many as have MAXIMUM bytes together, but one at least: no more than that is held in memory, and
-# an index should not be larger. The last column tells whether there are more.
+# List a page of referrers: at least one, and as many as have at most %(maximum)s bytes together,
+# which bounds memory and the size of the index. The last column is true if there are more.
 _LIST = f"""
-SELECT id, digest, media_type, bytes, artifact_type, manifest_bytes, total < everything FROM (
+SELECT id, digest, media_type, bytes, artifact_type, manifest_bytes, total < total_of_all FROM (
     SELECT m.id, m.digest, m.media_type, octet_length(m.manifest_bytes) AS bytes, m.artifact_type,
            m.manifest_bytes, sum(octet_length(m.manifest_bytes)) OVER (ORDER BY m.id) AS total,
-           sum(octet_length(m.manifest_bytes)) OVER () AS everything
+           sum(octet_length(m.manifest_bytes)) OVER () AS total_of_all
     FROM manifest m
     WHERE m.repository_id = {REPOSITORY_ID} AND m.subject = %(subject)s AND m.deleted_at IS NULL
       AND m.id > %(after)s
@@ -33,7 +33,7 @@ ORDER BY id
 
 @dataclass(frozen=True)
 class Referrer:
-    """A descriptor of a manifest that names a subject."""
+    """The descriptor of a manifest with a subject."""
 
     digest: str
     media_type: str
@@ -42,17 +42,17 @@ class Referrer:
     annotations: dict[str, str] | None
 
     def descriptor(self) -> dict[str, Any]:
-        """Return the descriptor as it stands in the list."""
-        found: dict[str, Any] = {
+        """Return the descriptor as JSON."""
+        descriptor: dict[str, Any] = {
             "mediaType": self.media_type,
             "digest": self.digest,
             "size": self.size,
         }
         if self.artifact_type:
-            found["artifactType"] = self.artifact_type
+            descriptor["artifactType"] = self.artifact_type
         if self.annotations:
-            found["annotations"] = self.annotations
-        return found
+            descriptor["annotations"] = self.annotations
+        return descriptor
 
 
 class Referrers:
@@ -64,9 +64,16 @@ class Referrers:
     def list(
         self, name: RepositoryName, subject: Digest, artifact_type: str | None, after: int
     ) -> tuple[list[Referrer], int | None]:
-        """Return who refers to SUBJECT, which need not exist; of ARTIFACT_TYPE only, if given.
+        """List a page of the manifests that refer to a subject.
 
-        Begins behind AFTER, and returns with the list the AFTER of the next, None at the end.
+        Args:
+            name: The repository.
+            subject: The digest of the subject, which need not exist.
+            artifact_type: The artifact type to return; None for all.
+            after: The position that the previous page returned; 0 for the first page.
+
+        Returns:
+            The referrers, and the position of the next page; None after the last one.
         """
         rows = self._database.read(
             _LIST,
@@ -77,17 +84,17 @@ class Referrers:
                 "maximum": _PAGE_MAXIMUM_BYTES,
             },
         )
-        found = [_referrer(*row[1:6]) for row in rows]
+        referrers = [_referrer(*row[1:6]) for row in rows]
         if artifact_type is not None:
-            found = [referrer for referrer in found if referrer.artifact_type == artifact_type]
+            referrers = [one for one in referrers if one.artifact_type == artifact_type]
         more = bool(rows) and rows[-1][6]
-        return found, rows[-1][0] if more else None
+        return referrers, rows[-1][0] if more else None
 
 
 def _referrer(
     digest: str, media_type: str, size: int, artifact_type: str | None, content: memoryview
 ) -> Referrer:
-    """Make the descriptor. Without an artifact type, an image's is its config's media type."""
+    """Build a descriptor; the default artifact type is the media type of the configuration."""
     document = json.loads(bytes(content))
     if artifact_type is None:
         config = document.get("config")

@@ -1,4 +1,4 @@
-"""Repositories: look them up by name, and create them at the first push."""
+"""Look up repositories by name, and create them, also at the first push."""
 
 from __future__ import annotations
 
@@ -9,54 +9,56 @@ from atoll.db.pool import Database
 from atoll.names import RepositoryName
 from atoll.registry.errors import Denied, RepositoryReplaced
 
-# An expression for other statements: the repository's id, or null. Takes `name_parameters`. A bound
-# name means the repository with its id only, while its namespace is enabled.
+# SQL expression for a repository's id, or null; its parameters are `name_parameters`. A bound name
+# refers to the repository with its id only, and only while the namespace is enabled.
 REPOSITORY_ID = """(
     SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
     WHERE n.username = %(namespace)s AND r.name = %(name)s
       AND (%(bound_id)s::bigint IS NULL OR r.id = %(bound_id)s AND n.enabled))"""
 
-# A condition: the repository with this id may be changed.
+# SQL condition that the repository with the given id can be changed.
 WRITABLE = "(SELECT r.state = 'NORMAL' FROM repository r WHERE r.id = {id})"
 
 
 def name_parameters(name: RepositoryName) -> dict[str, object]:
-    """Return the parameters that REPOSITORY_ID takes."""
+    """Return the parameters of REPOSITORY_ID."""
     return {"namespace": name.namespace, "name": name.name, "bound_id": name.id}
 
 
-# The maker gets the role admin, unless the namespace is the maker's own; the organization's default
-# permissions apply beside, the best role for each.
+# Create a repository. Its creator gets the role admin, unless the namespace is the creator's own.
+# The default permissions of the organization are added, with the highest role for each delegate.
 _CREATE = """
-WITH made AS (
+WITH new_repository AS (
     INSERT INTO repository (namespace_user_id, name, visibility, description)
     SELECT id, %(name)s, %(visibility)s, %(description)s FROM "user"
     WHERE username = %(namespace)s AND robot_owner_id IS NULL
     ON CONFLICT (namespace_user_id, name) DO NOTHING RETURNING id, namespace_user_id
 ), creator AS (
     SELECT id FROM "user" WHERE username = %(creator)s
-), wanted AS (
-    SELECT made.id AS repository_id, creator.id AS user_id, NULL::bigint AS team_id, 'admin' AS role
-    FROM made, creator WHERE creator.id <> made.namespace_user_id
+), initial_permissions AS (
+    SELECT new_repository.id AS repository_id, creator.id AS user_id, NULL::bigint AS team_id,
+           'admin' AS role
+    FROM new_repository, creator WHERE creator.id <> new_repository.namespace_user_id
     UNION ALL
-    SELECT made.id, p.delegate_user_id, p.delegate_team_id, p.role
-    FROM made JOIN permissionprototype p ON p.organization_id = made.namespace_user_id
+    SELECT new_repository.id, p.delegate_user_id, p.delegate_team_id, p.role
+    FROM new_repository
+    JOIN permissionprototype p ON p.organization_id = new_repository.namespace_user_id
     WHERE p.activating_user_id IS NULL OR p.activating_user_id = (SELECT id FROM creator)
-), given AS (
+), new_permissions AS (
     INSERT INTO repositorypermission (repository_id, user_id, team_id, role)
     SELECT DISTINCT ON (repository_id, user_id, team_id) repository_id, user_id, team_id, role
-    FROM wanted
+    FROM initial_permissions
     ORDER BY repository_id, user_id, team_id,
              array_position(ARRAY['admin', 'write', 'read'], role)
 )
-SELECT id FROM made
+SELECT id FROM new_repository
 """
 
 
 def raise_if_read_only(database: Database, name: RepositoryName) -> None:
-    """Raise Denied if the repository exists and its state allows no changes.
+    """Raise Denied if the repository exists and its state permits no changes.
 
-    For a change that changed nothing: it costs a round trip.
+    Called after a change that affected no rows, because it takes a round trip.
     """
     writable = database.read(f"SELECT {WRITABLE.format(id=REPOSITORY_ID)}", name_parameters(name))
     if writable[0][0] is False:
@@ -64,7 +66,7 @@ def raise_if_read_only(database: Database, name: RepositoryName) -> None:
 
 
 class Repositories:
-    """Makes repositories."""
+    """Creates repositories."""
 
     def __init__(self, database: Database, access: Access, bundle: Bundle) -> None:
         self._database = database
@@ -72,16 +74,16 @@ class Repositories:
         self._visibility = "private" if bundle.create_private_repo_on_push else "public"
 
     def create_for_push(self, username: str | None, name: RepositoryName) -> RepositoryName:
-        """Create the repository that a push needs, and its namespace where that is allowed.
+        """Create a repository for a push, and its namespace if that is permitted.
 
-        The user's current permissions decide, not those of the token.
+        The user's current permissions apply, not those of the token.
 
         Returns:
-            The name, bound to the repository. If another request was faster, it is that one's.
+            The name, bound to the repository, which a concurrent request may have created.
 
         Raises:
-            RepositoryReplaced: the name is bound to a repository that it does not mean any more.
-            Denied: the user may not push there.
+            RepositoryReplaced: The name is bound to a repository that no longer has it.
+            Denied: The user lacks push permission, or the repository is read-only.
         """
         if name.id:
             raise_if_read_only(self._database, name)
@@ -94,7 +96,7 @@ class Repositories:
         except InvalidUsername as error:
             raise Denied(str(error)) from error
         if not created and grant.role is None:
-            # Another user may have created the namespace meanwhile.
+            # Another user may have created the namespace in the meantime.
             self._require_push(username, name)
         repository_id = self._insert(name, self._visibility, username, "")
         if repository_id is None:
@@ -104,7 +106,11 @@ class Repositories:
         return name.bound(repository_id)
 
     def _require_push(self, username: str, name: RepositoryName) -> Grant:
-        """Return the user's grant if it allows a push, or raise Denied."""
+        """Return the user's grant.
+
+        Raises:
+            Denied: The grant does not permit pushes.
+        """
         grant = self._access.grants(username, [name])[0]
         if PUSH not in grant.actions:
             raise Denied(f"you may not push to the repository '{name}'")
@@ -117,9 +123,13 @@ class Repositories:
         creator: str | None = None,
         description: str = "",
     ) -> bool:
-        """Create a repository in an existing namespace; return whether it is new.
+        """Create a repository in an existing namespace, and return whether it is new.
 
-        CREATOR may administer it, and the organization's default permissions apply.
+        Args:
+            name: The repository's name.
+            visibility: `public` or `private`.
+            creator: The user who gets the role admin; None for no one.
+            description: The description.
         """
         return self._insert(name, visibility, creator, description) is not None
 

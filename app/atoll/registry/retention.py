@@ -1,7 +1,7 @@
-"""Remove records whose retention has ended: expired tokens, tag history, pull statistics.
+"""Removal of expired records: tokens, tag history and pull statistics.
 
-A step examines one range of each table, so its cost does not depend on how large the tables are.
-Rows locked by another process are left for its own step or for the next pass.
+A step examines one range of each table, so its cost does not depend on the sizes of the tables.
+Rows that another process has locked are left to that process or to the next pass.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from atoll.registry.tags import END_MS, NOW_MS
 
 log = logging.getLogger(__name__)
 
-# Rows that one statement examines: a range of ids, and a page of statistics, each of whose rows
-# costs a search in an index.
+# Rows that one statement examines: a range of ids, and a page of statistics, where each row needs
+# an index lookup.
 RANGE, PAGE = 20_000, 2_000
 
+# Delete a batch of tokens that expired longest ago.
 _EXPIRED_TOKENS = """
 DELETE FROM {table} WHERE id IN (
     SELECT id FROM {table} WHERE expires_at < now() - make_interval(secs => %(token_retention)s)
@@ -28,7 +29,7 @@ RETURNING id
 
 _LAST_TAG = "SELECT coalesce(max(id), 0) FROM tag"
 
-# A tag's past beyond the time machine can no longer be restored, and keeps no manifest.
+# Delete history beyond the namespace's retention, which cannot be restored and keeps no manifest.
 _TAG_HISTORY = f"""
 DELETE FROM tag WHERE id IN (
     SELECT t.id FROM tag t
@@ -39,17 +40,17 @@ DELETE FROM tag WHERE id IN (
 RETURNING id
 """
 
-# Pulls are counted some seconds after they happen, so recent statistics are not judged yet. Rows
-# are deleted by their place, which the lock keeps, since a join of the page with its own table may
-# be planned as a scan of all of it.
+# Delete the statistics of tags or manifests that no longer exist. Pulls are counted with a delay of
+# seconds, so recent statistics are kept. Rows are deleted by their ctid, which is stable under the
+# lock, because a join of the page with its table may be planned as a scan of the whole table.
 _PULL_STATISTICS = """
 WITH page AS (
-    SELECT ctid AS place, repository_id, {key}, {date} AS pulled_at FROM {table}
+    SELECT ctid AS row_position, repository_id, {key}, {date} AS pulled_at FROM {table}
     WHERE (repository_id, {key}) > (%(repository_id)s, %(key)s)
     ORDER BY repository_id, {key} LIMIT %(page)s FOR UPDATE SKIP LOCKED
 ), removed AS (
     DELETE FROM {table} WHERE ctid = ANY(ARRAY(
-        SELECT place FROM page
+        SELECT row_position FROM page
         WHERE page.pulled_at < now() - interval '1 day' AND NOT EXISTS (
             SELECT FROM {subject} x
             WHERE x.repository_id = page.repository_id AND x.{subject_key} = page.{key})))
@@ -75,12 +76,11 @@ _TAG_STATISTICS = _PULL_STATISTICS.format(
 
 
 class Retention:
-    """Removes records a range at a time; positions are kept in memory.
+    """Removes expired records range by range; positions are kept in memory.
 
     Args:
-        database: the shared database.
-        bundle: names EXPIRED_APP_SPECIFIC_TOKEN_GC, for which expired tokens are kept, and
-            DEFAULT_TAG_EXPIRATION, the time machine of namespaces without one of their own.
+        database: The database.
+        bundle: The bundle, for EXPIRED_APP_SPECIFIC_TOKEN_GC and DEFAULT_TAG_EXPIRATION.
     """
 
     def __init__(self, database: Database, bundle: Bundle) -> None:
@@ -94,10 +94,10 @@ class Retention:
         self._after: dict[str, tuple[int, str]] = {}
 
     def step(self) -> int:
-        """Examine the next range of each table and return the number of rows removed.
+        """Examine the next range of each table, and return the number of removed rows.
 
         Raises:
-            DatabaseUnavailable: the ranges that were examined before are done.
+            DatabaseUnavailable: The database is unavailable; completed ranges stay completed.
         """
         removed = sum(self._removed())
         if removed:
@@ -121,7 +121,7 @@ class Retention:
         return len(removed)
 
     def _pull_statistics(self, statement: str) -> int:
-        """Examine the page after the last one; an empty page begins the next pass."""
+        """Examine the page after the last one; an empty page ends the pass."""
         repository_id, key = self._after.get(statement, (0, ""))
         position = {"repository_id": repository_id, "key": key}
         rows = self._database.run(statement, {**self._parameters, **position})

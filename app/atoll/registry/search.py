@@ -1,4 +1,4 @@
-"""Accounts and teams that somebody may see, found by what their names are like (pg_trgm)."""
+"""Search for accounts and teams by similarity of their names (pg_trgm)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from atoll.auth.visibility import readable_by
 from atoll.db.pool import Database
-from atoll.registry.listing import CONTAINING, LATEST, THRESHOLD, escape_pattern
+from atoll.registry.repository_queries import CONTAINING, LATEST, THRESHOLD, escape_pattern
 
 USER, ORGANIZATION, ROBOT, TEAM = "user", "organization", "robot", "team"
-# How much more a repository, or a team, is likely to be meant than an account; as in Quay.
+# Weights of accounts, teams and repositories in the ranking, as in Quay.
 _ACCOUNT_WEIGHT, _TEAM_WEIGHT = 1, 2
 REPOSITORY_WEIGHT = 4
 
@@ -19,26 +19,27 @@ def _score(name: str) -> str:
                         CASE WHEN starts_with({name}, %(query)s) THEN 0.9 ELSE 0 END)"""
 
 
-# Teams and robots are shown to who is in them, or administers them; a namespace to who may pull
-# something from it, too.
+# Search visible accounts and teams. Teams are visible to their members and administrators, robots
+# to their administrators, and namespaces to their members and to users with pull permission on one
+# of their repositories.
 _FIND = f"""
 WITH actor AS (
     SELECT id FROM "user" WHERE username = %(username)s AND enabled AND NOT organization
-), mine AS (
+), own_teams AS (
     SELECT t.id, t.organization_id, t.role FROM team t JOIN teammember m ON m.team_id = t.id
     WHERE m.user_id = (SELECT id FROM actor)
 ), administered AS (
-    SELECT organization_id AS id FROM mine WHERE role = 'admin' UNION SELECT id FROM actor
-), namespaces AS MATERIALIZED (
+    SELECT organization_id AS id FROM own_teams WHERE role = 'admin' UNION SELECT id FROM actor
+), candidate_namespaces AS MATERIALIZED (
     (SELECT id FROM "user"
      WHERE robot_owner_id IS NULL AND username LIKE %(pattern)s LIMIT {CONTAINING})
     UNION
     (SELECT id FROM "user" WHERE robot_owner_id IS NULL ORDER BY id DESC LIMIT {LATEST})
-), found AS (
+), visible AS (
     SELECT 'team' AS kind, t.name, o.username AS namespace,
            {_score("t.name")} * {_TEAM_WEIGHT} AS score, {_TEAM_WEIGHT} AS weight
     FROM team t JOIN "user" o ON o.id = t.organization_id
-    WHERE t.id IN (SELECT id FROM mine) OR t.organization_id IN (SELECT id FROM administered)
+    WHERE t.id IN (SELECT id FROM own_teams) OR t.organization_id IN (SELECT id FROM administered)
     UNION ALL
     SELECT 'robot', r.username, n.username,
            {_score("split_part(r.username, '+', 2)")} * {_ACCOUNT_WEIGHT}, {_ACCOUNT_WEIGHT}
@@ -47,26 +48,27 @@ WITH actor AS (
     UNION ALL
     SELECT CASE WHEN n.organization THEN 'organization' ELSE 'user' END, n.username, n.username,
            {_score("n.username")} * {_ACCOUNT_WEIGHT}, {_ACCOUNT_WEIGHT}
-    FROM namespaces JOIN "user" n USING (id)
+    FROM candidate_namespaces JOIN "user" n USING (id)
     WHERE n.robot_owner_id IS NULL AND n.enabled AND (
-        n.id = (SELECT id FROM actor) OR n.id IN (SELECT organization_id FROM mine) OR EXISTS (
+        n.id = (SELECT id FROM actor) OR n.id IN (SELECT organization_id FROM own_teams)
+        OR EXISTS (
             SELECT FROM (
                 SELECT r.id, r.visibility, r.namespace_user_id AS namespace_id FROM repository r
                 WHERE r.namespace_user_id = n.id) AS r
             WHERE {readable_by("r")}))
 ), ranked AS (
     SELECT kind, name, namespace, score,
-           row_number() OVER (PARTITION BY kind ORDER BY score DESC, name) AS place
-    FROM found WHERE score >= %(threshold)s * weight
+           row_number() OVER (PARTITION BY kind ORDER BY score DESC, name) AS rank
+    FROM visible WHERE score >= %(threshold)s * weight
 )
-SELECT kind, name, namespace, score FROM ranked WHERE place <= %(limit)s
+SELECT kind, name, namespace, score FROM ranked WHERE rank <= %(limit)s
 ORDER BY score DESC, kind, name
 """
 
 
 @dataclass(frozen=True)
-class Found:
-    """A user, an organization, a robot or a team, by KIND, of a namespace."""
+class SearchResult:
+    """A user, organization, robot or team, with its namespace and score."""
 
     kind: str
     name: str
@@ -75,23 +77,23 @@ class Found:
 
 
 class Search:
-    """Finds accounts and teams."""
+    """Searches accounts and teams."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(
         self, username: str | None, query: str, *, everything: bool, limit: int
-    ) -> list[Found]:
-        """Return visible accounts and teams with names similar to QUERY, best first.
+    ) -> list[SearchResult]:
+        """Search visible accounts and teams by name, best first.
 
-        In a large registry only a bounded part of the namespaces is compared.
+        In large registries, only some of the namespaces are compared.
 
         Args:
-            username: the caller; None without an account.
-            query: the text to look for.
-            everything: whether a namespace is visible for any repository in it.
-            limit: the largest number of results of each kind.
+            username: The user's name; None for anonymous clients.
+            query: The name to search for.
+            everything: Whether namespaces with any repository are visible, for superusers.
+            limit: The maximum number of results of each kind.
         """
         rows = self._database.read(
             _FIND,
@@ -104,4 +106,7 @@ class Search:
                 "limit": limit,
             },
         )
-        return [Found(kind, name, namespace, float(score)) for kind, name, namespace, score in rows]
+        return [
+            SearchResult(kind, name, namespace, float(score))
+            for kind, name, namespace, score in rows
+        ]

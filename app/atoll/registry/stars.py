@@ -1,4 +1,4 @@
-"""Repositories that somebody marked, to find them again."""
+"""Starred repositories of users."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ class Stars:
         self._database = database
 
     def add(self, user_id: int, name: RepositoryName) -> None:
-        """Mark a repository, or raise RepositoryUnknown."""
+        """Star a repository.
+
+        Raises:
+            RepositoryUnknown: There is no such repository.
+        """
         rows = self._database.run(
             f"""
             INSERT INTO star (user_id, repository_id)
-            SELECT %(user)s, found.id FROM (SELECT {REPOSITORY_ID} AS id) AS found
-            WHERE found.id IS NOT NULL
+            SELECT %(user)s, repository.id FROM (SELECT {REPOSITORY_ID} AS id) AS repository
+            WHERE repository.id IS NOT NULL
             ON CONFLICT (user_id, repository_id) DO UPDATE SET created_at = star.created_at
             RETURNING repository_id
             """,
@@ -30,7 +34,11 @@ class Stars:
             raise RepositoryUnknown(f"there is no repository '{name}'")
 
     def remove(self, user_id: int, name: RepositoryName) -> None:
-        """Take a mark away, or raise RepositoryUnknown if there is none."""
+        """Remove a star.
+
+        Raises:
+            RepositoryUnknown: The user has not starred the repository.
+        """
         rows = self._database.run(
             f"DELETE FROM star WHERE user_id = %(user)s AND repository_id = {REPOSITORY_ID}"
             " RETURNING repository_id",

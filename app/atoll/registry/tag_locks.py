@@ -1,4 +1,4 @@
-"""The advisory lock on a tag of a repository: writers of one tag wait for each other."""
+"""The advisory lock on a tag of a repository, which serializes writers of the tag."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ def lock_tag(repository: str, tag: str) -> str:
     """Return the statement that locks a tag.
 
     Args:
-        repository: an SQL expression for the repository's id.
-        tag: an SQL expression for the tag's name.
+        repository: An SQL expression for the repository's id.
+        tag: An SQL expression for the tag's name.
     """
     return f"SELECT {lock(pair_key(repository, tag))};"
 
 
 def lock_tags(repository: str, tags: str) -> str:
-    """Return the statement that locks several tags, always in the same order.
+    """Return the statement that locks several tags in a fixed order.
 
     Args:
-        repository: an SQL expression for the repository's id.
-        tags: an SQL expression for an array of names.
+        repository: An SQL expression for the repository's id.
+        tags: An SQL expression for an array of names.
     """
     return f"""SELECT {lock(pair_key(repository, "tag"))}
 FROM unnest({tags}::text[]) AS tag ORDER BY {short_hash("tag")};"""

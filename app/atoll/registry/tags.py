@@ -1,4 +1,4 @@
-"""Tags: list and delete. What a tag means is written by `manifests`, with the manifest."""
+"""List, expire and delete tags. Pushes write tags together with their manifest (`manifests`)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from atoll.registry.errors import ManifestUnknown, RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
 
 NOW_MS = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-# When the row `t` of a tag's history ended, or is to end; null: never.
+# SQL expression for the end of the row `t` in a tag's history, which may be in the future; null if
+# there is none.
 END_MS = "coalesce(t.lifetime_end_ms, t.expires_ms)"
 
 
 def alive(tag: str) -> str:
-    """Return the condition that the row TAG of a tag's history is what the tag means now."""
+    """Return the condition that the row `tag` of a tag's history is the current one."""
     return f"({tag}.lifetime_end_ms IS NULL AND coalesce({tag}.expires_ms > {NOW_MS}, true))"
 
 
-# Sorted as the specification says, byte by byte, whatever the database's own order is.
+# List a page of tags, in byte order as the specification requires, regardless of the database's
+# collation.
 _LIST = f"""
 SELECT repository.id, array(
     SELECT t.name FROM tag t
@@ -27,6 +29,7 @@ SELECT repository.id, array(
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 
+# End the current row of a tag.
 _DELETE = f"""
 UPDATE tag SET lifetime_end_ms = {NOW_MS}
 WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
@@ -34,6 +37,7 @@ WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
 RETURNING id
 """
 
+# Set or remove the expiration of a tag.
 _EXPIRE = f"""
 UPDATE tag SET expires_ms = %(expires_ms)s
 WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
@@ -41,6 +45,7 @@ WHERE repository_id = {REPOSITORY_ID} AND name = %(tag)s AND {alive("tag")}
 RETURNING id
 """
 
+# Set the expiration of all tags of a manifest.
 _EXPIRE_ALL_OF = f"""
 UPDATE tag SET expires_ms = {NOW_MS} + 1000 * %(seconds)s
 FROM manifest m
@@ -58,9 +63,18 @@ class Tags:
     def list(
         self, name: RepositoryName, limit: int | None, last: str | None
     ) -> tuple[list[str], bool]:
-        """Return up to LIMIT tags after LAST, and whether there are more.
+        """List tags, in byte order.
 
-        Raises RepositoryUnknown.
+        Args:
+            name: The repository.
+            limit: The maximum number of tags; None for no limit.
+            last: The tag after which the list begins; None for the beginning.
+
+        Returns:
+            The tags, and whether there are more.
+
+        Raises:
+            RepositoryUnknown: There is no such repository.
         """
         repository_id, tags = self._database.read(
             _LIST,
@@ -76,23 +90,31 @@ class Tags:
         return tags[:limit], more
 
     def expire(self, name: RepositoryName, tag: str, expires_ms: int | None) -> None:
-        """Let a tag end at a moment that is still to come, in ms since 1970, or never.
+        """Set or remove the expiration of a tag.
 
-        Raises ManifestUnknown if there is no such tag, or the moment has passed.
+        Args:
+            name: The repository.
+            tag: The tag.
+            expires_ms: The time of expiration, in milliseconds since the epoch; None to remove it.
+
+        Raises:
+            ManifestUnknown: There is no such tag, or the time has passed.
         """
         values = {**name_parameters(name), "tag": tag, "expires_ms": expires_ms}
         if not self._database.run(_EXPIRE, values):
-            raise ManifestUnknown(f"'{name}' has no tag '{tag}' that could end then")
+            raise ManifestUnknown(f"'{name}' has no tag '{tag}' that can expire then")
 
     def expire_all_of(self, name: RepositoryName, digest: str, seconds: int) -> None:
-        """Let every tag that means a manifest end after so many seconds."""
+        """Set the expiration of all tags of a manifest to `seconds` from now."""
         values = {**name_parameters(name), "digest": digest, "seconds": seconds}
         self._database.run(_EXPIRE_ALL_OF, values)
 
     def delete(self, name: RepositoryName, tag: str) -> None:
-        """Delete a tag and leave its manifest.
+        """Delete a tag, but not its manifest.
 
-        Raises ManifestUnknown, or Denied if the repository is read-only.
+        Raises:
+            ManifestUnknown: The repository has no such tag.
+            Denied: The repository is read-only.
         """
         if not self._database.run(_DELETE, {**name_parameters(name), "tag": tag}):
             raise_if_read_only(self._database, name)

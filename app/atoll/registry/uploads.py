@@ -29,7 +29,7 @@ from atoll.registry.errors import (
     SizeInvalid,
     UploadUnknown,
 )
-from atoll.registry.image_labels import expires_after
+from atoll.registry.expiry_label import expires_after
 from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, Repositories, name_parameters
 from atoll.registry.write_targets import WriteTargets
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
@@ -457,7 +457,7 @@ class Uploads:
             self._locations.health,
             chunk.location,
             write,
-            elsewhere=lambda: targets.elsewhere(chunk.location),
+            elsewhere=lambda: targets.has_alternative(chunk.location),
             late=lambda: self._leave_behind(chunk),
         )
 

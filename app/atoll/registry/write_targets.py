@@ -1,4 +1,4 @@
-"""The locations at which one object is written, one after another, until a store accepts it."""
+"""Choice of the location for a write, and of another one after a failure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Collection
 from atoll.storage.errors import NoHealthyStore, StoreSilent, StoreUnavailable
 from atoll.storage.locations import Locations
 
-# How often a write returns to locations that fell silent. Each attempt lasts until the driver's
-# time-out (10 s without progress), so that this bounds how long a client waits.
-_RETURNS = 3
+# How often a write retries locations that stopped responding. Each retry lasts until the driver's
+# time-out (10 s without progress), so this bounds the time that a client waits.
+_RETRIES = 3
 
 
 class WriteTargets:
-    """Locations for one write, best first.
+    """The locations for one write, best first.
 
-    A location that failed is not tried again, with one exception: where every allowed location is
-    used up, the write returns to those that only fell silent and are still available. They are
-    busy, and are waited for as long as their drivers wait.
+    A location that failed is not tried again, with one exception: after all permitted locations
+    have failed, the write retries those that only stopped responding and are still available. They
+    are busy, and the retry lasts up to the time-out of their drivers.
     """
 
     def __init__(self, locations: Locations, excluded: Collection[str]) -> None:
@@ -26,31 +26,35 @@ class WriteTargets:
         self._excluded = excluded
         self._failed: list[str] = []
         self._silent: list[str] = []
-        self._returned: set[str] = set()
-        self._returns = 0
+        self._retried: set[str] = set()
+        self._retries = 0
 
     def choose(self) -> str:
-        """Return the location to write to now. Raises NoHealthyStore."""
+        """Return the location for the next attempt.
+
+        Raises:
+            NoHealthyStore: No permitted location is left.
+        """
         try:
             return self._selection.to_write(self._excluded, self._failed)
         except NoHealthyStore:
-            if not self._silent or self._returns == _RETURNS:
+            if not self._silent or self._retries == _RETRIES:
                 raise
-        self._returns += 1
-        self._returned.update(self._silent)
+        self._retries += 1
+        self._retried.update(self._silent)
         self._failed = [name for name in self._failed if name not in self._silent]
         self._silent = []
         return self._selection.to_write(self._excluded, self._failed)
 
     def fail(self, error: StoreUnavailable) -> None:
-        """Note that the write to the location of ERROR failed."""
+        """Record that the write to the error's location failed."""
         self._failed.append(error.location)
         if isinstance(error, StoreSilent):
             self._silent.append(error.location)
 
-    def elsewhere(self, location: str) -> bool:
-        """Whether it is worth abandoning a hanging write to LOCATION for another location."""
-        tried = (*self._failed, *self._returned, location)
+    def has_alternative(self, location: str) -> bool:
+        """Return whether a hanging write to a location should be abandoned for another one."""
+        tried = (*self._failed, *self._retried, location)
         try:
             other = self._selection.to_write(self._excluded, tried)
         except NoHealthyStore:

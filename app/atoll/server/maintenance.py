@@ -14,7 +14,7 @@ from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import Excess
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
-from atoll.registry.manifests import deleted_manifest_cache_keys
+from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
 from atoll.registry.uploads import LEFTOVERS
 from atoll.services import Services
@@ -55,7 +55,7 @@ def activities(graph: Services) -> Iterator[Activity]:
         return
     yield Activity("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(graph))
     yield Activity("verification-runs", HOUSEKEEPING, lambda: forget_old_runs(graph.database))
-    yield Activity("log-exports", HOUSEKEEPING, lambda: graph.log_exporter.clear_away() > 0)
+    yield Activity("log-exports", HOUSEKEEPING, lambda: graph.log_exporter.delete_expired() > 0)
     if graph.bundle.feature_action_log_rotation:
         yield Activity("log-rotation", _ROTATION_SECONDS, lambda: _rotate(graph))
     retention = Retention(graph.database, graph.bundle)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 
 from atoll.config import Bundle
-from atoll.registry.manifests import MAXIMUM_SIZE as MANIFEST_MAXIMUM
+from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.server.paths import LEAVING_FILE, downloads_socket, operations_socket
 from atoll.server.tls import Certificate, redirects_to_tls
 from atoll.web.admission import API_BODY, SMALL_BODY

@@ -11,7 +11,7 @@ import falcon
 from waitress.parser import HTTPRequestParser
 
 from atoll.names import RepositoryName
-from atoll.registry.manifests import MAXIMUM_SIZE as MANIFEST_MAXIMUM
+from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.web import errors
 from atoll.web.guard import TokenGuard
 from atoll.web.observe import REQUESTS, method_label, resource_label

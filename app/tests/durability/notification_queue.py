@@ -9,7 +9,7 @@ from typing import Any
 
 from atoll.names import RepositoryName
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import Notification, Notifications
 
@@ -63,7 +63,7 @@ def deliverer(site: MemorySite, receivers: Receivers, backoff_seconds: float = 0
     return Deliverer(
         site.database,
         site.graph.cipher,
-        Messages.from_bundle(site.graph.bundle),
+        Payloads.from_bundle(site.graph.bundle),
         receivers,
         backoff_seconds=backoff_seconds,
     )

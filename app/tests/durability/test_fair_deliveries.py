@@ -141,7 +141,7 @@ def test_a_repository_has_a_limited_number_of_notifications(registry: MemoryRegi
     first = subscribe(site, HOSTILE, "http://x.example/")
     for _ in range(NOTIFICATIONS_MAXIMUM - 1):
         subscribe(site, HOSTILE, "http://x.example/")
-    with pytest.raises(TooManyNotifications, match="the maximum; delete one"):
+    with pytest.raises(TooManyNotifications, match="delete one first"):
         subscribe(site, HOSTILE, "http://x.example/")
     subscribe(site, OTHER, "http://x.example/")
     Notifications(site.database, site.graph.cipher).delete(HOSTILE, first.uuid)
@@ -173,7 +173,7 @@ def test_a_notification_is_tested_once_in_ten_seconds(registry: MemoryRegistry) 
 
 def ask(site: MemorySite, namespace: str, url: str = "http://fine.example/") -> None:
     ((start, end),) = site.database.read("SELECT now() - interval '1 day', now()")
-    site.graph.log_exports.ask(Selection(start, end, namespace), url)
+    site.graph.log_exports.request(Selection(start, end, namespace), url)
 
 
 def exporter(site: MemorySite, receivers: RecordingReceivers) -> LogExporter:
@@ -223,7 +223,7 @@ def test_an_unforeseen_error_of_an_export_is_not_retried_indefinitely(
         attempts += 1
         assert attempts < 100
     assert attempts == 8
-    assert "unhandled exception in a log export" in caplog.text
+    assert "unhandled exception" in caplog.text
     assert site.database.read("SELECT ended_at IS NOT NULL FROM logexport") == [[True]]
 
 

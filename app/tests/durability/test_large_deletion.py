@@ -15,8 +15,8 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.blobs import right_cache_key
 from atoll.registry.errors import DeletionUnfinished, RepositoryUnknown
-from atoll.registry.manifests import manifest_cache_key
-from atoll.registry.removal import Removal
+from atoll.registry.manifest_cache import manifest_cache_key
+from atoll.registry.namespace_deletion import NamespaceDeletion
 
 from .memory_redis import MemoryClient, MemoryRedis
 from .sites import make_registry
@@ -89,8 +89,8 @@ class Large:
         for key in self.keys:
             self.redis.fill(key, b"cached")
 
-    def removal(self, **arguments: Any) -> Removal:
-        return Removal(self.database, self.redis, batch=BATCH, **arguments)
+    def removal(self, **arguments: Any) -> NamespaceDeletion:
+        return NamespaceDeletion(self.database, self.redis, batch=BATCH, **arguments)
 
     def cached(self) -> int:
         return sum(value is not None for value in self.redis.get(*self.keys))
@@ -111,12 +111,12 @@ def test_a_large_repository_is_deleted_in_bounded_statements(
     make_large: Callable[[list[str]], Large],
 ) -> None:
     large = make_large(["app"])
-    large.removal().repository(NAME, ENTRY)
+    large.removal().delete_repository(NAME, ENTRY)
     assert [large.count(table) for table in ("repository", "manifest", "tag")] == [0, 0, 0]
     assert large.count("logentry") == 1
     assert large.cached() == 0
     with pytest.raises(RepositoryUnknown):
-        large.removal().repository(NAME, ENTRY)
+        large.removal().delete_repository(NAME, ENTRY)
 
 
 def test_a_deletion_that_takes_too_long_is_continued_by_the_next_request(
@@ -124,16 +124,16 @@ def test_a_deletion_that_takes_too_long_is_continued_by_the_next_request(
 ) -> None:
     large = make_large(["app"])
     with pytest.raises(DeletionUnfinished):
-        large.removal(patience=-1).repository(NAME, ENTRY)
+        large.removal(time_limit=-1).delete_repository(NAME, ENTRY)
     requests = 0
     while large.count("repository"):
         requests += 1
         # Each request has the time for two batches.
         ticks = iter([0, 0, 0, *[1] * ROWS])
         with suppress(DeletionUnfinished):
-            large.removal(patience=0.5, monotonic=lambda ticks=ticks: next(ticks)).repository(
-                NAME, ENTRY
-            )
+            large.removal(
+                time_limit=0.5, monotonic=lambda ticks=ticks: next(ticks)
+            ).delete_repository(NAME, ENTRY)
     assert requests == 3
     assert large.count("logentry") == 1
     assert large.cached() == 0
@@ -143,7 +143,7 @@ def test_a_large_namespace_is_deleted_in_bounded_statements(
     make_large: Callable[[list[str]], Large],
 ) -> None:
     large = make_large(["app", *(f"other-{number}" for number in range(2 * BATCH))])
-    large.removal().namespace(ORGANIZATION, ENTRY, organization=True)
+    large.removal().delete_namespace(ORGANIZATION, ENTRY, organization=True)
     assert [large.count(table) for table in ("repository", "manifest", "tag")] == [0, 0, 0]
     assert large.cached() == 0
 
@@ -152,8 +152,8 @@ def test_a_namespace_of_another_kind_is_not_emptied(
     make_large: Callable[[list[str]], Large],
 ) -> None:
     large = make_large(["app"])
-    with pytest.raises(Exception, match="there is no 'large'"):
-        large.removal().namespace(ORGANIZATION, ENTRY, organization=False)
+    with pytest.raises(Exception, match="there is no user 'large'"):
+        large.removal().delete_namespace(ORGANIZATION, ENTRY, organization=False)
     assert large.count("manifest") == ROWS
 
 
@@ -161,6 +161,6 @@ def test_what_is_cached_of_a_large_repository_is_deleted_in_few_round_trips(
     make_large: Callable[[list[str]], Large],
 ) -> None:
     large = make_large(["app"])
-    large.removal().rename(ORGANIZATION, "renamed", organization=True)
+    large.removal().rename_namespace(ORGANIZATION, "renamed", organization=True)
     assert large.cached() == 0
     assert len(large.server.pipelines) <= ROWS / BATCH + 1

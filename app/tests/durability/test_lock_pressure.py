@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import psycopg2
-from atoll.registry.manifests import MAXIMUM_LAYERS
+from atoll.registry.manifest_format import MAXIMUM_LAYERS
 
 from ..integration.services import wait_until
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest

@@ -6,19 +6,19 @@ from typing import NoReturn
 
 import pytest
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.subscriptions import CONFIG_PURPOSE
 
 from .sites import MemoryRegistry, MemorySite
 
 
-class BrokenMessages(Messages):
-    """Messages that cannot be made: a bug."""
+class BrokenPayloads(Payloads):
+    """Payloads that cannot be built, because of a bug."""
 
     def __init__(self) -> None:
         return
 
-    def document(self, *_arguments: object) -> NoReturn:
+    def build(self, *_arguments: object) -> NoReturn:
         raise KeyError("nobody expected this")
 
 
@@ -37,7 +37,7 @@ def make_delivery(site: MemorySite) -> None:
 def test_an_unforeseen_error_is_a_failed_attempt_with_a_backoff(registry: MemoryRegistry) -> None:
     site = registry["us"]
     make_delivery(site)
-    deliverer = Deliverer(site.database, site.graph.cipher, BrokenMessages(), site.graph.receivers)
+    deliverer = Deliverer(site.database, site.graph.cipher, BrokenPayloads(), site.graph.receivers)
     assert deliverer.run_once()
     assert site.database.read(
         "SELECT attempts, last_error, lease_token IS NULL,"
@@ -54,7 +54,7 @@ def test_an_unforeseen_error_is_not_retried_indefinitely(
     deliverer = Deliverer(
         site.database,
         site.graph.cipher,
-        BrokenMessages(),
+        BrokenPayloads(),
         site.graph.receivers,
         backoff_seconds=0,
     )
@@ -64,4 +64,4 @@ def test_an_unforeseen_error_is_not_retried_indefinitely(
         assert attempts < 100
     assert attempts == 5
     assert site.database.read("SELECT number_of_failures FROM repositorynotification") == [[1]]
-    assert "unhandled exception in a delivery" in caplog.text
+    assert "unhandled exception" in caplog.text

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from atoll.registry import listing
-from atoll.registry.listing import LATEST, Listing
+from atoll.registry import repository_queries
+from atoll.registry.repository_queries import LATEST, RepositoryQueries
 from atoll.registry.search import Search
 
 from .sites import MemoryRegistry
@@ -13,7 +13,7 @@ OLDEST = ["oldest-alpha", "oldest_beta", "oldest%gamma"]
 
 
 @pytest.fixture
-def found(registry: MemoryRegistry) -> Listing:
+def found(registry: MemoryRegistry) -> RepositoryQueries:
     """The repositories OLDEST, and after them more than a search compares."""
     database = registry["us"].database
     for name in OLDEST:
@@ -28,27 +28,27 @@ def found(registry: MemoryRegistry) -> Listing:
         " WHERE u.username = 'admin'",
         [LATEST],
     )
-    return Listing(database, 0)
+    return RepositoryQueries(database, 0)
 
 
-def search(found: Listing, query: str, limit: int = 5) -> list[str]:
+def search(found: RepositoryQueries, query: str, limit: int = 5) -> list[str]:
     rows = found.find(None, query, everything=False, limit=limit, offset=0)
     return [repository.name.name for repository, _ in rows]
 
 
-def test_an_old_repository_is_found_by_part_of_its_name(found: Listing) -> None:
+def test_an_old_repository_is_found_by_part_of_its_name(found: RepositoryQueries) -> None:
     assert search(found, "oldest-alpha") == ["oldest-alpha"]
     assert search(found, "alph") == ["oldest-alpha"]
     assert search(found, "Admin/Oldest")[0] in OLDEST
     assert search(found, "dmin/oldest_b")[0] == "oldest_beta"
 
 
-def test_signs_of_patterns_stand_for_themselves(found: Listing) -> None:
+def test_signs_of_patterns_stand_for_themselves(found: RepositoryQueries) -> None:
     for query in ("_bet", "%gam", "\\"):
         assert search(found, query) == [name for name in OLDEST if query in name]
 
 
-def test_similar_names_are_sought_among_the_latest_repositories(found: Listing) -> None:
+def test_similar_names_are_sought_among_the_latest_repositories(found: RepositoryQueries) -> None:
     assert search(found, "latter-77")[0].startswith("later-77")
     assert search(found, "oldezt-elpha") == []
 
@@ -74,4 +74,4 @@ def test_namespaces_are_compared_in_bounds(registry: MemoryRegistry) -> None:
 
 
 def test_a_pattern_matches_its_text_alone() -> None:
-    assert listing.escape_pattern("a_b%c\\d") == "a\\_b\\%c\\\\d"
+    assert repository_queries.escape_pattern("a_b%c\\d") == "a\\_b\\%c\\\\d"

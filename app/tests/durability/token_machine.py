@@ -17,7 +17,7 @@ from atoll.audit.log import Entry
 from atoll.auth.access import PULL, PUSH
 from atoll.auth.users import create_organization
 from atoll.names import Digest, RepositoryName
-from atoll.registry.removal import Removal
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from falcon import testing
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -60,7 +60,7 @@ class TokenBinding(RuleBasedStateMachine):
         self.content = itertools.count()
         self.tokens: list[Token] = []
         self.secrets: dict[int, bytes] = {}
-        self.removal = Removal(self.site.database, self.site.graph.redis)
+        self.removal = NamespaceDeletion(self.site.database, self.site.graph.redis)
         self.create(USERS[0], NAMESPACES[0])
         for namespace in NAMESPACES:
             self.ask_for_token(USERS[0], namespace)
@@ -108,14 +108,14 @@ class TokenBinding(RuleBasedStateMachine):
         name = self.name_of(namespace)
         if self.repository_id(name) is not None:
             entry = Entry("delete_repo", name.namespace, name.name, None, None, {})
-            self.removal.repository(name, entry)
+            self.removal.delete_repository(name, entry)
 
     @rule(namespace=namespaces)
     def delete_namespace(self, namespace: str) -> None:
         name = self.name_of(namespace).namespace
         if self.site.database.read('SELECT 1 FROM "user" WHERE username = %s', [name]):
             entry = Entry("org_delete", name, None, None, None, {})
-            self.removal.namespace(name, entry, organization=True)
+            self.removal.delete_namespace(name, entry, organization=True)
 
     @rule(namespace=namespaces)
     def rename(self, namespace: str) -> None:
@@ -126,7 +126,7 @@ class TokenBinding(RuleBasedStateMachine):
             'SELECT username FROM "user" WHERE username IN (%s, %s)', [name, new_name]
         )
         if [row[0] for row in taken] == [name]:
-            self.removal.rename(name, new_name, organization=True)
+            self.removal.rename_namespace(name, new_name, organization=True)
 
     @rule(number=numbers)
     def read(self, number: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from atoll.names import Digest
 from atoll.registry.errors import ManifestInvalid
-from atoll.registry.manifests import parse
+from atoll.registry.manifest_format import parse
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 

@@ -16,7 +16,7 @@ import psycopg2
 import pytest
 from atoll.cli.migrate import prepare_database
 from atoll.db import replica_lag
-from atoll.registry.manifests import manifest_cache_key
+from atoll.registry.manifest_cache import manifest_cache_key
 from podman.domain.containers import Container
 
 from .services import (

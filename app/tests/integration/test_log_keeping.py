@@ -158,11 +158,11 @@ def test_a_file_is_taken_away_when_its_time_is_over(telling: Site, receiver: Rec
     Api(telling).call("POST", "user/exportlogs", {"callback_url": receiver.url})
     one = exporter(telling)
     one.run_once()
-    assert one.clear_away() == 0
+    assert one.delete_expired() == 0
     database = telling.graph.database
     ((uuid,),) = database.read("SELECT uuid FROM logexport")
     database.run("UPDATE logexport SET ended_at = ended_at - interval '1 day'")
-    assert one.clear_away() == 1
+    assert one.delete_expired() == 1
     assert database.read("SELECT 1 FROM logexport") == []
     with pytest.raises(ObjectMissing):
         telling.locations.stores["usstorage"].size(f"exportedactionlogs/{uuid}.json")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from atoll.notifications.deliverer import Deliverer
-from atoll.notifications.messages import Messages
+from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.outbound.client import OutboundClient
 from atoll.outbound.errors import RequestFailed
@@ -78,8 +78,8 @@ def telling(services: Services, database: str, tmp_path: Path) -> Iterator[Site]
 def deliverer(site: Site) -> Deliverer:
     """Return one that does not wait between two attempts."""
     graph = site.graph
-    messages = Messages.from_bundle(graph.bundle)
-    return Deliverer(graph.database, graph.cipher, messages, graph.receivers, backoff_seconds=0)
+    payloads = Payloads.from_bundle(graph.bundle)
+    return Deliverer(graph.database, graph.cipher, payloads, graph.receivers, backoff_seconds=0)
 
 
 def ask(api: Api, receiver: Receiver, method: str = "webhook") -> dict[str, Any]:

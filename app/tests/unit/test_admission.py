@@ -10,7 +10,7 @@ import pytest
 from atoll.auth.access import Grant
 from atoll.auth.tokens import Tokens
 from atoll.names import RepositoryName
-from atoll.registry.manifests import MAXIMUM_SIZE
+from atoll.registry.manifest_format import MAXIMUM_SIZE
 from atoll.web.admission import API_BODY, SMALL_BODY, BodyAdmission
 from atoll.web.authority import Authority
 from atoll.web.guard import TokenGuard

@@ -261,7 +261,7 @@ def test_each_redirect_is_judged(location: str) -> None:
 def test_redirects_in_a_circle_end() -> None:
     with (
         raw_server(redirect("/again")).running() as server,
-        pytest.raises(RequestFailed, match="redirects too often"),
+        pytest.raises(RequestFailed, match="too many redirects"),
     ):
         fetch(client(), f"http://{HOST}:{server.port}/")
     assert len(server.requests) == 6
@@ -360,11 +360,11 @@ def test_a_look_up_is_limited_in_time_and_number() -> None:
         release.wait()
         return []
 
-    resolver = SystemResolver(hang, at_once=2)
+    resolver = SystemResolver(hang, concurrent_lookups=2)
     for _ in range(2):
         with pytest.raises(RequestFailed, match="not resolved within"):
             resolver.resolve("x.example", 0.05)
-    with pytest.raises(RequestFailed, match="too many look-ups"):
+    with pytest.raises(RequestFailed, match="too many pending lookups"):
         resolver.resolve("x.example", 0.05)
     release.set()
 
@@ -376,7 +376,7 @@ def test_a_failed_look_up_is_a_failed_request() -> None:
             raise failure
 
         with pytest.raises(RequestFailed, match="cannot be resolved"):
-            SystemResolver(fail, at_once=1).resolve("x.example", 5)
+            SystemResolver(fail, concurrent_lookups=1).resolve("x.example", 5)
 
 
 def test_an_address_is_not_looked_up() -> None:

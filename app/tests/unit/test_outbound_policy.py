@@ -18,7 +18,7 @@ def policy(allowed: tuple[str, ...] = (), forbidden: tuple[str, ...] = ()) -> De
 
 
 def judge(rules: DestinationPolicy, host: str, *addresses: str) -> None:
-    rules.judge(host, [ip_address(address) for address in addresses])
+    rules.check_addresses(host, [ip_address(address) for address in addresses])
 
 
 @pytest.mark.parametrize("allowed", ["hooks.corp.example", "HOOKS.corp.example.", "10.0.0.0/8"])

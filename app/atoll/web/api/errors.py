@@ -24,8 +24,8 @@ from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import subscriptions
 from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
+from atoll.registry import banners, labels
 from atoll.registry import errors as registry
-from atoll.registry import labels, messages
 from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized, printable
 
@@ -128,7 +128,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     subscriptions.NotificationUnknown: (404, _GONE),
     api_tokens.AppTokenUnknown: (404, _GONE),
     users.UserUnknown: (404, _GONE),
-    messages.MessageUnknown: (404, _GONE),
+    banners.BannerUnknown: (404, _GONE),
     log_exports.ExportUnknown: (404, _GONE),
     policies.SubjectUnknown: (404, _GONE),
     registry.RepositoryUnknown: (404, _GONE),

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import Field
 
 from atoll.registry import search
-from atoll.registry.listing import Listing, Repository
-from atoll.registry.search import REPOSITORY_WEIGHT, Found, Search
+from atoll.registry.repository_queries import Repository, RepositoryQueries
+from atoll.registry.search import REPOSITORY_WEIGHT, Search, SearchResult
 from atoll.web.api.errors import TooManySearches
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
@@ -62,7 +62,9 @@ class SearchSlots:
 class FindRepositories:
     """`find/repositories`."""
 
-    def __init__(self, listing: Listing, namespaces: Namespaces, slots: SearchSlots) -> None:
+    def __init__(
+        self, listing: RepositoryQueries, namespaces: Namespaces, slots: SearchSlots
+    ) -> None:
         self._listing = listing
         self._namespaces = namespaces
         self._slots = slots
@@ -93,7 +95,7 @@ class FindAll:
     """`find/all`."""
 
     def __init__(
-        self, listing: Listing, search: Search, namespaces: Namespaces, slots: SearchSlots
+        self, listing: RepositoryQueries, search: Search, namespaces: Namespaces, slots: SearchSlots
     ) -> None:
         self._listing = listing
         self._search = search
@@ -140,7 +142,7 @@ def _account(kind: str, name: str) -> dict[str, Any]:
     }
 
 
-def _other(one: Found, username: str | None) -> dict[str, Any]:
+def _other(one: SearchResult, username: str | None) -> dict[str, Any]:
     if one.kind == search.TEAM:
         return {
             "kind": "team",

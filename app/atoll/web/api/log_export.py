@@ -39,7 +39,9 @@ class Exporting:
             raise InvalidRequest("callback_url: is missing; it is told where the file is")
         self._receivers.check(body.callback_url)
         start, end = call.query.bounds()
-        uuid = self._exports.ask(Selection(start, end, namespace, repository), body.callback_url)
+        uuid = self._exports.request(
+            Selection(start, end, namespace, repository), body.callback_url
+        )
         call.log("export_logs_success", namespace, export_id=str(uuid), repo=repository)
         return {"export_id": str(uuid)}
 

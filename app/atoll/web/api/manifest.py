@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from atoll.auth.access import READ, WRITE
 from atoll.names import Digest
-from atoll.registry.image_labels import EXPIRES_AFTER, seconds_of
+from atoll.registry.expiry_label import EXPIRES_AFTER, seconds_of
 from atoll.registry.labels import Label, Labels
 from atoll.registry.manifests import Manifests
 from atoll.registry.tags import Tags

@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from atoll.registry.messages import Messages
+from atoll.registry.banners import Banners
 from atoll.web.api.operation import Body, Call, operation
 
 
@@ -38,7 +38,7 @@ class MessageView(TypedDict):
 class MessageList:
     """`messages`."""
 
-    def __init__(self, messages: Messages) -> None:
+    def __init__(self, messages: Banners) -> None:
         self._messages = messages
 
     @operation("getGlobalMessages", answer=dict[str, list[MessageView]], anonymous=True)
@@ -70,7 +70,7 @@ class MessageList:
 class OneMessage:
     """`message/{uuid}`."""
 
-    def __init__(self, messages: Messages) -> None:
+    def __init__(self, messages: Banners) -> None:
         self._messages = messages
 
     @operation("deleteGlobalMessage", status=204, scope="super:user")

@@ -10,7 +10,7 @@ from atoll.auth import users
 from atoll.auth.organizations import Organizations
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.registry.removal import Removal
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
@@ -67,7 +67,7 @@ class OneOrganization:
         database: Database,
         organizations: Organizations,
         namespaces: Namespaces,
-        removal: Removal,
+        removal: NamespaceDeletion,
         bundle: Bundle,
     ) -> None:
         self._database = database
@@ -114,7 +114,9 @@ class OneOrganization:
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete an organization with its repositories."""
         self._namespaces.administered(call, orgname)
-        self._removal.namespace(orgname, call.entry("org_delete", orgname), organization=True)
+        self._removal.delete_namespace(
+            orgname, call.entry("org_delete", orgname), organization=True
+        )
 
 
 class OrganizationMembers:

@@ -6,7 +6,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from atoll.audit.statistics import Pulled, PullStatistics
+from atoll.audit.statistics import PullCount, PullStatistics
 from atoll.names import Digest, parse_tag
 from atoll.registry.manifests import Manifests
 from atoll.web.api.operation import Call, operation
@@ -70,7 +70,7 @@ class ManifestPullStatistics(_Statistics):
         return {"manifest_digest": found, **_of_manifest(of_manifest)}
 
 
-def _of_manifest(pulled: Pulled) -> dict[str, Any]:
+def _of_manifest(pulled: PullCount) -> dict[str, Any]:
     return {
         "manifest_pull_count": pulled.count,
         "last_manifest_pull_date": http_date(pulled.last),

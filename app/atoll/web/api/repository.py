@@ -9,10 +9,10 @@ from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import RepositoryName
-from atoll.registry.history import History
-from atoll.registry.listing import Listed, Listing, Repository
-from atoll.registry.removal import Removal
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.registry.repositories import Repositories
+from atoll.registry.repository_queries import ListedRepository, Repository, RepositoryQueries
+from atoll.registry.tag_history import TagHistory
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
@@ -92,7 +92,7 @@ class RepositoryList:
     """`repository`."""
 
     def __init__(
-        self, repositories: Repositories, listing: Listing, namespaces: Namespaces
+        self, repositories: Repositories, listing: RepositoryQueries, namespaces: Namespaces
     ) -> None:
         self._repositories = repositories
         self._listing = listing
@@ -141,7 +141,9 @@ class RepositoryList:
 class OneRepository:
     """`repository/{repository}`."""
 
-    def __init__(self, listing: Listing, history: History, removal: Removal) -> None:
+    def __init__(
+        self, listing: RepositoryQueries, history: TagHistory, removal: NamespaceDeletion
+    ) -> None:
         self._listing = listing
         self._history = history
         self._removal = removal
@@ -184,13 +186,13 @@ class OneRepository:
         """Delete a repository."""
         name = call.require(ADMIN)
         entry = call.entry("delete_repo", name.namespace, repo=name.name)
-        self._removal.repository(name, entry)
+        self._removal.delete_repository(name, entry)
 
 
 class Visibility:
     """`repository/{repository}/changevisibility`."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: RepositoryQueries) -> None:
         self._listing = listing
 
     @operation(
@@ -212,7 +214,7 @@ class Visibility:
 class State:
     """`repository/{repository}/changestate`."""
 
-    def __init__(self, listing: Listing) -> None:
+    def __init__(self, listing: RepositoryQueries) -> None:
         self._listing = listing
 
     @operation("changeRepoState", body=StateChange, answer=dict[str, bool], scope="repo:admin")
@@ -225,7 +227,7 @@ class State:
         return {"success": True}
 
 
-def _listed(one: Listed, call: Call) -> RepositoryView:
+def _listed(one: ListedRepository, call: Call) -> RepositoryView:
     view = repository_view(one.repository)
     if call.principal is not None:
         view["is_starred"] = one.starred

@@ -27,15 +27,15 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
 from atoll.placement.policies import Policies
-from atoll.registry.history import History
+from atoll.registry.banners import Banners
 from atoll.registry.labels import Labels
-from atoll.registry.listing import Listing
 from atoll.registry.manifests import Manifests
-from atoll.registry.messages import Messages
-from atoll.registry.removal import Removal
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.registry.repositories import Repositories
+from atoll.registry.repository_queries import RepositoryQueries
 from atoll.registry.search import Search
 from atoll.registry.stars import Stars
+from atoll.registry.tag_history import TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api import (
     application,
@@ -105,11 +105,11 @@ def create_api(
     audit = Audit(database)
     organizations = Organizations(database)
     namespaces = Namespaces(organizations, bundle)
-    removal = Removal(database, redis)
-    listing, slots = Listing(database, bundle.default_tag_expiration), SearchSlots()
-    history = History(database, redis, bundle.default_tag_expiration)
+    removal = NamespaceDeletion(database, redis)
+    listing, slots = RepositoryQueries(database, bundle.default_tag_expiration), SearchSlots()
+    history = TagHistory(database, redis, bundle.default_tag_expiration)
     api_tokens = ApiTokens(database)
-    stars, messages = Stars(database), Messages(database)
+    stars, messages = Stars(database), Banners(database)
     applications = Applications(database, cipher)
     assigned = AssignedAuthorizations(database)
     sessions = Sessions.from_bundle(bundle)
@@ -321,7 +321,7 @@ def _replication(database: Database, bundle: Bundle, namespaces: Namespaces) -> 
     ]
 
 
-def _tags(history: History, tags: Tags, bundle: Bundle) -> Resources:
+def _tags(history: TagHistory, tags: Tags, bundle: Bundle) -> Resources:
     return [
         (f"{_TAG}/restore", tag.RestoreTag(history)),
         (f"{_TAG}/expire", tag.ExpireTag(history)),

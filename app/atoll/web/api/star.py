@@ -8,7 +8,7 @@ from pydantic import Field
 
 from atoll.auth.access import READ, Access
 from atoll.names import RepositoryName
-from atoll.registry.listing import Listing
+from atoll.registry.repository_queries import RepositoryQueries
 from atoll.registry.stars import Stars
 from atoll.web.api.errors import NotFound
 from atoll.web.api.operation import Body, Call, operation
@@ -33,7 +33,7 @@ class NewStar(Body):
 class StarList:
     """`user/starred`."""
 
-    def __init__(self, stars: Stars, listing: Listing, access: Access) -> None:
+    def __init__(self, stars: Stars, listing: RepositoryQueries, access: Access) -> None:
         self._stars = stars
         self._listing = listing
         self._access = access

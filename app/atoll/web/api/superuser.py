@@ -15,7 +15,7 @@ from atoll.auth.ownership import take_ownership
 from atoll.auth.secrets import Cipher
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.registry.removal import Removal
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
 from atoll.web.api.views import Avatar, avatar
@@ -109,7 +109,7 @@ class SuperuserUserList:
 class SuperuserUser:
     """`superuser/users/{username}`."""
 
-    def __init__(self, database: Database, removal: Removal, bundle: Bundle) -> None:
+    def __init__(self, database: Database, removal: NamespaceDeletion, bundle: Bundle) -> None:
         self._database = database
         self._removal = removal
         self._superusers = bundle.superusers
@@ -147,7 +147,7 @@ class SuperuserUser:
         if username in self._superusers:
             raise InvalidRequest("a superuser cannot be deleted")
         entry = call.entry("user_delete", username, username=username)
-        self._removal.namespace(username, entry, organization=False)
+        self._removal.delete_namespace(username, entry, organization=False)
 
 
 class TakeOwnership:
@@ -191,7 +191,9 @@ class SuperuserOrganizationList:
 class SuperuserOrganization:
     """`superuser/organizations/{orgname}`."""
 
-    def __init__(self, database: Database, organizations: Organizations, removal: Removal) -> None:
+    def __init__(
+        self, database: Database, organizations: Organizations, removal: NamespaceDeletion
+    ) -> None:
         self._database = database
         self._organizations = organizations
         self._removal = removal
@@ -208,7 +210,7 @@ class SuperuserOrganization:
             users.change_organization(self._database, orgname, email=change.email)
         name = change.name or orgname
         if name != orgname:
-            self._removal.rename(orgname, name, organization=True)
+            self._removal.rename_namespace(orgname, name, organization=True)
         call.log("org_change", name, old_name=orgname)
         return _organization_view(self._organizations.get(name, None))
 
@@ -216,7 +218,9 @@ class SuperuserOrganization:
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete an organization with its repositories."""
         call.require_superuser()
-        self._removal.namespace(orgname, call.entry("org_delete", orgname), organization=True)
+        self._removal.delete_namespace(
+            orgname, call.entry("org_delete", orgname), organization=True
+        )
 
 
 def _view(user: users.User, superusers: frozenset[str]) -> UserView:

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import Digest, parse_tag
-from atoll.registry.history import History, TagEntry
+from atoll.registry.tag_history import TagEntry, TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
@@ -85,7 +85,7 @@ class TagPage(TypedDict):
 class TagList:
     """`repository/{repository}/tag/`."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: TagHistory) -> None:
         self._history = history
 
     @operation("listRepoTags", query=TagQuery, answer=TagPage, scope="repo:read", anonymous=True)
@@ -112,7 +112,7 @@ class TagList:
 class OneTag:
     """`repository/{repository}/tag/{tag}`."""
 
-    def __init__(self, history: History, tags: Tags, *, changeable: bool) -> None:
+    def __init__(self, history: TagHistory, tags: Tags, *, changeable: bool) -> None:
         self._history = history
         self._tags = tags
         self._changeable = changeable
@@ -149,7 +149,7 @@ class OneTag:
 class RestoreTag:
     """`repository/{repository}/tag/{tag}/restore`."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: TagHistory) -> None:
         self._history = history
 
     @operation("restoreTag", body=ManifestReference, scope="repo:write")
@@ -165,7 +165,7 @@ class RestoreTag:
 class ExpireTag:
     """`repository/{repository}/tag/{tag}/expire`."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: TagHistory) -> None:
         self._history = history
 
     @operation("removeTagFromTimemachine", body=Expiry, answer=str, scope="repo:admin")

@@ -17,7 +17,7 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.registry.removal import Removal
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.addresses import client_address
 from atoll.web.api.errors import FreshLoginRequired, InvalidRequest
 from atoll.web.api.operation import Body, Call, operation
@@ -96,7 +96,7 @@ class Myself:
         database: Database,
         access: Access,
         organizations: Organizations,
-        removal: Removal,
+        removal: NamespaceDeletion,
         bundle: Bundle,
         *,
         throttle: Throttle,
@@ -173,7 +173,7 @@ class Myself:
         if new_name in self._reserved:
             # The bundle grants privileges to the name. The error does not disclose that.
             raise users.name_taken(str(new_name))
-        self._removal.rename(name, str(new_name), organization=False)
+        self._removal.rename_namespace(name, str(new_name), organization=False)
         call.log("user_change_name", new_name, old_username=name)
         return str(new_name)
 

@@ -9,7 +9,8 @@ from atoll.audit.pulls import PullLog
 from atoll.auth.access import DELETE, PULL
 from atoll.names import Digest, RepositoryName, is_tag, parse_tag
 from atoll.registry.errors import ManifestInvalid, ManifestUnknown
-from atoll.registry.manifests import MAXIMUM_SIZE, Manifest, Manifests
+from atoll.registry.manifest_format import MAXIMUM_SIZE
+from atoll.registry.manifests import Manifest, Manifests
 from atoll.registry.tags import Tags
 from atoll.web.addresses import client_address
 from atoll.web.authority import Authority
@@ -77,8 +78,8 @@ class ManifestResource:
             resp.set_header("OCI-Subject", kept.subject)
         if tags:
             resp.set_header("OCI-Tag", ", ".join(tags))
-        if kept.elsewhere:
-            resp.set_header("Warning", _warning(kept.elsewhere))
+        if kept.foreign_layers:
+            resp.set_header("Warning", _warning(kept.foreign_layers))
         resp.set_header("Location", self._authority.url(req, f"/v2/{name}/manifests/{digest}"))
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED

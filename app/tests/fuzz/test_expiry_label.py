@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from atoll.registry.image_labels import EXPIRES_AFTER, expires_after
+from atoll.registry.expiry_label import EXPIRES_AFTER, expires_after
 from hypothesis import strategies as st
 
 from .fuzzing import fuzz
@@ -19,5 +19,5 @@ def check(content: bytes) -> None:
     assert seconds is None or 0 < seconds <= 36_500 * 86_400
 
 
-def test_image_labels() -> None:
+def test_expiry_label() -> None:
     fuzz(check, mutated_json(VALID) | st.binary(max_size=200))

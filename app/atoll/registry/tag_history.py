@@ -1,4 +1,4 @@
-"""What tags meant, and when: the time machine. A tag can be brought back for a while."""
+"""The history of tags, from which they can be restored for a while (Quay's time machine)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.errors import ManifestUnknown
-from atoll.registry.manifests import manifest_cache_keys
+from atoll.registry.manifest_cache import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tag_locks import lock_tag
 from atoll.registry.tags import END_MS, NOW_MS, alive
@@ -18,6 +18,7 @@ _INDEX_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 
+# List a page of the history, newest first, with the size of each image.
 _LIST = f"""
 SELECT t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
@@ -31,27 +32,27 @@ WHERE t.repository_id = {REPOSITORY_ID}
 ORDER BY t.lifetime_start_ms DESC, t.name, t.id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
 
-# One string, one transaction. The first lock is the one that a push of the tag takes, the second
-# keeps the manifest from being collected.
+# Point a tag to a manifest, in one transaction. The first lock is also acquired by pushes of the
+# tag; the second one prevents the garbage collection of the manifest.
 _SET = f"""
 {lock_tag(REPOSITORY_ID, "%(tag)s")}
-CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS
+CREATE TEMPORARY TABLE target ON COMMIT DROP AS
 SELECT m.id, m.repository_id FROM manifest m
 WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND {{condition}}
 FOR KEY SHARE OF m;
-UPDATE manifest SET deleted_at = NULL FROM wanted WHERE manifest.id = wanted.id;
-UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM wanted
-WHERE tag.repository_id = wanted.repository_id AND tag.name = %(tag)s
+UPDATE manifest SET deleted_at = NULL FROM target WHERE manifest.id = target.id;
+UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms) FROM target
+WHERE tag.repository_id = target.repository_id AND tag.name = %(tag)s
   AND tag.lifetime_end_ms IS NULL
-  AND (tag.manifest_id <> wanted.id OR tag.expires_ms IS NOT NULL);
+  AND (tag.manifest_id <> target.id OR tag.expires_ms IS NOT NULL);
 INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms, reversion)
-SELECT repository_id, %(tag)s, id, {NOW_MS}, %(reversion)s FROM wanted
+SELECT repository_id, %(tag)s, id, {NOW_MS}, %(reversion)s FROM target
 ON CONFLICT (repository_id, name) WHERE lifetime_end_ms IS NULL DO NOTHING;
-SELECT id FROM wanted
+SELECT id FROM target
 """
 
-_ALIVE = "m.deleted_at IS NULL"
-# The tag meant the manifest until no longer ago than the namespace keeps its past.
+_NOT_DELETED = "m.deleted_at IS NULL"
+# The tag pointed to the manifest within the time for which the namespace keeps its history.
 _RESTORABLE = f"""EXISTS (
     SELECT FROM tag t JOIN repository r ON r.id = t.repository_id
     JOIN "user" n ON n.id = r.namespace_user_id
@@ -59,6 +60,7 @@ _RESTORABLE = f"""EXISTS (
         {END_MS} IS NULL OR {END_MS} >
         {NOW_MS} - 1000 * coalesce(n.tag_expiration_s, %(expiration)s)))"""
 
+# Delete past entries of a tag.
 _EXPIRE = f"""
 DELETE FROM tag USING manifest m
 WHERE tag.repository_id = {REPOSITORY_ID} AND tag.name = %(tag)s AND m.id = tag.manifest_id
@@ -69,9 +71,16 @@ RETURNING tag.id
 
 @dataclass(frozen=True)
 class TagEntry:
-    """What a tag meant from START to END, in ms since 1970; without END it does so for ever.
+    """A period in which a tag pointed to a manifest.
 
-    REVERSION: it meant that before, and was brought back.
+    Attributes:
+        name: The tag.
+        start_ms: The start, in milliseconds since the epoch.
+        end_ms: The end, in milliseconds since the epoch; None if it is not known.
+        digest: The manifest's digest.
+        is_list: Whether the manifest is an index.
+        size: The size of the manifest's blobs, in bytes.
+        reversion: Whether the tag was restored to an earlier manifest.
     """
 
     name: str
@@ -83,8 +92,8 @@ class TagEntry:
     reversion: bool
 
 
-class History:
-    """The past and the present of all tags."""
+class TagHistory:
+    """The history of all tags."""
 
     def __init__(self, database: Database, redis: SharedRedis, tag_expiration_s: int) -> None:
         self._database = database
@@ -101,7 +110,19 @@ class History:
         limit: int = 100,
         page: int = 1,
     ) -> tuple[list[TagEntry], bool]:
-        """Return a page of entries, newest first, and whether there are more."""
+        """List the history of a repository's tags.
+
+        Args:
+            name: The repository.
+            active: Whether to return only current entries.
+            tag: The tag to return entries for; None for all.
+            like: A part of the tags' names; None for all.
+            limit: The size of a page.
+            page: The number of the page, from 1.
+
+        Returns:
+            The entries, newest first, and whether there are more.
+        """
         rows = self._database.read(
             _LIST,
             {
@@ -117,21 +138,36 @@ class History:
         return [TagEntry(*row) for row in rows[:limit]], len(rows) > limit
 
     def point(self, name: RepositoryName, tag: str, digest: str) -> None:
-        """Let a tag mean a manifest of the repository, or raise ManifestUnknown."""
-        self._set(name, tag, digest, _ALIVE, reversion=False)
+        """Point a tag to a manifest of the repository.
+
+        Raises:
+            ManifestUnknown: The repository has no such manifest.
+        """
+        self._set(name, tag, digest, _NOT_DELETED, reversion=False)
 
     def restore(self, name: RepositoryName, tag: str, digest: str) -> None:
-        """Let a tag mean again what it meant within the time that the namespace keeps its past.
+        """Point a tag to a manifest that it pointed to earlier, even if that was deleted.
 
-        Raises ManifestUnknown.
+        Raises:
+            ManifestUnknown: The tag did not point to the manifest within the time for which the
+                namespace keeps its history.
         """
         self._set(name, tag, digest, _RESTORABLE, reversion=True)
 
     def expire(self, name: RepositoryName, tag: str, digest: str | None) -> None:
-        """Forget what a tag meant (with DIGEST only that), or raise ManifestUnknown."""
+        """Delete past entries of a tag, so that they cannot be restored.
+
+        Args:
+            name: The repository.
+            tag: The tag.
+            digest: The manifest whose entries are deleted; None for all.
+
+        Raises:
+            ManifestUnknown: There are no such entries.
+        """
         values = {**name_parameters(name), "tag": tag, "digest": digest}
         if not self._database.run(_EXPIRE, values):
-            raise ManifestUnknown(f"the tag '{tag}' of '{name}' has no such past")
+            raise ManifestUnknown(f"the tag '{tag}' of '{name}' has no such history")
 
     def _set(
         self, name: RepositoryName, tag: str, digest: str, condition: str, *, reversion: bool
@@ -147,5 +183,5 @@ class History:
             },
         )
         if not rows:
-            raise ManifestUnknown(f"'{name}' has no manifest '{digest}' that '{tag}' can mean")
+            raise ManifestUnknown(f"'{name}' has no manifest '{digest}' that '{tag}' can be set to")
         self._redis.delete(*manifest_cache_keys(name, digest))

@@ -1,9 +1,9 @@
-"""Delete repositories and namespaces, or rename these, with what is cached under their names.
+"""Delete repositories and namespaces, and rename namespaces, together with their cached data.
 
-A name can be used again at once, so nothing that is cached under it may outlive its repository.
+A name can be reused immediately, so nothing that is cached under it may outlive its repository.
 
-What has many rows is emptied in bounded batches before it is deleted. That is not atomic: if it is
-interrupted, the repository is still there with a part of its manifests, and the next request
+The content of large repositories is deleted in bounded batches first. This is not atomic: after an
+interruption, the repository still exists with a part of its manifests, and the next request
 continues.
 """
 
@@ -23,20 +23,22 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
 from atoll.registry.blobs import right_cache_key
 from atoll.registry.errors import DeletionUnfinished, RepositoryUnknown
-from atoll.registry.manifests import manifest_cache_keys
+from atoll.registry.manifest_cache import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 _Value = TypeVar("_Value")
 
-# Rows that one statement deletes: far less than its time limit allows.
+# Rows that one statement deletes, which takes a fraction of its time limit.
 _BATCH = 1000
-# Repositories whose cached keys one statement reads, or that one statement deletes.
+# Repositories whose cache keys one statement reads, or that one statement deletes.
 _REPOSITORIES = 50
-# Seconds for which one request deletes.
-_PATIENCE = 60.0
+# Seconds after which a request stops deleting.
+_TIME_LIMIT = 60.0
+# Seconds to wait for rows that are locked.
 _PAUSE = 0.1
 
-_REPOSITORIES_OF = """
+# List the repositories of a namespace, or one of them.
+_LIST_REPOSITORIES = """
 SELECT r.id, n.username || '/' || r.name
 FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
 WHERE n.username = %(namespace)s AND (%(name)s::text IS NULL OR r.name = %(name)s)
@@ -45,14 +47,14 @@ WHERE n.username = %(namespace)s AND (%(name)s::text IS NULL OR r.name = %(name)
 ORDER BY r.id
 """
 
-# The planner does not know how few rows these statements touch, and would read whole tables.
+# The planner overestimates the rows of these statements and would scan whole tables.
 _BY_INDEX = "".join(
     f"SET LOCAL enable_{way} = off;" for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
 )
 
 _TABLES = ("manifest", "uploadedblob", "tagpullstatistics", "manifestpullstatistics")
 
-# At most one more than a batch for each table: enough to see whether there are many.
+# Count the rows of the repositories, in each table up to one more than a batch.
 _SIZE = f"{_BY_INDEX} SELECT " + " + ".join(
     f"""(
     SELECT count(*) FROM (SELECT FROM unnest(%(ids)s::bigint[]) AS repository (id)
@@ -61,49 +63,52 @@ _SIZE = f"{_BY_INDEX} SELECT " + " + ".join(
     for table in _TABLES
 )
 
-# Tags, labels and the like are deleted with their manifest. The lock keeps two requests, which may
-# be for the same repository, from deadlocking; rows that a push holds are left for later.
+# Delete a batch of manifests, rights to blobs and pull statistics. Tags, labels and others are
+# deleted with their manifest by cascade. The lock prevents deadlocks between concurrent requests;
+# rows that a push has locked are left to the next batch. Returns the digests whose cache keys must
+# be deleted.
 _EMPTY = f"""
 {_BY_INDEX}
 SELECT {lock(LARGE_DELETION)};
-WITH repository AS (SELECT unnest(%(ids)s::bigint[]) AS id), part AS MATERIALIZED (
+WITH repository AS (SELECT unnest(%(ids)s::bigint[]) AS id), manifest_batch AS MATERIALIZED (
     SELECT m.id, m.repository_id, m.digest
     FROM repository JOIN manifest m ON m.repository_id = repository.id
     LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
-), named AS MATERIALIZED (
+), referenced_blobs AS MATERIALIZED (
     SELECT DISTINCT mb.repository_id, mb.blob_id
-    FROM part JOIN manifestblob mb ON mb.manifest_id = part.id
-), lent AS MATERIALIZED (
+    FROM manifest_batch JOIN manifestblob mb ON mb.manifest_id = manifest_batch.id
+), right_batch AS MATERIALIZED (
     SELECT u.repository_id, u.blob_id
     FROM repository JOIN uploadedblob u ON u.repository_id = repository.id
     LIMIT %(batch)s FOR UPDATE OF u SKIP LOCKED
-), manifests AS (
-    DELETE FROM manifest m USING part WHERE m.id = part.id
-), rights AS (
-    DELETE FROM uploadedblob u USING lent
-    WHERE u.repository_id = lent.repository_id AND u.blob_id = lent.blob_id
-), tag_statistics AS (
+), deleted_manifests AS (
+    DELETE FROM manifest m USING manifest_batch WHERE m.id = manifest_batch.id
+), deleted_rights AS (
+    DELETE FROM uploadedblob u USING right_batch
+    WHERE u.repository_id = right_batch.repository_id AND u.blob_id = right_batch.blob_id
+), deleted_tag_statistics AS (
     DELETE FROM tagpullstatistics t USING (
         SELECT s.repository_id, s.tag_name
         FROM repository JOIN tagpullstatistics s ON s.repository_id = repository.id
-        LIMIT %(batch)s FOR UPDATE OF s SKIP LOCKED) AS some_of
-    WHERE t.repository_id = some_of.repository_id AND t.tag_name = some_of.tag_name
-), manifest_statistics AS (
+        LIMIT %(batch)s FOR UPDATE OF s SKIP LOCKED) AS batch
+    WHERE t.repository_id = batch.repository_id AND t.tag_name = batch.tag_name
+), deleted_manifest_statistics AS (
     DELETE FROM manifestpullstatistics t USING (
         SELECT s.repository_id, s.manifest_digest
         FROM repository JOIN manifestpullstatistics s ON s.repository_id = repository.id
-        LIMIT %(batch)s FOR UPDATE OF s SKIP LOCKED) AS some_of
-    WHERE t.repository_id = some_of.repository_id
-      AND t.manifest_digest = some_of.manifest_digest
+        LIMIT %(batch)s FOR UPDATE OF s SKIP LOCKED) AS batch
+    WHERE t.repository_id = batch.repository_id
+      AND t.manifest_digest = batch.manifest_digest
 )
-SELECT part.repository_id, part.digest, NULL FROM part
+SELECT repository_id, digest, NULL FROM manifest_batch
 UNION ALL
 SELECT blob.repository_id, NULL, s.content_checksum
-FROM (SELECT * FROM named UNION SELECT * FROM lent) AS blob
+FROM (SELECT * FROM referenced_blobs UNION SELECT * FROM right_batch) AS blob
 JOIN imagestorage s ON s.id = blob.blob_id
 """
 
-# A page for each repository, after the digest and the blob that its last page ended with.
+# List a page of the manifests and blobs of each repository, whose keys may be cached. The page
+# begins after the digest and the blob at which the repository's previous page ended.
 _CACHED = f"""
 {_BY_INDEX}
 SELECT repository.id,
@@ -127,8 +132,8 @@ FROM unnest(%(ids)s::bigint[], %(digests)s::text[], %(blobs)s::bigint[])
 _DELETE_REPOSITORIES = "DELETE FROM repository WHERE id = ANY(%(ids)s)"
 
 
-class Removal:
-    """Deletes and renames repositories and namespaces."""
+class NamespaceDeletion:
+    """Deletes repositories and namespaces, and renames namespaces."""
 
     def __init__(
         self,
@@ -136,23 +141,23 @@ class Removal:
         redis: SharedRedis,
         *,
         batch: int = _BATCH,
-        patience: float = _PATIENCE,
+        time_limit: float = _TIME_LIMIT,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._redis = redis
         self._batch = batch
-        self._patience = patience
+        self._time_limit = time_limit
         self._monotonic = monotonic
 
-    def repository(self, name: RepositoryName, entry: Entry) -> None:
-        """Delete a repository with its content, and keep ENTRY in the log.
+    def delete_repository(self, name: RepositoryName, entry: Entry) -> None:
+        """Delete a repository with its content, and write a log entry.
 
         Uploads to it end; their objects are deleted in the background.
 
         Raises:
-            RepositoryUnknown: there is no such repository.
-            DeletionUnfinished: there is more in it than one request deletes.
+            RepositoryUnknown: There is no such repository.
+            DeletionUnfinished: The time limit of a request was reached.
         """
 
         def delete() -> None:
@@ -167,12 +172,12 @@ class Removal:
         self._empty(str(name), repositories, self._deadline())
         self._delete(repositories, delete)
 
-    def namespace(self, name: str, entry: Entry, *, organization: bool) -> None:
-        """Delete a user or an organization with all repositories, and keep ENTRY in the log.
+    def delete_namespace(self, name: str, entry: Entry, *, organization: bool) -> None:
+        """Delete a user or organization with all repositories, and write a log entry.
 
         Raises:
-            UserUnknown: there is no such user or organization.
-            DeletionUnfinished: there is more in it than one request deletes.
+            UserUnknown: There is no such user or organization.
+            DeletionUnfinished: The time limit of a request was reached.
         """
 
         def delete() -> None:
@@ -183,14 +188,14 @@ class Removal:
         self._empty(name, repositories, deadline)
         while len(repositories) > _REPOSITORIES:
             self._require_time(name, deadline)
-            some = _first(repositories, _REPOSITORIES)
-            statement = partial(self._database.run, _DELETE_REPOSITORIES, {"ids": list(some)})
-            self._delete(some, statement)
-            repositories = {k: v for k, v in repositories.items() if k not in some}
+            batch = _first(repositories, _REPOSITORIES)
+            statement = partial(self._database.run, _DELETE_REPOSITORIES, {"ids": list(batch)})
+            self._delete(batch, statement)
+            repositories = {k: v for k, v in repositories.items() if k not in batch}
         self._delete(repositories, delete)
 
-    def rename(self, name: str, new_name: str, *, organization: bool) -> None:
-        """Give a user or an organization another name, as `users.rename_namespace` does."""
+    def rename_namespace(self, name: str, new_name: str, *, organization: bool) -> None:
+        """Rename a user or organization like `users.rename_namespace`, and invalidate the cache."""
         repositories = self._repositories(name, None)
         users.rename_namespace(self._database, name, new_name, organization=organization)
         for keys in self._cached(repositories):
@@ -199,25 +204,25 @@ class Removal:
     def _repositories(
         self, namespace: str, name: str | None, *, organization: bool | None = None
     ) -> dict[int, str]:
-        """Return the full names of repositories by id."""
+        """Return the full names of a namespace's repositories, or of one of them, by id."""
         values = {"namespace": namespace, "name": name, "organization": organization}
-        return {row[0]: row[1] for row in self._database.read(_REPOSITORIES_OF, values)}
+        return {row[0]: row[1] for row in self._database.read(_LIST_REPOSITORIES, values)}
 
     def _deadline(self) -> float:
-        return self._monotonic() + self._patience
+        return self._monotonic() + self._time_limit
 
-    def _require_time(self, what: str, deadline: float) -> None:
+    def _require_time(self, name: str, deadline: float) -> None:
         if self._monotonic() > deadline:
-            raise DeletionUnfinished(what)
+            raise DeletionUnfinished(name)
 
-    def _empty(self, what: str, repositories: dict[int, str], deadline: float) -> None:
-        """Delete the content of REPOSITORIES until one statement can delete the rest."""
+    def _empty(self, name: str, repositories: dict[int, str], deadline: float) -> None:
+        """Delete the content of repositories until one statement can delete the rest."""
         values = {"ids": list(repositories), "batch": self._batch}
         while self._database.read(_SIZE, values)[0][0] > self._batch:
-            self._require_time(what, deadline)
+            self._require_time(name, deadline)
             rows = self._database.run(_EMPTY, values)
             if not rows:
-                # Only pull statistics are left, or all rows are held.
+                # Only pull statistics are left, or all rows are locked.
                 time.sleep(_PAUSE)
             self._redis.delete(
                 *(
@@ -232,38 +237,38 @@ class Removal:
             )
 
     def _delete(self, repositories: dict[int, str], delete: Callable[[], object]) -> None:
-        """Call DELETE, and then delete what is cached of REPOSITORIES."""
+        """Call `delete`, and then delete the cached data of the repositories."""
         keys = [key for page in self._cached(repositories) for key in page]
         delete()
         self._redis.delete(*keys)
 
     def _cached(self, repositories: dict[int, str]) -> Iterator[list[str]]:
-        """Yield the keys of what may be cached of REPOSITORIES, a page at a time."""
+        """Yield the cache keys of the repositories' content, in pages."""
         pages = dict.fromkeys(repositories, ("", 0))
         while pages:
-            some = _first(pages, _REPOSITORIES)
+            batch = _first(pages, _REPOSITORIES)
             rows = self._database.read(
                 _CACHED,
                 {
-                    "ids": list(some),
-                    "digests": [digest for digest, _ in some.values()],
-                    "blobs": [blob for _, blob in some.values()],
+                    "ids": list(batch),
+                    "digests": [digest for digest, _ in batch.values()],
+                    "blobs": [blob for _, blob in batch.values()],
                     "batch": self._batch,
                 },
             )
             for repository, digests, blobs in rows:
-                name, (digest, blob) = repositories[repository], some[repository]
-                found = [one.split(" ") for one in blobs]
+                name, (digest, blob) = repositories[repository], batch[repository]
+                blob_checksums = [text.split(" ") for text in blobs]
                 yield [
                     *(key for one in digests for key in manifest_cache_keys(name, one)),
-                    *(right_cache_key(name, checksum) for _, checksum in found),
+                    *(right_cache_key(name, checksum) for _, checksum in blob_checksums),
                 ]
                 if digests:
                     digest = digests[-1]
-                if found:
-                    blob = int(found[-1][0])
+                if blob_checksums:
+                    blob = int(blob_checksums[-1][0])
                 pages[repository] = (digest, blob)
-                if max(len(digests), len(found)) < self._batch:
+                if max(len(digests), len(blob_checksums)) < self._batch:
                     del pages[repository]
 
 

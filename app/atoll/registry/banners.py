@@ -1,4 +1,4 @@
-"""What operators tell everybody who uses the registry."""
+"""Banners: messages of operators to all users, which Quay's API calls global messages."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from uuid import UUID
 from atoll.db.pool import Database
 
 
-class MessageUnknown(Exception):
-    """There is no such message."""
+class BannerUnknown(Exception):
+    """There is no such banner."""
 
 
 @dataclass(frozen=True)
-class Message:
-    """A message."""
+class Banner:
+    """A message to all users."""
 
     uuid: UUID
     content: str
@@ -22,27 +22,31 @@ class Message:
     media_type: str
 
 
-class Messages:
-    """All messages."""
+class Banners:
+    """The banners of the registry."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def create(self, content: str, severity: str, media_type: str) -> None:
-        """Tell everybody from now on."""
+        """Create a banner."""
         self._database.run(
             "INSERT INTO message (content, severity, media_type) VALUES (%s, %s, %s)",
             [content, severity, media_type],
         )
 
     def delete(self, uuid: UUID) -> None:
-        """Tell it no more, or raise MessageUnknown."""
-        if not self._database.run("DELETE FROM message WHERE uuid = %s RETURNING id", [uuid]):
-            raise MessageUnknown(f"there is no message {uuid}")
+        """Delete a banner.
 
-    def list(self) -> list[Message]:
-        """Return all, oldest first."""
+        Raises:
+            BannerUnknown: There is no such banner.
+        """
+        if not self._database.run("DELETE FROM message WHERE uuid = %s RETURNING id", [uuid]):
+            raise BannerUnknown(f"there is no message {uuid}")
+
+    def list(self) -> list[Banner]:
+        """Return all banners, oldest first."""
         rows = self._database.read(
             "SELECT uuid, content, severity, media_type FROM message ORDER BY id"
         )
-        return [Message(*row) for row in rows]
+        return [Banner(*row) for row in rows]

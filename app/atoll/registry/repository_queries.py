@@ -1,4 +1,4 @@
-"""Repositories as people look at them: one, many, found by name; and changed."""
+"""Queries and changes of repositories for the API: get, list, search by name, change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atoll.registry.errors import RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tags import alive
 
-_ROWS = """(
+_REPOSITORIES = """(
     SELECT r.id, n.username AS namespace, r.name, r.visibility, r.description,
            n.id AS namespace_id, n.organization, r.state,
            coalesce(n.tag_expiration_s, %(expiration)s) AS tag_expiration_s
@@ -22,9 +22,11 @@ _COLUMNS = (
     "r.namespace, r.name, r.visibility, r.description, r.organization, r.tag_expiration_s, r.state"
 )
 
-# Of the log only so much is counted: what is more popular than that is popular enough.
+# The log entries that count for popularity: those of so many days, and at most so many, which
+# bounds the cost of a query.
 _POPULARITY_DAYS, _POPULARITY_MAXIMUM = 90, 10_000
 
+# List a page of visible repositories, with their last change, popularity and star if requested.
 _LIST = f"""
 SELECT {_COLUMNS}, r.id,
        CASE WHEN %(last_modified)s THEN (
@@ -38,7 +40,7 @@ SELECT {_COLUMNS}, r.id,
        EXISTS (
            SELECT FROM star s JOIN "user" u ON u.id = s.user_id
            WHERE s.repository_id = r.id AND u.username = %(username)s)
-FROM {_ROWS}
+FROM {_REPOSITORIES}
 WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace)s)
   AND (NOT %(public)s OR r.visibility = 'public') AND r.id > %(after)s
   AND (NOT %(starred)s OR EXISTS (
@@ -47,33 +49,37 @@ WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace
 ORDER BY r.id LIMIT %(limit)s
 """
 
-# Similarity (pg_trgm) costs too much to compute it for every repository, so it ranks those whose
-# name or namespace contains the query, and the latest ones, in which a typo still finds something.
+# Computing the similarity (pg_trgm) of every repository is too expensive. Candidates are so many
+# repositories whose name or namespace contains the query, and so many of the latest repositories,
+# among which misspelt queries find similar names.
 CONTAINING, LATEST = 1000, 5000
 _NAMESPACES = 100
 
+# Search visible repositories by similarity of their names.
 _FIND = f"""
 WITH candidates AS MATERIALIZED (
-    (SELECT r.id FROM {_ROWS} WHERE {readable_by("r")} AND r.name = %(query)s LIMIT {CONTAINING})
+    (SELECT r.id FROM {_REPOSITORIES}
+     WHERE {readable_by("r")} AND r.name = %(query)s LIMIT {CONTAINING})
     UNION
-    (SELECT r.id FROM {_ROWS}
+    (SELECT r.id FROM {_REPOSITORIES}
      WHERE {readable_by("r")} AND r.name LIKE %(pattern)s LIMIT {CONTAINING})
     UNION
     (SELECT r.id FROM (
          SELECT id FROM "user" WHERE username LIKE %(namespace_pattern)s LIMIT {_NAMESPACES}) AS n
-     JOIN {_ROWS} ON r.namespace_id = n.id
+     JOIN {_REPOSITORIES} ON r.namespace_id = n.id
      WHERE {readable_by("r")} AND r.name LIKE %(name_pattern)s LIMIT {CONTAINING})
     UNION
-    (SELECT r.id FROM {_ROWS} WHERE {readable_by("r")} ORDER BY r.id DESC LIMIT {LATEST})
-), compared AS MATERIALIZED (
-    SELECT r.* FROM candidates c JOIN {_ROWS} ON r.id = c.id
+    (SELECT r.id FROM {_REPOSITORIES}
+     WHERE {readable_by("r")} ORDER BY r.id DESC LIMIT {LATEST})
+), candidate_repositories AS MATERIALIZED (
+    SELECT r.* FROM candidates c JOIN {_REPOSITORIES} ON r.id = c.id
 )
 SELECT {_COLUMNS}, score FROM (
     SELECT r.*, greatest(
         word_similarity(%(query)s, r.namespace || '/' || r.name), similarity(%(query)s, r.name),
         CASE WHEN strpos(r.namespace || '/' || r.name, %(query)s) > 0 THEN 0.9 ELSE 0 END,
         CASE WHEN r.name = %(query)s THEN 1.0 ELSE 0 END) AS score
-    FROM compared r
+    FROM candidate_repositories r
 ) AS r
 WHERE score >= %(threshold)s
 ORDER BY score DESC, length(r.name), r.namespace, r.name LIMIT %(limit)s OFFSET %(offset)s
@@ -82,13 +88,13 @@ THRESHOLD = 0.3
 
 
 def escape_pattern(text: str) -> str:
-    """Return the LIKE pattern that only TEXT itself matches."""
+    """Return a LIKE pattern that matches the text literally."""
     return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository."""
+    """The attributes of a repository."""
 
     name: RepositoryName
     public: bool
@@ -99,11 +105,15 @@ class Repository:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedRepository:
     """A repository in a list.
 
-    `last_modified_ms` is since 1970, `popularity` is how much was done with it of late; both are
-    None where they were not asked for, or nothing was.
+    Attributes:
+        repository: The repository.
+        last_modified_ms: When a tag was last changed, in milliseconds since the epoch; None if it
+            was not requested or there is no tag.
+        popularity: The number of recent log entries; None if it was not requested.
+        starred: Whether the user starred the repository.
     """
 
     repository: Repository
@@ -112,17 +122,21 @@ class Listed:
     starred: bool
 
 
-class Listing:
-    """All repositories, as somebody sees them."""
+class RepositoryQueries:
+    """Queries the repositories that a user can see, and changes them."""
 
     def __init__(self, database: Database, tag_expiration_s: int) -> None:
         self._database = database
         self._expiration = tag_expiration_s
 
     def get(self, name: RepositoryName) -> Repository:
-        """Return a repository, or raise RepositoryUnknown."""
+        """Return a repository.
+
+        Raises:
+            RepositoryUnknown: There is no such repository.
+        """
         rows = self._database.read(
-            f"SELECT {_COLUMNS} FROM {_ROWS}"
+            f"SELECT {_COLUMNS} FROM {_REPOSITORIES}"
             " WHERE r.namespace = %(namespace)s AND r.name = %(name)s",
             {**name_parameters(name), "expiration": self._expiration},
         )
@@ -133,9 +147,17 @@ class Listing:
     def find(
         self, username: str | None, query: str, *, everything: bool, limit: int, offset: int
     ) -> list[tuple[Repository, float]]:
-        """Return visible repositories with names similar to QUERY, with the similarity, best first.
+        """Search visible repositories by name; in large registries, only some are compared.
 
-        In a large registry only a bounded part of the repositories is compared.
+        Args:
+            username: The user's name; None for anonymous clients.
+            query: The name to search for.
+            everything: Whether to ignore permissions, for superusers.
+            limit: The maximum number of results.
+            offset: The number of results to skip.
+
+        Returns:
+            The repositories with their similarity, best first.
         """
         query = query.lower()
         namespace, slash, name = query.partition("/")
@@ -164,7 +186,11 @@ class Listing:
         visibility: str | None = None,
         state: str | None = None,
     ) -> None:
-        """Change what is given, or raise RepositoryUnknown."""
+        """Change the attributes of a repository that are not None.
+
+        Raises:
+            RepositoryUnknown: There is no such repository.
+        """
         rows = self._database.run(
             f"""
             UPDATE repository SET description = coalesce(%(description)s, description),
@@ -194,10 +220,22 @@ class Listing:
         starred: bool = False,
         last_modified: bool = False,
         popularity: bool = False,
-    ) -> tuple[list[Listed], int | None]:
-        """Return what the user may see, and the AFTER of the next page, None at the end.
+    ) -> tuple[list[ListedRepository], int | None]:
+        """List a page of the repositories that a user can see, oldest first.
 
-        With STARRED only what the user marked. LAST_MODIFIED and POPULARITY tell what to look up.
+        Args:
+            username: The user's name; None for anonymous clients.
+            namespace: The namespace to list; None for all.
+            public: Whether to list only public repositories.
+            everything: Whether to ignore permissions, for superusers.
+            after: The position that the previous page returned; 0 for the first page.
+            limit: The size of a page.
+            starred: Whether to list only repositories that the user starred.
+            last_modified: Whether to return the time of the last change.
+            popularity: Whether to return the popularity.
+
+        Returns:
+            The repositories, and the position of the next page; None after the last one.
         """
         rows = self._database.read(
             _LIST,
@@ -215,7 +253,7 @@ class Listing:
             },
         )
         more = rows[limit - 1][7] if len(rows) > limit else None
-        return [Listed(_repository(row), *row[8:11]) for row in rows[:limit]], more
+        return [ListedRepository(_repository(row), *row[8:11]) for row in rows[:limit]], more
 
 
 def _repository(row: tuple[str, str, str, str, bool, int, str]) -> Repository:

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from atoll.registry.errors import ManifestInvalid
-from atoll.registry.manifests import MAXIMUM_CHILDREN, MAXIMUM_LAYERS, Contents, parse
+from atoll.registry.manifest_format import MAXIMUM_CHILDREN, MAXIMUM_LAYERS, ParsedManifest, parse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ def manifest(**changes: object) -> bytes:
 
 
 def test_an_image_names_its_config_and_its_layers() -> None:
-    assert parse(manifest(), IMAGE) == Contents(blobs=[A, B], config=A)
+    assert parse(manifest(), IMAGE) == ParsedManifest(blobs=[A, B], config=A)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
@@ -32,12 +32,12 @@ def test_a_manifest_in_another_encoding_than_utf_8_is_refused(encoding: str) -> 
 
 def test_an_index_names_its_manifests() -> None:
     content = json.dumps({"schemaVersion": 2, "manifests": [{"digest": A}]}).encode()
-    assert parse(content, INDEX) == Contents(children=[A])
+    assert parse(content, INDEX) == ParsedManifest(children=[A])
 
 
 def test_a_subject_and_an_artifact_type_are_found() -> None:
     content = manifest(subject={"digest": A}, artifactType="application/vnd.example")
-    assert parse(content, IMAGE) == Contents([A, B], [], A, A, "application/vnd.example")
+    assert parse(content, IMAGE) == ParsedManifest([A, B], [], A, A, "application/vnd.example")
 
 
 def test_a_foreign_layer_need_not_be_here() -> None:

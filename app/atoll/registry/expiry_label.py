@@ -1,7 +1,7 @@
-"""The label `quay.expires-after` of an image: for how long a tag is to mean it.
+"""The image label `quay.expires-after`, which limits the lifetime of tags.
 
-It stands in the image's configuration, a blob like any other. So a blob is looked into while it is
-here, in a file, on its way to a store; a manifest is kept without asking a store.
+The label is part of the image configuration, which is a blob. It is therefore parsed while the blob
+is uploaded, so that a push of a manifest needs no request to a store.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import BinaryIO
 from atoll.config.model import parse_duration
 
 EXPIRES_AFTER = "quay.expires-after"
-# Configurations are small; anything larger is a layer.
+# Larger blobs are layers.
 _SIZE_MAXIMUM = 1024 * 1024
-# A hundred years: more is a mistake, and would not fit a date.
+# A hundred years. Larger values are mistakes and exceed the range of dates.
 _SECONDS_MAXIMUM = 36_500 * 86400
 
 
 def expires_after(file: BinaryIO, size: int) -> int | None:
-    """Return the seconds that an image's configuration says, None if FILE holds no such thing."""
+    """Return the value of the label in seconds; None if the file has no such label."""
     if not 0 < size <= _SIZE_MAXIMUM:
         return None
     file.seek(0)
@@ -34,7 +34,7 @@ def expires_after(file: BinaryIO, size: int) -> int | None:
 
 
 def seconds_of(text: str) -> int | None:
-    """Return the seconds of a label's value, such as `2h`; None if it is none, as in Quay."""
+    """Parse a value of the label, such as `2h`; return None for invalid ones, as in Quay."""
     try:
         seconds = parse_duration(text)
     except ValueError:

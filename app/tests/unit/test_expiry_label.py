@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from atoll.registry.image_labels import expires_after
+from atoll.registry.expiry_label import expires_after
 
 
 def configuration(value: object) -> bytes:

@@ -1,4 +1,4 @@
-"""What receivers are sent: Quay's documents, for each event and method."""
+"""Payloads of notifications, in Quay's format for each event and method."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ _SLACK_COLOR = "good"
 
 
 @dataclass(frozen=True)
-class Messages:
-    """Writes documents for a registry that clients reach by HOSTNAME."""
+class Payloads:
+    """Builds payloads with links to the registry."""
 
     hostname: str
     scheme: str
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle) -> Messages:
-        """Return what SERVER_HOSTNAME and PREFERRED_URL_SCHEME say."""
+    def from_bundle(cls, bundle: Bundle) -> Payloads:
+        """Return a builder for SERVER_HOSTNAME and PREFERRED_URL_SCHEME."""
         return cls(bundle.server_hostname, bundle.preferred_url_scheme)
 
-    def document(
+    def build(
         self, method: str, namespace: str, name: str, event_data: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return what a receiver is sent of an event in the repository NAMESPACE/NAME."""
+        """Return the payload for an event in a repository.
+
+        Args:
+            method: WEBHOOK or SLACK.
+            namespace: The repository's namespace.
+            name: The repository's name in the namespace.
+            event_data: The fields of the event.
+        """
         repository = f"{namespace}/{name}"
         homepage = f"{self.scheme}://{self.hostname}/repository/{repository}"
         if method == SLACK:
