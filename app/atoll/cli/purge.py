@@ -27,10 +27,10 @@ from atoll.storage.errors import StoreOfOtherLocation, StoreUnavailable
 from atoll.storage.location_marker import require_own
 from atoll.storage.purge import (
     PlaceShared,
+    abort_all_uploads,
     count_objects,
     delete_objects,
     require_own_place,
-    throw_parts_away,
 )
 
 
@@ -112,7 +112,7 @@ def _purge(graph: Services, store: ObjectStore, options: argparse.Namespace) -> 
             progress.advance(bar, len(batch))
     done.complete = options.limit is None or done.objects < options.limit
     if done.complete:
-        done.uploads = throw_parts_away(store)
+        done.uploads = abort_all_uploads(store)
     return done
 
 

@@ -1,7 +1,7 @@
-"""What Atoll asks of an object store. A driver is one class that does this and nothing else.
+"""The interface of an object store. Each driver is one class that implements it.
 
-Keys are relative to the location's `storage_path`. Every method may raise StoreUnavailable; those
-that read raise ObjectMissing for a key that is not there.
+Keys are relative to the location's `storage_path`. Every method may raise StoreUnavailable. Methods
+that read raise ObjectMissing for a key without an object.
 """
 
 from __future__ import annotations
@@ -14,17 +14,23 @@ from typing import BinaryIO, ClassVar
 
 from atoll.names import Digest
 
-# Seconds for which a link is good that a client is sent to an object with, as many as Quay's. It
-# begins within a few; what it began may take longer.
+# Seconds for which a presigned URL is valid, as in Quay. A download begins within a few seconds,
+# and may take longer.
 LINK_SECONDS = 600
 
-# What is written: a file from where it stands, or what is in memory.
+# Content to write: a file from its current position, or bytes in memory.
 Body = BinaryIO | bytes | memoryview
 
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A part of an upload, as the store has it: its tag, bytes, and MD5 in hexadecimal."""
+    """A part of a multipart upload as its store reports it.
+
+    Attributes:
+        tag: identifies the part when the upload is completed.
+        size: in bytes.
+        md5: of the content, in hexadecimal.
+    """
 
     tag: str
     size: int
@@ -38,7 +44,7 @@ def blob_key(digest: Digest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """An object as its store lists it; the size is in bytes."""
+    """An object as its store lists it, with its size in bytes."""
 
     key: str
     size: int
@@ -49,19 +55,19 @@ class ObjectStore(ABC):
     """The store of one location; safe for any thread."""
 
     location: str
-    # In how many parts an object may be written. S3 allows 10 000; what is left over is for a size
-    # that was underestimated.
+    # The maximum number of parts of an object. S3 allows 10 000; the rest is a reserve for sizes
+    # that were underestimated.
     parts_maximum: ClassVar[int] = 9000
 
     @abstractmethod
     def put(self, key: str, body: Body, size: int) -> None:
-        """Write SIZE bytes of BODY, from where it stands, as one object."""
+        """Write `size` bytes of `body`, from its current position, as one object."""
 
     @abstractmethod
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield the object's bytes from START up to END (not included), in pieces.
+        """Yield the object's bytes from `start` up to, not including, `end`, in pieces.
 
-        Beyond the object's end there is nothing to yield, which is no error.
+        A range beyond the end of the object yields nothing and is no error.
         """
 
     @abstractmethod
@@ -70,72 +76,88 @@ class ObjectStore(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Take the object away; no error if it is not there."""
+        """Delete the object; no error if it does not exist."""
 
     @abstractmethod
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects below PREFIX, sorted by key, byte by byte.
+        """Yield the objects below a prefix, sorted by the bytes of their keys.
 
-        PREFIX ends with a slash, or is empty for all objects of the location.
+        The list is read in pages; objects that are written or deleted meanwhile may be missing.
 
-        A page at a time: what comes and goes meanwhile may be there or not.
+        Args:
+            prefix: ends with a slash; empty for all objects of the location.
         """
 
     @abstractmethod
     def presigned_url(self, key: str, seconds: int) -> str | None:
-        """Return a URL by which anybody may GET (a range of) the object for so many seconds.
+        """Return a URL for unauthenticated GET requests of the object, valid for `seconds`.
 
-        None where there is no such thing; whoever wants the bytes reads them then.
+        None if the store has no such URLs; the registry then sends the bytes itself.
         """
 
     @abstractmethod
     def begin_parts(self, key: str) -> str:
-        """Begin an object that is written in parts, and return the upload's id."""
+        """Start a multipart upload, and return its id."""
 
     @abstractmethod
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
-        """Write part NUMBER (from 1) and return its tag."""
+        """Write a part, numbered from 1, and return its tag."""
 
     def stored_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:  # noqa: ARG002
-        """Return, by number, the parts whose content the store can tell.
+        """Return the uploaded parts by number; none if the store does not report their MD5.
 
-        A store that cannot tell has none. Raises ObjectMissing if there is no such upload.
+        Raises:
+            ObjectMissing: there is no such upload.
         """
         return {}
 
     @abstractmethod
     def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
-        """Make the parts, in order, the object KEY of SIZE bytes.
+        """Complete a multipart upload: join its parts to one object of `size` bytes.
 
-        The time-out grows with SIZE. Raises OutcomeUnknown if the store may have done it, or may
-        still do it: the parts are to be kept then.
+        The time-out grows with the size.
+
+        Raises:
+            OutcomeUnknown: the store may have completed it, or may still do so. The parts have to
+                be kept.
         """
 
     @abstractmethod
     def abort_parts(self, key: str, upload_id: str) -> None:
-        """Throw the parts away; no error if the upload is not there."""
+        """Abort a multipart upload and delete its parts; no error if it does not exist."""
 
     def can_copy_from(self, source: ObjectStore) -> bool:  # noqa: ARG002
-        """Tell whether the store itself can bring an object here from SOURCE."""
+        """Return whether the store itself can copy an object from `source`."""
         return False
 
     def copy_from(
         self, source: ObjectStore, key: str, size: int, prove: Callable[[], None]
     ) -> None:
-        """Let the store copy KEY from SOURCE, as the object was while PROVE looked at it.
+        """Have the store copy an object from `source`.
 
-        PROVE raises to stop it. Raises ObjectChanged where the object was written meanwhile.
+        Args:
+            source: the store to copy from.
+            key: the object's key in both stores.
+            size: the object's size in bytes.
+            prove: verifies the source's object before the copy; raises to prevent it.
+
+        Raises:
+            ObjectChanged: the source's object was replaced since it was verified.
         """
         raise NotImplementedError
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
-        """Throw away the parts of uploads that began BEFORE then and are not KEPT, by their ids.
+        """Abort abandoned multipart uploads, and return their number.
 
-        Returns of how many uploads. Where a store does so by itself, of none.
+        A store that expires them by itself returns 0.
+
+        Args:
+            before: uploads that were started earlier are aborted.
+            kept: the ids of uploads to keep.
         """
         del before, kept
         return 0
 
     @abstractmethod
     def probe(self, *, write: bool) -> None:
-        """Prove within seconds that the store serves; with WRITE, that it takes objects too."""
+        """Prove within seconds that the store can be read and, with `write`, written to."""

@@ -1,7 +1,7 @@
-"""Which driver serves which settings.
+"""Create the driver for a location's settings.
 
-A driver is imported where it is needed: the clients of the stores that a bundle does not name would
-only cost each process memory and a slower start.
+Drivers are imported on demand: the clients of store types that a bundle does not use would cost
+each process memory and start-up time.
 """
 
 from __future__ import annotations
@@ -34,9 +34,13 @@ def make_store(
     ca_bundle: str | None = None,
     observe: Observe = nobody,
 ) -> ObjectStore:
-    """Return the store that SETTINGS describe; no request is made yet.
+    """Return the store of a location, without making a request.
 
-    CA_BUNDLE is a file of certificates that the store's TLS is checked against.
+    Args:
+        location: the location's name.
+        settings: its settings in the bundle.
+        ca_bundle: a file of CA certificates, None for the default ones.
+        observe: records the outcome of each request.
     """
     for kind, module, name in _DRIVERS:
         if isinstance(settings, kind):

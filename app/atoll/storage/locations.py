@@ -1,4 +1,4 @@
-"""The stores of a bundle, put together: drivers, health, selection."""
+"""The stores of a bundle with their health and state."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atoll.storage.states import LocationStates
 
 @dataclass(frozen=True)
 class Locations:
-    """Every location of the bundle, as this site sees them."""
+    """The locations of the bundle from the point of view of one site."""
 
     stores: dict[str, ObjectStore]
     health: StoreHealth
@@ -27,9 +27,11 @@ class Locations:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, ca_bundle: str | None) -> Locations:
-        """Make the stores that DISTRIBUTED_STORAGE_CONFIG names; no request is made yet.
+        """Create the stores of DISTRIBUTED_STORAGE_CONFIG, without making a request.
 
-        CA_BUNDLE is a file of certificates that the stores' TLS is checked against.
+        Args:
+            bundle: the configuration.
+            ca_bundle: a file of CA certificates, None for the default ones.
         """
         names = list(bundle.stores)
         health = StoreHealth(names)

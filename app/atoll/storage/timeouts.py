@@ -1,21 +1,21 @@
-"""How long a store may be silent while it makes one object of parts, or copies an object.
+"""Time-outs for requests that join the parts of an object or copy an object.
 
-Most stores only write an index then. Some copy the bytes, and send nothing before they are done.
+Most stores only write an index. Some copy the bytes, and send nothing until they are done.
 """
 
 from __future__ import annotations
 
-# Seconds for an answer to anything else, and the most for an object of any size.
+# The shortest and the longest time-out, in seconds.
 _LEAST = 10
 _MOST = 640
-# Bytes a second that a store copies at least.
+# The slowest rate at which a store copies, in bytes per second.
 _RATE = 16 * 2**20
 
 
 def assembly_seconds(size: int) -> int:
-    """Return the time-out, in seconds, for a request that makes an object of SIZE bytes.
+    """Return the time-out in seconds for joining or copying an object of `size` bytes.
 
-    There are only some: 10, 20, 40, ..., 640.
+    It is one of few values, since each needs a client of its own: 10, 20, 40, ..., 640.
     """
     seconds = _LEAST
     while seconds < min(_LEAST + size / _RATE, _MOST):

@@ -12,7 +12,7 @@ from ..integration.services import wait_until
 from .observed_stores import observed
 from .sites import MemoryRegistry
 
-_UNAVAILABLE = ("store is down", "store takes no objects and is only read from")
+_UNAVAILABLE = ("store marked unavailable", "store marked read-only")
 
 
 def test_sick_objects_do_not_stop_the_replication_of_healthy_ones(
