@@ -74,7 +74,7 @@ _CANCEL_ATTEMPTS, _CANCEL_PAUSE = 12, 0.5
 # Seconds for which no connection is attempted after a failure, so that requests fail at once.
 _REST_SECONDS = 1.0
 
-ROUND_TRIPS = Counter("atoll_database_round_trips", "Round trips to PostgreSQL, by what they do")
+ROUND_TRIPS = Counter("atoll_database_round_trips", "Round trips to PostgreSQL")
 
 register_uuid()  # type: ignore[no-untyped-call]
 

@@ -1,9 +1,8 @@
-"""Deliver notifications from the queue that pushes write to.
+"""Deliver notifications to their receivers.
 
-A delivery is claimed with a lease on the database's clock. A failed delivery is retried with
-exponential backoff and dropped after a number of attempts, which counts as a failure of its
-notification, as in Quay. Namespaces take turns, so that receivers that do not respond delay the
-deliveries of their own namespace only.
+Pushes write deliveries to a queue. A failed delivery is retried with a growing back-off and given
+up after some attempts, which counts as one failure of its notification, as in Quay. Namespaces take
+turns, so that receivers that do not respond delay only their own namespace.
 """
 
 from __future__ import annotations
@@ -18,30 +17,35 @@ from uuid import UUID
 from prometheus_client import Counter
 
 from atoll.auth.secrets import Cipher, SecretUnreadable
+from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, unleased
 from atoll.db.pool import Database
-from atoll.notifications.fair_dispatcher import FairDispatcher
+from atoll.db.queue_runner import QueueRunner
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import CONFIG_PURPOSE, FAILURES_MAXIMUM
 from atoll.outbound.errors import OutboundError
+from atoll.periodic import ThreadRegistry
 
 log = logging.getLogger(__name__)
 
 DELIVERED = Counter("atoll_notifications", "Notifications by outcome", ["outcome"])
 
-# Longer than the time-out of a request, so that leases need no renewal.
+# Longer than a request may take, so that leases need not be extended.
 _LEASE_SECONDS = 60
 _ATTEMPTS_MAXIMUM = 5
 _BACKOFF_SECONDS = 10
-# The maximum number of other deliveries to a receiver that one failure postpones or drops.
+_BACKOFF_MAXIMUM_SECONDS = 3600
+# Further deliveries to one receiver that a failure may postpone or drop.
 _BATCH = 1000
-# Concurrent deliveries of one process, in total and for one namespace.
+# Concurrent deliveries of one process, and for one namespace.
 _CONCURRENT, _CONCURRENT_PER_NAMESPACE = 16, 4
 
-# Claim the oldest due delivery of the first namespace after %(after)s that has one. A skip scan
-# finds it with one index access for each namespace, regardless of the number of deliveries. Rows
-# are compared, instead of namespaces and times, because only this order matches the index.
-_CLAIM = """
+_TABLE = LeasedTable("notificationdelivery")
+
+# Claims a delivery of the first namespace after %(after)s that has one due. Namespaces are found by
+# a skip scan: one index look-up for each, however many deliveries it has. Pairs are compared,
+# instead of namespaces and times, because only this index has their order.
+_CLAIM = f"""
 WITH RECURSIVE namespaces (id) AS (
     (SELECT namespace_id FROM notificationdelivery WHERE namespace_id > %(after)s
      ORDER BY namespace_id LIMIT 1)
@@ -54,41 +58,31 @@ WITH RECURSIVE namespaces (id) AS (
         SELECT d.id FROM notificationdelivery d
         WHERE (d.namespace_id, d.available_at) >= (n.id, '-infinity'::timestamptz)
           AND (d.namespace_id, d.available_at) <= (n.id, statement_timestamp())
-          AND (d.lease_expires IS NULL OR d.lease_expires <= statement_timestamp())
+          AND {unleased("d", "statement_timestamp()")}
         ORDER BY d.namespace_id, d.available_at, d.id LIMIT 1 FOR UPDATE SKIP LOCKED
     ) due
     WHERE n.id <> ALL(%(busy)s::bigint[]) LIMIT 1
-), claimed AS (
-    UPDATE notificationdelivery d
-    SET lease_token = gen_random_uuid(), attempts = attempts + 1,
-        lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
-    FROM next WHERE d.id = next.id RETURNING d.*
-)
+), {_TABLE.claimed}
 SELECT c.namespace_id, c.id, c.lease_token, c.attempts, c.event_data, n.uuid, n.method, n.config,
        owner.username, r.name
 FROM claimed c JOIN repositorynotification n ON n.id = c.notification_id
 JOIN repository r ON r.id = n.repository_id JOIN "user" owner ON owner.id = r.namespace_user_id
 """
 
-# Remove a delivered notification, and reset the failures of its subscription.
-_DELIVERED = """
+_DELIVERED = f"""
 WITH delivered AS (
-    DELETE FROM notificationdelivery WHERE id = %(id)s AND lease_token = %(token)s
+    {_TABLE.delete}
     RETURNING notification_id
 )
 UPDATE repositorynotification n SET number_of_failures = 0 FROM delivered
 WHERE n.id = delivered.notification_id AND n.number_of_failures > 0
 """
 
-# Postpone a failed delivery. The backoff applies to the receiver, so its other deliveries are
-# postponed as well. Those that another process has locked are skipped, so that concurrent failures
-# cannot deadlock.
-_LATER = f"""
-WITH failed AS (
-    UPDATE notificationdelivery
-    SET lease_token = NULL, lease_expires = NULL, last_error = %(error)s,
-        available_at = statement_timestamp() + make_interval(secs => %(wait)s)
-    WHERE id = %(id)s AND lease_token = %(token)s RETURNING notification_id, available_at
+# The back-off applies to the receiver: its other deliveries wait as long. Deliveries in progress in
+# other processes are skipped, so that concurrent failures cannot deadlock.
+_RELEASE = f"""
+WITH failed AS ({_TABLE.release}
+    RETURNING notification_id, available_at
 ), others AS (
     SELECT d.id, f.available_at FROM failed f
     JOIN notificationdelivery d ON d.notification_id = f.notification_id
@@ -98,10 +92,10 @@ WITH failed AS (
 UPDATE notificationdelivery d SET available_at = o.available_at FROM others o WHERE d.id = o.id
 """
 
-# Drop a delivery and count the failure; the last permitted failure drops all other deliveries, too.
-_GIVE_UP = f"""
+# The last failure that a notification may have also drops its other deliveries.
+_GIVEN_UP = f"""
 WITH given_up AS (
-    DELETE FROM notificationdelivery WHERE id = %(id)s AND lease_token = %(token)s
+    {_TABLE.delete}
     RETURNING notification_id
 ), counted AS (
     UPDATE repositorynotification n SET number_of_failures = number_of_failures + 1
@@ -118,7 +112,7 @@ DELETE FROM notificationdelivery d USING others o WHERE d.id = o.id RETURNING d.
 
 @dataclass(frozen=True)
 class Delivery:
-    """The claimed delivery of one event to one receiver; `config` is encrypted."""
+    """A claimed delivery of one event to one receiver; `config` is encrypted."""
 
     id: int
     lease_token: UUID
@@ -132,15 +126,12 @@ class Delivery:
 
     @property
     def log_fields(self) -> dict[str, object]:
-        """The fields of log records about the delivery."""
+        """The fields of log records about this delivery."""
         return {"notification": str(self.notification), "attempts": self.attempts}
 
 
 class Deliverer:
-    """Delivers notifications in background threads.
-
-    The pause after a failure is `backoff_seconds`, doubled with each further attempt.
-    """
+    """Delivers notifications in background threads."""
 
     def __init__(
         self,
@@ -151,12 +142,25 @@ class Deliverer:
         *,
         backoff_seconds: float = _BACKOFF_SECONDS,
     ) -> None:
-        self._database = database
+        """Make the deliverer.
+
+        Args:
+            database: where the queue is.
+            cipher: decrypts the receivers' configuration.
+            payloads: builds documents for receivers.
+            receivers: sends documents.
+            backoff_seconds: pause after the first attempt, which doubles with each attempt.
+        """
+        self._queue = LeasedQueue(
+            database,
+            _TABLE,
+            lease_seconds=_LEASE_SECONDS,
+            backoff=Backoff(backoff_seconds, _BACKOFF_MAXIMUM_SECONDS),
+        )
         self._cipher = cipher
         self._payloads = payloads
         self._receivers = receivers
-        self._backoff_seconds = backoff_seconds
-        self._dispatcher = FairDispatcher(
+        self._runner = QueueRunner(
             "deliverer",
             self._claim,
             self._deliver,
@@ -164,16 +168,16 @@ class Deliverer:
             per_group=_CONCURRENT_PER_NAMESPACE,
         )
 
-    def start(self) -> None:
-        """Start delivering in the background."""
-        self._dispatcher.start()
+    def start(self, registry: ThreadRegistry) -> None:
+        """Start delivering."""
+        self._runner.start(registry)
 
     def stop(self) -> None:
-        """Stop after finishing the running deliveries."""
-        self._dispatcher.stop()
+        """Stop delivering, after the deliveries in progress."""
+        self._runner.stop()
 
     def run_once(self) -> bool:
-        """Attempt one delivery, and return whether there was one."""
+        """Attempt one delivery and return whether one was due."""
         claimed = self._claim(None, [])
         if claimed is not None:
             self._deliver(claimed[1])
@@ -181,19 +185,17 @@ class Deliverer:
 
     def _claim(self, after: int | None, busy: list[int]) -> tuple[int, Delivery] | None:
         """Claim the oldest delivery of the first namespace after `after` that has one."""
-        rows = self._database.run(
-            _CLAIM,
-            {"after": -1 if after is None else after, "busy": busy, "seconds": _LEASE_SECONDS},
-        )
+        values = {"after": -1 if after is None else after, "busy": busy}
+        rows = self._queue.claim(_CLAIM, values)
         if not rows:
             return None
         namespace_id, *fields = rows[0]
         return namespace_id, Delivery(*fields)
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Attempt a delivery, and record the outcome."""
+        """Attempt a delivery and record the outcome."""
         if delivery.attempts > _ATTEMPTS_MAXIMUM:
-            # Earlier attempts ended without recording an outcome, for example with the process.
+            # Earlier attempts recorded no outcome, for example because the process died.
             self._give_up(delivery)
             return
         try:
@@ -204,11 +206,11 @@ class Deliverer:
             )
             self._failed(delivery, str(error))
         except Exception as error:
-            # A delivery that triggers a bug must not be retried indefinitely.
-            log.exception("unhandled exception", extra=delivery.log_fields)
+            # A bug must not cause endless retries of the delivery.
+            log.exception("unhandled exception in a delivery", extra=delivery.log_fields)
             self._failed(delivery, f"{type(error).__name__}: {error}")
         else:
-            self._database.run(_DELIVERED, {"id": delivery.id, "token": delivery.lease_token})
+            self._queue.finish(delivery, _DELIVERED)
             DELIVERED.labels("delivered").inc()
             log.info("notification delivered", extra=delivery.log_fields)
 
@@ -224,20 +226,11 @@ class Deliverer:
             self._give_up(delivery)
             return
         DELIVERED.labels("failed").inc()
-        self._database.run(
-            _LATER,
-            {
-                "id": delivery.id,
-                "token": delivery.lease_token,
-                # Text in PostgreSQL cannot contain NUL.
-                "error": error[:1000].replace("\0", ""),
-                "wait": self._backoff_seconds * 2 ** (delivery.attempts - 1),
-            },
-        )
+        self._queue.release(delivery, error, statement=_RELEASE)
 
     def _give_up(self, delivery: Delivery) -> None:
         DELIVERED.labels("given up").inc()
-        dropped = self._database.run(_GIVE_UP, {"id": delivery.id, "token": delivery.lease_token})
+        dropped = self._queue.finish(delivery, _GIVEN_UP)
         if dropped:
             DELIVERED.labels("dropped").inc(len(dropped))
             log.warning(

@@ -27,7 +27,7 @@ _SWEEP_PAUSE = 20
 
 WAITING = Gauge(
     "atoll_replication_blobs_without_source",
-    "Blobs to be copied here whose copies are all at unavailable stores",
+    "Pending copies to this worker's location whose sources are all unavailable",
     ["location", "lane"],
 )
 

@@ -1,22 +1,30 @@
-"""The task table: one row for each blob to be copied to a location.
+"""The queue of replication tasks: one row for each blob to be copied to a location.
 
-A row is written by the transaction that creates the need, claimed with a lease on the database's
-clock, and deleted by the transaction that writes the placement. Every write after the claim names
-the lease token; no row means that the lease was lost and another worker may have the task.
+The transaction that creates the need for a copy writes the task (`task_creation`). The transaction
+that writes the placement deletes it. In between, a worker holds it with a lease
+(`db.leased_queue`).
 """
 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from atoll.db.leased_queue import (
+    SET_LEASE,
+    Backoff,
+    LeasedQueue,
+    LeasedTable,
+    LeaseLost,
+    lease_parameters,
+    unleased,
+)
 from atoll.db.pool import Database
-from atoll.db.transient import is_transient, run_with_retries
+from atoll.db.transient import is_transient
 from atoll.names import Digest
 from atoll.placement.location_locks import ACCEPTS_PLACEMENTS, TRY_LOCK_LOCATION_SHARED
 from atoll.placement.locks import lock_digests_shared
@@ -25,33 +33,36 @@ from atoll.placement.placements import record_good
 log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 30
-# Seconds. Failed tasks are tried again after those that were due before, and less and less often:
-# every quarter of an hour where an object cannot be read, so that many of them do not take the time
-# of all others; every minute where nothing can be written, which concerns all tasks alike.
-BACKOFF_MAXIMUM_SECONDS = 900.0
-BACKOFF_TARGET_SECONDS = 60.0
+# The greatest pause is 15 minutes where an object cannot be read, so that many such objects do not
+# delay all others, and one minute where the target cannot be written, which affects all tasks.
+_JITTER = 0.25
+_SOURCE_BACKOFF = Backoff(first=2.0, maximum=900.0, jitter=_JITTER)
+_TARGET_BACKOFF = Backoff(first=2.0, maximum=60.0, jitter=_JITTER)
 
+TABLE = LeasedTable("replicationtask")
 
-# The due tasks of one class without a lease, in their order: at most so many between two
-# positions. Both are conditions of the index, so that the cost depends neither on tasks before the
+# The due tasks of one class without a lease, in order, between two positions and at most a window
+# of them. Both positions are index conditions, so the cost depends neither on tasks before the
 # first one, even finished ones that an old snapshot keeps, nor on tasks that are due later.
-_DUE = """
+_DUE = f"""
     (SELECT t.id, t.storage_id, t.urgent, t.available_at FROM replicationtask t
-     WHERE t.location_id = (SELECT id FROM target) AND t.large = %(large)s AND {urgent}
-       AND (t.available_at, t.id) > (%({name}_after)s::timestamptz, %({name}_after_id)s::bigint)
-       AND (t.available_at, t.id) <= (%({name}_until)s::timestamptz, %({name}_until_id)s::bigint)
+     WHERE t.location_id = (SELECT id FROM target) AND t.large = %(large)s AND {{urgent}}
+       AND (t.available_at, t.id) > (%({{name}}_after)s::timestamptz,
+                                    %({{name}}_after_id)s::bigint)
+       AND (t.available_at, t.id) <= (%({{name}}_until)s::timestamptz,
+                                     %({{name}}_until_id)s::bigint)
        AND t.available_at <= (SELECT now FROM moment)
-       AND (t.lease_expires IS NULL OR t.lease_expires <= (SELECT now FROM moment))
+       AND {unleased("t", "(SELECT now FROM moment)")}
        AND t.id <> ALL(%(held)s::bigint[])
      ORDER BY t.available_at, t.id LIMIT %(window)s)"""
 
-# Only tasks with a source are claimed. The others stay as they are: they cost no update, and a
-# later claim that starts at the position returned does not meet them again. Each row of the answer
-# says how far the statement looked; there is one even if nothing was claimed.
+# Claims only tasks with a readable source. The others are not updated, and a later claim that
+# starts at the returned position skips them. Each row of the result contains the positions reached
+# and the numbers of examined tasks; there is one row even if nothing was claimed.
 #
 # Where an old snapshot keeps finished tasks, the planner believes the table to be almost empty and
-# would read all of it. So rows are looked up one by one, by their ids and by nothing else that an
-# index has, and changed by their place.
+# would read all of it. So rows are looked up by id, with no other indexable condition, and updated
+# by ctid.
 _CLAIM = f"""
 WITH moment AS MATERIALIZED (SELECT clock_timestamp() AS now),
 target AS MATERIALIZED (
@@ -68,14 +79,12 @@ target AS MATERIALIZED (
     CROSS JOIN LATERAL (
         SELECT t.ctid AS place FROM replicationtask t
         WHERE t.id = possible.id AND t.available_at + interval '0' <= (SELECT now FROM moment)
-          AND (t.lease_expires IS NULL OR t.lease_expires <= (SELECT now FROM moment))
+          AND {unleased("t", "(SELECT now FROM moment)")}
         FOR UPDATE SKIP LOCKED) AS t
     LIMIT %(limit)s
 ), claimed AS (
     UPDATE replicationtask t
-    SET lease_token = gen_random_uuid(),
-        lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s),
-        attempts = attempts + 1
+    SET {SET_LEASE}
     WHERE t.ctid = ANY(ARRAY(SELECT place FROM next))
     RETURNING t.*
 ), reached AS (
@@ -99,45 +108,18 @@ LEFT JOIN (
     FROM claimed c JOIN imagestorage s ON s.id = c.storage_id) c ON true
 """
 
-# Each statement about several tasks locks their rows in the order of their ids, so that two of them
-# cannot deadlock. A second statement changes them: its snapshot shows what was waited for.
-_HELD = """
-held AS (
-    SELECT * FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[]) AS held (id, token)
-)"""
-_OURS = """
-    SELECT held.*, t.place FROM (SELECT * FROM held ORDER BY id) AS held
-    CROSS JOIN LATERAL (
-        SELECT t.ctid AS place FROM replicationtask t
-        WHERE t.id = held.id AND t.lease_token = held.token OFFSET 0 {lock}) AS t"""
-_LOCK = f"WITH {_HELD} {_OURS.format(lock='FOR UPDATE')};"
-
-# A row that another statement has locked is being finished or released, or is renewed next time: it
-# is not waited for, and it is ours for as long as it has our token. That also holds after the lease
-# expired, because another holder changes the token or deletes the row.
-_EXTEND = f"""
-WITH {_HELD}, locked AS ({_OURS.format(lock="FOR UPDATE SKIP LOCKED")}), extended AS (
-    UPDATE replicationtask t
-    SET lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s)
-    WHERE t.ctid = ANY(ARRAY(SELECT place FROM locked))
-)
-SELECT t.lease_token FROM held CROSS JOIN LATERAL (
-    SELECT t.lease_token FROM replicationtask t
-    WHERE t.id = held.id AND t.lease_token = held.token OFFSET 0) AS t
-"""
-
-# Deleting the task and writing the placement is one step, for the lease holder only, and only if
-# the object was not deleted since the claim: a deleter holds the digest's lock exclusively. In that
-# case the blob is copied again when the lease has expired. Nor is anything placed while a removal
-# of the location proves that every blob has another copy, or afterwards.
+# Deletes the tasks and writes the placements in one step, for the lease holder only. Nothing is
+# written for an object that was deleted since the claim, which the deleter's exclusive lock on the
+# digest makes visible; the blob is copied again after the lease. Nothing is placed while a removal
+# of the location proves that every blob has another copy, nor afterwards.
 _FINISH = f"""
 {lock_digests_shared("%(digests)s")}
 {TRY_LOCK_LOCATION_SHARED}
-{_LOCK}
+{TABLE.lock_held}
 WITH held AS (
     SELECT * FROM unnest(%(ids)s::bigint[], %(tokens)s::uuid[], %(digests)s::text[],
                          %(claimed)s::timestamptz[]) AS held (id, token, digest, claimed_at)
-), ours AS ({_OURS.format(lock="")}), done AS (
+), ours AS ({TABLE.held_rows()}), done AS (
     DELETE FROM replicationtask t
     WHERE t.ctid = ANY(ARRAY(
         SELECT place FROM ours WHERE NOT EXISTS (
@@ -151,8 +133,8 @@ WITH held AS (
 SELECT lease_token FROM done
 """
 
-# Copies to an address where a deletion is under way, or where its outcome is unknown, are no use
-# until that is over.
+# Postpones tasks whose object may still be deleted: until the deletion's outcome is certain, a copy
+# could disappear.
 _POSTPONE = """
 UPDATE replicationtask t
 SET lease_token = NULL, lease_expires = NULL,
@@ -171,32 +153,30 @@ FROM (
 WHERE t.id = blocked.id
 """
 
-_RELEASE = """
-UPDATE replicationtask
-SET lease_token = NULL, lease_expires = NULL, last_error = %(error)s,
-    available_at = clock_timestamp() + make_interval(secs => %(wait)s)
-WHERE id = %(id)s AND lease_token = %(token)s
-RETURNING id
-"""
-
-# A short interruption does not count as an attempt.
-_GIVE_BACK = f"""
-{_LOCK}
-WITH {_HELD}, ours AS ({_OURS.format(lock="")})
-UPDATE replicationtask t
-SET lease_token = NULL, lease_expires = NULL, attempts = attempts - 1
-WHERE t.ctid = ANY(ARRAY(SELECT place FROM ours))
-"""
-
-_REMEMBER_UPLOAD = """
+_RECORD_UPLOAD = f"""
 UPDATE replicationtask SET upload_id = %(upload_id)s
-WHERE id = %(id)s AND lease_token = %(token)s RETURNING id
+WHERE {TABLE.is_held} RETURNING id
 """
 
 
 @dataclass(frozen=True)
 class Task:
-    """A claimed task: copy this blob to the location that was asked for."""
+    """A claimed task: copy a blob to a location.
+
+    Attributes:
+        id: the task's key.
+        lease_token: the token that the claim set.
+        attempts: the number of attempts, including this one.
+        upload_id: the multipart upload that an earlier attempt left at the target.
+        storage_id: the key of the blob.
+        digest: the blob's digest.
+        size: the blob's size in bytes.
+        placements: locations with a good copy.
+        claimed_at: the database's time of the claim.
+        large: whether the blob is copied in parts.
+        doubted: locations whose copy another site found wrong.
+        quarantined: whether the target has a quarantined copy.
+    """
 
     id: int
     lease_token: UUID
@@ -208,14 +188,13 @@ class Task:
     placements: list[str]
     claimed_at: datetime
     large: bool
-    # Locations whose copies another site doubts, and whether the target's own is in quarantine.
     doubted: list[str]
     quarantined: bool
 
 
-# A position in the queue: when a task is due, and its id.
+# A position in the queue: the time when a task is due, and its id.
 Position = tuple[datetime | str, int]
-# The positions in both queues, the one of urgent tasks (True) and the one of all others.
+# The positions among urgent tasks (True) and among all others (False), which are separate queues.
 Positions = Mapping[bool, Position]
 START: Positions = {True: ("-infinity", 0), False: ("-infinity", 0)}
 END: Positions = {True: ("infinity", 2**63 - 1), False: ("infinity", 2**63 - 1)}
@@ -223,13 +202,13 @@ END: Positions = {True: ("infinity", 2**63 - 1), False: ("infinity", 2**63 - 1)}
 
 @dataclass(frozen=True)
 class Section:
-    """The tasks AFTER one position, UNTIL another one (included)."""
+    """The tasks after one position, up to and including another."""
 
     after: Positions
     until: Positions
 
     def parameters(self) -> dict[str, object]:
-        """Return the positions as parameters of the statement that claims."""
+        """Return the positions as parameters of a claim."""
         values: dict[str, object] = {}
         for urgent, name in ((True, "urgent"), (False, "usual")):
             values[f"{name}_after"], values[f"{name}_after_id"] = self.after[urgent]
@@ -239,14 +218,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Claimed:
-    """Claimed tasks, and how far the queue was looked through.
+    """The result of a claim.
 
     Attributes:
-        tasks: those that were claimed.
-        after: up to where nothing more can be claimed now.
-        examined: how many tasks were looked at.
-        ended: whether the whole section was looked through.
-        now: the database's clock before it was looked at.
+        tasks: the claimed tasks.
+        after: positions up to which nothing more can be claimed now.
+        examined: number of tasks that were examined.
+        ended: whether the end of the section was reached.
+        now: the database's time before the claim.
     """
 
     tasks: list[Task]
@@ -256,24 +235,25 @@ class Claimed:
     now: datetime
 
 
-class LeaseLost(Exception):
-    """Another worker claimed the task, or it is gone."""
-
-
 class Tasks:
-    """The task table, for the worker of one location."""
+    """The replication tasks of one location."""
 
     def __init__(
         self, database: Database, location: str, *, lease_seconds: float = LEASE_SECONDS
     ) -> None:
-        self._database = database
         self.location = location
         self._lease_seconds = lease_seconds
+        self._queue = LeasedQueue(
+            database, TABLE, lease_seconds=lease_seconds, backoff=_SOURCE_BACKOFF
+        )
 
     def claim(self, *, large: bool = False, limit: int = 1, held: Sequence[int] = ()) -> list[Task]:
-        """Claim up to LIMIT tasks of large or of small blobs: those that waited longest.
+        """Claim the tasks that have waited longest, of large or of small blobs.
 
-        HELD are the ids of tasks that this process works on, even if their leases expired.
+        Args:
+            large: whether to claim tasks of large or of small blobs.
+            limit: the most tasks to claim.
+            held: ids of tasks in progress in this process, whose leases may have expired.
         """
         section = Section(START, END)
         return self.claim_within(section, large=large, limit=limit, window=limit, held=held).tasks
@@ -288,22 +268,21 @@ class Tasks:
         held: Sequence[int] = (),
         sources: Sequence[str] | None = None,
     ) -> Claimed:
-        """Claim the first tasks of SECTION.
+        """Claim the first tasks of a section of the queue.
 
         Args:
-            section: the part of the queue to look at.
+            section: the section.
             large: whether to claim tasks of large or of small blobs.
-            limit: how many tasks to claim at most.
-            window: how many tasks to look at, at most, urgent and usual ones each.
-            held: ids of tasks that this process works on, even if their leases expired.
-            sources: locations that blobs can be copied from; None for any.
+            limit: the most tasks to claim.
+            window: the most tasks to examine, of urgent and of other tasks each.
+            held: ids of tasks in progress in this process, whose leases may have expired.
+            sources: locations that blobs can be copied from, None for all.
         """
-        rows = self._run(
+        rows = self._queue.claim(
             _CLAIM,
             {
                 **section.parameters(),
                 "location": self.location,
-                "seconds": self._lease_seconds,
                 "large": large,
                 "limit": limit,
                 "window": window,
@@ -321,7 +300,7 @@ class Tasks:
             if examined[urgent]:
                 after[urgent] = (at, task_id)
         if len(found) == limit:
-            # Behind the last one there may be more of those that were looked at.
+            # More of the examined tasks may follow the last claimed one.
             urgent, last, at = max(found, key=lambda one: (not one[0], one[2], one[1].id))
             after[urgent] = (at, last.id)
             if urgent:
@@ -335,77 +314,65 @@ class Tasks:
         )
 
     def extend(self, tasks: list[Task]) -> set[UUID]:
-        """Extend the leases and return those that are still ours.
-
-        Those that are being finished at this moment are among them.
-        """
-        rows = self._run(_EXTEND, {**_held(tasks), "seconds": self._lease_seconds})
-        return {row[0] for row in rows}
+        """Extend leases and return the tokens of those that are still held."""
+        return self._queue.extend(tasks)
 
     def finish(self, tasks: list[Task]) -> set[UUID]:
-        """Write the placements and remove the tasks; return the leases for which that was done.
+        """Write the placements and delete the tasks.
 
-        Nothing was written for the others: their lease was lost, or their object was deleted or
-        may be. One round trip, and one more if there are others.
+        One round trip, and another one if some tasks cannot be finished.
+
+        Returns:
+            The lease tokens of the finished tasks. Nothing was written for the others: their lease
+            was lost, or their object was or may still be deleted.
         """
         values = {
-            **_held(tasks),
-            "location": self.location,
-            "digests": [str(task.digest) for task in tasks],
+            **self._values(tasks),
             "claimed": [task.claimed_at for task in tasks],
         }
-        finished = {row[0] for row in self._run(_FINISH, values)}
+        finished = {row[0] for row in self._queue.run(_FINISH, values)}
         if unfinished := [task for task in tasks if task.lease_token not in finished]:
             try:
                 self._postpone(unfinished)
             except Exception as error:
-                # What was finished stays so. The others are claimed again when their leases expire.
+                # The finished tasks are unaffected; the others are claimed after their leases.
                 fields = {"tasks": len(unfinished), "cause": str(error)}
                 log.warning("tasks not postponed", extra=fields, exc_info=not is_transient(error))
         return finished
 
-    def _postpone(self, tasks: list[Task]) -> None:
-        values = {
-            **_held(tasks),
-            "location": self.location,
-            "digests": [str(task.digest) for task in tasks],
-            "seconds": self._lease_seconds,
-        }
-        self._run(_POSTPONE, values)
-
     def give_back(self, tasks: list[Task]) -> None:
-        """Release tasks that can be claimed again at once."""
-        self._run(_GIVE_BACK, _held(tasks))
+        """Release tasks that were interrupted; they can be claimed at once."""
+        self._queue.give_back(tasks)
 
     def release(self, task: Task, error: str, *, at_target: bool = False) -> None:
-        """Release a failed task: it is tried again, later each time, and never given up.
+        """Release a failed task, which is retried indefinitely with growing pauses.
 
-        AT_TARGET says that the blob could not be written, rather than not be read.
+        Args:
+            task: the task.
+            error: the reason.
+            at_target: whether the blob could not be written, rather than not be read.
         """
-        maximum = BACKOFF_TARGET_SECONDS if at_target else BACKOFF_MAXIMUM_SECONDS
-        wait = min(2 ** min(task.attempts, 10), maximum)
-        self._run(
-            _RELEASE,
-            {
-                "id": task.id,
-                "token": task.lease_token,
-                "error": error[:1000],
-                # Jitter: what failed together should not come back together.
-                "wait": wait * random.uniform(0.75, 1.25),  # noqa: S311
-            },
-        )
+        backoff = _TARGET_BACKOFF if at_target else _SOURCE_BACKOFF
+        self._queue.release(task, error, backoff=backoff)
 
-    def remember_upload(self, task: Task, upload_id: str | None) -> None:
-        """Note the multipart upload that is under way, so that a successor goes on with it.
+    def record_upload(self, task: Task, upload_id: str | None) -> None:
+        """Record the multipart upload in progress, so that the next attempt resumes it.
 
-        Raises LeaseLost.
+        Raises:
+            LeaseLost: another worker claimed the task, or it is gone.
         """
-        values = {"id": task.id, "token": task.lease_token, "upload_id": upload_id}
-        if not self._run(_REMEMBER_UPLOAD, values):
+        if not self._queue.finish(task, _RECORD_UPLOAD, {"upload_id": upload_id}):
             raise LeaseLost(str(task.digest))
 
-    def _run(self, statement: str, parameters: Mapping[str, Any]) -> list[Any]:
-        return run_with_retries(self._database, statement, parameters)
+    def _postpone(self, tasks: list[Task]) -> None:
+        self._queue.run(_POSTPONE, {**self._values(tasks), "seconds": self._lease_seconds})
+
+    def _values(self, tasks: list[Task]) -> dict[str, Any]:
+        return {
+            **lease_parameters(tasks),
+            "location": self.location,
+            "digests": [str(task.digest) for task in tasks],
+        }
 
 
 def _task(row: Sequence[Any], *, large: bool) -> Task:
@@ -423,11 +390,3 @@ def _task(row: Sequence[Any], *, large: bool) -> Task:
         large,
         *doubts,
     )
-
-
-def _held(tasks: list[Task]) -> dict[str, list[Any]]:
-    """Return the parameters that name leases; tokens alone would be looked for in every task."""
-    return {
-        "ids": [task.id for task in tasks],
-        "tokens": [task.lease_token for task in tasks],
-    }

@@ -6,9 +6,10 @@ import logging
 import threading
 from uuid import UUID
 
+from atoll.db.leased_queue import LeaseLost
 from atoll.db.transient import is_transient
 from atoll.periodic import ThreadRegistry
-from atoll.placement.tasks import LEASE_SECONDS, LeaseLost, Task, Tasks
+from atoll.placement.tasks import LEASE_SECONDS, Task, Tasks
 
 log = logging.getLogger(__name__)
 

@@ -18,6 +18,7 @@ from functools import partial
 from prometheus_client import Counter
 
 from atoll.config.replication_limits import ReplicationLimit
+from atoll.db.leased_queue import LeaseLost
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
 from atoll.periodic import ThreadRegistry
@@ -27,7 +28,6 @@ from atoll.placement.checks.quarantined_copies import QuarantinedCopies
 from atoll.placement.claims import Claims
 from atoll.placement.tasks import (
     LEASE_SECONDS,
-    LeaseLost,
     Task,
     Tasks,
 )
@@ -56,9 +56,19 @@ _COPY_SILENCE_SECONDS = 3600.0
 _SMALL_THREADS = 4
 _SMALL_HELD = 16
 
-COPIED = Counter("atoll_replication_copied", "Blobs copied and placed", ["location"])
-COPIED_BYTES = Counter("atoll_replication_copied_bytes", "Bytes of those blobs", ["location"])
-FAILED = Counter("atoll_replication_failed", "Attempts that failed", ["location", "reason"])
+COPIED = Counter(
+    "atoll_replication_copied", "Blobs that this process copied to the location", ["location"]
+)
+COPIED_BYTES = Counter(
+    "atoll_replication_copied_bytes",
+    "Bytes of blobs that this process copied to the location",
+    ["location"],
+)
+FAILED = Counter(
+    "atoll_replication_failed",
+    "Failed attempts of this process to copy a blob, by reason",
+    ["location", "reason"],
+)
 
 
 class Worker:
@@ -344,7 +354,7 @@ class _Hold:
 
     def remember(self, upload_id: str | None) -> None:
         """Record the upload that is under way."""
-        self._tasks.remember_upload(self._task, upload_id)
+        self._tasks.record_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):

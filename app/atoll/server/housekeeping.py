@@ -28,8 +28,8 @@ def maintain() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
-    graph.deliverer.start()
-    graph.log_exporter.start()
+    graph.deliverer.start(graph.thread_registry)
+    graph.log_exporter.start(graph.thread_registry)
     keep_house(graph)
     stop.wait()
     graph.deliverer.stop()

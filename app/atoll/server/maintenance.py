@@ -16,7 +16,7 @@ from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
 from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
-from atoll.registry.uploads import LEFTOVERS
+from atoll.registry.upload_records import LEFTOVERS
 from atoll.services import Services
 
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def _rotate(graph: Services) -> None:
 
 def _clear_away(graph: Services) -> bool:
     """Delete leftovers of uploads, and return whether there may be more."""
-    if cleared := graph.uploads.clear_away_leftovers():
+    if cleared := graph.uploads.delete_leftovers():
         log.info("uploads cleared away", extra={"uploads": cleared})
     export_queue_lengths(graph.database)
     # Another process may have kept deletions that this one can pass on.

@@ -55,7 +55,7 @@ _PROOF_SECONDS = 1.0
 
 UP = Gauge(
     "atoll_store_up",
-    "1 if the store serves and takes objects",
+    "1 if this process finds that the store serves and accepts objects",
     ["location"],
     multiprocess_mode="mostrecent",
 )

@@ -26,8 +26,12 @@ from atoll.web.addresses import Network, find_client_address
 
 log = logging.getLogger("atoll.access")
 
-REQUESTS = Counter("atoll_http_requests", "Requests answered", ["method", "resource", "status"])
-SECONDS = Histogram("atoll_http_request_seconds", "Time to answer", ["method", "resource"])
+REQUESTS = Counter(
+    "atoll_http_requests", "HTTP requests answered", ["method", "resource", "status"]
+)
+SECONDS = Histogram(
+    "atoll_http_request_seconds", "Seconds until a request was answered", ["method", "resource"]
+)
 
 # Clients may send any token as a method; each new label value would stay in memory for good.
 _METHODS = frozenset(falcon.HTTP_METHODS)

@@ -38,7 +38,7 @@ from atoll.placement.upkeep.over_replication import Excess
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.states import ACTIVE
@@ -315,7 +315,7 @@ class ClearLeftovers(Action):
     site: str
 
     def run(self, world: World) -> Any:
-        world[self.site].graph.uploads.clear_away_leftovers()
+        world[self.site].graph.uploads.delete_leftovers()
 
 
 @dataclass

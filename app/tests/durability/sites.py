@@ -13,7 +13,7 @@ from atoll.config import load
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import cache_key
-from atoll.registry.uploads import Body
+from atoll.registry.upload_session import Body
 from atoll.replication.worker import Worker
 from atoll.services import Services
 from atoll.storage.base import blob_key

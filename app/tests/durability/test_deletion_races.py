@@ -16,7 +16,7 @@ from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.errors import DeletionUnresolved, ManifestBlobUnknown
 from atoll.registry.manifests import Manifests
-from atoll.registry.uploads import Body
+from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
 
@@ -174,7 +174,7 @@ def clear_leftovers(site: MemorySite) -> None:
         "UPDATE blobupload SET changed_at = changed_at - interval '1 hour' WHERE uuid IN ("
         "SELECT uuid FROM blobupload WHERE ended FOR UPDATE SKIP LOCKED)"
     )
-    site.graph.uploads.clear_away_leftovers()
+    site.graph.uploads.delete_leftovers()
 
 
 def run_at_once(turns: int, pushers: list[Pusher], others: list[Callable[[], None]]) -> None:

@@ -15,6 +15,7 @@ from atoll.notifications.subscriptions import (
     TooManyNotifications,
     TooManyTests,
 )
+from atoll.periodic import ThreadRegistry
 
 from ..integration.services import wait_until
 from .notification_queue import (
@@ -47,7 +48,7 @@ def test_two_hundred_hung_webhooks_of_one_namespace_delay_no_other(
     subscribe(site, OTHER, "http://fine.example/")
     receivers = RecordingReceivers()
     one = deliverer(site, receivers)
-    one.start()
+    one.start(ThreadRegistry())
     try:
         wait_until("receivers hang", lambda: receivers.hung >= 4)
         for number in range(1, 11):
@@ -189,7 +190,7 @@ def test_exports_to_hung_receivers_delay_no_other_namespace(registry: MemoryRegi
         ask(site, "hostile", "http://hung.example/")
     receivers = RecordingReceivers()
     one = exporter(site, receivers)
-    one.start()
+    one.start(ThreadRegistry())
     try:
         wait_until("a receiver hangs", lambda: receivers.hung == 1)
         ask(site, "other")

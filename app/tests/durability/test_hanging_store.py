@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import pytest
 from atoll.names import Digest
-from atoll.registry.uploads import Body
+from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import NoHealthyStore, StoreError, StoreSilent
 
@@ -101,7 +101,7 @@ def test_an_abandoned_write_that_is_carried_out_later_has_the_right_bytes_and_is
 
     def cleared() -> bool:
         us.database.run("UPDATE blobupload SET changed_at = now() - interval '2 minutes'")
-        us.graph.uploads.clear_away_leftovers()
+        us.graph.uploads.delete_leftovers()
         return blob_key(digest) not in us.stores["us"].objects
 
     wait_until("the object is deleted", cleared)

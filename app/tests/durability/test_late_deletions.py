@@ -13,7 +13,7 @@ from atoll.names import Digest
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.tasks import Tasks
 from atoll.registry.errors import DeletionUnresolved
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreError, StoreRefused
 
@@ -98,7 +98,7 @@ def test_a_push_is_refused_while_the_only_location_may_still_delete_its_object(
     alone: MemorySite,
 ) -> None:
     cancel_without_an_answer(alone)
-    with pytest.raises(DeletionUnresolved, match="push it again in some minutes"):
+    with pytest.raises(DeletionUnresolved, match="push it again in a few minutes"):
         alone.push(DATA)
     alone.push(b"other bytes")
     alone.stores["us"].carry_out_deletions()

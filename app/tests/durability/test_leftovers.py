@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from atoll.names import Digest
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.storage.errors import StoreUnavailable, StoreUnreachable
 from atoll.storage.prober import Prober
 
@@ -58,12 +58,12 @@ def test_leftovers_at_an_unavailable_store_do_not_delay_those_at_other_stores(
         begin_upload(eu, b"at eu %d" % number)
     let_minutes_pass(us)
     take_down(us, "us")
-    assert us.graph.uploads.clear_away_leftovers() == 20
+    assert us.graph.uploads.delete_leftovers() == 20
     assert len(us.stores["eu"].objects) == 0
     assert us.stores["us"].requests["delete"] == 0
     assert notes(us) == 20
     bring_back(us, "us")
-    assert us.graph.uploads.clear_away_leftovers() == 100
+    assert us.graph.uploads.delete_leftovers() == 100
     assert (len(us.stores["us"].objects), uploads(us)) == (0, 0)
 
 
@@ -82,18 +82,18 @@ def test_a_leftover_that_cannot_be_deleted_is_tried_again_later_each_time_and_ad
     site.graph.uploads.cancel(site.repository, upload.uuid)
     assert (uploads(site), notes(site)) == (1, 1)
     for wait in (2, 4, 8):
-        assert site.graph.uploads.clear_away_leftovers() == 0
+        assert site.graph.uploads.delete_leftovers() == 0
         tries = site.stores["us"].requests["delete"]
         let_minutes_pass(site, wait - 1)
-        site.graph.uploads.clear_away_leftovers()
+        site.graph.uploads.delete_leftovers()
         assert site.stores["us"].requests["delete"] == tries
         let_minutes_pass(site, 2)
-        site.graph.uploads.clear_away_leftovers()
+        site.graph.uploads.delete_leftovers()
         assert site.stores["us"].requests["delete"] == tries + 1
     assert (uploads(site), notes(site)) == (1, 1)
     site.stores["us"].fault = None
     let_minutes_pass(site, 60)
-    assert site.graph.uploads.clear_away_leftovers() == 1
+    assert site.graph.uploads.delete_leftovers() == 1
     assert (len(site.stores["us"].objects), uploads(site)) == (0, 0)
 
 
@@ -112,7 +112,7 @@ def test_leftovers_that_cannot_be_deleted_do_not_delay_newer_ones(
     site.stores["us"].fault = fail
     let_minutes_pass(site)
     for _ in range(2):
-        site.graph.uploads.clear_away_leftovers()
+        site.graph.uploads.delete_leftovers()
     assert set(site.stores["us"].objects) == keys
     assert uploads(site) == len(stuck)
 
@@ -127,7 +127,7 @@ def test_a_cancelled_upload_does_not_wait_for_a_store_that_is_known_to_be_down(
     assert site.stores["us"].requests["delete"] == 0
     bring_back(site, "us")
     let_minutes_pass(site, 3)
-    assert site.graph.uploads.clear_away_leftovers() == 1
+    assert site.graph.uploads.delete_leftovers() == 1
     assert (len(site.stores["us"].objects), uploads(site)) == (0, 0)
 
 
@@ -161,7 +161,7 @@ def test_a_leftover_at_a_location_that_does_not_exist_any_more_is_forgotten(
         " chunks = jsonb_set(chunks, '{0,location}', '\"gone\"')"
     )
     let_minutes_pass(site)
-    assert site.graph.uploads.clear_away_leftovers() == 1
+    assert site.graph.uploads.delete_leftovers() == 1
     assert uploads(site) == 0
 
 
@@ -172,6 +172,6 @@ def test_a_leftover_at_another_sites_location_is_left_to_that_site(
     begin_upload(eu, b"at eu")
     del us.graph.locations.stores["eu"]  # type: ignore[attr-defined]
     let_minutes_pass(us)
-    assert us.graph.uploads.clear_away_leftovers() == 0
+    assert us.graph.uploads.delete_leftovers() == 0
     assert uploads(us) == 1
-    assert eu.graph.uploads.clear_away_leftovers() == 1
+    assert eu.graph.uploads.delete_leftovers() == 1

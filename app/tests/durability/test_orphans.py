@@ -7,7 +7,7 @@ import io
 import pytest
 from atoll.names import Digest
 from atoll.registry.errors import RangeOutOfOrder, UploadUnknown
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.storage.errors import StoreUnreachable
 from atoll.storage.prober import Prober
 
@@ -39,7 +39,7 @@ def bring_back(site: MemorySite, location: str) -> None:
 
 def clear_away(site: MemorySite) -> None:
     site.database.run("UPDATE blobupload SET changed_at = changed_at - interval '3 minutes'")
-    site.graph.uploads.clear_away_leftovers()
+    site.graph.uploads.delete_leftovers()
 
 
 def uploads(site: MemorySite) -> int:

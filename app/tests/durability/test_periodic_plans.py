@@ -129,8 +129,8 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
     Presence(recording, site.graph.bundle, "replication", site.locations.health, None).record()
     worker = site.worker()
     worker.start()
-    site.graph.deliverer.start()
-    site.graph.log_exporter.start()
+    site.graph.deliverer.start(site.graph.thread_registry)
+    site.graph.log_exporter.start(site.graph.thread_registry)
     wait_until(
         "all claimed",
         lambda: all(

@@ -24,7 +24,7 @@ from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.over_replication import Excess
 from atoll.registry.errors import UploadUnknown
-from atoll.registry.uploads import Body
+from atoll.registry.upload_session import Body
 
 from ..integration.services import wait_until
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks

@@ -9,7 +9,7 @@ import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Orphan, delete_orphan
-from atoll.registry.uploads import Body
+from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreOfOtherLocation
 from atoll.storage.location_marker import require_own

@@ -6,9 +6,9 @@ import io
 
 import pytest
 from atoll.names import Digest
-from atoll.registry import uploads
+from atoll.registry import upload_records
 from atoll.registry.errors import RangeOutOfOrder, SizeInvalid
-from atoll.registry.uploads import Body, Upload
+from atoll.registry.upload_session import Body, Upload
 from atoll.storage.base import blob_key
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
@@ -22,7 +22,7 @@ def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_stays_as_it_was(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
-    monkeypatch.setattr(uploads, "CHUNKS_MAXIMUM", 3)
+    monkeypatch.setattr(upload_records, "CHUNKS_MAXIMUM", 3)
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     for content in (b"one ", b"two ", b"three"):
         upload = append(site, upload, content)

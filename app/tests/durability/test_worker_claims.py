@@ -124,7 +124,11 @@ def test_statements_for_tasks_without_a_source_are_bounded(
     finally:
         worker.stop()
     assert touched(eu.database) == 0
-    assert statements.sent[task_table._RELEASE] == statements.sent[task_table._GIVE_BACK] == 0
+    assert (
+        statements.sent[task_table.TABLE.release]
+        == statements.sent[task_table.TABLE.give_back]
+        == 0
+    )
     del us
 
 

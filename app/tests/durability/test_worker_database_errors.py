@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg2
 import psycopg2.errors
 import pytest
+from atoll.db.leased_queue import Backoff
 from atoll.db.pool import Parameters
 from atoll.names import Digest
 from atoll.placement import tasks as task_table
@@ -31,16 +32,14 @@ from .worker_faults import Statements, fail_first
 # More often than a statement is sent before its caller learns of the error.
 FAILURES = 4
 STATEMENTS = {
-    name: getattr(task_table, name)
-    for name in (
-        "_CLAIM",
-        "_EXTEND",
-        "_FINISH",
-        "_RELEASE",
-        "_GIVE_BACK",
-        "_REMEMBER_UPLOAD",
-    )
-} | {"_RECORD": doubts._RECORD}
+    "claim": task_table._CLAIM,
+    "extend": task_table.TABLE.extend,
+    "finish": task_table._FINISH,
+    "release": task_table.TABLE.release,
+    "give_back": task_table.TABLE.give_back,
+    "record_upload": task_table._RECORD_UPLOAD,
+    "record_doubt": doubts._RECORD,
+}
 ERRORS = [
     psycopg2.errors.DeadlockDetected,
     psycopg2.errors.DiskFull,
@@ -51,7 +50,7 @@ ERRORS = [
 @pytest.fixture(autouse=True)
 def _waits_little(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)
-    monkeypatch.setattr(task_table, "BACKOFF_MAXIMUM_SECONDS", 0.2)
+    monkeypatch.setattr(task_table, "_SOURCE_BACKOFF", Backoff(first=0.2, maximum=0.2))
 
 
 @contextmanager
@@ -124,7 +123,7 @@ def test_worker_survives_an_error_in_each_of_its_statements(
     worker = eu.worker(lease_seconds=1)
     worker.start()
     # The next attempt reads another source than the one with the wrong bytes.
-    others = set(STATEMENTS.values()) - {task_table._GIVE_BACK, doubts._RECORD}
+    others = set(STATEMENTS.values()) - {task_table.TABLE.give_back, doubts._RECORD}
     wait_until(
         "each other statement succeeded after its failures",
         lambda: all(statements.succeeded[sql] for sql in others),
@@ -138,7 +137,7 @@ def test_worker_survives_an_error_in_each_of_its_statements(
     with running(eu, lease_seconds=1) as successor:
         wait_until("everything is placed at eu", copied(eu, "eu", digests))
         assert successor.alive
-    assert statements.sent[task_table._GIVE_BACK] > 0
+    assert statements.sent[task_table.TABLE.give_back] > 0
     assert {name for name, sql in STATEMENTS.items() if not statements.sent[sql]} == set()
 
 

@@ -53,7 +53,7 @@ def test_a_copy_longer_than_its_lease_is_made_once(
             over.wait()
 
     def fault(sql: str, _parameters: Parameters) -> None:
-        if sql == task_table._EXTEND and failing.is_set():
+        if sql == task_table.TABLE.extend and failing.is_set():
             raise psycopg2.errors.DiskFull("injected")
 
     target.fault = slow
@@ -71,11 +71,11 @@ def test_a_copy_longer_than_its_lease_is_made_once(
             wait_until("it is not claimed", lambda: statements.sent[task_table._CLAIM] > claims + 5)
             failing.clear()
         else:
-            renewals = statements.sent[task_table._EXTEND]
+            renewals = statements.sent[task_table.TABLE.extend]
             # Each third of a lease one.
             wait_until(
                 "many leases have passed",
-                lambda: statements.sent[task_table._EXTEND] > renewals + 9,
+                lambda: statements.sent[task_table.TABLE.extend] > renewals + 9,
             )
         over.set()
         wait_until("it is placed", lambda: eu.placements(digest).get("eu") == "good")

@@ -11,7 +11,7 @@ import falcon
 import falcon.testing
 from atoll.config import Bundle
 from atoll.names import RepositoryName
-from atoll.registry.uploads import Upload
+from atoll.registry.upload_session import Upload
 from atoll.web.authority import Authority
 from atoll.web.v2.uploads import UploadAnswers
 from hypothesis import strategies as st

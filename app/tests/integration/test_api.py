@@ -177,7 +177,7 @@ def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, pa
         )
     database = api.site.graph.database
     database.run("UPDATE blobupload SET changed_at = changed_at - interval '2 minutes'")
-    api.site.graph.uploads.clear_away_leftovers()
+    api.site.graph.uploads.delete_leftovers()
     assert database.read("SELECT 1 FROM blobupload") == []
     key = f"sha256/{digest[7:9]}/{digest[7:]}"
     for store in api.site.locations.stores.values():

@@ -120,7 +120,7 @@ def test_wait_does_not_wait_for_what_will_never_be(us: Site) -> None:
     for image, sentence in (
         (f"{REPOSITORY}:none", "has no manifest 'none'"),
         (REPOSITORY, "has no tag; write NAMESPACE/REPOSITORY:TAG"),
-        ("A B:c", "is not a repository name"),
+        ("A B:c", "is not a valid repository name"),
     ):
         waited = us.command("wait", image)
         assert (waited.returncode, sentence in waited.stderr) == (1, True), waited.stderr

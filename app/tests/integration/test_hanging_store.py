@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 from atoll.names import Digest, RepositoryName
-from atoll.registry.uploads import Body
+from atoll.registry.upload_session import Body
 from atoll.storage.doubt_sharing import HINT
 from atoll.storage.errors import StoreUnreachable
 

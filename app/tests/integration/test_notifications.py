@@ -258,5 +258,5 @@ def test_tls_is_verified(telling: Site, services: Services) -> None:
     with pytest.raises(RequestFailed, match="certificate"):
         Receivers(OutboundClient.from_bundle(bundle, None)).post(url, {})
     trusting = OutboundClient.from_bundle(bundle, str(services.us.certificate))
-    with pytest.raises(NotReceived, match="answered with status"):
+    with pytest.raises(NotReceived, match="responded with status"):
         Receivers(trusting).post(url, {})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 import pytest
-from atoll.placement.tasks import LeaseLost, Tasks
+from atoll.db.leased_queue import LeaseLost
+from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 
 from .services import Services, wait_until
@@ -174,7 +175,7 @@ def test_whoever_lost_the_lease_cannot_write_the_placement(us: Site) -> None:
     assert tasks.finish(late) == set()
     assert tasks.extend(late) == set()
     with pytest.raises(LeaseLost):
-        tasks.remember_upload(late[0], "an upload")
+        tasks.record_upload(late[0], "an upload")
     assert placements(us, digest) == {"usstorage"}
     assert tasks.finish(second) == {second[0].lease_token}
     assert placements(us, digest) == both()

@@ -183,9 +183,9 @@ def test_an_upload_that_nobody_goes_on_with_is_thrown_away(
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     patch(client, location, b"left alone")
     uploads = client.site.graph.uploads
-    assert uploads.clear_away_leftovers() == 0
+    assert uploads.delete_leftovers() == 0
     client.site.graph.database.run("UPDATE blobupload SET changed_at = now() - interval '49 hours'")
-    assert uploads.clear_away_leftovers() == 1
+    assert uploads.delete_leftovers() == 1
     assert leftovers(client.site, services) == (set(), 0, 0)
 
 

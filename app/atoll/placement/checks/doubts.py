@@ -20,10 +20,12 @@ from atoll.placement.tasks import Task
 log = logging.getLogger(__name__)
 
 RECORDED = Counter(
-    "atoll_replication_doubts", "Copies whose bytes this process found wrong", ["location"]
+    "atoll_replication_doubts", "Copies of other sites that this process found wrong", ["location"]
 )
 DOUBTED = Gauge(
-    "atoll_doubted_placements", "Copies that wait for their own site's look", ["location"]
+    "atoll_doubted_placements",
+    "Doubted copies to be read by their own site, from the database: take the maximum",
+    ["location"],
 )
 
 # A copy that was written again, or found right, since the claim is not the one that was read.

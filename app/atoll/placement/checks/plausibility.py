@@ -27,7 +27,7 @@ _REMEMBERED = 10_000
 
 IMPLAUSIBLE = Gauge(
     "atoll_implausible_reads",
-    "1 while too many objects that this process reads there are wrong to be believed",
+    "1 while implausibly many reads of this process find wrong objects: path or store is suspected",
     ["location"],
 )
 

@@ -26,9 +26,7 @@ BATCH = 1000
 # configured wrongly: none of it is quarantined unless a person names it.
 _IMPLAUSIBLE_FROM = 20
 
-WRONG = Counter(
-    "atoll_wrong_placements", "Copies that background checks put in quarantine", ["location"]
-)
+WRONG = Counter("atoll_wrong_placements", "Copies quarantined by background checks", ["location"])
 
 _FINDINGS = """
 SELECT l.name, s.content_checksum, s.image_size, f.defect

@@ -39,7 +39,9 @@ PASS_SECONDS, SECOND_LOOK_SECONDS, IMPLAUSIBLE_SECONDS = 3600, 60.0, 300.0
 # Copies that wait for their second look; more are found again by the next pass.
 _WAITING = 1000
 
-VERIFIED = Counter("atoll_verified_placements", "Copies that were read and are right", ["location"])
+VERIFIED = Counter(
+    "atoll_verified_placements", "Copies that the scrub read and found right", ["location"]
+)
 
 # The position moves before the copies are read, so that two workers of a site read different ones.
 # Scalar subqueries and now(), which are constant within a statement, bound the index scan at both

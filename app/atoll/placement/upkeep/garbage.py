@@ -27,8 +27,10 @@ log = logging.getLogger(__name__)
 # blobs with a tombstone, that one transaction takes.
 RANGE, BATCH = 20_000, 200
 
-COLLECTED = Counter("atoll_garbage_collected_blobs", "Blobs that nobody needed any more")
-COLLECTED_BYTES = Counter("atoll_garbage_collected_bytes", "Bytes of those blobs, of each once")
+COLLECTED = Counter("atoll_garbage_collected_blobs", "Unreferenced blobs collected")
+COLLECTED_BYTES = Counter(
+    "atoll_garbage_collected_bytes", "Bytes of collected blobs, each counted once"
+)
 
 
 def _unneeded(within: str = "true") -> str:

@@ -52,13 +52,19 @@ FROM replicationtask t TABLESAMPLE SYSTEM (%(percent)s)
 JOIN imagestoragelocation l ON l.id = t.location_id GROUP BY l.name
 """
 
-PENDING = Gauge("atoll_replication_pending_blobs", "Blobs that are to be copied here", ["location"])
-PENDING_BYTES = Gauge("atoll_replication_pending_bytes", "Bytes of those blobs", ["location"])
+PENDING = Gauge("atoll_replication_pending_blobs", "Pending copies to the location", ["location"])
+PENDING_BYTES = Gauge(
+    "atoll_replication_pending_bytes", "Bytes of pending copies to the location", ["location"]
+)
 LAG_SECONDS = Gauge(
-    "atoll_replication_lag_seconds", "Seconds that the oldest of them has waited", ["location"]
+    "atoll_replication_lag_seconds",
+    "Age of the oldest pending copy to the location, in seconds; 0 without pending copies",
+    ["location"],
 )
 FAILING = Gauge(
-    "atoll_replication_failing_blobs", "Those of them whose last attempt failed", ["location"]
+    "atoll_replication_failing_blobs",
+    "Pending copies to the location whose last attempt failed",
+    ["location"],
 )
 _GAUGES = (PENDING, PENDING_BYTES, LAG_SECONDS, FAILING)
 

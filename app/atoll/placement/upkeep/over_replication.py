@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 RANGE, BATCH = 20_000, 200
 
 REMOVED = prometheus_client.Counter(
-    "atoll_excess_removed", "Copies taken from where policies exclude them", ["location"]
+    "atoll_excess_removed", "Over-replicated copies deleted from excluded locations", ["location"]
 )
 
 _EXCLUDED_ANYWHERE = "SELECT EXISTS (SELECT FROM replicationpolicy WHERE excluded <> '{}')"

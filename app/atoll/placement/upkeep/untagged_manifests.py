@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 # Manifests that one statement looks at, and that one transaction takes.
 RANGE, BATCH = 20_000, 200
 
-COLLECTED = Counter("atoll_garbage_collected_manifests", "Manifests that no tag meant any more")
+COLLECTED = Counter("atoll_garbage_collected_manifests", "Untagged manifests deleted")
 
 # What is deleted already is not asked for here: it can be brought back until its own time is over.
 _UNTAGGED = f"""

@@ -20,7 +20,8 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blobs
 from atoll.registry.errors import RangeOutOfOrder, RepositoryUnknown, SizeInvalid, UploadUnknown
 from atoll.registry.repositories import Repositories
-from atoll.registry.uploads import Body, Upload, Uploads
+from atoll.registry.upload_session import Body, Upload
+from atoll.registry.uploads import Uploads
 from atoll.web.authority import Authority
 from atoll.web.errors import BodyTooLarge
 from atoll.web.guard import Authorized, Guard

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 from atoll.db.pool import DatabaseUnavailable
-from atoll.notifications.fair_dispatcher import FairDispatcher
+from atoll.db.queue_runner import QueueRunner
+from atoll.periodic import ThreadRegistry
 
 from ..integration.services import wait_until
 
@@ -63,15 +64,15 @@ class Jobs:
 
 @contextmanager
 def dispatched(jobs: Jobs, slots: int = 4, per_group: int = 2) -> Iterator[None]:
-    dispatcher = FairDispatcher(
+    runner = QueueRunner(
         "test", jobs.claim, jobs.run, slots=slots, per_group=per_group, poll_seconds=0.01
     )
-    dispatcher.start()
+    runner.start(ThreadRegistry())
     try:
         yield
     finally:
         jobs.release.set()
-        dispatcher.stop()
+        runner.stop()
 
 
 def test_a_group_whose_jobs_hang_delays_no_other() -> None:

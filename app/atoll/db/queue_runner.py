@@ -1,7 +1,7 @@
 """Run claimed jobs in threads, with fair scheduling between groups such as namespaces.
 
-Groups take turns, and the number of concurrent jobs of each group is limited. Receivers that do not
-respond occupy threads of their own group only.
+Groups take turns, and each has a limited number of concurrent jobs. Jobs that hang occupy only the
+threads of their own group. The runner survives every exception of a claim or a job.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-from atoll.db.pool import DatabaseUnavailable
+from atoll.periodic import ServiceUnavailable, ThreadRegistry
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +20,12 @@ _POLL_SECONDS = 1.0
 
 Group = TypeVar("Group", bound=Hashable)
 Job = TypeVar("Job")
-# Parameters: the group of the last job (None to start with the first), and groups to skip.
+# Takes the group that had the last turn, None to start with the first one, and groups to skip.
 Claim = Callable[[Group | None, list[Group]], tuple[Group, Job] | None]
 
 
-class FairDispatcher(Generic[Group, Job]):
-    """Claims jobs in one thread and runs each in its own thread."""
+class QueueRunner(Generic[Group, Job]):
+    """Claims jobs in one thread and runs each job in a thread of its own."""
 
     def __init__(
         self,
@@ -37,15 +37,15 @@ class FairDispatcher(Generic[Group, Job]):
         per_group: int,
         poll_seconds: float = _POLL_SECONDS,
     ) -> None:
-        """Initialize the dispatcher.
+        """Make a runner.
 
         Args:
-            name: The name of the threads, and of the activity in the log.
-            claim: Claims the next job and returns it with its group; None if there is none.
-            run: Runs a job.
-            slots: The number of concurrent jobs.
-            per_group: The number of concurrent jobs of one group.
-            poll_seconds: The pause after a claim without a job.
+            name: the name of the threads, and of the activity in the log.
+            claim: returns the next job with its group, None if no job is due.
+            run: runs a job.
+            slots: number of concurrent jobs.
+            per_group: number of concurrent jobs of one group.
+            poll_seconds: pause after a claim without result.
         """
         self._name = name
         self._claim = claim
@@ -58,26 +58,34 @@ class FairDispatcher(Generic[Group, Job]):
         self._threads: set[threading.Thread] = set()
         self._last: Group | None = None
         self._stop = threading.Event()
-        # Set at the end of a job, because another job of its group may be claimed.
+        # Set when a job ended, because its group may have a turn again, and by `wake`.
         self._changed = threading.Event()
-        self._dispatcher = threading.Thread(target=self._dispatch, name=name, daemon=True)
+        self._registry: ThreadRegistry | None = None
+        self._claimer: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Start claiming jobs in the background."""
-        self._dispatcher.start()
+    def start(self, registry: ThreadRegistry) -> None:
+        """Start claiming jobs in a thread that `registry` watches."""
+        self._registry = registry
+        self._claimer = registry.start(self._name, self._claim_until_stopped)
+
+    def wake(self) -> None:
+        """Claim now instead of after the pause: jobs may be due."""
+        self._changed.set()
 
     def stop(self) -> None:
-        """Stop claiming jobs, and wait for running ones."""
+        """Stop claiming, and wait for jobs in progress."""
         self._stop.set()
         self._changed.set()
         self._slots.release()
-        self._dispatcher.join()
+        if self._registry is not None and self._claimer is not None:
+            self._registry.forget(self._claimer)
+            self._claimer.join()
         with self._lock:
             threads = list(self._threads)
         for thread in threads:
             thread.join()
 
-    def _dispatch(self) -> None:
+    def _claim_until_stopped(self) -> None:
         while True:
             self._slots.acquire()
             if self._stop.is_set():
@@ -91,15 +99,15 @@ class FairDispatcher(Generic[Group, Job]):
                 self._begin(*claimed)
 
     def _next(self) -> tuple[Group, Job] | None:
-        """Claim the next job; every exception is logged."""
+        """Claim the next job; return None if none is due or the claim failed."""
         with self._lock:
             busy = [group for group, count in self._running.items() if count >= self._per_group]
         try:
             claimed = self._claim(self._last, busy)
             if claimed is None and self._last is not None:
                 claimed = self._claim(None, busy)
-        except DatabaseUnavailable as error:
-            log.warning("database unavailable", extra={"activity": self._name, "cause": str(error)})
+        except ServiceUnavailable as error:
+            log.warning(error.event, extra={"activity": self._name, "cause": str(error)})
             return None
         except Exception:
             log.exception("unhandled exception", extra={"activity": self._name})
@@ -117,15 +125,15 @@ class FairDispatcher(Generic[Group, Job]):
         try:
             thread.start()
         except RuntimeError:
-            # The system is out of threads. The job is claimed again after its lease expires.
+            # The system is out of threads. The job is claimed again after its lease.
             log.exception("unhandled exception", extra={"activity": self._name})
             self._ended(group, thread)
 
     def _work(self, group: Group, job: Job) -> None:
         try:
             self._run(job)
-        except DatabaseUnavailable as error:
-            log.warning("database unavailable", extra={"activity": self._name, "cause": str(error)})
+        except ServiceUnavailable as error:
+            log.warning(error.event, extra={"activity": self._name, "cause": str(error)})
         except Exception:
             log.exception("unhandled exception", extra={"activity": self._name})
         finally:

@@ -1,0 +1,95 @@
+"""The state of an upload, its chunks, and the bodies of its requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+from uuid import UUID, uuid4
+
+from atoll.names import Digest, Hash, RepositoryName
+from atoll.registry.errors import SizeInvalid
+from atoll.storage.base import blob_key
+
+_READ_PIECE = 1024 * 1024
+# Prefix of the keys of chunks that are not stored at a content address.
+_UPLOADS = "uploads/"
+
+
+@dataclass(frozen=True)
+class Body:
+    """The body of a request: a file that can be read repeatedly, and its size in bytes."""
+
+    file: BinaryIO
+    size: int
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the body from its beginning.
+
+        Raises:
+            SizeInvalid: The file is shorter than the size.
+        """
+        self.file.seek(0)
+        remaining = self.size
+        while remaining:
+            piece = self.file.read(min(_READ_PIECE, remaining))
+            if not piece:
+                raise SizeInvalid(f"{remaining} of {self.size} bytes did not arrive")
+            remaining -= len(piece)
+            yield piece
+
+    def digest(self, hasher: Hash, algorithm: str) -> Digest:
+        """Return the digest of the body."""
+        for piece in self.pieces():
+            hasher.update(piece)
+        return Digest(algorithm, hasher.hexdigest())
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """An object that an upload wrote: one of its chunks, or the whole blob.
+
+    Attributes:
+        key: The object's key in its store.
+        digest: The digest of the content.
+        size: The size in bytes.
+        location: The object's location.
+    """
+
+    key: str
+    digest: str
+    size: int
+    location: str
+
+    @property
+    def at_content_address(self) -> bool:
+        """Whether other uploads and blobs may share the object."""
+        return not self.key.startswith(_UPLOADS)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload in progress.
+
+    Attributes:
+        name: The repository.
+        uuid: The upload's id.
+        offset: The number of bytes received.
+        excluded: The locations that the repository's policy excludes, as last read.
+        uncertain: The locations where an earlier deletion of the same content has an unknown
+            outcome.
+    """
+
+    name: RepositoryName
+    uuid: UUID
+    offset: int
+    excluded: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
+
+    def new_key(self, digest: Digest, *, first: bool) -> str:
+        """Return the key for an attempt to write a chunk.
+
+        The first chunk is written to its content address. Other chunks get a new key for each
+        attempt, because an abandoned write, and the deletion of its object, may happen later.
+        """
+        return blob_key(digest) if first else f"{_UPLOADS}{self.uuid}/{uuid4()}"
