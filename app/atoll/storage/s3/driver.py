@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.base import Body, ObjectStore, StoredObject, StoredPart
@@ -361,7 +362,7 @@ class S3ObjectStore(ObservedStore):
             if code in _CHANGED:
                 raise ObjectChanged(self.location, key) from error
             raise _unavailable(code)(self.location, f"it answered {code}") from error
-        except (BotoCoreError, HTTPClientError) as error:
+        except (BotoCoreError, HTTPClientError, HTTPError) as error:
             raise unavailable(self.location, error) from error
 
 
