@@ -17,7 +17,7 @@ from reference.documents import Checker
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # The changelog is left out: it refers to files and commands of earlier versions.
-_PATTERNS = ("[!C]*.md", "docs/**/*.md", "roles/*/README.md")
+_PATTERNS = ("[!C]*.md", "CONTRIBUTING.md", "docs/**/*.md", "roles/*/README.md")
 
 
 def main(names: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import textwrap
@@ -47,6 +48,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def code(value: Any) -> str:
     """Return VALUE as inline code: text as it is, other values as JSON."""
     text = value if isinstance(value, str) else json.dumps(value)
+    if "|" in text:  # would end a cell of a table, and renderers differ in how it is escaped
+        return f"<code>{html.escape(text, quote=False).replace('|', '&#124;')}</code>"
     return f"`{text}`" if text else '`""`'
 
 

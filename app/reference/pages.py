@@ -12,6 +12,7 @@ from reference.configuration import configuration_page
 from reference.metrics import metrics_page
 from reference.modules import modules_page
 from reference.roles import readme, role_names, role_variables_page
+from reference.terminal import terminal_picture
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 
@@ -27,6 +28,9 @@ def pages(repository: Path = REPOSITORY) -> dict[Path, Callable[[], str]]:
         reference / "metrics.md": metrics_page,
         reference / "modules.md": partial(modules_page, repository / "collection/plugins"),
         reference / "role-variables.md": partial(role_variables_page, roles),
+        Path("docs/assets/terminal.svg"): partial(
+            terminal_picture, repository / "docs/assets/terminal.txt"
+        ),
         **{
             Path("roles") / role / "README.md": partial(readme, roles, role)
             for role in role_names(roles)

@@ -6,7 +6,7 @@ from argparse import Namespace
 
 import click
 
-from atoll.cli.commands import Command, Group
+from atoll.cli.commands import Group
 from atoll.cli.options import json_option, yes_option
 from atoll.cli.output import print_json
 
@@ -164,19 +164,3 @@ def purge(
             location=location, config=config, dry_run=dry_run, yes=yes, limit=limit, json=as_json
         )
     )
-
-
-@click.command(
-    cls=Command,
-    exit_codes={
-        0: "No copy is over-replicated (any longer).",
-        1: "Over-replicated copies are left, because required ones are missing.",
-    },
-)
-@click.option("--dry-run", is_flag=True, help="Only count the copies.")
-@json_option
-def enforce(dry_run: bool, as_json: bool) -> int:
-    """Delete over-replicated copies now."""
-    from atoll.cli.enforcement import enforce as command
-
-    return command(Namespace(dry_run=dry_run, json=as_json))

@@ -9,7 +9,7 @@ import click
 
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
-from atoll.cli.location_commands import enforce
+from atoll.cli.enforcement import enforce
 from atoll.cli.options import json_option
 from atoll.cli.output import Cell, note, print_json, print_result, print_table
 from atoll.errors import UserError

@@ -179,7 +179,7 @@ def print_findings(database: Database, run: Run, healed: int | None, command: st
         command: how to request it.
     """
     lost, lost_blobs = repair.lost(database, run, _SHOWN)
-    _print_counts(run)
+    print_counts(run)
     _print_bad_copies(repair.findings(database, run, _SHOWN))
     _print_lost(lost_blobs)
     wrong = sum(count.wrong for count in run.counts.values())
@@ -196,28 +196,29 @@ def print_findings(database: Database, run: Run, healed: int | None, command: st
         print_result(f"{lost} blobs have no good copy left; push them again to restore them")
 
 
-def _print_counts(run: Run) -> None:
+def print_counts(run: Run) -> None:
+    """Print what was counted at each location."""
     headings = [
         "location",
         "good",
-        "hashed",
         "missing",
-        "wrong size",
-        "wrong digest",
+        "bad size",
+        "bad digest",
         "restored",
-        "unverified",
+        "skipped",
+        "hashed",
     ]
     rows: list[list[Cell]] = [
         [
             name,
             count.verified,
-            size_text(count.bytes),
             *(
                 alarm(str(number)) if number else number
                 for number in (count.missing, count.wrong_size, count.wrong_digest)
             ),
             count.sound,
             count.not_verified,
+            size_text(count.bytes),
         ]
         for name, count in run.counts.items()
     ]

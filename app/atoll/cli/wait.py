@@ -87,7 +87,7 @@ class _Waiting(Protocol):
 
 
 def _wait(waiting: _Waiting, timeout: float | None) -> bool:
-    """Poll until nothing is missing or SECONDS are over, and note each change.
+    """Poll until nothing is missing or the time is up, and note each change.
 
     Returns:
         Whether nothing is missing.
@@ -98,9 +98,10 @@ def _wait(waiting: _Waiting, timeout: float | None) -> bool:
         if missing != noted:
             note(missing)
             noted = missing
-        if deadline is not None and time.monotonic() >= deadline:
-            return False
+        expired = deadline is not None and time.monotonic() >= deadline
         missing = look_later(waiting.missing)
+        if missing and expired:
+            return False
     return True
 
 

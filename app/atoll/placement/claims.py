@@ -1,9 +1,9 @@
-"""Walk through the task queue of one location, so that no claim meets the same tasks twice.
+"""Claim tasks of one location in a walk through the queue, so that no task is examined twice.
 
-A claim resumes where the last one ended. It therefore costs the same however many finished tasks an
-old snapshot keeps in the index, and however many tasks wait for a source that is unavailable. Tasks
-that become claimable behind that position (an expired lease, a transaction that committed late, a
-new copy somewhere) are found by a sweep from the start, whose share of the time is limited.
+A claim resumes at the position of the last one. Its cost therefore depends neither on the number of
+finished tasks that an old snapshot keeps in the index nor on the number of tasks whose sources are
+unavailable. Tasks that become claimable behind the position (an expired lease, a transaction that
+committed late, a new copy) are found by sweeps from the start, whose share of the time is limited.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from prometheus_client import Gauge
 
 from atoll.placement.tasks import END, START, Claimed, Positions, Section, Task, Tasks
 
-# Tasks that one statement looks at: as many as it may claim, and more while none has a source.
+# Tasks that one statement examines: as many as it may claim, and more while none has a source.
 _WINDOW_MINIMUM, _WINDOW_GROWTH, _WINDOW_MAXIMUM = 16, 8, 4096
-# A task is due from the start of its transaction: one that committed so much later is still found
-# at once. Longer than a request's statements may take.
+# A task is due from the start of its transaction. Tasks committed up to this much later are found
+# without a sweep; it exceeds the time limit of a request's statements.
 _OVERLAP = timedelta(seconds=6)
 # The pause after a statement of a sweep, as a multiple of its duration.
 _SWEEP_PAUSE = 20
@@ -34,7 +34,7 @@ WAITING = Gauge(
 
 @dataclass
 class _Walk:
-    """A walk through the queue that has come to AFTER, past so many tasks that were SKIPPED."""
+    """A walk through the queue: its position, and the number of tasks that were not claimed."""
 
     after: Positions
     window: int = _WINDOW_MINIMUM
@@ -50,9 +50,13 @@ class _Walk:
 
 
 class Claims:
-    """Claims tasks of LARGE or of small blobs; for one thread.
+    """Claims tasks of large or of small blobs. Not thread-safe.
 
-    SWEEP_SECONDS is the least time between two sweeps.
+    Args:
+        tasks: the queue.
+        large: whether to claim tasks of large or of small blobs.
+        sweep_seconds: the least time between two sweeps.
+        monotonic: a clock in seconds.
     """
 
     def __init__(
@@ -72,21 +76,21 @@ class Claims:
         self._restart()
 
     def claim(self, limit: int, sources: Sequence[str], held: Sequence[int]) -> list[Task]:
-        """Claim up to LIMIT tasks, in one statement, or two where a sweep is due.
+        """Claim tasks with one statement, or two if a sweep is due.
 
         Args:
-            limit: how many tasks to claim at most.
+            limit: the most tasks to claim.
             sources: the locations that can be read now.
-            held: ids of tasks that this process works on.
+            held: ids of tasks in progress in this process.
         """
         if not self._sources.issuperset(sources):
-            # What waited for a source may have one now.
+            # Skipped tasks may have a source now.
             self._restart()
         self._sources = frozenset(sources)
         self._behind = False
         if not sources:
             return []
-        found = self._sweep_on(limit, held) if self._monotonic() >= self._next_sweep else []
+        found = self._continue_sweep(limit, held) if self._monotonic() >= self._next_sweep else []
         if len(found) < limit:
             left = limit - len(found)
             claimed = self._step(self._walk, END, left, held)
@@ -97,7 +101,7 @@ class Claims:
         return found
 
     def pause(self, seconds: float) -> float:
-        """Return for how long to wait before the next claim, at most SECONDS."""
+        """Return the seconds to wait before the next claim, at most `seconds`."""
         if self._behind:
             return 0
         if self._sweep is None:
@@ -105,19 +109,19 @@ class Claims:
         return max(0.0, min(seconds, self._next_sweep - self._monotonic()))
 
     def _restart(self) -> None:
-        """Look through the queue from its start."""
+        """Restart the walk."""
         self._walk = _Walk(START)
         self._sweep: _Walk | None = None
         self._next_sweep = self._monotonic() + self._sweep_seconds
 
-    def _sweep_on(self, limit: int, held: Sequence[int]) -> list[Task]:
-        """Look at more tasks behind the walk's position."""
+    def _continue_sweep(self, limit: int, held: Sequence[int]) -> list[Task]:
+        """Continue the sweep up to the position of the walk."""
         if self._sweep is None:
             self._sweep = _Walk(START)
-        began = self._monotonic()
+        started = self._monotonic()
         claimed = self._step(self._sweep, self._walk.after, limit, held)
         now = self._monotonic()
-        pause = _SWEEP_PAUSE * (now - began)
+        pause = _SWEEP_PAUSE * (now - started)
         if claimed.ended:
             lane = "large" if self._large else "small"
             WAITING.labels(self._tasks.location, lane).set(self._sweep.skipped)
@@ -140,7 +144,7 @@ class Claims:
 
 
 def _not_after(positions: Positions, claimed: Claimed) -> Positions:
-    """Return POSITIONS, moved back to where tasks may still be committed."""
+    """Return positions that precede tasks whose transactions may still commit."""
     latest = claimed.now - _OVERLAP
     return {
         urgent: (latest, 0) if not isinstance(at, str) and at > latest else (at, task_id)

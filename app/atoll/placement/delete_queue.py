@@ -21,7 +21,7 @@ from atoll.db.pool import Database
 from atoll.names import Digest
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.placement.locks import LOCK_DIGEST
-from atoll.placement.upkeep.garbage import FORGET_BLOBS
+from atoll.placement.upkeep.garbage import DELETE_BLOBS
 from atoll.storage.errors import StoreError
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ FROM claimed c JOIN imagestorage s ON s.id = c.storage_id
 _FINISH = f"""
 {LOCK_DIGEST}
 {_TABLE.delete};
-{FORGET_BLOBS}
+{DELETE_BLOBS}
 """
 
 _LENGTHS = f"""

@@ -1,7 +1,7 @@
-"""Policies: where the blobs of a namespace or a repository must also be, and where never.
+"""Replication policies of namespaces and repositories: additional and excluded locations.
 
-`atoll.placement.rules` says what follows from them for a blob. A change is carried out by the
-workers, who ask every few seconds whether there was one (`PolicyWatch`).
+`rules` defines their effect on blobs. Workers detect changes within seconds and apply them
+(`PolicyWatch`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from atoll.storage.states import KEPT
 
 _COLUMNS = "p.extra, p.excluded, p.urgent, p.sync_copies, p.sync_seconds"
 
-# All that bears on one namespace: its policy, first, and those of its repositories.
+# The policy of one namespace, first, and those of its repositories.
 _OF_NAMESPACE = f"""
 SELECT r.name, {_COLUMNS}
 FROM "user" n JOIN repository r ON r.namespace_user_id = n.id
@@ -56,13 +56,13 @@ _CLEAR = "DELETE FROM replicationpolicy WHERE {column} = %(subject)s"
 
 _LOCATIONS = "SELECT name FROM imagestoragelocation WHERE state = ANY(%(kept)s) ORDER BY name"
 
-# Every visible change of a policy changes this, in whatever order transactions commit.
+# A hash that changes with every visible change, in whatever order transactions commit.
 _CONTENT = """
 SELECT md5(coalesce(string_agg((p.*)::text, chr(10) ORDER BY p.id), '')) FROM replicationpolicy p
 """
 
 # Blobs of a namespace or a repository at locations that it excludes, and how many of them another
-# repository uses that does not.
+# repository allows there.
 _EXCESS = f"""
 WITH here AS (
     SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
@@ -86,19 +86,24 @@ SYNC_SECONDS, SYNC_SECONDS_MAXIMUM = 30, 50
 
 
 class PolicyInvalid(UserError):
-    """The policy cannot be; the text says why."""
+    """The policy is invalid; the message names the reason."""
 
 
 class SubjectUnknown(UserError):
-    """There is no such namespace, or no such repository."""
+    """The namespace or repository does not exist."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What a namespace or a repository says of its blobs' locations.
+    """The policy of a namespace or a repository.
 
-    A manifest is accepted when its blobs are at SYNC_COPIES locations, or refused after
-    SYNC_SECONDS; None: it does not wait.
+    Attributes:
+        extra: locations that are required in addition to the default ones.
+        excluded: locations that are not allowed.
+        urgent: whether its tasks are claimed first.
+        sync_copies: number of locations where blobs must be before their manifest is accepted, None
+            if pushes do not wait.
+        sync_seconds: seconds after which such a push is refused.
     """
 
     extra: tuple[str, ...] = ()
@@ -110,7 +115,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Excess:
-    """Blobs at a location that their policy excludes; SHARED of them others have there, too."""
+    """Blobs at a location that their policy excludes; `shared` are allowed there by others."""
 
     location: str
     blobs: int
@@ -120,7 +125,7 @@ class Excess:
 
 @dataclass(frozen=True)
 class Subject:
-    """Who has a policy: a namespace or, with a NAME, one of its repositories."""
+    """The subject of a policy: a namespace or, with a name, one of its repositories."""
 
     namespace: str
     name: str | None = None
@@ -130,13 +135,18 @@ class Subject:
 
     @classmethod
     def parse(cls, text: str) -> Subject:
-        """Return the subject that NAMESPACE or NAMESPACE/REPOSITORY names."""
+        """Parse NAMESPACE or NAMESPACE/REPOSITORY."""
         namespace, _, name = text.partition("/")
         return cls(namespace, name or None)
 
 
 class Policies:
-    """All policies. REQUIRED are the default locations; none without replication."""
+    """All policies.
+
+    Args:
+        database: where the policies are.
+        required: the default locations; none without replication.
+    """
 
     def __init__(self, database: Database, required: list[str]) -> None:
         self._database = database
@@ -150,17 +160,26 @@ class Policies:
         ]
 
     def get(self, subject: Subject) -> Policy:
-        """Return the subject's own policy, an empty one if it has none. Raises SubjectUnknown."""
+        """Return the subject's own policy, an empty one if it has none.
+
+        Raises:
+            SubjectUnknown: there is no such subject.
+        """
         self._identify(subject)
         return self._of_namespace(subject).get(subject.name, Policy())
 
     def required(self, subject: Subject) -> list[str]:
-        """Return where the subject's blobs must be, by its own and its namespace's policy."""
+        """Return the locations that the subject requires, by its own and its namespace's policy."""
         policies = self._of_namespace(subject)
         return self._effective(policies.get(None, Policy()), policies.get(subject.name, Policy()))
 
     def set(self, subject: Subject, policy: Policy) -> None:
-        """Let POLICY be the subject's. Raises SubjectUnknown or PolicyInvalid."""
+        """Set the subject's policy.
+
+        Raises:
+            SubjectUnknown: there is no such subject.
+            PolicyInvalid: the policy names unknown locations or leaves none.
+        """
         column, identifier = self._identify(subject)
         self._check(subject, policy)
         self._database.run(
@@ -176,12 +195,16 @@ class Policies:
         )
 
     def clear(self, subject: Subject) -> None:
-        """Take the subject's policy away, if it has one. Raises SubjectUnknown."""
+        """Delete the subject's policy, if it has one.
+
+        Raises:
+            SubjectUnknown: there is no such subject.
+        """
         column, identifier = self._identify(subject)
         self._database.run(_CLEAR.format(column=column), {"subject": identifier})
 
     def excess(self, subject: Subject) -> list[Excess]:
-        """Return what is where the subject's policies exclude it. Looks at all its blobs."""
+        """Return the subject's over-replicated blobs, after examining all its blobs."""
         policies = self._of_namespace(subject)
         excluded = {
             location
@@ -209,12 +232,12 @@ class Policies:
         return "repository_id", repository_id
 
     def _of_namespace(self, subject: Subject) -> dict[str | None, Policy]:
-        """Return the namespace's policy as that of None, and those of its repositories by name."""
+        """Return the policies of repositories by name, and the namespace's policy for None."""
         rows = self._database.read(_OF_NAMESPACE, {"namespace": subject.namespace})
         return {name: _policy(*columns) for name, *columns in rows}
 
     def _check(self, subject: Subject, policy: Policy) -> None:
-        """Raise PolicyInvalid where POLICY names what is not there, or lets no location remain."""
+        """Raise PolicyInvalid if a policy names unknown locations or leaves none."""
         kept = self._kept()
         for name in (*policy.extra, *policy.excluded):
             if name not in kept:
@@ -248,7 +271,7 @@ class Policies:
         return [row[0] for row in self._database.read(_LOCATIONS, {"kept": list(KEPT)})]
 
     def _effective(self, whole: Policy, own: Policy) -> list[str]:
-        """Return what `required_in` requires; without replication, what is not excluded."""
+        """Return the required locations; without replication, those that are not excluded."""
         kept = self._kept()
         wanted = {*self._required, *whole.extra, *own.extra} if self._required else {*kept}
         return [name for name in kept if name in wanted - {*whole.excluded, *own.excluded}]
@@ -262,9 +285,13 @@ class PolicyWatch:
         self._reconciler = reconciler
         self._seen: str | None = None
 
-    def look(self) -> int:
-        """Reconcile all blobs if a policy changed, or at the first call; return the tasks made."""
-        # Read before the blobs are, so that a change made meanwhile is found by the next call.
+    def apply_changes(self) -> int:
+        """Reconcile all blobs at the first call and after a change of policies.
+
+        Returns:
+            The number of created tasks.
+        """
+        # Read before the blobs, so that the next call finds a change made meanwhile.
         content = str(self._database.read(_CONTENT)[0][0])
         if content == self._seen:
             return 0

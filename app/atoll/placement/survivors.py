@@ -1,7 +1,7 @@
-"""The copies that would remain alone after a removal, and whether their objects are there.
+"""Verify the copies that would be sole copies after the removal of a location.
 
-A removal relies on records. This asks the stores for each object that would be the only one left,
-before anything is changed.
+A removal relies on records. Before anything is changed, this checks in the stores that the object
+of each such copy exists.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from atoll.placement.checks.verify import COLUMNS, THREADS, Looked, Verifier, to
 from atoll.placement.locations.drain import parameters
 from atoll.placement.rules import used
 
-# Blobs that one statement reads.
+# Blobs that one statement examines.
 RANGE = 20_000
 
 _SOLE = f"""
@@ -43,7 +43,7 @@ _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
 @dataclass(frozen=True)
 class Checked:
-    """The sole survivors among the blobs up to the id DONE; LAST is the greatest id."""
+    """Future sole copies of blobs up to the id `done`; `last` is the greatest id."""
 
     copies: list[Looked]
     done: int
@@ -51,14 +51,15 @@ class Checked:
 
     @property
     def bad(self) -> list[Looked]:
-        """Those that are missing, have another size, or could not be checked."""
+        """Copies that are missing, have another size, or could not be verified."""
         return [one for one in self.copies if one.result or one.unreachable]
 
 
 def check_survivors(database: Database, verifier: Verifier, location: str) -> Iterator[Checked]:
-    """Ask the stores for each copy that would remain alone without LOCATION, range by range.
+    """Verify the copies that would be sole copies without a location, range by range.
 
-    Raises DatabaseUnavailable.
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
     """
     last = int(database.read(_LAST)[0][0])
     with ThreadPoolExecutor(THREADS, thread_name_prefix="survivors") as executor:

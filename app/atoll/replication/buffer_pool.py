@@ -1,6 +1,6 @@
-"""A pool of buffers for bytes in transit, with a limit.
+"""A bounded pool of buffers for bytes in transit.
 
-A buffer is taken before anything is read into it, so copies wait here and not in the kernel.
+A buffer is taken before bytes are requested, so copies wait for memory before they read.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ import threading
 from collections import deque
 
 
-class Memory:
-    """Buffers of at most LIMIT bytes in total, given out in the order of the requests.
+class BufferPool:
+    """Buffers of a limited total size, provided in the order of requests. Thread-safe.
 
-    Buffers of the USUAL size are reused: a new one costs the kernel time for each page. Safe for
-    any thread.
+    Args:
+        limit: bytes of all buffers.
+        usual: bytes of buffers that are reused, because a new one costs the kernel time for each
+            page.
     """
 
     def __init__(self, limit: int, usual: int) -> None:
@@ -25,10 +27,14 @@ class Memory:
         self._changed = threading.Condition()
 
     def take(self, size: int, *, wait: bool) -> bytearray | None:
-        """Return a buffer of SIZE bytes; without WAIT, None if there is none now.
+        """Return a buffer.
 
-        A buffer larger than the limit is given out while no other one is in use. Requests behind it
-        wait, too: otherwise a steady flow of small ones would keep it waiting indefinitely.
+        A buffer larger than the limit is provided while no other one is in use. Later requests wait
+        for it, because a steady flow of small requests would otherwise delay it indefinitely.
+
+        Args:
+            size: bytes.
+            wait: whether to wait for memory; otherwise the result may be None.
         """
         with self._changed:
             if not wait and (self._waiting or not self._fits(size)):
@@ -48,7 +54,7 @@ class Memory:
         return bytearray(size)
 
     def give(self, buffer: bytearray) -> None:
-        """Return to the pool what `take` returned."""
+        """Return a buffer to the pool."""
         with self._changed:
             self._used -= len(buffer)
             if len(buffer) == self._usual:

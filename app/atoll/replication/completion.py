@@ -1,4 +1,4 @@
-"""Record finished copies in batches: those that end while one statement runs share the next."""
+"""Record finished copies in batches: copies that finish during a statement share the next one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from atoll.placement.tasks import Task, Tasks
 log = logging.getLogger(__name__)
 
 _TOGETHER_MAXIMUM = 100
-# Refusals after which a task is recorded in a statement of its own, so that one bad row cannot
-# hold up the others; and after which it is given up unless the error is transient.
+# Refusals after which a task is recorded by a statement of its own, so that one bad row cannot
+# delay the others, and after which it is given up unless the error is transient.
 _TOGETHER_REFUSALS = 2
 _REFUSALS_MAXIMUM = 4
-# Attempts for each task once the worker stops.
+# Attempts for each task while the worker stops.
 _LAST_ATTEMPTS = 3
-# Seconds before the next attempt: the first pause after a refusal, which doubles, and the longest.
+# Seconds before the next attempt after a refusal: they double up to a maximum.
 _PAUSE_SECONDS, _PAUSE_MAXIMUM = 0.1, 5.0
-# Seconds after which a database that did not answer is asked again.
+# Seconds before the next attempt after the database did not respond.
 _UNAVAILABLE_SECONDS = 1.0
 
 
 @dataclass
 class _Entry:
-    """A copy that is not recorded yet."""
+    """A copy to be recorded."""
 
     task: Task
     due: float = 0.0
@@ -64,15 +64,15 @@ class Finisher:
         self._ending = False
 
     def add(self, task: Task) -> None:
-        """Record a finished copy soon."""
+        """Queue a finished copy."""
         self._queue.put(task)
 
     def end(self) -> None:
-        """Let `run` return once everything added before was recorded or given up."""
+        """Make `run` return after all queued copies were recorded or given up."""
         self._queue.put(None)
 
     def run(self) -> None:
-        """Record copies until `end`. A batch that fails is retried while its leases are kept."""
+        """Record copies until `end`. A failed batch is retried while its leases are extended."""
         while self._collect():
             now = time.monotonic()
             due = [entry for entry in self._pending if entry.due <= now]
@@ -85,7 +85,7 @@ class Finisher:
                     self._record([entry])
 
     def _collect(self) -> bool:
-        """Wait for copies to record; return False at the end."""
+        """Wait for copies; return False at the end."""
         timeout = None
         if self._pending:
             timeout = max(0.0, min(entry.due for entry in self._pending) - time.monotonic())
@@ -123,7 +123,7 @@ class Finisher:
         self._report([entry.task for entry in entries], ours)
 
     def _retry(self, entry: _Entry, error: Exception) -> None:
-        """Try ENTRY again after a pause, or give it up: somebody copies the blob again then."""
+        """Schedule another attempt, or give the entry up, so that the blob is copied again."""
         pause = _UNAVAILABLE_SECONDS
         if was_answered(error) or not is_transient(error):
             entry.refusals += 1
@@ -133,7 +133,7 @@ class Finisher:
         if hopeless or entry.last_attempts >= _LAST_ATTEMPTS:
             self._give_up(entry.task, error)
             return
-        # Jitter: what collided once should not collide again.
+        # Jitter, so that statements that collided do not collide again.
         entry.due = time.monotonic() + pause * random.uniform(0.5, 1)  # noqa: S311
         self._pending.append(entry)
 

@@ -1,9 +1,9 @@
 """Copy one blob to one store: read from the nearest source, hash, and only then make it visible.
 
-What fits into one part is read and put by the thread that asks. What is larger goes in parts, some
-of them being read and some being written at any moment, unless the store itself can copy it; it is
-read and hashed then all the same. Memory: `MEMORY_SMALL` and `MEMORY_LARGE`, however many threads
-copy.
+Small blobs are read and written by the calling thread. Large ones are copied in parts, several of
+which are read and written concurrently, unless the store itself can copy the object; the worker
+reads and hashes it in that case as well. Memory is bounded by `MEMORY_SMALL` and `MEMORY_LARGE`,
+independently of the number of threads.
 """
 
 from __future__ import annotations
@@ -12,41 +12,49 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from atoll.names import Digest
-from atoll.replication.buffer_pool import Memory
+from atoll.replication.buffer_pool import BufferPool
 from atoll.replication.multipart_copy import IN_FLIGHT, READ_AHEAD, PartsCopy, PartsReader
 from atoll.replication.source import Hold, Source
 from atoll.storage.base import ObjectStore
 from atoll.storage.multipart import MEBIBYTE, PART_MINIMUM
 
-# Up to here a blob is written with one request.
+# The most bytes of a blob that is written with one request.
 SMALL_MAXIMUM = PART_MINIMUM
-# Bytes. The second is eight parts.
+# Bytes of buffers; the second are eight parts.
 MEMORY_SMALL = 24 * MEBIBYTE
 MEMORY_LARGE = 64 * MEBIBYTE
 
 
 class Copier:
-    """Copies blobs to TARGET; safe for any thread."""
+    """Copies blobs to one location. Thread-safe."""
 
     def __init__(self, stores: Mapping[str, ObjectStore], target: str) -> None:
         self._stores = stores
         self._target = stores[target]
-        self._small = Memory(MEMORY_SMALL, PART_MINIMUM)
-        self._large = Memory(MEMORY_LARGE, PART_MINIMUM)
-        # As many threads as there can be buffers, and those of one copy at least.
+        self._small = BufferPool(MEMORY_SMALL, PART_MINIMUM)
+        self._large = BufferPool(MEMORY_LARGE, PART_MINIMUM)
+        # As many threads as there can be buffers, and at least those of one copy.
         threads = max(MEMORY_LARGE // PART_MINIMUM, READ_AHEAD + IN_FLIGHT)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="part")
 
     def copy(
         self, digest: Digest, size: int, sources: list[str], hold: Hold, upload_id: str | None
     ) -> set[str]:
-        """Copy a blob of SIZE bytes from SOURCES, best first, and verify it on the way.
+        """Copy and verify a blob. The object is visible only after success.
 
-        UPLOAD_ID is what a predecessor's hold remembered. Raises WrongContent, StoreError, or what
-        HOLD raises; the object is not visible then.
+        Args:
+            digest: the blob's digest.
+            size: the blob's size in bytes.
+            sources: locations to read from, best first.
+            hold: controls the copy.
+            upload_id: the multipart upload of an earlier attempt, None if there is none.
 
         Returns:
-            The locations from which the bytes came.
+            The locations from which bytes were read.
+
+        Raises:
+            WrongContent: the sources have other bytes.
+            StoreError: the blob could not be read or written.
         """
         source = Source(digest, size, sources, self._stores)
         if size <= SMALL_MAXIMUM:
@@ -71,7 +79,7 @@ class Copier:
             self._small.give(buffer)
 
     def _copy_within(self, source: Source, hold: Hold) -> None:
-        """Let the store copy from the best source, after all its bytes were read and hashed."""
+        """Have the store copy the object from the best source after verifying all its bytes."""
         best = source.locations[0]
         alone = Source(source.digest, source.size, [best], self._stores, source.used)
         reading = PartsReader(alone, self._large, self._executor, hold)

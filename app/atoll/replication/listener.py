@@ -1,9 +1,9 @@
 """Wake-ups of replication workers by LISTEN and NOTIFY.
 
-The trigger of the task table reports the locations of new tasks to the client that wrote them, in
-the answer to its statement (migration 0067), so no code that writes tasks can forget it. That
-client notifies after its commit, from a thread that no request waits for. A wake-up is a hint:
-workers also poll every few seconds.
+A trigger on the task table reports the locations of new tasks to the client that wrote them, as a
+notice of the statement, so no code that creates tasks can forget it. That client notifies the
+workers after its commit, from a background thread. A wake-up is a hint: workers also poll every few
+seconds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ CHANNEL = "atoll_replication"
 # Seconds between two notifications of one process.
 _PAUSE = 0.2
 
-# NOTIFY takes a lock of the whole cluster when its transaction commits. It must wait neither for a
-# standby, with which everybody else would wait, nor for long behind somebody who does.
+# NOTIFY takes a cluster-wide lock when its transaction commits. It must not wait for a standby
+# while it holds the lock, and only briefly for another transaction that does.
 _NOTIFY = """
 SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '1s';
 SELECT pg_notify(%(channel)s, location) FROM unnest(%(locations)s::text[]) AS location
@@ -38,10 +38,10 @@ _LISTENS = "SELECT %(channel)s IN (SELECT pg_listening_channels())"
 
 
 class WakeUps:
-    """Notifies the workers of locations that got tasks, at most once in PAUSE seconds.
+    """Notifies the workers of locations with new tasks, at most once in `pause` seconds.
 
-    The first wake-up is sent at once; those that come during the pause are sent together after it.
-    The sending thread ends when nothing is left to send.
+    The first wake-up is sent immediately; further ones are sent together after the pause. The
+    sending thread ends when nothing is left to send.
     """
 
     def __init__(self, database: Database, *, pause: float = _PAUSE) -> None:
@@ -52,13 +52,13 @@ class WakeUps:
         self._lock = threading.Lock()
 
     def note(self, message: str) -> None:
-        """Wake the workers that MESSAGE names, if the task table's trigger raised it."""
+        """Wake the workers named by a notice of the task table's trigger; ignore other notices."""
         channel, _, locations = message.partition(" ")
         if channel == CHANNEL:
             self.wake(json.loads(locations))
 
     def wake(self, locations: list[str]) -> None:
-        """Wake the workers of LOCATIONS soon; does not wait and does not fail."""
+        """Notify the workers of some locations soon; never waits or fails."""
         with self._lock:
             self._pending.update(locations)
             if self._sending:
@@ -77,11 +77,11 @@ class WakeUps:
             except (DatabaseUnavailable, psycopg2.Error) as error:
                 log.warning("workers not notified", extra={"cause": str(error)})
             except Exception:
-                log.exception("workers not notified: unhandled exception")
+                log.exception("unhandled exception", extra={"activity": "wake-ups"})
             time.sleep(self._pause)
 
     def _take(self) -> list[str]:
-        """Return the locations to notify; with none left the thread has to end."""
+        """Return the locations to notify; the thread ends if there are none."""
         with self._lock:
             locations = sorted(self._pending)
             self._pending.clear()
@@ -95,28 +95,28 @@ def listen_until(
     location: str,
     seconds: float,
     *,
-    ring: Callable[[], None],
+    wake: Callable[[], None],
     beat: Callable[[], None],
 ) -> None:
-    """Call RING whenever there is a new task for LOCATION, until STOP is set.
+    """Call a function for each notification of new tasks, until stopped.
 
     Args:
         stop: checked after each notification and each pause.
-        database: gives a connection that is used for nothing else.
-        location: the location whose notifications count.
-        seconds: after so much silence the connection is checked; one that is broken, or does not
-            listen any more, is replaced after as many seconds.
-        ring: called from this thread.
-        beat: called at least every few SECONDS.
+        database: provides a dedicated connection.
+        location: the location of the tasks.
+        seconds: time without a notification after which the connection is checked, and pause before
+            a broken connection, or one that does not listen any more, is replaced.
+        wake: called from this thread.
+        beat: called at least once in `seconds`.
     """
     while not stop.is_set():
         beat()
         try:
-            _listen(stop, database, location, seconds, ring=ring, beat=beat)
+            _listen(stop, database, location, seconds, wake=wake, beat=beat)
         except (DatabaseUnavailable, psycopg2.Error) as error:
             log.warning("no wake-ups for new tasks, polling", extra={"cause": str(error)})
         except Exception:
-            log.exception("no wake-ups for new tasks, polling: unhandled exception")
+            log.exception("unhandled exception", extra={"activity": "listener"})
         stop.wait(seconds)
 
 
@@ -126,15 +126,15 @@ def _listen(
     location: str,
     seconds: float,
     *,
-    ring: Callable[[], None],
+    wake: Callable[[], None],
     beat: Callable[[], None],
 ) -> None:
     connection = database.connect()
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"LISTEN {CHANNEL}")
-            # For tasks that were written before.
-            ring()
+            # For tasks that were created before.
+            wake()
             while not stop.is_set():
                 beat()
                 waiting = select.poll()
@@ -152,6 +152,6 @@ def _listen(
                 locations = {notice.payload for notice in connection.notifies}
                 connection.notifies.clear()
                 if location in locations:
-                    ring()
+                    wake()
     finally:
         connection.close()

@@ -1,7 +1,7 @@
-"""Copy a large blob in parts: some are being read, one is hashed, some are being written.
+"""Copy a large blob in parts: several are read, one is hashed and several are written concurrently.
 
-A part is read into a buffer, hashed in its turn and written from the same buffer. What a
-predecessor wrote of it is not written again, once its content is known to be the same.
+A part is read into a buffer, hashed in order and written from the same buffer. A part that an
+earlier attempt wrote is not written again if its content is the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from concurrent.futures import Executor, Future
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
-from atoll.replication.buffer_pool import Memory
+from atoll.replication.buffer_pool import BufferPool
 from atoll.replication.source import Hold, Source, WrongContent
 from atoll.storage.base import ObjectStore, StoredPart
 from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreError
@@ -22,14 +22,14 @@ from atoll.storage.multipart import PART_MINIMUM, part_size
 
 log = logging.getLogger(__name__)
 
-# Of one blob.
+# Parts of one blob that are read or written concurrently.
 READ_AHEAD = 3
 IN_FLIGHT = 4
 
 
 @dataclass(frozen=True)
 class Part:
-    """Part NUMBER, from 1, was read: its DATA stand in BUFFER."""
+    """A part that was read; numbers start at 1, and `data` is a view of `buffer`."""
 
     number: int
     buffer: bytearray
@@ -37,12 +37,12 @@ class Part:
 
 
 class PartsReader:
-    """Reads SOURCE in parts of STEP bytes and hashes them. EXECUTOR's tasks never wait."""
+    """Reads a blob in parts and hashes them. The jobs of the executor never wait for each other."""
 
     def __init__(
         self,
         source: Source,
-        memory: Memory,
+        memory: BufferPool,
         executor: Executor,
         hold: Hold,
         step: int = PART_MINIMUM,
@@ -57,9 +57,11 @@ class PartsReader:
         self._hasher = source.digest.hasher()
 
     def parts(self) -> Generator[Part]:
-        """Yield the parts in order; whoever gets one gives its buffer back to the memory.
+        """Yield the parts in order; the caller returns each buffer to the pool.
 
-        Raises WrongContent, StoreError, or what the hold raises.
+        Raises:
+            WrongContent: the object is shorter than the blob.
+            StoreError: no source could be read.
         """
         try:
             while self._starts or self._reading:
@@ -74,13 +76,13 @@ class PartsReader:
             self._clean_up()
 
     def verify(self) -> None:
-        """Read what was not read yet, and raise WrongContent unless all has the blob's digest."""
+        """Read the remaining parts, and raise WrongContent unless the hash is the blob's digest."""
         for part in self.parts():
             self._memory.give(part.buffer)
         self._source.verify(self._hasher.hexdigest())
 
     def _read_ahead(self) -> None:
-        """Begin to read the next parts, as far as memory goes; one is waited for."""
+        """Start to read the next parts while there are buffers; wait for one buffer at most."""
         while self._starts and len(self._reading) < READ_AHEAD:
             buffer = self._memory.take(self._step, wait=not self._reading)
             if buffer is None:
@@ -91,7 +93,7 @@ class PartsReader:
             self._reading.append((number, buffer, reading))
 
     def _clean_up(self) -> None:
-        """Wait for what is being read in vain, and give its buffers back."""
+        """Wait for reads in progress and return their buffers."""
         while self._reading:
             _, buffer, reading = self._reading.popleft()
             if not reading.cancel():
@@ -100,10 +102,15 @@ class PartsReader:
 
 
 class PartsCopy:
-    """One copy in parts, from SOURCE to TARGET. EXECUTOR's tasks never wait for each other."""
+    """One copy in parts. The jobs of the executor never wait for each other."""
 
     def __init__(
-        self, source: Source, target: ObjectStore, memory: Memory, executor: Executor, hold: Hold
+        self,
+        source: Source,
+        target: ObjectStore,
+        memory: BufferPool,
+        executor: Executor,
+        hold: Hold,
     ) -> None:
         self._source = source
         self._key = source.key
@@ -117,10 +124,17 @@ class PartsCopy:
         self._tags: dict[int, str] = {}
 
     def run(self, upload_id: str | None) -> None:
-        """Copy, and resume the upload UPLOAD_ID of an earlier attempt if there is one.
+        """Copy the blob.
 
-        Raises WrongContent, StoreError, or what the hold raises; the next attempt resumes the
-        upload then. The object is not visible, unless OutcomeUnknown is raised.
+        After an exception the next attempt resumes the upload. The object is visible only after
+        success, or possibly after OutcomeUnknown.
+
+        Args:
+            upload_id: the multipart upload of an earlier attempt, None if there is none.
+
+        Raises:
+            WrongContent: the sources have other bytes.
+            StoreError: the blob could not be read or written.
         """
         if upload_id is not None and self._is_there():
             return
@@ -132,20 +146,19 @@ class PartsCopy:
             tags = [self._tags[number] for number in sorted(self._tags)]
             self._target.finish_parts(self._key, upload_id, tags, self._source.size)
         except OutcomeUnknown:
-            # The object may be there, or appear later: the next attempt reads it before it starts
-            # over.
+            # The object may exist or appear later: the next attempt reads it before it restarts.
             raise
         except (WrongContent, StoreError):
-            # Its parts are wrong, or the store does not accept them: start over.
+            # The parts are wrong, or the store does not accept them: restart.
             with suppress(StoreError):
                 self._target.abort_parts(self._key, upload_id)
-            self._hold.remember(None)
+            self._hold.record_upload(None)
             raise
 
     def _is_there(self) -> bool:
-        """Tell whether the target has the object, all of whose bytes are read and hashed.
+        """Return whether the target has the object, after hashing all its bytes.
 
-        An attempt that had no answer to its last request may have made it.
+        An attempt without a response to its last request may have created it.
         """
         hasher = self._source.digest.hasher()
         try:
@@ -159,26 +172,26 @@ class PartsCopy:
         return hasher.hexdigest() == self._source.digest.hex
 
     def _upload(self, upload_id: str | None) -> tuple[str, dict[int, StoredPart]]:
-        """Return the upload to go on with and what is there of it."""
+        """Return the upload to resume, or a new one, and its stored parts."""
         if upload_id is not None:
             try:
                 if stored := self._target.stored_parts(self._key, upload_id):
                     return upload_id, stored
                 self._target.abort_parts(self._key, upload_id)
             except ObjectMissing:
-                log.debug("the upload is gone", extra={"upload": upload_id})
+                log.debug("upload expired", extra={"upload": upload_id})
         upload_id = self._target.begin_parts(self._key)
         try:
-            self._hold.remember(upload_id)
+            self._hold.record_upload(upload_id)
         except Exception:
-            # No record would lead to it.
+            # Without a record nothing would ever abort it.
             with suppress(StoreError):
                 self._target.abort_parts(self._key, upload_id)
             raise
         return upload_id, {}
 
     def _write_all(self, upload_id: str, stored: dict[int, StoredPart]) -> None:
-        """Write what is not STORED; what cannot be written leaves no request under way."""
+        """Write the parts that are not stored; no request is in progress after a failure."""
         try:
             with closing(self._reader.parts()) as parts:
                 for part in parts:
@@ -206,7 +219,7 @@ class PartsCopy:
         writing = self._executor.submit(
             self._target.put_part, self._key, upload_id, part.number, part.data, len(part.data)
         )
-        # Called at once where it is over already, and when it is cancelled, too.
+        # Called immediately if the write has ended, and also when it is cancelled.
         writing.add_done_callback(lambda _over: self._memory.give(part.buffer))
         self._writing.append((part.number, writing))
 
@@ -216,7 +229,7 @@ class PartsCopy:
 
 
 def _is_same(stored: StoredPart, data: memoryview) -> bool:
-    """Tell whether a part that is there holds DATA: a predecessor may have read a bad source."""
+    """Return whether a stored part has these bytes; an earlier attempt may have read wrong ones."""
     if stored.size != len(data):
         return False
     return stored.md5 == hashlib.md5(data, usedforsecurity=False).hexdigest()

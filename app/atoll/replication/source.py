@@ -1,4 +1,4 @@
-"""Where a blob's bytes come from, and what a copy asks of whoever ordered it."""
+"""The source of a copy, and the control of a copy by its worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atoll.storage.errors import NoHealthyStore, StoreError
 
 
 class WrongContent(Exception):
-    """The bytes read from SOURCES do not match the digest; REASON says how they differ."""
+    """The bytes read from `sources` do not match the digest; `reason` describes the difference."""
 
     def __init__(
         self, digest: Digest, sources: list[str], reason: str = "the digest differs"
@@ -23,21 +23,21 @@ class WrongContent(Exception):
 
 
 class Hold(Protocol):
-    """What a copy asks of whoever ordered it."""
+    """Control of a copy by its worker."""
 
     def check(self) -> None:
-        """Raise if the copy is to stop; asked between parts."""
+        """Raise if the copy is to stop; called between parts."""
 
     def pace(self, size: int) -> None:
-        """Wait until SIZE more bytes may be written. May raise as `check` does."""
+        """Wait until the rate limit permits more bytes; raises like `check`."""
 
-    def remember(self, upload_id: str | None) -> None:
-        """Note the upload in parts that is under way, or that there is none (any more)."""
+    def record_upload(self, upload_id: str | None) -> None:
+        """Record the multipart upload in progress, None if there is none."""
 
 
 @dataclass
 class Source:
-    """One blob, and the locations to read it from, best first. USED are those that it came from."""
+    """A blob and the locations to read it from, best first; `used` are those that were read."""
 
     digest: Digest
     size: int
@@ -51,9 +51,16 @@ class Source:
         return blob_key(self.digest)
 
     def read(self, start: int, end: int, buffer: bytearray) -> memoryview:
-        """Read the bytes from START up to END into BUFFER, from the first location that serves.
+        """Read a range into a buffer, from the first location that responds.
 
-        Raises WrongContent where that has fewer, or the last location's StoreError.
+        Args:
+            start: the first byte.
+            end: the byte after the last one.
+            buffer: receives the bytes.
+
+        Raises:
+            WrongContent: the object is shorter.
+            StoreError: the error of the last location.
         """
         last: StoreError | None = None
         for location in self.locations:
@@ -70,13 +77,13 @@ class Source:
         raise last or NoHealthyStore(self.locations)
 
     def verify(self, hexadecimal: str) -> None:
-        """Raise WrongContent unless what was read has the blob's digest."""
+        """Raise WrongContent unless the hash of the bytes is the blob's digest."""
         if hexadecimal != self.digest.hex:
             raise WrongContent(self.digest, sorted(self.used))
 
 
 def _fill(buffer: bytearray, store: ObjectStore, key: str, start: int, end: int) -> int:
-    """Read into BUFFER and return how many bytes came, at most those that were asked for."""
+    """Read into a buffer and return the number of received bytes, at most the requested ones."""
     length = 0
     for piece in store.read(key, start, end):
         following = min(length + len(piece), end - start)

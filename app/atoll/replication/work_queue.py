@@ -1,7 +1,7 @@
-"""Lanes: small and large blobs are claimed and copied apart; neither waits behind the other.
+"""Queues of claimed tasks, one for small and one for large blobs, so that neither delays the other.
 
-Within a lane one thread claims, several tasks with one statement, and others carry them out. Of
-small blobs some are claimed ahead: a site may be a tenth of a second away from the database.
+One thread of each queue claims tasks, several with one statement, and others copy. Tasks of small
+blobs are claimed in advance, because a site may be 100 ms away from the database.
 """
 
 from __future__ import annotations
@@ -14,8 +14,15 @@ from atoll.placement.tasks import Task
 
 
 @dataclass
-class Lane:
-    """One class of blobs: how many THREADS copy them, and how many tasks may be HELD at once."""
+class WorkQueue:
+    """The claimed tasks of one class of blobs.
+
+    Attributes:
+        large: whether the blobs are copied in parts.
+        threads: number of threads that copy.
+        held_maximum: most tasks that are held, queued or in progress.
+        wake: set when tasks may be due.
+    """
 
     large: bool
     threads: int
@@ -28,31 +35,35 @@ class Lane:
         self._queue: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
 
     def room(self, seconds: float) -> int:
-        """Return how many tasks to claim, waiting up to SECONDS until that is worth a statement."""
+        """Return the number of tasks to claim, after waiting until it is worth a statement.
+
+        Args:
+            seconds: the most seconds to wait.
+        """
         worthwhile = max(1, (self.held_maximum - self.threads) // 2)
         with self._changed:
             self._changed.wait_for(lambda: self._room >= worthwhile, seconds)
             return self._room if self._room >= worthwhile else 0
 
     def add(self, tasks: list[Task]) -> None:
-        """Queue what was claimed."""
+        """Queue claimed tasks."""
         with self._changed:
             self._held += len(tasks)
         for task in tasks:
             self._queue.put(task)
 
     def next(self) -> Task | None:
-        """Wait for a task; None means to end."""
+        """Wait for a task; None ends the thread."""
         return self._queue.get()
 
     def over(self) -> None:
-        """Count one task less: it is finished or given back."""
+        """Record that a task is not held any more."""
         with self._changed:
             self._held -= 1
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Let each thread end after what is queued."""
+        """End each thread after the queued tasks."""
         for _ in range(self.threads):
             self._queue.put(None)
         self.wake.set()

@@ -1,8 +1,8 @@
 """A site's replication worker: it copies missing blobs to the site's own location.
 
-In each lane one thread claims tasks and others copy. One thread records finished copies, one renews
-the leases, one listens for notifications. Correctness depends on the task table alone: the worker
-may be killed at any line. No thread ends because of an error, and `alive` watches all of them.
+For each work queue one thread claims tasks and others copy. One thread records finished copies, one
+extends the leases, one listens for notifications. Correctness depends on the task table alone: the
+worker may be killed at any time. Threads survive every exception, and `alive` watches all of them.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from atoll.replication.copier import Copier
 from atoll.replication.leases import Leases
 from atoll.replication.listener import listen_until
 from atoll.replication.source import WrongContent
-from atoll.replication.work_queue import Lane
+from atoll.replication.work_queue import WorkQueue
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
 from atoll.storage.locations import Locations
 
 log = logging.getLogger(__name__)
 
-# Seconds. Notifications only make it sooner; jitter keeps sites from polling at the same moments.
+# Seconds between polls, which notifications shorten. Jitter keeps sites from polling together.
 POLL_SECONDS = 5.0
 _JITTER = 0.2
 # Unused bandwidth that may be used at once.
 _BURST_SECONDS = 1.0
-# A thread without a heartbeat for so long hangs. A copy has one with each part, which may be
-# gigabytes, or be copied within the store.
+# Seconds without a heartbeat after which a thread counts as hanging. A copy has a heartbeat for
+# each part, which may be gigabytes or be copied within the store.
 _SILENCE_SECONDS = 6 * POLL_SECONDS
 _COPY_SILENCE_SECONDS = 3600.0
-# For each large copy at once: threads for small ones, and tasks of small ones that are held.
+# Threads for small copies, and tasks of small blobs that are held, for each concurrent large copy.
 _SMALL_THREADS = 4
 _SMALL_HELD = 16
 
@@ -72,7 +72,7 @@ FAILED = Counter(
 
 
 class Worker:
-    """Copies to the first location of this site's preference: COPIES large blobs at once."""
+    """Copies blobs to the first location of this site's preference."""
 
     def __init__(
         self,
@@ -107,15 +107,15 @@ class Worker:
         self._finisher = Finisher(
             self._tasks, self._threads, recorded=self._recorded, refused=self._not_recorded
         )
-        self._lanes = {
-            True: Lane(large=True, threads=copies, held_maximum=copies),
-            False: Lane(
+        self._queues = {
+            True: WorkQueue(large=True, threads=copies, held_maximum=copies),
+            False: WorkQueue(
                 large=False, threads=_SMALL_THREADS * copies, held_maximum=_SMALL_HELD * copies
             ),
         }
         self._claims = {
             large: Claims(self._tasks, large=large, sweep_seconds=POLL_SECONDS)
-            for large in self._lanes
+            for large in self._queues
         }
         self._claimers: list[threading.Thread] = []
         self._copiers: list[threading.Thread] = []
@@ -123,23 +123,23 @@ class Worker:
     def start(self) -> None:
         """Start all threads."""
         self._start("leases", partial(self._leases.renew_until, self._stopped))
-        self._start("bell", self._listen)
+        self._start("listener", self._listen)
         self._finishing = self._start("finish", self._finisher.run)
-        for lane in self._lanes.values():
-            claim = partial(self._claim_until_stopped, lane)
-            self._claimers.append(self._start("claim-large" if lane.large else "claim", claim))
-            for number in range(lane.threads):
-                copy = partial(self._copy_until_stopped, lane)
+        for queue in self._queues.values():
+            claim = partial(self._claim_until_stopped, queue)
+            self._claimers.append(self._start("claim-large" if queue.large else "claim", claim))
+            for number in range(queue.threads):
+                copy = partial(self._copy_until_stopped, queue)
                 self._copiers.append(self._start(f"copy-{number}", copy, _COPY_SILENCE_SECONDS))
 
     def stop(self) -> None:
-        """Give back unfinished copies, record the finished ones, and wait for the threads."""
+        """Give back unfinished tasks, record finished copies, and wait for the threads."""
         self._stop.set()
         self._wake()
         for claimer in self._claimers:
             claimer.join()
-        for lane in self._lanes.values():
-            lane.end()
+        for queue in self._queues.values():
+            queue.end()
         for copier in self._copiers:
             copier.join()
         self._finisher.end()
@@ -148,7 +148,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether no thread of this worker died or hangs; true while it stops."""
+        """Whether all threads are running and responsive; always true while the worker stops."""
         return self._stop.is_set() or not self._threads.silent()
 
     def _start(
@@ -157,8 +157,8 @@ class Worker:
         return self._threads.start(name, target, silence_seconds)
 
     def _wake(self) -> None:
-        for lane in self._lanes.values():
-            lane.wake.set()
+        for queue in self._queues.values():
+            queue.wake.set()
 
     def _listen(self) -> None:
         listen_until(
@@ -166,40 +166,40 @@ class Worker:
             self._database,
             self._location,
             POLL_SECONDS,
-            ring=self._wake,
+            wake=self._wake,
             beat=self._threads.beat,
         )
 
-    def _claim_until_stopped(self, lane: Lane) -> None:
+    def _claim_until_stopped(self, queue: WorkQueue) -> None:
         while not self._stop.is_set():
             self._threads.beat()
-            room = lane.room(POLL_SECONDS)
-            # Before the claim, so that a task written after it is not missed until the next poll.
-            lane.wake.clear()
-            if room == 0 or self._claim(lane, room) == room:
+            room = queue.room(POLL_SECONDS)
+            # Cleared before the claim, so that a task created after it is not missed.
+            queue.wake.clear()
+            if room == 0 or self._claim(queue, room) == room:
                 continue
             self._threads.beat()
             poll = POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
-            lane.wake.wait(self._claims[lane.large].pause(poll))
+            queue.wake.wait(self._claims[queue.large].pause(poll))
 
-    def _claim(self, lane: Lane, limit: int) -> int:
-        """Claim up to LIMIT tasks for LANE, if this worker may copy now; return how many."""
+    def _claim(self, queue: WorkQueue, limit: int) -> int:
+        """Claim tasks if the worker may copy now, and return their number."""
         try:
             if not (self._permitted() and self._locations.health.takes_objects(self._location)):
                 return 0
             sources = self._locations.selection.sources(self._location)
-            tasks = self._claims[lane.large].claim(limit, sources, self._leases.ids())
+            tasks = self._claims[queue.large].claim(limit, sources, self._leases.ids())
         except Exception as error:
             fields = {"location": self._location, "cause": str(error)}
             log.warning("tasks not claimed", extra=fields, exc_info=not is_transient(error))
             return 0
         self._leases.hold(tasks)
-        lane.add(tasks)
+        queue.add(tasks)
         return len(tasks)
 
-    def _copy_until_stopped(self, lane: Lane) -> None:
+    def _copy_until_stopped(self, queue: WorkQueue) -> None:
         self._threads.idle()
-        while task := lane.next():
+        while task := queue.next():
             self._threads.beat()
             copied = False
             try:
@@ -207,7 +207,7 @@ class Worker:
             except DatabaseUnavailable as error:
                 log.warning("task not released", extra={**self._fields(task), "cause": str(error)})
             except Exception as error:
-                # An error in one task must not end the thread that would do all the others.
+                # An error in one task must not end the thread.
                 log.exception("unhandled exception in a copy", extra=self._fields(task))
                 self._release_if_possible(task, error)
             finally:
@@ -218,7 +218,7 @@ class Worker:
             self._threads.idle()
 
     def _carry_out(self, task: Task) -> bool:
-        """Copy, and return True if that is to be recorded; otherwise release the task."""
+        """Copy, and return whether the copy is to be recorded; otherwise release the task."""
         fields = self._fields(task)
         try:
             self._copy(task)
@@ -226,7 +226,7 @@ class Worker:
             log.warning("lease lost", extra=fields)
             FAILED.labels(self._location, "lease lost").inc()
         except (_Stopping, NoHealthyStore):
-            # Neither says anything about this blob. It is claimed again once there is a source.
+            # Not a failure of this blob. It is claimed again when a source is available.
             self._tasks.give_back([task])
         except WrongContent as error:
             log.error("wrong bytes read", extra={**fields, "cause": str(error)})
@@ -235,7 +235,7 @@ class Worker:
                 self._doubts.wrong(task, error.sources[0], error.reason)
             self._tasks.release(task, str(error))
         except StoreError as error:
-            log.warning("blob not copied yet", extra={**fields, "cause": str(error)})
+            log.warning("copy failed", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
             if isinstance(error, ObjectMissing) and error.location != self._location:
                 self._doubts.wrong(task, error.location, "no such object")
@@ -246,7 +246,7 @@ class Worker:
         return False
 
     def _release_if_possible(self, task: Task, error: Exception) -> None:
-        """Release after an unexpected ERROR; where that fails, the lease expires."""
+        """Release a task after an unexpected error; if that fails, the lease expires."""
         FAILED.labels(self._location, type(error).__name__).inc()
         try:
             self._tasks.release(task, f"{type(error).__name__}: {error}")
@@ -258,12 +258,13 @@ class Worker:
         hold = _Hold(task, self._tasks, self._leases, self._limiter, self._wait_or_stop)
         hold.check()
         if self._quarantined_copies.is_intact(task, hold.check):
-            log.info("copy in quarantine is right", extra={"digest": str(task.digest)})
+            log.info("quarantined copy is intact", extra={"digest": str(task.digest)})
             return
         sources = self._locations.selection.to_read(
             [name for name in task.placements if name != self._location]
         )
-        # After wrong bytes of several sources, each is tried alone, in turn, to find the culprit.
+        # After a failure the first source changes with each attempt, to find the one with wrong
+        # bytes.
         if task.attempts > 1:
             turn = (task.attempts - 1) % len(sources)
             sources = sources[turn:] + sources[:turn]
@@ -282,7 +283,7 @@ class Worker:
         return self._hours is None or self._hours.contain(datetime.datetime.now(datetime.UTC))
 
     def _recorded(self, placed: list[Task], lost: list[Task]) -> None:
-        """Report copies that were recorded, and let all go."""
+        """Log recorded copies and lost leases, and stop holding their tasks."""
         try:
             self._report(placed, lost)
         finally:
@@ -290,7 +291,7 @@ class Worker:
                 self._over(task)
 
     def _not_recorded(self, task: Task, error: Exception) -> None:
-        """Release a task whose placement PostgreSQL refuses."""
+        """Release a task whose placement PostgreSQL refused."""
         try:
             self._release_if_possible(task, error)
         finally:
@@ -311,13 +312,13 @@ class Worker:
         return {"digest": str(task.digest), "size": task.size, "location": self._location}
 
     def _over(self, task: Task) -> None:
-        """Let a task go that was recorded, released or lost."""
+        """Stop holding a task that was recorded, released or lost."""
         self._leases.let_go(task)
-        self._lanes[task.large].over()
+        self._queues[task.large].over()
 
 
 class _Hold:
-    """Lets a copy of TASK stop, keep to the bandwidth and record its upload."""
+    """Controls the copy of one task: stops it, limits its rate and records its upload."""
 
     def __init__(
         self,
@@ -338,11 +339,11 @@ class _Hold:
         self._check_after(0)
 
     def pace(self, size: int) -> None:
-        """Wait until SIZE more bytes may be written. Raises what `check` raises."""
+        """Wait until the rate limit permits more bytes; raises like `check`."""
         self._limiter.take(size, self._wait)
 
     def _wait(self, seconds: float) -> None:
-        # In short pieces: a lost lease shows, and a narrow bandwidth is no sign of a hung thread.
+        # In short steps, so that a lost lease is noticed and a low rate does not look like a hang.
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._check_after(min(left, POLL_SECONDS))
@@ -352,10 +353,10 @@ class _Hold:
             raise _Stopping
         self._leases.check(self._task)
 
-    def remember(self, upload_id: str | None) -> None:
-        """Record the upload that is under way."""
+    def record_upload(self, upload_id: str | None) -> None:
+        """Record the multipart upload in progress."""
         self._tasks.record_upload(self._task, upload_id)
 
 
 class _Stopping(Exception):
-    """The worker stops, or its hours are over; its task can be claimed again at once."""
+    """The worker stops, or may not copy at this time of day; the task is given back."""

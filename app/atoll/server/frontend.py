@@ -1,4 +1,4 @@
-"""nginx, the generation of processes that serves behind it, and those that only finish."""
+"""nginx and the generations of processes behind it: one serves, earlier ones finish."""
 
 from __future__ import annotations
 
@@ -7,33 +7,41 @@ import signal
 from pathlib import Path
 
 from atoll.errors import UserError
-from atoll.server.generation import Generation, Reading, Retirement, read_bundle_directory
+from atoll.server.generation import (
+    Generation,
+    LoadedBundle,
+    Retirement,
+    load_bundle_directory,
+)
 from atoll.server.nginx import find_nginx_problem, nginx_workers
 from atoll.server.paths import ca_bundle_file, write_atomically
 from atoll.server.reload import Reloads
-from atoll.server.supervisor import ATOLL, Child, Children
+from atoll.server.supervisor import ATOLL, Child, Supervisor
 
 log = logging.getLogger(__name__)
 
-# Seconds for processes to serve, and for nginx to take up another configuration.
-_START = 60
-# Seconds for new processes to find out that what they need is there.
-_PROOF = 10
+# Seconds for processes to serve, and for nginx to apply a configuration.
+_START_SECONDS = 60
+# Seconds for new processes to become as healthy as the old ones.
+_HEALTH_SECONDS = 10
 
 
-class Front:
-    """What clients come to, with the bundle as it was read last and found right.
+class Frontend:
+    """Serves the last valid version of the bundle.
 
     Args:
+        supervisor: the supervisor of all processes.
+        reloads: the requests to reload the bundle.
+        runtime: the directory of configuration and sockets.
         processes: the number of web processes.
-        drain: seconds that running requests get.
-        client_connections: requests that one client may have at the same time; 0 for any number.
-        migrate: whether the database is prepared for a bundle first.
+        drain: seconds for requests in progress to finish.
+        client_connections: the limit of concurrent requests per client; 0 disables it.
+        migrate: whether to migrate the database before a bundle is served.
     """
 
     def __init__(
         self,
-        children: Children,
+        supervisor: Supervisor,
         reloads: Reloads,
         runtime: Path,
         *,
@@ -42,7 +50,7 @@ class Front:
         client_connections: int,
         migrate: bool,
     ) -> None:
-        self._children = children
+        self._supervisor = supervisor
         self._reloads = reloads
         self._runtime = runtime
         self._processes = processes
@@ -52,44 +60,44 @@ class Front:
         self._configuration = runtime / "nginx.conf"
         command = ["nginx", "-c", str(self._configuration), "-e", "stderr"]
         self._nginx = Child("nginx", command, signal.SIGQUIT)
-        self._readings = 0
+        self._versions = 0
         self._serving: Generation
         self._retirements: list[Retirement] = []
 
     def migrate(self) -> int:
-        """Prepare the database if that is wanted; return the exit status."""
+        """Migrate the database unless that is disabled, and return the exit code."""
         if not self._migrates:
             return 0
-        return self._children.run(Child("migrate", [*ATOLL, "migrate"], signal.SIGTERM))
+        return self._supervisor.run(Child("migrate", [*ATOLL, "migrate"], signal.SIGTERM))
 
-    def start(self, reading: Reading) -> None:
-        """Serve what READING says."""
-        self._serving = self._generation(reading)
-        self._serving.start(self._children, _START)
-        self._children.rely_on(self._serving.children)
-        # Last, so that a client finds who answers it.
+    def start(self, loaded: LoadedBundle) -> None:
+        """Serve a bundle."""
+        self._serving = self._generation(loaded)
+        self._serving.start(self._supervisor, _START_SECONDS)
+        self._supervisor.make_vital(self._serving.children)
+        # Last, so that each request finds a process that serves.
         self._write_nginx_configuration(self._serving, self._configuration)
-        self._children.start_in_front(self._nginx)
+        self._supervisor.start_frontend(self._nginx)
 
-    def turn(self) -> None:
-        """Go on with what is under way, and read the bundle again if somebody asks for it."""
-        self._retirements = [one for one in self._retirements if not one.step(self._children)]
+    def step(self) -> None:
+        """Advance the end of earlier generations, and reload the bundle if that is requested."""
+        self._retirements = [one for one in self._retirements if not one.step(self._supervisor)]
         if not self._reloads.pending:
             return
         self._reloads.begin()
-        authorities = ca_bundle_file().read_text()
+        certificates = ca_bundle_file().read_text()
         try:
             self._reload()
         except UserError as error:
-            write_atomically(ca_bundle_file(), authorities)
+            write_atomically(ca_bundle_file(), certificates)
             self._reloads.refused(str(error))
         else:
-            log.info("bundle read again", extra={"reading": self._readings})
-            self._reloads.taken_over()
+            log.info("bundle reloaded", extra={"version": self._versions})
+            self._reloads.succeeded()
 
-    def _generation(self, reading: Reading) -> Generation:
-        self._readings += 1
-        return Generation(self._readings, reading, self._runtime, self._processes)
+    def _generation(self, loaded: LoadedBundle) -> Generation:
+        self._versions += 1
+        return Generation(self._versions, loaded, self._runtime, self._processes)
 
     def _write_nginx_configuration(self, generation: Generation, target: Path) -> None:
         generation.write_nginx_configuration(
@@ -97,13 +105,14 @@ class Front:
         )
 
     def _reload(self) -> None:
-        """Serve what the bundle says now.
+        """Serve the current version of the bundle.
 
-        Raises ConfigError or UserError, and then what served before serves.
+        Raises:
+            UserError: it is invalid or does not work; the old version still serves.
         """
-        new = self._generation(read_bundle_directory())
+        new = self._generation(load_bundle_directory())
         if self.migrate():
-            raise UserError("the database could not be prepared for it; the log says why")
+            raise UserError("the database could not be migrated; see the log")
         candidate = self._configuration.with_suffix(".next")
         self._write_nginx_configuration(new, candidate)
         if problem := find_nginx_problem(candidate):
@@ -111,34 +120,46 @@ class Front:
         try:
             self._prove(new)
         except UserError:
-            new.end(self._children)
+            new.stop(self._supervisor)
             raise
         candidate.replace(self._configuration)
         self._switch(new)
 
     def _prove(self, new: Generation) -> None:
-        """Start NEW; raise UserError unless it is as well as what serves now."""
-        if not new.start(self._children, _START):
-            raise UserError("its processes do not serve; the log says why")
-        wanted = self._serving.well()
-        if not self._children.wait(lambda: wanted <= new.well(), _PROOF, new.children):
-            lacking = ", ".join(sorted(wanted - new.well()))
-            raise UserError(f"its processes are not well by {lacking}; the log says why")
+        """Start a generation.
+
+        Raises:
+            UserError: it does not serve, or is less healthy than the one that serves now.
+        """
+        if not new.start(self._supervisor, _START_SECONDS):
+            raise UserError("its processes do not serve; see the log")
+        wanted = self._serving.healthy_kinds()
+        healthy = self._supervisor.wait(
+            lambda: wanted <= new.healthy_kinds(), _HEALTH_SECONDS, new.children
+        )
+        if not healthy:
+            unhealthy = ", ".join(sorted(wanted - new.healthy_kinds()))
+            raise UserError(f"its processes are unhealthy at {unhealthy}; see the log")
 
     def _switch(self, new: Generation) -> None:
-        """Let nginx send what comes from now on to NEW; the old generation finishes."""
-        master = self._nginx.number
-        before = {worker for worker, takes in nginx_workers(master).items() if takes}
+        """Send new requests to NEW; the old generation finishes its own."""
+        master = self._nginx.pid
+        before = _accepting_workers(master)
 
         def switched() -> bool:
-            taking = {worker for worker, takes in nginx_workers(master).items() if takes}
-            return bool(taking) and not taking & before
+            accepting = _accepting_workers(master)
+            return bool(accepting) and not accepting & before
 
         old, self._serving = self._serving, new
-        self._children.rely_on(new.children, instead_of=old.children)
+        self._supervisor.make_vital(new.children, instead_of=old.children)
         self._nginx.send(signal.SIGHUP)
-        if not self._children.wait(switched, _START):
-            # Which of the two serves is not known: all end, and systemd starts them again.
+        if not self._supervisor.wait(switched, _START_SECONDS):
+            # It is unknown which of the two serves, so all end, and systemd restarts them.
             self._nginx.kill()
-            raise UserError("nginx did not take it up")
+            raise UserError("nginx did not apply its configuration")
         self._retirements.append(Retirement(old, master, before, self._drain))
+
+
+def _accepting_workers(master: int) -> set[int]:
+    """Return the process ids of the nginx workers that accept new requests."""
+    return {worker for worker, accepts in nginx_workers(master).items() if accepts}

@@ -1,4 +1,4 @@
-"""The processes that serve one reading of the bundle: made, put behind nginx, and ended."""
+"""The processes that serve one version of the bundle, from their start to their end."""
 
 from __future__ import annotations
 
@@ -12,46 +12,56 @@ from uuid import uuid4
 from atoll.config import Bundle
 from atoll.server.bundle import load_bundle, write_ca_bundle
 from atoll.server.heartbeat import INSTANCE_VARIABLE
-from atoll.server.local_health import well
+from atoll.server.local_health import healthy_kinds
 from atoll.server.nginx import nginx_workers, write_nginx_configuration
 from atoll.server.paths import bundle_directory, downloads_socket, operations_socket
-from atoll.server.supervisor import ATOLL, END, Child, Children
+from atoll.server.supervisor import ATOLL, STOP_SECONDS, Child, Supervisor
 from atoll.server.tls import Certificate, read_certificate
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the bundle's directory said when it was read, all of it right."""
+class LoadedBundle:
+    """A valid version of the bundle's directory."""
 
     bundle: Bundle
     certificate: Certificate | None
 
 
-def read_bundle_directory() -> Reading:
-    """Read bundle and certificate, and write the authorities for all processes of this container.
+def load_bundle_directory() -> LoadedBundle:
+    """Load the bundle and the certificate, and write the CA certificates of this container.
 
-    Raises ConfigError, and then nothing was written.
+    Raises:
+        ConfigError: something is invalid; nothing was written.
     """
     bundle = load_bundle()
-    reading = Reading(bundle, read_certificate(bundle, bundle_directory()))
+    loaded = LoadedBundle(bundle, read_certificate(bundle, bundle_directory()))
     write_ca_bundle()
-    return reading
+    return loaded
 
 
 @dataclass
 class Generation:
-    """COUNT web processes and, without a replication worker, what does its work beside copying."""
+    """The processes of one version of the bundle.
+
+    These are the web processes and, without replication, a maintenance process.
+
+    Attributes:
+        number: the number of the version, part of the sockets' names.
+        loaded: the bundle.
+        runtime: the directory of the sockets.
+        count: the number of web processes.
+    """
 
     number: int
-    reading: Reading
+    loaded: LoadedBundle
     runtime: Path
     count: int
     web: list[Child] = field(init=False)
-    house: list[Child] = field(init=False)
+    maintenance: list[Child] = field(init=False)
     sockets: list[Path] = field(init=False)
 
     def __post_init__(self) -> None:
-        # One instance, as the database sees it, that comes and goes as a whole.
+        # The web processes are one instance in the database.
         environment = {INSTANCE_VARIABLE: str(uuid4())}
         self.sockets = [
             self.runtime / f"web-{self.number}-{index}.sock" for index in range(self.count)
@@ -60,65 +70,77 @@ class Generation:
             Child(socket.stem, [*ATOLL, "web", str(socket)], signal.SIGTERM, environment)
             for socket in self.sockets
         ]
-        # Else the replication worker, which has its own unit, does this.
-        alone = not self.reading.bundle.feature_storage_replication
-        house = Child("housekeeping", [*ATOLL, "housekeeping"], signal.SIGTERM)
-        self.house = [house] if alone else []
+        # With replication, the worker does the maintenance; it is a unit of its own.
+        alone = not self.loaded.bundle.feature_storage_replication
+        maintenance = Child("housekeeping", [*ATOLL, "housekeeping"], signal.SIGTERM)
+        self.maintenance = [maintenance] if alone else []
 
     @property
     def children(self) -> list[Child]:
         """All processes."""
-        return [*self.web, *self.house]
+        return [*self.web, *self.maintenance]
 
-    def start(self, children: Children, seconds: float) -> bool:
-        """Start all, and tell whether they serve before so many SECONDS are over."""
+    def start(self, supervisor: Supervisor, seconds: float) -> bool:
+        """Start all processes.
+
+        Returns:
+            Whether all of them serve within SECONDS.
+        """
         self.remove_sockets()
-        children.start_behind(self.children)
-        return children.wait(
+        supervisor.start_backends(self.children)
+        return supervisor.wait(
             lambda: all(socket.exists() for socket in self.sockets), seconds, self.children
         )
 
-    def well(self) -> set[str]:
-        """Return the kinds of health by which all web processes are well."""
-        return set.intersection(*(well(operations_socket(socket)) for socket in self.sockets))
+    def healthy_kinds(self) -> set[str]:
+        """Return the health endpoints that report every web process as healthy."""
+        return set.intersection(
+            *(healthy_kinds(operations_socket(socket)) for socket in self.sockets)
+        )
 
     def write_nginx_configuration(
         self, target: Path, *, drain: int, client_connections: int
     ) -> None:
-        """Write the nginx configuration that sends requests to these processes to TARGET."""
+        """Write an nginx configuration that sends requests to these processes."""
         write_nginx_configuration(
             target,
-            self.reading.bundle,
-            self.reading.certificate,
+            self.loaded.bundle,
+            self.loaded.certificate,
             self.sockets,
             drain=drain,
             client_connections=client_connections,
         )
 
-    def end(self, children: Children) -> None:
-        """End all now: nothing is in their hands."""
+    def stop(self, supervisor: Supervisor) -> None:
+        """Stop all processes now; they serve no requests."""
         for child in self.children:
-            child.ask_to_end()
+            child.request_stop()
         for child in self.children:
-            child.end(END)
-        self.forget(children)
+            child.stop(STOP_SECONDS)
+        self.forget(supervisor)
 
-    def forget(self, children: Children) -> None:
-        """Clear away what is left of processes that ended."""
-        children.forget(self.children)
+    def forget(self, supervisor: Supervisor) -> None:
+        """Remove the traces of processes that have ended."""
+        supervisor.forget(self.children)
         self.remove_sockets()
 
     def remove_sockets(self) -> None:
-        """Remove the sockets, of processes that ended or of a container that ran before."""
+        """Remove the sockets of processes that have ended, also those of an earlier container."""
         for socket in self.sockets:
             for path in (socket, operations_socket(socket), downloads_socket(socket)):
                 path.unlink(missing_ok=True)
 
 
 class Retirement:
-    """A generation's end, in steps: when the nginx WORKERS that knew it are gone, it is told to go.
+    """The end of a generation that was replaced, in steps.
 
-    They have DRAIN seconds.
+    It is stopped once the nginx workers that send requests to it have exited.
+
+    Args:
+        generation: the generation.
+        master: the process id of nginx.
+        workers: the process ids of these workers.
+        drain: the seconds that they have to finish their requests.
     """
 
     def __init__(
@@ -127,28 +149,28 @@ class Retirement:
         self._generation = generation
         self._master = master
         self._workers = set(workers)
-        self._deadline = time.monotonic() + drain + END
-        self._told = False
-        for child in generation.house:
-            child.ask_to_end()
+        self._deadline = time.monotonic() + drain + STOP_SECONDS
+        self._stopping = False
+        for child in generation.maintenance:
+            child.request_stop()
 
-    def step(self, children: Children) -> bool:
-        """Go on if that is possible now; tell whether all are gone."""
+    def step(self, supervisor: Supervisor) -> bool:
+        """Do what is possible now, and return whether all processes have ended."""
         late = time.monotonic() > self._deadline
-        if not self._told:
+        if not self._stopping:
             if late or not self._workers & nginx_workers(self._master).keys():
-                self._tell()
+                self._request_stop()
             return False
         if late:
             for child in self._generation.children:
                 child.kill()
         if any(child.running for child in self._generation.children):
             return False
-        self._generation.forget(children)
+        self._generation.forget(supervisor)
         return True
 
-    def _tell(self) -> None:
+    def _request_stop(self) -> None:
         for child in self._generation.children:
-            child.ask_to_end()
-        self._told = True
-        self._deadline = time.monotonic() + END
+            child.request_stop()
+        self._stopping = True
+        self._deadline = time.monotonic() + STOP_SECONDS

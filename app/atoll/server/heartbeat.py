@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 class Announcer:
     """Records a heartbeat each half minute, and whenever the state of a store changes."""
 
-    def __init__(self, graph: Services, role: str) -> None:
+    def __init__(self, services: Services, role: str) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
         self._presence = Presence(
-            graph.database,
-            graph.bundle,
+            services.database,
+            services.bundle,
             role,
-            graph.locations.health,
+            services.locations.health,
             UUID(shared) if shared else None,
         )
-        self._registry = graph.thread_registry
+        self._registry = services.thread_registry
         self._thread: PeriodicThread | None = None
         # What was recorded last, and when the next heartbeat is due if nothing changes.
         self._recorded: object = None

@@ -11,7 +11,7 @@ import threading
 from atoll import logs
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
-from atoll.server.maintenance import keep_house
+from atoll.server.maintenance import start_maintenance
 from atoll.storage.states import refresh_in_background
 
 _CONNECTIONS = 6
@@ -21,17 +21,17 @@ def maintain() -> int:
     """Run the maintenance in the background until SIGTERM, and return the exit code."""
     logs.set_up()
     bundle = load_bundle()
-    graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
-    graph.locations.start_probing(graph.thread_registry)
-    refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
+    services = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
+    services.locations.start_probing(services.thread_registry)
+    refresh_in_background(services.locations.states, services.database, services.thread_registry)
     # Before any work starts that a signal could interrupt.
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_signal: stop.set())
-    graph.deliverer.start(graph.thread_registry)
-    graph.log_exporter.start(graph.thread_registry)
-    keep_house(graph)
+    services.deliverer.start(services.thread_registry)
+    services.log_exporter.start(services.thread_registry)
+    start_maintenance(services)
     stop.wait()
-    graph.deliverer.stop()
-    graph.log_exporter.stop()
+    services.deliverer.stop()
+    services.log_exporter.stop()
     return 0

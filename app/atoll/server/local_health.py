@@ -1,4 +1,4 @@
-"""Ask one process of this container for its health, by the socket of its operations."""
+"""Request the health of one web process of this container, through its unix socket."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 KINDS = ("/health/instance", "/health/endtoend")
 _TIMEOUT = 3
-_WELL = 200
+_HEALTHY = 200
 
 
-def well(operations: Path) -> set[str]:
-    """Return which of KINDS the process behind the socket OPERATIONS is well by."""
-    return {kind for kind in KINDS if _status(operations, kind) == _WELL}
+def healthy_kinds(operations: Path) -> set[str]:
+    """Return the health endpoints that report the process behind OPERATIONS as healthy."""
+    return {kind for kind in KINDS if _status(operations, kind) == _HEALTHY}
 
 
 def _status(operations: Path, path: str) -> int:

@@ -1,4 +1,4 @@
-"""The nginx in front: its configuration, and how it takes up another one."""
+"""nginx: its configuration and its worker processes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from atoll.web.admission import API_BODY, SMALL_BODY
 
 _PORT = re.compile(r":\d{1,5}$")
 
-
-_LEAVING_WORKER = b"worker process is shutting down"
+_STOPPING_WORKER = b"worker process is shutting down"
 
 
 def write_nginx_configuration(
@@ -29,15 +28,15 @@ def write_nginx_configuration(
     drain: int,
     client_connections: int,
 ) -> None:
-    """Write nginx' configuration.
+    """Write the configuration of nginx.
 
     Args:
         target: the file, in the runtime directory.
         bundle: the bundle that is served.
         certificate: the certificate of the TLS port; None if there is no such port.
-        sockets: those of the web processes; each process has further ones beside it.
-        drain: seconds that running requests get when nginx stops or reloads.
-        client_connections: requests that one client may have at the same time; 0 for any number.
+        sockets: those of the web processes; each process has two more beside it.
+        drain: seconds for requests in progress when nginx stops or reloads.
+        client_connections: the limit of concurrent requests per client; 0 disables it.
     """
     port = _PORT.search(bundle.server_hostname)
     environment = jinja2.Environment(
@@ -45,7 +44,7 @@ def write_nginx_configuration(
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        autoescape=False,  # noqa: S701 - it is no HTML
+        autoescape=False,  # noqa: S701 - not HTML
     )
     text = environment.get_template("nginx.conf.j2").render(
         runtime=target.parent,
@@ -62,38 +61,42 @@ def write_nginx_configuration(
         maximum_size=bundle.maximum_layer_size,
         certificate=certificate,
         redirect=redirects_to_tls(bundle, certificate),
-        # Clients find TLS at the port that SERVER_HOSTNAME has, which is 443 unless it names one.
+        # The TLS port that clients use is that of SERVER_HOSTNAME, by default 443.
         tls_port=port.group() if port else "",
     )
     target.write_text(text)
 
 
 def find_nginx_problem(configuration: Path) -> str | None:
-    """Return why nginx would not take up a configuration, or None."""
+    """Return the reason why nginx rejects a configuration, None if it accepts it."""
     tried = subprocess.run(  # noqa: S603
         ["nginx", "-t", "-q", "-c", str(configuration), "-e", "stderr"],  # noqa: S607
         capture_output=True,
         text=True,
         check=False,
     )
-    return f"nginx refuses it: {tried.stderr.strip()}" if tried.returncode else None
+    return f"nginx rejects it: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def nginx_workers(master: int) -> dict[int, bool]:
-    """Return the processes that the nginx with the number MASTER serves with.
+    """Return the worker processes of an nginx.
 
-    True of those that take requests; False of those that only finish what they have in hand.
+    Args:
+        master: the process id of its master process.
+
+    Returns:
+        By process id, whether a worker accepts new requests; one that is shutting down does not.
     """
     found = {}
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
         try:
-            # The fields after the name, which may have spaces: the state, then the parent.
+            # The name may contain spaces; the state and the parent follow it.
             state, parent = (process / "stat").read_text().rpartition(")")[2].split()[:2]
             title = (process / "cmdline").read_bytes()
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended
         if int(parent) == master and state != "Z":
-            found[int(process.name)] = _LEAVING_WORKER not in title
+            found[int(process.name)] = _STOPPING_WORKER not in title
     return found

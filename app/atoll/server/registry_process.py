@@ -1,6 +1,6 @@
-"""`atoll registry`: nginx in front of waitress processes, which it starts, watches and ends.
+"""The main process of the registry: starts, supervises and stops nginx and the web processes.
 
-It lives as long as they do, so it imports little: migration and web processes are other programs.
+It stays in memory as long as they run, so migrations and web processes are separate programs.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ import os
 
 from atoll import logs
 from atoll.errors import UserError
-from atoll.server.frontend import Front
-from atoll.server.generation import read_bundle_directory
+from atoll.server.frontend import Frontend
+from atoll.server.generation import load_bundle_directory
 from atoll.server.paths import HEALTH_URL_FILE, LEAVING_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads
-from atoll.server.supervisor import Children
+from atoll.server.supervisor import Supervisor
 
 _PROCESSES_MINIMUM, _PROCESSES_MAXIMUM = 2, 8
-# Seconds for requests in hand to be finished after SIGTERM; a large layer takes its time.
+# Seconds for requests in progress to finish after SIGTERM; a large layer may take minutes.
 _DRAIN, _DRAIN_MAXIMUM = 300, 24 * 3600
-# Seconds before that in which it serves on and says that it leaves, for load balancers to notice.
+# Seconds before that in which it still serves but reports 503, for load balancers to notice.
 _NOTICE, _NOTICE_MAXIMUM = 0, 300
-# Requests of one client at the same time. Many machines may share an address, each with several
-# connections. 0 means no limit.
+# Concurrent requests per client address, which many machines may share. 0 disables the limit.
 _CLIENT_CONNECTIONS, _CLIENT_CONNECTIONS_MAXIMUM = 256, 1_000_000
 
 
@@ -43,15 +42,15 @@ def serve(*, migrate: bool) -> int:
     runtime = prepare_runtime_directory()
     reloads = Reloads(runtime)
     reloads.listen()
-    reading = read_bundle_directory()
+    loaded = load_bundle_directory()
     (runtime / LEAVING_FILE).unlink(missing_ok=True)
     metrics = runtime / "metrics"
     metrics.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-    children = Children(drain, notice, runtime / LEAVING_FILE)
-    children.stop_on_signals()
-    front = Front(
-        children,
+    supervisor = Supervisor(drain, notice, runtime / LEAVING_FILE)
+    supervisor.stop_on_signals()
+    frontend = Frontend(
+        supervisor,
         reloads,
         runtime,
         processes=_processes(),
@@ -59,16 +58,19 @@ def serve(*, migrate: bool) -> int:
         client_connections=client_connections,
         migrate=migrate,
     )
-    status = front.migrate()
-    if status or children.stopping:
+    status = frontend.migrate()
+    if status or supervisor.stopping:
         return status
     (runtime / HEALTH_URL_FILE).write_text("http://127.0.0.1:8080/health/instance")
-    front.start(reading)
-    return children.supervise(front.turn)
+    frontend.start(loaded)
+    return supervisor.supervise(frontend.step)
 
 
 def _processes() -> int:
-    """Return WORKER_COUNT_REGISTRY or WORKER_COUNT, as in Quay, or a number that fits the cores."""
+    """Return the number of web processes.
+
+    WORKER_COUNT_REGISTRY or WORKER_COUNT, as in Quay, or one per core within limits.
+    """
     for variable in ("WORKER_COUNT_REGISTRY", "WORKER_COUNT"):
         text = os.environ.get(variable)
         if text:

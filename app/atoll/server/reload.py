@@ -1,6 +1,7 @@
-"""`atoll reload`: let this container's process read its bundle again, and wait until it has.
+"""Reload the bundle of this container's process.
 
-The process is asked by SIGHUP, as anybody may ask it; files tell who asked what became of it.
+SIGHUP requests a reload. `atoll reload` also leaves the request in a file, and the process writes
+the outcome to another one.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _PROCESS, _REQUEST, _ANSWER, _TURN = (
     f"reload-{word}" for word in ("process", "request", "answer", "turn")
 )
 _POLL = 0.1
-# What waits, while a process is replaced, for the one that it becomes.
+# Signals that are blocked while a process replaces itself, so that the new one receives them.
 _HELD = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT}
 
 
@@ -39,23 +40,28 @@ def request_reload() -> None:
     try:
         process = int((runtime / _PROCESS).read_text())
     except OSError as error:
-        raise UserError("nothing in this container reads a bundle again") from error
+        raise UserError("no process in this container can reload its bundle") from error
     with (runtime / _TURN).open("w") as turn:
-        # One at a time: there is one answer.
+        # One request at a time, because there is one file for the answer.
         fcntl.flock(turn, fcntl.LOCK_EX)
         request = str(uuid4())
         write_atomically(runtime / _REQUEST, request)
         os.kill(process, signal.SIGHUP)
         problem = _wait_for_answer(runtime / _ANSWER, request, process)
     if problem:
-        raise UserError(f"the bundle is not taken over, everything is as it was: {problem}")
+        raise UserError(f"the bundle was refused and the old one stays active: {problem}")
 
 
 def replace_process(command: Sequence[str], unless: threading.Event) -> None:
-    """Become COMMAND, which gets every signal that comes meanwhile; do nothing if UNLESS is set."""
+    """Replace this process by COMMAND, without losing signals.
+
+    Args:
+        command: the program and its arguments.
+        unless: do nothing if this event is set.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
     if not unless.is_set():
-        os.execv(command[0], list(command))  # noqa: S606 - no shell, on purpose
+        os.execv(command[0], list(command))  # noqa: S606 - without a shell
 
 
 def _wait_for_answer(file: Path, request: str, process: int) -> str:
@@ -67,12 +73,12 @@ def _wait_for_answer(file: Path, request: str, process: int) -> str:
         try:
             os.kill(process, 0)
         except ProcessLookupError as error:
-            raise UserError("the process ended meanwhile; its log says why") from error
+            raise UserError("the process ended during the reload; see its log") from error
         time.sleep(_POLL)
 
 
 class Reloads:
-    """What asks this process to read its bundle again, and what it answers."""
+    """The requests to reload the bundle of this process, and their answers."""
 
     def __init__(self, runtime: Path) -> None:
         self._runtime = runtime
@@ -80,29 +86,29 @@ class Reloads:
         self._request = ""
 
     def listen(self) -> None:
-        """Take SIGHUP from now on, and whatever came while this process was replaced."""
+        """Handle SIGHUP, including one that arrived while this process was replaced."""
         signal.signal(signal.SIGHUP, self._note_signal)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         write_atomically(self._runtime / _PROCESS, str(os.getpid()))
 
     @property
     def pending(self) -> bool:
-        """Tell whether somebody asked since the last reload began."""
+        """Whether there is a request since the last reload began."""
         return self._pending
 
     def begin(self) -> None:
-        """Note that the bundle is read now, for whoever has asked so far."""
+        """Begin to answer the requests that were made so far."""
         self._pending = False
         request = self._runtime / _REQUEST
         self._request = request.read_text() if request.exists() else ""
 
-    def taken_over(self) -> None:
-        """Tell who asked that the bundle is what this process works with now."""
+    def succeeded(self) -> None:
+        """Answer that the new bundle is active."""
         self._answer("")
 
     def refused(self, problem: str) -> None:
-        """Tell the log and who asked why everything is as it was."""
-        log.error("bundle not taken over; everything is as it was", extra={"cause": problem})
+        """Answer why the old bundle stays active, and log it."""
+        log.error("bundle refused", extra={"cause": problem})
         self._answer(problem)
 
     def _answer(self, problem: str) -> None:

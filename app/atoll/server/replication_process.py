@@ -1,4 +1,4 @@
-"""`atoll replication`: this site's replication worker, with its housekeeping."""
+"""The process of a site's replication worker, which also runs the maintenance."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
 from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.server.container import wire_services
 from atoll.server.heartbeat import Announcer
-from atoll.server.maintenance import HOUSEKEEPING, Activity, keep_house
+from atoll.server.maintenance import INTERVAL_SECONDS, Activity, start_maintenance
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
@@ -37,24 +37,23 @@ from atoll.web.health import WorkerHealth
 
 log = logging.getLogger(__name__)
 
-# The port for health and metrics in the container; ATOLL_OPERATIONS_PORT names another one where
-# containers share the host's network.
+# The port for health and metrics. ATOLL_OPERATIONS_PORT overrides it where containers share the
+# host's network.
 _OPERATIONS_PORT = 9091
-# Large blobs at once; of small ones four times as many.
+# Large blobs that are copied at the same time; four times as many small ones are.
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
-# What claims, copies, finishes, keeps leases and house asks the database for moments only; who
-# deletes at a location keeps a connection for as long as its store takes.
+# Most threads need a connection for moments only. Each location's delete queue holds one while it
+# waits for its store, so connections for these are added.
 _CONNECTIONS = 15
-# Seconds between two looks at whether somebody asks for another reading of the bundle.
-_RELOADS = 0.2
-# Seconds between two looks at whether a policy changed.
-_POLICIES = 2
+# Seconds between two checks for a requested reload, and for a changed policy.
+_RELOAD_SECONDS = 0.2
+_POLICY_SECONDS = 2
 
 
 def replicate() -> int:
     """Run the replication worker and the maintenance until SIGTERM, and return the exit code."""
     logs.set_up()
-    # Before anything is in hand that a signal could cut off.
+    # Before any work starts that a signal could interrupt.
     stop = threading.Event()
     for one in (signal.SIGTERM, signal.SIGINT):
         signal.signal(one, lambda *_signal: stop.set())
@@ -63,60 +62,70 @@ def replicate() -> int:
     reloads.listen()
     reloads.begin()
     bundle = _read_bundle()
-    graph = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
-    graph.require_sessions()
-    graph.locations.start_probing(graph.thread_registry)
-    graph.doubt_sharing.start(graph.thread_registry)
-    refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
-    graph.vitals.start(graph.thread_registry)
+    services = wire_services(bundle, connections=_CONNECTIONS + len(bundle.stores))
+    services.require_sessions()
+    services.locations.start_probing(services.thread_registry)
+    services.doubt_sharing.start(services.thread_registry)
+    refresh_in_background(services.locations.states, services.database, services.thread_registry)
+    services.vitals.start(services.thread_registry)
     recent = RecentReads()
     worker = Worker(
-        graph.database,
-        graph.locations,
+        services.database,
+        services.locations,
         limit=bundle.replication_limits.get(bundle.preference[0]),
         recent=recent,
         copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
-        forget_cached=lambda tasks: graph.redis.delete(*(cache_key(task.digest) for task in tasks)),
+        forget_cached=lambda tasks: services.redis.delete(
+            *(cache_key(task.digest) for task in tasks)
+        ),
     )
-    keep_house(graph)
-    for activity in periodic(graph, recent):
-        graph.thread_registry.repeat(activity.name, activity.seconds, activity.work)
-    # What is there now stays: to look through it for garbage again and again costs a tenth.
+    start_maintenance(services)
+    for activity in periodic(services, recent):
+        services.thread_registry.repeat(activity.name, activity.seconds, activity.work)
+    # Objects that exist now are permanent; scanning them in each collection costs 10 % of the time.
     gc.collect()
     gc.freeze()
     worker.start()
-    graph.deliverer.start(graph.thread_registry)
-    graph.log_exporter.start(graph.thread_registry)
-    announcer = Announcer(graph, "replication")
+    services.deliverer.start(services.thread_registry)
+    services.log_exporter.start(services.thread_registry)
+    announcer = Announcer(services, "replication")
     announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
-    health = WorkerHealth(graph.vitals, lambda: worker.alive, graph.thread_registry)
+    health = WorkerHealth(services.vitals, lambda: worker.alive, services.thread_registry)
     operations = create_operations_app(health)
     serve_beside("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
-    reloads.taken_over()
-    reload = _wait(stop, reloads)
-    graph.deliverer.stop()
-    graph.log_exporter.stop()
+    reloads.succeeded()
+    reload = _wait_for_reload(stop, reloads)
+    services.deliverer.stop()
+    services.log_exporter.stop()
     worker.stop()
     announcer.stop()
     if reload:
-        # A new start is how a worker begins anyway; and the container stays the same.
+        # The new process starts as any worker does, in the same container.
         replace_process([*ATOLL, "replication"], unless=stop)
     return 0
 
 
 def _read_bundle() -> Bundle:
-    """Return the bundle, and write the authorities in it. Raises ConfigError, UserError."""
+    """Return the bundle, and write its CA certificates.
+
+    Raises:
+        UserError: the bundle is invalid, or replication is not enabled.
+    """
     bundle = load_bundle()
     require_replication(bundle)
     write_ca_bundle()
     return bundle
 
 
-def _wait(stop: threading.Event, reloads: Reloads) -> bool:
-    """Wait until this process is to stop; tell whether it is to begin again with a good bundle."""
-    while not stop.wait(_RELOADS):
+def _wait_for_reload(stop: threading.Event, reloads: Reloads) -> bool:
+    """Wait for a signal to stop or a reload.
+
+    Returns:
+        Whether a valid bundle is to be loaded.
+    """
+    while not stop.wait(_RELOAD_SECONDS):
         if not reloads.pending:
             continue
         reloads.begin()
@@ -129,69 +138,71 @@ def _wait(stop: threading.Event, reloads: Reloads) -> bool:
     return False
 
 
-def _reconciling(graph: Services) -> Callable[[], None]:
-    """Return what finds work that no task stands for, a part at a time, and measures the lag."""
-    reconciler = Reconciler(graph.database, graph.bundle.required_locations)
+def _reconciling(services: Services) -> Callable[[], None]:
+    """Return work that adds missing tasks for some blobs, and exports the lag as a metric."""
+    reconciler = Reconciler(services.database, services.bundle.required_locations)
 
     def work() -> None:
         if made := reconciler.step():
-            log.warning("tasks were missing; made now", extra={"tasks": made})
-        export_lag(graph.database)
-        export_doubts(graph.database)
+            log.warning("missing tasks added", extra={"tasks": made})
+        export_lag(services.database)
+        export_doubts(services.database)
 
     return work
 
 
-def _following_policies(graph: Services) -> Callable[[], None]:
-    """Return what makes every missing task, at first and whenever a policy changed."""
-    reconciler = Reconciler(graph.database, graph.bundle.required_locations)
-    watch = PolicyWatch(graph.database, reconciler)
+def _following_policies(services: Services) -> Callable[[], None]:
+    """Return work that adds all missing tasks, at first and after each change of a policy."""
+    reconciler = Reconciler(services.database, services.bundle.required_locations)
+    watch = PolicyWatch(services.database, reconciler)
 
     def work() -> None:
-        if made := watch.look():
-            log.info("tasks made for all blobs", extra={"tasks": made})
+        if made := watch.apply_changes():
+            log.info("policies changed, tasks added", extra={"tasks": made})
 
     return work
 
 
-def periodic(graph: Services, recent: RecentReads) -> Iterator[Activity]:
-    """Yield what a worker repeats beside its copies and the maintenance of every instance.
+def periodic(services: Services, recent: RecentReads) -> Iterator[Activity]:
+    """Yield the activities that only a replication worker runs.
 
-    RECENT are the worker's own reads, by which damage is judged plausible or not.
+    Args:
+        services: the services of the process.
+        recent: the worker's reads, which show whether the share of damaged copies is plausible.
     """
-    yield Activity("reconciling", HOUSEKEEPING, _reconciling(graph))
-    yield Activity("policies", _POLICIES, _following_policies(graph))
-    # Even where the scrub is switched off.
-    yield Activity("doubts", REVIEW_SECONDS, _reviewing(graph, recent))
-    if rate := graph.bundle.background_verification_rate:
-        yield Activity("scrub", HOUSEKEEPING, _scrubbing(graph, recent, rate))
+    yield Activity("reconciling", INTERVAL_SECONDS, _reconciling(services))
+    yield Activity("policies", _POLICY_SECONDS, _following_policies(services))
+    # Also if the scrub is disabled.
+    yield Activity("doubts", REVIEW_SECONDS, _reviewing(services, recent))
+    if rate := services.bundle.background_verification_rate:
+        yield Activity("scrub", INTERVAL_SECONDS, _scrubbing(services, recent, rate))
 
 
-def _reviewing(graph: Services, recent: RecentReads) -> Callable[[], bool]:
-    """Return a turn of the review of doubted copies."""
-    locations = graph.locations
-    limit = RateLimiter(max(REVIEW_RATE, graph.bundle.background_verification_rate))
+def _reviewing(services: Services, recent: RecentReads) -> Callable[[], bool]:
+    """Return a step of the review of doubted copies."""
+    locations = services.locations
+    limit = RateLimiter(max(REVIEW_RATE, services.bundle.background_verification_rate))
     return DoubtReview(
-        graph.database,
-        Verifier(graph.database, locations.stores, locations.health, limit),
+        services.database,
+        Verifier(services.database, locations.stores, locations.health, limit),
         locations.preference[0],
         reachable=locations.stores,
         recent=recent,
-        forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
+        forget_cached=lambda digest: services.redis.delete(cache_key(digest)),
     ).turn
 
 
-def _scrubbing(graph: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
-    """Return what verifies this site's own location, at RATE bytes per second."""
+def _scrubbing(services: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
+    """Return a step of the scrub of this site's location, at RATE bytes per second."""
     verifier = Verifier(
-        graph.database, graph.locations.stores, graph.locations.health, RateLimiter(rate)
+        services.database, services.locations.stores, services.locations.health, RateLimiter(rate)
     )
     scrubber = Scrubber(
-        graph.database,
+        services.database,
         verifier,
-        graph.locations.preference[0],
-        age=graph.bundle.background_verification_interval,
+        services.locations.preference[0],
+        age=services.bundle.background_verification_interval,
         recent=recent,
-        forget_cached=lambda digest: graph.redis.delete(cache_key(digest)),
+        forget_cached=lambda digest: services.redis.delete(cache_key(digest)),
     )
     return scrubber.turn

@@ -1,4 +1,4 @@
-"""What the bundle says about TLS: `ssl.cert` and `ssl.key`, and who ends it."""
+"""TLS as the bundle configures it: `ssl.cert`, `ssl.key` and where TLS is terminated."""
 
 from __future__ import annotations
 
@@ -20,24 +20,27 @@ class Certificate:
 
 
 def read_certificate(bundle: Bundle, directory: Path) -> Certificate | None:
-    """Return the certificate in DIRECTORY, which need not have one; raise ConfigError if it is bad.
+    """Return the certificate in DIRECTORY, None if there is none.
 
-    nginx would say less about it, and only after everything else had been started.
+    Checked here because nginx reports less, and only after everything else has started.
+
+    Raises:
+        ConfigError: the certificate is required and missing, or unusable.
     """
     files = Certificate(directory / CERTIFICATE, directory / KEY)
-    problem = _problem(bundle, files)
+    problem = _find_problem(bundle, files)
     if problem is not None:
         raise ConfigError(str(directory), [problem])
     return files if files.certificate.exists() else None
 
 
-def _problem(bundle: Bundle, files: Certificate) -> str | None:
+def _find_problem(bundle: Bundle, files: Certificate) -> str | None:
     there = [path.name for path in (files.certificate, files.key) if path.exists()]
     if not there:
         if bundle.preferred_url_scheme == "https" and not bundle.external_tls_termination:
             return (
                 f"PREFERRED_URL_SCHEME is https, and there is no {CERTIFICATE} and {KEY}: add"
-                " them, or set EXTERNAL_TLS_TERMINATION: true if a load balancer ends TLS"
+                " them, or set EXTERNAL_TLS_TERMINATION: true if a load balancer terminates TLS"
             )
         return None
     if len(there) == 1:
@@ -47,7 +50,7 @@ def _problem(bundle: Bundle, files: Certificate) -> str | None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(files.certificate, files.key, password="")
     except ssl.SSLError as error:
-        return f"{CERTIFICATE} and {KEY} are no pair that TLS can use: {error.reason or error}"
+        return f"{CERTIFICATE} and {KEY} are not a valid pair: {error.reason or error}"
     except OSError as error:
         return (
             f"{CERTIFICATE} and {KEY} cannot be read ({error.strerror}): the container's user,"
@@ -57,7 +60,7 @@ def _problem(bundle: Bundle, files: Certificate) -> str | None:
 
 
 def redirects_to_tls(bundle: Bundle, certificate: Certificate | None) -> bool:
-    """Tell whether who comes without TLS is sent to where it is, as in Quay."""
+    """Return whether requests without TLS are redirected to the TLS port, as in Quay."""
     return (
         certificate is not None
         and bundle.preferred_url_scheme == "https"

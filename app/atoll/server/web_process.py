@@ -18,43 +18,43 @@ from atoll.web.health import EndToEndHealth, InstanceHealth
 from atoll.web.server import create_server
 
 _THREADS = 8
-# Bytes that pass through here (FEATURE_PROXY_STORAGE) hold a thread for as long as a client takes,
-# and, in memory, so many of them that it did not take yet.
+# A download through the registry (FEATURE_PROXY_STORAGE) holds a thread until the client has
+# received it, and up to this number of unsent bytes in memory.
 _DOWNLOADS = 32
 _DOWNLOAD_BYTES = 2**20
-# As many as one of nginx' processes has, so that nginx limits connections, which knows the clients.
+# The number of an nginx worker, so that nginx limits connections: it knows the clients.
 _CONNECTIONS = 4096
-# waitress reads 8 KiB at a time by itself, which makes Python the bottleneck of a push.
+# With the default of waitress, 8 KiB, Python is the bottleneck of a push.
 _RECEIVE_BYTES = 256 * 1024
-# Seconds to find out what is well before this process serves and says so.
-_FIRST_LOOK = 10.0
+# Seconds to wait for the first health probes before this process serves.
+_FIRST_PROBES = 10.0
 
 
 def serve(address: str) -> int:
     """Serve the registry's application on the unix socket ADDRESS, until SIGTERM."""
     logs.set_up()
     bundle = load_bundle()
-    # waitress spools bodies to temporary files without a name: nothing is left after a crash.
+    # waitress spools bodies to unnamed temporary files, so a crash leaves none behind.
     tempfile.tempdir = str(spool_directory())
-    graph = wire_services(bundle, connections=_THREADS + 2)
-    graph.require_sessions()
-    dependencies = graph.dependencies()
+    services = wire_services(bundle, connections=_THREADS + 2)
+    services.require_sessions()
+    dependencies = services.dependencies()
     app = create_app(dependencies)
     admit = create_admission(dependencies)
-    prober = graph.locations.start_probing(graph.thread_registry)
-    graph.doubt_sharing.start(graph.thread_registry)
-    refresh_in_background(graph.locations.states, graph.database, graph.thread_registry)
-    graph.vitals.start(graph.thread_registry)
-    graph.reads.start(graph.thread_registry)
-    graph.pulls.start(graph.thread_registry)
-    announcer = Announcer(graph, "registry")
+    prober = services.locations.start_probing(services.thread_registry)
+    services.doubt_sharing.start(services.thread_registry)
+    refresh_in_background(services.locations.states, services.database, services.thread_registry)
+    services.vitals.start(services.thread_registry)
+    services.reads.start(services.thread_registry)
+    services.pulls.start(services.thread_registry)
+    announcer = Announcer(services, "registry")
     announcer.start()
     socket = Path(address)
     serve_beside(
         "operations",
         create_operations_app(
-            InstanceHealth(graph.vitals, graph.thread_registry),
-            EndToEndHealth(graph.vitals, graph.locations),
+            InstanceHealth(services.vitals, services.thread_registry),
+            EndToEndHealth(services.vitals, services.locations),
         ),
         threads=OPERATIONS_THREADS,
         unix_socket=str(operations_socket(socket)),
@@ -74,9 +74,9 @@ def serve(address: str) -> int:
         asyncore_use_poll=True,
     )
     signal.signal(signal.SIGTERM, _end)
-    # nginx serves when all processes have their sockets, and each is to tell the same of health.
-    prober.wait_for_first(_FIRST_LOOK)
-    graph.vitals.wait_for_first(_FIRST_LOOK)
+    # nginx starts once all sockets exist; then every process must report the same health.
+    prober.wait_for_first(_FIRST_PROBES)
+    services.vitals.wait_for_first(_FIRST_PROBES)
     server = create_server(
         app,
         admit=admit,
@@ -91,11 +91,11 @@ def serve(address: str) -> int:
         asyncore_use_poll=True,
     )
     server.run()
-    graph.pulls.stop()
+    services.pulls.stop()
     announcer.stop()
     return 0
 
 
 def _end(*_signal: object) -> None:
-    # waitress ends its threads when this comes through its loop.
+    # waitress stops its threads when its loop raises this.
     raise SystemExit(0)

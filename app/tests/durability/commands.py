@@ -6,7 +6,7 @@ import io
 from contextlib import ExitStack
 from unittest.mock import patch
 
-from atoll.cli import enforcement, locations, loss, purge, removal
+from atoll.cli import locations, loss, purge, removal
 from atoll.cli.context import CommandContext
 from atoll.cli.main import main
 from atoll.cli.runner import run
@@ -37,7 +37,7 @@ class SiteContext(CommandContext):
 def run_command(site: MemorySite, *words: str) -> int:
     """Run `atoll WORDS` at SITE and return its exit code."""
     with ExitStack() as patches:
-        for module in (enforcement, locations, loss, purge, removal):
+        for module in (locations, loss, purge, removal):
             patches.enter_context(patch.object(module, "wire_services", lambda _bundle: site.graph))
             for loader in _LOADERS:
                 if hasattr(module, loader):

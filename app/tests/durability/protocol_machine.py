@@ -70,7 +70,9 @@ client_deletions = st.one_of(
     st.builds(DeleteTag, homes, repositories, st.just("latest")),
 )
 collections = st.builds(
-    Collect, homes, st.sampled_from(["step", "mark", "bury", "forget_manifests", "untagged"])
+    Collect,
+    homes,
+    st.sampled_from(["step", "mark", "collect_blobs", "delete_manifests", "untagged"]),
 )
 object_deletions = st.builds(DeleteObjects, homes, homes)
 copies = st.builds(Copy, homes)

@@ -34,7 +34,7 @@ from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
@@ -511,7 +511,7 @@ class RemoveExcess(Action):
     safe_with_broken = False
 
     def run(self, world: World) -> Any:
-        Excess(world[self.site].database, list(HOMES), lambda _digest: None).step()
+        OverReplication(world[self.site].database, list(HOMES), lambda _digest: None).step()
 
 
 def _body(content: bytes) -> Body:

@@ -25,9 +25,9 @@ def test_a_round_removes_all_expired_manifests_in_bounded_transactions(
     expire_manifests(site, 3 * BATCH + 1)
     collector = Collector(site.database, site.graph.bundle, lambda _digest: None)
     removed = []
-    forget = collector.forget_manifests
+    forget = collector.delete_manifests
     monkeypatch.setattr(
-        collector, "forget_manifests", lambda: removed.append(forget()) or removed[-1]
+        collector, "delete_manifests", lambda: removed.append(forget()) or removed[-1]
     )
     collector.step()
     assert removed == [BATCH, BATCH, BATCH, 1]

@@ -88,7 +88,7 @@ def test_a_blob_that_a_fail_over_brings_back_has_its_object(
 ) -> None:
     digests = push_without_need(registry["us"])
     fail_over = promote(registry)
-    assert collector(registry["us"]).bury() == len(digests)
+    assert collector(registry["us"]).collect_blobs() == len(digests)
     delete_objects(registry["us"])
     us = fail_over()["us"]
     for digest in digests:
@@ -102,7 +102,7 @@ def test_a_manifest_is_accepted_after_a_fail_over_and_can_be_pulled(
 ) -> None:
     digests = push_without_need(registry["us"])
     fail_over = promote(registry)
-    collector(registry["us"]).bury()
+    collector(registry["us"]).collect_blobs()
     delete_objects(registry["us"])
     us = fail_over()["us"]
     us.database.run("UPDATE uploadedblob SET expires_at = now() + interval '1 hour'")
@@ -121,7 +121,7 @@ def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
 ) -> None:
     us = registry["us"]
     push_without_need(us)
-    collector(us).bury()
+    collector(us).collect_blobs()
     delete_objects(us)
     assert len(us.stores["us"].objects) == 2
     us.database.run("UPDATE objectdeletion SET available_at = available_at - interval '59 minutes'")
@@ -136,6 +136,6 @@ def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
 def test_the_window_is_a_setting(registry: MemoryRegistry) -> None:
     us = registry["us"]
     push_without_need(us)
-    collector(us, garbage_collection_failover_window=0).bury()
+    collector(us, garbage_collection_failover_window=0).collect_blobs()
     delete_objects(us)
     assert us.stores["us"].objects == {}

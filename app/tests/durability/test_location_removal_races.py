@@ -21,7 +21,7 @@ from atoll.placement.locations.drain import (
 )
 from atoll.placement.locations.lost import LossDiffers
 from atoll.placement.policies import Policies, Policy, Subject
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs
 from .sites import SUPERUSER, MemoryRegistry
@@ -66,7 +66,7 @@ def lost(location: str) -> Command:
 
 
 def taking_excess(database: Database) -> None:
-    Excess(database, [], lambda _: None, links=0).step()
+    OverReplication(database, [], lambda _: None, links=0).step()
 
 
 def at_once(commands: list[tuple[Database, Command]]) -> list[bool]:

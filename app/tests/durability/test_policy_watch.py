@@ -36,12 +36,12 @@ def test_a_change_that_commits_after_a_later_one_is_noticed(
     policies = Policies(database, ["us"])
     policies.set(Subject(SUPERUSER), Policy())
     watch = PolicyWatch(database, Reconciler(database, ["us"]))
-    watch.look()
+    watch.apply_changes()
     with database.transaction() as earlier:
         earlier.execute(_CHANGE, [["eu"]])
         # A later change, of another policy, commits first.
         policies.set(Subject(SUPERUSER, site.repository.name), Policy(extra=("ap",)))
-        assert watch.look() == 1
-    assert watch.look() == 1
+        assert watch.apply_changes() == 1
+    assert watch.apply_changes() == 1
     assert [row[0] for row in database.read(_TARGETS)] == ["ap", "eu"]
-    assert watch.look() == 0
+    assert watch.apply_changes() == 0

@@ -81,7 +81,7 @@ def test_a_listener_notices_that_its_listen_was_lost(registry: MemoryRegistry) -
     def listen() -> None:
         try:
             _listen(
-                threading.Event(), database(uri), "us", 0.05, ring=listening.set, beat=lambda: None
+                threading.Event(), database(uri), "us", 0.05, wake=listening.set, beat=lambda: None
             )
         except psycopg2.OperationalError as error:
             failures.append(error)

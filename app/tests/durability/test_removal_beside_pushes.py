@@ -22,7 +22,7 @@ from atoll.placement.locations.drain import (
 )
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.errors import UploadUnknown
 from atoll.registry.upload_session import Body
 
@@ -160,7 +160,7 @@ def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
     place_blobs(database, 5, ["eu", "ap"], "over-replicated")
     Policies(database, LOCATIONS).set(Subject.parse(f"{SUPERUSER}/app"), Policy(excluded=("ap",)))
     with long_proof(draining, "us"):
-        assert Excess(database, [], lambda _: None, links=0).step()
+        assert OverReplication(database, [], lambda _: None, links=0).step()
     assert blobs_without_placement(database) == 0
 
 

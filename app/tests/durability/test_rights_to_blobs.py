@@ -10,7 +10,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import BATCH, Collector
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.blobs import Blob, right_cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
 from atoll.registry.manifests import Manifests
@@ -120,8 +120,8 @@ def test_rights_are_deleted_in_bounded_transactions(
     )
     found = collector(site)
     deleted: list[int] = []
-    forget = found.forget_rights
-    monkeypatch.setattr(found, "forget_rights", lambda: deleted.append(forget()) or deleted[-1])
+    forget = found.delete_rights
+    monkeypatch.setattr(found, "delete_rights", lambda: deleted.append(forget()) or deleted[-1])
     found.step()
     assert deleted == [BATCH, BATCH, 1]
 
@@ -153,7 +153,7 @@ def test_a_right_that_ended_keeps_no_copy_where_a_policy_excludes_it(site: Memor
         " INSERT INTO replicationpolicy (namespace_user_id, excluded)"
         """ SELECT id, ARRAY['eu'] FROM "user" WHERE username = 'admin'"""
     )
-    excess = Excess(site.database, ["us"], lambda _digest: None)
+    excess = OverReplication(site.database, ["us"], lambda _digest: None)
     assert not excess.step()
     let_days_pass(site, 0.1)
     assert excess.step()

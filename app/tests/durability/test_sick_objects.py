@@ -75,4 +75,4 @@ def _read(registry: MemoryRegistry, digest: object) -> bytes:
 
 
 def _failures(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [one for one in caplog.messages if one == "blob not copied yet"]
+    return [one for one in caplog.messages if one == "copy failed"]

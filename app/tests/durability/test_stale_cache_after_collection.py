@@ -69,7 +69,7 @@ def collect_and_die(site: MemorySite) -> None:
     bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0})
     collector = Collector(site.database, bundle, lambda _digest: None)
     collector.mark()
-    assert collector.bury() == 2
+    assert collector.collect_blobs() == 2
 
 
 def test_a_push_that_skipped_a_collected_blob_succeeds_at_the_next_attempt(

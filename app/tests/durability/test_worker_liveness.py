@@ -62,7 +62,7 @@ def health(worker: Worker) -> int:
         (Tasks, "claim_within", "claim"),
         (Tasks, "extend", "leases"),
         (Tasks, "finish", "finish"),
-        (Database, "connect", "bell"),
+        (Database, "connect", "listener"),
         (MemoryStore, "put", "copy-0"),
     ],
 )

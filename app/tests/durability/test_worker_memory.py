@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 
-from atoll.replication.buffer_pool import Memory
+from atoll.replication.buffer_pool import BufferPool
 
 from ..integration.services import wait_until
 
 
 def test_a_buffer_beyond_the_limit_is_given_out_in_a_steady_flow_of_others() -> None:
-    memory = Memory(100, 10)
+    memory = BufferPool(100, 10)
     flowing, taken = threading.Event(), threading.Event()
 
     def flow() -> None:
@@ -50,7 +50,7 @@ def test_a_buffer_beyond_the_limit_is_given_out_in_a_steady_flow_of_others() -> 
 
 
 def test_a_request_that_does_not_wait_is_refused_while_others_do() -> None:
-    memory = Memory(100, 10)
+    memory = BufferPool(100, 10)
     first = memory.take(60, wait=False)
     assert first is not None
     given = threading.Event()

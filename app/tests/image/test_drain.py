@@ -165,7 +165,8 @@ def test_an_instance_that_still_waits_for_postgresql_ends_at_once(
     container = start(services, write_bundle(services, "nowhere", tmp_path, nowhere))
     try:
         wait_until(
-            "it waits", lambda: "is not there yet" in podman("logs", str(container.id)).stdout
+            "it waits",
+            lambda: "database unavailable, retrying" in podman("logs", str(container.id)).stdout,
         )
         began = time.monotonic()
         container.kill(signal="SIGTERM")

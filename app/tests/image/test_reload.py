@@ -188,7 +188,7 @@ def wrong(running: RunningImage) -> Iterator[Callable[[dict[str, object]], None]
     ("keys", "sentence"),
     [
         ({"BUILDLOGS_REDIS": {"host": "redis", "port": "many"}}, "BUILDLOGS_REDIS"),
-        (NOWHERE, "not well by /health/endtoend"),
+        (NOWHERE, "unhealthy at /health/endtoend"),
     ],
     ids=["not valid", "not what is there"],
 )
@@ -210,7 +210,7 @@ def test_a_wrong_bundle_changes_nothing(
     assert load.failures == []
     assert (sockets(running), start_of(running)) == before
     log = running.log()
-    assert "bundle not taken over" in log
+    assert "bundle refused" in log
     assert sentence in log
 
 

@@ -40,7 +40,7 @@ class Free:
     def pace(self, size: int) -> None:
         del size
 
-    def remember(self, upload_id: str | None) -> None:
+    def record_upload(self, upload_id: str | None) -> None:
         del upload_id
 
 

@@ -10,7 +10,7 @@ import pytest
 from atoll.placement.policies import Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
-from atoll.placement.upkeep.over_replication import Excess
+from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.blobs import cache_key
 
 from .services import Services, wait_until
@@ -26,9 +26,9 @@ from .test_replication import key, placements
 HOME, FREE = "home/app", "free/app"
 
 
-def excess(site: Site, links: float = 0) -> Excess:
+def excess(site: Site, links: float = 0) -> OverReplication:
     redis = site.graph.redis
-    return Excess(
+    return OverReplication(
         site.graph.database, REQUIRED, lambda digest: redis.delete(cache_key(digest)), links=links
     )
 

@@ -96,7 +96,7 @@ def unneeded(client: Client) -> str:
     delete_manifest(client, manifest(digest))
     let_time_pass(client.site)
     collect = collector(client.site)
-    assert (collect.forget_manifests(), collect.mark()) == (1, 1)
+    assert (collect.delete_manifests(), collect.mark()) == (1, 1)
     return digest
 
 
@@ -109,9 +109,9 @@ def test_a_blob_goes_everywhere_step_by_step(us: Site, eu: Site, services: Servi
     delete_manifest(client, manifest(digest))
     let_time_pass(us)
     collect = collector(us)
-    assert (collect.forget_manifests(), collect.mark()) == (1, 1)
+    assert (collect.delete_manifests(), collect.mark()) == (1, 1)
     assert placements(us, digest) == both()
-    assert (collect.bury(), collect.bury()) == (1, 0)
+    assert (collect.collect_blobs(), collect.collect_blobs()) == (1, 0)
     assert (placements(us, digest), rows(us)) == (set(), 1)
     assert queue_lengths(us.graph.database) == {"usstorage": 1, "eustorage": 1}
     assert services.us.objects() == services.eu.objects() == {key(digest)}
@@ -157,7 +157,7 @@ def test_the_first_chunk_of_an_upload_that_is_under_way_stays(client: Client) ->
 def test_before_its_grace_time_is_over_everything_is_still_there(
     client: Client, unneeded: str
 ) -> None:
-    assert collector(client.site, grace=60).bury() == 0
+    assert collector(client.site, grace=60).collect_blobs() == 0
     assert placements(client.site, unneeded) == {"usstorage"}
 
 
@@ -188,7 +188,7 @@ def test_whoever_needs_it_again_in_time_brings_it_back(
     need(client, unneeded)
     assert tombstones(client.site) == 0
     collect = collector(client.site)
-    assert (collect.mark(), collect.bury()) == (0, 0)
+    assert (collect.mark(), collect.collect_blobs()) == (0, 0)
     client.site.graph.database.run(
         "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
     )
@@ -196,7 +196,7 @@ def test_whoever_needs_it_again_in_time_brings_it_back(
 
 
 def test_what_was_pushed_again_after_its_time_was_over_stays(client: Client, unneeded: str) -> None:
-    assert collector(client.site).bury() == 1
+    assert collector(client.site).collect_blobs() == 1
     assert client.request("HEAD", f"/v2/{REPOSITORY}/blobs/{unneeded}", SCOPE).status_code == 404
     assert client.push_blob(REPOSITORY, DATA) == unneeded
     assert delete_queue(client.site, "usstorage").turn() == 1
@@ -213,7 +213,7 @@ def test_a_manifest_that_names_what_was_just_taken_is_refused(
 
     def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
-            collector(client.site).bury()
+            collector(client.site).collect_blobs()
         return run(sql, parameters)  # type: ignore[arg-type]
 
     monkeypatch.setattr(database, "run", run_after_the_collector)
@@ -229,8 +229,8 @@ def test_a_blob_that_somebody_is_about_to_need_is_left_for_the_next_round(
     database = client.site.graph.database
     with database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [unneeded])
-        assert collector(client.site).bury() == 0
-    assert collector(client.site).bury() == 1
+        assert collector(client.site).collect_blobs() == 0
+    assert collector(client.site).collect_blobs() == 1
 
 
 def test_a_dead_store_keeps_its_own_queue_waiting_and_no_others(
@@ -277,7 +277,7 @@ def test_an_upload_whose_object_a_dying_collector_took_is_written_again(
     """It dies between taking the object away and saying so, while a push counts on the object."""
     site = client.site
     store, place = site.locations.stores["usstorage"], site.graph.blobs.place
-    assert collector(site).bury() == 1
+    assert collector(site).collect_blobs() == 1
     (deletion,) = delete_queue(site, "usstorage").claim()
     moments = []
 
@@ -308,7 +308,7 @@ def test_a_deletion_that_a_store_carries_out_late_takes_no_acknowledged_blob(
     """The store does not answer, and deletes the object after the blob was acknowledged."""
     site = client.site
     store = site.locations.stores["usstorage"]
-    assert collector(site).bury() == 1
+    assert collector(site).collect_blobs() == 1
 
     def too_late(object_key: str) -> None:
         del object_key
@@ -331,7 +331,7 @@ def test_a_collector_that_dies_on_its_way_is_gone_on_with(
 ) -> None:
     site = client.site
     store = site.locations.stores["usstorage"]
-    assert collector(site).bury() == 1
+    assert collector(site).collect_blobs() == 1
     with monkeypatch.context() as dying:
         death = dies_after(store.delete if taken == "objects" else lambda _key: None)
         dying.setattr(store, "delete", death)
@@ -369,9 +369,9 @@ def test_a_deleted_manifest_can_be_brought_back_until_its_time_is_over(client: C
     digest = site.graph.database.read("SELECT digest FROM manifest")[0][0]
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE)
     site.graph.database.run("UPDATE manifest SET deleted_at = now() - interval '13 days'")
-    assert collector(site).forget_manifests() == 0
+    assert collector(site).delete_manifests() == 0
     site.graph.database.run('UPDATE "user" SET tag_expiration_s = 86400')
-    assert collector(site).forget_manifests() == 1
+    assert collector(site).delete_manifests() == 1
     assert site.graph.database.read("SELECT count(*) FROM manifestblob")[0][0] == 0
 
 

@@ -185,12 +185,12 @@ def test_a_changed_policy_queues_what_is_missing_and_takes_back_what_is_excluded
 def test_workers_follow_a_policy_as_soon_as_they_see_that_one_changed(site: Site) -> None:
     push_image(site, REPOSITORY, b"{}")
     watch = PolicyWatch(site.graph.database, Reconciler(site.graph.database, REQUIRED, batch=1))
-    assert watch.look() == 0
+    assert watch.apply_changes() == 0
     policies(site).set(Subject.parse("home"), Policy(extra=(THIRD,)))
-    assert (watch.look(), watch.look()) == (1, 0)
+    assert (watch.apply_changes(), watch.apply_changes()) == (1, 0)
     policies(site).clear(Subject.parse("home"))
     policies(site).set(Subject.parse("home"), Policy(excluded=("eustorage", THIRD)))
-    watch.look()
+    watch.apply_changes()
     assert tasks(site) == set()
 
 

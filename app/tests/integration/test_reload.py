@@ -59,7 +59,7 @@ def test_a_worker_refuses_a_wrong_bundle_and_goes_on_with_the_one_it_has(
     refused = eu.command("reload")
     assert refused.returncode == 1
     assert "DB_URI" in refused.stderr
-    assert "bundle not taken over" in (eu.directory / "worker.log").read_text()
+    assert "bundle refused" in (eu.directory / "worker.log").read_text()
 
     Client(us).push_blob("admin/app", b"pushed afterwards")
     waited = us.command("wait", "--timeout", "60")
@@ -69,4 +69,4 @@ def test_a_worker_refuses_a_wrong_bundle_and_goes_on_with_the_one_it_has(
 def test_what_reads_no_bundle_again_says_so(us: Site) -> None:
     asked = us.command("reload")
     assert asked.returncode == 1
-    assert "nothing in this container reads a bundle again" in asked.stderr
+    assert "no process in this container can reload its bundle" in asked.stderr

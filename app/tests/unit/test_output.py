@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 import pytest
 from atoll.cli.output import ask, duration_text, print_table, progress, size_text
 from atoll.cli.status import print_status
+from atoll.cli.verify import print_counts
 from atoll.cluster.instances import Instance
 from atoll.cluster.status import Overview
 from atoll.errors import UserError
+from atoll.placement.checks.verify import Count, Run, Scope
 from atoll.placement.upkeep.lag import Lag
 
 LONG = "storage-of-the-region-eu-central-1-in-frankfurt-am-main-second-building"
@@ -110,6 +112,18 @@ def test_status_shows_long_names_of_locations_whole(capsys: pytest.CaptureFixtur
     print_status(found, found.problems())
     lines = printed(capsys).splitlines()
     assert lines[lines.index(LONG) + 1].split()[:2] == ["active", "down"]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("name", ["usstorage", LONG])
+def test_verify_shows_names_of_locations_whole_in_80_columns(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = Count(verified=120_000, bytes=3_500_000_000, missing=3)
+    print_counts(Run(1, Scope(), 0, counts={name: count}))
+    text = printed(capsys)
+    assert name in text
+    assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,12 @@ from reference.ansible_markup import plain
 from reference.api import api_page
 from reference.command_line import command_line_page, command_problem
 from reference.configuration import configuration_page, default, kind
-from reference.markdown import item, paragraph, table
+from reference.markdown import code, item, paragraph, table
 from reference.metrics import metrics_page
 from reference.modules import modules_page
 from reference.pages import REPOSITORY, pages, stale, write
 from reference.roles import readme
+from reference.terminal import terminal_picture
 
 
 class Example(BaseModel):
@@ -131,11 +132,20 @@ def test_committed_page_that_differs_is_out_of_date_until_it_is_written(tmp_path
     (tmp_path / "collection").symlink_to(REPOSITORY / "collection")
     shutil.copytree(REPOSITORY / "roles", tmp_path / "roles")
     (tmp_path / "docs/reference").mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "docs/assets", tmp_path / "docs/assets")
     for path in pages(tmp_path):
         (tmp_path / path).write_text("outdated\n")
     assert set(stale(tmp_path)) == set(pages(tmp_path))
     assert set(write(tmp_path)) == set(pages(tmp_path))
     assert stale(tmp_path) == []
+
+
+def test_picture_of_a_terminal_shows_the_session_and_loads_nothing(tmp_path: Path) -> None:
+    (tmp_path / "session.txt").write_text("# remark\n$ atoll status\nLOCATION\n")
+    picture = terminal_picture(tmp_path / "session.txt")
+    assert "LOCATION" in picture
+    assert "url(&" not in picture
+    assert "https://cdn" not in picture
 
 
 def test_markup_of_ansible_becomes_markdown() -> None:
@@ -148,6 +158,7 @@ def test_markup_of_ansible_becomes_markdown() -> None:
 
 def test_cells_of_a_table_stay_on_one_line_and_escape_bars() -> None:
     assert table(["a"], [["x |\n y"]]).splitlines()[-1] == "| x \\| y |"
+    assert code("a | b") == "<code>a &#124; b</code>"
 
 
 def test_paragraphs_and_items_wrap_at_100_columns() -> None:

@@ -11,10 +11,10 @@ import pytest
 from atoll.config.replication_limits import ReplicationLimit
 from atoll.names import Digest
 from atoll.rate_limit import RateLimiter
-from atoll.replication.buffer_pool import Memory
+from atoll.replication.buffer_pool import BufferPool
 from atoll.replication.copier import MEMORY_LARGE, Copier
 from atoll.replication.source import WrongContent
-from atoll.replication.work_queue import Lane
+from atoll.replication.work_queue import WorkQueue
 from atoll.storage.base import Body, StoredPart, blob_key
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM
@@ -58,7 +58,7 @@ class Free:
     def pace(self, size: int) -> None:
         del size
 
-    def remember(self, upload_id: str | None) -> None:
+    def record_upload(self, upload_id: str | None) -> None:
         self.upload_id = upload_id
 
 
@@ -143,7 +143,7 @@ def test_copies_at_once_share_their_memory_and_all_end() -> None:
 
 
 def test_memory_beyond_the_limit_is_waited_for_but_by_one_who_is_alone() -> None:
-    memory = Memory(100, 40)
+    memory = BufferPool(100, 40)
     first, second = memory.take(40, wait=False), memory.take(40, wait=False)
     assert first is not None
     assert second is not None
@@ -156,7 +156,7 @@ def test_memory_beyond_the_limit_is_waited_for_but_by_one_who_is_alone() -> None
 
 
 def test_a_lane_claims_when_that_is_worth_a_statement() -> None:
-    lane = Lane(large=False, threads=2, held_maximum=10)
+    lane = WorkQueue(large=False, threads=2, held_maximum=10)
     assert lane.room(0) == 10
     lane.add([object()] * 7)  # type: ignore[list-item]
     assert lane.room(0) == 0

@@ -61,7 +61,7 @@ class Hold:
     def pace(self, size: int) -> None:
         del size
 
-    def remember(self, upload_id: str | None) -> None:
+    def record_upload(self, upload_id: str | None) -> None:
         self.upload_id = upload_id
 
 

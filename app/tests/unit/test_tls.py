@@ -72,7 +72,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
 
 def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
     write_pair(tmp_path).key.write_text("not a key")
-    with pytest.raises(ConfigError, match="no pair"):
+    with pytest.raises(ConfigError, match="not a valid pair"):
         read_certificate(bundle(), tmp_path)
 
 

@@ -1,8 +1,8 @@
-"""The review of doubts: a site reads its own doubted copies as a whole, and settles each doubt.
+"""Review of doubts: a site verifies all bytes of its own doubted copies and resolves each doubt.
 
-For a location whose own site has no live worker, a site other than the one that doubts does so
-after some minutes. The review also walks the site's copies in quarantine with the scrub, but faster
-and where the scrub is switched off: a blob without another copy has no task that would restore it.
+If a location's own site has no healthy worker, a site other than the doubting one does so after a
+few minutes. The review also verifies the site's quarantined copies, faster than the scrub and also
+where the scrub is disabled: a blob without another copy has no task that would restore it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ from atoll.placement.checks.verify import (
 
 log = logging.getLogger(__name__)
 
-# Seconds between two looks at the doubts, and bytes that are read per second.
+# Seconds between two reviews, and bytes read per second.
 REVIEW_SECONDS, REVIEW_RATE = 5, 16 * 2**20
-# Copies of one turn; seconds until one that could not be read or judged is read again; seconds for
-# which other sites leave a doubt to the location's own site; seconds after which an instance
-# without a heartbeat counts as lost (three of them, `registry/instances.py`).
-_TURN, _RETRY_SECONDS, _OTHERS_SECONDS, _LOST_SECONDS = 20, 60, 300, 90
+# Copies of one review.
+_BATCH = 20
+# Seconds before a copy that could not be read or judged is read again.
+_RETRY_SECONDS = 60
+# Seconds for which other sites leave a doubt to the location's own site.
+_OTHERS_SECONDS = 300
+# Seconds without a heartbeat after which an instance counts as lost: three heartbeats
+# (`cluster/instances.py`).
+_LOST_SECONDS = 90
 
 _DUE = f"""
 SELECT d.doubted_by, d.reason, {COLUMNS}
@@ -47,10 +52,10 @@ WHERE p.state = 'good' AND l.state <> 'removed' AND l.name = ANY(%(reachable)s)
       AND NOT EXISTS (
           SELECT FROM instance i WHERE i.role = 'replication' AND i.preference[1] = l.name
           AND i.seen_at > clock_timestamp() - make_interval(secs => {_LOST_SECONDS}))))
-ORDER BY l.name <> %(own)s, d.looked_at NULLS FIRST, d.doubted_at LIMIT {_TURN}
+ORDER BY l.name <> %(own)s, d.looked_at NULLS FIRST, d.doubted_at LIMIT {_BATCH}
 """
 
-_NOTE_LOOK = """
+_RECORD_CHECK = """
 UPDATE placementdoubt d SET looked_at = clock_timestamp()
 FROM imagestorageplacement p
 WHERE p.storage_id = d.storage_id AND p.location_id = d.location_id AND p.id = ANY(%(ids)s)
@@ -59,7 +64,7 @@ WHERE p.storage_id = d.storage_id AND p.location_id = d.location_id AND p.id = A
 
 @dataclass(frozen=True)
 class _Doubt:
-    """A doubted copy, the site that doubts it, and why."""
+    """A doubted copy, the doubting site, and the reason."""
 
     doubted_by: str
     reason: str
@@ -67,12 +72,15 @@ class _Doubt:
 
 
 class DoubtReview:
-    """Settles doubts about copies at OWN, and in time at other locations.
+    """Resolves doubts about copies at a site's own location, and after a while at others.
 
     Args:
+        database: where doubts are recorded.
+        verifier: reads the copies.
+        own: the site's own location.
         reachable: names of the locations in this site's bundle.
-        recent: results of this process's reads, which say whether wrong ones are plausible.
-        forget_cached: called with each digest of which a placement changed its state.
+        recent: results of this process's reads, by which defects are plausible or not.
+        forget_cached: called with the digest of each placement that changed its state.
     """
 
     def __init__(
@@ -93,10 +101,10 @@ class DoubtReview:
         self._forget_cached = forget_cached
 
     def turn(self) -> bool:
-        """Read some doubted copies and settle what can be settled; restore right ones.
+        """Verify a batch of doubted copies and a batch of quarantined ones.
 
         Returns:
-            True if a doubt was settled or a copy restored, so that another turn is worthwhile now.
+            True if a doubt was resolved or a copy restored, so that there may be more to do.
         """
         self._recent.refresh()
         reachable = [name for name in self._reachable if self._verifier.reachable(name)]
@@ -108,15 +116,15 @@ class DoubtReview:
             for changed in change_states(self._database, one.location, [one]):
                 self._forget_cached(changed.digest)
         right = [one for one in looked if one.hashed]
-        if unsettled := [one.id for one in looked if one not in changing and one not in right]:
-            self._database.run(_NOTE_LOOK, {"ids": unsettled})
+        if unresolved := [one.id for one in looked if one not in changing and one not in right]:
+            self._database.run(_RECORD_CHECK, {"ids": unresolved})
         return bool(right or changing or self._restore())
 
     def _restore(self) -> bool:
-        """Read the next of our own copies in quarantine; return whether any is good again."""
+        """Verify the site's next quarantined copies, and return whether one was restored."""
         if not self._verifier.reachable(self._own):
             return False
-        parameters = {"location": self._own, "state": "suspect", "age": 0, "limit": _TURN}
+        parameters = {"location": self._own, "state": "suspect", "age": 0, "limit": _BATCH}
         rows = self._database.run(TAKE, parameters)
         looked = [self._verifier.look(to_look_at(row), full=True) for row in rows]
         sound = [one for one in looked if one.result == SOUND]
@@ -127,7 +135,7 @@ class DoubtReview:
         return True
 
     def _look(self, doubt: _Doubt) -> Looked:
-        """Read a copy as a whole; settle the doubt if it is right."""
+        """Verify all bytes of a copy, and remove the doubt if they are right."""
         looked = self._verifier.look(doubt.placement, full=True)
         fields = {
             "digest": str(looked.digest),
@@ -141,6 +149,6 @@ class DoubtReview:
         wrong = looked.result is not None
         self._recent.add(looked.location, str(looked.digest), wrong=wrong)
         if not wrong:
-            log.warning("doubted copy is right; path suspected", extra=fields)
+            log.warning("doubted copy intact, network path suspected", extra=fields)
             note_right(self._database, [looked])
         return looked

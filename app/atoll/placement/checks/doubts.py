@@ -1,7 +1,7 @@
-"""Doubts: what a site records when it reads wrong bytes at another site's location.
+"""Doubts: records that a site read wrong bytes from another site's location.
 
-The path between two sites may be at fault as well as the object, so a doubted copy stays good. It
-is only read last until its own site has read it as a whole (`doubt_review`).
+The network path between the sites may be at fault instead of the object, so a doubted copy remains
+good. It is read last until its own site has verified it (`doubt_review`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DOUBTED = Gauge(
     ["location"],
 )
 
-# A copy that was written again, or found right, since the claim is not the one that was read.
+# A copy that was written or verified after the claim may not be the one that was read.
 _RECORD = """
 INSERT INTO placementdoubt (storage_id, location_id, doubted_by, reason)
 SELECT p.storage_id, p.location_id, %(by)s, %(reason)s
@@ -46,9 +46,12 @@ LEFT JOIN placementdoubt d ON d.location_id = l.id GROUP BY l.name
 
 
 class Doubts:
-    """Records the doubts of the worker whose own location is SITE.
+    """Records the doubts of one worker.
 
-    RECENT decides whether wrong bytes are plausible: where they are not, nothing is recorded.
+    Args:
+        database: where doubts are recorded.
+        site: the worker's own location.
+        recent: the results of recent reads. Nothing is recorded while wrong bytes are implausible.
     """
 
     def __init__(self, database: Database, site: str, recent: RecentReads) -> None:
@@ -57,18 +60,23 @@ class Doubts:
         self._recent = recent
 
     def right(self, task: Task, locations: Iterable[str]) -> None:
-        """Note that the blob's bytes from LOCATIONS were right."""
+        """Record that a blob's bytes from some locations were right."""
         for location in locations:
             self._recent.add(location, str(task.digest), wrong=False)
 
     def wrong(self, task: Task, location: str, reason: str) -> None:
-        """Doubt the copy at LOCATION, once an hour at most.
+        """Record a doubt about a copy, at most once an hour.
+
+        Args:
+            task: the task of the blob.
+            location: the copy's location.
+            reason: the difference.
 
         Raises:
-            DatabaseUnavailable, psycopg2.Error: the next wrong read raises the doubt again.
+            DatabaseUnavailable, psycopg2.Error: the doubt is recorded after the next wrong read.
         """
-        news = self._recent.add(location, str(task.digest), wrong=True)
-        if not news or self._recent.implausible(location):
+        is_new = self._recent.add(location, str(task.digest), wrong=True)
+        if not is_new or self._recent.implausible(location):
             return
         parameters = {
             "location": location,
@@ -85,10 +93,10 @@ class Doubts:
         if recorded:
             RECORDED.labels(location).inc()
             fields = {"digest": str(task.digest), "location": location, "reason": reason}
-            log.warning("copy doubted; its own site will read it", extra=fields)
+            log.warning("copy doubted", extra=fields)
 
 
 def export_doubts(database: Database) -> None:
-    """Set the metric of doubted copies for each location."""
+    """Update the metric of doubted copies."""
     for location, count in database.read(_COUNT):
         DOUBTED.labels(location).set(count)

@@ -1,7 +1,7 @@
-"""Compare what a store holds with what the database says of it, both sorted by content address.
+"""Compare the objects of a store with the database, both sorted by content address.
 
-An object without a row is an orphan, once it is older than any upload that may still count on it. A
-placement without its object is looked at again, for a store's list may be older than the row.
+An object without a row is an orphan once it is older than any upload that may refer to it. A
+placement without an object is verified again, because the store's list may be older than the row.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _PAGE = 5000
 _ALGORITHMS = ("sha256", "sha512")
 _UPLOADS = "uploads/"
 
-# Blobs that are placed there, whose objects are queued for deletion there, or whose placements an
-# unfinished removal of the location can restore.
+# Blobs that are placed at the location, whose object there is queued for deletion, or whose
+# placement an unfinished removal of the location can restore.
 _ROWS = """
 SELECT s.content_checksum, s.image_size, p.id, p.state <> 'good', p.verified_at,
        r.storage_id IS NOT NULL
@@ -44,7 +44,7 @@ _KNOWN_UPLOADS = "SELECT uuid FROM blobupload WHERE uuid = ANY(%(uuids)s)"
 
 @dataclass(frozen=True)
 class Orphan:
-    """An object that nobody knows of; its size is in bytes."""
+    """An object without a row; its size is in bytes."""
 
     key: str
     size: int
@@ -52,12 +52,12 @@ class Orphan:
 
 @dataclass(frozen=True)
 class Recent:
-    """An object without a row that is too young to tell: a push may be under way."""
+    """An object without a row that may belong to a push in progress."""
 
 
 @dataclass(frozen=True)
 class Stranger:
-    """An object that is none of ours: its key is not one that a blob has."""
+    """A foreign object: its key is not that of a blob."""
 
     key: str
 
@@ -72,7 +72,7 @@ class Restorable:
     """An object whose placement an unfinished removal of the location can restore."""
 
 
-# `Looked` is a placement: with its object as it should be, or to be looked at again.
+# `Looked` is a placement, which is either consistent with its object or to be verified again.
 Entry = Looked | Orphan | Recent | Stranger | Waiting | Restorable
 
 
@@ -85,9 +85,12 @@ class _Row:
 
 
 class Inventory:
-    """What is in the STORE of one location and what should be there.
+    """The inventory of one location.
 
-    An object without a row that was written BEFORE then is an orphan.
+    Args:
+        database: where the placements are.
+        store: the location's store.
+        before: objects without a row that were written earlier are orphans.
     """
 
     def __init__(self, database: Database, store: ObjectStore, before: datetime) -> None:
@@ -96,9 +99,11 @@ class Inventory:
         self._before = before
 
     def entries(self) -> Iterator[tuple[Entry, bool]]:
-        """Yield each entry, and whether it is as it should be.
+        """Yield each entry, and whether it is consistent.
 
-        Raises StoreUnavailable or DatabaseUnavailable.
+        Raises:
+            StoreUnavailable: the list is incomplete.
+            DatabaseUnavailable: likewise.
         """
         yield from self._blobs()
         yield from self._chunks()
@@ -125,7 +130,7 @@ class Inventory:
             row = next(rows, None)
 
     def _chunks(self) -> Iterator[tuple[Entry, bool]]:
-        """Yield chunks of uploads that are no more."""
+        """Yield chunks of uploads that do not exist any more."""
         listed = self._store.list_objects(_UPLOADS)
         while page := list(islice(listed, _PAGE)):
             owners = {stored.key: _upload(stored.key) for stored in page}
@@ -154,17 +159,21 @@ class Inventory:
 
 
 def delete_orphan(orphan: Orphan, store: ObjectStore, content: ContentDeletions) -> bool:
-    """Delete an orphan; False if somebody counts on it by now. Raises StoreError."""
+    """Delete an orphan unless something refers to it by now, and return whether it was deleted.
+
+    Raises:
+        StoreError: the object may not be deleted.
+    """
     digest = _digest(orphan.key)
     if digest is not None:
         return content.discard(digest, store.location, None)
-    # A chunk's key is its upload's alone, and the upload is no more.
+    # The key of a chunk belongs to one upload, which does not exist any more.
     store.delete(orphan.key)
     return True
 
 
 def now() -> datetime:
-    """Return the time by which stores tell the age of objects."""
+    """Return the current time, to compare with the stores' times."""
     return datetime.now(UTC)
 
 
@@ -179,7 +188,7 @@ def _row(location: str, row: Any) -> _Row:
 
 
 def _listed(row: _Row, stored: StoredObject) -> tuple[Entry, bool]:
-    """Return what a row and its object are together. Quarantine is for a verification to end."""
+    """Return the entry of a row and its object. Only a verification ends a quarantine."""
     if row.placement is None:
         return (Restorable() if row.restorable else Waiting()), True
     return row.placement, stored.size == row.size and not row.placement.quarantined
@@ -191,7 +200,7 @@ def _not_listed(row: _Row) -> Iterator[tuple[Entry, bool]]:
 
 
 def _digest(key: str) -> Digest | None:
-    """Return the digest of the blob whose key this is; None if it is no blob's."""
+    """Return the digest of the blob with this key, None if it is not the key of a blob."""
     algorithm, _, rest = key.partition("/")
     try:
         digest = Digest.parse(f"{algorithm}:{rest.rpartition('/')[2]}")
@@ -201,7 +210,7 @@ def _digest(key: str) -> Digest | None:
 
 
 def _upload(key: str) -> UUID | None:
-    """Return the upload whose chunk this is; None if it is nobody's."""
+    """Return the upload of the chunk with this key, None if it is not the key of a chunk."""
     try:
         return UUID(key.removeprefix(_UPLOADS).partition("/")[0])
     except ValueError:

@@ -1,6 +1,6 @@
-"""The results of recent reads, and whether too many of them are wrong to be believed.
+"""Plausibility of defects: results of recent reads, and whether too many of them are wrong.
 
-Damage affects single objects. When many objects of one location are wrong at once, the cause is
+Damage affects single objects. If many objects of one location are wrong at once, the cause is
 almost always between the reader and the objects: a proxy that answers with its own page, a broken
 backend behind a load balancer, a mistyped bucket, the reader's own memory.
 """
@@ -17,12 +17,12 @@ from prometheus_client import Gauge
 
 log = logging.getLogger(__name__)
 
-# Five wrong objects are believed whatever their share is, so that a small registry heals damage by
-# itself. Above that, a tenth of an hour's reads is far more than disks damage, and less than the
-# mildest common fault of a path, one broken backend out of several, shows.
+# Up to five wrong objects are always plausible, so that a small registry repairs damage without an
+# operator. Beyond that, a tenth of an hour's reads is far more than disks damage, and less than the
+# mildest common fault of a network path causes, one broken backend out of several.
 WRONG_MAXIMUM, WRONG_SHARE = 5, 0.1
 WINDOW_SECONDS = 3600.0
-# Objects of one location that are remembered; the oldest are forgotten first.
+# Objects of one location that are remembered. The oldest are dropped first.
 _REMEMBERED = 10_000
 
 IMPLAUSIBLE = Gauge(
@@ -64,7 +64,7 @@ class _Window:
 
 
 class RecentReads:
-    """Results of the last hour's reads, by location and object; safe for any thread."""
+    """Results of the last hour's reads, by location and object. Thread-safe."""
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -72,18 +72,23 @@ class RecentReads:
         self._lock = threading.Lock()
 
     def add(self, location: str, key: str, *, wrong: bool) -> bool:
-        """Add the result of a read; a later one for the same KEY replaces it.
+        """Add the result of a read, which replaces an earlier one of the same object.
+
+        Args:
+            location: the location.
+            key: identifies the object.
+            wrong: whether the bytes were wrong.
 
         Returns:
-            True if the object is wrong and was not known to be within the last hour.
+            True if the object is wrong and was not known to be wrong within the last hour.
         """
         with self._lock:
             window = self._windows.setdefault(location, _Window())
             now = self._monotonic()
             window.expire(now - WINDOW_SECONDS)
-            news = window.add(key, now, wrong=wrong)
+            is_new = window.add(key, now, wrong=wrong)
             self._assess(location, window)
-            return news
+            return is_new
 
     def forget(self, location: str, key: str) -> None:
         """Drop the result of a read."""
@@ -92,12 +97,12 @@ class RecentReads:
                 self._windows[location].forget(key)
 
     def implausible(self, location: str) -> bool:
-        """Return whether too many objects of LOCATION are wrong to act on any of them."""
+        """Return whether too many objects of a location are wrong to act on any of them."""
         with self._lock:
             return self._refresh(location)
 
     def refresh(self) -> None:
-        """Drop expired results, so that the metric is right where nothing is read any more."""
+        """Drop expired results, which updates the metric of locations without reads."""
         with self._lock:
             for location in self._windows:
                 self._refresh(location)
@@ -113,14 +118,14 @@ class RecentReads:
         read, wrong = len(window.results), window.wrong
         implausible = wrong > read * WRONG_SHARE and wrong > WRONG_MAXIMUM
         if window.implausible:
-            # Only right reads end it: where nothing is read, nothing speaks for the path.
+            # Only intact objects end it: without reads there is no evidence for the path.
             implausible = wrong > read * WRONG_SHARE or read == 0
         IMPLAUSIBLE.labels(location).set(implausible)
         if implausible != window.implausible:
             fields = {"location": location, "wrong": wrong, "read": read}
             if implausible:
                 log.error(
-                    "implausibly many wrong objects; path or store configuration suspected",
+                    "implausibly many wrong objects, path or store configuration suspected",
                     extra=fields,
                 )
             else:

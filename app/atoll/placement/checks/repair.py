@@ -1,7 +1,7 @@
-"""Act on the findings of a verification: quarantine wrong copies and order new ones.
+"""Act on the findings of a verification: quarantine defective copies and have them copied again.
 
-A placement in quarantine is not read. Its location's worker heals it by copying the blob there
-again; where no good copy is left, only a push heals it. Its row is never dropped.
+A quarantined placement is not read. Its location's worker repairs it by copying the blob again; if
+no good copy is left, only a push repairs it. Its row is never deleted.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from atoll.storage.states import KEPT
 
 log = logging.getLogger(__name__)
 
-# Findings that one statement acts on.
+# Findings that one statement processes.
 BATCH = 1000
 
-# A store of which more than half of what was read is wrong, and at least so many blobs, is rather
-# configured wrongly: none of it is quarantined unless a person names it.
+# If more than half of the copies read from a store, and at least this number, are defective, the
+# store is probably misconfigured. None is quarantined then unless an operator names the location.
 _IMPLAUSIBLE_FROM = 20
 
 WRONG = Counter("atoll_wrong_placements", "Copies quarantined by background checks", ["location"])
@@ -36,7 +36,7 @@ WHERE f.verification_id = %(run)s AND f.defect <> 'sound'
 ORDER BY f.placement_id LIMIT %(limit)s
 """
 
-# A copy that was found wrong is none; one that could not be looked at may be one.
+# Copies found defective do not count. Copies that could not be verified do.
 _LOST = """
 SELECT s.id, s.content_checksum, s.image_size
 FROM imagestorage s
@@ -57,8 +57,8 @@ WITH blob AS ({_LOST} ORDER BY s.id LIMIT %(limit)s)
 SELECT blob.content_checksum, blob.image_size, {IMAGES} FROM blob ORDER BY blob.id
 """
 
-# A copy that was written again since it was read stays as it is; so does one that is in that state
-# already, but its task is woken.
+# Skips copies that were written again after the read. A copy that is in the right state already is
+# not changed, but its task becomes due.
 _HEAL = """
 WITH found AS (
     SELECT f.placement_id, f.verified_at, f.defect = %(sound)s AS sound
@@ -101,7 +101,7 @@ ORDER BY found.placement_id
 
 @dataclass(frozen=True)
 class Finding:
-    """A blob that is wrong at a location; its size, by its row, is in bytes."""
+    """A defective copy; the recorded size is in bytes."""
 
     location: str
     digest: str
@@ -111,9 +111,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Healed:
-    """A placement that was quarantined, or restored if it proved SOUND.
+    """A placement that was quarantined, or restored if `sound`.
 
-    It is CHANGED unless it was in that state already.
+    `changed` is False if it was in that state already.
     """
 
     digest: str
@@ -123,22 +123,22 @@ class Healed:
 
 
 def findings(database: Database, run: Run, limit: int) -> list[Finding]:
-    """Return the first LIMIT placements that RUN found wrong."""
+    """Return the first defective copies of a run."""
     rows = database.read(_FINDINGS, {"run": run.id, "limit": limit})
     return [Finding(*row) for row in rows]
 
 
 def lost(database: Database, run: Run, limit: int) -> tuple[int, list[OnlyThere]]:
-    """Return how many blobs have no good copy left, and the first LIMIT with images of them."""
+    """Return the number of blobs without a good copy, and the first of them with their images."""
     total = int(database.read(_LOST_COUNT, {"run": run.id})[0][0])
     rows = database.read(_LOST_LIST, {"run": run.id, "limit": limit}) if total else []
     return total, [OnlyThere(*row) for row in rows]
 
 
 def implausible(counts: Mapping[str, Count]) -> list[str]:
-    """Return the locations of which so much is wrong that their store is rather not the right one.
+    """Return the locations with so many defects that the store is probably misconfigured.
 
-    Wrong objects count as missing ones do: a front end may answer everything with its own page.
+    Wrong bytes count like missing objects: a proxy may answer all requests with its own page.
     """
     return [
         name
@@ -150,17 +150,19 @@ def implausible(counts: Mapping[str, Count]) -> list[str]:
 def heal(
     database: Database, run: Run, *, spared: list[str], queue: bool, batch: int = BATCH
 ) -> Iterator[Healed]:
-    """Quarantine the copies that RUN found wrong, and restore those that it found sound.
+    """Quarantine the defective copies of a run, and restore intact ones.
 
     The caller deletes each blob's entry from the cache.
 
     Args:
+        database: where the placements are.
+        run: the verification.
         spared: locations where nothing is changed.
-        queue: whether wrong copies get tasks to be written again.
-        batch: findings that one statement acts on.
+        queue: whether to create tasks that copy the blobs again.
+        batch: findings that one statement processes.
 
     Raises:
-        DatabaseUnavailable: it can be called again.
+        DatabaseUnavailable: the call can be repeated.
     """
     parameters = {
         "run": run.id,
@@ -179,11 +181,11 @@ def heal(
 
 
 def change_states(database: Database, location: str, looked: list[Looked]) -> Iterator[Healed]:
-    """Quarantine the wrong copies at LOCATION among LOOKED and restore the sound ones.
+    """Quarantine defective copies at a location, restore intact ones, and yield changed ones.
 
-    They are recorded as a verification of their own, and those that changed their state yielded.
+    The copies are recorded as a verification of their own.
     """
-    # A person's sample is more than 0, so no `atoll verify --resume` takes this run for its own.
+    # `atoll verify` has samples greater than 0, so `--resume` never selects this run.
     run = begin(database, Scope(location=location, full=True, sample=0))
     record(database, run, looked)
     for one in heal(database, run, spared=[], queue=True):
@@ -191,8 +193,8 @@ def change_states(database: Database, location: str, looked: list[Looked]) -> It
             continue
         fields = {"location": location, "digest": one.digest, "verification": run.id}
         if one.sound:
-            log.info("copy in quarantine is right; restored", extra=fields)
+            log.info("quarantined copy is intact, restored", extra=fields)
         else:
             WRONG.labels(location).inc()
-            log.error("copy is wrong; quarantined", extra=fields)
+            log.error("copy is defective, quarantined", extra=fields)
         yield one

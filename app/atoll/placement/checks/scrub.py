@@ -1,9 +1,9 @@
-"""The scrub: verification of a site's own copies in the background, slowly, the oldest first.
+"""The scrub: slow background verification of a site's own copies, those verified longest ago first.
 
-A copy is put in quarantine when two reads a minute apart find it wrong, and is then written again
-from a good one. While implausibly many copies are wrong, nothing is quarantined: the store or the
-path to it is at fault. The database keeps the scrub's position, and otherwise learns only of
-placements that are right or change their state.
+A copy is quarantined if two reads a minute apart find it defective, and is then written again from
+a good copy. While implausibly many copies are defective, nothing is quarantined, because the store
+or the path to it is at fault. The database stores the position of the scrub, and otherwise only
+intact copies and changes of state.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from atoll.placement.checks.verify import (
 
 log = logging.getLogger(__name__)
 
-# Placements of one turn. Copies in quarantine come first and leave room for others; of second looks
-# there is one, so that damage that is confirmed stays a small share of what is read.
-_TURN, _QUARANTINED, _SECOND_LOOKS = 20, 10, 1
-# Seconds between the starts of two passes, between two looks at one copy that seems wrong, and
-# without a turn once the results are implausible.
-PASS_SECONDS, SECOND_LOOK_SECONDS, IMPLAUSIBLE_SECONDS = 3600, 60.0, 300.0
-# Copies that wait for their second look; more are found again by the next pass.
+# Placements of one turn, quarantined ones among them, which come first, and second reads, of which
+# there is one, so that confirming damage remains a small share of all reads.
+_TURN, _QUARANTINED, _SECOND_READS = 20, 10, 1
+# Seconds between the starts of two passes, between two reads of a defective copy, and of the pause
+# when results are implausible.
+PASS_SECONDS, SECOND_READ_SECONDS, IMPLAUSIBLE_SECONDS = 3600, 60.0, 300.0
+# Copies that wait for their second read; the next pass finds the others again.
 _WAITING = 1000
 
 VERIFIED = Counter(
     "atoll_verified_placements", "Copies that the scrub read and found right", ["location"]
 )
 
-# The position moves before the copies are read, so that two workers of a site read different ones.
-# Scalar subqueries and now(), which are constant within a statement, bound the index scan at both
-# ends, so that the end of a pass reads no newer placements.
+# Advances the position before the copies are read, so that two workers of a site read different
+# copies. Scalar subqueries and now(), which are constant within a statement, bound the index scan
+# at both ends, so that the end of a pass reads no newer placements.
 TAKE = f"""
 INSERT INTO scrubpass (location_id, state)
 SELECT id, %(state)s FROM imagestoragelocation WHERE name = %(location)s AND state <> 'removed'
@@ -89,51 +89,56 @@ WHERE p.id = ANY(%(ids)s) AND p.state = 'good' AND l.state <> 'removed'
 
 
 @dataclass
-class _FirstLook:
-    """A first look at a copy that was last right at `verified_at`; `due` is the second one's."""
+class _FirstRead:
+    """A first read, of a copy last verified at `verified_at`; the second one is due at `due`."""
 
     verified_at: datetime
     due: float
 
 
-class _SecondLooks:
-    """Copies that one look found wrong. In memory only: a restart begins with first looks."""
+class _SecondReads:
+    """Copies that one read found defective. In memory only: a restart begins with first reads."""
 
     def __init__(self) -> None:
-        self._waiting: dict[int, _FirstLook] = {}
+        self._waiting: dict[int, _FirstRead] = {}
 
     def due(self, now: float) -> list[int]:
-        """Return the ids of placements whose second look is due, those that waited longest."""
+        """Return the ids of placements whose second read is due, oldest first."""
         ids = [id_ for id_, first in self._waiting.items() if first.due <= now]
-        return ids[:_SECOND_LOOKS]
+        return ids[:_SECOND_READS]
 
     def confirms(self, looked: Looked, now: float) -> bool:
-        """Return whether a copy that is wrong now was also wrong a minute ago or earlier."""
+        """Return whether a copy that is defective now was also defective at least a minute ago."""
         first = self._waiting.get(looked.id)
         return first is not None and first.verified_at == looked.verified_at and first.due <= now
 
     def schedule(self, looked: Looked, now: float) -> None:
-        """Schedule a second look at a copy that is wrong, behind the others.
+        """Schedule the second read of a defective copy, after the others.
 
-        One that could not be read only stays scheduled if it is already.
+        A copy that could not be read remains scheduled, but is not added.
         """
         scheduled = self._waiting.pop(looked.id, None) is not None
         if scheduled or (looked.result is not None and len(self._waiting) < _WAITING):
-            due = now + SECOND_LOOK_SECONDS
-            self._waiting[looked.id] = _FirstLook(looked.verified_at, due)
+            due = now + SECOND_READ_SECONDS
+            self._waiting[looked.id] = _FirstRead(looked.verified_at, due)
 
     def drop(self, ids: set[int]) -> None:
-        """Forget copies that are right, in quarantine or gone."""
+        """Drop copies that are intact, quarantined or deleted."""
         for id_ in ids:
             self._waiting.pop(id_, None)
 
 
 class Scrubber:
-    """Verifies the copies at LOCATION that were last right more than AGE seconds ago.
+    """Verifies the copies at one location that were not verified for a while.
 
     Args:
-        recent: results of this process's reads, which say whether wrong ones are plausible.
-        forget_cached: called with each digest of which a placement changed its state.
+        database: where the placements are.
+        verifier: reads the copies.
+        location: the location.
+        age: seconds after which a copy is verified again.
+        recent: results of this process's reads, by which defects are plausible or not.
+        forget_cached: called with the digest of each placement that changed its state.
+        monotonic: a clock in seconds.
     """
 
     def __init__(
@@ -154,19 +159,19 @@ class Scrubber:
         self._recent = recent
         self._forget_cached = forget_cached
         self._monotonic = monotonic
-        self._second_looks = _SecondLooks()
+        self._second_reads = _SecondReads()
         self._paused_until = monotonic()
 
     def turn(self) -> bool:
-        """Verify some placements, and act on wrong ones.
+        """Verify a batch of placements and act on defective ones.
 
         Returns:
-            True if one proved right or changed its state, so that another turn is worthwhile now.
+            True if a copy was verified or changed its state, so that there may be more to do.
         """
         now = self._monotonic()
         if now < self._paused_until or not self._verifier.reachable(self._location):
             return False
-        placements = [*self._second_look(now), *self._take("suspect", 0, _QUARANTINED)]
+        placements = [*self._second_read(now), *self._take("suspect", 0, _QUARANTINED)]
         placements += self._take("good", self._age, _TURN - len(placements))
         looked = [self._verifier.look(placement, full=True) for placement in placements]
         right = [one for one in looked if one.hashed]
@@ -178,44 +183,44 @@ class Scrubber:
         return bool(right or changed)
 
     def _take(self, state: str, age: int, limit: int) -> list[Looked]:
-        """Return the next placements of the pass over those in STATE."""
+        """Return the next placements of the pass over one state."""
         parameters = {"location": self._location, "state": state, "age": age, "limit": limit}
         return [to_look_at(row) for row in self._database.run(TAKE, parameters)]
 
-    def _second_look(self, now: float) -> list[Looked]:
-        """Return placements whose second look is due; those that are good no more are dropped."""
-        ids = self._second_looks.due(now)
+    def _second_read(self, now: float) -> list[Looked]:
+        """Return the good placements whose second read is due, and drop the others."""
+        ids = self._second_reads.due(now)
         if not ids:
             return []
         found = [to_look_at(row) for row in self._database.read(_STILL_GOOD, {"ids": ids})]
-        self._second_looks.drop(set(ids) - {one.id for one in found})
+        self._second_reads.drop(set(ids) - {one.id for one in found})
         return found
 
     def _confirmed(self, looked: list[Looked]) -> list[Looked]:
-        """Return the copies to be put in quarantine: wrong twice, and plausibly so."""
+        """Return the copies to quarantine: defective twice, and plausibly so."""
         judged = [one for one in looked if not one.quarantined]
         for one in judged:
             if one.unreachable is None:
                 wrong = one.result is not None
                 self._recent.add(self._location, str(one.digest), wrong=wrong)
         now = self._monotonic()
-        self._second_looks.drop({one.id for one in judged if one.hashed})
+        self._second_reads.drop({one.id for one in judged if one.hashed})
         plausible = not self._recent.implausible(self._location)
         if not plausible:
             self._paused_until = now + IMPLAUSIBLE_SECONDS
         confirmed = []
         for one in judged:
-            if plausible and one.result is not None and self._second_looks.confirms(one, now):
+            if plausible and one.result is not None and self._second_reads.confirms(one, now):
                 confirmed.append(one)
             elif not one.hashed:
-                self._second_looks.schedule(one, now)
+                self._second_reads.schedule(one, now)
         return confirmed
 
     def _change_states(self, changing: list[Looked]) -> int:
-        """Change the state of the placements CHANGING; return how many were changed."""
+        """Quarantine or restore placements, and return the number of changed ones."""
         changed = 0
         for one in change_states(self._database, self._location, changing):
             self._forget_cached(one.digest)
             changed += 1
-        self._second_looks.drop({one.id for one in changing})
+        self._second_reads.drop({one.id for one in changing})
         return changed

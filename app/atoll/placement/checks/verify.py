@@ -1,9 +1,8 @@
-"""Verify that placed blobs are in the stores: existence and size, or every byte.
+"""Verify placed blobs in the stores: existence and size, or all bytes.
 
-A run goes through the placements in ranges of their ids. Each range is verified in parallel and
-recorded by one statement with the run's position, so that an interrupted run can be resumed.
-A verification changes nothing but `verified_at`; `atoll.placement.checks.repair` acts on the
-findings.
+A run examines placements in ranges of their ids. Each range is verified in parallel and recorded by
+one statement together with the run's position, so that an interrupted run can be resumed. A
+verification changes only `verified_at`; `repair` acts on the findings.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from atoll.storage.errors import StoreError
 from atoll.storage.health import StoreHealth
 from atoll.storage.object_check import inspect
 
-# Placements that one statement looks at; fewer where each of them is read, for that takes long, and
-# what was looked at since the last record is looked at again after a crash.
+# Placements of one range. A full verification has smaller ranges, because reading takes long and
+# everything since the last record is verified again after a crash.
 BATCH, FULL_BATCH = 2000, 100
-# Objects that are looked at at the same time. Of each no more than a piece is in memory.
+# Objects verified in parallel. Each has one piece in memory.
 THREADS = 8
-# A placement in quarantine whose bytes are right.
+# A quarantined placement whose bytes are right.
 SOUND = "sound"
 _KEPT_DAYS = 30
 # Rows of old runs that one statement deletes.
@@ -37,7 +36,7 @@ _FORGOTTEN_RUNS, _FORGOTTEN_FINDINGS = 1000, 10_000
 
 _BEGIN = "INSERT INTO verification (scope) VALUES (%(scope)s) RETURNING id"
 
-# A run goes when its findings are gone: there may be millions of them, and a cascade has no limit.
+# A run is deleted after its findings, of which there may be millions; a cascade has no limit.
 _FORGET = """
 WITH old AS (
     SELECT id FROM verification
@@ -63,7 +62,7 @@ SELECT id, counts, done FROM verification WHERE scope = %(scope)s ORDER BY id DE
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorageplacement"
 
-# What `to_look_at` takes, of placement `p` of blob `s` at location `l`.
+# The columns of `to_look_at`: placement `p` of blob `s` at location `l`.
 COLUMNS = "p.id, l.name, s.content_checksum, s.image_size, p.state <> 'good', p.verified_at"
 
 _RANGE = f"""
@@ -80,7 +79,7 @@ WHERE p.id > %(after)s AND p.id <= %(until)s AND l.state <> 'removed'
 ORDER BY p.id
 """
 
-# A copy that was written again meanwhile is not the one that was read. One order of row locks.
+# Skips copies that were written again after the read. Rows are locked in the order of their ids.
 _NOTE_RIGHT = """
 WITH verified AS (
     UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
@@ -112,9 +111,14 @@ WHERE id = %(run)s
 
 @dataclass(frozen=True)
 class Scope:
-    """What is looked at: all, or one location's, or one namespace's; a SAMPLE in per cent of it.
+    """The placements that a run examines.
 
-    With INVENTORY it was compared with the store's list.
+    Attributes:
+        location: only those at this location.
+        namespace: only those of this namespace's blobs.
+        sample: percentage of placements.
+        full: whether all bytes are read.
+        inventory: whether the placements were compared with the list of the store.
     """
 
     location: str | None = None
@@ -126,10 +130,16 @@ class Scope:
 
 @dataclass
 class Count:
-    """What was counted at one location.
+    """Results at one location.
 
-    `verified` placements (`bytes` were hashed for it), those with each kind of defect, those in
-    quarantine that are right, and those that could not be looked at because of the store.
+    Attributes:
+        verified: intact placements.
+        bytes: bytes hashed for them.
+        missing: placements without an object.
+        wrong_size: objects of another size.
+        wrong_digest: objects with other bytes.
+        sound: quarantined placements that are intact.
+        not_verified: placements that could not be verified because of the store.
     """
 
     verified: int = 0
@@ -142,13 +152,13 @@ class Count:
 
     @property
     def wrong(self) -> int:
-        """How many are wrong."""
+        """The number of defective placements."""
         return self.missing + self.wrong_size + self.wrong_digest
 
 
 @dataclass
 class Run:
-    """A run of the verification: how far it is, in ids of placements, and what it counted."""
+    """A run of the verification, its position in ids of placements, and its results."""
 
     id: int
     scope: Scope
@@ -159,7 +169,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Looked:
-    """A placement and what came out: a Defect, SOUND, None for right, or why it is not known."""
+    """A placement and the result of its verification.
+
+    Attributes:
+        id: the placement's key.
+        location: the location.
+        digest: the blob's digest.
+        size: the blob's size in bytes.
+        quarantined: whether the placement is in quarantine.
+        verified_at: when the copy was last known to be intact.
+        result: a Defect, SOUND, or None for an intact copy.
+        hashed: whether all bytes were read.
+        unreachable: why the copy could not be verified.
+    """
 
     id: int
     location: str
@@ -178,7 +200,7 @@ def begin(database: Database, scope: Scope) -> Run:
 
 
 def forget_old_runs(database: Database) -> bool:
-    """Delete a batch of the runs that are older than 30 days, and of their findings.
+    """Delete a batch of findings and runs that are older than 30 days.
 
     Returns:
         True if there may be more.
@@ -188,7 +210,7 @@ def forget_old_runs(database: Database) -> bool:
 
 
 def resume(database: Database, scope: Scope) -> Run | None:
-    """Return the latest run that was asked for the same, as it stands; None if there is none."""
+    """Return the latest run of the same scope, None if there is none."""
     rows = database.read(_RESUME, {"scope": json.dumps(asdict(scope))})
     if not rows:
         return None
@@ -197,7 +219,15 @@ def resume(database: Database, scope: Scope) -> Run | None:
 
 
 class Verifier:
-    """Looks at placements in STORES, of which HEALTH knows who is alive, within LIMIT."""
+    """Verifies placements.
+
+    Args:
+        database: where the placements are.
+        stores: the stores by location.
+        health: knows which stores are available.
+        limit: limits the bytes read per second.
+        batch: placements of one range, None for the defaults.
+    """
 
     def __init__(
         self,
@@ -215,9 +245,10 @@ class Verifier:
         self._batch = batch
 
     def go_on(self, run: Run) -> Iterator[Run]:
-        """Look at what is left of RUN, and yield it after each range.
+        """Verify the remaining placements of a run, and yield the run after each range.
 
-        Raises DatabaseUnavailable, after which the run can be resumed.
+        Raises:
+            DatabaseUnavailable: the run can be resumed.
         """
         batch = self._batch or (FULL_BATCH if run.scope.full else BATCH)
         run.last = int(self._database.read(_LAST)[0][0])
@@ -231,11 +262,11 @@ class Verifier:
                 yield run
 
     def reachable(self, location: str) -> bool:
-        """Return whether the copies at LOCATION can be read now, as far as is known."""
+        """Return whether copies at a location can be read now, as far as is known."""
         return location in self._stores and self._health.is_up(location)
 
     def look(self, placement: Looked, *, full: bool) -> Looked:
-        """Look at one placement. One in quarantine is read as a whole: it must prove right."""
+        """Verify one placement. All bytes of a quarantined copy are read."""
         store = self._stores.get(placement.location)
         if store is None:
             return replace(placement, unreachable="it is not in this site's bundle")
@@ -266,12 +297,12 @@ def to_look_at(row: Sequence[Any]) -> Looked:
 
 
 def note_right(database: Database, looked: list[Looked]) -> None:
-    """Record now as the moment at which hashed copies were right, and drop doubts about them."""
+    """Record that hashed copies are intact now, and delete doubts about them."""
     database.run(_NOTE_RIGHT, _hashed(looked))
 
 
 def record(database: Database, run: Run, looked: list[Looked]) -> None:
-    """Count, and note what is right, what is wrong and how far the run is, in one round trip."""
+    """Record the results of a range and the position of the run, in one round trip."""
     for one in looked:
         count(run.counts.setdefault(one.location, Count()), one)
     wrong = [one for one in looked if one.result is not None]
@@ -299,7 +330,7 @@ def _hashed(looked: list[Looked]) -> dict[str, object]:
 
 
 def count(counted: Count, looked: Looked) -> None:
-    """Add what came out of one look."""
+    """Add one result."""
     if looked.unreachable is not None:
         counted.not_verified += 1
     elif looked.result is None:

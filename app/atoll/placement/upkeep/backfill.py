@@ -1,7 +1,7 @@
-"""Find what is required and not placed, and make tasks of it: for new locations, and for certainty.
+"""Find missing required copies and create their tasks.
 
-One statement looks at a range of blobs, so that no statement is long, nothing is held in memory and
-progress is known, however many blobs there are.
+Statements examine one range of blobs each, so that their duration and memory are bounded and
+progress is known.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from atoll.placement.rules import (
     used,
 )
 
-# Blobs that one statement looks at.
+# Blobs that one statement examines.
 BATCH = 20_000
 
-# What is not there first, for that is little, and then what of it is required. The range stands at
-# the placements, too, or each statement would read them all.
+# First finds absent copies, which are few, and then which of them are required. The range is
+# repeated for placements, because the statement would read all of them otherwise.
 _MISSING = f"""
 targets AS MATERIALIZED (
     SELECT l.id, l.name, l.state, {required_of_all("l")} AS of_all FROM imagestoragelocation l
@@ -53,7 +53,8 @@ queued AS (
     SELECT id, location_id, image_size, {urgent_of("missing.id")} FROM missing
     ON CONFLICT (storage_id, location_id) """
 
-# What is missing is counted there: to bring a row for each blob here takes as long as to find it.
+# Missing copies are counted in the database: transferring a row for each takes as long as finding
+# it.
 _FOUND = """
 SELECT name, count(*), sum(image_size)::bigint FROM missing GROUP BY name ORDER BY name"""
 _NAMED = """
@@ -62,7 +63,7 @@ FROM missing GROUP BY name ORDER BY name"""
 
 _ONLY_LOOK = f"WITH {_MISSING}"
 
-# Whoever asks for it does not want to wait for the next attempt of a task that failed.
+# An operator who runs a backfill does not want to wait for the next attempt of a failed task.
 _LOOK_AND_QUEUE = f"""
 WITH {_MISSING}, {_QUEUE} DO UPDATE SET urgent = EXCLUDED.urgent, available_at = clock_timestamp()
     WHERE replicationtask.lease_token IS NULL
@@ -74,8 +75,8 @@ _RECONCILE = f"""
 WITH {_MISSING}, {_QUEUE} DO NOTHING RETURNING id
 ) SELECT id FROM queued"""
 
-# A policy may exclude what a task was made for before. What is being written anew is where it is.
-_FORGET_EXCLUDED = f"""
+# Deletes tasks for locations that a policy excludes now. A quarantined copy there keeps its task.
+_DELETE_EXCLUDED = f"""
 DELETE FROM replicationtask t USING imagestoragelocation l
 WHERE l.id = t.location_id AND t.storage_id > %(after)s AND t.storage_id <= %(until)s
   AND EXISTS (SELECT FROM replicationpolicy x WHERE l.name = ANY(x.excluded))
@@ -85,22 +86,30 @@ WHERE l.id = t.location_id AND t.storage_id > %(after)s AND t.storage_id <= %(un
   AND NOT {allowed_of("t.storage_id", "l")};
 """
 
-# What is nowhere cannot be copied: it was lost with a location, and a push makes its tasks anew.
-_FORGET_LOST = """
+# Deletes tasks of blobs without any copy, which were lost with a location. A push creates them
+# again.
+_DELETE_LOST = """
 DELETE FROM replicationtask t
 WHERE t.storage_id > %(after)s AND t.storage_id <= %(until)s
   AND (t.lease_expires IS NULL OR t.lease_expires <= clock_timestamp())
   AND NOT EXISTS (SELECT FROM imagestorageplacement p WHERE p.storage_id = t.storage_id
                   AND p.storage_id > %(after)s AND p.storage_id <= %(until)s);
 """
-_FORGET = _FORGET_EXCLUDED + _FORGET_LOST
+_DELETE_OBSOLETE = _DELETE_EXCLUDED + _DELETE_LOST
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
 
 @dataclass(frozen=True)
 class Missing:
-    """BLOBS that are not at LOCATION and must be, their BYTES, and if asked for Quay's UUIDS."""
+    """Missing required copies at one location.
+
+    Attributes:
+        location: the location.
+        blobs: number of missing copies.
+        bytes: their bytes.
+        uuids: Quay's identifiers of the blobs, if requested.
+    """
 
     location: str
     blobs: int
@@ -110,7 +119,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Step:
-    """What one statement found among the blobs up to the id DONE; LAST is the greatest id."""
+    """Missing copies of blobs up to the id `done`; `last` is the greatest id."""
 
     found: list[Missing]
     done: int
@@ -128,17 +137,25 @@ def backfill(
     until: int | None = None,
     batch: int = BATCH,
 ) -> Iterator[Step]:
-    """Go through all blobs, and yield for each range of them what is missing where.
+    """Yield the missing required copies of each range of blobs.
 
-    REQUIRED are the default locations; policies add others. With QUEUE each of what is missing has
-    a task afterwards, and no task is left where policies exclude it. WANTED and NAMESPACE limit it
-    to these locations and to blobs of its images, UNTIL to blobs up to that id; UUIDS names each
-    blob. Raises DatabaseUnavailable; what was queued stays so.
+    Args:
+        database: where the placements are.
+        required: the default locations.
+        wanted: the locations to examine, None for all.
+        namespace: examines only blobs of this namespace's images.
+        queue: whether to create the missing tasks, and delete tasks at excluded locations.
+        uuids: whether to return the identifier of each blob.
+        until: the last id to examine, None for all blobs.
+        batch: blobs that one statement examines.
+
+    Raises:
+        DatabaseUnavailable: tasks of earlier ranges remain.
     """
     last = int(database.read(_LAST)[0][0])
     if until is not None:
         last = min(last, until)
-    statement = _FORGET + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
+    statement = _DELETE_OBSOLETE + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
     statement += _NAMED if uuids else _FOUND
     for after in range(0, last, batch):
         end = min(after + batch, last)
@@ -157,10 +174,10 @@ def backfill(
 
 
 class Reconciler:
-    """Makes the tasks that are missing, though what creates a need writes its task.
+    """Creates missing tasks, in addition to the transactions that require copies.
 
-    It finds something only for new locations and bugs: all at the start of a process, and after
-    that a range of blobs at a time, for looking at a million costs seconds.
+    It finds missing tasks only for new locations and because of bugs. All blobs are examined when a
+    process starts, and then one range at a time, because a million blobs take seconds.
     """
 
     def __init__(self, database: Database, required: list[str], *, batch: int = BATCH) -> None:
@@ -170,7 +187,7 @@ class Reconciler:
         self._after = 0
 
     def everything(self) -> int:
-        """Look at all blobs; return how many tasks were missing."""
+        """Examine all blobs and return the number of created tasks."""
         self._after = 0
         made = self.step()
         while self._after:
@@ -178,11 +195,11 @@ class Reconciler:
         return made
 
     def step(self) -> int:
-        """Look at the next blobs, from the first again after the last."""
+        """Examine the next range of blobs and return the number of created tasks."""
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + self._batch, last)
         made = self._database.run(
-            _FORGET + _RECONCILE,
+            _DELETE_OBSOLETE + _RECONCILE,
             {
                 "after": self._after,
                 "until": until,

@@ -1,4 +1,4 @@
-"""Is an image complete at a location: its layers and configuration, and those of all it lists."""
+"""Completeness of an image at each location: its blobs, and those of all manifests it lists."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ ORDER BY l.name
 
 @dataclass(frozen=True)
 class AtLocation:
-    """How much of an image is at one location; whether it must be there."""
+    """The copies of an image's blobs at one location; `required` if policies require them there."""
 
     location: str
     state: str
@@ -52,26 +52,26 @@ class AtLocation:
 
     @property
     def complete(self) -> bool:
-        """Tell whether all of it is there."""
+        """Whether all blobs are there."""
         return not self.missing_blobs
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """Where an image, by its digest, is complete, and where it must be."""
+    """The completeness of an image, by its digest, at each location."""
 
     digest: str
     locations: list[AtLocation]
 
     @property
     def complete(self) -> bool:
-        """Tell whether all of it is wherever it must be, and somewhere."""
+        """Whether the image is complete at each required location and at one location at least."""
         return any(one.complete for one in self.locations) and all(
             one.complete for one in self.locations if one.required
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as the API and the command line show it."""
+        """Return the fields for JSON."""
         return {
             "manifest_digest": self.digest,
             "complete": self.complete,
@@ -82,9 +82,16 @@ class Completeness:
 def completeness(
     database: Database, required: list[str], name: RepositoryName, reference: str
 ) -> Completeness:
-    """Return where the image that REFERENCE, a tag or a digest, means is complete.
+    """Return the completeness of an image at each location, in one round trip.
 
-    REQUIRED are the default locations. One round trip. Raises ManifestUnknown.
+    Args:
+        database: where the placements are.
+        required: the default locations.
+        name: the repository.
+        reference: a tag or a digest.
+
+    Raises:
+        ManifestUnknown: the repository has no such manifest.
     """
     by_digest = Digest.is_digest(reference)
     rows = database.read(

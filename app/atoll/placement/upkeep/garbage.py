@@ -1,12 +1,13 @@
-"""Collect what nobody needs: manifests that cannot be brought back, and blobs that nothing names.
+"""Garbage collection: manifests that cannot be restored any more, and unused blobs.
 
-A blob goes in steps, none of which a crash can leave half done: a tombstone; after a grace time its
-placements, in the transaction that queues the deletion of each object; the objects, each location
-at its own pace, and not before a fail-over that loses that transaction becomes unlikely; the row. A
-push, a mount or a manifest brings it back until its placements go.
+A blob is collected in steps, each of which is atomic: a tombstone; after a grace period the
+deletion of its placements, in the transaction that queues the deletion of each object; the
+objects, for each location separately, and only when a fail-over that loses that transaction has
+become unlikely; the row. A push, a mount or a manifest removes the tombstone until the placements
+are deleted.
 
-They exclude each other by the advisory lock on the digest: whoever counts on a blob holds it
-shared, the collector alone, and looks again under it whether nobody needs the blob.
+The advisory lock on the digest excludes both from each other: a transaction that refers to a blob
+holds it shared. The collector holds it exclusively and checks again that the blob is unused.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from atoll.placement.tasks import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
 
-# Blobs that one statement looks at for whether anybody needs them; manifests, rights to blobs, and
-# blobs with a tombstone, that one transaction takes.
+# Blobs that one statement examines for a tombstone. Manifests, rights to blobs, and blobs with a
+# tombstone that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
 COLLECTED = Counter("atoll_garbage_collected_blobs", "Unreferenced blobs collected")
@@ -34,10 +35,13 @@ COLLECTED_BYTES = Counter(
 
 
 def _unneeded(within: str = "true") -> str:
-    """Return the condition that nothing needs blob `s`.
+    """Return the condition that blob `s` is unused.
 
-    A manifest that is deleted needs its blobs as long as it can be brought back; so does an upload
-    whose first chunk is the blob. WITHIN limits what is looked at to the `blob_id` that can be.
+    Deleted manifests use their blobs as long as they can be restored, and an upload uses the blob
+    that is its first chunk.
+
+    Args:
+        within: a condition on `blob_id` that bounds the rows to examine.
     """
     return f"""(
     NOT EXISTS (SELECT FROM manifestblob mb WHERE mb.blob_id = s.id AND {within})
@@ -49,8 +53,8 @@ def _unneeded(within: str = "true") -> str:
 
 _UNNEEDED = _unneeded()
 
-# The rows that are locked are looked at again, so one that was just brought back stays.
-_FORGET_MANIFESTS = """
+# Locked rows are evaluated again, so a manifest that was just restored is kept.
+_DELETE_MANIFESTS = """
 DELETE FROM manifest WHERE id IN (
     SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id
     JOIN "user" n ON n.id = r.namespace_user_id
@@ -60,8 +64,8 @@ DELETE FROM manifest WHERE id IN (
 RETURNING id
 """
 
-# Rights that ended and were extended meanwhile are looked at again, too.
-_FORGET_RIGHTS = """
+# Locked rows are evaluated again, so a right that was just extended is kept.
+_DELETE_RIGHTS = """
 DELETE FROM uploadedblob WHERE (repository_id, blob_id) IN (
     SELECT repository_id, blob_id FROM uploadedblob
     WHERE expires_at <= clock_timestamp() - make_interval(secs => %(grace)s)
@@ -71,8 +75,9 @@ RETURNING blob_id
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
-# The range is repeated inside, or each statement would read whole tables. A collected blob whose
-# row outlived its object deletions, as when a location was removed, is collected again.
+# The range is repeated in the condition, because the statement would read whole tables otherwise. A
+# collected blob whose row outlived its object deletions, as when a location was removed, is
+# collected again.
 _MARK = f"""
 UPDATE imagestorage s SET tombstone_at = clock_timestamp()
 WHERE s.id > %(after)s AND s.id <= %(until)s
@@ -82,10 +87,10 @@ WHERE s.id > %(after)s AND s.id <= %(until)s
 RETURNING s.id
 """
 
-# A blob whose lock is held is about to be needed; the next round examines it again. One that is
-# being copied waits; one whose object deletions are queued has the tombstone `infinity`, so that
-# however many these are, a round does not read them. now(), unlike clock_timestamp(), is known to
-# the planner, which then expects few rows and uses indexes.
+# A blob whose lock is held is about to be used and is examined in the next round, as is a blob that
+# is being copied. A blob whose object deletions are queued has the tombstone `infinity`, so that
+# rounds do not read it. The planner can estimate now(), unlike clock_timestamp(): it expects few
+# rows and uses indexes.
 _LOCK = f"""
 SELECT id FROM (
     SELECT s.id, s.content_checksum FROM imagestorage s
@@ -97,14 +102,13 @@ SELECT id FROM (
 WHERE {try_lock_digest("content_checksum")}
 """
 
-_BRING_BACK = f"""
+_REMOVE_TOMBSTONES = f"""
 UPDATE imagestorage s SET tombstone_at = NULL WHERE s.id = ANY(%(ids)s) AND NOT {_UNNEEDED}
 """
 
-# A fail-over that loses this transaction brings the placements back, so their objects stay for a
-# while. Where a copy was under way an object may appear until its worker knows that it lost its
-# lease.
-_BURY = f"""
+# A fail-over that loses this transaction restores the placements, so their objects are kept for a
+# while. An interrupted copy may still write its object until its worker notices the lost lease.
+_DELETE_PLACEMENTS = f"""
 WITH gone AS (
     SELECT s.id, s.content_checksum, s.image_size FROM imagestorage s
     WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
@@ -130,8 +134,9 @@ WITH gone AS (
 SELECT content_checksum, image_size FROM gone
 """
 
-# The row of a blob that is nowhere any more, for whoever holds its lock alone. Takes %(ids)s.
-FORGET_BLOBS = f"""
+# Deletes the rows of the blobs %(ids)s that have no copies left. Requires the exclusive locks on
+# their digests.
+DELETE_BLOBS = f"""
 DELETE FROM imagestorage s
 WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
   AND NOT EXISTS (SELECT FROM uploadedblob ub WHERE ub.blob_id = s.id)
@@ -142,7 +147,7 @@ WHERE s.id = ANY(%(ids)s) AND s.tombstone_at IS NOT NULL AND {_UNNEEDED}
 
 
 class Collector:
-    """Collects a part at a time. FORGET_CACHED is told the digest of each blob whose time is up."""
+    """Collects garbage in batches."""
 
     def __init__(
         self,
@@ -161,51 +166,55 @@ class Collector:
         self._after = 0
 
     def step(self) -> None:
-        """Run one round. Raises DatabaseUnavailable; nothing is half done then."""
-        while self.forget_manifests() == self._batch:
+        """Run one round.
+
+        Raises:
+            DatabaseUnavailable: the batch in progress was rolled back.
+        """
+        while self.delete_manifests() == self._batch:
             continue
-        while self.forget_rights() == self._batch:
+        while self.delete_rights() == self._batch:
             continue
         self.mark()
-        while self.bury():
+        while self.collect_blobs():
             continue
 
-    def forget_manifests(self) -> int:
-        """Delete a batch of manifests that cannot be restored any more; return how many."""
+    def delete_manifests(self) -> int:
+        """Delete a batch of manifests that cannot be restored any more, and return their number."""
         parameters = {"expiration": self._expiration, "batch": self._batch}
-        return len(self._database.run(_FORGET_MANIFESTS, parameters))
+        return len(self._database.run(_DELETE_MANIFESTS, parameters))
 
-    def forget_rights(self) -> int:
-        """Delete a batch of rights to blobs that ended a grace time ago; return how many."""
+    def delete_rights(self) -> int:
+        """Delete a batch of rights that expired a grace period ago, and return their number."""
         parameters = {"grace": self._grace, "batch": self._batch}
-        return len(self._database.run(_FORGET_RIGHTS, parameters))
+        return len(self._database.run(_DELETE_RIGHTS, parameters))
 
     def mark(self) -> int:
-        """Put a tombstone on what nobody needs, in the next range of blobs; return how many."""
+        """Put tombstones on the unused blobs of the next range, and return their number."""
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + RANGE, last)
         marked = self._database.run(_MARK, {"after": self._after, "until": until})
         self._after = 0 if until >= last else until
         return len(marked)
 
-    def bury(self) -> int:
-        """Delete the placements of blobs whose grace time is over, and queue their objects.
+    def collect_blobs(self) -> int:
+        """Delete the placements of blobs after their grace period, and queue their objects.
 
         Returns:
-            The number of these blobs.
+            The number of collected blobs.
         """
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {"grace": self._grace, "batch": self._batch})
             ids = [row[0] for row in cursor.fetchall()]
             if not ids:
                 return 0
-            # Each statement sees what was committed before it, so these see what came before the
-            # locks.
+            # Each statement has a new snapshot, so these see all that was committed before the
+            # locks were granted.
             parameters = {"ids": ids, "lease": 2 * LEASE_SECONDS, "window": self._window}
-            cursor.execute(_BRING_BACK, parameters)
-            cursor.execute(_BURY, parameters)
+            cursor.execute(_REMOVE_TOMBSTONES, parameters)
+            cursor.execute(_DELETE_PLACEMENTS, parameters)
             gone = cursor.fetchall()
-            cursor.execute(FORGET_BLOBS, parameters)
+            cursor.execute(DELETE_BLOBS, parameters)
         for digest, size in gone:
             self._forget_cached(digest)
             COLLECTED.inc()

@@ -1,8 +1,8 @@
 """Missing copies of each location: blobs, bytes and the age of the oldest.
 
-Counted from the tasks: exactly while a location has less than `estimates.EXACT_MAXIMUM` of them,
-beyond that from a sample, so that the cost is bounded. The age is always exact. A missing copy
-without a task would not show; the reconciler makes tasks of these.
+Lag is computed from the tasks: exactly for locations with less than `estimates.EXACT_MAXIMUM`
+tasks, otherwise from a sample, so that the cost is bounded. The age is always exact. Missing copies
+without a task are not included until the reconciler creates their tasks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from atoll.db import estimates
 from atoll.db.estimates import BY_INDEX, pages_of
 from atoll.db.pool import Database
 
-# The oldest task is the first of its class in the order of claims, or has failed: any other one is
-# due from its creation on. What is counted is read in the order of an index: without one,
-# PostgreSQL may read the whole table for a location that has few tasks.
+# The oldest task is either the first of its class in the order of claims or a failed one, because
+# all others are due from their creation. Tasks are counted in the order of an index; PostgreSQL may
+# otherwise read the whole table for a location with few tasks.
 _LAG = f"""
 SELECT l.name, l.state, pending.blobs, pending.bytes,
        coalesce(extract(epoch FROM clock_timestamp() - least(waiting.oldest, failing.oldest)), 0),
@@ -87,7 +87,11 @@ class Lag:
 
 
 def lag(database: Database) -> list[Lag]:
-    """Return the lag of every location that the database knows. Raises DatabaseUnavailable."""
+    """Return the lag of each location.
+
+    Raises:
+        DatabaseUnavailable: the database cannot be reached.
+    """
     rows = database.read(BY_INDEX + _LAG, {"limit": estimates.EXACT_MAXIMUM})
     found = [
         Lag(name, state, blobs, int(size), float(oldest), failing, error)
@@ -113,7 +117,7 @@ def lag(database: Database) -> list[Lag]:
 
 
 def _estimated(entry: Lag, blobs: int, size: int, failing: float) -> Lag:
-    """Return ENTRY with what a sample shows; what was counted is the least that there is."""
+    """Return `entry` with estimates from a sample, which are at least the counted numbers."""
     if entry.failing_blobs < estimates.EXACT_MAXIMUM:
         failing = entry.failing_blobs
     return replace(
@@ -125,7 +129,7 @@ def _estimated(entry: Lag, blobs: int, size: int, failing: float) -> Lag:
 
 
 def export_lag(database: Database) -> None:
-    """Set the metrics to the lag as it is now."""
+    """Update the metrics of lag."""
     found = lag(database)
     for gauge in _GAUGES:
         gauge.clear()

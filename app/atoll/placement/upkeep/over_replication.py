@@ -1,13 +1,14 @@
-"""Take away copies that are where policies let nobody have them.
+"""Delete over-replicated copies: those at locations that policies exclude.
 
-A copy is in excess where every repository that uses the blob excludes its location. It goes only
-when each location that must have the blob has a good copy, and one that stays does; until then it
-waits. Its placement goes in the transaction that queues the deletion of its object.
+A copy is over-replicated if every repository that uses the blob excludes its location. It is
+deleted only when each location that requires the blob has a good copy, and so does one that allows
+it; until then it waits. The transaction that deletes its placement queues the deletion of its
+object.
 
-A push, a mount or a manifest that uses a blob holds the lock on its digest. It is taken here, and
-the blob is read again under it. The locations' rows are locked, too: until the copies are deleted,
-no location that must keep one can become draining. One that is draining counts for nothing, so a
-removal, which needs a draining location, and the deletions here never rely on each other.
+A push, a mount or a manifest that uses a blob holds the lock on its digest. The deletion takes the
+lock exclusively and reads the blob again. It also locks the rows of all locations, so that none can
+begin to drain until the copies are deleted. Draining locations do not count here, and only draining
+locations are removed, so deletions and removals never rely on each other's copies.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from atoll.storage.states import KEPT
 
 log = logging.getLogger(__name__)
 
-# Blobs that one statement looks at, and copies that one transaction takes.
+# Blobs that one statement examines, and copies that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
 REMOVED = prometheus_client.Counter(
@@ -38,13 +39,13 @@ _EXCLUDED_ANYWHERE = "SELECT EXISTS (SELECT FROM replicationpolicy WHERE exclude
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 
-# Conditions on placement `p` at location `l`. What is being written there now waits.
-_IN_EXCESS = f"""
+# Conditions on placement `p` at location `l`. A copy that is being written waits.
+_OVER_REPLICATED = f"""
     l.state <> 'removed'
     AND EXISTS (SELECT FROM replicationpolicy x WHERE l.name = ANY(x.excluded))
     AND {used("p.storage_id")} AND NOT {allowed_of("p.storage_id", "l")}"""
 
-_CAN_GO = f"""
+_CAN_BE_DELETED = f"""
     EXISTS (SELECT FROM imagestorageplacement o
             JOIN imagestoragelocation ol ON ol.id = o.location_id
             WHERE o.storage_id = p.storage_id AND o.state = 'good' AND ol.state = ANY(%(kept)s)
@@ -57,28 +58,29 @@ _CAN_GO = f"""
                     WHERE t.storage_id = p.storage_id AND t.location_id = l.id
                       AND t.lease_expires > clock_timestamp())"""
 
-_LOOK = f"""
-SELECT p.storage_id, l.name, s.image_size, {_CAN_GO}
+_FIND = f"""
+SELECT p.storage_id, l.name, s.image_size, {_CAN_BE_DELETED}
 FROM imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
 JOIN imagestorage s ON s.id = p.storage_id
-WHERE p.storage_id > %(after)s AND p.storage_id <= %(until)s AND {_IN_EXCESS}
+WHERE p.storage_id > %(after)s AND p.storage_id <= %(until)s AND {_OVER_REPLICATED}
 ORDER BY p.storage_id, l.name
 """
 
-# Waits for the end of a state change, not for the proof of a removal.
-_LOCK_STATES = "SELECT id FROM imagestoragelocation ORDER BY id FOR SHARE"
+# Waits for a state change in progress, but not for the proof of a removal.
+_LOCK_LOCATIONS = "SELECT id FROM imagestoragelocation ORDER BY id FOR SHARE"
 
-# Whoever holds a blob's lock now is about to count on it; the next round looks again.
+# A blob whose lock is held is about to be used and is examined in the next round.
 _LOCK_BLOBS = f"""
 SELECT id FROM (SELECT id, content_checksum FROM imagestorage WHERE id = ANY(%(ids)s)
                 ORDER BY id) AS found
 WHERE {try_lock_digest("content_checksum")}
 """
 
-_TAKE = f"""
+_DELETE = f"""
 WITH gone AS (
     DELETE FROM imagestorageplacement p USING imagestoragelocation l
-    WHERE l.id = p.location_id AND p.storage_id = ANY(%(ids)s) AND {_IN_EXCESS} AND {_CAN_GO}
+    WHERE l.id = p.location_id AND p.storage_id = ANY(%(ids)s) AND {_OVER_REPLICATED}
+      AND {_CAN_BE_DELETED}
     RETURNING p.storage_id, p.location_id, l.name
 ), tasks AS (
     DELETE FROM replicationtask t USING gone
@@ -96,10 +98,15 @@ FROM gone JOIN imagestorage s ON s.id = gone.storage_id
 
 @dataclass
 class Step:
-    """What was found among the blobs up to the id DONE; LAST is the greatest id.
+    """Over-replicated copies in a range of blobs, by location.
 
-    Copies and their bytes by location: those that are (or could be) taken away, and those that wait
-    for a copy somewhere else.
+    Attributes:
+        done: the last examined id.
+        last: the greatest id.
+        removed: copies that were or can be deleted.
+        removed_bytes: bytes of these copies.
+        waiting: copies that wait for a copy at another location.
+        waiting_bytes: bytes of these copies.
     """
 
     done: int
@@ -110,12 +117,8 @@ class Step:
     waiting_bytes: Counter[str] = field(default_factory=Counter)
 
 
-class Excess:
-    """Finds and takes away what is in excess. REQUIRED are the default locations.
-
-    FORGET_CACHED is told the digest of each blob of which a copy went. Objects stay for LINKS
-    seconds after that, for clients that were sent to them.
-    """
+class OverReplication:
+    """Finds and deletes over-replicated copies."""
 
     def __init__(
         self,
@@ -125,15 +128,27 @@ class Excess:
         *,
         links: float = LINK_SECONDS,
     ) -> None:
+        """Make the activity.
+
+        Args:
+            database: where the placements are.
+            required: the default locations.
+            forget_cached: called with the digest of each deleted copy.
+            links: seconds for which objects are kept, for clients that have a URL.
+        """
         self._database = database
         self._values = {"required": required, "kept": list(KEPT), "links": links}
         self._forget_cached = forget_cached
         self._after = 0
 
     def everything(self, *, remove: bool) -> Iterator[Step]:
-        """Go through all blobs, and yield what was found in each range of them.
+        """Yield the over-replicated copies of each range of blobs.
 
-        Only look unless REMOVE. Raises DatabaseUnavailable; nothing is half done then.
+        Args:
+            remove: whether to delete them, rather than only report them.
+
+        Raises:
+            DatabaseUnavailable: the batch in progress was rolled back.
         """
         if not self._database.read(_EXCLUDED_ANYWHERE)[0][0]:
             return
@@ -142,7 +157,7 @@ class Excess:
             yield self._range(after, min(after + RANGE, last), last, remove=remove)
 
     def step(self) -> bool:
-        """Take away what can go in the next range of blobs; tell whether anything did."""
+        """Delete copies in the next range of blobs, and return whether there were any."""
         if not self._database.read(_EXCLUDED_ANYWHERE)[0][0]:
             return False
         last = int(self._database.read(_LAST)[0][0])
@@ -152,28 +167,29 @@ class Excess:
 
     def _range(self, after: int, until: int, last: int, *, remove: bool) -> Step:
         step = Step(until, last)
-        rows = self._database.read(_LOOK, {**self._values, "after": after, "until": until})
-        can_go = []
+        rows = self._database.read(_FIND, {**self._values, "after": after, "until": until})
+        deletable = []
         for storage_id, location, size, possible in rows:
             if possible and remove:
-                can_go.append(storage_id)
+                deletable.append(storage_id)
             elif possible:
                 step.removed[location] += 1
                 step.removed_bytes[location] += size
             else:
                 step.waiting[location] += 1
                 step.waiting_bytes[location] += size
-        for start in range(0, len(can_go), BATCH):
-            self._take(can_go[start : start + BATCH], step)
+        for start in range(0, len(deletable), BATCH):
+            self._delete(deletable[start : start + BATCH], step)
         return step
 
-    def _take(self, ids: list[int], step: Step) -> None:
+    def _delete(self, ids: list[int], step: Step) -> None:
         with self._database.transaction() as cursor:
-            cursor.execute(_LOCK_STATES)
+            cursor.execute(_LOCK_LOCATIONS)
             cursor.execute(_LOCK_BLOBS, {"ids": ids})
-            # A statement of its own: it sees what was committed before the locks were there.
+            # A statement of its own, which sees all that was committed before the locks were
+            # granted.
             locked = [row[0] for row in cursor.fetchall()]
-            cursor.execute(_TAKE, {**self._values, "ids": locked})
+            cursor.execute(_DELETE, {**self._values, "ids": locked})
             gone = cursor.fetchall()
         for digest, location, size in gone:
             self._forget_cached(digest)
@@ -181,4 +197,4 @@ class Excess:
             step.removed[location] += 1
             step.removed_bytes[location] += size
         if gone:
-            log.info("copies in excess taken away", extra={"copies": len(gone)})
+            log.info("over-replicated copies deleted", extra={"copies": len(gone)})

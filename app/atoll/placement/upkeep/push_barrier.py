@@ -1,4 +1,4 @@
-"""Pushes that wait until their blobs are at several locations, where a policy wants that."""
+"""Synchronous pushes: wait until blobs are at several locations, if a policy requires it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from atoll.db.pool import Database
 from atoll.placement.rules import excluded_in
 from atoll.registry.errors import NotCopiedYet
 
-# Seconds between two looks, and how many requests of a process may wait at once: the others of its
-# threads go on serving.
+# Seconds between two checks. The number of requests of a process that may wait, so that its other
+# threads remain available.
 _PAUSE = 0.2
 _WAITING_MAXIMUM = 4
 
-# Copies where they may be and stay. A list's images were waited for when they were pushed; a policy
-# that came since then holds for them all the same.
+# Counts copies at allowed locations that are not draining. The images of an index are included,
+# because a policy may have been set after they were pushed.
 _BEHIND = f"""
 SELECT count(*) FILTER (WHERE copies < %(copies)s), count(*) FROM (
     SELECT (SELECT count(*) FROM imagestorageplacement p
@@ -31,21 +31,30 @@ SELECT count(*) FILTER (WHERE copies < %(copies)s), count(*) FROM (
 
 
 class Copies:
-    """Waits for copies of what is being pushed."""
+    """Waits for the copies that a push requires."""
 
     def __init__(
         self, database: Database, *, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._database = database
         self._monotonic = monotonic
-        self._places = threading.BoundedSemaphore(_WAITING_MAXIMUM)
+        self._slots = threading.BoundedSemaphore(_WAITING_MAXIMUM)
 
     def wait(
         self, repository_id: int, blobs: list[str], children: list[str], copies: int, seconds: int
     ) -> None:
-        """Return when all BLOBS, and those of the images CHILDREN, are at so many locations.
+        """Wait until all blobs of a manifest are at a number of locations.
 
-        Raises NotCopiedYet after so many SECONDS; at once where too many requests wait already.
+        Args:
+            repository_id: the repository.
+            blobs: digests of the manifest's blobs.
+            children: digests of the manifests that it lists.
+            copies: the number of locations.
+            seconds: the most seconds to wait.
+
+        Raises:
+            NotCopiedYet: copies are missing after that time, or immediately if too many requests
+                are waiting.
         """
         values = {
             "repository_id": repository_id,
@@ -54,18 +63,18 @@ class Copies:
             "copies": copies,
         }
         deadline = self._monotonic() + seconds
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             deadline = self._monotonic()
-            self._look(values, copies, deadline)
+            self._check(values, copies, deadline)
             return
         try:
-            while not self._look(values, copies, deadline):
+            while not self._check(values, copies, deadline):
                 time.sleep(_PAUSE)
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _look(self, values: dict[str, object], copies: int, deadline: float) -> bool:
-        """Tell whether there are copies enough. Raises NotCopiedYet at the DEADLINE."""
+    def _check(self, values: dict[str, object], copies: int, deadline: float) -> bool:
+        """Return whether there are enough copies; raise NotCopiedYet after the deadline."""
         behind, count = self._database.read(_BEHIND, values)[0]
         if behind and self._monotonic() >= deadline:
             raise NotCopiedYet(copies, behind, count)

@@ -1,8 +1,8 @@
-"""Collect manifests that no tag means any more, as Quay does.
+"""Collect manifests without a tag, as Quay does.
 
-A manifest stays as long as a tag means it or can be set back to it (the time machine), as another
-manifest of its repository names it or is its subject, and for PUSH_TEMP_TAG_EXPIRATION_SEC after it
-was pushed. Its blobs go later, in the steps of `garbage`.
+A manifest is kept while a tag refers to it or can be restored to it (the time machine), while
+another manifest of its repository lists it or has it as its subject, and for
+PUSH_TEMP_TAG_EXPIRATION_SEC after it was pushed. Its blobs are collected later (`garbage`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from atoll.registry.tags import END_MS, NOW_MS
 
 log = logging.getLogger(__name__)
 
-# Manifests that one statement looks at, and that one transaction takes.
+# Manifests that one statement examines, and that one transaction deletes.
 RANGE, BATCH = 20_000, 200
 
 COLLECTED = Counter("atoll_garbage_collected_manifests", "Untagged manifests deleted")
 
-# What is deleted already is not asked for here: it can be brought back until its own time is over.
+# Deleted manifests are not collected here, because they can be restored for a while.
 _UNTAGGED = f"""
 m.deleted_at IS NULL
 AND m.pushed_at < clock_timestamp() - make_interval(secs => %(keep)s)
@@ -39,7 +39,8 @@ AND NOT EXISTS (SELECT FROM manifest s
 
 _LAST = "SELECT coalesce(max(id), 0) FROM manifest"
 
-# While a row is locked no tag and no index can begin to name it; who does so now is left alone.
+# No tag and no index can begin to refer to a locked row. Rows that are locked by such a transaction
+# are skipped.
 _LOCK = f"""
 SELECT m.id FROM manifest m
 JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_user_id
@@ -47,7 +48,7 @@ WHERE m.id > %(after)s AND m.id <= %(until)s AND {_UNTAGGED}
 ORDER BY m.id LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
 """
 
-# Looks again: who began to name it before the lock is seen now.
+# Evaluates the condition again, which sees references committed before the lock.
 _COLLECT = f"""
 WITH gone AS (
     DELETE FROM manifest m USING repository r, "user" n
@@ -63,10 +64,7 @@ FROM gone
 
 
 class UntaggedManifests:
-    """Collects a part at a time.
-
-    FORGET_CACHED is called with each deleted manifest and the digests of its blobs.
-    """
+    """Collects manifests in batches."""
 
     def __init__(
         self,
@@ -86,9 +84,10 @@ class UntaggedManifests:
         }
 
     def step(self) -> bool:
-        """Collect in the next range; tell whether there is more to collect in it.
+        """Collect a batch of the next range, and return whether there may be more in it.
 
-        Raises DatabaseUnavailable; nothing is half done then.
+        Raises:
+            DatabaseUnavailable: the batch was rolled back.
         """
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + RANGE, last)
@@ -98,7 +97,7 @@ class UntaggedManifests:
         return False
 
     def _collect(self, until: int) -> int:
-        """Collect up to a batch; return how many were looked at."""
+        """Collect a batch, and return the number of examined manifests."""
         limits = {"after": self._after, "until": until, "batch": self._batch}
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {**self._parameters, **limits})
@@ -111,5 +110,5 @@ class UntaggedManifests:
             self._forget_cached(RepositoryName(namespace, name), Digest.parse(digest), blobs)
         COLLECTED.inc(len(gone))
         if gone:
-            log.info("manifests without a tag collected", extra={"manifests": len(gone)})
+            log.info("untagged manifests collected", extra={"manifests": len(gone)})
         return len(ids)
