@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
 from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens
+from atoll.cluster.instances import Instances
 from atoll.config import Bundle
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
@@ -29,6 +31,9 @@ from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
 from atoll.periodic import ThreadRegistry
 from atoll.placement.content_deletions import ContentDeletions
+from atoll.placement.locations.life_cycle import LocationLifeCycle
+from atoll.placement.locations.purge import StorePurge
+from atoll.placement.locations.states import LocationTable
 from atoll.registry.blobs import Blobs, cache_key
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -192,6 +197,32 @@ class Services:
     def blobs(self) -> Blobs:
         """Blobs."""
         return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
+
+    @cached_property
+    def instances(self) -> Instances:
+        """The instances of all sites."""
+        return Instances(self.database)
+
+    @cached_property
+    def location_life_cycle(self) -> LocationLifeCycle:
+        """Drains, removals and losses of locations."""
+
+        def forget_cached(digests: Sequence[str]) -> None:
+            self.redis.delete(*(cache_key(digest) for digest in digests))
+
+        return LocationLifeCycle.from_bundle(
+            self.bundle, self.patient_database, self.instances, forget_cached
+        )
+
+    @cached_property
+    def store_purge(self) -> StorePurge:
+        """Deletion of all objects of removed locations."""
+        return StorePurge(
+            LocationTable(self.database),
+            self.instances,
+            stores=self.bundle.stores,
+            ca_bundle=self.ca_bundle,
+        )
 
     @cached_property
     def content(self) -> ContentDeletions:

@@ -11,11 +11,11 @@ import sys
 import click
 from atoll import exit_codes
 from atoll.cli.context import CommandContext
-from atoll.cli.removal import QUESTION, ask, show_only_there, unreadable_others
+from atoll.cli.removal import QUESTION, ask, show_sole_copies
 from atoll.cli.runner import run
 from atoll.errors import UserError
-from atoll.placement.locations.drain import LocationNeeded, LocationUnknown, Trust
-from atoll.placement.locations.remove import remove_location
+from atoll.placement.locations.errors import LocationError, SoleCopiesRemain
+from atoll.placement.locations.remove import RemovalStep
 
 
 @click.command()
@@ -27,24 +27,26 @@ def remove(context: CommandContext, location: str) -> int:
     if not services.bundle.feature_storage_replication:
         sys.stdout.write("Storage replication is not enabled. Exiting.\n")
         return exit_codes.FAILED
-    database = services.patient_database
+    life_cycle = services.location_life_cycle
     if not ask(QUESTION.format(location=location), _ask_again):
         sys.stdout.write("Canceling operation...\n")
         return 0
     try:
-        trust = Trust(unreadable_others(database, location))
-        for removed in remove_location(database, location, trust=trust):
-            if not removed.placements:
-                sys.stdout.write(
-                    f"Removed {removed.uploads} temporary blobs from blobupload table.\n"
-                )
-            for placement in removed.placements:
-                sys.stdout.write(f"Deleted placement {placement}\n")
-    except (LocationUnknown, LocationNeeded) as error:
-        show_only_there(database, location, error)
+        for step in life_cycle.remove(location):
+            _print(step)
+    except LocationError as error:
+        if isinstance(error, SoleCopiesRemain):
+            show_sole_copies(life_cycle, location)
         raise UserError(f"Error removing storage location: {error}") from error
     sys.stdout.write(f"Deleted location {location}\n")
     return 0
+
+
+def _print(step: RemovalStep) -> None:
+    if not step.placements:
+        sys.stdout.write(f"Removed {step.uploads} temporary blobs from blobupload table.\n")
+    for placement in step.placements:
+        sys.stdout.write(f"Deleted placement {placement}\n")
 
 
 def _ask_again() -> None:

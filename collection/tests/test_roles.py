@@ -16,6 +16,7 @@ CONTAINERS = [
     ("registry", "atoll-migrate"),
 ]
 SECRET = "SECRET-VALUE"
+IMAGE = "localhost/atoll@sha256:" + "a" * 64
 
 
 def specification(root, role):
@@ -52,17 +53,18 @@ def render(root):
         defaults = yaml.safe_load((root / f"roles/{role}/defaults/main.yml").read_text())
         variables = defaults | {
             "registry_storage_preference": ["usstorage", "eustorage"],
-            "registry_bundle": "/etc/atoll/stack",
+            "__registry_bundle_directory": "/etc/atoll/stack",
             "registry_config": SECRET,
             "postgres_password": SECRET,
             "redis_password": SECRET,
             "host_user_ids": {"user": 990, "group": 990},
             "ansible_managed": "Ansible managed",
             "registry_site": "us",
-            "registry_shared_label": ",z",
-            f"{role}_private_label": ",Z",
+            "__registry_shared_label": ",z",
+            f"__{role}_private_label": ",Z",
             f"{role}_address": "192.0.2.1",
-            f"{role}_image_result": {"reference": "localhost/atoll@sha256:" + "a" * 64},
+            f"__{role}_image": {"reference": IMAGE},
+            "registry_image_result": {"reference": IMAGE},
         }
         return environment.get_template(f"{container}.container.j2").render(variables)
 

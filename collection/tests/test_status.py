@@ -77,7 +77,7 @@ def test_a_registry_that_is_well_has_no_findings(site, certificate):
     report = registry_report({"us-1": answer, "eu-1": answer}, SITES, 1)
 
     assert report["findings"] == []
-    assert report["well"] is True
+    assert report["healthy"] is True
     first, second, *_ = registry_table(report)
     assert first.split()[:4] == ["host", "site", "image", "version"]
     assert second.split()[:8] == ["us-1", "us", "a" * 12, "0.1.0", "b" * 12, "1", "of", "1"]
@@ -147,7 +147,7 @@ def test_a_certificate_that_ends_soon_is_told_whoever_signed_it(site, certificat
 
     (finding,) = report["findings"]
     assert finding.startswith("us-1: the certificate of its registry ends on 20")
-    assert registry_report({"us-1": answer}, {}, 1)["well"] is True
+    assert registry_report({"us-1": answer}, {}, 1)["healthy"] is True
     assert report["hosts"][0]["certificates"]["registry"]["days"] == 1
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg2.errors
 
-from atoll.audit.log import Entry, logged
 from atoll.auth.passwords import check_length, hash_password
 from atoll.config import Bundle
 from atoll.db.pool import Database
@@ -47,12 +46,6 @@ class User:
 
 _USER = 'SELECT id, username, email, enabled, tag_expiration_s FROM "user"'
 _PERSON = "NOT organization AND robot_owner_id IS NULL"
-
-# Repositories, robots and teams are deleted by cascade.
-_DELETE_NAMESPACE = """
-DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
-AND robot_owner_id IS NULL RETURNING id
-"""
 
 
 def list_users(database: Database, *, disabled: bool) -> list[User]:
@@ -179,25 +172,13 @@ def rename_namespace(database: Database, name: str, new_name: str, *, organizati
     except psycopg2.errors.UniqueViolation as error:
         raise UserExists(f"the name '{new_name}' is taken already") from error
     if not rows:
-        raise UserUnknown(f"there is no {_kind(organization=organization)} '{name}'")
+        raise unknown_namespace(name, organization=organization)
 
 
-def delete_namespace(database: Database, name: str, entry: Entry, *, organization: bool) -> None:
-    """Delete a user or organization with its repositories and robots, and log the deletion.
-
-    Raises:
-        UserUnknown: There is no such user or organization.
-    """
-    rows = database.run(
-        logged(_DELETE_NAMESPACE),
-        {"name": name, "organization": organization, **entry.parameters()},
-    )
-    if not rows:
-        raise UserUnknown(f"there is no {_kind(organization=organization)} '{name}'")
-
-
-def _kind(*, organization: bool) -> str:
-    return "organization" if organization else "user"
+def unknown_namespace(name: str, *, organization: bool) -> UserUnknown:
+    """Return the error for a user or an organization that does not exist."""
+    kind = "organization" if organization else "user"
+    return UserUnknown(f"there is no {kind} '{name}'")
 
 
 def initialize(database: Database, username: str, email: str | None, password: str) -> bool:

@@ -28,7 +28,7 @@ from atoll.placement.checks.inventory import (
     now,
 )
 from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
-from atoll.placement.locations.drain import location_states, require_known
+from atoll.placement.locations.states import LocationTable, require_known
 from atoll.rate_limit import RateLimiter
 from atoll.services import Services
 from atoll.storage.base import ObjectStore
@@ -167,7 +167,7 @@ def _store(services: Services, location: str, *, delete: bool) -> ObjectStore:
     Raises:
         UserError: the location is unknown here, or nothing may be deleted there.
     """
-    states = location_states(services.database)
+    states = LocationTable(services.database).states()
     require_known(location, states)
     if delete and states[location] == REMOVED:
         raise UserError(

@@ -1,4 +1,4 @@
-"""`atoll remove-location NAME --lost` and `atoll lost`: what went with a store for good."""
+"""`atoll remove-location NAME --lost` and `atoll lost`: data loss with a store that is gone."""
 
 from __future__ import annotations
 
@@ -11,50 +11,40 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from atoll.cli.run import CommandFailed, say
-from atoll.cluster.instances import forget_site, sight
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import LocationNeeded, LocationUnknown
-from atoll.placement.locations.lost import Loss, LossDiffers, loss_with, lost_before
-from atoll.registry.blobs import cache_key
+from atoll.cli.run import say
+from atoll.errors import UserError
+from atoll.placement.locations.life_cycle import LocationLifeCycle
+from atoll.placement.locations.lost import Loss
 from atoll.server.bundle import load_bundle_to_administer
 from atoll.server.container import wire_services
-from atoll.services import Services
-
-# Digests that the cache is told at once.
-_FORGOTTEN = 1000
 
 
-def remove_lost(graph: Services, options: argparse.Namespace) -> int:
-    """List what is lost with a location, and remove it if exactly that is accepted.
+def remove_lost(life_cycle: LocationLifeCycle, options: argparse.Namespace) -> int:
+    """List the loss with a location, and remove the location if exactly that loss is accepted.
 
-    The store is not asked for anything. A dry run with --accept-loss refuses what this would.
+    A dry run with --accept-loss is refused whenever the removal would be.
     """
     if options.yes:
-        raise CommandFailed("--yes does not say how much may be lost; say it with --accept-loss")
+        raise UserError("--yes does not say how much may be lost; say it with --accept-loss")
     location: str = options.location
-    try:
-        removal.check_loss(graph.patient_database, location)
-    except (LocationUnknown, LocationNeeded) as error:
-        raise CommandFailed(str(error)) from error
-    found = loss_with(graph.patient_database, location)
+    loss = life_cycle.expected_loss(location)
     if not options.json:
-        _tell(found, f"with {location}")
+        _print(loss, f"with {location}")
     removed = False
     try:
         if not options.dry_run or options.accept_loss is not None:
-            _require_yes(graph, location, found, options.accept_loss)
+            life_cycle.require_store_lost(location, loss)
+            accepted = _accepted(location, loss, options.accept_loss)
+            life_cycle.require_accepted(location, loss, accepted)
         if not options.dry_run:
-            _remove(graph, location, found)
+            _remove(life_cycle, location, loss)
             removed = True
-    except (LocationNeeded, LossDiffers) as error:
-        raise CommandFailed(str(error)) from error
     finally:
         if options.json:
-            _print_json({"location": location, "removed": removed, **_report(found)})
+            _print_json({"location": location, "removed": removed, **_report(loss)})
     if removed:
         say(
-            f"{location} is removed, and {len(found.blobs)} blobs are lost; `atoll lost` shows them"
+            f"{location} is removed, and {len(loss.blobs)} blobs are lost; `atoll lost` lists them"
             " until they are pushed again or not needed any more. Take its entry out of"
             " DISTRIBUTED_STORAGE_CONFIG at every site."
         )
@@ -62,62 +52,39 @@ def remove_lost(graph: Services, options: argparse.Namespace) -> int:
 
 
 def show_lost(options: argparse.Namespace) -> int:
-    """Print what was lost with locations, is needed, and was not pushed again."""
-    found = lost_before(wire_services(load_bundle_to_administer()).patient_database)
+    """Print the blobs that were lost with locations, are used, and were not pushed again."""
+    loss = wire_services(load_bundle_to_administer()).location_life_cycle.lost_blobs()
     if options.json:
-        _print_json(_report(found))
+        _print_json(_report(loss))
     else:
-        _tell(found, "with locations that are gone")
+        _print(loss, "with locations that are gone")
     return 0
 
 
-def _require_yes(graph: Services, location: str, found: Loss, accepted: int | None) -> None:
-    """Raise CommandFailed unless somebody says yes to what is lost."""
-    seen = sight(graph.database, location)
-    if seen.up and found.good:
-        raise CommandFailed(
-            f"the store of '{location}' answers {', '.join(seen.up)}, and {found.good} of these"
-            f" blobs are good there, by all that is known: copy them, atoll drain {location}"
-            f" --wait. If they are not there: atoll verify --location {location} --heal, then this"
-            " again. Nothing was changed."
-        )
-    count = len(found.blobs)
-    if accepted is None and sys.stdin.isatty():
-        say(f"Type the number of blobs that are lost, {count}, to remove {location} for good:")
-        answer = sys.stdin.readline().strip()
-        accepted = int(answer) if answer.isdecimal() else None
-    if accepted is None:
-        raise CommandFailed(
-            f"nothing was changed; to lose these {count} blobs and remove '{location}' say"
-            f" --accept-loss {count}"
-        )
-    if accepted != count:
-        raise LossDiffers(
-            f"{count} blobs would be lost with '{location}', not {accepted}; nothing was changed"
-        )
+def _accepted(location: str, loss: Loss, option: int | None) -> int | None:
+    """Return the number of blobs that the operator accepts to lose, by option or at a prompt."""
+    if option is not None or not sys.stdin.isatty():
+        return option
+    count = len(loss.blobs)
+    say(f"Type the number of blobs that are lost, {count}, to remove {location} for good:")
+    answer = sys.stdin.readline().strip()
+    return int(answer) if answer.isdecimal() else None
 
 
-def _remove(graph: Services, location: str, found: Loss) -> None:
-    steps = removal.remove_location(
-        graph.patient_database, location, accepted_loss=len(found.blobs)
-    )
+def _remove(life_cycle: LocationLifeCycle, location: str, loss: Loss) -> None:
+    steps = life_cycle.declare_lost(location, loss)
     for _ in track(steps, "removing", total=None, console=Console(stderr=True), transient=True):
         continue
-    for start in range(0, len(found.blobs), _FORGOTTEN):
-        some = found.blobs[start : start + _FORGOTTEN]
-        graph.redis.delete(*(cache_key(blob.digest) for blob in some))
-    # Its instances may have ended without a word.
-    forget_site(graph.database, location)
 
 
-def _report(found: Loss) -> dict[str, Any]:
+def _report(loss: Loss) -> dict[str, Any]:
     return {
-        "blobs": len(found.blobs),
-        "bytes": found.bytes,
-        "uploads": found.uploads,
-        "repositories": found.repositories,
-        "lost_blobs": [asdict(blob) for blob in found.blobs],
-        "lost_images": [asdict(image) for image in found.images],
+        "blobs": len(loss.blobs),
+        "bytes": loss.bytes,
+        "uploads": loss.uploads,
+        "repositories": loss.repositories,
+        "lost_blobs": [asdict(blob) for blob in loss.blobs],
+        "lost_images": [asdict(image) for image in loss.images],
     }
 
 
@@ -125,20 +92,19 @@ def _print_json(report: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(report) + "\n")
 
 
-def _tell(found: Loss, where: str) -> None:
-    """Print all of it on standard output, so that it can be kept."""
+def _print(loss: Loss, where: str) -> None:
+    """Print the complete list on standard output, so that it can be kept."""
     lines = [
-        f"lost {where}: {len(found.blobs)} blobs ({found.bytes} bytes) of"
-        f" {len(found.repositories)} repositories, needed by {len(found.images)} manifests"
+        f"lost {where}: {len(loss.blobs)} blobs ({loss.bytes} bytes) of"
+        f" {len(loss.repositories)} repositories, needed by {len(loss.images)} manifests"
     ]
-    if found.uploads:
-        lines.append(f"{found.uploads} uploads end that have bytes there; clients begin them again")
+    if loss.uploads:
+        lines.append(f"{loss.uploads} uploads that have bytes there end; clients restart them")
     lines += [
         f"  {image.repository}@{image.digest}  {' '.join(image.tags) or '(no tag)'}"
-        for image in found.images
+        for image in loss.images
     ]
     lines += [
-        f"  {blob.digest}  {blob.bytes} bytes  {' '.join(blob.repositories)}"
-        for blob in found.blobs
+        f"  {blob.digest}  {blob.bytes} bytes  {' '.join(blob.repositories)}" for blob in loss.blobs
     ]
     sys.stdout.write("\n".join(lines) + "\n")

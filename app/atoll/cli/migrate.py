@@ -15,7 +15,7 @@ from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
 from atoll.cli.options import json_option
 from atoll.cli.output import print_json, print_result
-from atoll.cluster.instances import instances
+from atoll.cluster.instances import Instances
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
 from atoll.db.pool import DatabaseUnavailable
 from atoll.db.sessions import require_sessions
@@ -118,6 +118,6 @@ def _other_versions(services: Services) -> dict[str, str]:
     """Return the versions of instances that are not this one, by host."""
     return {
         one.hostname: one.version
-        for one in instances(services.database)
+        for one in Instances(services.database).all()
         if one.version != atoll.__version__
     }

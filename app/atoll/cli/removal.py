@@ -1,4 +1,4 @@
-"""`atoll remove-location`; `python -m util.removelocation` shares its question and checks."""
+"""`atoll remove-location`; `python -m util.removelocation` uses its prompt and its table."""
 
 from __future__ import annotations
 
@@ -11,27 +11,23 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from atoll.cli.loss import remove_lost
-from atoll.cli.run import CommandFailed, say
-from atoll.cluster.instances import unreadable
+from atoll.cli.run import say
 from atoll.config.model import parse_duration
-from atoll.db.pool import Database
+from atoll.errors import UserError
 from atoll.placement.checks.verify import Looked, Verifier
-from atoll.placement.locations import remove as domain
-from atoll.placement.locations.drain import (
-    LocationNeeded,
-    LocationUnknown,
-    SoleCopies,
-    Trust,
-    location_states,
-    only_there,
+from atoll.placement.locations.errors import SoleCopiesRemain
+from atoll.placement.locations.life_cycle import (
+    CopyRequirements,
+    LocationLifeCycle,
+    SurvivorsUnverified,
 )
-from atoll.placement.survivors import check_survivors
+from atoll.placement.locations.remove import BATCH
 from atoll.rate_limit import RateLimiter
 from atoll.server.bundle import load_bundle_for_stores, load_bundle_to_administer
 from atoll.server.container import wire_services
 from atoll.services import Services
 
-# As Quay asks, and the answers that it accepts.
+# Quay's prompt, and the answers that it accepts.
 QUESTION = (
     "WARNING: This is a destructive operation. Are you sure you want to remove {location}"
     " from your storage locations? [y/n] "
@@ -41,36 +37,33 @@ _SHOWN = 20
 
 
 def remove_location(options: argparse.Namespace) -> int:
-    """Remove a location, only check whether that is possible, or undo a removal."""
-    if wrong := _misuse(options):
-        raise CommandFailed(wrong)
-    if options.check_objects:
-        graph = wire_services(load_bundle_for_stores())
-    else:
-        graph = wire_services(load_bundle_to_administer())
-    database = graph.patient_database
+    """Remove a location, only check whether it can be removed, or undo a removal."""
+    _require_compatible(options)
+    load = load_bundle_for_stores if options.check_objects else load_bundle_to_administer
+    services = wire_services(load())
+    life_cycle = services.location_life_cycle
     location: str = options.location
-    if options.lost and not options.undo:
-        return remove_lost(graph, options)
+    if options.undo:
+        life_cycle.undo_removal(location)
+        say(f"{location} is back; look at it with `atoll locations`")
+        return 0
+    if options.lost:
+        return remove_lost(life_cycle, options)
+    requirements = _requirements(options)
     try:
-        if options.undo:
-            domain.undo_removal(database, location)
-            say(f"{location} is back; look at it with `atoll locations`")
-            return 0
-        trust = _trust(graph, options)
-        placements = domain.check_removal(database, location, trust)
+        placements = life_cycle.check_removal(location, requirements)
         if options.check_objects:
-            _check_objects(graph, location)
+            _check_objects(services, location)
         if options.dry_run:
-            say(f"{location} can go: its {placements} blobs are all elsewhere, too")
+            say(f"{location} can be removed: its {placements} blobs have other copies")
             return 0
-        if not options.yes and not _agreed(location):
+        if not options.yes and not _confirmed(location):
             say("nothing was changed")
             return 0
-        _remove(database, location, placements, trust)
-    except (LocationUnknown, LocationNeeded) as error:
-        show_only_there(database, location, error)
-        raise CommandFailed(str(error)) from error
+        _remove(life_cycle, location, placements, requirements)
+    except SoleCopiesRemain:
+        show_sole_copies(life_cycle, location)
+        raise
     say(
         f"{location} is removed. Its objects are still in its store; take its entry out of"
         " DISTRIBUTED_STORAGE_CONFIG at every site."
@@ -78,25 +71,21 @@ def remove_location(options: argparse.Namespace) -> int:
     return 0
 
 
-def unreadable_others(database: Database, location: str) -> tuple[str, ...]:
-    """Return the locations besides LOCATION that no running instance can read from."""
-    others = [name for name in location_states(database) if name != location]
-    return unreadable(database, others)
-
-
-def show_only_there(database: Database, location: str, error: Exception) -> None:
-    """List sole copies at a location on standard error, if ERROR says that they keep it."""
-    rows = only_there(database, location, _SHOWN) if isinstance(error, SoleCopies) else []
-    if not rows:
-        return
+def show_sole_copies(life_cycle: LocationLifeCycle, location: str) -> None:
+    """List the first sole copies of a location on standard error."""
+    rows = life_cycle.sole_copies(location, _SHOWN)
     table = Table("only there", "bytes", "needed by", title=f"the first {len(rows)}")
     for row in rows:
         table.add_row(row.digest, str(row.size), "\n".join(row.images))
     Console(stderr=True).print(table)
 
 
-def ask(question: str, again: Callable[[], None]) -> bool:
-    """Ask on standard output until the answer is yes or no. The end of the input means no."""
+def ask(question: str, explain: Callable[[], None]) -> bool:
+    """Ask on standard output until the answer is yes or no. The end of the input means no.
+
+    Args:
+        explain: called after any other answer.
+    """
     while True:
         sys.stdout.write(question)
         sys.stdout.flush()
@@ -106,54 +95,47 @@ def ask(question: str, again: Callable[[], None]) -> bool:
         answer = _ANSWERS.get(line.strip().lower())
         if answer is not None:
             return answer
-        again()
+        explain()
 
 
-def _misuse(options: argparse.Namespace) -> str:
-    """Return a sentence if options do not go together."""
+def _require_compatible(options: argparse.Namespace) -> None:
+    """Raise UserError if options cannot be combined."""
     checks = options.verified_since or options.check_objects or options.yes_unverified
     if options.lost and checks:
-        return "--verified-since, --check-objects and --yes-unverified do not go with --lost"
+        raise UserError(
+            "--verified-since, --check-objects and --yes-unverified do not go with --lost"
+        )
     if not options.lost and (options.json or options.accept_loss is not None):
-        return "--json and --accept-loss go with --lost"
-    return ""
+        raise UserError("--json and --accept-loss go with --lost")
 
 
-def _trust(graph: Services, options: argparse.Namespace) -> Trust:
-    """Return which copies elsewhere count."""
+def _requirements(options: argparse.Namespace) -> CopyRequirements:
     within = None
     if options.verified_since is not None:
         try:
             within = parse_duration(options.verified_since)
         except ValueError as error:
-            raise CommandFailed(f"--verified-since {error}") from error
-    if options.yes_unverified:
-        return Trust(verified_within=within)
-    return Trust(unreadable_others(graph.database, options.location), within)
+            raise UserError(f"--verified-since {error}") from error
+    return CopyRequirements(within, count_unreachable=options.yes_unverified)
 
 
-def _check_objects(graph: Services, location: str) -> None:
-    """Raise CommandFailed unless each copy that would remain alone is in its store."""
-    stores, health = graph.locations.stores, graph.locations.health
-    verifier = Verifier(graph.patient_database, stores, health, RateLimiter(None))
-    checked, bad = 0, []
-    prober = graph.locations.start_probing(graph.thread_registry)
+def _check_objects(services: Services, location: str) -> None:
+    """Check the objects of copies that would be sole copies, with a progress bar."""
+    stores, health = services.locations.stores, services.locations.health
+    verifier = Verifier(services.patient_database, stores, health, RateLimiter(None))
+    checked = 0
+    prober = services.locations.start_probing(services.thread_registry)
     try:
         with Progress(console=Console(stderr=True), transient=True) as progress:
             bar = progress.add_task("checking the copies that remain", total=None)
-            for step in check_survivors(graph.patient_database, verifier, location):
+            for step in services.location_life_cycle.check_survivors(location, verifier):
                 checked += len(step.copies)
-                bad += step.bad
                 progress.update(bar, total=step.last, completed=step.done)
+    except SurvivorsUnverified as error:
+        _show_bad(error.bad[:_SHOWN])
+        raise
     finally:
         prober.stop()
-    if bad:
-        _show_bad(bad[:_SHOWN])
-        raise CommandFailed(
-            f"{len(bad)} of {checked} copies that would remain alone are wrong, or could not be"
-            f" checked from here; nothing was changed: atoll verify --heal, then drain {location}"
-            " again"
-        )
     say(f"{checked} copies that would remain alone are in their stores")
 
 
@@ -165,14 +147,16 @@ def _show_bad(bad: list[Looked]) -> None:
     Console(stderr=True).print(table)
 
 
-def _agreed(location: str) -> bool:
+def _confirmed(location: str) -> bool:
     if not sys.stdin.isatty():
-        raise CommandFailed("there is nobody to ask; confirm with --yes")
+        raise UserError("standard input is not a terminal: confirm with --yes")
     return ask(QUESTION.format(location=location), lambda: say("Please answer y or n."))
 
 
-def _remove(database: Database, location: str, placements: int, trust: Trust) -> None:
-    steps = domain.remove_location(database, location, trust=trust)
-    total = placements // domain.BATCH + 2
+def _remove(
+    life_cycle: LocationLifeCycle, location: str, placements: int, requirements: CopyRequirements
+) -> None:
+    steps = life_cycle.remove(location, requirements)
+    total = placements // BATCH + 2
     for _ in track(steps, "removing", total=total, console=Console(stderr=True), transient=True):
         continue

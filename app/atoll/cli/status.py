@@ -20,7 +20,7 @@ from atoll.cli.output import (
     size_text,
 )
 from atoll.cluster.instances import Instance
-from atoll.cluster.status import Overview, overview
+from atoll.placement.status import StatusReport, StatusReporter
 
 
 @click.command(
@@ -38,7 +38,7 @@ from atoll.cluster.status import Overview, overview
 @click.pass_obj
 def status(context: CommandContext, max_lag: float | None, as_json: bool) -> int:
     """Show instances, stores and replication lag."""
-    found = overview(context.services().database)
+    found = StatusReporter(context.services().database).report()
     problems = found.problems(max_lag)
     if as_json:
         print_json({**found.as_dict(), "problems": problems})
@@ -47,7 +47,7 @@ def status(context: CommandContext, max_lag: float | None, as_json: bool) -> int
     return exit_codes.FAILED if problems else 0
 
 
-def print_status(found: Overview, problems: list[str]) -> None:
+def print_status(found: StatusReport, problems: list[str]) -> None:
     """Print the instances, the locations and the problems."""
     _print_instances(found)
     print_result("")
@@ -57,7 +57,7 @@ def print_status(found: Overview, problems: list[str]) -> None:
         print_items("Problems:", problems)
 
 
-def _print_instances(found: Overview) -> None:
+def _print_instances(found: StatusReport) -> None:
     rows: list[list[Cell]] = [
         [
             one.hostname,
@@ -78,7 +78,7 @@ def _last_seen(instance: Instance) -> Cell:
     return alarm(f"{ago} (lost)") if instance.lost else ago
 
 
-def _print_locations(found: Overview) -> None:
+def _print_locations(found: StatusReport) -> None:
     rows: list[list[Cell]] = [
         [
             entry.location,

@@ -24,7 +24,8 @@ from atoll.db.pool import Database
 from atoll.errors import UserError
 from atoll.placement.checks import repair
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
-from atoll.placement.locations.drain import OnlyThere, location_states, require_known
+from atoll.placement.locations.sole_copies import SoleCopy
+from atoll.placement.locations.states import LocationTable
 from atoll.rate_limit import RateLimiter
 from atoll.registry.blobs import cache_key
 from atoll.services import Services
@@ -108,7 +109,7 @@ def _scope(
     if not 0 < sample <= 100:  # noqa: PLR2004 - per cent
         raise UserError("--sample must be a number of per cent, more than 0 and at most 100")
     if location is not None:
-        require_known(location, location_states(database))
+        LocationTable(database).require_known(location)
     return Scope(location, namespace, sample, full)
 
 
@@ -233,7 +234,7 @@ def _print_bad_copies(found: list[repair.Finding]) -> None:
         print_result(f"  {finding.location}: {finding.defect}, {size_text(finding.size)}")
 
 
-def _print_lost(blobs: list[OnlyThere]) -> None:
+def _print_lost(blobs: list[SoleCopy]) -> None:
     if blobs:
         print_result(f"\nBlobs without a good copy (the first {len(blobs)}):")
     for blob in blobs:

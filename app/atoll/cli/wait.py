@@ -16,8 +16,9 @@ from atoll.errors import UserError
 from atoll.names import RepositoryName, parse_tag
 from atoll.placement.rules import targets
 from atoll.placement.upkeep.backfill import backfill
-from atoll.placement.upkeep.completeness import Completeness, completeness
+from atoll.placement.upkeep.completeness import Completeness
 from atoll.placement.upkeep.lag import Lag, lag
+from atoll.registry.image_completeness import ImageCompleteness
 from atoll.server.bundle import require_replication
 from atoll.services import Services
 
@@ -107,7 +108,9 @@ def _wait(waiting: _Waiting, timeout: float | None) -> bool:
 
 class _WaitingForImage:
     def __init__(self, services: Services, image: str, locations: list[str]) -> None:
-        self._services = services
+        self._completeness = ImageCompleteness(
+            services.database, services.bundle.required_locations
+        )
         self._image = image
         self._name, self._reference = _parse(image)
         self._locations = locations
@@ -115,12 +118,7 @@ class _WaitingForImage:
         self._missing = ""
 
     def missing(self) -> str:
-        self._found = completeness(
-            self._services.database,
-            self._services.bundle.required_locations,
-            self._name,
-            self._reference,
-        )
+        self._found = self._completeness.of(self._name, self._reference)
         self._missing = _missing_of(self._found, self._locations)
         return self._missing
 

@@ -1,1 +1,1 @@
-"""The instances of the registry and what they report about the whole."""
+"""The running instances of the registry, and what each of them reports."""

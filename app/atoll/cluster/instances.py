@@ -1,4 +1,4 @@
-"""The running instances: each tells the database where it is, what bundle it has, what it sees."""
+"""Heartbeats of instances: host, version, bundle, and the health of each store as they see it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.storage.health import StoreHealth, StoreState
 
-# Seconds between two signs of life, and after how many of them an instance is taken for lost; hours
-# after which it is forgotten.
-SIGN_OF_LIFE = 30
-_LOST_SECONDS = 3 * SIGN_OF_LIFE
-_FORGET_HOURS = 24
+# Seconds between two heartbeats.
+HEARTBEAT_INTERVAL = 30
+# Seconds without a heartbeat after which an instance counts as lost.
+_LOST_SECONDS = 3 * HEARTBEAT_INTERVAL
+# Hours after which a lost instance is deleted.
+_RETENTION_HOURS = 24
 
+# Record a heartbeat, and delete instances that were lost long ago.
 _RECORD = """
 INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint, stores)
 VALUES (%(id)s, %(role)s, %(hostname)s, %(version)s, %(preference)s, %(fingerprint)s, %(stores)s)
@@ -36,17 +38,21 @@ FROM instance WHERE seen_at > now() - make_interval(hours => %(hours)s)
 ORDER BY preference, role, hostname, seen_at DESC
 """
 
-_FORGET = "DELETE FROM instance WHERE id = %s"
-_FORGET_SITE = "DELETE FROM instance WHERE preference[1] = %s"
+_DELETE = "DELETE FROM instance WHERE id = %s"
+_DELETE_SITE = "DELETE FROM instance WHERE preference[1] = %s"
 
 
 @dataclass(frozen=True)
 class Instance:
-    """An instance; DRIFT names the keys of its bundle that differ from most others'.
+    """An instance of the registry.
 
-    STORES tells of each location whether its store is up, as far as the instance knows, whether it
-    serves what it has, and if not why. A LOST instance gave no sign of life, and no other one of
-    its site has its role.
+    Attributes:
+        role: `registry`, `replication` or `housekeeping`.
+        preference: the locations of its site, nearest first.
+        drift: keys of its bundle that differ from those of most instances.
+        stores: for each location `up` (the store is fully healthy; null before the first probe),
+            `serves` (it can be read from) and `cause` (why it is not healthy).
+        lost: its heartbeats stopped, and no other instance of its site has the same role.
     """
 
     role: str
@@ -61,20 +67,29 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """How the living instances see a store: those that read from it, by host; DOWN, and why."""
+class Reachability:
+    """Whether running instances can read from a store.
 
-    up: list[str]
-    down: dict[str, str]
+    Attributes:
+        reachable_from: hosts that can.
+        unreachable_from: hosts that cannot, each with the cause.
+    """
+
+    reachable_from: list[str]
+    unreachable_from: dict[str, str]
 
     @property
-    def dead(self) -> bool:
-        """Tell whether somebody looks, and nobody finds it up."""
-        return bool(self.down) and not self.up
+    def unreachable(self) -> bool:
+        """Whether there are reports on the store, and no instance can read from it."""
+        return bool(self.unreachable_from) and not self.reachable_from
 
 
-class Presence:
-    """One instance's entry, which several processes may keep, under the same IDENTIFIER."""
+class Heartbeat:
+    """Record the heartbeats of one instance.
+
+    Args:
+        identifier: the id of the instance, which all its processes share; a new one if None.
+    """
 
     def __init__(
         self,
@@ -90,16 +105,16 @@ class Presence:
         self._role = role
         self._health = health
 
-    def seen(self) -> dict[str, dict[str, Any]]:
-        """Return what this process knows of the stores."""
+    def stores(self) -> dict[str, dict[str, Any]]:
+        """Return the health of each store, as this process sees it."""
         states = {location: self._health.state(location) for location in self._bundle.stores}
         return {
-            name: {"up": _up(state), "serves": state.up, "cause": state.cause}
+            name: {"up": _healthy(state), "serves": state.up, "cause": state.cause}
             for name, state in states.items()
         }
 
     def record(self) -> None:
-        """Tell the database that this instance is here, and how it sees the stores."""
+        """Record that the instance runs, and the health of each store."""
         self._database.run(
             _RECORD,
             {
@@ -109,86 +124,99 @@ class Presence:
                 "version": atoll.__version__,
                 "preference": self._bundle.preference,
                 "fingerprint": json.dumps(self._bundle.fingerprint),
-                "stores": json.dumps(self.seen()),
-                "hours": _FORGET_HOURS,
+                "stores": json.dumps(self.stores()),
+                "hours": _RETENTION_HOURS,
             },
         )
 
     def withdraw(self) -> None:
-        """Tell the database that this instance ends, so that nobody misses it."""
-        self._database.run(_FORGET, [self._id])
+        """Delete the instance, which stops, so that it does not count as lost."""
+        self._database.run(_DELETE, [self._id])
 
 
-def instances(database: Database) -> list[Instance]:
-    """Return the instances that gave a sign of life lately, and those that are missed."""
-    rows = database.read(_LIST, {"hours": _FORGET_HOURS})
-    alive = [row for row in rows if row[6] <= _LOST_SECONDS]
-    present = {(row[0], tuple(row[3])) for row in alive}
-    lost = []
-    for row in rows:
-        if (row[0], tuple(row[3])) not in present:
-            present.add((row[0], tuple(row[3])))
-            lost.append(row)
-    common = _most_common([row[4] for row in alive])
-    return [
-        Instance(
-            role,
-            hostname,
-            version,
-            preference,
-            started,
-            seen,
-            _drift(prints, common) if row in alive else [],
-            stores,
-            lost=row in lost,
+class Instances:
+    """The instances of all sites, as their heartbeats report them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[Instance]:
+        """Return running instances, and one lost instance of each role and site without any."""
+        rows = self._database.read(_LIST, {"hours": _RETENTION_HOURS})
+        alive = [row for row in rows if row[6] <= _LOST_SECONDS]
+        present = {(row[0], tuple(row[3])) for row in alive}
+        lost = []
+        for row in rows:
+            if (row[0], tuple(row[3])) not in present:
+                present.add((row[0], tuple(row[3])))
+                lost.append(row)
+        common = _most_common([row[4] for row in alive])
+        return [
+            Instance(
+                role,
+                hostname,
+                version,
+                preference,
+                started,
+                seen,
+                _drift(prints, common) if row in alive else [],
+                stores,
+                lost=row in lost,
+            )
+            for row in [*alive, *lost]
+            for role, hostname, version, preference, prints, started, seen, stores in [row]
+        ]
+
+    def reachability(self, location: str) -> Reachability:
+        """Return whether running instances can read from the store of a location."""
+        reports = [
+            (one.hostname, one.stores[location])
+            for one in self._running()
+            if location in one.stores
+        ]
+        return Reachability(
+            [host for host, store in reports if _readable(store)],
+            {host: str(store["cause"]) for host, store in reports if _readable(store) is False},
         )
-        for row in [*alive, *lost]
-        for role, hostname, version, preference, prints, started, seen, stores in [row]
-    ]
+
+    def unreachable(self, locations: Iterable[str]) -> tuple[str, ...]:
+        """Return the locations that no running instance can read from.
+
+        Their stores are unavailable wherever they are configured, or configured nowhere. Without
+        running instances nothing is known, and no location is returned.
+        """
+        running = self._running()
+        found = []
+        for location in locations:
+            seen = [_readable(one.stores[location]) for one in running if location in one.stores]
+            if running and (not seen or (False in seen and True not in seen)):
+                found.append(location)
+        return tuple(found)
+
+    def using(self, location: str) -> list[Instance]:
+        """Return running instances whose bundle has a location."""
+        return [one for one in self._running() if location in one.stores]
+
+    def forget_site(self, location: str) -> None:
+        """Delete the instances whose nearest location is the given one.
+
+        Those that still run record themselves with their next heartbeat.
+        """
+        self._database.run(_DELETE_SITE, [location])
+
+    def _running(self) -> list[Instance]:
+        return [one for one in self.all() if not one.lost]
 
 
-def forget_site(database: Database, location: str) -> None:
-    """Miss nobody any more who preferred LOCATION; whoever lives tells so again."""
-    database.run(_FORGET_SITE, [location])
-
-
-def _up(state: StoreState) -> bool | None:
-    """Tell whether a store is whole: one that is full serves, and yet somebody has to look."""
+def _healthy(state: StoreState) -> bool | None:
+    """Return whether a store is fully healthy; a full one, for example, is only readable."""
     return None if state.up is None else state.whole
 
 
-def sight(database: Database, location: str) -> Sight:
-    """Return how the store of LOCATION is seen now, as far as instances told the database."""
-    seen = [
-        (one.hostname, one.stores[location])
-        for one in instances(database)
-        if not one.lost and location in one.stores
-    ]
-    return Sight(
-        [host for host, state in seen if _serves(state)],
-        {host: str(state["cause"]) for host, state in seen if _serves(state) is False},
-    )
-
-
-def unreadable(database: Database, locations: Iterable[str]) -> tuple[str, ...]:
-    """Return those LOCATIONS that no running instance can read from.
-
-    Their stores are down at every site that knows, or no site has them in its bundle. Empty if no
-    instance is running, as then nothing is known.
-    """
-    running = [one for one in instances(database) if not one.lost]
-    found = []
-    for location in locations:
-        seen = [_serves(one.stores[location]) for one in running if location in one.stores]
-        if running and (not seen or (False in seen and True not in seen)):
-            found.append(location)
-    return tuple(found)
-
-
-def _serves(state: dict[str, Any]) -> bool | None:
-    """Tell whether a store is read from; a version before this one tells less."""
-    serves: bool | None = state.get("serves", state["up"])
-    return serves
+def _readable(store: dict[str, Any]) -> bool | None:
+    """Return whether a store can be read from; instances of an older version report only `up`."""
+    readable: bool | None = store.get("serves", store["up"])
+    return readable
 
 
 def _most_common(fingerprints: list[dict[str, str]]) -> dict[str, str | None]:

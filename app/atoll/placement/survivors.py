@@ -13,7 +13,7 @@ from functools import partial
 
 from atoll.db.pool import Database
 from atoll.placement.checks.verify import COLUMNS, THREADS, Looked, Verifier, to_look_at
-from atoll.placement.locations.drain import parameters
+from atoll.placement.locations.sole_copies import parameters
 from atoll.placement.rules import used
 
 # Blobs that one statement examines.

@@ -7,7 +7,7 @@ RegistryError
 ├── BlobInUse · BlobQuarantined
 ├── DigestMismatch · SizeInvalid
 ├── RangeOutOfOrder
-├── NotCopiedYet · DeletionUnfinished · DeletionUnresolved
+├── DeletionUnfinished · DeletionUnresolved
 └── Denied
 """
 
@@ -94,17 +94,6 @@ class RangeOutOfOrder(RegistryError):
     def __init__(self, received: int) -> None:
         super().__init__(f"{received} bytes have been received; resume after them")
         self.received = received
-
-
-class NotCopiedYet(RegistryError):
-    """The blobs are not at as many locations as a push has to wait for; PUBLIC says it."""
-
-    def __init__(self, copies: int, behind: int, count: int) -> None:
-        self.public = (
-            f"{behind} of {count} blobs are not at {copies} locations yet, as this repository's"
-            " policy wants; they are being copied, nothing is lost: push again"
-        )
-        super().__init__(self.public)
 
 
 class DeletionUnresolved(RegistryError):

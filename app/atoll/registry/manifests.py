@@ -21,7 +21,7 @@ from atoll.notifications.subscriptions import ENQUEUE_PUSH_NOTIFICATIONS
 from atoll.placement.locks import lock_digests_shared
 from atoll.placement.placements import HAS_GOOD_COPY, REMOVE_TOMBSTONES
 from atoll.placement.rules import waits_for
-from atoll.placement.upkeep.push_barrier import Copies
+from atoll.placement.upkeep.push_barrier import PushBarrier
 from atoll.registry.blobs import (
     cache_key,
     nameable_in,
@@ -190,7 +190,7 @@ class Manifests:
         self._redis = redis
         self._repositories = repositories
         self._required = required
-        self._copies = Copies(database)
+        self._barrier = PushBarrier(database)
 
     def put(
         self,
@@ -238,7 +238,7 @@ class Manifests:
         present = [layer for layer in parsed.optional if layer in known]
         parsed = replace(parsed, blobs=[*parsed.blobs, *present])
         if waits is not None and repository_id is not None:
-            self._copies.wait(repository_id, parsed.blobs, parsed.children, *waits)
+            self._barrier.wait(repository_id, parsed.blobs, parsed.children, *waits)
         try:
             self._store(
                 Manifest(digest, media_type, content),

@@ -131,6 +131,12 @@ FROM unnest(%(ids)s::bigint[], %(digests)s::text[], %(blobs)s::bigint[])
 
 _DELETE_REPOSITORIES = "DELETE FROM repository WHERE id = ANY(%(ids)s)"
 
+# Repositories, robots and teams are deleted by cascade.
+_DELETE_NAMESPACE = """
+DELETE FROM "user" WHERE username = %(name)s AND organization = %(organization)s
+AND robot_owner_id IS NULL RETURNING id
+"""
+
 
 class NamespaceDeletion:
     """Deletes repositories and namespaces, and renames namespaces."""
@@ -181,7 +187,12 @@ class NamespaceDeletion:
         """
 
         def delete() -> None:
-            users.delete_namespace(self._database, name, entry, organization=organization)
+            rows = self._database.run(
+                logged(_DELETE_NAMESPACE),
+                {"name": name, "organization": organization, **entry.parameters()},
+            )
+            if not rows:
+                raise users.unknown_namespace(name, organization=organization)
 
         repositories = self._repositories(name, None, organization=organization)
         deadline = self._deadline()

@@ -7,7 +7,7 @@ import os
 import time
 from uuid import UUID
 
-from atoll.cluster.instances import SIGN_OF_LIFE, Presence
+from atoll.cluster.instances import HEARTBEAT_INTERVAL, Heartbeat
 from atoll.db.pool import DatabaseUnavailable
 from atoll.periodic import PeriodicThread
 from atoll.services import Services
@@ -26,7 +26,7 @@ class Announcer:
 
     def __init__(self, services: Services, role: str) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
-        self._presence = Presence(
+        self._heartbeat = Heartbeat(
             services.database,
             services.bundle,
             role,
@@ -51,13 +51,13 @@ class Announcer:
             self._thread.stop()
             self._thread.join()
         try:
-            self._presence.withdraw()
+            self._heartbeat.withdraw()
         except DatabaseUnavailable as error:
             log.warning("instance not withdrawn", extra={"cause": str(error)})
 
     def _record_if_due(self) -> None:
-        seen = self._presence.seen()
+        seen = self._heartbeat.stores()
         if seen != self._recorded or time.monotonic() >= self._due:
             # Before the attempt, so that a failed heartbeat is not repeated each second.
-            self._recorded, self._due = seen, time.monotonic() + SIGN_OF_LIFE
-            self._presence.record()
+            self._recorded, self._due = seen, time.monotonic() + HEARTBEAT_INTERVAL
+            self._heartbeat.record()

@@ -12,10 +12,10 @@ from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import OverReplication
-from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.registry.blobs import cache_key
 from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.retention import Retention
+from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.upload_records import LEFTOVERS
 from atoll.services import Services
 

@@ -16,6 +16,7 @@ from atoll.auth.scopes import InvalidScope
 from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import InvalidDigest, InvalidName
+from atoll.placement.upkeep.push_barrier import NotCopiedYet
 from atoll.registry import errors as registry
 from atoll.storage.errors import StoreError
 
@@ -119,7 +120,7 @@ MEANINGS: dict[type[Exception], Meaning] = {
     registry.SizeInvalid: Meaning("SIZE_INVALID", 400),
     registry.RangeOutOfOrder: Meaning("BLOB_UPLOAD_INVALID", 416),
     registry.Denied: Meaning("DENIED", 403),
-    registry.NotCopiedYet: Meaning("UNAVAILABLE", 503),
+    NotCopiedYet: Meaning("UNAVAILABLE", 503),
     registry.DeletionUnresolved: Meaning("UNAVAILABLE", 503),
     registry.DeletionUnfinished: Meaning("UNAVAILABLE", 503),
     StoreError: Meaning("UNAVAILABLE", 503),

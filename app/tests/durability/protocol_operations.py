@@ -21,23 +21,19 @@ from atoll.placement.checks.inventory import Inventory, Orphan, delete_orphan
 from atoll.placement.checks.repair import heal, implausible
 from atoll.placement.checks.verify import Scope, Verifier, begin
 from atoll.placement.delete_queue import DeleteQueue
-from atoll.placement.locations.drain import (
-    LocationNeeded,
-    LocationUnknown,
-    begin_draining,
-    set_state,
-)
-from atoll.placement.locations.lost import LossDiffers, loss_with
+from atoll.placement.locations.errors import ChangeRefused, LocationUnknown, LossNotAccepted
+from atoll.placement.locations.lost import Losses
 from atoll.placement.locations.registration import register_locations
-from atoll.placement.locations.remove import Removed, remove_location, undo_removal
+from atoll.placement.locations.remove import Removal, RemovalStep
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies, Policy, PolicyInvalid, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import OverReplication
-from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
+from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.upload_session import Body, Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
@@ -51,9 +47,9 @@ REFUSALS = (
     RegistryError,
     StoreError,
     DatabaseUnavailable,
-    LocationNeeded,
+    ChangeRefused,
     LocationUnknown,
-    LossDiffers,
+    LossNotAccepted,
     PolicyInvalid,
     psycopg2.errors.DeadlockDetected,
 )
@@ -385,7 +381,7 @@ class Drain(Action):
     location: str
 
     def run(self, world: World) -> Any:
-        begin_draining(world["us"].database, self.location, list(HOMES))
+        LocationTable(world["us"].database).set_draining(self.location, list(HOMES))
 
 
 @dataclass
@@ -396,7 +392,7 @@ class Activate(Action):
     state: str = ACTIVE
 
     def run(self, world: World) -> Any:
-        set_state(world["us"].database, self.location, self.state)
+        LocationTable(world["us"].database).set_state(self.location, self.state)
 
 
 @dataclass
@@ -411,9 +407,9 @@ class Remove(Action):
     def run(self, world: World) -> Any:
         database = world[self.site].database
         if not self.drained:
-            with suppress(LocationNeeded):
-                begin_draining(database, self.location, list(HOMES))
-        steps = remove_location(database, self.location, batch=1)
+            with suppress(ChangeRefused):
+                LocationTable(database).set_draining(self.location, list(HOMES))
+        steps = Removal(LocationTable(database), batch=1).steps(self.location)
         next(steps)
         return steps
 
@@ -433,9 +429,11 @@ class RemoveLost(Action):
 
     def run(self, world: World) -> Any:
         database = world[self.site].database
-        blobs = loss_with(database, self.location).blobs
+        blobs = Losses(database).expected(self.location).blobs
         self.lost = {blob.digest for blob in blobs}
-        steps = remove_location(database, self.location, accepted_loss=len(blobs), batch=1)
+        steps = Removal(LocationTable(database), batch=1).steps(
+            self.location, accepted_loss=len(blobs)
+        )
         next(steps)
         return steps
 
@@ -455,9 +453,9 @@ class ContinueRemoval(Action):
     def run(self, world: World) -> Any:
         if world.removals:
             # A generator belongs to one process.
-            steps: Iterator[Removed] = world.removals.pop(self.number % len(world.removals))
+            steps: Iterator[RemovalStep] = world.removals.pop(self.number % len(world.removals))
         elif location := world.being_removed():
-            steps = remove_location(world["us"].database, location, batch=1)
+            steps = Removal(LocationTable(world["us"].database), batch=1).steps(location)
         else:
             return None
         return steps if next(steps, None) is not None else None
@@ -475,7 +473,7 @@ class Undo(Action):
 
     def run(self, world: World) -> Any:
         if location := world.being_removed():
-            undo_removal(world[self.site].database, location)
+            Removal(LocationTable(world[self.site].database)).undo(location)
 
 
 @dataclass

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Inventory, Orphan, Restorable, delete_orphan, now
-from atoll.placement.locations import remove as removal
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.storage.base import blob_key
 
 from .commands import run_command
@@ -21,7 +22,7 @@ def digests(registry: MemoryRegistry) -> list[Digest]:
     """Blobs at eu, whose store seemed lost; its removal was interrupted half-way."""
     site = registry["eu"]
     digests = [site.push(b"content %d" % number) for number in range(BLOBS)]
-    steps = removal.remove_location(site.database, "eu", accepted_loss=BLOBS, batch=5)
+    steps = Removal(LocationTable(site.database), batch=5).steps("eu", accepted_loss=BLOBS)
     next(steps)
     next(steps)
     steps.close()
@@ -49,7 +50,7 @@ def test_an_orphan_listed_before_the_removal_is_kept_and_given_back(
     for digest in digests:
         orphan = Orphan(blob_key(digest), 1)
         assert delete_orphan(orphan, site.stores["eu"], site.graph.content) is False
-    removal.undo_removal(site.database, "eu")
+    Removal(LocationTable(site.database)).undo("eu")
     for digest in digests:
         assert site.placements(digest) == {"eu": "good"}
         assert site.has_object("eu", digest)

@@ -10,16 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from atoll.db.pool import Database
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import (
-    LocationNeeded,
+from atoll.placement.locations.errors import (
+    ChangeRefused,
     LocationsBusy,
     LocationUnknown,
-    begin_draining,
-    location_states,
-    set_state,
+    LossNotAccepted,
 )
-from atoll.placement.locations.lost import LossDiffers
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.upkeep.over_replication import OverReplication
 
@@ -34,11 +32,13 @@ Command = Callable[[Database], object]
 
 
 def drain(database: Database, location: str) -> None:
-    begin_draining(database, location, LOCATIONS)
+    LocationTable(database).set_draining(location, LOCATIONS)
 
 
 def remove(database: Database, location: str, accepted_loss: int | None = None) -> None:
-    for _ in removal.remove_location(database, location, accepted_loss=accepted_loss, batch=15):
+    for _ in Removal(LocationTable(database), batch=15).steps(
+        location, accepted_loss=accepted_loss
+    ):
         continue
 
 
@@ -78,7 +78,7 @@ def at_once(commands: list[tuple[Database, Command]]) -> list[bool]:
         time.sleep(random.choice([0, random.random() * 0.02]))
         try:
             command(database)
-        except (LocationNeeded, LocationUnknown, LossDiffers):
+        except (ChangeRefused, LocationUnknown, LossNotAccepted):
             return False
         return True
 
@@ -103,7 +103,7 @@ def check_removals(registry: MemoryRegistry, pair: tuple[Command, Command], roun
         place_blobs(us, BLOBS, ["us", "eu"])
         carried_out = at_once([(us, pair[0]), (eu, pair[1])])
         assert sum(carried_out) <= 1
-        states = location_states(us)
+        states = LocationTable(us).states()
         assert "removed" not in states.values()
         assert len({"us", "eu"} - states.keys()) == sum(carried_out)
         assert blobs_without_placement(us) == 0
@@ -136,7 +136,7 @@ def check_excess(registry: MemoryRegistry, command: Command, rounds: int) -> Non
         forget_everything(us, LOCATIONS)
         place_blobs(us, BLOBS, ["us", "eu"])
         at_once([(us, command), (eu, taking_excess)])
-        assert "removed" not in location_states(us).values()
+        assert "removed" not in LocationTable(us).states().values()
         assert blobs_without_placement(us) == 0
 
 
@@ -162,8 +162,8 @@ def test_two_drains_at_once_leave_a_required_location(registry: MemoryRegistry) 
         forget_everything(us, LOCATIONS)
         carried_out = at_once(
             [
-                (us, lambda database: begin_draining(database, "us", required)),
-                (eu, lambda database: begin_draining(database, "eu", required)),
+                (us, lambda database: LocationTable(database).set_draining("us", required)),
+                (eu, lambda database: LocationTable(database).set_draining("eu", required)),
             ]
         )
         assert sum(carried_out) == 1
@@ -177,11 +177,11 @@ def test_a_command_that_waits_for_another_removal_is_refused_after_some_seconds(
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('states of locations', 0))")
         commands: list[Command] = [
             lambda database: drain(database, "eu"),
-            lambda database: set_state(database, "eu", "read-only"),
-            lambda database: removal.undo_removal(database, "eu"),
+            lambda database: LocationTable(database).set_state("eu", "read-only"),
+            lambda database: Removal(LocationTable(database)).undo("eu"),
         ]
         with ThreadPoolExecutor(len(commands)) as executor:
             for refused in [executor.submit(command, eu) for command in commands]:
                 with pytest.raises(LocationsBusy, match="another command is removing a location"):
                     refused.result()
-    assert set(location_states(us).values()) == {"active"}
+    assert set(LocationTable(us).states().values()) == {"active"}

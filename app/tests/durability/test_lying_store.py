@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
-from atoll.placement.locations.remove import LocationNeeded, check_removal
+from atoll.placement.locations.errors import ChangeRefused
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.storage.base import blob_key
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
@@ -90,8 +92,8 @@ def test_no_placement_is_good_at_a_store_that_lies_and_the_other_store_is_not_re
     probe(eu)
     assert not eu.locations.health.takes_objects("eu")
     assert {tuple(us.placements(digest).items()) for digest in digests} == {(("us", "good"),)}
-    with pytest.raises(LocationNeeded):
-        check_removal(us.database, "us")
+    with pytest.raises(ChangeRefused):
+        Removal(LocationTable(us.database)).check("us")
 
 
 def test_what_a_store_lied_about_is_copied_when_it_serves_again(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from atoll.cluster.instances import Presence
+from atoll.cluster.instances import Heartbeat
 from atoll.db.pool import Database
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.server.maintenance import activities
@@ -126,7 +126,7 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
     for activity in [*activities(site.graph), *periodic(site.graph, RecentReads())]:
         activity.work()
     refresh_once(site.locations.states, recording)
-    Presence(recording, site.graph.bundle, "replication", site.locations.health, None).record()
+    Heartbeat(recording, site.graph.bundle, "replication", site.locations.health, None).record()
     worker = site.worker()
     worker.start()
     site.graph.deliverer.start(site.graph.thread_registry)

@@ -14,12 +14,10 @@ from unittest.mock import patch
 import pytest
 from atoll.db.pool import Database
 from atoll.names import Digest
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import (
-    LocationNeeded,
-    begin_draining,
-    location_states,
-)
+from atoll.placement.locations import remove as remove_module
+from atoll.placement.locations.errors import ChangeRefused, LossNotAccepted
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.over_replication import OverReplication
@@ -35,7 +33,7 @@ QUICK, LONG = 15, 300
 
 
 def remove(database: Database, location: str, accepted_loss: int | None = None) -> None:
-    for _ in removal.remove_location(database, location, accepted_loss=accepted_loss):
+    for _ in Removal(LocationTable(database)).steps(location, accepted_loss=accepted_loss):
         continue
 
 
@@ -57,8 +55,8 @@ def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Ite
         return proof
 
     with (
-        patch.object(removal, "_prove", slow(removal._prove)),
-        patch.object(removal, "note_loss", slow(removal.note_loss)),
+        patch.object(Removal, "_prove", staticmethod(slow(Removal._prove))),
+        patch.object(remove_module, "record_loss", slow(remove_module.record_loss)),
         ThreadPoolExecutor(1) as executor,
     ):
         removing = executor.submit(remove, registry["eu"].database, location, **arguments)
@@ -78,7 +76,7 @@ def draining(registry: MemoryRegistry) -> MemoryRegistry:
     registry["us"].push(b"the repository exists")
     forget_everything(database, LOCATIONS)
     place_blobs(database, 20, ["us", "eu"])
-    begin_draining(database, "us", LOCATIONS)
+    LocationTable(database).set_draining("us", LOCATIONS)
     return registry
 
 
@@ -91,7 +89,7 @@ def test_a_push_does_not_wait_for_the_proof_and_is_placed_elsewhere(
         digest = site.push(b"pushed while the proof runs")
         assert site.placements(digest) == {"eu": "good"}
     assert site.has_object("eu", digest)
-    assert "us" not in location_states(site.database)
+    assert "us" not in LocationTable(site.database).states()
 
 
 def test_a_push_that_wrote_before_the_proof_ends_elsewhere(draining: MemoryRegistry) -> None:
@@ -113,7 +111,7 @@ def test_a_push_that_wrote_during_the_proof_ends_elsewhere(draining: MemoryRegis
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     with long_proof(draining, "us"):
         upload = site.graph.uploads.append(upload, body(content))
-    assert "us" not in location_states(site.database)
+    assert "us" not in LocationTable(site.database).states()
     site.graph.uploads.finish(upload, Digest.of(content), body(b""))
     assert site.placements(Digest.of(content)) == {"eu": "good"}
     assert site.has_object("eu", Digest.of(content))
@@ -135,7 +133,7 @@ def test_an_upload_with_bytes_there_refuses_the_removal_and_ends_as_it_is(
     site, content = draining["us"], b"under way"
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     upload = site.graph.uploads.append(upload, body(content))
-    with pytest.raises(LocationNeeded, match="1 uploads have bytes at 'us'"):
+    with pytest.raises(ChangeRefused, match="1 uploads have bytes at 'us'"):
         remove(site.database, "us")
     site.graph.uploads.finish(upload, Digest.of(content), body(b""))
     assert site.placements(Digest.of(content)) == {"us": "good"}
@@ -146,7 +144,7 @@ def test_a_copy_that_ends_during_the_proof_is_not_placed(registry: MemoryRegistr
     digest = registry["eu"].push(b"copied to us")
     tasks = Tasks(site.database, "us")
     claimed = tasks.claim()
-    begin_draining(site.database, "us", LOCATIONS)
+    LocationTable(site.database).set_draining("us", LOCATIONS)
     with long_proof(registry, "us"):
         assert tasks.finish(claimed) == set()
     assert site.placements(digest) == {"eu": "good"}
@@ -166,7 +164,7 @@ def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
 
 def test_a_copy_quarantined_during_the_removal_undoes_it(draining: MemoryRegistry) -> None:
     database = draining["us"].database
-    steps = removal.remove_location(database, "us", batch=7)
+    steps = Removal(LocationTable(database), batch=7).steps("us")
     next(steps)
     next(steps)
     database.run(
@@ -174,9 +172,9 @@ def test_a_copy_quarantined_during_the_removal_undoes_it(draining: MemoryRegistr
         " WHERE l.id = p.location_id AND l.name = 'eu'"
         " AND p.storage_id = (SELECT min(id) FROM imagestorage)"
     )
-    with pytest.raises(LocationNeeded, match="the other copies of 1 blobs"):
+    with pytest.raises(ChangeRefused, match="the other copies of 1 blobs"):
         list(steps)
-    assert location_states(database)["us"] == "draining"
+    assert LocationTable(database).states()["us"] == "draining"
     assert blobs_without_placement(database) == 0
 
 
@@ -187,7 +185,7 @@ def test_a_copy_quarantined_while_a_lost_location_is_removed_is_recorded(
     registry["us"].push(b"the repository exists")
     forget_everything(database, LOCATIONS)
     place_blobs(database, 3, ["us", "eu"])
-    steps = removal.remove_location(database, "us", accepted_loss=0)
+    steps = Removal(LocationTable(database)).steps("us", accepted_loss=0)
     next(steps)
     database.run("UPDATE imagestorageplacement SET state = 'suspect'")
     assert list(steps)
@@ -209,21 +207,21 @@ def test_a_task_that_was_being_written_during_the_removal_goes_with_the_location
             removing = executor.submit(remove, draining["eu"].database, "us")
             wait_until("it waits for the task", lambda: waiting_for_locks(database) == 1)
         removing.result()
-    assert "us" not in location_states(database)
+    assert "us" not in LocationTable(database).states()
 
 
 def test_a_task_that_was_written_after_the_mark_goes_with_the_location(
     draining: MemoryRegistry,
 ) -> None:
     database = draining["us"].database
-    steps = removal.remove_location(database, "us")
+    steps = Removal(LocationTable(database)).steps("us")
     next(steps)
     database.run(
         "INSERT INTO replicationtask (storage_id, location_id)"
         " SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'us'"
     )
     assert list(steps)
-    assert "us" not in location_states(database)
+    assert "us" not in LocationTable(database).states()
 
 
 def push_in_some_way(site: MemorySite, content: bytes) -> Digest:
@@ -275,14 +273,14 @@ def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
             ]
             try:
                 time.sleep(random.random() * 0.05)
-                begin_draining(database, "us", LOCATIONS)
+                LocationTable(database).set_draining("us", LOCATIONS)
                 time.sleep(random.random() * 0.05)
                 removed = _removed_or_refused(database, accepted)
             finally:
                 done.set()
             digests = [digest for one in pushing for digest in one.result()]
         assert digests
-        assert ("us" not in location_states(database)) is removed
+        assert ("us" not in LocationTable(database).states()) is removed
         for digest in digests:
             good = us.placements(digest)
             assert good, digest
@@ -292,7 +290,7 @@ def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
 def _removed_or_refused(database: Database, accepted_loss: int | None) -> bool:
     try:
         remove(database, "us", accepted_loss)
-    except (LocationNeeded, removal.LossDiffers):
+    except (ChangeRefused, LossNotAccepted):
         return False
     return True
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import (
-    LocationNeeded,
-    begin_draining,
-    location_states,
-    set_state,
-)
+from atoll.placement.locations.errors import ChangeRefused, LossNotAccepted
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 
 from .commands import run_command, run_removelocation
 from .many_blobs import place_blobs
@@ -24,7 +20,7 @@ def state(registry: MemoryRegistry, request: pytest.FixtureRequest) -> str:
     database = registry["us"].database
     registry["eu"].push(b"the repository exists")
     place_blobs(database, 10, ["us", "eu"])
-    set_state(database, "us", request.param)
+    LocationTable(database).set_state("us", request.param)
     return str(request.param)
 
 
@@ -36,7 +32,7 @@ def test_removal_is_refused_before_a_drain(
     error = capsys.readouterr().err
     assert f"'us' is {state}, and only a drained location can be removed" in error
     assert "atoll drain us --wait" in error
-    assert location_states(registry["eu"].database)["us"] == state
+    assert LocationTable(registry["eu"].database).states()["us"] == state
 
 
 def test_quay_s_command_is_refused_before_a_drain(
@@ -46,14 +42,14 @@ def test_quay_s_command_is_refused_before_a_drain(
     error = capsys.readouterr().err
     assert f"Error removing storage location: 'us' is {state}" in error
     assert "atoll drain us --wait" in error
-    assert location_states(registry["eu"].database)["us"] == state
+    assert LocationTable(registry["eu"].database).states()["us"] == state
 
 
 def test_quay_s_command_removes_a_drained_location(
     registry: MemoryRegistry, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del state
-    begin_draining(registry["eu"].database, "us", LOCATIONS)
+    LocationTable(registry["eu"].database).set_draining("us", LOCATIONS)
     assert run_removelocation(registry["eu"], "us") == 0
     out = capsys.readouterr().out
     assert out.endswith("Deleted location us\n")
@@ -64,25 +60,25 @@ def test_a_location_that_was_activated_again_is_not_removed(
     registry: MemoryRegistry, state: str
 ) -> None:
     database = registry["eu"].database
-    begin_draining(database, "us", LOCATIONS)
-    assert removal.check_removal(database, "us") == 10
-    set_state(database, "us", state)
-    with pytest.raises(LocationNeeded, match=f"'us' is {state}"):
-        next(removal.remove_location(database, "us"))
+    LocationTable(database).set_draining("us", LOCATIONS)
+    assert Removal(LocationTable(database)).check("us") == 10
+    LocationTable(database).set_state("us", state)
+    with pytest.raises(ChangeRefused, match=f"'us' is {state}"):
+        next(Removal(LocationTable(database)).steps("us"))
 
 
 def test_a_refused_removal_of_a_lost_store_leaves_the_state(
     registry: MemoryRegistry, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = registry["eu"]
-    with pytest.raises(removal.LossDiffers):
-        next(removal.remove_location(site.database, "us", accepted_loss=3))
-    assert location_states(site.database)["us"] == state
+    with pytest.raises(LossNotAccepted):
+        next(Removal(LocationTable(site.database)).steps("us", accepted_loss=3))
+    assert LocationTable(site.database).states()["us"] == state
     words = ("remove-location", "us", "--lost", "--accept-loss")
     assert run_command(site, *words, "3") == 1
     assert "0 blobs would be lost with 'us', not 3" in capsys.readouterr().err
     assert run_command(site, *words, "0") == 0
-    assert "us" not in location_states(site.database)
+    assert "us" not in LocationTable(site.database).states()
 
 
 def test_a_location_that_is_being_removed_is_activated_only_after_an_undo(
@@ -90,10 +86,10 @@ def test_a_location_that_is_being_removed_is_activated_only_after_an_undo(
 ) -> None:
     del state
     database = registry["eu"].database
-    begin_draining(database, "us", LOCATIONS)
-    next(removal.remove_location(database, "us"))
+    LocationTable(database).set_draining("us", LOCATIONS)
+    next(Removal(LocationTable(database)).steps("us"))
     assert run_command(registry["eu"], "activate", "us") == 1
     assert "atoll remove-location us --undo" in capsys.readouterr().err
     assert run_command(registry["eu"], "remove-location", "us", "--undo") == 0
     assert run_command(registry["eu"], "activate", "us") == 0
-    assert location_states(database)["us"] == "active"
+    assert LocationTable(database).states()["us"] == "active"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from atoll.cluster.instances import Presence
+from atoll.cluster.instances import Heartbeat
 from atoll.names import Digest
-from atoll.placement.locations.drain import begin_draining, location_states
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.tasks import Tasks
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
@@ -32,7 +32,7 @@ def digest(registry: MemoryRegistry) -> Digest:
     """A blob at us, which drains, and at eu."""
     digest = registry["us"].push(b"content")
     copy_to(registry["us"], "eu")
-    begin_draining(registry["us"].database, "us", LOCATIONS)
+    LocationTable(registry["us"].database).set_draining("us", LOCATIONS)
     return digest
 
 
@@ -42,7 +42,7 @@ def announce(site: MemorySite, *down: str) -> None:
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in down else None
         health.probed(location, refused)
-    Presence(site.database, site.graph.bundle, "registry", health).record()
+    Heartbeat(site.database, site.graph.bundle, "registry", health).record()
 
 
 def test_removal_is_refused_while_the_only_other_copy_is_at_a_store_that_is_down(
@@ -58,9 +58,9 @@ def test_removal_is_refused_while_the_only_other_copy_is_at_a_store_that_is_down
         assert "--yes-unverified" in error
     assert run_removelocation(site, "us") == 1
     assert "--yes-unverified" in capsys.readouterr().err
-    assert location_states(site.database)["us"] == "draining"
+    assert LocationTable(site.database).states()["us"] == "draining"
     assert run_command(site, *REMOVE, "--yes-unverified") == 0
-    assert "us" not in location_states(site.database)
+    assert "us" not in LocationTable(site.database).states()
 
 
 def test_removal_is_refused_while_no_site_knows_the_store_of_the_only_other_copy(
@@ -131,7 +131,7 @@ def test_removal_checks_the_objects_that_would_remain_alone_if_asked(
     error = capsys.readouterr().err
     assert "1 of 1 copies that would remain alone are wrong" in error
     assert str(digest)[:20] in error
-    assert location_states(site.database)["us"] == "draining"
+    assert LocationTable(site.database).states()["us"] == "draining"
     site.stores["eu"].objects[blob_key(digest)] = content
     assert run_command(site, *REMOVE, "--check-objects") == 0
 

@@ -9,17 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from atoll.db.pool import Database
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import (
-    LocationNeeded,
-    LocationsBusy,
-    LocationUnknown,
-    begin_draining,
-    location_states,
-    set_state,
-)
-from atoll.placement.locations.lost import lost_before
+from atoll.placement.locations.errors import ChangeRefused, LocationsBusy, LocationUnknown
+from atoll.placement.locations.lost import Losses
 from atoll.placement.locations.registration import register_locations
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 
 from ..integration.services import wait_until
 from .many_blobs import (
@@ -43,7 +37,7 @@ def prepare(registry: MemoryRegistry, at: list[str]) -> Database:
         registry["us"].push(b"the repository exists")
     forget_everything(database, LOCATIONS)
     place_blobs(database, BLOBS, at)
-    begin_draining(database, "us", LOCATIONS)
+    LocationTable(database).set_draining("us", LOCATIONS)
     return database
 
 
@@ -56,7 +50,7 @@ def test_an_undo_waits_for_the_batch_that_is_being_moved_and_restores_it(
 ) -> None:
     database = prepare(registry, ["us", "eu"])
     other = registry["eu"].database
-    steps = removal.remove_location(other, "us", batch=20)
+    steps = Removal(LocationTable(other), batch=20).steps("us")
     for _ in range(3):
         next(steps)
     with ThreadPoolExecutor(2) as executor:
@@ -65,14 +59,14 @@ def test_an_undo_waits_for_the_batch_that_is_being_moved_and_restores_it(
             cursor.execute("SELECT FROM imagestorage ORDER BY id DESC LIMIT 1 FOR UPDATE")
             taking = executor.submit(next, steps)
             wait_until("the batch waits", lambda: waiting_for_locks(database) == 1)
-            undoing = executor.submit(removal.undo_removal, database, "us")
+            undoing = executor.submit(Removal(LocationTable(database)).undo, "us")
             wait_until("the undo waits", lambda: waiting_for_locks(database) == 2)
         taking.result()
         undoing.result()
-    with pytest.raises(LocationNeeded, match="another command has undone the removal"):
+    with pytest.raises(ChangeRefused, match="another command has undone the removal"):
         next(steps)
     assert placed_at(database, "us") == BLOBS
-    assert location_states(database)["us"] == "draining"
+    assert LocationTable(database).states()["us"] == "draining"
 
 
 def check_undo(registry: MemoryRegistry, rounds: int) -> None:
@@ -86,9 +80,9 @@ def check_undo(registry: MemoryRegistry, rounds: int) -> None:
         def remove(accepted: int | None, start: threading.Barrier) -> bool:
             start.wait()
             try:
-                for _ in removal.remove_location(other, "us", accepted_loss=accepted, batch=7):
+                for _ in Removal(LocationTable(other), batch=7).steps("us", accepted_loss=accepted):
                     time.sleep(random.random() * 0.002)
-            except LocationNeeded:
+            except ChangeRefused:
                 return False
             return True
 
@@ -96,7 +90,7 @@ def check_undo(registry: MemoryRegistry, rounds: int) -> None:
             start.wait()
             time.sleep(random.random() * 0.08)
             try:
-                removal.undo_removal(database, "us")
+                Removal(LocationTable(database)).undo("us")
             except (LocationUnknown, LocationsBusy):
                 return False
             return True
@@ -108,11 +102,11 @@ def check_undo(registry: MemoryRegistry, rounds: int) -> None:
         assert removed is not undone
         assert in_journal(database) == 0
         if undone:
-            assert location_states(database)["us"] == "draining"
+            assert LocationTable(database).states()["us"] == "draining"
             assert placed_at(database, "us") == BLOBS
-            assert lost_before(database).blobs == []
+            assert Losses(database).recorded().blobs == []
         else:
-            assert "us" not in location_states(database)
+            assert "us" not in LocationTable(database).states()
         assert blobs_without_placement(database) == (accepted or 0 if removed else 0)
 
 
@@ -132,14 +126,14 @@ def test_an_undo_at_any_moment_restores_all_placements_or_comes_too_late_a_thous
 def test_a_removal_that_was_undone_leaves_what_is_uploaded_since(registry: MemoryRegistry) -> None:
     """The removal has marked the location, and is undone before its next step."""
     database = prepare(registry, ["us", "eu"])
-    steps = removal.remove_location(database, "us", batch=20)
+    steps = Removal(LocationTable(database), batch=20).steps("us")
     next(steps)
-    removal.undo_removal(database, "us")
-    set_state(database, "us", "active")
+    Removal(LocationTable(database)).undo("us")
+    LocationTable(database).set_state("us", "active")
     site = registry["us"]
     site.locations.states.refresh(database)
     digest = site.push(b"pushed after the undo")
-    with pytest.raises(LocationNeeded, match="which is active again"):
+    with pytest.raises(ChangeRefused, match="which is active again"):
         next(steps)
     assert site.placements(digest) == {"us": "good"}
 
@@ -148,13 +142,13 @@ def test_an_undo_of_a_lost_store_s_removal_restores_the_state_before(
     registry: MemoryRegistry,
 ) -> None:
     database = prepare(registry, ["us"])
-    set_state(database, "us", "read-only")
-    steps = removal.remove_location(database, "us", accepted_loss=BLOBS, batch=20)
+    LocationTable(database).set_state("us", "read-only")
+    steps = Removal(LocationTable(database), batch=20).steps("us", accepted_loss=BLOBS)
     next(steps)
     next(steps)
     steps.close()
-    removal.undo_removal(database, "us")
-    assert location_states(database)["us"] == "read-only"
+    Removal(LocationTable(database)).undo("us")
+    assert LocationTable(database).states()["us"] == "read-only"
     assert placed_at(database, "us") == BLOBS
 
 
@@ -162,10 +156,10 @@ def test_an_undo_keeps_what_an_earlier_loss_of_that_location_recorded(
     registry: MemoryRegistry,
 ) -> None:
     database = prepare(registry, ["us"])
-    for _ in removal.remove_location(database, "us", accepted_loss=BLOBS):
+    for _ in Removal(LocationTable(database)).steps("us", accepted_loss=BLOBS):
         continue
     register_locations(database, registry["us"].locations.stores)
-    begin_draining(database, "us", LOCATIONS)
-    next(removal.remove_location(database, "us"))
-    removal.undo_removal(database, "us")
-    assert len(lost_before(database).blobs) == BLOBS
+    LocationTable(database).set_draining("us", LOCATIONS)
+    next(Removal(LocationTable(database)).steps("us"))
+    Removal(LocationTable(database)).undo("us")
+    assert len(Losses(database).recorded().blobs) == BLOBS

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 from atoll.db.pool import Database
-from atoll.placement.locations.drain import remaining
+from atoll.placement.locations.sole_copies import SoleCopies
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import BATCH, Reconciler, Step, backfill
@@ -83,7 +83,7 @@ def test_planning_and_claiming(us: Site, blobs: int) -> None:
     with figure("reconcile where nothing is missing"):
         assert Reconciler(database, LOCATIONS[:2]).everything() == 0
     with figure("count what is only at one location"):
-        assert not remaining(database, LOCATIONS[0])
+        assert not SoleCopies(database).remaining(LOCATIONS[0])
     with figure("look for what a policy lets be missing, of a location that it adds"):
         policy = Policy(extra=(LOCATIONS[2],))
         Policies(database, LOCATIONS[:2]).set(Subject("bench", "repository-1"), policy)

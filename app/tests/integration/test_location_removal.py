@@ -7,8 +7,8 @@ from pathlib import Path
 from uuid import UUID
 
 from atoll.names import Digest, RepositoryName
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import set_state
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.tasks import Tasks
 from atoll.storage.states import DRAINING
 
@@ -42,7 +42,7 @@ def copy_everything(site: Site, location: str) -> None:
 
 def drained(site: Site, location: str) -> None:
     """Set LOCATION to draining, as `atoll drain` does, without waiting for copies."""
-    set_state(site.graph.database, location, DRAINING)
+    LocationTable(site.graph.database).set_state(location, DRAINING)
 
 
 def learn(*sites: Site) -> None:
@@ -153,7 +153,7 @@ def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
     drained(us, "usstorage")
     database = us.graph.database
     for _ in range(2):
-        steps = removal.remove_location(database, "usstorage", batch=1)
+        steps = Removal(LocationTable(database), batch=1).steps("usstorage")
         assert next(steps).placements == ()
         assert len(next(steps).placements) == 1
         steps.close()
@@ -161,7 +161,7 @@ def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
         assert us.command("remove-location", "usstorage", "--undo").returncode == 0
         assert placed_at(us, "usstorage") == digests
         assert locations(us)["usstorage"] == "draining"
-    steps = removal.remove_location(database, "usstorage", batch=1)
+    steps = Removal(LocationTable(database), batch=1).steps("usstorage")
     next(steps)
     next(steps)
     steps.close()
@@ -177,7 +177,7 @@ def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: S
     answer = Client(us).request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
     upload = UUID(answer.headers["Location"].rpartition("/")[2].partition("?")[0])
     drained(us, "usstorage")
-    for _ in removal.remove_location(us.graph.database, "usstorage"):
+    for _ in Removal(LocationTable(us.graph.database)).steps("usstorage"):
         continue
     digest = Digest.parse("sha256:" + "ab" * 32)
     repository = RepositoryName.parse(REPOSITORY)

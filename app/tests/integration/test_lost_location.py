@@ -9,8 +9,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from atoll.cluster.instances import Presence, sight
-from atoll.placement.locations import remove as removal
+from atoll.cluster.instances import Heartbeat, Instances, Reachability
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.server.heartbeat import Announcer
 
@@ -48,6 +49,10 @@ def lost(us: Site) -> str:
     assert answer.status_code == 201, answer.text
     assert client.pull_blob(REPOSITORY, digest).content == LOST
     return digest
+
+
+def reachability(site: Site) -> Reachability:
+    return Instances(site.graph.database).reachability("usstorage")
 
 
 def tasks(site: Site) -> int:
@@ -128,7 +133,10 @@ def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is
 ) -> None:
     announcer = Announcer(us.graph, "registry")
     announcer.start()
-    wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").up != [])
+    wait_until(
+        "it is seen",
+        lambda: reachability(us).reachable_from != [],
+    )
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
     status, _, err = us.command_here(*words)
     assert (status, "atoll drain usstorage --wait" in err) == (1, True)
@@ -143,7 +151,7 @@ def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is
 def test_nobody_misses_the_instances_of_a_lost_site(us: Site, lost: str) -> None:
     quarantine(us, lost, "usstorage")
     database = us.graph.database
-    Presence(database, us.graph.bundle, "registry", us.locations.health).record()
+    Heartbeat(database, us.graph.bundle, "registry", us.locations.health).record()
     database.run("UPDATE instance SET seen_at = now() - interval '1 hour'")
     assert "registry of usstorage" in us.command_here("status")[1]
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
@@ -181,7 +189,7 @@ def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
 
 
 def test_cut_off_half_way_it_is_undone(us: Site, lost: str) -> None:
-    steps = removal.remove_location(us.graph.database, "usstorage", accepted_loss=1, batch=1)
+    steps = Removal(LocationTable(us.graph.database), batch=1).steps("usstorage", accepted_loss=1)
     next(steps)
     next(steps)
     steps.close()
@@ -202,7 +210,7 @@ def test_a_dead_location_is_not_drained_and_is_told_what_to_do(
     services.us.container.pause()
     try:
         announcer.start()
-        wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").dead)
+        wait_until("it is seen", lambda: reachability(us).unreachable)
         status, _, err = us.command_here("drain", "usstorage", "--wait")
         assert status == 1
         assert "1 blobs (10 bytes) are only at 'usstorage', and no site reaches its store" in err

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from atoll.cluster.instances import Presence
-from atoll.cluster.status import Overview, overview
+from atoll.cluster.instances import Heartbeat
+from atoll.placement.status import StatusReport, StatusReporter
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.lag import export_lag
 from atoll.server.heartbeat import Announcer
@@ -26,8 +26,8 @@ def status(site: Site, *words: str) -> tuple[int, dict[str, list[dict[str, objec
     return result.returncode, json.loads(result.stdout)
 
 
-def seen(site: Site) -> Overview:
-    return overview(site.graph.database)
+def seen(site: Site) -> StatusReport:
+    return StatusReporter(site.graph.database).report()
 
 
 def test_all_is_well_where_instances_live_and_nothing_fails(us: Site) -> None:
@@ -106,7 +106,7 @@ def test_superusers_see_by_the_api_how_each_instance_sees_each_store(us: Site) -
     health = StoreHealth(["usstorage", "eustorage"])
     health.probed("usstorage", None)
     health.probed("eustorage", StoreRefused("eustorage", "it answered 403"))
-    Presence(us.graph.database, us.graph.bundle, "registry", health).record()
+    Heartbeat(us.graph.database, us.graph.bundle, "registry", health).record()
     superuser = Api(us)
     found = superuser.call("GET", "superuser/health")
     stores = {entry["location"]: entry for entry in found["locations"]}

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from atoll.cluster.instances import sight
-from atoll.placement.locations import remove as removal
-from atoll.placement.locations.drain import set_state
+from atoll.cluster.instances import Instances
+from atoll.placement.locations.remove import Removal
+from atoll.placement.locations.states import LocationTable
 from atoll.server.heartbeat import Announcer
 from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing
@@ -59,8 +59,8 @@ def keys(store: ObjectStore) -> list[str]:
 
 
 def remove(site: Site, location: str) -> None:
-    set_state(site.graph.database, location, DRAINING)
-    for _ in removal.remove_location(site.graph.database, location):
+    LocationTable(site.graph.database).set_state(location, DRAINING)
+    for _ in Removal(LocationTable(site.graph.database)).steps(location):
         continue
 
 
@@ -103,7 +103,8 @@ def test_what_is_still_in_use_is_not_emptied(us: Site, remaining: Remaining) -> 
     remove(us, "usstorage")
     announcer = Announcer(us.graph, "registry")
     announcer.start()
-    wait_until("it is seen", lambda: sight(us.graph.database, "usstorage").up != [])
+    instances = Instances(us.graph.database)
+    wait_until("it is seen", lambda: instances.reachability("usstorage").reachable_from != [])
     status, _, err = remaining.purge("--yes")
     assert (status, "still in the bundle of registry on" in err) == (1, True)
     announcer.stop()
@@ -156,4 +157,4 @@ def test_a_store_that_does_not_answer_is_told_as_that(us: Site, remaining: Remai
     remaining.old_bundle.write_text(yaml.safe_dump(old))
     status, _, err = remaining.purge("--yes")
     assert status == os.EX_UNAVAILABLE
-    assert "the same command goes on" in err
+    assert "the same command resumes" in err

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 import pytest
 from atoll.names import Digest, RepositoryName
-from atoll.placement.upkeep import untagged_manifests as untagged
-from atoll.placement.upkeep.untagged_manifests import UntaggedManifests
+from atoll.registry import untagged_manifests as untagged
 from atoll.registry.manifest_cache import deleted_manifest_cache_keys
 from atoll.registry.tags import Tags
+from atoll.registry.untagged_manifests import UntaggedManifests
 
 from .site import MANIFEST_TYPE, Client, Site
 

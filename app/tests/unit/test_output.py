@@ -10,9 +10,9 @@ from atoll.cli.output import ask, duration_text, print_table, progress, size_tex
 from atoll.cli.status import print_status
 from atoll.cli.verify import print_counts
 from atoll.cluster.instances import Instance
-from atoll.cluster.status import Overview
 from atoll.errors import UserError
 from atoll.placement.checks.verify import Count, Run, Scope
+from atoll.placement.status import StatusReport
 from atoll.placement.upkeep.lag import Lag
 
 LONG = "storage-of-the-region-eu-central-1-in-frankfurt-am-main-second-building"
@@ -82,7 +82,7 @@ def test_brackets_in_a_cell_are_printed_as_they_are(capsys: pytest.CaptureFixtur
     assert "[Errno 111] refused [bold]" in printed(capsys)
 
 
-def overview_of(*names: str) -> Overview:
+def overview_of(*names: str) -> StatusReport:
     stores = {name: {"up": name != names[-1], "cause": "refused"} for name in names}
     instance = Instance(
         role="registry",
@@ -96,7 +96,7 @@ def overview_of(*names: str) -> Overview:
         lost=False,
     )
     locations = [Lag(name, "active", 12, 3_500_000, 760.0, 0, None) for name in names]
-    return Overview([instance], locations, {})
+    return StatusReport([instance], locations, {})
 
 
 @pytest.mark.usefixtures("terminal")

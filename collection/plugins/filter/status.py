@@ -30,7 +30,7 @@ def registry_report(answers, sites, certificate_days):
         findings.append("no site could be asked for the stores, and for what is to be copied")
     registry = told[0] if told else {"locations": [], "instances": []}
     return {
-        "well": not findings,
+        "healthy": not findings,
         "findings": findings,
         "hosts": hosts,
         "locations": registry["locations"],

@@ -21,5 +21,5 @@ def sites_in_use(lab: Lab) -> set[str]:
     return {
         server["svname"]
         for server in servers
-        if server["pxname"] == "whole" and server["status"].startswith("UP")
+        if server["pxname"] == "sites" and server["status"].startswith("UP")
     } - {"BACKEND"}

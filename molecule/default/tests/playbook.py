@@ -12,8 +12,9 @@ from typing import Any
 from commands import REPOSITORY, podman
 from definition import Lab
 
-# A roll-out's first task after bundle and units are written: the containers run as before.
-WRITTEN = "Run the target that holds the site together"
+# First task of a rollout after the bundle and the units have been written. The containers have not
+# been restarted yet.
+WRITTEN = "Ensure the target of the site is running"
 _RECAP = re.compile(r"^(\S+)\s+: (.+)$", re.MULTILINE)
 
 

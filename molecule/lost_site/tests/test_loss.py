@@ -42,7 +42,7 @@ def status(lab: Lab, folder: Path, *words: str) -> Any:
     file = folder / "status.json"
     outcome = run_playbook("status", lab, folder, *words, status_file=str(file))
     report = json.loads(file.read_text())
-    assert (outcome.status == 0) == report["well"], outcome.output
+    assert (outcome.status == 0) == report["healthy"], outcome.output
     assert all(finding.split()[0] in outcome.output for finding in report["findings"])
     assert not any(outcome.hosts("changed").values()), outcome.output
     return report
@@ -108,7 +108,7 @@ def test_nobody_notices_that_a_site_s_machine_and_store_die(
 def test_monitoring_is_told_what_is_dead(lab: Lab, folder: Path) -> None:
     report = status(lab, folder, "--check")
 
-    assert report["well"] is False
+    assert report["healthy"] is False
     said = "\n".join(report["findings"])
     assert "eu-1: cannot be reached" in said
     assert "finds the store of eustorage down" in said
@@ -133,7 +133,7 @@ def test_in_the_end_nobody_believes_the_dead_store_to_be_up(us: SiteMachine) -> 
     ("variables", "sentence"),
     [
         ({}, "eu-1 cannot be reached"),
-        ({"lost": "true"}, "2 blobs would be lost with eustorage, and nobody said yes"),
+        ({"lost": "true"}, "2 blobs would be lost with eustorage, and this loss was not accepted"),
         ({"lost": "true", "accept_loss": "1"}, "2 blobs would be lost with eustorage, not 1."),
         ({"lost": "true", "accept_loss": "3"}, "2 blobs would be lost with eustorage, not 3."),
         ({"lost": "true", "accept_loss": "2", "purge_bucket": "true"}, "purge-store eustorage"),
@@ -160,7 +160,7 @@ def test_exactly_what_was_only_there_is_listed_before(
     assert outcome.status == 0, outcome.output
     said = " ".join(outcome.output.split())
     assert "2 blobs (" in said
-    assert "which 1 tags of 1 repositories need" in said
+    assert "required by 1 tags of 1 repositories" in said
     listed = json.loads((folder / "lost.json").read_text())
     assert {blob["digest"] for blob in listed["lost_blobs"]} == blobs_of(lost_image, lost_digest)
     assert listed["lost_images"] == [{"repository": LOST, "digest": lost_digest, "tags": ["1"]}]
@@ -193,7 +193,7 @@ def test_with_the_right_number_it_goes_while_people_push_and_pull_and_the_playbo
 def test_monitoring_is_told_that_what_is_left_is_well(lab: Lab, folder: Path) -> None:
     # As with an inventory that has forgotten the site, as the runbook says.
     def well() -> bool:
-        return bool(status(lab, folder, "--limit=!eu")["well"])
+        return bool(status(lab, folder, "--limit=!eu")["healthy"])
 
     wait_until("what could not be copied meanwhile is copied", well)
     report = status(lab, folder, "--limit=!eu")

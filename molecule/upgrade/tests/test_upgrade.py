@@ -77,7 +77,7 @@ def test_an_image_that_does_not_start_gives_way_to_the_one_before(
 
     assert outcome.status != 0
     said = " ".join(outcome.output.split())
-    assert "us-1 did not become whole with the new image and runs" in said, outcome.output
+    assert "us-1 did not become healthy with the new image and runs" in said, outcome.output
     assert image_of(us) == image_of(eu) == before
     assert us.health("endtoend") == eu.health("endtoend") == 200
     assert load.failures == []
@@ -90,7 +90,7 @@ def test_an_upgrade_that_is_killed_while_it_goes_back_gives_way_to_the_next(
     before = image_of(us)
     variables = {"registry_image_archive": str(broken), "registry_start_timeout": "45"}
     process = start_playbook("upgrade", lab, tmp_path, **variables)
-    await_task(process, "Go back to the image")
+    await_task(process, "Restore the previous image")
     await_task(process, WRITTEN)
     kill(process)
     outcome = upgrade(lab, tmp_path, newest)
@@ -144,7 +144,7 @@ def test_the_other_sites_can_be_stopped_first_and_the_playbook_killed_while_they
     archive = {"registry_image_archive": str(newest), "strategy": "stop_secondaries"}
     _kill_while_it_drains(eu, lab, tmp_path, **archive)
     process = start_playbook("upgrade", lab, tmp_path, **archive)
-    await_task(process, "Wait for its end, if an upgrade that was cut off stops it")
+    await_task(process, "Wait for a stop of an interrupted upgrade to finish")
     eu.run("podman kill --signal=CONT atoll-registry")
     await_task(process, "Migrate the database")
     kill(process)
@@ -170,7 +170,7 @@ def test_sites_that_were_stopped_first_run_again_when_the_upgrade_fails(
     )
 
     assert outcome.status != 0
-    assert "Run the hosts again that were stopped" in outcome.output
+    assert "Ensure the hosts that were stopped for the upgrade are running" in outcome.output
     assert image_of(us) == image_of(eu) == before
     assert us.health("endtoend") == eu.health("endtoend") == 200
     assert eu.run("systemctl is-active atoll-replication").strip() == "active"

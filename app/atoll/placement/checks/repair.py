@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from atoll.db.pool import Database
 from atoll.placement.checks.verify import SOUND, Count, Looked, Run, Scope, begin, record
-from atoll.placement.locations.drain import IMAGES, OnlyThere
+from atoll.placement.locations.sole_copies import IMAGES, SoleCopy
 from atoll.storage.states import KEPT
 
 log = logging.getLogger(__name__)
@@ -128,11 +128,11 @@ def findings(database: Database, run: Run, limit: int) -> list[Finding]:
     return [Finding(*row) for row in rows]
 
 
-def lost(database: Database, run: Run, limit: int) -> tuple[int, list[OnlyThere]]:
+def lost(database: Database, run: Run, limit: int) -> tuple[int, list[SoleCopy]]:
     """Return the number of blobs without a good copy, and the first of them with their images."""
     total = int(database.read(_LOST_COUNT, {"run": run.id})[0][0])
     rows = database.read(_LOST_LIST, {"run": run.id, "limit": limit}) if total else []
-    return total, [OnlyThere(*row) for row in rows]
+    return total, [SoleCopy(*row) for row in rows]
 
 
 def implausible(counts: Mapping[str, Count]) -> list[str]:

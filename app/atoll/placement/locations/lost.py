@@ -2,7 +2,7 @@
 
 A blob is lost with a location if a repository uses it and no other location has a good copy; a
 draining location's copy counts. Removals exclude each other, so two of them never count on each
-other's copies. Nothing here makes a request to a store.
+other's copies. No store receives a request.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
-from atoll.errors import UserError
-from atoll.placement.locations.drain import ONLY_THERE, OPEN_UPLOADS, parameters
+from atoll.placement.locations.errors import LossNotAccepted
+from atoll.placement.locations.sole_copies import OPEN_UPLOADS, SOLE_COPIES, parameters
 from atoll.placement.rules import used
 from atoll.storage.states import ACTIVE, DRAINING, READ_ONLY
 
-# A copy at a draining location saves a blob, too.
+# Unlike in the proof of a removal, a copy at a draining location counts.
 _READABLE = (ACTIVE, READ_ONLY, DRAINING)
 
-# Of what was lost, what is still needed and was not pushed again.
-_LOST_BEFORE = f"""
+# List lost blobs that are still used and were not pushed again.
+_RECORDED = f"""
 SELECT s.id, s.content_checksum, s.image_size FROM lostblob g
 JOIN imagestorage s ON s.id = g.storage_id
 WHERE NOT EXISTS (SELECT FROM imagestorageplacement p
@@ -28,6 +28,7 @@ WHERE NOT EXISTS (SELECT FROM imagestorageplacement p
   AND {used("s.id")}
 """
 
+# List the blobs of the query {blobs} with the repositories that use them.
 _BLOBS = """
 WITH blob AS MATERIALIZED ({blobs})
 SELECT blob.content_checksum, blob.image_size, array(
@@ -39,7 +40,8 @@ SELECT blob.content_checksum, blob.image_size, array(
 FROM blob ORDER BY blob.id
 """
 
-# Manifests that name the blobs, and indexes that list those manifests.
+# List the manifests that need the blobs of the query {blobs}: those that name one, and indexes of
+# these.
 _IMAGES = """
 WITH RECURSIVE blob AS MATERIALIZED ({blobs}), needing AS (
     SELECT mb.manifest_id FROM manifestblob mb JOIN blob ON blob.id = mb.blob_id
@@ -53,18 +55,20 @@ JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_
 ORDER BY 1, 2
 """
 
+# Count the lost blobs whose copy at the location is good, and uploads with bytes there.
 _COUNTS = f"""
 SELECT count(*) FILTER (WHERE EXISTS (
            SELECT FROM imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
            WHERE p.storage_id = lost.id AND p.state = 'good' AND l.name = %(location)s)),
        ({OPEN_UPLOADS})
-FROM ({ONLY_THERE}) lost
+FROM ({SOLE_COPIES}) lost
 """
 
-# A lost blob has no source, so its tasks go; a copy that is under way may still succeed. A row that
-# somebody else has locked is left to the reconciler, as waiting for it here could deadlock.
-_NOTE = f"""
-WITH lost AS MATERIALIZED ({ONLY_THERE}), noted AS (
+# Record the blobs that are lost with a location. A lost blob has no source, so its tasks are
+# deleted; a copy in progress may still succeed. Tasks that another transaction has locked are left
+# to the reconciler, because waiting for them could deadlock.
+_RECORD = f"""
+WITH lost AS MATERIALIZED ({SOLE_COPIES}), recorded AS (
     INSERT INTO lostblob (storage_id, location) SELECT id, %(location)s FROM lost
     ON CONFLICT (storage_id) DO UPDATE SET location = EXCLUDED.location, lost_at = now()
 ), impossible AS (
@@ -75,10 +79,6 @@ WITH lost AS MATERIALIZED ({ONLY_THERE}), noted AS (
 )
 SELECT count(*) FROM lost
 """
-
-
-class LossDiffers(UserError):
-    """Another number of blobs would be lost than was said yes to; the text says how many."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class LostBlob:
 
 @dataclass(frozen=True)
 class LostImage:
-    """A manifest that cannot be pulled whole, and the tags that mean it."""
+    """A manifest that cannot be pulled completely, and the tags that point to it."""
 
     repository: str
     digest: str
@@ -101,10 +101,12 @@ class LostImage:
 
 @dataclass(frozen=True)
 class Loss:
-    """Blobs without a copy anywhere else, and the images that need them.
+    """Lost blobs and the images that need them.
 
-    GOOD of them are good at the location by all that is known, and could be copied if its store
-    answered; UPLOADS are under way and have bytes there.
+    Attributes:
+        good: blobs whose copy at the location is recorded as good. They could be copied if the
+            store could be read from.
+        uploads: uploads in progress that have bytes at the location.
     """
 
     blobs: list[LostBlob]
@@ -114,34 +116,39 @@ class Loss:
 
     @property
     def bytes(self) -> int:
-        """The size of all blobs, each counted once."""
+        """The size of all blobs in bytes, each counted once."""
         return sum(blob.bytes for blob in self.blobs)
 
     @property
     def repositories(self) -> list[str]:
-        """Every repository that uses one of them."""
+        """The repositories that use one of the blobs."""
         return sorted({name for blob in self.blobs for name in blob.repositories})
 
 
-def loss_with(database: Database, location: str) -> Loss:
-    """Return all that is lost if LOCATION goes now. Looks at all blobs that are there."""
-    values = _parameters(location)
-    good, uploads = database.read(_COUNTS, values)[0]
-    blobs = database.read(_BLOBS.format(blobs=ONLY_THERE), values)
-    images = database.read(_IMAGES.format(blobs=ONLY_THERE), values)
-    return Loss(
-        [LostBlob(*row) for row in blobs], [LostImage(*row) for row in images], good, uploads
-    )
+class Losses:
+    """Query lost blobs and the images that need them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def expected(self, location: str) -> Loss:
+        """Return what would be lost with a location. Reads all blobs of the location."""
+        values = _parameters(location)
+        good, uploads = self._database.read(_COUNTS, values)[0]
+        blobs = self._database.read(_BLOBS.format(blobs=SOLE_COPIES), values)
+        images = self._database.read(_IMAGES.format(blobs=SOLE_COPIES), values)
+        return Loss(
+            [LostBlob(*row) for row in blobs], [LostImage(*row) for row in images], good, uploads
+        )
+
+    def recorded(self) -> Loss:
+        """Return the blobs that were lost with locations, are used, and were not pushed again."""
+        blobs = self._database.read(_BLOBS.format(blobs=_RECORDED))
+        images = self._database.read(_IMAGES.format(blobs=_RECORDED))
+        return Loss([LostBlob(*row) for row in blobs], [LostImage(*row) for row in images])
 
 
-def lost_before(database: Database) -> Loss:
-    """Return what was lost with locations that are gone, is needed, and was not pushed again."""
-    blobs = database.read(_BLOBS.format(blobs=_LOST_BEFORE))
-    images = database.read(_IMAGES.format(blobs=_LOST_BEFORE))
-    return Loss([LostBlob(*row) for row in blobs], [LostImage(*row) for row in images])
-
-
-def note_loss(cursor: Any, location: str, accepted: int | None) -> None:
+def record_loss(cursor: Any, location: str, accepted: int | None) -> None:
     """Record the blobs that are lost with LOCATION, for the holder of the locks.
 
     Args:
@@ -149,12 +156,12 @@ def note_loss(cursor: Any, location: str, accepted: int | None) -> None:
             whose last other copy was quarantined since are recorded as well.
 
     Raises:
-        LossDiffers: another number of blobs would be lost.
+        LossNotAccepted: another number of blobs would be lost.
     """
-    cursor.execute(_NOTE, _parameters(location))
+    cursor.execute(_RECORD, _parameters(location))
     lost = int(cursor.fetchall()[0][0])
     if accepted is not None and lost != accepted:
-        raise LossDiffers(
+        raise LossNotAccepted(
             f"{lost} blobs would be lost with '{location}' now, not {accepted}; nothing was"
             " changed: look at the list again"
         )

@@ -1,4 +1,8 @@
-"""Completeness of an image at each location: its blobs, and those of all manifests it lists."""
+"""Report at which locations an image is complete.
+
+An image is complete where its layers and its configuration are, and those of every manifest that it
+lists.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
-from atoll.names import Digest, RepositoryName
 from atoll.placement.rules import required_in
-from atoll.registry.errors import ManifestUnknown
-from atoll.registry.repositories import REPOSITORY_ID, name_parameters
-from atoll.registry.tags import alive
 
-_IMAGE = f"""
+# Count the image's blobs at each location.
+_COMPLETENESS = f"""
 WITH RECURSIVE image AS (
-    SELECT m.id, m.repository_id, m.digest FROM manifest m
-    WHERE m.repository_id = {REPOSITORY_ID} AND m.deleted_at IS NULL AND (
-        m.digest = %(digest)s OR m.id IN (
-            SELECT t.manifest_id FROM tag t
-            WHERE t.repository_id = m.repository_id AND t.name = %(tag)s AND {alive("t")}))
+    SELECT m.id, m.repository_id, m.digest FROM manifest m WHERE m.id = %(manifest_id)s
 ), named AS (
     SELECT id FROM image
     UNION SELECT c.child_manifest_id FROM named JOIN manifestchild c ON c.manifest_id = named.id
@@ -40,8 +37,14 @@ ORDER BY l.name
 
 
 @dataclass(frozen=True)
-class AtLocation:
-    """The copies of an image's blobs at one location; `required` if policies require them there."""
+class LocationCompleteness:
+    """The copies of an image's blobs at one location.
+
+    Attributes:
+        required: whether the image must be there.
+        blobs: all blobs of the image, each counted once.
+        missing_blobs: those without a good copy there, with `missing_bytes` in total.
+    """
 
     location: str
     state: str
@@ -52,26 +55,26 @@ class AtLocation:
 
     @property
     def complete(self) -> bool:
-        """Whether all blobs are there."""
+        """Whether every blob is there."""
         return not self.missing_blobs
 
 
 @dataclass(frozen=True)
 class Completeness:
-    """The completeness of an image, by its digest, at each location."""
+    """The completeness of an image, by its manifest's digest, at each location."""
 
     digest: str
-    locations: list[AtLocation]
+    locations: list[LocationCompleteness]
 
     @property
     def complete(self) -> bool:
-        """Whether the image is complete at each required location and at one location at least."""
+        """Whether it is complete at each required location, and at one location at least."""
         return any(one.complete for one in self.locations) and all(
             one.complete for one in self.locations if one.required
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON."""
+        """Return the response of the API, which the command line prints as JSON, too."""
         return {
             "manifest_digest": self.digest,
             "complete": self.complete,
@@ -79,36 +82,28 @@ class Completeness:
         }
 
 
-def completeness(
-    database: Database, required: list[str], name: RepositoryName, reference: str
-) -> Completeness:
-    """Return the completeness of an image at each location, in one round trip.
+class CompletenessQuery:
+    """Query the completeness of images.
 
     Args:
-        database: where the placements are.
         required: the default locations.
-        name: the repository.
-        reference: a tag or a digest.
-
-    Raises:
-        ManifestUnknown: the repository has no such manifest.
     """
-    by_digest = Digest.is_digest(reference)
-    rows = database.read(
-        _IMAGE,
-        {
-            **name_parameters(name),
-            "required": required,
-            "digest": reference if by_digest else None,
-            "tag": None if by_digest else reference,
-        },
-    )
-    if not rows:
-        raise ManifestUnknown(f"'{name}' has no manifest '{reference}'")
-    return Completeness(
-        rows[0][0],
-        [
-            AtLocation(location, state, is_required, blobs, blobs - there, missing)
-            for _, location, state, is_required, blobs, there, missing in rows
-        ],
-    )
+
+    def __init__(self, database: Database, required: list[str]) -> None:
+        self._database = database
+        self._required = required
+
+    def of_manifest(self, manifest_id: int) -> Completeness | None:
+        """Return the completeness of an image; None if there is no such manifest."""
+        rows = self._database.read(
+            _COMPLETENESS, {"manifest_id": manifest_id, "required": self._required}
+        )
+        if not rows:
+            return None
+        return Completeness(
+            rows[0][0],
+            [
+                LocationCompleteness(location, state, is_required, blobs, blobs - there, missing)
+                for _, location, state, is_required, blobs, there, missing in rows
+            ],
+        )

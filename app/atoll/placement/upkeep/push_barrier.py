@@ -1,4 +1,4 @@
-"""Synchronous pushes: wait until blobs are at several locations, if a policy requires it."""
+"""Delay a manifest push until its blobs have the copies that a policy asks for."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from collections.abc import Callable
 
 from atoll.db.pool import Database
 from atoll.placement.rules import excluded_in
-from atoll.registry.errors import NotCopiedYet
 
-# Seconds between two checks. The number of requests of a process that may wait, so that its other
-# threads remain available.
-_PAUSE = 0.2
+# Seconds between two polls.
+_POLL_INTERVAL = 0.2
+# Requests of one process that may wait at the same time. The other threads keep serving.
 _WAITING_MAXIMUM = 4
 
-# Counts copies at allowed locations that are not draining. The images of an index are included,
-# because a policy may have been set after they were pushed.
+# Count copies where the repository may have them and that are not about to be removed. The blobs
+# of an index's images were waited for when those were pushed, but a newer policy applies to them.
 _BEHIND = f"""
 SELECT count(*) FILTER (WHERE copies < %(copies)s), count(*) FROM (
     SELECT (SELECT count(*) FROM imagestorageplacement p
@@ -30,8 +29,23 @@ SELECT count(*) FILTER (WHERE copies < %(copies)s), count(*) FROM (
 """
 
 
-class Copies:
-    """Waits for the copies that a push requires."""
+class NotCopiedYet(Exception):
+    """The blobs of a push do not have the required number of copies in time.
+
+    Attributes:
+        public: the message, which names no host and may be sent to clients.
+    """
+
+    def __init__(self, copies: int, behind: int, count: int) -> None:
+        self.public = (
+            f"{behind} of {count} blobs are not at {copies} locations yet, as this repository's"
+            " policy wants; they are being copied, nothing is lost: push again"
+        )
+        super().__init__(self.public)
+
+
+class PushBarrier:
+    """Wait for the copies of the blobs of a push."""
 
     def __init__(
         self, database: Database, *, monotonic: Callable[[], float] = time.monotonic
@@ -43,18 +57,17 @@ class Copies:
     def wait(
         self, repository_id: int, blobs: list[str], children: list[str], copies: int, seconds: int
     ) -> None:
-        """Wait until all blobs of a manifest are at a number of locations.
+        """Return once all blobs of a push have enough copies.
 
         Args:
-            repository_id: the repository.
-            blobs: digests of the manifest's blobs.
-            children: digests of the manifests that it lists.
-            copies: the number of locations.
-            seconds: the most seconds to wait.
+            repository_id: the repository that is pushed to.
+            blobs: digests of the blobs that the manifest names.
+            children: digests of the manifests that it lists; their blobs are waited for, too.
+            copies: the number of locations that each blob has to be at.
+            seconds: the longest time to wait. Without a free slot nothing is waited for.
 
         Raises:
-            NotCopiedYet: copies are missing after that time, or immediately if too many requests
-                are waiting.
+            NotCopiedYet: blobs were missing at the end of that time.
         """
         values = {
             "repository_id": repository_id,
@@ -65,15 +78,15 @@ class Copies:
         deadline = self._monotonic() + seconds
         if not self._slots.acquire(blocking=False):
             deadline = self._monotonic()
-            self._check(values, copies, deadline)
+            self._has_copies(values, copies, deadline)
             return
         try:
-            while not self._check(values, copies, deadline):
-                time.sleep(_PAUSE)
+            while not self._has_copies(values, copies, deadline):
+                time.sleep(_POLL_INTERVAL)
         finally:
             self._slots.release()
 
-    def _check(self, values: dict[str, object], copies: int, deadline: float) -> bool:
+    def _has_copies(self, values: dict[str, object], copies: int, deadline: float) -> bool:
         """Return whether there are enough copies; raise NotCopiedYet after the deadline."""
         behind, count = self._database.read(_BEHIND, values)[0]
         if behind and self._monotonic() >= deadline:

@@ -17,7 +17,7 @@ from atoll.placement.policies import (
     Policy,
     Subject,
 )
-from atoll.placement.upkeep.completeness import completeness
+from atoll.registry.image_completeness import ImageCompleteness
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Body, Call, operation
 
@@ -168,29 +168,27 @@ class TagReplication:
     """`repository/{repository}/tag/{tag}/replication`."""
 
     def __init__(self, database: Database, required: list[str]) -> None:
-        self._database = database
-        self._required = required
+        self._completeness = ImageCompleteness(database, required)
 
     @operation("getTagReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, tag: str) -> Any:
         """Tell at which locations what a tag means is complete."""
         name = call.require(READ)
-        return completeness(self._database, self._required, name, parse_tag(tag)).as_dict()
+        return self._completeness.of(name, parse_tag(tag)).as_dict()
 
 
 class ManifestReplication:
     """`repository/{repository}/manifest/{digest}/replication`."""
 
     def __init__(self, database: Database, required: list[str]) -> None:
-        self._database = database
-        self._required = required
+        self._completeness = ImageCompleteness(database, required)
 
     @operation("getManifestReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str) -> Any:
         """Tell at which locations an image is complete."""
         name = call.require(READ)
         reference = str(Digest.parse(digest))
-        return completeness(self._database, self._required, name, reference).as_dict()
+        return self._completeness.of(name, reference).as_dict()
 
 
 def _change(call: Call, policies: Policies, subject: Subject) -> PolicyView:

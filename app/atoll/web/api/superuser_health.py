@@ -6,8 +6,8 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from atoll.cluster.status import overview
 from atoll.db.pool import Database
+from atoll.placement.status import StatusReporter
 from atoll.web.api.operation import Call, operation
 
 
@@ -68,10 +68,10 @@ class SuperuserHealth:
     """`superuser/health`. Costs a few statements, and no store is asked."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._reporter = StatusReporter(database)
 
     @operation("getHealthDetail", answer=HealthView, scope="super:user")
     def on_get(self, call: Call) -> Any:
         """Show how every site sees every store, the lag, and what somebody should look at."""
         call.require_superuser()
-        return overview(self._database).as_dict()
+        return self._reporter.report().as_dict()

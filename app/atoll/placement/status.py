@@ -1,6 +1,6 @@
-"""Everything at a glance: the instances, the locations as these see them, what is to be done there.
+"""Report the status of the whole registry: instances, stores, missing copies, pending deletions.
 
-Cheap at any size, so that monitoring can ask each minute.
+The cost does not depend on the number of blobs, so that monitoring can request it every minute.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from atoll.cluster.instances import Instance, instances
+from atoll.cluster.instances import Instance, Instances
 from atoll.db.pool import Database
 from atoll.placement.delete_queue import queue_lengths
 from atoll.placement.upkeep.lag import Lag, lag
@@ -17,15 +17,20 @@ from atoll.storage.states import REMOVED
 
 
 @dataclass(frozen=True)
-class Overview:
-    """What `atoll status` shows."""
+class StatusReport:
+    """The status of the registry, as `atoll status` prints it.
+
+    Attributes:
+        locations: missing copies, by location.
+        deletions: objects that wait to be deleted, by location.
+    """
 
     instances: list[Instance]
     locations: list[Lag]
     deletions: Mapping[str, int]
 
     def down_at(self, location: str) -> list[tuple[Instance, str]]:
-        """Return who says that a location's store is down, and why."""
+        """Return the running instances that report a store as unhealthy, each with the cause."""
         return [
             (one, str(one.stores[location]["cause"]))
             for one in self.instances
@@ -33,9 +38,10 @@ class Overview:
         ]
 
     def problems(self, maximum_lag: float | None = None) -> list[str]:
-        """Return a sentence for each thing that somebody should look at.
+        """Return one sentence for each problem that needs an operator.
 
-        MAXIMUM_LAG is the number of seconds that a copy may be due; None: any.
+        Args:
+            maximum_lag: seconds for which a copy may be missing; None for any time.
         """
         found = [
             f"{one.role} of {' '.join(one.preference)} was seen {one.seen_seconds_ago:.0f} s ago"
@@ -67,7 +73,10 @@ class Overview:
         return found
 
     def _seen_by(self, location: str) -> list[dict[str, Any]]:
-        """Return how each living instance sees the location's store; an old version tells less."""
+        """Return the health of a store as each running instance reports it.
+
+        An instance of an older version does not report `serves`.
+        """
         return [
             {
                 "hostname": one.hostname,
@@ -81,7 +90,7 @@ class Overview:
         ]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return all of it for JSON."""
+        """Return the response of the API, which the command line prints as JSON, too."""
         return {
             "instances": [
                 {**asdict(one), "started_at": one.started_at.isoformat()} for one in self.instances
@@ -99,6 +108,15 @@ class Overview:
         }
 
 
-def overview(database: Database) -> Overview:
-    """Return how things are now. Raises DatabaseUnavailable."""
-    return Overview(instances(database), lag(database), queue_lengths(database))
+class StatusReporter:
+    """Compose the status from the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._instances = Instances(database)
+
+    def report(self) -> StatusReport:
+        """Return the current status. Raises DatabaseUnavailable."""
+        return StatusReport(
+            self._instances.all(), lag(self._database), queue_lengths(self._database)
+        )

@@ -1,8 +1,8 @@
 """Collect manifests without a tag, as Quay does.
 
-A manifest is kept while a tag refers to it or can be restored to it (the time machine), while
+A manifest is kept while a tag points to it or can be restored to it (the time machine), while
 another manifest of its repository lists it or has it as its subject, and for
-PUSH_TEMP_TAG_EXPIRATION_SEC after it was pushed. Its blobs are collected later (`garbage`).
+PUSH_TEMP_TAG_EXPIRATION_SEC after its push. `placement.upkeep.garbage` collects its blobs later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ RANGE, BATCH = 20_000, 200
 
 COLLECTED = Counter("atoll_garbage_collected_manifests", "Untagged manifests deleted")
 
-# Deleted manifests are not collected here, because they can be restored for a while.
+# A condition on manifest `m` in namespace `n`. Deleted manifests are left out: they can be restored
+# until their own retention ends.
 _UNTAGGED = f"""
 m.deleted_at IS NULL
 AND m.pushed_at < clock_timestamp() - make_interval(secs => %(keep)s)
@@ -39,8 +40,8 @@ AND NOT EXISTS (SELECT FROM manifest s
 
 _LAST = "SELECT coalesce(max(id), 0) FROM manifest"
 
-# No tag and no index can begin to refer to a locked row. Rows that are locked by such a transaction
-# are skipped.
+# Lock candidates, so that no new tag or index can refer to them. A row that another transaction has
+# locked, as a push does, is skipped.
 _LOCK = f"""
 SELECT m.id FROM manifest m
 JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_user_id
@@ -48,7 +49,8 @@ WHERE m.id > %(after)s AND m.id <= %(until)s AND {_UNTAGGED}
 ORDER BY m.id LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
 """
 
-# Evaluates the condition again, which sees references committed before the lock.
+# Delete candidates. The condition is checked again, because a reference may have been committed
+# before the lock was granted.
 _COLLECT = f"""
 WITH gone AS (
     DELETE FROM manifest m USING repository r, "user" n
@@ -64,7 +66,12 @@ FROM gone
 
 
 class UntaggedManifests:
-    """Collects manifests in batches."""
+    """Collect untagged manifests, one range of ids at a time.
+
+    Args:
+        forget_cached: called with each deleted manifest and the digests of its blobs.
+        batch: manifests that one transaction deletes.
+    """
 
     def __init__(
         self,
@@ -84,10 +91,10 @@ class UntaggedManifests:
         }
 
     def step(self) -> bool:
-        """Collect a batch of the next range, and return whether there may be more in it.
+        """Collect in the next range, and return whether there is more to collect in it.
 
         Raises:
-            DatabaseUnavailable: the batch was rolled back.
+            DatabaseUnavailable: the current batch was not deleted.
         """
         last = int(self._database.read(_LAST)[0][0])
         until = min(self._after + RANGE, last)
@@ -97,7 +104,7 @@ class UntaggedManifests:
         return False
 
     def _collect(self, until: int) -> int:
-        """Collect a batch, and return the number of examined manifests."""
+        """Collect up to one batch, and return how many candidates there were."""
         limits = {"after": self._after, "until": until, "batch": self._batch}
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {**self._parameters, **limits})
