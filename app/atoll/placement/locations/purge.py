@@ -15,10 +15,10 @@ from atoll.storage.errors import StoreOfOtherLocation
 from atoll.storage.location_marker import require_own
 from atoll.storage.purge import (
     PlaceShared,
+    abort_all_uploads,
     count_objects,
     delete_objects,
     require_own_place,
-    throw_parts_away,
 )
 
 
@@ -126,5 +126,5 @@ class StorePurge:
             yield report
         report.complete = limit is None or report.objects < limit
         if report.complete:
-            report.uploads = throw_parts_away(store)
+            report.uploads = abort_all_uploads(store)
         yield report
