@@ -206,7 +206,7 @@ class LogExporter:
             StoreError: the file could not be written.
             LeaseLost: another process claimed the export.
         """
-        location = self._links.locations.chooser.to_write()
+        location = self._links.locations.selection.to_write()
         store = self._links.locations.stores[location]
         size = 0
         with PartsWriter(store, self._links.object_key(export.id), size) as writer:

@@ -89,7 +89,7 @@ class LogRotation:
         first, last = rows[0], rows[-1]
         day = first[-1].astimezone(UTC).date().isoformat()
         content = gzip.compress(json.dumps([_document(row) for row in rows]).encode(), mtime=0)
-        location = self.location or self.locations.chooser.to_write()
+        location = self.location or self.locations.selection.to_write()
         key = f"{self.directory}/{day}-{first[0]}-{last[0]}.json.gz"
         self.locations.stores[location].put(key, content, len(content))
 

@@ -31,9 +31,9 @@ from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, r
 from atoll.placement.locations.states import LocationTable, require_known
 from atoll.rate_limit import RateLimiter
 from atoll.services import Services
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import ObjectStore
-from atoll.storage.marker import require_own
+from atoll.storage.location_marker import require_own
 from atoll.storage.states import REMOVED
 
 # Entries that are recorded in one transaction.

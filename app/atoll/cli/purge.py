@@ -18,8 +18,8 @@ from atoll.config.load import ConfigError, read
 from atoll.config.model import Bundle
 from atoll.errors import UserError
 from atoll.placement.locations.purge import PurgeReport, StorePurge
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import ObjectStore
 
 
 @click.command(

@@ -1,7 +1,7 @@
 """Detection of locations that share objects: the same bucket with overlapping paths.
 
 Only the configuration is compared. Different names of one service are detected by the marker object
-in the store (`atoll.storage.marker`).
+in the store (`atoll.storage.location_marker`).
 """
 
 from __future__ import annotations

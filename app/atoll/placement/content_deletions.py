@@ -24,8 +24,8 @@ from atoll.names import Digest
 from atoll.placement.locks import LOCK_DIGEST
 from atoll.placement.placements import QUARANTINE
 from atoll.placement.rules import excluded_in
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import ObjectMissing, StoreError, StoreRefused, StoreUnavailable
-from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
 from atoll.storage.states import KEPT
 

@@ -40,8 +40,8 @@ from atoll.registry.errors import (
     UploadUnknown,
 )
 from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
+from atoll.storage.base import blob_key
 from atoll.storage.failover import read_from_any
-from atoll.storage.interface import blob_key
 from atoll.storage.locations import Locations
 
 
@@ -312,7 +312,7 @@ class Blobs:
             raise BlobLost(blob.digest)
         if not blob.placements:
             raise BlobQuarantined(blob.digest)
-        return self._locations.chooser.to_read(blob.placements)
+        return self._locations.selection.to_read(blob.placements)
 
     def place(
         self,

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from atoll.names import Digest, Hash, RepositoryName
 from atoll.registry.errors import SizeInvalid
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 _READ_PIECE = 1024 * 1024
 # Prefix of the keys of chunks that are not stored at a content address.

@@ -10,8 +10,8 @@ from atoll.registry.errors import DeletionUnresolved, DigestMismatch
 from atoll.registry.upload_session import Body, Chunk, Upload
 from atoll.registry.write_targets import WriteTargets
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import NoHealthyStore, StoreSilent, StoreUnavailable
-from atoll.storage.interface import ObjectStore, blob_key
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import PartsWriter, put_file, reopened
 

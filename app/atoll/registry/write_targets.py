@@ -21,7 +21,7 @@ class WriteTargets:
     """
 
     def __init__(self, locations: Locations, excluded: Collection[str]) -> None:
-        self._chooser = locations.chooser
+        self._selection = locations.selection
         self._health = locations.health
         self._excluded = excluded
         self._failed: list[str] = []
@@ -36,7 +36,7 @@ class WriteTargets:
             NoHealthyStore: No permitted location is left.
         """
         try:
-            return self._chooser.to_write(self._excluded, self._failed)
+            return self._selection.to_write(self._excluded, self._failed)
         except NoHealthyStore:
             if not self._silent or self._retries == _RETRIES:
                 raise
@@ -44,7 +44,7 @@ class WriteTargets:
         self._retried.update(self._silent)
         self._failed = [name for name in self._failed if name not in self._silent]
         self._silent = []
-        return self._chooser.to_write(self._excluded, self._failed)
+        return self._selection.to_write(self._excluded, self._failed)
 
     def fail(self, error: StoreUnavailable) -> None:
         """Record that the write to the error's location failed."""
@@ -56,7 +56,7 @@ class WriteTargets:
         """Return whether a hanging write to a location should be abandoned for another one."""
         tried = (*self._failed, *self._retried, location)
         try:
-            other = self._chooser.to_write(self._excluded, tried)
+            other = self._selection.to_write(self._excluded, tried)
         except NoHealthyStore:
             return False
         return not self._health.in_doubt(other)

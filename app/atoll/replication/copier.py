@@ -15,7 +15,7 @@ from atoll.names import Digest
 from atoll.replication.buffer_pool import BufferPool
 from atoll.replication.multipart_copy import IN_FLIGHT, READ_AHEAD, PartsCopy, PartsReader
 from atoll.replication.source import Hold, Source
-from atoll.storage.interface import ObjectStore
+from atoll.storage.base import ObjectStore
 from atoll.storage.multipart import MEBIBYTE, PART_MINIMUM
 
 # The most bytes of a blob that is written with one request.

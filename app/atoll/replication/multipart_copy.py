@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from atoll.replication.buffer_pool import BufferPool
 from atoll.replication.source import Hold, Source, WrongContent
+from atoll.storage.base import ObjectStore, StoredPart
 from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreError
-from atoll.storage.interface import ObjectStore, StoredPart
 from atoll.storage.multipart import PART_MINIMUM, part_size
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from atoll.names import Digest
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import NoHealthyStore, StoreError
-from atoll.storage.interface import ObjectStore, blob_key
 
 
 class WrongContent(Exception):

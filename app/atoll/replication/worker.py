@@ -187,7 +187,7 @@ class Worker:
         try:
             if not (self._permitted() and self._locations.health.takes_objects(self._location)):
                 return 0
-            sources = self._locations.chooser.sources(self._location)
+            sources = self._locations.selection.sources(self._location)
             tasks = self._claims[queue.large].claim(limit, sources, self._leases.ids())
         except Exception as error:
             fields = {"location": self._location, "cause": str(error)}
@@ -260,7 +260,7 @@ class Worker:
         if self._quarantined_copies.is_intact(task, hold.check):
             log.info("quarantined copy is intact", extra={"digest": str(task.digest)})
             return
-        sources = self._locations.chooser.to_read(
+        sources = self._locations.selection.to_read(
             [name for name in task.placements if name != self._location]
         )
         # After a failure the first source changes with each attempt, to find the one with wrong

@@ -1,9 +1,10 @@
-"""Give up a transfer whose store has stopped answering, and continue at another location.
+"""Abandon transfers to and from a hanging store, so that they can continue at another location.
 
-The drivers wait long for an answer, because a busy store may need long to confirm a large object.
-Whether a silent store is busy or hangs is known sooner: one that hangs does not answer probes
-either. So a transfer runs in a thread of its own, and is abandoned as soon as it made no progress
-for `SILENCE_SECONDS` and its store answers nothing else. The thread ends when the driver gives up.
+The drivers have long time-outs, because a busy store may need long to confirm a large object.
+Probes show sooner whether a silent store is busy or hangs: a hanging store does not answer them
+either. So a transfer runs in a thread of its own, and is abandoned if it makes no progress for
+`SILENCE_SECONDS` and its store answers neither probes nor other requests. The thread ends with the
+driver's time-out.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Generic, TypeVar
 
 from atoll import round_trips
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreSilent
 from atoll.storage.health import StoreHealth
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
-# Seconds without progress, after which a probe is requested, and the transfer abandoned: usually,
-# where the store was in doubt before, and where there is no other location to continue at.
+# Seconds without progress after which a probe is requested, and after which the transfer is
+# abandoned: usually, if the store was in doubt before, and if there is no other location.
 _PROBE_AFTER = 0.7
 SILENCE_SECONDS = 2.0
 _SILENCE_SECONDS_DOUBT = 1.0
 _SILENCE_SECONDS_LAST = 3.0
 _TICK = 0.1
-# Pieces of an object that were read ahead.
+# The number of pieces that are read ahead.
 _READ_AHEAD = 2
 
 Result = TypeVar("Result")
 
 
 class Attempt:
-    """A transfer to or from the store of LOCATION, as both of its threads see it."""
+    """A transfer to or from a store, shared by the transferring and the waiting thread."""
 
     def __init__(
         self, health: StoreHealth, location: str, *, write: bool, last: bool = False
@@ -44,11 +45,11 @@ class Attempt:
         self._health = health
         self._location = location
         self._write = write
-        self._patience = SILENCE_SECONDS
+        self._silence_limit = SILENCE_SECONDS
         if last:
-            self._patience = _SILENCE_SECONDS_LAST
+            self._silence_limit = _SILENCE_SECONDS_LAST
         elif health.in_doubt(location):
-            self._patience = _SILENCE_SECONDS_DOUBT
+            self._silence_limit = _SILENCE_SECONDS_DOUBT
         self._begun = False
         self._moved_at = time.monotonic()
         self._probe_requested = False
@@ -56,43 +57,48 @@ class Attempt:
 
     @property
     def abandoned(self) -> bool:
-        """Whether nobody waits for the transfer any more."""
+        """Whether the transfer was abandoned."""
         return self._abandoned
 
     def progress(self) -> None:
-        """Note that bytes moved or a request was answered."""
+        """Record that bytes moved or a request was answered."""
         self._begun = True
         self.resume()
         self._health.move(self._location, write=self._write)
 
     def resume(self) -> None:
-        """Note that somebody waits from now on, who was busy with something else."""
+        """Start to measure the silence again, after a pause of the waiting thread."""
         self._moved_at = time.monotonic()
         self._probe_requested = False
 
     def hangs(self) -> bool:
-        """Whether it makes no progress while its store answers nothing; has that probed first."""
+        """Whether the transfer makes no progress and its store is unresponsive.
+
+        Requests a probe before.
+        """
         silent = time.monotonic() - self._moved_at
         if silent > _PROBE_AFTER and not self._probe_requested:
             self._health.request_probe(self._location, write=self._write)
             self._probe_requested = True
-        # One that waits for its turn, while the bytes of others move, meets a store at its limit.
+        # A write that has not begun waits for a connection while other transfers progress.
         write = self._write and self._begun
-        return silent > self._patience and self._health.unresponsive(self._location, write=write)
+        return silent > self._silence_limit and self._health.unresponsive(
+            self._location, write=write
+        )
 
     def abandon(self) -> None:
-        """Note that nobody waits any more."""
+        """Record that the transfer is abandoned."""
         self._abandoned = True
 
     def failure(self) -> StoreSilent:
         """Put the store in doubt, and return the error to raise."""
-        cause = f"no progress for {self._patience:.0f} s, and no answer to a probe"
+        cause = f"no progress for {self._silence_limit:.0f} s, and no answer to a probe"
         self._health.doubt(self._location, cause, write=self._write)
         return StoreSilent(self._location, cause)
 
 
 class _Run(Generic[Result]):
-    """Runs WORK in a thread; LATE is called at its end if it was abandoned before."""
+    """Runs `work` in a thread, then `late` if the attempt was abandoned."""
 
     def __init__(
         self,
@@ -105,7 +111,7 @@ class _Run(Generic[Result]):
         self._work = work
         self._late = late
         self._ended = threading.Event()
-        # Whether it ended or was abandoned first.
+        # Decides whether the transfer ended or was abandoned first.
         self._lock = threading.Lock()
         self._result: list[Result] = []
         self._error: BaseException | None = None
@@ -113,7 +119,7 @@ class _Run(Generic[Result]):
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for at most SECONDS; return whether the transfer has ended."""
+        """Wait for at most `seconds`; return whether the transfer has ended."""
         return self._ended.wait(seconds)
 
     def abandon(self) -> bool:
@@ -125,7 +131,7 @@ class _Run(Generic[Result]):
             return True
 
     def result(self) -> Result:
-        """Return what WORK returned, or raise what it raised."""
+        """Return the result of `work`, or raise its exception."""
         for whom, number in self._trips.items():
             for _ in range(number):
                 round_trips.count(whom)
@@ -157,16 +163,16 @@ def write_or_abandon(
     elsewhere: Callable[[], bool],
     late: Callable[[], None],
 ) -> Result:
-    """Run WORK, which writes to the store of LOCATION, and abandon it if the store hangs.
+    """Run `work`, which writes to a store, and abandon it if the store hangs.
 
     Args:
-        health: what is known of the stores; a store that is abandoned is put in doubt.
-        location: the location that is written to.
-        work: writes, and reports its progress. It must share nothing with later attempts that
-            they change.
-        elsewhere: whether there is another location to continue at; if not, WORK has its time.
-        late: called in the thread of WORK when that ends after it was abandoned. The object may
-            be there then.
+        health: the state of the stores; an abandoned store is put in doubt.
+        location: the location to write to.
+        work: writes, and reports its progress. It must not share state that later attempts
+            change.
+        elsewhere: returns whether there is another location; otherwise `work` is not abandoned.
+        late: called in the thread of an abandoned `work` after it has ended. The object may
+            exist then.
 
     Raises:
         StoreSilent: the write was abandoned.
@@ -188,12 +194,18 @@ def read_or_abandon(
     *,
     last: bool = False,
 ) -> Generator[bytes, None, None]:
-    """Yield the bytes of an object from START up to END (not included).
+    """Yield the bytes of an object, and abandon the read if the store hangs.
 
-    With LAST, there is no other location to continue at.
+    Args:
+        health: the state of the stores; an abandoned store is put in doubt.
+        store: the store to read from.
+        key: the object's key.
+        start: the first byte.
+        end: the byte after the last one, None for all.
+        last: there is no other location to continue at, so the store has more time.
 
     Raises:
-        StoreError: raised by the store; a StoreSilent also where the store hangs.
+        StoreError: the read failed; StoreSilent if it was abandoned.
     """
     round_trips.count(round_trips.STORE)
     attempt = Attempt(health, store.location, write=False, last=last)
@@ -214,7 +226,7 @@ def read_or_abandon(
             if isinstance(piece, BaseException):
                 raise piece
             yield piece
-            # A client that takes the bytes slowly is not the store's silence.
+            # The time that a client takes to receive the bytes is not the store's.
             attempt.resume()
     finally:
         attempt.abandon()
@@ -223,7 +235,7 @@ def read_or_abandon(
 def _read_ahead(
     source: Iterator[bytes], pieces: queue.Queue[bytes | BaseException | None], attempt: Attempt
 ) -> None:
-    """Put what SOURCE yields into PIECES, then its error or None."""
+    """Put the pieces of `source` into a queue, then its error or None."""
 
     def put(piece: bytes | BaseException | None) -> bool:
         while not attempt.abandoned:

@@ -1,8 +1,7 @@
-"""The driver for Azure's Blob Storage.
+"""The driver for Azure Blob Storage.
 
-What is written in parts is put together under a key of its own and copied within the account: two
-writers of one blob would otherwise throw away each other's parts, and parts that were given up
-could not be taken away.
+A multipart upload is completed under a key of its own and copied within the account. Otherwise two
+writers of one blob would discard each other's parts, and abandoned parts could not be deleted.
 """
 
 from __future__ import annotations
@@ -33,6 +32,8 @@ from azure.storage.blob import (
 )
 
 from atoll.config.stores import AzureSettings
+from atoll.storage.base import Body, StoredObject
+from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -41,20 +42,18 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.interface import Body, StoredObject
-from atoll.storage.no_answer import unavailable
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.patience import assembly_seconds
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, require_md5, require_range
+from atoll.storage.timeouts import assembly_seconds
 
-# Seconds. Data may take long, silence may not; a probe is given up early.
+# Seconds without progress. A probe has less time.
 _CONNECT_TIMEOUT = 2
 _READ_TIMEOUT = 10
 _PROBE_TIMEOUT = 2
 _COPY_TIMEOUT = 600
 _COPY_POLL = 0.2
-# The most that one request reads, and that it writes.
+# The maximum that one request reads and writes, in bytes.
 _READ_PIECE = 4 * 2**20
 _WRITE_MAXIMUM = 64 * 2**20
 _MISSING_CONTAINER = "ContainerNotFound"
@@ -64,7 +63,7 @@ _REFUSED = frozenset({401, 403})
 
 
 class AzureObjectStore(ObservedStore):
-    """One container."""
+    """One container and path."""
 
     def __init__(
         self,
@@ -106,7 +105,7 @@ class AzureObjectStore(ObservedStore):
                     raise
 
     def size(self, key: str) -> int:
-        """Ask for the object's size."""
+        """Return the object's size."""
         with self._answers(key):
             return int(self._blob(key).get_blob_properties().size)
 
@@ -116,17 +115,16 @@ class AzureObjectStore(ObservedStore):
             self._delete(key)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects below PREFIX; the service sorts them."""
+        """Yield the objects below a prefix, in the order of the service."""
         with self._answers(prefix):
             for blob in self._container.list_blobs(name_starts_with=self._path(prefix)):
                 key = blob.name[len(self._path("")) :]
                 yield StoredObject(key, blob.size, blob.last_modified)
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
-        """Sign a GET with the account's key; no request is made.
+        """Sign a GET with the account's key, without a request.
 
-        With a token instead of the key there is nothing to sign with, and the token itself would
-        let its reader write.
+        Without the key there is no URL: a shared access token in it would permit writes.
         """
         account_key = self._settings.azure_account_key
         if account_key is None:
@@ -159,7 +157,7 @@ class AzureObjectStore(ObservedStore):
         return block
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
-        """Put the parts together, copy them to KEY and take them away."""
+        """Join the parts, copy the result to the key and delete it."""
         parts = self._blob(_parts(upload_id))
         with self._writes(key):
             try:
@@ -173,7 +171,7 @@ class AzureObjectStore(ObservedStore):
             self._delete(_parts(upload_id))
 
     def abort_parts(self, key: str, upload_id: str) -> None:
-        """Throw the parts away: they can be deleted only as the object that they become."""
+        """Delete the parts, which is possible only as the object that they become."""
         with self._answers(key):
             self._blob(_parts(upload_id)).commit_block_list([])
             self._delete(_parts(upload_id))
@@ -183,7 +181,7 @@ class AzureObjectStore(ObservedStore):
         return self._path(key)
 
     def _look(self) -> None:
-        # Unlike the container's properties, this may be read with a token, too.
+        # Unlike the properties of the container, its list can be read with a token.
         next(iter(self._prober.list_blob_names(results_per_page=1)), None)
 
     def _read_small(self, key: str) -> bytes:
@@ -205,7 +203,7 @@ class AzureObjectStore(ObservedStore):
         return self._container.get_blob_client(self._path(key))
 
     def _require_range(self, response: Any) -> None:
-        """Raise StoreMisbehaves if what RESPONSE has is not the range that was asked for."""
+        """Raise StoreMisbehaves if a response does not have the requested range."""
         answer, asked = response.http_response, response.http_request.headers.get("x-ms-range")
         if asked is None or answer.status_code not in _SUCCESS:
             return
@@ -215,12 +213,16 @@ class AzureObjectStore(ObservedStore):
         require_range(self.location, answer.status_code, content_range, int(first), end)
 
     def _require(self, answer: Mapping[str, Any], name: str) -> None:
-        """Raise WriteNotProven unless ANSWER has the header NAME, as each of the service's has."""
+        """Raise WriteNotProven if an answer lacks a header that the service always sends."""
         if not answer.get(name):
             raise WriteNotProven(self.location, f"it answered a write without {name}")
 
     def _prove(self, content: Content, answer: Mapping[str, Any], required: str) -> None:
-        """Compare the MD5 that the service computed, if it sends one. Raises WriteNotProven."""
+        """Compare the MD5 that the service computed, if it sends one.
+
+        Raises:
+            WriteNotProven: the write is not proven.
+        """
         self._require(answer, required)
         if md5 := answer.get("content_md5"):
             require_md5(self.location, bytes(md5).hex(), content, {})
@@ -233,7 +235,7 @@ class AzureObjectStore(ObservedStore):
                 raise
 
     def _copy(self, source: BlobClient, key: str) -> None:
-        """Copy within the account, which is mostly done when the service answers."""
+        """Copy within the account, and wait for the end of the copy."""
         target = self._blob(key)
         target.start_copy_from_url(source.url)
         deadline = time.monotonic() + _COPY_TIMEOUT
@@ -297,7 +299,7 @@ def _container(
 
 
 def _credential(settings: AzureSettings) -> dict[str, str] | str | None:
-    """Return the account's key, by name, or the token."""
+    """Return the account's name and key, or its token."""
     if settings.azure_account_key is not None:
         return {
             "account_name": settings.azure_account_name,

@@ -1,9 +1,9 @@
-"""Share doubt about a store with all other processes, of this site and of others.
+"""Share doubts about stores with the other processes of all sites.
 
-Each process probes by itself, at moments of its own. The first one that finds a store silent tells
-the others, which then put the store in doubt and probe it at once. It is a hint only: what a store
-is worth is decided by each process's own probe, milliseconds later, and where Redis is unavailable
-each process learns by itself, as late as its own next probe.
+Each process probes at times of its own. The first process that finds a store silent publishes its
+doubt on a Redis channel, and the others put the store in doubt and probe it at once. The message is
+only a hint: each process decides by its own probe, milliseconds later. Without Redis, each process
+detects the failure with its next probe.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from atoll.storage.health import StoreHealth
 log = logging.getLogger(__name__)
 
 CHANNEL = "atoll:store-doubts"
-# The cause that is logged for a hint.
-HINT = "another process doubts it"
+# The cause that is logged for a doubt of another process.
+HINT = "doubt of another process"
 # Seconds between checks for new doubts of this process, and between attempts to subscribe.
 _PUBLISH_SECONDS = 0.1
 _RECONNECT_SECONDS = 1.0
@@ -30,7 +30,7 @@ _SILENCE_SECONDS = 60.0
 
 
 class DoubtSharing:
-    """Publishes the doubts of this process, and applies those of others."""
+    """Publishes the doubts of this process, and applies those of other processes."""
 
     def __init__(self, redis: SharedRedis, health: StoreHealth, locations: list[str]) -> None:
         self._redis = redis
@@ -60,7 +60,7 @@ class DoubtSharing:
         self._stop.set()
 
     def publish_new(self) -> None:
-        """Publish what this process itself began to distrust since the last call."""
+        """Publish this process's doubts that are new since the last call."""
         for location, distrusted in self._distrusted.items():
             self._distrusted[location] = self._health.distrusts(location)
             if self._distrusted[location] and not distrusted:
@@ -68,12 +68,12 @@ class DoubtSharing:
                 self._redis.publish(CHANNEL, message)
 
     def apply(self, message: str) -> None:
-        """Put the store that MESSAGE names in doubt, unless this process sent it."""
+        """Put the store in a message in doubt, unless this process sent it."""
         try:
             found = json.loads(message)
             sender, location = str(found["sender"]), str(found["location"])
         except (ValueError, TypeError, KeyError):
-            log.warning("hint not understood", extra={"hint": message[:200]})
+            log.warning("invalid message about a store", extra={"store_message": message[:200]})
             return
         if sender != self._sender and location in self._distrusted:
             self._health.doubt(location, HINT, hint=True)

@@ -1,7 +1,7 @@
-"""Which driver serves which settings.
+"""Create the driver for a location's settings.
 
-A driver is imported where it is needed: the clients of the stores that a bundle does not name would
-only cost each process memory and a slower start.
+Drivers are imported on demand: the clients of store types that a bundle does not use would cost
+each process memory and start-up time.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from atoll.config.stores import (
     StoreSettings,
     SwiftSettings,
 )
-from atoll.storage.interface import ObjectStore
-from atoll.storage.observed import Observe, nobody
+from atoll.storage.base import ObjectStore
+from atoll.storage.observed_store import Observe, nobody
 
 _DRIVERS: tuple[tuple[type[StoreSettings], str, str], ...] = (
-    (S3StoreSettings, "atoll.storage.s3", "S3ObjectStore"),
+    (S3StoreSettings, "atoll.storage.s3.driver", "S3ObjectStore"),
     (SwiftSettings, "atoll.storage.swift", "SwiftObjectStore"),
     (AzureSettings, "atoll.storage.azure", "AzureObjectStore"),
     (LocalSettings, "atoll.storage.local", "LocalObjectStore"),
@@ -34,9 +34,13 @@ def make_store(
     ca_bundle: str | None = None,
     observe: Observe = nobody,
 ) -> ObjectStore:
-    """Return the store that SETTINGS describe; no request is made yet.
+    """Return the store of a location, without making a request.
 
-    CA_BUNDLE is a file of certificates that the store's TLS is checked against.
+    Args:
+        location: the location's name.
+        settings: its settings in the bundle.
+        ca_bundle: a file of CA certificates, None for the default ones.
+        observe: records the outcome of each request.
     """
     for kind, module, name in _DRIVERS:
         if isinstance(settings, kind):

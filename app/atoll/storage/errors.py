@@ -1,21 +1,21 @@
 """Errors of stores.
 
 StoreError
-├── StoreUnavailable    an answer that means "not now", or a connection that broke
-│   ├── StoreRefused    it answers, and does not let us
-│   │   └── StoreOfOtherLocation  its bucket and path belong to another location: no request is made
-│   ├── StoreFull       it answers, and has no room for more
-│   ├── StoreMisbehaves it answers, and the answer does not fit the request
-│   │   └── WriteNotProven  it reports a write as done, without proof that it has the bytes
-│   ├── OutcomeUnknown  no usable answer to a request that it may have carried out, or still may
-│   └── NoAnswer        it does not answer
-│       ├── StoreUnreachable   it takes no connection
-│       └── StoreSilent        it did not answer in time
-├── ObjectChanged      the object is not what it was a moment ago
-├── ObjectMissing      the store is fine and does not have the object
-├── ObjectTooShort     the store is fine and has only a part of the object
-└── NoHealthyStore     of all the stores that would do, none is alive
-    └── NoAllowedStore some are alive where the repository's blobs may not be
+├── StoreUnavailable    a temporary error, or a broken connection
+│   ├── StoreRefused    permission denied
+│   │   └── StoreOfOtherLocation  bucket and path belong to another location; nothing was requested
+│   ├── StoreFull       no space left
+│   ├── StoreMisbehaves an answer that does not fit the request
+│   │   └── WriteNotProven  a write reported as done without proof
+│   ├── OutcomeUnknown  no usable answer to a request that may be carried out nevertheless
+│   └── NoAnswer        no answer at all
+│       ├── StoreUnreachable   connection refused, or no address or route
+│       └── StoreSilent        no answer in time
+├── ObjectChanged      the object was replaced meanwhile
+├── ObjectMissing      the store is available and does not have the object
+├── ObjectTooShort     the store is available and has only the beginning of the object
+└── NoHealthyStore     no candidate store is available
+    └── NoAllowedStore the repository's policy excludes the stores that are available
 """
 
 from __future__ import annotations
@@ -24,14 +24,18 @@ from atoll.periodic import ServiceUnavailable
 
 
 class StoreError(Exception):
-    """Base of all that a store can do to us."""
+    """Base of the errors of stores."""
 
 
 class StoreUnavailable(StoreError, ServiceUnavailable):
-    """The store at LOCATION did not serve a request; CAUSE is for the log.
+    """The store did not serve a request.
 
-    Unless it is a NoAnswer, the store answered, or broke off, and the reason may be the one object
-    that was asked for: it says nothing about other objects until a probe has failed.
+    Unless it is a NoAnswer, the store answered or closed the connection, and the reason may be the
+    requested object alone: nothing follows for other objects until a probe has failed.
+
+    Attributes:
+        location: the store's location.
+        cause: the reason, for the log.
     """
 
     event = "store unavailable"
@@ -43,30 +47,30 @@ class StoreUnavailable(StoreError, ServiceUnavailable):
 
 
 class StoreRefused(StoreUnavailable):
-    """The store answers, but our key is not (or no longer) good for this: a matter for people."""
+    """The store denies permission; an operator has to correct its credentials."""
 
 
 class StoreFull(StoreUnavailable):
-    """The store answers that it has no room (its disk, or our quota); it can still be read."""
+    """The store has no space left, on disk or in a quota; it can still be read."""
 
 
 class StoreMisbehaves(StoreUnavailable):
-    """The store's answer does not fit the request, as that of a proxy's error page.
+    """The store's answer does not fit the request, such as a proxy's error page.
 
-    It says that the store, or what stands in front of it, cannot be relied on now, for any object.
+    The store, or a proxy in front of it, is unreliable for all objects.
     """
 
 
 class WriteNotProven(StoreMisbehaves):
-    """The store reported a write as done, without proof that it has the bytes that were sent."""
+    """The store reported a write as done, without proof that it has the bytes."""
 
 
 class OutcomeUnknown(StoreUnavailable):
-    """There is no usable answer to a request that the store may have carried out, or still may."""
+    """The store may have carried out a request, or may still do so; it did not answer."""
 
 
 class StoreOfOtherLocation(StoreRefused):
-    """The bucket and path of LOCATION are marked, by the object MARKER, as those of OWNER."""
+    """The marker object in the location's bucket and path names another location."""
 
     def __init__(self, location: str, owner: str, marker: str) -> None:
         super().__init__(
@@ -84,15 +88,15 @@ class NoAnswer(StoreUnavailable):
 
 
 class StoreUnreachable(NoAnswer):
-    """The store takes no connection: it refuses it, or has no address or route."""
+    """The store refuses connections, or has no address or route."""
 
 
 class StoreSilent(NoAnswer):
-    """The store did not answer in time: it hangs, is busy, or packets are lost."""
+    """The store did not answer in time: it hangs or is busy, or packets are lost."""
 
 
 class ObjectMissing(StoreError):
-    """There is no object under KEY at LOCATION."""
+    """The store has no object with this key."""
 
     def __init__(self, location: str, key: str) -> None:
         super().__init__(f"location '{location}' has no object '{key}'")
@@ -101,7 +105,7 @@ class ObjectMissing(StoreError):
 
 
 class ObjectTooShort(StoreError):
-    """The object under KEY at LOCATION ends before the blob does."""
+    """The object ends before the blob does."""
 
     def __init__(self, location: str, key: str) -> None:
         super().__init__(f"location '{location}' has only the beginning of object '{key}'")
@@ -110,7 +114,7 @@ class ObjectTooShort(StoreError):
 
 
 class ObjectChanged(StoreError):
-    """The object under KEY at LOCATION was written anew while it was being looked at."""
+    """The object was replaced while it was read, or exists although it must be new."""
 
     def __init__(self, location: str, key: str) -> None:
         super().__init__(f"location '{location}' has another object '{key}' than a moment ago")
@@ -130,7 +134,7 @@ class NoHealthyStore(StoreError, ServiceUnavailable):
 
 
 class NoAllowedStore(NoHealthyStore):
-    """What is alive is excluded by the repository's policy; PUBLIC may be told to anybody."""
+    """The repository's policy excludes all available stores; `public` is safe for clients."""
 
     public = (
         "no store that this repository's blobs may be written to is available now; nothing was"

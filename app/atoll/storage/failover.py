@@ -1,4 +1,4 @@
-"""Read one object that several stores have, and continue at the next store where one fails."""
+"""Read an object from several stores, and continue at the next store if one fails."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Generator, Mapping
 from contextlib import closing
 
 from atoll.storage.abandonment import read_or_abandon
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectTooShort, StoreError, StoreMisbehaves
 from atoll.storage.health import StoreHealth
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -23,13 +23,21 @@ def read_from_any(
     start: int,
     end: int,
 ) -> Generator[bytes, None, None]:
-    """Yield KEY's bytes from START up to END (not included), from LOCATIONS, best first.
+    """Yield the bytes of an object from `start` up to, not including, `end`.
 
-    The object is the same at each location, so bytes that one has sent are not read again. A store
-    that hangs is abandoned.
+    The object is the same at each location, so bytes that one location sent are not read again. A
+    store that hangs is abandoned.
+
+    Args:
+        stores: all stores by location.
+        health: the state of the stores.
+        locations: the locations to read from, best first.
+        key: the object's key.
+        start: the first byte.
+        end: the byte after the last one.
 
     Raises:
-        StoreError: the last location's; ObjectTooShort where that has fewer bytes.
+        StoreError: the last location failed; ObjectTooShort if its object has fewer bytes.
     """
     position = start
     for number, location in enumerate(locations, start=1):
@@ -39,7 +47,7 @@ def read_from_any(
             with closing(reading) as pieces:
                 for piece in pieces:
                     if position + len(piece) > end:
-                        raise StoreMisbehaves(location, "it sent more bytes than were asked for")
+                        raise StoreMisbehaves(location, "it sent more bytes than requested")
                     position += len(piece)
                     yield piece
             if position < end:

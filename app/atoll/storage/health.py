@@ -1,11 +1,11 @@
-"""Health of the stores, as far as this process knows: from background probes and from requests.
+"""The health of stores as one process sees it, from background probes and from requests.
 
 A store is *unavailable* after it refused a connection or failed probes, never because of one
-request: an error about one object, or silence about it, only puts the store *in doubt* and has it
-probed at once. A store in doubt is used where there is no other choice, and settled by the probe.
+request: an error about one object, or no answer for it, only puts the store *in doubt* and requests
+a probe, which settles the doubt. A store in doubt is used only if there is no other choice.
 
 A store may be slow because it is busy. A probe without an answer counts only if nothing else moved:
-answers to requests, and bytes that went to or came from the store, prove that it is alive.
+answers to requests, and bytes to or from the store, prove that it is available.
 
 A store that was unavailable is used again only after it accepted an object, because a store may
 answer without accepting any: a full one can still be read.
@@ -16,51 +16,39 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from prometheus_client import Gauge
 
-from atoll.periodic import PeriodicThread, ThreadRegistry
 from atoll.storage.errors import (
     NoAnswer,
-    StoreError,
     StoreFull,
     StoreMisbehaves,
     StoreSilent,
     StoreUnavailable,
     StoreUnreachable,
 )
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
-# Seconds between probes of a store, by whether requests used it lately, and while it is unavailable
-# or in doubt. A client that is redirected to a store leaves no trace here if that hangs, so the
-# first two bound for how long clients are sent to a store that stopped answering.
-PROBE_INTERVAL = 2.0
-PROBE_INTERVAL_USED = 0.5
-PROBE_INTERVAL_DOUBT = 0.5
 _USED_SECONDS = 10.0
-# Seconds between probes that requests ask for, so that a client cannot cause any number of them.
-_PROBE_PAUSE = 0.1
 _PROBE_FAILURES_TO_FALL = 2
-# Writing probes without an answer, one after another, after which a store that answers reads is
-# taken for read-only. A store at its limit may confirm no write for seconds; in doubt, it is
-# written to only where there is no other choice.
+# Consecutive writing probes without an answer after which a store that answers reads counts as
+# read-only. An overloaded store may confirm no write for seconds. While it is in doubt, it is
+# written to only if there is no other choice.
 _SILENT_WRITES_TO_FALL = 3
-# Seconds after which a probe without an answer puts its store in doubt: a multiple of what probes
-# usually take, within these bounds. Most take milliseconds; across an ocean, some hundred.
-_PATIENCE_MINIMUM, _PATIENCE_MAXIMUM = 0.4, 1.0
-_PATIENCE_FACTOR = 4
-# How much of the usual duration of a probe is the last one's.
+# Seconds after which a probe without an answer puts its store in doubt: a multiple of the usual
+# duration of probes, within these bounds. Most take milliseconds; across an ocean, some hundred.
+_ANSWER_MINIMUM, _ANSWER_MAXIMUM = 0.4, 1.0
+_ANSWER_FACTOR = 4
+# The weight of the last probe in the usual duration of a probe.
 _WEIGHT = 0.2
 # Seconds for which a store that moved bytes counts as busy instead of in doubt, or unavailable. The
 # first is short because bytes go into the buffers of a hanging store for a moment, too.
 _BUSY_SECONDS = 0.8
 _BUSY_SECONDS_FAILED = 4.0
-# Seconds for which an answer to one request is a reason to wait for the answer to another.
+# Seconds for which an answer to one request justifies waiting for another.
 _ANSWERED_SECONDS = 1.0
 # Seconds for which a successful probe outweighs errors about single objects.
 _PROOF_SECONDS = 1.0
@@ -75,29 +63,35 @@ UP = Gauge(
 
 @dataclass(frozen=True, slots=True)
 class StoreState:
-    """State of one store; `up`, whether it serves, is None until the first probe has ended."""
+    """The state of a store.
+
+    Attributes:
+        up: whether the store serves objects, None before the first probe has ended.
+        failed_probes: the number of consecutive failed probes.
+        cause: the reason if it is not available, for the log.
+        read_only: whether it serves objects but accepts none.
+    """
 
     up: bool | None = None
     failed_probes: int = 0
     cause: str | None = None
-    # It serves its objects and accepts none.
     read_only: bool = False
 
     @property
     def whole(self) -> bool:
-        """Whether the store was proven to serve and to accept objects."""
+        """Whether a probe proved that the store serves and accepts objects."""
         return self.up is True and not self.read_only
 
 
 @dataclass(frozen=True, slots=True)
 class _Doubt:
-    """A reason to distrust a store until a probe that began later has ended."""
+    """A reason to distrust a store until a probe that starts later has ended."""
 
     cause: str
     since: float
-    # Only an accepted object settles it.
+    # Settled only by a probe that writes.
     write: bool
-    # Another process has the reason.
+    # Reported by another process.
     hint: bool = False
 
 
@@ -119,14 +113,14 @@ class _Trace:
     # When a request found it full or unreachable.
     lowered: float = float("-inf")
     usual_probe: float = 0.0
-    # When the first of the probes began that had no answer, one after another, until now.
+    # When the first of the consecutive probes without an answer started.
     unanswered_since: float | None = None
     # Writing probes without an answer since a write was last confirmed.
     silent_writes: int = 0
 
 
 class StoreHealth:
-    """The states of all stores, in memory; every request reads them, so nothing here waits."""
+    """The states of all stores in memory. Requests read them, so no method waits."""
 
     def __init__(
         self, locations: list[str], *, monotonic: Callable[[], float] = time.monotonic
@@ -153,20 +147,22 @@ class StoreHealth:
         return self.is_up(location) and not self.state(location).read_only
 
     def in_doubt(self, location: str) -> bool:
-        """Whether something failed since the last successful probe, or a probe is unanswered."""
+        """Whether a request failed since the last successful probe, or a probe is unanswered."""
         return location in self._doubts or self._failing(location)
 
     def distrusts(self, location: str) -> bool:
-        """Whether this process itself has a reason not to use the store; no hint counts."""
+        """Whether this process has a reason of its own not to use the store."""
         doubt = self._doubts.get(location)
         known = doubt is not None and not doubt.hint
         return known or self._failing(location) or not self.is_up(location)
 
     def unresponsive(self, location: str, *, write: bool) -> bool:
-        """Whether the store answers neither probes nor requests now; with WRITE, nor writes.
+        """Whether the store answers neither probes nor requests.
 
-        Bytes that were sent prove nothing about a write: a store may take all of them, and never
-        confirm it.
+        Args:
+            location: the store's location.
+            write: only confirmed writes count as answers. Sent bytes do not: a store may accept
+                all of them and never confirm the write.
         """
         trace = self._traces[location]
         answered = self._within(trace.written if write else trace.moved, _ANSWERED_SECONDS)
@@ -174,16 +170,16 @@ class StoreHealth:
         return not usable or (self._unanswered(location) and not answered)
 
     def distrust(self, location: str) -> tuple[bool, bool]:
-        """Return a key that sorts stores by trust: those that answer nothing come last."""
+        """Return a sort key by which unresponsive stores come last."""
         return self.in_doubt(location), self.unresponsive(location, write=False)
 
     def use(self, location: str) -> None:
-        """Note that a store is about to be used, by this process or a redirected client."""
+        """Record that this process or a redirected client is about to use a store."""
         if trace := self._traces.get(location):
             trace.used = self._monotonic()
 
     def move(self, location: str, *, write: bool = False) -> None:
-        """Note that bytes came from a store or, with WRITE, went to it."""
+        """Record that bytes were received from a store or, with `write`, sent to it."""
         trace = self._traces[location]
         trace.moved = trace.used = self._monotonic()
         if write:
@@ -192,10 +188,10 @@ class StoreHealth:
     def observe(
         self, location: str, error: StoreUnavailable | None, *, write: bool = False
     ) -> None:
-        """Note the outcome of a request.
+        """Record the outcome of a request.
 
-        A full store is not unavailable: it answered. One that takes no connection is, at once.
-        Everything else is left to a probe.
+        A full store is not unavailable, since it answered. A store that refuses connections is
+        unavailable at once. All other errors are settled by a probe.
         """
         if location not in self._states:
             return
@@ -213,7 +209,7 @@ class StoreHealth:
         elif isinstance(error, StoreUnreachable):
             self._change(location, StoreState(False, _PROBE_FAILURES_TO_FALL, error.cause))
         elif isinstance(error, StoreMisbehaves):
-            # Whatever answers there, an object has to come back from it with its bytes.
+            # Only a probe that reads back what it wrote proves that this is the store.
             self.doubt(location, error.cause, write=True)
         elif write or isinstance(error, NoAnswer) or not self._just_proven(location):
             self.doubt(location, error.cause, write=write)
@@ -225,8 +221,8 @@ class StoreHealth:
         Args:
             location: the store's location.
             cause: the reason, for the log.
-            write: only a probe that writes settles it.
-            hint: another process has the reason; unlike one of its own, it is not shared.
+            write: the doubt is settled only by a probe that writes.
+            hint: the doubt comes from another process, and is not published again.
         """
         if location not in self._states or not self.is_up(location):
             return
@@ -240,18 +236,18 @@ class StoreHealth:
         self._probe_requests[location].set()
 
     def request_probe(self, location: str, *, write: bool) -> None:
-        """Have a store probed at once, by writing with WRITE, without putting it in doubt."""
+        """Request a probe, with `write` one that writes, without putting the store in doubt."""
         if write:
             with self._lock:
                 self._writing_probes.add(location)
         self._probe_requests[location].set()
 
     def probe_request(self, location: str) -> threading.Event:
-        """Return the event that is set when a store is to be probed at once."""
+        """Return the event that requests a probe of a store."""
         return self._probe_requests[location]
 
     def probing(self, location: str) -> bool:
-        """Note the start of a probe, and return whether it is to write an object."""
+        """Record the start of a probe, and return whether it has to write an object."""
         with self._lock:
             self._probe_requests[location].clear()
             doubt = self._doubts.get(location)
@@ -267,7 +263,13 @@ class StoreHealth:
     def probed(
         self, location: str, error: StoreUnavailable | None, *, readable: bool = False
     ) -> None:
-        """Note the end of a probe, and its error if it failed; READABLE: only writing failed."""
+        """Record the end of a probe.
+
+        Args:
+            location: the store's location.
+            error: the error of a failed probe.
+            readable: only writing failed.
+        """
         now = self._monotonic()
         with self._lock:
             probe = self._probes.pop(location, None) or _Probe(now, write=False)
@@ -286,7 +288,7 @@ class StoreHealth:
             self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
         else:
             old = self.state(location)
-            # After a probe that wrote there was one that did not.
+            # A failed writing probe was followed by one that only reads.
             failures = old.failed_probes + (2 if probe.write else 1)
             # A request and a probe that both got an error agree; two silences may be one load peak.
             agreed = doubted and not isinstance(error, NoAnswer)
@@ -296,7 +298,7 @@ class StoreHealth:
             self._change(location, StoreState(up, failures, error.cause, old.read_only))
 
     def recently_used(self, location: str) -> bool:
-        """Whether a request used the store, or was redirected to it, in the last seconds."""
+        """Whether a request used the store, or was redirected to it, within the last seconds."""
         return self._within(self._traces[location].used, _USED_SECONDS)
 
     def _note_success(self, location: str, probe: _Probe) -> None:
@@ -307,46 +309,46 @@ class StoreHealth:
         if probe.write:
             trace.silent_writes = 0
         self._settle(location, probe)
-        # A request may have found it full or unreachable after the probe began. Only an object that
-        # it accepted since then proves the contrary.
+        # A request may have found it full or unreachable after the probe started. Only an object
+        # that it accepted later proves the contrary.
         old = self.state(location)
         accepted = probe.write and probe.began >= trace.lowered
         if old.up is None or old.whole or accepted:
             self._change(location, StoreState(up=True))
 
     def _settle(self, location: str, probe: _Probe) -> None:
-        """Forget a doubt that is older than PROBE and that PROBE could settle."""
+        """Remove a doubt that is older than the probe and that the probe could settle."""
         with self._lock:
             doubt = self._doubts.get(location)
             if doubt and doubt.since <= probe.began and probe.write >= doubt.write:
                 del self._doubts[location]
 
     def _failing(self, location: str) -> bool:
-        """Whether the last probe failed, or none is answered and nothing else moves."""
+        """Whether the last probe failed, or is unanswered while no bytes move."""
         silent = self._unanswered(location) and not self._within(
             self._traces[location].moved, _BUSY_SECONDS
         )
         return silent or self.state(location).failed_probes > 0
 
     def _unanswered(self, location: str) -> bool:
-        """Whether probes have been without an answer for unusually long."""
+        """Whether probes have been unanswered for unusually long."""
         trace, probe = self._traces[location], self._probes.get(location)
         if trace.unanswered_since is None:
             return False
-        usual = _PATIENCE_FACTOR * trace.usual_probe
-        patience = min(max(usual, _PATIENCE_MINIMUM), _PATIENCE_MAXIMUM)
+        usual = _ANSWER_FACTOR * trace.usual_probe
+        limit = min(max(usual, _ANSWER_MINIMUM), _ANSWER_MAXIMUM)
         if probe is not None and probe.write and probe.began == trace.unanswered_since:
-            # It consists of several requests.
-            patience = _PATIENCE_MAXIMUM
-        return self._monotonic() - trace.unanswered_since > patience
+            # A writing probe consists of several requests.
+            limit = _ANSWER_MAXIMUM
+        return self._monotonic() - trace.unanswered_since > limit
 
     def _busy(self, location: str, *, write: bool) -> bool:
-        """Whether bytes moved while a probe had no answer; with WRITE, whether they were sent."""
+        """Whether bytes moved or, with `write`, were sent while a probe was unanswered."""
         trace = self._traces[location]
         return self._within(trace.sent if write else trace.moved, _BUSY_SECONDS_FAILED)
 
     def _may_still_confirm(self, location: str) -> bool:
-        """Count a writing probe without an answer, and return whether a store has time left."""
+        """Count an unanswered writing probe, and return whether the store has time left."""
         trace = self._traces[location]
         trace.silent_writes += 1
         return trace.silent_writes < _SILENT_WRITES_TO_FALL and self.state(location).whole
@@ -355,7 +357,7 @@ class StoreHealth:
         return self._monotonic() - moment < seconds
 
     def _just_proven(self, location: str) -> bool:
-        """Whether a probe succeeded a moment ago and found nothing wrong with the store itself."""
+        """Whether a probe has just succeeded, so that the store itself is available."""
         return self._within(self._traces[location].proven, _PROOF_SECONDS)
 
     def _change(self, location: str, new: StoreState) -> None:
@@ -363,104 +365,16 @@ class StoreHealth:
             old = self._states[location]
             self._states[location] = new
             if new.up is False:
-                # Nothing is left to settle: only an accepted object makes the store available.
+                # No doubt is left to settle: only an accepted object makes the store available.
                 self._doubts.pop(location, None)
                 self._traces[location].proven = float("-inf")
         UP.labels(location).set(1 if new.whole else 0)
         if (old.up, old.read_only) == (new.up, new.read_only):
             return
         if new.whole:
-            log.info("store is up", extra={"location": location})
+            log.info("store marked available", extra={"location": location})
         elif new.up:
             fields = {"location": location, "cause": new.cause}
-            log.error("store takes no objects and is only read from", extra=fields)
+            log.error("store marked read-only", extra=fields)
         else:
-            log.error("store is down", extra={"location": location, "cause": new.cause})
-
-
-class Prober:
-    """Probes every store, each in a thread of its own: a hanging one delays no other's probe."""
-
-    def __init__(
-        self,
-        stores: Mapping[str, ObjectStore],
-        health: StoreHealth,
-    ) -> None:
-        self._stores = stores
-        self._health = health
-        self._threads: list[PeriodicThread] = []
-        self._probed = {location: threading.Event() for location in stores}
-
-    def start(self, registry: ThreadRegistry) -> None:
-        """Start probing; the threads end with the process, or after `stop`.
-
-        A probe has no time limit here: one that hangs makes its store unavailable, not this
-        process unhealthy.
-        """
-        for location, store in self._stores.items():
-            thread = registry.repeat(
-                f"probe-{location}",
-                PROBE_INTERVAL,
-                partial(self._probe_and_notify, store),
-                pause=partial(self._wait_for_next, location),
-            )
-            self._threads.append(thread)
-
-    def wait_for_first(self, seconds: float) -> None:
-        """Wait until each store was probed once, for at most SECONDS."""
-        deadline = time.monotonic() + seconds
-        for probed in self._probed.values():
-            probed.wait(max(0.0, deadline - time.monotonic()))
-
-    def stop(self) -> None:
-        """Stop probing."""
-        for thread in self._threads:
-            thread.stop()
-        for location in self._stores:
-            self._health.request_probe(location, write=False)
-
-    def _probe_and_notify(self, store: ObjectStore) -> None:
-        self.probe_once(store)
-        self._probed[store.location].set()
-
-    def _wait_for_next(self, location: str, _seconds: float) -> None:
-        """Wait until the next probe of a store is due or requested."""
-        time.sleep(_PROBE_PAUSE)
-        self._health.probe_request(location).wait(self._interval(location) - _PROBE_PAUSE)
-
-    def _interval(self, location: str) -> float:
-        """Return the seconds from the end of one probe to the next."""
-        if not self._health.state(location).whole or self._health.in_doubt(location):
-            return PROBE_INTERVAL_DOUBT
-        return PROBE_INTERVAL_USED if self._health.recently_used(location) else PROBE_INTERVAL
-
-    def probe_once(self, store: ObjectStore) -> None:
-        """Probe one store and note the result; by writing, if it is not known to accept objects."""
-        write = self._health.probing(store.location)
-        try:
-            store.probe(write=write)
-        except StoreError as error:
-            self._note_failure(store, write, error)
-        except Exception as error:
-            # Whatever a driver raises, the store has to be probed again: nothing else revives it.
-            log.exception("unhandled exception in a probe", extra={"location": store.location})
-            self._note_failure(store, write, error)
-        else:
-            self._health.probed(store.location, None)
-
-    def _note_failure(self, store: ObjectStore, write: bool, error: Exception) -> None:
-        """Note a failed probe; one that wrote may have left the store readable."""
-        if not isinstance(error, StoreUnavailable):
-            error = StoreUnavailable(store.location, str(error) or type(error).__name__)
-        self._health.probed(store.location, error, readable=write and _can_be_read(store))
-
-
-def _can_be_read(store: ObjectStore) -> bool:
-    try:
-        store.probe(write=False)
-    except StoreError:
-        return False
-    except Exception:
-        log.exception("unhandled exception in a probe", extra={"location": store.location})
-        return False
-    return True
+            log.error("store marked unavailable", extra={"location": location, "cause": new.cause})

@@ -1,7 +1,7 @@
-"""The driver for a directory of this machine's: one site, no URLs, the app serves the bytes.
+"""The driver for a local directory: one site, without URLs, so the registry sends the bytes.
 
-An object appears under its key at once and whole: it is written elsewhere on the same file system,
-brought to the disk, and renamed.
+An object becomes visible atomically: it is written to another file of the same file system, synced
+to the disk, and renamed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import IO
 from uuid import UUID, uuid4
 
 from atoll.config.stores import LocalSettings
+from atoll.storage.base import Body, StoredObject
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -24,12 +25,11 @@ from atoll.storage.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from atoll.storage.interface import Body, StoredObject
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 
 _PIECE = 1024 * 1024
-# Below the storage path, so that a rename stays within one file system. No key begins so.
+# Below the storage path, so that a rename stays within one file system. No key starts with it.
 _UNFINISHED = ".unfinished"
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -78,29 +78,29 @@ class LocalObjectStore(ObservedStore):
                 _sync_directory(path.parent)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the files below the directory PREFIX."""
+        """Yield the files below a directory."""
         with self._answers(prefix):
             yield from self._below(self._path(prefix) if prefix else self._root)
 
     def presigned_url(self, key: str, seconds: int) -> None:
-        """Return None: nobody but this application can read the directory."""
+        """Return None: clients cannot read the directory."""
         del key, seconds
 
     def begin_parts(self, key: str) -> str:
-        """Make a directory for the parts."""
+        """Create a directory for the parts."""
         upload_id = str(uuid4())
         with self._writes(key):
             self._parts(upload_id).mkdir(parents=True)
         return upload_id
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
-        """Write one part; its name is its tag."""
+        """Write one part; its number is its tag."""
         with self._writes(key):
             self._fill(self._parts(upload_id) / str(number), body, size)
         return str(number)
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
-        """Join the parts in order, and remove each one once it is copied."""
+        """Join the parts in order, and delete each one after it was copied."""
         del size
         with self._writes(key):
             parts = [self._parts(upload_id) / str(int(tag)) for tag in tags]
@@ -115,13 +115,13 @@ class LocalObjectStore(ObservedStore):
             shutil.rmtree(self._parts(upload_id), ignore_errors=True)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
-        """Remove the parts' directory."""
+        """Delete the directory of the parts."""
         with self._answers(key):
             if self._parts(upload_id).exists():
                 shutil.rmtree(self._parts(upload_id))
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
-        """Remove the parts' directories that nothing was written to since BEFORE."""
+        """Delete the directories of uploads without a write since the given time."""
         aborted = 0
         with self._writes(_UNFINISHED, store=False):
             for path in (self._root / _UNFINISHED).glob("*"):
@@ -136,7 +136,7 @@ class LocalObjectStore(ObservedStore):
 
     def _look(self) -> None:
         if not self._root.is_dir():
-            raise StoreUnavailable(self.location, "its directory is not there")
+            raise StoreUnavailable(self.location, "its directory does not exist")
 
     def _read_small(self, key: str) -> bytes:
         with self._path(key).open("rb") as file:
@@ -146,7 +146,7 @@ class LocalObjectStore(ObservedStore):
         with self._unfinished() as path:
             self._fill(path, data, len(data))
             if new:
-                # Unlike a rename, this fails where there is something. The rename then leaves it.
+                # Unlike a rename, this fails if the file exists. The rename has no effect then.
                 try:
                     self._path(key).hardlink_to(path)
                 except FileExistsError as error:
@@ -154,14 +154,14 @@ class LocalObjectStore(ObservedStore):
             self._make_visible(path, key)
 
     def _path(self, key: str) -> Path:
-        """Return KEY's file; a key that leads elsewhere is nobody's object."""
+        """Return the path of an object's file; no object has a key that leads elsewhere."""
         parts = PurePosixPath(key).parts
         if not parts or parts[0] in {"/", _UNFINISHED} or ".." in parts:
             raise ObjectMissing(self.location, key)
         return self._root.joinpath(*parts)
 
     def _below(self, directory: Path) -> Iterator[StoredObject]:
-        """Yield the files of DIRECTORY and of those in it, as their paths are sorted."""
+        """Yield the files below a directory, sorted by their keys."""
         if not directory.is_dir():
             return
         entries = [
@@ -177,12 +177,12 @@ class LocalObjectStore(ObservedStore):
                 yield StoredObject(key, path.stat().st_size, _modified_at(path))
 
     def _parts(self, upload_id: str) -> Path:
-        # Whatever is no id of ours raises ValueError here, before it is a path.
+        # An invalid id raises ValueError before it becomes a path.
         return self._root / _UNFINISHED / str(UUID(upload_id))
 
     @contextmanager
     def _unfinished(self) -> Iterator[Path]:
-        """Give a path for a file that is not an object yet, and remove what remains there."""
+        """Lend a path for a new file, and delete a file that is left there."""
         directory = self._root / _UNFINISHED
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{uuid4()}.file"
@@ -192,7 +192,7 @@ class LocalObjectStore(ObservedStore):
             path.unlink(missing_ok=True)
 
     def _fill(self, path: Path, body: Body, size: int) -> None:
-        """Write SIZE bytes of BODY to the disk."""
+        """Write `size` bytes of a body to the disk."""
         with path.open("wb") as file:
             if isinstance(body, bytes | memoryview):
                 file.write(body)
@@ -202,11 +202,11 @@ class LocalObjectStore(ObservedStore):
                     remaining -= len(piece)
                     file.write(piece)
             if file.tell() != size:
-                raise StoreUnavailable(self.location, f"{file.tell()} of {size} bytes came")
+                raise StoreUnavailable(self.location, f"only {file.tell()} of {size} bytes sent")
             _sync(file)
 
     def _make_visible(self, path: Path, key: str) -> None:
-        """Make the file at PATH the object KEY; it is that after a crash, too."""
+        """Rename a file to an object's path, durably."""
         target = self._path(key)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
@@ -239,7 +239,7 @@ def _sync(file: IO[bytes]) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Bring a directory's entries to the disk: a rename is in them, not in the file."""
+    """Sync a directory, which holds the result of a rename."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

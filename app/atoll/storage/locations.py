@@ -1,4 +1,4 @@
-"""The stores of a bundle, put together: drivers, health, chooser."""
+"""The stores of a bundle with their health and state."""
 
 from __future__ import annotations
 
@@ -6,29 +6,32 @@ from dataclasses import dataclass
 
 from atoll.config import Bundle
 from atoll.periodic import ThreadRegistry
-from atoll.storage.chooser import Chooser
+from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
-from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import ObjectStore
+from atoll.storage.health import StoreHealth
+from atoll.storage.prober import Prober
+from atoll.storage.selection import StoreSelection
 from atoll.storage.states import LocationStates
 
 
 @dataclass(frozen=True)
 class Locations:
-    """Every location of the bundle, as this site sees them."""
+    """The locations of the bundle from the point of view of one site."""
 
     stores: dict[str, ObjectStore]
     health: StoreHealth
     states: LocationStates
-    chooser: Chooser
+    selection: StoreSelection
     preference: list[str]
     required: list[str]
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, ca_bundle: str | None) -> Locations:
-        """Make the stores that DISTRIBUTED_STORAGE_CONFIG names; no request is made yet.
+        """Create the stores of DISTRIBUTED_STORAGE_CONFIG, without making a request.
 
-        CA_BUNDLE is a file of certificates that the stores' TLS is checked against.
+        Args:
+            bundle: the configuration.
+            ca_bundle: a file of CA certificates, None for the default ones.
         """
         names = list(bundle.stores)
         health = StoreHealth(names)
@@ -37,8 +40,8 @@ class Locations:
             for name, settings in bundle.stores.items()
         }
         states = LocationStates()
-        chooser = Chooser(bundle.preference, names, health, states)
-        return cls(stores, health, states, chooser, bundle.preference, bundle.required_locations)
+        selection = StoreSelection(bundle.preference, names, health, states)
+        return cls(stores, health, states, selection, bundle.preference, bundle.required_locations)
 
     def start_probing(self, registry: ThreadRegistry) -> Prober:
         """Probe every store in the background."""

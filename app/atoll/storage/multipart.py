@@ -1,7 +1,7 @@
-"""Write an object whose bytes come as a stream or a large file: in parts, with bounded memory.
+"""Write an object from a stream or a large file by a multipart upload, in bounded memory.
 
-At most `(IN_FLIGHT + 1) * part size` bytes of a stream are held. A file is read where each part
-stands, so its parts cost no memory.
+At most `(IN_FLIGHT + 1) * part size` bytes of a stream are in memory. The parts of a file are read
+from the file.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, cast
 
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreError, StoreFull, StoreUnavailable
-from atoll.storage.interface import ObjectStore
 
 log = logging.getLogger(__name__)
 
 MEBIBYTE = 2**20
-# From here on an object is written in parts; S3 allows 5 GiB in one.
+# The largest object that is written with one request; S3 allows 5 GiB.
 SINGLE_MAXIMUM = 32 * MEBIBYTE
 PART_MINIMUM = 8 * MEBIBYTE
 IN_FLIGHT = 3
@@ -31,16 +31,16 @@ def _ignore() -> None:
 
 
 def part_size(total: int, maximum: int = ObjectStore.parts_maximum) -> int:
-    """Return the size of a part, in bytes, such that TOTAL bytes fit MAXIMUM parts."""
+    """Return the part size in bytes for `total` bytes in at most `maximum` parts."""
     needed = -(-total // maximum)
     return max(PART_MINIMUM, -(-needed // MEBIBYTE) * MEBIBYTE)
 
 
 class PartsWriter:
-    """Write a stream of bytes to one object. Nothing is visible under KEY before `finish`.
+    """Writes a stream of bytes to one object, which becomes visible with `finish`.
 
-    Use as a context manager: leaving it without `finish` throws the parts away. A store that does
-    not answer keeps them, until somebody looks for abandoned ones.
+    A context manager: without `finish`, its exit aborts the upload. A store that does not answer
+    keeps the parts until abandoned uploads are aborted.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class PartsWriter:
 
     @property
     def upload_id(self) -> str | None:
-        """The multipart upload's id; None as long as all fits into one part."""
+        """The multipart upload's id; None while all bytes fit into one part."""
         return self._upload_id
 
     def __enter__(self) -> PartsWriter:
@@ -77,16 +77,18 @@ class PartsWriter:
         try:
             self._store.abort_parts(self._key, self._upload_id)
         except StoreError as failure:
-            log.warning("parts left behind", extra={"key": self._key, "cause": str(failure)})
+            log.warning(
+                "multipart upload not aborted", extra={"key": self._key, "cause": str(failure)}
+            )
 
     def _lost_store(self, error: BaseException | None) -> bool:
-        """Tell whether ERROR says that the store is not to be asked for anything more now."""
+        """Return whether an error shows that the store is unavailable."""
         if not isinstance(error, StoreUnavailable) or isinstance(error, StoreFull):
             return False
         return error.location == self._store.location
 
     def write(self, data: bytes) -> None:
-        """Add DATA; waits where as much as may be is on its way already."""
+        """Add bytes; waits while the maximum number of parts is being sent."""
         self._buffer += data
         while len(self._buffer) >= self._part_size:
             with memoryview(self._buffer) as view:
@@ -95,14 +97,14 @@ class PartsWriter:
             self._send(part, len(part))
 
     def write_file(self, file: BinaryIO, start: int, size: int) -> None:
-        """Add SIZE bytes of FILE from START on, and nothing else to this object."""
+        """Add `size` bytes of a file from `start`, which have to be all of the object."""
         for offset in range(start, start + size, self._part_size):
             length = min(self._part_size, start + size - offset)
             part = FileSlice(file, offset, length, self._progress)
             self._send(cast(BinaryIO, part), length)
 
     def finish(self) -> None:
-        """Make what was written the object KEY."""
+        """Complete the object."""
         if self._upload_id is None:
             self._store.put(self._key, bytes(self._buffer), len(self._buffer))
         else:
@@ -131,7 +133,7 @@ class PartsWriter:
 
 
 class FileSlice(io.RawIOBase):
-    """A part of a file that can be read, and read again, beside other parts of the same file."""
+    """A part of a file with a position of its own, so that several can be read concurrently."""
 
     def __init__(
         self, file: BinaryIO, start: int, size: int, progress: Callable[[], None] = _ignore
@@ -147,15 +149,15 @@ class FileSlice(io.RawIOBase):
         return self._size
 
     def readable(self) -> bool:
-        """Say that a slice can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that a slice can be read again, which a retry needs."""
+        """Return True: a retry reads the slice again."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to OFFSET within the slice."""
+        """Set the position within the slice."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
         self._position = max(0, base + offset)
         return self._position
@@ -165,7 +167,7 @@ class FileSlice(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read into BUFFER without moving the file's own position."""
+        """Read into a buffer without changing the file's position."""
         length = max(0, min(len(buffer), self._size - self._position))
         data = os.pread(self._descriptor, length, self._start + self._position)
         buffer[: len(data)] = data
@@ -175,22 +177,23 @@ class FileSlice(io.RawIOBase):
 
 
 class _WatchedBytes(io.BytesIO):
-    """Bytes in memory that report when some of them are read."""
+    """Bytes in memory that report when they are read."""
 
     def __init__(self, content: bytes, progress: Callable[[], None]) -> None:
         super().__init__(content)
         self._progress = progress
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return up to SIZE bytes."""
+        """Return up to `size` bytes."""
         self._progress()
         return super().read(size)
 
 
 def reopened(file: BinaryIO, size: int) -> BinaryIO:
-    """Return SIZE bytes of FILE as a file that outlives it and shares no position with it.
+    """Return the first `size` bytes of a file as an independent file.
 
-    The descriptor is a duplicate, and must be read by FileSlice only.
+    It stays open when the file is closed. Its descriptor is a duplicate and shares the position, so
+    only FileSlice may read it.
     """
     try:
         descriptor = os.dup(file.fileno())
@@ -208,9 +211,14 @@ def put_file(
     size: int,
     progress: Callable[[], None] = _ignore,
 ) -> None:
-    """Write SIZE bytes of FILE from its beginning: at once, or in parts where it is large.
+    """Write the first `size` bytes of a file, with one request or by a multipart upload.
 
-    PROGRESS is called whenever some of them were read.
+    Args:
+        store: the store to write to.
+        key: the object's key.
+        file: the file.
+        size: a number of bytes.
+        progress: called whenever bytes were read.
     """
     if isinstance(file, io.BytesIO):
         store.put(key, _WatchedBytes(file.getvalue(), progress), size)

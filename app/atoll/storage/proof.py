@@ -1,7 +1,7 @@
-"""Proof that a store took the bytes that were sent, and sent the bytes that were asked for.
+"""Proof that a store received the bytes that were sent, and sent the requested bytes.
 
-A front end that answers every request with its own page, or a store that drops a write, reports
-success like any other. So no answer counts by its status alone.
+A proxy that answers every request with a page of its own, or a store that loses a write, reports
+success as well. So the status alone proves nothing.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 
+from atoll.storage.base import Body
 from atoll.storage.errors import StoreMisbehaves, WriteNotProven
-from atoll.storage.interface import Body
 
 _PIECE = 1024 * 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-# Headers of answers to a write whose ETag is not the MD5 of what was sent, because the store
-# encrypts with a key that it does not choose alone.
+# Headers of answers whose ETag is not the MD5 of the sent bytes, because the store encrypts with a
+# key that it does not manage alone.
 _ENCRYPTED_BY = (
     "x-amz-server-side-encryption-customer-algorithm",
     "x-amz-server-side-encryption-aws-kms-key-id",
@@ -30,7 +30,7 @@ _PARTIAL_CONTENT = 206
 
 
 class Content:
-    """The SIZE bytes of BODY, from where it stands now, and their MD5."""
+    """The next `size` bytes of a body, and their MD5."""
 
     def __init__(self, body: Body, size: int) -> None:
         self.body = body
@@ -39,7 +39,7 @@ class Content:
 
     @cached_property
     def md5(self) -> str:
-        """The MD5 in hexadecimal. A file is read once more, and left at its end."""
+        """The MD5 in hexadecimal. A file is read again, up to its end."""
         hasher = hashlib.md5(usedforsecurity=False)
         if isinstance(self.body, bytes | memoryview):
             hasher.update(self.body)
@@ -53,10 +53,17 @@ class Content:
 
 
 def require_md5(location: str, tag: str, content: Content, headers: Mapping[str, str]) -> None:
-    """Raise WriteNotProven if TAG is an MD5, and not that of CONTENT.
+    """Compare an ETag with the content that was written, if the ETag is an MD5.
 
-    HEADERS are those of the answer, with lower-case names; where they say that the store encrypts
-    with a key of its own, TAG proves no more than that the store made an object.
+    Args:
+        location: the store's location.
+        tag: the ETag.
+        content: the content.
+        headers: the headers of the answer, with lower-case names. If the store encrypts with a key
+            of its own, the ETag is not compared.
+
+    Raises:
+        WriteNotProven: the ETag is the MD5 of other content.
     """
     tag = plain(tag)
     if _is_encrypted(headers) or not is_md5(tag):
@@ -68,17 +75,17 @@ def require_md5(location: str, tag: str, content: Content, headers: Mapping[str,
 
 
 def plain(tag: str) -> str:
-    """Return an ETag without its quotes, in lower case."""
+    """Return an ETag without quotes, in lower case."""
     return tag.strip('"').lower()
 
 
 def is_md5(tag: str) -> bool:
-    """Tell whether an ETag has the form of an MD5 in hexadecimal."""
+    """Return whether an ETag has the form of an MD5 in hexadecimal."""
     return _MD5.fullmatch(plain(tag)) is not None
 
 
 def multipart_tag(tags: list[str]) -> str | None:
-    """Return the ETag that S3 gives to an object of parts with TAGS; None if it is not known."""
+    """Return the ETag that S3 computes from the ETags of parts, None if they are not MD5s."""
     if not all(is_md5(tag) for tag in tags):
         return None
     joined = b"".join(bytes.fromhex(plain(tag)) for tag in tags)
@@ -88,14 +95,17 @@ def multipart_tag(tags: list[str]) -> str | None:
 def require_range(
     location: str, status: int, content_range: str | None, start: int, end: int | None
 ) -> int:
-    """Return how many bytes follow. Raise StoreMisbehaves unless they are those from START on.
+    """Return the length of the range in an answer.
 
     Args:
-        location: whose store answered.
+        location: the store's location.
         status: the status of the answer.
-        content_range: its header of that name.
-        start: the first byte that was asked for.
-        end: the byte after the last one; None for all.
+        content_range: its header Content-Range.
+        start: the first requested byte.
+        end: the byte after the last one, None for all.
+
+    Raises:
+        StoreMisbehaves: it is not the requested range.
     """
     match = _CONTENT_RANGE.fullmatch((content_range or "").strip())
     if status == _PARTIAL_CONTENT and match is not None:
@@ -111,7 +121,7 @@ def require_range(
 
 
 def exactly(location: str, pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
-    """Yield PIECES. Raises StoreMisbehaves where they are more or fewer than LENGTH bytes."""
+    """Yield pieces; raise StoreMisbehaves if they are more or fewer than `length` bytes."""
     remaining = length
     for piece in pieces:
         remaining -= len(piece)

@@ -1,7 +1,7 @@
-"""The driver for OpenStack's Swift by its own protocol.
+"""The driver for OpenStack Swift.
 
-What is written in parts becomes a static large object: its parts stay where they are, in
-`segments/<upload>/`, and go when it is deleted or replaced.
+A multipart upload becomes a static large object: its segments stay in `segments/<upload>/` and are
+deleted when the object is deleted or replaced.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,8 @@ from swiftclient.utils import generate_temp_url
 from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import SwiftSettings
+from atoll.storage.base import Body, StoredObject
+from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -35,18 +36,14 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.interface import Body, StoredObject
-from atoll.storage.no_answer import unavailable
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.patience import assembly_seconds
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
+from atoll.storage.swift_connections import TIMEOUT, SwiftConnections
+from atoll.storage.timeouts import assembly_seconds
 
-# Seconds of silence; a probe is given up early, but not while it logs in.
-_TIMEOUT = 10
+# Seconds without progress, after the log-in.
 _PROBE_TIMEOUT = 2
-_FIRST_PAUSE = 0.2
-_CONNECTIONS = 32
 _READ_PIECE = 256 * 1024
 _SEGMENTS = "segments"
 
@@ -55,14 +52,14 @@ _CHANGED = 412
 _SERVER_ERROR = 500
 _BEYOND_THE_END = 416
 _REFUSED = frozenset({401, 403})
-# The second is what a quota of the account or the container is answered with.
+# 413 is the answer if a quota of the account or the container is exceeded.
 _FULL = frozenset({507, 413})
 
 
 class SwiftObjectStore(ObservedStore):
-    """One container."""
+    """One container and path."""
 
-    # A manifest of Swift's names a thousand segments, unless its operator allows more.
+    # A manifest may name a thousand segments, unless the service's operator allows more.
     parts_maximum = 900
 
     def __init__(
@@ -76,13 +73,13 @@ class SwiftObjectStore(ObservedStore):
         super().__init__(location, observe)
         self._settings = settings
         self._container = settings.swift_container
-        self._connections = _Connections(settings, ca_bundle, _TIMEOUT, retries=1)
-        # The client would resume a range at the wrong place.
-        self._readers = _Connections(settings, ca_bundle, _TIMEOUT, retries=0)
-        self._prober = _Connections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
+        self._connections = SwiftConnections(settings, ca_bundle, TIMEOUT, retries=1)
+        # Without retries: the client would resume a range at the wrong position.
+        self._readers = SwiftConnections(settings, ca_bundle, TIMEOUT, retries=0)
+        self._prober = SwiftConnections(settings, ca_bundle, _PROBE_TIMEOUT, retries=0)
         self._ca_bundle = ca_bundle
-        # By time-out in seconds, for requests that may take longer.
-        self._patient_connections: dict[int, _Connections] = {}
+        # By time-out in seconds, for requests that take longer.
+        self._slow_connections: dict[int, SwiftConnections] = {}
         self._storage_url: str | None = None
 
     def put(self, key: str, body: Body, size: int) -> None:
@@ -118,13 +115,13 @@ class SwiftObjectStore(ObservedStore):
             yield from exactly(self.location, body, length)
 
     def size(self, key: str) -> int:
-        """Ask for the object's size."""
+        """Return the object's size."""
         with self._answers(key), self._connections.one() as connection:
             answer = connection.head_object(self._container, self._path(key))
             return int(self._field(answer, "content-length"))
 
     def delete(self, key: str) -> None:
-        """Delete one object and the segments that it consists of."""
+        """Delete one object and its segments."""
         with self._writes(key, store=False), self._connections.one() as connection:
             segments = self._segments(connection, key)
             self._delete(connection, self._path(key))
@@ -132,7 +129,7 @@ class SwiftObjectStore(ObservedStore):
                 self._delete(connection, segment)
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects below PREFIX; Swift sorts them."""
+        """Yield the objects below a prefix, in the order of Swift."""
         marker = ""
         with self._answers(prefix), self._connections.one() as connection:
             while True:
@@ -148,9 +145,9 @@ class SwiftObjectStore(ObservedStore):
                 marker = rows[-1]["name"]
 
     def presigned_url(self, key: str, seconds: int) -> str | None:
-        """Sign a GET with the account's or container's key for temporary URLs, where there is one.
+        """Sign a GET with the key for temporary URLs, if there is one.
 
-        No request is made but the first time, for the address that signed paths begin with.
+        Only the first call makes a request, for the service's address.
         """
         if self._settings.temp_url_key is None:
             return None
@@ -169,12 +166,12 @@ class SwiftObjectStore(ObservedStore):
         return f"{base.scheme}://{base.netloc}{quote(path)}?{query}"
 
     def begin_parts(self, key: str) -> str:
-        """Choose where the segments go; no request is made."""
+        """Choose the path of the segments, without a request."""
         del key
         return str(uuid4())
 
     def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
-        """Write one segment, and return its name and what the manifest has to say of it."""
+        """Write one segment, and return its entry of the manifest."""
         name = f"{self._folder(upload_id)}{number:09d}"
         with self._writes(key), self._connections.one() as connection:
             etag = self._put(connection, name, Content(body, size))
@@ -184,9 +181,9 @@ class SwiftObjectStore(ObservedStore):
         )
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
-        """Write the manifest; Swift looks at each segment before it accepts it.
+        """Write the manifest, whose segments Swift verifies.
 
-        Where the answer does not come, the object is looked at.
+        If there is no answer, the object is checked.
         """
         del upload_id
         manifest = f"[{','.join(tags)}]".encode()
@@ -195,7 +192,7 @@ class SwiftObjectStore(ObservedStore):
                 etag = connection.put_object(
                     self._container,
                     self._path(key),
-                    contents=_again(manifest),
+                    contents=_as_file(manifest),
                     query_string="multipart-manifest=put",
                 )
             except (ClientException, RequestException, HTTPError, OSError) as error:
@@ -210,7 +207,7 @@ class SwiftObjectStore(ObservedStore):
                 raise WriteNotProven(self.location, "it accepted a manifest without an ETag")
 
     def _is_made(self, key: str, tags: list[str], size: int) -> bool:
-        """Tell whether KEY is the object whose manifest has the TAGS."""
+        """Return whether the object exists with the entries of the manifest."""
         etags = "".join(json.loads(tag)["etag"] for tag in tags)
         expected = hashlib.md5(etags.encode(), usedforsecurity=False).hexdigest()
         try:
@@ -220,16 +217,16 @@ class SwiftObjectStore(ObservedStore):
             return False
         return plain(found.get("etag", "")) == expected and found.get("content-length") == str(size)
 
-    def _patient(self, size: int) -> _Connections:
-        """Return connections that wait as long as an object of SIZE bytes needs."""
+    def _patient(self, size: int) -> SwiftConnections:
+        """Return connections with a time-out that suits an object of `size` bytes."""
         seconds = assembly_seconds(size)
-        if seconds <= _TIMEOUT:
+        if seconds <= TIMEOUT:
             return self._connections
-        made = _Connections(self._settings, self._ca_bundle, seconds, retries=0)
-        return self._patient_connections.setdefault(seconds, made)
+        made = SwiftConnections(self._settings, self._ca_bundle, seconds, retries=0)
+        return self._slow_connections.setdefault(seconds, made)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
-        """Delete the segments that are there."""
+        """Delete the segments of an upload."""
         with self._answers(key), self._connections.one() as connection:
             for segment in self._listed(connection, self._folder(upload_id)):
                 self._delete(connection, segment)
@@ -247,7 +244,7 @@ class SwiftObjectStore(ObservedStore):
 
     def _read_small(self, key: str) -> bytes:
         with self._prober.one() as connection:
-            # The end of an answer that is longer would have to be read for the connection's sake.
+            # Without a range, all of a larger object would be read to keep the connection.
             headers = {"Range": f"bytes=0-{READ_MAXIMUM - 1}"}
             _, data = connection.get_object(self._container, self._path(key), headers=headers)
             return bytes(data)
@@ -255,7 +252,7 @@ class SwiftObjectStore(ObservedStore):
     def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
         with self._prober.one() as connection:
             try:
-                # A string is what may be sent again without retries: after a new login.
+                # The client sends only a string again after a new log-in without retries.
                 etag = connection.put_object(
                     self._container,
                     self._path(key),
@@ -272,13 +269,17 @@ class SwiftObjectStore(ObservedStore):
         return self._no_container() if error.http_status == _MISSING else error
 
     def _put(self, connection: Connection, path: str, content: Content) -> str:
-        """Write one object and return its ETag, which is its MD5. Raises WriteNotProven."""
-        # The store itself compares what is in memory; a file's MD5 is known only afterwards.
+        """Write one object and return its ETag, which is its MD5.
+
+        Raises:
+            WriteNotProven: the ETag is not the MD5 of the content.
+        """
+        # The store compares the MD5 of bytes in memory. That of a file is not known before.
         small = isinstance(content.body, bytes | memoryview)
         etag = connection.put_object(
             self._container,
             path,
-            contents=_again(content.body),
+            contents=_as_file(content.body),
             content_length=content.size,
             etag=content.md5 if small else None,
         )
@@ -296,12 +297,14 @@ class SwiftObjectStore(ObservedStore):
         return self._settings.root + key
 
     def _folder(self, upload_id: str) -> str:
-        # Whatever is no id of ours raises ValueError here, before it is a path.
+        # An invalid id raises ValueError before it becomes a path.
         return self._path(f"{_SEGMENTS}/{UUID(upload_id)}/")
 
     @contextmanager
-    def _writing(self, key: str, connections: _Connections | None = None) -> Iterator[Connection]:
-        """Give a connection that writes KEY, and delete the segments of what was there before."""
+    def _writing(
+        self, key: str, connections: SwiftConnections | None = None
+    ) -> Iterator[Connection]:
+        """Lend a connection to write an object, then delete the segments of the replaced one."""
         with self._writes(key), (connections or self._connections).one() as connection:
             replaced = self._segments(connection, key)
             try:
@@ -314,7 +317,7 @@ class SwiftObjectStore(ObservedStore):
                 self._delete(connection, segment)
 
     def _segments(self, connection: Connection, key: str) -> list[str]:
-        """Return the objects that KEY consists of, besides itself; none for a plain object."""
+        """Return the segments of an object; none if it is not a large object."""
         path = self._path(key)
         try:
             headers = connection.head_object(self._container, path)
@@ -327,7 +330,7 @@ class SwiftObjectStore(ObservedStore):
                 self._container, path, query_string="multipart-manifest=get"
             )
             return [row["name"].split("/", 2)[2] for row in json.loads(manifest)]
-        # What Quay wrote in parts names only how its segments begin.
+        # Large objects of Quay name only the prefix of their segments.
         container, _, prefix = headers.get("x-object-manifest", "").partition("/")
         if container == self._container and prefix:
             return self._listed(connection, prefix)
@@ -356,7 +359,7 @@ class SwiftObjectStore(ObservedStore):
                 raise ObjectMissing(self.location, key) from error
             status = error.http_status or None
             cause = f"it answered {status}" if status else f"it gave no session: {error.msg}"
-            # What Keystone answered to a login comes without its number.
+            # The status of Keystone's answer to a log-in is not in the exception.
             if isinstance(error.__context__, Unauthorized):
                 raise StoreRefused(self.location, cause) from error
             raise _unavailable(status)(self.location, cause) from error
@@ -373,73 +376,6 @@ def _unavailable(status: int | None) -> type[StoreUnavailable]:
     return StoreRefused if status in _REFUSED else StoreUnavailable
 
 
-def _again(body: Body) -> BinaryIO:
-    """Return BODY as the client wants what it may have to send twice."""
+def _as_file(body: Body) -> BinaryIO:
+    """Return a body as a file, which the client can send again."""
     return io.BytesIO(body) if isinstance(body, bytes | memoryview) else body
-
-
-class _Connection(Connection):  # type: ignore[misc] # it has no types
-    """One that waits for a login as long as anybody does, however little it has for the store.
-
-    To check a password is work, and who does that may not be what is probed.
-    """
-
-    timeout: float
-
-    def get_auth(self) -> tuple[str, str]:
-        patience, self.timeout = self.timeout, _TIMEOUT
-        try:
-            address, token = super().get_auth()
-        finally:
-            self.timeout = patience
-        return address, token
-
-
-class _Connections:
-    """Connections that nobody uses now: one serves one thread at a time, and each has a login."""
-
-    def __init__(
-        self, settings: SwiftSettings, ca_bundle: str | None, timeout: int, *, retries: int
-    ) -> None:
-        password = settings.swift_password.get_secret_value()
-        self._arguments: dict[str, Any] = {
-            "authurl": settings.auth_url,
-            "user": settings.swift_user,
-            "key": password,
-            "auth_version": str(settings.auth_version),
-            "os_options": dict(settings.os_options),
-            "cacert": settings.ca_cert_path or ca_bundle,
-            "retry_on_ratelimit": settings.retry_on_ratelimit,
-            "timeout": timeout,
-            "retries": retries,
-            "starting_backoff": _FIRST_PAUSE,
-        }
-        self._lock = threading.Lock()
-        self._idle: list[Connection] = []
-
-    @contextmanager
-    def one(self) -> Iterator[Connection]:
-        """Give a connection; one that something went wrong with is not used again."""
-        with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        connection = connection or _Connection(**self._arguments)
-        try:
-            yield connection
-        except ClientException as error:
-            # An answer was read to its end; anything else may have left half of one behind.
-            if error.http_status:
-                self._give_back(connection)
-            else:
-                connection.close()
-            raise
-        except BaseException:
-            connection.close()
-            raise
-        self._give_back(connection)
-
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if len(self._idle) < _CONNECTIONS:
-                self._idle.append(connection)
-                return
-        connection.close()

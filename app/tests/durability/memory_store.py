@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from atoll.storage.base import Body, ObjectStore, StoredObject
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
-from atoll.storage.interface import Body, ObjectStore, StoredObject
 
 # A fault is called with the operation ("put", "read", "delete", ...) and the key before the
 # operation is carried out; it raises a StoreError, waits, or does nothing.

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from atoll.periodic import ThreadRegistry
-from atoll.storage.health import Prober
-from atoll.storage.interface import Body, ObjectStore, StoredObject
-from atoll.storage.observed import Observe, ObservedStore
+from atoll.storage.base import Body, ObjectStore, StoredObject
+from atoll.storage.observed_store import Observe, ObservedStore
+from atoll.storage.prober import Prober
 
 from .memory_store import MemoryStore
 from .sites import MemorySite

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from atoll.storage.base import Body, ObjectStore, StoredObject
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import Body, ObjectStore, StoredObject
 
 from .interleaving import REQUEST, stop
 from .memory_store import MemoryStore

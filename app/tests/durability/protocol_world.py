@@ -11,8 +11,8 @@ import psycopg2
 from atoll.names import Digest, RepositoryName
 from atoll.placement.locations.registration import register_locations
 from atoll.services import Services
-from atoll.storage.health import Prober
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
+from atoll.storage.prober import Prober
 from atoll.storage.states import REMOVED
 
 from .interleaving import StoppingDatabase

@@ -16,10 +16,11 @@ from atoll.registry.blobs import cache_key
 from atoll.registry.upload_session import Body
 from atoll.replication.worker import Worker
 from atoll.services import Services
-from atoll.storage.chooser import Chooser
-from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
+from atoll.storage.health import StoreHealth
 from atoll.storage.locations import Locations
+from atoll.storage.prober import Prober
+from atoll.storage.selection import StoreSelection
 from atoll.storage.states import LocationStates
 
 from .memory_store import MemoryStore
@@ -147,7 +148,7 @@ def make_registry(
         environment = {"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": ",".join(preference)}
         settings = load(environment, directory / "stack")
         health, states = StoreHealth(locations), LocationStates()
-        chooser = Chooser(preference, locations, health, states)
+        chooser = StoreSelection(preference, locations, health, states)
         graph = Services(settings, spool=directory, connections=connections)
         graph.__dict__["locations"] = Locations(
             dict(stores), health, states, chooser, preference, settings.required_locations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from atoll.names import Digest
 from atoll.placement.delete_queue import DeleteQueue
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreRefused, StoreUnavailable, StoreUnreachable
-from atoll.storage.interface import blob_key
 
 from .sites import MemoryRegistry, MemorySite
 

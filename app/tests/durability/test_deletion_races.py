@@ -17,8 +17,8 @@ from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.errors import DeletionUnresolved, ManifestBlobUnknown
 from atoll.registry.manifests import Manifests
 from atoll.registry.upload_session import Body
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 
 from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
 

@@ -14,7 +14,7 @@ from atoll.placement.checks.verify import Verifier
 from atoll.placement.tasks import Task, Tasks
 from atoll.rate_limit import RateLimiter
 from atoll.replication.worker import Worker
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from ..integration.services import wait_until
 from .memory_store import MemoryStore

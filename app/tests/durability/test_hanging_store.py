@@ -15,8 +15,8 @@ from contextlib import contextmanager
 import pytest
 from atoll.names import Digest
 from atoll.registry.upload_session import Body
+from atoll.storage.base import blob_key
 from atoll.storage.errors import NoHealthyStore, StoreError, StoreSilent
-from atoll.storage.interface import blob_key
 
 from ..integration.services import SECONDS, wait_until
 from .memory_store import Fault, MemoryStore
@@ -57,10 +57,10 @@ def test_a_push_continues_at_the_next_location_when_the_store_hangs(us: MemorySi
     with hanging(us.stores["us"]):
         digest = us.push(b"content")
         assert us.placements(digest) == {"eu": "good"}
-        assert us.locations.chooser.to_write() == "eu"
+        assert us.locations.selection.to_write() == "eu"
     health = us.locations.health
     wait_until("the store is trusted again", lambda: not health.in_doubt("us"))
-    assert us.locations.chooser.to_write() == "us"
+    assert us.locations.selection.to_write() == "us"
 
 
 def test_a_push_waits_for_a_busy_store_that_answers_probes(us: MemorySite) -> None:

@@ -9,7 +9,7 @@ from atoll.names import Digest
 from atoll.placement.checks.inventory import Inventory, Orphan, Restorable, delete_orphan, now
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from .commands import run_command
 from .sites import MemoryRegistry, MemorySite

@@ -14,8 +14,8 @@ from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.tasks import Tasks
 from atoll.registry.errors import DeletionUnresolved
 from atoll.registry.upload_session import Body, Upload
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreError, StoreRefused
-from atoll.storage.interface import blob_key
 
 from ..integration.services import wait_until
 from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry

@@ -7,7 +7,7 @@ import io
 from atoll.names import Digest
 from atoll.registry.upload_session import Body, Upload
 from atoll.storage.errors import StoreUnavailable, StoreUnreachable
-from atoll.storage.health import Prober
+from atoll.storage.prober import Prober
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 

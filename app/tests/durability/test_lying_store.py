@@ -10,9 +10,9 @@ from atoll.names import Digest
 from atoll.placement.locations.errors import ChangeRefused
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
-from atoll.storage.health import Prober
-from atoll.storage.interface import blob_key
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.base import blob_key
+from atoll.storage.prober import Prober
+from atoll.storage.s3.driver import S3ObjectStore
 
 from ..integration.services import wait_until
 from ..unit.lying_server import PAGE, Server, gateway_of, lying_server

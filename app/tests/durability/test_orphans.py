@@ -9,7 +9,7 @@ from atoll.names import Digest
 from atoll.registry.errors import RangeOutOfOrder, UploadUnknown
 from atoll.registry.upload_session import Body, Upload
 from atoll.storage.errors import StoreUnreachable
-from atoll.storage.health import Prober
+from atoll.storage.prober import Prober
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 

@@ -7,8 +7,8 @@ from atoll.cluster.instances import Heartbeat
 from atoll.names import Digest
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.tasks import Tasks
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 
 from .commands import run_command, run_removelocation
 from .sites import MemoryRegistry, MemorySite

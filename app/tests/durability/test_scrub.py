@@ -25,8 +25,8 @@ from atoll.placement.checks.verify import (
     record,
 )
 from atoll.rate_limit import RateLimiter
+from atoll.storage.base import blob_key
 from atoll.storage.errors import ObjectMissing
-from atoll.storage.interface import blob_key
 
 from .sites import MemoryRegistry, MemorySite
 

@@ -10,11 +10,11 @@ from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Orphan, delete_orphan
 from atoll.registry.upload_session import Body
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreOfOtherLocation
-from atoll.storage.health import Prober
-from atoll.storage.interface import blob_key
-from atoll.storage.marker import require_own
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.location_marker import require_own
+from atoll.storage.prober import Prober
+from atoll.storage.s3.driver import S3ObjectStore
 
 from ..unit.lying_server import Server, gateway_of, lying_server
 from .sites import SUPERUSER, MemoryRegistry, MemorySite

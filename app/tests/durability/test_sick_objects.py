@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 import pytest
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 
 from ..integration.services import wait_until
 from .observed_stores import observed
 from .sites import MemoryRegistry
 
-_UNAVAILABLE = ("store is down", "store takes no objects and is only read from")
+_UNAVAILABLE = ("store marked unavailable", "store marked read-only")
 
 
 def test_sick_objects_do_not_stop_the_replication_of_healthy_ones(

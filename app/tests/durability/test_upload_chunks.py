@@ -9,7 +9,7 @@ from atoll.names import Digest
 from atoll.registry import upload_records
 from atoll.registry.errors import RangeOutOfOrder, SizeInvalid
 from atoll.registry.upload_session import Body, Upload
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 

@@ -16,8 +16,8 @@ from atoll.placement import tasks as task_table
 from atoll.placement.claims import Claims
 from atoll.placement.tasks import Task, Tasks
 from atoll.replication import worker as worker_module
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 
 from ..integration.services import wait_until
 from .sites import MemoryRegistry
@@ -113,7 +113,7 @@ def test_statements_for_tasks_without_a_source_are_bounded(
     us, eu, ap = registry["us"], registry["eu"], registry["ap"]
     make_blobs(registry, 5000, "us")
     eu.locations.health.probed("us", StoreUnavailable("us", "down"))
-    assert eu.locations.chooser.sources("eu") == ["ap"]
+    assert eu.locations.selection.sources("eu") == ["ap"]
     statements = Statements(eu.database)
     worker = eu.worker()
     worker.start()

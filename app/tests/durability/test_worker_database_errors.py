@@ -20,8 +20,8 @@ from atoll.placement.checks import doubts
 from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
 from atoll.replication.worker import Worker
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 from atoll.storage.multipart import PART_MINIMUM
 
 from ..integration.services import wait_until

@@ -10,8 +10,8 @@ import pytest
 from atoll.names import Digest
 from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
+from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import blob_key
 
 from ..integration.services import wait_until
 from .observed_stores import observed

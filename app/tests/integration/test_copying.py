@@ -15,12 +15,12 @@ from atoll.names import Digest
 from atoll.placement.tasks import Tasks
 from atoll.replication.copier import Copier
 from atoll.replication.listener import CHANNEL
-from atoll.storage import s3_copy
+from atoll.storage.base import blob_key
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import ObjectChanged, ObjectMissing
-from atoll.storage.interface import blob_key
 from atoll.storage.multipart import PART_MINIMUM
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.s3 import server_side_copy
+from atoll.storage.s3.driver import S3ObjectStore
 
 from .counting_proxy import CountingProxy, counting_proxy
 from .services import Services, Store, wait_until
@@ -133,12 +133,12 @@ def two_buckets(store: Store, proxy: CountingProxy) -> tuple[S3ObjectStore, S3Ob
     return one, two
 
 
-@pytest.mark.parametrize("single_maximum", [s3_copy.SINGLE_MAXIMUM, 2**20])
+@pytest.mark.parametrize("single_maximum", [server_side_copy.SINGLE_MAXIMUM, 2**20])
 def test_a_store_that_is_source_and_target_copies_itself_after_the_bytes_were_hashed(
     services: Services, to_eu: CountingProxy, monkeypatch: pytest.MonkeyPatch, single_maximum: int
 ) -> None:
-    monkeypatch.setattr(s3_copy, "SINGLE_MAXIMUM", single_maximum)
-    monkeypatch.setattr(s3_copy, "PART_SIZE", 8 * 2**20)
+    monkeypatch.setattr(server_side_copy, "SINGLE_MAXIMUM", single_maximum)
+    monkeypatch.setattr(server_side_copy, "PART_SIZE", 8 * 2**20)
     one, two = two_buckets(services.eu, to_eu)
     data = content(20_000_000)
     digest = Digest.parse(f"sha256:{hashlib.sha256(data).hexdigest()}")

@@ -31,7 +31,7 @@ from .slow_proxy import slow_proxy
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
-UNAVAILABLE = ("store is down", "store takes no objects and is only read from")
+UNAVAILABLE = ("store marked unavailable", "store marked read-only")
 # Seconds: no request takes longer, and no client is sent to a paused store later than that, but for
 # so many.
 SLOWEST, WINDOW, EXCEPTIONS = 4.0, 1.0, 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from atoll.names import Digest
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from .services import Services, wait_until
 from .site import Client, Site, bundle

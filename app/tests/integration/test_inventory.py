@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from atoll.names import Digest
 from atoll.placement.checks import inventory
-from atoll.storage.interface import blob_key
+from atoll.storage.base import blob_key
 
 from .services import Services
 from .site import Client, Site

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.observed import nobody
+from atoll.storage.observed_store import nobody
 
 from .services import Services
 from .site import Site

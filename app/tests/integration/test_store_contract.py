@@ -25,9 +25,9 @@ from atoll.config.stores import (
     StoreSettings,
     SwiftSettings,
 )
+from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
-from atoll.storage.interface import ObjectStore
 from atoll.storage.multipart import PART_MINIMUM, PartsWriter, put_file
 
 from .other_stores import Azurite, Swift, running_azurite, running_swift

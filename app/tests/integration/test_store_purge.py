@@ -13,8 +13,8 @@ from atoll.cluster.instances import Instances
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
 from atoll.server.heartbeat import Announcer
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing
-from atoll.storage.interface import ObjectStore
 from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from atoll.storage.errors import StoreFull, StoreSilent, StoreUnavailable
-from atoll.storage.health import Prober, StoreHealth
+from atoll.storage.health import StoreHealth
+from atoll.storage.prober import Prober
 
 from .test_storage import MemoryStore
 

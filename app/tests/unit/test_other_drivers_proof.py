@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from atoll.config.stores import AzureSettings, SwiftSettings
 from atoll.storage.azure import AzureObjectStore
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreMisbehaves, StoreUnavailable, WriteNotProven
-from atoll.storage.interface import ObjectStore
 from atoll.storage.swift import SwiftObjectStore
 
 DATA = b"0123456789" * 4

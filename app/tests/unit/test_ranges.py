@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreMisbehaves, StoreUnavailable
 from atoll.storage.failover import read_from_any
 from atoll.storage.health import StoreHealth
-from atoll.storage.interface import ObjectStore
 from atoll.storage.proof import require_range
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.s3.driver import S3ObjectStore
 
 from .lying_server import Server, gateway_of, lying_server
 

@@ -15,8 +15,8 @@ from atoll.replication.buffer_pool import BufferPool
 from atoll.replication.copier import MEMORY_LARGE, Copier
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import WorkQueue
+from atoll.storage.base import Body, StoredPart, blob_key
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.interface import Body, StoredPart, blob_key
 from atoll.storage.multipart import PART_MINIMUM
 
 from .test_storage import MemoryStore

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreMisbehaves, StoreUnavailable, WriteNotProven
-from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import ObjectStore
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.health import StoreHealth
+from atoll.storage.prober import Prober
+from atoll.storage.s3.driver import S3ObjectStore
 
 from .lying_server import PAGE, Server, gateway_of, lying_server
 

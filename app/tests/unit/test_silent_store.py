@@ -10,8 +10,9 @@ from contextlib import contextmanager
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
-from atoll.storage import s3
 from atoll.storage.errors import StoreUnavailable
+from atoll.storage.s3 import clients
+from atoll.storage.s3.driver import S3ObjectStore
 
 # Of a connection: what to do with it once the head of a request has come.
 Answer = Callable[[socket.socket], None]
@@ -46,10 +47,10 @@ def server(answer: Answer) -> Iterator[tuple[int, list[str]]]:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], s3.S3ObjectStore]:
-    monkeypatch.setattr(s3, "_READ_TIMEOUT", 0.5)
+def store(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], S3ObjectStore]:
+    monkeypatch.setattr(clients, "READ_TIMEOUT", 0.5)
 
-    def make(port: int) -> s3.S3ObjectStore:
+    def make(port: int) -> S3ObjectStore:
         settings = RadosGatewaySettings.model_validate(
             {
                 "hostname": "127.0.0.1",
@@ -61,12 +62,12 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], s3.S3ObjectStore]:
                 "storage_path": "/registry",
             }
         )
-        return s3.S3ObjectStore("us", settings)
+        return S3ObjectStore("us", settings)
 
     return make
 
 
-OPERATIONS: dict[str, Callable[[s3.S3ObjectStore], object]] = {
+OPERATIONS: dict[str, Callable[[S3ObjectStore], object]] = {
     "a file is written": lambda store: store.put("key", io.BytesIO(b"data"), 4),
     "what is in memory is written": lambda store: store.put("key", b"data", 4),
     "it is read": lambda store: list(store.read("key")),
@@ -76,7 +77,7 @@ OPERATIONS: dict[str, Callable[[s3.S3ObjectStore], object]] = {
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
 def test_a_silent_store_is_asked_once(
-    store: Callable[[int], s3.S3ObjectStore], operation: Callable[[s3.S3ObjectStore], object]
+    store: Callable[[int], S3ObjectStore], operation: Callable[[S3ObjectStore], object]
 ) -> None:
     with server(lambda _connection: None) as (port, requests):
         with pytest.raises(StoreUnavailable):
@@ -85,7 +86,7 @@ def test_a_silent_store_is_asked_once(
 
 
 def test_a_store_that_hangs_up_is_asked_again(
-    store: Callable[[int], s3.S3ObjectStore],
+    store: Callable[[int], S3ObjectStore],
 ) -> None:
     """It may have closed a connection that was kept, as it does when it was restarted."""
     with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as (port, requests):

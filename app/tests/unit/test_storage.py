@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 import pytest
 from atoll.names import Digest
 from atoll.periodic import ThreadRegistry
-from atoll.storage.chooser import Chooser
+from atoll.storage.base import Body, ObjectStore, StoredObject, blob_key
 from atoll.storage.errors import (
     NoAllowedStore,
     NoHealthyStore,
@@ -25,8 +25,7 @@ from atoll.storage.errors import (
     StoreUnreachable,
 )
 from atoll.storage.failover import read_from_any
-from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import Body, ObjectStore, StoredObject, blob_key
+from atoll.storage.health import StoreHealth
 from atoll.storage.multipart import (
     MEBIBYTE,
     PART_MINIMUM,
@@ -35,6 +34,8 @@ from atoll.storage.multipart import (
     part_size,
     put_file,
 )
+from atoll.storage.prober import Prober
+from atoll.storage.selection import StoreSelection
 from atoll.storage.states import LocationStates
 
 from ..integration.services import wait_until
@@ -130,11 +131,11 @@ def failed(location: str = "us") -> StoreUnavailable:
     return StoreUnavailable(location, "it answered 500")
 
 
-def chooser(down: set[str] = frozenset()) -> Chooser:  # type: ignore[assignment]
+def chooser(down: set[str] = frozenset()) -> StoreSelection:  # type: ignore[assignment]
     health = StoreHealth(["us", "eu", "asia"])
     for name in ("us", "eu", "asia"):
         health.probed(name, refused(name) if name in down else None)
-    return Chooser(["eu", "us"], ["us", "eu", "asia"], health, LocationStates())
+    return StoreSelection(["eu", "us"], ["us", "eu", "asia"], health, LocationStates())
 
 
 def test_the_nearest_living_placement_is_read_and_the_nearest_living_store_written() -> None:
@@ -204,7 +205,7 @@ def test_an_error_about_one_object_leaves_the_store_available_and_requests_a_pro
 
 def test_a_store_in_doubt_is_used_where_there_is_no_other_until_a_probe_succeeds() -> None:
     health = known("us", "eu")
-    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     health.observe("us", silent())
     assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
     assert choosing.to_read(["us"]) == ["us"]
@@ -219,7 +220,7 @@ def test_a_store_in_doubt_is_used_where_there_is_no_other_until_a_probe_succeeds
 def test_a_store_that_answers_nothing_is_used_after_one_that_is_only_in_doubt() -> None:
     now = [0.0]
     health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
-    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     health.probing("us")
     now[0] = 3.0
     health.move("eu")
@@ -264,7 +265,7 @@ def test_a_probe_that_raises_anything_counts_as_failed_and_is_repeated() -> None
 
 def test_doubt_about_a_write_is_settled_by_a_probe_that_writes() -> None:
     store, health = MemoryStore("us"), known("us", "eu")
-    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     health.observe("us", failed(), write=True)
     store.full = True
     Prober({"us": store}, health).probe_once(store)
@@ -328,7 +329,7 @@ def test_a_full_store_is_read_from_and_not_written_to_until_it_takes_an_object()
     store, health = MemoryStore("us"), StoreHealth(["us", "eu"])
     health.probed("eu", None)
     prober, nearest = Prober({"us": store}, health), ["us", "eu"]
-    choosing = Chooser(nearest, nearest, health, LocationStates())
+    choosing = StoreSelection(nearest, nearest, health, LocationStates())
     prober.probe_once(store)
     assert choosing.to_write() == "us"
     health.observe("us", StoreFull("us", "no room"), write=True)
@@ -389,7 +390,7 @@ def test_what_is_full_and_dies_is_down() -> None:
 def test_who_did_not_answer_the_last_probe_is_read_last() -> None:
     now = [0.0]
     health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
-    choosing = Chooser(["us", "eu"], ["us", "eu"], health, LocationStates())
+    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     for name in ("us", "eu"):
         health.probed(name, None)
     health.probing("us")

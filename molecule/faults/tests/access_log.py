@@ -8,7 +8,7 @@ from typing import Any
 from site_machine import SiteMachine
 
 # The log's words for a store that is not to be written to.
-_DOWN = ("store is down", "store takes no objects and is only read from")
+_DOWN = ("store marked unavailable", "store marked read-only")
 
 
 @dataclass(frozen=True)

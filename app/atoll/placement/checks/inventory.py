@@ -17,7 +17,7 @@ from atoll.db.pool import Database
 from atoll.names import Digest, InvalidDigest
 from atoll.placement.checks.verify import Looked
 from atoll.placement.content_deletions import ContentDeletions
-from atoll.storage.interface import ObjectStore, StoredObject, blob_key
+from atoll.storage.base import ObjectStore, StoredObject, blob_key
 
 # Rows that one statement reads.
 _PAGE = 5000

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 from atoll.placement.tasks import Task
 from atoll.rate_limit import RateLimiter
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreError
-from atoll.storage.inspection import inspect
-from atoll.storage.interface import ObjectStore
+from atoll.storage.object_check import inspect
 
 log = logging.getLogger(__name__)
 

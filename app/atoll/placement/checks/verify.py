@@ -18,10 +18,10 @@ from typing import Any
 from atoll.db.pool import Database
 from atoll.names import Digest
 from atoll.rate_limit import RateLimiter
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreError
 from atoll.storage.health import StoreHealth
-from atoll.storage.inspection import inspect
-from atoll.storage.interface import ObjectStore
+from atoll.storage.object_check import inspect
 
 # Placements of one range. A full verification has smaller ranges, because reading takes long and
 # everything since the last record is verified again after a crash.

@@ -9,17 +9,17 @@ from atoll.cluster.instances import Instances
 from atoll.config.stores import StoreSettings
 from atoll.placement.locations.errors import StoreInUse
 from atoll.placement.locations.states import LocationTable
+from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
-from atoll.storage.emptying import (
+from atoll.storage.errors import StoreOfOtherLocation
+from atoll.storage.location_marker import require_own
+from atoll.storage.purge import (
     PlaceShared,
+    abort_all_uploads,
     count_objects,
     delete_objects,
     require_own_place,
-    throw_parts_away,
 )
-from atoll.storage.errors import StoreOfOtherLocation
-from atoll.storage.interface import ObjectStore
-from atoll.storage.marker import require_own
 
 
 @dataclass
@@ -126,5 +126,5 @@ class StorePurge:
             yield report
         report.complete = limit is None or report.objects < limit
         if report.complete:
-            report.uploads = throw_parts_away(store)
+            report.uploads = abort_all_uploads(store)
         yield report

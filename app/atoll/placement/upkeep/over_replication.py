@@ -23,7 +23,7 @@ import prometheus_client
 from atoll.db.pool import Database
 from atoll.placement.locks import try_lock_digest
 from atoll.placement.rules import allowed_of, required_of, used
-from atoll.storage.interface import LINK_SECONDS
+from atoll.storage.base import LINK_SECONDS
 from atoll.storage.states import KEPT
 
 log = logging.getLogger(__name__)

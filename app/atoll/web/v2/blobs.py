@@ -15,7 +15,7 @@ from atoll.auth.access import DELETE, PULL
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown
-from atoll.storage.interface import LINK_SECONDS
+from atoll.storage.base import LINK_SECONDS
 from atoll.web.addresses import client_address
 from atoll.web.authority import Authority
 from atoll.web.guard import Guard

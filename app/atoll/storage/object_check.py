@@ -1,4 +1,4 @@
-"""Look at one object: whether it is there, has the right size, and is what its digest says."""
+"""Check one object: its existence, its size and its digest."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import StrEnum
 
 from atoll.names import Digest
 from atoll.rate_limit import RateLimiter
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import ObjectMissing
-from atoll.storage.interface import ObjectStore, blob_key
 
 
 class Defect(StrEnum):
-    """What can be wrong with an object."""
+    """A defect of an object."""
 
     MISSING = "missing"
     WRONG_SIZE = "wrong size"
@@ -21,10 +21,17 @@ class Defect(StrEnum):
 def inspect(
     store: ObjectStore, digest: Digest, size: int, *, full: bool, limit: RateLimiter
 ) -> Defect | None:
-    """Return what is wrong with a blob of SIZE bytes in STORE, or None.
+    """Return the defect of a blob's object, or None.
 
-    With FULL its bytes are read and hashed, a piece at a time, within LIMIT.
-    Raises StoreUnavailable, which says nothing of the object.
+    Args:
+        store: the store to check.
+        digest: the blob's digest.
+        size: the blob's size in bytes.
+        full: read and hash the object, instead of checking only its size.
+        limit: the maximum read rate.
+
+    Raises:
+        StoreUnavailable: the object could not be checked.
     """
     try:
         if _size(store, blob_key(digest)) != size:
@@ -41,10 +48,10 @@ def inspect(
 
 
 def _size(store: ObjectStore, key: str) -> int:
-    """Return the object's size. Raises ObjectMissing, or StoreUnavailable.
+    """Return the object's size.
 
-    To a question for the size, S3 answers the same for an object and for a whole bucket that is not
-    there; only to a GET does it tell which.
+    S3 has the same answer to a HEAD request for a missing object and for a missing bucket. Only the
+    answer to a GET request distinguishes them.
     """
     try:
         return store.size(key)

@@ -1,7 +1,8 @@
-"""Credentials of a role, lent by Amazon's Security Token Service for an hour.
+"""Temporary credentials of a role from Amazon's Security Token Service.
 
-They are asked for by the first request that needs them, never at boot, and again some minutes
-before they end; so a service that is down stops no process, and no key that is stored can read.
+They are requested by the first request to the store, not at start-up, and refreshed some minutes
+before they expire. So an unavailable service prevents no process from starting, and stored keys
+alone cannot read the store.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from botocore.credentials import DeferredRefreshableCredentials
 from atoll.config.stores import S3StoreSettings
 
 _SESSION_NAME = "atoll"
-_LIFE_SECONDS = 3600
+_LIFETIME_SECONDS = 3600
 
 
 def role_session(
     settings: S3StoreSettings, ca_bundle: str | None, timeout: int
 ) -> botocore.session.Session:
-    """Return a session whose credentials are the role's. No request is made yet."""
+    """Return a session with the credentials of the role, without making a request."""
     keys = settings.credentials
     service: Any = botocore.session.get_session().create_client(
         "sts",
@@ -35,18 +36,18 @@ def role_session(
         ),
     )
 
-    def lend() -> dict[str, str]:
-        lent = service.assume_role(
-            RoleArn=settings.role, RoleSessionName=_SESSION_NAME, DurationSeconds=_LIFE_SECONDS
+    def assume() -> dict[str, str]:
+        credentials = service.assume_role(
+            RoleArn=settings.role, RoleSessionName=_SESSION_NAME, DurationSeconds=_LIFETIME_SECONDS
         )["Credentials"]
         return {
-            "access_key": lent["AccessKeyId"],
-            "secret_key": lent["SecretAccessKey"],
-            "token": lent["SessionToken"],
-            "expiry_time": lent["Expiration"].isoformat(),
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["SessionToken"],
+            "expiry_time": credentials["Expiration"].isoformat(),
         }
 
     session = botocore.session.get_session()
-    # botocore's documented way to bring credentials of one's own has no public name.
-    session._credentials = DeferredRefreshableCredentials(lend, "sts-assume-role")  # type: ignore[attr-defined]
+    # The documented way to set credentials has no public name in botocore.
+    session._credentials = DeferredRefreshableCredentials(assume, "sts-assume-role")  # type: ignore[attr-defined]
     return session

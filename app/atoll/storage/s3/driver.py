@@ -1,33 +1,25 @@
-"""The driver for all that speaks S3: Ceph's RADOS gateway, Amazon, and others like them.
+"""The driver for S3 and compatible services, such as Ceph's RADOS gateway.
 
-Relies on no conditional write and on no checksum of the server's, since implementations differ: the
-digest is ours to verify. A write counts when the store returned an ETag for it, which is compared
-where it is an MD5; a range when the answer has its bounds.
+Implementations differ, so the driver depends neither on conditional writes nor on checksums by the
+server; the registry verifies digests itself. A write counts only if the answer has an ETag, which
+is compared if it is an MD5. A range counts only if the answer has its bounds.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, BinaryIO
+from functools import cached_property
+from typing import Any, BinaryIO
 
-import boto3
-from botocore.config import Config
-from botocore.credentials import Credentials, ReadOnlyCredentials
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectTimeoutError,
-    HTTPClientError,
-    ReadTimeoutError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from urllib3.exceptions import HTTPError
 
 from atoll.config.stores import S3StoreSettings
-from atoll.storage.assumed_role import role_session
+from atoll.storage.base import Body, ObjectStore, StoredObject, StoredPart
+from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
     ObjectChanged,
     ObjectMissing,
@@ -37,34 +29,22 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.interface import Body, ObjectStore, StoredObject, StoredPart
-from atoll.storage.no_answer import unavailable
-from atoll.storage.observed import Observe, ObservedStore, nobody
-from atoll.storage.patience import assembly_seconds
-from atoll.storage.probing import READ_MAXIMUM
+from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, plain, require_md5, require_range
-from atoll.storage.s3_assembly import complete_upload
-from atoll.storage.s3_certificates import load_certificates_once
-from atoll.storage.s3_copy import ServerSideCopy, same_service
-from atoll.storage.s3_direct import DirectTransfer
+from atoll.storage.s3 import clients
+from atoll.storage.s3.clients import S3Clients
+from atoll.storage.s3.completion import complete_upload
+from atoll.storage.s3.direct_transfer import DirectTransfer
+from atoll.storage.s3.server_side_copy import ServerSideCopy, same_service
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-# Seconds. Data may take long, silence may not; a probe is given up early.
-_CONNECT_TIMEOUT = 2
-_READ_TIMEOUT = 10
-_PROBE_TIMEOUT = 2
-_CONNECTIONS = 32
-# Clients are safe for threads, making one is not.
-_MAKING_CLIENTS = threading.Lock()
 _READ_PIECE = 256 * 1024
-# What is written without a proof in the answer is read again up to this size, in bytes.
+# The largest object, in bytes, that is read back if the answer to its write has no ETag.
 _READ_BACK_MAXIMUM = 8 * 2**20
 
 _MISSING = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchUpload"})
 _REFUSED = frozenset({"401", "403", "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"})
-# Ceph, MinIO, and by its status whoever names no code of its own.
+# The codes of Ceph and MinIO, and the status of services that have no code for it.
 _FULL = frozenset({"QuotaExceeded", "XMinioStorageFull", "507"})
 _NO_CONTENT = 204
 _BEYOND_THE_END = frozenset({"416", "InvalidRange"})
@@ -72,7 +52,7 @@ _CHANGED = frozenset({"412", "PreconditionFailed"})
 
 
 class S3ObjectStore(ObservedStore):
-    """One bucket."""
+    """One bucket and path."""
 
     def __init__(
         self,
@@ -87,21 +67,9 @@ class S3ObjectStore(ObservedStore):
         self._ca_bundle = ca_bundle
         self._bucket = settings.bucket
         self._prefix = settings.storage_path.strip("/")
-        session = _session()
-        if settings.role is not None:
-            session = boto3.session.Session(
-                botocore_session=role_session(settings, ca_bundle, _PROBE_TIMEOUT)
-            )
-        self._credentials = _credentials(session, settings)
-        self._session = session
-        self._client = _client(
-            session, settings, ca_bundle, _CONNECT_TIMEOUT, _READ_TIMEOUT, attempts=2
-        )
-        # By time-out in seconds, for requests that may take longer.
-        self._patient_clients: dict[int, S3Client] = {}
-        self._prober = _client(
-            session, settings, ca_bundle, _PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1
-        )
+        self._clients = S3Clients(settings, ca_bundle)
+        self._client = self._clients.default
+        self._prober = self._clients.prober
 
     def put(self, key: str, body: Body, size: int) -> None:
         """Write one object with one request."""
@@ -129,13 +97,13 @@ class S3ObjectStore(ObservedStore):
             yield from pieces
 
     def size(self, key: str) -> int:
-        """Ask for the object's size."""
+        """Return the object's size."""
         with self._answers(key):
             answer = self._client.head_object(Bucket=self._bucket, Key=self._path(key))
             return int(self._field(answer, "ContentLength"))
 
     def delete(self, key: str) -> None:
-        """Delete one object; S3 answers the same whether it was there or not."""
+        """Delete one object; S3 returns the same answer whether it existed or not."""
         with self._writes(key, store=False):
             answer = self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
@@ -143,7 +111,7 @@ class S3ObjectStore(ObservedStore):
                 raise StoreMisbehaves(self.location, f"it answered {status} and deleted nothing")
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """Yield the objects below PREFIX; S3 sorts them."""
+        """Yield the objects below a prefix, in the order of S3."""
         with self._answers(prefix):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._path(prefix)
@@ -155,7 +123,7 @@ class S3ObjectStore(ObservedStore):
                     yield StoredObject(key, entry["Size"], entry["LastModified"])
 
     def presigned_url(self, key: str, seconds: int) -> str:
-        """Sign a GET; no request is made, unless a role's credentials have to be lent first."""
+        """Sign a GET, without a request unless the credentials of a role have expired."""
         with self._translated(key):
             return self._client.generate_presigned_url(
                 "get_object",
@@ -189,9 +157,9 @@ class S3ObjectStore(ObservedStore):
             return headers["etag"]
 
     def stored_parts(self, key: str, upload_id: str) -> dict[int, StoredPart]:
-        """List the parts that are there.
+        """List the uploaded parts.
 
-        A tag is the content's MD5, but where the store encrypts: there no content will match it.
+        A tag is the MD5 of the content, unless the store encrypts: then no content matches it.
         """
         with self._answers(key):
             pages = self._client.get_paginator("list_parts").paginate(
@@ -204,11 +172,11 @@ class S3ObjectStore(ObservedStore):
             }
 
     def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
-        """Complete a multipart upload, and look at the object where the answer does not come."""
+        """Complete a multipart upload; without an answer, check whether the object exists."""
         target = {"Bucket": self._bucket, "Key": self._path(key), "UploadId": upload_id}
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
         with self._writes(key):
-            patient = self._patient_client(size)
+            patient = self._clients.patient(size)
             complete_upload(patient, self._client, self.location, target, parts, size=size)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
@@ -222,24 +190,24 @@ class S3ObjectStore(ObservedStore):
             return
 
     def can_copy_from(self, source: ObjectStore) -> bool:
-        """Tell whether SOURCE is the same service, used with the same keys."""
+        """Return whether the source is the same service, used with the same keys."""
         return isinstance(source, S3ObjectStore) and same_service(self._settings, source._settings)
 
     def copy_from(
         self, source: ObjectStore, key: str, size: int, prove: Callable[[], None]
     ) -> None:
-        """Copy within the service, on the condition that the source's ETag stays."""
+        """Copy within the service, on the condition that the source keeps its ETag."""
         if not isinstance(source, S3ObjectStore):
             raise TypeError(f"no copy within the service from {source.location}")
         with source._answers(key):
             answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
         prove()
-        copy = ServerSideCopy(self._patient_client, self.location, self._bucket, self._path(key))
+        copy = ServerSideCopy(self._clients.patient, self.location, self._bucket, self._path(key))
         with self._writes(key):
             copy.run(source._bucket, source._path(key), self._field(answer, "ETag"), size)
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
-        """Abort the multipart uploads that began BEFORE then."""
+        """Abort multipart uploads that began before the given time."""
         aborted = 0
         with self._writes(self._prefix, store=False):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
@@ -275,10 +243,10 @@ class S3ObjectStore(ObservedStore):
 
     @cached_property
     def _direct(self) -> DirectTransfer | None:
-        """The short way for bytes; None where requests are signed in another way than it knows."""
+        """Transfers without botocore's client; None if the store needs another signature."""
         if self._settings.signature_version != "s3v4":
             return None
-        # botocore knows the bucket's address; how it signed the URL does not matter.
+        # botocore determines the bucket's address; the signature of the URL is not used.
         url = self._client.generate_presigned_url(
             "get_object", Params={"Bucket": self._bucket, "Key": "-"}
         )
@@ -286,38 +254,16 @@ class S3ObjectStore(ObservedStore):
             self.location,
             url.partition("?")[0].removesuffix("-"),
             self._client.meta.region_name,
-            self._frozen_credentials,
+            self._clients.frozen_credentials,
             ca_bundle=self._ca_bundle,
-            timeout=(_CONNECT_TIMEOUT, _READ_TIMEOUT),
-            connections=_CONNECTIONS,
+            timeout=(clients.CONNECT_TIMEOUT, clients.READ_TIMEOUT),
+            connections=clients.CONNECTIONS,
         )
 
-    def _patient_client(self, size: int) -> S3Client:
-        """Return a client that waits as long as the store may need for an object of SIZE bytes."""
-        seconds = assembly_seconds(size)
-        if seconds <= _READ_TIMEOUT:
-            return self._client
-        with _MAKING_CLIENTS:
-            client = self._patient_clients.get(seconds)
-            if client is None:
-                client = _client(
-                    self._session,
-                    self._settings,
-                    self._ca_bundle,
-                    _CONNECT_TIMEOUT,
-                    seconds,
-                    attempts=2,
-                )
-                self._patient_clients[seconds] = client
-        return client
-
-    def _frozen_credentials(self) -> ReadOnlyCredentials | None:
-        return self._credentials.get_frozen_credentials() if self._credentials else None
-
     def _put(self, key: str, query: dict[str, str], content: Content) -> Mapping[str, str] | None:
-        """Put what is in memory the short way, and return the answer's headers, or None.
+        """Write bytes in memory directly, and return the headers of the answer, or None.
 
-        A file's bytes go by botocore, which asks the store before it sends them.
+        Files are written by botocore, which waits for `100 Continue` before it sends them.
         """
         body = content.body
         if self._direct is None or not isinstance(body, bytes | memoryview):
@@ -325,7 +271,7 @@ class S3ObjectStore(ObservedStore):
         return self._direct.put(self._path(key), query, body, content.md5)
 
     def _get(self, key: str, start: int, end: int | None) -> Iterator[bytes]:
-        """Yield the object's bytes by way of botocore."""
+        """Yield the object's bytes, or a range of them, with botocore."""
         arguments: dict[str, Any] = {}
         ranged = bool(start) or end is not None
         if ranged:
@@ -346,13 +292,13 @@ class S3ObjectStore(ObservedStore):
             yield from pieces
 
     def _field(self, answer: Any, name: str) -> Any:
-        """Return what every answer of S3's has. Raises StoreMisbehaves where it is missing."""
+        """Return a field that every S3 answer has; raise StoreMisbehaves if it is missing."""
         if answer.get(name) in {None, ""}:
             raise StoreMisbehaves(self.location, f"its answer has no {name}")
         return answer[name]
 
     def _require_list(self, page: Any) -> Any:
-        """Return PAGE. Raises StoreMisbehaves if it is no list, which would be an empty one."""
+        """Return a page of a list; raise StoreMisbehaves for anything else."""
         if "IsTruncated" not in page and "Name" not in page and "Bucket" not in page:
             raise StoreMisbehaves(self.location, "it answered with a page that is no list")
         return page
@@ -372,16 +318,17 @@ class S3ObjectStore(ObservedStore):
         return headers
 
     def _prove(self, content: Content, headers: Mapping[str, str]) -> bool:
-        """Compare the ETag with CONTENT; return False where HEADERS have none.
+        """Compare the ETag with the content, and return False if there is none.
 
-        Raises WriteNotProven.
+        Raises:
+            WriteNotProven: the ETag is the MD5 of other content.
         """
         tag = headers.get("etag", "")
         require_md5(self.location, tag, content, headers)
         return plain(tag) != ""
 
     def _read_back(self, key: str, content: Content) -> None:
-        """Look at an object that was written without an ETag. Raises WriteNotProven."""
+        """Read an object whose write was confirmed without an ETag; raise WriteNotProven."""
         try:
             answer = self._client.head_object(Bucket=self._bucket, Key=self._path(key))
             if answer.get("ContentLength") == content.size:
@@ -415,7 +362,7 @@ class S3ObjectStore(ObservedStore):
             if code in _CHANGED:
                 raise ObjectChanged(self.location, key) from error
             raise _unavailable(code)(self.location, f"it answered {code}") from error
-        except (BotoCoreError, HTTPClientError) as error:
+        except (BotoCoreError, HTTPClientError, HTTPError) as error:
             raise unavailable(self.location, error) from error
 
 
@@ -431,72 +378,3 @@ def _unavailable(code: str) -> type[StoreUnavailable]:
 
 def _for_botocore(body: Body) -> BinaryIO | bytes:
     return bytes(body) if isinstance(body, memoryview) else body
-
-
-def _credentials(session: boto3.session.Session, settings: S3StoreSettings) -> Credentials | None:
-    """Return what to sign with; the session's own where the bundle names no keys."""
-    if settings.role is not None or settings.credentials is None:
-        return session.get_credentials()
-    access_key, secret_key = settings.credentials
-    token = settings.session_token
-    return Credentials(
-        access_key.get_secret_value(),
-        secret_key.get_secret_value(),
-        token.get_secret_value() if token else None,
-    )
-
-
-@cache
-def _session() -> boto3.session.Session:
-    """Return the one session: it reads S3's description, which takes long, only once.
-
-    Clients are safe for threads, making one is not: a process makes its own before it has threads.
-    """
-    return boto3.session.Session()
-
-
-def _client(
-    session: boto3.session.Session,
-    settings: S3StoreSettings,
-    ca_bundle: str | None,
-    connect_timeout: int,
-    read_timeout: int,
-    *,
-    attempts: int,
-) -> S3Client:
-    # With a role, the keys are for borrowing it, and the session brings those that were lent.
-    keys = settings.credentials if settings.role is None else None
-    token = settings.session_token
-    client = session.client(
-        "s3",
-        endpoint_url=settings.endpoint,
-        region_name=settings.region or "us-east-1",
-        aws_access_key_id=keys[0].get_secret_value() if keys else None,
-        aws_secret_access_key=keys[1].get_secret_value() if keys else None,
-        aws_session_token=token.get_secret_value() if token else None,
-        verify=ca_bundle,
-        config=Config(
-            signature_version=settings.signature_version,
-            s3={"addressing_style": "path"} if settings.endpoint else {},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            connect_timeout=connect_timeout,
-            read_timeout=read_timeout,
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            max_pool_connections=_CONNECTIONS,
-        ),
-    )
-    # The published types know neither this nor a handler that answers.
-    internals: Any = client
-    load_certificates_once(internals._endpoint.http_session)
-    veto: Any = _unless_silent
-    client.meta.events.register_first("needs-retry.s3", veto)
-    return client
-
-
-def _unless_silent(caught_exception: Exception | None, **_arguments: object) -> bool | None:
-    """Keep botocore from asking again after a time-out: who waits has waited long enough.
-
-    What failed at once is asked again: the store may have closed a connection that was kept.
-    """
-    return False if isinstance(caught_exception, ConnectTimeoutError | ReadTimeoutError) else None

@@ -1,14 +1,14 @@
-"""Probe a store: with two small objects below its path, whose bytes are compared.
+"""Probe a store by means of two small objects below its path, whose bytes are compared.
 
-`_verify` proves that the store keeps what is written, `_location` (`atoll.storage.marker`) that the
+`_verify` proves that the store keeps written bytes, `_location` (`location_marker`) that the
 bucket and path are this location's alone.
 
-A look at the bucket is cheap and says little: a front end that answers every request with its own
-page passes it. So a probe that writes reads back what it wrote, and every minute a probe that only
-looks compares the object that the last one wrote.
+A request for the bucket is cheap and proves little: a proxy that answers every request with a page
+of its own passes it. So a writing probe reads back the object, and every minute a reading probe
+compares the object that was written last.
 
-Processes of all sites write the same object `_verify`. One that reads back the object of another
-writes again; it accepts the other's if that is not what was there before.
+Processes of all sites write the same object `_verify`. A process that reads back another process's
+object writes again; it accepts the other object if it differs from the one before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.marker import MARKER_KEY, READ_MAXIMUM, parse_marker, write_marker
+from atoll.storage.location_marker import MARKER_KEY, READ_MAXIMUM, parse_marker, write_marker
 
 __all__ = ["PROBE_KEY", "READ_MAXIMUM", "Probe", "Probed"]
 
@@ -37,30 +37,30 @@ PROBE_KEY = "_verify"
 # Seconds between comparisons.
 COMPARISON_INTERVAL = 60.0
 _TRIES = 3
-# What versions without comparisons write.
+# The content that versions without comparisons write.
 _OLD = b"ok"
 
 
 class Probed(Protocol):
-    """The requests of a probe. Each may raise StoreUnavailable within seconds."""
+    """The requests of a probe. Each may raise StoreUnavailable, within seconds."""
 
     location: str
 
     def look(self) -> None:
-        """Raise unless the bucket is there."""
+        """Request the bucket; raise StoreError unless it exists."""
 
     def read_small(self, key: str) -> bytes | None:
-        """Return the object's first READ_MAXIMUM bytes; None if there is no object."""
+        """Return the first READ_MAXIMUM bytes of an object, None if it does not exist."""
 
     def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
-        """Write an object. With NEW, raise ObjectChanged if it is there, where a store can."""
+        """Write an object; with `new`, raise ObjectChanged if it exists and the store checks."""
 
     def name_of(self, key: str) -> str:
-        """Return the object's name in the bucket, for people."""
+        """Return an object's name in the bucket, for error messages."""
 
 
 class Probe:
-    """The probes of one store by one process; not for several threads at once."""
+    """The probes of one store by one process; not safe for concurrent calls."""
 
     def __init__(self, store: Probed, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class Probe:
         self._compare_at = monotonic() + COMPARISON_INTERVAL
         self._seen: bytes | None = None
         self._owner: str | None = None
-        # A probe that writes found that another location owns the place; it can still be read.
+        # A writing probe found the marker of another location; the store can still be read.
         self._only_read = False
         self._form = re.compile(
             rf"atoll probe of {re.escape(store.location)}: [0-9a-f]{{32}}\n".encode()
@@ -76,19 +76,20 @@ class Probe:
 
     @property
     def refusal(self) -> StoreOfOtherLocation | None:
-        """Why nothing may be written or deleted, as far as the last comparison showed."""
+        """The error for writes and deletions if the marker names another location, or None."""
         location, owner = self._store.location, self._owner
         if owner in {None, location}:
             return None
         return StoreOfOtherLocation(location, str(owner), self._store.name_of(MARKER_KEY))
 
     def run(self, *, write: bool) -> None:
-        """Prove that the store serves; with WRITE, that it keeps objects, too.
+        """Prove that the store serves objects and, with `write`, that it keeps written ones.
 
-        Raises StoreError.
+        Raises:
+            StoreError: the probe failed.
         """
         if write:
-            # If this fails, nothing but a comparison proves that the store can be read.
+            # If this fails, only a comparison proves that the store can be read.
             self._compare_at = self._monotonic()
             try:
                 is_new = self._claim()
@@ -98,7 +99,7 @@ class Probe:
             self._only_read = False
             self._prove_writing()
             if is_new:
-                # Two locations may have claimed it at the same time: the next probe compares.
+                # Two locations may have written their markers at once: compare again next time.
                 return
         else:
             self._store.look()
@@ -108,9 +109,10 @@ class Probe:
         self._compare_at = self._monotonic() + COMPARISON_INTERVAL
 
     def _claim(self) -> bool:
-        """Mark the place as the location's, unless it is marked; tell whether that was done.
+        """Write the marker unless there is one, and return whether it was written.
 
-        Raises StoreOfOtherLocation if it is another's.
+        Raises:
+            StoreOfOtherLocation: the marker names another location.
         """
         is_new = self._read_owner() is None
         if is_new:
@@ -124,7 +126,7 @@ class Probe:
         return is_new
 
     def _read_owner(self) -> str | None:
-        """Return the location whose place it is; None if it is not marked."""
+        """Return the location that the marker names, None without a marker."""
         data = self._store.read_small(MARKER_KEY)
         self._owner = None if data is None else parse_marker(data, self._store.location)
         return self._owner
@@ -138,11 +140,11 @@ class Probe:
         except (StoreRefused, StoreFull):
             raise
         except StoreUnavailable:
-            # Perhaps it does not know conditions of a write.
+            # The store may not support conditional writes.
             self._store.write_small(MARKER_KEY, data)
 
     def _compare(self) -> None:
-        """Compare the object of the last probe that wrote. Write what is not there."""
+        """Compare the object of the last writing probe; write missing objects."""
         if self._read_owner() is None:
             with suppress(StoreRefused, StoreFull):
                 self._claim()
@@ -152,7 +154,7 @@ class Probe:
             raise self.refusal
         found = self._store.read_small(PROBE_KEY)
         if found in {None, _OLD}:
-            # A store that takes no objects has nothing to compare.
+            # A store that accepts no objects has none to compare.
             with suppress(StoreRefused, StoreFull):
                 self._prove_writing()
         elif found is not None and self._is_ours(found):

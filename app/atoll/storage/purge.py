@@ -1,4 +1,4 @@
-"""Empty the store of a location that is gone: all below its path, and parts of objects."""
+"""Delete all objects and unfinished uploads of a removed location from its store."""
 
 from __future__ import annotations
 
@@ -9,27 +9,34 @@ from itertools import islice
 
 from atoll.config.stores import StoreSettings
 from atoll.errors import UserError
-from atoll.storage.interface import ObjectStore, StoredObject
+from atoll.storage.base import ObjectStore, StoredObject
 
-# Objects that are listed together, and deletions that are under way together: S3's dialects do not
-# agree on how to delete several at once.
+# Objects in a batch, and concurrent deletions: S3 services disagree on how to delete several
+# objects with one request.
 _BATCH = 1000
 _AT_ONCE = 16
-# Clocks of stores may be ahead.
+# The clock of a store may be ahead.
 _LATER = timedelta(days=1)
 
 
 class PlaceShared(UserError):
-    """Objects of others are, or may be, among those of the location; the text names whose."""
+    """The location shares its bucket and path, or may do so, with others; the text names them."""
 
 
 def require_own_place(
     location: str, settings: StoreSettings, others: Mapping[str, StoreSettings]
 ) -> None:
-    """Raise PlaceShared unless all objects below the path of SETTINGS are LOCATION's alone.
+    """Check that no other location has objects below the path of a location.
 
-    A bucket counts as the same if its name is, and the service or the user. OTHERS are the settings
-    of the other locations.
+    Two buckets count as the same if their names are equal, and the services or the users.
+
+    Args:
+        location: the location.
+        settings: its settings.
+        others: the settings of the other locations.
+
+    Raises:
+        PlaceShared: another location may have objects there.
     """
     if settings.root and not settings.root.endswith("/"):
         raise PlaceShared(
@@ -49,7 +56,7 @@ def require_own_place(
 
 
 def count_objects(store: ObjectStore) -> tuple[int, int]:
-    """Return how many objects are there, and their bytes. Raises StoreUnavailable."""
+    """Return the number of objects and their size in bytes."""
     objects = size = 0
     for stored in store.list_objects(""):
         objects += 1
@@ -58,9 +65,10 @@ def count_objects(store: ObjectStore) -> tuple[int, int]:
 
 
 def delete_objects(store: ObjectStore, limit: int | None = None) -> Iterator[list[StoredObject]]:
-    """Delete all objects that are there, or the first LIMIT of them; yield what went together.
+    """Delete all objects, or the first `limit` of them, and yield the objects of each batch.
 
-    Raises StoreUnavailable, after which it can be called again.
+    Raises:
+        StoreUnavailable: the deletion is incomplete and can be repeated.
     """
     listed = islice(store.list_objects(""), limit)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
@@ -70,8 +78,8 @@ def delete_objects(store: ObjectStore, limit: int | None = None) -> Iterator[lis
             yield batch
 
 
-def throw_parts_away(store: ObjectStore) -> int:
-    """Throw away all parts of unfinished objects; return of how many. Raises StoreUnavailable."""
+def abort_all_uploads(store: ObjectStore) -> int:
+    """Abort all multipart uploads, and return their number."""
     return store.abort_abandoned_parts(datetime.now(UTC) + _LATER, ())
 
 

@@ -1,7 +1,7 @@
-"""Let S3 copy an object between two buckets or paths of one service.
+"""Copy an object between two buckets or paths of one S3 service.
 
-The bytes do not pass through here, so whoever orders it has read and hashed them before; the copy
-is made on the condition that the object still has the ETag that it had then.
+The bytes do not pass through Atoll, so the caller reads and hashes them before. The copy is made on
+the condition that the object still has the same ETag.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 
 from atoll.config.stores import S3StoreSettings
 from atoll.storage.errors import OutcomeUnknown, WriteNotProven
-from atoll.storage.s3_assembly import complete_upload, request_with_unknown_outcome
+from atoll.storage.s3.completion import complete_upload, request_with_unknown_outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 GIBIBYTE = 2**30
-# What one request may copy, and how much one does of an object that is larger.
+# The largest object that one request copies, and the size of the parts of larger ones.
 SINGLE_MAXIMUM = 5 * GIBIBYTE
 PART_SIZE = GIBIBYTE
 _AT_ONCE = 4
@@ -28,7 +28,7 @@ _MISSING = 404
 
 
 def same_service(one: S3StoreSettings, other: S3StoreSettings) -> bool:
-    """Tell whether two stores are at one endpoint and used with the same keys or role."""
+    """Return whether two stores have the same endpoint and the same keys or role."""
     return _identity(one) == _identity(other)
 
 
@@ -37,10 +37,13 @@ def _identity(settings: S3StoreSettings) -> tuple[Any, ...]:
 
 
 class ServerSideCopy:
-    """Copies to KEY in BUCKET of LOCATION's store.
+    """Copies to one object.
 
-    CLIENT_FOR returns a client that waits as long as an object of so many bytes needs. What it
-    raises is raised, and OutcomeUnknown where the object may be there, or may come.
+    Args:
+        client_for: returns a client with a time-out that suits a number of bytes.
+        location: the location of the target's store.
+        bucket: the target's bucket.
+        key: the target's key in the bucket.
     """
 
     def __init__(
@@ -51,33 +54,37 @@ class ServerSideCopy:
         self._target: dict[str, Any] = {"Bucket": bucket, "Key": key}
 
     def run(self, bucket: str, key: str, etag: str, size: int) -> None:
-        """Copy KEY of BUCKET, SIZE bytes that have ETAG: at once, or in parts where it must be."""
+        """Copy an object of `size` bytes, in one request or in parts.
+
+        Raises:
+            OutcomeUnknown: the target may exist, or may appear later.
+        """
         source: dict[str, Any] = {
             "CopySource": {"Bucket": bucket, "Key": key},
-            # Ceph compares with the quotes, if it is given any, and finds nothing that matches.
+            # Ceph compares quotes as well, and finds no match with them.
             "CopySourceIfMatch": etag.strip('"'),
         }
         if size <= SINGLE_MAXIMUM:
-            self._at_once(source, size)
+            self._in_one_request(source, size)
         else:
             self._in_parts(source, size)
 
-    def _at_once(self, source: dict[str, Any], size: int) -> None:
-        client, looker = self._client_for(size), self._client_for(0)
-        before = self._state(looker)
+    def _in_one_request(self, source: dict[str, Any], size: int) -> None:
+        client, checking_client = self._client_for(size), self._client_for(0)
+        before = self._state(checking_client)
 
         def request() -> Any:
             answer = client.copy_object(**self._target, **source)
             return answer.get("CopyObjectResult", {}).get("ETag")
 
         def is_done() -> bool:
-            after = self._state(looker)
+            after = self._state(checking_client)
             return after is not None and after != before and after[0] == size
 
         request_with_unknown_outcome(self._location, request, is_done)
 
     def _state(self, client: S3Client) -> tuple[object, ...] | None:
-        """Return what changes when the target is written; None if it is not there."""
+        """Return attributes that change when the target is written, None if it does not exist."""
         try:
             found = client.head_object(**self._target)
         except ClientError as error:
@@ -110,7 +117,7 @@ class ServerSideCopy:
                 parts: Any = list(executor.map(copy, starts))
             complete_upload(client, self._client_for(0), self._location, upload, parts, size=size)
         except OutcomeUnknown:
-            # Its parts may be the object by now, or will be.
+            # The parts may have become the object, or may still do so.
             raise
         except Exception:
             client.abort_multipart_upload(**upload)

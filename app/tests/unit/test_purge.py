@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.config.stores import StoreSettings, parse_store
-from atoll.storage.emptying import PlaceShared, require_own_place
+from atoll.storage.purge import PlaceShared, require_own_place
 
 SECRET = "a secret"
 

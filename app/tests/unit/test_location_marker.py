@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 from atoll.config.stores import LocalSettings, RadosGatewaySettings
-from atoll.storage.emptying import delete_objects
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import StoreError, StoreMisbehaves, StoreOfOtherLocation
-from atoll.storage.health import Prober, StoreHealth
-from atoll.storage.interface import ObjectStore
+from atoll.storage.health import StoreHealth
 from atoll.storage.local import LocalObjectStore
-from atoll.storage.marker import MARKER_KEY, require_own
-from atoll.storage.observed import ObservedStore
-from atoll.storage.probing import COMPARISON_INTERVAL, PROBE_KEY, Probe
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.location_marker import MARKER_KEY, require_own
+from atoll.storage.observed_store import ObservedStore
+from atoll.storage.probe import COMPARISON_INTERVAL, PROBE_KEY, Probe
+from atoll.storage.prober import Prober
+from atoll.storage.purge import delete_objects
+from atoll.storage.s3.driver import S3ObjectStore
 
 from .lying_server import Server, gateway_of, lying_server
-from .test_probing import Clock, Small
+from .test_probe import Clock, Small
 
 MARKER = f"/bucket/registry/{MARKER_KEY}"
 BLOB = "/bucket/registry/sha256/ab/abcd"

@@ -1,4 +1,4 @@
-"""Common to all drivers: translate a request's errors, count it, and report its outcome."""
+"""Base class of all drivers: translate errors, count requests and report their outcomes."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from typing import Protocol
 from prometheus_client import Counter
 
 from atoll import round_trips
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
-from atoll.storage.interface import ObjectStore
-from atoll.storage.probing import PROBE_KEY, Probe
+from atoll.storage.probe import PROBE_KEY, Probe
 
 
 class Observe(Protocol):
-    """Receives the outcome of each request."""
+    """Records the outcome of a request."""
 
     def __call__(
         self, location: str, error: StoreUnavailable | None, *, write: bool = False
     ) -> None:
-        """Note that the store of LOCATION answered a request, or the error that it met.
+        """Record an outcome.
 
-        WRITE: the request was to change the store.
+        Args:
+            location: the store's location.
+            error: the error, None if the store answered.
+            write: the request stores bytes.
         """
 
 
@@ -35,7 +38,7 @@ def nobody(location: str, error: StoreUnavailable | None, *, write: bool = False
 
 
 class ObservedStore(ObjectStore):
-    """A store that reports the outcome of each request to OBSERVE, but for those of its probes."""
+    """A store that reports the outcomes of its requests, except those of probes."""
 
     def __init__(self, location: str, observe: Observe) -> None:
         self.location = location
@@ -43,16 +46,16 @@ class ObservedStore(ObjectStore):
         self._probe = Probe(self)
 
     def probe(self, *, write: bool) -> None:
-        """Look at the bucket and, once a minute, compare an object; with WRITE, write it."""
+        """Check the bucket and, once a minute or with `write`, the probe's object."""
         self._probe.run(write=write)
 
     def look(self) -> None:
-        """Raise StoreError unless the bucket is there."""
+        """Request the bucket; raise StoreError unless it exists."""
         with self._translated(PROBE_KEY):
             self._look()
 
     def read_small(self, key: str) -> bytes | None:
-        """Return the beginning of a small object of a probe; None if there is none."""
+        """Return the beginning of a probe's object, None if it does not exist."""
         try:
             with self._translated(key):
                 return self._read_small(key)
@@ -60,39 +63,44 @@ class ObservedStore(ObjectStore):
             return None
 
     def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
-        """Write a small object of a probe. Raises StoreError.
+        """Write a probe's object.
 
-        With NEW, ObjectChanged if it is there, where the store knows that condition.
+        With `new`, raise ObjectChanged if it exists, provided the store supports this condition.
         """
         with self._translated(key):
             self._write_small(key, data, new=new)
 
     @abstractmethod
     def name_of(self, key: str) -> str:
-        """Return the name of the object KEY in its bucket, for people."""
+        """Return an object's name in the bucket, for error messages."""
 
     @abstractmethod
     def _look(self) -> None:
-        """Ask for the bucket. What the store's client raises is raised, here and below."""
+        """Request the bucket. This and the methods below raise the errors of the store's client."""
 
     @abstractmethod
     def _read_small(self, key: str) -> bytes:
-        """Return at most READ_MAXIMUM bytes of an object."""
+        """Return the first READ_MAXIMUM bytes of an object."""
 
     @abstractmethod
     def _write_small(self, key: str, data: bytes, *, new: bool) -> None:
-        """Write an object, with NEW only where there is none."""
+        """Write an object; with `new`, only if it does not exist."""
 
     @abstractmethod
     def _translated(self, key: str) -> AbstractContextManager[None]:
-        """Turn the errors of the store's client about KEY into StoreError."""
+        """Translate errors of the store's client into StoreError."""
 
     @contextmanager
     def _writes(self, key: str, *, store: bool = True) -> Iterator[None]:
-        """Do as `_answers` for a request that changes the store; STORE: it stores bytes.
+        """Do as `_answers` for a request that changes the store.
 
-        Raises StoreOfOtherLocation, without a request, where a probe found the place to be another
-        location's.
+        Args:
+            key: the object's key.
+            store: the request stores bytes, instead of deleting some.
+
+        Raises:
+            StoreOfOtherLocation: a probe found the marker of another location; nothing is
+                requested.
         """
         if (refusal := self._probe.refusal) is not None:
             raise refusal

@@ -1,7 +1,7 @@
-"""Tell a store that does not answer from one that answers with an error.
+"""Classify errors of the stores' clients: unreachable, silent, or another failure.
 
-The clients of the stores wrap what went wrong in errors of their own, several layers deep, so the
-whole chain is examined instead of one type per client.
+Clients wrap errors in errors of their own, several layers deep, so the complete chain is examined
+instead of one type per client.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ _SILENT = (TimeoutError, ConnectTimeoutError, _ReadTimeoutError)
 
 
 def unavailable(location: str, error: BaseException) -> StoreUnavailable:
-    """Return the StoreUnavailable for ERROR, which a client raised without an answer to show.
+    """Return the StoreUnavailable for an error that a client raised without an answer.
 
-    A connection that breaks in the middle is neither: the store may do so for one bad object.
+    A connection that breaks during an answer is neither unreachable nor silent: a store may close
+    it because of one bad object.
     """
     chain = list(_chain(error))
     kind = StoreUnavailable
@@ -33,7 +34,7 @@ def unavailable(location: str, error: BaseException) -> StoreUnavailable:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield ERROR and every error that it was made from."""
+    """Yield an error and all errors that caused it."""
     waiting, seen = [error], set()
     while waiting:
         one = waiting.pop()

@@ -10,11 +10,11 @@ import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.replication.copier import Copier
-from atoll.storage import s3
+from atoll.storage.base import blob_key
 from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreUnavailable
-from atoll.storage.interface import blob_key
-from atoll.storage.patience import assembly_seconds
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.s3 import clients
+from atoll.storage.s3.driver import S3ObjectStore
+from atoll.storage.timeouts import assembly_seconds
 
 from .lying_server import Server, gateway_of, lying_server
 from .test_storage import MemoryStore
@@ -78,8 +78,8 @@ def test_the_time_out_grows_with_the_size() -> None:
 def test_a_silent_store_is_waited_for_as_long_as_the_object_needs(
     server: Server, make: Callable[[str], S3ObjectStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "_READ_TIMEOUT", SILENCE)
-    monkeypatch.setattr(s3, "assembly_seconds", lambda _size: 60)
+    monkeypatch.setattr(clients, "READ_TIMEOUT", SILENCE)
+    monkeypatch.setattr(clients, "assembly_seconds", lambda _size: 60)
     store = make("/registry")
     upload, tags = uploaded(store)
     server.after = lambda method, path: _wait(3 * SILENCE) if is_completion(method, path) else True

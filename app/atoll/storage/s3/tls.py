@@ -1,8 +1,8 @@
-"""Certificates of authorities are loaded once for all connections of a botocore session.
+"""Load CA certificates once for all connections of a botocore session.
 
-botocore gives all of them one SSLContext, and lets each new one load the file into it again.
-OpenSSL does not allow that while another connection shakes hands: the process dies with a
-segmentation fault (boto/botocore issue 3164, openssl/openssl issue 24480).
+botocore shares one SSLContext between all connections, and loads the CA certificates into it again
+for each new one. OpenSSL does not allow that during the handshake of another connection: the
+process crashes (boto/botocore issue 3164, openssl/openssl issue 24480).
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from botocore.httpsession import URLLib3Session, create_urllib3_context
 
 
 def load_certificates_once(session: URLLib3Session) -> None:
-    """Give the connections of SESSION, which has none yet, a context that is not changed in use."""
+    """Give a new session a context that is not changed while it is in use."""
     context = _context()
     internals: Any = session
-    # For those through a proxy, whose pools are made later.
+    # For connections through a proxy, whose pools are created later.
     internals._get_ssl_context = lambda: context
     internals._manager.connection_pool_kw["ssl_context"] = context
 
 
 def _context() -> ssl.SSLContext:
     context: ssl.SSLContext = create_urllib3_context()
-    # Nobody shakes hands before its own call has returned, so there is no other before the first.
+    # Each connection loads the certificates before its handshake, so none precedes the first load.
     setattr(context, "load_verify_locations", _once(context.load_verify_locations))  # noqa: B010
     return context
 

@@ -1,4 +1,4 @@
-"""Let S3 make one object of parts, and find out whether it did where no answer comes."""
+"""Complete multipart uploads, and determine the outcome if there is no answer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,16 @@ _NO_UPLOAD = frozenset({"NoSuchUpload", "404"})
 def request_with_unknown_outcome(
     location: str, request: Callable[[], Any], is_done: Callable[[], bool]
 ) -> None:
-    """Make REQUEST, which returns an ETag; where its outcome is unknown, ask IS_DONE.
+    """Send a request, and check the store if its outcome is unknown.
 
-    Raises what REQUEST raises where it was refused, and OutcomeUnknown where the store may have
-    carried it out, or still may.
+    Args:
+        location: the store's location.
+        request: sends the request and returns an ETag.
+        is_done: returns whether the store has carried it out.
+
+    Raises:
+        ClientError: the store refused the request.
+        OutcomeUnknown: the store may have carried it out, or may still do so.
     """
     try:
         if plain(request() or ""):
@@ -34,7 +40,7 @@ def request_with_unknown_outcome(
             return
         raise OutcomeUnknown(location, type(error).__name__) from error
     except ClientError as error:
-        # A request that was repeated after its connection broke may find the upload gone.
+        # If the request was repeated after its connection broke, the upload may be completed.
         if _was_refused(error) and _code(error) not in _NO_UPLOAD:
             raise
         if _looks_done(is_done):
@@ -48,25 +54,25 @@ def request_with_unknown_outcome(
 
 def complete_upload(
     client: S3Client,
-    looker: S3Client,
+    checking_client: S3Client,
     location: str,
     target: dict[str, Any],
     parts: list[Any],
     *,
     size: int,
 ) -> None:
-    """Make the PARTS of an upload one object.
+    """Complete a multipart upload.
 
     Args:
-        client: waits for as long as the store may need.
-        looker: looks at the object where no answer came, and waits for less.
-        location: whose store it is.
-        target: bucket, key and upload.
-        parts: their numbers and ETags, in order.
-        size: of the object, in bytes.
+        client: has a time-out that suits the size of the object.
+        checking_client: checks the object if there is no answer, with a shorter time-out.
+        location: the store's location.
+        target: the bucket, key and upload.
+        parts: the numbers and ETags of the parts, in order.
+        size: the object's size in bytes.
 
     Raises:
-        OutcomeUnknown: the object may be there, or may appear later.
+        OutcomeUnknown: the object may exist, or may appear later.
     """
 
     def request() -> Any:
@@ -77,11 +83,11 @@ def complete_upload(
     where = {name: target[name] for name in ("Bucket", "Key")}
 
     def is_done() -> bool:
-        found = looker.head_object(**where)
+        found = checking_client.head_object(**where)
         if found.get("ContentLength") != size:
             return False
         if expected is None:
-            return not _upload_exists(looker, target)
+            return not _upload_exists(checking_client, target)
         return plain(found.get("ETag", "")) == expected
 
     request_with_unknown_outcome(location, request, is_done)

@@ -14,10 +14,11 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.health import Prober, StoreHealth
+from atoll.storage.health import StoreHealth
 from atoll.storage.local import LocalObjectStore
-from atoll.storage.probing import COMPARISON_INTERVAL, PROBE_KEY, Probe
-from atoll.storage.s3 import S3ObjectStore
+from atoll.storage.probe import COMPARISON_INTERVAL, PROBE_KEY, Probe
+from atoll.storage.prober import Prober
+from atoll.storage.s3.driver import S3ObjectStore
 
 from .lying_server import PAGE, Server, gateway_of, lying_server
 

@@ -1,30 +1,34 @@
 """The object that marks a bucket and path as those of one location.
 
-A configuration cannot show that two endpoints are one store. Two locations that share their objects
-lose them: a copy is no second copy, and an object that one of them deletes is gone for the other.
-So the first probe that writes leaves the location's name in the store, and a location that finds
-another name there neither writes nor deletes.
+The configuration does not show whether two endpoints are one store. Two locations that share their
+objects lose them: there is only one copy, and an object that one location deletes is missing at the
+other. So the first writing probe stores the location's name, and a location that finds another name
+neither writes nor deletes.
 """
 
 from __future__ import annotations
 
 import json
 
+from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing, StoreMisbehaves, StoreOfOtherLocation
-from atoll.storage.interface import ObjectStore
 
 MARKER_KEY = "_location"
-# No more bytes of it are read.
+# The number of bytes that are read of it.
 READ_MAXIMUM = 4096
 
 
 def write_marker(location: str) -> bytes:
-    """Return the content of the marker of LOCATION."""
+    """Return the content of a location's marker."""
     return f"{json.dumps({'location': location})}\n".encode()
 
 
 def parse_marker(data: bytes, location: str) -> str:
-    """Return the location that a marker names. Raises StoreMisbehaves, of LOCATION's store."""
+    """Return the location that a marker names.
+
+    Raises:
+        StoreMisbehaves: the object is not a marker.
+    """
     try:
         owner = json.loads(data)["location"]
     except (ValueError, TypeError, KeyError):
@@ -35,9 +39,10 @@ def parse_marker(data: bytes, location: str) -> str:
 
 
 def require_own(store: ObjectStore) -> None:
-    """Raise StoreOfOtherLocation if the store is marked as that of another location.
+    """Check the marker of a store, for commands that delete objects without a probe.
 
-    For commands that delete objects without a probe before. Raises StoreUnavailable, too.
+    Raises:
+        StoreOfOtherLocation: the marker names another location.
     """
     try:
         data = b"".join(store.read(MARKER_KEY))

@@ -1,4 +1,4 @@
-"""Which store serves: the site's preference, where the blob is, who is alive and in service."""
+"""Select the stores to read from and to write to."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from atoll.storage.health import StoreHealth
 from atoll.storage.states import LocationStates
 
 
-class Chooser:
-    """Orders locations for one site. `preference` is nearest first; others come after it."""
+class StoreSelection:
+    """Orders locations by the site's preference, their health and their state.
+
+    Locations outside the preference, which is nearest first, come last.
+    """
 
     def __init__(
         self,
@@ -25,10 +28,10 @@ class Chooser:
         self._states = states
 
     def to_read(self, placements: Collection[str]) -> list[str]:
-        """Return where to read from, best first: placements at available stores, nearest first.
+        """Return the locations to read from: placements at available stores, nearest first.
 
         Stores in doubt come last, because a client that is redirected to a hanging store does not
-        return. Placements at locations that are removed, or not in the bundle, are left out.
+        return. Locations that are removed or not in the bundle are left out.
 
         Raises:
             NoHealthyStore: no placement is left.
@@ -45,7 +48,7 @@ class Chooser:
         return found
 
     def sources(self, target: str) -> list[str]:
-        """Return the available locations other than TARGET, which blobs can be copied from."""
+        """Return the available locations that blobs can be copied from to `target`."""
         return [
             name
             for name in self._order
@@ -53,13 +56,13 @@ class Chooser:
         ]
 
     def to_write(self, excluded: Collection[str] = (), tried: Collection[str] = ()) -> str:
-        """Return where to write: the nearest available store that accepts new blobs.
+        """Return the location to write to: the nearest available store that accepts new blobs.
 
-        A store in doubt is chosen only where no other will do. Blobs that are written away from
-        home are replicated home, as home is a required location.
+        A store in doubt is selected only if there is no other. Blobs that are written to another
+        location are replicated to the preferred one, which is a required location.
 
         Args:
-            excluded: locations that must not be written to, whatever is available.
+            excluded: locations that must not be written to.
             tried: locations where this write has failed already.
 
         Raises:

@@ -1,0 +1,211 @@
+"""Transfer an object's bytes to and from S3 with little overhead.
+
+A request by botocore's client takes more than a millisecond of Python, which limits how fast small
+blobs are copied. This module sends signed requests with urllib3 and covers the plain case only: if
+the answer is not a success, or no answer of an S3 service, its methods return None and the caller
+repeats the request with botocore's client, which handles redirects, retries and errors.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import ssl
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+from urllib.parse import quote, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import urllib3
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.httpsession import get_cert_path
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
+
+from atoll.storage.errors import StoreMisbehaves
+from atoll.storage.proof import exactly, require_range
+
+log = logging.getLogger(__name__)
+
+_READ_PIECE = 256 * 1024
+_SUCCESS = frozenset({200, 206})
+# The bucket has another region or host, or wants another signature: later requests fail likewise.
+_UNUSABLE = frozenset({301, 307, 308, 400})
+
+
+class DirectTransfer:
+    """Reads and writes objects of one store; safe for any thread.
+
+    Args:
+        location: the store's location.
+        base_url: the URL below which its objects are.
+        region: the region to sign for.
+        credentials: returns the current credentials, None if there are none.
+        ca_bundle: a file of CA certificates, None for those that botocore uses.
+        timeout: seconds to wait for a connection, and for progress.
+        connections: the number of connections that are kept open.
+    """
+
+    def __init__(
+        self,
+        location: str,
+        base_url: str,
+        region: str,
+        credentials: Callable[[], ReadOnlyCredentials | None],
+        *,
+        ca_bundle: str | None,
+        timeout: tuple[int, int],
+        connections: int,
+    ) -> None:
+        self._location = location
+        self._base_url = base_url.rstrip("/")
+        self._region = region
+        self._credentials = credentials
+        self._usable = True
+        self._pool = _pool_manager(base_url, ca_bundle, timeout, connections)
+
+    def get(self, path: str, start: int, end: int | None) -> Iterator[bytes] | None:
+        """Return the pieces of an object, or None if it has to be requested by other means.
+
+        Args:
+            path: the object's path below the base URL.
+            start: the first byte.
+            end: the byte after the last one, None for all. If the answer to a range is not that
+                range, the result is None.
+        """
+        ranged = bool(start) or end is not None
+        headers = {}
+        if ranged:
+            headers["range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        answer = self._send("GET", path, "", headers, None)
+        if answer is None or not ranged:
+            return None if answer is None else _pieces(answer)
+        content_range = answer.headers.get("content-range")
+        try:
+            length = require_range(self._location, answer.status, content_range, start, end)
+        except StoreMisbehaves:
+            answer.close()
+            return None
+        return exactly(self._location, _pieces(answer), length)
+
+    def put(
+        self, path: str, query: dict[str, str], body: bytes | memoryview, md5: str
+    ) -> Mapping[str, str] | None:
+        """Write an object, or a part of a multipart upload.
+
+        Args:
+            path: the object's path below the base URL.
+            query: the parameters of the URL.
+            body: the bytes.
+            md5: their MD5 in hexadecimal, which the store compares.
+
+        Returns:
+            The headers of the answer, with lower-case names; None if it has no ETag.
+        """
+        encoded = "&".join(f"{name}={quote(query[name], safe='-_.~')}" for name in sorted(query))
+        headers = {
+            "content-length": str(len(body)),
+            "content-md5": base64.b64encode(bytes.fromhex(md5)).decode(),
+        }
+        answer = self._send("PUT", path, encoded, headers, body)
+        if answer is None or not answer.headers.get("ETag"):
+            return None
+        return {name.lower(): value for name, value in answer.headers.items()}
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        headers: dict[str, str],
+        body: bytes | memoryview | None,
+    ) -> urllib3.BaseHTTPResponse | None:
+        """Send a signed request, and return the answer if it is a success."""
+        credentials = self._credentials() if self._usable else None
+        if credentials is None:
+            return None
+        target = quote(f"/{path}", safe="/-_.~")
+        url = f"{self._base_url}{target}" + (f"?{query}" if query else "")
+        try:
+            answer = self._pool.urlopen(
+                method,
+                url,
+                body=body,
+                headers=self._signed(method, url, headers, body, credentials),
+                redirect=False,
+                # The answer to a PUT is short, and read at once to free its connection.
+                preload_content=body is not None,
+                decode_content=False,
+            )
+        except NewConnectionError as error:
+            log.debug("request repeated", extra={"cause": type(error).__name__})
+            return None
+        except (ConnectTimeoutError, ReadTimeoutError):
+            raise
+        except HTTPError as error:
+            log.debug("request repeated", extra={"cause": type(error).__name__})
+            return None
+        if answer.status in _SUCCESS:
+            return answer
+        damaged = body is not None and b"BadDigest" in answer.data
+        answer.close()
+        if answer.status in _UNUSABLE and not damaged:
+            self._usable = False
+        return None
+
+    def _signed(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: bytes | memoryview | None,
+        credentials: ReadOnlyCredentials,
+    ) -> dict[str, str]:
+        """Return `headers` with a signature. The body is hashed only without TLS."""
+        request = AWSRequest(method=method, url=url, headers=headers, data=body or b"")
+        # Lets S3SigV4Auth rely on TLS and Content-MD5 instead.
+        request.context["has_streaming_input"] = True
+        S3SigV4Auth(credentials, "s3", self._region).add_auth(request)
+        return dict(request.headers.items())
+
+
+def _pool_manager(
+    url: str, ca_bundle: str | None, timeout: tuple[int, int], connections: int
+) -> urllib3.PoolManager:
+    """Return a pool of connections, through a proxy if the environment names one."""
+    connect, read = timeout
+    address = urlsplit(url)
+    options: dict[str, Any] = {
+        "num_pools": 1,
+        "maxsize": connections,
+        "timeout": urllib3.Timeout(connect=connect, read=read),
+        "retries": False,
+        "ssl_context": _tls_context(ca_bundle) if address.scheme == "https" else None,
+    }
+    proxy = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
+    if proxy is None:
+        return urllib3.PoolManager(**options)
+    return urllib3.ProxyManager(proxy, **options)
+
+
+def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
+    """Return a context for all connections.
+
+    The certificates are loaded once: loading them into a context that is in use crashes the
+    process (boto/botocore issue 3164).
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cafile=ca_bundle or get_cert_path(True))
+    return context
+
+
+def _pieces(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    with closing(answer):
+        yield from answer.stream(_READ_PIECE, decode_content=False)

@@ -1,0 +1,171 @@
+"""Direct transfers send what they sign, and leave all but a success to botocore."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from atoll.storage.s3.direct_transfer import DirectTransfer
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials, ReadOnlyCredentials
+
+KEYS = Credentials("an access key", "a secret key")
+TEMPORARY = Credentials("an access key", "another secret key", "a token of a role")
+CONTENT = b"content" * 100_000
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Keeps the connection, and answers every request with CONTENT and the same ETag."""
+
+    protocol_version = "HTTP/1.1"
+    server: Server
+
+    def do_GET(self) -> None:
+        self._answer(CONTENT)
+
+    def do_PUT(self) -> None:
+        self._answer(b"")
+
+    def _answer(self, content: bytes) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.requests.append((self.command, self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        self.send_header("ETag", '"an ETag"')
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_arguments: object) -> None:
+        """Log nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status = 200
+        self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    def handle_error(self, *_arguments: object) -> None:
+        """Ignore connections that a client closed."""
+
+    def transfer(self, keys: Credentials | None = KEYS) -> DirectTransfer:
+        def current() -> ReadOnlyCredentials | None:
+            return keys.get_frozen_credentials() if keys else None
+
+        return DirectTransfer(
+            "us",
+            f"http://127.0.0.1:{self.server_port}/bucket/",
+            "eu-west-1",
+            current,
+            ca_bundle=None,
+            timeout=(60, 60),
+            connections=1,
+        )
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server()
+    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def expected_signature(
+    server: Server, keys: Credentials, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, str]:
+    """Return the signature of the last request, and the one of what the server received."""
+    method, path, headers, body = server.requests[-1]
+    authorization = headers["Authorization"]
+    names = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    signed = {name: value for name, value in headers.items() if name.lower() in names}
+    moment = datetime.datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ")
+    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: moment)
+    request = AWSRequest(method, f"http://{headers['Host']}{path}", signed, body)
+    S3SigV4Auth(keys, "s3", "eu-west-1").add_auth(request)
+    return authorization, str(request.headers["Authorization"])
+
+
+@pytest.mark.parametrize("keys", [KEYS, TEMPORARY])
+@pytest.mark.parametrize("path", ["registry/sha256/ab/abcd", "a b/ü~(1)+'*", "per%cent"])
+def test_received_requests_have_the_signature_of_what_was_sent(
+    server: Server, keys: Credentials, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transfer = server.transfer(keys)
+    pieces = transfer.get(path, 0, None)
+    assert pieces is not None
+    assert b"".join(pieces) == CONTENT
+    sent, expected = expected_signature(server, keys, monkeypatch)
+    assert sent == expected
+    monkeypatch.undo()
+    query = {"uploadId": "2~+/=", "partNumber": "7"}
+    md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+    answer = transfer.put(path, query, memoryview(CONTENT), md5)
+    assert answer is not None
+    assert answer["etag"] == '"an ETag"'
+    sent, expected = expected_signature(server, keys, monkeypatch)
+    assert sent == expected
+    assert server.requests[-1][2]["X-Amz-Content-SHA256"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_without_credentials_there_is_no_request(server: Server) -> None:
+    assert server.transfer(None).get("key", 0, None) is None
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_an_error_is_left_to_botocore(server: Server, status: int) -> None:
+    server.status = status
+    transfer = server.transfer()
+    for _ in range(2):
+        assert transfer.get("key", 0, None) is None
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize("status", [301, 307, 400])
+def test_a_redirected_or_invalid_request_is_the_last_one(server: Server, status: int) -> None:
+    server.status = status
+    transfer = server.transfer()
+    for _ in range(2):
+        assert transfer.put("key", {}, b"body", hashlib.md5(b"body").hexdigest()) is None
+    assert len(server.requests) == 1
+
+
+def test_another_range_than_the_requested_one_is_left_to_botocore(server: Server) -> None:
+    assert server.transfer().get("key", 1, 3) is None
+
+
+def test_a_refused_connection_is_left_to_botocore() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    transfer = DirectTransfer(
+        "us",
+        f"http://127.0.0.1:{port}/bucket/",
+        "eu-west-1",
+        KEYS.get_frozen_credentials,
+        ca_bundle=None,
+        timeout=(60, 60),
+        connections=1,
+    )
+    assert transfer.get("key", 0, None) is None
+
+
+def test_connections_are_reused(server: Server) -> None:
+    transfer = server.transfer()
+    for _ in range(3):
+        pieces = transfer.get("key", 0, None)
+        assert pieces is not None
+        assert b"".join(pieces) == CONTENT
+    manager = transfer._pool
+    pool = manager.connection_from_url(f"http://127.0.0.1:{server.server_port}/")
+    assert pool.num_connections == 1
