@@ -69,7 +69,7 @@ class StorePurge:
 
         Raises:
             StoreInUse: the bucket or path is, or may be, shared with another location.
-            StoreUnavailable: the store could not be asked whom it belongs to.
+            StoreUnavailable: the store did not answer which location it belongs to.
         """
         others = {**known, **self._stores}
         others.pop(location)
