@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +33,8 @@ from atoll.placement.content_deletions import ContentDeletions
 from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.placement.locations.purge import StorePurge
 from atoll.placement.locations.states import LocationTable
-from atoll.registry.blobs import Blobs, cache_key
+from atoll.placement.placement_cache import PlacementCache
+from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
 from atoll.registry.referrers import Referrers
@@ -204,14 +204,15 @@ class Services:
         return Instances(self.database)
 
     @cached_property
+    def placement_cache(self) -> PlacementCache:
+        """Cached placements of blobs."""
+        return PlacementCache(self.redis)
+
+    @cached_property
     def location_life_cycle(self) -> LocationLifeCycle:
         """Drains, removals and losses of locations."""
-
-        def forget_cached(digests: Sequence[str]) -> None:
-            self.redis.delete(*(cache_key(digest) for digest in digests))
-
         return LocationLifeCycle.from_bundle(
-            self.bundle, self.patient_database, self.instances, forget_cached
+            self.bundle, self.patient_database, self.instances, self.placement_cache
         )
 
     @cached_property
@@ -227,11 +228,7 @@ class Services:
     @cached_property
     def content(self) -> ContentDeletions:
         """The protocol for objects at content addresses."""
-        return ContentDeletions(
-            self.database,
-            self.locations,
-            forget_cached=lambda digest: self.redis.delete(cache_key(digest)),
-        )
+        return ContentDeletions(self.database, self.locations, cache=self.placement_cache)
 
     @cached_property
     def uploads(self) -> Uploads:

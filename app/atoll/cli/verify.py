@@ -27,7 +27,6 @@ from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.placement.locations.sole_copies import SoleCopy
 from atoll.placement.locations.states import LocationTable
 from atoll.rate_limit import RateLimiter
-from atoll.registry.blobs import cache_key
 from atoll.services import Services
 
 # Findings in the text and in the JSON document; the counts are always complete.
@@ -126,7 +125,7 @@ def heal(services: Services, run: Run) -> int:
     quarantined = 0
     replicated = services.bundle.feature_storage_replication
     for one in repair.heal(services.patient_database, run, spared=spared, queue=replicated):
-        services.redis.delete(cache_key(one.digest))
+        services.placement_cache.forget(one.digest)
         if not one.sound:
             quarantined += 1
     if not (services.redis.ping() and services.redis.repeat_lost_deletions()):

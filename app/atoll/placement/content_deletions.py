@@ -22,6 +22,7 @@ from uuid import UUID, uuid4
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.names import Digest
 from atoll.placement.locks import LOCK_DIGEST
+from atoll.placement.placement_cache import PlacementCache
 from atoll.placement.placements import QUARANTINE
 from atoll.placement.rules import excluded_in
 from atoll.storage.base import ObjectStore, blob_key
@@ -171,7 +172,7 @@ class ContentDeletions:
     """Deletes objects at content addresses in all stores.
 
     Args:
-        forget_cached: called with the digest of each quarantined placement.
+        cache: the cached placements of blobs.
         monotonic: a clock in seconds.
     """
 
@@ -180,12 +181,12 @@ class ContentDeletions:
         database: Database,
         locations: Locations,
         *,
-        forget_cached: Callable[[str], None] = lambda _digest: None,
+        cache: PlacementCache,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._locations = locations
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._monotonic = monotonic
 
     def discard(self, digest: Digest, location: str, upload: UUID | None) -> bool:
@@ -319,7 +320,7 @@ class ContentDeletions:
                 continue
             values = {"id": placement_id, "verified_at": verified_at, "kept": list(KEPT)}
             self._run_twice(QUARANTINE, values)
-            self._forget_cached(str(digest))
+            self._cache.forget(digest)
             log.error("placement quarantined after late deletion", extra=fields)
 
     def _run_twice(self, sql: str, parameters: dict[str, object]) -> list[list[object]]:

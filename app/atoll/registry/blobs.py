@@ -20,6 +20,7 @@ from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import DELETED_SINCE
 from atoll.placement.locks import LOCK_DIGEST_SHARED
+from atoll.placement.placement_cache import cache_key
 from atoll.placement.placements import (
     GOOD_LOCATIONS,
     HAS_GOOD_COPY,
@@ -201,11 +202,6 @@ class Blob:
     size: int
     placements: list[str]
     lost: bool = False
-
-
-def cache_key(digest: Digest | str) -> str:
-    """Return the cache key of a blob's placements, which is deleted when a placement changes."""
-    return f"atoll:placements:{digest}"
 
 
 def right_cache_key(name: RepositoryName | str, digest: Digest | str) -> str:

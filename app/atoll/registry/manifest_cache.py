@@ -1,10 +1,11 @@
-"""Keys of cached manifests."""
+"""The cache of manifests in Redis: its keys, and what a deletion invalidates."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atoll.names import RepositoryName
+from atoll.db.shared_redis import SharedRedis
+from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import right_cache_key
 
 
@@ -21,17 +22,19 @@ def manifest_cache_keys(name: RepositoryName | str, digest: str) -> tuple[str, s
     return manifest_cache_key(name, digest), f"atoll:manifest-of:{name}:{digest}"
 
 
-def deleted_manifest_cache_keys(
-    name: RepositoryName, digest: str, blobs: Sequence[str]
-) -> list[str]:
-    """Return the cache keys that the deletion of a manifest invalidates.
+class ManifestCache:
+    """Cached manifests, and cached rights of repositories to blobs."""
 
-    Args:
-        name: The repository.
-        digest: The manifest's digest.
-        blobs: The digests of its blobs, to which the repository may have lost its right.
-    """
-    return [
-        *manifest_cache_keys(name, digest),
-        *(right_cache_key(name, blob) for blob in blobs),
-    ]
+    def __init__(self, redis: SharedRedis) -> None:
+        self._redis = redis
+
+    def forget(self, name: RepositoryName, digest: Digest | str, blobs: Sequence[str]) -> None:
+        """Delete the cached values that the deletion of a manifest invalidates.
+
+        Args:
+            name: the repository.
+            digest: the manifest's digest.
+            blobs: the digests of its blobs, to which the repository may have lost its right.
+        """
+        rights = (right_cache_key(name, blob) for blob in blobs)
+        self._redis.delete(*manifest_cache_keys(name, str(digest)), *rights)

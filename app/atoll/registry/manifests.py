@@ -19,11 +19,11 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.notifications.subscriptions import ENQUEUE_PUSH_NOTIFICATIONS
 from atoll.placement.locks import lock_digests_shared
+from atoll.placement.placement_cache import cache_key
 from atoll.placement.placements import HAS_GOOD_COPY, REMOVE_TOMBSTONES
 from atoll.placement.rules import waits_for
 from atoll.placement.upkeep.push_barrier import PushBarrier
 from atoll.registry.blobs import (
-    cache_key,
     nameable_in,
     proves_repository,
     repository_value,
@@ -35,7 +35,7 @@ from atoll.registry.errors import (
     ManifestBlobUnknown,
     ManifestUnknown,
 )
-from atoll.registry.manifest_cache import deleted_manifest_cache_keys, manifest_cache_keys
+from atoll.registry.manifest_cache import ManifestCache, manifest_cache_keys
 from atoll.registry.manifest_format import ParsedManifest, parse
 from atoll.registry.repositories import (
     REPOSITORY_ID,
@@ -294,7 +294,7 @@ class Manifests:
         if not rows:
             raise_if_read_only(self._database, name)
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
-        self._redis.delete(*deleted_manifest_cache_keys(name, str(digest), rows[0][0]))
+        ManifestCache(self._redis).forget(name, digest, rows[0][0])
 
     def _cached(self, name: RepositoryName, digest: str) -> Manifest | None:
         """Return a cached manifest; earlier versions do not cache the id of its repository."""

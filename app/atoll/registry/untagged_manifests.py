@@ -8,13 +8,13 @@ PUSH_TEMP_TAG_EXPIRATION_SEC after its push. `placement.upkeep.garbage` collects
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
 
 from prometheus_client import Counter
 
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
+from atoll.registry.manifest_cache import ManifestCache
 from atoll.registry.tags import END_MS, NOW_MS
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class UntaggedManifests:
     """Collect untagged manifests, one range of ids at a time.
 
     Args:
-        forget_cached: called with each deleted manifest and the digests of its blobs.
+        cache: the cached manifests.
         batch: manifests that one transaction deletes.
     """
 
@@ -77,12 +77,12 @@ class UntaggedManifests:
         self,
         database: Database,
         bundle: Bundle,
-        forget_cached: Callable[[RepositoryName, Digest, Sequence[str]], None],
+        cache: ManifestCache,
         *,
         batch: int = BATCH,
     ) -> None:
         self._database = database
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._batch = batch
         self._after = 0
         self._parameters = {
@@ -114,7 +114,7 @@ class UntaggedManifests:
             cursor.execute(_COLLECT, {**self._parameters, "ids": ids})
             gone = cursor.fetchall()
         for namespace, name, digest, blobs in gone:
-            self._forget_cached(RepositoryName(namespace, name), Digest.parse(digest), blobs)
+            self._cache.forget(RepositoryName(namespace, name), Digest.parse(digest), blobs)
         COLLECTED.inc(len(gone))
         if gone:
             log.info("untagged manifests collected", extra={"manifests": len(gone)})

@@ -26,6 +26,7 @@ from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.quarantined_copies import QuarantinedCopies
 from atoll.placement.claims import Claims
+from atoll.placement.placement_cache import PlacementCache
 from atoll.placement.tasks import (
     LEASE_SECONDS,
     Task,
@@ -81,7 +82,7 @@ class Worker:
         *,
         copies: int,
         limit: ReplicationLimit | None = None,
-        forget_cached: Callable[[list[Task]], None] = lambda _tasks: None,
+        cache: PlacementCache,
         recent: RecentReads | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         lease_seconds: float = LEASE_SECONDS,
@@ -99,7 +100,7 @@ class Worker:
             limit.bandwidth if limit else None, burst_seconds=_BURST_SECONDS
         )
         self._hours = limit.hours if limit else None
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._threads = ThreadRegistry(monotonic)
         self._stop = threading.Event()
         self._stopped = threading.Event()
@@ -299,7 +300,7 @@ class Worker:
 
     def _report(self, placed: list[Task], lost: list[Task]) -> None:
         if placed:
-            self._forget_cached(placed)
+            self._cache.forget(*(task.digest for task in placed))
             COPIED.labels(self._location).inc(len(placed))
             COPIED_BYTES.labels(self._location).inc(sum(task.size for task in placed))
         for task in placed:

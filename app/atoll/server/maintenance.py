@@ -12,8 +12,7 @@ from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
 from atoll.placement.upkeep.over_replication import OverReplication
-from atoll.registry.blobs import cache_key
-from atoll.registry.manifest_cache import deleted_manifest_cache_keys
+from atoll.registry.manifest_cache import ManifestCache
 from atoll.registry.retention import Retention
 from atoll.registry.untagged_manifests import UntaggedManifests
 from atoll.registry.upload_records import LEFTOVERS
@@ -71,16 +70,8 @@ def activities(services: Services) -> Iterator[Activity]:
 def _collection(services: Services) -> Iterator[Activity]:
     """Yield the activities that collect garbage and delete objects."""
     frequency = services.bundle.garbage_collection_frequency
-    collector = Collector(
-        services.database, services.bundle, lambda digest: services.redis.delete(cache_key(digest))
-    )
-    untagged = UntaggedManifests(
-        services.database,
-        services.bundle,
-        lambda name, digest, blobs: services.redis.delete(
-            *deleted_manifest_cache_keys(name, str(digest), blobs)
-        ),
-    )
+    collector = Collector(services.database, services.bundle, services.placement_cache)
+    untagged = UntaggedManifests(services.database, services.bundle, ManifestCache(services.redis))
     yield Activity("garbage", frequency, collector.step)
     yield Activity("excess", INTERVAL_SECONDS, over_replication_of(services).step)
     yield Activity("untagged", frequency, untagged.step)
@@ -95,7 +86,7 @@ def over_replication_of(services: Services) -> OverReplication:
     return OverReplication(
         services.database,
         services.bundle.required_locations,
-        lambda digest: services.redis.delete(cache_key(digest)),
+        services.placement_cache,
     )
 
 

@@ -20,7 +20,6 @@ from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
 from atoll.rate_limit import RateLimiter
-from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
 from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle
@@ -75,9 +74,7 @@ def replicate() -> int:
         limit=bundle.replication_limits.get(bundle.preference[0]),
         recent=recent,
         copies=number("ATOLL_REPLICATION_COPIES", _COPIES_AT_ONCE, _COPIES_MAXIMUM),
-        forget_cached=lambda tasks: services.redis.delete(
-            *(cache_key(task.digest) for task in tasks)
-        ),
+        cache=services.placement_cache,
     )
     start_maintenance(services)
     for activity in periodic(services, recent):
@@ -188,7 +185,7 @@ def _reviewing(services: Services, recent: RecentReads) -> Callable[[], bool]:
         locations.preference[0],
         reachable=locations.stores,
         recent=recent,
-        forget_cached=lambda digest: services.redis.delete(cache_key(digest)),
+        cache=services.placement_cache,
     ).turn
 
 
@@ -203,6 +200,6 @@ def _scrubbing(services: Services, recent: RecentReads, rate: int) -> Callable[[
         services.locations.preference[0],
         age=services.bundle.background_verification_interval,
         recent=recent,
-        forget_cached=lambda digest: services.redis.delete(cache_key(digest)),
+        cache=services.placement_cache,
     )
     return scrubber.turn

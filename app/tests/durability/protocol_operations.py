@@ -39,6 +39,7 @@ from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.states import ACTIVE
 
+from ..caches import NoManifestCache, RecordingCache
 from .protocol_world import CONTENTS, HOMES, World, name_of
 from .sites import MANIFEST_TYPE, SUPERUSER, image_manifest
 
@@ -284,10 +285,10 @@ class Collect(Action):
     def run(self, world: World) -> Any:
         graph = world[self.site].graph
         if self.part == "untagged":
-            untagged = UntaggedManifests(graph.database, graph.bundle, lambda *_deleted: None)
+            untagged = UntaggedManifests(graph.database, graph.bundle, NoManifestCache())
             untagged.step()
         else:
-            collector = Collector(graph.database, graph.bundle, lambda _digest: None)
+            collector = Collector(graph.database, graph.bundle, RecordingCache())
             getattr(collector, self.part)()
 
 
@@ -509,7 +510,7 @@ class RemoveExcess(Action):
     safe_with_broken = False
 
     def run(self, world: World) -> Any:
-        OverReplication(world[self.site].database, list(HOMES), lambda _digest: None).step()
+        OverReplication(world[self.site].database, list(HOMES), RecordingCache()).step()
 
 
 def _body(content: bytes) -> Body:

@@ -12,7 +12,6 @@ import yaml
 from atoll.config import load
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
-from atoll.registry.blobs import cache_key
 from atoll.registry.upload_session import Body
 from atoll.replication.worker import Worker
 from atoll.services import Services
@@ -83,12 +82,11 @@ class MemorySite:
 
     def worker(self, **arguments: Any) -> Worker:
         """Return a replication worker of this site, not started."""
-        redis = self.graph.redis
         return Worker(
             self.database,
             self.locations,
             copies=1,
-            forget_cached=lambda tasks: redis.delete(*(cache_key(task.digest) for task in tasks)),
+            cache=self.graph.placement_cache,
             **arguments,
         )
 

@@ -20,6 +20,7 @@ from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
 
+from ..caches import RecordingCache
 from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
 
 CONTENTS = [b"content %d" % number for number in range(16)]
@@ -159,7 +160,7 @@ def require_safe(site: MemorySite, content: bytes) -> None:
 
 def collect(site: MemorySite) -> None:
     """Collect everything that nothing needs at this moment, and delete the objects."""
-    Collector(site.database, site.graph.bundle, lambda _digest: None).step()
+    Collector(site.database, site.graph.bundle, RecordingCache()).step()
     # Without the backoff of what failed.
     site.database.run(
         "UPDATE objectdeletion SET available_at = now() WHERE id IN (SELECT id FROM objectdeletion"

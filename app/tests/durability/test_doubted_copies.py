@@ -16,6 +16,7 @@ from atoll.rate_limit import RateLimiter
 from atoll.replication.worker import Worker
 from atoll.storage.base import blob_key
 
+from ..caches import RecordingCache
 from ..integration.services import wait_until
 from .memory_store import MemoryStore
 from .sites import MemoryRegistry, MemorySite
@@ -45,7 +46,7 @@ def working(*sites: MemorySite) -> Iterator[list[Worker]]:
 
 
 def make_review(
-    site: MemorySite, recent: RecentReads | None = None, forgotten: list[str] | None = None
+    site: MemorySite, recent: RecentReads | None = None, cache: RecordingCache | None = None
 ) -> DoubtReview:
     locations = site.locations
     verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
@@ -55,7 +56,7 @@ def make_review(
         locations.preference[0],
         reachable=locations.stores,
         recent=recent or RecentReads(),
-        forget_cached=(forgotten if forgotten is not None else []).append,
+        cache=cache or RecordingCache(),
     )
 
 
@@ -175,10 +176,10 @@ def test_a_wrong_copy_is_doubted_read_last_and_quarantined_and_healed_by_its_own
         wait_until("it is copied", lambda: us.has_object("eu", digest))
     assert us.stores["us"].requests["read"] == 1
     assert us.placements(digest)["us"] == "good"
-    forgotten: list[str] = []
-    assert make_review(us, forgotten=forgotten).turn()
+    cache = RecordingCache()
+    assert make_review(us, cache=cache).turn()
     assert us.placements(digest)["us"] == "suspect"
-    assert (doubted(us), forgotten) == ([], [str(digest)])
+    assert (doubted(us), cache.forgotten) == ([], [str(digest)])
     with working(us):
         wait_until("it is healed", lambda: us.placements(digest)["us"] == "good")
     assert us.has_object("us", digest)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from atoll.placement.upkeep.garbage import BATCH, Collector
 
+from ..caches import RecordingCache
 from .sites import MemoryRegistry, MemorySite
 
 
@@ -23,7 +24,7 @@ def test_a_round_removes_all_expired_manifests_in_bounded_transactions(
 ) -> None:
     site = registry["us"]
     expire_manifests(site, 3 * BATCH + 1)
-    collector = Collector(site.database, site.graph.bundle, lambda _digest: None)
+    collector = Collector(site.database, site.graph.bundle, RecordingCache())
     removed = []
     forget = collector.delete_manifests
     monkeypatch.setattr(

@@ -12,6 +12,7 @@ from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.manifests import Manifests
 
+from ..caches import RecordingCache
 from .conftest import administer, database_uri
 from .sites import (
     MANIFEST_TYPE,
@@ -27,7 +28,7 @@ CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
 
 def collector(site: MemorySite, **changes: object) -> Collector:
     bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0, **changes})
-    return Collector(site.database, bundle, lambda _digest: None)
+    return Collector(site.database, bundle, RecordingCache())
 
 
 def manifests(site: MemorySite) -> Manifests:

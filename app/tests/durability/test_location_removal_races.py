@@ -21,6 +21,7 @@ from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.upkeep.over_replication import OverReplication
 
+from ..caches import RecordingCache
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs
 from .sites import SUPERUSER, MemoryRegistry
 
@@ -66,7 +67,7 @@ def lost(location: str) -> Command:
 
 
 def taking_excess(database: Database) -> None:
-    OverReplication(database, [], lambda _: None, links=0).step()
+    OverReplication(database, [], RecordingCache(), links=0).step()
 
 
 def at_once(commands: list[tuple[Database, Command]]) -> list[bool]:

@@ -24,6 +24,7 @@ from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.errors import UploadUnknown
 from atoll.registry.upload_session import Body
 
+from ..caches import RecordingCache
 from ..integration.services import wait_until
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
@@ -158,7 +159,7 @@ def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
     place_blobs(database, 5, ["eu", "ap"], "over-replicated")
     Policies(database, LOCATIONS).set(Subject.parse(f"{SUPERUSER}/app"), Policy(excluded=("ap",)))
     with long_proof(draining, "us"):
-        assert OverReplication(database, [], lambda _: None, links=0).step()
+        assert OverReplication(database, [], RecordingCache(), links=0).step()
     assert blobs_without_placement(database) == 0
 
 

@@ -16,6 +16,7 @@ from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
 from atoll.registry.manifests import Manifests
 from atoll.server.maintenance import activities
 
+from ..caches import RecordingCache
 from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
 
@@ -30,7 +31,7 @@ def manifests(site: MemorySite) -> Manifests:
 
 
 def collector(site: MemorySite) -> Collector:
-    return Collector(site.database, site.graph.bundle, lambda _digest: None)
+    return Collector(site.database, site.graph.bundle, RecordingCache())
 
 
 def find(site: MemorySite, name: RepositoryName, digest: Digest) -> Blob:
@@ -153,7 +154,7 @@ def test_a_right_that_ended_keeps_no_copy_where_a_policy_excludes_it(site: Memor
         " INSERT INTO replicationpolicy (namespace_user_id, excluded)"
         """ SELECT id, ARRAY['eu'] FROM "user" WHERE username = 'admin'"""
     )
-    excess = OverReplication(site.database, ["us"], lambda _digest: None)
+    excess = OverReplication(site.database, ["us"], RecordingCache())
     assert not excess.step()
     let_days_pass(site, 0.1)
     assert excess.step()

@@ -28,6 +28,7 @@ from atoll.rate_limit import RateLimiter
 from atoll.storage.base import blob_key
 from atoll.storage.errors import ObjectMissing
 
+from ..caches import RecordingCache
 from .sites import MemoryRegistry, MemorySite
 
 MONTH = 28 * 86400
@@ -56,7 +57,7 @@ def make_scrubber(site: MemorySite, clock: Clock) -> Scrubber:
         locations.preference[0],
         age=MONTH,
         recent=clock.recent,
-        forget_cached=lambda _digest: None,
+        cache=RecordingCache(),
         monotonic=clock,
     )
 

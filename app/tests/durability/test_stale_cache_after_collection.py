@@ -9,11 +9,12 @@ import redis
 from atoll.db.lost_deletions import LostDeletions
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest
+from atoll.placement.placement_cache import cache_key
 from atoll.placement.upkeep.garbage import Collector
-from atoll.registry.blobs import cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
 from atoll.registry.manifests import Manifests
 
+from ..caches import RecordingCache
 from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
 
@@ -67,7 +68,7 @@ def collect_and_die(site: MemorySite) -> None:
     """Collect all blobs; the process dies before it deletes their keys from the cache."""
     site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
     bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0})
-    collector = Collector(site.database, bundle, lambda _digest: None)
+    collector = Collector(site.database, bundle, RecordingCache())
     collector.mark()
     assert collector.collect_blobs() == 2
 

@@ -22,7 +22,6 @@ import waitress.server
 import yaml
 from atoll.cli.main import main
 from atoll.config import load
-from atoll.registry.blobs import cache_key
 from atoll.replication.worker import Worker
 from atoll.server.paths import HEALTH_URL_FILE
 from atoll.services import Services as SiteServices
@@ -132,12 +131,11 @@ class Site:
 
     def copy_all(self) -> None:
         """Do in this process what the worker would: copy all that this site lacks now."""
-        redis = self.graph.redis
         worker = Worker(
             self.graph.database,
             self.locations,
             copies=1,
-            forget_cached=lambda tasks: redis.delete(*(cache_key(task.digest) for task in tasks)),
+            cache=self.graph.placement_cache,
         )
         waiting = (
             "SELECT 1 FROM replicationtask t JOIN imagestoragelocation l ON l.id = t.location_id"

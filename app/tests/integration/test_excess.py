@@ -11,7 +11,6 @@ from atoll.placement.policies import Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.over_replication import OverReplication
-from atoll.registry.blobs import cache_key
 
 from .services import Services, wait_until
 from .site import Client, Site
@@ -27,10 +26,7 @@ HOME, FREE = "home/app", "free/app"
 
 
 def excess(site: Site, links: float = 0) -> OverReplication:
-    redis = site.graph.redis
-    return OverReplication(
-        site.graph.database, REQUIRED, lambda digest: redis.delete(cache_key(digest)), links=links
-    )
+    return OverReplication(site.graph.database, REQUIRED, site.graph.placement_cache, links=links)
 
 
 def enforce(site: Site, *words: str) -> tuple[int, dict[str, dict[str, int]]]:

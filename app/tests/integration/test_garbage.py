@@ -31,10 +31,7 @@ DATA = b'{"some": "configuration"}'
 def collector(site: Site, grace: int = 0) -> Collector:
     changes = {"garbage_collection_grace": grace, "garbage_collection_failover_window": 0}
     bundle = site.graph.bundle.model_copy(update=changes)
-    forget = site.graph.redis.delete
-    return Collector(
-        site.graph.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
-    )
+    return Collector(site.graph.database, bundle, site.graph.placement_cache)
 
 
 def delete_queue(site: Site, location: str) -> DeleteQueue:

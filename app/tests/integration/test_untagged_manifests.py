@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 
 import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.registry import untagged_manifests as untagged
-from atoll.registry.manifest_cache import deleted_manifest_cache_keys
+from atoll.registry.manifest_cache import ManifestCache
 from atoll.registry.tags import Tags
 from atoll.registry.untagged_manifests import UntaggedManifests
 
@@ -22,10 +21,8 @@ DATA = b'{"some": "configuration"}'
 
 
 def collector(site: Site, batch: int = 100) -> UntaggedManifests:
-    def forget(name: RepositoryName, digest: Digest, blobs: Sequence[str]) -> None:
-        site.graph.redis.delete(*deleted_manifest_cache_keys(name, str(digest), blobs))
-
-    return UntaggedManifests(site.graph.database, site.graph.bundle, forget, batch=batch)
+    cache = ManifestCache(site.graph.redis)
+    return UntaggedManifests(site.graph.database, site.graph.bundle, cache, batch=batch)
 
 
 def collect(site: Site) -> None:

@@ -17,6 +17,7 @@ from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.rate_limit import RateLimiter
 
+from ..caches import RecordingCache
 from .services import Services, wait_until
 from .site import Client, Site
 from .test_backfill import push_image
@@ -265,7 +266,7 @@ def test_a_store_that_seems_to_have_lost_everything_is_left_alone_unless_it_is_n
 def test_the_scrub_verifies_old_copies_and_heals_those_that_two_looks_find_wrong(
     us: Site, eu: Site, blobs: dict[str, str], services: Services
 ) -> None:
-    forgotten: list[str] = []
+    cache = RecordingCache()
     now = [0.0]
     scrubber = Scrubber(
         us.graph.database,
@@ -273,7 +274,7 @@ def test_the_scrub_verifies_old_copies_and_heals_those_that_two_looks_find_wrong
         "usstorage",
         age=us.graph.bundle.background_verification_interval,
         recent=RecentReads(monotonic=lambda: now[0]),
-        forget_cached=forgotten.append,
+        cache=cache,
         monotonic=lambda: now[0],
     )
     damage(services, blobs)
@@ -283,11 +284,11 @@ def test_the_scrub_verifies_old_copies_and_heals_those_that_two_looks_find_wrong
     )
     assert scrubber.turn()
     assert not scrubber.turn()
-    assert forgotten == []
+    assert cache.forgotten == []
     now[0] += 60
     while scrubber.turn():
-        assert len(forgotten) <= 3
-    assert set(forgotten) == set(blobs.values()) - {blobs["right"]}
+        assert len(cache.forgotten) <= 3
+    assert set(cache.forgotten) == set(blobs.values()) - {blobs["right"]}
     assert placements(us, blobs["right"]) == both()
     assert placements(us, blobs["corrupt"]) == {"eustorage"}
     us.copy_all()

@@ -8,7 +8,7 @@ where the scrub is disabled: a blob without another copy has no task that would 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from atoll.db.pool import Database
@@ -23,6 +23,7 @@ from atoll.placement.checks.verify import (
     note_right,
     to_look_at,
 )
+from atoll.placement.placement_cache import PlacementCache
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class DoubtReview:
         own: the site's own location.
         reachable: names of the locations in this site's bundle.
         recent: results of this process's reads, by which defects are plausible or not.
-        forget_cached: called with the digest of each placement that changed its state.
+        cache: the cached placements of blobs.
     """
 
     def __init__(
@@ -91,14 +92,14 @@ class DoubtReview:
         *,
         reachable: Collection[str],
         recent: RecentReads,
-        forget_cached: Callable[[str], None],
+        cache: PlacementCache,
     ) -> None:
         self._database = database
         self._verifier = verifier
         self._own = own
         self._reachable = reachable
         self._recent = recent
-        self._forget_cached = forget_cached
+        self._cache = cache
 
     def turn(self) -> bool:
         """Verify a batch of doubted copies and a batch of quarantined ones.
@@ -114,7 +115,7 @@ class DoubtReview:
         changing = [one for one in wrong if not self._recent.implausible(one.location)]
         for one in changing:
             for changed in change_states(self._database, one.location, [one]):
-                self._forget_cached(changed.digest)
+                self._cache.forget(changed.digest)
         right = [one for one in looked if one.hashed]
         if unresolved := [one.id for one in looked if one not in changing and one not in right]:
             self._database.run(_RECORD_CHECK, {"ids": unresolved})
@@ -131,7 +132,7 @@ class DoubtReview:
         if not sound:
             return False
         for changed in change_states(self._database, self._own, sound):
-            self._forget_cached(changed.digest)
+            self._cache.forget(changed.digest)
         return True
 
     def _look(self, doubt: _Doubt) -> Looked:

@@ -27,6 +27,7 @@ from atoll.placement.checks.verify import (
     note_right,
     to_look_at,
 )
+from atoll.placement.placement_cache import PlacementCache
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class Scrubber:
         location: the location.
         age: seconds after which a copy is verified again.
         recent: results of this process's reads, by which defects are plausible or not.
-        forget_cached: called with the digest of each placement that changed its state.
+        cache: the cached placements of blobs.
         monotonic: a clock in seconds.
     """
 
@@ -149,7 +150,7 @@ class Scrubber:
         *,
         age: int,
         recent: RecentReads,
-        forget_cached: Callable[[str], None],
+        cache: PlacementCache,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -157,7 +158,7 @@ class Scrubber:
         self._location = location
         self._age = age
         self._recent = recent
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._monotonic = monotonic
         self._second_reads = _SecondReads()
         self._paused_until = monotonic()
@@ -220,7 +221,7 @@ class Scrubber:
         """Quarantine or restore placements, and return the number of changed ones."""
         changed = 0
         for one in change_states(self._database, self._location, changing):
-            self._forget_cached(one.digest)
+            self._cache.forget(one.digest)
             changed += 1
         self._second_reads.drop({one.id for one in changing})
         return changed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +17,7 @@ from atoll.placement.locations.remove import Removal, RemovalStep
 from atoll.placement.locations.sole_copies import Remaining, SafeCopies, SoleCopies, SoleCopy
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.locations.usage import LocationUsage, Usage
+from atoll.placement.placement_cache import PlacementCache
 from atoll.placement.survivors import Checked, check_survivors
 from atoll.storage.states import ACTIVE, READ_ONLY
 
@@ -62,7 +63,7 @@ class LocationLifeCycle:
         database: a pool with a long timeout; most methods read every blob of a location.
         required: the default locations.
         replication: whether the bundle enables replication.
-        forget_cached: removes blobs, by their digests, from the cache.
+        cache: the cached placements of blobs.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class LocationLifeCycle:
         *,
         required: list[str],
         replication: bool,
-        forget_cached: Callable[[Sequence[str]], None],
+        cache: PlacementCache,
     ) -> None:
         self._database = database
         self._instances = instances
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._table = LocationTable(database)
         self._sole_copies = SoleCopies(database)
         self._losses = Losses(database)
@@ -97,7 +98,7 @@ class LocationLifeCycle:
         bundle: Bundle,
         database: Database,
         instances: Instances,
-        forget_cached: Callable[[Sequence[str]], None],
+        cache: PlacementCache,
     ) -> LocationLifeCycle:
         """Return the life cycle of the locations of a bundle."""
         return cls(
@@ -105,7 +106,7 @@ class LocationLifeCycle:
             instances,
             required=bundle.required_locations,
             replication=bundle.feature_storage_replication,
-            forget_cached=forget_cached,
+            cache=cache,
         )
 
     def states(self) -> dict[str, str]:
@@ -240,7 +241,7 @@ class LocationLifeCycle:
         yield from self._removal.steps(location, accepted_loss=len(loss.blobs))
         digests = (blob.digest for blob in loss.blobs)
         while batch := list(islice(digests, _FORGET_BATCH)):
-            self._forget_cached(batch)
+            self._cache.forget(*batch)
         self._instances.forget_site(location)
 
     def lost_blobs(self) -> Loss:

@@ -13,13 +13,13 @@ holds it shared. The collector holds it exclusively and checks again that the bl
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from prometheus_client import Counter
 
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.placement.locks import try_lock_digest
+from atoll.placement.placement_cache import PlacementCache
 from atoll.placement.tasks import LEASE_SECONDS
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ class Collector:
         self,
         database: Database,
         bundle: Bundle,
-        forget_cached: Callable[[str], None],
+        cache: PlacementCache,
         *,
         batch: int = BATCH,
     ) -> None:
@@ -161,7 +161,7 @@ class Collector:
         self._expiration = bundle.default_tag_expiration
         self._grace = bundle.garbage_collection_grace
         self._window = bundle.garbage_collection_failover_window
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._batch = batch
         self._after = 0
 
@@ -216,7 +216,7 @@ class Collector:
             gone = cursor.fetchall()
             cursor.execute(DELETE_BLOBS, parameters)
         for digest, size in gone:
-            self._forget_cached(digest)
+            self._cache.forget(digest)
             COLLECTED.inc()
             COLLECTED_BYTES.inc(size)
         if gone:

@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import prometheus_client
 
 from atoll.db.pool import Database
 from atoll.placement.locks import try_lock_digest
+from atoll.placement.placement_cache import PlacementCache
 from atoll.placement.rules import allowed_of, required_of, used
 from atoll.storage.base import LINK_SECONDS
 from atoll.storage.states import KEPT
@@ -124,7 +125,7 @@ class OverReplication:
         self,
         database: Database,
         required: list[str],
-        forget_cached: Callable[[str], None],
+        cache: PlacementCache,
         *,
         links: float = LINK_SECONDS,
     ) -> None:
@@ -133,12 +134,12 @@ class OverReplication:
         Args:
             database: where the placements are.
             required: the default locations.
-            forget_cached: called with the digest of each deleted copy.
+            cache: the cached placements of blobs.
             links: seconds for which objects are kept, for clients that have a URL.
         """
         self._database = database
         self._values = {"required": required, "kept": list(KEPT), "links": links}
-        self._forget_cached = forget_cached
+        self._cache = cache
         self._after = 0
 
     def everything(self, *, remove: bool) -> Iterator[Step]:
@@ -192,7 +193,7 @@ class OverReplication:
             cursor.execute(_DELETE, {**self._values, "ids": locked})
             gone = cursor.fetchall()
         for digest, location, size in gone:
-            self._forget_cached(digest)
+            self._cache.forget(digest)
             REMOVED.labels(location).inc()
             step.removed[location] += 1
             step.removed_bytes[location] += size
