@@ -88,6 +88,6 @@ def test_it_can_be_tried_first(us: Site) -> None:
         "others": {"eu-1": "0.0.1"},
     }
     assert not can_be_read(us, "something_else")
-    _, _, said = us.command_here("migrate", "--dry-run")
-    assert "to apply: 9001_what_replaces_it, 9003_something_else\n" in said
-    assert "9002_what_only_earlier_versions_read waits until eu-1 runs" in said
+    _, printed, _ = us.command_here("migrate", "--dry-run")
+    assert "to apply: 9001_what_replaces_it, 9003_something_else\n" in printed
+    assert "postponed: 9002_what_only_earlier_versions_read, until eu-1 runs" in printed

@@ -70,7 +70,7 @@ def test_it_goes_as_soon_as_all_that_must_have_the_blob_do(
             }
         },
     )
-    assert "1 copies (2 bytes) wait" in site.command_here("policy", "enforce")[1]
+    assert "1 copies (2 bytes) kept until" in site.command_here("policy", "enforce")[1]
     copy_everything(site, "eustorage")
     status, found = enforce(site, "--dry-run")
     assert (status, found["usstorage"]["removed_blobs"]) == (1, 1)

@@ -141,7 +141,7 @@ class _Nowhere:
 
     def __init__(self, locations: Any) -> None:
         self.stores = locations.stores
-        self.chooser = self
+        self.selection = self
 
     def to_write(self) -> str:
         raise StoreUnavailable("usstorage", "cut off by the test")

@@ -316,7 +316,7 @@ def test_nothing_outside_of_the_directory_is_reached(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_not_there_is_told_by_the_probe(tmp_path: Path) -> None:
     store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
-    with pytest.raises(StoreUnavailable, match="not there"):
+    with pytest.raises(StoreUnavailable, match="does not exist"):
         store.probe(write=False)
     store.probe(write=True)
     store.probe(write=False)

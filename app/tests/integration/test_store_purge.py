@@ -143,7 +143,7 @@ def test_a_bundle_that_cannot_be_used_is_told_as_that(remaining: Remaining) -> N
     for key in ("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS", "DISTRIBUTED_STORAGE_PREFERENCE"):
         old[key] = ["eustorage"]
     remaining.old_bundle.write_text(yaml.safe_dump(old))
-    assert "still knows its store" in remaining.purge("--yes")[2]
+    assert "use a config.yaml that contains it" in remaining.purge("--yes")[2]
     remaining.old_bundle.write_text("a: [")
     assert "is not YAML" in remaining.purge("--yes")[2]
     remaining.old_bundle.unlink()
