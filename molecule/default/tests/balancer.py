@@ -10,7 +10,7 @@ _METRICS_PORT = 8404
 
 
 def sites_in_use(lab: Lab) -> set[str]:
-    """Return the machines that the load balancer sends requests to as long as a site is whole."""
+    """Return the machines to which the load balancer sends requests while a site is healthy."""
     connection = http.client.HTTPConnection(lab.entrance.address, _METRICS_PORT, timeout=10)
     try:
         connection.request("GET", "/stats;csv")
