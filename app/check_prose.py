@@ -56,7 +56,6 @@ NOT_REWRITTEN_YET = (
     "app/atoll/web/*",
     # tests
     "app/tests/*",
-    "molecule/*",
     # generated from code that is not rewritten yet
     "docs/reference/api.md",
 )
