@@ -1,7 +1,10 @@
 """Health is requested as a load balancer does, and errors name the cause."""
 
 import pytest
-from ansible_collections.atoll.registry.plugins.module_utils.endpoint import Unhealthy, ask
+from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
+    Unhealthy,
+    request_health,
+)
 from ansible_collections.atoll.registry.plugins.modules.health import wait
 
 
@@ -15,7 +18,10 @@ def parameters(site, **other):
 
 
 def test_a_healthy_site_returns_its_services(site, trust):
-    assert ask(parameters(site), "/health/endtoend", trust) == {"database": True, "storage": True}
+    assert request_health(parameters(site), "/health/endtoend", trust) == {
+        "database": True,
+        "storage": True,
+    }
 
 
 def test_the_error_names_unhealthy_services(site, trust):
@@ -27,9 +33,9 @@ def test_the_error_names_unhealthy_services(site, trust):
 
 def test_the_error_for_a_certificate_of_another_name_contains_the_hostname(site, trust):
     with pytest.raises(Unhealthy, match=r"not valid for other\.example\.org"):
-        ask(parameters(site, hostname="other.example.org"), "/health/endtoend", trust)
+        request_health(parameters(site, hostname="other.example.org"), "/health/endtoend", trust)
 
 
 def test_a_closed_port_is_reported_as_no_response(site, trust):
     with pytest.raises(Unhealthy, match="does not respond"):
-        ask(parameters(site, port=1), "/health/endtoend", trust)
+        request_health(parameters(site, port=1), "/health/endtoend", trust)

@@ -240,7 +240,7 @@ def test_later_blobs_are_not_waited_for():
 
 
 def test_each_location_is_returned_with_its_lag_and_its_sole_copies():
-    found = location_info.look(Registry("active", only_there=3))
+    found = location_info.read_locations(Registry("active", only_there=3))
 
     assert found.keys() == {"usstorage", "eustorage"}
     assert (found["eustorage"]["only_there"], found["eustorage"]["lag"]) == (3, LAG)

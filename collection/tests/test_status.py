@@ -9,7 +9,7 @@ from ansible_collections.atoll.registry.plugins.filter.status import (
     registry_report,
     registry_table,
 )
-from ansible_collections.atoll.registry.plugins.modules.host_info import look
+from ansible_collections.atoll.registry.plugins.modules.host_info import gather
 
 pytestmark = pytest.mark.usefixtures("commands")
 
@@ -72,7 +72,7 @@ def endpoint(site, trust_file, **other):
 
 
 def test_a_healthy_registry_has_no_findings(site, certificate):
-    answer = look(Host([endpoint(site, certificate / "tls.crt")]))
+    answer = gather(Host([endpoint(site, certificate / "tls.crt")]))
 
     report = registry_report({"us-1": answer, "eu-1": answer}, SITES, 1)
 
@@ -87,7 +87,7 @@ def test_a_healthy_registry_has_no_findings(site, certificate):
 
 def test_the_problems_of_a_host_are_findings_with_its_name(site, certificate):
     site.RequestHandlerClass.services = {"storage": False}
-    answer = look(
+    answer = gather(
         Host(
             [endpoint(site, certificate / "tls.crt")], active="failed", problems=["a copy is late"]
         )
@@ -120,13 +120,13 @@ def test_an_unreachable_or_failed_host_is_a_finding():
 
 
 def test_a_stopped_registry_is_a_finding():
-    report = registry_report({"us-1": look(Host(running=False))}, SITES, 14)
+    report = registry_report({"us-1": gather(Host(running=False))}, SITES, 14)
 
     assert "us-1: the container atoll-registry is not running" in report["findings"][0]
 
 
 def test_differing_hosts_are_a_finding_that_names_them():
-    us, eu = look(Host()), look(Host())
+    us, eu = gather(Host()), gather(Host())
     eu |= {"bundle": "c" * 64, "image": "atoll@sha256:" + "d" * 64}
 
     findings = registry_report({"us-1": us, "eu-1": eu}, SITES, 14)["findings"]
@@ -138,7 +138,7 @@ def test_differing_hosts_are_a_finding_that_names_them():
 
 
 def test_a_certificate_that_expires_soon_is_a_finding_even_if_it_is_not_trusted(site, certificate):
-    answer = look(Host([endpoint(site, "", paths=[])]))
+    answer = gather(Host([endpoint(site, "", paths=[])]))
     served = base64.b64decode(answer["certificates"]["registry"])
     text = (certificate / "tls.crt").read_text()
     assert served == ssl.PEM_cert_to_DER_cert(text)
@@ -152,6 +152,6 @@ def test_a_certificate_that_expires_soon_is_a_finding_even_if_it_is_not_trusted(
 
 
 def test_a_closed_port_is_a_finding(site, certificate):
-    answer = look(Host([endpoint(site, certificate / "tls.crt", port=1)]))
+    answer = gather(Host([endpoint(site, certificate / "tls.crt", port=1)]))
 
     assert "does not respond" in answer["problems"][0]

@@ -39,7 +39,9 @@ class Connection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
 
 
-def ask(parameters: Mapping[str, Any], path: str, context: ssl.SSLContext) -> dict[str, Any]:
+def request_health(
+    parameters: Mapping[str, Any], path: str, context: ssl.SSLContext
+) -> dict[str, Any]:
     """Return the services of a healthy response.
 
     Raises:
@@ -48,7 +50,7 @@ def ask(parameters: Mapping[str, Any], path: str, context: ssl.SSLContext) -> di
     with _connected(parameters, context) as connection:
         connection.request("GET", path)
         response = connection.getresponse()
-        return judge(response.status, response.read())
+        return healthy_services(response.status, response.read())
 
 
 def certificate(parameters: Mapping[str, Any]) -> bytes:
@@ -65,7 +67,7 @@ def certificate(parameters: Mapping[str, Any]) -> bytes:
         return connection.sock.getpeercert(binary_form=True) or b""
 
 
-def judge(status: int, body: bytes) -> dict[str, Any]:
+def healthy_services(status: int, body: bytes) -> dict[str, Any]:
     """Return the services of a healthy response, and raise Unhealthy for any other."""
     services: dict[str, Any]
     try:

@@ -188,7 +188,7 @@ class Entity:
         self.api = api
         self.params = params
 
-    def look(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the current state, or None if the entity does not exist."""
         raise NotImplementedError
 
@@ -224,7 +224,7 @@ def converge(
     Raises:
         ApiError: A request failed, or the registry did not apply a change.
     """
-    before = entity.look()
+    before = entity.read()
     if state == "absent":
         if before is not None and not check_mode:
             entity.remove()
@@ -244,11 +244,11 @@ def converge(
 
 def _settled(entity: Entity, wanted: dict[str, Any]) -> dict[str, Any]:
     """Change the keys that differ, and return the resulting state. Raises ApiError."""
-    current = entity.look()
+    current = entity.read()
     differing = _differing(current or {}, wanted)
     if differing:
         entity.change(differing)
-        current = entity.look()
+        current = entity.read()
     if current is None or _differing(current, wanted):
         raise ApiError(f"the registry accepted the change, but the state is {current}")
     return current
@@ -285,17 +285,17 @@ def run(module: AnsibleModule, name: str, kind: type[Entity], **answer: Any) -> 
 
 
 def run_info(
-    module: AnsibleModule, name: str, look: Callable[[RegistryApi, Mapping[str, Any]], Any]
+    module: AnsibleModule, name: str, read: Callable[[RegistryApi, Mapping[str, Any]], Any]
 ) -> None:
     """Run an info module.
 
     Args:
         module: The module.
         name: Name of the return value.
-        look: Returns that value, given the API and the module's options.
+        read: Returns that value, given the API and the module's options.
     """
     try:
-        found = look(RegistryApi(module.params), module.params)
+        found = read(RegistryApi(module.params), module.params)
     except ApiError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **{name: found})

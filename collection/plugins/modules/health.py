@@ -71,7 +71,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.atoll.registry.plugins.module_utils.endpoint import Unhealthy, ask
+from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
+    Unhealthy,
+    request_health,
+)
 from ansible_collections.atoll.registry.plugins.module_utils.journal import last_lines
 
 
@@ -84,7 +87,7 @@ def wait(parameters: Mapping[str, Any], path: str, context: ssl.SSLContext) -> d
     deadline = time.monotonic() + parameters["timeout"]
     while True:
         try:
-            return ask(parameters, path, context)
+            return request_health(parameters, path, context)
         except Unhealthy:
             if time.monotonic() >= deadline:
                 raise

@@ -124,8 +124,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
     Unhealthy,
-    ask,
     certificate,
+    request_health,
 )
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
     CommandError,
@@ -160,7 +160,7 @@ def check_endpoint(endpoint: Mapping[str, Any]) -> tuple[str | None, list[str]]:
 
 def _health_problems(endpoint: Mapping[str, Any], path: str, context: ssl.SSLContext) -> list[str]:
     try:
-        ask(endpoint, path, context)
+        request_health(endpoint, path, context)
     except Unhealthy as error:
         return [f"{endpoint['name']}, {path}: {error}"]
     return []
@@ -187,7 +187,7 @@ def check_registry(module: AnsibleModule) -> tuple[dict[str, Any], list[str]]:
     return found, problems
 
 
-def look(module: AnsibleModule) -> dict[str, Any]:
+def gather(module: AnsibleModule) -> dict[str, Any]:
     """Return the status of the host."""
     states = unit_states(module)
     problems = [f"{unit} is {state}" for unit, state in states.items() if state != "active"]
@@ -233,7 +233,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **look(module))
+    module.exit_json(changed=False, **gather(module))
 
 
 if __name__ == "__main__":

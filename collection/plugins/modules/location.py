@@ -161,7 +161,7 @@ def misuse(parameters: Mapping[str, Any]) -> str:
     return ""
 
 
-def look(module: AnsibleModule) -> dict[str, dict[str, Any]]:
+def read_locations(module: AnsibleModule) -> dict[str, dict[str, Any]]:
     """Return all locations by name."""
     rows = read_atoll(module, module.params["container"], "locations")
     return {row["location"]: row for row in rows}
@@ -193,7 +193,7 @@ def command_for(wanted: str, location: Mapping[str, Any] | None) -> list[str]:
 def set_state(module: AnsibleModule) -> dict[str, Any]:
     """Change the state of the location, and return the result of the module."""
     name, wanted = module.params["name"], module.params["state"]
-    known = look(module)
+    known = read_locations(module)
     require_known(name, wanted, known)
     location = known.get(name)
     command = command_for(wanted, location)
@@ -206,7 +206,7 @@ def set_state(module: AnsibleModule) -> dict[str, Any]:
         run_atoll(module, module.params["container"], command[0], name, *command[1:])
     return {
         "changed": True,
-        "location": location if module.check_mode else look(module).get(name),
+        "location": location if module.check_mode else read_locations(module).get(name),
         "loss": loss,
         "diff": difference(location, wanted, loss),
     }
@@ -254,7 +254,7 @@ def wait_until_drained(
                 location,
             )
         time.sleep(PAUSE_SECONDS)
-        location = look(module).get(module.params["name"])
+        location = read_locations(module).get(module.params["name"])
     return location
 
 

@@ -53,7 +53,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
 LAG = ("pending_blobs", "pending_bytes", "failing_blobs", "oldest_seconds")
 
 
-def look(module: AnsibleModule) -> dict[str, dict[str, Any]]:
+def read_locations(module: AnsibleModule) -> dict[str, dict[str, Any]]:
     """Return all locations by name, with their lag."""
     container = module.params["container"]
     # Exit status 1 means that the registry has problems.
@@ -70,7 +70,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        locations = look(module)
+        locations = read_locations(module)
     except CommandError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, locations=locations)

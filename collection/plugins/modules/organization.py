@@ -68,7 +68,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Organization(Entity):
     """An organization."""
 
-    def look(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the current state."""
         found = self.api.get("organization", self.params["name"])
         if found is None:

@@ -49,7 +49,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 )
 
 
-def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the organizations."""
     if params["name"]:
         organization = api.get("organization", params["name"])
@@ -59,7 +59,7 @@ def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
 
 def main() -> None:
     """Return the organizations."""
-    run_info(registry_module({"name": {"type": "str"}}), "organizations", look)
+    run_info(registry_module({"name": {"type": "str"}}), "organizations", read)
 
 
 if __name__ == "__main__":

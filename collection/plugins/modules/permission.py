@@ -84,7 +84,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Permission(Entity):
     """The role of a user, a robot or a team on a repository."""
 
-    def look(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the current state."""
         name = self.params["repository"]
         listed = self.api.get_of_repository(name, "permissions", self._kind())

@@ -52,7 +52,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 )
 
 
-def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the permissions of users and of teams."""
     path = ("repository", params["repository"], "permissions")
     return {
@@ -64,7 +64,7 @@ def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
 def main() -> None:
     """Return the permissions."""
     module = registry_module({"repository": {"type": "str", "required": True}})
-    run_info(module, "permissions", look)
+    run_info(module, "permissions", read)
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Repository(Entity):
     """A repository."""
 
-    def look(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the current state."""
         found = self.api.get_of_repository(self.params["name"], query={"includeTags": "false"})
         if found is None:

@@ -62,7 +62,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 )
 
 
-def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the repositories."""
     if params["name"]:
         repository = api.get("repository", params["name"])
@@ -83,7 +83,7 @@ def main() -> None:
         {"name": {"type": "str"}, "namespace": {"type": "str"}},
         one_of=("name", "namespace"),
     )
-    run_info(module, "repositories", look)
+    run_info(module, "repositories", read)
 
 
 if __name__ == "__main__":

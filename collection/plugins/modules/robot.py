@@ -76,7 +76,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Robot(Entity):
     """A robot of an organization or of a user."""
 
-    def look(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the current state."""
         listed = self.api.get(*self._robots(), query={"token": "false"})
         robots = {
@@ -100,7 +100,7 @@ class Robot(Entity):
 
     def more(self) -> dict[str, Any]:
         """Return the token of an existing robot."""
-        if self.params["state"] == "absent" or self.look() is None:
+        if self.params["state"] == "absent" or self.read() is None:
             return {}
         robot = self.api.send("GET", *self._robots(), self.params["name"])
         return {"robot_token": robot["token"]} if "token" in robot else {}

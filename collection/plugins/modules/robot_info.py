@@ -49,7 +49,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 )
 
 
-def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the robots."""
     owner = ("organization", params["organization"]) if params["organization"] else ("user",)
     listed = api.get(*owner, "robots", query={"token": "false"})
@@ -58,7 +58,7 @@ def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
 
 def main() -> None:
     """Return the robots."""
-    run_info(registry_module({"organization": {"type": "str"}}), "robots", look)
+    run_info(registry_module({"organization": {"type": "str"}}), "robots", read)
 
 
 if __name__ == "__main__":

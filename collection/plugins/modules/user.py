@@ -92,7 +92,7 @@ ON_CREATE = "on_create"
 class User(Entity):
     """A user, in the view of superusers."""
 
-    def look(self) -> dict[str, Any] | None:
+    def read(self) -> dict[str, Any] | None:
         """Return the current state, with `password_fits` if the password is to be compared."""
         found = self.api.get("superuser", "users", self.params["name"])
         if found is None:

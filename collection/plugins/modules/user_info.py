@@ -51,7 +51,7 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 )
 
 
-def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the users."""
     if params["name"]:
         user = api.get("superuser", "users", params["name"])
@@ -61,7 +61,7 @@ def look(api: RegistryApi, params: Mapping[str, Any]) -> Any:
 
 def main() -> None:
     """Return the users."""
-    run_info(registry_module({"name": {"type": "str"}}), "users", look)
+    run_info(registry_module({"name": {"type": "str"}}), "users", read)
 
 
 if __name__ == "__main__":
