@@ -43,7 +43,7 @@ def podman_client(module: AnsibleModule) -> Iterator[Any]:
     if PodmanClient is None:
         raise PodmanUnavailable(
             missing_required_lib("podman", reason="to run commands in the registry's container")
-            + " Debian's package is python3-podman, which playbooks/site.yml installs."
+            + ". Debian's package is python3-podman, which playbooks/site.yml installs."
         )
     program = module.get_bin_path("podman")
     if not program:
