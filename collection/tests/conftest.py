@@ -20,7 +20,7 @@ UTILITIES = "ansible_collections.atoll.registry.plugins.module_utils"
 
 
 def pytest_configure(config):
-    """Put a link to the working tree where Ansible's own importer looks for collections."""
+    """Create a link to the working tree in a directory of Ansible's collection importer."""
     parent = Path(config.cache.mkdir("collections"))
     link = parent / "ansible_collections" / "atoll" / "registry"
     link.parent.mkdir(parents=True, exist_ok=True)
@@ -57,11 +57,11 @@ def _trust(value):
 
 
 class Failed(Exception):
-    """What a module would have reported as its failure."""
+    """The message with which a module would have failed."""
 
 
 class FakeModule:
-    """The part of AnsibleModule that our modules use."""
+    """The part of AnsibleModule that the modules use."""
 
     def __init__(self, params=None, check_mode=False, answers=None):
         self.params = params or {}
@@ -91,30 +91,30 @@ def failed():
 
 @pytest.fixture
 def commands(monkeypatch):
-    """Let a module stand for podman, too: its `exec` answers for what is run in a container."""
+    """Run commands in containers with the method `exec` of the module."""
 
     def run(module, container, words):
         return module.exec(container, *words)
 
-    # By its name: what the collection has can be imported only after `pytest_configure`.
+    # By name, because the collection can be imported only after `pytest_configure`.
     monkeypatch.setattr(f"{UTILITIES}.registry_command.exec_in_container", run)
 
 
 class Site(http.server.BaseHTTPRequestHandler):
-    """A registry's health, as one site tells it."""
+    """The health endpoints of one site."""
 
     services: ClassVar = {"database": True, "storage": True}
 
     def do_GET(self):
-        well = all(self.services.values())
+        healthy = all(self.services.values())
         body = json.dumps({"data": {"services": self.services}}).encode()
-        self.send_response(200 if well else 503)
+        self.send_response(200 if healthy else 503)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, *_arguments):
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")

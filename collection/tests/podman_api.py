@@ -1,6 +1,6 @@
-"""What podman's API answers, for one container that runs and one that does not.
+"""podman's API with one running and one stopped container.
 
-Takes the place of `podman system service` in a test, so that podman-py itself is what asks.
+Replaces `podman system service` in tests, so that podman-py itself is tested.
 """
 
 import http.server
@@ -11,13 +11,13 @@ import struct
 import sys
 from typing import ClassVar
 
-SAID = b"one\nit is the last location\n"
+STDERR = b"one\nit is the last location\n"
 STOPPED = "can only create exec sessions on running containers"
 MISSING = "no container with name or ID: no such container"
 
 
 class Api(http.server.BaseHTTPRequestHandler):
-    """Runs nothing: prints the words of the command, and fails where one of them is `fail`."""
+    """Instead of running a command, print its words, and fail if one of them is `fail`."""
 
     protocol_version = "HTTP/1.1"
     words: ClassVar = []
@@ -36,7 +36,7 @@ class Api(http.server.BaseHTTPRequestHandler):
         if "/containers/stopped/" in self.path:
             self.answer(409, {"cause": "improper state", "message": STOPPED})
         elif self.path.endswith("/start"):
-            sides = [(1, json.dumps(self.words).encode()), (2, SAID)]
+            sides = [(1, json.dumps(self.words).encode()), (2, STDERR)]
             self.answer(
                 200, b"".join(struct.pack(">BxxxL", side, len(text)) + text for side, text in sides)
             )
@@ -52,15 +52,15 @@ class Api(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def address_string(self):
-        """Name who asks, which on a socket has no address."""
-        return "somebody"
+        """Return a fixed name, because a client of a unix socket has no address."""
+        return "client"
 
     def log_message(self, *_arguments):
-        """Keep quiet."""
+        """Log nothing."""
 
 
 class Service(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
-    """Each connection is served beside the others, as podman does."""
+    """A unix socket server that serves connections concurrently, as podman does."""
 
     daemon_threads = True
 

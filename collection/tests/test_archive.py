@@ -1,4 +1,4 @@
-"""The image of an archive is read from the archive itself."""
+"""The reference of an image is read from its archive."""
 
 import io
 import json
@@ -35,7 +35,7 @@ def manifest(name, digest=DIGEST):
         ("registry.example.org:5000/atoll:1.2", "registry.example.org:5000/atoll"),
     ],
 )
-def test_an_image_is_addressed_by_its_name_and_digest(tmp_path, saved_as, repository):
+def test_the_reference_consists_of_the_repository_and_the_digest(tmp_path, saved_as, repository):
     path = archive(tmp_path / "image.tar", {"manifests": [manifest(saved_as)]})
 
     assert archive_reference(path) == f"{repository}@{DIGEST}"
@@ -46,31 +46,31 @@ def test_an_image_is_addressed_by_its_name_and_digest(tmp_path, saved_as, reposi
     [
         ({"manifests": []}, "holds 0 images"),
         ({"manifests": [manifest("a/b"), manifest("a/c")]}, "holds 2 images"),
-        ({"manifests": [{"digest": DIGEST}]}, "does not say which image"),
-        ({"manifests": [manifest("dev")]}, "does not say which image"),
+        ({"manifests": [{"digest": DIGEST}]}, "does not name its image"),
+        ({"manifests": [manifest("dev")]}, "does not name its image"),
         ({"manifests": [manifest("a/b:c", "md5:1")]}, "no sha256 digest"),
     ],
 )
-def test_an_archive_that_cannot_be_addressed_is_refused_with_a_sentence(tmp_path, index, sentence):
+def test_an_archive_without_one_named_image_is_refused(tmp_path, index, sentence):
     path = archive(tmp_path / "image.tar", index)
 
     with pytest.raises(ArchiveError, match=sentence):
         archive_reference(path)
 
 
-def test_a_missing_archive_is_refused_with_what_to_do(tmp_path):
+def test_the_error_for_a_missing_archive_names_the_build_command(tmp_path):
     with pytest.raises(ArchiveError, match="make images"):
         archive_reference(str(tmp_path / "image.tar"))
 
 
-def test_another_kind_of_archive_is_refused_with_what_to_do(tmp_path):
+def test_the_error_for_another_archive_format_names_the_right_one(tmp_path):
     path = archive(tmp_path / "image.tar", [], name="manifest.json")
 
     with pytest.raises(ArchiveError, match="--format oci-archive"):
         archive_reference(path)
 
 
-def test_a_file_that_is_no_archive_is_refused(tmp_path):
+def test_a_file_that_is_no_tar_archive_is_refused(tmp_path):
     (tmp_path / "image.tar").write_text("no archive")
 
     with pytest.raises(ArchiveError, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""The controller finds the problems of a bundle before a host is touched."""
+"""The controller validates a bundle before any host is changed."""
 
 import pytest
 from ansible.errors import AnsibleFilterError
@@ -21,7 +21,7 @@ def test_an_unencrypted_database_is_a_warning(example):
     assert warning.startswith("DB_URI:")
 
 
-def test_placeholders_of_the_example_are_refused(example):
+def test_a_placeholder_of_the_example_is_refused(example):
     example["SECRET_KEY"] = "change-me"
 
     (problem,) = bundle.bundle_problems(example, ["usstorage", "eustorage"])
@@ -49,7 +49,7 @@ def test_a_wrong_type_is_named(example):
     assert any("FEATURE_STORAGE_REPLICATION" in problem for problem in problems)
 
 
-def test_a_controller_without_the_model_s_libraries_is_told_what_to_install(example, monkeypatch):
+def test_the_error_for_a_missing_library_names_the_pip_command(example, monkeypatch):
     def missing(_name):
         raise ModuleNotFoundError("No module named 'pydantic'", name="pydantic")
 
@@ -59,7 +59,7 @@ def test_a_controller_without_the_model_s_libraries_is_told_what_to_install(exam
         bundle.bundle_problems(example, ["usstorage"])
 
 
-def test_a_bundle_without_a_location_is_valid_and_does_not_name_it(example):
+def test_a_bundle_without_a_location_is_valid_and_does_not_mention_it(example):
     reduced = bundle.bundle_without_location(example, "eustorage")
 
     assert bundle.bundle_problems(reduced, ["usstorage"]) == []
@@ -67,15 +67,15 @@ def test_a_bundle_without_a_location_is_valid_and_does_not_name_it(example):
     assert list(reduced) == list(example)
 
 
-def test_a_bundle_without_a_location_that_it_never_had_is_the_same(example):
+def test_removing_an_unknown_location_does_not_change_the_bundle(example):
     assert bundle.bundle_without_location(example, "elsewhere") == example
 
 
-def test_a_problem_of_an_archive_is_a_sentence(tmp_path):
+def test_the_problem_of_a_missing_archive_names_the_build_command(tmp_path):
     assert "make images" in str(bundle.archive_problems(tmp_path / "none.tar"))
 
 
-def test_the_bundle_of_a_host_lacks_the_first_password_only(example):
+def test_the_bundle_of_hosts_lacks_only_the_initial_password(example):
     deployed = bundle.bundle_for_hosts(example)
 
     assert "INITIAL_SUPERUSER_PASSWORD" in example

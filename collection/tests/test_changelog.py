@@ -1,4 +1,4 @@
-"""News fragments have one form, and those of the collection become Ansible's sections."""
+"""News fragments are validated, and those of the collection are converted to Ansible's format."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_fragments_of_this_version_are_valid() -> None:
         ("+drain.added.md", "x" * 401),
     ],
 )
-def test_a_malformed_fragment_is_refused_with_its_name(
+def test_the_error_for_a_malformed_fragment_contains_its_name(
     tmp_path: Path, name: str, text: str
 ) -> None:
     (tmp_path / name).write_text(text)
@@ -43,7 +43,7 @@ def test_a_malformed_fragment_is_refused_with_its_name(
         changelog.read_fragments(tmp_path)
 
 
-def test_only_fragments_of_the_collection_become_entries_of_its_changelog(tmp_path: Path) -> None:
+def test_the_changelog_of_the_collection_contains_only_its_fragments(tmp_path: Path) -> None:
     (tmp_path / "+api.added.md").write_text("The API.")
     (tmp_path / "+collection-keys.fixed.md").write_text("Playbooks\nkeep `keys`.")
     assert changelog.ansible_fragment(changelog.read_fragments(tmp_path)) == {

@@ -1,4 +1,4 @@
-"""Files are written as a whole, only when they differ, and secrets stay secret."""
+"""Files are replaced atomically and only if they differ, and secrets are never exposed."""
 
 import grp
 import os
@@ -6,7 +6,7 @@ import pwd
 import stat
 
 import pytest
-from ansible_collections.atoll.registry.plugins.modules.files import Writer, left_over
+from ansible_collections.atoll.registry.plugins.modules.files import Writer, obsolete
 
 SECRET = "correct horse battery staple"
 
@@ -36,7 +36,7 @@ def test_a_second_run_changes_nothing(tmp_path, fake_module):
     assert not write(fake_module(), path=path, content="text")
 
 
-def test_check_mode_tells_and_writes_nothing(tmp_path, fake_module):
+def test_check_mode_reports_a_change_and_writes_nothing(tmp_path, fake_module):
     path = tmp_path / "file"
 
     assert write(fake_module(check_mode=True), path=path, content="text")
@@ -45,7 +45,7 @@ def test_check_mode_tells_and_writes_nothing(tmp_path, fake_module):
 
 def test_a_secret_never_appears_in_the_diff(tmp_path, fake_module):
     path = tmp_path / "file"
-    path.write_text(SECRET + " of yesterday")
+    path.write_text(SECRET + " (previous)")
 
     assert SECRET not in str(write(fake_module(), path=path, secret=SECRET))
     assert path.read_text() == SECRET
@@ -62,7 +62,7 @@ def test_a_secret_is_never_readable_by_others(tmp_path, fake_module):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_mending_permissions_does_not_look_like_a_new_text(tmp_path, fake_module):
+def test_correcting_permissions_keeps_the_modification_time(tmp_path, fake_module):
     path = tmp_path / "file"
     write(fake_module(), path=path, content="text")
     os.utime(path, (1, 1))
@@ -73,7 +73,7 @@ def test_mending_permissions_does_not_look_like_a_new_text(tmp_path, fake_module
     assert path.stat().st_mtime == 1
 
 
-def test_a_refused_text_leaves_the_old_one_and_nothing_else(tmp_path, fake_module):
+def test_invalid_content_keeps_the_old_file_and_leaves_no_temporary_file(tmp_path, fake_module):
     path = tmp_path / "file"
     path.write_text("good")
     module = fake_module(answers={"check it": (1, "", "line 1 is wrong")})
@@ -84,11 +84,11 @@ def test_a_refused_text_leaves_the_old_one_and_nothing_else(tmp_path, fake_modul
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_what_nobody_asked_for_is_left_over(tmp_path):
+def test_unwanted_files_in_exclusive_directories_are_obsolete(tmp_path):
     (tmp_path / "extra").mkdir()
     for name in ("kept", "old", "extra/old"):
         (tmp_path / name).write_text("")
 
-    found = left_over({"files": [{"path": f"{tmp_path}/kept"}], "exclusive": [str(tmp_path)]})
+    found = obsolete({"files": [{"path": f"{tmp_path}/kept"}], "exclusive": [str(tmp_path)]})
 
     assert sorted(found) == [f"{tmp_path}/extra/old", f"{tmp_path}/old"]

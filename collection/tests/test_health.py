@@ -1,7 +1,10 @@
-"""A site is asked as a load balancer asks it, and its answer is put in a sentence."""
+"""Health is requested as a load balancer does, and errors name the cause."""
 
 import pytest
-from ansible_collections.atoll.registry.plugins.module_utils.endpoint import Unwell, ask
+from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
+    Unhealthy,
+    request_health,
+)
 from ansible_collections.atoll.registry.plugins.modules.health import wait
 
 
@@ -14,22 +17,25 @@ def parameters(site, **other):
     } | other
 
 
-def test_a_whole_site_tells_its_services(site, trust):
-    assert ask(parameters(site), "/health/endtoend", trust) == {"database": True, "storage": True}
+def test_a_healthy_site_returns_its_services(site, trust):
+    assert request_health(parameters(site), "/health/endtoend", trust) == {
+        "database": True,
+        "storage": True,
+    }
 
 
-def test_what_is_not_well_is_named(site, trust):
+def test_the_error_names_unhealthy_services(site, trust):
     site.RequestHandlerClass.services = {"database": True, "storage": False}
 
-    with pytest.raises(Unwell, match="answers 503; not well: storage"):
+    with pytest.raises(Unhealthy, match="its status is 503; unhealthy: storage"):
         wait(parameters(site), "/health/endtoend", trust)
 
 
-def test_a_certificate_for_another_name_is_named(site, trust):
-    with pytest.raises(Unwell, match=r"not valid for other\.example\.org"):
-        ask(parameters(site, hostname="other.example.org"), "/health/endtoend", trust)
+def test_the_error_for_a_certificate_of_another_name_contains_the_hostname(site, trust):
+    with pytest.raises(Unhealthy, match=r"not valid for other\.example\.org"):
+        request_health(parameters(site, hostname="other.example.org"), "/health/endtoend", trust)
 
 
-def test_a_silent_port_is_named(site, trust):
-    with pytest.raises(Unwell, match="does not answer"):
-        ask(parameters(site, port=1), "/health/endtoend", trust)
+def test_a_closed_port_is_reported_as_no_response(site, trust):
+    with pytest.raises(Unhealthy, match="does not respond"):
+        request_health(parameters(site, port=1), "/health/endtoend", trust)

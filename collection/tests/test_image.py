@@ -1,4 +1,4 @@
-"""An image is addressed by its digest, and the one that runs stays for the way back."""
+"""Images are addressed by digest, and the running image is kept for a rollback."""
 
 import json
 
@@ -15,7 +15,7 @@ STORE = [
 
 
 class Store(Podman):
-    """A podman that only remembers what it was asked to do."""
+    """A podman that only records its commands."""
 
     def __init__(self, has=True):
         self.done = []
@@ -35,11 +35,11 @@ def module(fake_module):
     return fake_module({"archive": "/tmp/image.tar", "authfile": None, "keep": keep})
 
 
-def test_only_unused_images_of_the_repository_go_and_none_that_is_to_be_kept(module):
+def test_only_unused_images_of_the_repository_are_removed_except_those_to_keep(module):
     assert bring(module, Store(), NEW) == ["unused"]
 
 
-def test_old_images_go_before_the_new_one_comes(module):
+def test_old_images_are_removed_before_the_new_one_is_loaded(module):
     store = Store()
     bring(module, store, NEW)
 
@@ -47,7 +47,7 @@ def test_old_images_go_before_the_new_one_comes(module):
     assert steps.index(("image", "rm")) < steps.index(("load", "--quiet"))
 
 
-def test_each_digest_has_a_tag_that_no_other_image_takes(module):
+def test_the_tag_of_an_image_is_derived_from_its_digest(module):
     store = Store()
     bring(module, store, NEW)
 
@@ -55,12 +55,12 @@ def test_each_digest_has_a_tag_that_no_other_image_takes(module):
     assert tag_of(NEW) != tag_of(NEW.replace("bbbb", "cccc"))
 
 
-def test_an_archive_that_does_not_bring_the_digest_is_an_error(module, failed):
-    with pytest.raises(failed, match="does not know localhost/atoll@sha256"):
+def test_an_archive_without_the_expected_digest_is_an_error(module, failed):
+    with pytest.raises(failed, match="has no image localhost/atoll@sha256"):
         bring(module, Store(has=False), NEW)
 
 
-def test_credentials_are_used_where_they_are_there(tmp_path, fake_module):
+def test_credentials_are_used_if_their_file_exists(tmp_path, fake_module):
     authfile = tmp_path / "auth.json"
     for exists in (False, True):
         if exists:

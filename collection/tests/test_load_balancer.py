@@ -1,4 +1,4 @@
-"""HAProxy bounds the connections and methods of a client."""
+"""HAProxy limits the connections and methods of a client."""
 
 import re
 
@@ -10,7 +10,7 @@ import yaml
 @pytest.fixture
 def configuration(root):
     def render(**variables):
-        environment = jinja2.Environment(  # it is not HTML
+        environment = jinja2.Environment(  # the output is not HTML
             loader=jinja2.FileSystemLoader(root / "roles/load_balancer/templates"),
             trim_blocks=True,
             undefined=jinja2.StrictUndefined,

@@ -1,4 +1,4 @@
-"""A location is brought to its state by the registry's own commands, once."""
+"""The state of a location is changed with the atoll command, and only if it differs."""
 
 import json
 
@@ -33,11 +33,11 @@ LOSS = {
 
 
 class Failed(Exception):
-    """The module ended with an error; its argument is the answer."""
+    """The module failed; the argument is its result."""
 
 
 class Registry:
-    """A registry's commands, as podman runs them, for two locations."""
+    """The atoll command of a registry with two locations."""
 
     def __init__(
         self, wanted, *, check_mode=False, name="eustorage", accepted_loss=None, **eustorage
@@ -90,7 +90,7 @@ def changed(registry):
     return set_state(registry)["changed"]
 
 
-def test_an_active_location_is_drained_once():
+def test_an_active_location_is_drained_only_once():
     registry = Registry("drained")
 
     assert changed(registry) is True
@@ -98,7 +98,7 @@ def test_an_active_location_is_drained_once():
     assert registry.commands == [["drain", "eustorage"]]
 
 
-def test_a_removed_location_stays_removed():
+def test_a_location_is_removed_only_once():
     registry = Registry("absent", state="draining")
 
     answer = set_state(registry)
@@ -108,7 +108,7 @@ def test_a_removed_location_stays_removed():
     assert registry.commands == [["remove-location", "eustorage", "--yes"]]
 
 
-def test_removal_fails_before_a_drain():
+def test_removal_fails_if_the_location_is_active():
     registry = Registry("absent")
 
     with pytest.raises(CommandError, match="atoll drain eustorage --wait"):
@@ -116,28 +116,28 @@ def test_removal_fails_before_a_drain():
     assert registry.rows["eustorage"]["state"] == "active"
 
 
-def test_a_removal_that_was_cut_off_goes_on():
+def test_an_interrupted_removal_is_resumed():
     registry = Registry("absent", state="removed")
 
     assert changed(registry) is True
     assert registry.rows.keys() == {"usstorage"}
 
 
-def test_draining_does_not_bring_back_what_is_being_removed():
+def test_draining_does_not_undo_a_removal():
     registry = Registry("drained", state="removed")
 
     assert changed(registry) is False
     assert registry.commands == []
 
 
-def test_nothing_is_changed_in_check_mode():
+def test_check_mode_changes_nothing():
     registry = Registry("absent", check_mode=True)
 
     assert changed(registry) is True
     assert registry.commands == []
 
 
-def test_a_location_whose_store_is_lost_goes_with_exactly_what_was_accepted():
+def test_a_location_with_a_lost_store_is_removed_with_exactly_the_accepted_loss():
     registry = Registry("absent", accepted_loss=1)
 
     answer = set_state(registry)
@@ -149,7 +149,7 @@ def test_a_location_whose_store_is_lost_goes_with_exactly_what_was_accepted():
     assert registry.commands == [words]
 
 
-def test_in_check_mode_a_loss_is_looked_at_and_the_number_compared():
+def test_check_mode_reports_the_loss_and_compares_the_number():
     registry = Registry("absent", accepted_loss=1, check_mode=True)
 
     assert set_state(registry)["loss"]["blobs"] == 1
@@ -161,7 +161,7 @@ def test_in_check_mode_a_loss_is_looked_at_and_the_number_compared():
     assert "eustorage" in registry.rows
 
 
-def test_nothing_is_lost_without_a_number():
+def test_a_lost_location_is_not_removed_without_an_accepted_loss():
     registry = Registry("absent", accepted_loss=1)
     registry.params["accepted_loss"] = None
 
@@ -173,19 +173,19 @@ def test_nothing_is_lost_without_a_number():
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ({"state": "drained", "lost": True}, "lost goes with state=absent"),
-        ({"lost": False, "accepted_loss": 3}, "accepted_loss goes with lost"),
+        ({"state": "drained", "lost": True}, "lost requires state=absent"),
+        ({"lost": False, "accepted_loss": 3}, "accepted_loss requires lost"),
         ({"lost": True, "accepted_loss": 0}, ""),
     ],
 )
-def test_options_that_do_not_go_together_are_named(given, sentence):
+def test_inconsistent_options_are_reported(given, sentence):
     parameters = {"state": "absent", "lost": False, "accepted_loss": None} | given
 
     assert misuse(parameters).startswith(sentence)
     assert bool(misuse(parameters)) == bool(sentence)
 
 
-def test_what_is_lost_is_listed_with_the_number_of_tags():
+def test_the_loss_contains_the_number_of_tags():
     registry = Registry("absent")
 
     found = read_loss(registry)
@@ -194,7 +194,7 @@ def test_what_is_lost_is_listed_with_the_number_of_tags():
     assert registry.commands == [["remove-location", "eustorage", "--lost", "--dry-run", "--json"]]
 
 
-def test_what_was_lost_before_is_listed_where_no_location_is_named():
+def test_earlier_losses_are_listed_without_a_location():
     registry = Registry("absent", name=None)
 
     read_loss(registry)
@@ -202,36 +202,36 @@ def test_what_was_lost_before_is_listed_where_no_location_is_named():
     assert registry.commands == [["lost", "--json"]]
 
 
-def test_an_unknown_location_is_named_with_those_that_are_known():
-    with pytest.raises(CommandError, match="'eustorag'; known are: usstorage, eustorage"):
+def test_the_error_for_an_unknown_location_lists_all_locations():
+    with pytest.raises(CommandError, match="'eustorag'; the locations are: usstorage, eustorage"):
         set_state(Registry("draining", name="eustorag"))
 
 
-def test_who_waits_in_vain_is_told_what_is_left():
+def test_the_error_after_the_timeout_contains_the_remaining_sole_copies():
     registry = Registry("drained", state="draining", only_there=3, only_there_bytes=70)
 
-    with pytest.raises(NotDrained, match=r"3 blobs \(70 bytes\) are only at 'eustorage'"):
+    with pytest.raises(NotDrained, match=r"3 blobs \(70 bytes\) and data of 0 uploads remain"):
         wait_until_drained(registry, registry.rows["eustorage"])
 
 
-def test_a_location_that_has_everything_is_complete():
+def test_a_location_without_missing_copies_is_complete():
     registry = Registry("complete", missing_blobs=0)
 
     assert wait_until_complete(registry) == {"remaining": 0, "last": 70}
     assert registry.commands == [["backfill", "--location", "eustorage", "--json"]]
 
 
-def test_who_waits_in_vain_for_copies_is_told_how_many_and_what_counted():
+def test_the_error_after_the_timeout_contains_the_missing_copies():
     registry = Registry("complete", missing_blobs=3)
 
     with pytest.raises(Failed) as failure:
         wait_until_complete(registry)
     (answer,) = failure.value.args
-    assert answer["msg"].startswith("eustorage lacks 3 blobs (30 bytes)")
+    assert answer["msg"].startswith("3 blobs (30 bytes) are missing at eustorage")
     assert (answer["remaining"], answer["last"]) == (3, 70)
 
 
-def test_what_came_after_the_first_look_is_not_waited_for():
+def test_later_blobs_are_not_waited_for():
     registry = Registry("complete", missing_blobs=0)
     registry.params["until"] = 50
 
@@ -239,8 +239,8 @@ def test_what_came_after_the_first_look_is_not_waited_for():
     assert registry.commands == [["backfill", "--location", "eustorage", "--until", "50", "--json"]]
 
 
-def test_each_location_is_told_with_its_lag_and_what_only_it_has():
-    found = location_info.look(Registry("active", only_there=3))
+def test_each_location_is_returned_with_its_lag_and_its_sole_copies():
+    found = location_info.read_locations(Registry("active", only_there=3))
 
     assert found.keys() == {"usstorage", "eustorage"}
     assert (found["eustorage"]["only_there"], found["eustorage"]["lag"]) == (3, LAG)

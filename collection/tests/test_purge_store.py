@@ -1,4 +1,4 @@
-"""A store is emptied by the registry's own command, which reads the bundle and is not told it."""
+"""Objects are deleted with the atoll command, which reads the bundle from standard input."""
 
 import json
 
@@ -11,9 +11,9 @@ BUNDLE = "SECRET_KEY: a secret"
 
 
 class Registry:
-    """A registry's command, as podman runs it, and what it was given to read."""
+    """The atoll command, which records its standard input."""
 
-    def __init__(self, *, check_mode=False, limit=None, status=0, said=""):
+    def __init__(self, *, check_mode=False, limit=None, status=0, error=""):
         self.params = {
             "location": "eustorage",
             "bundle": BUNDLE,
@@ -22,15 +22,15 @@ class Registry:
         }
         self.check_mode = check_mode
         self.status = status
-        self.said = said
+        self.error = error
 
     def run_command(self, words, data=None):
         self.words, self.given = words, data
         answer = REPORT | {"deleted": "--yes" in words, "complete": "--limit" not in words}
-        return self.status, "" if self.status else json.dumps(answer), self.said
+        return self.status, "" if self.status else json.dumps(answer), self.error
 
 
-def test_all_objects_go_and_the_bundle_is_on_no_command_line():
+def test_all_objects_are_deleted_and_the_bundle_is_not_an_argument():
     registry = Registry()
 
     assert purge(registry) == {"objects": 3, "bytes": 70, "uploads": 1, "complete": True}
@@ -39,7 +39,7 @@ def test_all_objects_go_and_the_bundle_is_on_no_command_line():
     assert registry.given == BUNDLE
 
 
-def test_in_check_mode_they_are_counted():
+def test_check_mode_counts_the_objects():
     registry = Registry(check_mode=True)
 
     assert purge(registry)["objects"] == 3
@@ -47,15 +47,15 @@ def test_in_check_mode_they_are_counted():
     assert "--yes" not in registry.words
 
 
-def test_a_limit_leaves_the_rest_for_later():
+def test_a_limit_makes_the_deletion_incomplete():
     registry = Registry(limit=2)
 
     assert purge(registry)["complete"] is False
     assert registry.words[-3:] == ["--limit", "2", "--json"]
 
 
-def test_why_it_was_refused_is_told():
-    registry = Registry(status=1, said="its bucket is shared\n")
+def test_the_error_contains_the_reason_of_the_refusal():
+    registry = Registry(status=1, error="its bucket is shared\n")
 
-    with pytest.raises(CommandError, match="ended with 1: its bucket is shared"):
+    with pytest.raises(CommandError, match="exit status 1: its bucket is shared"):
         purge(registry)

@@ -1,4 +1,4 @@
-"""The registry's commands are run in its container by podman-py, through a service that ends."""
+"""The atoll command is run with podman-py through a temporary API service."""
 
 import stat
 import sys
@@ -16,7 +16,7 @@ PODMAN = Path(__file__).parent / "podman_api.py"
 
 
 class Module:
-    """The part of AnsibleModule that is needed to find podman."""
+    """The part of AnsibleModule that locates podman."""
 
     def __init__(self, folder):
         self.tmpdir = str(folder / "module")
@@ -35,37 +35,41 @@ def module(tmp_path):
     return found
 
 
-def test_a_command_runs_in_the_container_and_answers_as_data(module):
+def test_a_command_runs_in_the_container_and_its_json_is_returned(module):
     words = read_atoll(module, "atoll-registry", "locations", "--limit", "a b")
 
     assert words == ["atoll", "locations", "--limit", "a b", "--json"]
 
 
-def test_what_a_command_said_last_is_the_reason(module):
-    with pytest.raises(CommandError, match="atoll fail ended with 3: it is the last location"):
+def test_the_error_contains_the_last_line_of_the_output(module):
+    with pytest.raises(
+        CommandError, match="atoll fail failed with exit status 3: it is the last location"
+    ):
         run_atoll(module, "atoll-registry", "fail")
 
 
 @pytest.mark.parametrize("container", ["stopped", "missing"])
-def test_a_registry_that_does_not_run_is_told_as_that(module, container):
-    with pytest.raises(CommandError, match=f"the container {container} does not run on this host"):
+def test_a_stopped_or_missing_container_is_reported(module, container):
+    with pytest.raises(
+        CommandError, match=f"the container {container} is not running on this host"
+    ):
         run_atoll(module, container, "locations")
 
 
-def test_nothing_of_the_service_is_left(module):
+def test_the_service_leaves_no_files(module):
     run_atoll(module, "atoll-registry", "locations")
 
     assert list(Path(module.tmpdir).iterdir()) == []
 
 
-def test_why_the_service_does_not_start_is_told(module, monkeypatch):
+def test_the_error_contains_the_reason_if_the_service_does_not_start(module, monkeypatch):
     monkeypatch.setenv("BROKEN", "1")
 
     with pytest.raises(CommandError, match="does not start: Error: it is broken"):
         run_atoll(module, "atoll-registry", "locations")
 
 
-def test_where_podman_is_missing_the_playbook_that_installs_it_is_named(module, monkeypatch):
+def test_the_error_for_a_missing_podman_names_the_playbook_that_installs_it(module, monkeypatch):
     module.program.unlink()
     with pytest.raises(CommandError, match=r"no podman on this host; playbooks/site.yml"):
         run_atoll(module, "atoll-registry", "locations")

@@ -1,4 +1,4 @@
-"""Roles document what they take; their units are hardened and hold no secret."""
+"""Roles document their variables, and their units are hardened and contain no secrets."""
 
 import re
 
@@ -45,7 +45,7 @@ def test_each_entry_point_has_its_tasks(root, role):
 @pytest.fixture
 def render(root):
     def render_unit(role, container):
-        environment = jinja2.Environment(  # units are not HTML
+        environment = jinja2.Environment(  # the output is not HTML
             loader=jinja2.FileSystemLoader(root / f"roles/{role}/templates"),
             trim_blocks=True,
             undefined=jinja2.StrictUndefined,
@@ -72,7 +72,7 @@ def render(root):
 
 
 @pytest.mark.parametrize(("role", "container"), CONTAINERS)
-def test_each_container_is_a_user_without_rights_on_a_read_only_root(render, role, container):
+def test_each_container_runs_unprivileged_with_a_read_only_root(render, role, container):
     lines = render(role, container).splitlines()
 
     assert {
@@ -93,14 +93,14 @@ def test_each_line_of_a_unit_is_one_setting(render, role, container):
 
 
 @pytest.mark.parametrize(("role", "container"), CONTAINERS)
-def test_no_secret_stands_in_a_unit(render, role, container):
+def test_units_contain_no_secret(render, role, container):
     assert SECRET not in render(role, container)
 
 
 @pytest.mark.parametrize(
     ("role", "container"), [pair for pair in CONTAINERS if pair[1] != "atoll-migrate"]
 )
-def test_a_start_waits_for_health_and_a_broken_roll_out_can_be_mended(render, role, container):
+def test_units_start_when_healthy_and_restart_without_a_limit(render, role, container):
     lines = render(role, container).splitlines()
 
     assert {"Notify=healthy", "Restart=always", "StartLimitIntervalSec=0"} <= set(lines)
@@ -115,8 +115,8 @@ def test_ports_are_published_on_an_address(render):
 
 
 @pytest.mark.parametrize(("role", "container"), CONTAINERS)
-def test_the_processes_of_each_container_are_limited(render, role, container):
-    """By systemd, which skips a limit that the kernel cannot enforce; podman would not start."""
+def test_the_number_of_processes_of_each_container_is_limited(render, role, container):
+    """systemd ignores a limit that the kernel cannot enforce; podman would fail to start."""
     service = render(role, container).partition("[Service]")[2]
 
     assert re.search(r"^TasksMax=\d+$", service, re.MULTILINE)
@@ -125,7 +125,7 @@ def test_the_processes_of_each_container_are_limited(render, role, container):
 @pytest.mark.parametrize(
     ("role", "container"), [pair for pair in CONTAINERS if pair[0] in ("registry", "load_balancer")]
 )
-def test_the_memory_of_each_container_that_clients_reach_is_limited(render, role, container):
+def test_the_memory_of_containers_that_clients_reach_is_limited(render, role, container):
     service = render(role, container).partition("[Service]")[2]
 
     assert re.search(r"^MemoryMax=\d+[GM]$", service, re.MULTILINE)
@@ -147,7 +147,7 @@ def test_metrics_and_statistics_are_published_on_loopback_unless_set(
     assert {port for address, port in published if address == "127.0.0.1"} == ports
 
 
-def test_networks_of_the_database_have_no_default(root):
+def test_the_networks_of_the_database_have_no_default(root):
     options = specification(root, "postgres")["argument_specs"]["main"]["options"]
 
     assert options["postgres_allowed_networks"]["required"]
@@ -155,7 +155,7 @@ def test_networks_of_the_database_have_no_default(root):
     assert "postgres_allowed_networks" not in defaults
 
 
-def test_only_the_migration_can_read_the_first_password(render):
+def test_only_the_migration_can_read_the_initial_password(render):
     folder = "/etc/atoll/migration"
 
     assert f"Volume={folder}:" in render("registry", "atoll-migrate")
@@ -163,6 +163,6 @@ def test_only_the_migration_can_read_the_first_password(render):
     assert folder not in render("registry", "atoll-replication")
 
 
-def test_no_file_of_a_host_is_written_with_the_whole_bundle(root):
+def test_no_file_of_a_host_contains_the_unfiltered_bundle(root):
     for path in [*root.glob("roles/registry/**/*.yml"), *root.glob("playbooks/**/bundle.yml")]:
         assert not re.search(r"(registry_config|_bundle|_before) \| to_nice_yaml", path.read_text())

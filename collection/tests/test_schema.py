@@ -1,4 +1,4 @@
-"""The schema is brought up to a version by the registry's own command."""
+"""The database is migrated with the atoll command."""
 
 import json
 
@@ -12,7 +12,7 @@ NOTHING = {"applied": [], "contractions": [], "others": {}}
 
 
 class Registry:
-    """A registry whose `atoll migrate` answers with REPORT."""
+    """A registry whose `atoll migrate` prints a report."""
 
     def __init__(self, report=None, *, check_mode=False, status=0):
         self.params = {"container": "atoll-registry"}
@@ -24,26 +24,26 @@ class Registry:
         return self._answer
 
 
-def test_a_schema_that_is_current_is_no_change():
+def test_a_current_schema_is_not_changed():
     registry = Registry()
 
     assert migrate(registry) == NOTHING | {"changed": False}
     assert registry.words == ("migrate", "--json")
 
 
-def test_what_was_applied_is_a_change_and_what_waits_is_told():
+def test_applied_and_deferred_migrations_are_returned():
     report = {"applied": ["1_a"], "contractions": ["2_b"], "others": {"eu-1": "0.0.1"}}
 
     assert migrate(Registry(report)) == report | {"changed": True}
 
 
-def test_check_mode_only_looks():
+def test_check_mode_applies_nothing():
     registry = Registry(check_mode=True)
 
     migrate(registry)
     assert registry.words == ("migrate", "--dry-run", "--json")
 
 
-def test_why_it_failed_is_told():
-    with pytest.raises(CommandError, match="ended with 1: no database"):
+def test_the_error_contains_the_reason():
+    with pytest.raises(CommandError, match="exit status 1: no database"):
         migrate(Registry(status=1))

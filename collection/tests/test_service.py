@@ -1,4 +1,4 @@
-"""A service restarts when, and only when, what it read at its start was written since."""
+"""A service is restarted if and only if its inputs were written after its start."""
 
 import os
 
@@ -47,25 +47,25 @@ def inputs(tmp_path, seconds):
     }
 
 
-def test_a_file_that_the_service_has_read_changes_nothing(tmp_path, fake_module):
+def test_an_older_input_requires_no_action(tmp_path, fake_module):
     assert decide(unit(fake_module), inputs(tmp_path, STARTED_SECONDS - 1)) == ("", "")
 
 
-def test_a_file_of_an_interrupted_run_still_restarts_the_service(tmp_path, fake_module):
+def test_a_newer_input_restarts_the_service(tmp_path, fake_module):
     action, because = decide(unit(fake_module), inputs(tmp_path, STARTED_SECONDS + 1))
 
     assert action == "restart"
     assert str(tmp_path / "input") in because
 
 
-def test_a_removed_file_restarts_the_service(tmp_path, fake_module):
+def test_a_removed_input_restarts_the_service(tmp_path, fake_module):
     parameters = inputs(tmp_path, 1)
     (tmp_path / "input").unlink()
 
     assert decide(unit(fake_module), parameters)[0] == "restart"
 
 
-def test_a_file_that_is_read_again_on_reload_only_reloads(tmp_path, fake_module):
+def test_a_newer_reload_input_reloads_the_service(tmp_path, fake_module):
     parameters = inputs(tmp_path, STARTED_SECONDS + 1)
     parameters = parameters | {"inputs": [], "reload_inputs": parameters["inputs"]}
 
@@ -73,19 +73,19 @@ def test_a_file_that_is_read_again_on_reload_only_reloads(tmp_path, fake_module)
 
 
 @pytest.mark.parametrize("state", ["inactive", "failed", "activating", "deactivating"])
-def test_a_service_that_is_not_up_is_started(tmp_path, fake_module, state):
+def test_a_service_that_is_not_active_is_started(tmp_path, fake_module, state):
     parameters = inputs(tmp_path, STARTED_SECONDS - 1)
 
     assert decide(unit(fake_module, ActiveState=state), parameters)[0] == "start"
 
 
-def test_a_changed_unit_restarts_the_service(tmp_path, fake_module):
+def test_a_changed_unit_file_restarts_the_service(tmp_path, fake_module):
     parameters = inputs(tmp_path, STARTED_SECONDS - 1)
 
     assert decide(unit(fake_module, NeedDaemonReload="yes"), parameters)[0] == "restart"
 
 
-def test_what_a_failed_reload_did_not_take_up_is_tried_again(tmp_path, fake_module):
+def test_a_failed_reload_is_retried(tmp_path, fake_module):
     parameters = inputs(tmp_path, STARTED_SECONDS - 1)
 
     assert decide(unit(fake_module, ReloadResult="exit-code"), parameters)[0] == "reload"
@@ -100,7 +100,7 @@ def test_what_a_failed_reload_did_not_take_up_is_tried_again(tmp_path, fake_modu
         (False, ["inputs_changed", "reload_inputs_changed"], ""),
     ],
 )
-def test_only_check_mode_believes_that_an_input_changes(
+def test_announced_changes_of_inputs_count_only_in_check_mode(
     tmp_path, fake_module, check_mode, changed, action
 ):
     parameters = inputs(tmp_path, STARTED_SECONDS - 1) | dict.fromkeys(changed, True)
@@ -108,14 +108,14 @@ def test_only_check_mode_believes_that_an_input_changes(
     assert decide(unit(fake_module, check_mode=check_mode), parameters)[0] == action
 
 
-def test_check_mode_announces_a_start_where_there_is_no_unit_yet(fake_module):
+def test_check_mode_reports_the_start_of_a_missing_unit(fake_module):
     missing = unit(fake_module, check_mode=True, LoadState="not-found", ActiveState="inactive")
 
     assert start(missing, missing.module) == ("start", "it does not exist", True)
     assert [words[1] for words in missing.module.commands] == ["show"]
 
 
-def test_a_service_that_does_not_come_up_shows_its_log(fake_module, failed):
+def test_the_log_is_returned_if_a_service_does_not_start(fake_module, failed):
     module = fake_module(
         answers={"systemctl restart": (1, "", "Job failed.\nmore"), "systemctl show": (0, "", "")},
         params={"name": "a.service"},

@@ -1,4 +1,4 @@
-"""What remove_site.yml makes of an inventory, before it touches a host."""
+"""The variables that remove_site.yml sets before it changes a host."""
 
 import json
 import os
@@ -39,9 +39,9 @@ def inventory(example, tmp_path):
     return file
 
 
-# Each start of Python orders sets in another way.
+# The order of sets depends on the hash seed.
 @pytest.mark.parametrize("seed", ["0", "1", "2", "3"])
-def test_the_sites_that_stay_prefer_what_is_left_in_the_same_order(root, inventory, tmp_path, seed):
+def test_remaining_sites_keep_the_order_of_their_preference(root, inventory, tmp_path, seed):
     play = tmp_path / "play.yml"
     tasks = root / "playbooks/tasks/remove_site/inventory.yml"
     play.write_text(PLAY.format(tasks=tasks, folder=tmp_path))

@@ -1,4 +1,4 @@
-"""How a registry is, is told truly: what is wrong is found, and what is away is no crash."""
+"""The status report contains all problems, also of hosts that are unreachable."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ from ansible_collections.atoll.registry.plugins.filter.status import (
     registry_report,
     registry_table,
 )
-from ansible_collections.atoll.registry.plugins.modules.host_info import look
+from ansible_collections.atoll.registry.plugins.modules.host_info import gather
 
 pytestmark = pytest.mark.usefixtures("commands")
 
@@ -26,7 +26,7 @@ LOCATION = {
 
 
 class Host:
-    """A host's commands; the registry in its container is well, or says why it is not."""
+    """The commands of a host, whose registry reports the given problems."""
 
     def __init__(self, endpoints=(), *, problems=(), active="active", running=True):
         self.params = {
@@ -71,8 +71,8 @@ def endpoint(site, trust_file, **other):
     } | other
 
 
-def test_a_registry_that_is_well_has_no_findings(site, certificate):
-    answer = look(Host([endpoint(site, certificate / "tls.crt")]))
+def test_a_healthy_registry_has_no_findings(site, certificate):
+    answer = gather(Host([endpoint(site, certificate / "tls.crt")]))
 
     report = registry_report({"us-1": answer, "eu-1": answer}, SITES, 1)
 
@@ -82,12 +82,12 @@ def test_a_registry_that_is_well_has_no_findings(site, certificate):
     assert first.split()[:4] == ["host", "site", "image", "version"]
     assert second.split()[:8] == ["us-1", "us", "a" * 12, "0.1.0", "b" * 12, "1", "of", "1"]
     assert "up for 1 of 2" in "\n".join(registry_table(report))
-    assert registry_table(report)[-1] == "All is well."
+    assert registry_table(report)[-1] == "The registry is healthy."
 
 
-def test_what_is_wrong_on_a_host_is_told_with_its_name(site, certificate):
+def test_the_problems_of_a_host_are_findings_with_its_name(site, certificate):
     site.RequestHandlerClass.services = {"storage": False}
-    answer = look(
+    answer = gather(
         Host(
             [endpoint(site, certificate / "tls.crt")], active="failed", problems=["a copy is late"]
         )
@@ -97,13 +97,13 @@ def test_what_is_wrong_on_a_host_is_told_with_its_name(site, certificate):
 
     assert report["findings"] == [
         "us-1: atoll-registry.service is failed",
-        "us-1: registry, /health/endtoend: it answers 503; not well: storage",
+        "us-1: registry, /health/endtoend: its status is 503; unhealthy: storage",
         "a copy is late",
     ]
     assert "! a copy is late" in registry_table(report)
 
 
-def test_a_host_that_is_away_or_broken_is_a_finding():
+def test_an_unreachable_or_failed_host_is_a_finding():
     answers = {
         "us-1": {"unreachable": True, "msg": "no route\nto host"},
         "eu-1": {"failed": True, "msg": "sudo: a password is required"},
@@ -113,20 +113,20 @@ def test_a_host_that_is_away_or_broken_is_a_finding():
 
     assert report["findings"] == [
         "us-1: cannot be reached: no route to host",
-        "eu-1: could not be looked at: sudo: a password is required",
-        "no site could be asked for the stores, and for what is to be copied",
+        "eu-1: has no status: sudo: a password is required",
+        "no site reports the health of the stores and the replication lag",
     ]
     assert "unknown" in registry_table(report)[1]
 
 
-def test_a_registry_that_does_not_run_is_a_finding():
-    report = registry_report({"us-1": look(Host(running=False))}, SITES, 14)
+def test_a_stopped_registry_is_a_finding():
+    report = registry_report({"us-1": gather(Host(running=False))}, SITES, 14)
 
-    assert "us-1: the container atoll-registry does not run" in report["findings"][0]
+    assert "us-1: the container atoll-registry is not running" in report["findings"][0]
 
 
-def test_hosts_that_differ_are_named():
-    us, eu = look(Host()), look(Host())
+def test_differing_hosts_are_a_finding_that_names_them():
+    us, eu = gather(Host()), gather(Host())
     eu |= {"bundle": "c" * 64, "image": "atoll@sha256:" + "d" * 64}
 
     findings = registry_report({"us-1": us, "eu-1": eu}, SITES, 14)["findings"]
@@ -137,8 +137,8 @@ def test_hosts_that_differ_are_named():
     ]
 
 
-def test_a_certificate_that_ends_soon_is_told_whoever_signed_it(site, certificate):
-    answer = look(Host([endpoint(site, "", paths=[])]))
+def test_a_certificate_that_expires_soon_is_a_finding_even_if_it_is_not_trusted(site, certificate):
+    answer = gather(Host([endpoint(site, "", paths=[])]))
     served = base64.b64decode(answer["certificates"]["registry"])
     text = (certificate / "tls.crt").read_text()
     assert served == ssl.PEM_cert_to_DER_cert(text)
@@ -146,12 +146,12 @@ def test_a_certificate_that_ends_soon_is_told_whoever_signed_it(site, certificat
     report = registry_report({"us-1": answer}, {}, 14)
 
     (finding,) = report["findings"]
-    assert finding.startswith("us-1: the certificate of its registry ends on 20")
+    assert finding.startswith("us-1: the certificate of its registry expires on 20")
     assert registry_report({"us-1": answer}, {}, 1)["healthy"] is True
     assert report["hosts"][0]["certificates"]["registry"]["days"] == 1
 
 
-def test_nothing_that_listens_is_a_finding(site, certificate):
-    answer = look(Host([endpoint(site, certificate / "tls.crt", port=1)]))
+def test_a_closed_port_is_a_finding(site, certificate):
+    answer = gather(Host([endpoint(site, certificate / "tls.crt", port=1)]))
 
-    assert "does not answer" in answer["problems"][0]
+    assert "does not respond" in answer["problems"][0]

@@ -1,4 +1,4 @@
-"""The command line of the lab, see `python molecule/lab --help`."""
+"""The command line of the lab; see `python molecule/lab --help`."""
 
 import argparse
 import sys
@@ -13,23 +13,25 @@ from progress import Steps
 
 
 def main() -> int:
-    """Do what the command line asks for; 0 when all went well."""
+    """Run the command line, and return the exit status."""
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)
     except LabError as error:
-        _complain(str(error))
+        _print_error(str(error))
         if error.log:
-            _complain(f"The whole log: {error.log}")
+            _print_error(f"Complete log: {error.log}")
         return 1
     except KeyboardInterrupt:
-        _complain("interrupted; the same command goes on from here, `make lab-down` removes all")
+        _print_error(
+            "Interrupted. Run the command again to resume, or `make lab-down` to remove the lab."
+        )
         return 130
     return 0
 
 
-def _complain(sentence: str) -> None:
-    sys.stderr.write(f"\n{sentence}\n")
+def _print_error(text: str) -> None:
+    sys.stderr.write(f"\n{text}\n")
 
 
 def _machines(arguments: argparse.Namespace) -> None:
@@ -46,20 +48,20 @@ def _images(arguments: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python molecule/lab", description="Two sites of the registry on one machine."
+        prog="python molecule/lab", description="Run two sites of the registry on one machine."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for verb, run, purpose in (
-        ("up", lab.up, "make the lab, or what is missing of it, and show that it works"),
-        ("info", lab.info, "print every address and credential as JSON"),
-        ("down", lab.down, "remove everything that the lab made"),
+        ("up", lab.up, "start the lab and run the demonstration"),
+        ("info", lab.info, "print all addresses and credentials as JSON"),
+        ("down", lab.down, "remove the lab"),
     ):
         command = commands.add_parser(verb, help=purpose)
         command.set_defaults(run=lambda _, run=run: run())
-    command = commands.add_parser("images", help="build the images that changed")
-    command.add_argument("names", nargs="*", metavar="NAME", help="only these")
+    command = commands.add_parser("images", help="build changed images")
+    command.add_argument("names", nargs="*", metavar="NAME", help="build only these images")
     command.set_defaults(run=_images)
-    command = commands.add_parser("machines", help="the machines of an inventory")
+    command = commands.add_parser("machines", help="manage the machines of an inventory")
     command.add_argument("verb", choices=("create", "destroy"))
     command.add_argument("--inventory", type=Path, required=True, action="append")
     command.set_defaults(run=_machines)

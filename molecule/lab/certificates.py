@@ -16,8 +16,8 @@ _LIFETIME = datetime.timedelta(days=825)
 _RENEWAL = datetime.timedelta(days=30)
 
 
-def make(lab: Lab) -> None:
-    """Make what is missing, ends soon or speaks of other names; leave the rest as it is."""
+def issue(lab: Lab) -> None:
+    """Issue the certificates that are missing, expire soon or have other names."""
     authority = _Authority(lab.certificate_authority, lab.name)
     registry = [lab.registry_hostname, *_names(*lab.machines)]
     authority.certify(lab.certificate("registry"), registry)
@@ -34,18 +34,18 @@ def _names(*machines: Machine) -> list[str]:
 
 
 class _Authority:
-    """Signs the certificates of servers; it is made when there is none."""
+    """A certificate authority, which is created if it does not exist."""
 
     def __init__(self, certificate: Path, name: str) -> None:
         key = certificate.with_suffix(".key")
         certificate.parent.mkdir(parents=True, exist_ok=True)
         if not certificate.exists() or not key.exists():
-            self._make(certificate, key, name)
+            self._create(certificate, key, name)
         self._certificate = x509.load_pem_x509_certificate(certificate.read_bytes())
         self._key = _read_key(key)
 
     @staticmethod
-    def _make(certificate: Path, key: Path, name: str) -> None:
+    def _create(certificate: Path, key: Path, name: str) -> None:
         private = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} test authority")])
         identifier = x509.SubjectKeyIdentifier.from_public_key(private.public_key())
@@ -60,9 +60,9 @@ class _Authority:
         _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
     def certify(self, certificate: Path, names: list[str]) -> None:
-        """Make a server's certificate and its key, unless they are there and good."""
+        """Create the certificate and the key of a server unless they exist and are valid."""
         key = certificate.with_suffix(".key")
-        if certificate.exists() and key.exists() and self._good(certificate, names):
+        if certificate.exists() and key.exists() and self._valid(certificate, names):
             return
         private = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
@@ -80,7 +80,7 @@ class _Authority:
         _write(key, _key_text(private), 0o600)
         _write(certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
-    def _good(self, certificate: Path, names: list[str]) -> bool:
+    def _valid(self, certificate: Path, names: list[str]) -> bool:
         present = x509.load_pem_x509_certificate(certificate.read_bytes())
         alternatives = present.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         try:
@@ -101,7 +101,7 @@ def _builder(
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        # Clocks differ a little.
+        # The clocks of clients may be slow.
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + _LIFETIME)
     )
@@ -135,7 +135,7 @@ def _general_name(name: str) -> x509.GeneralName:
 def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{path} holds no key of ours; remove it")
+        raise TypeError(f"{path} is not a key of this lab; remove it")
     return key
 
 
@@ -147,10 +147,10 @@ def _key_text(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
-# Whole or not at all, and never readable by others, not even for a moment.
+# Write atomically, and with the final permissions from the start.
 def _write(path: Path, content: bytes, mode: int) -> None:
-    beside = path.with_suffix(path.suffix + ".new")
-    beside.unlink(missing_ok=True)
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+    temporary = path.with_suffix(path.suffix + ".new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(content)
-    beside.replace(path)
+    temporary.replace(path)

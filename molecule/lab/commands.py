@@ -1,4 +1,4 @@
-"""Run the programs that the lab is made of."""
+"""Run external programs."""
 
 import fcntl
 import os
@@ -16,12 +16,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 CACHE = REPOSITORY / ".cache"
 IMAGES = CACHE / "images"
 
-# The words that reach podman where the machines live, from any shell.
+# The command that runs podman in the namespace of the machines, from any shell.
 PODMAN = (str(REPOSITORY / "molecule/lab/in-machine-namespace"), "podman")
 
 
 def run(words: Sequence[str], *, given: str | None = None) -> str:
-    """Run a program and return what it printed; fail with what it complained about."""
+    """Return the standard output of a program. Raises LabError with its error messages."""
     done = subprocess.run(words, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"{_shown(words)} failed: {_last_lines(done.stderr or done.stdout)}")
@@ -29,17 +29,17 @@ def run(words: Sequence[str], *, given: str | None = None) -> str:
 
 
 def succeeds(words: Sequence[str]) -> bool:
-    """Run a program for its answer: yes or no."""
+    """Return whether a program succeeds."""
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 def podman(*words: str, given: str | None = None) -> str:
-    """Run podman where the machines live."""
+    """Return the output of podman in the namespace of the machines. Raises LabError."""
     return run([*PODMAN, *words], given=given)
 
 
 def run_logged(words: Sequence[str], log: Path, **environment: str) -> None:
-    """Run a program with everything it prints in a log."""
+    """Run a program and write its output to a log. Raises LabError."""
     with open_log(log) as output:
         done = subprocess.run(
             words,
@@ -54,7 +54,7 @@ def run_logged(words: Sequence[str], log: Path, **environment: str) -> None:
 
 
 def open_log(log: Path) -> IO[str]:
-    """Begin a log, readable by its owner only: programs print more than they should."""
+    """Open a new log that only its owner can read, because output may contain secrets."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.touch(mode=0o600)
     return log.open("w")
@@ -62,19 +62,28 @@ def open_log(log: Path) -> IO[str]:
 
 @contextmanager
 def alone(work: str) -> Iterator[None]:
-    """Wait until no other command does the same work, which would spoil this one's."""
+    """Hold a lock, so that no other command does the same work concurrently."""
     CACHE.mkdir(exist_ok=True)
     with (CACHE / f"{work}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def wait_until(what: str, happened: Callable[[], bool], *, seconds: float = 180) -> None:
-    """Ask again and again until something has happened."""
+def wait_until(condition: str, holds: Callable[[], bool], *, seconds: float = 180) -> None:
+    """Poll until a condition holds.
+
+    Args:
+        condition: The condition as a clause, for the error.
+        holds: Returns whether the condition holds.
+        seconds: How long to wait.
+
+    Raises:
+        LabError: The condition does not hold in time.
+    """
     end = time.monotonic() + seconds
-    while not happened():
+    while not holds():
         if time.monotonic() > end:
-            raise LabError(f"waited {seconds:.0f} s in vain until {what}")
+            raise LabError(f"timeout after {seconds:.0f} s; expected: {condition}")
         time.sleep(0.2)
 
 

@@ -1,4 +1,4 @@
-"""What a lab has in podman; everything of it carries the lab's label."""
+"""The podman objects of a lab, all of which have the lab's label."""
 
 import json
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Containers:
         self._ours = ("--filter", f"label={identity.label}")
 
     def all(self) -> list[Container]:
-        """List the containers, whatever their state."""
+        """Return all containers, in any state."""
         listed = podman("ps", "--all", *self._ours, "--format", "json")
         return [
             Container(row["Names"][0], row["State"], row["Labels"].get("atoll.generation", ""))
@@ -33,41 +33,41 @@ class Containers:
         ]
 
     def running(self) -> set[str]:
-        """Return the names of the containers that run."""
+        """Return the names of the running containers."""
         return {container.name for container in self.all() if container.state == "running"}
 
     def remove_all(self) -> None:
-        """Remove all that carries the label."""
+        """Remove all objects with the label."""
         self._remove([container.name for container in self.all()])
         for volume in self._volumes():
             podman("volume", "rm", "--force", volume)
         for network in podman("network", "ls", "--quiet", *self._ours).split():
             podman("network", "rm", "--force", network)
 
-    def remove_strangers(self) -> None:
-        """Remove what was made with keys and passwords that the lab's directory has lost."""
+    def remove_stale(self) -> None:
+        """Remove containers and volumes of an earlier lab, whose keys and passwords are lost."""
         generation = self._identity.generation()
         self._remove([one.name for one in self.all() if one.generation != generation])
         kept = self._volumes("--filter", f"label=atoll.generation={generation}")
         for volume in self._volumes() - kept:
             podman("volume", "rm", "--force", volume)
 
-    def make_network(self, subnet: str) -> None:
-        """Make the network unless it is there."""
+    def create_network(self, subnet: str) -> None:
+        """Create the network unless it exists."""
         if not succeeds([*PODMAN, "network", "exists", self._identity.name]):
             podman("network", "create", *self._labels(), "--subnet", subnet, self._identity.name)
 
-    def make_volume(self, machine: Machine, purpose: str) -> str:
-        """Make a volume of a machine unless it is there, and return its name."""
+    def create_volume(self, machine: Machine, purpose: str) -> str:
+        """Create a volume of a machine unless it exists, and return its name."""
         name = f"{machine.container}-{purpose}"
         if not succeeds([*PODMAN, "volume", "exists", name]):
             podman("volume", "create", *self._labels(), name)
         return name
 
     def ensure(self, lab: Lab, machine: Machine, *words: str) -> bool:
-        """Run a machine's container, or bring it back; say whether it is a new one."""
+        """Ensure the container of a machine is running, and return whether it is new."""
         state = {one.name: one.state for one in self.all()}.get(machine.container)
-        if state is not None and self._bring_back(machine.container, state):
+        if state is not None and self._restart(machine.container, state):
             return False
         if state is not None:
             self._remove([machine.container])
@@ -86,13 +86,13 @@ class Containers:
         return True
 
     @staticmethod
-    def _bring_back(name: str, state: str) -> bool:
+    def _restart(name: str, state: str) -> bool:
         if state == "running":
             return True
         try:
             podman("unpause" if state == "paused" else "start", name)
         except LabError:
-            # The remains of a run that was interrupted while it made this one.
+            # An interrupted run did not finish creating it.
             return False
         return True
 

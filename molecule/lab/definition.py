@@ -1,4 +1,4 @@
-"""What a lab consists of, read from its Ansible inventory, its only definition."""
+"""The definition of a lab, which is read from its Ansible inventory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from errors import LabError
 
 @dataclass(frozen=True)
 class Machine:
-    """A container of the lab that has an address of its own."""
+    """A container of the lab with its own IP address."""
 
     name: str
     container: str
@@ -26,7 +26,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Store(Machine):
-    """An S3 store of a KIND and the location that the registry knows it by."""
+    """An S3 store of some kind, and its location in the registry."""
 
     kind: str
     location: str
@@ -37,13 +37,13 @@ class Store(Machine):
 
     @property
     def endpoint(self) -> str:
-        """The address for clients on this host."""
+        """The URL for clients on this host."""
         return f"https://{self.address}:{self.port}"
 
 
 @dataclass(frozen=True)
 class Site:
-    """A region: the machine that stands for it and the location that it prefers."""
+    """A region with its machine and its preferred location."""
 
     name: str
     machine: Machine
@@ -52,59 +52,59 @@ class Site:
 
 @dataclass(frozen=True)
 class Identity:
-    """The name that marks everything of a lab in podman, and its own directory."""
+    """The name of a lab, which labels its podman objects, and its directory."""
 
     name: str
     state: Path
 
     @property
     def label(self) -> str:
-        """What podman knows everything of this lab by."""
+        """The label of all podman objects of this lab."""
         return f"atoll.lab={self.name}"
 
     def generation(self) -> str:
-        """Return what tells this lab from an earlier one whose directory is lost."""
+        """Return an identifier that changes when the lab's directory is created again."""
         return (self.state / "generation").read_text()
 
     @property
     def certificate_authority(self) -> Path:
-        """The file with the certificate that clients trust."""
+        """The file of the CA certificate that clients trust."""
         return self.state / "tls/ca.crt"
 
     def certificate(self, name: str) -> Path:
-        """Return the file of a server's certificate; the key lies beside it."""
+        """Return the file of a server's certificate, which is next to that of the key."""
         return self.state / f"tls/{name}.crt"
 
     def log(self, name: str) -> Path:
-        """Return the file that a step of this lab writes its log to."""
+        """Return the log file of a step."""
         return self.state / f"log/{name}.log"
 
 
 @dataclass(frozen=True)
 class Lab(Identity):
-    """Everything that belongs to one lab."""
+    """The complete definition of a lab."""
 
     inventories: tuple[Path, ...]
     subnet: str
     registry_hostname: str
     machines: list[Machine]
-    # The machines that all sites share.
+    # The machines of services that all sites share.
     shared: list[Machine]
     stores: list[Store]
     sites: list[Site]
-    # None where clients come to a site directly.
+    # None if clients connect to a site directly.
     load_balancer: Machine | None
     bundle: dict[str, Any]
 
     @property
     def entrance(self) -> Machine:
-        """The machine that clients come to."""
+        """The machine to which clients connect."""
         return self.load_balancer or self.sites[0].machine
 
     def ssh(self, machine: Machine) -> list[str]:
-        """Return the words that log in to a machine; more words run a command there."""
-        # The machines are made anew with new keys at the same addresses, on a
-        # bridge that only this host reaches.
+        """Return the command that logs in to a machine; further words run a command there."""
+        # Machines are recreated with new host keys at the same addresses, on a bridge that only
+        # this host can reach.
         unknown = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR")
         options = (*unknown, "BatchMode=yes", "ConnectTimeout=5")
         settings = [word for option in options for word in ("-o", option)]
@@ -117,7 +117,7 @@ def _load_plugins() -> None:
 
 
 class _Inventory:
-    """Ansible's own view of an inventory, so that there is no second one."""
+    """An inventory as Ansible evaluates it."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         missing = [str(path) for path in paths if not path.exists()]
@@ -127,11 +127,11 @@ class _Inventory:
         self._loader = DataLoader()
         self.manager = InventoryManager(loader=self._loader, sources=[str(path) for path in paths])
         self._variables = VariableManager(loader=self._loader, inventory=self.manager)
-        # One host's variables may speak of another's.
+        # Variables of a host may refer to those of another host.
         HostVars(self.manager, self._variables, self._loader)
 
     def group(self, name: str, *, may_be_empty: bool = False) -> list[str]:
-        """Return the hosts of a group, in the inventory's order."""
+        """Return the hosts of a group, in the order of the inventory."""
         group = self.manager.groups.get(name)
         if may_be_empty and group:
             return [host.name for host in group.get_hosts()]
@@ -157,7 +157,7 @@ def identify(inventories: Sequence[Path]) -> Identity:
 
 
 def read(inventories: Sequence[Path]) -> Lab:
-    """Read a lab's definition; the secrets that it names are made by the way."""
+    """Read the definition of a lab. Secrets that it refers to are generated."""
     inventory = _Inventory(inventories)
     identity = _identity(inventory)
 

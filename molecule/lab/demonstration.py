@@ -1,4 +1,4 @@
-"""Show with real clients what the lab is for: push in one region, pull in the other."""
+"""Demonstrate replication with real clients: push in one region, pull in the other."""
 
 import base64
 import http.client
@@ -23,7 +23,7 @@ _REPLICATION_SECONDS = 300
 
 
 class Demonstration:
-    """One user, one repository and one image, the same every time."""
+    """A user, a repository and an image, which are the same in each run."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -37,17 +37,17 @@ class Demonstration:
     def prepare(self, step: Step) -> None:
         """Create the user and the repository unless the user can log in already."""
         self._write_client_files()
-        if _may_log_in(self._lab, self._password):
-            step.say("they are there")
+        if _can_log_in(self._lab, self._password):
+            step.show("already exist")
             return
         create = ("user", "create", USER, "--email", f"{USER}@{self._lab.registry_hostname}")
         self._atoll(*create, "--password-stdin", given=self._password)
         self._atoll("repository", "create", REPOSITORY, "--visibility", "private")
 
     def push(self, step: Step) -> None:
-        """Push the image through the load balancer unless that was done."""
-        if self._digest.exists() and self._there():
-            step.say("it is there")
+        """Push the image through the load balancer unless it was pushed before."""
+        if self._digest.exists() and self._is_pushed():
+            step.show("already pushed")
             return
         target = f"docker://{self._lab.registry_hostname}/{REPOSITORY}:{_TAG}"
         client = (f"--authfile={self._credentials}", f"--cert-dir={self._trust}")
@@ -58,11 +58,15 @@ class Demonstration:
         written.replace(self._digest)
 
     def wait(self) -> None:
-        """Wait until every blob is at every location."""
+        """Wait until all blobs are replicated."""
         self._atoll("replication", "wait", "--timeout", str(_REPLICATION_SECONDS))
 
     def pull(self) -> str:
-        """Pull the image from the last site and return its digest, equal to what was pushed."""
+        """Pull the image from the last site, and return its digest.
+
+        Raises:
+            LabError: The digest differs from that of the pushed image.
+        """
         pushed = self._digest.read_text().strip()
         target = self._folder / "pulled"
         shutil.rmtree(target, ignore_errors=True)
@@ -84,10 +88,10 @@ class Demonstration:
         layers = json.loads((target / "manifest.json").read_text())["layers"]
         shutil.rmtree(target)
         if pulled != pushed or len(layers) < _LAYERS:
-            raise LabError(f"pulled {pulled} with {len(layers)} layers, but {pushed} was pushed")
+            raise LabError(f"pulled {pulled} with {len(layers)} layers, but pushed {pushed}")
         return pulled
 
-    def _there(self) -> bool:
+    def _is_pushed(self) -> bool:
         reference = f"{self._lab.registry_hostname}/{REPOSITORY}@{self._digest.read_text().strip()}"
         try:
             run(
@@ -104,7 +108,7 @@ class Demonstration:
             return False
         return True
 
-    # As an operator does: in the container of a site, over SSH.
+    # Run the command in the container of a site over SSH, as an operator does.
     def _atoll(self, *words: str, given: str | None = None) -> None:
         inside = ["sudo", "podman", "exec", "--interactive", "atoll-registry", "atoll", *words]
         run([*self._lab.ssh(self._site.machine), *inside], given=given)
@@ -113,8 +117,8 @@ class Demonstration:
     def _site(self) -> Site:
         return self._lab.sites[0]
 
-    # The clients trust the lab and know its user by these files alone; nothing
-    # of the host's own configuration changes.
+    # The clients use only these files for trust and login, so that the configuration of the host is
+    # not changed.
     def _write_client_files(self) -> None:
         self._trust.mkdir(exist_ok=True)
         shutil.copy(self._lab.certificate_authority, self._trust / "ca.crt")
@@ -135,7 +139,7 @@ def _basic(password: str) -> str:
     return base64.b64encode(f"{USER}:{password}".encode()).decode()
 
 
-def _may_log_in(lab: Lab, password: str) -> bool:
+def _can_log_in(lab: Lab, password: str) -> bool:
     host = lab.registry_hostname
     trust = ssl.create_default_context(cafile=str(lab.certificate_authority))
     connection = http.client.HTTPSConnection(host, timeout=30, context=trust)
@@ -147,9 +151,9 @@ def _may_log_in(lab: Lab, password: str) -> bool:
         )
         status = connection.getresponse().status
     except OSError as problem:
-        raise LabError(f"https://{host} does not answer: {problem}") from problem
+        raise LabError(f"https://{host} does not respond: {problem}") from problem
     finally:
         connection.close()
     if status not in (HTTPStatus.OK, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        raise LabError(f"the registry answers {status} to a login at https://{host}")
+        raise LabError(f"a login at https://{host} failed with status {status}")
     return status == HTTPStatus.OK

@@ -1,11 +1,15 @@
-"""What a person can act on when a step fails."""
+"""The error of the lab."""
 
 from pathlib import Path
 
 
 class LabError(Exception):
-    """A step failed: a sentence that says what to do, and where the log is."""
+    """A step failed.
 
-    def __init__(self, sentence: str, log: Path | None = None) -> None:
-        super().__init__(sentence)
+    Attributes:
+        log: The log with details.
+    """
+
+    def __init__(self, message: str, log: Path | None = None) -> None:
+        super().__init__(message)
         self.log = log

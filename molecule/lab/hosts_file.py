@@ -1,4 +1,4 @@
-"""The registry's name in this host's /etc/hosts: one line, marked as the lab's own."""
+"""The line for the registry's name in /etc/hosts, which is marked with the lab's name."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ _HOSTS = Path("/etc/hosts")
 
 
 def add(lab: Lab) -> None:
-    """Let this host find the registry by its name."""
+    """Add or replace the line of the lab."""
     line = f"{lab.entrance.address} {lab.registry_hostname} {_mark(lab)}"
     kept = _others(lab)
     if _lines() != [*kept, line]:
@@ -16,7 +16,7 @@ def add(lab: Lab) -> None:
 
 
 def remove(identity: Identity) -> None:
-    """Take the lab's own line away, and no other."""
+    """Remove the line of the lab."""
     kept = _others(identity)
     if _lines() != kept:
         _write(kept)
@@ -34,6 +34,6 @@ def _others(identity: Identity) -> list[str]:
     return [line for line in _lines() if not line.endswith(f" {_mark(identity)}")]
 
 
-# In place: in a container the file is a mount, which cannot be replaced.
+# Write in place: in a container the file is a mount, which cannot be replaced.
 def _write(lines: list[str]) -> None:
     _HOSTS.write_text("".join(f"{line}\n" for line in lines))

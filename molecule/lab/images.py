@@ -1,4 +1,4 @@
-"""Build the images and write the archives that are copied to the machines."""
+"""Build the images, and write the archives that are copied to the machines."""
 
 import hashlib
 import json
@@ -19,17 +19,17 @@ _NAME = "atoll.image"
 _LOGS = CACHE / "log"
 
 _SBOM = "/usr/share/atoll/sbom.cdx.json"
-# What turns a Containerfile into an image with its bill of materials.
+# The programs that build an image and its bill of materials from a Containerfile.
 _TOOLS = ("app/build-image", "app/image_sbom.py")
 
-# What takes no part in an image, however often it changes.
+# Files that do not affect an image.
 _NO_INPUT = {"tests", "__pycache__"}
 _NO_INPUT_SUFFIXES = {".pyc", ".egg-info"}
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image, what it is built from, and whether the machines get it as an archive."""
+    """An image, its inputs, and whether it is copied to the machines as an archive."""
 
     name: str
     tag: str
@@ -45,7 +45,7 @@ class Image:
 
     @property
     def sbom(self) -> Path:
-        """The image's bill of materials, beside the archive."""
+        """The file of the image's bill of materials."""
         return IMAGES / f"{self.name}.sbom.cdx.json"
 
 
@@ -65,12 +65,12 @@ def _of_lab(name: str, version: str) -> Image:
 
 
 DEMONSTRATION = _of_lab("demonstration", "1")
-# Built where a test needs them.
+# Built on demand for tests.
 CLIENTS = _of_lab("clients", "13")
 ENGINES = _of_lab("engines", "13")
 OTHER_STORES = (_of_lab("swift-store", "13"), _of_lab("azure-store", "3"))
 
-# The slowest first, so that two at a time end soonest.
+# The slowest builds come first, which minimizes the total time of parallel builds.
 ON_BASE = (
     _of_lab("object-store", "18"),
     Image(
@@ -91,49 +91,49 @@ _AT_ONCE = 2
 
 
 def build(steps: Steps, names: list[str] | None = None) -> None:
-    """Build what changed since it was built last: the lab's images, or those that are named."""
+    """Build the images whose inputs changed: those of the lab, or only the given ones."""
     known = {image.name: image for image in (*ON_BASE, CLIENTS, ENGINES, *OTHER_STORES)}
     unknown = sorted(set(names or ()) - set(known))
     if unknown:
-        raise LabError(f"no such image: {', '.join(unknown)}; there are {', '.join(known)}")
+        raise LabError(f"no such image: {', '.join(unknown)}; the images are: {', '.join(known)}")
     with alone("images"):
         _build(steps, [known[name] for name in names] if names else list(ON_BASE))
 
 
 def _build(steps: Steps, wanted: list[Image]) -> None:
-    there = {name: row for row in _list() for name in row.get("Names") or ()}
+    existing = {name: row for row in _list() for name in row.get("Names") or ()}
     base = _hash(BASE, "")
-    _build_one(steps, BASE, base, there)
+    _build_one(steps, BASE, base, existing)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(lambda image: _build_one(steps, image, _hash(image, base), there), wanted))
+        list(pool.map(lambda image: _build_one(steps, image, _hash(image, base), existing), wanted))
 
 
 def remove() -> None:
-    """Remove the images that were built here, unless a container needs them, and the archives."""
+    """Remove the archives, and the built images that no container uses."""
     for image in (*ON_BASE, CLIENTS, ENGINES, *OTHER_STORES):
         _remove(image.tag)
-    # A nameless image goes only after those that stand on it.
-    while sum([_remove(identity) for identity in _nameless()]):
+    # An unnamed image can be removed only after the images that are based on it.
+    while sum([_remove(identity) for identity in _unnamed()]):
         continue
     _remove(BASE.tag)
     shutil.rmtree(IMAGES, ignore_errors=True)
     shutil.rmtree(_LOGS, ignore_errors=True)
 
 
-# An image that another scenario's machine runs on stays.
+# Images of running machines, also of other scenarios, are kept.
 def _remove(reference: str) -> bool:
     return succeeds([*PODMAN, "image", "rm", reference])
 
 
-def _build_one(steps: Steps, image: Image, inputs: str, there: dict[str, Any]) -> None:
-    built = there.get(image.tag, {})
+def _build_one(steps: Steps, image: Image, inputs: str, existing: dict[str, Any]) -> None:
+    built = existing.get(image.tag, {})
     if (built.get("Labels") or {}).get(_INPUTS) != inputs:
         log = _LOGS / f"image-{image.name}.log"
         with steps.step(f"Build the image {image.name}") as step:
-            step.say(f"log: {log.relative_to(REPOSITORY)}")
+            step.show(f"log: {log.relative_to(REPOSITORY)}")
             _run_build(image, inputs, log)
         if built:
-            # What the new one replaces, unless a machine still runs on it.
+            # Remove the replaced image unless a machine still uses it.
             _remove(built["Id"])
         built = {}
     if image.archived:
@@ -151,20 +151,20 @@ def _run_build(image: Image, inputs: str, log: Path) -> None:
     run_logged([PODMAN[0], *words], log)
 
 
-# The machines get the archive of exactly the image that is there now.
+# The archive must contain exactly the current image.
 def _write_archive(steps: Steps, image: Image, identity: str) -> None:
     known = image.archive.with_suffix(".image")
     if image.archive.exists() and known.exists() and known.read_text() == identity:
         return
     IMAGES.mkdir(parents=True, exist_ok=True)
-    beside = image.archive.with_suffix(".new")
-    beside.unlink(missing_ok=True)
+    temporary = image.archive.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
     form = ("--quiet", "--format=oci-archive", "--uncompressed")
     with steps.step(f"Write the archive of {image.name}"):
-        podman("save", *form, f"--output={beside}", image.tag)
+        podman("save", *form, f"--output={temporary}", image.tag)
         words = ("run", "--rm", "--network=none", "--entrypoint=cat", image.tag, _SBOM)
         image.sbom.write_text(podman(*words))
-    beside.replace(image.archive)
+    temporary.replace(image.archive)
     known.write_text(identity)
 
 
@@ -195,16 +195,16 @@ def _files(place: Path) -> Iterator[Path]:
             yield from _files(path)
 
 
-# What earlier builds left without a name: of ours are those that stand on a base of ours.
-def _nameless() -> list[str]:
+# Return the unnamed images of earlier builds: those that are based on one of our base images.
+def _unnamed() -> list[str]:
     found = _list("--all")
     bases = [row["Id"] for row in found if (row.get("Labels") or {}).get(_NAME) == BASE.name]
-    nameless = [row["Id"] for row in found if not row.get("Names")]
-    if not bases or not nameless:
+    unnamed = [row["Id"] for row in found if not row.get("Names")]
+    if not bases or not unnamed:
         return []
     layers = {
         image["Id"]: (image["RootFS"].get("Layers") or [""])[0]
-        for image in json.loads(podman("image", "inspect", *bases, *nameless))
+        for image in json.loads(podman("image", "inspect", *bases, *unnamed))
     }
     ours = {layers[identity] for identity in bases}
-    return [identity for identity in nameless if layers[identity] in ours]
+    return [identity for identity in unnamed if layers[identity] in ours]

@@ -1,4 +1,4 @@
-"""What a program or a person needs to use a running lab from this host."""
+"""The addresses and credentials of a running lab."""
 
 import shlex
 from typing import Any
@@ -9,7 +9,7 @@ from definition import Lab
 
 
 def describe(lab: Lab) -> dict[str, Any]:
-    """Return every address and every credential of the lab."""
+    """Return all addresses and credentials of the lab."""
     certificate_authority = str(lab.certificate_authority)
     drivers = lab.bundle["DISTRIBUTED_STORAGE_CONFIG"]
     return {

@@ -1,4 +1,4 @@
-"""Start the lab, say what is in it, and remove it."""
+"""Start, describe and remove the lab."""
 
 import json
 import os
@@ -24,16 +24,16 @@ INVENTORY = (REPOSITORY / "inventories/lab/hosts.yml",)
 
 
 def up() -> None:
-    """Make the whole lab, or what is missing of it, and show that it works."""
+    """Start the lab, or the missing parts of it, and run the demonstration."""
     _require_root()
     with alone("lab"), Steps() as steps:
         images.build(steps)
-        with steps.step("Start the machines and their object stores") as step:
+        with steps.step("Start the machines and the object stores") as step:
             lab = definition.read(INVENTORY)
             new = machines.create(lab)
-            step.say(f"{len(new)} new" if new else "they run")
-        with steps.step("Roll out the registry") as step:
-            step.say(f"log: {lab.log('site').relative_to(REPOSITORY)}")
+            step.show(f"{len(new)} created" if new else "already running")
+        with steps.step("Deploy the registry") as step:
+            step.show(f"log: {lab.log('site').relative_to(REPOSITORY)}")
             roll_out(lab, step)
         hosts_file.add(lab)
         digest = _demonstrate(lab, steps)
@@ -41,16 +41,16 @@ def up() -> None:
 
 
 def info() -> None:
-    """Print, as JSON and nothing else, how to reach everything."""
+    """Print all addresses and credentials as JSON."""
     identity = definition.identify(INVENTORY)
     if not (identity.state / "generation").exists() or not Containers(identity).running():
-        raise LabError("no lab runs here; `make lab` starts one")
+        raise LabError("the lab is not running; start it with `make lab`")
     described = information.describe(definition.read(INVENTORY))
     sys.stdout.write(f"{json.dumps(described, indent=2)}\n")
 
 
 def down() -> None:
-    """Remove everything that the lab made, and nothing else."""
+    """Remove everything that belongs to the lab."""
     _require_root()
     identity = definition.identify(INVENTORY)
     with alone("lab"), Steps() as steps, steps.step("Remove the lab"):
@@ -67,7 +67,7 @@ def _demonstrate(lab: Lab, steps: Steps) -> str:
         demonstration.prepare(step)
     with steps.step("Push an image through the load balancer") as step:
         demonstration.push(step)
-    with steps.step("Wait until every blob is at every location"):
+    with steps.step("Wait until all blobs are replicated"):
         demonstration.wait()
     with steps.step("Pull the image from the other site"):
         return demonstration.pull()
@@ -76,27 +76,29 @@ def _demonstrate(lab: Lab, steps: Steps) -> str:
 def _summary(lab: Lab, digest: str) -> str:
     user = lab.bundle["SUPER_USERS"][0]
     registry = lab.registry_hostname
-    authority = _short(lab.certificate_authority.parent.parent / "demonstration/trust")
+    trust = _short(lab.certificate_authority.parent.parent / "demonstration/trust")
     sites = ", ".join(
         f"{site.name} (https://{site.machine.address}, writes to {site.location})"
         for site in lab.sites
     )
     return f"""
-The lab is up: one registry, {len(lab.sites)} sites.
+The lab is running: one registry with {len(lab.sites)} sites.
 
   registry   https://{registry}
   sites      {sites}
-  superuser  {user}, password in {_short(lab.state / "secrets/superuser_password")}
-  pushed     {DEMONSTRATION_REPOSITORY}@{digest}
-             through the load balancer, pulled from {lab.sites[-1].name}
+  superuser  {user} (password in {_short(lab.state / "secrets/superuser_password")})
+  image      {DEMONSTRATION_REPOSITORY}@{digest}
+             pushed through the load balancer, pulled from site {lab.sites[-1].name}
 
-Next:
-  podman login --cert-dir {authority} --username {user} {registry}
-  podman push --cert-dir {authority} IMAGE {registry}/{user}/NAME:TAG
-  make lab-info      every address and credential, as JSON
-  make lab-down      remove the lab
-  {" ".join(_short(word) for word in PODMAN)} ps
-  {_log_in(lab)}
+Log in:
+  podman login --cert-dir {trust} --username {user} {registry}
+
+Then:
+  push an image       podman push --cert-dir {trust} IMAGE {registry}/{user}/NAME:TAG
+  log in to a site    {_log_in(lab)}
+  list containers     {" ".join(_short(word) for word in PODMAN)} ps
+  print credentials   make lab-info
+  remove the lab      make lab-down
 """
 
 
@@ -110,4 +112,6 @@ def _short(path: str | Path) -> str:
 
 def _require_root() -> None:
     if os.geteuid() != 0:
-        raise LabError("the lab runs systemd in containers, which needs root: use `sudo make lab`")
+        raise LabError(
+            "the lab runs systemd in containers, which requires root: use `sudo make lab`"
+        )

@@ -1,4 +1,4 @@
-"""Make and remove the machines and the object stores of a lab."""
+"""Create and remove the machines and the object stores of a lab."""
 
 import secrets
 import shutil
@@ -15,29 +15,29 @@ from definition import Identity, Lab, Machine
 
 IMAGE = "localhost/atoll-machine:13"
 
-# A machine may do what root does, but for the host's clock, its kernel modules and its swap.
+# Machines may use all system calls, except those for the host's clock, kernel modules and swap.
 _SECCOMP = Path(__file__).with_name("machine-seccomp.json")
 
 
 def create(lab: Lab) -> list[str]:
-    """Make what is missing, start what stopped, wait until all answer; return what is new."""
+    """Create or start all machines and stores, wait for them, and return the new containers."""
     _prepare_state(lab)
-    certificates.make(lab)
+    certificates.issue(lab)
     containers = Containers(lab)
-    containers.remove_strangers()
-    containers.make_network(lab.subnet)
+    containers.remove_stale()
+    containers.create_network(lab.subnet)
     work: dict[str, Callable[[], bool]] = {}
     for machine in lab.machines:
-        work[machine.container] = partial(_make, lab, containers, machine)
+        work[machine.container] = partial(_create, lab, containers, machine)
     for store in lab.stores:
-        work[store.container] = partial(stores.make, lab, containers, store)
+        work[store.container] = partial(stores.create, lab, containers, store)
     with ThreadPoolExecutor(len(work)) as pool:
-        new = list(pool.map(lambda make: make(), work.values()))
+        new = list(pool.map(lambda create: create(), work.values()))
     return [name for name, is_new in zip(work, new, strict=True) if is_new]
 
 
 def destroy(identity: Identity) -> None:
-    """Remove everything that carries this lab's label, and its directory."""
+    """Remove all podman objects of the lab, and its directory."""
     Containers(identity).remove_all()
     shutil.rmtree(identity.state, ignore_errors=True)
 
@@ -56,21 +56,21 @@ def _prepare_state(lab: Lab) -> None:
         generation.write_text(secrets.token_hex(8))
 
 
-def _make(lab: Lab, containers: Containers, machine: Machine) -> bool:
+def _create(lab: Lab, containers: Containers, machine: Machine) -> bool:
     new = containers.ensure(
         lab,
         machine,
         "--privileged",
         f"--security-opt=seccomp={_SECCOMP}",
         "--systemd=always",
-        # Else every call of podman warns about the cgroup that it shares with conmon.
+        # Otherwise, every call of podman warns about the cgroup that it shares with conmon.
         "--cgroups=no-conmon",
-        f"--volume={containers.make_volume(machine, 'containers')}:/var/lib/containers",
+        f"--volume={containers.create_volume(machine, 'containers')}:/var/lib/containers",
         f"--volume={lab.state}/authorized_keys:/etc/ssh/authorized_keys:ro",
         IMAGE,
     )
     ssh = lab.ssh(machine)
-    wait_until(f"{machine.container} lets Ansible log in", lambda: succeeds([*ssh, "true"]))
-    # The answer may be "degraded", which is for the roll-out to mend.
+    wait_until(f"Ansible can log in to {machine.container}", lambda: succeeds([*ssh, "true"]))
+    # The state may be "degraded", which the rollout repairs.
     succeeds([*ssh, "systemctl", "is-system-running", "--wait"])
     return new

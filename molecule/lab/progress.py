@@ -1,4 +1,4 @@
-"""Show what goes on, on standard error: moving on a terminal, line after line elsewhere."""
+"""Show progress on standard error: animated on a terminal, otherwise as lines."""
 
 import time
 from collections.abc import Iterator
@@ -11,21 +11,21 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 
 
 class Step(Protocol):
-    """A step that goes on."""
+    """A running step."""
 
-    def say(self, detail: str) -> None:
-        """Show what the step does now."""
+    def show(self, detail: str) -> None:
+        """Show the current activity of the step."""
 
-    def mention(self, detail: str) -> None:
-        """Show it only where it can be replaced by what comes next."""
+    def show_briefly(self, detail: str) -> None:
+        """Show a short activity, only on a terminal."""
 
 
 class Steps:
-    """The steps of a command; several may go on at once."""
+    """The steps of a command, several of which may run concurrently."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._moving = Progress(
+        self._animation = Progress(
             SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description}"),
             TextColumn("[dim]{task.fields[detail]}"),
@@ -35,8 +35,8 @@ class Steps:
         )
 
     def __enter__(self) -> Self:
-        """Begin to show."""
-        self._moving.start()
+        """Start the display."""
+        self._animation.start()
         return self
 
     def __exit__(
@@ -45,32 +45,32 @@ class Steps:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Leave on the screen what was shown last."""
-        self._moving.stop()
+        """Stop the display; the last state remains visible."""
+        self._animation.stop()
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show one step from its beginning to its end."""
+        """Show a step while the context is active."""
         began = time.monotonic()
         if self.console.is_terminal:
-            task = self._moving.add_task(title, total=1, detail="")
-            yield _MovingStep(self._moving, task)
-            self._moving.update(task, completed=1, detail="")
+            task = self._animation.add_task(title, total=1, detail="")
+            yield _AnimatedStep(self._animation, task)
+            self._animation.update(task, completed=1, detail="")
             return
         self.console.print(f"{title} …", markup=False)
         yield _PlainStep(self.console, title)
-        self.console.print(f"{title}: done in {time.monotonic() - began:.0f} s", markup=False)
+        self.console.print(f"{title}: done after {time.monotonic() - began:.0f} s", markup=False)
 
 
-class _MovingStep:
+class _AnimatedStep:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
         self._task = task
 
-    def say(self, detail: str) -> None:
+    def show(self, detail: str) -> None:
         self._progress.update(self._task, detail=detail)
 
-    mention = say
+    show_briefly = show
 
 
 class _PlainStep:
@@ -78,8 +78,8 @@ class _PlainStep:
         self._console = console
         self._title = title
 
-    def say(self, detail: str) -> None:
+    def show(self, detail: str) -> None:
         self._console.print(f"{self._title}: {detail}", markup=False)
 
-    def mention(self, detail: str) -> None:
+    def show_briefly(self, detail: str) -> None:
         pass

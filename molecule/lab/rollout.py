@@ -1,4 +1,4 @@
-"""Run the collection's playbook against the lab, as against any other machines."""
+"""Deploy the registry to the lab with the playbook of the collection."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from progress import Step
 
 _PLAY = re.compile(r"^PLAY \[(.+?)\]")
 _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.+?)\]")
-_BAD = re.compile(r"^(fatal|failed|ERROR|\[ERROR\])")
+_FAILURE = re.compile(r"^(fatal|failed|ERROR|\[ERROR\])")
 _SHOWN = 15
 
 
 def roll_out(lab: Lab, step: Step) -> None:
-    """Run playbooks/site.yml and show which play and task it is at."""
+    """Run playbooks/site.yml, and show the current play and task. Raises LabError."""
     log = lab.log("site")
     words = [str(Path(sys.executable).with_name("ansible-playbook")), "playbooks/site.yml"]
     words += [f"--inventory={path}" for path in lab.inventories]
@@ -32,15 +32,15 @@ def roll_out(lab: Lab, step: Step) -> None:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        bad: list[str] = []
+        failures: list[str] = []
         for line in process.stdout or ():
             output.write(_dated(line))
             output.flush()
             _show(line, step)
-            if bad or _BAD.match(line):
-                bad.append(line.rstrip())
+            if failures or _FAILURE.match(line):
+                failures.append(line.rstrip())
         if process.wait():
-            raise LabError(_explain(bad), log)
+            raise LabError(_explain(failures), log)
 
 
 def _environment() -> dict[str, str]:
@@ -49,18 +49,18 @@ def _environment() -> dict[str, str]:
     return os.environ | settings | {"PATH": f"{programs}:{os.environ['PATH']}"}
 
 
-# When a task began tells which one took long.
+# The log contains the start time of each task.
 def _dated(line: str) -> str:
     return f"{time.strftime('%H:%M:%S')} {line}" if _TASK.match(line) else line
 
 
 def _show(line: str, step: Step) -> None:
     if play := _PLAY.match(line):
-        step.say(play[1])
+        step.show(play[1])
     elif task := _TASK.match(line):
-        step.mention(task[1])
+        step.show_briefly(task[1])
 
 
-def _explain(bad: list[str]) -> str:
-    first = "\n".join(bad[:_SHOWN]) or "ansible-playbook failed"
-    return f"the roll-out failed:\n{first}"
+def _explain(failures: list[str]) -> str:
+    first = "\n".join(failures[:_SHOWN]) or "ansible-playbook failed"
+    return f"the rollout failed:\n{first}"

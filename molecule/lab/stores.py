@@ -1,4 +1,4 @@
-"""Make the object stores of a lab: for each location one, which speaks S3, with its bucket."""
+"""Create the S3 stores of a lab, one with a bucket for each location."""
 
 import json
 from dataclasses import dataclass
@@ -16,28 +16,28 @@ from errors import LabError
 
 @dataclass(frozen=True)
 class Kind:
-    """A store's image, and where it keeps what it is given."""
+    """The image of a kind of store, and the directory of its data."""
 
     image: str
     data: str
 
 
-# A Ceph RADOS Gateway, and OpenStack's Swift with its S3 API.
+# Ceph RADOS Gateway, and OpenStack Swift with its S3 API.
 KINDS = {
     "ceph": Kind("localhost/atoll-object-store:18", "/var/lib/ceph"),
     "swift": Kind("localhost/atoll-swift-store:13", "/srv/node"),
 }
-# What either takes, whatever it calls its own.
+# Each store accepts this region.
 _REGION = "us-east-1"
 
-# What the container runtime allows any container, as the distribution ships it.
+# The distribution's default seccomp profile of containers.
 _COMMON_SECCOMP = Path("/usr/share/containers/seccomp.json")
 _UNAVAILABLE = 503
 _NOT_FOUND = 404
 
 
-def make(lab: Lab, containers: Containers, store: Store) -> bool:
-    """Run a store, wait until it answers and make its bucket; say whether the store is new."""
+def create(lab: Lab, containers: Containers, store: Store) -> bool:
+    """Ensure a store is running and has its bucket, and return whether the store is new."""
     kind = _kind(store)
     new = containers.ensure(
         lab,
@@ -45,7 +45,7 @@ def make(lab: Lab, containers: Containers, store: Store) -> bool:
         f"--security-opt=seccomp={_seccomp(lab, store)}",
         "--stop-timeout=60",
         "--log-opt=max-size=20mb",
-        f"--volume={containers.make_volume(store, 'data')}:{kind.data}",
+        f"--volume={containers.create_volume(store, 'data')}:{kind.data}",
         f"--volume={_files(lab, store)}:/run/object-store:ro",
         f"--env=STORE_LOCATION={store.location}",
         f"--env=STORE_PORT={store.port}",
@@ -59,12 +59,14 @@ def make(lab: Lab, containers: Containers, store: Store) -> bool:
 def _kind(store: Store) -> Kind:
     if store.kind not in KINDS:
         known = ", ".join(KINDS)
-        raise LabError(f"the store_kind of {store.name} is {store.kind}; there are {known}")
+        raise LabError(
+            f"the store_kind of {store.name} is {store.kind}, but must be one of: {known}"
+        )
     return KINDS[store.kind]
 
 
 def client_of(lab: Lab, store: Store) -> Any:
-    """Return an S3 client with the key that the registry uses."""
+    """Return an S3 client with the credentials of the registry."""
     return boto3.client(
         "s3",
         endpoint_url=store.endpoint,
@@ -83,24 +85,24 @@ def client_of(lab: Lab, store: Store) -> Any:
 
 
 def _has_bucket(client: Any, store: Store) -> bool:
-    if not succeeds([*PODMAN, "container", "inspect", store.container]) or _ended(store):
-        raise LabError(f"{store.container} ended; `podman logs {store.container}` says why")
+    if not succeeds([*PODMAN, "container", "inspect", store.container]) or _exited(store):
+        raise LabError(f"{store.container} exited; see `podman logs {store.container}`")
     try:
         client.head_bucket(Bucket=store.bucket)
     except ClientError as refusal:
         if _status(refusal) == _NOT_FOUND:
-            _make_bucket(client, store)
+            _create_bucket(client, store)
         return False
     except BotoCoreError:
         return False
     return True
 
 
-def _make_bucket(client: Any, store: Store) -> None:
+def _create_bucket(client: Any, store: Store) -> None:
     try:
         client.create_bucket(Bucket=store.bucket)
     except ClientError as refusal:
-        # One that has only just begun is asked again.
+        # A store that is still starting is retried.
         if _status(refusal) < _UNAVAILABLE:
             raise
 
@@ -109,27 +111,26 @@ def _status(refusal: ClientError) -> int:
     return int(refusal.response["ResponseMetadata"]["HTTPStatusCode"])
 
 
-def _ended(store: Store) -> bool:
+def _exited(store: Store) -> bool:
     state = podman("container", "inspect", "--format", "{{.State.Status}}", store.container)
     return state.strip() == "exited"
 
 
-# Debian 13's libaio asks for io_pgetevents, which podman 4.3's profile answers
-# with EPERM, and Ceph aborts on that. Without that name the profile answers
-# ENOSYS, and libaio falls back to an older call.
+# Debian 13's libaio calls io_pgetevents, for which podman 4.3's profile returns EPERM, and Ceph
+# aborts. Without that name, the profile returns ENOSYS, and libaio falls back to an older call.
 def _seccomp(lab: Lab, store: Store) -> Path:
     profile = json.loads(_COMMON_SECCOMP.read_text())
     for rule in profile["syscalls"]:
         rule["names"] = [name for name in rule["names"] if name != "io_pgetevents"]
     written = lab.state / "object-store-seccomp.json"
-    # The stores start side by side, each with a whole file.
-    beside = written.with_suffix(f".{store.name}")
-    beside.write_text(json.dumps(profile))
-    beside.replace(written)
+    # Stores start concurrently, so the file is replaced atomically.
+    temporary = written.with_suffix(f".{store.name}")
+    temporary.write_text(json.dumps(profile))
+    temporary.replace(written)
     return written
 
 
-# The keys reach the store as files: an environment shows in `podman inspect`.
+# The keys are passed as files, because `podman inspect` shows environment variables.
 def _files(lab: Lab, store: Store) -> Path:
     folder = lab.state / "stores" / store.name
     folder.mkdir(parents=True, exist_ok=True)

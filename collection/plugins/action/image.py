@@ -1,8 +1,9 @@
-"""Send an image archive to a host only when the host lacks the image."""
+"""Send an image archive to a host only if the host does not have the image."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -13,12 +14,12 @@ from ansible_collections.atoll.registry.plugins.module_utils.archive import (
 
 
 class ActionModule(ActionBase):
-    """Resolve the archive on the controller, ask the host, transfer, load."""
+    """Read the digest on the controller, query the host, transfer the archive and load it."""
 
     TRANSFERS_FILES = True
 
-    def run(self, tmp=None, task_vars=None):
-        """Bring the image that the task names."""
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Any:
+        """Ensure the image of the task's arguments is present or absent."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         archive = arguments.pop("archive", None)
@@ -42,12 +43,12 @@ class ActionModule(ActionBase):
             self._remove_tmp_path(self._connection._shell.tmpdir)
         return result
 
-    def _module(self, arguments, task_vars):
+    def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
         return self._execute_module(
             module_name="atoll.registry.image", module_args=arguments, task_vars=task_vars
         )
 
-    def _send(self, archive):
+    def _send(self, archive: str) -> Any:
         if not self._connection._shell.tmpdir:
             self._make_tmp_path()
         shell = self._connection._shell

@@ -1,8 +1,10 @@
-"""Show how far a location is while the task waits for it."""
+"""Show the progress of a location while a task waits for it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -12,10 +14,10 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Ask the module again and again, so that each answer can be shown."""
+    """Run the module repeatedly without waiting in it, and show each result."""
 
-    def run(self, tmp=None, task_vars=None):
-        """Bring the location to the state that the task names."""
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Any:
+        """Bring the location to the state of the task's arguments."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if arguments.get("state") not in _LINES or self._task.check_mode:
@@ -24,11 +26,11 @@ class ActionModule(ActionBase):
         result.update(self._wait(arguments, task_vars))
         return result
 
-    def _wait(self, arguments, task_vars):
+    def _wait(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
         deadline = time.monotonic() + int(arguments.get("timeout", 86400))
         arguments = arguments | {"timeout": 0}
         describe = _LINES[arguments["state"]]
-        changed, told = False, ""
+        changed, shown = False, ""
         while True:
             answer = self._module(arguments, task_vars)
             changed = changed or bool(answer.get("changed"))
@@ -36,32 +38,34 @@ class ActionModule(ActionBase):
             if not waiting or time.monotonic() >= deadline:
                 return answer | {"changed": changed}
             line = describe(arguments["name"], answer)
-            if line != told:
+            if line != shown:
                 display.display(line)
-                told = line
+                shown = line
             if "last" in answer:
-                # What comes while it waits is not waited for.
+                # Do not wait for blobs that are pushed meanwhile.
                 arguments["until"] = answer["last"]
             time.sleep(PAUSE_SECONDS)
 
-    def _module(self, arguments, task_vars):
+    def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
         return self._execute_module(
             module_name="atoll.registry.location", module_args=arguments, task_vars=task_vars
         )
 
 
-def _drained(name, answer):
+def _drained(name: str, answer: dict[str, Any]) -> str:
     location = answer["location"]
     return (
-        f"{name}: {location['only_there']} blobs ({location['only_there_bytes']} bytes) are only "
-        f"there, {location['open_uploads']} uploads have bytes there"
+        f"{name}: sole copies of {location['only_there']} blobs"
+        f" ({location['only_there_bytes']} bytes) and data of {location['open_uploads']} uploads"
+        " remain"
     )
 
 
-def _complete(name, answer):
-    return (
-        f"{name}: {answer['remaining']} blobs ({answer['missing_bytes']} bytes) are not there yet"
-    )
+def _complete(name: str, answer: dict[str, Any]) -> str:
+    return f"{name}: {answer['remaining']} blobs ({answer['missing_bytes']} bytes) are missing"
 
 
-_LINES = {"drained": _drained, "complete": _complete}
+_LINES: dict[str, Callable[[str, dict[str, Any]], str]] = {
+    "drained": _drained,
+    "complete": _complete,
+}

@@ -1,6 +1,8 @@
-"""Show how far the emptying of a store is while the task goes on."""
+"""Show the progress of a task that deletes the objects of a location."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -10,10 +12,10 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """Let the module delete some objects again and again, so that each answer can be shown."""
+    """Run the module repeatedly with a limit, and show each result."""
 
-    def run(self, tmp=None, task_vars=None):
-        """Delete all objects, or as many as the task says."""
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Any:
+        """Delete all objects, or at most the number of the task's limit."""
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         if self._task.check_mode or arguments.get("limit") is not None:
@@ -22,8 +24,8 @@ class ActionModule(ActionBase):
         result.update(self._purge(arguments, task_vars))
         return result
 
-    def _purge(self, arguments, task_vars):
-        done = {"changed": False, "objects": 0, "bytes": 0, "uploads": 0}
+    def _purge(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
+        done: dict[str, Any] = {"changed": False, "objects": 0, "bytes": 0, "uploads": 0}
         while True:
             answer = self._module(arguments | {"limit": OBJECTS_AT_ONCE}, task_vars)
             if answer.get("failed"):
@@ -33,11 +35,11 @@ class ActionModule(ActionBase):
             if answer["complete"]:
                 return answer | done
             display.display(
-                f"{arguments['location']}: {done['objects']} objects ({done['bytes']} bytes) "
-                "are deleted"
+                f"{arguments['location']}: deleted {done['objects']} objects"
+                f" ({done['bytes']} bytes)"
             )
 
-    def _module(self, arguments, task_vars):
+    def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
         return self._execute_module(
             module_name="atoll.registry.purge_store", module_args=arguments, task_vars=task_vars
         )

@@ -1,4 +1,4 @@
-"""What every module says that speaks to the registry's API."""
+"""Documentation that all modules of the registry's API share."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ class ModuleDocFragment:
     DOCUMENTATION = r"""
 options:
   registry_url:
-    description: Address of the registry, as clients use it.
+    description: URL of the registry, as clients use it.
     type: str
     required: true
   username:
-    description: Name of a user of the registry. Use either a user's name and password or O(token).
+    description: User to log in as, with O(password). Mutually exclusive with O(token).
     type: str
   password:
     description: Password of O(username).
     type: str
   token:
-    description: A token of the API, as an OAuth application or C(user/initialize) gives one.
+    description: API token, as issued to an OAuth application or by C(user/initialize).
     type: str
   ca_path:
     description:
-      - File of the certificates that the registry's own is checked against, if the system's are not
-        enough.
+      - File of CA certificates to verify the registry's certificate with. By default, the CA
+        certificates of the system are used.
     type: path
   validate_certs:
-    description: Whether to check the registry's certificate.
+    description: Whether to verify the registry's certificate.
     type: bool
     default: true
   timeout:
-    description: Seconds after which a request without an answer fails.
+    description: Seconds after which a request without a response fails.
     type: int
     default: 30
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
   diff_mode:
-    description: Shows what is changed.
+    description: Returns what was changed, or would be changed in check mode.
     support: full
 author:
   - The Atoll authors (@atoll)

@@ -1,10 +1,10 @@
-"""What every module says that runs the registry's own commands in its container."""
+"""Documentation that all modules share that run the atoll command in the registry's container."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The option for the container, and what its host needs."""
+    """The option for the container, and the requirements of its host."""
 
     DOCUMENTATION = r"""
 options:
@@ -13,10 +13,10 @@ options:
     type: str
     default: atoll-registry
 requirements:
-  - Python library podman, on the host (Debian's python3-podman)
+  - Python library podman on the host (Debian package python3-podman)
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
 author:
   - The Atoll authors (@atoll)

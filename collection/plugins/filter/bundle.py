@@ -1,10 +1,12 @@
-"""Filters that the playbooks check their input with, on the controller."""
+"""Filters with which the playbooks validate their input on the controller."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.atoll.registry.plugins.module_utils.archive import (
@@ -13,27 +15,27 @@ from ansible_collections.atoll.registry.plugins.module_utils.archive import (
 )
 
 
-def bundle_problems(bundle, preference=None):
-    """Return a sentence for each problem of a config bundle, as the registry itself would."""
+def bundle_problems(bundle: Any, preference: Any = None) -> list[str]:
+    """Return a sentence for each problem of a configuration bundle, as the registry would."""
     problems = _registry_configuration().problems(_plain(bundle), _plain(preference))
     return list(problems)
 
 
-def bundle_warnings(bundle, preference=None):
-    """Return a sentence for each warning about a config bundle, as the registry itself would."""
+def bundle_warnings(bundle: Any, preference: Any = None) -> list[str]:
+    """Return a sentence for each warning about a configuration bundle, as the registry would."""
     return list(_registry_configuration().check(_plain(bundle), _plain(preference)).warnings)
 
 
-def bundle_for_hosts(bundle):
-    """Return a config bundle as hosts keep it, without the password of the first superuser."""
+def bundle_for_hosts(bundle: Any) -> dict[str, Any]:
+    """Return a bundle as it is stored on hosts: without the initial superuser's password."""
     return {
         key: value for key, value in _plain(bundle).items() if key != "INITIAL_SUPERUSER_PASSWORD"
     }
 
 
-def bundle_without_location(bundle, location):
-    """Return a config bundle that speaks of one location less."""
-    reduced = _plain(bundle)
+def bundle_without_location(bundle: Any, location: str) -> dict[str, Any]:
+    """Return a bundle without the store and all other mentions of a location."""
+    reduced: dict[str, Any] = _plain(bundle)
     stores = reduced.get("DISTRIBUTED_STORAGE_CONFIG")
     if isinstance(stores, dict):
         reduced["DISTRIBUTED_STORAGE_CONFIG"] = {
@@ -45,8 +47,8 @@ def bundle_without_location(bundle, location):
     return reduced
 
 
-def archive_problems(archive):
-    """Return a sentence when an image archive cannot be used."""
+def archive_problems(archive: Any) -> list[str]:
+    """Return a sentence if an image archive cannot be used."""
     try:
         archive_reference(str(archive))
     except ArchiveError as error:
@@ -54,7 +56,7 @@ def archive_problems(archive):
     return []
 
 
-def _registry_configuration():
+def _registry_configuration() -> Any:
     application = _application()
     if str(application) not in sys.path:
         sys.path.insert(0, str(application))
@@ -62,25 +64,25 @@ def _registry_configuration():
         return importlib.import_module("atoll.config")
     except ModuleNotFoundError as error:
         raise AnsibleFilterError(
-            f"The controller cannot validate the config bundle: the Python that runs Ansible "
-            f"({sys.executable}) has no module {error.name}. "
-            f"Install what the model of the bundle needs: "
-            f"{sys.executable} -m pip install pydantic pyyaml"
+            f"The controller cannot validate the configuration bundle: the Python that runs"
+            f" Ansible ({sys.executable}) has no module {error.name}."
+            f" Install it with: {sys.executable} -m pip install pydantic pyyaml"
         ) from error
 
 
-def _application():
-    """Find the registry's source in this collection, wherever plugins/ is a link to."""
+def _application() -> Path:
+    """Return the directory of the registry's source; plugins/ may be a symbolic link."""
     for folder in Path(__file__).resolve().parents:
         if (folder / "app" / "atoll").is_dir():
             return folder / "app"
     raise AnsibleFilterError(
-        "The collection is incomplete: app/atoll, which validates the config bundle, is missing."
+        "The collection is incomplete: app/atoll, which validates the configuration bundle, is"
+        " missing. Install the collection again."
     )
 
 
-def _plain(value):
-    """Turn Ansible's tagged values into what PyYAML reads from a file."""
+def _plain(value: Any) -> Any:
+    """Convert Ansible's tagged values to the plain types that PyYAML returns."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -94,10 +96,10 @@ def _plain(value):
 
 
 class FilterModule:
-    """The filters by their names."""
+    """The filters of this file."""
 
-    def filters(self):
-        """Return the filters by their names."""
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
         return {
             "archive_problems": archive_problems,
             "bundle_for_hosts": bundle_for_hosts,

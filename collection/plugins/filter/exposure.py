@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Callable, Iterable
+from typing import Any
 
-# Words of pg_hba.conf that match any address.
+# Networks in pg_hba.conf that contain every address.
 _ANY = ("all", "0.0.0.0/0", "::/0")
 
 
-def exposure_warnings(role, address, metrics_address="", networks=()):
+def exposure_warnings(
+    role: str, address: str, metrics_address: str = "", networks: Iterable[object] = ()
+) -> list[str]:
     """Return a sentence for each setting of a role that exposes it unnecessarily.
 
     Args:
@@ -34,14 +38,14 @@ def exposure_warnings(role, address, metrics_address="", networks=()):
     return found
 
 
-def _is_wildcard(address):
+def _is_wildcard(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_unspecified
     except ValueError:
         return False
 
 
-def _is_loopback(address):
+def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
@@ -49,8 +53,8 @@ def _is_loopback(address):
 
 
 class FilterModule:
-    """The filters by their names."""
+    """The filter of this file."""
 
-    def filters(self):
-        """Return the filters by their names."""
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filter by name."""
         return {"exposure_warnings": exposure_warnings}

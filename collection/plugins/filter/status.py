@@ -1,34 +1,40 @@
-"""Filters that put together, on the controller, what the hosts of a registry told of themselves."""
+"""Filters that build the status report of a registry from the results of its hosts."""
 
 from __future__ import annotations
 
 import base64
 import importlib
 import math
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
-# Characters of a checksum that are shown.
+# The number of characters of a checksum to show.
 SHOWN = 12
 
 
-def registry_report(answers, sites, certificate_days):
-    """Return how a registry is, by the answers of module host_info by host.
+def registry_report(
+    answers: Mapping[str, Any], sites: Mapping[str, str], certificate_days: int
+) -> dict[str, Any]:
+    """Return the status report of a registry.
 
-    SITES are the names of the sites by their hosts. A certificate that ends within so many days is
-    a finding.
+    Args:
+        answers: The result of the module host_info, by host.
+        sites: The site, by host.
+        certificate_days: A certificate that expires within this number of days is a finding.
     """
     hosts = [_host(name, answer, sites.get(name, "")) for name, answer in answers.items()]
     findings = [f"{host['host']}: {problem}" for host in hosts for problem in host["problems"]]
     for host in hosts:
-        findings += _ending(host, certificate_days)
+        findings += _expiring(host, certificate_days)
     for key in ("image", "version", "bundle"):
         findings += _differing(hosts, key)
-    told = [answer["registry"] for answer in answers.values() if answer.get("registry")]
-    if told:
-        findings += told[0]["problems"]
+    reports = [answer["registry"] for answer in answers.values() if answer.get("registry")]
+    if reports:
+        findings += reports[0]["problems"]
     elif sites:
-        findings.append("no site could be asked for the stores, and for what is to be copied")
-    registry = told[0] if told else {"locations": [], "instances": []}
+        findings.append("no site reports the health of the stores and the replication lag")
+    registry = reports[0] if reports else {"locations": [], "instances": []}
     return {
         "healthy": not findings,
         "findings": findings,
@@ -38,23 +44,27 @@ def registry_report(answers, sites, certificate_days):
     }
 
 
-def registry_table(report):
-    """Return the lines of a report that a person reads."""
-    hosts = [("host", "site", "image", "version", "bundle", "services", "well", "certificate")]
+def registry_table(report: Mapping[str, Any]) -> list[str]:
+    """Return a status report as lines of text."""
+    hosts: list[tuple[str, ...]] = [
+        ("host", "site", "image", "version", "bundle", "services", "healthy", "certificate")
+    ]
     hosts += [_host_row(host) for host in report["hosts"]]
-    locations = [("location", "state", "store", "to copy", "bytes", "oldest", "failing")]
+    locations: list[tuple[str, ...]] = [
+        ("location", "state", "store", "to copy", "bytes", "oldest", "failing")
+    ]
     locations += [_location_row(location) for location in report["locations"]]
     lines = [*_aligned(hosts), "", *_aligned(locations), ""]
     if not report["findings"]:
-        return [*lines, "All is well."]
+        return [*lines, "The registry is healthy."]
     return lines + [f"! {finding}" for finding in report["findings"]]
 
 
-def _host(name, answer, site):
+def _host(name: str, answer: Mapping[str, Any], site: str) -> dict[str, Any]:
     if "units" not in answer:
-        said = str(answer.get("msg") or "it gave no answer").removeprefix("Task failed: ")
-        away = answer.get("unreachable")
-        problem = f"cannot be reached: {said}" if away else f"could not be looked at: {said}"
+        cause = str(answer.get("msg") or "no result").removeprefix("Task failed: ")
+        unreachable = answer.get("unreachable")
+        problem = f"cannot be reached: {cause}" if unreachable else f"has no status: {cause}"
         answer = {"problems": [" ".join(problem.split())]}
     return {
         "host": name,
@@ -65,49 +75,49 @@ def _host(name, answer, site):
         "bundle": answer.get("bundle", ""),
         "services": answer.get("units", {}),
         "certificates": {
-            endpoint: _end(served) for endpoint, served in answer.get("certificates", {}).items()
+            endpoint: _expiry(served) for endpoint, served in answer.get("certificates", {}).items()
         },
         "problems": list(answer["problems"]),
     }
 
 
-def _end(served):
-    """Return when a certificate ends, as text and in days from now."""
-    # Ansible itself needs it, and so has it; but not where only its documentation is looked at.
+def _expiry(served: str) -> dict[str, Any]:
+    """Return when a certificate expires, as text and in days from now."""
+    # Ansible itself requires cryptography, but tools that only read the documentation may lack it.
     x509 = importlib.import_module("cryptography.x509")
     end = x509.load_der_x509_certificate(base64.b64decode(served)).not_valid_after_utc
     days = math.floor((end - datetime.now(UTC)).total_seconds() / 86400)
     return {"ends": end.isoformat(), "days": days}
 
 
-def _ending(host, certificate_days):
+def _expiring(host: Mapping[str, Any], certificate_days: int) -> list[str]:
     return [
         f"{host['host']}: the certificate of its {endpoint} "
-        + ("ended" if found["days"] < 0 else "ends")
+        + ("expired" if found["days"] < 0 else "expires")
         + f" on {found['ends'][:10]}"
         for endpoint, found in host["certificates"].items()
         if found["days"] < certificate_days
     ]
 
 
-def _differing(hosts, key):
-    """Return a sentence if not all hosts have the same; it names who has which."""
-    owners = {}
+def _differing(hosts: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """Return a sentence that names the hosts with each value, unless all have the same."""
+    owners: dict[str, list[str]] = {}
     for host in hosts:
         if host[key]:
             owners.setdefault(host[key], []).append(host["host"])
     if len(owners) <= 1:
         return []
-    told = "; ".join(f"{_short(value)} on {', '.join(names)}" for value, names in owners.items())
-    return [f"the hosts differ in their {key}: {told}"]
+    values = "; ".join(f"{_short(value)} on {', '.join(names)}" for value, names in owners.items())
+    return [f"the hosts differ in their {key}: {values}"]
 
 
-def _short(value):
-    """Return enough of a checksum, or of an image's digest, to tell it from others."""
+def _short(value: str) -> str:
+    """Return the part of a checksum, or of an image's digest, that identifies it to a reader."""
     return value.rpartition("@sha256:")[2][:SHOWN]
 
 
-def _host_row(host):
+def _host_row(host: Mapping[str, Any]) -> tuple[str, ...]:
     services = host["services"]
     running = sum(1 for state in services.values() if state == "active")
     ends = [found["ends"][:10] for found in host["certificates"].values()]
@@ -123,7 +133,7 @@ def _host_row(host):
     )
 
 
-def _location_row(location):
+def _location_row(location: Mapping[str, Any]) -> tuple[str, ...]:
     seen = [one["up"] for one in location["seen_by"]]
     up = sum(1 for one in seen if one)
     store = "up" if seen and up == len(seen) else f"up for {up} of {len(seen)}"
@@ -131,7 +141,7 @@ def _location_row(location):
     return (
         location["location"],
         location["state"],
-        store if seen else "nobody looks",
+        store if seen else "unknown",
         str(pending),
         str(location["pending_bytes"]),
         f"{location['oldest_seconds']:.0f} s" if pending else "-",
@@ -139,7 +149,7 @@ def _location_row(location):
     )
 
 
-def _aligned(rows):
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -148,8 +158,8 @@ def _aligned(rows):
 
 
 class FilterModule:
-    """The filters by their names."""
+    """The filters of this file."""
 
-    def filters(self):
-        """Return the filters by their names."""
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Return the filters by name."""
         return {"registry_report": registry_report, "registry_table": registry_table}

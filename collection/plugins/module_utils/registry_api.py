@@ -1,8 +1,10 @@
-"""Speak to the registry's API, and bring what it keeps to a wanted state."""
+"""Call the registry's API, and bring its entities to a wanted state."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 
@@ -10,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.text.converters import to_native
 from ansible.module_utils.urls import open_url
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, dict[str, Any]] = {
     "registry_url": {"type": "str", "required": True},
     "username": {"type": "str"},
     "password": {"type": "str", "no_log": True},
@@ -19,18 +21,24 @@ ARGUMENTS = {
     "validate_certs": {"type": "bool", "default": True},
     "timeout": {"type": "int", "default": 30},
 }
-# What a path below /api/v1 says of what is not there.
 _NOT_FOUND = 404
-_REFUSED = 400
+_FIRST_ERROR = 400
 _NOT_AUTHORIZED = (401, 403)
 
 
 class ApiError(Exception):
-    """The registry did not do what it was asked to; the message says why, and what to do."""
+    """A request failed; the message names the cause and the remedy."""
 
 
-def registry_module(arguments, one_of=None):
-    """Return the module with ARGUMENTS, exactly ONE_OF which is given, and the login's."""
+def registry_module(
+    arguments: Mapping[str, Any], one_of: tuple[str, str] | None = None
+) -> AnsibleModule:
+    """Return a module with options of its own and the options of the login.
+
+    Args:
+        arguments: The module's own options.
+        one_of: Two options, exactly one of which is required.
+    """
     alternatives = [("token", "username"), *([one_of] if one_of else [])]
     return AnsibleModule(
         argument_spec={**ARGUMENTS, **arguments},
@@ -42,15 +50,15 @@ def registry_module(arguments, one_of=None):
 
 
 class Refused(ApiError):
-    """The registry does not let this login do it, or knows of nothing that it may be told of."""
+    """The login has no permission, or the object does not exist and the login may not know that."""
 
 
 class RegistryApi:
-    """The API below /api/v1, as one user."""
+    """The API below /api/v1, used with one login."""
 
-    def __init__(self, params):
+    def __init__(self, params: Mapping[str, Any]) -> None:
         self._address = params["registry_url"].rstrip("/")
-        self._login = {}
+        self._login: dict[str, Any] = {}
         self._headers = {"Accept": "application/json"}
         if params["token"]:
             self._headers["Authorization"] = f"Bearer {params['token']}"
@@ -66,30 +74,38 @@ class RegistryApi:
             "timeout": params["timeout"],
         }
 
-    def get(self, *path, query=None):
-        """Return what is at PATH as data, or None if there is nothing. Raises ApiError."""
+    def get(self, *path: str, query: Mapping[str, Any] | None = None) -> Any:
+        """Return the object at a path, or None if it does not exist. Raises ApiError."""
         status, answer = self._ask("GET", path, None, query or {})
         return None if status == _NOT_FOUND else answer
 
-    def send(self, method, *path, body=None, query=None):
-        """Return what METHOD at PATH is answered with. Raises ApiError, also for nothing there."""
+    def send(
+        self,
+        method: str,
+        *path: str,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the response to a request. Raises ApiError, also if the object does not exist."""
         status, answer = self._ask(method, path, body, query or {})
         if status == _NOT_FOUND:
-            raise ApiError(_said(answer))
+            raise ApiError(_error_of(answer))
         return answer
 
-    def get_of_repository(self, name, *path, query=None):
-        """Return what is at PATH below the repository NAME, or None. Raises ApiError."""
+    def get_of_repository(
+        self, name: str, *path: str, query: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Return the object at a path below a repository, or None. Raises ApiError."""
         try:
             return self.get("repository", name, *path, query=query)
         except Refused:
-            # Of a namespace that is not there either, nobody is told that.
+            # The response is the same if the namespace does not exist.
             if self.get("organization", name.partition("/")[0]) is not None:
                 raise
             return None
 
-    def lets_in(self, username, password):
-        """Tell whether USERNAME and PASSWORD are let in. Raises ApiError."""
+    def accepts_login(self, username: str, password: str) -> bool:
+        """Return whether the registry accepts a user name and a password. Raises ApiError."""
         login = {"url_username": username, "url_password": password, "force_basic_auth": True}
         try:
             return (
@@ -98,7 +114,13 @@ class RegistryApi:
         except OSError as error:
             raise self._unreachable(error) from error
 
-    def _ask(self, method, path, body, query):
+    def _ask(
+        self,
+        method: str,
+        path: tuple[str, ...],
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, Any],
+    ) -> tuple[int, Any]:
         url = self._url(path, query)
         try:
             status, text = self._open(method, url, body, self._login)
@@ -106,17 +128,20 @@ class RegistryApi:
             raise self._unreachable(error) from error
         answer = self._data(url, status, text)
         if status in _NOT_AUTHORIZED:
-            who = self._login.get("url_username") or "the token"
+            login = self._login.get("url_username") or "the token"
             raise Refused(
-                f"{self._address} does not let {who} {method} {url[len(self._address) :]}: "
-                f"{_said(answer)}. Is the password or the token right, and may it do this?"
+                f"{self._address} refuses {login} {method} {url[len(self._address) :]}: "
+                f"{_error_of(answer)}. Is the password or the token right, and does it have the "
+                "permission?"
             )
-        if status >= _REFUSED and status != _NOT_FOUND:
-            raise ApiError(f"{method} {url} was answered with {status}: {_said(answer)}")
+        if status >= _FIRST_ERROR and status != _NOT_FOUND:
+            raise ApiError(f"{method} {url} failed with status {status}: {_error_of(answer)}")
         return status, answer
 
-    def _open(self, method, url, body, login):
-        """Return status and text of an answer. Raises OSError where there is none."""
+    def _open(
+        self, method: str, url: str, body: Mapping[str, Any] | None, login: Mapping[str, Any]
+    ) -> tuple[int, bytes]:
+        """Return the status and the text of a response. Raises OSError if there is none."""
         headers = dict(self._headers)
         if login:
             headers.pop("Authorization", None)
@@ -131,62 +156,75 @@ class RegistryApi:
             answer = error
         return answer.status, answer.read()
 
-    def _url(self, path, query):
-        # Names of robots have a plus, those of repositories slashes.
+    def _url(self, path: tuple[str, ...], query: Mapping[str, Any]) -> str:
+        # Names of robots contain a plus sign, those of repositories slashes.
         segments = "/".join(quote(segment, safe="/") for segment in path)
-        asked = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
-        return f"{self._address}/api/v1/{segments}" + (f"?{asked}" if asked else "")
+        parameters = "&".join(f"{name}={quote(str(value))}" for name, value in query.items())
+        return f"{self._address}/api/v1/{segments}" + (f"?{parameters}" if parameters else "")
 
-    def _data(self, url, status, text):
+    def _data(self, url: str, status: int, text: bytes) -> Any:
         if not text:
             return {}
         try:
             return json.loads(text)
         except ValueError as error:
             raise ApiError(
-                f"{url} was answered with {status} and something that is no JSON. Is registry_url "
-                "the address of the registry itself?"
+                f"{url} responded with status {status} and no JSON. Is registry_url the address of "
+                "the registry itself?"
             ) from error
 
-    def _unreachable(self, error):
+    def _unreachable(self, error: OSError) -> ApiError:
         reason = to_native(getattr(error, "reason", None) or error)
         return ApiError(
-            f"{self._address} cannot be reached: {reason}. Look at registry_url and, for a "
-            "certificate that is not known, at ca_path."
+            f"{self._address} cannot be reached: {reason}. Check registry_url and, if the "
+            "certificate is not trusted, ca_path."
         )
 
 
 class Entity:
-    """One thing of the registry that a module looks after. STATE of the params: present, absent."""
+    """An entity of the registry that a module manages."""
 
-    def __init__(self, api, params):
+    def __init__(self, api: RegistryApi, params: Mapping[str, Any]) -> None:
         self.api = api
         self.params = params
 
-    def look(self):
-        """Return what there is, as data, or None."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the current state, or None if the entity does not exist."""
         raise NotImplementedError
 
-    def wanted(self):
-        """Return those of the keys of `look` that are to be as given."""
+    def wanted(self) -> dict[str, Any]:
+        """Return the wanted values of keys of the state; None for any value."""
         raise NotImplementedError
 
-    def create(self):
-        """Make it."""
+    def create(self) -> None:
+        """Create the entity."""
         raise NotImplementedError
 
-    def change(self, differing):
-        """Change the keys DIFFERING to what they say."""
+    def change(self, differing: dict[str, Any]) -> None:
+        """Change the given keys of the state to the given values."""
         raise NotImplementedError
 
-    def remove(self):
-        """Remove it."""
+    def remove(self) -> None:
+        """Remove the entity."""
         raise NotImplementedError
 
+    def more(self) -> dict[str, Any]:
+        """Return further return values of the module."""
+        return {}
 
-def converge(entity, state, *, check_mode):
-    """Bring ENTITY to its STATE; return what it was before and is after, None for absent."""
-    before = entity.look()
+
+def converge(
+    entity: Entity, state: str, *, check_mode: bool
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Bring an entity to a state, `present` or `absent`.
+
+    Returns:
+        The state of the entity before and after; None if it does not exist.
+
+    Raises:
+        ApiError: A request failed, or the registry did not apply a change.
+    """
+    before = entity.read()
     if state == "absent":
         if before is not None and not check_mode:
             entity.remove()
@@ -204,29 +242,36 @@ def converge(entity, state, *, check_mode):
     return before, _settled(entity, wanted)
 
 
-def _settled(entity, wanted):
-    """Change what is not as wanted yet, and return what there is then. Raises ApiError."""
-    there = entity.look()
-    differing = _differing(there or {}, wanted)
+def _settled(entity: Entity, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Change the keys that differ, and return the resulting state. Raises ApiError."""
+    current = entity.read()
+    differing = _differing(current or {}, wanted)
     if differing:
         entity.change(differing)
-        there = entity.look()
-    if there is None or _differing(there, wanted):
-        raise ApiError(f"the registry took the change, and yet shows {there}")
-    return there
+        current = entity.read()
+    if current is None or _differing(current, wanted):
+        raise ApiError(f"the registry accepted the change, but the state is {current}")
+    return current
 
 
-def _differing(there, wanted):
-    return {key: value for key, value in wanted.items() if there.get(key) != value}
+def _differing(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in wanted.items() if current.get(key) != value}
 
 
-def run(module, name, kind, **answer):
-    """Do what a module of one KIND of entity does, and answer under NAME."""
+def run(module: AnsibleModule, name: str, kind: type[Entity], **answer: Any) -> None:
+    """Run a module that manages one entity.
+
+    Args:
+        module: The module, with the option `state`.
+        name: Name of the return value that holds the state of the entity.
+        kind: The class of the entity.
+        answer: Further return values.
+    """
     state = module.params["state"]
     try:
         entity = kind(RegistryApi(module.params), module.params)
         before, after = converge(entity, state, check_mode=module.check_mode)
-        more = getattr(entity, "more", dict)()
+        more = entity.more()
     except ApiError as error:
         module.fail_json(msg=str(error))
     if after is not None:
@@ -239,16 +284,25 @@ def run(module, name, kind, **answer):
     )
 
 
-def tell(module, name, look):
-    """Do what an info module does: answer under NAME with what LOOK finds with the API."""
+def run_info(
+    module: AnsibleModule, name: str, read: Callable[[RegistryApi, Mapping[str, Any]], Any]
+) -> None:
+    """Run an info module.
+
+    Args:
+        module: The module.
+        name: Name of the return value.
+        read: Returns that value, given the API and the module's options.
+    """
     try:
-        found = look(RegistryApi(module.params), module.params)
+        found = read(RegistryApi(module.params), module.params)
     except ApiError as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, **{name: found})
 
 
-def _said(answer):
+def _error_of(answer: Any) -> str:
     if isinstance(answer, dict):
-        return answer.get("error_message") or answer.get("detail") or "it said nothing"
+        message: str = answer.get("error_message") or answer.get("detail") or "no error message"
+        return message
     return str(answer)

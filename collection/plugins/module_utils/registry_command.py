@@ -1,31 +1,59 @@
-"""Run the registry's administrative commands in its container, and answer as data."""
+"""Run the atoll command in the registry's container, and return its output."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from typing import Any
 
+from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.podman_service import (
-    PodmanAway,
+    PodmanUnavailable,
     podman_client,
 )
 
 
 class CommandError(Exception):
-    """The command did not do what it was asked to; the message says why."""
+    """The command failed; the message names the cause."""
 
 
-def run_atoll(module, container, *words, given=None):
-    """Return what a command of the registry printed, with GIVEN to read. Raises CommandError."""
+def run_atoll(module: AnsibleModule, container: str, *words: str, given: str | None = None) -> str:
+    """Return the standard output of a command.
+
+    Args:
+        module: The running module.
+        container: Name of the registry's container.
+        words: The command, without the program.
+        given: Text for the standard input.
+
+    Raises:
+        CommandError: The exit status is not 0, or the command could not be started.
+    """
     code, output, error = _run(module, container, words, given)
     if code:
         raise CommandError(_reason(container, words, code, output + error))
     return output
 
 
-def read_atoll(module, container, *words, accepted=(0,), given=None):
-    """Return what a command of the registry printed as JSON, with GIVEN to read.
+def read_atoll(
+    module: AnsibleModule,
+    container: str,
+    *words: str,
+    accepted: Collection[int] = (0,),
+    given: str | None = None,
+) -> Any:
+    """Return the JSON output of a command.
 
-    Raises CommandError, also where the exit status is not an accepted one.
+    Args:
+        module: The running module.
+        container: Name of the registry's container.
+        words: The command, without the program and without --json.
+        accepted: The exit statuses that are no failure.
+        given: Text for the standard input.
+
+    Raises:
+        CommandError: The exit status is not accepted, the output is no JSON, or the command could
+            not be started.
     """
     code, output, error = _run(module, container, (*words, "--json"), given)
     try:
@@ -36,38 +64,49 @@ def read_atoll(module, container, *words, accepted=(0,), given=None):
     raise CommandError(_reason(container, words, code, output + error))
 
 
-def _run(module, container, words, given):
+def _run(
+    module: AnsibleModule, container: str, words: Sequence[str], given: str | None
+) -> tuple[int, str, str]:
     if given is None:
         try:
             return exec_in_container(module, container, ["atoll", *words])
-        except PodmanAway as error:
+        except PodmanUnavailable as error:
             raise CommandError(str(error)) from error
-    # podman-py has no way to give a command something to read.
+    # podman-py cannot write to the standard input of a command.
     command = ["podman", "exec", "--interactive", container, "atoll", *words]
-    return module.run_command(command, data=given)
+    code, output, error_output = module.run_command(command, data=given)
+    return code, output, error_output
 
 
-def exec_in_container(module, container, words):
-    """Return the exit status of a command in a running container, and what it printed on each side.
+def exec_in_container(
+    module: AnsibleModule, container: str, words: Sequence[str]
+) -> tuple[int, str, str]:
+    """Run a command in a running container.
 
-    The status is 125 where it could not be started, as podman's own is. Raises PodmanAway.
+    Returns:
+        The exit status, which is 125 if the command could not be started, as that of podman; the
+        standard output; and the standard error.
+
+    Raises:
+        PodmanUnavailable: There is no usable podman on the host.
     """
     with podman_client(module) as podman:
         try:
             found = podman.containers.get(container)
             code, (output, error) = found.exec_run(words, demux=True)
-        # All errors of podman-py that are answers of podman are among these.
+        # podman-py's exceptions for error responses of podman are subclasses.
         except OSError as refused:
             return 125, "", str(refused)
     return code, (output or b"").decode(), (error or b"").decode()
 
 
-def _reason(container, words, code, said):
-    lines = [line for line in said.splitlines() if line.strip()]
-    if "no such container" in said or "can only create exec sessions on running" in said:
+def _reason(container: str, words: Sequence[str], code: int, printed: str) -> str:
+    lines = [line for line in printed.splitlines() if line.strip()]
+    if "no such container" in printed or "can only create exec sessions on running" in printed:
         return (
-            f"the container {container} does not run on this host. "
-            f"Look at `systemctl status {container}.service`, and roll the site out again with "
+            f"the container {container} is not running on this host. "
+            f"Inspect `systemctl status {container}.service`, and deploy the site again with "
             "playbooks/site.yml."
         )
-    return f"atoll {' '.join(words)} ended with {code}: {lines[-1] if lines else 'it said nothing'}"
+    last = lines[-1] if lines else "no output"
+    return f"atoll {' '.join(words)} failed with exit status {code}: {last}"

@@ -1,39 +1,38 @@
 #!/usr/bin/python
-"""Ansible module: all files of a component, in one go."""
+"""Ansible module: manage all files of a component in one task."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: files
-short_description: Write all files of a component in one go
+short_description: Manage all files of a component in one task
 description:
-  - Makes directories, writes files and removes what is left over, in one round trip to the host.
-  - A file is replaced as a whole or not at all, and only when its content differs; so the time at
-    which it was written tells M(atoll.registry.service) whether a service has read it.
-  - A secret is never readable by others, not even for a moment, and never shown, also not with
-    C(--diff).
+  - Creates directories, writes files and removes obsolete files, in one round trip to the host.
+  - A file is replaced atomically, and only if its content differs. Therefore its modification time
+    shows M(atoll.registry.service) whether a service has read it.
+  - A secret is at no time readable by other users, and never shown, not even with C(--diff).
 version_added: 0.1.0
 options:
   directories:
-    description: Directories to make, each after its parent.
+    description: Directories to create. A parent must precede its children.
     type: list
     elements: dict
     default: []
     suboptions:
       path:
-        description: The directory.
+        description: Path of the directory.
         type: path
         required: true
       owner:
-        description: Its owner.
+        description: Name of the owner.
         type: str
         default: root
       group:
-        description: Its group.
+        description: Name of the group.
         type: str
         default: root
       mode:
-        description: Its permissions.
+        description: Permissions in octal notation.
         type: str
         default: "0755"
   files:
@@ -43,32 +42,33 @@ options:
     default: []
     suboptions:
       path:
-        description: The file.
+        description: Path of the file.
         type: path
         required: true
       content:
-        description: Its text. Excludes O(files[].secret).
+        description: The content. Mutually exclusive with O(files[].secret).
         type: str
       secret:
-        description: Its text that nobody may see. Excludes O(files[].content).
+        description: The content, which is never shown. Mutually exclusive with O(files[].content).
         type: str
       owner:
-        description: Its owner.
+        description: Name of the owner.
         type: str
         default: root
       group:
-        description: Its group.
+        description: Name of the group.
         type: str
         default: root
       mode:
-        description: Its permissions.
+        description: Permissions in octal notation.
         type: str
         default: "0644"
       validate:
-        description: Command that must accept the new text, as a file that C(%s) stands for.
+        description: Command that validates the new content. C(%s) is replaced by its file.
         type: str
   exclusive:
-    description: Directories in which, at any depth, only O(files) may lie; other files are removed.
+    description:
+      - Directories that contain only O(files), at any depth. All other files in them are removed.
     type: list
     elements: path
     default: []
@@ -79,17 +79,17 @@ options:
     default: []
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
   diff_mode:
-    description: Shows what changes, but no secret.
+    description: Returns the differences, without secrets.
     support: full
 author:
   - The Atoll authors (@atoll)
 """
 
 EXAMPLES = r"""
-- name: Write the configuration
+- name: Ensure the configuration is deployed
   atoll.registry.files:
     directories:
       - {path: /etc/atoll/redis, group: atoll, mode: "0750"}
@@ -104,7 +104,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 paths:
-  description: What was made, written, corrected or removed.
+  description: Paths that were created, written, corrected or removed.
   returned: always
   type: list
   elements: str
@@ -116,39 +116,41 @@ import pwd
 import shlex
 import stat
 import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 
 class Writer:
-    """Brings a host's files to their wanted state, and notes what differed."""
+    """Brings a host's files to their wanted state, and records the differences."""
 
-    def __init__(self, module):
+    def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.diff = []
+        self.diff: list[dict[str, str]] = []
 
     @property
-    def pretend(self):
-        """Whether nothing may be written."""
-        return self.module.check_mode
+    def check_mode(self) -> bool:
+        """Whether no change may be made."""
+        return bool(self.module.check_mode)
 
-    def directory(self, wanted):
-        """Make a directory, or mend who may do what with it."""
-        path = wanted["path"]
+    def directory(self, wanted: Mapping[str, Any]) -> None:
+        """Create a directory, or correct its owner and permissions."""
+        path: str = wanted["path"]
         if not os.path.isdir(path):
             self._note(path, "", "a directory\n")
-            if self.pretend:
+            if self.check_mode:
                 return
             os.mkdir(path, 0o700)
             self._own(path, wanted)
         else:
             self._correct(path, wanted)
 
-    def file(self, wanted):
-        """Replace a file when its text differs, or mend who may read it."""
-        path = wanted["path"]
+    def file(self, wanted: Mapping[str, Any]) -> None:
+        """Replace a file if its content differs; otherwise correct its owner and permissions."""
+        path: str = wanted["path"]
         is_secret = wanted["secret"] is not None
-        text = wanted["secret"] if is_secret else wanted["content"]
+        text: str = wanted["secret"] if is_secret else wanted["content"]
         before = _read(path)
         if before == text:
             self._correct(path, wanted)
@@ -157,17 +159,17 @@ class Writer:
             self._note(path, "" if before is None else "a secret\n", "another secret\n")
         else:
             self._note(path, before or "", text)
-        if not self.pretend:
+        if not self.check_mode:
             self._replace(path, text, wanted)
 
-    def remove(self, path):
-        """Remove a file if it is there."""
+    def remove(self, path: str) -> None:
+        """Remove a file if it exists."""
         if os.path.lexists(path):
             self._note(path, "a file\n", "")
-            if not self.pretend:
+            if not self.check_mode:
                 os.unlink(path)
 
-    def _replace(self, path, text, wanted):
+    def _replace(self, path: str, text: str, wanted: Mapping[str, Any]) -> None:
         handle, temporary = tempfile.mkstemp(prefix=".atoll.", dir=os.path.dirname(path))
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -182,24 +184,29 @@ class Writer:
                 os.unlink(temporary)
             raise
 
-    def _validate(self, path, temporary, command):
+    def _validate(self, path: str, temporary: str, command: str | None) -> None:
         if not command:
             return
         words = [word.replace("%s", temporary) for word in shlex.split(command)]
         code, output, error = self.module.run_command(words)
         if code:
-            raise ValueError(f"{path} was left as it is, its new text is wrong: {error or output}")
+            raise ValueError(
+                f"{path} was not changed, because its new content is invalid: {error or output}"
+            )
 
-    def _own(self, path, wanted):
+    def _own(self, path: str, wanted: Mapping[str, Any]) -> None:
         os.chown(path, _user(wanted["owner"]), _group(wanted["group"]))
         os.chmod(path, int(wanted["mode"], 8))
 
-    def _correct(self, path, wanted):
-        """Mend owner and permissions. The time of writing stays, so that nothing restarts."""
+    def _correct(self, path: str, wanted: Mapping[str, Any]) -> None:
+        """Correct owner and permissions. The modification time is kept, so nothing restarts."""
+        owner: int | None
+        group: int | None
         try:
             owner, group = _user(wanted["owner"]), _group(wanted["group"])
         except KeyError:
-            if not self.pretend:
+            # An earlier task would have created them.
+            if not self.check_mode:
                 raise
             owner = group = None
         found = os.stat(path)
@@ -207,16 +214,16 @@ class Writer:
         after = (owner, group, int(wanted["mode"], 8))
         if before != after:
             self._note(path, _describe(*before), _describe(*after))
-            if not self.pretend:
+            if not self.check_mode:
                 self._own(path, wanted)
 
-    def _note(self, path, before, after):
+    def _note(self, path: str, before: str, after: str) -> None:
         self.diff.append(
             {"before_header": path, "after_header": path, "before": before, "after": after}
         )
 
 
-def _read(path):
+def _read(path: str) -> str | None:
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()
@@ -224,20 +231,20 @@ def _read(path):
         return None
 
 
-def _user(name):
+def _user(name: str) -> int:
     return pwd.getpwnam(name).pw_uid
 
 
-def _group(name):
+def _group(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-def _describe(owner, group, mode):
+def _describe(owner: int | None, group: int | None, mode: int) -> str:
     return f"owner {owner}, group {group}, mode {mode:04o}\n"
 
 
-def left_over(parameters):
-    """Files below the exclusive directories that nobody asked for."""
+def obsolete(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the files in exclusive directories that are not among the wanted files."""
     wanted = {file["path"] for file in parameters["files"]}
     for top in parameters["exclusive"]:
         for folder, _folders, names in os.walk(top):
@@ -246,9 +253,9 @@ def left_over(parameters):
                     yield os.path.join(folder, name)
 
 
-def specification():
+def specification() -> dict[str, Any]:
     """Return the options of the module."""
-    attributes = {
+    attributes: dict[str, Any] = {
         "path": {"type": "path", "required": True},
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
@@ -279,8 +286,8 @@ def specification():
     }
 
 
-def main():
-    """Bring everything to its wanted state."""
+def main() -> None:
+    """Bring all files to their wanted state."""
     module = AnsibleModule(argument_spec=specification(), supports_check_mode=True)
     writer = Writer(module)
     try:
@@ -288,7 +295,7 @@ def main():
             writer.directory(directory)
         for file in module.params["files"]:
             writer.file(file)
-        for path in [*left_over(module.params), *module.params["absent"]]:
+        for path in [*obsolete(module.params), *module.params["absent"]]:
             writer.remove(path)
     except (OSError, KeyError, ValueError) as error:
         module.fail_json(msg=f"The files could not be written: {error}")

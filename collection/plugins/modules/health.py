@@ -1,15 +1,15 @@
 #!/usr/bin/python
-"""Ansible module: wait until a registry says that it is healthy."""
+"""Ansible module: wait until a registry is healthy."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health
-short_description: Wait until a registry says that it is healthy
+short_description: Wait until a registry is healthy
 description:
-  - Asks the health paths of a registry over TLS, each until its answer is 200.
-  - The connection goes to O(address), the certificate is verified for O(hostname), as a load
-    balancer does it. No name needs to be resolved.
+  - Requests the health paths of a registry over TLS, each until its status is 200.
+  - As in a load balancer, the connection goes to O(address), and the certificate is verified for
+    O(hostname). No name resolution is required.
 version_added: 0.1.0
 options:
   address:
@@ -21,35 +21,37 @@ options:
     type: int
     default: 443
   hostname:
-    description: Name, or IP address, that the certificate must be valid for.
+    description: Name or IP address for which the certificate must be valid.
     type: str
     required: true
   paths:
-    description: Paths to ask, one after the other.
+    description: Paths to request, one after the other.
     type: list
     elements: str
     default: [/health/instance, /health/endtoend]
   ca_file:
-    description: File on the host with the authorities to trust. Without it, those of the system.
+    description:
+      - File on the host with the CA certificates to trust. By default, those of the system are
+        trusted.
     type: path
   timeout:
-    description: Seconds until the task gives up on a path.
+    description: Seconds to wait for each path.
     type: int
     default: 60
   unit:
-    description: Unit whose last log lines are shown when the task gives up.
+    description: Unit whose last log lines are returned if the task fails.
     type: str
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
-    details: Nothing is asked in check mode.
+    details: Makes no request in check mode.
 author:
   - The Atoll authors (@atoll)
 """
 
 EXAMPLES = r"""
-- name: Wait until the site is whole
+- name: Wait for the site to be healthy
   atoll.registry.health:
     address: 192.0.2.11
     hostname: registry.example.org
@@ -58,33 +60,42 @@ EXAMPLES = r"""
 
 RETURN = r"""
 services:
-  description: Each service of the last answer, and whether it is well.
-  returned: when the registry answered
+  description: Whether each service is healthy, by name, from the last response.
+  returned: when the registry responded
   type: dict
 """
 
 import ssl
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.atoll.registry.plugins.module_utils.endpoint import Unwell, ask
+from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
+    Unhealthy,
+    request_health,
+)
 from ansible_collections.atoll.registry.plugins.module_utils.journal import last_lines
 
 
-def wait(parameters, path, context):
-    """Ask until the answer is good or the time is over."""
+def wait(parameters: Mapping[str, Any], path: str, context: ssl.SSLContext) -> dict[str, Any]:
+    """Request a path until it is healthy, and return its services.
+
+    Raises:
+        Unhealthy: The registry is still unhealthy after the timeout.
+    """
     deadline = time.monotonic() + parameters["timeout"]
     while True:
         try:
-            return ask(parameters, path, context)
-        except Unwell:
+            return request_health(parameters, path, context)
+        except Unhealthy:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(1)
 
 
-def main():
-    """Wait for each path, or say why the waiting was in vain."""
+def main() -> None:
+    """Wait for each path."""
     module = AnsibleModule(
         argument_spec={
             "address": {"type": "str", "required": True},
@@ -105,16 +116,16 @@ def main():
         module.exit_json(changed=False)
     parameters = module.params
     context = ssl.create_default_context(cafile=parameters["ca_file"])
-    services = {}
+    services: dict[str, Any] = {}
     try:
         for path in parameters["paths"]:
             services = wait(parameters, path, context)
-    except Unwell as error:
+    except Unhealthy as error:
         module.fail_json(
             msg=f"https://{parameters['address']}:{parameters['port']}{path} did not become "
             f"healthy within {parameters['timeout']} seconds: {error}. "
-            "The last lines of the log are in 'log'. Mend the cause and run the playbook again; "
-            "the hosts after this one were not touched.",
+            "The last lines of the log are in 'log'. Fix the cause and run the playbook again; "
+            "the hosts after this one were not changed.",
             services=error.services,
             log=last_lines(module, parameters["unit"]) if parameters["unit"] else [],
         )

@@ -1,32 +1,33 @@
 #!/usr/bin/python
-"""Ansible module: how one host of a registry is."""
+"""Ansible module: the status of one host of a registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_info
-short_description: Tell how one host of the registry is
+short_description: Gather the status of one host of the registry
 description:
-  - Looks at units, at the image and the version of the registry, at its bundle's checksum, at
-    health and certificates as clients get them, and asks the registry how everything is.
-  - What cannot be found out is told as a problem; the task does not fail for it.
+  - Returns the state of units, the image and the version of the registry, the checksum of its
+    bundle, health and certificates as clients receive them, and the status that the registry
+    reports for all sites.
+  - Information that cannot be gathered is returned as a problem, and the task does not fail.
 version_added: 0.1.0
 requirements:
-  - Python library podman, on the host (Debian's python3-podman)
+  - Python library podman on the host (Debian package python3-podman)
 options:
   units:
-    description: Units that are to run on this host.
+    description: Units that should be active on this host.
     type: list
     elements: str
     default: []
   endpoints:
-    description: Where this host serves over TLS.
+    description: Addresses at which this host serves over TLS.
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: What it is called in the answer.
+        description: Name of the endpoint in the result.
         type: str
         required: true
       address:
@@ -38,37 +39,40 @@ options:
         type: int
         default: 443
       hostname:
-        description: Name, or IP address, that the certificate must be valid for.
+        description: Name or IP address for which the certificate must be valid.
         type: str
         required: true
       paths:
-        description: Health paths to ask; with none, only the certificate is read.
+        description: Health paths to request. If empty, only the certificate is read.
         type: list
         elements: str
         default: []
       ca_file:
-        description: File on the host with the authorities to trust; if empty, those of the system.
+        description:
+          - File on the host with the CA certificates to trust. If empty, those of the system are
+            trusted.
         type: path
   container:
-    description: Name of the registry's container. Leave it out on hosts without one.
+    description: Name of the registry's container. Omit it on hosts without one.
     type: str
   bundle:
-    description: File of the registry's bundle, of which the checksum is told.
+    description: File of the registry's bundle, whose checksum is returned.
     type: path
   max_lag:
-    description: Seconds that a copy may be due until it is a problem. Without it, any.
+    description:
+      - Age in seconds from which a pending copy is a problem. By default, no age is a problem.
     type: int
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
-    details: Nothing is changed in any mode.
+    details: The module changes nothing.
 author:
   - The Atoll authors (@atoll)
 """
 
 EXAMPLES = r"""
-- name: Look at a site's host
+- name: Gather the status of a site's host
   atoll.registry.host_info:
     units: [atoll-registry.service, atoll-replication.service]
     endpoints:
@@ -82,31 +86,31 @@ EXAMPLES = r"""
 
 RETURN = r"""
 units:
-  description: Each unit's state, as systemd calls it.
+  description: The state of each unit, by name, as systemd reports it.
   returned: always
   type: dict
 certificates:
-  description: The certificate that each endpoint serves, in DER form, encoded with Base64.
+  description: The certificate that each endpoint serves, in DER form and encoded with Base64.
   returned: always
   type: dict
 image:
-  description: The image that the registry runs with.
+  description: The image of the running registry.
   returned: when it is known
   type: str
 version:
-  description: The registry's version.
+  description: The version of the registry.
   returned: when it is known
   type: str
 bundle:
-  description: The SHA-256 of the bundle's file.
-  returned: when there is one
+  description: The SHA-256 checksum of the bundle.
+  returned: when the file exists
   type: str
 registry:
-  description: What C(atoll status --json) says, about all sites.
-  returned: when it answers
+  description: The result of C(atoll status --json), about all sites.
+  returned: when the command succeeds
   type: dict
 problems:
-  description: A sentence for each thing that is not as it should be on this host.
+  description: A sentence for each problem of this host.
   returned: always
   type: list
   elements: str
@@ -114,12 +118,14 @@ problems:
 
 import base64
 import ssl
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
-    Unwell,
-    ask,
+    Unhealthy,
     certificate,
+    request_health,
 )
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
     CommandError,
@@ -128,8 +134,8 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
 )
 
 
-def unit_states(module):
-    """Return the state of each unit that is to run."""
+def unit_states(module: AnsibleModule) -> dict[str, str]:
+    """Return the state of each unit, by name."""
     states = {}
     for unit in module.params["units"]:
         words = ["systemctl", "show", "--property=ActiveState", "--value", unit]
@@ -138,31 +144,33 @@ def unit_states(module):
     return states
 
 
-def look_at_endpoint(endpoint):
-    """Return the certificate of an endpoint, if it has one, and what is wrong with it."""
-    found, problems = None, []
+def check_endpoint(endpoint: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """Return the certificate of an endpoint, if it serves one, and the problems of the endpoint."""
+    found: str | None = None
+    problems: list[str] = []
     try:
         found = base64.b64encode(certificate(endpoint)).decode()
         context = ssl.create_default_context(cafile=endpoint["ca_file"] or None)
         for path in endpoint["paths"]:
             problems += _health_problems(endpoint, path, context)
-    except (Unwell, OSError) as error:
+    except (Unhealthy, OSError) as error:
         problems.append(f"{endpoint['name']}: {error}")
     return found, problems
 
 
-def _health_problems(endpoint, path, context):
+def _health_problems(endpoint: Mapping[str, Any], path: str, context: ssl.SSLContext) -> list[str]:
     try:
-        ask(endpoint, path, context)
-    except Unwell as error:
+        request_health(endpoint, path, context)
+    except Unhealthy as error:
         return [f"{endpoint['name']}, {path}: {error}"]
     return []
 
 
-def look_at_registry(module):
-    """Return what the registry's container tells, and what is wrong with that."""
+def check_registry(module: AnsibleModule) -> tuple[dict[str, Any], list[str]]:
+    """Return the image, the version and the status of the registry, and the problems with them."""
     container = module.params["container"]
-    found, problems = {}, []
+    found: dict[str, Any] = {}
+    problems: list[str] = []
     _code, image, _error = module.run_command(
         ["podman", "inspect", "--format", "{{.ImageName}}", container]
     )
@@ -172,37 +180,37 @@ def look_at_registry(module):
         found["version"] = run_atoll(module, container, "--version").strip().removeprefix("atoll ")
         lag = module.params["max_lag"]
         words = [] if lag is None else ["--max-lag", str(lag)]
-        # It ends with 1 where somebody should look.
+        # Exit status 1 means that the registry has problems.
         found["registry"] = read_atoll(module, container, "status", *words, accepted=(0, 1))
     except CommandError as error:
         problems.append(str(error))
     return found, problems
 
 
-def look(module):
-    """Return all that is to be told."""
+def gather(module: AnsibleModule) -> dict[str, Any]:
+    """Return the status of the host."""
     states = unit_states(module)
     problems = [f"{unit} is {state}" for unit, state in states.items() if state != "active"]
-    found = {"units": states, "certificates": {}}
+    found: dict[str, Any] = {"units": states, "certificates": {}}
     for endpoint in module.params["endpoints"]:
-        served, wrong = look_at_endpoint(endpoint)
+        served, wrong = check_endpoint(endpoint)
         problems += wrong
         if served:
             found["certificates"][endpoint["name"]] = served
     if module.params["container"]:
-        told, wrong = look_at_registry(module)
-        found |= told
+        reported, wrong = check_registry(module)
+        found |= reported
         problems += wrong
     if module.params["bundle"]:
         found["bundle"] = module.sha256(module.params["bundle"])
         if not found["bundle"]:
             del found["bundle"]
-            problems.append(f"there is no {module.params['bundle']}")
+            problems.append(f"there is no bundle {module.params['bundle']}")
     return found | {"problems": problems}
 
 
-def main():
-    """Answer with how the host is."""
+def main() -> None:
+    """Return the status of the host."""
     module = AnsibleModule(
         argument_spec={
             "units": {"type": "list", "elements": "str", "default": []},
@@ -225,7 +233,7 @@ def main():
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, **look(module))
+    module.exit_json(changed=False, **gather(module))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
 #!/usr/bin/python
-"""Ansible module: the state of one of a registry's locations."""
+"""Ansible module: manage the state of a location of the registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: location
-short_description: Use, drain or remove a location of the registry
+short_description: Activate, drain or remove a location of the registry
 description:
-  - A location is where blobs are stored, as DISTRIBUTED_STORAGE_CONFIG of the bundle names it.
-  - Runs the registry's own commands in its container, so it needs no password. Run it on one host
-    of a site that stays.
-  - A location is removed only after it was drained, and not while a blob has its last copy there,
-    unless O(lost) is set and O(accepted_loss) is exactly the number of these blobs.
+  - A location is an object store with its name in DISTRIBUTED_STORAGE_CONFIG of the bundle.
+  - Runs the C(atoll) command in the registry's container, so no password is required. Run the
+    module on one host of a site that remains.
+  - A location must be drained before it is removed, and it is not removed while a blob has its sole
+    copy there, unless O(lost) is set and O(accepted_loss) is exactly the number of these blobs.
 version_added: 0.1.0
 options:
   name:
@@ -20,47 +20,48 @@ options:
     required: true
   state:
     description:
-      - V(active) is read from and written to, V(read-only) only read from.
-      - V(draining) takes nothing new, and what is only there is copied elsewhere. The task does not
-        wait for that.
-      - V(drained) is the same, and the task waits until nothing is only there. A location that does
-        not exist is drained.
-      - V(complete) waits until everything is there that must be there and was there to copy when
-        the waiting began. It changes nothing.
-      - V(absent) has no placements and no entry in the database any more. Its store is not touched.
-        The location must be V(drained) before, which a task of its own does, unless O(lost).
+      - V(active) allows reads and writes, V(read-only) allows only reads.
+      - V(draining) allows no writes, and copies the sole copies to other locations. The task does
+        not wait for the copies.
+      - V(drained) is the same as V(draining), and the task waits until the location holds no sole
+        copy. A location that does not exist is drained.
+      - V(complete) changes nothing, and waits until the location holds all required copies of the
+        blobs that exist when the task starts.
+      - V(absent) removes the location and its placements from the database. The objects in its
+        store are kept. Unless O(lost) is set, an earlier task must set the state V(drained).
     type: str
     choices: [active, read-only, draining, drained, complete, absent]
     required: true
   lost:
     description:
-      - The location's store will never come back. It is asked for nothing, and the location is
-        removed although blobs are only there, if O(accepted_loss) says how many.
-      - Refused as long as a site finds the store up and one of these blobs is good there.
-      - Only with O(state=absent).
+      - The location's store is permanently lost. It is not used, and the location is removed with
+        the sole copies of as many blobs as O(accepted_loss) specifies.
+      - Refused while a site reports the store as available and one of these blobs is good there.
+      - Requires O(state=absent).
     type: bool
     default: false
   accepted_loss:
     description:
-      - Exactly so many blobs may be lost with the location. M(atoll.registry.lost_info) lists them.
-      - Required with O(lost), but in check mode; said there, it is compared all the same.
+      - The exact number of blobs that may be lost with the location, which
+        M(atoll.registry.lost_info) lists.
+      - Required with O(lost), except in check mode. In check mode it is compared if it is set.
     type: int
   timeout:
     description:
-      - Seconds after which waiting for V(drained) or V(complete) gives up. The copying goes on all
-        the same, and the same task can be run again.
+      - Seconds to wait for V(drained) or V(complete). If the task fails, copying continues, and the
+        task can be run again.
     type: int
     default: 86400
   until:
     description:
-      - With V(complete), what is to be there. Newer blobs do not count. RV(last) of an earlier
-        answer.
+      - With V(complete), the number of the newest blob to wait for, which is RV(last) of an earlier
+        result.
     type: int
 attributes:
   diff_mode:
-    description: Shows what differs.
+    description: Returns the differences.
     support: full
-    details: The location's state, and how many blobs are lost with it.
+    details: The state of the location, and the number of blobs that are lost with it.
 seealso:
   - module: atoll.registry.location_info
   - module: atoll.registry.lost_info
@@ -69,29 +70,29 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Copy what is only in eustorage to the other locations, and wait for it
+- name: Ensure eustorage is drained
   atoll.registry.location:
     name: eustorage
     state: drained
 
-- name: Wait until everything is in the new apstorage
+- name: Wait until the new location apstorage is complete
   atoll.registry.location:
     name: apstorage
     state: complete
 
-- name: Remove eustorage, which the first of these tasks has drained
+- name: Ensure the drained location eustorage is absent
   atoll.registry.location:
     name: eustorage
     state: absent
 
-- name: Remove eustorage, whose store will never come back, and with it the last copy of 12 blobs
+- name: Ensure eustorage is absent, although its lost store held the sole copies of 12 blobs
   atoll.registry.location:
     name: eustorage
     state: absent
     lost: true
     accepted_loss: 12
 
-- name: Read from eustorage, and write elsewhere
+- name: Ensure eustorage is only read from
   atoll.registry.location:
     name: eustorage
     state: read-only
@@ -100,30 +101,32 @@ EXAMPLES = r"""
 RETURN = r"""
 location:
   description:
-    - The location as it was found at the end, with its C(state), the number of blobs that are
-      there (C(placed_blobs)), that are nowhere else (C(only_there), C(only_there_bytes)), and of
-      uploads that have bytes there (C(open_uploads)).
-  returned: when it exists
+    - The resulting C(state) of the location, the number of its blobs (C(placed_blobs)), of its sole
+      copies (C(only_there), C(only_there_bytes)), and of uploads in progress with data there
+      (C(open_uploads)).
+  returned: when the location exists
   type: dict
 remaining:
   description:
-    - Blobs and uploads that still keep the location from being removed; with V(complete) blobs that
-      are not there yet.
+    - The number of sole copies and uploads that prevent the removal of the location; with
+      V(complete), the number of missing blobs.
   returned: always
   type: int
 last:
-  description: The number of the newest blob that counted.
+  description: The number of the newest blob that was considered.
   returned: with V(complete)
   type: int
 loss:
   description:
-    - What is lost with the location, as numbers of C(blobs), of their C(bytes), and of C(uploads)
-      that end since they had bytes there.
+    - The number of C(blobs) that are lost with the location, their size in C(bytes), and the number
+      of C(uploads) in progress that are aborted.
   returned: with O(lost), when the location is removed
   type: dict
 """
 
 import time
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
@@ -142,41 +145,41 @@ COMMANDS = {
 
 
 class NotDrained(Exception):
-    """The time is over, and something still keeps the location."""
+    """After the timeout, sole copies or uploads remain at the location."""
 
-    def __init__(self, message, location):
+    def __init__(self, message: str, location: dict[str, Any]) -> None:
         super().__init__(message)
         self.location = location
 
 
-def misuse(parameters):
-    """Return a sentence if options do not go together."""
+def misuse(parameters: Mapping[str, Any]) -> str:
+    """Return a sentence if the options are inconsistent."""
     if parameters["lost"] and parameters["state"] != "absent":
-        return "lost goes with state=absent only"
+        return "lost requires state=absent"
     if parameters["accepted_loss"] is not None and not parameters["lost"]:
-        return "accepted_loss goes with lost=true only"
+        return "accepted_loss requires lost=true"
     return ""
 
 
-def look(module):
-    """Return every location by its name."""
+def read_locations(module: AnsibleModule) -> dict[str, dict[str, Any]]:
+    """Return all locations by name."""
     rows = read_atoll(module, module.params["container"], "locations")
     return {row["location"]: row for row in rows}
 
 
-def remaining(location):
-    """Return how many blobs and uploads keep a location."""
-    return location["only_there"] + location["open_uploads"] if location else 0
+def remaining(location: Mapping[str, Any] | None) -> int:
+    """Return the number of sole copies and uploads that prevent the removal of a location."""
+    return int(location["only_there"] + location["open_uploads"]) if location else 0
 
 
-def require_known(name, wanted, known):
-    """Raise unless the location exists, or need not."""
+def require_known(name: str, wanted: str, known: Collection[str]) -> None:
+    """Raise CommandError if the wanted state requires a location that does not exist."""
     if name not in known and wanted not in ("absent", "drained"):
-        raise CommandError(f"there is no location '{name}'; known are: {', '.join(known)}")
+        raise CommandError(f"there is no location '{name}'; the locations are: {', '.join(known)}")
 
 
-def command_for(wanted, location):
-    """Return the command that brings a location nearer to its wanted state, or nothing."""
+def command_for(wanted: str, location: Mapping[str, Any] | None) -> list[str]:
+    """Return the command for the wanted state of a location; empty if none is required."""
     if location is None:
         return []
     state = "draining" if wanted == "drained" else wanted
@@ -187,10 +190,10 @@ def command_for(wanted, location):
     return COMMANDS[state]
 
 
-def set_state(module):
-    """Change the state; return what was changed, and the location as it is then."""
+def set_state(module: AnsibleModule) -> dict[str, Any]:
+    """Change the state of the location, and return the result of the module."""
     name, wanted = module.params["name"], module.params["state"]
-    known = look(module)
+    known = read_locations(module)
     require_known(name, wanted, known)
     location = known.get(name)
     command = command_for(wanted, location)
@@ -198,22 +201,22 @@ def set_state(module):
         return {"changed": False, "location": location}
     loss = None
     if module.params["lost"]:
-        loss = give_up(module, name)
+        loss = remove_lost(module, name)
     elif not module.check_mode:
         run_atoll(module, module.params["container"], command[0], name, *command[1:])
     return {
         "changed": True,
-        "location": location if module.check_mode else look(module).get(name),
+        "location": location if module.check_mode else read_locations(module).get(name),
         "loss": loss,
         "diff": difference(location, wanted, loss),
     }
 
 
-def give_up(module, name):
-    """Remove a location whose store is gone, or only look; return what is lost with it."""
+def remove_lost(module: AnsibleModule, name: str) -> dict[str, Any]:
+    """Remove a location whose store is lost, except in check mode, and return the loss."""
     accepted = module.params["accepted_loss"]
     if accepted is None and not module.check_mode:
-        raise CommandError("accepted_loss is missing: say how many blobs may be lost")
+        raise CommandError("accepted_loss is missing: set the number of blobs that may be lost")
     words = ["remove-location", name, "--lost"]
     words += [] if accepted is None else ["--accept-loss", str(accepted)]
     words += ["--dry-run"] if module.check_mode else []
@@ -221,55 +224,64 @@ def give_up(module, name):
     return {key: report[key] for key in ("blobs", "bytes", "uploads")}
 
 
-def difference(location, wanted, loss):
-    """Return the states before and after for a person to compare."""
-    after = {"state": "draining" if wanted == "drained" else wanted}
+def difference(
+    location: Mapping[str, Any] | None, wanted: str, loss: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the states before and after the change."""
+    after: dict[str, Any] = {"state": "draining" if wanted == "drained" else wanted}
     if loss:
         after["lost_blobs"] = loss["blobs"]
-    return {"before": {"state": location["state"]}, "after": after}
+    return {"before": {"state": location["state"]} if location else {}, "after": after}
 
 
-def wait_until_drained(module, location):
-    """Wait until nothing keeps the location; return it as it is then."""
+def wait_until_drained(
+    module: AnsibleModule, location: dict[str, Any] | None
+) -> dict[str, Any] | None:
+    """Wait until the location is drained, and return its last state.
+
+    Raises:
+        NotDrained: The location is not drained after the timeout.
+    """
     deadline = time.monotonic() + module.params["timeout"]
-    while remaining(location):
+    while location is not None and remaining(location):
         if time.monotonic() >= deadline:
             raise NotDrained(
-                f"{location['only_there']} blobs ({location['only_there_bytes']} bytes) are only "
-                f"at '{module.params['name']}', {location['open_uploads']} uploads have bytes "
-                f"there, after {module.params['timeout']} seconds. It goes on draining; run this "
-                f"again. What holds it up: {location.get('last_error') or 'no copy failed so far'}",
+                f"sole copies of {location['only_there']} blobs ({location['only_there_bytes']} "
+                f"bytes) and data of {location['open_uploads']} uploads remain at "
+                f"'{module.params['name']}' after {module.params['timeout']} seconds. Draining "
+                "continues; run the task again. Last error: "
+                f"{location.get('last_error') or 'none'}",
                 location,
             )
         time.sleep(PAUSE_SECONDS)
-        location = look(module).get(module.params["name"])
+        location = read_locations(module).get(module.params["name"])
     return location
 
 
-def look_for_missing(module):
-    """Return how many blobs and bytes the location lacks, and the newest blob that counts."""
+def count_missing(module: AnsibleModule) -> tuple[int, int, int]:
+    """Return the numbers of missing blobs, of their bytes, and of the newest blob considered."""
     name, until = module.params["name"], module.params["until"]
     words = ["backfill", "--location", name]
     words += [] if until is None else ["--until", str(until)]
-    # It ends with 1 where something is missing.
+    # Exit status 1 means that copies are missing.
     report = read_atoll(module, module.params["container"], *words, accepted=(0, 1))
     missing = report["locations"][name]
     return missing["missing_blobs"], missing["missing_bytes"], report["last"]
 
 
-def wait_until_complete(module):
-    """Wait until nothing is missing there, and answer."""
+def wait_until_complete(module: AnsibleModule) -> dict[str, Any]:
+    """Wait until no copy is missing, and return the result of the module."""
     deadline = time.monotonic() + module.params["timeout"]
     while True:
-        blobs, size, last = look_for_missing(module)
+        blobs, size, last = count_missing(module)
         module.params["until"] = last
         if not blobs:
             return {"remaining": 0, "last": last}
         if time.monotonic() >= deadline:
             module.fail_json(
-                msg=f"{module.params['name']} lacks {blobs} blobs ({size} bytes) after "
-                f"{module.params['timeout']} seconds. The copying goes on; run this again. "
-                "`atoll status` tells what holds it up.",
+                msg=f"{blobs} blobs ({size} bytes) are missing at {module.params['name']} after "
+                f"{module.params['timeout']} seconds. Copying continues; run the task again. "
+                "`atoll status` reports errors.",
                 remaining=blobs,
                 missing_bytes=size,
                 last=last,
@@ -277,8 +289,8 @@ def wait_until_complete(module):
         time.sleep(PAUSE_SECONDS)
 
 
-def main():
-    """Bring the location to its wanted state."""
+def main() -> None:
+    """Bring the location to the wanted state."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
@@ -297,10 +309,10 @@ def main():
     )
     if wrong := misuse(module.params):
         module.fail_json(msg=wrong)
-    answer = {"changed": False}
+    answer: dict[str, Any] = {"changed": False}
     try:
         if module.params["state"] == "complete":
-            # There is nothing to wait for where nothing is being changed.
+            # In check mode, earlier tasks have not started any copies.
             answer = {} if module.check_mode else wait_until_complete(module)
             module.exit_json(changed=False, **({"remaining": 0} | answer))
         answer = set_state(module)
@@ -315,8 +327,8 @@ def main():
             location=error.location,
             remaining=remaining(error.location),
         )
-    told = {key: value for key, value in answer.items() if value is not None}
-    module.exit_json(remaining=remaining(answer["location"]), **told)
+    result = {key: value for key, value in answer.items() if value is not None}
+    module.exit_json(remaining=remaining(answer["location"]), **result)
 
 
 if __name__ == "__main__":

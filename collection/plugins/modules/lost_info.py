@@ -1,23 +1,25 @@
 #!/usr/bin/python
-"""Ansible module: what is lost with a location, or was lost with those that are gone."""
+"""Ansible module: list the blobs that are lost with a location or were lost earlier."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: lost_info
-short_description: List the blobs and images of the registry that have no good copy but at one place
+short_description: List blobs and images of the registry that are lost with a location
 description:
-  - Lists exactly what would be lost with a location whose store will never come back; without
-    O(location), what was lost with locations that are gone, is needed, and was not pushed again.
-  - Runs the registry's own command in its container, so it needs no password. No store is asked.
+  - Lists the blobs and images that would be lost if the store of a location is permanently lost.
+  - Without O(location), lists those that were lost with removed locations, are still required, and
+    were not pushed again.
+  - Runs the C(atoll) command in the registry's container, so no password is required. The stores
+    are not used.
 version_added: 0.1.0
 options:
   location:
-    description: Name of the location that may have to be given up.
+    description: Name of the location whose store may be lost.
     type: str
 attributes:
   check_mode:
-    details: Nothing is changed in any mode.
+    details: The module changes nothing.
 seealso:
   - module: atoll.registry.location
 extends_documentation_fragment:
@@ -25,16 +27,16 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: List what is only in eustorage
+- name: List the blobs with their sole copy at eustorage
   atoll.registry.lost_info:
     location: eustorage
   register: registry_loss
 
-- name: Say how much that is
+- name: Show their number
   ansible.builtin.debug:
     msg: "{{ registry_loss.blobs }} blobs, {{ registry_loss.lost_images | length }} manifests"
 
-- name: List what was lost with locations that are gone, and was not pushed again
+- name: List the blobs that were lost with removed locations
   atoll.registry.lost_info:
 """
 
@@ -44,34 +46,37 @@ blobs:
   returned: always
   type: int
 bytes:
-  description: Their size.
+  description: Total size of the blobs.
   returned: always
   type: int
 uploads:
-  description: Number of uploads that are under way and have bytes there.
+  description: Number of uploads in progress with data at the location.
   returned: always
   type: int
 repositories:
-  description: Each repository that uses one of the blobs.
+  description: The repositories that use one of the blobs.
   returned: always
   type: list
   elements: str
 lost_blobs:
-  description: Each blob with its C(digest), C(bytes) and the C(repositories) that use it.
+  description: The blobs, each with its C(digest), its size in C(bytes) and its C(repositories).
   returned: always
   type: list
   elements: dict
 lost_images:
   description:
-    - Each manifest that needs one of them, with its C(repository), C(digest) and C(tags).
+    - The manifests that require one of the blobs, each with its C(repository), C(digest) and
+      C(tags).
   returned: always
   type: list
   elements: dict
 tags:
-  description: Number of tags that mean one of these manifests.
+  description: Number of tags of these manifests.
   returned: always
   type: int
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
@@ -82,8 +87,8 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
 KEYS = ("blobs", "bytes", "uploads", "repositories", "lost_blobs", "lost_images")
 
 
-def read_loss(module):
-    """Return what is lost, as the registry says it. Raises CommandError."""
+def read_loss(module: AnsibleModule) -> dict[str, Any]:
+    """Return the loss that the registry reports. Raises CommandError."""
     location = module.params["location"]
     words = ["remove-location", location, "--lost", "--dry-run"] if location else ["lost"]
     report = read_atoll(module, module.params["container"], *words)
@@ -91,8 +96,8 @@ def read_loss(module):
     return found | {"tags": sum(len(image["tags"]) for image in found["lost_images"])}
 
 
-def main():
-    """Answer with what is lost."""
+def main() -> None:
+    """Return the loss."""
     module = AnsibleModule(
         argument_spec={
             "location": {"type": "str"},

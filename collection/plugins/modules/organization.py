@@ -1,29 +1,29 @@
 #!/usr/bin/python
-"""Ansible module: an organization of the registry."""
+"""Ansible module: manage an organization of the registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: organization
-short_description: Make, change or remove an organization of the registry
+short_description: Manage an organization of the registry
 description:
-  - Who makes an organization owns it.
+  - Creates, changes or removes an organization. The user that creates an organization owns it.
 version_added: 0.1.0
 options:
   name:
-    description: Name of the organization, and of its namespace.
+    description: Name of the organization and of its namespace.
     type: str
     required: true
   email:
-    description: E-mail address.
+    description: E-mail address of the organization.
     type: str
   tag_expiration:
     description:
-      - Seconds for which a deleted tag can be brought back; one of TAG_EXPIRATION_OPTIONS of the
-        bundle.
+      - Seconds for which a deleted tag can be restored. The value must be one of
+        TAG_EXPIRATION_OPTIONS of the bundle.
     type: int
   state:
-    description: V(absent) removes the organization's repositories and robots, too.
+    description: V(absent) also removes the repositories and robots of the organization.
     type: str
     choices: [present, absent]
     default: present
@@ -32,7 +32,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Make an organization
+- name: Ensure an organization is present
   atoll.registry.organization:
     registry_url: https://registry.example.com
     username: admin
@@ -40,7 +40,7 @@ EXAMPLES = r"""
     name: payments
     email: payments@example.com
 
-- name: Remove an organization with all repositories
+- name: Ensure an organization and its repositories are absent
   atoll.registry.organization:
     registry_url: https://registry.example.com
     username: admin
@@ -52,9 +52,11 @@ EXAMPLES = r"""
 RETURN = r"""
 organization:
   description: The organization, with C(name), C(email) and C(tag_expiration).
-  returned: when the organization is to be there
+  returned: when state is present
   type: dict
 """
+
+from typing import Any
 
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     Entity,
@@ -66,8 +68,8 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Organization(Entity):
     """An organization."""
 
-    def look(self):
-        """Return what there is."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the current state."""
         found = self.api.get("organization", self.params["name"])
         if found is None:
             return None
@@ -77,27 +79,27 @@ class Organization(Entity):
             "tag_expiration": found["tag_expiration_s"],
         }
 
-    def wanted(self):
-        """Return what was asked for."""
+    def wanted(self) -> dict[str, Any]:
+        """Return the wanted values."""
         return {"email": self.params["email"], "tag_expiration": self.params["tag_expiration"]}
 
-    def create(self):
-        """Make the organization."""
+    def create(self) -> None:
+        """Create the organization."""
         body = {"name": self.params["name"], "email": self.params["email"]}
         self.api.send("POST", "organization", body=body)
 
-    def change(self, differing):
-        """Change what differs."""
+    def change(self, differing: dict[str, Any]) -> None:
+        """Change the differing values."""
         names = {"email": "email", "tag_expiration": "tag_expiration_s"}
         body = {names[key]: value for key, value in differing.items()}
         self.api.send("PUT", "organization", self.params["name"], body=body)
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove the organization."""
         self.api.send("DELETE", "organization", self.params["name"])
 
 
-def main():
+def main() -> None:
     """Bring the organization to the wanted state."""
     arguments = {
         "name": {"type": "str", "required": True},

@@ -1,24 +1,24 @@
 #!/usr/bin/python
-"""Ansible module: an organization of the registry, or all."""
+"""Ansible module: gather information about organizations of the registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: organization_info
-short_description: Tell an organization of the registry, or all
+short_description: Gather information about organizations of the registry
 description:
-  - To tell all organizations takes a superuser's login.
+  - Returns one organization, or all if the login is that of a superuser.
 version_added: 0.1.0
 options:
   name:
-    description: Tell this organization only, with its teams.
+    description: Return only this organization, with its teams.
     type: str
 extends_documentation_fragment:
   - atoll.registry.registry_api
 """
 
 EXAMPLES = r"""
-- name: Look at an organization
+- name: Gather information about an organization
   atoll.registry.organization_info:
     registry_url: https://registry.example.com
     username: admin
@@ -26,26 +26,30 @@ EXAMPLES = r"""
     name: payments
   register: registry_payments
 
-- name: Say which teams it has
+- name: Show its teams
   ansible.builtin.debug:
     msg: "{{ registry_payments.organizations[0].ordered_teams }}"
 """
 
 RETURN = r"""
 organizations:
-  description: Each organization as the API shows it. Of one that is not there, nothing.
+  description: The organizations as the API returns them. Empty if O(name) does not exist.
   returned: always
   type: list
   elements: dict
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
+    RegistryApi,
     registry_module,
-    tell,
+    run_info,
 )
 
 
-def look(api, params):
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the organizations."""
     if params["name"]:
         organization = api.get("organization", params["name"])
@@ -53,9 +57,9 @@ def look(api, params):
     return api.send("GET", "superuser", "organizations")["organizations"]
 
 
-def main():
-    """Answer with the organizations."""
-    tell(registry_module({"name": {"type": "str"}}), "organizations", look)
+def main() -> None:
+    """Return the organizations."""
+    run_info(registry_module({"name": {"type": "str"}}), "organizations", read)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,35 @@
 #!/usr/bin/python
-"""Ansible module: what somebody may do with a repository."""
+"""Ansible module: manage a permission on a repository."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: permission
-short_description: Give or take a role on a repository
+short_description: Manage the role of a user, robot or team on a repository
 description:
-  - A robot is named as a user, by its login, as V(payments+ci).
+  - Grants, changes or revokes a role. A robot is specified as O(user) by its login, such as
+    V(payments+ci).
 version_added: 0.1.0
 options:
   repository:
-    description: Name of the repository, with its namespace.
+    description: Name of the repository, including its namespace.
     type: str
     required: true
   user:
-    description: The user or robot. Give either this or O(team).
+    description: The user or robot. Mutually exclusive with O(team).
     type: str
   team:
-    description: The team, of the organization whose repository it is.
+    description: The team of the organization that owns the repository.
     type: str
   role:
-    description: V(read) may pull, V(write) also push, V(admin) also say who may.
+    description:
+      - V(read) allows pulls, V(write) also allows pushes, and V(admin) also allows changes of
+        permissions.
     type: str
     choices: [read, write, admin]
     default: read
   state:
-    description: V(absent) takes the role away, whichever it is.
+    description: V(absent) revokes any role.
     type: str
     choices: [present, absent]
     default: present
@@ -35,7 +38,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Let the robot of the builds push
+- name: Ensure the robot of the builds can push
   atoll.registry.permission:
     registry_url: https://registry.example.com
     username: admin
@@ -44,7 +47,7 @@ EXAMPLES = r"""
     user: payments+ci
     role: write
 
-- name: Let a user pull
+- name: Ensure a user can pull
   atoll.registry.permission:
     registry_url: https://registry.example.com
     username: admin
@@ -52,7 +55,7 @@ EXAMPLES = r"""
     repository: payments/terminal
     user: alice
 
-- name: Take a user's role away
+- name: Ensure a user has no role
   atoll.registry.permission:
     registry_url: https://registry.example.com
     username: admin
@@ -65,9 +68,11 @@ EXAMPLES = r"""
 RETURN = r"""
 permission:
   description: The permission, with C(name) and C(role).
-  returned: when the permission is to be there
+  returned: when state is present
   type: dict
 """
+
+from typing import Any
 
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     Entity,
@@ -77,43 +82,44 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 
 
 class Permission(Entity):
-    """What a user, a robot or a team has on a repository."""
+    """The role of a user, a robot or a team on a repository."""
 
-    def look(self):
-        """Return what there is."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the current state."""
         name = self.params["repository"]
         listed = self.api.get_of_repository(name, "permissions", self._kind())
-        found = (listed or {"permissions": {}})["permissions"].get(self._who())
+        found = (listed or {"permissions": {}})["permissions"].get(self._grantee())
         return {"name": found["name"], "role": found["role"]} if found else None
 
-    def wanted(self):
-        """Return what was asked for."""
+    def wanted(self) -> dict[str, Any]:
+        """Return the wanted values."""
         return {"role": self.params["role"]}
 
-    def create(self):
-        """Give the role."""
+    def create(self) -> None:
+        """Grant the role."""
         self.change(self.wanted())
 
-    def change(self, differing):
-        """Give another role."""
+    def change(self, differing: dict[str, Any]) -> None:
+        """Change the role."""
         self.api.send("PUT", *self._path(), body={"role": differing["role"]})
 
-    def remove(self):
-        """Take the role away."""
+    def remove(self) -> None:
+        """Revoke the role."""
         self.api.send("DELETE", *self._path())
 
-    def _path(self):
+    def _path(self) -> tuple[str, ...]:
         repository = ("repository", self.params["repository"])
-        return (*repository, "permissions", self._kind(), self._who())
+        return (*repository, "permissions", self._kind(), self._grantee())
 
-    def _kind(self):
+    def _kind(self) -> str:
         return "team" if self.params["team"] else "user"
 
-    def _who(self):
-        return self.params["team"] or self.params["user"]
+    def _grantee(self) -> str:
+        grantee: str = self.params["team"] or self.params["user"]
+        return grantee
 
 
-def main():
+def main() -> None:
     """Bring the permission to the wanted state."""
     arguments = {
         "repository": {"type": "str", "required": True},

@@ -1,17 +1,18 @@
 #!/usr/bin/python
-"""Ansible module: who may do what with a repository."""
+"""Ansible module: gather the permissions on a repository."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: permission_info
-short_description: Tell who has which role on a repository
+short_description: Gather the roles of users, robots and teams on a repository
 description:
-  - Roles that members of a team have by it are told of the team.
+  - Returns the roles that were granted. Roles that users have as members of a team are returned
+    only for the team.
 version_added: 0.1.0
 options:
   repository:
-    description: Name of the repository, with its namespace.
+    description: Name of the repository, including its namespace.
     type: str
     required: true
 extends_documentation_fragment:
@@ -19,7 +20,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Look at who may do what with a repository
+- name: Gather the permissions on a repository
   atoll.registry.permission_info:
     registry_url: https://registry.example.com
     username: admin
@@ -27,7 +28,7 @@ EXAMPLES = r"""
     repository: payments/terminal
   register: registry_permissions
 
-- name: Say who may push
+- name: Show the users with push permission
   ansible.builtin.debug:
     msg: "{{ registry_permissions.permissions.users | rejectattr('role', '==', 'read') | list }}"
 """
@@ -35,19 +36,23 @@ EXAMPLES = r"""
 RETURN = r"""
 permissions:
   description:
-    - The permissions of C(users) (robots are among them) and of C(teams), each with C(name) and
+    - The permissions of C(users), including robots, and of C(teams), each with C(name) and
       C(role).
   returned: always
   type: dict
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
+    RegistryApi,
     registry_module,
-    tell,
+    run_info,
 )
 
 
-def look(api, params):
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the permissions of users and of teams."""
     path = ("repository", params["repository"], "permissions")
     return {
@@ -56,10 +61,10 @@ def look(api, params):
     }
 
 
-def main():
-    """Answer with the permissions."""
+def main() -> None:
+    """Return the permissions."""
     module = registry_module({"repository": {"type": "str", "required": True}})
-    tell(module, "permissions", look)
+    run_info(module, "permissions", read)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
 #!/usr/bin/python
-"""Ansible module: delete the objects of a location that is gone from its store."""
+"""Ansible module: delete the objects of a removed location from its store."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: purge_store
-short_description: Delete all objects of a location that is gone from its store
+short_description: Delete all objects of a removed location from its store
 description:
-  - Deletes all that is below the location's storage_path, and the parts of objects that were never
-    finished. The bucket itself stays.
-  - Refused while the registry still knows the location, while a site has it in its bundle, and
-    where another location has the same bucket and path.
-  - Runs the registry's own command in its container, on a host that reaches the store.
+  - Deletes all objects below the location's storage_path, and the parts of unfinished multipart
+    uploads. The bucket is kept.
+  - Refused while the location is in the database or in the bundle of a site, and if another
+    location has the same bucket and path.
+  - Runs the C(atoll) command in the registry's container, on a host that can reach the store.
 version_added: 0.1.0
 options:
   location:
-    description: Name of the location that is gone.
+    description: Name of the removed location.
     type: str
     required: true
   bundle:
     description:
-      - The text of a config.yaml that still knows the location's store. It is not written anywhere.
+      - The content of a config.yaml that contains the location. It is not written to a file.
     type: str
     required: true
   container:
@@ -28,13 +28,13 @@ options:
     type: str
     default: atoll-registry
   limit:
-    description: Delete at most so many objects. Without it, all.
+    description: Maximum number of objects to delete. By default, all objects are deleted.
     type: int
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
-    details: Counts the objects, also while the registry still knows the location.
+    details: Counts the objects, even before the location is removed.
 seealso:
   - module: atoll.registry.location
 author:
@@ -42,7 +42,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: Empty what was eustorage
+- name: Ensure the objects of eustorage are deleted
   atoll.registry.purge_store:
     location: eustorage
     bundle: "{{ registry_config | to_nice_yaml }}"
@@ -50,22 +50,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 objects:
-  description: Number of objects that were deleted; in check mode, that are there.
+  description: Number of objects that were deleted, or exist in check mode.
   returned: always
   type: int
 bytes:
-  description: Their size.
+  description: Total size of the objects.
   returned: always
   type: int
 uploads:
-  description: Number of unfinished objects whose parts were thrown away, where the store can tell.
+  description: Number of unfinished multipart uploads that were aborted, if the store lists them.
   returned: always
   type: int
 complete:
-  description: Whether nothing is left; not so if O(limit) stopped it.
+  description: Whether no object is left. False if O(limit) was reached.
   returned: always
   type: bool
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
@@ -74,8 +76,8 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
 )
 
 
-def purge(module):
-    """Delete, or in check mode count; return what the registry says of it."""
+def purge(module: AnsibleModule) -> dict[str, Any]:
+    """Delete the objects, or count them in check mode, and return the report."""
     words = ["purge-store", module.params["location"], "--config", "-"]
     words += ["--dry-run"] if module.check_mode else ["--yes"]
     if module.params["limit"] is not None:
@@ -85,8 +87,8 @@ def purge(module):
     return {key: report[key] for key in ("objects", "bytes", "uploads", "complete")}
 
 
-def main():
-    """Empty the store."""
+def main() -> None:
+    """Delete the objects of the location."""
     module = AnsibleModule(
         argument_spec={
             "location": {"type": "str", "required": True},

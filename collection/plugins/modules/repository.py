@@ -1,31 +1,33 @@
 #!/usr/bin/python
-"""Ansible module: a repository."""
+"""Ansible module: manage a repository."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: repository
-short_description: Make, change or remove a repository
+short_description: Manage a repository
 description:
-  - A push makes a repository too; this says who may see it, and what it is for.
+  - Creates, changes or removes a repository. A push also creates a missing repository; this module
+    sets its visibility and its description.
 version_added: 0.1.0
 options:
   name:
-    description: Name of the repository, with its namespace.
+    description: Name of the repository, including its namespace.
     type: str
     required: true
   visibility:
-    description: Whether anybody may pull. A new repository is V(private).
+    description:
+      - Whether pulls require a login and a permission. New repositories are V(private) by default.
     type: str
     choices: [public, private]
   description:
-    description: What it holds.
+    description: Description of the repository.
     type: str
   read_only:
-    description: Whether nobody may push. A new repository takes pushes.
+    description: Whether pushes are rejected. New repositories accept pushes by default.
     type: bool
   state:
-    description: V(absent) removes its tags and manifests, too.
+    description: V(absent) also removes the tags and manifests of the repository.
     type: str
     choices: [present, absent]
     default: present
@@ -34,16 +36,16 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Make a repository that anybody may pull from
+- name: Ensure a public repository is present
   atoll.registry.repository:
     registry_url: https://registry.example.com
     username: admin
     password: "{{ registry_superuser_password }}"
     name: payments/terminal
     visibility: public
-    description: what runs in the shops
+    description: Software of the payment terminals
 
-- name: Let nobody push to what is not made any more
+- name: Ensure a repository is read-only
   atoll.registry.repository:
     registry_url: https://registry.example.com
     username: admin
@@ -51,7 +53,7 @@ EXAMPLES = r"""
     name: payments/archive
     read_only: true
 
-- name: Remove a repository
+- name: Ensure a repository is absent
   atoll.registry.repository:
     registry_url: https://registry.example.com
     username: admin
@@ -63,9 +65,11 @@ EXAMPLES = r"""
 RETURN = r"""
 repository:
   description: The repository, with C(name), C(visibility), C(description) and C(read_only).
-  returned: when the repository is to be there
+  returned: when state is present
   type: dict
 """
+
+from typing import Any
 
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     ApiError,
@@ -78,8 +82,8 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Repository(Entity):
     """A repository."""
 
-    def look(self):
-        """Return what there is."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the current state."""
         found = self.api.get_of_repository(self.params["name"], query={"includeTags": "false"})
         if found is None:
             return None
@@ -90,15 +94,15 @@ class Repository(Entity):
             "read_only": found["state"] == "READ_ONLY",
         }
 
-    def wanted(self):
-        """Return what was asked for."""
+    def wanted(self) -> dict[str, Any]:
+        """Return the wanted values."""
         return {key: self.params[key] for key in ("visibility", "description", "read_only")}
 
-    def create(self):
-        """Make the repository."""
+    def create(self) -> None:
+        """Create the repository."""
         namespace, slash, name = self.params["name"].partition("/")
         if not slash:
-            raise ApiError(f"'{self.params['name']}' has no namespace; write NAMESPACE/NAME")
+            raise ApiError(f"'{self.params['name']}' has no namespace; use the form NAMESPACE/NAME")
         body = {
             "namespace": namespace,
             "repository": name,
@@ -108,8 +112,8 @@ class Repository(Entity):
         }
         self.api.send("POST", "repository", body=body)
 
-    def change(self, differing):
-        """Change what differs, each with a request of its own."""
+    def change(self, differing: dict[str, Any]) -> None:
+        """Change each differing value with a separate request."""
         path = ("repository", self.params["name"])
         if "visibility" in differing:
             body = {"visibility": differing["visibility"]}
@@ -120,12 +124,12 @@ class Repository(Entity):
             body = {"state": "READ_ONLY" if differing["read_only"] else "NORMAL"}
             self.api.send("PUT", *path, "changestate", body=body)
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove the repository."""
         self.api.send("DELETE", "repository", self.params["name"])
 
 
-def main():
+def main() -> None:
     """Bring the repository to the wanted state."""
     arguments = {
         "name": {"type": "str", "required": True},

@@ -1,27 +1,28 @@
 #!/usr/bin/python
-"""Ansible module: a repository, or those of a namespace."""
+"""Ansible module: gather information about repositories."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: repository_info
-short_description: Tell a repository with its tags, or those of a namespace
+short_description: Gather information about repositories
 description:
-  - Tells what the login may see.
+  - Returns one repository with its tags, or the repositories of a namespace that are visible to the
+    login.
 version_added: 0.1.0
 options:
   name:
-    description: Tell this repository, with its tags. Name it with its namespace.
+    description: Return this repository, specified with its namespace, and its tags.
     type: str
   namespace:
-    description: Tell the repositories of this namespace.
+    description: Return the repositories of this namespace.
     type: str
 extends_documentation_fragment:
   - atoll.registry.registry_api
 """
 
 EXAMPLES = r"""
-- name: Look at the repositories of an organization
+- name: Gather information about the repositories of an organization
   atoll.registry.repository_info:
     registry_url: https://registry.example.com
     username: admin
@@ -29,11 +30,11 @@ EXAMPLES = r"""
     namespace: payments
   register: registry_repositories
 
-- name: Say which anybody may pull from
+- name: Show the public repositories
   ansible.builtin.debug:
     msg: "{{ registry_repositories.repositories | selectattr('is_public') | list }}"
 
-- name: Look at a repository with its tags
+- name: Gather information about a repository and its tags
   atoll.registry.repository_info:
     registry_url: https://registry.example.com
     username: admin
@@ -44,25 +45,30 @@ EXAMPLES = r"""
 RETURN = r"""
 repositories:
   description:
-    - Each repository as the API shows it, with C(namespace), C(name), C(is_public), C(state) and
-      C(description); of a single one also C(tags). Of one that is not there, nothing.
+    - The repositories as the API returns them, with C(namespace), C(name), C(is_public), C(state)
+      and C(description), and with C(tags) if O(name) is set. Empty if O(name) does not exist.
   returned: always
   type: list
   elements: dict
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
+    RegistryApi,
     registry_module,
-    tell,
+    run_info,
 )
 
 
-def look(api, params):
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the repositories."""
     if params["name"]:
         repository = api.get("repository", params["name"])
         return [repository] if repository else []
-    found, page = [], {}
+    found: list[Any] = []
+    page: dict[str, Any] = {}
     while True:
         answer = api.send("GET", "repository", query={"namespace": params["namespace"], **page})
         found += answer["repositories"]
@@ -71,13 +77,13 @@ def look(api, params):
         page = {"next_page": answer["next_page"]}
 
 
-def main():
-    """Answer with the repositories."""
+def main() -> None:
+    """Return the repositories."""
     module = registry_module(
         {"name": {"type": "str"}, "namespace": {"type": "str"}},
         one_of=("name", "namespace"),
     )
-    tell(module, "repositories", look)
+    run_info(module, "repositories", read)
 
 
 if __name__ == "__main__":

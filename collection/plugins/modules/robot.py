@@ -1,28 +1,29 @@
 #!/usr/bin/python
-"""Ansible module: a robot of the registry."""
+"""Ansible module: manage a robot account of the registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: robot
-short_description: Make or remove a robot of the registry
+short_description: Manage a robot account of the registry
 description:
-  - A robot is a login for programs, as V(payments+ci).
-  - To give it a new token, remove it and make it anew.
+  - Creates or removes a robot account, which is a login for programs, such as V(payments+ci).
+  - To replace the token of a robot, remove the robot and create it again.
 version_added: 0.1.0
 options:
   name:
-    description: Name of the robot in its namespace, without that and the plus sign.
+    description: Name of the robot, without the namespace and the plus sign.
     type: str
     required: true
   organization:
-    description: The organization whose robot it is. Without one it is the robot of who logs in.
+    description:
+      - The organization that owns the robot. By default, the user that logs in owns it.
     type: str
   description:
-    description: What it is for. A robot that is there keeps what it has.
+    description: Description of a new robot. That of an existing robot is not changed.
     type: str
   state:
-    description: Whether it is to be there.
+    description: Whether the robot exists.
     type: str
     choices: [present, absent]
     default: present
@@ -31,18 +32,18 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Make a robot for the builds
+- name: Ensure a robot for the builds is present
   atoll.registry.robot:
     registry_url: https://registry.example.com
     username: admin
     password: "{{ registry_superuser_password }}"
     organization: payments
     name: ci
-    description: pushes what was built
+    description: Pushes the images of builds
   register: registry_robot
   no_log: true
 
-- name: Remove one that is not needed any more
+- name: Ensure a robot is absent
   atoll.registry.robot:
     registry_url: https://registry.example.com
     username: admin
@@ -54,14 +55,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 robot:
-  description: The robot, with C(name) (the login, as C(payments+ci)) and C(description).
-  returned: when the robot is to be there
+  description: The robot, with C(name) (the login, such as C(payments+ci)) and C(description).
+  returned: when state is present
   type: dict
 robot_token:
-  description: The robot's password. Register it with C(no_log).
-  returned: when the robot is to be there, and is
+  description: The password of the robot. Set C(no_log) on a task that registers it.
+  returned: when state is present, except in check mode if the robot does not exist
   type: str
 """
+
+from typing import Any
 
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     Entity,
@@ -73,8 +76,8 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_api import
 class Robot(Entity):
     """A robot of an organization or of a user."""
 
-    def look(self):
-        """Return what there is."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the current state."""
         listed = self.api.get(*self._robots(), query={"token": "false"})
         robots = {
             one["name"].partition("+")[2]: one for one in (listed or {"robots": []})["robots"]
@@ -82,32 +85,32 @@ class Robot(Entity):
         found = robots.get(self.params["name"])
         return {"name": found["name"], "description": found["description"]} if found else None
 
-    def wanted(self):
-        """Nothing of a robot can be changed."""
+    def wanted(self) -> dict[str, Any]:
+        """Return nothing, because a robot cannot be changed."""
         return {}
 
-    def create(self):
-        """Make the robot."""
+    def create(self) -> None:
+        """Create the robot."""
         body = {"description": self.params["description"] or ""}
         self.api.send("PUT", *self._robots(), self.params["name"], body=body)
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove the robot."""
         self.api.send("DELETE", *self._robots(), self.params["name"])
 
-    def more(self):
-        """Return the token of a robot that is there."""
-        if self.params["state"] == "absent" or self.look() is None:
+    def more(self) -> dict[str, Any]:
+        """Return the token of an existing robot."""
+        if self.params["state"] == "absent" or self.read() is None:
             return {}
         robot = self.api.send("GET", *self._robots(), self.params["name"])
         return {"robot_token": robot["token"]} if "token" in robot else {}
 
-    def _robots(self):
+    def _robots(self) -> tuple[str, ...]:
         organization = self.params["organization"]
         return ("organization", organization, "robots") if organization else ("user", "robots")
 
 
-def main():
+def main() -> None:
     """Bring the robot to the wanted state."""
     arguments = {
         "name": {"type": "str", "required": True},

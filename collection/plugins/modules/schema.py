@@ -1,31 +1,32 @@
 #!/usr/bin/python
-"""Ansible module: the schema of the registry's database."""
+"""Ansible module: migrate the schema of the registry's database."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: schema
-short_description: Bring the registry's database to the version that runs in a container
+short_description: Migrate the registry's database to the version of a container
 description:
-  - Adds what that version needs and, once no other version runs anywhere, takes away what only
-    earlier ones need. Until then that waits, which is no failure.
-  - Runs the registry's own command in its container, so it needs no password. Waits for whoever
-    migrates at the same time.
+  - Applies the migrations of the version in the container. Contractions, which remove parts of the
+    schema that only earlier versions require, are deferred while other versions are running. This
+    is no failure.
+  - Runs the C(atoll) command in the registry's container, so no password is required. Concurrent
+    migrations wait for each other.
 version_added: 0.1.0
 attributes:
   diff_mode:
-    description: Shows what differs.
+    description: Returns no differences.
     support: none
 extends_documentation_fragment:
   - atoll.registry.registry_command
 """
 
 EXAMPLES = r"""
-- name: Take away what only earlier versions need, after an upgrade
+- name: Ensure the database is migrated after an upgrade
   atoll.registry.schema:
   register: registry_schema
 
-- name: Say who keeps that from being done
+- name: Show the instances that defer contractions
   ansible.builtin.debug:
     msg: "{{ registry_schema.contractions }} wait for {{ registry_schema.others }}"
   when: registry_schema.contractions | length > 0
@@ -33,21 +34,24 @@ EXAMPLES = r"""
 
 RETURN = r"""
 applied:
-  description: Migrations that were applied; in check mode, that would be.
+  description: Migrations that were applied, or would be applied in check mode.
   returned: always
   type: list
   elements: str
 contractions:
-  description: Migrations that take something away and wait.
+  description: Contractions that are deferred.
   returned: always
   type: list
   elements: str
 others:
   description:
-    - Those they wait for. The versions that run elsewhere or are missed, by their hosts' names.
+    - The instances for which contractions are deferred. The versions of running or lost instances,
+      by host name.
   returned: always
   type: dict
 """
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
@@ -56,16 +60,16 @@ from ansible_collections.atoll.registry.plugins.module_utils.registry_command im
 )
 
 
-def migrate(module):
-    """Migrate, or in check mode look; return what the registry says of it."""
+def migrate(module: AnsibleModule) -> dict[str, Any]:
+    """Migrate the database, except in check mode, and return the result of the module."""
     words = ["migrate", "--dry-run"] if module.check_mode else ["migrate"]
     report = read_atoll(module, module.params["container"], *words)
     found = {key: report[key] for key in ("applied", "contractions", "others")}
     return found | {"changed": bool(found["applied"])}
 
 
-def main():
-    """Migrate."""
+def main() -> None:
+    """Migrate the database."""
     module = AnsibleModule(
         argument_spec={"container": {"type": "str", "default": "atoll-registry"}},
         supports_check_mode=True,

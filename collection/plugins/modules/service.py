@@ -1,65 +1,64 @@
 #!/usr/bin/python
-"""Ansible module: a systemd service that runs with the files that are in place now."""
+"""Ansible module: manage a systemd service and restart it if its files changed."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: service
-short_description: Keep a systemd service running with the files that are in place now
+short_description: Manage a systemd service and restart it if its files changed
 description:
-  - Starts a service, and restarts it when one of the files that it read at its start was written
-    since; reloads it when that is enough. It does not matter which run of a playbook wrote the
-    file, nor whether that run came to its end; a handler that is lost with a failed run has no
-    counterpart here.
-  - Waits until the service is up. With C(Notify=healthy) in a Quadlet unit that is until its
+  - Starts a service, restarts it if one of the files that it reads at its start was written since
+    then, and reloads it if that is sufficient. In contrast to a handler, which is lost if a run
+    fails, this also works if an earlier run of a playbook wrote the file and was interrupted.
+  - Waits until the service is active. With C(Notify=healthy) in a Quadlet unit, it waits until the
     container is healthy.
-  - A service that does not come up fails the task with the last lines of its log.
+  - If the service does not start, the task fails with the last lines of its log.
 version_added: 0.1.0
 options:
   name:
-    description: Name of the unit, with its suffix.
+    description: Name of the unit, including its suffix.
     type: str
     required: true
   state:
-    description: Whether the service runs.
+    description: Whether the service is running.
     type: str
     choices: [started, stopped]
     default: started
   enabled:
     description:
-      - Whether the unit starts at boot.
-      - Leave this out for units that Quadlet makes; their C([Install]) section says it.
+      - Whether the unit is started at boot.
+      - Omit it for Quadlet units; their C([Install]) section specifies it.
     type: bool
   inputs:
-    description: Files, and directories with all below them, that the service reads at its start.
+    description: Files, and directories at any depth, that the service reads at its start.
     type: list
     elements: path
     default: []
   reload_inputs:
-    description: Files and directories that the service reads again when it is reloaded.
+    description: Files and directories that the service also reads on a reload.
     type: list
     elements: path
     default: []
   inputs_changed:
     description:
-      - In check mode nothing is written. Tell here whether an earlier task would have changed an
-        input, so that the restart is announced.
+      - Whether an earlier task would have changed an input. Used only in check mode, in which no
+        file is written, to report the restart.
     type: bool
     default: false
   reload_inputs_changed:
-    description: The same for O(reload_inputs), and for the reload.
+    description: The same for O(reload_inputs) and the reload.
     type: bool
     default: false
 attributes:
   check_mode:
-    description: Tells what it would change, and changes nothing.
+    description: Can run in check mode, and report the changes without making them.
     support: full
 author:
   - The Atoll authors (@atoll)
 """
 
 EXAMPLES = r"""
-- name: Run PostgreSQL
+- name: Ensure PostgreSQL is running
   atoll.registry.service:
     name: atoll-postgres.service
     inputs:
@@ -71,17 +70,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 action:
-  description: What was done (start, restart, reload, stop), or nothing.
+  description: The action, which is start, restart, reload, stop or empty.
   returned: always
   type: str
 because:
-  description: Why it was done.
+  description: The reason for the action.
   returned: always
   type: str
 """
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.journal import last_lines
@@ -100,13 +101,13 @@ PROPERTIES = (
 class Unit:
     """A systemd unit, its state and its log."""
 
-    def __init__(self, module):
+    def __init__(self, module: AnsibleModule) -> None:
         self.module = module
-        self.name = module.params["name"]
+        self.name: str = module.params["name"]
         self.read()
 
-    def read(self):
-        """Ask systemd anew."""
+    def read(self) -> None:
+        """Read the properties of the unit from systemd."""
         code, output, error = self.module.run_command(
             [
                 "systemctl",
@@ -118,103 +119,105 @@ class Unit:
         )
         if code:
             self.module.fail_json(msg=f"systemctl show {self.name} failed: {error.strip()}")
-        self.properties = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+        self.properties: dict[str, str] = dict(
+            line.split("=", 1) for line in output.splitlines() if "=" in line
+        )
 
     @property
-    def exists(self):
-        """Whether systemd knows the unit."""
+    def exists(self) -> bool:
+        """Whether systemd can load the unit."""
         return self.properties["LoadState"] not in ("not-found", "masked")
 
     @property
-    def running(self):
-        """Whether the unit is up."""
+    def running(self) -> bool:
+        """Whether the unit is active."""
         return self.properties["ActiveState"] in ("active", "reloading")
 
     @property
-    def stopped(self):
-        """Whether the unit is down and stays down."""
+    def stopped(self) -> bool:
+        """Whether the unit is inactive and is not restarted automatically."""
         return self.properties["ActiveState"] in ("inactive", "failed")
 
-    def since(self, timestamp):
-        """Seconds since the epoch of a timestamp property."""
+    def since(self, timestamp: str) -> float:
+        """Return a timestamp property in seconds since the epoch; 0 if it is empty."""
         value = self.properties[timestamp]
         if not value:
             return 0.0
         moment = datetime.strptime(value, "%a %Y-%m-%d %H:%M:%S.%f UTC")
         return moment.replace(tzinfo=UTC).timestamp()
 
-    def systemctl(self, verb, *arguments):
-        """Run a command that must succeed; say what the unit logged when it does not."""
+    def systemctl(self, verb: str, *arguments: str) -> None:
+        """Run systemctl; on failure, fail the task with the log of the unit."""
         code, _output, error = self.module.run_command(["systemctl", verb, *arguments])
         if code:
             first_line = error.strip().partition("\n")[0]
             self.module.fail_json(
                 msg=f"{self.name} did not {verb}: {first_line} "
-                f"The last lines of its log are in 'log', all of it is in "
-                f"'journalctl -u {self.name}' on this host. "
-                "Mend the cause and run the playbook again.",
+                f"The last lines of its log are in 'log'; 'journalctl -u {self.name}' on this host "
+                "prints all of it. "
+                "Fix the cause and run the playbook again.",
                 log=last_lines(self.module, self.name),
             )
 
 
-def newest(paths):
-    """Return when what lies at or below the paths was last written, and which of it."""
+def newest(paths: Iterable[str]) -> tuple[float, str]:
+    """Return the latest modification time at or below the paths, and the path that has it."""
     return max(
         ((os.lstat(path).st_mtime, path) for top in paths for path in _below(top)),
         default=(0.0, ""),
     )
 
 
-def _below(top):
+def _below(top: str) -> Iterator[str]:
     if os.path.lexists(top):
         yield top
     for folder, folders, files in os.walk(top):
         yield from (os.path.join(folder, name) for name in folders + files)
 
 
-def decide(unit, parameters):
-    """Return what has to be done, and why."""
+def decide(unit: Unit, parameters: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the required action and its reason."""
     if not unit.running:
         return "start", f"it is {unit.properties['ActiveState']}"
     written, path = newest(parameters["inputs"])
     if written > unit.since("InactiveExitTimestamp"):
         return "restart", f"{path} was written after its start"
     if unit.properties["NeedDaemonReload"] == "yes":
-        return "restart", "its unit was written after its start"
+        return "restart", "its unit file was written after its start"
     written, path = newest(parameters["reload_inputs"])
     if written > unit.since("StateChangeTimestamp"):
-        return "reload", f"{path} was written after it was read"
+        return "reload", f"{path} was written after the last reload"
     if unit.properties.get("ReloadResult", "success") != "success":
         return "reload", "its last reload failed"
     return announce(parameters) if unit.module.check_mode else ("", "")
 
 
-def announce(parameters):
-    """Return what will have to be done when the files are written, and why."""
+def announce(parameters: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the action that is required once the files are written, and its reason."""
     if parameters["inputs_changed"]:
-        return "restart", "what it reads at its start changes"
+        return "restart", "files that it reads at its start change"
     if parameters["reload_inputs_changed"]:
-        return "reload", "what it reads again when it is reloaded changes"
+        return "reload", "files that it reads on a reload change"
     return "", ""
 
 
-def run(unit, action):
-    """Do it, with the unit as it is on disk."""
+def run(unit: Unit, action: str) -> None:
+    """Perform the action after loading the current unit file."""
     unit.systemctl("daemon-reload")
     unit.read()
     if not unit.exists:
         unit.module.fail_json(msg=f"{unit.name} does not exist. {_quadlet_errors(unit.module)}")
-    # A unit that waits for its next automatic start is started by `restart` alone.
+    # `start` has no effect on a unit that waits for its automatic restart.
     unit.systemctl("restart" if action == "start" else action, unit.name)
 
 
-def _quadlet_errors(module):
+def _quadlet_errors(module: AnsibleModule) -> str:
     code, _output, error = module.run_command(["/usr/libexec/podman/quadlet", "--dryrun"])
-    return f"Quadlet says: {error.strip()}" if code else "No unit file makes it."
+    return f"Quadlet reports: {error.strip()}" if code else "There is no file for this unit."
 
 
-def start(unit, module):
-    """Bring the unit up; return what was done, why, and whether something changed."""
+def start(unit: Unit, module: AnsibleModule) -> tuple[str, str, bool]:
+    """Ensure the unit is running; return the action, its reason, and whether there was a change."""
     action, because = decide(unit, module.params) if unit.exists else ("start", "it does not exist")
     enable = module.params["enabled"] and unit.properties["UnitFileState"] != "enabled"
     if not module.check_mode:
@@ -225,8 +228,8 @@ def start(unit, module):
     return action, because, bool(action or enable)
 
 
-def stop(unit, module):
-    """Bring the unit down; return what was done, why, and whether something changed."""
+def stop(unit: Unit, module: AnsibleModule) -> tuple[str, str, bool]:
+    """Ensure the unit is stopped; return the action, its reason, and whether there was a change."""
     disable = module.params["enabled"] is False and unit.properties["UnitFileState"] == "enabled"
     action = "" if unit.stopped else "stop"
     if not module.check_mode:
@@ -236,11 +239,11 @@ def stop(unit, module):
             unit.systemctl("disable", unit.name)
         if unit.properties["ActiveState"] == "failed":
             unit.systemctl("reset-failed", unit.name)
-    return action, "it runs" if action else "", bool(action or disable)
+    return action, "it is running" if action else "", bool(action or disable)
 
 
-def main():
-    """Bring the unit to its wanted state."""
+def main() -> None:
+    """Bring the unit to the wanted state."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

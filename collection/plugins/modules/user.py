@@ -1,39 +1,39 @@
 #!/usr/bin/python
-"""Ansible module: a user of the registry."""
+"""Ansible module: manage a user of the registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: user
-short_description: Make, change or remove a user of the registry
+short_description: Manage a user of the registry
 description:
-  - Needs a superuser's login, or a token with C(super:user).
-  - Other superusers, whom the bundle names, can be neither changed nor removed.
+  - Creates, changes or removes a user. Requires the login of a superuser, or a token with the scope
+    C(super:user).
+  - Other superusers, which the bundle lists, cannot be changed or removed.
 version_added: 0.1.0
 options:
   name:
-    description: Name of the user, and of the namespace of the same name.
+    description: Name of the user and of the namespace.
     type: str
     required: true
   email:
-    description: E-mail address.
+    description: E-mail address of the user.
     type: str
   user_password:
-    description: The user's password. Required for a user who is not there yet.
+    description: Password of the user. Required to create a user.
     type: str
   update_password:
     description:
-      - V(always) sets O(user_password) unless the registry lets the user in with it, which is
-        tried.
-      - V(on_create) leaves the password of a user alone who is there.
+      - V(always) tries to log in with O(user_password), and sets it if the login fails.
+      - V(on_create) does not change the password of an existing user.
     type: str
     choices: [always, on_create]
     default: on_create
   enabled:
-    description: Whether the user is let in. A new user is.
+    description: Whether the user can log in. New users are enabled by default.
     type: bool
   state:
-    description: V(absent) removes the user's repositories and robots, too.
+    description: V(absent) also removes the repositories and robots of the user.
     type: str
     choices: [present, absent]
     default: present
@@ -42,7 +42,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Make a user
+- name: Ensure a user is present
   atoll.registry.user:
     registry_url: https://registry.example.com
     username: admin
@@ -51,7 +51,7 @@ EXAMPLES = r"""
     email: alice@example.com
     user_password: "{{ alice_password }}"
 
-- name: Let nobody in as bob any more
+- name: Ensure a user cannot log in
   atoll.registry.user:
     registry_url: https://registry.example.com
     username: admin
@@ -60,7 +60,7 @@ EXAMPLES = r"""
     user_password: "{{ bob_password }}"
     enabled: false
 
-- name: Remove a user with all repositories
+- name: Ensure a user and the repositories of the user are absent
   atoll.registry.user:
     registry_url: https://registry.example.com
     username: admin
@@ -72,9 +72,11 @@ EXAMPLES = r"""
 RETURN = r"""
 user:
   description: The user, with C(name), C(email), C(enabled) and C(superuser).
-  returned: when the user is to be there
+  returned: when state is present
   type: dict
 """
+
+from typing import Any
 
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     ApiError,
@@ -88,25 +90,27 @@ ON_CREATE = "on_create"
 
 
 class User(Entity):
-    """A user, as superusers see one."""
+    """A user, in the view of superusers."""
 
-    def look(self):
-        """Return what there is; `password_fits` only where that is to be so."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the current state, with `password_fits` if the password is to be compared."""
         found = self.api.get("superuser", "users", self.params["name"])
         if found is None:
             return None
-        user = {
+        user: dict[str, Any] = {
             "name": found["username"],
             "email": found["email"],
             "enabled": found["enabled"],
             "superuser": found["super_user"],
         }
         if self._keeps_password() and user["enabled"]:
-            user["password_fits"] = self.api.lets_in(user["name"], self.params["user_password"])
+            user["password_fits"] = self.api.accepts_login(
+                user["name"], self.params["user_password"]
+            )
         return user
 
-    def wanted(self):
-        """Return what was asked for."""
+    def wanted(self) -> dict[str, Any]:
+        """Return the wanted values."""
         fits = True if self._keeps_password() and self.params["enabled"] is not False else None
         return {
             "email": self.params["email"],
@@ -114,11 +118,13 @@ class User(Entity):
             "password_fits": fits,
         }
 
-    def create(self):
-        """Make the user."""
+    def create(self) -> None:
+        """Create the user."""
         password = self.params["user_password"]
         if not password:
-            raise ApiError(f"there is no user {self.params['name']} yet: give a user_password")
+            raise ApiError(
+                f"there is no user {self.params['name']} yet: to create it, give a user_password"
+            )
         body = {
             "username": self.params["name"],
             "email": self.params["email"],
@@ -126,23 +132,25 @@ class User(Entity):
         }
         self.api.send("POST", "superuser", "users", body=body)
 
-    def change(self, differing):
-        """Change e-mail address, password or whether the user is let in."""
-        body = {key: differing[key] for key in ("email", "enabled") if key in differing}
+    def change(self, differing: dict[str, Any]) -> None:
+        """Change the e-mail address, the password or whether the user is enabled."""
+        body: dict[str, Any] = {
+            key: differing[key] for key in ("email", "enabled") if key in differing
+        }
         if "password_fits" in differing:
             body["password"] = self.params["user_password"]
         self.api.send("PUT", "superuser", "users", self.params["name"], body=body)
 
-    def remove(self):
+    def remove(self) -> None:
         """Remove the user."""
         self.api.send("DELETE", "superuser", "users", self.params["name"])
 
-    def _keeps_password(self):
+    def _keeps_password(self) -> bool:
         always = self.params["update_password"] == ALWAYS
         return always and bool(self.params["user_password"])
 
 
-def main():
+def main() -> None:
     """Bring the user to the wanted state."""
     arguments = {
         "name": {"type": "str", "required": True},

@@ -1,31 +1,32 @@
 #!/usr/bin/python
-"""Ansible module: the users of the registry."""
+"""Ansible module: gather information about users of the registry."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: user_info
-short_description: Tell the users of the registry
+short_description: Gather information about users of the registry
 description:
-  - Needs a superuser's login, or a token with C(super:user).
+  - Returns one user or all. Requires the login of a superuser, or a token with the scope
+    C(super:user).
 version_added: 0.1.0
 options:
   name:
-    description: Tell this user only.
+    description: Return only this user.
     type: str
 extends_documentation_fragment:
   - atoll.registry.registry_api
 """
 
 EXAMPLES = r"""
-- name: Look at the users
+- name: Gather information about the users
   atoll.registry.user_info:
     registry_url: https://registry.example.com
     username: admin
     password: "{{ registry_superuser_password }}"
   register: registry_users
 
-- name: Say who is not let in
+- name: Show the disabled users
   ansible.builtin.debug:
     msg: "{{ registry_users.users | rejectattr('enabled') | map(attribute='username') }}"
 """
@@ -33,20 +34,24 @@ EXAMPLES = r"""
 RETURN = r"""
 users:
   description:
-    - Each user as the API shows it, with C(username), C(email), C(enabled) and C(super_user). Of
-      one who is not there, nothing.
+    - The users as the API returns them, with C(username), C(email), C(enabled) and C(super_user).
+      Empty if O(name) does not exist.
   returned: always
   type: list
   elements: dict
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
+    RegistryApi,
     registry_module,
-    tell,
+    run_info,
 )
 
 
-def look(api, params):
+def read(api: RegistryApi, params: Mapping[str, Any]) -> Any:
     """Return the users."""
     if params["name"]:
         user = api.get("superuser", "users", params["name"])
@@ -54,9 +59,9 @@ def look(api, params):
     return api.send("GET", "superuser", "users")["users"]
 
 
-def main():
-    """Answer with the users."""
-    tell(registry_module({"name": {"type": "str"}}), "users", look)
+def main() -> None:
+    """Return the users."""
+    run_info(registry_module({"name": {"type": "str"}}), "users", read)
 
 
 if __name__ == "__main__":

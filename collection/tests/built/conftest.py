@@ -1,4 +1,4 @@
-"""The collection as a user gets it: built, and installed where no repository is."""
+"""The collection as users install it: built, and installed outside the repository."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOOLS = Path(sys.executable).parent
 
 @dataclass
 class Machine:
-    """A directory with nothing of the repository in reach, and what runs there."""
+    """A home directory outside the repository, and the commands that run there."""
 
     home: Path
 
@@ -25,7 +25,7 @@ class Machine:
         return self.home / "ansible_collections" / "atoll" / "registry"
 
     def run(self, *words: str, directory: Path | None = None) -> str:
-        """Run one of Ansible's commands; return what it printed, also in the error if it fails."""
+        """Run one of Ansible's commands and return its output."""
         environment = {
             "ANSIBLE_COLLECTIONS_PATH": str(self.home),
             "HOME": str(self.home),

@@ -1,4 +1,4 @@
-"""The built collection is whole: it runs, and is documented, without the repository."""
+"""The built collection is complete: it runs and is documented without the repository."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir())
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 
 
-def test_nothing_is_in_it_that_only_developers_need(machine):
+def test_it_contains_no_files_of_developers(machine):
     names = {path.name for path in machine.collection.iterdir()}
     assert {"roles", "playbooks", "plugins", "app", "docs", "README.md"} <= names
     assert not names & {"molecule", ".cache", ".venv", ".ci", ".hypothesis", ".git"}
     assert not (machine.collection / "app/tests").exists()
+    assert not (machine.collection / "collection/import_root").exists()
 
 
-def test_no_link_in_it_leads_nowhere(machine):
+def test_it_contains_no_broken_link(machine):
     broken = [path for path in machine.collection.rglob("*") if not path.exists()]
     assert broken == []
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_each_module_is_documented_with_examples_that_it_takes(machine, module):
+def test_each_module_is_documented_with_valid_examples(machine, module):
     name = f"atoll.registry.{module}"
     documented = json.loads(machine.run("ansible-doc", "--json", "--type", "module", name))[name]
     tasks = yaml.safe_load(documented["examples"])

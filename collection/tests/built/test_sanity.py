@@ -1,4 +1,4 @@
-"""Ansible's own tests of collections find nothing."""
+"""ansible-test sanity finds nothing."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from pathlib import Path
 import pytest
 from ansible.release import __version__ as ansible_version
 
-# Why each is not followed: the collection's license is Apache's; a healthcheck is no module.
-NOT_FOLLOWED = """\
+# The exceptions: the collection's license is Apache's, and health checks are no modules.
+EXCEPTIONS = """\
 plugins/modules/{module}.py validate-modules:missing-gplv3-license
 roles/{script} shebang
 """
 
-# ansible-test fetches pip for the environments that it makes from a place of its own. Python
-# brings a pip along, which can fetch the one that is asked for from where all else comes from.
+# For its environments, ansible-test downloads pip from an address of its own. The pip of Python can
+# install the requested version from the configured package index instead.
 GET_PIP = """\
 import os, subprocess, sys
 subprocess.run([sys.executable, "-m", "ensurepip"], check=True)
-wanted = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
-os.execv(sys.executable, [sys.executable, "-m", "pip", "install", *wanted])
+packages = [word for word in sys.argv[1:] if word not in ("--no-setuptools", "--no-wheel")]
+os.execv(sys.executable, [sys.executable, "-m", "pip", "install", *packages])
 """
 PIP_VERSION = "24_2"
 
 
 @pytest.fixture(scope="session")
 def checked(machine):
-    """Turn the link to the plugins into a directory; give ansible-test what it needs."""
+    """Replace the link to the plugins by the directory, and write the files of ansible-test."""
     plugins = machine.collection / "plugins"
     plugins.unlink()
     (machine.collection / "collection" / "plugins").rename(plugins)
     ignored = machine.collection / "tests" / "sanity"
     ignored.mkdir(parents=True)
     major, minor = ansible_version.split(".")[:2]
-    (ignored / f"ignore-{major}.{minor}.txt").write_text(_not_followed(machine.collection))
+    (ignored / f"ignore-{major}.{minor}.txt").write_text(_exceptions(machine.collection))
     cache = machine.home / ".ansible" / "test" / "cache"
     cache.mkdir(parents=True)
     (cache / f"get_pip_{PIP_VERSION}.py").write_text(GET_PIP)
@@ -46,7 +46,7 @@ def checked(machine):
     return machine
 
 
-def test_ansible_s_own_tests_find_nothing(checked):
+def test_ansible_test_sanity_finds_nothing(checked):
     checked.run(
         "ansible-test",
         "sanity",
@@ -57,8 +57,8 @@ def test_ansible_s_own_tests_find_nothing(checked):
     )
 
 
-def _not_followed(collection: Path) -> str:
-    license_line, script_line = NOT_FOLLOWED.splitlines()
+def _exceptions(collection: Path) -> str:
+    license_line, script_line = EXCEPTIONS.splitlines()
     modules = sorted(path.stem for path in (collection / "plugins/modules").glob("*.py"))
     scripts = sorted(
         str(path.relative_to(collection / "roles"))
@@ -71,9 +71,9 @@ def _not_followed(collection: Path) -> str:
 
 
 def _pip_configuration() -> str:
-    """Return as a file what pip is told here; ansible-test hands no environment on."""
-    asked = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True)
+    """Return the settings of pip as a file, because ansible-test passes on no environment."""
+    command = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     settings = {}
     for line in listed.stdout.splitlines():
         name, _, value = line.partition("=")

@@ -1,4 +1,4 @@
-"""The registry of two sites that a third joins, for the tests."""
+"""Fixtures for a registry of two sites that a third site joins."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def lab() -> Lab:
 
 @pytest.fixture(scope="session")
 def two_sites() -> Lab:
-    """The registry as the inventory described it before the third site."""
+    """The registry before the third site is added to the inventory."""
     return definition.read(_INVENTORIES[:2])
 
 

@@ -1,6 +1,6 @@
-"""A site joins, whatever interrupts that, and nobody who pushes or pulls notices.
+"""A site is added without failures for clients, even if the playbook is interrupted.
 
-The tests build on each other: first nothing may happen, then the site joins.
+The tests depend on their order: first the addition is refused, then the site is added.
 """
 
 import random
@@ -21,7 +21,7 @@ from site_machine import SiteMachine
 
 REPOSITORY = "admin/load"
 BEFORE = "admin/before:1"
-# What takes a worker some seconds to copy.
+# A worker needs some seconds to copy a layer of this size in bytes.
 LAYER = 60_000_000
 
 
@@ -30,7 +30,7 @@ def add_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
 
 
 def containers(machine: SiteMachine) -> list[str]:
-    """Return which containers run on a site's machine, and since when."""
+    """Return the running containers of a site's machine with their start times."""
     form = "{{.Names}} {{.ID}} {{.StartedAt}}"
     return sorted(machine.run(f"podman ps --no-trunc --format '{form}'").splitlines())
 
@@ -41,14 +41,14 @@ def status(machine: SiteMachine) -> str:
 
 @pytest.fixture(scope="module")
 def stored(clients: Clients, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Push an image before anything happens, and return its digest."""
+    """Push an image before the site is added, and return its digest."""
     layout = tmp_path_factory.mktemp("stored")
     digest = write_image(layout, LAYER)
     assert not copy(clients, f"oci:{layout}:1", f"docker://{clients.registry}/{BEFORE}")
     return digest
 
 
-def test_a_changed_bundle_comes_to_the_sites_without_a_restart(
+def test_a_changed_bundle_is_deployed_without_a_restart(
     two_sites: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     before = containers(us), containers(eu)
@@ -58,24 +58,24 @@ def test_a_changed_bundle_comes_to_the_sites_without_a_restart(
 
         assert outcome.status == 0, outcome.output
         assert outcome.hosts("changed")["eu-1"] > 0
-        # What only finishes requests has the bundle of before.
-        wait_until("all have the same bundle", lambda: "another bundle" not in status(us))
+        # Processes that finish their last requests still have the previous bundle.
+        wait_until("all instances have the same bundle", lambda: "another bundle" not in status(us))
     assert (containers(us), containers(eu)) == before
 
 
-def test_a_site_that_the_inventory_does_not_have_is_refused(
+def test_addition_is_refused_for_a_site_that_is_not_in_the_inventory(
     lab: Lab, us: SiteMachine, tmp_path: Path
 ) -> None:
     outcome = add_site(lab, tmp_path, site="mars")
 
     assert outcome.status != 0
-    said = " ".join(outcome.output.split())
-    assert "There is no site mars; the sites of the inventory are: us, eu, ap." in said
+    output = " ".join(outcome.output.split())
+    assert "There is no site mars; the sites of the inventory are: us, eu, ap." in output
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
-def test_a_store_that_does_not_answer_changes_nothing(
+def test_addition_is_refused_while_the_new_store_hangs(
     lab: Lab, us: SiteMachine, tmp_path: Path
 ) -> None:
     store = next(store for store in lab.stores if store.location == "apstorage")
@@ -88,34 +88,36 @@ def test_a_store_that_does_not_answer_changes_nothing(
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
-@pytest.mark.parametrize("away", ["eu-1", "ap-1"], ids=["of another site", "of the new site"])
-def test_a_host_that_cannot_be_reached_changes_nothing(
-    lab: Lab, us: SiteMachine, tmp_path: Path, away: str
+@pytest.mark.parametrize("host", ["eu-1", "ap-1"], ids=["of another site", "of the new site"])
+def test_addition_is_refused_while_a_host_is_unreachable(
+    lab: Lab, us: SiteMachine, tmp_path: Path, host: str
 ) -> None:
-    machine = next(machine for machine in lab.machines if machine.name == away)
+    machine = next(machine for machine in lab.machines if machine.name == host)
     with paused(machine):
         outcome = add_site(lab, tmp_path)
 
     assert outcome.status != 0
-    assert f"{away} cannot be reached" in " ".join(outcome.output.split()), outcome.output
+    assert f"{host} cannot be reached" in " ".join(outcome.output.split()), outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
-def test_a_bundle_that_differs_by_more_changes_nothing(
+def test_addition_is_refused_if_the_bundle_has_other_changes(
     lab: Lab, us: SiteMachine, tmp_path: Path
 ) -> None:
     another = lab.bundle | {"REGISTRY_TITLE": "another"}
     outcome = add_site(lab, tmp_path, registry_config=another)
 
     assert outcome.status != 0
-    said = " ".join(outcome.output.split())
-    assert "The bundle on us-1 differs from the inventory" in said
+    output = " ".join(outcome.output.split())
+    assert "The bundle on us-1 differs from the inventory" in output
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
-def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, ap: SiteMachine, tmp_path: Path) -> None:
+def test_check_mode_changes_nothing(
+    lab: Lab, us: SiteMachine, ap: SiteMachine, tmp_path: Path
+) -> None:
     before = containers(us)
     outcome = add_site(lab, tmp_path, "--check")
 
@@ -125,7 +127,7 @@ def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, ap: SiteMachine, tmp_p
     assert ap.attempt("getent passwd atoll").returncode != 0
 
 
-def test_a_site_joins_while_people_push_and_pull_and_the_playbook_is_killed(
+def test_clients_see_no_failure_while_a_site_is_added_and_the_playbook_is_killed(
     lab: Lab, clients: Clients, sites: list[SiteMachine], stored: str, tmp_path: Path
 ) -> None:
     us, eu, ap = sites
@@ -133,10 +135,10 @@ def test_a_site_joins_while_people_push_and_pull_and_the_playbook_is_killed(
     with Load(clients, tmp_path, REPOSITORY) as load:
         for _ in range(3):
             kill_playbook(random.uniform(10, 60), "add_site", lab, tmp_path, site="ap")
-        _join(lab, us, tmp_path)
-        wait_until("clients are sent to the site", lambda: "ap-1" in sites_in_use(lab))
+        _add(lab, us, tmp_path)
+        wait_until("the load balancer uses the new site", lambda: "ap-1" in sites_in_use(lab))
         pulls = load.pulls
-        wait_until("they pull there", lambda: load.pulls > pulls + 1)
+        wait_until("clients pull there", lambda: load.pulls > pulls + 1)
 
     assert load.failures == []
     assert load.pulls == len(load.pushed) > 0
@@ -156,8 +158,8 @@ def test_a_second_run_changes_nothing(lab: Lab, us: SiteMachine, tmp_path: Path)
     assert containers(us) == before
 
 
-def _join(lab: Lab, us: SiteMachine, folder: Path) -> None:
-    """Run the playbook to its end; no client may be sent to the site before it has everything."""
+def _add(lab: Lab, us: SiteMachine, folder: Path) -> None:
+    """Run the playbook; the load balancer must not use the site before it is complete."""
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(add_site, lab, folder)
         while not running.done():

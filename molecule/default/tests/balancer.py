@@ -1,4 +1,4 @@
-"""What the load balancer thinks of the sites."""
+"""The state of the sites in the load balancer."""
 
 import csv
 import http.client

@@ -1,4 +1,4 @@
-"""podman, skopeo and oras as a person uses them, with files of their own for trust and login."""
+"""podman, skopeo and oras as users run them, with separate files for trust and login."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ from definition import Lab
 
 
 class Clients:
-    """Clients that trust the lab and are logged in."""
+    """Clients that trust the lab's CA certificate and are logged in."""
 
     def __init__(self, lab: Lab, user: str, password: str, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class Clients:
 
     @property
     def skopeo_copy(self) -> list[str]:
-        """The words that copy with skopeo, trusting and logged in at both ends."""
+        """The command of skopeo that copies with trust and login for source and destination."""
         trust = [
             f"--{end}-{word}"
             for end in ("src", "dest")
@@ -63,7 +63,7 @@ class Clients:
         return digest.read_text().strip()
 
     def skopeo_pull(self, host: str, reference: str) -> str:
-        """Pull into a folder that is thrown away; skopeo checks every digest that it gets."""
+        """Pull to a temporary directory, and return the digest. skopeo verifies all digests."""
         digest = self.folder / "digest"
         target = self.folder / "pulled"
         shutil.rmtree(target, ignore_errors=True)
@@ -86,7 +86,7 @@ class Clients:
         return run(["skopeo", "inspect", "--raw", *trust, f"docker://{host}/{reference}"])
 
     def oras(self, verb: str, *words: str) -> str:
-        """Run Debian 13's oras, in a container since the host may be older."""
+        """Run oras of Debian 13, in a container because the host may be older."""
         trust = ("--ca-file", str(self._trust / "ca.crt"), "--registry-config", str(self._login))
         inside = ("--network=host", f"--volume={self.folder}:{self.folder}")
         where = f"--workdir={self.folder}"
@@ -94,10 +94,10 @@ class Clients:
         return run([*PODMAN, "run", "--rm", *inside, where, image, "oras", verb, *trust, *words])
 
     def partial_pull(self, name: str) -> str:
-        """Push two versions of a zstd:chunked image, pull both, and return what each pull fetched.
+        """Push two versions of a zstd:chunked image, pull both, and return the output.
 
-        It runs Debian 13's podman in a network namespace of its own, so that it counts the bytes
-        that arrived there. The registry's name is the load balancer's address.
+        podman of Debian 13 runs in its own network namespace, where the received bytes are counted.
+        The hostname of the registry is the load balancer's address.
         """
         trust = (f"--volume={self._trust}:/trust:ro", "--env=SSL_CERT_FILE=/trust/ca.crt")
         login = (f"--volume={self._login}:/auth.json:ro", "--env=REGISTRY_AUTH_FILE=/auth.json")
@@ -106,7 +106,7 @@ class Clients:
         return run([*PODMAN, "run", *options, images.CLIENTS.tag, *words])
 
     def login_with(self, password: str) -> "subprocess.CompletedProcess[str]":
-        """Try to log in as a person does, with a file of its own."""
+        """Try to log in with a separate login file."""
         nowhere = self.folder / "other.json"
         words = ("login", f"--authfile={nowhere}", f"--cert-dir={self._trust}")
         return subprocess.run(
@@ -118,7 +118,7 @@ class Clients:
         )
 
     def podman_pull(self, reference: str) -> str:
-        """Pull into a storage of its own, so that the host's keeps only what the host wants."""
+        """Pull to a temporary storage, so that the host's storage is not changed."""
         with tempfile.TemporaryDirectory(prefix="atoll-") as storage:
             return self._podman_pull_to(storage, reference)
 

@@ -1,4 +1,4 @@
-"""The scenario's registry, its clients, its database and its machines, for the tests."""
+"""Fixtures for the registry of the scenario, its clients, database and machines."""
 
 from collections.abc import Iterator
 from pathlib import Path

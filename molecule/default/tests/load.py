@@ -1,4 +1,4 @@
-"""People who push and pull through the load balancer all the while, and what failed for them."""
+"""A continuous load of pushes and pulls through the load balancer."""
 
 import hashlib
 import io
@@ -18,15 +18,15 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Load:
-    """A loop of one push of new bytes and one pull of them, by skopeo, in a thread."""
+    """A thread that pushes new images and pulls them with skopeo, until the context ends."""
 
     def __init__(self, clients: Clients, folder: Path, repository: str) -> None:
         self._clients = clients
         self.folder = folder
         self._repository = repository
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._go_on)
-        # Names of what was pushed, with the digest; and what failed, with the reason.
+        self._thread = threading.Thread(target=self._run)
+        # The digests of the pushed images, by name; and the failed operations with their reasons.
         self.pushed: dict[str, str] = {}
         self.pulls = 0
         self.failures: list[str] = []
@@ -39,7 +39,7 @@ class Load:
         self._stop.set()
         self._thread.join()
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         number = 0
         while not self._stop.is_set():
             number += 1
@@ -64,17 +64,17 @@ class Load:
 
 
 def copy(clients: Clients, source: str, target: str) -> str:
-    """Copy an image with skopeo; return why that failed, or nothing.
+    """Copy an image with skopeo, and return the error, or "" on success.
 
-    It tries once: a client that tries again would hide what is to be shown.
+    There are no retries, because they would hide failures.
     """
     words = [*clients.skopeo_copy, "--preserve-digests", "--retry-times=0"]
     done = subprocess.run([*words, source, target], capture_output=True, text=True, check=False)
-    return (done.stderr.strip() or "no word why") if done.returncode else ""
+    return (done.stderr.strip() or "no error message") if done.returncode else ""
 
 
 def write_image(layout: Path, size: int = 200_000) -> str:
-    """Write an image that nobody has, as a layout with the tag 1, and return its digest."""
+    """Write an image with random content as a layout with the tag 1, and return its digest."""
     blobs = layout / "blobs/sha256"
     blobs.mkdir(parents=True, exist_ok=True)
 

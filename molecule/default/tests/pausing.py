@@ -1,4 +1,4 @@
-"""Stop the time of a machine or a store: it takes connections and never answers, a blackhole."""
+"""Freeze a machine or a store: it accepts connections, and does not respond."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from definition import Machine
 
 @contextmanager
 def paused(machine: Machine) -> Iterator[None]:
-    """Let MACHINE hang."""
+    """Freeze the container while the context is active."""
     podman("pause", machine.container)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The collection's playbook, run against the scenario's machines as an operator runs it."""
+"""Run playbooks of the collection against the machines, as an operator does."""
 
 import json
 import os
@@ -18,19 +18,19 @@ WRITTEN = "Ensure the target of the site is running"
 _RECAP = re.compile(r"^(\S+)\s+: (.+)$", re.MULTILINE)
 
 
-# Without a shared connection each use of a machine is a login, which its journal shows.
+# Without a shared connection, every use of a machine is a login that its journal records.
 ALWAYS_LOG_IN = {"ansible_ssh_args": "-o ControlMaster=no"}
 
 
 class Outcome:
-    """What a run of the playbook said, and what it did to each host."""
+    """The output and the exit status of a run."""
 
     def __init__(self, status: int, output: str) -> None:
         self.status = status
         self.output = output
 
     def hosts(self, counter: str) -> dict[str, int]:
-        """Return a counter of the recap, by host."""
+        """Return a counter of the recap, such as `changed`, by host."""
         recap = self.output.partition("PLAY RECAP")[2]
         return {
             host: int(dict(word.split("=") for word in counters.split())[counter])
@@ -39,12 +39,12 @@ class Outcome:
 
 
 def run_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
-    """Run playbooks/site.yml with other variables."""
+    """Run playbooks/site.yml with extra variables."""
     return run_playbook("site", lab, folder, *words, **variables)
 
 
 def run_playbook(name: str, lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
-    """Run a playbook with other variables; they go by a file, for some are secret."""
+    """Run a playbook with extra variables, which a file passes because some are secret."""
     process = start_playbook(name, lab, folder, *words, **variables)
     output, _ = process.communicate()
     return Outcome(process.returncode, output)
@@ -53,7 +53,7 @@ def run_playbook(name: str, lab: Lab, folder: Path, *words: str, **variables: An
 def start_playbook(
     name: str, lab: Lab, folder: Path, *words: str, **variables: Any
 ) -> "subprocess.Popen[str]":
-    """Start a playbook, in a process group of its own, and do not wait for it."""
+    """Start a playbook in a new process group, without waiting for it."""
     changed = folder / "variables.json"
     changed.touch(mode=0o600)
     changed.write_text(json.dumps(variables))
@@ -74,7 +74,7 @@ def start_playbook(
 def kill_playbook(
     seconds: float, name: str, lab: Lab, folder: Path, *words: str, **variables: Any
 ) -> None:
-    """Start a playbook, and kill it and all that it started after SECONDS unless it has ended."""
+    """Start a playbook, and kill it and its child processes after the given time."""
     process = start_playbook(name, lab, folder, *words, **variables)
     try:
         process.communicate(timeout=seconds)
@@ -85,38 +85,38 @@ def kill_playbook(
 def kill_playbook_at(
     task: str, name: str, lab: Lab, folder: Path, *words: str, **variables: Any
 ) -> None:
-    """Start a playbook, and kill it and all that it started when it begins with TASK."""
+    """Start a playbook, and kill it and its child processes when a task starts."""
     process = start_playbook(name, lab, folder, *words, **variables)
     await_task(process, task)
     kill(process)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """Kill a playbook and all that it started here."""
+    """Kill a playbook and its child processes on this host."""
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
 
 def await_task(process: "subprocess.Popen[str]", task: str) -> None:
-    """Return when the playbook begins with TASK."""
+    """Wait until a task of the playbook starts."""
     assert process.stdout is not None
-    said: list[str] = []
+    lines: list[str] = []
     for line in process.stdout:
-        said.append(line)
+        lines.append(line)
         if line.startswith("TASK [") and task in line:
             return
     process.wait()
-    raise AssertionError(f"there was no task '{task}':\n{''.join(said)}")
+    raise AssertionError(f"there was no task '{task}':\n{''.join(lines)}")
 
 
 def logins(lab: Lab) -> int:
-    """Count the logins to all machines so far, from inside, which is no login."""
+    """Return the number of logins to all machines, read with podman, which is no login."""
     count = ("journalctl", "--no-pager", "--unit=ssh", "--grep=^Accepted publickey")
     journals = (podman("exec", machine.container, *count) for machine in lab.machines)
     return sum(len(journal.splitlines()) for journal in journals)
 
 
-# Molecule's own settings are not an operator's.
+# An operator's environment does not contain Molecule's settings.
 def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     return kept | {"ANSIBLE_NOCOLOR": "1", "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}

@@ -1,4 +1,4 @@
-"""A machine of a site, as its operator uses it: over SSH."""
+"""A machine of a site, used over SSH as an operator does."""
 
 import http.client
 import json
@@ -10,7 +10,7 @@ from definition import Lab, Site
 
 
 class SiteMachine:
-    """The machine that stands for one site."""
+    """The machine of one site."""
 
     def __init__(self, lab: Lab, site: Site) -> None:
         self.lab = lab
@@ -21,11 +21,11 @@ class SiteMachine:
         self._trust = ssl.create_default_context(cafile=str(lab.certificate_authority))
 
     def run(self, command: str, *, given: str | None = None) -> str:
-        """Run a command as root."""
+        """Return the output of a command that runs as root. Raises LabError."""
         return run([*self._ssh, f"sudo {command}"], given=given)
 
     def attempt(self, command: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command as root that may well fail."""
+        """Run a command as root, and return its result even if it fails."""
         words = [*self._ssh, f"sudo {command}"]
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
@@ -33,11 +33,11 @@ class SiteMachine:
         return self.run(f"podman exec atoll-registry atoll {command}")
 
     def locations(self) -> dict[str, str]:
-        """Return the state of each location, as the site knows it."""
+        """Return the state of each location, by name."""
         return {row["location"]: row["state"] for row in json.loads(self.atoll("locations --json"))}
 
     def health(self, kind: str) -> int:
-        """Return the status of the site's own health, past the load balancer."""
+        """Return the HTTP status of a health endpoint of the site itself; 0 without a response."""
         connection = http.client.HTTPSConnection(self.address, timeout=10, context=self._trust)
         try:
             connection.request("GET", f"/health/{kind}")

@@ -1,4 +1,4 @@
-"""What lies in a location's bucket, past the registry."""
+"""Direct access to the objects in the bucket of a location."""
 
 from typing import Any
 
@@ -19,21 +19,21 @@ class StoredBlobs:
             aws_access_key_id=self._store["access_key"],
             aws_secret_access_key=self._store["secret_key"],
             verify=str(lab.certificate_authority),
-            # Not every store knows the checksum that is sent else.
+            # Not every store supports the checksums that are sent by default.
             config=Config(request_checksum_calculation="when_required"),
         )
 
     def read(self, digest: str) -> bytes:
-        """Return a blob's object as it is."""
+        """Return the content of a blob's object."""
         answer = self._client.get_object(Bucket=self._store["bucket"], Key=self._key(digest))
         return bytes(answer["Body"].read())
 
     def write(self, digest: str, content: bytes) -> None:
-        """Put other bytes where a blob's are, as a broken store or a mistaken person does."""
+        """Overwrite a blob's object, as a defective store or an operator's mistake does."""
         self._client.put_object(Bucket=self._store["bucket"], Key=self._key(digest), Body=content)
 
     def keys(self) -> list[str]:
-        """Return the names of all objects in the bucket, and of those that are not finished."""
+        """Return the keys of all objects and unfinished multipart uploads in the bucket."""
         bucket = self._store["bucket"]
         objects = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         uploads = self._client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket)
@@ -42,7 +42,7 @@ class StoredBlobs:
         ]
 
     def begin(self, name: str) -> None:
-        """Begin an object in parts below the location's path, as a process that dies then does."""
+        """Start a multipart upload below the location's path and leave it unfinished."""
         key = f"{self._store['storage_path']}/{name}".lstrip("/")
         self._client.create_multipart_upload(Bucket=self._store["bucket"], Key=key)
 

@@ -1,4 +1,4 @@
-"""A wrong bundle stops the playbook before any host is touched, and the container at boot."""
+"""An invalid bundle stops the playbook before any host is changed, and the container at start."""
 
 import copy
 import json
@@ -14,14 +14,14 @@ from site_machine import SiteMachine
 
 Bundle = dict[str, Any]
 
-_WRONG_BUNDLE = 78
+_CONFIG_ERROR = 78
 
 
 def _without_database(bundle: Bundle) -> None:
     del bundle["DB_URI"]
 
 
-def _with_a_word_for_a_number(bundle: Bundle) -> None:
+def _with_a_port_that_is_no_number(bundle: Bundle) -> None:
     bundle["BUILDLOGS_REDIS"]["port"] = "many"
 
 
@@ -29,24 +29,24 @@ def _with_an_unknown_location(bundle: Bundle) -> None:
     bundle["DISTRIBUTED_STORAGE_PREFERENCE"] = ["atlantis"]
 
 
-WRONG: dict[str, Callable[[Bundle], None]] = {
+INVALID: dict[str, Callable[[Bundle], None]] = {
     "DB_URI": _without_database,
-    "BUILDLOGS_REDIS": _with_a_word_for_a_number,
+    "BUILDLOGS_REDIS": _with_a_port_that_is_no_number,
     "DISTRIBUTED_STORAGE_PREFERENCE": _with_an_unknown_location,
 }
 
 
-@pytest.fixture(params=WRONG)
-def wrong(request: pytest.FixtureRequest, lab: Lab) -> tuple[str, Bundle]:
+@pytest.fixture(params=INVALID)
+def invalid(request: pytest.FixtureRequest, lab: Lab) -> tuple[str, Bundle]:
     bundle = copy.deepcopy(lab.bundle)
-    WRONG[request.param](bundle)
+    INVALID[request.param](bundle)
     return request.param, bundle
 
 
-def test_the_playbook_names_the_key_and_touches_no_host(
-    wrong: tuple[str, Bundle], lab: Lab, tmp_path: Path
+def test_the_playbook_names_the_invalid_key_and_logs_in_to_no_host(
+    invalid: tuple[str, Bundle], lab: Lab, tmp_path: Path
 ) -> None:
-    key, bundle = wrong
+    key, bundle = invalid
 
     before = logins(lab)
     outcome = run_site(lab, tmp_path, registry_config=bundle, **ALWAYS_LOG_IN)
@@ -56,7 +56,7 @@ def test_the_playbook_names_the_key_and_touches_no_host(
     assert logins(lab) == before
 
 
-def test_the_playbook_refuses_a_preference_for_an_unknown_location(
+def test_the_playbook_rejects_a_preference_for_an_unknown_location(
     lab: Lab, tmp_path: Path
 ) -> None:
     before = logins(lab)
@@ -67,38 +67,38 @@ def test_the_playbook_refuses_a_preference_for_an_unknown_location(
     assert logins(lab) == before
 
 
-def test_a_login_would_be_noticed(lab: Lab, us: SiteMachine) -> None:
+def test_a_login_is_counted(lab: Lab, us: SiteMachine) -> None:
     before = logins(lab)
     us.run("true")
 
     assert logins(lab) == before + 1
 
 
-def test_the_container_stops_at_boot_and_names_the_key(
-    wrong: tuple[str, Bundle], us: SiteMachine
+def test_the_container_exits_at_start_and_names_the_invalid_key(
+    invalid: tuple[str, Bundle], us: SiteMachine
 ) -> None:
-    key, bundle = wrong
+    key, bundle = invalid
 
-    status, said = _boot(us, bundle)
+    status, output = _start(us, bundle)
 
-    assert status == _WRONG_BUNDLE
-    assert key in said
+    assert status == _CONFIG_ERROR
+    assert key in output
 
 
-def test_the_container_refuses_a_preference_for_an_unknown_location(
+def test_the_container_rejects_a_preference_for_an_unknown_location(
     lab: Lab, us: SiteMachine
 ) -> None:
-    status, said = _boot(us, lab.bundle, "--env=QUAY_DISTRIBUTED_STORAGE_PREFERENCE=atlantis")
+    status, output = _start(us, lab.bundle, "--env=QUAY_DISTRIBUTED_STORAGE_PREFERENCE=atlantis")
 
-    assert status == _WRONG_BUNDLE
-    assert "DISTRIBUTED_STORAGE_PREFERENCE: 'atlantis'" in said
+    assert status == _CONFIG_ERROR
+    assert "DISTRIBUTED_STORAGE_PREFERENCE: 'atlantis'" in output
 
 
-def _boot(machine: SiteMachine, bundle: Bundle, *words: str) -> tuple[int, str]:
-    """Start the image that the site runs, with another bundle, and wait until it ends."""
+def _start(machine: SiteMachine, bundle: Bundle, *words: str) -> tuple[int, str]:
+    """Run the image of the site with a bundle, and return its exit status and output."""
     folder = machine.run("mktemp --directory --tmpdir=/run").strip()
     try:
-        # JSON is YAML as well.
+        # JSON is valid YAML.
         machine.run(f"tee {folder}/config.yaml", given=json.dumps(bundle))
         machine.run(f"chown --recursive 1001 {folder}")
         image = machine.run("podman container inspect --format={{.Image}} atoll-registry").strip()

@@ -1,4 +1,4 @@
-"""The playbook can be tried on installed hosts, and shows no secret while it does."""
+"""Check mode works on installed hosts and shows no secrets."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from definition import Lab
 from playbook import run_site
 
 
-def test_a_trial_run_on_installed_hosts_finds_nothing_to_change(lab: Lab, tmp_path: Path) -> None:
+def test_check_mode_on_installed_hosts_reports_no_change(lab: Lab, tmp_path: Path) -> None:
     outcome = run_site(lab, tmp_path, "--check", "--diff")
 
     assert outcome.status == 0, outcome.output
@@ -14,7 +14,7 @@ def test_a_trial_run_on_installed_hosts_finds_nothing_to_change(lab: Lab, tmp_pa
     assert not any(outcome.hosts("changed").values()), outcome.output
 
 
-def test_a_trial_run_that_would_change_the_bundle_shows_no_secret(lab: Lab, tmp_path: Path) -> None:
+def test_check_mode_with_a_changed_bundle_shows_no_secret(lab: Lab, tmp_path: Path) -> None:
     bundle = lab.bundle | {"REGISTRY_TITLE": "another title"}
 
     outcome = run_site(lab, tmp_path, "--check", "--diff", registry_config=bundle)

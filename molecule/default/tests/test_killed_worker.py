@@ -1,4 +1,4 @@
-"""A replication worker that is killed in the middle of a copy loses nothing and claims nothing."""
+"""A copy is completed even if the replication worker is killed in the middle of it."""
 
 import hashlib
 import os
@@ -28,7 +28,7 @@ _CLAIMED = """
 """
 
 
-# The link between the store that has the blob and the site that wants it is slow.
+# The link from the source store to the site is slow, so that copying takes long.
 @pytest.fixture
 def slow_link(lab: Lab, us: SiteMachine, eu: SiteMachine) -> Iterator[None]:
     store = next(store for store in lab.stores if store.location == us.location)
@@ -46,11 +46,11 @@ def slow_link(lab: Lab, us: SiteMachine, eu: SiteMachine) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("slow_link")
-def test_a_copy_that_was_killed_is_done_anew(
+def test_a_copy_is_restarted_after_the_worker_was_killed(
     lab: Lab, clients: Clients, eu: SiteMachine, database: Any
 ) -> None:
     digest = _push_one_blob(clients)
-    wait_until("the copy is under way", lambda: _ask(database, _CLAIMED, digest) == [(1,)])
+    wait_until("the worker copies the blob", lambda: _query(database, _CLAIMED, digest) == [(1,)])
 
     eu.run("podman kill --signal KILL atoll-replication")
 
@@ -69,11 +69,11 @@ def _push_one_blob(clients: Clients) -> str:
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
-def _ask(database: Any, question: str, digest: str) -> list[Any]:
+def _query(database: Any, statement: str, digest: str) -> list[Any]:
     with database.cursor() as cursor:
-        cursor.execute(question, (digest,))
+        cursor.execute(statement, (digest,))
         return list(cursor.fetchall())
 
 
 def _placements(database: Any, digest: str) -> set[str]:
-    return {name for (name,) in _ask(database, _PLACED, digest)}
+    return {name for (name,) in _query(database, _PLACED, digest)}

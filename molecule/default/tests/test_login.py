@@ -1,4 +1,4 @@
-"""Only who knows the password gets in."""
+"""Login requires the right password."""
 
 from clients import Clients
 from definition import Lab

@@ -1,10 +1,10 @@
-"""Generated secrets are in no unit, no log, no process list and no file that others may read."""
+"""Secrets are in no unit, log, process list or world-readable file."""
 
 import pytest
 from commands import run
 from definition import Lab, Machine
 
-# Each search also looks for a word that is there, so that a search that finds nothing fails.
+# Each search must also find a word that is present, which proves that the search works.
 SEARCHES = {
     "a unit file": ("grep -rohsF -f - /etc/systemd /etc/containers /run/systemd", "[Service]"),
     "the journal": ("grep -ohF -f - <(journalctl --no-pager)", "systemd"),
@@ -25,7 +25,7 @@ def secrets(lab: Lab) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("place", SEARCHES)
-def test_no_secret_is_in(place: str, lab: Lab, secrets: dict[str, str]) -> None:
+def test_no_secret_is_found_in(place: str, lab: Lab, secrets: dict[str, str]) -> None:
     search, present = SEARCHES[place]
 
     for machine in lab.machines:
@@ -36,7 +36,9 @@ def test_no_secret_is_in(place: str, lab: Lab, secrets: dict[str, str]) -> None:
         assert present in found, f"{place} of {machine.name} was not searched"
 
 
-def test_no_host_keeps_the_first_superusers_password(lab: Lab, secrets: dict[str, str]) -> None:
+def test_no_host_stores_the_password_of_the_initial_superuser(
+    lab: Lab, secrets: dict[str, str]
+) -> None:
     search = "grep -rohsF -f - /etc"
     present, password = "root:x:0:0:", secrets["superuser_password"]
 
@@ -44,7 +46,7 @@ def test_no_host_keeps_the_first_superusers_password(lab: Lab, secrets: dict[str
         assert _search(lab, machine, search, [present, password]) == {present}
 
 
-# The words travel on standard input: an argument would be in the process list itself.
+# The words are passed on standard input, because arguments are in the process list.
 def _search(lab: Lab, machine: Machine, search: str, words: list[str]) -> set[str]:
     patterns = "\n".join(words)
     script = f"{{ {search} || true; }} <<'PATTERNS' | sort --unique\n{patterns}\nPATTERNS\n"

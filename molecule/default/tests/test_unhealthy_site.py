@@ -1,4 +1,4 @@
-"""A site whose store hangs leaves the load balancer; work goes on, and the site comes back."""
+"""The load balancer does not use a site while its store hangs, and clients see no failure."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -20,17 +20,17 @@ def hanging_store(lab: Lab, us: SiteMachine) -> Iterator[None]:
     with paused(store):
         yield
     wait_until(
-        "the site is back in the load balancer",
+        "the load balancer uses the site again",
         lambda: us.site.machine.name in sites_in_use(lab),
     )
 
 
 @pytest.mark.usefixtures("hanging_store")
-def test_work_goes_on_without_the_site_whose_store_hangs(
+def test_clients_push_and_pull_at_the_other_site_while_a_store_hangs(
     lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine
 ) -> None:
     wait_until(
-        "the load balancer uses the other site alone",
+        "the load balancer uses only the other site",
         lambda: sites_in_use(lab) == {eu.site.machine.name},
     )
 
@@ -39,11 +39,11 @@ def test_work_goes_on_without_the_site_whose_store_hangs(
     assert eu.health("endtoend") == HTTPStatus.OK
     pushed = clients.podman_push(images.CLIENTS.tag, "admin/without-us:1")
     assert clients.skopeo_pull(clients.registry, "admin/without-us:1") == pushed
-    # What reaches the site all the same is served as well, from the other store.
+    # Requests that reach the site are served from the other store.
     assert clients.skopeo_pull(us.address, f"admin/without-us@{pushed}") == pushed
 
 
-def test_what_was_pushed_meanwhile_reaches_the_store_that_is_back(
+def test_blobs_that_were_pushed_meanwhile_are_copied_to_the_recovered_store(
     clients: Clients, us: SiteMachine
 ) -> None:
     us.atoll("replication wait --timeout 300")

@@ -1,4 +1,4 @@
-"""The machines of a scenario with two sites, and its clients: fixtures for their tests."""
+"""Fixtures for the machines and clients of scenarios with two sites."""
 
 from pathlib import Path
 

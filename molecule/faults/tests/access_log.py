@@ -1,4 +1,4 @@
-"""How long requests took, and when a site learned that a store is down: from its own log."""
+"""The durations of requests and the detection of store failures, read from a site's log."""
 
 import json
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Any
 
 from site_machine import SiteMachine
 
-# The log's words for a store that is not to be written to.
+# Events after which a site does not write to a store.
 _DOWN = ("store marked unavailable", "store marked read-only")
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request that was answered: when it began (Unix time), and how many seconds it took."""
+    """A request with its start (Unix time), its duration in seconds and its description."""
 
     began: float
     seconds: float
@@ -24,7 +24,7 @@ class Request:
 
 
 def requests(site: SiteMachine, since: float) -> list[Request]:
-    """Return the requests that the site answered since then."""
+    """Return the requests that the site has answered since a time (Unix time)."""
     return [
         Request(
             _time(line) - line["milliseconds"] / 1000,
@@ -36,8 +36,8 @@ def requests(site: SiteMachine, since: float) -> list[Request]:
     ]
 
 
-def learned(site: SiteMachine, location: str, since: float) -> list[float]:
-    """Return when the site's processes learned since then that a location's store is down."""
+def detections(site: SiteMachine, location: str, since: float) -> list[float]:
+    """Return when the processes of the site marked the store of a location as unavailable."""
     return [
         _time(line)
         for line in _lines(site, since)

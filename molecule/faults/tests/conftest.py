@@ -1,4 +1,4 @@
-"""The registry of two sites, of which something dies and comes back, for the tests."""
+"""Fixtures for a registry of two sites, parts of which fail and recover."""
 
 import os
 
@@ -16,8 +16,8 @@ __all__ = ["clients", "eu", "lab", "us"]
 
 
 @pytest.fixture(scope="session")
-def away() -> float:
-    """For how many seconds something stays away."""
+def outage() -> float:
+    """The duration of an outage in seconds."""
     return float(os.environ.get("ATOLL_TEST_FAULT_SECONDS", "300"))
 
 
@@ -29,7 +29,7 @@ def registry(
     eu: SiteMachine,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Registry:
-    """Both sites together, which hold some images that are everywhere."""
+    """Both sites, with some images that are replicated."""
     wait_until("the load balancer uses both sites", lambda: len(sites_in_use(lab)) == 2)
     seeds = push_images(clients, tmp_path_factory.mktemp("seeds"), "admin/seeds", 3)
     us.atoll("wait --timeout 600")

@@ -1,4 +1,4 @@
-"""What can happen to a store or a site, done with the real thing, and undone again at the end."""
+"""Real faults of stores and sites, each as a context that repairs the fault at its end."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +11,7 @@ from definition import Lab, Store
 from site_machine import SiteMachine
 from stores import client_of
 
-# The store's quota for each bucket of its one user.
+# The quota of the buckets of the store's user.
 _QUOTA = ("--quota-scope=bucket", "--uid=atoll")
 
 Fault = AbstractContextManager[None]
@@ -31,34 +31,34 @@ def killed(store: Store, _site: SiteMachine) -> Fault:
     start = partial(succeeds, [*PODMAN, "start", store.container])
     return _between(
         partial(podman, "kill", "--signal=KILL", store.container),
-        partial(wait_until, "the store is started again", start),
+        partial(wait_until, "the store is started", start),
     )
 
 
 def paused(store: Store, _site: SiteMachine) -> Fault:
-    """Stop the store's time: connections are taken, and nothing is answered."""
+    """Freeze the store: it accepts connections, and does not respond."""
     return _between(
         partial(podman, "pause", store.container), partial(podman, "unpause", store.container)
     )
 
 
 def refusing(store: Store, site: SiteMachine) -> Fault:
-    """Suspend the store's user, so that the store refuses its key (403)."""
+    """Suspend the user of the store, so that the store rejects its key (403)."""
 
     def set_refusing(refusing: bool) -> bool:
-        # A gateway that misses Ceph's notification, as on a busy machine, keeps the user in its
-        # cache: the next change notifies it again.
+        # On a busy machine, a gateway may miss the notification by Ceph and keep the user in its
+        # cache. The next change notifies it again.
         _administer(store, "user", "suspend" if refusing else "enable", "--uid=atoll")
         return _refuses(site.lab, store) is refusing
 
     return _between(
-        partial(wait_until, "the store refuses its key", partial(set_refusing, True)),
+        partial(wait_until, "the store rejects its key", partial(set_refusing, True)),
         partial(wait_until, "the store accepts its key", partial(set_refusing, False)),
     )
 
 
 def full(store: Store, _site: SiteMachine) -> Fault:
-    """Let the store have no room for more; what it has it still serves."""
+    """Limit the quota of the store, so that it serves objects but accepts none."""
     _administer(store, "quota", "set", *_QUOTA, "--max-size=1")
     return _between(
         partial(_administer, store, "quota", "enable", *_QUOTA),
@@ -67,7 +67,7 @@ def full(store: Store, _site: SiteMachine) -> Fault:
 
 
 def partitioned(store: Store, site: SiteMachine) -> Fault:
-    """Drop every packet between the store and the site; others reach both."""
+    """Drop all packets between the store and the site only."""
     return _dropped(site, store.address)
 
 
@@ -76,13 +76,13 @@ STORE_FAULTS: tuple[StoreFault, ...] = (killed, paused, refusing, partitioned, f
 
 
 def site_paused(_lab: Lab, site: SiteMachine) -> Fault:
-    """Stop the time of the site's machine."""
+    """Freeze the machine of the site."""
     machine = site.site.machine.container
     return _between(partial(podman, "pause", machine), partial(podman, "unpause", machine))
 
 
 def site_partitioned(lab: Lab, site: SiteMachine) -> Fault:
-    """Drop every packet between the site's machine and all others; its operator can log in."""
+    """Drop all packets between the site and all other machines; operators can still log in."""
     others = (one.address for one in (*lab.machines, *lab.stores))
     return _dropped(site, *(address for address in others if address != site.address))
 
@@ -91,7 +91,7 @@ SiteFault = Callable[[Lab, SiteMachine], Fault]
 SITE_FAULTS: tuple[SiteFault, ...] = (site_paused, site_partitioned)
 
 
-# The site's containers are behind its machine's own network, which forwards.
+# The machine forwards packets to its containers, so the hook `forward` is required, too.
 def _dropped(site: SiteMachine, *addresses: str) -> Fault:
     chains = "".join(
         f"""

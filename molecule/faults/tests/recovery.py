@@ -1,4 +1,4 @@
-"""The registry as a whole: its people, and whether all is well again after something came back."""
+"""The registry under test, and checks of its health and its data after a recovery."""
 
 import time
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from definition import Lab
 from site_machine import SiteMachine
 from traffic import Traffic, not_pullable
 
-# Seconds. The longest that a store takes to start, and its site to be used again.
+# Seconds within which a store starts, and the load balancer uses its site again.
 _PATIENCE = 300
 
 
 @dataclass(frozen=True)
 class Registry:
-    """Two sites behind a load balancer, and images that are at both."""
+    """Two sites behind a load balancer, with replicated images."""
 
     lab: Lab
     clients: Clients
@@ -26,42 +26,42 @@ class Registry:
     seeds: dict[str, str]
 
     def traffic(self, folder: Path, *others: SiteMachine) -> Traffic:
-        """Let people work through the load balancer and, past it, at OTHERS."""
+        """Return traffic through the load balancer and directly to other sites."""
         hosts = [self.clients.registry, *(site.address for site in others)]
         return Traffic(self.clients, folder, hosts, self.seeds)
 
-    def wait_until_whole(self) -> None:
-        """Wait until every site is used again; nobody lends a hand."""
+    def wait_until_healthy(self) -> None:
+        """Wait until the load balancer uses all sites and all sites are healthy."""
         wait_until(
-            "the load balancer uses every site",
+            "the load balancer uses all sites",
             lambda: len(sites_in_use(self.lab)) == len(self.sites),
             seconds=_PATIENCE,
         )
         for site in self.sites:
             wait_until(
-                f"{site.location} is whole for its site",
+                f"the site of {site.location} is healthy",
                 lambda site=site: site.health("endtoend") == HTTPStatus.OK,
                 seconds=_PATIENCE,
             )
 
     def not_pullable(self, folder: Path, pushed: dict[str, str]) -> list[str]:
-        """Return what cannot be pulled by digest, or has other bytes, from each site."""
+        """Return an error for each image that cannot be pulled by digest from a site."""
         return not_pullable(self.clients, folder, pushed, self.sites)
 
     def lost(self, folder: Path, pushed: dict[str, str]) -> list[str]:
-        """Return what is not as it must be, once every copy was made.
+        """Wait until all copies are made, and return the errors.
 
-        All that was PUSHED is pullable by digest from every site, and no copy is wrong.
+        Each pushed image must be pullable by digest from each site, and all copies must be good.
         """
-        # Fails unless everything is where it must be: no lag is left.
+        # Fails unless all required copies exist.
         self.sites[0].atoll("wait --timeout 600")
-        complaints = self.not_pullable(folder, pushed)
+        errors = self.not_pullable(folder, pushed)
         verification = self.sites[0].attempt("podman exec atoll-registry atoll verify --full")
         if verification.returncode:
-            complaints.append(f"atoll verify --full: {verification.stdout}{verification.stderr}")
-        return complaints
+            errors.append(f"atoll verify --full: {verification.stdout}{verification.stderr}")
+        return errors
 
 
-def stay(seconds: float) -> None:
-    """Leave things as they are for so long: how long something is away is part of the test."""
+def sustain(seconds: float) -> None:
+    """Sleep, because the duration of a fault or of a load is part of the test."""
     time.sleep(seconds)

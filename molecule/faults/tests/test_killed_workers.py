@@ -1,19 +1,19 @@
-"""The replication worker is killed at many random moments, and has something to copy at each."""
+"""The replication worker is killed many times at random while it has blobs to copy."""
 
 import os
 import random
 from pathlib import Path
 
 from commands import wait_until
-from recovery import Registry, stay
+from recovery import Registry, sustain
 from site_machine import SiteMachine
 
 _KILLS = int(os.environ.get("ATOLL_TEST_KILLS", "50"))
-# Seconds. It takes tasks two or three after its start.
+# The maximum lifetime of a worker in seconds. It claims tasks two or three seconds after its start.
 _LIFE = 8.0
 
 
-def test_nothing_is_lost_however_often_the_worker_is_killed(
+def test_no_copy_is_lost_when_the_worker_is_killed_many_times(
     registry: Registry, eu: SiteMachine, tmp_path: Path
 ) -> None:
     def running() -> bool:
@@ -21,10 +21,10 @@ def test_nothing_is_lost_however_often_the_worker_is_killed(
         return state.stdout.strip() == "true"
 
     with registry.traffic(tmp_path) as traffic:
-        wait_until("people are at work", traffic.works)
+        wait_until("clients push and pull", traffic.works)
         for _ in range(_KILLS):
-            wait_until("the worker is started again", running)
-            stay(random.uniform(0, _LIFE))
+            wait_until("the worker is running", running)
+            sustain(random.uniform(0, _LIFE))
             eu.run("podman kill --signal=KILL atoll-replication")
 
     assert list(map(str, traffic.failures())) == []

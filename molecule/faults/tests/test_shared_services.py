@@ -1,4 +1,4 @@
-"""PostgreSQL restarts, Redis dies or forgets everything: no push that was acknowledged is lost."""
+"""No acknowledged push is lost when PostgreSQL restarts, or Redis fails or loses its data."""
 
 import time
 from pathlib import Path
@@ -8,15 +8,15 @@ import pytest
 import redis
 from commands import run, succeeds, wait_until
 from definition import Lab
-from recovery import Registry, stay
+from recovery import Registry, sustain
 
-# Seconds of work between two of the same.
+# Seconds of load between two faults.
 _BETWEEN = 10
 
 
 @pytest.fixture
 def service_host(lab: Lab) -> list[str]:
-    """The words that run a command as root where the shared services are."""
+    """The command that runs another command as root on the host of the shared services."""
     return [*lab.ssh(lab.shared[0]), "sudo"]
 
 
@@ -25,50 +25,50 @@ def service_host(lab: Lab) -> list[str]:
     ["systemctl restart atoll-postgres", "podman kill --signal=KILL atoll-postgres"],
     ids=["restarted", "killed"],
 )
-def test_nothing_is_lost_and_nobody_has_to_lend_a_hand_when_postgresql_restarts(
+def test_the_registry_recovers_without_data_loss_when_postgresql_restarts(
     registry: Registry, service_host: list[str], tmp_path: Path, how: str
 ) -> None:
     with registry.traffic(tmp_path) as traffic:
-        wait_until("people are at work", traffic.works)
-        away = time.time()
+        wait_until("clients push and pull", traffic.works)
+        stopped = time.time()
         run([*service_host, how])
-        stay(_BETWEEN)
-        registry.wait_until_whole()
-        back = time.time()
-        stay(_BETWEEN)
+        sustain(_BETWEEN)
+        registry.wait_until_healthy()
+        recovered = time.time()
+        sustain(_BETWEEN)
 
-    # Without the database, clients are told to come again; before and after it they need not.
-    failed = [one for one in traffic.failures() if one.ended < away or one.began > back]
+    # Requests may fail only while the database is unavailable.
+    failed = [one for one in traffic.failures() if one.ended < stopped or one.began > recovered]
     assert list(map(str, failed)) == []
-    assert traffic.pulled(back) > 0
+    assert traffic.pulled(recovered) > 0
     assert registry.lost(tmp_path, traffic.pushed) == []
 
 
-def test_nobody_notices_that_redis_dies(
+def test_clients_see_no_failure_when_redis_fails(
     registry: Registry, service_host: list[str], tmp_path: Path
 ) -> None:
     with registry.traffic(tmp_path) as traffic:
-        wait_until("people are at work", traffic.works)
+        wait_until("clients push and pull", traffic.works)
         for how in ("podman kill --signal=KILL atoll-redis", "podman pause atoll-redis"):
             run([*service_host, how])
-            stay(_BETWEEN)
-        # Unless its own health check has had it started anew.
+            sustain(_BETWEEN)
+        # The command fails if the health check has already restarted the container.
         succeeds([*service_host, "podman unpause atoll-redis"])
-        stay(_BETWEEN)
+        sustain(_BETWEEN)
 
     assert list(map(str, traffic.failures())) == []
     assert registry.lost(tmp_path, traffic.pushed) == []
 
 
-def test_nobody_notices_that_redis_forgets_everything(
+def test_clients_see_no_failure_when_redis_loses_its_data(
     lab: Lab, registry: Registry, tmp_path: Path
 ) -> None:
     cache = redis.Redis.from_url(information.describe(lab)["redis"]["uri"])
     with registry.traffic(tmp_path) as traffic:
-        wait_until("people are at work", traffic.works)
+        wait_until("clients push and pull", traffic.works)
         for _ in range(100):
             cache.flushall()
-            stay(_BETWEEN / 100)
+            sustain(_BETWEEN / 100)
 
     assert list(map(str, traffic.failures())) == []
     assert registry.lost(tmp_path, traffic.pushed) == []

@@ -1,4 +1,4 @@
-"""People who push and pull by several ways at once, and what each attempt met, and when."""
+"""Concurrent pushes and pulls by several clients, with the result of each attempt."""
 
 import itertools
 import shutil
@@ -16,25 +16,30 @@ from errors import LabError
 from load import copy, write_image
 from site_machine import SiteMachine
 
-# Seconds between two attempts of the same person, so that the machines have time for others.
-_BREATH = 0.5
-# Bytes of a layer: what a worker copies at once and, every so many images, what it copies in parts.
+# Seconds between two attempts of a client, so that the machines are not overloaded.
+_PAUSE = 0.5
+# Sizes of layers in bytes: most are copied in one part, and every twelfth in several parts.
 _SMALL, _LARGE, _LARGE_EVERY = 200_000, 9_000_000, 12
 _AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """Something that a person tried: when it began and ended (Unix time), and why it failed.
+    """A push or a pull.
 
-    BECAUSE_OF is when the push began that the pulled image comes from; 0 if long ago.
+    Attributes:
+        what: A description.
+        began: The start (Unix time).
+        ended: The end (Unix time).
+        reason: The error; "" on success.
+        push_began: The start of the push of the pulled image; 0 if the image is replicated.
     """
 
     what: str
     began: float
     ended: float
     reason: str
-    because_of: float = 0.0
+    push_began: float = 0.0
 
     def __str__(self) -> str:
         clock = time.strftime("%H:%M:%S", time.gmtime(self.began))
@@ -42,9 +47,15 @@ class Attempt:
 
 
 class Traffic:
-    """People at HOSTS who push new images and pull SEEDS, which are everywhere, until it is left.
+    """Clients that push new images and pull replicated images until the context ends.
 
-    Nobody tries again what failed, but podman, which does so three times by itself.
+    Failed attempts are not retried, except by podman, which retries three times.
+
+    Args:
+        clients: The client programs.
+        folder: A temporary directory.
+        hosts: The addresses to push to and pull from.
+        seeds: The digests of replicated images, by name.
     """
 
     def __init__(
@@ -62,12 +73,12 @@ class Traffic:
         self._stop = threading.Event()
         work: list[Callable[[], None]] = [self._pull_with_podman]
         for host in hosts:
-            work += [self._person(self._push, host), self._person(self._pull, host)]
+            work += [self._client(self._push, host), self._client(self._pull, host)]
         self._threads = [threading.Thread(target=one) for one in work]
-        # Names of what was pushed, with the digest.
+        # The digests of the pushed images, by name.
         self.pushed: dict[str, str] = {}
         self.attempts: list[Attempt] = []
-        # What each person is busy with, and since when.
+        # The running attempt of each thread, with its start.
         self._under_way: dict[int, tuple[str, float]] = {}
 
     def __enter__(self) -> "Traffic":
@@ -81,50 +92,51 @@ class Traffic:
             thread.join()
 
     def works(self, since: float = 0.0) -> bool:
-        """Tell whether people pushed, pulled and pulled with podman what they began SINCE then."""
+        """Return whether a push, a pull and a pull with podman have succeeded since a time."""
         done = [one for one in list(self.attempts) if one.began > since and not one.reason]
         kinds = {one.what.split()[0] for one in done}
         return kinds == {"push", "pull", "podman"}
 
     def wait_until_it_works(self, since: float) -> None:
-        """Wait until people did all of that. Raises LabError with what keeps them."""
+        """Wait until all kinds of attempts succeed. Raises LabError with the failed attempts."""
         try:
-            wait_until("people come through", lambda: self.works(since))
+            wait_until("pushes and pulls succeed", lambda: self.works(since))
         except LabError as error:
             now = time.time()
             busy = [f"{now - began:.0f} s {what}" for what, began in list(self._under_way.values())]
             failed = [str(one) for one in self.failures() if one.ended > since]
             raise LabError(
-                "\n".join([str(error), "under way:", *busy, "failed:", *failed])
+                "\n".join([str(error), "running:", *busy, "failed:", *failed])
             ) from error
 
     def failures(self, before: float = 0.0, after: float = 0.0) -> list[Attempt]:
-        """Return what failed, but what may fail where a store died between BEFORE and AFTER.
+        """Return the failed attempts, except those that a failure of a store excuses.
 
-        An image that somebody began to push until then may be at that store only.
+        If a store fails between `before` and `after`, images whose push began earlier may have
+        their sole copy there.
         """
         return [
             one
             for one in list(self.attempts)
-            if one.reason and not (one.because_of and one.because_of < after and one.ended > before)
+            if one.reason and not (one.push_began and one.push_began < after and one.ended > before)
         ]
 
     def pulled(self, since: float) -> int:
-        """Count the pulls that began after SINCE and went well."""
+        """Return the number of successful pulls that began after a time."""
         attempts = list(self.attempts)
         return sum("pull" in one.what and not one.reason and one.began > since for one in attempts)
 
-    def _person(self, act: Callable[[str, Path], None], host: str) -> Callable[[], None]:
+    def _client(self, act: Callable[[str, Path], None], host: str) -> Callable[[], None]:
         folder = self._folder / f"{act.__name__}-{host}"
 
-        def go_on() -> None:
+        def run() -> None:
             while not self._stop.is_set():
                 folder.mkdir(parents=True)
                 act(host, folder)
                 shutil.rmtree(folder)
-                self._stop.wait(_BREATH)
+                self._stop.wait(_PAUSE)
 
-        return go_on
+        return run
 
     def _push(self, host: str, folder: Path) -> None:
         number = next(self._numbers)
@@ -136,23 +148,23 @@ class Traffic:
         if self._attempt("push", layout, f"docker://{host}/{name}"):
             self.pushed[name] = digest
             back = f"dir:{folder}/back"
-            self._attempt("pull", f"docker://{host}/{name}", back, because_of=began)
+            self._attempt("pull", f"docker://{host}/{name}", back, push_began=began)
 
     def _pull(self, host: str, folder: Path) -> None:
         for name, digest in self._seeds.items():
             reference = f"{_repository(name)}@{digest}"
             self._attempt("pull", f"docker://{host}/{reference}", f"dir:{folder}/back")
 
-    def _attempt(self, verb: str, source: str, target: str, because_of: float = 0.0) -> bool:
+    def _attempt(self, verb: str, source: str, target: str, push_began: float = 0.0) -> bool:
         what = f"{verb} {source if verb == 'pull' else target}"
-        with self._busy_with(what) as began:
+        with self._record(what) as began:
             reason = copy(self._clients, source, target)
-        self.attempts.append(Attempt(what, began, time.time(), reason, because_of))
+        self.attempts.append(Attempt(what, began, time.time(), reason, push_began))
         return not reason
 
     @contextmanager
-    def _busy_with(self, what: str) -> Iterator[float]:
-        """Give the time at which it began."""
+    def _record(self, what: str) -> Iterator[float]:
+        """Record an attempt as running, and yield its start."""
         began = time.time()
         self._under_way[threading.get_ident()] = what, began
         yield began
@@ -162,17 +174,17 @@ class Traffic:
         while not self._stop.is_set():
             name, digest = next(iter(self._seeds.items()))
             reason = ""
-            with self._busy_with(f"podman pull {name}") as began:
+            with self._record(f"podman pull {name}") as began:
                 try:
                     self._clients.podman_pull(f"{_repository(name)}@{digest}")
                 except LabError as error:
                     reason = str(error)
             self.attempts.append(Attempt(f"podman pull {name}", began, time.time(), reason))
-            self._stop.wait(_BREATH)
+            self._stop.wait(_PAUSE)
 
 
 def push_images(clients: Clients, folder: Path, repository: str, count: int) -> dict[str, str]:
-    """Push some images, and return their names and digests."""
+    """Push some images, and return their digests by name."""
     pushed = {}
     for number in range(count):
         digest = write_image(folder / "layout")
@@ -186,7 +198,10 @@ def push_images(clients: Clients, folder: Path, repository: str, count: int) -> 
 def not_pullable(
     clients: Clients, folder: Path, pushed: dict[str, str], sites: list[SiteMachine]
 ) -> list[str]:
-    """Return what cannot be pulled by digest from each of the SITES; skopeo checks all bytes."""
+    """Return an error for each image that cannot be pulled by digest from a site.
+
+    skopeo verifies the content of all blobs.
+    """
 
     def pull(reference: str) -> str:
         target = folder / reference.replace("/", "_")
@@ -200,7 +215,7 @@ def not_pullable(
         for name, digest in pushed.items()
     ]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return [complaint for complaint in pool.map(pull, references) if complaint]
+        return [error for error in pool.map(pull, references) if error]
 
 
 def _repository(name: str) -> str:

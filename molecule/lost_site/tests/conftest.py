@@ -1,4 +1,4 @@
-"""The registry of three sites of which one is lost, for the tests."""
+"""Fixtures for a registry of three sites, one of which is lost."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""A site is lost with what was only there; what is left serves on, and the site is removed from it.
+"""A lost site is removed with its sole copies, while the other sites serve clients.
 
-The tests build on each other: the site dies, then nothing may happen, then it goes.
+The tests depend on their order: the site fails, then its removal is refused, then it is removed.
 """
 
 import json
@@ -21,15 +21,15 @@ from site_machine import SiteMachine
 
 LOST = "admin/lost"
 ALL = {"usstorage", "eustorage", "apstorage"}
-LEFT = {"usstorage", "apstorage"}
+REMAINING = {"usstorage", "apstorage"}
 
 
-def meant(folder: Path) -> dict[str, str]:
+def lost_site(folder: Path) -> dict[str, str]:
     return {"site": "eu", "lost_list": str(folder / "lost.json")}
 
 
 def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
-    return run_playbook("remove_site", lab, folder, *words, **meant(folder), **variables)
+    return run_playbook("remove_site", lab, folder, *words, **lost_site(folder), **variables)
 
 
 def blobs_of(layout: Path, digest: str) -> set[str]:
@@ -38,7 +38,7 @@ def blobs_of(layout: Path, digest: str) -> set[str]:
 
 
 def status(lab: Lab, folder: Path, *words: str) -> Any:
-    """Return what playbooks/status.yml reports; its exit status and its table say the same."""
+    """Return the report of playbooks/status.yml; check its exit status and its table."""
     file = folder / "status.json"
     outcome = run_playbook("status", lab, folder, *words, status_file=str(file))
     report = json.loads(file.read_text())
@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lost_image(
     clients: Clients, us: SiteMachine, eu: SiteMachine, ap: SiteMachine, folder: Path
 ) -> Iterator[Path]:
-    """Push an image to the site that is lost, while nobody copies it from there."""
+    """Push an image to the site that is lost, while the other sites copy nothing."""
     layout = folder / "lost"
     write_image(layout)
     for machine in (us, ap):
@@ -80,7 +80,9 @@ def lost_digest(lost_image: Path) -> str:
 
 
 @pytest.mark.usefixtures("lost_image")
-def test_a_store_that_answers_is_not_given_up(lab: Lab, us: SiteMachine, folder: Path) -> None:
+def test_removal_as_lost_is_refused_while_the_store_responds(
+    lab: Lab, us: SiteMachine, folder: Path
+) -> None:
     outcome = remove_site(lab, folder, lost="true", accept_loss="2")
 
     assert outcome.status != 0
@@ -90,34 +92,36 @@ def test_a_store_that_answers_is_not_given_up(lab: Lab, us: SiteMachine, folder:
 
 
 @pytest.mark.usefixtures("lost_image")
-def test_nobody_notices_that_a_site_s_machine_and_store_die(
+def test_clients_see_no_failure_when_the_machine_and_the_store_of_a_site_fail(
     lab: Lab, load: Load, eu: SiteMachine
 ) -> None:
     store = next(store for store in lab.stores if store.location == eu.location)
     with load:
-        wait_until("the load is there", lambda: load.pulls > 2)
+        wait_until("the load is running", lambda: load.pulls > 2)
         podman("kill", eu.site.machine.container, store.container)
-        wait_until("it is noticed", lambda: sites_in_use(lab) == {"us-1", "ap-1"})
+        wait_until(
+            "the load balancer does not use the site", lambda: sites_in_use(lab) == {"us-1", "ap-1"}
+        )
         pulls = load.pulls
-        wait_until("the load goes on", lambda: load.pulls > pulls + 5)
+        wait_until("the load continues", lambda: load.pulls > pulls + 5)
 
     assert load.failures == []
     assert load.pulls == len(load.pushed)
 
 
-def test_monitoring_is_told_what_is_dead(lab: Lab, folder: Path) -> None:
+def test_the_status_report_names_the_failed_host_and_store(lab: Lab, folder: Path) -> None:
     report = status(lab, folder, "--check")
 
     assert report["healthy"] is False
-    said = "\n".join(report["findings"])
-    assert "eu-1: cannot be reached" in said
-    assert "finds the store of eustorage down" in said
+    findings = "\n".join(report["findings"])
+    assert "eu-1: cannot be reached" in findings
+    assert "finds the store of eustorage down" in findings
     hosts = {host["host"]: host["reachable"] for host in report["hosts"]}
     assert hosts == {"us-1": True, "eu-1": False, "ap-1": True, "shared-1": True}
 
 
-def test_in_the_end_nobody_believes_the_dead_store_to_be_up(us: SiteMachine) -> None:
-    def believed() -> bool:
+def test_all_instances_detect_that_the_store_is_unavailable(us: SiteMachine) -> None:
+    def seen_up() -> bool:
         report = us.attempt("podman exec atoll-registry atoll status --json").stdout
         return any(
             seen["up"]
@@ -126,7 +130,7 @@ def test_in_the_end_nobody_believes_the_dead_store_to_be_up(us: SiteMachine) -> 
             for seen in row["seen_by"]
         )
 
-    wait_until("nobody does", lambda: not believed())
+    wait_until("no instance reports the store as available", lambda: not seen_up())
 
 
 @pytest.mark.parametrize(
@@ -138,9 +142,9 @@ def test_in_the_end_nobody_believes_the_dead_store_to_be_up(us: SiteMachine) -> 
         ({"lost": "true", "accept_loss": "3"}, "2 blobs would be lost with eustorage, not 3."),
         ({"lost": "true", "accept_loss": "2", "purge_bucket": "true"}, "purge-store eustorage"),
     ],
-    ids=["not said to be lost", "no number", "too few", "too many", "a dead store's bucket"],
+    ids=["not declared lost", "no number", "too few", "too many", "bucket of a lost store"],
 )
-def test_what_is_not_accepted_changes_nothing(
+def test_removal_is_refused_unless_exactly_the_loss_is_accepted(
     lab: Lab, us: SiteMachine, folder: Path, variables: dict[str, str], sentence: str
 ) -> None:
     outcome = remove_site(lab, folder, **variables)
@@ -152,53 +156,53 @@ def test_what_is_not_accepted_changes_nothing(
     assert us.health("endtoend") == 200
 
 
-def test_exactly_what_was_only_there_is_listed_before(
+def test_check_mode_lists_exactly_the_sole_copies(
     lab: Lab, us: SiteMachine, folder: Path, lost_image: Path, lost_digest: str
 ) -> None:
     outcome = remove_site(lab, folder, "--check", lost="true")
 
     assert outcome.status == 0, outcome.output
-    said = " ".join(outcome.output.split())
-    assert "2 blobs (" in said
-    assert "required by 1 tags of 1 repositories" in said
+    output = " ".join(outcome.output.split())
+    assert "2 blobs (" in output
+    assert "required by 1 tags of 1 repositories" in output
     listed = json.loads((folder / "lost.json").read_text())
     assert {blob["digest"] for blob in listed["lost_blobs"]} == blobs_of(lost_image, lost_digest)
     assert listed["lost_images"] == [{"repository": LOST, "digest": lost_digest, "tags": ["1"]}]
     assert set(us.locations()) == ALL
 
 
-def test_with_the_right_number_it_goes_while_people_push_and_pull_and_the_playbook_is_killed(
+def test_clients_see_no_failure_while_the_site_is_removed_and_the_playbook_is_killed(
     lab: Lab, clients: Clients, us: SiteMachine, folder: Path, load: Load
 ) -> None:
-    said = {"lost": "true", "accept_loss": "2"}
+    accepted = {"lost": "true", "accept_loss": "2"}
     with load:
-        kill_playbook_at(WRITTEN, "remove_site", lab, folder, **meant(folder), **said)
+        kill_playbook_at(WRITTEN, "remove_site", lab, folder, **lost_site(folder), **accepted)
         for _ in range(2):
             kill_playbook(
-                random.uniform(10, 60), "remove_site", lab, folder, **meant(folder), **said
+                random.uniform(10, 60), "remove_site", lab, folder, **lost_site(folder), **accepted
             )
-        outcome = remove_site(lab, folder, **said)
+        outcome = remove_site(lab, folder, **accepted)
 
     assert outcome.status == 0, outcome.output
     assert load.failures == []
     assert load.pulls == len(load.pushed) > 0
     assert "still have the bundle with eustorage: eu-1." in " ".join(outcome.output.split())
-    assert set(us.locations()) == LEFT
+    assert set(us.locations()) == REMAINING
     assert us.health("endtoend") == 200
     for name, digest in load.pushed.items():
         repository = name.partition(":")[0]
         assert clients.skopeo_pull(clients.registry, f"{repository}@{digest}") == digest
 
 
-def test_monitoring_is_told_that_what_is_left_is_well(lab: Lab, folder: Path) -> None:
-    # As with an inventory that has forgotten the site, as the runbook says.
-    def well() -> bool:
+def test_the_status_report_is_healthy_after_the_removal(lab: Lab, folder: Path) -> None:
+    # The limit is equivalent to the inventory without the site.
+    def healthy() -> bool:
         return bool(status(lab, folder, "--limit=!eu")["healthy"])
 
-    wait_until("what could not be copied meanwhile is copied", well)
+    wait_until("all pending copies are made", healthy)
     report = status(lab, folder, "--limit=!eu")
     assert report["findings"] == []
-    assert {row["location"] for row in report["locations"]} == LEFT
+    assert {row["location"] for row in report["locations"]} == REMAINING
 
 
 def test_a_second_run_changes_nothing(lab: Lab, folder: Path) -> None:
@@ -208,7 +212,7 @@ def test_a_second_run_changes_nothing(lab: Lab, folder: Path) -> None:
     assert not any(outcome.hosts("changed").values()), outcome.output
 
 
-def test_what_was_lost_is_told_until_it_is_pushed_again(
+def test_lost_blobs_are_listed_until_they_are_pushed_again(
     clients: Clients, us: SiteMachine, lost_image: Path, lost_digest: str
 ) -> None:
     assert json.loads(us.atoll("lost --json"))["blobs"] == 2
@@ -221,29 +225,29 @@ def test_what_was_lost_is_told_until_it_is_pushed_again(
     assert json.loads(us.atoll("lost --json"))["blobs"] == 0
 
 
-def test_a_machine_and_store_of_it_that_come_back_do_no_harm(
+def test_a_recovered_machine_and_store_of_the_removed_site_do_no_harm(
     lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine, folder: Path
 ) -> None:
     store = next(store for store in lab.stores if store.location == eu.location)
     podman("start", eu.site.machine.container, store.container)
-    wait_until("it serves", lambda: eu.health("instance") == 200)
+    wait_until("its registry is healthy", lambda: eu.health("instance") == 200)
     layout = folder / "late"
     write_image(layout)
 
     assert not copy(clients, f"oci:{layout}:1", f"docker://{eu.address}/admin/late:1")
 
-    assert set(us.locations()) == LEFT
+    assert set(us.locations()) == REMAINING
     digest = json.loads((layout / "index.json").read_text())["manifests"][0]["digest"]
     assert clients.skopeo_pull(us.address, "admin/late:1") == digest
     assert sites_in_use(lab) == {"us-1", "ap-1"}
 
 
-def test_the_same_command_cleans_a_machine_that_came_back(
+def test_a_second_removal_cleans_the_recovered_machine(
     lab: Lab, us: SiteMachine, eu: SiteMachine, folder: Path
 ) -> None:
     outcome = remove_site(lab, folder, lost="true", accept_loss="2")
 
     assert outcome.status == 0, outcome.output
-    assert set(us.locations()) == LEFT
+    assert set(us.locations()) == REMAINING
     assert eu.run("podman ps --all --quiet") == ""
     assert eu.run("find / -xdev '(' -iname '*atoll*' -o -nouser ')'") == ""

@@ -1,4 +1,4 @@
-"""The registry of two sites whose stores are of two kinds, for the tests."""
+"""Fixtures for a registry of two sites with different kinds of stores."""
 
 from pathlib import Path
 

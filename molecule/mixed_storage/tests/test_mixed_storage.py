@@ -1,6 +1,6 @@
-"""Swift's S3 API at one site and Ceph's object gateway at the other are one registry.
+"""Replication works between Swift's S3 API and Ceph's object gateway.
 
-The load balancer sends clients to the site with Swift as long as it is well.
+The load balancer sends clients to the site with Swift while it is healthy.
 """
 
 import json
@@ -16,12 +16,12 @@ from pausing import paused
 from site_machine import SiteMachine
 from stored import StoredBlobs
 
-# Of a layer: what is written in parts.
+# The size of a layer in bytes that is written in several parts.
 LARGE = 40_000_000
 
 
 def layer_of(layout: Path, digest: str) -> tuple[str, bytes]:
-    """Return digest and bytes of the layer of an image in LAYOUT."""
+    """Return the digest and the content of the layer of an image in a layout."""
     blobs = layout / "blobs/sha256"
     manifest = json.loads((blobs / digest.removeprefix("sha256:")).read_text())
     layer = str(manifest["layers"][0]["digest"])
@@ -32,11 +32,11 @@ def layer_of(layout: Path, digest: str) -> tuple[str, bytes]:
 def direction(
     request: pytest.FixtureRequest, us: SiteMachine, eu: SiteMachine
 ) -> tuple[SiteMachine, SiteMachine]:
-    """Give the site that is pushed to, and the other one."""
+    """Return the site to push to, and the other site."""
     return (us, eu) if request.param == "from Swift to Ceph" else (eu, us)
 
 
-def test_large_images_go_from_one_kind_to_the_other_while_people_push_and_pull(
+def test_large_images_are_replicated_between_the_kinds_under_load(
     lab: Lab, clients: Clients, direction: tuple[SiteMachine, SiteMachine], tmp_path: Path
 ) -> None:
     here, there = direction
@@ -46,7 +46,7 @@ def test_large_images_go_from_one_kind_to_the_other_while_people_push_and_pull(
     with Load(clients, tmp_path, "admin/load") as load:
         assert not copy(clients, f"oci:{layout}:1", f"docker://{here.address}/{name}:1")
         here.atoll(f"wait {name}:1 --location {there.location} --timeout 300")
-        wait_until("the load is there", lambda: load.pulls > 2)
+        wait_until("the load is running", lambda: load.pulls > 2)
 
     assert load.failures == []
     assert load.pulls == len(load.pushed)
@@ -60,7 +60,7 @@ def test_large_images_go_from_one_kind_to_the_other_while_people_push_and_pull(
             assert clients.skopeo_pull(site.address, reference) == of_load
 
 
-def test_what_is_pushed_while_swift_hangs_comes_home_to_it(
+def test_blobs_that_are_pushed_while_swift_hangs_are_copied_to_it_later(
     lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     store = next(store for store in lab.stores if store.location == us.location)
@@ -70,22 +70,22 @@ def test_what_is_pushed_while_swift_hangs_comes_home_to_it(
     wait_until("the load balancer uses both sites", lambda: len(sites_in_use(lab)) == 2)
     with paused(store):
         wait_until(
-            "the load balancer uses the other site alone",
+            "the load balancer uses only the other site",
             lambda: sites_in_use(lab) == {eu.site.machine.name},
         )
         with Load(clients, tmp_path, "admin/without-swift") as load:
-            name = f"{clients.registry}/admin/home:1"
+            name = f"{clients.registry}/admin/meanwhile:1"
             assert not copy(clients, f"oci:{layout}:1", f"docker://{name}")
-            wait_until("the load goes on", lambda: load.pulls > 2)
+            wait_until("the load continues", lambda: load.pulls > 2)
 
     assert load.failures == []
     eu.atoll("wait --timeout 300")
     assert StoredBlobs(lab, us.location).read(layer) == content
-    wait_until("the site is back", lambda: len(sites_in_use(lab)) == 2)
-    assert clients.skopeo_pull(us.address, f"admin/home@{digest}") == digest
+    wait_until("the load balancer uses both sites again", lambda: len(sites_in_use(lab)) == 2)
+    assert clients.skopeo_pull(us.address, f"admin/meanwhile@{digest}") == digest
 
 
-def test_what_is_wrong_in_swift_is_healed_from_ceph(
+def test_a_defective_object_in_swift_is_healed_from_ceph(
     lab: Lab, clients: Clients, us: SiteMachine, tmp_path: Path
 ) -> None:
     layout = tmp_path / "victim"

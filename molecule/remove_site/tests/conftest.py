@@ -1,4 +1,4 @@
-"""The registry of two sites, of which one goes, for the tests."""
+"""Fixtures for a registry of two sites, one of which is removed."""
 
 from two_sites import clients, eu, lab, us
 

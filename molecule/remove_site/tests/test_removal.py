@@ -1,6 +1,7 @@
-"""A site goes, whatever interrupts that, and nobody who pushes or pulls notices.
+"""A site is removed without failures for clients, even if the playbook is interrupted.
 
-The tests build on each other: first nothing may happen, then the site goes, then nothing is left.
+The tests depend on their order: first the removal is refused, then the site is removed, and
+finally nothing of it is left.
 """
 
 import random
@@ -47,7 +48,7 @@ def another_bundle(machine: SiteMachine) -> Iterator[None]:
     ],
     ids=["no such site", "another location", "no confirmation"],
 )
-def test_what_is_not_meant_changes_nothing(
+def test_removal_is_refused_unless_it_is_confirmed(
     lab: Lab, us: SiteMachine, tmp_path: Path, variables: dict[str, str], sentence: str
 ) -> None:
     outcome = remove_site(lab, tmp_path, **variables)
@@ -58,7 +59,7 @@ def test_what_is_not_meant_changes_nothing(
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
 
-def test_a_host_that_cannot_be_reached_changes_nothing(
+def test_removal_is_refused_while_a_host_is_unreachable(
     lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     with paused(eu.site.machine):
@@ -70,7 +71,7 @@ def test_a_host_that_cannot_be_reached_changes_nothing(
     assert us.locations()["eustorage"] == "active"
 
 
-def test_a_bundle_that_differs_changes_nothing(
+def test_removal_is_refused_if_a_bundle_differs(
     lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     with another_bundle(eu):
@@ -82,7 +83,7 @@ def test_a_bundle_that_differs_changes_nothing(
     assert us.locations()["eustorage"] == "active"
 
 
-def test_what_is_only_there_and_cannot_be_copied_changes_nothing(
+def test_removal_is_refused_while_a_sole_copy_cannot_be_copied(
     lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     store = next(store for store in lab.stores if store.location == eu.location)
@@ -91,19 +92,19 @@ def test_what_is_only_there_and_cannot_be_copied_changes_nothing(
     unique = f"docker://{eu.address}/admin/unique:1"
     assert not copy(clients, f"oci:{tmp_path}/unique:1", unique)
     with paused(store):
-        wait_until("it is noticed", lambda: eu.health("endtoend") != HTTPStatus.OK)
+        wait_until("the site is unhealthy", lambda: eu.health("endtoend") != HTTPStatus.OK)
         outcome = remove_site(lab, tmp_path, confirm="eustorage")
     us.run("systemctl start atoll-replication")
 
     assert outcome.status != 0
-    said = " ".join(outcome.output.split())
-    assert "cannot be copied, because site eu is unhealthy" in said, outcome.output
+    output = " ".join(outcome.output.split())
+    assert "cannot be copied, because site eu is unhealthy" in output, outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert us.locations()["eustorage"] == "active"
-    wait_until("the site is whole again", lambda: eu.health("endtoend") == HTTPStatus.OK)
+    wait_until("the site is healthy", lambda: eu.health("endtoend") == HTTPStatus.OK)
 
 
-def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
+def test_check_mode_changes_nothing(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
     outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
@@ -111,16 +112,16 @@ def test_it_can_be_tried_first(lab: Lab, us: SiteMachine, tmp_path: Path) -> Non
     assert us.health("endtoend") == 200
 
 
-def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
+def test_clients_see_no_failure_while_a_site_is_removed_and_the_playbook_is_killed(
     lab: Lab, clients: Clients, us: SiteMachine, tmp_path: Path
 ) -> None:
-    StoredBlobs(lab, "eustorage").begin("uploads/of-a-process-that-died")
+    StoredBlobs(lab, "eustorage").begin("uploads/of-a-killed-process")
     with Load(clients, tmp_path, REPOSITORY) as load:
-        meant = {"site": "eu", "confirm": "eustorage"}
-        kill_playbook_at(WRITTEN, "remove_site", lab, tmp_path, **meant)
+        confirmed = {"site": "eu", "confirm": "eustorage"}
+        kill_playbook_at(WRITTEN, "remove_site", lab, tmp_path, **confirmed)
         for _ in range(2):
             seconds = random.uniform(10, 60)
-            kill_playbook(seconds, "remove_site", lab, tmp_path, **meant)
+            kill_playbook(seconds, "remove_site", lab, tmp_path, **confirmed)
         outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
@@ -131,14 +132,12 @@ def test_a_site_goes_while_people_push_and_pull_and_the_playbook_is_killed(
         assert clients.skopeo_pull(us.address, f"{name.partition(':')[0]}@{digest}") == digest
 
 
-def test_its_bucket_is_empty_and_the_other_is_not(
-    lab: Lab, us: SiteMachine, eu: SiteMachine
-) -> None:
+def test_only_its_bucket_is_empty(lab: Lab, us: SiteMachine, eu: SiteMachine) -> None:
     assert StoredBlobs(lab, eu.location).keys() == []
     assert StoredBlobs(lab, us.location).keys() != []
 
 
-def test_nothing_of_it_is_left_on_its_machine(eu: SiteMachine) -> None:
+def test_its_machine_is_clean(eu: SiteMachine) -> None:
     assert eu.run("podman ps --all --quiet") == ""
     assert eu.run("podman images --quiet") == ""
     assert eu.run("podman secret ls --quiet") == ""

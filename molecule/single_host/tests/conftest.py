@@ -1,4 +1,4 @@
-"""The scenario's registry, its clients and its machine, for the tests."""
+"""Fixtures for a registry on one machine, and its clients."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
-# Print what a machine has that a registry may leave behind, a line each. Not what any use of
-# a machine changes: logs, caches, what Ansible and APT keep, and podman's own book-keeping.
+# Print everything that a registry may leave on a machine, one line each, except files that any use of
+# a machine changes: logs, caches, and files of Ansible, APT and podman itself.
 set -euo pipefail
 export LC_ALL=C
 all=--format='{{.Name}}'
@@ -13,7 +13,7 @@ systemctl list-units --all --state=failed --no-legend --plain | awk '{print "fai
 sed 's/^/user /' /etc/passwd
 sed 's/^/group /' /etc/group
 sed 's/^/subordinate /' /etc/subuid /etc/subgid
-# Chains of its own, which speak of no address, podman makes for its first container and keeps.
+# podman keeps the empty chains that it creates for its first container, so print only rules.
 rules=$(nft list ruleset)
 { grep -E '\b(ip6? [sd]addr|[sd]port|[io]ifname)\b' <<<"$rules" || true; } | sed 's/^/firewall /'
 sysctl --all 2>/dev/null | grep -E '^net\.ipv4\.(ip_forward|ip_unprivileged_port_start)' | sed 's/^/kernel /'

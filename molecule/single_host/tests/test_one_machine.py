@@ -1,4 +1,4 @@
-"""One machine is a whole registry: images go in and out, and a restart loses nothing."""
+"""The complete registry runs on one machine, and keeps its data on a restart."""
 
 import os
 import subprocess
@@ -21,11 +21,11 @@ def pushed(clients: Clients) -> str:
     return clients.podman_push(images.DEMONSTRATION.tag, "admin/podman:1")
 
 
-def test_podman_pulls_what_podman_pushed(clients: Clients, pushed: str) -> None:
+def test_podman_pulls_an_image_that_podman_pushed(clients: Clients, pushed: str) -> None:
     assert clients.podman_pull(f"admin/podman@{pushed}") == pushed
 
 
-def test_all_of_it_runs_on_the_machine_and_nothing_that_one_store_needs_not(
+def test_all_services_run_except_the_replication_worker(
     machine: SiteMachine,
 ) -> None:
     running = machine.run("podman ps --format {{.Names}}").split()
@@ -34,25 +34,27 @@ def test_all_of_it_runs_on_the_machine_and_nothing_that_one_store_needs_not(
     assert machine.run("find /etc/containers/systemd -name 'atoll-replication*'") == ""
 
 
-def test_the_site_is_whole(machine: SiteMachine) -> None:
+def test_the_site_is_healthy(machine: SiteMachine) -> None:
     assert machine.health("endtoend") == 200
 
 
-def test_the_last_site_is_not_removed(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
+def test_removal_of_the_last_site_is_refused(
+    lab: Lab, machine: SiteMachine, tmp_path: Path
+) -> None:
     outcome = run_playbook("remove_site", lab, tmp_path, site="main", confirm="mainstorage")
 
     assert outcome.status != 0
-    said = " ".join(outcome.output.split())
-    assert "main is the last site of the registry" in said, outcome.output
-    assert "playbooks/remove.yml" in said
+    output = " ".join(outcome.output.split())
+    assert "main is the last site of the registry" in output, outcome.output
+    assert "playbooks/remove.yml" in output
     assert machine.health("endtoend") == 200
 
 
-def test_the_collection_as_it_is_published_rolls_out_the_same(lab: Lab, tmp_path: Path) -> None:
+def test_the_built_collection_deploys_the_same(lab: Lab, tmp_path: Path) -> None:
     installed = {"ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "HOME": str(tmp_path)}
     environment = {"PATH": f"{PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8", **installed}
 
-    def do(*words: str) -> str:
+    def run(*words: str) -> str:
         done = subprocess.run(
             words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
@@ -60,20 +62,20 @@ def test_the_collection_as_it_is_published_rolls_out_the_same(lab: Lab, tmp_path
         return done.stdout
 
     galaxy = ["ansible-galaxy", "collection"]
-    do(*galaxy, "build", f"--output-path={tmp_path}", str(REPOSITORY))
+    run(*galaxy, "build", f"--output-path={tmp_path}", str(REPOSITORY))
     [archive] = tmp_path.glob("atoll-registry-*.tar.gz")
-    do(*galaxy, "install", "--offline", f"--collections-path={tmp_path}", str(archive))
+    run(*galaxy, "install", "--offline", f"--collections-path={tmp_path}", str(archive))
     inventories = [f"--inventory={path}" for path in lab.inventories]
-    output = do("ansible-playbook", "atoll.registry.site", *inventories)
+    output = run("ansible-playbook", "atoll.registry.site", *inventories)
 
     assert Outcome(0, output).hosts("changed") == {"main-1": 0}, output
 
 
-def test_an_image_is_there_after_everything_was_restarted(
+def test_an_image_is_kept_when_all_services_are_restarted(
     clients: Clients, machine: SiteMachine, pushed: str
 ) -> None:
     machine.run("systemctl restart atoll-postgres atoll-redis atoll.target")
-    # The target's answer comes before its containers are well.
+    # systemctl returns for the target before its containers are healthy.
     machine.run("systemctl restart atoll-registry")
 
     assert clients.skopeo_pull(machine.address, "admin/podman:1") == pushed

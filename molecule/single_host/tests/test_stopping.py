@@ -1,7 +1,7 @@
-"""The registry stops and starts by a playbook each, and goes without a trace.
+"""Playbooks stop, start and completely remove the registry.
 
-The tests build on each other, and come last, for nothing is there afterwards. (pytest goes through
-the files in the order of their names.)
+The tests depend on their order, and run last because they remove the registry: pytest runs files in
+the order of their names.
 """
 
 import random
@@ -38,7 +38,9 @@ def pushed(clients: Clients) -> str:
 
 
 @pytest.mark.usefixtures("pushed")
-def test_it_stops_whatever_interrupts_that(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
+def test_it_stops_even_if_the_playbook_is_killed(
+    lab: Lab, machine: SiteMachine, tmp_path: Path
+) -> None:
     assert changed(run_playbook("stop", lab, tmp_path, "--check"))
     assert running(machine) == ALL
     kill_three_times("stop", lab, tmp_path)
@@ -47,7 +49,7 @@ def test_it_stops_whatever_interrupts_that(lab: Lab, machine: SiteMachine, tmp_p
     assert not changed(run_playbook("stop", lab, tmp_path))
 
 
-def test_it_starts_with_what_it_had_whatever_interrupts_that(
+def test_it_starts_with_its_data_even_if_the_playbook_is_killed(
     lab: Lab, clients: Clients, machine: SiteMachine, pushed: str, tmp_path: Path
 ) -> None:
     assert changed(run_playbook("start", lab, tmp_path, "--check"))
@@ -59,7 +61,9 @@ def test_it_starts_with_what_it_had_whatever_interrupts_that(
     assert not changed(run_playbook("start", lab, tmp_path))
 
 
-def test_it_is_not_removed_by_mistake(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
+def test_removal_is_refused_without_a_confirmation(
+    lab: Lab, machine: SiteMachine, tmp_path: Path
+) -> None:
     outcome = run_playbook("remove", lab, tmp_path)
 
     assert outcome.status != 0
@@ -67,12 +71,12 @@ def test_it_is_not_removed_by_mistake(lab: Lab, machine: SiteMachine, tmp_path: 
     assert running(machine) == ALL
 
 
-def test_the_removal_can_be_tried_first(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
+def test_check_mode_removes_nothing(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
     assert changed(run_playbook("remove", lab, tmp_path, "--check", remove_confirm="yes"))
     assert running(machine) == ALL
 
 
-def test_data_stay_and_a_roll_out_takes_them_up_again_whatever_interrupts_that(
+def test_data_is_kept_and_used_by_the_next_rollout_even_if_the_playbook_is_killed(
     lab: Lab, clients: Clients, machine: SiteMachine, pushed: str, tmp_path: Path
 ) -> None:
     assert changed(run_playbook("remove", lab, tmp_path, remove_confirm="yes"))
@@ -83,7 +87,7 @@ def test_data_stay_and_a_roll_out_takes_them_up_again_whatever_interrupts_that(
     assert clients.skopeo_pull(machine.address, "admin/kept:1") == pushed
 
 
-def test_nothing_is_left_behind_whatever_interrupts_that(
+def test_nothing_is_left_even_if_the_playbook_is_killed(
     lab: Lab, machine: SiteMachine, tmp_path: Path
 ) -> None:
     everything = {"remove_confirm": "yes", "remove_data": "true"}

@@ -1,4 +1,4 @@
-"""The registry of two sites whose stores no client reaches, for the tests."""
+"""Fixtures for a registry of two sites whose stores are unreachable for clients."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def lab() -> Lab:
 
 @pytest.fixture(scope="session", autouse=True)
 def hidden_stores(lab: Lab) -> Iterator[list[Store]]:
-    """Let no client reach a store; the tests' clients have the address of the network's gateway."""
+    """Make the stores unreachable from the gateway of the network, the clients' address."""
     gateway = str(next(ipaddress.ip_network(lab.subnet).hosts()))
     with ExitStack() as stack:
         for store in lab.stores:

@@ -1,4 +1,4 @@
-"""Clients that reach no store push and pull through the registry, and it alone needs the stores."""
+"""Clients push and pull through the registry if they cannot reach the stores."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ from load import Load, copy, write_image
 from pausing import paused
 from site_machine import SiteMachine
 
-# Bytes of a layer.
+# The size of a layer in bytes.
 LARGE = 40_000_000
-# Seconds for which a client waits for a store that does not answer it.
+# Seconds after which a connection to an unreachable store fails.
 PATIENCE = 3
 
 
-class Caller:
-    """Somebody who asks the registry for blobs and follows no redirect."""
+class Client:
+    """An HTTPS client that does not follow redirects."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
@@ -35,8 +35,8 @@ class Caller:
         connection = HTTPSConnection(self._lab.registry_hostname, context=self._trust)
         try:
             connection.request("GET", path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
+            response = connection.getresponse()
+            return response.status, dict(response.getheaders()), response.read()
         finally:
             connection.close()
 
@@ -54,7 +54,7 @@ def test_no_client_reaches_a_store(hidden_stores: list[Store]) -> None:
             socket.create_connection((store.address, store.port), timeout=PATIENCE)
 
 
-def test_clients_push_and_pull_all_the_same(
+def test_clients_push_and_pull_without_reaching_a_store(
     clients: Clients, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     layout = tmp_path / "large"
@@ -66,30 +66,32 @@ def test_clients_push_and_pull_all_the_same(
             assert clients.skopeo_pull(site.address, f"admin/large@{digest}") == digest
         pushed = clients.podman_push(images.DEMONSTRATION.tag, "admin/podman:1")
         assert clients.podman_pull(f"admin/podman@{pushed}") == pushed
-        wait_until("the load is there", lambda: load.pulls > 5)
+        wait_until("the load is running", lambda: load.pulls > 5)
 
     assert load.failures == []
     assert load.pulls == len(load.pushed)
 
 
-def test_no_answer_sends_a_client_to_a_store(lab: Lab, clients: Clients, tmp_path: Path) -> None:
-    digest = write_image(tmp_path / "asked", LARGE)
-    name = "admin/asked"
-    assert not copy(clients, f"oci:{tmp_path}/asked:1", f"docker://{clients.registry}/{name}:1")
+def test_no_response_redirects_a_client_to_a_store(
+    lab: Lab, clients: Clients, tmp_path: Path
+) -> None:
+    digest = write_image(tmp_path / "direct", LARGE)
+    name = "admin/direct"
+    assert not copy(clients, f"oci:{tmp_path}/direct:1", f"docker://{clients.registry}/{name}:1")
     manifest = json.loads(clients.skopeo_manifest(clients.registry, f"{name}@{digest}"))
     layer = manifest["layers"][0]
-    caller = Caller(lab)
-    login = caller.authorization(name)
+    client = Client(lab)
+    login = client.authorization(name)
     path = f"/v2/{name}/blobs/{layer['digest']}"
 
-    status, headers, body = caller.get(path, login)
+    status, headers, body = client.get(path, login)
     assert (status, "Location" in headers) == (200, False)
     assert f"sha256:{hashlib.sha256(body).hexdigest()}" == layer["digest"]
-    status, headers, part = caller.get(path, login | {"Range": "bytes=1000-1999"})
+    status, headers, part = client.get(path, login | {"Range": "bytes=1000-1999"})
     assert (status, part) == (206, body[1000:2000])
 
 
-def test_nobody_notices_that_the_nearest_store_hangs(
+def test_clients_see_no_failure_while_the_nearest_store_hangs(
     lab: Lab, clients: Clients, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     nearest = next(store for store in lab.stores if store.location == us.location)
@@ -98,11 +100,11 @@ def test_nobody_notices_that_the_nearest_store_hangs(
     assert not copy(clients, f"oci:{tmp_path}/before:1", f"docker://{reference}:1")
     us.atoll("wait --timeout 300")
     with Load(clients, tmp_path, "admin/without") as load:
-        wait_until("the load is there", lambda: load.pulls > 2)
+        wait_until("the load is running", lambda: load.pulls > 2)
         with paused(nearest):
             pulls = load.pulls
             assert clients.skopeo_pull(clients.registry, f"admin/before@{digest}") == digest
-            wait_until("the load goes on", lambda: load.pulls > pulls + 5)
+            wait_until("the load continues", lambda: load.pulls > pulls + 5)
 
     assert load.failures == []
     assert load.pulls == len(load.pushed)

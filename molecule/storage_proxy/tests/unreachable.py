@@ -1,4 +1,4 @@
-"""Keep a store from being reached by an address, in the store's own network only."""
+"""Make a store unreachable from an address."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from definition import Store
 
 @contextmanager
 def unreachable_from(store: Store, address: str) -> Iterator[None]:
-    """Let nothing that STORE says come to ADDRESS. It ends with the container at the latest."""
+    """Drop packets from the store to an address, in the network namespace of the store."""
     process = podman("container", "inspect", "--format={{.State.Pid}}", store.container).strip()
     inside = ["nsenter", f"--net=/proc/{process}/ns/net", "ip", "route"]
     run([*inside, "replace", "blackhole", f"{address}/32"])

@@ -1,4 +1,4 @@
-"""The registry of two sites, which gets other images, for the tests."""
+"""Fixtures for a registry of two sites that is upgraded."""
 
 from two_sites import clients, eu, lab, us
 

@@ -1,4 +1,4 @@
-"""A new image comes to all sites, or the old one stays, and nobody who pushes or pulls notices."""
+"""A registry is upgraded or rolled back without failures for clients."""
 
 import random
 from collections.abc import Iterator
@@ -57,9 +57,9 @@ def newest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """An image whose registry does not start, for want of nginx; its migration does."""
-    wrong = "ENV PATH=/opt/atoll/bin:/usr/bin:/bin"
-    yield from _variant(tmp_path_factory.mktemp("broken"), "broken", wrong)
+    """An image whose registry does not start, because nginx is missing; its migration succeeds."""
+    instruction = "ENV PATH=/opt/atoll/bin:/usr/bin:/bin"
+    yield from _variant(tmp_path_factory.mktemp("broken"), "broken", instruction)
 
 
 @pytest.fixture
@@ -67,24 +67,24 @@ def load(clients: Clients, tmp_path: Path, request: pytest.FixtureRequest) -> Lo
     return Load(clients, tmp_path, f"admin/{request.function.__name__}")
 
 
-def test_an_image_that_does_not_start_gives_way_to_the_one_before(
+def test_a_failed_upgrade_restores_the_previous_image(
     lab: Lab, load: Load, us: SiteMachine, eu: SiteMachine, broken: Path
 ) -> None:
     before = image_of(us)
     with load:
-        # Long enough to be whole, and not to wait for what never comes.
+        # Long enough for a healthy start, and short because this start fails.
         outcome = upgrade(lab, load.folder, broken, registry_start_timeout="45")
 
     assert outcome.status != 0
-    said = " ".join(outcome.output.split())
-    assert "us-1 did not become healthy with the new image and runs" in said, outcome.output
+    output = " ".join(outcome.output.split())
+    assert "us-1 did not become healthy with the new image and runs" in output, outcome.output
     assert image_of(us) == image_of(eu) == before
     assert us.health("endtoend") == eu.health("endtoend") == 200
     assert load.failures == []
     assert load.pulls > 0
 
 
-def test_an_upgrade_that_is_killed_while_it_goes_back_gives_way_to_the_next(
+def test_an_upgrade_succeeds_after_a_rollback_was_killed(
     lab: Lab, us: SiteMachine, broken: Path, newest: Path, tmp_path: Path
 ) -> None:
     before = image_of(us)
@@ -100,7 +100,7 @@ def test_an_upgrade_that_is_killed_while_it_goes_back_gives_way_to_the_next(
     assert us.health("endtoend") == 200
 
 
-def test_a_new_image_comes_while_people_push_and_pull_and_the_playbook_is_killed(
+def test_clients_see_no_failure_during_an_upgrade_that_is_killed_and_repeated(
     lab: Lab, load: Load, us: SiteMachine, eu: SiteMachine, newer: Path
 ) -> None:
     before = image_of(us)
@@ -118,9 +118,7 @@ def test_a_new_image_comes_while_people_push_and_pull_and_the_playbook_is_killed
     assert load.pulls == len(load.pushed) > 0
 
 
-def test_a_second_run_changes_nothing_nor_does_a_trial(
-    lab: Lab, newer: Path, tmp_path: Path
-) -> None:
+def test_a_second_run_and_check_mode_change_nothing(lab: Lab, newer: Path, tmp_path: Path) -> None:
     for words in ((), ("--check",)):
         outcome = upgrade(lab, tmp_path, newer, *words)
 
@@ -129,7 +127,7 @@ def test_a_second_run_changes_nothing_nor_does_a_trial(
 
 
 def _kill_while_it_drains(machine: SiteMachine, lab: Lab, folder: Path, **variables: str) -> None:
-    """Kill an upgrade that stops the machine, whose drain then goes on until it is continued."""
+    """Kill an upgrade while it stops the registry, and freeze the registry in its drain."""
     process = start_playbook("upgrade", lab, folder, **variables)
     while "deactivating" not in machine.attempt("systemctl is-active atoll-registry").stdout:
         assert process.poll() is None, process.communicate()[0]
@@ -137,7 +135,7 @@ def _kill_while_it_drains(machine: SiteMachine, lab: Lab, folder: Path, **variab
     kill(process)
 
 
-def test_the_other_sites_can_be_stopped_first_and_the_playbook_killed_while_they_are(
+def test_an_upgrade_that_stops_other_sites_succeeds_after_it_was_killed(
     lab: Lab, us: SiteMachine, eu: SiteMachine, newest: Path, tmp_path: Path
 ) -> None:
     before = image_of(us)
@@ -161,7 +159,7 @@ def test_the_other_sites_can_be_stopped_first_and_the_playbook_killed_while_they
     assert not any(again.hosts("changed").values()), again.output
 
 
-def test_sites_that_were_stopped_first_run_again_when_the_upgrade_fails(
+def test_stopped_sites_are_started_if_the_upgrade_fails(
     lab: Lab, us: SiteMachine, eu: SiteMachine, broken: Path, tmp_path: Path
 ) -> None:
     before = image_of(us)
@@ -176,7 +174,7 @@ def test_sites_that_were_stopped_first_run_again_when_the_upgrade_fails(
     assert eu.run("systemctl is-active atoll-replication").strip() == "active"
 
 
-def test_a_site_that_is_not_whole_stops_it_before_anything_changes(
+def test_an_upgrade_is_refused_while_a_site_is_unhealthy(
     lab: Lab, us: SiteMachine, eu: SiteMachine, newer: Path, tmp_path: Path
 ) -> None:
     before = image_of(us)

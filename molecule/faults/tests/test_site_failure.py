@@ -1,4 +1,4 @@
-"""A whole site goes, and comes back: the other one serves all who come."""
+"""A site fails and recovers, and the other site serves all clients meanwhile."""
 
 import http.client
 import ssl
@@ -13,12 +13,12 @@ from balancer import sites_in_use
 from commands import wait_until
 from definition import Lab
 from faults import SITE_FAULTS, SiteFault, site_partitioned
-from recovery import Registry, stay
+from recovery import Registry, sustain
 from site_machine import SiteMachine
 
 
 def sessions(lab: Lab, site: SiteMachine) -> int:
-    """Count the connections from SITE that PostgreSQL believes in."""
+    """Return the number of connections from a site that PostgreSQL considers open."""
     connection = psycopg2.connect(information.describe(lab)["postgres"]["uri"])
     with connection.cursor() as cursor:
         cursor.execute(
@@ -29,19 +29,19 @@ def sessions(lab: Lab, site: SiteMachine) -> int:
     return found
 
 
-class Waiting:
-    """A client that asks over a connection by which it was answered before."""
+class PersistentClient:
+    """A client that reuses a connection."""
 
     def __init__(self, lab: Lab) -> None:
         trust = ssl.create_default_context(cafile=str(lab.certificate_authority))
-        # The seconds are for a test that can never pass.
+        # The timeout only ends a test that cannot pass.
         self._connection = http.client.HTTPSConnection(
             lab.entrance.address, timeout=180, context=trust
         )
-        assert self.ask() == HTTPStatus.UNAUTHORIZED
+        assert self.request() == HTTPStatus.UNAUTHORIZED
 
-    def ask(self) -> int:
-        """Return the status; 0 if the connection was closed, which lets a client come again."""
+    def request(self) -> int:
+        """Return the status; 0 if the connection was closed, after which clients retry."""
         self._connection.request("GET", "/v2/")
         try:
             answer = self._connection.getresponse()
@@ -52,32 +52,38 @@ class Waiting:
 
 
 @pytest.mark.parametrize("fault", SITE_FAULTS, ids=lambda fault: fault.__name__)
-def test_work_goes_on_at_the_other_site(
-    registry: Registry, us: SiteMachine, away: float, tmp_path: Path, fault: SiteFault
+def test_the_other_site_serves_all_clients(
+    registry: Registry, us: SiteMachine, outage: float, tmp_path: Path, fault: SiteFault
 ) -> None:
     with registry.traffic(tmp_path / "connected") as connected:
-        wait_until("people are at work", connected.works)
+        wait_until("clients push and pull", connected.works)
         assert sessions(registry.lab, us) > 0
-        waiting = Waiting(registry.lab)
+        persistent = PersistentClient(registry.lab)
         with fault(registry.lab, us):
             if fault is site_partitioned:
-                # The load balancer sends this to the site, and never hears that it came.
-                assert waiting.ask() in {0, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
+                # The load balancer forwards this request, and receives no acknowledgement.
+                assert persistent.request() in {
+                    0,
+                    HTTPStatus.BAD_GATEWAY,
+                    HTTPStatus.GATEWAY_TIMEOUT,
+                }
             wait_until(
-                "the load balancer uses the other site alone",
+                "the load balancer uses only the other site",
                 lambda: us.site.machine.name not in sites_in_use(registry.lab),
             )
-            noticed = time.time()
+            detected = time.time()
             with registry.traffic(tmp_path / "new") as new:
-                stay(away)
+                sustain(outage)
             if fault is site_partitioned:
-                # Who was connected to a machine that only hangs waits as long as it does.
-                connected.wait_until_it_works(noticed)
-                # Nor what it was doing at the database: locks there are everybody's.
-                wait_until("its sessions are gone", lambda: sessions(registry.lab, us) == 0)
-        registry.wait_until_whole()
+                # Clients of a frozen machine hang until it resumes, so this holds only here.
+                connected.wait_until_it_works(detected)
+                # Its database sessions must end, too, because they may hold locks.
+                wait_until(
+                    "the sessions of the site are closed", lambda: sessions(registry.lab, us) == 0
+                )
+        registry.wait_until_healthy()
 
-    failed = [one for one in connected.failures() if one.began > noticed]
+    failed = [one for one in connected.failures() if one.began > detected]
     assert [str(one) for one in (*failed, *new.failures())] == []
-    assert new.works(noticed)
+    assert new.works(detected)
     assert registry.lost(tmp_path, {**connected.pushed, **new.pushed}) == []
