@@ -1,4 +1,4 @@
-"""Bytes that pass through the registry: who takes them slowly keeps nobody else waiting."""
+"""Downloads through the registry: slow clients do not delay others."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .running import (
 )
 
 NAME = "library/downloaded"
-# More than there are threads for anything.
+# More than the registry has threads.
 SLOW = 100
 
 
@@ -31,7 +31,7 @@ def proxying(services: Services, database: str, tmp_path: Path) -> Iterator[Runn
         yield running
 
 
-def test_slow_downloads_keep_nobody_from_being_served(proxying: RunningImage) -> None:
+def test_slow_downloads_do_not_delay_other_requests(proxying: RunningImage) -> None:
     session = proxying.session()
     proxying.authorize(session, NAME)
     content = Content(16 * MEBIBYTE, seed=1)
@@ -45,9 +45,9 @@ def test_slow_downloads_keep_nobody_from_being_served(proxying: RunningImage) ->
         for _ in range(SLOW):
             stack.enter_context(begin_slow_download(proxying, session, path))
         for _ in range(SLOW):
-            # Without a limit a registry that is held up would hold this test up.
+            # A blocked registry fails the test instead of blocking it.
             answer = session.head(blob, timeout=SECONDS)
             assert answer.status_code == 200
 
-    # On a busy machine the store is taken for dead for a moment, after a hundred requests at once.
+    # On a busy machine the store may be unavailable for a moment after a hundred parallel requests.
     wait_until("it can be downloaded", lambda: len(session.get(blob).content) == content.size)

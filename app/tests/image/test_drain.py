@@ -1,4 +1,4 @@
-"""SIGTERM: what is in flight is finished, nothing new is taken, and then the container ends."""
+"""On SIGTERM requests in progress are finished, new ones refused, and then the container ends."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def draining(services: Services, database: str, tmp_path: Path) -> Iterator[Runn
 
 
 class SlowUpload(threading.Thread):
-    """Sends a blob of which the last piece waits for `go_on`."""
+    """An upload whose last piece is sent only when the event `go_on` is set."""
 
     def __init__(self, session: requests.Session, location: str) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class SlowUpload(threading.Thread):
 
 
 def push_large_manifest(running: RunningImage, session: requests.Session) -> bytes:
-    """Push a manifest that is larger than all buffers on its way, and return it."""
+    """Push a manifest that is larger than all network buffers, and return it."""
     config = push_blob(session, running.url, NAME, b"{}")
     document = {
         "schemaVersion": 2,
@@ -106,7 +106,7 @@ def ended(running: RunningImage) -> bool:
     return running.container.status == "exited"
 
 
-def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningImage) -> None:
+def test_requests_in_progress_are_finished_and_new_ones_refused(draining: RunningImage) -> None:
     session = draining.session()
     draining.authorize(session, NAME)
     manifest = push_large_manifest(draining, session)
@@ -131,7 +131,7 @@ def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningI
     assert draining.container.attrs["State"]["ExitCode"] == 0
 
 
-def test_it_serves_on_while_load_balancers_learn_that_it_leaves(
+def test_requests_are_served_until_load_balancers_have_noticed_the_shutdown(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     options = (*CONFINED, "--env=ATOLL_DRAIN_NOTICE=60", "--env=ATOLL_DRAIN_TIMEOUT=2")
@@ -150,7 +150,7 @@ def test_it_serves_on_while_load_balancers_learn_that_it_leaves(
         push_large_manifest(running, session)
 
 
-def test_an_instance_without_work_ends_at_once(draining: RunningImage) -> None:
+def test_an_idle_instance_ends_at_once(draining: RunningImage) -> None:
     began = time.monotonic()
     terminate(draining)
     wait_until("the container has ended", lambda: ended(draining))
@@ -176,7 +176,7 @@ def test_an_instance_that_still_waits_for_postgresql_ends_at_once(
         podman("rm", "--force", "--volumes", "--ignore", str(container.id))
 
 
-def test_who_never_goes_on_holds_the_end_up_for_the_drain_time_alone(
+def test_a_stalled_client_delays_the_end_only_by_the_drain_time(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     options = (*CONFINED, "--env=ATOLL_DRAIN_TIMEOUT=2")

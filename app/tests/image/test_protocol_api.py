@@ -1,4 +1,4 @@
-"""Distribution-spec v1.1.1, "API", and what Docker's registry v2 has beside it."""
+"""Distribution-spec v1.1.1, "API", and extensions of Docker's registry v2."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_without_a_token_the_root_challenges(registry: Registry, path: str) -> N
         ("DELETE", "manifests/v1", "delete"),
     ],
 )
-def test_a_challenge_names_the_scope_that_is_needed(
+def test_a_challenge_names_the_required_scope(
     registry: Registry, method: str, rest: str, actions: str
 ) -> None:
     """Docker registry token specification: `scope="repository:NAME:ACTIONS"`."""
@@ -58,15 +58,15 @@ def test_a_challenge_names_the_scope_that_is_needed(
 
 
 @pytest.mark.parametrize("name", ["UPPER/case", "admin/-dash", "admin/a" * 60, "admin//app"])
-def test_a_name_that_is_none_is_name_invalid(registry: Registry, name: str) -> None:
+def test_an_invalid_name_is_name_invalid(registry: Registry, name: str) -> None:
     """Pulling manifests: "<name> MUST match the following regular expression"; NAME_INVALID."""
     answer = plain(registry, "GET", f"/v2/{name}/manifests/v1")
     assert (answer.status_code, codes(answer)) == (400, ["NAME_INVALID"])
 
 
 @pytest.mark.parametrize("name", ["a", "a/b/c/d", "a.b/c__d/e-f", "a--b/0"])
-def test_a_name_of_any_allowed_form_is_taken(registry: Registry, name: str) -> None:
-    """Pulling manifests: components of any number, with separators between."""
+def test_names_of_every_allowed_form_are_accepted(registry: Registry, name: str) -> None:
+    """Pulling manifests: any number of components, and separators within them."""
     answer = plain(registry, "GET", f"/v2/{name}/manifests/v1")
     assert answer.status_code == 401
 
@@ -75,22 +75,22 @@ def test_a_name_of_any_allowed_form_is_taken(registry: Registry, name: str) -> N
     ("method", "rest"),
     [("POST", "manifests/v1"), ("PUT", "tags/list"), ("PATCH", "blobs/" + sha256(b""))],
 )
-def test_a_method_that_is_not_there_is_405(registry: Registry, method: str, rest: str) -> None:
-    """Error codes: UNSUPPORTED; RFC 9110: `Allow` says which methods are."""
+def test_an_unsupported_method_is_405(registry: Registry, method: str, rest: str) -> None:
+    """Error codes: UNSUPPORTED; RFC 9110: `Allow` lists the supported methods."""
     answer = plain(registry, method, registry.path(rest))
     assert (answer.status_code, codes(answer)) == (405, ["UNSUPPORTED"])
     assert "GET" in answer.headers["Allow"]
 
 
 @pytest.mark.parametrize("path", ["/v2/nothing", "/v2/a/b/nothing/at/all"])
-def test_a_path_that_is_not_there_is_404_in_the_same_form(registry: Registry, path: str) -> None:
-    """Error codes: "the response body MUST be … errors" for what is JSON."""
+def test_an_unknown_path_is_404_in_the_error_format(registry: Registry, path: str) -> None:
+    """Error codes: "the response body MUST be … errors" if it is JSON."""
     answer = plain(registry, "GET", path)
     assert answer.status_code == 404
     assert codes(answer)
 
 
-def test_the_catalog_lists_a_repository_once_pushed(registry: Registry) -> None:
+def test_the_catalog_lists_a_repository_after_a_push(registry: Registry) -> None:
     """Docker registry v2: `GET /v2/_catalog` with `n` and `last`."""
     registry.push_image("v1")
     before = registry.name[:-1]
@@ -99,8 +99,8 @@ def test_the_catalog_lists_a_repository_once_pushed(registry: Registry) -> None:
     assert answer.json() == {"repositories": [registry.name]}
 
 
-def test_a_push_needs_the_right_to_push(registry: Registry) -> None:
-    """Error codes: UNAUTHORIZED, for a token that allows less."""
+def test_a_push_needs_push_permission(registry: Registry) -> None:
+    """Error codes: UNAUTHORIZED, for a token with fewer permissions."""
     registry.push_image("v1")
     token = registry.token(plain(registry, "GET", registry.path("manifests/v1")))
     answer = plain(

@@ -1,4 +1,4 @@
-"""A site as the tests run it: the real application on a real port, and a client to talk to it."""
+"""A site for tests: the real application on a real port, and a client for it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def bundle(services: Services, database: str, hostname: str = "registry.test") -
 
 @dataclass
 class Site:
-    """One site's registry, in this process, and its worker, in another."""
+    """One site: its registry in this process, and its worker in another one."""
 
     url: str
     operations_url: str
@@ -89,7 +89,7 @@ class Site:
     def command(
         self, *words: str, module: str = "atoll.cli.main", **arguments: object
     ) -> subprocess.CompletedProcess[str]:
-        """Run `atoll …` at this site, or another MODULE."""
+        """Run `atoll …`, or another module, at this site in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", module, *words],
             env=self.environment(),
@@ -100,7 +100,7 @@ class Site:
         )
 
     def command_here(self, *words: str) -> tuple[int, str, str]:
-        """Run `atoll …` in this process, which is faster; return its status and what it printed."""
+        """Run `atoll …` in this process, which is faster; return the exit status and outputs."""
         out, err = io.StringIO(), io.StringIO()
         with (
             mock.patch.dict(os.environ, self.environment()),
@@ -111,7 +111,7 @@ class Site:
         return status, out.getvalue(), err.getvalue()
 
     def start_worker(self) -> None:
-        """Start the replication worker as a process of its own."""
+        """Start the replication worker in a process of its own."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self._worker_is_up.unlink(missing_ok=True)
@@ -123,7 +123,7 @@ class Site:
             )
 
     def wait_for_worker(self) -> None:
-        """Wait until the worker takes tasks."""
+        """Wait until the worker claims tasks."""
         wait_until("the worker is up", self._worker_is_up.exists)
 
     @property
@@ -131,7 +131,7 @@ class Site:
         return self.directory / "run" / HEALTH_URL_FILE
 
     def copy_all(self) -> None:
-        """Do in this process what the worker would: copy all that this site lacks now."""
+        """Copy all blobs that this site lacks, as the worker does, but in this process."""
         redis = self.graph.redis
         worker = Worker(
             self.graph.database,
@@ -157,31 +157,31 @@ class Site:
             self.worker = None
 
 
-def make_graph(
+def make_services(
     services: Services,
     database: str,
     directory: Path,
     preference: str,
     changes: dict[str, object] | None = None,
 ) -> SiteServices:
-    """Write a bundle below DIRECTORY, with CHANGES, and return the objects of its site."""
+    """Write a bundle with changed keys below a directory, and return the services of its site."""
     stack = directory / "stack"
     (stack / "extra_ca_certs").mkdir(parents=True)
     (stack / "extra_ca_certs" / "store.crt").write_text(services.us.certificate.read_text())
     (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database) | (changes or {})))
     settings = load({"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": preference}, stack)
     graph = SiteServices(settings, spool=directory, connections=9)
-    # As `cached_property` would, but with a certificate that is in no system's store.
+    # As `cached_property` would do, but with a certificate that is not in the system's store.
     graph.__dict__["locations"] = Locations.from_bundle(settings, str(services.us.certificate))
-    # The tests' machine has no spool directory of the image.
+    # The machine that runs the tests does not have the image's spool directory.
     os.environ["ATOLL_SPOOL_DIRECTORY"] = str(directory)
     return graph
 
 
 class _Server:
-    """A waitress server that lives as long as the tests; it serves one application at a time.
+    """A waitress server that runs until the end of the tests and serves one application at a time.
 
-    waitress has no way to end while clients hold connections, and each server has many threads.
+    waitress cannot stop while clients hold connections, and each server has many threads.
     """
 
     _free: ClassVar[list[_Server]] = []
@@ -189,7 +189,8 @@ class _Server:
     def __init__(self) -> None:
         self._app: Callable[..., Any] | None = None
         server = waitress.server.create_server(self, listen="127.0.0.1:0", threads=8)
-        # Another name than the stores', as anywhere else, so that clients are redirected to them.
+        # Another host name than that of the stores, as in production, so that clients are
+        # redirected to them.
         self.url = f"http://localhost:{server.effective_port}"
         threading.Thread(target=server.run, daemon=True).start()
 
@@ -217,7 +218,7 @@ def running_site(
     changes: dict[str, object] | None = None,
 ) -> Iterator[Site]:
     """Serve the registry's application with waitress on a port of 127.0.0.1."""
-    graph = make_graph(services, database, directory, preference, changes)
+    graph = make_services(services, database, directory, preference, changes)
     server = _Server.serving(create_app(graph.dependencies()))
     operations = _Server.serving(
         create_operations_app(
@@ -232,7 +233,7 @@ def running_site(
     )
     graph.vitals.start(graph.thread_registry)
     graph.reads.start(graph.thread_registry)
-    # Before that nothing is read from the cache.
+    # Until the first check of Redis, nothing is read from the cache.
     graph.vitals.wait_for_first(60)
     graph.pulls.start(graph.thread_registry)
     site = Site(server.url, operations.url, graph, directory, preference)
@@ -256,19 +257,19 @@ def running_site(
 
 
 class Client:
-    """An OCI client that shows every answer, unlike the real ones."""
+    """An OCI client that returns every response, unlike real clients."""
 
     def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
         self.site = site
         self.credentials = (username, password) if username else None
         self.session = requests.Session()
-        # This machine's own variables would name another file of certificates.
+        # Environment variables of this machine could name another file of CA certificates.
         self.session.trust_env = False
         self.tokens: dict[str, str] = {}
         self.session.verify = str(site.directory / "stack/extra_ca_certs/store.crt")
 
     def token(self, scope: str) -> str:
-        """Return a token for SCOPE; as real clients do, the same one for a while."""
+        """Return a token for a scope; like real clients, reuse it."""
         if scope not in self.tokens:
             self.tokens[scope] = self._new_token(scope)
         return self.tokens[scope]
@@ -285,7 +286,7 @@ class Client:
     def request(
         self, method: str, path: str, scope: str | None = None, **arguments: object
     ) -> requests.Response:
-        """Send a request with a token for SCOPE; PATH may be a Location."""
+        """Send a request with a token for a scope; the path may be a Location."""
         headers = dict(arguments.pop("headers", {}))  # type: ignore[call-overload]
         if scope:
             headers["Authorization"] = f"Bearer {self.token(scope)}"
@@ -294,7 +295,7 @@ class Client:
         return self.session.request(method, url, headers=headers, **arguments)  # type: ignore[arg-type]
 
     def push_blob(self, name: str, data: bytes) -> str:
-        """Push a blob as podman does: POST, one PATCH, PUT. Return its digest."""
+        """Push a blob as podman does, with POST, one PATCH and PUT; return its digest."""
         scope = f"repository:{name}:pull,push"
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         answer = self.request("POST", f"/v2/{name}/blobs/uploads/", scope)
@@ -306,7 +307,7 @@ class Client:
         return digest
 
     def pull_blob(self, name: str, digest: str, **arguments: object) -> requests.Response:
-        """Get a blob, following the redirect to the store, which wants no token of ours."""
+        """Get a blob, and follow the redirect to the store without the registry's token."""
         answer = self.request(
             "GET", f"/v2/{name}/blobs/{digest}", f"repository:{name}:pull", **arguments
         )

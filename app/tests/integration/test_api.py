@@ -1,4 +1,4 @@
-"""`/api/v1`: what scripts written for Quay call, and what they get."""
+"""`/api/v1`: the operations that scripts written for Quay call, and their responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
 
 
 class Api:
-    """Somebody who calls the API at a site."""
+    """A client of a site's API with one user's credentials."""
 
     def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
         self.site = site
@@ -27,7 +27,7 @@ class Api:
             self.session.auth = (username, password)
 
     def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
-        """Send a request and return what the answer holds; its status must be STATUS."""
+        """Send a request and return the decoded body; fail if the status differs."""
         answer = self.session.request(method, f"{self.site.url}/api/v1/{path}", json=body)
         assert answer.status_code == status, answer.text
         return answer.json() if answer.content else None
@@ -62,7 +62,7 @@ def api(us: Site) -> Api:
     return Api(us)
 
 
-def test_an_organization_lives_from_its_making_to_its_deletion(api: Api) -> None:
+def test_an_organization_can_be_created_changed_and_deleted(api: Api) -> None:
     assert api.call("POST", "organization/", {"name": "acme"}, 201) == "Created"
     found = api.call("GET", "organization/acme")
     assert (found["is_admin"], found["ordered_teams"]) == (True, ["owners"])
@@ -75,7 +75,7 @@ def test_an_organization_lives_from_its_making_to_its_deletion(api: Api) -> None
     api.call("POST", "organization/", {"name": "acme"}, 201)
 
 
-def test_a_team_gives_its_members_what_it_may(api: Api) -> None:
+def test_a_team_grants_its_role_to_its_members(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     alice = add_user(api, "alice")
     alice.call("POST", "repository", _repository("acme", "app"), 403)
@@ -91,7 +91,7 @@ def test_a_team_gives_its_members_what_it_may(api: Api) -> None:
     api.call("GET", "organization/acme/team/makers/members", status=404)
 
 
-def test_an_organization_is_never_left_to_nobody(api: Api) -> None:
+def test_the_last_administrator_of_an_organization_cannot_be_removed(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     api.call("DELETE", f"organization/acme/team/owners/members/{SUPERUSER}", status=400)
     api.call("DELETE", "organization/acme/team/owners", status=400)
@@ -126,7 +126,7 @@ def test_a_robot_pulls_and_pushes_with_its_token_until_it_is_regenerated(
     assert api.call("GET", f"{owner}/robots")["robots"] == []
 
 
-def test_no_secret_lies_in_the_database_as_it_is(api: Api) -> None:
+def test_no_secret_is_stored_in_plain_text(api: Api) -> None:
     robot = api.call("PUT", "user/robots/ci", {}, 201)
     code = api.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
     database = api.site.graph.database
@@ -139,7 +139,7 @@ def test_no_secret_lies_in_the_database_as_it_is(api: Api) -> None:
         assert code[60:] not in secret
 
 
-def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
+def test_a_repository_can_be_created_read_changed_and_deleted(api: Api) -> None:
     made = api.call("POST", "repository", _repository("admin", "deep/app"), 201)
     assert made == {"namespace": "admin", "name": "deep/app", "kind": "image"}
     api.call("POST", "repository", _repository("admin", "deep/app"), 400)
@@ -155,16 +155,14 @@ def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
 
 
 @pytest.mark.parametrize("below", ["unserved", "Unserved", "tag/latest/unserved"])
-def test_a_path_below_a_repository_that_is_not_served_is_named_in_the_error(
-    api: Api, below: str
-) -> None:
+def test_an_unknown_path_below_a_repository_is_named_in_the_error(api: Api, below: str) -> None:
     api.call("POST", "repository", _repository("admin", "app"), 201)
     refused = api.call("GET", f"repository/admin/app/{below}", status=404)
     assert f"there is nothing at /api/v1/repository/admin/app/{below}" in refused["detail"]
 
 
 @pytest.mark.parametrize("path", ["repository/acme/app", "organization/acme"])
-def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, path: str) -> None:
+def test_deleting_a_repository_or_namespace_ends_uploads_in_progress(api: Api, path: str) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     client, scope = Client(api.site), "repository:acme/app:pull,push"
     client.push_blob("acme/app", b"so that the repository is there")
@@ -194,7 +192,7 @@ def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, pa
             store.size(key)
 
 
-def test_a_deletion_and_its_entry_in_the_log_are_one(api: Api) -> None:
+def test_a_deletion_and_its_log_entry_are_one_transaction(api: Api) -> None:
     api.call("POST", "repository", _repository("admin", "app"), 201)
     api.call("DELETE", "repository/admin/app", status=204)
     api.call("DELETE", "repository/admin/app", status=404)
@@ -202,7 +200,7 @@ def test_a_deletion_and_its_entry_in_the_log_are_one(api: Api) -> None:
     assert kinds == ["delete_repo", "create_repo"]
 
 
-def test_nothing_of_a_deleted_repository_shows_in_one_of_the_same_name(api: Api) -> None:
+def test_a_new_repository_shows_nothing_of_a_deleted_one_of_the_same_name(api: Api) -> None:
     client = Client(api.site)
     digest = push_image(client, "admin/app", "v1", b"x")
     path, scope = f"/v2/admin/app/manifests/{digest}", "repository:admin/app:pull"
@@ -212,7 +210,7 @@ def test_nothing_of_a_deleted_repository_shows_in_one_of_the_same_name(api: Api)
     assert client.request("GET", path, scope).status_code == 404
 
 
-def test_a_default_permission_applies_to_repositories_made_later(api: Api) -> None:
+def test_a_default_permission_applies_to_repositories_created_later(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     add_user(api, "alice")
     api.call("PUT", "organization/acme/team/readers", {"role": "member"})
@@ -234,7 +232,7 @@ def test_a_default_permission_applies_to_repositories_made_later(api: Api) -> No
     assert len(api.call("GET", "organization/acme/prototypes")["prototypes"]) == 1
 
 
-def test_a_tag_can_be_moved_deleted_restored_and_forgotten(api: Api) -> None:
+def test_a_tag_can_be_moved_deleted_restored_and_removed_from_history(api: Api) -> None:
     client = Client(api.site)
     first = push_image(client, "admin/app", "latest", b"one")
     second = push_image(client, "admin/app", "latest", b"two")
@@ -256,7 +254,7 @@ def test_a_tag_can_be_moved_deleted_restored_and_forgotten(api: Api) -> None:
     api.call("POST", f"{tag}latest/restore", {"manifest_digest": second}, 404)
 
 
-def test_a_tag_is_not_restored_after_the_time_that_its_namespace_keeps(api: Api) -> None:
+def test_a_tag_cannot_be_restored_after_the_retention_time_of_its_namespace(api: Api) -> None:
     digest = push_image(Client(api.site), "admin/app", "v1", b"one")
     api.call("PUT", "user/", {"tag_expiration_s": 0})
     api.call("DELETE", "repository/admin/app/tag/v1", status=204)
@@ -264,7 +262,7 @@ def test_a_tag_is_not_restored_after_the_time_that_its_namespace_keeps(api: Api)
     api.call("PUT", "user/", {"tag_expiration_s": 7}, 400)
 
 
-def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -> None:
+def test_an_expired_tag_disappears_at_once_and_stays_in_the_history(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/"
     digest = push_image(client, "admin/app", "v1", b"one")
     later = int(time.time()) + 3600
@@ -273,7 +271,7 @@ def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -
     assert (shown["end_ts"], "expiration" in shown) == (later, True)
     pull = ("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
     assert client.request(*pull).status_code == 200
-    end_now(api, digest)
+    expire_now(api, digest)
     assert client.request(*pull).status_code == 404
     listed = client.request("GET", "/v2/admin/app/tags/list", "repository:admin/app:pull")
     assert listed.json()["tags"] == []
@@ -281,7 +279,7 @@ def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -
     assert [one["name"] for one in api.call("GET", tag)["tags"]] == ["v1"]
     api.call("DELETE", f"{tag}v1", status=404)
     api.call("PUT", f"{tag}v1", {"expiration": later}, 404)
-    # Pushed again, or restored, it is back, and does not end.
+    # A tag that is pushed again or restored exists again, without an expiry.
     assert push_image(client, "admin/app", "v1", b"one") == digest
     assert client.request(*pull).status_code == 200
     (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
@@ -289,8 +287,8 @@ def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -
     assert len(api.call("GET", tag)["tags"]) == 2
 
 
-def end_now(api: Api, digest: str) -> None:
-    """Let what was to end later have ended."""
+def expire_now(api: Api, digest: str) -> None:
+    """Move the expiry of tags into the past."""
     ended = api.site.graph.database.run(
         "UPDATE tag SET expires_ms = lifetime_start_ms + 1 FROM manifest m"
         " WHERE m.id = tag.manifest_id AND m.digest = %s AND expires_ms IS NOT NULL RETURNING 1",
@@ -299,7 +297,7 @@ def end_now(api: Api, digest: str) -> None:
     assert ended
 
 
-def test_a_tag_that_ended_can_be_restored_and_one_that_is_to_end_can_be_kept(api: Api) -> None:
+def test_an_expired_tag_can_be_restored_and_a_pending_expiry_cancelled(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/v1"
     digest = push_image(client, "admin/app", "v1", b"one")
     later = int(time.time()) + 3600
@@ -316,7 +314,7 @@ def test_a_tag_that_ended_can_be_restored_and_one_that_is_to_end_can_be_kept(api
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["in one request", "by PATCH"])
-def test_an_image_can_say_when_its_tags_end(api: Api, whole: bool) -> None:
+def test_an_image_label_sets_the_expiry_of_its_tags(api: Api, whole: bool) -> None:
     client, name = Client(api.site), "admin/app"
     scope = f"repository:{name}:pull,push"
     config = json.dumps({"config": {"Labels": {"quay.expires-after": "2h"}}}).encode()
@@ -349,7 +347,7 @@ def test_an_image_can_say_when_its_tags_end(api: Api, whole: bool) -> None:
     assert shown["end_ts"] - shown["start_ts"] == 7200
 
 
-def test_a_label_put_on_a_manifest_lets_its_tags_end(api: Api) -> None:
+def test_a_label_added_to_a_manifest_sets_the_expiry_of_its_tags(api: Api) -> None:
     digest = push_image(Client(api.site), "admin/app", "v1", b"one")
     label = {"key": "quay.expires-after", "value": "1w"}
     api.call("POST", f"repository/admin/app/manifest/{digest}/labels", label, 201)
@@ -357,7 +355,7 @@ def test_a_label_put_on_a_manifest_lets_its_tags_end(api: Api) -> None:
     assert shown["end_ts"] > time.time() + 6 * 86400
 
 
-def test_a_manifest_is_shown_and_labelled(api: Api) -> None:
+def test_a_manifest_can_be_read_and_labelled(api: Api) -> None:
     digest = push_image(Client(api.site), "admin/app", "v1", b"one")
     base = f"repository/admin/app/manifest/{digest}"
     shown = api.call("GET", base)
@@ -369,7 +367,7 @@ def test_a_manifest_is_shown_and_labelled(api: Api) -> None:
     api.call("GET", f"repository/admin/app/manifest/sha256:{'0' * 64}", status=404)
 
 
-def test_an_app_token_logs_in_until_it_is_revoked(api: Api) -> None:
+def test_an_app_token_authenticates_until_it_is_revoked(api: Api) -> None:
     token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]
     push_image(Client(api.site, "$app", token["token_code"]), "admin/app", "v1", b"x")
     listed = api.call("GET", "user/apptoken")["tokens"]
@@ -402,7 +400,7 @@ def test_a_superuser_administers_users_and_organizations(api: Api) -> None:
     add_user(api, "alice")
 
 
-def test_a_name_with_a_typo_is_found_and_the_best_comes_first(api: Api) -> None:
+def test_search_finds_misspelled_names_and_sorts_the_best_match_first(api: Api) -> None:
     for name in ("nginx", "nginx-exporter", "postgres", "redis"):
         api.call("POST", "repository", _repository("admin", name), 201)
     found = api.call("GET", "find/repositories?query=ngimx")["results"]
@@ -414,7 +412,7 @@ def test_a_name_with_a_typo_is_found_and_the_best_comes_first(api: Api) -> None:
     assert stranger.call("GET", "find/repositories?query=nginx")["results"] == []
 
 
-def test_what_was_done_is_in_the_log_without_secrets(api: Api) -> None:
+def test_actions_are_logged_without_secrets(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     robot = api.call("PUT", "organization/acme/robots/ci", {}, 201)
     logs = api.call("GET", "organization/acme/logs")["logs"]
@@ -423,7 +421,7 @@ def test_what_was_done_is_in_the_log_without_secrets(api: Api) -> None:
     assert robot["token"] not in json.dumps(logs)
 
 
-def test_pushes_and_pulls_are_in_the_log_and_counted_by_day(api: Api) -> None:
+def test_pushes_and_pulls_are_logged_and_counted_by_day(api: Api) -> None:
     digest = push_image(Client(api.site), "admin/app", "v1", b"x")
     robot = api.call("PUT", "user/robots/ci", {}, 201)
     api.call("PUT", "repository/admin/app/permissions/user/admin+ci", {"role": "read"})
@@ -455,7 +453,7 @@ def test_pushes_and_pulls_are_in_the_log_and_counted_by_day(api: Api) -> None:
         api.call("GET", f"{base}/logs?{wrong}", status=400)
 
 
-def test_the_document_describes_every_path_that_is_served(api: Api) -> None:
+def test_the_openapi_document_describes_every_route(api: Api) -> None:
     document = Api(api.site, None).call("GET", "openapi.json")
     assert document["paths"]["/organization/"]["post"]["requestBody"]
     assert document == Api(api.site, None).call("GET", "discovery")
@@ -474,14 +472,14 @@ def test_the_document_describes_every_path_that_is_served(api: Api) -> None:
         ("GET", "repository/admin/app/tag/?limit=1000", None),
     ],
 )
-def test_a_request_that_does_not_fit_is_a_bad_request_that_says_why(
+def test_an_invalid_request_is_answered_with_400_and_the_reason(
     api: Api, method: str, path: str, body: object
 ) -> None:
     api.call("POST", "repository", _repository("admin", "app"), 201)
     assert api.call(method, path, body, 400)["error_message"]
 
 
-def test_what_is_not_there_is_not_found(api: Api) -> None:
+def test_an_unknown_object_is_answered_with_404(api: Api) -> None:
     for path in ("nothing", "organization/nothing", "user/apptoken/no-uuid", "repository/admin/x"):
         assert api.call("GET", path, status=404)["error_type"] == "not_found"
 

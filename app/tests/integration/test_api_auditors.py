@@ -1,4 +1,4 @@
-"""Who is in GLOBAL_READONLY_SUPER_USERS sees everything, changes nothing, and gets no secrets."""
+"""Users in GLOBAL_READONLY_SUPER_USERS read everything, change nothing, and get no secrets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def audited(services: Services, database: str, tmp_path: Path) -> Iterator[Site]
 
 @pytest.fixture
 def auditor(audited: Site) -> Api:
-    """Give an auditor, beside an organization with a private repository and somebody's robot."""
+    """An auditor, an organization with a private repository, and another user's robot."""
     superuser = Api(audited)
     found = add_user(superuser, "auditor")
     owner = add_user(superuser, "owner")
@@ -67,7 +67,7 @@ CHANGES: tuple[tuple[str, str, object], ...] = (
 )
 
 
-def test_an_auditor_sees_what_only_administrators_see_and_changes_nothing(auditor: Api) -> None:
+def test_an_auditor_reads_what_administrators_read_and_changes_nothing(auditor: Api) -> None:
     for path in ADMINISTRATORS_SEE:
         auditor.call("GET", path)
     for method, path, body in CHANGES:
@@ -75,7 +75,9 @@ def test_an_auditor_sees_what_only_administrators_see_and_changes_nothing(audito
         assert (path, refused["error_type"]) == (path, "insufficient_scope")
 
 
-def test_an_auditor_pulls_everything_and_pushes_nothing_not_even_at_home(auditor: Api) -> None:
+def test_an_auditor_pulls_everything_and_pushes_nothing_even_to_the_own_namespace(
+    auditor: Api,
+) -> None:
     client = Client(auditor.site, "auditor", WORD)
     pulled = client.request("GET", "/v2/acme/app/manifests/v1", "repository:acme/app:pull,push")
     assert pulled.status_code == 200
@@ -95,7 +97,7 @@ def test_an_auditor_pulls_everything_and_pushes_nothing_not_even_at_home(auditor
     assert names == ["acme/app"]
 
 
-def test_an_auditor_gets_nothing_to_write_with(auditor: Api) -> None:
+def test_an_auditor_gets_no_credentials_that_can_write(auditor: Api) -> None:
     for path in ("organization/acme/robots?token=true", "organization/acme/robots/ci"):
         shown = auditor.call("GET", path)
         (robot,) = shown.get("robots", [shown])
@@ -106,7 +108,7 @@ def test_an_auditor_gets_nothing_to_write_with(auditor: Api) -> None:
     assert (shown["can_write"], shown["can_admin"]) == (False, False)
 
 
-def test_a_narrow_token_of_an_auditor_sees_no_more_than_it_says_and_changes_nothing(
+def test_an_auditors_token_is_limited_to_its_scope_and_to_reading(
     auditor: Api,
 ) -> None:
     tokens = ApiTokens(auditor.site.graph.database)
@@ -120,7 +122,7 @@ def test_a_narrow_token_of_an_auditor_sees_no_more_than_it_says_and_changes_noth
         assert session.post(f"{base}/organization/", json={"name": "x"}).status_code == 403
 
 
-def test_who_is_also_a_superuser_changes_nothing(
+def test_an_auditor_who_is_also_a_superuser_changes_nothing(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     changes = {"GLOBAL_READONLY_SUPER_USERS": ["admin"]}

@@ -1,6 +1,6 @@
-"""The API as schemathesis sees it: what its OpenAPI document allows, and what it forbids.
+"""Requests that schemathesis generates from the OpenAPI document: valid and invalid ones.
 
-Bounded by the number of examples for each operation, and the same ones in every run.
+The number of examples per operation is fixed, and every run uses the same ones.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from .site import SUPERUSER, Client, Site, running_site
 from .test_api import push_image
 
 EXAMPLES = 12
-# `positive_data_acceptance` is not among them: what a document allows may still name what is not
-# there, and Quay answers 400 to that (a robot, a delegate), which scripts rely upon.
+# `positive_data_acceptance` is not among them: a request that the document permits may still name
+# an object that does not exist, and Quay answers 400 to that (a robot, a delegate), on which
+# scripts rely.
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     openapi_checks.status_code_conformance,
@@ -39,7 +40,7 @@ CHECKS = [
 
 @pytest.fixture
 def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
-    """Give a site with everything that a bundle can switch on."""
+    """A site with every feature that a bundle can enable."""
     changes = {
         "FEATURE_IMAGE_PULL_STATS": True,
         "FEATURE_SECURITY_SCANNER": True,
@@ -51,7 +52,7 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Site
 
 
 class Known:
-    """Things that are there, so that operations get further than to "not found"."""
+    """Existing objects, so that operations get further than to "not found"."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -70,9 +71,9 @@ class Known:
         }
 
     def headers(self) -> dict[str, str]:
-        """Make what an operation before may have deleted, and return a new superuser's token.
+        """Recreate what earlier operations may have deleted, and return a new superuser's token.
 
-        A change of the superuser's own password ends all older tokens.
+        A change of the superuser's own password revokes all older tokens.
         """
         token = self._tokens.create(SUPERUSER, list(SCOPES), 3600)
         headers = {"Authorization": f"Bearer {token}"}
@@ -100,7 +101,7 @@ class Known:
         return headers
 
     def _delete_notifications(self, headers: dict[str, str]) -> None:
-        """Delete those of the examples before: a repository may have few."""
+        """Delete the notifications of earlier examples; their number per repository is limited."""
         url = f"{self._site.url}/api/v1/repository/admin/app/notification/"
         for one in requests.get(url, headers=headers).json()["notifications"]:
             deleted = requests.delete(f"{url}{one['uuid']}", headers=headers)
@@ -108,7 +109,7 @@ class Known:
 
 
 def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
-    """Send EXAMPLES requests of each kind to each operation, and return what was wrong."""
+    """Send a number of requests of each kind to each operation, and return the violations."""
     broken: list[str] = []
     statuses: Counter[int] = Counter()
     schema = schemathesis.openapi.from_url(f"{site.url}/api/v1/openapi.json")
@@ -124,11 +125,11 @@ def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
                 try:
                     send_examples(operation, mode, known, session)
                 except hypothesis.errors.Unsatisfiable:
-                    # Nothing is forbidden where nothing is given.
+                    # An operation without parameters has no invalid requests.
                     assert mode is GenerationMode.NEGATIVE
                 except (Exception, FailureGroup) as error:
                     broken.append(f"{operation.label} ({mode.value}): {error}")
-    # Else nothing but refusals would have been looked at.
+    # If everything is refused, nothing has been tested.
     assert statuses[2] > (EXAMPLES if logged_in else 0), statuses
     return broken
 
@@ -139,7 +140,7 @@ def send_examples(
     known: Known,
     session: requests.Session,
 ) -> None:
-    """Send requests that the document allows, or forbids, by MODE, and check the answers."""
+    """Send valid or invalid requests, depending on the mode, and check the responses."""
 
     @hypothesis.settings(
         max_examples=EXAMPLES,
@@ -160,8 +161,8 @@ def send_examples(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("logged_in", [True, False], ids=["a superuser", "nobody"])
-def test_every_answer_is_as_the_document_says_and_none_is_an_error_of_the_server(
+@pytest.mark.parametrize("logged_in", [True, False], ids=["superuser", "anonymous"])
+def test_every_response_conforms_to_the_document_and_none_is_a_server_error(
     featured: Site, logged_in: bool
 ) -> None:
     known = Known(featured)

@@ -1,4 +1,4 @@
-"""`/api/v1`: what is there only where the bundle says so, and what this registry can do."""
+"""`/api/v1`: operations that a bundle enables, and the description of the registry's features."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Api]
         yield Api(site)
 
 
-def test_what_the_bundle_does_not_switch_on_is_not_found(api: Api) -> None:
+def test_operations_of_disabled_features_are_answered_with_404(api: Api) -> None:
     digest = push_image(Client(api.site), "admin/app", "v1", b"x")
     for path in (
         "superuser/config",
@@ -78,7 +78,7 @@ def test_pulls_are_counted_by_tag_and_by_manifest(featured: Api) -> None:
     featured.call("GET", f"{base}/tag/nothing/pull_statistics", status=404)
 
 
-def test_how_often_something_was_pulled_is_not_for_everybody(featured: Api) -> None:
+def test_pull_statistics_are_not_public(featured: Api) -> None:
     push_image(Client(featured.site), "admin/app", "v1", b"x")
     path = "repository/admin/app/tag/v1/pull_statistics"
     featured.call("POST", "repository/admin/app/changevisibility", {"visibility": "public"})
@@ -90,7 +90,7 @@ def test_how_often_something_was_pulled_is_not_for_everybody(featured: Api) -> N
     alice.call("GET", path)
 
 
-def test_a_manifest_is_told_to_be_unscanned_rather_than_clean(featured: Api) -> None:
+def test_a_manifest_is_reported_as_unscanned_rather_than_clean(featured: Api) -> None:
     digest = push_image(Client(featured.site), "admin/app", "v1", b"x")
     base = "repository/admin/app/manifest"
     found = featured.call("GET", f"{base}/{digest}/security?vulnerabilities=true")
@@ -98,7 +98,7 @@ def test_a_manifest_is_told_to_be_unscanned_rather_than_clean(featured: Api) -> 
     featured.call("GET", f"{base}/{UNKNOWN}/security", status=404)
 
 
-def test_a_superuser_reads_the_configuration_without_its_secrets(featured: Api) -> None:
+def test_a_superuser_reads_the_configuration_without_secrets(featured: Api) -> None:
     found = featured.call("GET", "superuser/config")
     assert set(found) == {"config", "warning", "env", "schema"}
     assert found["config"]["SERVER_HOSTNAME"] == "registry.test"
@@ -115,7 +115,7 @@ def test_a_superuser_reads_the_configuration_without_its_secrets(featured: Api) 
     add_user(featured, "alice").call("GET", "superuser/config", status=403)
 
 
-def test_anybody_may_know_what_the_registry_can_do(api: Api) -> None:
+def test_anonymous_clients_can_read_the_list_of_features(api: Api) -> None:
     found = Api(api.site, None).call("GET", "registry/capabilities")
     assert found["sparse_manifests"] == {
         "supported": False,
@@ -125,7 +125,7 @@ def test_anybody_may_know_what_the_registry_can_do(api: Api) -> None:
     assert "arm64" in found["mirror_architectures"]
 
 
-def test_a_tag_that_was_brought_back_says_so(api: Api) -> None:
+def test_a_restored_tag_is_marked_as_such(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/"
     first = push_image(client, "admin/app", "v1", b"one")
     push_image(client, "admin/app", "v1", b"two")

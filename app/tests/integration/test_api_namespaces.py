@@ -1,4 +1,4 @@
-"""`/api/v1`: who is in a namespace, what it is called, and whose it is."""
+"""`/api/v1`: members, names and owners of namespaces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
 from .test_api import Api, _repository, add_user, push_image
 from .test_api_people import ask
-from .test_authentication import changed
+from .test_authentication import client_with_settings
 
 WORD = "another password"
 
@@ -28,7 +28,7 @@ def renaming(services: Services, database: str, tmp_path: Path) -> Iterator[Api]
         yield Api(site)
 
 
-def test_a_user_takes_another_name_with_robots_and_repositories(renaming: Api) -> None:
+def test_a_user_is_renamed_together_with_robots_and_repositories(renaming: Api) -> None:
     site = renaming.site
     alice = add_user(renaming, "alice")
     robot = alice.call("PUT", "user/robots/ci", {}, 201)
@@ -45,7 +45,7 @@ def test_a_user_takes_another_name_with_robots_and_repositories(renaming: Api) -
         one for one in alicia.call("GET", "user/logs")["logs"] if one["kind"] == "user_change_name"
     ]
     assert entry["metadata"]["old_username"] == "alice"
-    # The old name is free again, and nothing of before shows under it.
+    # The old name is free again, and shows nothing of the renamed user.
     second = add_user(renaming, "alice")
     second.call("POST", "repository", _repository("alice", "app"), 201)
     kinds = {one["kind"] for one in second.call("GET", "user/logs")["logs"]}
@@ -54,7 +54,7 @@ def test_a_user_takes_another_name_with_robots_and_repositories(renaming: Api) -
     assert Client(site, "alice", WORD).request(*old).status_code == 404
 
 
-def test_nobody_takes_a_name_that_is_taken_or_that_the_bundle_gives_rights_to(
+def test_a_taken_or_privileged_name_is_refused(
     renaming: Api,
 ) -> None:
     alice = add_user(renaming, "alice")
@@ -65,23 +65,23 @@ def test_nobody_takes_a_name_that_is_taken_or_that_the_bundle_gives_rights_to(
     assert alice.call("GET", "user/")["username"] == "alice"
 
 
-def test_without_the_feature_a_new_name_is_passed_over(api: Api) -> None:
+def test_a_new_name_is_ignored_if_the_feature_is_disabled(api: Api) -> None:
     alice = add_user(api, "alice")
     assert alice.call("PUT", "user/", {"username": "alicia"})["username"] == "alice"
 
 
 @pytest.mark.parametrize(("access", "status"), [(None, 200), (True, 200), (False, 403)])
-def test_users_see_the_log_of_their_namespace_unless_the_bundle_says_no(
+def test_users_read_the_log_of_their_namespace_unless_the_bundle_disables_it(
     us: Site, access: bool | None, status: int
 ) -> None:
     add_user(Api(us), "alice")
-    client = changed(us, feature_user_log_access=access)
+    client = client_with_settings(us, feature_user_log_access=access)
     for path in ("/api/v1/user/logs", "/api/v1/user/aggregatelogs"):
         assert ask(client, "alice", path, WORD) == status
         assert ask(client, SUPERUSER, path) == 200
 
 
-def test_a_superuser_takes_over_an_organization_and_becomes_one_of_its_owners(api: Api) -> None:
+def test_a_superuser_takes_ownership_of_an_organization(api: Api) -> None:
     owner = add_user(api, "owner")
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     api.call("GET", "organization/acme/members", status=403)
@@ -92,7 +92,7 @@ def test_a_superuser_takes_over_an_organization_and_becomes_one_of_its_owners(ap
     api.call("POST", "superuser/takeownership/nobody", status=404)
 
 
-def test_a_user_who_is_taken_over_becomes_an_organization_that_nobody_logs_in_as(api: Api) -> None:
+def test_a_user_becomes_an_organization_without_a_login_by_transfer_of_ownership(api: Api) -> None:
     alice = add_user(api, "alice")
     token = alice.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
     push_image(Client(api.site, "alice", WORD), "alice/app", "v1", b"x")
@@ -107,7 +107,7 @@ def test_a_user_who_is_taken_over_becomes_an_organization_that_nobody_logs_in_as
     api.call("POST", f"superuser/takeownership/{SUPERUSER}", status=400)
 
 
-def test_what_a_user_has_by_itself_and_by_teams_is_listed(api: Api) -> None:
+def test_permissions_of_a_user_are_listed_with_the_teams_that_grant_them(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     add_user(api, "alice")
     api.call("POST", "repository", _repository("acme", "app"), 201)
@@ -129,7 +129,7 @@ def test_what_a_user_has_by_itself_and_by_teams_is_listed(api: Api) -> None:
     api.call("GET", "organization/acme/team/nothing/permissions", status=404)
 
 
-def test_who_works_on_repositories_without_being_in_a_team_is_a_collaborator(api: Api) -> None:
+def test_a_user_with_permissions_but_without_a_team_is_listed_as_a_collaborator(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     for name in ("alice", "bob"):
         add_user(api, name)
@@ -142,7 +142,7 @@ def test_who_works_on_repositories_without_being_in_a_team_is_a_collaborator(api
     assert [(one["name"], one["repositories"]) for one in found] == [("alice", ["one", "two"])]
 
 
-def test_everything_is_found_by_what_its_name_is_like_by_who_may_see_it(api: Api) -> None:
+def test_search_finds_similar_names_that_the_user_may_see(api: Api) -> None:
     api.call("POST", "organization/", {"name": "nginx"}, 201)
     api.call("PUT", "organization/nginx/team/nginxers", {"role": "member"})
     api.call("PUT", "organization/nginx/robots/nginxci", {}, 201)
@@ -152,7 +152,7 @@ def test_everything_is_found_by_what_its_name_is_like_by_who_may_see_it(api: Api
     def kinds(who: Api, query: str) -> list[tuple[str, str]]:
         return [(one["kind"], one["name"]) for one in who.call("GET", query)["results"]]
 
-    # Also with a typo.
+    # Names with a typing error are found too.
     for query in ("find/all?query=nginx", "find/all?query=ngimx"):
         found = kinds(api, query)
         assert found[0] == ("repository", "nginx")
@@ -170,7 +170,7 @@ def test_everything_is_found_by_what_its_name_is_like_by_who_may_see_it(api: Api
     ]
 
 
-def test_a_list_of_repositories_tells_what_is_popular_and_when_it_was_pushed_to(api: Api) -> None:
+def test_the_repository_list_contains_popularity_and_the_time_of_the_last_push(api: Api) -> None:
     push_image(Client(api.site), "admin/app", "v1", b"x")
     api.call("POST", "repository", _repository("admin", "empty"), 201)
     api.call("POST", "user/starred", {"namespace": "admin", "repository": "app"}, 201)

@@ -1,4 +1,4 @@
-"""What an earlier version needs is taken away when nobody runs that any more, and not before."""
+"""Contracting migrations run once no instance of an earlier version is left, and not before."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEXT = [
 
 @pytest.fixture(autouse=True)
 def next_version(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process be of a version that has three migrations more than the TEMPLATE."""
+    """Make this process a later version, with three more migrations than the template."""
     assert template
     present = migrate.available()
     monkeypatch.setattr(migrate, "available", lambda: present + NEXT)
@@ -47,9 +47,7 @@ def can_be_read(site: Site, table: str) -> bool:
 
 
 @pytest.mark.parametrize("seconds_ago", [0, 3600], ids=["who runs", "who is missed"])
-def test_what_another_version_needs_stays_and_what_this_one_needs_comes(
-    us: Site, seconds_ago: int
-) -> None:
+def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_ago: int) -> None:
     another_version_runs(us, seconds_ago=seconds_ago)
 
     for applied in (["9001_what_replaces_it", "9003_something_else"], []):
@@ -62,7 +60,7 @@ def test_what_another_version_needs_stays_and_what_this_one_needs_comes(
     assert can_be_read(us, "something_else")
 
 
-def test_what_nobody_needs_any_more_goes_once(us: Site) -> None:
+def test_contraction_runs_once_when_no_other_version_runs(us: Site) -> None:
     another_version_runs(us)
     prepare_database(us.graph)
     us.graph.database.run("DELETE FROM instance")
@@ -72,11 +70,11 @@ def test_what_nobody_needs_any_more_goes_once(us: Site) -> None:
     assert prepare_database(us.graph).applied == []
 
 
-def test_who_runs_no_other_version_waits_for_nothing(us: Site) -> None:
+def test_contraction_does_not_wait_without_other_versions(us: Site) -> None:
     assert [int(name[:4]) for name in prepare_database(us.graph).applied] == [9001, 9003, 9002]
 
 
-def test_it_can_be_tried_first(us: Site) -> None:
+def test_contraction_has_a_dry_run(us: Site) -> None:
     another_version_runs(us)
 
     status, printed, _ = us.command_here("migrate", "--dry-run", "--json")

@@ -37,7 +37,7 @@ def test_a_blob_of_a_disabled_user_is_not_mounted(us: Site) -> None:
     digest = owner.push_blob("bob/app", LAYER)
 
     def mount() -> requests.Response:
-        # With a new token each time.
+        # Each request uses a new token.
         return Client(us, "alice", "another password").request(
             "POST",
             f"/v2/alice/app/blobs/uploads/?mount={digest}&from=bob/app",

@@ -1,4 +1,4 @@
-"""What is where policies exclude it goes from there, and nothing goes that anybody counts on."""
+"""Over-replication: copies that policies exclude are deleted once no reader depends on them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .test_replication import key, placements
 HOME, FREE = "home/app", "free/app"
 
 
-def excess(site: Site, links: float = 0) -> OverReplication:
+def over_replication(site: Site, links: float = 0) -> OverReplication:
     redis = site.graph.redis
     return OverReplication(
         site.graph.database, REQUIRED, lambda digest: redis.delete(cache_key(digest)), links=links
@@ -54,13 +54,13 @@ def mount(site: Site, digest: str, source: str, target: str) -> int:
 
 @pytest.fixture
 def digest(site: Site) -> str:
-    """A blob that is at us, where its repository excludes it, and not yet at eu."""
+    """A blob at us, where its repository excludes it, that is not copied to eu yet."""
     push_image(site, HOME, b"{}")
     exclude(site, HOME, "usstorage")
     return sha256(b"{}")
 
 
-def test_it_goes_as_soon_as_all_that_must_have_the_blob_do(
+def test_an_excluded_copy_is_deleted_once_all_required_locations_have_the_blob(
     site: Site, services: Services, digest: str
 ) -> None:
     assert enforce(site) == (
@@ -84,7 +84,7 @@ def test_it_goes_as_soon_as_all_that_must_have_the_blob_do(
     assert placements(site, digest) == {"eustorage"}
     shown = json.loads(site.command_here("policy", "show", HOME, "--json")[1])
     assert shown["excess"] == []
-    # Whoever was sent to the object before has the time to fetch it.
+    # Clients that were redirected to the object before have time to fetch it.
     assert delete_queue(site, "usstorage").turn() == 0
     assert key(digest) in services.us.objects()
     site.graph.database.run("UPDATE objectdeletion SET available_at = now()")
@@ -93,13 +93,13 @@ def test_it_goes_as_soon_as_all_that_must_have_the_blob_do(
     assert enforce(site) == (0, {})
 
 
-def test_pulls_go_on_from_elsewhere_and_a_push_brings_nothing_back(
+def test_pulls_continue_from_other_locations_and_a_push_does_not_recreate_the_copy(
     site: Site, services: Services, digest: str
 ) -> None:
     assert Client(site).pull_blob(HOME, digest).content == b"{}"
     services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=b"{}")
     copy_everything(site, "eustorage")
-    assert excess(site).step()
+    assert over_replication(site).step()
     assert delete_queue(site, "usstorage").turn() == 1
     assert Client(site).pull_blob(HOME, digest).content == b"{}"
     Client(site).push_blob(HOME, b"{}")
@@ -107,7 +107,7 @@ def test_pulls_go_on_from_elsewhere_and_a_push_brings_nothing_back(
     assert services.us.objects() == set()
 
 
-def test_what_another_repository_may_have_there_stays_as_long_as_that_uses_it(
+def test_a_copy_that_another_repository_permits_stays_while_that_uses_the_blob(
     site: Site, digest: str
 ) -> None:
     copy_everything(site, "eustorage")
@@ -115,34 +115,34 @@ def test_what_another_repository_may_have_there_stays_as_long_as_that_uses_it(
     assert enforce(site) == (0, {})
     assert placements(site, digest) == {"usstorage", "eustorage"}
     exclude(site, FREE, "usstorage")
-    assert excess(site).step()
+    assert over_replication(site).step()
     assert placements(site, digest) == {"eustorage"}
 
 
-def test_it_stays_while_any_location_that_must_have_the_blob_lacks_it(
+def test_an_excluded_copy_stays_while_a_required_location_lacks_the_blob(
     site: Site, digest: str
 ) -> None:
     both = Policy(extra=("asiastorage",), excluded=("usstorage",))
     policies(site).set(Subject.parse(HOME), both)
     copy_everything(site, "eustorage")
-    assert not excess(site).step()
+    assert not over_replication(site).step()
     Reconciler(site.graph.database, REQUIRED).everything()
     copy_everything(site, "asiastorage")
-    # A copy that is wrong counts for nothing.
+    # A suspect copy does not count.
     site.graph.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = 'eustorage'"
     )
-    assert not excess(site).step()
+    assert not over_replication(site).step()
     site.graph.database.run("UPDATE imagestorageplacement SET state = 'good'")
-    assert excess(site).step()
+    assert over_replication(site).step()
     assert placements(site, digest) == {"eustorage", "asiastorage"}
 
 
-def test_a_blob_that_is_being_lent_stays_and_is_needed_there_from_then_on(
+def test_a_blob_mounted_during_enforcement_keeps_its_copy(
     site: Site, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mount comes between the look at all blobs and the transaction that takes the copy."""
+    """The mount commits between the scan of all blobs and the transaction that deletes the copy."""
     push_image(site, FREE, b"something else")
     copy_everything(site, "eustorage")
     database, transaction = site.graph.database, site.graph.database.transaction
@@ -154,34 +154,36 @@ def test_a_blob_that_is_being_lent_stays_and_is_needed_there_from_then_on(
         return transaction()
 
     monkeypatch.setattr(database, "transaction", after_the_mount)
-    assert not excess(site).step()
+    assert not over_replication(site).step()
     assert statuses == [201]
     assert placements(site, digest) == {"usstorage", "eustorage"}
 
 
-def test_who_is_about_to_count_on_a_blob_is_not_waited_for(site: Site, digest: str) -> None:
+def test_a_blob_whose_digest_is_locked_is_skipped_without_waiting(site: Site, digest: str) -> None:
     copy_everything(site, "eustorage")
     with site.graph.database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [digest])
-        assert not excess(site).step()
-    assert excess(site).step()
+        assert not over_replication(site).step()
+    assert over_replication(site).step()
 
 
-def test_what_was_lent_afterwards_comes_back(site: Site, services: Services, digest: str) -> None:
+def test_a_copy_that_a_later_mount_needs_is_restored(
+    site: Site, services: Services, digest: str
+) -> None:
     push_image(site, FREE, b"something else")
     services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=b"{}")
     copy_everything(site, "eustorage")
-    assert excess(site).step()
+    assert over_replication(site).step()
     assert mount(site, digest, HOME, FREE) == 201
     site.copy_all()
     assert placements(site, digest) == {"usstorage", "eustorage"}
-    # The deletion finds that somebody counts on the object again.
+    # The deletion finds that the object is referenced again.
     delete_queue(site, "usstorage").turn()
     assert key(digest) in services.us.objects()
 
 
 def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, digest: str) -> None:
-    """Copies go because of those at eustorage, whose state is being changed at that moment."""
+    """The copies are redundant because of eustorage, whose state changes at the same time."""
     copy_everything(site, "eustorage")
     waiting = (
         "SELECT count(*) FROM pg_stat_activity"
@@ -192,13 +194,13 @@ def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, di
             cursor.execute(
                 "UPDATE imagestoragelocation SET state = 'draining' WHERE name = 'eustorage'"
             )
-            step = executor.submit(excess(site).step)
+            step = executor.submit(over_replication(site).step)
             wait_until("it waits", lambda: site.graph.database.read(waiting)[0][0])
         assert not step.result()
     assert "usstorage" in placements(site, digest)
 
 
-def test_a_copy_that_is_being_written_there_waits(site: Site, digest: str) -> None:
+def test_an_excluded_copy_stays_while_a_copy_to_it_is_in_progress(site: Site, digest: str) -> None:
     copy_everything(site, "eustorage")
     site.graph.database.run(
         "INSERT INTO replicationtask (storage_id, location_id) SELECT s.id, l.id"
@@ -209,15 +211,15 @@ def test_a_copy_that_is_being_written_there_waits(site: Site, digest: str) -> No
     tasks = Tasks(site.graph.database, "usstorage")
     claimed = tasks.claim()
     assert len(claimed) == 1
-    assert not excess(site).step()
+    assert not over_replication(site).step()
     tasks.finish(claimed)
-    assert excess(site).step()
+    assert over_replication(site).step()
 
 
-def test_mounts_pushes_and_copies_race_with_it_and_every_blob_can_be_pulled(
+def test_all_blobs_can_be_pulled_after_concurrent_mounts_pushes_copies_and_enforcement(
     site: Site, services: Services
 ) -> None:
-    """Blobs come to a repository that may have them at us while they are taken from there."""
+    """Blobs are mounted where a repository permits them while their copies there are deleted."""
     push_image(site, HOME, b"first")
     push_image(site, FREE, b"something else")
     contents = [b"content %d" % number for number in range(16)]
@@ -228,21 +230,21 @@ def test_mounts_pushes_and_copies_race_with_it_and_every_blob_can_be_pulled(
     exclude(site, HOME, "usstorage")
     done = threading.Event()
 
-    def take_away() -> None:
+    def delete_copies() -> None:
         queue = delete_queue(site, "usstorage")
         while not done.is_set():
-            excess(site).step()
+            over_replication(site).step()
             queue.turn()
 
-    def come(number: int) -> None:
+    def add_blobs(number: int) -> None:
         if number % 2:
             assert mount(site, digests[number], HOME, FREE) == 201
         else:
             Client(site).push_blob(FREE, contents[number])
 
     with ThreadPoolExecutor(5) as executor:
-        taking = executor.submit(take_away)
-        coming = [executor.submit(come, number) for number in range(len(contents))]
+        taking = executor.submit(delete_copies)
+        coming = [executor.submit(add_blobs, number) for number in range(len(contents))]
         for one in coming:
             one.result()
         site.copy_all()

@@ -1,4 +1,4 @@
-"""What nobody needs any more goes; what anybody needs, or needs again, stays."""
+"""Garbage collection deletes unreferenced blobs, unless they are referenced again in time."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def delete_queue(site: Site, location: str) -> DeleteQueue:
 
 
 def expire_rights(site: Site) -> None:
-    """Let the time pass for which blobs are kept without a manifest."""
+    """Expire the time for which blobs are kept without a manifest."""
     site.graph.database.run("UPDATE uploadedblob SET expires_at = now()")
 
 
 def let_time_pass(site: Site) -> None:
-    """Let also the time pass for which a deleted manifest can be brought back."""
+    """Expire also the time for which a deleted manifest can be restored."""
     expire_rights(site)
     site.graph.database.run("UPDATE manifest SET deleted_at = deleted_at - interval '15 days'")
 
@@ -89,8 +89,8 @@ def delete_manifest(client: Client, content: bytes, repository: str = REPOSITORY
 
 
 @pytest.fixture
-def unneeded(client: Client) -> str:
-    """A blob that nobody needs any more and that the collector has marked."""
+def unreferenced(client: Client) -> str:
+    """An unreferenced blob that the collector has marked."""
     digest = client.push_blob(REPOSITORY, DATA)
     assert put_manifest(client, digest) == 201
     delete_manifest(client, manifest(digest))
@@ -100,7 +100,9 @@ def unneeded(client: Client) -> str:
     return digest
 
 
-def test_a_blob_goes_everywhere_step_by_step(us: Site, eu: Site, services: Services) -> None:
+def test_a_blob_is_deleted_at_all_locations_step_by_step(
+    us: Site, eu: Site, services: Services
+) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     assert put_manifest(client, digest) == 201
@@ -121,7 +123,7 @@ def test_a_blob_goes_everywhere_step_by_step(us: Site, eu: Site, services: Servi
     assert (services.eu.objects(), rows(us)) == (set(), 0)
 
 
-def test_what_is_needed_stays(client: Client) -> None:
+def test_referenced_and_recent_blobs_are_kept(client: Client) -> None:
     site = client.site
     named, uploaded, deleted = (
         client.push_blob(REPOSITORY, data) for data in (DATA, b"uploaded now", b"[1]")
@@ -141,7 +143,7 @@ def test_what_is_needed_stays(client: Client) -> None:
     assert (tombstones(site), rows(site)) == (0, 3)
 
 
-def test_the_first_chunk_of_an_upload_that_is_under_way_stays(client: Client) -> None:
+def test_the_first_chunk_of_an_upload_in_progress_is_kept(client: Client) -> None:
     client.push_blob(REPOSITORY, DATA)
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     location = client.request("PATCH", location, SCOPE, data=DATA).headers["Location"]
@@ -154,11 +156,9 @@ def test_the_first_chunk_of_an_upload_that_is_under_way_stays(client: Client) ->
     assert client.pull_blob(REPOSITORY, digest).content == DATA
 
 
-def test_before_its_grace_time_is_over_everything_is_still_there(
-    client: Client, unneeded: str
-) -> None:
+def test_nothing_is_deleted_before_the_grace_time_ends(client: Client, unreferenced: str) -> None:
     assert collector(client.site, grace=60).collect_blobs() == 0
-    assert placements(client.site, unneeded) == {"usstorage"}
+    assert placements(client.site, unreferenced) == {"usstorage"}
 
 
 def push(client: Client, digest: str) -> None:
@@ -166,7 +166,7 @@ def push(client: Client, digest: str) -> None:
 
 
 def mount(client: Client, digest: str) -> None:
-    # A blob can be mounted for as long as its source may read it.
+    # A blob can be mounted as long as its source repository may read it.
     client.site.graph.database.run(
         "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
     )
@@ -176,39 +176,43 @@ def mount(client: Client, digest: str) -> None:
     assert answer.status_code == 201
 
 
-def name_in_a_manifest(client: Client, digest: str) -> None:
+def reference_in_a_manifest(client: Client, digest: str) -> None:
     assert put_manifest(client, digest) == 201
 
 
-@pytest.mark.parametrize("need", [push, mount, name_in_a_manifest])
-def test_whoever_needs_it_again_in_time_brings_it_back(
-    client: Client, unneeded: str, need: Callable[[Client, str], None]
+@pytest.mark.parametrize("need", [push, mount, reference_in_a_manifest])
+def test_a_blob_that_is_referenced_again_within_the_grace_time_is_kept(
+    client: Client, unreferenced: str, need: Callable[[Client, str], None]
 ) -> None:
     assert tombstones(client.site) == 1
-    need(client, unneeded)
+    need(client, unreferenced)
     assert tombstones(client.site) == 0
     collect = collector(client.site)
     assert (collect.mark(), collect.collect_blobs()) == (0, 0)
     client.site.graph.database.run(
         "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
     )
-    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+    assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
 
 
-def test_what_was_pushed_again_after_its_time_was_over_stays(client: Client, unneeded: str) -> None:
+def test_a_blob_that_is_pushed_again_after_the_grace_time_is_kept(
+    client: Client, unreferenced: str
+) -> None:
     assert collector(client.site).collect_blobs() == 1
-    assert client.request("HEAD", f"/v2/{REPOSITORY}/blobs/{unneeded}", SCOPE).status_code == 404
-    assert client.push_blob(REPOSITORY, DATA) == unneeded
+    assert (
+        client.request("HEAD", f"/v2/{REPOSITORY}/blobs/{unreferenced}", SCOPE).status_code == 404
+    )
+    assert client.push_blob(REPOSITORY, DATA) == unreferenced
     assert delete_queue(client.site, "usstorage").turn() == 1
     assert delete_queue(client.site, "eustorage").turn() == 0
-    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
-    assert put_manifest(client, unneeded) == 201
+    assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
+    assert put_manifest(client, unreferenced) == 201
 
 
-def test_a_manifest_that_names_what_was_just_taken_is_refused(
-    client: Client, unneeded: str, monkeypatch: pytest.MonkeyPatch
+def test_a_manifest_that_references_a_just_collected_blob_is_refused(
+    client: Client, unreferenced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector comes between the look-up and the statement that keeps the manifest."""
+    """The collector runs between the look-up of the blobs and the insertion of the manifest."""
     database, run = client.site.graph.database, client.site.graph.database.run
 
     def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
@@ -217,25 +221,25 @@ def test_a_manifest_that_names_what_was_just_taken_is_refused(
         return run(sql, parameters)  # type: ignore[arg-type]
 
     monkeypatch.setattr(database, "run", run_after_the_collector)
-    assert put_manifest(client, unneeded) == 404
+    assert put_manifest(client, unreferenced) == 404
     monkeypatch.undo()
-    assert client.push_blob(REPOSITORY, DATA) == unneeded
-    assert put_manifest(client, unneeded) == 201
+    assert client.push_blob(REPOSITORY, DATA) == unreferenced
+    assert put_manifest(client, unreferenced) == 201
 
 
-def test_a_blob_that_somebody_is_about_to_need_is_left_for_the_next_round(
-    client: Client, unneeded: str
+def test_a_blob_whose_digest_is_locked_is_left_to_the_next_run(
+    client: Client, unreferenced: str
 ) -> None:
     database = client.site.graph.database
     with database.transaction() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [unneeded])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [unreferenced]
+        )
         assert collector(client.site).collect_blobs() == 0
     assert collector(client.site).collect_blobs() == 1
 
 
-def test_a_dead_store_keeps_its_own_queue_waiting_and_no_others(
-    us: Site, eu: Site, services: Services
-) -> None:
+def test_a_dead_store_delays_only_its_own_queue(us: Site, eu: Site, services: Services) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     eu.copy_all()
@@ -260,7 +264,7 @@ def test_a_dead_store_keeps_its_own_queue_waiting_and_no_others(
 
 
 class Killed(BaseException):
-    """Stands for the end of the process: nobody catches it, and the transaction is undone."""
+    """Stands for a killed process: it is not caught, and the transaction is rolled back."""
 
 
 def dies_after(act: Callable[[str], None]) -> Callable[[str], None]:
@@ -271,10 +275,10 @@ def dies_after(act: Callable[[str], None]) -> Callable[[str], None]:
     return die
 
 
-def test_an_upload_whose_object_a_dying_collector_took_is_written_again(
-    client: Client, unneeded: str, monkeypatch: pytest.MonkeyPatch
+def test_an_upload_whose_object_a_killed_collector_deleted_is_written_again(
+    client: Client, unreferenced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It dies between taking the object away and saying so, while a push counts on the object."""
+    """The collector is killed between deleting the object and recording it, during a push."""
     site = client.site
     store, place = site.locations.stores["usstorage"], site.graph.blobs.place
     assert collector(site).collect_blobs() == 1
@@ -292,18 +296,18 @@ def test_an_upload_whose_object_a_dying_collector_took_is_written_again(
 
     monkeypatch.setattr(site.graph.blobs, "place", place_after_the_deletion)
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
-    answer = client.request("PUT", location, SCOPE, params={"digest": unneeded}, data=DATA)
+    answer = client.request("PUT", location, SCOPE, params={"digest": unreferenced}, data=DATA)
     assert (answer.status_code, len(moments)) == (201, 1)
-    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
-    # Whoever takes over from the dead one leaves the object alone.
+    assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
+    # The process that takes over from the killed collector keeps the object.
     site.graph.database.run("UPDATE objectdeletion SET lease_expires = now()")
     assert delete_queue(site, "usstorage").turn() == 1
-    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+    assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
     assert queue_lengths(site.graph.database)["usstorage"] == 0
 
 
-def test_a_deletion_that_a_store_carries_out_late_takes_no_acknowledged_blob(
-    client: Client, unneeded: str, monkeypatch: pytest.MonkeyPatch
+def test_a_delayed_deletion_does_not_delete_an_acknowledged_blob(
+    client: Client, unreferenced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The store does not answer, and deletes the object after the blob was acknowledged."""
     site = client.site
@@ -318,36 +322,40 @@ def test_a_deletion_that_a_store_carries_out_late_takes_no_acknowledged_blob(
         hanging.setattr(store, "delete", too_late)
         assert delete_queue(site, "usstorage").turn() == 0
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
-    answer = client.request("PUT", location, SCOPE, params={"digest": unneeded}, data=DATA)
+    answer = client.request("PUT", location, SCOPE, params={"digest": unreferenced}, data=DATA)
     assert answer.status_code == 201
-    store.delete(key(unneeded))
-    assert placements(site, unneeded) == {"eustorage"}
-    assert client.pull_blob(REPOSITORY, unneeded).content == DATA
+    store.delete(key(unreferenced))
+    assert placements(site, unreferenced) == {"eustorage"}
+    assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
 
 
-@pytest.mark.parametrize("taken", ["objects", "the claim"])
-def test_a_collector_that_dies_on_its_way_is_gone_on_with(
-    client: Client, unneeded: str, services: Services, monkeypatch: pytest.MonkeyPatch, taken: str
+@pytest.mark.parametrize("progress", ["objects deleted", "only claimed"])
+def test_deletions_resume_after_a_collector_was_killed(
+    client: Client,
+    unreferenced: str,
+    services: Services,
+    monkeypatch: pytest.MonkeyPatch,
+    progress: str,
 ) -> None:
     site = client.site
     store = site.locations.stores["usstorage"]
     assert collector(site).collect_blobs() == 1
     with monkeypatch.context() as dying:
-        death = dies_after(store.delete if taken == "objects" else lambda _key: None)
+        death = dies_after(store.delete if progress == "objects deleted" else lambda _key: None)
         dying.setattr(store, "delete", death)
         with pytest.raises(Killed):
             delete_queue(site, "usstorage").turn()
     assert delete_queue(site, "usstorage").turn() == 0
     site.graph.database.run("UPDATE objectdeletion SET lease_expires = now()")
     assert delete_queue(site, "usstorage").turn() == 1
-    assert (services.us.objects(), placements(site, unneeded)) == (set(), set())
-    # A copy was due at eu, so one may have been under way there; the last queue takes the row.
+    assert (services.us.objects(), placements(site, unreferenced)) == (set(), set())
+    # A copy to eu was pending and may have been in progress; the last queue deletes the row.
     assert queue_lengths(site.graph.database) == {"usstorage": 0, "eustorage": 1}
     site.graph.database.run("UPDATE objectdeletion SET available_at = now()")
     assert (delete_queue(site, "eustorage").turn(), rows(site)) == (1, 0)
 
 
-def test_a_copy_whose_object_was_taken_away_meanwhile_is_not_placed(
+def test_a_copy_whose_object_was_deleted_meanwhile_is_not_placed(
     us: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, DATA)
@@ -363,7 +371,7 @@ def test_a_copy_whose_object_was_taken_away_meanwhile_is_not_placed(
     assert placements(us, digest) == both()
 
 
-def test_a_deleted_manifest_can_be_brought_back_until_its_time_is_over(client: Client) -> None:
+def test_a_deleted_manifest_can_be_restored_until_its_retention_time_ends(client: Client) -> None:
     site = client.site
     push_image(site, REPOSITORY, DATA)
     digest = site.graph.database.read("SELECT digest FROM manifest")[0][0]
@@ -375,14 +383,14 @@ def test_a_deleted_manifest_can_be_brought_back_until_its_time_is_over(client: C
     assert site.graph.database.read("SELECT count(*) FROM manifestblob")[0][0] == 0
 
 
-def test_a_statement_that_waits_for_a_lock_for_too_long_is_told_as_try_again(us: Site) -> None:
-    """So the manifest of a blob that a hanging store is deleting is answered with 503."""
+def test_a_statement_that_waits_too_long_for_a_lock_is_a_retryable_error(us: Site) -> None:
+    """A manifest with a blob that a hanging store is deleting is therefore answered with 503."""
     with pytest.raises(DatabaseUnavailable) as told:
         us.graph.database.run("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)")
     assert isinstance(told.value.__cause__, psycopg2.errors.QueryCanceled)
 
 
-def test_parts_that_an_upload_left_at_a_store_a_day_ago_are_thrown_away(
+def test_parts_of_an_upload_that_was_abandoned_a_day_ago_are_deleted(
     us: Site, services: Services
 ) -> None:
     store = us.locations.stores["usstorage"]

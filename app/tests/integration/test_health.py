@@ -1,4 +1,4 @@
-"""What a load balancer learns, and how fast."""
+"""Health for load balancers: the content, and the time until a fault is reported."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
     return answer.status_code, body["data"]["services"]
 
 
-def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
+def test_a_healthy_site_is_reported_in_quays_format(us: Site) -> None:
     whole = {"auth": True, "database": True, "redis": True, "storage": True}
-    # A Redis that answered late once, on a busy machine, is seen again with the next probe.
+    # If Redis answered late once on a busy machine, the next probe finds it available again.
     wait_until("the site is whole", lambda: health(us, "endtoend") == (200, whole))
     status, services = health(us, "instance")
     assert status == 200
@@ -38,7 +38,7 @@ def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
     }
 
 
-def test_a_dead_store_turns_its_own_site_red_and_no_other(
+def test_a_dead_store_makes_only_its_own_site_unhealthy(
     us: Site, eu: Site, services: Services
 ) -> None:
     services.us.container.pause()
@@ -52,12 +52,12 @@ def test_a_dead_store_turns_its_own_site_red_and_no_other(
     wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
 
 
-def test_a_full_store_is_read_from_and_what_is_pushed_goes_elsewhere(
+def test_a_full_store_is_read_from_and_pushes_go_to_another_one(
     us: Site, services: Services
 ) -> None:
     client = Client(us)
     there = client.push_blob("admin/app", b"before")
-    with services.us.full():
+    with services.us.fill_up():
         pushed = client.push_blob("admin/app", b"while it is full")
         assert us.locations.stores["eustorage"].size(blob_key(Digest.parse(pushed))) > 0
         for _ in range(3):
@@ -67,7 +67,7 @@ def test_a_full_store_is_read_from_and_what_is_pushed_goes_elsewhere(
     wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
 
 
-def test_a_dead_database_turns_the_site_red_and_its_return_green(
+def test_a_dead_database_makes_the_site_unhealthy_until_it_returns(
     us: Site, services: Services
 ) -> None:
     services.postgres.pause()
@@ -79,7 +79,7 @@ def test_a_dead_database_turns_the_site_red_and_its_return_green(
     wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
 
 
-def test_without_redis_a_site_is_still_whole(us: Site, services: Services) -> None:
+def test_a_site_without_redis_is_healthy(us: Site, services: Services) -> None:
     services.redis.pause()
     try:
         wait_until("redis is missed", lambda: not health(us, "endtoend")[1]["redis"])
@@ -102,7 +102,7 @@ def test_metrics_are_served_in_prometheus_format(us: Site) -> None:
         ("migrate", "FEATURE_STORAGE_REPLICATION", "perhaps"),
     ],
 )
-def test_a_wrong_bundle_stops_a_process_with_a_sentence_that_names_the_key(
+def test_an_invalid_bundle_ends_a_process_with_a_message_that_names_the_key(
     us: Site, services: Services, tmp_path: Path, command: str, key: str, value: object
 ) -> None:
     wrong = {**bundle(services, "unused"), key: value}
@@ -123,7 +123,7 @@ def test_a_wrong_bundle_stops_a_process_with_a_sentence_that_names_the_key(
     assert "Traceback" not in ended.stderr
 
 
-def test_two_migrations_at_once_end_well(us: Site) -> None:
+def test_two_migrations_in_parallel_succeed(us: Site) -> None:
     us.graph.database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     running = [
         subprocess.Popen(

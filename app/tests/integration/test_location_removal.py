@@ -1,4 +1,4 @@
-"""A drained location is removed once no blob needs it, and a removal can be interrupted."""
+"""Removal of a drained location: it is refused while blobs need it, and can be interrupted."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def placed_at(site: Site, location: str) -> set[str]:
 
 
 def copy_everything(site: Site, location: str) -> None:
-    """Do as if the worker at LOCATION had copied all it has to; the bytes do not matter here."""
+    """Place everything at a location as its worker would; the bytes do not matter here."""
     tasks = Tasks(site.graph.database, location)
     while claimed := tasks.claim():
         tasks.finish(claimed)
 
 
 def drained(site: Site, location: str) -> None:
-    """Set LOCATION to draining, as `atoll drain` does, without waiting for copies."""
+    """Set a location to draining, as `atoll drain` does, without waiting for copies."""
     LocationTable(site.graph.database).set_state(location, DRAINING)
 
 
-def learn(*sites: Site) -> None:
+def refresh_states(*sites: Site) -> None:
     for site in sites:
         site.locations.states.refresh(site.graph.database)
 
@@ -62,20 +62,22 @@ def test_removal_is_refused_while_a_blob_has_its_sole_copy_there(us: Site) -> No
     assert len(placed_at(us, "usstorage")) == 1
 
 
-def test_after_a_drain_it_goes_and_everything_can_be_pulled(us: Site, eu: Site) -> None:
+def test_after_a_drain_a_location_is_removed_and_everything_can_be_pulled(
+    us: Site, eu: Site
+) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"at us only")
     eu.start_worker()
     drained = us.command("drain", "usstorage", "--wait", "--json")
     assert drained.returncode == 0, drained.stderr
     assert json.loads(drained.stdout)["drained"] is True
     assert locations(us)["usstorage"] == "draining"
-    learn(us)
+    refresh_states(us)
     during = Client(us).push_blob(REPOSITORY, b"pushed while it drains")
     assert during in placed_at(us, "eustorage") - placed_at(us, "usstorage")
     removed = us.command("remove-location", "usstorage", "--yes")
     assert removed.returncode == 0, removed.stderr
     assert locations(us) == {"eustorage": "active"}
-    learn(us, eu)
+    refresh_states(us, eu)
     for site in (us, eu):
         assert Client(site).pull_blob(REPOSITORY, digest).content == b"at us only"
         assert Client(site).pull_blob(REPOSITORY, during).content == b"pushed while it drains"
@@ -83,7 +85,7 @@ def test_after_a_drain_it_goes_and_everything_can_be_pulled(us: Site, eu: Site) 
     assert after in placed_at(us, "eustorage")
 
 
-def test_a_drain_is_shown_and_taken_back(us: Site) -> None:
+def test_a_drain_is_listed_and_can_be_cancelled(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us only")
     drained = us.command("drain", "usstorage")
     assert "1 blobs (10 bytes) are only there" in drained.stdout
@@ -94,12 +96,12 @@ def test_a_drain_is_shown_and_taken_back(us: Site) -> None:
     assert locations(us)["usstorage"] == "active"
 
 
-def test_nobody_writes_to_what_is_read_only_and_its_worker_waits(us: Site) -> None:
+def test_a_read_only_location_accepts_neither_pushes_nor_copies(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"for eu")
     assert us.command("activate", "eustorage", "--read-only").returncode == 0
     assert Tasks(us.graph.database, "eustorage").claim() == []
     assert us.command("activate", "usstorage", "--read-only").returncode == 0
-    learn(us)
+    refresh_states(us)
     answer = Client(us).request(
         "POST", f"/v2/{REPOSITORY}/blobs/uploads/", f"repository:{REPOSITORY}:pull,push"
     )
@@ -108,11 +110,11 @@ def test_nobody_writes_to_what_is_read_only_and_its_worker_waits(us: Site) -> No
     )
     assert refused.status_code == 503
     assert us.command("activate", "usstorage").returncode == 0
-    learn(us)
+    refresh_states(us)
     Client(us).push_blob(REPOSITORY, b"now it goes")
 
 
-def test_what_a_registry_needs_cannot_go(us: Site) -> None:
+def test_locations_that_the_registry_needs_cannot_be_removed(us: Site) -> None:
     for command in ("drain", "remove-location", "activate"):
         unknown = us.command(command, "mars", *(["--yes"] if command == "remove-location" else []))
         assert unknown.returncode == 1
@@ -128,7 +130,7 @@ def test_what_a_registry_needs_cannot_go(us: Site) -> None:
     assert locations(us) == {"usstorage": "draining", "eustorage": "active"}
 
 
-def test_without_anybody_to_ask_nothing_is_removed(us: Site) -> None:
+def test_removal_without_a_terminal_requires_the_confirming_option(us: Site) -> None:
     drained(us, "eustorage")
     result = us.command("remove-location", "eustorage", input="y\n")
     assert result.returncode == 1
@@ -137,7 +139,7 @@ def test_without_anybody_to_ask_nothing_is_removed(us: Site) -> None:
     assert set(locations(us)) == {"usstorage", "eustorage"}
 
 
-def test_uploads_that_have_bytes_there_keep_it(us: Site) -> None:
+def test_removal_is_refused_while_uploads_have_bytes_there(us: Site) -> None:
     client, scope = Client(us), f"repository:{REPOSITORY}:pull,push"
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
     client.request("PATCH", answer.headers["Location"], scope, data=b"under way")
@@ -147,7 +149,7 @@ def test_uploads_that_have_bytes_there_keep_it(us: Site) -> None:
     assert "1 uploads have bytes at 'usstorage'" in result.stderr
 
 
-def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
+def test_an_interrupted_removal_can_be_undone_or_finished(us: Site) -> None:
     digests = {Client(us).push_blob(REPOSITORY, bytes([number])) for number in range(3)}
     copy_everything(us, "eustorage")
     drained(us, "usstorage")
@@ -171,8 +173,8 @@ def test_cut_off_half_way_it_is_undone_or_finished(us: Site) -> None:
     assert us.command("remove-location", "usstorage", "--undo").returncode == 1
 
 
-def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: Site) -> None:
-    """The process has not learnt of the removal, the database has."""
+def test_an_object_written_just_before_a_removal_is_written_again_elsewhere(us: Site) -> None:
+    """The process has not read the removal from the database yet."""
     scope = f"repository:{REPOSITORY}:pull,push"
     answer = Client(us).request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
     upload = UUID(answer.headers["Location"].rpartition("/")[2].partition("?")[0])
@@ -186,7 +188,7 @@ def test_what_was_written_just_before_a_removal_is_written_again_elsewhere(us: S
     assert placed_at(us, "usstorage") == set()
 
 
-def test_a_copy_that_ends_after_the_removal_leaves_nothing(us: Site) -> None:
+def test_a_copy_that_ends_after_the_removal_is_not_placed(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"being copied to eu")
     at_eu = Tasks(us.graph.database, "eustorage")
     claimed = at_eu.claim()
@@ -198,7 +200,7 @@ def test_a_copy_that_ends_after_the_removal_leaves_nothing(us: Site) -> None:
     assert locations(us) == {"usstorage": "active"}
 
 
-def test_quays_command_asks_and_says_what_quay_says(us: Site) -> None:
+def test_quays_command_asks_for_confirmation_and_prints_quays_texts(us: Site) -> None:
     for number in range(2):
         Client(us).push_blob(REPOSITORY, bytes([number]))
     copy_everything(us, "eustorage")
@@ -238,14 +240,14 @@ def test_quays_command_asks_and_says_what_quay_says(us: Site) -> None:
     assert "Error removing storage location: 'usstorage' is the last location" in refused.stderr
 
 
-def test_every_process_learns_of_a_drain_without_a_restart(us: Site) -> None:
+def test_a_process_applies_a_drain_without_a_restart(us: Site) -> None:
     us.command("drain", "usstorage")
     wait_until("this process knows", lambda: not us.locations.states.writable("usstorage"))
     digest = Client(us).push_blob(REPOSITORY, b"elsewhere")
     assert placed_at(us, "eustorage") == {digest}
 
 
-def test_without_replication_nothing_is_drained_for_nobody_would_copy(
+def test_drain_is_refused_without_replication(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     changes: dict[str, object] = {"FEATURE_STORAGE_REPLICATION": False}

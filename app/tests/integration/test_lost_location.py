@@ -1,4 +1,4 @@
-"""A location whose store is gone for good goes, too, once somebody says yes to what is lost."""
+"""Removal of a location whose store is lost, after the number of lost blobs was confirmed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atoll.placement.upkeep.backfill import Reconciler
 from atoll.server.heartbeat import Announcer
 
 from .services import Services, wait_until
-from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_graph
+from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_services
 from .test_backfill import push_image
 from .test_location_removal import copy_everything, locations
 from .test_policies import REQUIRED
@@ -29,7 +29,7 @@ LOST = b"at us only"
 
 @pytest.fixture
 def lost(us: Site) -> str:
-    """Of two images one is only at us; that is named by an index, too, and was read before."""
+    """Two images, one of which is only at us; an index references it too, and it is cached."""
     push_image(us, REPOSITORY, b"at both")
     copy_everything(us, "eustorage")
     client = Client(us)
@@ -55,11 +55,11 @@ def reachability(site: Site) -> Reachability:
     return Instances(site.graph.database).reachability("usstorage")
 
 
-def tasks(site: Site) -> int:
+def count_tasks(site: Site) -> int:
     return int(site.graph.database.read("SELECT count(*) FROM replicationtask")[0][0])
 
 
-def test_exactly_what_is_lost_is_listed_and_nothing_goes_without_a_yes_to_its_number(
+def test_lost_blobs_are_listed_exactly_and_removal_requires_their_number(
     us: Site, lost: str
 ) -> None:
     status, out, err = us.command_here("remove-location", "usstorage", "--lost", "--json")
@@ -83,12 +83,12 @@ def test_exactly_what_is_lost_is_listed_and_nothing_goes_without_a_yes_to_its_nu
     assert locations(us) == {"usstorage": "active", "eustorage": "active"}
 
 
-def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: str) -> None:
-    assert tasks(us) == 1
+def test_a_lost_blob_is_answered_with_404_and_restored_by_a_push(us: Site, lost: str) -> None:
+    assert count_tasks(us) == 1
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
     assert us.command_here(*words)[0] == 0
     assert locations(us) == {"eustorage": "active"}
-    # Also before this process has learnt of the removal.
+    # The first round is before this process has read the removal.
     for _ in range(2):
         answer = Client(us).pull_blob(REPOSITORY, lost)
         assert answer.status_code == 404
@@ -98,8 +98,8 @@ def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: 
         us.locations.states.refresh(us.graph.database)
     refused = put_manifest(Client(us), lost, len(LOST))
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
-    # Nothing that cannot be copied waits for ever.
-    assert tasks(us) == 0
+    # No task is left that could never finish.
+    assert count_tasks(us) == 0
     shown = json.loads(us.command_here("lost", "--json")[1])
     assert (shown["blobs"], shown["lost_blobs"][0]["digest"]) == (1, lost)
     assert "admin/app@" in us.command_here("lost")[1]
@@ -108,7 +108,7 @@ def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: 
     assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
 
 
-def test_a_dead_store_is_not_asked_for_anything(
+def test_removal_sends_no_request_to_the_lost_store(
     services: Services, us: Site, database: str, tmp_path: Path, lost: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as dead:
@@ -117,7 +117,7 @@ def test_a_dead_store_is_not_asked_for_anything(
         config["usstorage"] = [driver, {**arguments, "port": dead.getsockname()[1]}]
         changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": config}
         directory = tmp_path / "elsewhere"
-        graph = make_graph(services, database, directory, "eustorage", changes)
+        graph = make_services(services, database, directory, "eustorage", changes)
         elsewhere = Site("", "", graph, directory, "eustorage")
         words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
         result = elsewhere.command(*words)
@@ -128,7 +128,7 @@ def test_a_dead_store_is_not_asked_for_anything(
     assert head(Client(us), lost).status_code == 404
 
 
-def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is_needed(
+def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     us: Site, lost: str
 ) -> None:
     announcer = Announcer(us.graph, "registry")
@@ -141,14 +141,14 @@ def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is
     status, _, err = us.command_here(*words)
     assert (status, "atoll drain usstorage --wait" in err) == (1, True)
     assert us.command_here(*words, "--dry-run")[0] == 1
-    # As when the bucket was found empty.
+    # As if a check had found the bucket empty.
     quarantine(us, lost, "usstorage")
     assert us.command_here(*words)[0] == 0
     announcer.stop()
     assert locations(us) == {"eustorage": "active"}
 
 
-def test_nobody_misses_the_instances_of_a_lost_site(us: Site, lost: str) -> None:
+def test_instances_of_a_lost_site_are_not_reported_as_missing(us: Site, lost: str) -> None:
     quarantine(us, lost, "usstorage")
     database = us.graph.database
     Heartbeat(database, us.graph.bundle, "registry", us.locations.health).record()
@@ -159,7 +159,7 @@ def test_nobody_misses_the_instances_of_a_lost_site(us: Site, lost: str) -> None
     assert us.command_here("status")[0] == 0
 
 
-def test_who_is_asked_types_the_number(us: Site, lost: str) -> None:
+def test_an_interactive_removal_asks_for_the_number(us: Site, lost: str) -> None:
     del lost
     for answer, status in (("2", 1), ("y", 1), ("1", 0)):
         assert set(locations(us)) == {"usstorage", "eustorage"}
@@ -175,7 +175,7 @@ def test_who_is_asked_types_the_number(us: Site, lost: str) -> None:
     assert locations(us) == {"eustorage": "active"}
 
 
-def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
+def test_a_copy_at_a_draining_location_is_not_lost(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us and eu")
     copy_everything(us, "eustorage")
     us.graph.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
@@ -188,7 +188,7 @@ def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
     assert kept[0] == 0, kept
 
 
-def test_cut_off_half_way_it_is_undone(us: Site, lost: str) -> None:
+def test_an_interrupted_removal_is_undone(us: Site, lost: str) -> None:
     steps = Removal(LocationTable(us.graph.database), batch=1).steps("usstorage", accepted_loss=1)
     next(steps)
     next(steps)
@@ -202,7 +202,7 @@ def test_cut_off_half_way_it_is_undone(us: Site, lost: str) -> None:
     assert Reconciler(us.graph.database, REQUIRED).everything() == 1
 
 
-def test_a_dead_location_is_not_drained_and_is_told_what_to_do(
+def test_draining_a_dead_location_is_refused_with_the_remedy(
     us: Site, services: Services, lost: str
 ) -> None:
     del lost
@@ -216,7 +216,7 @@ def test_a_dead_location_is_not_drained_and_is_told_what_to_do(
         assert "1 blobs (10 bytes) are only at 'usstorage', and no site reaches its store" in err
         assert "atoll remove-location usstorage --lost" in err
         assert locations(us)["usstorage"] == "active"
-        # What is nowhere missing needs no store.
+        # Blobs with copies elsewhere do not need its store.
         copy_everything(us, "eustorage")
         assert us.command_here("drain", "usstorage", "--wait")[0] == 0
     finally:

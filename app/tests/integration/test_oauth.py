@@ -1,4 +1,4 @@
-"""How programs get tokens of the API: applications, sign-in, and the command line."""
+"""API tokens for programs: OAuth applications, sign-in, and the command line."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def bearer(site: Site, token: str, path: str) -> int:
     return requests.get(f"{site.url}/api/v1/{path}", headers=headers).status_code
 
 
-def test_an_application_lives_from_its_making_to_its_deletion(api: Api) -> None:
+def test_an_application_can_be_created_changed_and_deleted(api: Api) -> None:
     base = "organization/acme/applications"
     made = api.call("POST", base, {"name": "deploy", "description": "it deploys"})
     assert (len(made["client_id"]), len(made["client_secret"])) == (20, 40)
@@ -78,13 +78,13 @@ def test_an_application_lives_from_its_making_to_its_deletion(api: Api) -> None:
     api.call("GET", one, status=404)
 
 
-def test_an_application_gets_a_token_from_who_is_signed_in_until_it_is_deleted(api: Api) -> None:
+def test_an_application_gets_tokens_of_signed_in_users_until_it_is_deleted(api: Api) -> None:
     base = "organization/acme/applications"
     client_id = api.call("POST", base, {"name": "deploy"})["client_id"]
     session = signed_in(api.site)
     token = token_of(authorize(api.site, session, client_id))
     assert bearer(api.site, token, base) == 200
-    # Its scopes bound it.
+    # It is limited to its scopes.
     assert bearer(api.site, token, "superuser/users/") == 403
     given = api.call("GET", "user/authorizations")["authorizations"]
     assert [one["application"]["clientId"] for one in given] == [client_id]
@@ -92,7 +92,7 @@ def test_an_application_gets_a_token_from_who_is_signed_in_until_it_is_deleted(a
     assert bearer(api.site, token, base) == 401
 
 
-def test_a_token_that_was_given_out_can_be_revoked(api: Api) -> None:
+def test_an_issued_token_can_be_revoked(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     token = token_of(authorize(api.site, signed_in(api.site), client_id))
     (given,) = api.call("GET", "user/authorizations")["authorizations"]
@@ -100,7 +100,7 @@ def test_a_token_that_was_given_out_can_be_revoked(api: Api) -> None:
     assert bearer(api.site, token, "organization/acme/applications") == 401
 
 
-def test_a_link_gives_no_application_a_token(api: Api) -> None:
+def test_following_a_link_issues_no_token(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     session = signed_in(api.site)
     asked = {
@@ -112,7 +112,7 @@ def test_a_link_gives_no_application_a_token(api: Api) -> None:
     url = f"{api.site.url}/oauth/authorize"
     assert session.get(url, params=asked, allow_redirects=False).status_code == 403
     authorize(api.site, session, client_id)
-    # Nor does one that the user authorized before.
+    # Not even to an application that the user authorized before.
     answer = session.get(url, params=asked, allow_redirects=False)
     assert (answer.status_code, "Location" in answer.headers) == (403, False)
     wrong = {**asked, "redirect_uri": "https://evil.example/"}
@@ -129,7 +129,7 @@ def test_a_link_gives_no_application_a_token(api: Api) -> None:
         {"response_type": "code"},
     ],
 )
-def test_a_token_is_sent_nowhere_but_where_the_application_has_registered(
+def test_a_token_is_sent_only_to_a_registered_redirect_uri(
     api: Api, change: dict[str, str]
 ) -> None:
     registered = {"name": "x", "redirect_uri": "https://app.example/back"}
@@ -140,7 +140,7 @@ def test_a_token_is_sent_nowhere_but_where_the_application_has_registered(
     assert authorize(api.site, session, client_id, **change).status_code == 400
 
 
-def test_a_session_changes_nothing_without_its_csrf_token(api: Api) -> None:
+def test_a_session_needs_its_csrf_token_to_change_anything(api: Api) -> None:
     session = signed_in(api.site)
     assert session.get(f"{api.site.url}/api/v1/user/").json()["username"] == SUPERUSER
     url = f"{api.site.url}/api/v1/organization/"
@@ -152,7 +152,7 @@ def test_a_session_changes_nothing_without_its_csrf_token(api: Api) -> None:
     assert authorize(api.site, session, client_id).status_code == 403
 
 
-def test_signing_in_needs_the_right_password_and_is_slowed_like_any_other_login(api: Api) -> None:
+def test_signing_in_checks_the_password_and_is_throttled_like_other_logins(api: Api) -> None:
     session = requests.Session()
     session.trust_env = False
     url = f"{api.site.url}/api/v1/signin"
@@ -164,7 +164,7 @@ def test_signing_in_needs_the_right_password_and_is_slowed_like_any_other_login(
     assert statuses == [403] * 5 + [429]
 
 
-def test_a_session_ends_with_signing_out_and_with_a_new_password(api: Api) -> None:
+def test_signing_out_and_a_new_password_end_a_session(api: Api) -> None:
     add_user(api, "alice")
     url = f"{api.site.url}/api/v1"
     session = signed_in(api.site, "alice", "another password")
@@ -176,7 +176,7 @@ def test_a_session_ends_with_signing_out_and_with_a_new_password(api: Api) -> No
     assert session.get(f"{url}/user/").status_code == 401
 
 
-def test_an_operator_makes_a_token_on_the_command_line(us: Site) -> None:
+def test_an_operator_creates_a_token_on_the_command_line(us: Site) -> None:
     made = us.command("token", "create", SUPERUSER, "--scope", "user:read", "--days", "1")
     assert made.returncode == 0, made.stderr
     token = made.stdout.strip()
@@ -188,7 +188,7 @@ def test_an_operator_makes_a_token_on_the_command_line(us: Site) -> None:
         assert refused.stdout == ""
 
 
-def test_a_token_is_made_in_an_applications_settings_listed_and_revoked(api: Api) -> None:
+def test_a_token_is_created_listed_and_revoked_in_the_settings_of_an_application(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     base = f"organization/acme/applications/{client_id}/tokens"
     made = api.call("POST", base, {"name": " build ", "scope": "repo:read,user:read"})
@@ -209,7 +209,7 @@ def test_a_token_is_made_in_an_applications_settings_listed_and_revoked(api: Api
     assert bearer(api.site, made["token"], "user/") == 401
 
 
-def test_a_token_makes_no_token_that_may_do_more_than_itself(api: Api) -> None:
+def test_a_token_cannot_create_a_token_with_more_scopes(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     base = f"organization/acme/applications/{client_id}/tokens"
     narrow = api.call("POST", base, {"name": "narrow", "scope": "org:admin"})["token"]
@@ -234,7 +234,7 @@ def assign(site: Site, session: requests.Session, client_id: str, username: str)
     return session.post(f"{site.url}/oauth/authorize/assignuser", params=query).status_code
 
 
-def test_a_user_who_is_asked_for_a_token_gives_it_once(api: Api) -> None:
+def test_an_assigned_user_issues_the_token_once(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     alice = add_user(api, "alice")
     session = signed_in(api.site)
@@ -246,7 +246,7 @@ def test_a_user_who_is_asked_for_a_token_gives_it_once(api: Api) -> None:
     (asked,) = alice.call("GET", "user/assignedauthorizations")["authorizations"]
     assert asked["application"]["clientId"] == client_id
     uuid = asked["uuid"]
-    # Not for something else, and not by somebody else.
+    # Not with other scopes, and not by another user.
     more = authorize(api.site, own, client_id, assignment_uuid=uuid)
     other = authorize(api.site, session, client_id, assignment_uuid=uuid, scope="repo:read")
     assert (more.status_code, other.status_code) == (404, 404)
@@ -257,7 +257,7 @@ def test_a_user_who_is_asked_for_a_token_gives_it_once(api: Api) -> None:
     assert again.status_code == 404
 
 
-def test_a_user_who_is_asked_for_a_token_may_say_no(api: Api) -> None:
+def test_an_assigned_user_can_decline(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     alice = add_user(api, "alice")
     assert assign(api.site, signed_in(api.site), client_id, "alice") == 200

@@ -1,4 +1,4 @@
-"""Blobs are where policies want them, and never where these exclude them."""
+"""Blobs are placed where policies require them, and never where policies exclude them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ THIRD = "asiastorage"
 
 @pytest.fixture
 def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
-    """A site whose nearest store is us, and which knows a third location, required by nobody."""
+    """A site that prefers us and also has a third location, which nothing requires."""
     driver, arguments = services.eu.settings
     config = {store.location: store.settings for store in services.stores()}
     third = [driver, {**arguments, "storage_path": "/third"}]
@@ -57,7 +57,7 @@ def tasks(site: Site) -> set[tuple[str, str]]:
 
 
 def make_repository(site: Site, name: str) -> None:
-    """Make a repository by the first push to it."""
+    """Create a repository by a first push."""
     push_image(site, name, json.dumps({"made": name}).encode())
     site.graph.database.run("DELETE FROM replicationtask")
 
@@ -71,7 +71,7 @@ def api(client: Client, method: str, path: str, **arguments: object) -> requests
     )
 
 
-def test_an_extra_location_gets_the_blobs_of_its_repository_and_no_others(site: Site) -> None:
+def test_an_extra_location_receives_the_blobs_of_its_repository_only(site: Site) -> None:
     client = Client(site)
     make_repository(site, REPOSITORY)
     answer = api(
@@ -87,7 +87,7 @@ def test_an_extra_location_gets_the_blobs_of_its_repository_and_no_others(site: 
     assert tasks(site) == {(mine, "eustorage"), (mine, THIRD), (other, "eustorage")}
 
 
-def test_a_push_writes_nothing_to_what_its_namespace_excludes(
+def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
     site: Site, services: Services
 ) -> None:
     make_repository(site, REPOSITORY)
@@ -96,7 +96,7 @@ def test_a_push_writes_nothing_to_what_its_namespace_excludes(
     whole = client.push_blob(REPOSITORY, b"in one piece")
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
     for piece in (b"in ", b"two pieces"):
-        # Without the state that the client was told, the upload is looked up.
+        # Without the signed state in the Location, the upload is looked up.
         location = answer.headers["Location"].partition("?")[0]
         answer = client.request("PATCH", location, SCOPE, data=piece)
     digest = sha256(b"in two pieces")
@@ -108,7 +108,7 @@ def test_a_push_writes_nothing_to_what_its_namespace_excludes(
     assert tasks(site) == set()
 
 
-def test_what_was_written_before_the_policy_changed_goes_where_it_may_be(
+def test_chunks_written_before_a_policy_change_are_assembled_at_a_permitted_location(
     site: Site, services: Services
 ) -> None:
     make_repository(site, REPOSITORY)
@@ -126,7 +126,7 @@ def test_what_was_written_before_the_policy_changed_goes_where_it_may_be(
 
 
 @pytest.mark.long
-def test_with_the_only_allowed_store_down_a_push_is_told_to_come_again(
+def test_a_push_is_retryable_while_the_only_permitted_store_is_unavailable(
     site: Site, services: Services
 ) -> None:
     make_repository(site, REPOSITORY)
@@ -146,7 +146,7 @@ def test_with_the_only_allowed_store_down_a_push_is_told_to_come_again(
         services.eu.container.unpause()
 
 
-def test_a_mount_is_lent_at_once_and_copied_to_where_it_must_be(site: Site) -> None:
+def test_a_mounted_blob_is_readable_at_once_and_copied_to_required_locations(site: Site) -> None:
     client = Client(site)
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage")
@@ -166,7 +166,7 @@ def test_a_mount_is_lent_at_once_and_copied_to_where_it_must_be(site: Site) -> N
     assert (excess["location"], excess["shared"]) == ("usstorage", 1)
 
 
-def test_a_changed_policy_queues_what_is_missing_and_takes_back_what_is_excluded(
+def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
     site: Site,
 ) -> None:
     push_image(site, REPOSITORY, b"{}")
@@ -178,11 +178,11 @@ def test_a_changed_policy_queues_what_is_missing_and_takes_back_what_is_excluded
     assert tasks(site) == {(digest, THIRD)}
     done = site.command("policy", "clear", "home")
     assert "must be at eustorage, usstorage" in done.stdout
-    # Nothing excludes the third location now: what was begun may be finished.
+    # No policy excludes the third location now, so a copy in progress may finish.
     assert tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
 
 
-def test_workers_follow_a_policy_as_soon_as_they_see_that_one_changed(site: Site) -> None:
+def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> None:
     push_image(site, REPOSITORY, b"{}")
     watch = PolicyWatch(site.graph.database, Reconciler(site.graph.database, REQUIRED, batch=1))
     assert watch.apply_changes() == 0
@@ -194,7 +194,7 @@ def test_workers_follow_a_policy_as_soon_as_they_see_that_one_changed(site: Site
     assert tasks(site) == set()
 
 
-def test_a_blob_must_be_wherever_one_of_its_repositories_wants_it(site: Site) -> None:
+def test_a_blob_is_required_wherever_one_of_its_repositories_requires_it(site: Site) -> None:
     push_image(site, REPOSITORY, b"{}")
     push_image(site, "free/app", b"{}")
     exclude(site, "home", "eustorage")
@@ -206,7 +206,9 @@ def test_a_blob_must_be_wherever_one_of_its_repositories_wants_it(site: Site) ->
 
 
 @pytest.mark.long
-def test_what_no_repository_uses_must_be_nowhere_and_keeps_no_location(site: Site) -> None:
+def test_a_blob_without_repositories_is_required_nowhere_and_does_not_block_a_drain(
+    site: Site,
+) -> None:
     push_image(site, REPOSITORY, b"{}")
     assert api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
     site.graph.database.run("DELETE FROM replicationtask")
@@ -215,7 +217,7 @@ def test_what_no_repository_uses_must_be_nowhere_and_keeps_no_location(site: Sit
 
 
 @pytest.mark.long
-def test_a_drain_says_that_policies_let_blobs_be_nowhere_else(site: Site) -> None:
+def test_a_drain_reports_blobs_that_policies_exclude_everywhere_else(site: Site) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage", THIRD)
     Client(site).push_blob(REPOSITORY, b"at eu only")
@@ -246,7 +248,7 @@ def test_urgent_repositories_have_urgent_tasks(site: Site) -> None:
         ({"synchronous": {"copies": 3}}, "no push could wait for 3"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_with_a_sentence(
+def test_an_invalid_policy_is_refused_with_the_reason(
     site: Site, policy: dict[str, object], sentence: str
 ) -> None:
     make_repository(site, REPOSITORY)
@@ -256,7 +258,7 @@ def test_a_policy_that_cannot_be_is_refused_with_a_sentence(
         assert sentence in answer.json()["detail"]
 
 
-def test_a_namespaces_policy_leaves_a_location_to_each_of_its_repositories(site: Site) -> None:
+def test_a_namespace_policy_lets_each_repository_choose_a_location(site: Site) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage")
     answer = api(
@@ -269,7 +271,7 @@ def test_a_namespaces_policy_leaves_a_location_to_each_of_its_repositories(site:
     assert f"no location would be left for the blobs of '{REPOSITORY}'" in answer.json()["detail"]
 
 
-def test_only_administrators_see_and_change_policies(site: Site) -> None:
+def test_only_administrators_read_and_change_policies(site: Site) -> None:
     make_repository(site, REPOSITORY)
     made = site.command("user", "create", "guest", "--password-stdin", input="a long password\n")
     assert made.returncode == 0, made.stderr
@@ -291,7 +293,7 @@ def test_only_administrators_see_and_change_policies(site: Site) -> None:
         assert api(owner, "DELETE", f"{path}/replicationpolicy").status_code == 204
 
 
-def test_a_manifest_waits_for_the_copies_that_its_policy_wants(site: Site) -> None:
+def test_a_manifest_push_waits_for_the_copies_that_its_policy_requires(site: Site) -> None:
     make_repository(site, REPOSITORY)
     policies(site).set(Subject.parse("home"), Policy(sync_copies=2, sync_seconds=1))
     client = Client(site)

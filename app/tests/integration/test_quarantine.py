@@ -1,4 +1,4 @@
-"""What proved wrong at a location is not served from there, and a push or a good copy heals it."""
+"""A bad copy is quarantined: it is not served, and a push or a good copy replaces it."""
 
 from __future__ import annotations
 
@@ -52,18 +52,18 @@ def put_manifest(client: Client, digest: str, size: int) -> requests.Response:
 
 
 @pytest.fixture
-def lonely(client: Client) -> str:
-    """A blob whose only placement is in quarantine, and that was read before, so it is cached."""
+def quarantined(client: Client) -> str:
+    """A blob whose only placement is in quarantine, and that is in the cache."""
     digest = client.push_blob(REPOSITORY, b"{}")
     assert client.pull_blob(REPOSITORY, digest).content == b"{}"
     quarantine(client.site, digest, "usstorage")
     return digest
 
 
-def test_a_blob_without_a_good_copy_is_not_served_and_the_client_may_try_again(
-    client: Client, lonely: str
+def test_a_blob_without_a_good_copy_is_answered_with_a_retryable_error(
+    client: Client, quarantined: str
 ) -> None:
-    answer = client.pull_blob(REPOSITORY, lonely)
+    answer = client.pull_blob(REPOSITORY, quarantined)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     (error,) = answer.json()["errors"]
@@ -72,26 +72,26 @@ def test_a_blob_without_a_good_copy_is_not_served_and_the_client_may_try_again(
     assert "storage" not in error["message"]
 
 
-def test_it_counts_as_missing_so_that_clients_push_it_and_a_push_heals_it(
-    client: Client, lonely: str
+def test_a_quarantined_blob_counts_as_missing_and_a_push_replaces_it(
+    client: Client, quarantined: str
 ) -> None:
-    assert head(client, lonely).status_code == 404
+    assert head(client, quarantined).status_code == 404
     client.push_blob("admin/other", b"so that the repository is there")
     uploads = "/v2/admin/other/blobs/uploads/"
     for source in ({"from": REPOSITORY}, {}):
         scope = f"repository:admin/other:pull,push {SCOPE}"
-        answer = client.request("POST", uploads, scope, params={"mount": lonely, **source})
+        answer = client.request("POST", uploads, scope, params={"mount": quarantined, **source})
         assert answer.status_code == 202
-    refused = put_manifest(client, lonely, 2)
+    refused = put_manifest(client, quarantined, 2)
     assert refused.status_code == 404
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
-    assert client.push_blob(REPOSITORY, b"{}") == lonely
-    assert head(client, lonely).status_code == 200
-    assert client.pull_blob(REPOSITORY, lonely).content == b"{}"
-    assert put_manifest(client, lonely, 2).status_code == 201
+    assert client.push_blob(REPOSITORY, b"{}") == quarantined
+    assert head(client, quarantined).status_code == 200
+    assert client.pull_blob(REPOSITORY, quarantined).content == b"{}"
+    assert put_manifest(client, quarantined, 2).status_code == 201
 
 
-def test_what_is_wrong_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
+def test_a_blob_quarantined_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"at both")
     eu.copy_all()
     quarantine(us, digest, "usstorage")
@@ -101,7 +101,7 @@ def test_what_is_wrong_at_one_location_is_served_from_the_other(us: Site, eu: Si
         assert head(Client(site), digest).status_code == 200
 
 
-def test_a_copy_that_was_written_again_since_the_claim_is_not_doubted(client: Client) -> None:
+def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Client) -> None:
     database = client.site.graph.database
     digest = client.push_blob(REPOSITORY, b"wrong for a while")
     tasks = Tasks(database, "eustorage")

@@ -1,4 +1,4 @@
-"""Every blob comes to every location where it must be, whatever dies on the way."""
+"""Every blob is copied to every required location, whatever fails in between."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_pushed_blob_is_copied_to_the_other_site(us: Site, eu: Site, services:
     assert f":{services.eu.port}/" in pulled.headers["Location"]
 
 
-def test_before_it_is_copied_a_blob_comes_from_where_it_is(
+def test_a_blob_is_served_from_another_location_until_it_is_copied(
     us: Site, eu: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"only at us")
@@ -59,7 +59,7 @@ def test_before_it_is_copied_a_blob_comes_from_where_it_is(
     assert f":{services.us.port}/" in answer.headers["Location"]
 
 
-def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothing_early(
+def test_a_worker_killed_during_a_copy_loses_nothing_and_places_nothing_early(
     us: Site, eu: Site, services: Services
 ) -> None:
     data = os.urandom(1_000_000) * (LARGE // 1_000_000)
@@ -72,14 +72,14 @@ def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothin
                 us.graph.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
             ),
         )
-        # The source hangs, so the copy cannot end before the worker does.
+        # The source hangs, so the copy cannot end before the worker is killed.
         services.us.container.pause()
         eu.stop_worker(kill=True)
     finally:
         services.us.container.unpause()
     assert placements(us, digest) == {"usstorage"}
     assert key(digest) not in services.eu.objects()
-    # Nobody waits for the dead worker's lease here.
+    # The test does not wait for the killed worker's lease to expire.
     us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
@@ -89,7 +89,7 @@ def test_a_worker_killed_in_the_middle_of_a_copy_loses_nothing_and_writes_nothin
     assert services.eu.open_uploads() == 0
 
 
-def test_wrong_bytes_are_not_placed_and_their_own_site_quarantines_them(
+def test_wrong_bytes_are_not_placed_and_are_quarantined_at_the_source(
     us: Site, eu: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
@@ -105,7 +105,7 @@ def test_wrong_bytes_are_not_placed_and_their_own_site_quarantines_them(
     assert key(digest) not in services.eu.objects()
 
 
-def test_a_placement_in_quarantine_is_healed_from_a_good_one(
+def test_a_quarantined_placement_is_replaced_from_a_good_copy(
     us: Site, eu: Site, services: Services
 ) -> None:
     eu.start_worker()
@@ -123,9 +123,7 @@ def test_a_placement_in_quarantine_is_healed_from_a_good_one(
     assert answer["Body"].read() == b"right bytes"
 
 
-def test_a_dead_target_delays_its_own_copies_only_and_they_come_after(
-    us: Site, eu: Site, services: Services
-) -> None:
+def test_a_dead_target_delays_only_its_own_copies(us: Site, eu: Site, services: Services) -> None:
     services.eu.container.pause()
     try:
         digest = Client(us).push_blob(REPOSITORY, b"for eu, later")
@@ -136,7 +134,7 @@ def test_a_dead_target_delays_its_own_copies_only_and_they_come_after(
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
 
 
-def test_with_redis_gone_polling_finds_the_work(us: Site, eu: Site, services: Services) -> None:
+def test_the_worker_polls_for_tasks_without_redis(us: Site, eu: Site, services: Services) -> None:
     services.redis.pause()
     try:
         eu.start_worker()
@@ -146,8 +144,8 @@ def test_with_redis_gone_polling_finds_the_work(us: Site, eu: Site, services: Se
         services.redis.unpause()
 
 
-def test_a_task_is_written_by_the_transaction_that_places_the_blob(us: Site) -> None:
-    """One row a blob and target, and none where the blob is already."""
+def test_the_transaction_that_places_a_blob_inserts_its_tasks(us: Site) -> None:
+    """It inserts one row for each target, and none for locations that have the blob."""
     digests = {Client(us).push_blob(REPOSITORY, data) for data in (b"a", b"b", b"a")}
     rows = us.graph.database.read(
         "SELECT s.content_checksum, l.name FROM replicationtask t"
@@ -157,14 +155,14 @@ def test_a_task_is_written_by_the_transaction_that_places_the_blob(us: Site) -> 
     assert sorted(map(tuple, rows)) == sorted((digest, "eustorage") for digest in digests)
 
 
-def test_the_reconciler_finds_a_task_that_was_lost(us: Site) -> None:
+def test_the_reconciler_restores_a_lost_task(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"its task gets lost")
     us.graph.database.run("DELETE FROM replicationtask")
     assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 1
     assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 0
 
 
-def test_whoever_lost_the_lease_cannot_write_the_placement(us: Site) -> None:
+def test_a_worker_that_lost_its_lease_cannot_place_the_copy(us: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"claimed twice")
     tasks = Tasks(us.graph.database, "eustorage")
     late = tasks.claim(large=False, limit=2)

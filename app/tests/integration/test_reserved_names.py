@@ -10,7 +10,7 @@ from falcon import testing
 
 from .site import PASSWORD, SUPERUSER, Site
 from .test_api import Api, add_user
-from .test_authentication import changed
+from .test_authentication import client_with_settings
 
 RESERVED = ["ops", "audit"]
 
@@ -18,7 +18,7 @@ RESERVED = ["ops", "audit"]
 @pytest.fixture
 def client(us: Site) -> testing.TestClient:
     """A registry whose bundle lists a superuser and an auditor without accounts."""
-    return changed(
+    return client_with_settings(
         us,
         super_users=[SUPERUSER, "ops"],
         global_readonly_super_users=["audit"],
@@ -38,7 +38,7 @@ def test_a_reserved_name_cannot_be_registered(client: testing.TestClient, name: 
     refused = client.simulate_post("/api/v1/user/", json=body)
     taken = client.simulate_post("/api/v1/user/", json=body | {"username": SUPERUSER})
     assert (refused.status_code, taken.status_code) == (400, 400)
-    # The answer does not disclose which names are privileged, nor does that to a short password.
+    # The response does not disclose which names are privileged, not even for a short password.
     short = body | {"password": "short"}
     assert "at least 8" in client.simulate_post("/api/v1/user/", json=short).text
     assert refused.json["error_message"] == taken.json["error_message"].replace(SUPERUSER, name)

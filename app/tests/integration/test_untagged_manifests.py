@@ -1,4 +1,4 @@
-"""A manifest that no tag means any more goes, as with Quay; what anything still needs stays."""
+"""Untagged manifests are deleted as in Quay, unless something still refers to them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def collect(site: Site) -> None:
 
 
 def put(client: Client, document: dict[str, object], reference: str | None = None) -> str:
-    """Push a manifest, by its digest unless by a tag; return its digest."""
+    """Push a manifest by its digest or a tag, and return its digest."""
     content = json.dumps({"schemaVersion": 2, **document}).encode()
     digest = str(Digest.of(content))
     answer = client.request(
@@ -68,7 +68,7 @@ def index(*children: str) -> dict[str, object]:
 
 
 def let_time_pass(site: Site) -> None:
-    """Let the time pass for which a push is kept without a tag."""
+    """Expire the time for which a push is kept without a tag."""
     site.graph.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
 
 
@@ -76,7 +76,7 @@ def pull(client: Client, digest: str) -> int:
     return client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code
 
 
-def test_what_no_tag_means_goes_when_its_time_is_over(client: Client) -> None:
+def test_an_untagged_manifest_is_deleted_when_its_time_ends(client: Client) -> None:
     digest = put(client, image(client))
     collect(client.site)
     assert pull(client, digest) == 200
@@ -85,7 +85,7 @@ def test_what_no_tag_means_goes_when_its_time_is_over(client: Client) -> None:
     assert pull(client, digest) == 404
 
 
-def test_a_push_begins_its_time_anew(client: Client) -> None:
+def test_a_push_restarts_the_time(client: Client) -> None:
     digest = put(client, image(client))
     let_time_pass(client.site)
     assert put(client, image(client)) == digest
@@ -93,14 +93,14 @@ def test_a_push_begins_its_time_anew(client: Client) -> None:
     assert pull(client, digest) == 200
 
 
-def test_what_a_tag_means_stays(client: Client) -> None:
+def test_a_tagged_manifest_is_kept(client: Client) -> None:
     digest = put(client, image(client), "latest")
     let_time_pass(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
 
 
-def test_what_a_tag_meant_stays_as_long_as_the_tag_can_be_set_back(client: Client) -> None:
+def test_a_previously_tagged_manifest_is_kept_while_the_tag_can_be_restored(client: Client) -> None:
     digest = put(client, image(client), "latest")
     put(client, image(client, annotations={"version": "2"}), "latest")
     let_time_pass(client.site)
@@ -112,7 +112,7 @@ def test_what_a_tag_meant_stays_as_long_as_the_tag_can_be_set_back(client: Clien
     assert pull(client, digest) == 404
 
 
-def test_a_tag_that_is_to_end_of_itself_keeps_what_it_means(client: Client) -> None:
+def test_a_tag_with_a_pending_expiry_keeps_its_manifest(client: Client) -> None:
     digest = put(client, image(client), "latest")
     tags = Tags(client.site.graph.database)
     tags.expire(RepositoryName.parse(REPOSITORY), "latest", int(time.time() * 1000) + 60_000)
@@ -121,7 +121,7 @@ def test_a_tag_that_is_to_end_of_itself_keeps_what_it_means(client: Client) -> N
     assert pull(client, digest) == 200
 
 
-def test_what_an_index_names_stays_and_goes_after_it(client: Client) -> None:
+def test_manifests_of_an_index_are_kept_and_deleted_after_it(client: Client) -> None:
     child = put(client, image(client))
     parent = put(client, index(child), "latest")
     let_time_pass(client.site)
@@ -133,7 +133,7 @@ def test_what_an_index_names_stays_and_goes_after_it(client: Client) -> None:
     assert (pull(client, parent), pull(client, child)) == (404, 404)
 
 
-def test_a_referrer_stays_with_its_subject_and_goes_after_it(client: Client) -> None:
+def test_a_referrer_is_kept_with_its_subject_and_deleted_after_it(client: Client) -> None:
     subject = put(client, image(client), "latest")
     signature = put(client, image(client, subject=descriptor(subject)))
     let_time_pass(client.site)
@@ -145,7 +145,7 @@ def test_a_referrer_stays_with_its_subject_and_goes_after_it(client: Client) -> 
     assert (pull(client, subject), pull(client, signature)) == (404, 404)
 
 
-def test_a_deleted_image_that_can_be_brought_back_keeps_its_signature(client: Client) -> None:
+def test_a_deleted_image_that_can_be_restored_keeps_its_signature(client: Client) -> None:
     subject = put(client, image(client), "latest")
     signature = put(client, image(client, subject=descriptor(subject)))
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{subject}", SCOPE)
@@ -154,20 +154,20 @@ def test_a_deleted_image_that_can_be_brought_back_keeps_its_signature(client: Cl
     assert pull(client, signature) == 200
 
 
-def test_a_manifest_that_is_being_named_now_is_left_alone(client: Client) -> None:
+def test_a_manifest_that_a_transaction_refers_to_is_skipped(client: Client) -> None:
     digest = put(client, image(client))
     let_time_pass(client.site)
     with client.site.graph.database.transaction() as cursor:
-        # As the foreign key of a tag that is being written does.
+        # As the foreign key of a tag that is being inserted does.
         cursor.execute("SELECT FROM manifest FOR KEY SHARE")
         collect(client.site)
     assert pull(client, digest) == 200
 
 
-def test_an_index_that_names_what_was_just_collected_is_refused(
+def test_an_index_that_references_a_just_collected_manifest_is_refused(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector comes between the look-up and the statement that keeps the index."""
+    """The collector runs between the look-up of the manifests and the insertion of the index."""
     child = put(client, image(client))
     let_time_pass(client.site)
     database, run = client.site.graph.database, client.site.graph.database.run
@@ -194,7 +194,7 @@ def test_an_index_that_names_what_was_just_collected_is_refused(
     put(client, index(child), "latest")
 
 
-def test_what_one_batch_does_not_take_the_next_one_does(client: Client) -> None:
+def test_the_next_batch_deletes_what_one_batch_left(client: Client) -> None:
     for version in ("1", "2", "3"):
         put(client, image(client, annotations={"version": version}))
     let_time_pass(client.site)
@@ -203,10 +203,8 @@ def test_what_one_batch_does_not_take_the_next_one_does(client: Client) -> None:
     assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
 
 
-def test_a_round_looks_at_one_range_and_the_next_round_at_the_next(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or each round of each site would look at every manifest that there is."""
+def test_each_run_checks_the_next_range(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each run of each site would read every manifest."""
     monkeypatch.setattr(untagged, "RANGE", 1)
     for version in ("1", "2"):
         put(client, image(client, annotations={"version": version}))

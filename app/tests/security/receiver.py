@@ -12,8 +12,8 @@ class Receiver:
     """Answers requests with 200, and those to `/redirect` with a redirect to `location`.
 
     Attributes:
-        location: where `/redirect` leads to.
-        got: Host and path of each request.
+    location: the target of `/redirect`.
+    got: host and path of each request.
     """
 
     def __init__(self, address: str) -> None:
@@ -37,7 +37,7 @@ class Receiver:
                 self.send_error(404)
 
             def log_message(self, *_arguments: object) -> None:
-                """Print nothing."""
+                """Disable the log."""
 
         self._server = ThreadingHTTPServer((address, 0), Handler)
         self.port = int(self._server.server_port)

@@ -1,4 +1,4 @@
-"""An app-specific token pulls and pushes, and an OAuth token does not take over its account."""
+"""App-specific tokens can pull and push, and OAuth tokens cannot take over an account."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def oauth_token(visitor: Visitor, username: str, scopes: str) -> str:
         ),
     ],
 )
-def test_an_app_token_does_not_act_in_the_api(
+def test_an_app_token_is_refused_by_the_api(
     visitor: Visitor, method: str, path: str, body: dict[str, str] | None
 ) -> None:
-    # A user of its own, as the request may succeed and change the password.
+    # A new user, as the request could succeed and change the password.
     bob = create_user(visitor.image), PASSWORD
     owner = superuser(visitor.image) if "superuser" in path else bob
     answer = visitor.send(method, path, app_token(visitor, owner), json=body)
@@ -77,7 +77,7 @@ def test_an_oauth_token_does_not_change_the_password(visitor: Visitor) -> None:
     assert visitor.registry_token((bob, NEW_PASSWORD)).status_code == 200
 
 
-def test_a_new_password_ends_sessions_and_tokens(visitor: Visitor) -> None:
+def test_a_new_password_revokes_sessions_and_tokens(visitor: Visitor) -> None:
     bob = create_user(visitor.image)
     session = visitor.sign_in(bob)
     app, oauth = app_token(visitor, (bob, PASSWORD)), oauth_token(visitor, bob, "user:read")
@@ -89,7 +89,7 @@ def test_a_new_password_ends_sessions_and_tokens(visitor: Visitor) -> None:
     assert visitor.request("GET", "/api/v1/user/", session=session) == 401
 
 
-def test_a_user_who_was_disabled_comes_back_without_tokens(visitor: Visitor) -> None:
+def test_a_user_who_is_enabled_again_has_no_tokens(visitor: Visitor) -> None:
     bob = create_user(visitor.image)
     app = app_token(visitor, (bob, PASSWORD))
     path = f"/api/v1/superuser/users/{bob}"

@@ -1,4 +1,4 @@
-"""Repositories of a disabled user are neither listed nor read."""
+"""Repositories of a disabled user are neither listed nor readable."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _catalog(visitor: Visitor, auth: tuple[str, str]) -> list[str]:
     return names
 
 
-def test_repositories_of_a_disabled_user_are_gone_for_others(
+def test_repositories_of_a_disabled_user_are_hidden_from_others(
     visitor: Visitor, accounts_image: RunningImage
 ) -> None:
     bob, carol = create_user(accounts_image), create_user(accounts_image)

@@ -1,7 +1,7 @@
-"""Webhooks and log exports make the registry send requests to no private address.
+"""Webhooks and log exports do not make the registry send requests to private addresses.
 
 The attacker administers a repository and the name server of a domain. The victim listens on a
-private address that the registry can reach, as services beside it do.
+private address that the registry can reach, like services next to it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Attacker:
         return self.call("POST", "repository/admin/app/notification/", body)
 
     def test_webhook(self, url: str) -> str:
-        """Let the registry send a request to URL, and return the notification."""
+        """Make the registry send a request to a URL, and return the notification."""
         answer = self.subscribe(url)
         assert answer.status_code == 201, answer.text
         uuid = str(answer.json()["uuid"])
@@ -73,7 +73,7 @@ class Attacker:
             connection.close()
 
     def wait_for_attempts(self) -> None:
-        """Wait until every delivery was attempted: a successful one is gone, others failed."""
+        """Wait until every delivery was attempted; successful ones are deleted, others failed."""
         wait_until(
             "all deliveries were attempted",
             lambda: (
@@ -185,7 +185,7 @@ def test_a_name_of_a_private_address_receives_nothing(attacker: Attacker) -> Non
 def test_a_name_that_resolves_differently_the_second_time_receives_nothing(
     attacker: Attacker,
 ) -> None:
-    """Its first address may be contacted, although nothing listens there; its second may not."""
+    """The first address is permitted, although nothing listens there; the second one is not."""
     name = "rebind.hooks.example"
     attacker.names.names[name] = [[attacker.other_private], [attacker.private]]
     attacker.test_webhook(f"http://{name}:{attacker.victim.port}/")
@@ -209,7 +209,7 @@ def test_a_redirect_is_not_followed(attacker: Attacker) -> None:
     assert attacker.victim.got == [(ALLOWED, "/redirect")]
 
 
-def test_the_api_does_not_tell_open_ports_from_closed_or_refused_ones(attacker: Attacker) -> None:
+def test_the_api_does_not_distinguish_open_closed_and_refused_ports(attacker: Attacker) -> None:
     attacker.names.names |= {
         "private.hooks.example": [[attacker.private]],
         "closed.hooks.example": [[attacker.other_private]],
@@ -240,7 +240,7 @@ def test_the_api_does_not_tell_open_ports_from_closed_or_refused_ones(attacker: 
     assert all(view == views[0] for view in views)
 
 
-def test_a_url_that_is_not_ascii_is_encoded_and_given_up_like_any_other(
+def test_a_non_ascii_url_is_encoded_and_its_delivery_fails_as_usual(
     attacker: Attacker,
 ) -> None:
     attacker.test_webhook(f"http://{ALLOWED}:{attacker.victim.port}/\u00fc?q=\u00e4")

@@ -1,4 +1,4 @@
-"""Users of a running image and their requests, each from an address of its own."""
+"""Users of a running image and their requests, each from a different address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _addresses() -> Iterator[str]:
 
 
 _free = _addresses()
-# Failures are counted in a Redis that other containers of the same run share.
+# Failures are counted in Redis, which other containers of the same run share.
 _RUN = uuid.uuid4().hex[:8]
 
 
@@ -39,11 +39,11 @@ class Visitor:
     address: str = field(default_factory=lambda: next(_free))
 
     def request(self, method: str, path: str, auth: Auth = None, **more: object) -> int:
-        """Return the status of a request; AUTH is a pair for Basic, or a bearer token."""
+        """Return the status of a request; `auth` is a pair for Basic, or a bearer token."""
         return self.send(method, path, auth, **more).status_code
 
     def send(self, method: str, path: str, auth: Auth = None, **more: object) -> requests.Response:
-        """Send a request and return the answer, without following redirects."""
+        """Send a request and return the response, without following redirects."""
         headers = {"X-Forwarded-For": self.address, **dict(more.pop("headers", {}))}  # type: ignore[call-overload]
         if isinstance(auth, str):
             headers["Authorization"] = f"Bearer {auth}"
