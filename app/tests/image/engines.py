@@ -131,7 +131,7 @@ class Client:
         return f"{self._host}/{name}"
 
     def _empty_storage(self) -> tuple[str, ...]:
-        """Return options for an empty storage, in which an image has one manifest and one digest."""
+        """Return options for an empty storage, where an image has one manifest and one digest."""
         self._run("rm", "-rf", "/scratch/storage")
         return (
             "--root=/scratch/storage/root",

@@ -168,15 +168,15 @@ def run_worker(us: Site, eu: Site, blobs: dict[str, int]) -> Run:
     assert eu.worker is not None
     watched = ResourceSampler(eu.worker.pid)
     began = time.perf_counter()
-    us.graph.database.run(_PLACED, {"digests": list(blobs), "sizes": list(blobs.values())})
-    while count_unplaced(us.graph.database):
+    us.services.database.run(_PLACED, {"digests": list(blobs), "sizes": list(blobs.values())})
+    while count_unplaced(us.services.database):
         watched.sample()
         time.sleep(LOOK_SECONDS)
     seconds = time.perf_counter() - began
     eu.stop_worker()
     placed = "SELECT count(*) FROM imagestorageplacement p JOIN imagestoragelocation l"
     placed += " ON l.id = p.location_id WHERE l.name = 'eustorage' AND p.state = 'good'"
-    assert us.graph.database.read(placed)[0][0] == len(blobs)
+    assert us.services.database.read(placed)[0][0] == len(blobs)
     return Run(seconds, watched.processor, watched.memory)
 
 

@@ -14,7 +14,7 @@ from atoll.auth import passwords
 from atoll.cli.migrate import prepare_database
 
 from .services import Services, running_services
-from .site import Client, Site, make_services, running_site
+from .site import Client, Site, make_site_services, running_site
 
 TEMPLATE = "atoll_template"
 
@@ -47,10 +47,10 @@ def template(services: Services, tmp_path_factory: pytest.TempPathFactory) -> st
     """Migrate one database, which is copied for each test."""
     _administer(services, f"CREATE DATABASE {TEMPLATE}")
     directory = tmp_path_factory.mktemp("template")
-    graph = make_services(services, TEMPLATE, directory, "usstorage")
-    prepare_database(graph)
+    site_services = make_site_services(services, TEMPLATE, directory, "usstorage")
+    prepare_database(site_services)
     # PostgreSQL does not copy a database that has other connections.
-    graph.database.forget_idle()
+    site_services.database.forget_idle()
     return TEMPLATE
 
 

@@ -65,7 +65,7 @@ class Site:
 
     url: str
     operations_url: str
-    graph: SiteServices
+    services: SiteServices
     directory: Path
     preference: str
     worker: subprocess.Popen[bytes] | None = None
@@ -73,7 +73,7 @@ class Site:
 
     @property
     def locations(self) -> Locations:
-        return self.graph.locations
+        return self.services.locations
 
     def environment(self) -> dict[str, str]:
         """Return the environment for a process of this site."""
@@ -132,9 +132,9 @@ class Site:
 
     def copy_all(self) -> None:
         """Copy all blobs that this site lacks, as the worker does, but in this process."""
-        redis = self.graph.redis
+        redis = self.services.redis
         worker = Worker(
-            self.graph.database,
+            self.services.database,
             self.locations,
             copies=1,
             forget_cached=lambda tasks: redis.delete(*(cache_key(task.digest) for task in tasks)),
@@ -146,7 +146,7 @@ class Site:
         worker.start()
         wait_until(
             "all is copied",
-            lambda: not self.graph.database.read(waiting, [self.locations.preference[0]]),
+            lambda: not self.services.database.read(waiting, [self.locations.preference[0]]),
         )
         worker.stop()
 
@@ -157,7 +157,7 @@ class Site:
             self.worker = None
 
 
-def make_services(
+def make_site_services(
     services: Services,
     database: str,
     directory: Path,
@@ -170,12 +170,14 @@ def make_services(
     (stack / "extra_ca_certs" / "store.crt").write_text(services.us.certificate.read_text())
     (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database) | (changes or {})))
     settings = load({"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": preference}, stack)
-    graph = SiteServices(settings, spool=directory, connections=9)
+    site_services = SiteServices(settings, spool=directory, connections=9)
     # As `cached_property` would do, but with a certificate that is not in the system's store.
-    graph.__dict__["locations"] = Locations.from_bundle(settings, str(services.us.certificate))
+    site_services.__dict__["locations"] = Locations.from_bundle(
+        settings, str(services.us.certificate)
+    )
     # The machine that runs the tests does not have the image's spool directory.
     os.environ["ATOLL_SPOOL_DIRECTORY"] = str(directory)
-    return graph
+    return site_services
 
 
 class _Server:
@@ -218,29 +220,30 @@ def running_site(
     changes: dict[str, object] | None = None,
 ) -> Iterator[Site]:
     """Serve the registry's application with waitress on a port of 127.0.0.1."""
-    graph = make_services(services, database, directory, preference, changes)
-    server = _Server.serving(create_app(graph.dependencies()))
+    site_services = make_site_services(services, database, directory, preference, changes)
+    server = _Server.serving(create_app(site_services.dependencies()))
     operations = _Server.serving(
         create_operations_app(
-            InstanceHealth(graph.vitals, graph.thread_registry),
-            EndToEndHealth(graph.vitals, graph.locations),
+            InstanceHealth(site_services.vitals, site_services.thread_registry),
+            EndToEndHealth(site_services.vitals, site_services.locations),
         )
     )
-    prober = graph.locations.start_probing(graph.thread_registry)
-    graph.doubt_sharing.start(graph.thread_registry)
+    prober = site_services.locations.start_probing(site_services.thread_registry)
+    site_services.doubt_sharing.start(site_services.thread_registry)
     states_thread = refresh_in_background(
-        graph.locations.states, graph.database, graph.thread_registry
+        site_services.locations.states, site_services.database, site_services.thread_registry
     )
-    graph.vitals.start(graph.thread_registry)
-    graph.reads.start(graph.thread_registry)
+    site_services.vitals.start(site_services.thread_registry)
+    site_services.reads.start(site_services.thread_registry)
     # Until the first check of Redis, nothing is read from the cache.
-    graph.vitals.wait_for_first(60)
-    graph.pulls.start(graph.thread_registry)
-    site = Site(server.url, operations.url, graph, directory, preference)
+    site_services.vitals.wait_for_first(60)
+    site_services.pulls.start(site_services.thread_registry)
+    site = Site(server.url, operations.url, site_services, directory, preference)
     wait_until(
         "both stores were probed",
         lambda: all(
-            graph.locations.health.state(name).up is not None for name in graph.locations.stores
+            site_services.locations.health.state(name).up is not None
+            for name in site_services.locations.stores
         ),
     )
     try:
@@ -248,10 +251,10 @@ def running_site(
     finally:
         site.stop_worker()
         prober.stop()
-        graph.doubt_sharing.stop()
+        site_services.doubt_sharing.stop()
         states_thread.stop()
-        graph.vitals.stop()
-        graph.pulls.stop()
+        site_services.vitals.stop()
+        site_services.pulls.stop()
         for one in (server, operations):
             one.release()
 

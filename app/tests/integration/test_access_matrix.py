@@ -97,7 +97,7 @@ def make_actors(site: Site) -> dict[str, Actor]:
 
 def _tokens(site: Site) -> dict[str, Actor]:
     """Return actors with API tokens of an administrator: one of narrow scope and an old one."""
-    tokens = ApiTokens(site.graph.database)
+    tokens = ApiTokens(site.services.database)
     reading = tokens.create("owner", ["repo:read"], 3600)
     expired = tokens.create("owner", ["repo:read", "repo:admin"], -1)
     return {
@@ -127,7 +127,7 @@ def test_rejected_credentials_do_not_give_access_to_public_repositories(us: Site
 
 def test_a_disabled_organization_and_its_robots_have_no_access(us: Site) -> None:
     actors = make_actors(us)
-    us.graph.database.run('UPDATE "user" SET enabled = false WHERE username = %s', ["acme"])
+    us.services.database.run('UPDATE "user" SET enabled = false WHERE username = %s', ["acme"])
     scope = "repository:acme/public:pull"
     assert actors["acme+writer"].get_token(scope).status_code == 401
     assert not actors["writer"].is_allowed("pull", "acme/public")

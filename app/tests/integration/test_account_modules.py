@@ -92,7 +92,7 @@ def modules(
     collection.parent.mkdir(parents=True)
     collection.symlink_to(ROOT, target_is_directory=True)
     monkeypatch.syspath_prepend(str(tmp_path))
-    token = ApiTokens(us.graph.database).create(SUPERUSER, sorted(SCOPES), seconds=3600)
+    token = ApiTokens(us.services.database).create(SUPERUSER, sorted(SCOPES), seconds=3600)
     return Modules(us.url, token, capsys)
 
 
@@ -100,7 +100,7 @@ def test_documented_examples_change_something_once_only(modules: Modules, us: Si
     def all_accounts() -> dict[str, bool]:
         return {
             user.username: user.enabled
-            for user in users.list_users(us.graph.database, disabled=True)
+            for user in users.list_users(us.services.database, disabled=True)
         }
 
     for module in MODULES:

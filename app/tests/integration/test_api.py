@@ -129,7 +129,7 @@ def test_a_robot_pulls_and_pushes_with_its_token_until_it_is_regenerated(
 def test_no_secret_is_stored_in_plain_text(api: Api) -> None:
     robot = api.call("PUT", "user/robots/ci", {}, 201)
     code = api.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
-    database = api.site.graph.database
+    database = api.site.services.database
     kept = database.read('SELECT robot_secret FROM "user" WHERE robot_secret IS NOT NULL')
     kept += database.read("SELECT token_secret FROM appspecifictoken")
     assert len(kept) == 2
@@ -182,9 +182,9 @@ def test_deleting_a_repository_or_namespace_ends_uploads_in_progress(api: Api, p
             404,
             "BLOB_UPLOAD_UNKNOWN",
         )
-    database = api.site.graph.database
+    database = api.site.services.database
     database.run("UPDATE blobupload SET changed_at = changed_at - interval '2 minutes'")
-    api.site.graph.uploads.delete_leftovers()
+    api.site.services.uploads.delete_leftovers()
     assert database.read("SELECT 1 FROM blobupload") == []
     key = f"sha256/{digest[7:9]}/{digest[7:]}"
     for store in api.site.locations.stores.values():
@@ -289,7 +289,7 @@ def test_an_expired_tag_disappears_at_once_and_stays_in_the_history(api: Api) ->
 
 def expire_now(api: Api, digest: str) -> None:
     """Move the expiry of tags into the past."""
-    ended = api.site.graph.database.run(
+    ended = api.site.services.database.run(
         "UPDATE tag SET expires_ms = lifetime_start_ms + 1 FROM manifest m"
         " WHERE m.id = tag.manifest_id AND m.digest = %s AND expires_ms IS NOT NULL RETURNING 1",
         [digest],
@@ -307,7 +307,7 @@ def test_an_expired_tag_can_be_restored_and_a_pending_expiry_cancelled(api: Api)
     for wrong in ({"expiration": int(time.time()) - 1}, {"expiration": 2**70}, {}):
         api.call("PUT", tag, wrong, 400)
     api.call("PUT", tag, {"expiration": later}, 201)
-    database = api.site.graph.database
+    database = api.site.services.database
     database.run("UPDATE tag SET expires_ms = (extract(epoch FROM now()) * 1000)::bigint")
     api.call("POST", f"{tag}/restore", {"manifest_digest": digest})
     assert "end_ts" not in api.call("GET", "repository/admin/app/tag/?onlyActiveTags=1")["tags"][0]

@@ -111,7 +111,7 @@ def test_an_auditor_gets_no_credentials_that_can_write(auditor: Api) -> None:
 def test_an_auditors_token_is_limited_to_its_scope_and_to_reading(
     auditor: Api,
 ) -> None:
-    tokens = ApiTokens(auditor.site.graph.database)
+    tokens = ApiTokens(auditor.site.services.database)
     token = tokens.create("auditor", ["repo:read", "repo:create", "org:admin"], 3600)
     with requests.Session() as session:
         session.trust_env = False

@@ -56,7 +56,7 @@ class Known:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._tokens = ApiTokens(site.graph.database)
+        self._tokens = ApiTokens(site.services.database)
         digest = push_image(Client(site), "admin/app", "v1", b"x")
         self.parameters = {
             "repository": "admin/app",

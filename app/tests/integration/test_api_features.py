@@ -106,7 +106,7 @@ def test_a_superuser_reads_the_configuration_without_secrets(featured: Api) -> N
     assert "FEATURE_REPO_MIRROR" in found["warning"]["FEATURE_REPO_MIROR"]
     assert "SUPER_USERS" in found["schema"]["properties"]
     text = json.dumps(found)
-    bundle = featured.site.graph.bundle
+    bundle = featured.site.services.bundle
     store = bundle.stores["usstorage"]
     for secret in (bundle.secret_key, bundle.initial_superuser_password, store.secret_key):
         assert secret.get_secret_value() not in text

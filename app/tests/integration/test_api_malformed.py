@@ -50,7 +50,7 @@ def test_no_malformed_request_causes_a_server_error(us: Site) -> None:
     api = Api(us)
     document = api.call("GET", "openapi.json")
     # Verifying a password takes a slow hash for each request.
-    token = ApiTokens(us.graph.database).create(SUPERUSER, list(SCOPES), 3600)
+    token = ApiTokens(us.services.database).create(SUPERUSER, list(SCOPES), 3600)
     api.session.auth = None
     headers = {"Authorization": f"Bearer {token}"}
     failed = []

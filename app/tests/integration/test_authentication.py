@@ -24,9 +24,9 @@ def login(site: Site, username: str, password: str) -> int:
 
 def client_with_settings(site: Site, **keys: object) -> testing.TestClient:
     """Return a client of an application whose bundle has other values for some keys."""
-    graph = Services(site.graph.bundle.model_copy(update=keys), spool=site.directory)
-    graph.__dict__["locations"] = site.graph.locations
-    return testing.TestClient(create_app(graph.dependencies()))
+    site_services = Services(site.services.bundle.model_copy(update=keys), spool=site.directory)
+    site_services.__dict__["locations"] = site.services.locations
+    return testing.TestClient(create_app(site_services.dependencies()))
 
 
 def test_guessing_is_throttled_without_locking_out_other_users(us: Site) -> None:
@@ -60,7 +60,7 @@ def test_guesses_are_counted_by_client_address_behind_a_trusted_load_balancer(us
 def test_a_user_logs_in_from_a_known_address_while_others_guess_the_password(us: Site) -> None:
     client = client_with_settings(us)
     assert login_from(client, "192.0.2.1", PASSWORD) == 200
-    throttle = Throttle(us.graph.redis)
+    throttle = Throttle(us.services.redis)
     for number in range(100):
         throttle.failed(SUPERUSER, f"198.51.100.{number}")
     assert login_from(client, "203.0.113.1", PASSWORD) == 429
@@ -72,7 +72,7 @@ def test_a_user_logs_in_from_a_known_address_while_others_guess_the_password(us:
 def test_guessing_is_throttled_at_every_site_and_without_redis(us: Site, eu: Site) -> None:
     assert [login(us, "nobody", "guess") for _ in range(5)] == [401] * 5
     assert login(eu, "nobody", "guess") == 429
-    redis = us.graph.bundle.user_events_redis.model_copy(update={"port": 1})
+    redis = us.services.bundle.user_events_redis.model_copy(update={"port": 1})
     alone = client_with_settings(us, user_events_redis=redis)
     statuses = [
         alone.simulate_get("/v2/auth", headers={"Authorization": "Basic bm9ib2R5MjpndWVzcw=="})
@@ -102,7 +102,7 @@ def test_a_token_can_be_requested_with_a_form(us: Site) -> None:
 
 
 def test_the_first_user_is_created_once_and_gets_an_api_token(us: Site) -> None:
-    us.graph.database.run('DELETE FROM "user"')
+    us.services.database.run('DELETE FROM "user"')
     body = {"username": "first", "password": "a good password", "access_token": True}
     refused = client_with_settings(us).simulate_post("/api/v1/user/initialize", json=body)
     assert refused.status_code == 404

@@ -58,7 +58,7 @@ def push_index(client: Client, tag: str) -> str:
 
 def copy_one(site: Site) -> bool:
     """Place one blob at eu as the worker would; the bytes do not matter here."""
-    at_eu = Tasks(site.graph.database, "eustorage")
+    at_eu = Tasks(site.services.database, "eustorage")
     return bool(at_eu.finish(at_eu.claim()))
 
 
@@ -111,7 +111,7 @@ def test_wait_returns_0_only_once_the_image_is_complete(us: Site) -> None:
 @pytest.mark.long
 def test_wait_fails_at_once_if_the_image_cannot_become_complete(us: Site) -> None:
     push_index(Client(us), "list")
-    Policies(us.graph.database, ["usstorage", "eustorage"]).set(
+    Policies(us.services.database, ["usstorage", "eustorage"]).set(
         Subject.parse(REPOSITORY), Policy(excluded=("eustorage",))
     )
     waited = us.command("wait", f"{REPOSITORY}:list", "--location", "eustorage")

@@ -29,7 +29,7 @@ def next_version(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def another_version_runs(site: Site, *, seconds_ago: int = 0) -> None:
-    site.graph.database.run(
+    site.services.database.run(
         "INSERT INTO instance"
         " (id, role, hostname, version, preference, bundle_fingerprint, stores, seen_at)"
         " VALUES (%s, 'registry', 'eu-1', '0.0.1', '{eustorage}', '{}', '{}',"
@@ -40,7 +40,7 @@ def another_version_runs(site: Site, *, seconds_ago: int = 0) -> None:
 
 def can_be_read(site: Site, table: str) -> bool:
     try:
-        site.graph.database.read(f"SELECT FROM {table}")
+        site.services.database.read(f"SELECT FROM {table}")
     except UndefinedTable:
         return False
     return True
@@ -51,7 +51,7 @@ def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_
     another_version_runs(us, seconds_ago=seconds_ago)
 
     for applied in (["9001_what_replaces_it", "9003_something_else"], []):
-        migrated = prepare_database(us.graph)
+        migrated = prepare_database(us.services)
 
         assert migrated.applied == applied
         assert migrated.contractions == ["9002_what_only_earlier_versions_read"]
@@ -62,16 +62,16 @@ def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_
 
 def test_contraction_runs_once_when_no_other_version_runs(us: Site) -> None:
     another_version_runs(us)
-    prepare_database(us.graph)
-    us.graph.database.run("DELETE FROM instance")
+    prepare_database(us.services)
+    us.services.database.run("DELETE FROM instance")
 
-    assert prepare_database(us.graph).applied == ["9002_what_only_earlier_versions_read"]
+    assert prepare_database(us.services).applied == ["9002_what_only_earlier_versions_read"]
     assert not can_be_read(us, "message")
-    assert prepare_database(us.graph).applied == []
+    assert prepare_database(us.services).applied == []
 
 
 def test_contraction_does_not_wait_without_other_versions(us: Site) -> None:
-    assert [int(name[:4]) for name in prepare_database(us.graph).applied] == [9001, 9003, 9002]
+    assert [int(name[:4]) for name in prepare_database(us.services).applied] == [9001, 9003, 9002]
 
 
 def test_contraction_has_a_dry_run(us: Site) -> None:

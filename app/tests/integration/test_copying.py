@@ -81,7 +81,7 @@ def test_a_large_copy_with_repeated_crashes_sends_less_than_twice_its_size(
         eu_by_proxy.stop_worker(kill=True)
         kills += 1
         # The test does not wait for the killed worker's lease to expire.
-        us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+        us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu_by_proxy.start_worker()
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
     answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=key(digest))
@@ -94,17 +94,17 @@ def test_a_large_copy_with_repeated_crashes_sends_less_than_twice_its_size(
 def test_small_and_large_blobs_do_not_wait_for_each_other(us: Site, eu: Site) -> None:
     large = Client(us).push_blob(REPOSITORY, make_content(9_000_000))
     small = [Client(us).push_blob(REPOSITORY, os.urandom(10)) for _ in range(3)]
-    at_eu = Tasks(us.graph.database, "eustorage")
+    at_eu = Tasks(us.services.database, "eustorage")
     assert [str(task.digest) for task in at_eu.claim(large=True, limit=9)] == [large]
     assert [str(task.digest) for task in at_eu.claim(large=False, limit=9)] == small
-    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
     for digest in (large, *small):
         wait_until("it is at both", lambda digest=digest: placements(us, digest) == both())  # type: ignore[misc]
 
 
 def test_a_push_wakes_up_the_worker_of_the_other_location(us: Site) -> None:
-    connection = us.graph.database.connect()
+    connection = us.services.database.connect()
     with connection.cursor() as cursor:
         cursor.execute(f"LISTEN {CHANNEL}")
         Client(us).push_blob(REPOSITORY, b"new")

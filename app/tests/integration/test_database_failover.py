@@ -27,7 +27,7 @@ from .services import (
     run_container,
     wait_until,
 )
-from .site import Client, Site, make_services, running_site
+from .site import Client, Site, make_site_services, running_site
 from .test_health import health
 from .test_push_and_pull import push_image
 
@@ -142,9 +142,11 @@ def site(services: Services, pair: Pair, tmp_path: Path) -> Iterator[Site]:
 def site_at(
     services: Services, directory: Path, changes: dict[str, object]
 ) -> AbstractContextManager[Site]:
-    graph = make_services(services, "unused", directory / "template", "usstorage", changes)
-    prepare_database(graph)
-    graph.database.forget_idle()
+    site_services = make_site_services(
+        services, "unused", directory / "template", "usstorage", changes
+    )
+    prepare_database(site_services)
+    site_services.database.forget_idle()
     return running_site(services, "unused", directory / "us", "usstorage", changes)
 
 
@@ -276,7 +278,7 @@ def test_results_of_a_replica_are_not_cached(far: Site, pair: Pair) -> None:
     digest, _ = push_image(client)
     wait_until("the replica has it all", lambda: caught_up(pair))
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code == 200
-    assert far.graph.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
+    assert far.services.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
 
 
 def test_a_replica_that_stopped_replaying_does_not_serve_a_deleted_manifest(

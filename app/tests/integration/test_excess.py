@@ -27,9 +27,12 @@ HOME, FREE = "home/app", "free/app"
 
 
 def over_replication(site: Site, links: float = 0) -> OverReplication:
-    redis = site.graph.redis
+    redis = site.services.redis
     return OverReplication(
-        site.graph.database, REQUIRED, lambda digest: redis.delete(cache_key(digest)), links=links
+        site.services.database,
+        REQUIRED,
+        lambda digest: redis.delete(cache_key(digest)),
+        links=links,
     )
 
 
@@ -87,7 +90,7 @@ def test_an_excluded_copy_is_deleted_once_all_required_locations_have_the_blob(
     # Clients that were redirected to the object before have time to fetch it.
     assert delete_queue(site, "usstorage").turn() == 0
     assert key(digest) in services.us.objects()
-    site.graph.database.run("UPDATE objectdeletion SET available_at = now()")
+    site.services.database.run("UPDATE objectdeletion SET available_at = now()")
     assert delete_queue(site, "usstorage").turn() == 1
     assert key(digest) not in services.us.objects()
     assert enforce(site) == (0, {})
@@ -126,15 +129,15 @@ def test_an_excluded_copy_stays_while_a_required_location_lacks_the_blob(
     policies(site).set(Subject.parse(HOME), both)
     copy_everything(site, "eustorage")
     assert not over_replication(site).step()
-    Reconciler(site.graph.database, REQUIRED).everything()
+    Reconciler(site.services.database, REQUIRED).everything()
     copy_everything(site, "asiastorage")
     # A suspect copy does not count.
-    site.graph.database.run(
+    site.services.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = 'eustorage'"
     )
     assert not over_replication(site).step()
-    site.graph.database.run("UPDATE imagestorageplacement SET state = 'good'")
+    site.services.database.run("UPDATE imagestorageplacement SET state = 'good'")
     assert over_replication(site).step()
     assert placements(site, digest) == {"eustorage", "asiastorage"}
 
@@ -145,7 +148,7 @@ def test_a_blob_mounted_during_enforcement_keeps_its_copy(
     """The mount commits between the scan of all blobs and the transaction that deletes the copy."""
     push_image(site, FREE, b"something else")
     copy_everything(site, "eustorage")
-    database, transaction = site.graph.database, site.graph.database.transaction
+    database, transaction = site.services.database, site.services.database.transaction
     statuses = []
 
     def after_the_mount() -> object:
@@ -161,7 +164,7 @@ def test_a_blob_mounted_during_enforcement_keeps_its_copy(
 
 def test_a_blob_whose_digest_is_locked_is_skipped_without_waiting(site: Site, digest: str) -> None:
     copy_everything(site, "eustorage")
-    with site.graph.database.transaction() as cursor:
+    with site.services.database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [digest])
         assert not over_replication(site).step()
     assert over_replication(site).step()
@@ -190,25 +193,25 @@ def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, di
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
     with ThreadPoolExecutor(1) as executor:
-        with site.graph.database.transaction() as cursor:
+        with site.services.database.transaction() as cursor:
             cursor.execute(
                 "UPDATE imagestoragelocation SET state = 'draining' WHERE name = 'eustorage'"
             )
             step = executor.submit(over_replication(site).step)
-            wait_until("it waits", lambda: site.graph.database.read(waiting)[0][0])
+            wait_until("it waits", lambda: site.services.database.read(waiting)[0][0])
         assert not step.result()
     assert "usstorage" in placements(site, digest)
 
 
 def test_an_excluded_copy_stays_while_a_copy_to_it_is_in_progress(site: Site, digest: str) -> None:
     copy_everything(site, "eustorage")
-    site.graph.database.run(
+    site.services.database.run(
         "INSERT INTO replicationtask (storage_id, location_id) SELECT s.id, l.id"
         " FROM imagestorage s, imagestoragelocation l"
         " WHERE s.content_checksum = %s AND l.name = 'usstorage'",
         [digest],
     )
-    tasks = Tasks(site.graph.database, "usstorage")
+    tasks = Tasks(site.services.database, "usstorage")
     claimed = tasks.claim()
     assert len(claimed) == 1
     assert not over_replication(site).step()
@@ -250,7 +253,7 @@ def test_all_blobs_can_be_pulled_after_concurrent_mounts_pushes_copies_and_enfor
         site.copy_all()
         done.set()
         taking.result()
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 0
+    assert Reconciler(site.services.database, REQUIRED).everything() == 0
     site.copy_all()
     while delete_queue(site, "usstorage").turn():
         continue

@@ -30,35 +30,35 @@ DATA = b'{"some": "configuration"}'
 
 def collector(site: Site, grace: int = 0) -> Collector:
     changes = {"garbage_collection_grace": grace, "garbage_collection_failover_window": 0}
-    bundle = site.graph.bundle.model_copy(update=changes)
-    forget = site.graph.redis.delete
+    bundle = site.services.bundle.model_copy(update=changes)
+    forget = site.services.redis.delete
     return Collector(
-        site.graph.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
+        site.services.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
     )
 
 
 def delete_queue(site: Site, location: str) -> DeleteQueue:
-    return DeleteQueue(site.graph.database, site.graph.content, location)
+    return DeleteQueue(site.services.database, site.services.content, location)
 
 
 def expire_rights(site: Site) -> None:
     """Expire the time for which blobs are kept without a manifest."""
-    site.graph.database.run("UPDATE uploadedblob SET expires_at = now()")
+    site.services.database.run("UPDATE uploadedblob SET expires_at = now()")
 
 
 def let_time_pass(site: Site) -> None:
     """Expire also the time for which a deleted manifest can be restored."""
     expire_rights(site)
-    site.graph.database.run("UPDATE manifest SET deleted_at = deleted_at - interval '15 days'")
+    site.services.database.run("UPDATE manifest SET deleted_at = deleted_at - interval '15 days'")
 
 
 def rows(site: Site) -> int:
-    return int(site.graph.database.read("SELECT count(*) FROM imagestorage")[0][0])
+    return int(site.services.database.read("SELECT count(*) FROM imagestorage")[0][0])
 
 
 def tombstones(site: Site) -> int:
     counted = "SELECT count(*) FROM imagestorage WHERE tombstone_at IS NOT NULL"
-    return int(site.graph.database.read(counted)[0][0])
+    return int(site.services.database.read(counted)[0][0])
 
 
 def manifest(digest: str, size: int = len(DATA)) -> bytes:
@@ -115,7 +115,7 @@ def test_a_blob_is_deleted_at_all_locations_step_by_step(
     assert placements(us, digest) == both()
     assert (collect.collect_blobs(), collect.collect_blobs()) == (1, 0)
     assert (placements(us, digest), rows(us)) == (set(), 1)
-    assert queue_lengths(us.graph.database) == {"usstorage": 1, "eustorage": 1}
+    assert queue_lengths(us.services.database) == {"usstorage": 1, "eustorage": 1}
     assert services.us.objects() == services.eu.objects() == {key(digest)}
     assert delete_queue(us, "usstorage").turn() == 1
     assert (services.us.objects(), rows(us)) == (set(), 1)
@@ -134,7 +134,7 @@ def test_referenced_and_recent_blobs_are_kept(client: Client) -> None:
     headers = {"Content-Type": MANIFEST_TYPE}
     assert client.request("PUT", path, SCOPE, headers=headers, data=content).status_code == 201
     delete_manifest(client, content)
-    site.graph.database.run(
+    site.services.database.run(
         "UPDATE uploadedblob SET expires_at = now() WHERE blob_id <>"
         " (SELECT id FROM imagestorage WHERE content_checksum = %s)",
         [uploaded],
@@ -167,7 +167,7 @@ def push(client: Client, digest: str) -> None:
 
 def mount(client: Client, digest: str) -> None:
     # A blob can be mounted as long as its source repository may read it.
-    client.site.graph.database.run(
+    client.site.services.database.run(
         "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
     )
     scope = f"repository:admin/other:pull,push {SCOPE}"
@@ -189,7 +189,7 @@ def test_a_blob_that_is_referenced_again_within_the_grace_time_is_kept(
     assert tombstones(client.site) == 0
     collect = collector(client.site)
     assert (collect.mark(), collect.collect_blobs()) == (0, 0)
-    client.site.graph.database.run(
+    client.site.services.database.run(
         "UPDATE uploadedblob SET expires_at = now() + interval '1 minute'"
     )
     assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
@@ -213,7 +213,7 @@ def test_a_manifest_that_references_a_just_collected_blob_is_refused(
     client: Client, unreferenced: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The collector runs between the look-up of the blobs and the insertion of the manifest."""
-    database, run = client.site.graph.database, client.site.graph.database.run
+    database, run = client.site.services.database, client.site.services.database.run
 
     def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
@@ -230,7 +230,7 @@ def test_a_manifest_that_references_a_just_collected_blob_is_refused(
 def test_a_blob_whose_digest_is_locked_is_left_to_the_next_run(
     client: Client, unreferenced: str
 ) -> None:
-    database = client.site.graph.database
+    database = client.site.services.database
     with database.transaction() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [unreferenced]
@@ -255,10 +255,12 @@ def test_a_dead_store_delays_only_its_own_queue(us: Site, eu: Site, services: Se
         services.eu.container.unpause()
     wait_until("it is up", lambda: us.locations.health.is_up("eustorage"))
     assert services.us.objects() == set()
-    assert queue_lengths(us.graph.database) == {"usstorage": 0, "eustorage": 1}
-    error, attempts = us.graph.database.read("SELECT last_error, attempts FROM objectdeletion")[0]
+    assert queue_lengths(us.services.database) == {"usstorage": 0, "eustorage": 1}
+    error, attempts = us.services.database.read("SELECT last_error, attempts FROM objectdeletion")[
+        0
+    ]
     assert ("'eustorage' is unavailable" in error, attempts) == (True, 1)
-    us.graph.database.run("UPDATE objectdeletion SET available_at = now()")
+    us.services.database.run("UPDATE objectdeletion SET available_at = now()")
     assert at_eu.turn() == 1
     assert (services.eu.objects(), rows(us)) == (set(), 0)
 
@@ -280,7 +282,7 @@ def test_an_upload_whose_object_a_killed_collector_deleted_is_written_again(
 ) -> None:
     """The collector is killed between deleting the object and recording it, during a push."""
     site = client.site
-    store, place = site.locations.stores["usstorage"], site.graph.blobs.place
+    store, place = site.locations.stores["usstorage"], site.services.blobs.place
     assert collector(site).collect_blobs() == 1
     (deletion,) = delete_queue(site, "usstorage").claim()
     moments = []
@@ -294,16 +296,16 @@ def test_an_upload_whose_object_a_killed_collector_deleted_is_written_again(
                     delete_queue(site, "usstorage").carry_out(deletion)
         return place(*arguments, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(site.graph.blobs, "place", place_after_the_deletion)
+    monkeypatch.setattr(site.services.blobs, "place", place_after_the_deletion)
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     answer = client.request("PUT", location, SCOPE, params={"digest": unreferenced}, data=DATA)
     assert (answer.status_code, len(moments)) == (201, 1)
     assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
     # The process that takes over from the killed collector keeps the object.
-    site.graph.database.run("UPDATE objectdeletion SET lease_expires = now()")
+    site.services.database.run("UPDATE objectdeletion SET lease_expires = now()")
     assert delete_queue(site, "usstorage").turn() == 1
     assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
-    assert queue_lengths(site.graph.database)["usstorage"] == 0
+    assert queue_lengths(site.services.database)["usstorage"] == 0
 
 
 def test_a_delayed_deletion_does_not_delete_an_acknowledged_blob(
@@ -346,12 +348,12 @@ def test_deletions_resume_after_a_collector_was_killed(
         with pytest.raises(Killed):
             delete_queue(site, "usstorage").turn()
     assert delete_queue(site, "usstorage").turn() == 0
-    site.graph.database.run("UPDATE objectdeletion SET lease_expires = now()")
+    site.services.database.run("UPDATE objectdeletion SET lease_expires = now()")
     assert delete_queue(site, "usstorage").turn() == 1
     assert (services.us.objects(), placements(site, unreferenced)) == (set(), set())
     # A copy to eu was pending and may have been in progress; the last queue deletes the row.
-    assert queue_lengths(site.graph.database) == {"usstorage": 0, "eustorage": 1}
-    site.graph.database.run("UPDATE objectdeletion SET available_at = now()")
+    assert queue_lengths(site.services.database) == {"usstorage": 0, "eustorage": 1}
+    site.services.database.run("UPDATE objectdeletion SET available_at = now()")
     assert (delete_queue(site, "eustorage").turn(), rows(site)) == (1, 0)
 
 
@@ -359,13 +361,13 @@ def test_a_copy_whose_object_was_deleted_meanwhile_is_not_placed(
     us: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, DATA)
-    tasks = Tasks(us.graph.database, "eustorage")
+    tasks = Tasks(us.services.database, "eustorage")
     (task,) = tasks.claim()
     services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=DATA)
-    assert us.graph.content.discard(Digest.parse(digest), "eustorage", UUID(int=1))
+    assert us.services.content.discard(Digest.parse(digest), "eustorage", UUID(int=1))
     assert tasks.finish([task]) == set()
     assert placements(us, digest) == {"usstorage"}
-    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     (again,) = tasks.claim()
     assert tasks.finish([again]) == {again.lease_token}
     assert placements(us, digest) == both()
@@ -374,19 +376,19 @@ def test_a_copy_whose_object_was_deleted_meanwhile_is_not_placed(
 def test_a_deleted_manifest_can_be_restored_until_its_retention_time_ends(client: Client) -> None:
     site = client.site
     push_image(site, REPOSITORY, DATA)
-    digest = site.graph.database.read("SELECT digest FROM manifest")[0][0]
+    digest = site.services.database.read("SELECT digest FROM manifest")[0][0]
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE)
-    site.graph.database.run("UPDATE manifest SET deleted_at = now() - interval '13 days'")
+    site.services.database.run("UPDATE manifest SET deleted_at = now() - interval '13 days'")
     assert collector(site).delete_manifests() == 0
-    site.graph.database.run('UPDATE "user" SET tag_expiration_s = 86400')
+    site.services.database.run('UPDATE "user" SET tag_expiration_s = 86400')
     assert collector(site).delete_manifests() == 1
-    assert site.graph.database.read("SELECT count(*) FROM manifestblob")[0][0] == 0
+    assert site.services.database.read("SELECT count(*) FROM manifestblob")[0][0] == 0
 
 
 def test_a_statement_that_waits_too_long_for_a_lock_is_a_retryable_error(us: Site) -> None:
     """A manifest with a blob that a hanging store is deleting is therefore answered with 503."""
     with pytest.raises(DatabaseUnavailable) as told:
-        us.graph.database.run("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)")
+        us.services.database.run("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)")
     assert isinstance(told.value.__cause__, psycopg2.errors.QueryCanceled)
 
 

@@ -224,12 +224,12 @@ def push_in_parallel(
 
     def push() -> str:
         content = next(numbers).to_bytes(8, "big") + os.urandom(1024) * (size // 1024)
-        upload = site.graph.uploads.start(name, SUPERUSER)
+        upload = site.services.uploads.start(name, SUPERUSER)
         digest = Digest.of(content)
         with tempfile.TemporaryFile() as spooled:
             spooled.write(content)
-            site.graph.uploads.finish(upload, digest, Body(spooled, len(content)))
-        return site.graph.blobs.find(name, digest).placements[0]
+            site.services.uploads.finish(upload, digest, Body(spooled, len(content)))
+        return site.services.blobs.find(name, digest).placements[0]
 
     Client(site).push_blob(REPOSITORY, b"so that the repository is there")
     with ThreadPoolExecutor(uploads) as pool:

@@ -124,7 +124,7 @@ def test_an_invalid_bundle_ends_a_process_with_a_message_that_names_the_key(
 
 
 def test_two_migrations_in_parallel_succeed(us: Site) -> None:
-    us.graph.database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    us.services.database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "atoll.cli.main", "migrate"],
@@ -136,5 +136,5 @@ def test_two_migrations_in_parallel_succeed(us: Site) -> None:
     ]
     ended = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], ended
-    (count,) = us.graph.database.read('SELECT count(*) FROM "user"')
+    (count,) = us.services.database.read('SELECT count(*) FROM "user"')
     assert count[0] == 1

@@ -90,7 +90,7 @@ def test_rows_without_objects_are_reported_and_quarantined_on_request(
 
 def test_an_object_queued_for_deletion_is_not_an_orphan(client: Client, services: Services) -> None:
     client.push_blob(REPOSITORY, b"on its way out")
-    client.site.graph.database.run(
+    client.site.services.database.run(
         "INSERT INTO objectdeletion (storage_id, location_id)"
         " SELECT storage_id, location_id FROM imagestorageplacement;"
         "DELETE FROM imagestorageplacement"
@@ -108,7 +108,7 @@ def test_rows_and_objects_are_compared_page_by_page(
         client.push_blob(REPOSITORY, os.urandom(10))
         put(services, blob_key(Digest.of(os.urandom(10))), b"orphan")
     store = client.site.locations.stores["usstorage"]
-    compare = inventory.Inventory(client.site.graph.database, store, inventory.now())
+    compare = inventory.Inventory(client.site.services.database, store, inventory.now())
     entries = list(compare.entries())
     assert sum(right for _, right in entries) == 5
     orphans = [entry for entry, _ in entries if isinstance(entry, inventory.Orphan)]
@@ -126,7 +126,9 @@ def test_nothing_is_reported_about_the_objects_of_an_unreachable_store(
     finally:
         services.us.container.unpause()
     assert (status, "unavailable" in err) == (69, True)
-    assert client.site.graph.database.read("SELECT state FROM imagestorageplacement") == [["good"]]
+    assert client.site.services.database.read("SELECT state FROM imagestorageplacement") == [
+        ["good"]
+    ]
 
 
 def test_an_unknown_location_is_refused_with_the_known_ones(us: Site) -> None:

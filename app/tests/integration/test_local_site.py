@@ -27,8 +27,8 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
         "FEATURE_STORAGE_REPLICATION": False,
     }
     with running_site(services, database, tmp_path / "local", "local", changes) as running:
-        register_locations(running.graph.database, running.graph.locations.stores)
-        running.graph.locations.states.refresh(running.graph.database)
+        register_locations(running.services.database, running.services.locations.stores)
+        running.services.locations.states.refresh(running.services.database)
         yield running
 
 

@@ -20,11 +20,11 @@ REPOSITORY = "admin/app"
 
 
 def locations(site: Site) -> dict[str, str]:
-    return dict(site.graph.database.read("SELECT name, state FROM imagestoragelocation"))
+    return dict(site.services.database.read("SELECT name, state FROM imagestoragelocation"))
 
 
 def placed_at(site: Site, location: str) -> set[str]:
-    rows = site.graph.database.read(
+    rows = site.services.database.read(
         "SELECT s.content_checksum FROM imagestorageplacement p"
         " JOIN imagestorage s ON s.id = p.storage_id"
         " JOIN imagestoragelocation l ON l.id = p.location_id WHERE l.name = %s",
@@ -35,19 +35,19 @@ def placed_at(site: Site, location: str) -> set[str]:
 
 def copy_everything(site: Site, location: str) -> None:
     """Place everything at a location as its worker would; the bytes do not matter here."""
-    tasks = Tasks(site.graph.database, location)
+    tasks = Tasks(site.services.database, location)
     while claimed := tasks.claim():
         tasks.finish(claimed)
 
 
 def drained(site: Site, location: str) -> None:
     """Set a location to draining, as `atoll drain` does, without waiting for copies."""
-    LocationTable(site.graph.database).set_state(location, DRAINING)
+    LocationTable(site.services.database).set_state(location, DRAINING)
 
 
 def refresh_states(*sites: Site) -> None:
     for site in sites:
-        site.locations.states.refresh(site.graph.database)
+        site.locations.states.refresh(site.services.database)
 
 
 def test_removal_is_refused_while_a_blob_has_its_sole_copy_there(us: Site) -> None:
@@ -99,7 +99,7 @@ def test_a_drain_is_listed_and_can_be_cancelled(us: Site) -> None:
 def test_a_read_only_location_accepts_neither_pushes_nor_copies(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"for eu")
     assert us.command("activate", "eustorage", "--read-only").returncode == 0
-    assert Tasks(us.graph.database, "eustorage").claim() == []
+    assert Tasks(us.services.database, "eustorage").claim() == []
     assert us.command("activate", "usstorage", "--read-only").returncode == 0
     refresh_states(us)
     answer = Client(us).request(
@@ -153,7 +153,7 @@ def test_an_interrupted_removal_can_be_undone_or_finished(us: Site) -> None:
     digests = {Client(us).push_blob(REPOSITORY, bytes([number])) for number in range(3)}
     copy_everything(us, "eustorage")
     drained(us, "usstorage")
-    database = us.graph.database
+    database = us.services.database
     for _ in range(2):
         steps = Removal(LocationTable(database), batch=1).steps("usstorage")
         assert next(steps).placements == ()
@@ -179,18 +179,18 @@ def test_an_object_written_just_before_a_removal_is_written_again_elsewhere(us: 
     answer = Client(us).request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", scope)
     upload = UUID(answer.headers["Location"].rpartition("/")[2].partition("?")[0])
     drained(us, "usstorage")
-    for _ in Removal(LocationTable(us.graph.database)).steps("usstorage"):
+    for _ in Removal(LocationTable(us.services.database)).steps("usstorage"):
         continue
     digest = Digest.parse("sha256:" + "ab" * 32)
     repository = RepositoryName.parse(REPOSITORY)
-    placed = us.graph.blobs.place(digest, 1, "usstorage", repository, upload)
+    placed = us.services.blobs.place(digest, 1, "usstorage", repository, upload)
     assert placed is False
     assert placed_at(us, "usstorage") == set()
 
 
 def test_a_copy_that_ends_after_the_removal_is_not_placed(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"being copied to eu")
-    at_eu = Tasks(us.graph.database, "eustorage")
+    at_eu = Tasks(us.services.database, "eustorage")
     claimed = at_eu.claim()
     assert len(claimed) == 1
     drained(us, "eustorage")
@@ -206,7 +206,7 @@ def test_quays_command_asks_for_confirmation_and_prints_quays_texts(us: Site) ->
     copy_everything(us, "eustorage")
     ids = [
         row[0]
-        for row in us.graph.database.read(
+        for row in us.services.database.read(
             "SELECT p.id FROM imagestorageplacement p JOIN imagestoragelocation l"
             " ON l.id = p.location_id WHERE l.name = 'eustorage' ORDER BY p.id"
         )

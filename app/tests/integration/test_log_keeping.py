@@ -37,9 +37,13 @@ def site_with_receiver(services: Services, database: str, tmp_path: Path) -> Ite
 
 def exporter(site: Site) -> LogExporter:
     """Return an exporter that retries without waiting."""
-    graph = site.graph
+    site_services = site.services
     return LogExporter(
-        graph.database, graph.cipher, graph.receivers, graph.export_links, backoff_seconds=0
+        site_services.database,
+        site_services.cipher,
+        site_services.receivers,
+        site_services.export_links,
+        backoff_seconds=0,
     )
 
 
@@ -80,7 +84,7 @@ def test_a_long_log_is_exported_completely(
 ) -> None:
     api = Api(site_with_receiver)
     api.call("POST", "organization/", {"name": "acme"}, 201)
-    site_with_receiver.graph.database.run(
+    site_with_receiver.services.database.run(
         "INSERT INTO logentry (kind, namespace, performer, metadata)"
         " SELECT 'push_repo', namespace, 'admin', jsonb_build_object('number', number)"
         " FROM generate_series(1, 2500) AS number, (VALUES ('admin'), ('acme')) AS n (namespace)"
@@ -115,7 +119,7 @@ def test_an_unavailable_receiver_is_retried_and_the_file_is_written_once(
     api.call("POST", "user/exportlogs", {"callback_url": receiver.url})
     receiver.status = 500
     assert exporter(site_with_receiver).run_once()
-    (before,) = site_with_receiver.graph.database.read(
+    (before,) = site_with_receiver.services.database.read(
         "SELECT location, size, ended_at FROM logexport"
     )
     assert before[2] is None
@@ -123,7 +127,7 @@ def test_an_unavailable_receiver_is_retried_and_the_file_is_written_once(
     api.call("POST", "organization/", {"name": "acme"}, 201)
     receiver.status = 200
     assert exporter(site_with_receiver).run_once()
-    (after,) = site_with_receiver.graph.database.read("SELECT location, size FROM logexport")
+    (after,) = site_with_receiver.services.database.read("SELECT location, size FROM logexport")
     assert list(after) == list(before[:2])
     assert receiver.got[-1]["document"]["status"] == "success"
 
@@ -132,9 +136,15 @@ def test_an_export_that_fails_every_attempt_is_reported_as_failed(
     site_with_receiver: Site, receiver: Receiver
 ) -> None:
     Api(site_with_receiver).call("POST", "user/exportlogs", {"callback_url": receiver.url})
-    graph = site_with_receiver.graph
-    links = replace(graph.export_links, locations=_Nowhere(site_with_receiver.locations))  # type: ignore[arg-type]
-    one = LogExporter(graph.database, graph.cipher, graph.receivers, links, backoff_seconds=0)
+    site_services = site_with_receiver.services
+    links = replace(site_services.export_links, locations=_Nowhere(site_with_receiver.locations))  # type: ignore[arg-type]
+    one = LogExporter(
+        site_services.database,
+        site_services.cipher,
+        site_services.receivers,
+        links,
+        backoff_seconds=0,
+    )
     attempts = 0
     while one.run_once():
         attempts += 1
@@ -155,7 +165,7 @@ class _Nowhere:
 
 def test_a_callback_is_stored_encrypted(site_with_receiver: Site, receiver: Receiver) -> None:
     Api(site_with_receiver).call("POST", "user/exportlogs", {"callback_url": receiver.url})
-    ((kept,),) = site_with_receiver.graph.database.read("SELECT callback_url FROM logexport")
+    ((kept,),) = site_with_receiver.services.database.read("SELECT callback_url FROM logexport")
     assert kept.startswith("v1$$")
     assert "secret" not in kept
 
@@ -167,7 +177,7 @@ def test_a_file_is_deleted_when_its_retention_time_ends(
     one = exporter(site_with_receiver)
     one.run_once()
     assert one.delete_expired() == 0
-    database = site_with_receiver.graph.database
+    database = site_with_receiver.services.database
     ((uuid,),) = database.read("SELECT uuid FROM logexport")
     database.run("UPDATE logexport SET ended_at = ended_at - interval '1 day'")
     assert one.delete_expired() == 1
@@ -208,14 +218,14 @@ def test_users_export_the_log_of_their_namespace_unless_the_bundle_disables_it(
 
 def rotation(site: Site, location: str | None = None) -> LogRotation:
     return replace(
-        LogRotation.from_bundle(site.graph.bundle, site.graph.database, site.locations),
+        LogRotation.from_bundle(site.services.bundle, site.services.database, site.locations),
         location=location,
     )
 
 
 def insert_old_entries(site: Site, number: int) -> None:
     """Insert log entries that are older than a month."""
-    site.graph.database.run(
+    site.services.database.run(
         "INSERT INTO logentry (kind, namespace, repository, performer, ip, metadata, created_at)"
         " SELECT 'pull_repo', 'admin', 'app', 'admin', '192.0.2.1',"
         "        jsonb_build_object('number', number), now() - interval '31 days'"
@@ -242,7 +252,7 @@ def test_only_old_entries_are_moved_to_files_at_a_store(us: Site, services: Serv
     kept = archived(services, "eustorage")
     assert sorted(entry["metadata"]["number"] for entry in kept) == list(range(1, 12_001))
     assert {(entry["kind"], entry["ip"]) for entry in kept} == {("pull_repo", "192.0.2.1")}
-    kinds = [row[0] for row in us.graph.database.read("SELECT kind FROM logentry")]
+    kinds = [row[0] for row in us.services.database.read("SELECT kind FROM logentry")]
     assert kinds == ["org_create"]
 
 
@@ -253,14 +263,14 @@ def test_entries_stay_in_the_database_until_they_are_stored_in_a_file(
     cut_off = replace(rotation(us), locations=_Nowhere(us.locations))  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailable):
         cut_off.rotate()
-    assert us.graph.database.read("SELECT count(*) FROM logentry")[0][0] == 3
+    assert us.services.database.read("SELECT count(*) FROM logentry")[0][0] == 3
     assert rotation(us).rotate() == 3
     assert len(archived(services)) == 3
 
 
 def test_two_sites_do_not_rotate_the_same_entries(us: Site, eu: Site, services: Services) -> None:
     insert_old_entries(us, 3)
-    with us.graph.database.transaction() as cursor:
+    with us.services.database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('log rotation', 0))")
         assert rotation(eu).rotate() == 0
     assert rotation(eu, "usstorage").rotate() == 3
@@ -277,5 +287,5 @@ def test_the_worker_runs_requested_exports_and_rotates_old_entries(
         site.start_worker()
         wait_until("the receiver is told", lambda: bool(receiver.got))
         wait_until("old entries are at the store", lambda: len(archived(services)) == 3)
-        kinds = site.graph.database.read("SELECT DISTINCT kind FROM logentry")
+        kinds = site.services.database.read("SELECT DISTINCT kind FROM logentry")
         assert kinds == [["export_logs_success"]]

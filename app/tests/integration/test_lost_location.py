@@ -16,7 +16,7 @@ from atoll.placement.upkeep.backfill import Reconciler
 from atoll.server.heartbeat import Announcer
 
 from .services import Services, wait_until
-from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_services
+from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_site_services
 from .test_backfill import push_image
 from .test_location_removal import copy_everything, locations
 from .test_policies import REQUIRED
@@ -52,11 +52,11 @@ def lost(us: Site) -> str:
 
 
 def reachability(site: Site) -> Reachability:
-    return Instances(site.graph.database).reachability("usstorage")
+    return Instances(site.services.database).reachability("usstorage")
 
 
 def count_tasks(site: Site) -> int:
-    return int(site.graph.database.read("SELECT count(*) FROM replicationtask")[0][0])
+    return int(site.services.database.read("SELECT count(*) FROM replicationtask")[0][0])
 
 
 def test_lost_blobs_are_listed_exactly_and_removal_requires_their_number(
@@ -95,7 +95,7 @@ def test_a_lost_blob_is_answered_with_404_and_restored_by_a_push(us: Site, lost:
         (error,) = answer.json()["errors"]
         assert (error["code"], "push it again" in error["message"]) == ("BLOB_UNKNOWN", True)
         assert head(Client(us), lost).status_code == 404
-        us.locations.states.refresh(us.graph.database)
+        us.locations.states.refresh(us.services.database)
     refused = put_manifest(Client(us), lost, len(LOST))
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
     # No task is left that could never finish.
@@ -117,8 +117,8 @@ def test_removal_sends_no_request_to_the_lost_store(
         config["usstorage"] = [driver, {**arguments, "port": dead.getsockname()[1]}]
         changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": config}
         directory = tmp_path / "elsewhere"
-        graph = make_services(services, database, directory, "eustorage", changes)
-        elsewhere = Site("", "", graph, directory, "eustorage")
+        site_services = make_site_services(services, database, directory, "eustorage", changes)
+        elsewhere = Site("", "", site_services, directory, "eustorage")
         words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
         result = elsewhere.command(*words)
         assert result.returncode == 0, result.stderr
@@ -131,7 +131,7 @@ def test_removal_sends_no_request_to_the_lost_store(
 def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     us: Site, lost: str
 ) -> None:
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     announcer.start()
     wait_until(
         "it is seen",
@@ -150,8 +150,8 @@ def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
 
 def test_instances_of_a_lost_site_are_not_reported_as_missing(us: Site, lost: str) -> None:
     quarantine(us, lost, "usstorage")
-    database = us.graph.database
-    Heartbeat(database, us.graph.bundle, "registry", us.locations.health).record()
+    database = us.services.database
+    Heartbeat(database, us.services.bundle, "registry", us.locations.health).record()
     database.run("UPDATE instance SET seen_at = now() - interval '1 hour'")
     assert "registry of usstorage" in us.command_here("status")[1]
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
@@ -178,7 +178,7 @@ def test_an_interactive_removal_asks_for_the_number(us: Site, lost: str) -> None
 def test_a_copy_at_a_draining_location_is_not_lost(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us and eu")
     copy_everything(us, "eustorage")
-    us.graph.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
+    us.services.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
     assert us.command_here("drain", "eustorage")[0] == 0
     found = json.loads(
         us.command_here("remove-location", "usstorage", "--lost", "--dry-run", "--json")[1]
@@ -189,24 +189,26 @@ def test_a_copy_at_a_draining_location_is_not_lost(us: Site) -> None:
 
 
 def test_an_interrupted_removal_is_undone(us: Site, lost: str) -> None:
-    steps = Removal(LocationTable(us.graph.database), batch=1).steps("usstorage", accepted_loss=1)
+    steps = Removal(LocationTable(us.services.database), batch=1).steps(
+        "usstorage", accepted_loss=1
+    )
     next(steps)
     next(steps)
     steps.close()
-    us.locations.states.refresh(us.graph.database)
+    us.locations.states.refresh(us.services.database)
     assert head(Client(us), lost).status_code == 404
     assert us.command_here("remove-location", "usstorage", "--undo")[0] == 0
-    us.locations.states.refresh(us.graph.database)
+    us.locations.states.refresh(us.services.database)
     assert Client(us).pull_blob(REPOSITORY, lost).content == LOST
     assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
-    assert Reconciler(us.graph.database, REQUIRED).everything() == 1
+    assert Reconciler(us.services.database, REQUIRED).everything() == 1
 
 
 def test_draining_a_dead_location_is_refused_with_the_remedy(
     us: Site, services: Services, lost: str
 ) -> None:
     del lost
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     services.us.container.pause()
     try:
         announcer.start()

@@ -77,9 +77,15 @@ def site_with_receiver(services: Services, database: str, tmp_path: Path) -> Ite
 
 def deliverer(site: Site) -> Deliverer:
     """Return a deliverer that retries without waiting."""
-    graph = site.graph
-    payloads = Payloads.from_bundle(graph.bundle)
-    return Deliverer(graph.database, graph.cipher, payloads, graph.receivers, backoff_seconds=0)
+    site_services = site.services
+    payloads = Payloads.from_bundle(site_services.bundle)
+    return Deliverer(
+        site_services.database,
+        site_services.cipher,
+        payloads,
+        site_services.receivers,
+        backoff_seconds=0,
+    )
 
 
 def subscribe(api: Api, receiver: Receiver, method: str = "webhook") -> dict[str, Any]:
@@ -148,7 +154,7 @@ def test_a_site_without_replication_delivers_too(
 
 
 def count_deliveries(site: Site) -> list[Any]:
-    return site.graph.database.read("SELECT attempts FROM notificationdelivery")
+    return site.services.database.read("SELECT attempts FROM notificationdelivery")
 
 
 def test_slack_gets_its_own_format(site_with_receiver: Site, receiver: Receiver) -> None:
@@ -210,7 +216,7 @@ def test_a_leased_delivery_is_not_claimed_until_its_lease_expires(
 ) -> None:
     subscribe(Api(site_with_receiver), receiver)
     push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
-    database = site_with_receiver.graph.database
+    database = site_with_receiver.services.database
     database.run(
         "UPDATE notificationdelivery SET lease_token = gen_random_uuid(),"
         " lease_expires = clock_timestamp() + interval '1 hour'"
@@ -225,9 +231,9 @@ def test_the_url_of_a_subscription_is_not_disclosed(
 ) -> None:
     api = Api(site_with_receiver)
     subscribe(api, receiver)
-    (config,) = site_with_receiver.graph.database.read("SELECT config FROM repositorynotification")[
-        0
-    ]
+    (config,) = site_with_receiver.services.database.read(
+        "SELECT config FROM repositorynotification"
+    )[0]
     assert "secret" not in config
     stranger = Api(site_with_receiver, None)
     stranger.call("GET", BASE, status=401)
@@ -260,7 +266,7 @@ def test_certificates_of_receivers_are_verified(
 ) -> None:
     """Only this site trusts the certificate of the store."""
     url = f"https://127.0.0.1:{services.us.port}/"
-    bundle = site_with_receiver.graph.bundle
+    bundle = site_with_receiver.services.bundle
     with pytest.raises(RequestFailed, match="certificate"):
         Receivers(OutboundClient.from_bundle(bundle, None)).post(url, {})
     trusting = OutboundClient.from_bundle(bundle, str(services.us.certificate))

@@ -71,7 +71,7 @@ def test_an_application_can_be_created_changed_and_deleted(api: Api) -> None:
     assert api.call("GET", base)["applications"] == [reset]
     shown = Api(api.site, None).call("GET", f"app/{made['client_id']}")
     assert (shown["name"], "client_secret" in shown) == ("deployer", False)
-    kept = api.site.graph.database.read("SELECT client_secret FROM oauthapplication")[0][0]
+    kept = api.site.services.database.read("SELECT client_secret FROM oauthapplication")[0][0]
     assert reset["client_secret"] not in kept
     add_user(api, "alice").call("GET", one, status=403)
     api.call("DELETE", one, status=204)

@@ -34,13 +34,13 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     third = [driver, {**arguments, "storage_path": "/third"}]
     changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
     with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
-        register_locations(one.graph.database, one.graph.locations.stores)
-        one.locations.states.refresh(one.graph.database)
+        register_locations(one.services.database, one.services.locations.stores)
+        one.locations.states.refresh(one.services.database)
         yield one
 
 
 def policies(site: Site) -> Policies:
-    return Policies(site.graph.database, REQUIRED)
+    return Policies(site.services.database, REQUIRED)
 
 
 def exclude(site: Site, subject: str, *locations: str) -> None:
@@ -48,7 +48,7 @@ def exclude(site: Site, subject: str, *locations: str) -> None:
 
 
 def tasks(site: Site) -> set[tuple[str, str]]:
-    rows = site.graph.database.read(
+    rows = site.services.database.read(
         "SELECT s.content_checksum, l.name FROM replicationtask t"
         " JOIN imagestorage s ON s.id = t.storage_id"
         " JOIN imagestoragelocation l ON l.id = t.location_id"
@@ -59,7 +59,7 @@ def tasks(site: Site) -> set[tuple[str, str]]:
 def make_repository(site: Site, name: str) -> None:
     """Create a repository by a first push."""
     push_image(site, name, json.dumps({"made": name}).encode())
-    site.graph.database.run("DELETE FROM replicationtask")
+    site.services.database.run("DELETE FROM replicationtask")
 
 
 def api(client: Client, method: str, path: str, **arguments: object) -> requests.Response:
@@ -152,7 +152,7 @@ def test_a_mounted_blob_is_readable_at_once_and_copied_to_required_locations(sit
     exclude(site, REPOSITORY, "usstorage")
     policies(site).set(Subject.parse("home"), Policy(extra=(THIRD,)))
     digest = client.push_blob("free/app", b"at us only")
-    site.graph.database.run("DELETE FROM replicationtask")
+    site.services.database.run("DELETE FROM replicationtask")
     answer = client.request(
         "POST",
         f"/v2/{REPOSITORY}/blobs/uploads/",
@@ -184,7 +184,9 @@ def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
 
 def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> None:
     push_image(site, REPOSITORY, b"{}")
-    watch = PolicyWatch(site.graph.database, Reconciler(site.graph.database, REQUIRED, batch=1))
+    watch = PolicyWatch(
+        site.services.database, Reconciler(site.services.database, REQUIRED, batch=1)
+    )
     assert watch.apply_changes() == 0
     policies(site).set(Subject.parse("home"), Policy(extra=(THIRD,)))
     assert (watch.apply_changes(), watch.apply_changes()) == (1, 0)
@@ -198,11 +200,11 @@ def test_a_blob_is_required_wherever_one_of_its_repositories_requires_it(site: S
     push_image(site, REPOSITORY, b"{}")
     push_image(site, "free/app", b"{}")
     exclude(site, "home", "eustorage")
-    site.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 1
+    site.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(site.services.database, REQUIRED).everything() == 1
     exclude(site, "free", "eustorage")
-    site.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 0
+    site.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(site.services.database, REQUIRED).everything() == 0
 
 
 @pytest.mark.long
@@ -211,8 +213,8 @@ def test_a_blob_without_repositories_is_required_nowhere_and_does_not_block_a_dr
 ) -> None:
     push_image(site, REPOSITORY, b"{}")
     assert api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
-    site.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 0
+    site.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(site.services.database, REQUIRED).everything() == 0
     assert json.loads(site.command("drain", "usstorage", "--json").stdout)["drained"] is True
 
 
@@ -232,7 +234,7 @@ def test_urgent_repositories_have_urgent_tasks(site: Site) -> None:
     client.push_blob("free/app", b"waits longer")
     policies(site).set(Subject.parse(REPOSITORY), Policy(urgent=True))
     digest = client.push_blob(REPOSITORY, b"goes first")
-    (task,) = Tasks(site.graph.database, "eustorage").claim()
+    (task,) = Tasks(site.services.database, "eustorage").claim()
     assert str(task.digest) == digest
 
 
@@ -324,7 +326,7 @@ def test_a_manifest_push_waits_for_the_copies_that_its_policy_requires(site: Sit
     answers: list[requests.Response] = []
     waiting = threading.Thread(target=lambda: answers.append(put()))
     waiting.start()
-    at_eu = Tasks(site.graph.database, "eustorage")
+    at_eu = Tasks(site.services.database, "eustorage")
     while claimed := at_eu.claim():
         at_eu.finish(claimed)
     waiting.join()

@@ -17,15 +17,15 @@ SCOPE = f"repository:{REPOSITORY}:pull,push"
 
 
 def quarantine(site: Site, digest: str, location: str) -> None:
-    rows = site.graph.database.read(
+    rows = site.services.database.read(
         "SELECT id FROM imagestorage WHERE content_checksum = %s", [digest]
     )
-    site.graph.database.run(
+    site.services.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = %s AND p.storage_id = %s",
         [location, rows[0][0]],
     )
-    site.graph.redis.delete(f"atoll:placements:{digest}")
+    site.services.redis.delete(f"atoll:placements:{digest}")
 
 
 def head(client: Client, digest: str, repository: str = REPOSITORY) -> requests.Response:
@@ -97,12 +97,12 @@ def test_a_blob_quarantined_at_one_location_is_served_from_the_other(us: Site, e
     quarantine(us, digest, "usstorage")
     for site in (us, eu):
         answer = Client(site).request("GET", f"/v2/{REPOSITORY}/blobs/{digest}", SCOPE)
-        assert f":{site.graph.bundle.stores['eustorage'].port}/" in answer.headers["Location"]
+        assert f":{site.services.bundle.stores['eustorage'].port}/" in answer.headers["Location"]
         assert head(Client(site), digest).status_code == 200
 
 
 def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Client) -> None:
-    database = client.site.graph.database
+    database = client.site.services.database
     digest = client.push_blob(REPOSITORY, b"wrong for a while")
     tasks = Tasks(database, "eustorage")
     (task,) = tasks.claim()
@@ -113,5 +113,5 @@ def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Clie
     (again,) = tasks.claim()
     Doubts(database, "eustorage", RecentReads()).wrong(again, "usstorage", "the digest differs")
     assert database.read("SELECT doubted_by FROM placementdoubt") == [["eustorage"]]
-    client.site.graph.redis.delete(f"atoll:placements:{digest}")
+    client.site.services.redis.delete(f"atoll:placements:{digest}")
     assert head(client, digest).status_code == 200

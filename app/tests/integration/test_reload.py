@@ -36,7 +36,7 @@ def test_a_worker_applies_another_bundle_in_the_same_process(us: Site, eu: Site)
     wait_until(
         "a copy is under way that would take half a minute",
         lambda: bool(
-            us.graph.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
+            us.services.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
         ),
     )
     change_bundle(eu, lambda keys: keys.pop("REPLICATION_LIMITS"))
@@ -47,7 +47,7 @@ def test_a_worker_applies_another_bundle_in_the_same_process(us: Site, eu: Site)
     assert waited.returncode == 0, waited.stderr
     assert eu.worker is not None
     assert (eu.worker.pid, eu.worker.poll()) == (process, None)
-    instances = us.graph.database.read("SELECT id FROM instance WHERE role = 'replication'")
+    instances = us.services.database.read("SELECT id FROM instance WHERE role = 'replication'")
     assert len(instances) == 1
 
 

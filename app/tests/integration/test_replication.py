@@ -17,7 +17,7 @@ LARGE = 256 * 2**20
 
 
 def placements(site: Site, digest: str, state: str = "good") -> set[str]:
-    rows = site.graph.database.read(
+    rows = site.services.database.read(
         "SELECT l.name FROM imagestorageplacement p"
         " JOIN imagestorage s ON s.id = p.storage_id"
         " JOIN imagestoragelocation l ON l.id = p.location_id"
@@ -69,7 +69,9 @@ def test_a_worker_killed_during_a_copy_loses_nothing_and_places_nothing_early(
         wait_until(
             "parts of the copy are at eu",
             lambda: bool(
-                us.graph.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
+                us.services.database.read(
+                    "SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL"
+                )
             ),
         )
         # The source hangs, so the copy cannot end before the worker is killed.
@@ -80,7 +82,7 @@ def test_a_worker_killed_during_a_copy_loses_nothing_and_places_nothing_early(
     assert placements(us, digest) == {"usstorage"}
     assert key(digest) not in services.eu.objects()
     # The test does not wait for the killed worker's lease to expire.
-    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
     assert services.eu.client.head_object(Bucket=services.eu.bucket, Key=key(digest))[
@@ -96,12 +98,12 @@ def test_wrong_bytes_are_not_placed_and_are_quarantined_at_the_source(
     services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
     eu.start_worker()
     doubts = "SELECT 1 FROM placementdoubt"
-    wait_until("the copy is doubted", lambda: bool(us.graph.database.read(doubts)))
+    wait_until("the copy is doubted", lambda: bool(us.services.database.read(doubts)))
     assert placements(us, digest) == {"usstorage"}
     us.start_worker()
     wait_until("the copy is in quarantine", lambda: placements(us, digest, "suspect") != set())
     assert placements(us, digest) == set()
-    assert us.graph.database.read(doubts) == []
+    assert us.services.database.read(doubts) == []
     assert key(digest) not in services.eu.objects()
 
 
@@ -112,11 +114,11 @@ def test_a_quarantined_placement_is_replaced_from_a_good_copy(
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
     wait_until("the blob is at both", lambda: placements(us, digest) == both())
     services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
-    us.graph.database.run(
+    us.services.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = 'usstorage'"
     )
-    assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 1
+    assert Reconciler(us.services.database, ["usstorage", "eustorage"]).everything() == 1
     us.start_worker()
     wait_until("it is healed", lambda: placements(us, digest) == both())
     answer = services.us.client.get_object(Bucket=services.us.bucket, Key=key(digest))
@@ -147,7 +149,7 @@ def test_the_worker_polls_for_tasks_without_redis(us: Site, eu: Site, services: 
 def test_the_transaction_that_places_a_blob_inserts_its_tasks(us: Site) -> None:
     """It inserts one row for each target, and none for locations that have the blob."""
     digests = {Client(us).push_blob(REPOSITORY, data) for data in (b"a", b"b", b"a")}
-    rows = us.graph.database.read(
+    rows = us.services.database.read(
         "SELECT s.content_checksum, l.name FROM replicationtask t"
         " JOIN imagestorage s ON s.id = t.storage_id"
         " JOIN imagestoragelocation l ON l.id = t.location_id"
@@ -157,18 +159,18 @@ def test_the_transaction_that_places_a_blob_inserts_its_tasks(us: Site) -> None:
 
 def test_the_reconciler_restores_a_lost_task(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"its task gets lost")
-    us.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 1
-    assert Reconciler(us.graph.database, ["usstorage", "eustorage"]).everything() == 0
+    us.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(us.services.database, ["usstorage", "eustorage"]).everything() == 1
+    assert Reconciler(us.services.database, ["usstorage", "eustorage"]).everything() == 0
 
 
 def test_a_worker_that_lost_its_lease_cannot_place_the_copy(us: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"claimed twice")
-    tasks = Tasks(us.graph.database, "eustorage")
+    tasks = Tasks(us.services.database, "eustorage")
     late = tasks.claim(large=False, limit=2)
     assert len(late) == 1
     assert tasks.claim(large=False, limit=2) == []
-    us.graph.database.run("UPDATE replicationtask SET lease_expires = now()")
+    us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     second = tasks.claim(large=False, limit=2)
     assert tasks.finish(late) == set()
     assert tasks.extend(late) == set()

@@ -79,7 +79,7 @@ def test_a_push_does_not_create_a_reserved_namespace(
     headers = {"Authorization": f"Bearer {token}"}
     answer = client.simulate_post(f"/v2/{name}/app/blobs/uploads/", headers=headers)
     assert answer.status_code in {401, 403}
-    assert not us.graph.database.read('SELECT 1 FROM "user" WHERE username = %s', [name])
+    assert not us.services.database.read('SELECT 1 FROM "user" WHERE username = %s', [name])
 
 
 @pytest.mark.parametrize("name", RESERVED)

@@ -37,16 +37,18 @@ def _push_half_here_and_half_there(us: Site, eu: Site) -> None:
 
 
 def test_the_shared_secret_is_created_once(us: Site) -> None:
-    first = us.graph.database.read("SELECT secret FROM signingsecret")
+    first = us.services.database.read("SELECT secret FROM signingsecret")
     assert us.command("migrate").returncode == 0
-    again = us.graph.database.read("SELECT secret FROM signingsecret")
+    again = us.services.database.read("SELECT secret FROM signingsecret")
     assert bytes(first[0][0]) == bytes(again[0][0])
     assert len(bytes(first[0][0])) == 32
 
 
 def test_the_secret_of_the_bundle_takes_precedence(us: Site) -> None:
-    assert with_shared_secret(us.graph.bundle, us.graph.database) is us.graph.bundle
-    bare = us.graph.bundle.model_copy(update={"secret_key": None})
-    shared = with_shared_secret(bare, us.graph.database)
-    assert signing_key(shared, "x") != signing_key(us.graph.bundle, "x")
-    assert signing_key(shared, "x") == signing_key(with_shared_secret(bare, us.graph.database), "x")
+    assert with_shared_secret(us.services.bundle, us.services.database) is us.services.bundle
+    bare = us.services.bundle.model_copy(update={"secret_key": None})
+    shared = with_shared_secret(bare, us.services.database)
+    assert signing_key(shared, "x") != signing_key(us.services.bundle, "x")
+    assert signing_key(shared, "x") == signing_key(
+        with_shared_secret(bare, us.services.database), "x"
+    )

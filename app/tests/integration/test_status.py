@@ -27,11 +27,11 @@ def status(site: Site, *words: str) -> tuple[int, dict[str, list[dict[str, objec
 
 
 def report(site: Site) -> StatusReport:
-    return StatusReporter(site.graph.database).report()
+    return StatusReporter(site.services.database).report()
 
 
 def test_a_healthy_registry_has_no_problems(us: Site) -> None:
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     announcer.start()
     wait_until("it is announced", lambda: report(us).instances != [])
     code, found = status(us)
@@ -49,7 +49,7 @@ def test_a_healthy_registry_has_no_problems(us: Site) -> None:
 def test_an_unavailable_store_and_a_missing_instance_are_problems(
     us: Site, services: Services
 ) -> None:
-    announcer = Announcer(us.graph, "replication")
+    announcer = Announcer(us.services, "replication")
     services.eu.container.pause()
     try:
         announcer.start()
@@ -62,10 +62,10 @@ def test_an_unavailable_store_and_a_missing_instance_are_problems(
         services.eu.container.unpause()
     wait_until("it is up again", lambda: report(us).problems() == [])
     announcer.stop()
-    announcer = Announcer(us.graph, "replication")
+    announcer = Announcer(us.services, "replication")
     announcer.start()
     wait_until("it is announced", lambda: report(us).instances != [])
-    us.graph.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes'")
+    us.services.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes'")
     code, found = status(us)
     assert code == 1
     assert "replication of usstorage eustorage was seen 3" in str(found["problems"])
@@ -74,7 +74,7 @@ def test_an_unavailable_store_and_a_missing_instance_are_problems(
 
 def test_lag_is_computed_from_tasks_including_those_of_an_older_version(us: Site) -> None:
     Client(us).push_blob("admin/app", DATA)
-    us.graph.database.run(
+    us.services.database.run(
         "UPDATE replicationtask SET image_size = NULL, created_at = now() - interval '1 hour'"
     )
     lag = {entry.location: entry for entry in report(us).locations}
@@ -84,7 +84,7 @@ def test_lag_is_computed_from_tasks_including_those_of_an_older_version(us: Site
     code, found = status(us, "--max-lag", "600")
     assert code == 1
     assert "a copy to eustorage has been due for 36" in str(found["problems"])
-    at_eu = Tasks(us.graph.database, "eustorage")
+    at_eu = Tasks(us.services.database, "eustorage")
     (task,) = at_eu.claim()
     at_eu.release(task, "the store is full")
     assert "1 copies to eustorage failed last time: the store is full" in str(report(us).problems())
@@ -92,7 +92,7 @@ def test_lag_is_computed_from_tasks_including_those_of_an_older_version(us: Site
 
 def test_metrics_contain_the_lag_of_each_target(us: Site) -> None:
     Client(us).push_blob("admin/app", DATA)
-    export_lag(us.graph.database)
+    export_lag(us.services.database)
     for name, value in (("pending_blobs", 1), ("pending_bytes", 10), ("failing_blobs", 0)):
         labels = {"location": "eustorage"}
         assert REGISTRY.get_sample_value(f"atoll_replication_{name}", labels) == value
@@ -106,7 +106,7 @@ def test_superusers_read_by_the_api_how_each_instance_reaches_each_store(us: Sit
     health = StoreHealth(["usstorage", "eustorage"])
     health.probed("usstorage", None)
     health.probed("eustorage", StoreRefused("eustorage", "it answered 403"))
-    Heartbeat(us.graph.database, us.graph.bundle, "registry", health).record()
+    Heartbeat(us.services.database, us.services.bundle, "registry", health).record()
     superuser = Api(us)
     found = superuser.call("GET", "superuser/health")
     stores = {entry["location"]: entry for entry in found["locations"]}
@@ -124,7 +124,7 @@ def test_waiting_for_everything_ends_when_no_copy_is_missing_even_without_a_task
     us: Site, eu: Site
 ) -> None:
     Client(us).push_blob("admin/app", DATA)
-    us.graph.database.run("DELETE FROM replicationtask")
+    us.services.database.run("DELETE FROM replicationtask")
     waited = us.command("wait", "--timeout", "0")
     assert (waited.returncode, "eustorage lacks 1 blobs (10 bytes)" in waited.stderr) == (
         1,

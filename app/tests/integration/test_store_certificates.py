@@ -39,7 +39,7 @@ def test_parallel_connections_load_ca_certificates_once(
     services: Services, us: Site, loaded: list[object]
 ) -> None:
     authority = str(services.us.certificate)
-    settings = us.graph.bundle.stores["usstorage"]
+    settings = us.services.bundle.stores["usstorage"]
     store = make_store("usstorage", settings, ca_bundle=authority, observe=nobody)
 
     def use(number: int) -> bytes:
@@ -54,7 +54,7 @@ def test_parallel_connections_load_ca_certificates_once(
 
 
 def test_a_certificate_of_an_unknown_ca_is_refused(us: Site) -> None:
-    settings = us.graph.bundle.stores["usstorage"]
+    settings = us.services.bundle.stores["usstorage"]
     store = make_store("usstorage", settings, ca_bundle=None, observe=nobody)
 
     with pytest.raises(StoreUnavailable, match="SSLError"):

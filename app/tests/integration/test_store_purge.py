@@ -18,7 +18,7 @@ from atoll.storage.errors import ObjectMissing
 from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until
-from .site import Client, Site, bundle, make_services
+from .site import Client, Site, bundle, make_site_services
 
 REPOSITORY = "admin/app"
 # The objects that probes of a store write.
@@ -49,9 +49,9 @@ def remaining(services: Services, database: str, tmp_path: Path) -> Remaining:
         "FEATURE_STORAGE_REPLICATION": False,
     }
     directory = tmp_path / "elsewhere"
-    graph = make_services(services, database, directory, "eustorage", changes)
+    site_services = make_site_services(services, database, directory, "eustorage", changes)
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(old))
-    return Remaining(Site("", "", graph, directory, "eustorage"), tmp_path / "old.yaml")
+    return Remaining(Site("", "", site_services, directory, "eustorage"), tmp_path / "old.yaml")
 
 
 def keys(store: ObjectStore) -> list[str]:
@@ -59,8 +59,8 @@ def keys(store: ObjectStore) -> list[str]:
 
 
 def remove(site: Site, location: str) -> None:
-    LocationTable(site.graph.database).set_state(location, DRAINING)
-    for _ in Removal(LocationTable(site.graph.database)).steps(location):
+    LocationTable(site.services.database).set_state(location, DRAINING)
+    for _ in Removal(LocationTable(site.services.database)).steps(location):
         continue
 
 
@@ -99,11 +99,11 @@ def test_the_store_of_an_existing_location_is_not_purged(us: Site, remaining: Re
     assert (status, "first: atoll remove-location usstorage" in err) == (1, True)
     # A dry run is always permitted.
     assert remaining.purge("--dry-run")[1]["objects"] == len(before)
-    us.graph.database.run("DELETE FROM imagestorageplacement")
+    us.services.database.run("DELETE FROM imagestorageplacement")
     remove(us, "usstorage")
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     announcer.start()
-    instances = Instances(us.graph.database)
+    instances = Instances(us.services.database)
     wait_until("it is seen", lambda: instances.reachability("usstorage").reachable_from != [])
     status, _, err = remaining.purge("--yes")
     assert (status, "still in the bundle of registry on" in err) == (1, True)

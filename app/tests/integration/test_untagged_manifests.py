@@ -23,9 +23,9 @@ DATA = b'{"some": "configuration"}'
 
 def collector(site: Site, batch: int = 100) -> UntaggedManifests:
     def forget(name: RepositoryName, digest: Digest, blobs: Sequence[str]) -> None:
-        site.graph.redis.delete(*deleted_manifest_cache_keys(name, str(digest), blobs))
+        site.services.redis.delete(*deleted_manifest_cache_keys(name, str(digest), blobs))
 
-    return UntaggedManifests(site.graph.database, site.graph.bundle, forget, batch=batch)
+    return UntaggedManifests(site.services.database, site.services.bundle, forget, batch=batch)
 
 
 def collect(site: Site) -> None:
@@ -69,7 +69,7 @@ def index(*children: str) -> dict[str, object]:
 
 def let_time_pass(site: Site) -> None:
     """Expire the time for which a push is kept without a tag."""
-    site.graph.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
+    site.services.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
 
 
 def pull(client: Client, digest: str) -> int:
@@ -107,14 +107,14 @@ def test_a_previously_tagged_manifest_is_kept_while_the_tag_can_be_restored(clie
     collect(client.site)
     assert pull(client, digest) == 200
     ended = "UPDATE tag SET lifetime_end_ms = lifetime_end_ms - %(ms)s"
-    client.site.graph.database.run(ended, {"ms": 15 * 86400 * 1000})
+    client.site.services.database.run(ended, {"ms": 15 * 86400 * 1000})
     collect(client.site)
     assert pull(client, digest) == 404
 
 
 def test_a_tag_with_a_pending_expiry_keeps_its_manifest(client: Client) -> None:
     digest = put(client, image(client), "latest")
-    tags = Tags(client.site.graph.database)
+    tags = Tags(client.site.services.database)
     tags.expire(RepositoryName.parse(REPOSITORY), "latest", int(time.time() * 1000) + 60_000)
     let_time_pass(client.site)
     collect(client.site)
@@ -127,7 +127,7 @@ def test_manifests_of_an_index_are_kept_and_deleted_after_it(client: Client) -> 
     let_time_pass(client.site)
     collect(client.site)
     assert (pull(client, parent), pull(client, child)) == (200, 200)
-    client.site.graph.database.run("DELETE FROM tag")
+    client.site.services.database.run("DELETE FROM tag")
     collect(client.site)
     collect(client.site)
     assert (pull(client, parent), pull(client, child)) == (404, 404)
@@ -139,7 +139,7 @@ def test_a_referrer_is_kept_with_its_subject_and_deleted_after_it(client: Client
     let_time_pass(client.site)
     collect(client.site)
     assert pull(client, signature) == 200
-    client.site.graph.database.run("DELETE FROM tag")
+    client.site.services.database.run("DELETE FROM tag")
     collect(client.site)
     collect(client.site)
     assert (pull(client, subject), pull(client, signature)) == (404, 404)
@@ -157,7 +157,7 @@ def test_a_deleted_image_that_can_be_restored_keeps_its_signature(client: Client
 def test_a_manifest_that_a_transaction_refers_to_is_skipped(client: Client) -> None:
     digest = put(client, image(client))
     let_time_pass(client.site)
-    with client.site.graph.database.transaction() as cursor:
+    with client.site.services.database.transaction() as cursor:
         # As the foreign key of a tag that is being inserted does.
         cursor.execute("SELECT FROM manifest FOR KEY SHARE")
         collect(client.site)
@@ -170,7 +170,7 @@ def test_an_index_that_references_a_just_collected_manifest_is_refused(
     """The collector runs between the look-up of the manifests and the insertion of the index."""
     child = put(client, image(client))
     let_time_pass(client.site)
-    database, run = client.site.graph.database, client.site.graph.database.run
+    database, run = client.site.services.database, client.site.services.database.run
 
     def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
@@ -200,7 +200,7 @@ def test_the_next_batch_deletes_what_one_batch_left(client: Client) -> None:
     let_time_pass(client.site)
     collect = collector(client.site, batch=2)
     assert [collect.step(), collect.step()] == [True, False]
-    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
+    assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[0]]
 
 
 def test_each_run_checks_the_next_range(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,8 +210,8 @@ def test_each_run_checks_the_next_range(client: Client, monkeypatch: pytest.Monk
         put(client, image(client, annotations={"version": version}))
     let_time_pass(client.site)
     collect = collector(client.site)
-    last = client.site.graph.database.read("SELECT max(id) FROM manifest")[0][0]
+    last = client.site.services.database.read("SELECT max(id) FROM manifest")[0][0]
     assert [collect.step() for _ in range(last - 1)] == [False] * (last - 1)
-    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[1]]
+    assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[1]]
     assert not collect.step()
-    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
+    assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[0]]

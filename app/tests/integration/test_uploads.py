@@ -41,7 +41,7 @@ def leftovers(site: Site, services: Services) -> tuple[set[str], int, int]:
     """Return objects in both stores, unfinished parts there, and sessions in the database."""
     keys = services.us.objects() | services.eu.objects()
     parts = services.us.open_uploads() + services.eu.open_uploads()
-    (sessions,) = site.graph.database.read("SELECT count(*) FROM blobupload")
+    (sessions,) = site.services.database.read("SELECT count(*) FROM blobupload")
     return keys, parts, sessions[0]
 
 
@@ -182,9 +182,11 @@ def test_a_cancelled_upload_is_deleted(client: Client, services: Services) -> No
 def test_an_abandoned_upload_is_deleted(client: Client, services: Services) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     patch(client, location, b"left alone")
-    uploads = client.site.graph.uploads
+    uploads = client.site.services.uploads
     assert uploads.delete_leftovers() == 0
-    client.site.graph.database.run("UPDATE blobupload SET changed_at = now() - interval '49 hours'")
+    client.site.services.database.run(
+        "UPDATE blobupload SET changed_at = now() - interval '49 hours'"
+    )
     assert uploads.delete_leftovers() == 1
     assert leftovers(client.site, services) == (set(), 0, 0)
 
@@ -213,7 +215,7 @@ def test_a_push_goes_to_the_other_store_while_the_nearest_is_dead(
     try:
         digest = client.push_blob(REPOSITORY, b"during")
         assert client.pull_blob(REPOSITORY, digest).content == b"during"
-        rows = client.site.graph.database.read(
+        rows = client.site.services.database.read(
             "SELECT l.name FROM replicationtask t JOIN imagestoragelocation l"
             " ON l.id = t.location_id JOIN imagestorage s ON s.id = t.storage_id"
             " WHERE s.content_checksum = %s",

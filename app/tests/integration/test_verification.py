@@ -96,7 +96,7 @@ def test_a_blob_without_a_good_copy_is_listed_with_its_images_and_restored_by_a_
     us: Site, services: Services
 ) -> None:
     push_image(us, REPOSITORY, b"{}")
-    (digest,) = us.graph.database.read("SELECT content_checksum FROM imagestorage")[0]
+    (digest,) = us.services.database.read("SELECT content_checksum FROM imagestorage")[0]
     services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"[]")
     status, found = run_verify(us, "--full", "--heal")
     assert status == 65
@@ -134,7 +134,7 @@ def test_a_missing_bucket_is_not_a_defect(us: Site, blobs: dict[str, str]) -> No
 def test_a_quarantined_copy_that_proves_right_is_served_again(
     us: Site, blobs: dict[str, str]
 ) -> None:
-    us.graph.database.run("UPDATE imagestorageplacement SET state = 'suspect'")
+    us.services.database.run("UPDATE imagestorageplacement SET state = 'suspect'")
     status, found = run_verify(us)
     assert (status, found["locations"]["usstorage"]["sound"]) == (0, 4)
     assert placements(us, blobs["right"]) == set()
@@ -157,7 +157,7 @@ def test_a_blob_that_is_pushed_again_after_the_check_is_not_quarantined(
 def verifier(site: Site, batch: int) -> Verifier:
     locations = site.locations
     return Verifier(
-        site.graph.database, locations.stores, locations.health, RateLimiter(None), batch=batch
+        site.services.database, locations.stores, locations.health, RateLimiter(None), batch=batch
     )
 
 
@@ -166,20 +166,20 @@ def test_an_interrupted_run_resumes_and_keeps_its_findings(
 ) -> None:
     damage(services, blobs)
     scope = Scope(full=True)
-    first = begin(us.graph.database, scope)
+    first = begin(us.services.database, scope)
     steps = verifier(us, 3).go_on(first)
     for _ in range(2):
         done = next(steps).done
     del steps
-    run = resume(us.graph.database, scope)
+    run = resume(us.services.database, scope)
     assert run is not None
     assert (run.id, run.done) == (first.id, done)
     for _ in verifier(us, 3).go_on(run):
         continue
     looked = sum(count.verified + count.wrong for count in run.counts.values())
     assert (looked, run.counts["usstorage"].wrong) == (8, 3)
-    assert len(healing.findings(us.graph.database, run, 10)) == 3
-    assert resume(us.graph.database, Scope(location="eustorage", full=True)) is None
+    assert len(healing.findings(us.services.database, run, 10)) == 3
+    assert resume(us.services.database, Scope(location="eustorage", full=True)) is None
 
 
 @pytest.mark.long
@@ -191,18 +191,18 @@ def test_a_run_of_a_killed_process_can_be_resumed(us: Site, blobs: dict[str, str
         stderr=subprocess.DEVNULL,
     )
     begun = "SELECT id FROM verification"
-    wait_until("it has begun", lambda: bool(us.graph.database.read(begun)))
+    wait_until("it has begun", lambda: bool(us.services.database.read(begun)))
     process.send_signal(signal.SIGKILL)
     process.wait()
     status, found = run_verify(us, "--full", "--resume")
-    assert (status, [found["verification"]]) == (0, us.graph.database.read(begun)[0])
+    assert (status, [found["verification"]]) == (0, us.services.database.read(begun)[0])
     assert sum(count["verified"] for count in found["locations"].values()) == 2 * len(blobs)
 
 
 def insert_placements(site: Site, count: int) -> None:
     """Insert placements at us without objects in the store."""
     digests = [f"sha256:{hashlib.sha256(str(n).encode()).hexdigest()}" for n in range(count)]
-    site.graph.database.run(
+    site.services.database.run(
         """
         WITH blob AS (
             INSERT INTO imagestorage (content_checksum, image_size)
@@ -215,7 +215,7 @@ def insert_placements(site: Site, count: int) -> None:
 
 
 def check(site: Site, scope: Scope) -> Run:
-    run = begin(site.graph.database, scope)
+    run = begin(site.services.database, scope)
     for _ in verifier(site, 1000).go_on(run):
         continue
     return run
@@ -268,17 +268,17 @@ def test_the_scrub_verifies_old_copies_and_replaces_those_found_wrong_twice(
     forgotten: list[str] = []
     now = [0.0]
     scrubber = Scrubber(
-        us.graph.database,
+        us.services.database,
         verifier(us, 1),
         "usstorage",
-        age=us.graph.bundle.background_verification_interval,
+        age=us.services.bundle.background_verification_interval,
         recent=RecentReads(monotonic=lambda: now[0]),
         forget_cached=forgotten.append,
         monotonic=lambda: now[0],
     )
     damage(services, blobs)
     assert not scrubber.turn()
-    us.graph.database.run(
+    us.services.database.run(
         "UPDATE imagestorageplacement SET verified_at = now() - interval '29 days'"
     )
     assert scrubber.turn()
