@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +25,7 @@ from .running import (
     start,
     write_bundle,
 )
+from .slow_upload import SlowUpload
 
 NAME = "library/drained"
 DRAIN_SECONDS = 60
@@ -38,30 +37,6 @@ def draining(services: Services, database: str, tmp_path: Path) -> Iterator[Runn
     stack = write_bundle(services, database, tmp_path)
     with running_image(services, stack, options=options) as running:
         yield running
-
-
-class SlowUpload(threading.Thread):
-    """An upload whose last piece is sent only when the event `go_on` is set."""
-
-    def __init__(self, session: requests.Session, location: str) -> None:
-        super().__init__()
-        self._session = session
-        self._location = location
-        self._pieces = [b"a" * 1_000_000, b"b" * 1_000_000]
-        self.begun, self.go_on = threading.Event(), threading.Event()
-        self.answer: requests.Response | None = None
-
-    def _body(self) -> Iterator[bytes]:
-        yield self._pieces[0]
-        self.begun.set()
-        self.go_on.wait()
-        yield self._pieces[1]
-
-    def run(self) -> None:
-        digest = hashlib.sha256(b"".join(self._pieces)).hexdigest()
-        self.answer = self._session.put(
-            self._location, params={"digest": f"sha256:{digest}"}, data=self._body()
-        )
 
 
 def push_large_manifest(running: RunningImage, session: requests.Session) -> bytes:

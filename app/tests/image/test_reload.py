@@ -29,7 +29,7 @@ from .running import (
     running_image,
     write_bundle,
 )
-from .test_drain import SlowUpload
+from .slow_upload import SlowUpload
 
 NAME = "library/reloaded"
 WORKERS = 2

@@ -12,7 +12,11 @@ import pytest
 import redis
 from atoll.auth import passwords
 from atoll.cli.migrate import prepare_database
+from atoll.placement.locations.registration import register_locations
 
+from .clients import Api
+from .placements import THIRD
+from .receiver import Receiver
 from .services import Services, running_services
 from .site import Client, Site, make_site_services, running_site
 
@@ -87,3 +91,27 @@ def eu(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def client(us: Site) -> Client:
     return Client(us)
+
+
+@pytest.fixture
+def api(us: Site) -> Api:
+    return Api(us)
+
+
+@pytest.fixture
+def site_with_third_location(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+    """A site that prefers us and also has a third location, which nothing requires."""
+    driver, arguments = services.eu.settings
+    config = {store.location: store.settings for store in services.stores()}
+    third = [driver, {**arguments, "storage_path": "/third"}]
+    changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
+    with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
+        register_locations(one.services.database, one.services.locations.stores)
+        one.locations.states.refresh(one.services.database)
+        yield one
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().running() as running:
+        yield running

@@ -9,8 +9,8 @@ import jwt
 import requests
 from atoll.auth.api_tokens import ApiTokens
 
+from .clients import Api, add_user
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
 
 ACTIONS = ("pull", "push", "show", "change", "administer")
 # What each actor may do with acme/private and, in addition, with acme/public.

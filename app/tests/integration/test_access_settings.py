@@ -9,10 +9,9 @@ import jwt
 import pytest
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .services import Services
 from .site import PASSWORD, SUPERUSER, Client, Site, running_site
-from .test_api import Api, add_user
-from .test_authentication import client_with_settings
 
 WORD = "another password"
 

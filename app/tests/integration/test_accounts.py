@@ -8,17 +8,12 @@ import time
 import jwt
 import pytest
 
+from .clients import create_user
 from .site import SUPERUSER, Client, Site
 
 REPOSITORY = "admin/app"
 READ = f"repository:{REPOSITORY}:pull"
 WRITE = f"repository:{REPOSITORY}:pull,push"
-
-
-def add_user(site: Site, name: str, password: str = "another password") -> Client:
-    made = site.command("user", "create", name, "--password-stdin", input=f"{password}\n")
-    assert made.returncode == 0, made.stderr
-    return Client(site, name, password)
 
 
 def actions(client: Client, scope: str) -> list[str]:
@@ -89,7 +84,7 @@ def test_a_forged_or_expired_token_is_refused(client: Client, claims: dict[str, 
 
 def test_a_private_repository_is_accessible_to_its_owner_only(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"x")
-    stranger = add_user(us, "stranger")
+    stranger = create_user(us, "stranger")
     assert actions(stranger, WRITE) == []
     assert actions(Client(us, None), READ) == []
     assert set(actions(Client(us), WRITE)) == {"pull", "push"}
@@ -98,11 +93,11 @@ def test_a_private_repository_is_accessible_to_its_owner_only(us: Site) -> None:
 def test_a_public_repository_can_be_pulled_by_all_clients(us: Site) -> None:
     assert us.command("repository", "create", REPOSITORY, "--visibility", "public").returncode == 0
     assert actions(Client(us, None), WRITE) == ["pull"]
-    assert actions(add_user(us, "stranger"), WRITE) == ["pull"]
+    assert actions(create_user(us, "stranger"), WRITE) == ["pull"]
 
 
 def test_a_push_to_a_new_namespace_makes_the_user_its_owner(us: Site) -> None:
-    alice, bob = add_user(us, "alice"), add_user(us, "bob")
+    alice, bob = create_user(us, "alice"), create_user(us, "bob")
     alice.push_blob("team/app", b"x")
     scope = "repository:team/app:pull,push"
     assert "push" in actions(alice, scope)
@@ -113,7 +108,7 @@ def test_a_push_to_a_new_namespace_makes_the_user_its_owner(us: Site) -> None:
 def test_a_token_issued_before_a_namespace_existed_creates_no_repository_in_it(
     us: Site,
 ) -> None:
-    alice, bob = add_user(us, "alice"), add_user(us, "bob")
+    alice, bob = create_user(us, "alice"), create_user(us, "bob")
     early = alice.token("repository:team/app:pull,push")
     bob.push_blob("team/other", b"x")
     answer = alice.request(
@@ -145,7 +140,7 @@ def test_a_repository_is_created_once_and_only_in_an_existing_namespace(us: Site
 
 
 def test_a_user_is_created_once_and_a_short_password_is_refused(us: Site) -> None:
-    add_user(us, "alice")
+    create_user(us, "alice")
     again = us.command("user", "create", "alice", "--password-stdin", input="another password\n")
     assert (again.returncode, "taken already" in again.stderr) == (1, True)
     short = us.command("user", "create", "carol", "--password-stdin", input="short\n")

@@ -12,54 +12,10 @@ import pytest
 import requests
 from atoll.storage.errors import StoreError
 
+from .clients import Api, add_user, private_repository
+from .images import push_image_with_layer
 from .services import wait_until
-from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
-
-
-class Api:
-    """A client of a site's API with one user's credentials."""
-
-    def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
-        self.site = site
-        self.session = requests.Session()
-        self.session.trust_env = False
-        if username:
-            self.session.auth = (username, password)
-
-    def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
-        """Send a request and return the decoded body; fail if the status differs."""
-        answer = self.session.request(method, f"{self.site.url}/api/v1/{path}", json=body)
-        assert answer.status_code == status, answer.text
-        return answer.json() if answer.content else None
-
-
-def add_user(api: Api, name: str, password: str = "another password") -> Api:
-    api.call("POST", "superuser/users/", {"username": name, "password": password})
-    return Api(api.site, name, password)
-
-
-def push_image(client: Client, name: str, tag: str, text: bytes) -> str:
-    config, layer = client.push_blob(name, b"{}"), client.push_blob(name, text)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": {"mediaType": "application/x", "digest": config, "size": 2},
-        "layers": [{"mediaType": "application/y", "digest": layer, "size": len(text)}],
-    }
-    answer = client.request(
-        "PUT",
-        f"/v2/{name}/manifests/{tag}",
-        f"repository:{name}:pull,push",
-        data=json.dumps(manifest),
-        headers={"Content-Type": MANIFEST_TYPE},
-    )
-    assert answer.status_code == 201, answer.text
-    return answer.headers["Docker-Content-Digest"]
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
+from .site import MANIFEST_TYPE, SUPERUSER, Client
 
 
 def test_an_organization_can_be_created_changed_and_deleted(api: Api) -> None:
@@ -78,15 +34,15 @@ def test_an_organization_can_be_created_changed_and_deleted(api: Api) -> None:
 def test_a_team_grants_its_role_to_its_members(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     alice = add_user(api, "alice")
-    alice.call("POST", "repository", _repository("acme", "app"), 403)
+    alice.call("POST", "repository", private_repository("acme", "app"), 403)
     made = api.call("PUT", "organization/acme/team/makers", {"role": "creator"})
     assert (made["role"], made["new_team"]) == ("creator", True)
     api.call("PUT", "organization/acme/team/makers/members/alice")
     members = api.call("GET", "organization/acme/team/makers/members")["members"]
     assert [member["name"] for member in members] == ["alice"]
-    alice.call("POST", "repository", _repository("acme", "app"), 201)
+    alice.call("POST", "repository", private_repository("acme", "app"), 201)
     api.call("DELETE", "organization/acme/team/makers/members/alice", status=204)
-    alice.call("POST", "repository", _repository("acme", "other"), 403)
+    alice.call("POST", "repository", private_repository("acme", "other"), 403)
     api.call("DELETE", "organization/acme/team/makers", status=204)
     api.call("GET", "organization/acme/team/makers/members", status=404)
 
@@ -109,11 +65,13 @@ def test_a_robot_pulls_and_pushes_with_its_token_until_it_is_regenerated(
     robot = api.call("PUT", f"{owner}/robots/ci", {"description": "builds"}, 201)
     assert (robot["name"], len(robot["token"])) == (f"{namespace}+ci", 64)
     api.call("PUT", f"{owner}/robots/ci", {}, 400)
-    api.call("POST", "repository", _repository(namespace, "app"), 201)
+    api.call("POST", "repository", private_repository(namespace, "app"), 201)
     api.call(
         "PUT", f"repository/{namespace}/app/permissions/user/{namespace}+ci", {"role": "write"}
     )
-    push_image(Client(api.site, robot["name"], robot["token"]), f"{namespace}/app", "v1", b"x")
+    push_image_with_layer(
+        Client(api.site, robot["name"], robot["token"]), f"{namespace}/app", "v1", b"x"
+    )
     fresh = api.call("POST", f"{owner}/robots/ci/regenerate")
     for token, status in ((robot["token"], 401), (fresh["token"], 200)):
         answer = Client(api.site).session.get(
@@ -140,9 +98,9 @@ def test_no_secret_is_stored_in_plain_text(api: Api) -> None:
 
 
 def test_a_repository_can_be_created_read_changed_and_deleted(api: Api) -> None:
-    made = api.call("POST", "repository", _repository("admin", "deep/app"), 201)
+    made = api.call("POST", "repository", private_repository("admin", "deep/app"), 201)
     assert made == {"namespace": "admin", "name": "deep/app", "kind": "image"}
-    api.call("POST", "repository", _repository("admin", "deep/app"), 400)
+    api.call("POST", "repository", private_repository("admin", "deep/app"), 400)
     api.call("PUT", "repository/admin/deep/app", {"description": "what it is"})
     api.call("POST", "repository/admin/deep/app/changevisibility", {"visibility": "public"})
     shown = Api(api.site, None).call("GET", "repository/admin/deep/app")
@@ -156,7 +114,7 @@ def test_a_repository_can_be_created_read_changed_and_deleted(api: Api) -> None:
 
 @pytest.mark.parametrize("below", ["unserved", "Unserved", "tag/latest/unserved"])
 def test_an_unknown_path_below_a_repository_is_named_in_the_error(api: Api, below: str) -> None:
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     refused = api.call("GET", f"repository/admin/app/{below}", status=404)
     assert f"there is nothing at /api/v1/repository/admin/app/{below}" in refused["detail"]
 
@@ -193,7 +151,7 @@ def test_deleting_a_repository_or_namespace_ends_uploads_in_progress(api: Api, p
 
 
 def test_a_deletion_and_its_log_entry_are_one_transaction(api: Api) -> None:
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     api.call("DELETE", "repository/admin/app", status=204)
     api.call("DELETE", "repository/admin/app", status=404)
     kinds = [entry["kind"] for entry in api.call("GET", "user/logs")["logs"]]
@@ -202,11 +160,11 @@ def test_a_deletion_and_its_log_entry_are_one_transaction(api: Api) -> None:
 
 def test_a_new_repository_shows_nothing_of_a_deleted_one_of_the_same_name(api: Api) -> None:
     client = Client(api.site)
-    digest = push_image(client, "admin/app", "v1", b"x")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"x")
     path, scope = f"/v2/admin/app/manifests/{digest}", "repository:admin/app:pull"
     assert client.request("GET", path, scope).status_code == 200
     api.call("DELETE", "repository/admin/app", status=204)
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     assert client.request("GET", path, scope).status_code == 404
 
 
@@ -223,7 +181,7 @@ def test_a_default_permission_applies_to_repositories_created_later(api: Api) ->
         assert (made["delegate"]["name"], made["role"]) == (name, role)
     prototypes = api.call("GET", "organization/acme/prototypes")["prototypes"]
     api.call("PUT", f"organization/acme/prototypes/{prototypes[0]['id']}", {"role": "admin"})
-    push_image(Client(api.site), "acme/app", "v1", b"x")
+    push_image_with_layer(Client(api.site), "acme/app", "v1", b"x")
     people = api.call("GET", "repository/acme/app/permissions/user/")["permissions"]
     assert people["alice"]["role"] == "admin"
     teams = api.call("GET", "repository/acme/app/permissions/team/")["permissions"]
@@ -234,8 +192,8 @@ def test_a_default_permission_applies_to_repositories_created_later(api: Api) ->
 
 def test_a_tag_can_be_moved_deleted_restored_and_removed_from_history(api: Api) -> None:
     client = Client(api.site)
-    first = push_image(client, "admin/app", "latest", b"one")
-    second = push_image(client, "admin/app", "latest", b"two")
+    first = push_image_with_layer(client, "admin/app", "latest", b"one")
+    second = push_image_with_layer(client, "admin/app", "latest", b"two")
     tag = "repository/admin/app/tag/"
     history = api.call("GET", tag)["tags"]
     assert [(one["manifest_digest"], "end_ts" in one) for one in history] == [
@@ -255,7 +213,7 @@ def test_a_tag_can_be_moved_deleted_restored_and_removed_from_history(api: Api) 
 
 
 def test_a_tag_cannot_be_restored_after_the_retention_time_of_its_namespace(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"one")
     api.call("PUT", "user/", {"tag_expiration_s": 0})
     api.call("DELETE", "repository/admin/app/tag/v1", status=204)
     api.call("POST", "repository/admin/app/tag/v1/restore", {"manifest_digest": digest}, 404)
@@ -264,7 +222,7 @@ def test_a_tag_cannot_be_restored_after_the_retention_time_of_its_namespace(api:
 
 def test_an_expired_tag_disappears_at_once_and_stays_in_the_history(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/"
-    digest = push_image(client, "admin/app", "v1", b"one")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"one")
     later = int(time.time()) + 3600
     assert api.call("PUT", f"{tag}v1", {"expiration": later}, 201) == "Updated"
     (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
@@ -280,7 +238,7 @@ def test_an_expired_tag_disappears_at_once_and_stays_in_the_history(api: Api) ->
     api.call("DELETE", f"{tag}v1", status=404)
     api.call("PUT", f"{tag}v1", {"expiration": later}, 404)
     # A tag that is pushed again or restored exists again, without an expiry.
-    assert push_image(client, "admin/app", "v1", b"one") == digest
+    assert push_image_with_layer(client, "admin/app", "v1", b"one") == digest
     assert client.request(*pull).status_code == 200
     (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
     assert "end_ts" not in shown
@@ -299,7 +257,7 @@ def expire_now(api: Api, digest: str) -> None:
 
 def test_an_expired_tag_can_be_restored_and_a_pending_expiry_cancelled(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/v1"
-    digest = push_image(client, "admin/app", "v1", b"one")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"one")
     later = int(time.time()) + 3600
     api.call("PUT", tag, {"expiration": later}, 201)
     api.call("PUT", tag, {"expiration": None}, 201)
@@ -348,7 +306,7 @@ def test_an_image_label_sets_the_expiry_of_its_tags(api: Api, whole: bool) -> No
 
 
 def test_a_label_added_to_a_manifest_sets_the_expiry_of_its_tags(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"one")
     label = {"key": "quay.expires-after", "value": "1w"}
     api.call("POST", f"repository/admin/app/manifest/{digest}/labels", label, 201)
     (shown,) = api.call("GET", "repository/admin/app/tag/")["tags"]
@@ -356,7 +314,7 @@ def test_a_label_added_to_a_manifest_sets_the_expiry_of_its_tags(api: Api) -> No
 
 
 def test_a_manifest_can_be_read_and_labelled(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"one")
     base = f"repository/admin/app/manifest/{digest}"
     shown = api.call("GET", base)
     assert (shown["digest"], shown["layers_compressed_size"]) == (digest, 3)
@@ -369,7 +327,7 @@ def test_a_manifest_can_be_read_and_labelled(api: Api) -> None:
 
 def test_an_app_token_authenticates_until_it_is_revoked(api: Api) -> None:
     token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]
-    push_image(Client(api.site, "$app", token["token_code"]), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(api.site, "$app", token["token_code"]), "admin/app", "v1", b"x")
     listed = api.call("GET", "user/apptoken")["tokens"]
     assert [(one["title"], "token_code" in one) for one in listed] == [("laptop", False)]
     assert api.call("GET", f"user/apptoken/{token['uuid']}")["token"]["token_code"]
@@ -402,7 +360,7 @@ def test_a_superuser_administers_users_and_organizations(api: Api) -> None:
 
 def test_search_finds_misspelled_names_and_sorts_the_best_match_first(api: Api) -> None:
     for name in ("nginx", "nginx-exporter", "postgres", "redis"):
-        api.call("POST", "repository", _repository("admin", name), 201)
+        api.call("POST", "repository", private_repository("admin", name), 201)
     found = api.call("GET", "find/repositories?query=ngimx")["results"]
     assert found[0]["name"] == "nginx"
     assert "redis" not in [one["name"] for one in found]
@@ -422,7 +380,7 @@ def test_actions_are_logged_without_secrets(api: Api) -> None:
 
 
 def test_pushes_and_pulls_are_logged_and_counted_by_day(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"x")
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"x")
     robot = api.call("PUT", "user/robots/ci", {}, 201)
     api.call("PUT", "repository/admin/app/permissions/user/admin+ci", {"role": "read"})
     puller = Client(api.site, robot["name"], robot["token"])
@@ -475,14 +433,10 @@ def test_the_openapi_document_describes_every_route(api: Api) -> None:
 def test_an_invalid_request_is_answered_with_400_and_the_reason(
     api: Api, method: str, path: str, body: object
 ) -> None:
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     assert api.call(method, path, body, 400)["error_message"]
 
 
 def test_an_unknown_object_is_answered_with_404(api: Api) -> None:
     for path in ("nothing", "organization/nothing", "user/apptoken/no-uuid", "repository/admin/x"):
         assert api.call("GET", path, status=404)["error_type"] == "not_found"
-
-
-def _repository(namespace: str, name: str) -> dict[str, str]:
-    return {"namespace": namespace, "repository": name, "visibility": "private"}

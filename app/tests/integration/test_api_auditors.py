@@ -10,9 +10,10 @@ import pytest
 import requests
 from atoll.auth.api_tokens import ApiTokens
 
+from .clients import Api, add_user
+from .images import push_image_with_layer
 from .services import Services
 from .site import MANIFEST_TYPE, Client, Site, running_site
-from .test_api import Api, add_user, push_image
 
 WORD = "another password"
 
@@ -33,7 +34,7 @@ def auditor(audited: Site) -> Api:
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     owner.call("PUT", "organization/acme/robots/ci", {}, 201)
     owner.call("POST", "organization/acme/applications", {"name": "deploy"})
-    push_image(Client(audited, "owner", WORD), "acme/app", "v1", b"x")
+    push_image_with_layer(Client(audited, "owner", WORD), "acme/app", "v1", b"x")
     return found
 
 

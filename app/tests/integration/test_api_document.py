@@ -19,9 +19,9 @@ from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
+from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
-from .test_api import push_image
 
 EXAMPLES = 12
 # `positive_data_acceptance` is not among them: a request that the document permits may still name
@@ -57,7 +57,7 @@ class Known:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._tokens = ApiTokens(site.services.database)
-        digest = push_image(Client(site), "admin/app", "v1", b"x")
+        digest = push_image_with_layer(Client(site), "admin/app", "v1", b"x")
         self.parameters = {
             "repository": "admin/app",
             "digest": digest,

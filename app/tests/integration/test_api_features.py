@@ -8,16 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from .clients import Api, add_user
+from .images import push_image_with_layer
 from .services import Services, wait_until
-from .site import Client, Site, running_site
-from .test_api import Api, add_user, push_image
+from .site import Client, running_site
 
 UNKNOWN = f"sha256:{'0' * 64}"
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
 
 
 @pytest.fixture
@@ -34,7 +30,7 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Api]
 
 
 def test_operations_of_disabled_features_are_answered_with_404(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"x")
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"x")
     for path in (
         "superuser/config",
         f"repository/admin/app/manifest/{digest}/security",
@@ -46,7 +42,7 @@ def test_operations_of_disabled_features_are_answered_with_404(api: Api) -> None
 
 def test_pulls_are_counted_by_tag_and_by_manifest(featured: Api) -> None:
     client, base = Client(featured.site), "repository/admin/app"
-    digest = push_image(client, "admin/app", "v1", b"x")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"x")
     never = featured.call("GET", f"{base}/tag/v1/pull_statistics")
     assert never == {
         "tag_name": "v1",
@@ -79,7 +75,7 @@ def test_pulls_are_counted_by_tag_and_by_manifest(featured: Api) -> None:
 
 
 def test_pull_statistics_are_not_public(featured: Api) -> None:
-    push_image(Client(featured.site), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(featured.site), "admin/app", "v1", b"x")
     path = "repository/admin/app/tag/v1/pull_statistics"
     featured.call("POST", "repository/admin/app/changevisibility", {"visibility": "public"})
     alice = add_user(featured, "alice")
@@ -91,7 +87,7 @@ def test_pull_statistics_are_not_public(featured: Api) -> None:
 
 
 def test_a_manifest_is_reported_as_unscanned_rather_than_clean(featured: Api) -> None:
-    digest = push_image(Client(featured.site), "admin/app", "v1", b"x")
+    digest = push_image_with_layer(Client(featured.site), "admin/app", "v1", b"x")
     base = "repository/admin/app/manifest"
     found = featured.call("GET", f"{base}/{digest}/security?vulnerabilities=true")
     assert found == {"status": "unsupported", "data": None}
@@ -127,7 +123,7 @@ def test_anonymous_clients_can_read_the_list_of_features(api: Api) -> None:
 
 def test_a_restored_tag_is_marked_as_such(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/"
-    first = push_image(client, "admin/app", "v1", b"one")
-    push_image(client, "admin/app", "v1", b"two")
+    first = push_image_with_layer(client, "admin/app", "v1", b"one")
+    push_image_with_layer(client, "admin/app", "v1", b"two")
     api.call("POST", f"{tag}v1/restore", {"manifest_digest": first})
     assert [one["reversion"] for one in api.call("GET", tag)["tags"]] == [True, False, False]

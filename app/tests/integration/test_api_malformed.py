@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 
+from .clients import Api
 from .site import SUPERUSER, Site
-from .test_api import Api
 
 TEXTS = [
     "x",

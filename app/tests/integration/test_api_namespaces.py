@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from .clients import Api, add_user, client_with_settings, private_repository, request_status
+from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
-from .test_api import Api, _repository, add_user, push_image
-from .test_api_people import ask
-from .test_authentication import client_with_settings
 
 WORD = "another password"
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
 
 
 @pytest.fixture
@@ -32,7 +26,7 @@ def test_a_user_is_renamed_together_with_robots_and_repositories(renaming: Api) 
     site = renaming.site
     alice = add_user(renaming, "alice")
     robot = alice.call("PUT", "user/robots/ci", {}, 201)
-    digest = push_image(Client(site, "alice", WORD), "alice/app", "v1", b"x")
+    digest = push_image_with_layer(Client(site, "alice", WORD), "alice/app", "v1", b"x")
     assert alice.call("PUT", "user/", {"username": "alicia"})["username"] == "alicia"
     alice.call("GET", "user/", status=401)
     alicia = Api(site, "alicia", WORD)
@@ -47,7 +41,7 @@ def test_a_user_is_renamed_together_with_robots_and_repositories(renaming: Api) 
     assert entry["metadata"]["old_username"] == "alice"
     # The old name is free again, and shows nothing of the renamed user.
     second = add_user(renaming, "alice")
-    second.call("POST", "repository", _repository("alice", "app"), 201)
+    second.call("POST", "repository", private_repository("alice", "app"), 201)
     kinds = {one["kind"] for one in second.call("GET", "user/logs")["logs"]}
     assert "create_robot" not in kinds
     old = ("GET", f"/v2/alice/app/manifests/{digest}", "repository:alice/app:pull")
@@ -77,8 +71,8 @@ def test_users_read_the_log_of_their_namespace_unless_the_bundle_disables_it(
     add_user(Api(us), "alice")
     client = client_with_settings(us, feature_user_log_access=access)
     for path in ("/api/v1/user/logs", "/api/v1/user/aggregatelogs"):
-        assert ask(client, "alice", path, WORD) == status
-        assert ask(client, SUPERUSER, path) == 200
+        assert request_status(client, "alice", path, WORD) == status
+        assert request_status(client, SUPERUSER, path) == 200
 
 
 def test_a_superuser_takes_ownership_of_an_organization(api: Api) -> None:
@@ -95,7 +89,7 @@ def test_a_superuser_takes_ownership_of_an_organization(api: Api) -> None:
 def test_a_user_becomes_an_organization_without_a_login_by_transfer_of_ownership(api: Api) -> None:
     alice = add_user(api, "alice")
     token = alice.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
-    push_image(Client(api.site, "alice", WORD), "alice/app", "v1", b"x")
+    push_image_with_layer(Client(api.site, "alice", WORD), "alice/app", "v1", b"x")
     api.call("PUT", "superuser/users/alice", {"enabled": False})
     api.call("POST", "superuser/takeownership/alice")
     alice.call("GET", "user/", status=401)
@@ -110,7 +104,7 @@ def test_a_user_becomes_an_organization_without_a_login_by_transfer_of_ownership
 def test_permissions_of_a_user_are_listed_with_the_teams_that_grant_them(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     add_user(api, "alice")
-    api.call("POST", "repository", _repository("acme", "app"), 201)
+    api.call("POST", "repository", private_repository("acme", "app"), 201)
     base = "repository/acme/app/permissions"
     api.call("PUT", "organization/acme/team/makers", {"role": "member"})
     api.call("PUT", "organization/acme/team/makers/members/alice")
@@ -134,7 +128,7 @@ def test_a_user_with_permissions_but_without_a_team_is_listed_as_a_collaborator(
     for name in ("alice", "bob"):
         add_user(api, name)
     for name in ("one", "two"):
-        api.call("POST", "repository", _repository("acme", name), 201)
+        api.call("POST", "repository", private_repository("acme", name), 201)
         api.call("PUT", f"repository/acme/{name}/permissions/user/alice", {"role": "read"})
         api.call("PUT", f"repository/acme/{name}/permissions/user/bob", {"role": "read"})
     api.call("PUT", "organization/acme/team/owners/members/bob")
@@ -146,8 +140,8 @@ def test_search_finds_similar_names_that_the_user_may_see(api: Api) -> None:
     api.call("POST", "organization/", {"name": "nginx"}, 201)
     api.call("PUT", "organization/nginx/team/nginxers", {"role": "member"})
     api.call("PUT", "organization/nginx/robots/nginxci", {}, 201)
-    api.call("POST", "repository", _repository("nginx", "nginx"), 201)
-    api.call("POST", "repository", _repository("nginx", "redis"), 201)
+    api.call("POST", "repository", private_repository("nginx", "nginx"), 201)
+    api.call("POST", "repository", private_repository("nginx", "redis"), 201)
 
     def kinds(who: Api, query: str) -> list[tuple[str, str]]:
         return [(one["kind"], one["name"]) for one in who.call("GET", query)["results"]]
@@ -171,8 +165,8 @@ def test_search_finds_similar_names_that_the_user_may_see(api: Api) -> None:
 
 
 def test_the_repository_list_contains_popularity_and_the_time_of_the_last_push(api: Api) -> None:
-    push_image(Client(api.site), "admin/app", "v1", b"x")
-    api.call("POST", "repository", _repository("admin", "empty"), 201)
+    push_image_with_layer(Client(api.site), "admin/app", "v1", b"x")
+    api.call("POST", "repository", private_repository("admin", "empty"), 201)
     api.call("POST", "user/starred", {"namespace": "admin", "repository": "app"}, 201)
     path = "repository?namespace=admin&last_modified=true&popularity=true"
     app, empty = api.call("GET", path)["repositories"]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import requests
 
+from .clients import LOCAL, Api, signed_in
+from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
-from .test_api import Api, push_image
-from .test_oauth import LOCAL, signed_in
 
 UNKNOWN = f"sha256:{'0' * 64}"
 Calls = list[tuple[str, str, object, int]]
@@ -149,7 +149,7 @@ def test_calls_about_a_repository(api: Api) -> None:
 
 
 def test_calls_about_tags_and_manifests(api: Api) -> None:
-    digest = push_image(Client(api.site), "acme/app", "v1", b"x")
+    digest = push_image_with_layer(Client(api.site), "acme/app", "v1", b"x")
     tag, manifest = "repository/acme/app/tag", f"repository/acme/app/manifest/{digest}"
     send_all(
         api,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import requests
 
+from .clients import Api, add_user
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
 
 CALLS = [
     ("GET", "user/", None),
@@ -15,11 +15,6 @@ CALLS = [
     ("POST", "user/apptoken", {"title": "another"}),
     ("GET", "superuser/users/", None),
 ]
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
 
 
 def _app_token(api: Api) -> str:

@@ -9,10 +9,9 @@ import jwt
 import pytest
 import requests
 from atoll.auth.throttle import Throttle
-from atoll.services import Services
-from atoll.web.app import create_app
 from falcon import testing
 
+from .clients import client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
 
 
@@ -20,13 +19,6 @@ def login(site: Site, username: str, password: str) -> int:
     with requests.Session() as session:
         session.trust_env = False
         return session.get(f"{site.url}/v2/auth", auth=(username, password)).status_code
-
-
-def client_with_settings(site: Site, **keys: object) -> testing.TestClient:
-    """Return a client of an application whose bundle has other values for some keys."""
-    site_services = Services(site.services.bundle.model_copy(update=keys), spool=site.directory)
-    site_services.__dict__["locations"] = site.services.locations
-    return testing.TestClient(create_app(site_services.dependencies()))
 
 
 def test_guessing_is_throttled_without_locking_out_other_users(us: Site) -> None:

@@ -7,9 +7,9 @@ import json
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler, backfill
 
+from .images import push_image_without_layers
+from .placements import REQUIRED
 from .site import Client, Site
-
-REQUIRED = ["usstorage", "eustorage"]
 
 
 def push_without_tasks(us: Site, *blobs: bytes, repository: str = "admin/app") -> list[str]:
@@ -17,30 +17,6 @@ def push_without_tasks(us: Site, *blobs: bytes, repository: str = "admin/app") -
     digests = [Client(us).push_blob(repository, data) for data in blobs]
     us.services.database.run("DELETE FROM replicationtask")
     return digests
-
-
-def push_image(us: Site, repository: str, data: bytes) -> None:
-    client = Client(us)
-    digest = client.push_blob(repository, data)
-    answer = client.request(
-        "PUT",
-        f"/v2/{repository}/manifests/latest",
-        f"repository:{repository}:pull,push",
-        headers={"Content-Type": "application/vnd.oci.image.manifest.v1+json"},
-        data=json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "config": {
-                    "mediaType": "application/vnd.oci.image.config.v1+json",
-                    "digest": digest,
-                    "size": len(data),
-                },
-                "layers": [],
-            }
-        ),
-    )
-    assert answer.status_code == 201, answer.text
 
 
 def count_tasks(site: Site) -> int:
@@ -83,8 +59,8 @@ def test_a_dry_run_queues_nothing(us: Site) -> None:
 
 
 def test_backfill_can_be_limited_to_a_location_and_a_namespace(us: Site) -> None:
-    push_image(us, "admin/app", b"{}")
-    push_image(us, "other/app", b'{"a":1}')
+    push_image_without_layers(us, "admin/app", b"{}")
+    push_image_without_layers(us, "other/app", b'{"a":1}')
     us.services.database.run("DELETE FROM replicationtask")
     assert us.command("backfill", "--location", "usstorage").returncode == 0
     assert count_tasks(us) == 0

@@ -8,9 +8,9 @@ import pytest
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 
+from .clients import call_api
+from .images import sha256
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site
-from .test_policies import api
-from .test_push_and_pull import sha256
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
@@ -70,7 +70,7 @@ def test_an_index_is_complete_once_all_layers_and_configurations_are_placed(
     lacking = []
     while True:
         for path in ("tag/list/replication", f"manifest/{digest}/replication"):
-            answer = api(client, "GET", f"repository/{REPOSITORY}/{path}")
+            answer = call_api(client, "GET", f"repository/{REPOSITORY}/{path}")
             assert answer.status_code == 200, answer.text
             found = answer.json()
             assert found["manifest_digest"] == digest
@@ -86,9 +86,10 @@ def test_an_index_is_complete_once_all_layers_and_configurations_are_placed(
 def test_completeness_is_hidden_from_users_without_pull_permission(us: Site) -> None:
     push_index(Client(us), "list")
     path = f"repository/{REPOSITORY}/tag/list/replication"
-    assert api(Client(us, None), "GET", path).status_code == 401
+    assert call_api(Client(us, None), "GET", path).status_code == 401
     assert (
-        api(Client(us), "GET", f"repository/{REPOSITORY}/tag/none/replication").status_code == 404
+        call_api(Client(us), "GET", f"repository/{REPOSITORY}/tag/none/replication").status_code
+        == 404
     )
 
 

@@ -23,10 +23,11 @@ from atoll.storage.s3 import server_side_copy
 from atoll.storage.s3.driver import S3ObjectStore
 
 from .counting_proxy import CountingProxy, counting_proxy
+from .images import LARGE
+from .placements import both_locations, object_key, placements
+from .s3_settings import gateway
 from .services import Services, Store, wait_until
 from .site import Client, Site, running_site
-from .test_replication import LARGE, both, key, placements
-from .test_store_contract import gateway
 
 REPOSITORY = "admin/app"
 
@@ -70,21 +71,21 @@ def test_a_large_copy_with_repeated_crashes_sends_less_than_twice_its_size(
     data = make_content(LARGE)
     digest = Client(us).push_blob(REPOSITORY, data)
     kills, chance = 0, random.Random()
-    while placements(us, digest) != both() and kills < 4:
+    while placements(us, digest) != both_locations() and kills < 4:
         before = to_eu.sent_bytes
         eu_by_proxy.start_worker()
         goal = before + chance.randint(1, 2 * PART_MINIMUM)
         wait_until(
             "bytes were sent",
-            lambda goal=goal: to_eu.sent_bytes > goal or placements(us, digest) == both(),  # type: ignore[misc]
+            lambda goal=goal: to_eu.sent_bytes > goal or placements(us, digest) == both_locations(),  # type: ignore[misc]
         )
         eu_by_proxy.stop_worker(kill=True)
         kills += 1
         # The test does not wait for the killed worker's lease to expire.
         us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu_by_proxy.start_worker()
-    wait_until("the blob is at both", lambda: placements(us, digest) == both())
-    answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=key(digest))
+    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=object_key(digest))
     assert hashlib.sha256(answer["Body"].read()).hexdigest() == digest.partition(":")[2]
     assert kills > 1
     assert to_eu.sent_bytes < 2 * len(data)
@@ -100,7 +101,9 @@ def test_small_and_large_blobs_do_not_wait_for_each_other(us: Site, eu: Site) ->
     us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
     for digest in (large, *small):
-        wait_until("it is at both", lambda digest=digest: placements(us, digest) == both())  # type: ignore[misc]
+        wait_until(
+            "it is at both", lambda digest=digest: placements(us, digest) == both_locations()
+        )  # type: ignore[misc]
 
 
 def test_a_push_wakes_up_the_worker_of_the_other_location(us: Site) -> None:

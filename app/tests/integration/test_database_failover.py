@@ -19,6 +19,8 @@ from atoll.db import replica_lag
 from atoll.registry.manifest_cache import manifest_cache_key
 from podman.domain.containers import Container
 
+from .clients import health
+from .images import push_image
 from .services import (
     Services,
     container_address,
@@ -28,8 +30,6 @@ from .services import (
     wait_until,
 )
 from .site import Client, Site, make_site_services, running_site
-from .test_health import health
-from .test_push_and_pull import push_image
 
 IMAGE, PORT = "localhost/atoll-postgres:dev", "5432/tcp"
 SETTINGS = (

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 
+from .clients import create_user
+from .images import push_image, sha256
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site
-from .test_accounts import add_user
-from .test_push_and_pull import push_image
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 MANIFESTS = f"/v2/{REPOSITORY}/manifests"
 REFERRERS = f"/v2/{REPOSITORY}/referrers"
 UNKNOWN = f"sha256:{'0' * 64}"
-
-
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def put_manifest(client: Client, reference: str, document: dict[str, object], **query: object):
@@ -163,7 +158,7 @@ def test_a_mount_without_a_source_uses_repositories_that_the_user_can_pull(us: S
         params={"mount": digest},
     )
     assert answer.status_code == 201
-    alice = add_user(us, "alice")
+    alice = create_user(us, "alice")
     alice.push_blob("alice/app", b"so that the repository is there")
     answer = alice.request(
         "POST",
@@ -176,7 +171,7 @@ def test_a_mount_without_a_source_uses_repositories_that_the_user_can_pull(us: S
 
 
 def test_the_catalog_lists_repositories_with_pull_permission_in_pages(us: Site) -> None:
-    admin, alice = Client(us), add_user(us, "alice")
+    admin, alice = Client(us), create_user(us, "alice")
     admin.push_blob("admin/b", b"x")
     admin.push_blob("admin/a", b"x")
     alice.push_blob("alice/app", b"x")

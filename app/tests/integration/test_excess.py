@@ -13,17 +13,25 @@ from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.blobs import cache_key
 
+from .images import push_image_without_layers, sha256
+from .placements import (
+    REQUIRED,
+    delete_queue,
+    exclude,
+    object_key,
+    place_everything,
+    placements,
+    policies,
+)
 from .services import Services, wait_until
 from .site import Client, Site
-from .test_backfill import push_image
-from .test_garbage import delete_queue
-from .test_location_removal import copy_everything
-from .test_policies import REQUIRED, exclude, policies
-from .test_policies import site as site  # noqa: PLC0414 - a fixture
-from .test_push_and_pull import sha256
-from .test_replication import key, placements
 
 HOME, FREE = "home/app", "free/app"
+
+
+@pytest.fixture
+def site(site_with_third_location: Site) -> Site:
+    return site_with_third_location
 
 
 def over_replication(site: Site, links: float = 0) -> OverReplication:
@@ -58,7 +66,7 @@ def mount(site: Site, digest: str, source: str, target: str) -> int:
 @pytest.fixture
 def digest(site: Site) -> str:
     """A blob at us, where its repository excludes it, that is not copied to eu yet."""
-    push_image(site, HOME, b"{}")
+    push_image_without_layers(site, HOME, b"{}")
     exclude(site, HOME, "usstorage")
     return sha256(b"{}")
 
@@ -78,7 +86,7 @@ def test_an_excluded_copy_is_deleted_once_all_required_locations_have_the_blob(
         },
     )
     assert "1 copies (2 bytes) wait" in site.command_here("policy", "enforce")[1]
-    copy_everything(site, "eustorage")
+    place_everything(site, "eustorage")
     status, found = enforce(site, "--dry-run")
     assert (status, found["usstorage"]["removed_blobs"]) == (1, 1)
     assert placements(site, digest) == {"usstorage", "eustorage"}
@@ -89,10 +97,10 @@ def test_an_excluded_copy_is_deleted_once_all_required_locations_have_the_blob(
     assert shown["excess"] == []
     # Clients that were redirected to the object before have time to fetch it.
     assert delete_queue(site, "usstorage").turn() == 0
-    assert key(digest) in services.us.objects()
+    assert object_key(digest) in services.us.objects()
     site.services.database.run("UPDATE objectdeletion SET available_at = now()")
     assert delete_queue(site, "usstorage").turn() == 1
-    assert key(digest) not in services.us.objects()
+    assert object_key(digest) not in services.us.objects()
     assert enforce(site) == (0, {})
 
 
@@ -100,8 +108,8 @@ def test_pulls_continue_from_other_locations_and_a_push_does_not_recreate_the_co
     site: Site, services: Services, digest: str
 ) -> None:
     assert Client(site).pull_blob(HOME, digest).content == b"{}"
-    services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=b"{}")
-    copy_everything(site, "eustorage")
+    services.eu.client.put_object(Bucket=services.eu.bucket, Key=object_key(digest), Body=b"{}")
+    place_everything(site, "eustorage")
     assert over_replication(site).step()
     assert delete_queue(site, "usstorage").turn() == 1
     assert Client(site).pull_blob(HOME, digest).content == b"{}"
@@ -113,8 +121,8 @@ def test_pulls_continue_from_other_locations_and_a_push_does_not_recreate_the_co
 def test_a_copy_that_another_repository_permits_stays_while_that_uses_the_blob(
     site: Site, digest: str
 ) -> None:
-    copy_everything(site, "eustorage")
-    push_image(site, FREE, b"{}")
+    place_everything(site, "eustorage")
+    push_image_without_layers(site, FREE, b"{}")
     assert enforce(site) == (0, {})
     assert placements(site, digest) == {"usstorage", "eustorage"}
     exclude(site, FREE, "usstorage")
@@ -127,10 +135,10 @@ def test_an_excluded_copy_stays_while_a_required_location_lacks_the_blob(
 ) -> None:
     both = Policy(extra=("asiastorage",), excluded=("usstorage",))
     policies(site).set(Subject.parse(HOME), both)
-    copy_everything(site, "eustorage")
+    place_everything(site, "eustorage")
     assert not over_replication(site).step()
     Reconciler(site.services.database, REQUIRED).everything()
-    copy_everything(site, "asiastorage")
+    place_everything(site, "asiastorage")
     # A suspect copy does not count.
     site.services.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
@@ -146,8 +154,8 @@ def test_a_blob_mounted_during_enforcement_keeps_its_copy(
     site: Site, digest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mount commits between the scan of all blobs and the transaction that deletes the copy."""
-    push_image(site, FREE, b"something else")
-    copy_everything(site, "eustorage")
+    push_image_without_layers(site, FREE, b"something else")
+    place_everything(site, "eustorage")
     database, transaction = site.services.database, site.services.database.transaction
     statuses = []
 
@@ -163,7 +171,7 @@ def test_a_blob_mounted_during_enforcement_keeps_its_copy(
 
 
 def test_a_blob_whose_digest_is_locked_is_skipped_without_waiting(site: Site, digest: str) -> None:
-    copy_everything(site, "eustorage")
+    place_everything(site, "eustorage")
     with site.services.database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(hashtextextended(%s, 0))", [digest])
         assert not over_replication(site).step()
@@ -173,21 +181,21 @@ def test_a_blob_whose_digest_is_locked_is_skipped_without_waiting(site: Site, di
 def test_a_copy_that_a_later_mount_needs_is_restored(
     site: Site, services: Services, digest: str
 ) -> None:
-    push_image(site, FREE, b"something else")
-    services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=b"{}")
-    copy_everything(site, "eustorage")
+    push_image_without_layers(site, FREE, b"something else")
+    services.eu.client.put_object(Bucket=services.eu.bucket, Key=object_key(digest), Body=b"{}")
+    place_everything(site, "eustorage")
     assert over_replication(site).step()
     assert mount(site, digest, HOME, FREE) == 201
     site.copy_all()
     assert placements(site, digest) == {"usstorage", "eustorage"}
     # The deletion finds that the object is referenced again.
     delete_queue(site, "usstorage").turn()
-    assert key(digest) in services.us.objects()
+    assert object_key(digest) in services.us.objects()
 
 
 def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, digest: str) -> None:
     """The copies are redundant because of eustorage, whose state changes at the same time."""
-    copy_everything(site, "eustorage")
+    place_everything(site, "eustorage")
     waiting = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -204,7 +212,7 @@ def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, di
 
 
 def test_an_excluded_copy_stays_while_a_copy_to_it_is_in_progress(site: Site, digest: str) -> None:
-    copy_everything(site, "eustorage")
+    place_everything(site, "eustorage")
     site.services.database.run(
         "INSERT INTO replicationtask (storage_id, location_id) SELECT s.id, l.id"
         " FROM imagestorage s, imagestoragelocation l"
@@ -223,13 +231,15 @@ def test_all_blobs_can_be_pulled_after_concurrent_mounts_pushes_copies_and_enfor
     site: Site, services: Services
 ) -> None:
     """Blobs are mounted where a repository permits them while their copies there are deleted."""
-    push_image(site, HOME, b"first")
-    push_image(site, FREE, b"something else")
+    push_image_without_layers(site, HOME, b"first")
+    push_image_without_layers(site, FREE, b"something else")
     contents = [b"content %d" % number for number in range(16)]
     digests = [Client(site).push_blob(HOME, content) for content in contents]
     for digest, content in zip(digests, contents, strict=True):
-        services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=content)
-    copy_everything(site, "eustorage")
+        services.eu.client.put_object(
+            Bucket=services.eu.bucket, Key=object_key(digest), Body=content
+        )
+    place_everything(site, "eustorage")
     exclude(site, HOME, "usstorage")
     done = threading.Event()
 

@@ -12,15 +12,15 @@ import psycopg2.errors
 import pytest
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import Digest
-from atoll.placement.delete_queue import DeleteQueue, queue_lengths
+from atoll.placement.delete_queue import queue_lengths
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.garbage import Collector
 from atoll.storage.errors import StoreUnavailable
 
+from .images import delete_manifest, push_image_without_layers
+from .placements import both_locations, delete_queue, object_key, placements
 from .services import Services, wait_until
 from .site import MANIFEST_TYPE, Client, Site
-from .test_backfill import push_image
-from .test_replication import both, key, placements
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
@@ -35,10 +35,6 @@ def collector(site: Site, grace: int = 0) -> Collector:
     return Collector(
         site.services.database, bundle, lambda digest: forget(f"atoll:placements:{digest}")
     )
-
-
-def delete_queue(site: Site, location: str) -> DeleteQueue:
-    return DeleteQueue(site.services.database, site.services.content, location)
 
 
 def expire_rights(site: Site) -> None:
@@ -82,12 +78,6 @@ def put_manifest(client: Client, digest: str, repository: str = REPOSITORY) -> i
     ).status_code
 
 
-def delete_manifest(client: Client, content: bytes, repository: str = REPOSITORY) -> None:
-    path = f"/v2/{repository}/manifests/{Digest.of(content)}"
-    answer = client.request("DELETE", path, f"repository:{repository}:delete")
-    assert answer.status_code == 202, answer.text
-
-
 @pytest.fixture
 def unreferenced(client: Client) -> str:
     """An unreferenced blob that the collector has marked."""
@@ -107,16 +97,16 @@ def test_a_blob_is_deleted_at_all_locations_step_by_step(
     digest = client.push_blob(REPOSITORY, DATA)
     assert put_manifest(client, digest) == 201
     eu.copy_all()
-    assert placements(us, digest) == both()
+    assert placements(us, digest) == both_locations()
     delete_manifest(client, manifest(digest))
     let_time_pass(us)
     collect = collector(us)
     assert (collect.delete_manifests(), collect.mark()) == (1, 1)
-    assert placements(us, digest) == both()
+    assert placements(us, digest) == both_locations()
     assert (collect.collect_blobs(), collect.collect_blobs()) == (1, 0)
     assert (placements(us, digest), rows(us)) == (set(), 1)
     assert queue_lengths(us.services.database) == {"usstorage": 1, "eustorage": 1}
-    assert services.us.objects() == services.eu.objects() == {key(digest)}
+    assert services.us.objects() == services.eu.objects() == {object_key(digest)}
     assert delete_queue(us, "usstorage").turn() == 1
     assert (services.us.objects(), rows(us)) == (set(), 1)
     assert delete_queue(us, "eustorage").turn() == 1
@@ -243,7 +233,7 @@ def test_a_dead_store_delays_only_its_own_queue(us: Site, eu: Site, services: Se
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     eu.copy_all()
-    assert placements(us, digest) == both()
+    assert placements(us, digest) == both_locations()
     expire_rights(us)
     collector(us).step()
     at_eu = delete_queue(us, "eustorage")
@@ -326,7 +316,7 @@ def test_a_delayed_deletion_does_not_delete_an_acknowledged_blob(
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     answer = client.request("PUT", location, SCOPE, params={"digest": unreferenced}, data=DATA)
     assert answer.status_code == 201
-    store.delete(key(unreferenced))
+    store.delete(object_key(unreferenced))
     assert placements(site, unreferenced) == {"eustorage"}
     assert client.pull_blob(REPOSITORY, unreferenced).content == DATA
 
@@ -363,19 +353,19 @@ def test_a_copy_whose_object_was_deleted_meanwhile_is_not_placed(
     digest = Client(us).push_blob(REPOSITORY, DATA)
     tasks = Tasks(us.services.database, "eustorage")
     (task,) = tasks.claim()
-    services.eu.client.put_object(Bucket=services.eu.bucket, Key=key(digest), Body=DATA)
+    services.eu.client.put_object(Bucket=services.eu.bucket, Key=object_key(digest), Body=DATA)
     assert us.services.content.discard(Digest.parse(digest), "eustorage", UUID(int=1))
     assert tasks.finish([task]) == set()
     assert placements(us, digest) == {"usstorage"}
     us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     (again,) = tasks.claim()
     assert tasks.finish([again]) == {again.lease_token}
-    assert placements(us, digest) == both()
+    assert placements(us, digest) == both_locations()
 
 
 def test_a_deleted_manifest_can_be_restored_until_its_retention_time_ends(client: Client) -> None:
     site = client.site
-    push_image(site, REPOSITORY, DATA)
+    push_image_without_layers(site, REPOSITORY, DATA)
     digest = site.services.database.read("SELECT digest FROM manifest")[0][0]
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE)
     site.services.database.run("UPDATE manifest SET deleted_at = now() - interval '13 days'")

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from atoll.names import Digest
 
+from .images import delete_manifest
+from .placements import object_key
 from .services import Services, wait_until
 from .site import MANIFEST_TYPE, Client, Site, running_site
-from .test_garbage import delete_manifest
-from .test_replication import key
 
 THREADS = 4
 KILLS = 6
@@ -159,7 +159,7 @@ def test_no_acknowledged_push_is_lost_while_collectors_are_killed(
     assert us.command("replication", "wait", "--timeout", "120").returncode == 0
     assert all(count_logged(site, "blob copied") for site in sites)
     # Garbage is deleted everywhere once the leases of killed workers have expired.
-    kept = {key(str(Digest.of(one))) for one in set().union(*(one.kept for one in pushers))}
+    kept = {object_key(str(Digest.of(one))) for one in set().union(*(one.kept for one in pushers))}
     wait_until(
         "the rest is gone", lambda: services.us.objects() == kept == services.eu.objects(), 300
     )

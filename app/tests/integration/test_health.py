@@ -11,15 +11,9 @@ import yaml
 from atoll.names import Digest
 from atoll.storage.base import blob_key
 
+from .clients import health
 from .services import Services, wait_until
 from .site import Client, Site, bundle
-
-
-def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
-    answer = Client(site).session.get(f"{site.operations_url}/health/{kind}")
-    body = answer.json()
-    assert body["status_code"] == answer.status_code
-    return answer.status_code, body["data"]["services"]
 
 
 def test_a_healthy_site_is_reported_in_quays_format(us: Site) -> None:

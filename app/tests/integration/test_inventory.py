@@ -12,9 +12,9 @@ from atoll.names import Digest
 from atoll.placement.checks import inventory
 from atoll.storage.base import blob_key
 
+from .placements import object_key, placements
 from .services import Services
 from .site import Client, Site
-from .test_replication import key, placements
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
@@ -51,7 +51,7 @@ def test_old_objects_without_rows_are_reported_and_deleted_on_request(
     status, found = run_inventory(client.site, "--older-than", "0s", "--delete-orphans")
     assert (status, found["objects"]["deleted"]) == (0, 2)
     left = {f"{PREFIX}/sha256/not/ours", f"{PREFIX}/sharedimages/other"}
-    assert services.us.objects() == left | {key(digest) for digest in digests}
+    assert services.us.objects() == left | {object_key(digest) for digest in digests}
     for name in left:
         services.us.client.delete_object(Bucket=services.us.bucket, Key=name)
 
@@ -74,7 +74,7 @@ def test_rows_without_objects_are_reported_and_quarantined_on_request(
     digests = sorted(client.push_blob(REPOSITORY, os.urandom(10)) for _ in range(4))
     first, truncated, last = digests[0], digests[1], digests[-1]
     for digest in (first, last):
-        services.us.client.delete_object(Bucket=services.us.bucket, Key=key(digest))
+        services.us.client.delete_object(Bucket=services.us.bucket, Key=object_key(digest))
     put(services, blob_key(Digest.parse(truncated)), b"short")
     status, found = run_inventory(client.site)
     told = {entry["digest"]: entry["defect"] for entry in found["findings"]}

@@ -12,15 +12,12 @@ from atoll.placement.locations.states import LocationTable
 from atoll.placement.tasks import Tasks
 from atoll.storage.states import DRAINING
 
+from .images import push_image_without_layers
+from .placements import location_states, place_everything
 from .services import Services, wait_until
 from .site import Client, Site, running_site
-from .test_backfill import push_image
 
 REPOSITORY = "admin/app"
-
-
-def locations(site: Site) -> dict[str, str]:
-    return dict(site.services.database.read("SELECT name, state FROM imagestoragelocation"))
 
 
 def placed_at(site: Site, location: str) -> set[str]:
@@ -31,13 +28,6 @@ def placed_at(site: Site, location: str) -> set[str]:
         [location],
     )
     return {row[0] for row in rows}
-
-
-def copy_everything(site: Site, location: str) -> None:
-    """Place everything at a location as its worker would; the bytes do not matter here."""
-    tasks = Tasks(site.services.database, location)
-    while claimed := tasks.claim():
-        tasks.finish(claimed)
 
 
 def drained(site: Site, location: str) -> None:
@@ -51,14 +41,14 @@ def refresh_states(*sites: Site) -> None:
 
 
 def test_removal_is_refused_while_a_blob_has_its_sole_copy_there(us: Site) -> None:
-    push_image(us, REPOSITORY, b"{}")
+    push_image_without_layers(us, REPOSITORY, b"{}")
     drained(us, "usstorage")
     result = us.command("remove-location", "usstorage", "--yes")
     assert result.returncode == 1
     assert "1 blobs (2 bytes) are only at 'usstorage'" in result.stderr
     assert "atoll drain usstorage --wait" in result.stderr
     assert "admin/app:latest" in result.stderr
-    assert locations(us) == {"usstorage": "draining", "eustorage": "active"}
+    assert location_states(us) == {"usstorage": "draining", "eustorage": "active"}
     assert len(placed_at(us, "usstorage")) == 1
 
 
@@ -70,13 +60,13 @@ def test_after_a_drain_a_location_is_removed_and_everything_can_be_pulled(
     drained = us.command("drain", "usstorage", "--wait", "--json")
     assert drained.returncode == 0, drained.stderr
     assert json.loads(drained.stdout)["drained"] is True
-    assert locations(us)["usstorage"] == "draining"
+    assert location_states(us)["usstorage"] == "draining"
     refresh_states(us)
     during = Client(us).push_blob(REPOSITORY, b"pushed while it drains")
     assert during in placed_at(us, "eustorage") - placed_at(us, "usstorage")
     removed = us.command("remove-location", "usstorage", "--yes")
     assert removed.returncode == 0, removed.stderr
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
     refresh_states(us, eu)
     for site in (us, eu):
         assert Client(site).pull_blob(REPOSITORY, digest).content == b"at us only"
@@ -93,7 +83,7 @@ def test_a_drain_is_listed_and_can_be_cancelled(us: Site) -> None:
     assert shown["usstorage"]["state"] == "draining"
     assert shown["usstorage"]["only_there"] == 1
     assert us.command("activate", "usstorage").returncode == 0
-    assert locations(us)["usstorage"] == "active"
+    assert location_states(us)["usstorage"] == "active"
 
 
 def test_a_read_only_location_accepts_neither_pushes_nor_copies(us: Site) -> None:
@@ -127,7 +117,7 @@ def test_locations_that_the_registry_needs_cannot_be_removed(us: Site) -> None:
     last = us.command("remove-location", "eustorage", "--yes")
     assert last.returncode == 1
     assert "'eustorage' is the last location" in last.stderr
-    assert locations(us) == {"usstorage": "draining", "eustorage": "active"}
+    assert location_states(us) == {"usstorage": "draining", "eustorage": "active"}
 
 
 def test_removal_without_a_terminal_requires_the_confirming_option(us: Site) -> None:
@@ -136,7 +126,7 @@ def test_removal_without_a_terminal_requires_the_confirming_option(us: Site) -> 
     assert result.returncode == 1
     assert "--yes" in result.stderr
     assert us.command("remove-location", "eustorage", "--dry-run").returncode == 0
-    assert set(locations(us)) == {"usstorage", "eustorage"}
+    assert set(location_states(us)) == {"usstorage", "eustorage"}
 
 
 def test_removal_is_refused_while_uploads_have_bytes_there(us: Site) -> None:
@@ -151,7 +141,7 @@ def test_removal_is_refused_while_uploads_have_bytes_there(us: Site) -> None:
 
 def test_an_interrupted_removal_can_be_undone_or_finished(us: Site) -> None:
     digests = {Client(us).push_blob(REPOSITORY, bytes([number])) for number in range(3)}
-    copy_everything(us, "eustorage")
+    place_everything(us, "eustorage")
     drained(us, "usstorage")
     database = us.services.database
     for _ in range(2):
@@ -162,13 +152,13 @@ def test_an_interrupted_removal_can_be_undone_or_finished(us: Site) -> None:
         assert len(placed_at(us, "usstorage")) == 2
         assert us.command("remove-location", "usstorage", "--undo").returncode == 0
         assert placed_at(us, "usstorage") == digests
-        assert locations(us)["usstorage"] == "draining"
+        assert location_states(us)["usstorage"] == "draining"
     steps = Removal(LocationTable(database), batch=1).steps("usstorage")
     next(steps)
     next(steps)
     steps.close()
     assert us.command("remove-location", "usstorage", "--yes").returncode == 0
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
     assert placed_at(us, "eustorage") == digests
     assert us.command("remove-location", "usstorage", "--undo").returncode == 1
 
@@ -197,13 +187,13 @@ def test_a_copy_that_ends_after_the_removal_is_not_placed(us: Site) -> None:
     assert us.command("remove-location", "eustorage", "--yes").returncode == 0
     assert at_eu.extend(claimed) == set()
     assert at_eu.finish(claimed) == set()
-    assert locations(us) == {"usstorage": "active"}
+    assert location_states(us) == {"usstorage": "active"}
 
 
 def test_quays_command_asks_for_confirmation_and_prints_quays_texts(us: Site) -> None:
     for number in range(2):
         Client(us).push_blob(REPOSITORY, bytes([number]))
-    copy_everything(us, "eustorage")
+    place_everything(us, "eustorage")
     ids = [
         row[0]
         for row in us.services.database.read(
@@ -220,7 +210,7 @@ def test_quays_command_asks_for_confirmation_and_prints_quays_texts(us: Site) ->
     again = "Please respond with 'yes' or 'no' (or 'y' or 'n').\n"
     assert cancelled.stdout == question + again + question + "Canceling operation...\n"
     assert cancelled.returncode == 0
-    assert set(locations(us)) == {"usstorage", "eustorage"}
+    assert set(location_states(us)) == {"usstorage", "eustorage"}
     refused = us.command("eustorage", **words, input="y\n")
     assert refused.returncode == 1
     assert "Error removing storage location: 'eustorage' is active" in refused.stderr
@@ -234,7 +224,7 @@ def test_quays_command_asks_for_confirmation_and_prints_quays_texts(us: Site) ->
         + "".join(f"Deleted placement {number}\n" for number in ids)
         + "Deleted location eustorage\n"
     )
-    assert locations(us) == {"usstorage": "active"}
+    assert location_states(us) == {"usstorage": "active"}
     refused = us.command("usstorage", **words, input="y\n")
     assert refused.returncode == 1
     assert "Error removing storage location: 'usstorage' is the last location" in refused.stderr
@@ -255,4 +245,4 @@ def test_drain_is_refused_without_replication(
         refused = site.command("drain", "usstorage")
         assert refused.returncode == 1
         assert "FEATURE_STORAGE_REPLICATION is not true" in refused.stderr
-        assert locations(site)["usstorage"] == "active"
+        assert location_states(site)["usstorage"] == "active"

@@ -15,16 +15,11 @@ from atoll.audit.export_worker import LogExporter
 from atoll.audit.rotation import LogRotation
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
 
+from .clients import Api, add_user
+from .images import push_image_with_layer
+from .receiver import Receiver
 from .services import Services, wait_until
 from .site import PASSWORD, SUPERUSER, Client, Site, running_site
-from .test_api import Api, add_user, push_image
-from .test_notifications import Receiver
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver().running() as running:
-        yield running
 
 
 @pytest.fixture
@@ -57,8 +52,8 @@ def test_a_part_of_the_log_is_exported_to_a_file_and_the_receiver_gets_its_url(
     site_with_receiver: Site, receiver: Receiver
 ) -> None:
     api = Api(site_with_receiver)
-    push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
-    push_image(Client(site_with_receiver), "admin/other", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/other", "v1", b"x")
     path = "repository/admin/app/exportlogs"
     asked = api.call("POST", path, {"callback_url": receiver.url})
     assert exporter(site_with_receiver).run_once()
@@ -100,7 +95,7 @@ def test_a_long_log_is_exported_completely(
 
 def test_an_export_requires_log_permission_and_a_receiver(site_with_receiver: Site) -> None:
     api = Api(site_with_receiver)
-    push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
     url = {"callback_url": "https://example.com/hook"}
     path = "repository/admin/app/exportlogs"
     add_user(api, "alice").call("POST", path, url, 403)

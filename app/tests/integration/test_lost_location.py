@@ -15,12 +15,10 @@ from atoll.placement.locations.states import LocationTable
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.server.heartbeat import Announcer
 
+from .images import head_blob, push_image_without_layers, put_manifest_without_layers
+from .placements import REQUIRED, location_states, place_everything, quarantine
 from .services import Services, wait_until
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_site_services
-from .test_backfill import push_image
-from .test_location_removal import copy_everything, locations
-from .test_policies import REQUIRED
-from .test_quarantine import head, put_manifest, quarantine
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
@@ -30,11 +28,11 @@ LOST = b"at us only"
 @pytest.fixture
 def lost(us: Site) -> str:
     """Two images, one of which is only at us; an index references it too, and it is cached."""
-    push_image(us, REPOSITORY, b"at both")
-    copy_everything(us, "eustorage")
+    push_image_without_layers(us, REPOSITORY, b"at both")
+    place_everything(us, "eustorage")
     client = Client(us)
     digest = client.push_blob(REPOSITORY, LOST)
-    assert put_manifest(client, digest, len(LOST)).status_code == 201
+    assert put_manifest_without_layers(client, digest, len(LOST)).status_code == 201
     answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest", SCOPE)
     manifest = {"digest": answer.headers["Docker-Content-Digest"], "size": len(answer.content)}
     index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}
@@ -80,23 +78,23 @@ def test_lost_blobs_are_listed_exactly_and_removal_requires_their_number(
     assert "--accept-loss" in us.command_here("remove-location", "usstorage", "--lost", "--yes")[2]
     trial = ("remove-location", "usstorage", "--lost", "--dry-run")
     assert us.command_here(*trial)[0] == us.command_here(*trial, "--accept-loss", "1")[0] == 0
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert location_states(us) == {"usstorage": "active", "eustorage": "active"}
 
 
 def test_a_lost_blob_is_answered_with_404_and_restored_by_a_push(us: Site, lost: str) -> None:
     assert count_tasks(us) == 1
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
     assert us.command_here(*words)[0] == 0
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
     # The first round is before this process has read the removal.
     for _ in range(2):
         answer = Client(us).pull_blob(REPOSITORY, lost)
         assert answer.status_code == 404
         (error,) = answer.json()["errors"]
         assert (error["code"], "push it again" in error["message"]) == ("BLOB_UNKNOWN", True)
-        assert head(Client(us), lost).status_code == 404
+        assert head_blob(Client(us), lost).status_code == 404
         us.locations.states.refresh(us.services.database)
-    refused = put_manifest(Client(us), lost, len(LOST))
+    refused = put_manifest_without_layers(Client(us), lost, len(LOST))
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
     # No task is left that could never finish.
     assert count_tasks(us) == 0
@@ -125,7 +123,7 @@ def test_removal_sends_no_request_to_the_lost_store(
         dead.setblocking(False)
         with pytest.raises(BlockingIOError):
             dead.accept()
-    assert head(Client(us), lost).status_code == 404
+    assert head_blob(Client(us), lost).status_code == 404
 
 
 def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
@@ -145,7 +143,7 @@ def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     quarantine(us, lost, "usstorage")
     assert us.command_here(*words)[0] == 0
     announcer.stop()
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
 
 
 def test_instances_of_a_lost_site_are_not_reported_as_missing(us: Site, lost: str) -> None:
@@ -162,7 +160,7 @@ def test_instances_of_a_lost_site_are_not_reported_as_missing(us: Site, lost: st
 def test_an_interactive_removal_asks_for_the_number(us: Site, lost: str) -> None:
     del lost
     for answer, status in (("2", 1), ("y", 1), ("1", 0)):
-        assert set(locations(us)) == {"usstorage", "eustorage"}
+        assert set(location_states(us)) == {"usstorage", "eustorage"}
         master, slave = pty.openpty()
         os.write(master, f"{answer}\n".encode())
         result = us.command("remove-location", "usstorage", "--lost", stdin=slave)
@@ -172,12 +170,12 @@ def test_an_interactive_removal_asks_for_the_number(us: Site, lost: str) -> None
             status,
             True,
         )
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
 
 
 def test_a_copy_at_a_draining_location_is_not_lost(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us and eu")
-    copy_everything(us, "eustorage")
+    place_everything(us, "eustorage")
     us.services.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
     assert us.command_here("drain", "eustorage")[0] == 0
     found = json.loads(
@@ -196,7 +194,7 @@ def test_an_interrupted_removal_is_undone(us: Site, lost: str) -> None:
     next(steps)
     steps.close()
     us.locations.states.refresh(us.services.database)
-    assert head(Client(us), lost).status_code == 404
+    assert head_blob(Client(us), lost).status_code == 404
     assert us.command_here("remove-location", "usstorage", "--undo")[0] == 0
     us.locations.states.refresh(us.services.database)
     assert Client(us).pull_blob(REPOSITORY, lost).content == LOST
@@ -217,9 +215,9 @@ def test_draining_a_dead_location_is_refused_with_the_remedy(
         assert status == 1
         assert "1 blobs (10 bytes) are only at 'usstorage', and no site reaches its store" in err
         assert "atoll remove-location usstorage --lost" in err
-        assert locations(us)["usstorage"] == "active"
+        assert location_states(us)["usstorage"] == "active"
         # Blobs with copies elsewhere do not need its store.
-        copy_everything(us, "eustorage")
+        place_everything(us, "eustorage")
         assert us.command_here("drain", "usstorage", "--wait")[0] == 0
     finally:
         services.us.container.unpause()

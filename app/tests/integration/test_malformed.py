@@ -9,8 +9,8 @@ import random
 import pytest
 import requests
 
+from .images import push_image
 from .site import Client, Site
-from .test_push_and_pull import push_image
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:*"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,52 +16,13 @@ from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.outbound.client import OutboundClient
 from atoll.outbound.errors import RequestFailed
 
+from .clients import Api
+from .images import push_image_with_layer
+from .receiver import Receiver
 from .services import Services, wait_until
-from .site import Site, running_site
-from .test_api import Api, Client, push_image
+from .site import Client, Site, running_site
 
 BASE = "repository/admin/app/notification/"
-
-
-class Receiver:
-    """An HTTP server that records requests and answers with `status`."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.status = 200
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.got.append({"path": self.path, "document": json.loads(body)})
-                self.send_response(receiver.status)
-                self.send_header("Location", "http://127.0.0.1:1/elsewhere")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_arguments: object) -> None:
-                """Disable the log."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook?token=secret"
-
-    @contextmanager
-    def running(self) -> Iterator[Receiver]:
-        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with Receiver().running() as running:
-        yield running
 
 
 @pytest.fixture
@@ -111,7 +69,7 @@ def test_a_webhook_receives_quays_document_for_a_push(
     api = Api(site_with_receiver)
     made = subscribe(api, receiver)
     assert (made["title"], made["number_of_failures"]) == ("tell me", 0)
-    push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
     site_with_receiver.start_worker()
     wait_until("the receiver was told", lambda: bool(receiver.got))
     assert receiver.got == [
@@ -138,7 +96,7 @@ def test_a_site_without_replication_delivers_too(
     changes = {"SSRF_ALLOWED_HOSTS": ["127.0.0.0/8"], "FEATURE_STORAGE_REPLICATION": False}
     with running_site(services, database, tmp_path / "alone", "usstorage", changes) as site:
         subscribe(Api(site), receiver)
-        push_image(Client(site), "admin/app", "v1", b"x")
+        push_image_with_layer(Client(site), "admin/app", "v1", b"x")
         with (tmp_path / "housekeeping.log").open("wb") as log:
             house = subprocess.Popen(
                 [sys.executable, "-m", "atoll.cli.main", "housekeeping"],
@@ -159,7 +117,7 @@ def count_deliveries(site: Site) -> list[Any]:
 
 def test_slack_gets_its_own_format(site_with_receiver: Site, receiver: Receiver) -> None:
     subscribe(Api(site_with_receiver), receiver, "slack")
-    push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
     assert deliverer(site_with_receiver).run_once()
     (attachment,) = receiver.got[0]["document"]["attachments"]
     assert "admin/app" in attachment["text"]
@@ -173,7 +131,7 @@ def test_a_failing_receiver_is_retried_and_then_disabled_until_a_reset(
     uuid = subscribe(api, receiver)["uuid"]
     teller = deliverer(site_with_receiver)
     receiver.status = 500
-    push_image(client, "admin/app", "v0", b"x")
+    push_image_with_layer(client, "admin/app", "v0", b"x")
     assert teller.run_once()
     receiver.status = 302
     assert teller.run_once()
@@ -183,14 +141,14 @@ def test_a_failing_receiver_is_retried_and_then_disabled_until_a_reset(
     assert len(receiver.got) == 3
     receiver.status = 503
     for number in range(1, 4):
-        push_image(client, "admin/app", f"v{number}", b"x")
+        push_image_with_layer(client, "admin/app", f"v{number}", b"x")
         assert [teller.run_once() for _ in range(6)] == [True] * 5 + [False]
         assert api.call("GET", f"{BASE}{uuid}")["number_of_failures"] == number
-    push_image(client, "admin/app", "v4", b"x")
+    push_image_with_layer(client, "admin/app", "v4", b"x")
     assert not teller.run_once()
     api.call("POST", f"{BASE}{uuid}", status=204)
     receiver.status = 200
-    push_image(client, "admin/app", "v5", b"x")
+    push_image_with_layer(client, "admin/app", "v5", b"x")
     assert teller.run_once()
     assert receiver.got[-1]["document"]["updated_tags"] == ["v5"]
 
@@ -204,7 +162,7 @@ def test_a_test_notification_is_sent_at_once_and_a_deleted_subscription_sends_no
     assert deliverer(site_with_receiver).run_once()
     assert len(receiver.got) == 1
     assert [one["uuid"] for one in api.call("GET", BASE)["notifications"]] == [uuid]
-    push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
     api.call("DELETE", f"{BASE}{uuid}", status=204)
     assert not deliverer(site_with_receiver).run_once()
     for method, path in (("GET", uuid), ("DELETE", uuid), ("POST", f"{uuid}/test")):
@@ -215,7 +173,7 @@ def test_a_leased_delivery_is_not_claimed_until_its_lease_expires(
     site_with_receiver: Site, receiver: Receiver
 ) -> None:
     subscribe(Api(site_with_receiver), receiver)
-    push_image(Client(site_with_receiver), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
     database = site_with_receiver.services.database
     database.run(
         "UPDATE notificationdelivery SET lease_token = gen_random_uuid(),"

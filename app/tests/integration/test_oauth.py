@@ -7,10 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-
-LOCAL = "/oauth/localapp"
+from .clients import LOCAL, Api, add_user, signed_in
+from .site import SUPERUSER, Site
 
 
 @pytest.fixture
@@ -18,21 +16,6 @@ def api(us: Site) -> Api:
     found = Api(us)
     found.call("POST", "organization/", {"name": "acme"}, 201)
     return found
-
-
-def signed_in(site: Site, username: str = SUPERUSER, password: str = PASSWORD) -> requests.Session:
-    """Return a session that signed in as Quay's Ansible modules do."""
-    session = requests.Session()
-    session.trust_env = False
-    token = session.get(f"{site.url}/csrf_token").json()["csrf_token"]
-    answer = session.post(
-        f"{site.url}/api/v1/signin",
-        json={"username": username, "password": password},
-        headers={"X-CSRF-Token": token},
-    )
-    assert (answer.status_code, answer.json()) == (200, {"success": True})
-    session.headers["X-CSRF-Token"] = answer.headers["X-Next-CSRF-Token"]
-    return session
 
 
 def authorize(

@@ -4,47 +4,26 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
-from atoll.placement.locations.registration import register_locations
-from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
+from atoll.placement.policies import Policy, PolicyWatch, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 
+from .clients import call_api
+from .images import push_image_without_layers, sha256
+from .placements import REQUIRED, THIRD, exclude, object_key, placements, policies
 from .services import Services, wait_until
-from .site import Client, Site, running_site
-from .test_backfill import push_image
-from .test_push_and_pull import sha256
-from .test_replication import key, placements
+from .site import Client, Site
 
 REPOSITORY = "home/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
-REQUIRED = ["usstorage", "eustorage"]
-THIRD = "asiastorage"
 
 
 @pytest.fixture
-def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
-    """A site that prefers us and also has a third location, which nothing requires."""
-    driver, arguments = services.eu.settings
-    config = {store.location: store.settings for store in services.stores()}
-    third = [driver, {**arguments, "storage_path": "/third"}]
-    changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
-    with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
-        register_locations(one.services.database, one.services.locations.stores)
-        one.locations.states.refresh(one.services.database)
-        yield one
-
-
-def policies(site: Site) -> Policies:
-    return Policies(site.services.database, REQUIRED)
-
-
-def exclude(site: Site, subject: str, *locations: str) -> None:
-    policies(site).set(Subject.parse(subject), Policy(excluded=locations))
+def site(site_with_third_location: Site) -> Site:
+    return site_with_third_location
 
 
 def tasks(site: Site) -> set[tuple[str, str]]:
@@ -58,23 +37,14 @@ def tasks(site: Site) -> set[tuple[str, str]]:
 
 def make_repository(site: Site, name: str) -> None:
     """Create a repository by a first push."""
-    push_image(site, name, json.dumps({"made": name}).encode())
+    push_image_without_layers(site, name, json.dumps({"made": name}).encode())
     site.services.database.run("DELETE FROM replicationtask")
-
-
-def api(client: Client, method: str, path: str, **arguments: object) -> requests.Response:
-    return client.session.request(
-        method,
-        f"{client.site.url}/api/v1/{path}",
-        auth=client.credentials,
-        **arguments,  # type: ignore[arg-type]
-    )
 
 
 def test_an_extra_location_receives_the_blobs_of_its_repository_only(site: Site) -> None:
     client = Client(site)
     make_repository(site, REPOSITORY)
-    answer = api(
+    answer = call_api(
         client,
         "PUT",
         f"repository/{REPOSITORY}/replicationpolicy",
@@ -104,7 +74,7 @@ def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
     assert answer.status_code == 201, answer.text
     for pushed in (whole, digest):
         assert placements(site, pushed) == {"eustorage"}
-        assert key(pushed) not in services.us.objects()
+        assert object_key(pushed) not in services.us.objects()
     assert tasks(site) == set()
 
 
@@ -122,7 +92,7 @@ def test_chunks_written_before_a_policy_change_are_assembled_at_a_permitted_loca
     )
     assert answer.status_code == 201, answer.text
     assert placements(site, digest) == {"eustorage"}
-    assert key(digest) not in services.us.objects()
+    assert object_key(digest) not in services.us.objects()
 
 
 @pytest.mark.long
@@ -169,7 +139,7 @@ def test_a_mounted_blob_is_readable_at_once_and_copied_to_required_locations(sit
 def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
     site: Site,
 ) -> None:
-    push_image(site, REPOSITORY, b"{}")
+    push_image_without_layers(site, REPOSITORY, b"{}")
     (digest,) = {digest for digest, _ in tasks(site)}
     assert tasks(site) == {(digest, "eustorage")}
     done = site.command("policy", "set", "home", "--extra", THIRD, "--exclude", "eustorage")
@@ -183,7 +153,7 @@ def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
 
 
 def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> None:
-    push_image(site, REPOSITORY, b"{}")
+    push_image_without_layers(site, REPOSITORY, b"{}")
     watch = PolicyWatch(
         site.services.database, Reconciler(site.services.database, REQUIRED, batch=1)
     )
@@ -197,8 +167,8 @@ def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> No
 
 
 def test_a_blob_is_required_wherever_one_of_its_repositories_requires_it(site: Site) -> None:
-    push_image(site, REPOSITORY, b"{}")
-    push_image(site, "free/app", b"{}")
+    push_image_without_layers(site, REPOSITORY, b"{}")
+    push_image_without_layers(site, "free/app", b"{}")
     exclude(site, "home", "eustorage")
     site.services.database.run("DELETE FROM replicationtask")
     assert Reconciler(site.services.database, REQUIRED).everything() == 1
@@ -211,8 +181,8 @@ def test_a_blob_is_required_wherever_one_of_its_repositories_requires_it(site: S
 def test_a_blob_without_repositories_is_required_nowhere_and_does_not_block_a_drain(
     site: Site,
 ) -> None:
-    push_image(site, REPOSITORY, b"{}")
-    assert api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
+    push_image_without_layers(site, REPOSITORY, b"{}")
+    assert call_api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
     site.services.database.run("DELETE FROM replicationtask")
     assert Reconciler(site.services.database, REQUIRED).everything() == 0
     assert json.loads(site.command("drain", "usstorage", "--json").stdout)["drained"] is True
@@ -255,7 +225,7 @@ def test_an_invalid_policy_is_refused_with_the_reason(
 ) -> None:
     make_repository(site, REPOSITORY)
     for path in (f"repository/{REPOSITORY}", "organization/home"):
-        answer = api(Client(site), "PUT", f"{path}/replicationpolicy", json=policy)
+        answer = call_api(Client(site), "PUT", f"{path}/replicationpolicy", json=policy)
         assert answer.status_code == 400
         assert sentence in answer.json()["detail"]
 
@@ -263,7 +233,7 @@ def test_an_invalid_policy_is_refused_with_the_reason(
 def test_a_namespace_policy_lets_each_repository_choose_a_location(site: Site) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage")
-    answer = api(
+    answer = call_api(
         Client(site),
         "PUT",
         "organization/home/replicationpolicy",
@@ -279,20 +249,20 @@ def test_only_administrators_read_and_change_policies(site: Site) -> None:
     assert made.returncode == 0, made.stderr
     guest = Client(site, "guest", "a long password")
     for path in (f"repository/{REPOSITORY}", "organization/home"):
-        assert api(guest, "GET", f"{path}/replicationpolicy").status_code == 403
-        assert api(guest, "PUT", f"{path}/replicationpolicy", json={}).status_code == 403
-        assert api(guest, "DELETE", f"{path}/replicationpolicy").status_code == 403
+        assert call_api(guest, "GET", f"{path}/replicationpolicy").status_code == 403
+        assert call_api(guest, "PUT", f"{path}/replicationpolicy", json={}).status_code == 403
+        assert call_api(guest, "DELETE", f"{path}/replicationpolicy").status_code == 403
         owner = Client(site)
         shown = {"extra_locations": [THIRD], "urgent": True, "synchronous": {"copies": 2}}
-        assert api(owner, "PUT", f"{path}/replicationpolicy", json=shown).status_code == 200
-        assert api(owner, "GET", f"{path}/replicationpolicy").json() == {
+        assert call_api(owner, "PUT", f"{path}/replicationpolicy", json=shown).status_code == 200
+        assert call_api(owner, "GET", f"{path}/replicationpolicy").json() == {
             "extra_locations": [THIRD],
             "excluded_locations": [],
             "urgent": True,
             "synchronous": {"copies": 2, "seconds": 30},
             "required_locations": [THIRD, "eustorage", "usstorage"],
         }
-        assert api(owner, "DELETE", f"{path}/replicationpolicy").status_code == 204
+        assert call_api(owner, "DELETE", f"{path}/replicationpolicy").status_code == 204
 
 
 def test_a_manifest_push_waits_for_the_copies_that_its_policy_requires(site: Site) -> None:

@@ -6,45 +6,12 @@ import hashlib
 import json
 import os
 
+from .images import push_image, sha256
 from .services import Services
 from .site import MANIFEST_TYPE, Client
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
-
-
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def push_image(client: Client, tag: str = "v1", name: str = REPOSITORY) -> tuple[str, bytes]:
-    """Push an image with one layer; return its manifest's digest and bytes."""
-    config, layer = b'{"os":"linux"}', os.urandom(2000)
-    descriptors = [
-        {
-            "mediaType": "application/octet-stream",
-            "digest": client.push_blob(name, data),
-            "size": len(data),
-        }
-        for data in (config, layer)
-    ]
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": descriptors[0],
-            "layers": descriptors[1:],
-        }
-    ).encode()
-    answer = client.request(
-        "PUT",
-        f"/v2/{name}/manifests/{tag}",
-        f"repository:{name}:pull,push",
-        data=manifest,
-        headers={"Content-Type": MANIFEST_TYPE},
-    )
-    assert answer.status_code == 201, answer.text
-    return answer.headers["Docker-Content-Digest"], manifest
 
 
 def test_a_blob_is_pulled_unchanged(client: Client) -> None:

@@ -2,53 +2,17 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
-import requests
 from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.tasks import Tasks
 
-from .site import MANIFEST_TYPE, Client, Site
+from .images import head_blob, put_manifest_without_layers
+from .placements import quarantine
+from .site import Client, Site
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
-
-
-def quarantine(site: Site, digest: str, location: str) -> None:
-    rows = site.services.database.read(
-        "SELECT id FROM imagestorage WHERE content_checksum = %s", [digest]
-    )
-    site.services.database.run(
-        "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
-        " WHERE l.id = p.location_id AND l.name = %s AND p.storage_id = %s",
-        [location, rows[0][0]],
-    )
-    site.services.redis.delete(f"atoll:placements:{digest}")
-
-
-def head(client: Client, digest: str, repository: str = REPOSITORY) -> requests.Response:
-    path = f"/v2/{repository}/blobs/{digest}"
-    return client.request("HEAD", path, f"repository:{repository}:pull")
-
-
-def put_manifest(client: Client, digest: str, size: int) -> requests.Response:
-    config = {"mediaType": "application/vnd.oci.image.config.v1+json"}
-    return client.request(
-        "PUT",
-        f"/v2/{REPOSITORY}/manifests/latest",
-        SCOPE,
-        headers={"Content-Type": MANIFEST_TYPE},
-        data=json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST_TYPE,
-                "config": {**config, "digest": digest, "size": size},
-                "layers": [],
-            }
-        ),
-    )
 
 
 @pytest.fixture
@@ -75,20 +39,20 @@ def test_a_blob_without_a_good_copy_is_answered_with_a_retryable_error(
 def test_a_quarantined_blob_counts_as_missing_and_a_push_replaces_it(
     client: Client, quarantined: str
 ) -> None:
-    assert head(client, quarantined).status_code == 404
+    assert head_blob(client, quarantined).status_code == 404
     client.push_blob("admin/other", b"so that the repository is there")
     uploads = "/v2/admin/other/blobs/uploads/"
     for source in ({"from": REPOSITORY}, {}):
         scope = f"repository:admin/other:pull,push {SCOPE}"
         answer = client.request("POST", uploads, scope, params={"mount": quarantined, **source})
         assert answer.status_code == 202
-    refused = put_manifest(client, quarantined, 2)
+    refused = put_manifest_without_layers(client, quarantined, 2)
     assert refused.status_code == 404
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
     assert client.push_blob(REPOSITORY, b"{}") == quarantined
-    assert head(client, quarantined).status_code == 200
+    assert head_blob(client, quarantined).status_code == 200
     assert client.pull_blob(REPOSITORY, quarantined).content == b"{}"
-    assert put_manifest(client, quarantined, 2).status_code == 201
+    assert put_manifest_without_layers(client, quarantined, 2).status_code == 201
 
 
 def test_a_blob_quarantined_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
@@ -98,7 +62,7 @@ def test_a_blob_quarantined_at_one_location_is_served_from_the_other(us: Site, e
     for site in (us, eu):
         answer = Client(site).request("GET", f"/v2/{REPOSITORY}/blobs/{digest}", SCOPE)
         assert f":{site.services.bundle.stores['eustorage'].port}/" in answer.headers["Location"]
-        assert head(Client(site), digest).status_code == 200
+        assert head_blob(Client(site), digest).status_code == 200
 
 
 def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Client) -> None:
@@ -114,4 +78,4 @@ def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Clie
     Doubts(database, "eustorage", RecentReads()).wrong(again, "usstorage", "the digest differs")
     assert database.read("SELECT doubted_by FROM placementdoubt") == [["eustorage"]]
     client.site.services.redis.delete(f"atoll:placements:{digest}")
-    assert head(client, digest).status_code == 200
+    assert head_blob(client, digest).status_code == 200

@@ -9,39 +9,20 @@ from atoll.db.leased_queue import LeaseLost
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 
+from .images import LARGE
+from .placements import both_locations, object_key, placements
 from .services import Services, wait_until
 from .site import Client, Site
 
 REPOSITORY = "admin/app"
-LARGE = 256 * 2**20
-
-
-def placements(site: Site, digest: str, state: str = "good") -> set[str]:
-    rows = site.services.database.read(
-        "SELECT l.name FROM imagestorageplacement p"
-        " JOIN imagestorage s ON s.id = p.storage_id"
-        " JOIN imagestoragelocation l ON l.id = p.location_id"
-        " WHERE s.content_checksum = %s AND p.state = %s",
-        [digest, state],
-    )
-    return {row[0] for row in rows}
-
-
-def key(digest: str) -> str:
-    hexadecimal = digest.partition(":")[2]
-    return f"datastorage/registry/sha256/{hexadecimal[:2]}/{hexadecimal}"
-
-
-def both() -> set[str]:
-    return {"usstorage", "eustorage"}
 
 
 def test_a_pushed_blob_is_copied_to_the_other_site(us: Site, eu: Site, services: Services) -> None:
     eu.start_worker()
     data = os.urandom(100_000)
     digest = Client(us).push_blob(REPOSITORY, data)
-    wait_until("the blob is at both", lambda: placements(us, digest) == both())
-    answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=key(digest))
+    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=object_key(digest))
     assert answer["Body"].read() == data
     pulled = Client(eu).request(
         "GET", f"/v2/{REPOSITORY}/blobs/{digest}", f"repository:{REPOSITORY}:pull"
@@ -80,12 +61,12 @@ def test_a_worker_killed_during_a_copy_loses_nothing_and_places_nothing_early(
     finally:
         services.us.container.unpause()
     assert placements(us, digest) == {"usstorage"}
-    assert key(digest) not in services.eu.objects()
+    assert object_key(digest) not in services.eu.objects()
     # The test does not wait for the killed worker's lease to expire.
     us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
-    wait_until("the blob is at both", lambda: placements(us, digest) == both())
-    assert services.eu.client.head_object(Bucket=services.eu.bucket, Key=key(digest))[
+    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    assert services.eu.client.head_object(Bucket=services.eu.bucket, Key=object_key(digest))[
         "ContentLength"
     ] == len(data)
     assert services.eu.open_uploads() == 0
@@ -95,7 +76,9 @@ def test_wrong_bytes_are_not_placed_and_are_quarantined_at_the_source(
     us: Site, eu: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
-    services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
+    services.us.client.put_object(
+        Bucket=services.us.bucket, Key=object_key(digest), Body=b"wrong bytes"
+    )
     eu.start_worker()
     doubts = "SELECT 1 FROM placementdoubt"
     wait_until("the copy is doubted", lambda: bool(us.services.database.read(doubts)))
@@ -104,7 +87,7 @@ def test_wrong_bytes_are_not_placed_and_are_quarantined_at_the_source(
     wait_until("the copy is in quarantine", lambda: placements(us, digest, "suspect") != set())
     assert placements(us, digest) == set()
     assert us.services.database.read(doubts) == []
-    assert key(digest) not in services.eu.objects()
+    assert object_key(digest) not in services.eu.objects()
 
 
 def test_a_quarantined_placement_is_replaced_from_a_good_copy(
@@ -112,16 +95,18 @@ def test_a_quarantined_placement_is_replaced_from_a_good_copy(
 ) -> None:
     eu.start_worker()
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
-    wait_until("the blob is at both", lambda: placements(us, digest) == both())
-    services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"wrong bytes")
+    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    services.us.client.put_object(
+        Bucket=services.us.bucket, Key=object_key(digest), Body=b"wrong bytes"
+    )
     us.services.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
         " WHERE l.id = p.location_id AND l.name = 'usstorage'"
     )
     assert Reconciler(us.services.database, ["usstorage", "eustorage"]).everything() == 1
     us.start_worker()
-    wait_until("it is healed", lambda: placements(us, digest) == both())
-    answer = services.us.client.get_object(Bucket=services.us.bucket, Key=key(digest))
+    wait_until("it is healed", lambda: placements(us, digest) == both_locations())
+    answer = services.us.client.get_object(Bucket=services.us.bucket, Key=object_key(digest))
     assert answer["Body"].read() == b"right bytes"
 
 
@@ -133,7 +118,7 @@ def test_a_dead_target_delays_only_its_own_copies(us: Site, eu: Site, services: 
         assert placements(us, digest) == {"usstorage"}
     finally:
         services.eu.container.unpause()
-    wait_until("the blob is at both", lambda: placements(us, digest) == both())
+    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
 
 
 def test_the_worker_polls_for_tasks_without_redis(us: Site, eu: Site, services: Services) -> None:
@@ -141,7 +126,7 @@ def test_the_worker_polls_for_tasks_without_redis(us: Site, eu: Site, services: 
     try:
         eu.start_worker()
         digest = Client(us).push_blob(REPOSITORY, b"no bell rings")
-        wait_until("the blob is at both", lambda: placements(us, digest) == both())
+        wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
     finally:
         services.redis.unpause()
 
@@ -178,4 +163,4 @@ def test_a_worker_that_lost_its_lease_cannot_place_the_copy(us: Site) -> None:
         tasks.record_upload(late[0], "an upload")
     assert placements(us, digest) == {"usstorage"}
     assert tasks.finish(second) == {second[0].lease_token}
-    assert placements(us, digest) == both()
+    assert placements(us, digest) == both_locations()

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-from .test_authentication import client_with_settings
 
 RESERVED = ["ops", "audit"]
 

@@ -17,9 +17,9 @@ import requests
 from atoll.db import shared_redis
 
 from .counting_proxy import CountingProxy, counting_proxy
+from .images import push_image, sha256
 from .services import Services, wait_until
 from .site import Client, Site, bundle, running_site
-from .test_push_and_pull import push_image, sha256
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"

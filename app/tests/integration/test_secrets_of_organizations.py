@@ -7,9 +7,8 @@ import base64
 import pytest
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-from .test_authentication import client_with_settings
 
 ROBOT, ROBOTS = "organization/acme/robots/ci", "organization/acme/robots"
 

@@ -14,9 +14,9 @@ from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY
 
+from .clients import Api, add_user
 from .services import Services, wait_until
 from .site import Client, Site
-from .test_api import Api, add_user
 
 DATA = b"0123456789"
 

@@ -10,18 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import requests
 from atoll.config.stores import (
     AzureSettings,
-    GoogleCloudSettings,
     IbmCloudSettings,
     LocalSettings,
     OpenShiftSettings,
     RadosGatewaySettings,
-    S3Settings,
     StoreSettings,
     SwiftSettings,
 )
@@ -31,44 +28,10 @@ from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM, PartsWriter, put_file
 
 from .other_stores import Azurite, Swift, running_azurite, running_swift
-from .services import Services, Store
+from .s3_settings import amazon, gateway, google
+from .services import Services
 
 KEY = "sha256/ab/abcd"
-
-
-def gateway(kind: type[StoreSettings], store: Store) -> StoreSettings:
-    return kind(
-        hostname="127.0.0.1",
-        port=store.port,
-        is_secure=True,
-        storage_path="/datastorage/registry",
-        bucket_name=store.bucket,
-        access_key=store.access_key,
-        secret_key=store.secret_key,
-    )
-
-
-def amazon(store: Store) -> StoreSettings:
-    return S3Settings(
-        storage_path="/datastorage/registry",
-        s3_bucket=store.bucket,
-        s3_access_key=store.access_key,
-        s3_secret_key=store.secret_key,
-        host="127.0.0.1",
-        port=store.port,
-    )
-
-
-def google(store: Store) -> StoreSettings:
-    class Tested(GoogleCloudSettings):
-        service: ClassVar[str] = f"https://127.0.0.1:{store.port}"
-
-    return Tested(
-        storage_path="/datastorage/registry",
-        bucket_name=store.bucket,
-        access_key=store.access_key,
-        secret_key=store.secret_key,
-    )
 
 
 DIALECTS = {

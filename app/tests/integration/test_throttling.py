@@ -12,9 +12,8 @@ from atoll.auth import passwords
 from atoll.auth.throttle import Throttle, TooManyFailures
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-from .test_authentication import client_with_settings
 
 GUESSES = 60
 

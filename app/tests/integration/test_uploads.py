@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 import pytest
 import requests
 
+from .images import sha256
 from .services import Services
 from .site import Client, Site
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
 UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
-
-
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def code(answer: requests.Response) -> str:

@@ -17,10 +17,10 @@ from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
 from atoll.rate_limit import RateLimiter
 
+from .images import push_image_without_layers
+from .placements import both_locations, object_key, placements
 from .services import Services, wait_until
 from .site import Client, Site
-from .test_backfill import push_image
-from .test_replication import both, key, placements
 
 REPOSITORY = "admin/app"
 
@@ -42,9 +42,9 @@ def damage(services: Services, digests: dict[str, str]) -> None:
     """At us, corrupt one object, truncate one and delete one."""
     store = services.us
     put = store.client.put_object
-    put(Bucket=store.bucket, Key=key(digests["corrupt"]), Body=b"x" * 1000)
-    put(Bucket=store.bucket, Key=key(digests["truncated"]), Body=b"")
-    store.client.delete_object(Bucket=store.bucket, Key=key(digests["gone"]))
+    put(Bucket=store.bucket, Key=object_key(digests["corrupt"]), Body=b"x" * 1000)
+    put(Bucket=store.bucket, Key=object_key(digests["truncated"]), Body=b"")
+    store.client.delete_object(Bucket=store.bucket, Key=object_key(digests["gone"]))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def blobs(us: Site, eu: Site) -> dict[str, str]:
     names = ["corrupt", "truncated", "gone", "right"]
     digests = {name: Client(us).push_blob(REPOSITORY, os.urandom(1000)) for name in names}
     eu.copy_all()
-    assert all(placements(us, digest) == both() for digest in digests.values())
+    assert all(placements(us, digest) == both_locations() for digest in digests.values())
     return digests
 
 
@@ -76,7 +76,7 @@ def test_damaged_copies_are_reported_replaced_and_never_served(
     assert (counted["verified"], counted["wrong_digest"]) == (1, 1)
     assert found["locations"]["eustorage"]["bytes"] == 4000
     # Without --heal nothing changes.
-    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert all(placements(us, digest) == both_locations() for digest in blobs.values())
     status, found = run_verify(us, "--full", "--resume", "--heal")
     assert (status, wrong(found), found["quarantined"]) == (1, deep, 3)
     for name in ("corrupt", "truncated", "gone"):
@@ -85,19 +85,19 @@ def test_damaged_copies_are_reported_replaced_and_never_served(
         for name, digest in blobs.items():
             assert Client(site).pull_blob(REPOSITORY, digest).content == originals[name]
     us.copy_all()
-    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert all(placements(us, digest) == both_locations() for digest in blobs.values())
     assert run_verify(us, "--full")[0] == 0
     for name, digest in blobs.items():
-        answer = services.us.client.get_object(Bucket=services.us.bucket, Key=key(digest))
+        answer = services.us.client.get_object(Bucket=services.us.bucket, Key=object_key(digest))
         assert answer["Body"].read() == originals[name]
 
 
 def test_a_blob_without_a_good_copy_is_listed_with_its_images_and_restored_by_a_push(
     us: Site, services: Services
 ) -> None:
-    push_image(us, REPOSITORY, b"{}")
+    push_image_without_layers(us, REPOSITORY, b"{}")
     (digest,) = us.services.database.read("SELECT content_checksum FROM imagestorage")[0]
-    services.us.client.put_object(Bucket=services.us.bucket, Key=key(digest), Body=b"[]")
+    services.us.client.put_object(Bucket=services.us.bucket, Key=object_key(digest), Body=b"[]")
     status, found = run_verify(us, "--full", "--heal")
     assert status == 65
     assert found["lost_blobs"] == [
@@ -120,7 +120,7 @@ def test_an_unreachable_store_is_not_a_defect(
         services.us.container.unpause()
     assert (status, found["wrong"], found["not_verified"], found["quarantined"]) == (69, 0, 4, 0)
     assert found["locations"]["eustorage"]["verified"] == 4
-    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert all(placements(us, digest) == both_locations() for digest in blobs.values())
 
 
 def test_a_missing_bucket_is_not_a_defect(us: Site, blobs: dict[str, str]) -> None:
@@ -139,14 +139,14 @@ def test_a_quarantined_copy_that_proves_right_is_served_again(
     assert (status, found["locations"]["usstorage"]["sound"]) == (0, 4)
     assert placements(us, blobs["right"]) == set()
     assert run_verify(us, "--resume", "--heal")[0] == 0
-    assert placements(us, blobs["right"]) == both()
+    assert placements(us, blobs["right"]) == both_locations()
 
 
 def test_a_blob_that_is_pushed_again_after_the_check_is_not_quarantined(
     us: Site, services: Services
 ) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"wrong for a while")
-    services.us.client.delete_object(Bucket=services.us.bucket, Key=key(digest))
+    services.us.client.delete_object(Bucket=services.us.bucket, Key=object_key(digest))
     assert run_verify(us)[0] == 65
     Client(us).push_blob(REPOSITORY, b"wrong for a while")
     status, found = run_verify(us, "--resume", "--heal")
@@ -229,7 +229,7 @@ def test_a_sample_has_about_the_requested_size(us: Site) -> None:
 
 @pytest.mark.usefixtures("blobs")
 def test_verification_can_be_limited_to_a_location_or_a_namespace(us: Site) -> None:
-    push_image(us, "other/app", b"{}")
+    push_image_without_layers(us, "other/app", b"{}")
     assert set(check(us, Scope(location="eustorage")).counts) == {"eustorage"}
     run = check(us, Scope(namespace="other"))
     assert {name: count.verified for name, count in run.counts.items()} == {"usstorage": 1}
@@ -288,10 +288,10 @@ def test_the_scrub_verifies_old_copies_and_replaces_those_found_wrong_twice(
     while scrubber.turn():
         assert len(forgotten) <= 3
     assert set(forgotten) == set(blobs.values()) - {blobs["right"]}
-    assert placements(us, blobs["right"]) == both()
+    assert placements(us, blobs["right"]) == both_locations()
     assert placements(us, blobs["corrupt"]) == {"eustorage"}
     us.copy_all()
-    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert all(placements(us, digest) == both_locations() for digest in blobs.values())
     assert run_verify(eu, "--full")[0] == 0
 
 
@@ -300,4 +300,4 @@ def test_quays_command_deletes_no_row(us: Site, blobs: dict[str, str], services:
     result = us.command(module="util.verifyplacements")
     assert result.returncode == 1
     assert "wrong size" in result.stdout
-    assert all(placements(us, digest) == both() for digest in blobs.values())
+    assert all(placements(us, digest) == both_locations() for digest in blobs.values())

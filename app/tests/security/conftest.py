@@ -10,6 +10,7 @@ from ..image.conftest import cheap_passwords, database, image, registry, service
 from ..image.running import RunningImage, running_image, write_bundle
 from ..integration.conftest import make_database
 from ..integration.services import Services
+from .visitors import Visitor
 
 __all__ = ["cheap_passwords", "database", "image", "registry", "services", "template"]
 
@@ -27,3 +28,8 @@ def accounts_image(
     )
     with running_image(services, stack) as running:
         yield running
+
+
+@pytest.fixture
+def visitor(accounts_image: RunningImage) -> Visitor:
+    return Visitor(accounts_image)

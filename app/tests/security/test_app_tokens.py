@@ -4,31 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ..image.running import RunningImage
-from .visitors import PASSWORD, Visitor, create_user, superuser
+from .visitors import PASSWORD, Visitor, app_token, create_user, oauth_token, superuser
 
 NEW_PASSWORD = "another password of the tests"
 EVERYTHING = "repo:read repo:write repo:admin repo:create user:read user:admin org:admin super:user"
-
-
-@pytest.fixture
-def visitor(accounts_image: RunningImage) -> Visitor:
-    return Visitor(accounts_image)
-
-
-def app_token(visitor: Visitor, auth: tuple[str, str]) -> tuple[str, str]:
-    """Create an app-specific token and return its Basic credentials."""
-    answer = visitor.send("POST", "/api/v1/user/apptoken", auth, json={"title": "laptop"})
-    assert answer.status_code == 200, answer.text
-    return "$app", answer.json()["token"]["token_code"]
-
-
-def oauth_token(visitor: Visitor, username: str, scopes: str) -> str:
-    """Return an OAuth token, created on the command line."""
-    words = [word for scope in scopes.split() for word in ("--scope", scope)]
-    made = visitor.image.run("atoll", "token", "create", username, *words)
-    assert made.returncode == 0, made.stdout
-    return made.stdout.split()[-1]
 
 
 @pytest.mark.parametrize(

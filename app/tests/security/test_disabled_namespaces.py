@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import os
 
-import pytest
-
 from ..image.protocol import Registry, sha256
 from ..image.running import RunningImage
 from .visitors import PASSWORD, Visitor, create_user, superuser
-
-
-@pytest.fixture
-def visitor(accounts_image: RunningImage) -> Visitor:
-    return Visitor(accounts_image)
 
 
 def _registry(image: RunningImage, username: str) -> Registry:

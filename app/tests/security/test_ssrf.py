@@ -17,9 +17,9 @@ import requests
 
 from ..image.conftest import make_database
 from ..image.running import CONFINED, RunningImage, running_image, write_bundle
+from ..integration.receiver import RedirectingReceiver
 from ..integration.services import Services, container_address, podman_client, wait_until
 from .dns_server import NameServer
-from .receiver import Receiver
 
 ALLOWED = "allowed.hooks.example"
 PUBLIC = "93.184.215.14"
@@ -32,7 +32,7 @@ class Attacker:
     image: RunningImage
     database: str
     names: NameServer
-    victim: Receiver
+    victim: RedirectingReceiver
     private: str
     other_private: str
 
@@ -102,7 +102,7 @@ def attacker(
     uri = services.postgres_uri.rpartition("/")[0] + f"/{database}"
     with (
         NameServer(private, {ALLOWED: [[private]]}).running() as names,
-        Receiver(private).running() as victim,
+        RedirectingReceiver(private).running() as victim,
         running_image(services, stack, options=(*CONFINED, f"--dns={private}")) as image,
     ):
         one = Attacker(image, uri, names, victim, private, other)

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from ..image.running import RunningImage
-from .test_app_tokens import app_token, oauth_token
-from .visitors import PASSWORD, Visitor, create_user, new_name
-
-
-@pytest.fixture
-def visitor(accounts_image: RunningImage) -> Visitor:
-    return Visitor(accounts_image)
+from .visitors import PASSWORD, Visitor, app_token, create_user, new_name, oauth_token
 
 
 def robot(visitor: Visitor, auth: tuple[str, str]) -> tuple[str, str]:

@@ -100,3 +100,18 @@ def create_user(image: RunningImage, prefix: str = "user", password: str = PASSW
     )
     assert answer.status_code == 200, answer.text
     return name
+
+
+def app_token(visitor: Visitor, auth: tuple[str, str]) -> tuple[str, str]:
+    """Create an app-specific token and return its Basic credentials."""
+    answer = visitor.send("POST", "/api/v1/user/apptoken", auth, json={"title": "laptop"})
+    assert answer.status_code == 200, answer.text
+    return "$app", answer.json()["token"]["token_code"]
+
+
+def oauth_token(visitor: Visitor, username: str, scopes: str) -> str:
+    """Return an OAuth token, created on the command line."""
+    words = [word for scope in scopes.split() for word in ("--scope", scope)]
+    made = visitor.image.run("atoll", "token", "create", username, *words)
+    assert made.returncode == 0, made.stdout
+    return made.stdout.split()[-1]
