@@ -211,9 +211,9 @@ def _wait_until_healthy(running: RunningImage) -> None:
             return False
 
     try:
-        wait_until("the image is well end to end", is_healthy)
+        wait_until("the image is healthy end to end", is_healthy)
     except AssertionError as error:
-        raise AssertionError(f"{error}\nIts log:\n{running.log()}") from error
+        raise AssertionError(f"{error}\nLog of the container:\n{running.log()}") from error
 
 
 def begin_slow_download(

@@ -107,7 +107,7 @@ def _with_a_key_readable_by_root_only(stack: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "spoil", "named"),
+    ("changes", "damage", "message"),
     [
         ({"DB_URI": None}, None, "DB_URI"),
         ({"DISTRIBUTED_STORAGE_PREFERENCE": ["atlantis"]}, None, "atlantis"),
@@ -123,15 +123,15 @@ def test_an_invalid_bundle_ends_the_container_with_a_message(
     database: str,
     tmp_path: Path,
     changes: dict[str, object | None],
-    spoil: object,
-    named: str,
+    damage: object,
+    message: str,
 ) -> None:
     stack = write_bundle(services, database, tmp_path, changes)
-    if callable(spoil):
-        spoil(stack)
+    if callable(damage):
+        damage(stack)
     answer = run_once(services, stack, "registry")
     assert answer.returncode == exit_codes.CONFIG
-    assert named in answer.stdout
+    assert message in answer.stdout
     assert "Traceback" not in answer.stdout
 
 

@@ -263,8 +263,8 @@ class Data:
         """Add an image with random content and return its descriptor."""
         config, data = os.urandom(60), [os.urandom(100) for _ in range(2)]
         self.blobs += [config, *data]
-        named = [descriptor(LAYER_TYPE, layer, self.hashed) for layer in data]
-        more.setdefault("layers", named)
+        descriptors = [descriptor(LAYER_TYPE, layer, self.hashed) for layer in data]
+        more.setdefault("layers", descriptors)
         return self.add(image(descriptor(CONFIG_TYPE, config, self.hashed), **more), IMAGE_TYPE)
 
     def add_index(self, entries: list[dict[str, object]], **more: object) -> dict[str, object]:

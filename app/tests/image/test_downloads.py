@@ -50,4 +50,4 @@ def test_slow_downloads_do_not_delay_other_requests(proxying: RunningImage) -> N
             assert answer.status_code == 200
 
     # On a busy machine the store may be unavailable for a moment after a hundred parallel requests.
-    wait_until("it can be downloaded", lambda: len(session.get(blob).content) == content.size)
+    wait_until("the blob can be downloaded", lambda: len(session.get(blob).content) == content.size)

@@ -119,7 +119,7 @@ def test_requests_are_served_until_load_balancers_have_noticed_the_shutdown(
 
         assert health("endtoend") == health("instance") == 200
         terminate(running)
-        wait_until("it says that it leaves", lambda: health("endtoend") == 503)
+        wait_until("the health check reports the shutdown", lambda: health("endtoend") == 503)
         assert health("instance") == 503
         running.authorize(session, NAME)
         push_large_manifest(running, session)
@@ -140,7 +140,7 @@ def test_an_instance_that_still_waits_for_postgresql_ends_at_once(
     container = start(services, write_bundle(services, "nowhere", tmp_path, nowhere))
     try:
         wait_until(
-            "it waits",
+            "the container waits for PostgreSQL",
             lambda: "database unavailable, retrying" in podman("logs", str(container.id)).stdout,
         )
         began = time.monotonic()

@@ -38,11 +38,11 @@ def test_podman_pulls_only_the_changed_files(
         "--tls-verify=false",
     )
     assert answer.returncode == 0, answer.stdout
-    whole, changed = _pulls(answer.stdout)
-    assert (whole["partial"], whole["missing"]) == (1, whole["of"])
-    assert whole["received"] >= whole["of"]
+    complete, changed = _pulls(answer.stdout)
+    assert (complete["partial"], complete["missing"]) == (1, complete["of"])
+    assert complete["received"] >= complete["of"]
     assert (changed["partial"], changed["missing"]) == (1, CHANGED * changed["of"])
-    assert changed["received"] < 0.1 * whole["received"]
+    assert changed["received"] < 0.1 * complete["received"]
 
 
 def _pulls(printed: str) -> list[dict[str, int]]:

@@ -229,14 +229,16 @@ def test_an_unknown_upload_is_404(registry: Registry, session: str) -> None:
 
 
 @ALGORITHMS
-@pytest.mark.parametrize("named", [True, False])
-def test_a_mount_is_201_with_a_pullable_location(registry: Registry, hashed, *, named) -> None:
+@pytest.mark.parametrize("with_source", [True, False])
+def test_a_mount_is_201_with_a_pullable_location(
+    registry: Registry, hashed, *, with_source
+) -> None:
     """Mounting a blob: "MUST be 201 Created, and MUST contain … Location"; from is optional."""
     data = os.urandom(100)
     digest = registry.push_blob(data, hashed(data))
     target = f"{registry.name}-target"
     registry.push_blob(b"so that the repository is there", name=target)
-    answer = registry.mount(digest, target, registry.name if named else None)
+    answer = registry.mount(digest, target, registry.name if with_source else None)
     assert answer.status_code == 201
     assert answer.headers["Docker-Content-Digest"] == digest
     assert answer.headers["Location"].endswith(f"/v2/{target}/blobs/{digest}")

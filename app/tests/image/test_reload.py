@@ -90,7 +90,7 @@ class Load(threading.Thread):
 
     def wait_for_more(self) -> None:
         before = self.requests
-        wait_until("there was more load", lambda: self.requests > before)
+        wait_until("more requests were sent", lambda: self.requests > before)
 
     def run(self) -> None:
         session = self._running.session()
@@ -173,7 +173,9 @@ def test_an_added_location_is_used_and_no_request_fails(
     upload.join()
     assert upload.answer is not None
     assert upload.answer.status_code == 201, upload.answer.text
-    wait_until("only who serves now is left", lambda: sockets(running) == {"web-3-0", "web-3-1"})
+    wait_until(
+        "only the new processes are left", lambda: sockets(running) == {"web-3-0", "web-3-1"}
+    )
 
 
 @pytest.fixture
@@ -198,7 +200,7 @@ def test_an_invalid_bundle_changes_nothing(
     keys: dict[str, object],
     sentence: str,
 ) -> None:
-    wait_until("no reload is under way", lambda: len(sockets(running)) == WORKERS)
+    wait_until("no reload is in progress", lambda: len(sockets(running)) == WORKERS)
     before = sockets(running), start_of(running)
     write_invalid_keys(keys)
     with Load(running) as load:

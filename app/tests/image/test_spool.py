@@ -90,7 +90,7 @@ def test_a_refused_upload_can_continue_once_there_is_space(
     slow = begin_slow_body(
         session, begin_upload(session, small.url, NAME), first, sent=first.size - MEBIBYTE
     )
-    wait_until("most of it is here", lambda: spooled(small) > first.size - 4 * MEBIBYTE)
+    wait_until("most of the body is received", lambda: spooled(small) > first.size - 4 * MEBIBYTE)
 
     location = begin_upload(session, small.url, NAME)
     finish = {"digest": second.digest}
@@ -102,7 +102,7 @@ def test_a_refused_upload_can_continue_once_there_is_space(
         slow.sendall(piece)
     assert slow.recv(12) == b"HTTP/1.1 201"
     slow.close()
-    wait_until("there is room", lambda: spooled(small) == 0)
+    wait_until("the spool has space", lambda: spooled(small) == 0)
     answer = session.put(location, params=finish, data=second.stream())
     assert answer.status_code == 201, answer.text
 
@@ -113,6 +113,6 @@ def test_a_disconnected_client_leaves_nothing(
     content = Content(40 * MEBIBYTE, seed=5)
     location = begin_upload(session, small.url, NAME)
     slow = begin_slow_body(session, location, content, sent=content.size // 2)
-    wait_until("half of it is here", lambda: spooled(small) > content.size // 4)
+    wait_until("half of the body is received", lambda: spooled(small) > content.size // 4)
     slow.close()
     wait_until("the spool is empty", lambda: spooled(small) == 0)

@@ -77,15 +77,15 @@ def count_missing(steps: Iterator[Step]) -> int:
 def test_planning_and_claiming(us: Site, blobs: int) -> None:
     database = us.services.patient_database
     print(f"\n{blobs} blobs x {len(LOCATIONS)} locations, {-(-blobs // BATCH)} statements")  # noqa: T201
-    with print_figure("fill the tables, all placed at two locations of three"):
+    with print_figure("insert blobs, placed at two of three locations"):
         insert_blobs(database, 1, blobs, LOCATIONS[:2])
-    with print_figure("look for what is missing where nothing is"):
+    with print_figure("backfill when no copy is missing"):
         assert not [step for step in backfill(database, LOCATIONS[:2]) if step.found]
-    with print_figure("reconcile where nothing is missing"):
+    with print_figure("reconcile when no copy is missing"):
         assert Reconciler(database, LOCATIONS[:2]).everything() == 0
-    with print_figure("count what is only at one location"):
+    with print_figure("count sole copies"):
         assert not SoleCopies(database).remaining(LOCATIONS[0])
-    with print_figure("look for what a policy lets be missing, of a location that it adds"):
+    with print_figure("backfill of a location that a policy adds"):
         policy = Policy(extra=(LOCATIONS[2],))
         Policies(database, LOCATIONS[:2]).set(Subject("bench", "repository-1"), policy)
         found = count_missing(backfill(database, LOCATIONS[:2], queue=False))

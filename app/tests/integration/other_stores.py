@@ -211,8 +211,8 @@ def running_swift(services: Services, directory: Path) -> Iterator[tuple[Swift, 
             )
             wait_until("Swift answers", own.answers)
             keystone = Keystone(f"http://127.0.0.1:{identity}/v3", key)
-            wait_until("Keystone knows of Swift", lambda: keystone.register_swift(port))
-            wait_until("Swift asks Keystone", by_identity.answers)
+            wait_until("Keystone lists Swift", lambda: keystone.register_swift(port))
+            wait_until("Swift uses Keystone", by_identity.answers)
             yield own, by_identity
         finally:
             container.remove(force=True, v=True)

@@ -124,7 +124,7 @@ class Site:
 
     def wait_for_worker(self) -> None:
         """Wait until the worker claims tasks."""
-        wait_until("the worker is up", self._worker_is_up.exists)
+        wait_until("the worker is running", self._worker_is_up.exists)
 
     @property
     def _worker_is_up(self) -> Path:
@@ -145,7 +145,7 @@ class Site:
         )
         worker.start()
         wait_until(
-            "all is copied",
+            "all tasks are done",
             lambda: not self.services.database.read(waiting, [self.locations.preference[0]]),
         )
         worker.stop()
@@ -240,7 +240,7 @@ def running_site(
     site_services.pulls.start(site_services.thread_registry)
     site = Site(server.url, operations.url, site_services, directory, preference)
     wait_until(
-        "both stores were probed",
+        "both stores are probed",
         lambda: all(
             site_services.locations.health.state(name).up is not None
             for name in site_services.locations.stores

@@ -13,12 +13,12 @@ from .clients import Api, add_user, client_with_settings
 from .services import Services
 from .site import PASSWORD, SUPERUSER, Client, Site, running_site
 
-WORD = "another password"
+OTHER_PASSWORD = "another password"
 
 
-def actions(client: testing.TestClient, username: str, word: str, name: str) -> set[str]:
+def actions(client: testing.TestClient, username: str, password: str, name: str) -> set[str]:
     """Return the actions on a repository that a user's token contains."""
-    pair = base64.b64encode(f"{username}:{word}".encode()).decode()
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
     answer = client.simulate_get(
         "/v2/auth",
         params={"scope": f"repository:{name}:pull,push,delete"},
@@ -33,7 +33,7 @@ def test_superusers_have_full_access_to_repositories_only_if_the_bundle_enables_
     us: Site,
 ) -> None:
     add_user(Api(us), "alice")
-    Client(us, "alice", WORD).push_blob("alice/app", b"x")
+    Client(us, "alice", OTHER_PASSWORD).push_blob("alice/app", b"x")
     pair = base64.b64encode(f"{SUPERUSER}:{PASSWORD}".encode()).decode()
     path = "/api/v1/repository/alice/app/permissions/user/"
     for full, may, status in ((False, set(), 403), (True, {"pull", "push", "delete"}, 200)):
@@ -65,8 +65,8 @@ def test_a_push_creates_a_namespace_only_if_the_bundle_enables_it(
 ) -> None:
     add_user(Api(us), "alice")
     client = client_with_settings(us, create_namespace_on_push=creating)
-    assert actions(client, "alice", WORD, "fresh/app") == may
-    assert actions(client, "alice", WORD, "alice/app") == {"pull", "push", "delete"}
+    assert actions(client, "alice", OTHER_PASSWORD, "fresh/app") == may
+    assert actions(client, "alice", OTHER_PASSWORD, "alice/app") == {"pull", "push", "delete"}
 
 
 def test_maximum_layer_size_applies_to_every_way_of_uploading(
@@ -81,7 +81,7 @@ def test_maximum_layer_size_applies_to_every_way_of_uploading(
         assert chunk.status_code == 202
         more = client.request("PATCH", chunk.headers["Location"], scope, data=b"9")
         digest = {"digest": f"sha256:{'0' * 64}"}
-        whole = client.request("POST", uploads, scope, params=digest, data=b"123456789")
-        for answer in (more, whole):
+        single_request = client.request("POST", uploads, scope, params=digest, data=b"123456789")
+        for answer in (more, single_request):
             assert answer.status_code == 413
             assert answer.json()["errors"][0]["code"] == "SIZE_INVALID"

@@ -118,18 +118,18 @@ def test_documented_examples_change_something_once_only(modules: Modules, us: Si
         again = modules.examples(module)
         assert not any(result.get("failed") or result["changed"] for result in again), again
 
-    told: Result = {}
+    facts: Result = {}
     for module in MODULES:
         for result in modules.examples(f"{module}_info"):
             assert not result["changed"]
-            told |= result
-    assert [robot["name"] for robot in told["robots"]] == ["payments+ci"]
-    roles = {one["name"]: one["role"] for one in told["permissions"]["users"]}
+            facts |= result
+    assert [robot["name"] for robot in facts["robots"]] == ["payments+ci"]
+    roles = {one["name"]: one["role"] for one in facts["permissions"]["users"]}
     assert roles["payments+ci"] == "write"
     assert roles["alice"] == "read"
-    assert told["organizations"][0]["email"] == "payments@example.com"
-    assert told["repositories"][0]["name"] == "terminal"
-    assert {user["username"] for user in told["users"]} == {SUPERUSER, "alice", "bob"}
+    assert facts["organizations"][0]["email"] == "payments@example.com"
+    assert facts["repositories"][0]["name"] == "terminal"
+    assert {user["username"] for user in facts["users"]} == {SUPERUSER, "alice", "bob"}
 
 
 def test_a_module_changes_only_what_differs(modules: Modules) -> None:
@@ -175,7 +175,7 @@ def test_a_role_is_granted_changed_and_revoked(modules: Modules) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "said"),
+    ("module", "arguments", "message"),
     [
         (
             "organization",
@@ -190,11 +190,11 @@ def test_a_role_is_granted_changed_and_revoked(modules: Modules) -> None:
     ],
 )
 def test_an_error_names_the_problem_and_the_remedy(
-    modules: Modules, module: str, arguments: Result, said: str
+    modules: Modules, module: str, arguments: Result, message: str
 ) -> None:
     given = {"name": "unknown", **arguments}
     result = modules.run(
         module, **{key: value for key, value in given.items() if value is not None}
     )
     assert result["failed"]
-    assert said in result["msg"]
+    assert message in result["msg"]

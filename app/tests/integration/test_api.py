@@ -271,12 +271,12 @@ def test_an_expired_tag_can_be_restored_and_a_pending_expiry_cancelled(api: Api)
     assert "end_ts" not in api.call("GET", "repository/admin/app/tag/?onlyActiveTags=1")["tags"][0]
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["in one request", "by PATCH"])
-def test_an_image_label_sets_the_expiry_of_its_tags(api: Api, whole: bool) -> None:
+@pytest.mark.parametrize("one_request", [True, False], ids=["one-request", "by-PATCH"])
+def test_an_image_label_sets_the_expiry_of_its_tags(api: Api, one_request: bool) -> None:
     client, name = Client(api.site), "admin/app"
     scope = f"repository:{name}:pull,push"
     config = json.dumps({"config": {"Labels": {"quay.expires-after": "2h"}}}).encode()
-    if whole:
+    if one_request:
         digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
         client.push_blob(name, b"so that the repository is there")
         answer = client.request("POST", f"/v2/{name}/blobs/uploads/", scope)
@@ -395,7 +395,7 @@ def test_pushes_and_pulls_are_logged_and_counted_by_day(api: Api) -> None:
         found = api.call("GET", f"{base}/logs")["logs"]
         return [entry for entry in found if entry["kind"] == kind]
 
-    wait_until("the pulls are written", lambda: len(logged("pull_repo")) == 2)
+    wait_until("the pulls are logged", lambda: len(logged("pull_repo")) == 2)
     (push,) = logged("push_repo")
     assert (push["performer"]["name"], push["metadata"]["tag"]) == (SUPERUSER, "v1")
     assert {entry["performer"]["name"] for entry in logged("pull_repo")} == {robot["name"]}

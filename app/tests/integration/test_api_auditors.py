@@ -15,7 +15,7 @@ from .images import push_image_with_layer
 from .services import Services
 from .site import MANIFEST_TYPE, Client, Site, running_site
 
-WORD = "another password"
+OTHER_PASSWORD = "another password"
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def auditor(audited: Site) -> Api:
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     owner.call("PUT", "organization/acme/robots/ci", {}, 201)
     owner.call("POST", "organization/acme/applications", {"name": "deploy"})
-    push_image_with_layer(Client(audited, "owner", WORD), "acme/app", "v1", b"x")
+    push_image_with_layer(Client(audited, "owner", OTHER_PASSWORD), "acme/app", "v1", b"x")
     return found
 
 
@@ -79,7 +79,7 @@ def test_an_auditor_reads_what_administrators_read_and_changes_nothing(auditor: 
 def test_an_auditor_pulls_everything_and_pushes_nothing_even_to_the_own_namespace(
     auditor: Api,
 ) -> None:
-    client = Client(auditor.site, "auditor", WORD)
+    client = Client(auditor.site, "auditor", OTHER_PASSWORD)
     pulled = client.request("GET", "/v2/acme/app/manifests/v1", "repository:acme/app:pull,push")
     assert pulled.status_code == 200
     for name in ("acme/app", "auditor/app", "fresh/app"):

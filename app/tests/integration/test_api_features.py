@@ -69,7 +69,7 @@ def test_pulls_are_counted_by_tag_and_by_manifest(featured: Api) -> None:
         client.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull").status_code
         == 200
     )
-    wait_until("one more is added", lambda: counted() == 4)
+    wait_until("one more pull is counted", lambda: counted() == 4)
     featured.call("GET", f"{base}/manifest/{UNKNOWN}/pull_statistics", status=404)
     featured.call("GET", f"{base}/tag/nothing/pull_statistics", status=404)
 

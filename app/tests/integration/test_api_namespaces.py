@@ -12,7 +12,7 @@ from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
 
-WORD = "another password"
+OTHER_PASSWORD = "another password"
 
 
 @pytest.fixture
@@ -26,13 +26,13 @@ def test_a_user_is_renamed_together_with_robots_and_repositories(renaming: Api) 
     site = renaming.site
     alice = add_user(renaming, "alice")
     robot = alice.call("PUT", "user/robots/ci", {}, 201)
-    digest = push_image_with_layer(Client(site, "alice", WORD), "alice/app", "v1", b"x")
+    digest = push_image_with_layer(Client(site, "alice", OTHER_PASSWORD), "alice/app", "v1", b"x")
     assert alice.call("PUT", "user/", {"username": "alicia"})["username"] == "alicia"
     alice.call("GET", "user/", status=401)
-    alicia = Api(site, "alicia", WORD)
+    alicia = Api(site, "alicia", OTHER_PASSWORD)
     assert [one["name"] for one in alicia.call("GET", "user/robots")["robots"]] == ["alicia+ci"]
     pull = ("GET", f"/v2/alicia/app/manifests/{digest}", "repository:alicia/app:pull")
-    assert Client(site, "alicia", WORD).request(*pull).status_code == 200
+    assert Client(site, "alicia", OTHER_PASSWORD).request(*pull).status_code == 200
     login = Client(site).session.get(f"{site.url}/v2/auth", auth=("alicia+ci", robot["token"]))
     assert login.status_code == 200
     (entry,) = [
@@ -45,7 +45,7 @@ def test_a_user_is_renamed_together_with_robots_and_repositories(renaming: Api) 
     kinds = {one["kind"] for one in second.call("GET", "user/logs")["logs"]}
     assert "create_robot" not in kinds
     old = ("GET", f"/v2/alice/app/manifests/{digest}", "repository:alice/app:pull")
-    assert Client(site, "alice", WORD).request(*old).status_code == 404
+    assert Client(site, "alice", OTHER_PASSWORD).request(*old).status_code == 404
 
 
 def test_a_taken_or_privileged_name_is_refused(
@@ -71,7 +71,7 @@ def test_users_read_the_log_of_their_namespace_unless_the_bundle_disables_it(
     add_user(Api(us), "alice")
     client = client_with_settings(us, feature_user_log_access=access)
     for path in ("/api/v1/user/logs", "/api/v1/user/aggregatelogs"):
-        assert request_status(client, "alice", path, WORD) == status
+        assert request_status(client, "alice", path, OTHER_PASSWORD) == status
         assert request_status(client, SUPERUSER, path) == 200
 
 
@@ -86,15 +86,15 @@ def test_a_superuser_takes_ownership_of_an_organization(api: Api) -> None:
     api.call("POST", "superuser/takeownership/nobody", status=404)
 
 
-def test_a_user_becomes_an_organization_without_a_login_by_transfer_of_ownership(api: Api) -> None:
+def test_a_user_converted_to_an_organization_cannot_log_in(api: Api) -> None:
     alice = add_user(api, "alice")
     token = alice.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
-    push_image_with_layer(Client(api.site, "alice", WORD), "alice/app", "v1", b"x")
+    push_image_with_layer(Client(api.site, "alice", OTHER_PASSWORD), "alice/app", "v1", b"x")
     api.call("PUT", "superuser/users/alice", {"enabled": False})
     api.call("POST", "superuser/takeownership/alice")
     alice.call("GET", "user/", status=401)
-    for username, word in (("alice", WORD), ("$app", token)):
-        answer = Client(api.site).session.get(f"{api.site.url}/v2/auth", auth=(username, word))
+    for username, password in (("alice", OTHER_PASSWORD), ("$app", token)):
+        answer = Client(api.site).session.get(f"{api.site.url}/v2/auth", auth=(username, password))
         assert answer.status_code == 401
     assert api.call("GET", "organization/alice")["is_admin"]
     assert api.call("GET", "repository/alice/app")["is_organization"]

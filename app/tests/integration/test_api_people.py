@@ -131,8 +131,8 @@ def test_creating_organizations_and_users_can_be_limited_to_superusers(api: Api)
         feature_invite_only_user_creation=True,
     )
     path, body = "/api/v1/organization/", {"name": "acme"}
-    word = "another password"
-    assert request_status(strict, "alice", path, word, method="POST", json=body) == 403
+    password = "another password"
+    assert request_status(strict, "alice", path, password, method="POST", json=body) == 403
     assert request_status(strict, SUPERUSER, path, method="POST", json=body) == 201
-    new = {"username": "bob", "password": word}
+    new = {"username": "bob", "password": password}
     assert request_status(strict, None, "/api/v1/user/", method="POST", json=new) == 400

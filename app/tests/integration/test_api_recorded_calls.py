@@ -65,13 +65,13 @@ def test_calls_about_the_current_user_and_by_superusers(api: Api) -> None:
         ],
     )
     token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]["uuid"]
-    (told,) = api.call("GET", "messages")["messages"]
+    (banner,) = api.call("GET", "messages")["messages"]
     send_all(
         api,
         [
             ("GET", f"user/apptoken/{token}", None, 200),
             ("DELETE", f"user/apptoken/{token}", None, 204),
-            ("DELETE", f"message/{told['uuid']}", None, 204),
+            ("DELETE", f"message/{banner['uuid']}", None, 204),
         ],
     )
 

@@ -110,11 +110,11 @@ def test_the_first_user_is_created_once_and_gets_an_api_token(us: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "word"),
+    ("keys", "reason"),
     [({"registry_state": "readonly"}, "read-only"), ({"disable_pushes": True}, "disabled")],
 )
 def test_a_read_only_registry_refuses_pushes_with_the_reason(
-    us: Site, keys: dict[str, object], word: str
+    us: Site, keys: dict[str, object], reason: str
 ) -> None:
     token = requests.get(
         f"{us.url}/v2/auth",
@@ -125,7 +125,7 @@ def test_a_read_only_registry_refuses_pushes_with_the_reason(
     answer = client.simulate_post(
         "/v2/admin/app/blobs/uploads/", headers={"Authorization": f"Bearer {token}"}
     )
-    assert (answer.status_code, word in answer.json["errors"][0]["message"]) == (405, True)
+    assert (answer.status_code, reason in answer.json["errors"][0]["message"]) == (405, True)
 
 
 def test_the_api_of_a_read_only_registry_changes_nothing(us: Site) -> None:

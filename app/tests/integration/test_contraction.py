@@ -46,7 +46,7 @@ def can_be_read(site: Site, table: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seconds_ago", [0, 3600], ids=["who runs", "who is missed"])
+@pytest.mark.parametrize("seconds_ago", [0, 3600], ids=["running", "missing"])
 def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_ago: int) -> None:
     another_version_runs(us, seconds_ago=seconds_ago)
 
@@ -86,6 +86,6 @@ def test_contraction_has_a_dry_run(us: Site) -> None:
         "others": {"eu-1": "0.0.1"},
     }
     assert not can_be_read(us, "something_else")
-    _, _, said = us.command_here("migrate", "--dry-run")
-    assert "to apply: 9001_what_replaces_it, 9003_something_else\n" in said
-    assert "9002_what_only_earlier_versions_read waits until eu-1 runs" in said
+    _, _, messages = us.command_here("migrate", "--dry-run")
+    assert "to apply: 9001_what_replaces_it, 9003_something_else\n" in messages
+    assert "9002_what_only_earlier_versions_read waits until eu-1 runs" in messages

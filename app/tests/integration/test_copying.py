@@ -84,7 +84,7 @@ def test_a_large_copy_with_repeated_crashes_sends_less_than_twice_its_size(
         # The test does not wait for the killed worker's lease to expire.
         us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu_by_proxy.start_worker()
-    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    wait_until("the blob is at both locations", lambda: placements(us, digest) == both_locations())
     answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=object_key(digest))
     assert hashlib.sha256(answer["Body"].read()).hexdigest() == digest.partition(":")[2]
     assert kills > 1
@@ -100,10 +100,11 @@ def test_small_and_large_blobs_do_not_wait_for_each_other(us: Site, eu: Site) ->
     assert [str(task.digest) for task in at_eu.claim(large=False, limit=9)] == small
     us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
-    for digest in (large, *small):
-        wait_until(
-            "it is at both", lambda digest=digest: placements(us, digest) == both_locations()
-        )  # type: ignore[misc]
+    blobs = {large, *small}
+    wait_until(
+        "all blobs are at both locations",
+        lambda: all(placements(us, digest) == both_locations() for digest in blobs),
+    )
 
 
 def test_a_push_wakes_up_the_worker_of_the_other_location(us: Site) -> None:

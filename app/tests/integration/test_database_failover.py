@@ -115,7 +115,7 @@ def pair(services: Services, database: str) -> Iterator[Pair]:
         )
         one = Pair(primary, standby)
         wait_until(
-            "the standby streams",
+            "the standby replicates",
             lambda: returns(
                 one.primary_uri,
                 "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'",
@@ -172,7 +172,7 @@ def test_a_fail_over_loses_no_acknowledged_push_and_needs_no_operator(
     query(pair.primary_uri, "ALTER SYSTEM SET synchronous_standby_names = '*'")
     query(pair.primary_uri, "SELECT pg_reload_conf()")
     wait_until(
-        "the standby is waited for",
+        "replication is synchronous",
         lambda: returns(pair.primary_uri, "SELECT sync_state FROM pg_stat_replication", "sync"),
     )
     acknowledged: dict[str, bytes] = {}
@@ -209,7 +209,7 @@ def test_a_fail_over_loses_no_acknowledged_push_and_needs_no_operator(
     assert all("UNAVAILABLE" in text for text in refused), refused
     client = Client(site)
     # A request that uses a connection to the dead primary may be asked to retry.
-    wait_until("the site serves", lambda: is_served(client))
+    wait_until("the site serves requests", lambda: is_served(client))
     for digest, data in acknowledged.items():
         assert client.pull_blob(REPOSITORY, digest).content == data
 
@@ -230,12 +230,12 @@ def test_pulls_are_answered_by_the_replica_while_the_primary_is_unavailable(
     client = Client(far)
     digest, manifest = push_image(client)
     layer = client.push_blob(REPOSITORY, b"a layer")
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
     services.redis.exec_run(["redis-cli", "flushall"])
     pair.primary.pause()
     try:
-        wait_until("the site is missed", lambda: health(far, "endtoend")[0] == 503)
-        wait_until("but of use for pulls", lambda: health(far, "instance")[0] == 200)
+        wait_until("the site is unhealthy", lambda: health(far, "endtoend")[0] == 503)
+        wait_until("the instance is healthy for pulls", lambda: health(far, "instance")[0] == 200)
         # A client that has no token yet.
         client = Client(far)
         for reference in ("v1", digest):
@@ -250,7 +250,7 @@ def test_pulls_are_answered_by_the_replica_while_the_primary_is_unavailable(
     finally:
         pair.primary.unpause()
     wait_until(
-        "pushes go on",
+        "pushes are accepted again",
         lambda: client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE).ok,
     )
 
@@ -258,7 +258,7 @@ def test_pulls_are_answered_by_the_replica_while_the_primary_is_unavailable(
 def test_content_that_the_replica_lacks_is_read_from_the_primary(far: Site, pair: Pair) -> None:
     client = Client(far)
     push_image(client, "old")
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
     query(pair.standby_uri, "SELECT pg_wal_replay_pause()")
     digest, manifest = push_image(client, "new", name=REPOSITORY)
     layer = client.push_blob(REPOSITORY, b"a new layer")
@@ -270,13 +270,13 @@ def test_content_that_the_replica_lacks_is_read_from_the_primary(far: Site, pair
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/old", f"repository:{REPOSITORY}:delete")
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/old", SCOPE).status_code == 404
     query(pair.standby_uri, "SELECT pg_wal_replay_resume()")
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
 
 
 def test_results_of_a_replica_are_not_cached(far: Site, pair: Pair) -> None:
     client = Client(far)
     digest, _ = push_image(client)
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code == 200
     assert far.services.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
 
@@ -287,13 +287,13 @@ def test_a_replica_that_stopped_replaying_does_not_serve_a_deleted_manifest(
     monkeypatch.setattr(replica_lag, "LAG_MAXIMUM", 1)
     client = Client(far)
     digest, _ = push_image(client)
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
     query(pair.standby_uri, "SELECT pg_wal_replay_pause()")
     path, scope = f"/v2/{REPOSITORY}/manifests/{digest}", f"repository:{REPOSITORY}:pull,delete"
     assert client.request("DELETE", path, scope).status_code == 202
     services.redis.exec_run(["redis-cli", "flushall"])
     wait_until(
-        "the replica is left out",
+        "the replica is no longer used",
         lambda: client.request("GET", path, SCOPE).status_code == 404,
     )
     query(pair.standby_uri, "SELECT pg_wal_replay_resume()")

@@ -32,12 +32,12 @@ def test_an_idle_transaction_is_ended_and_its_locks_released(
 def test_postgresql_is_configured_to_detect_unreachable_clients(us: Site) -> None:
     """The scenario `faults` tests this with a host that becomes unreachable."""
     rows = us.services.database.run("SELECT name, setting FROM pg_settings WHERE name LIKE 'tcp_%'")
-    told = {name: int(setting) for name, setting in rows}
-    seconds = told["tcp_keepalives_idle"] + (
-        told["tcp_keepalives_interval"] * told["tcp_keepalives_count"]
+    settings = {name: int(setting) for name, setting in rows}
+    seconds = settings["tcp_keepalives_idle"] + (
+        settings["tcp_keepalives_interval"] * settings["tcp_keepalives_count"]
     )
     assert 0 < seconds <= 30
-    assert 0 < told["tcp_user_timeout"] <= 30_000
+    assert 0 < settings["tcp_user_timeout"] <= 30_000
 
 
 def test_connection_options_of_the_bundle_are_added_to_the_defaults(us: Site) -> None:
@@ -45,5 +45,5 @@ def test_connection_options_of_the_bundle_are_added_to_the_defaults(us: Site) ->
     bundle = us.services.bundle.model_copy(update={"db_connection_args": options})
     database = Database.from_bundle(bundle, size=1, statement_timeout=4_321)
     names = ("tcp_user_timeout", "search_path", "statement_timeout")
-    told = [database.read(f"SHOW {name}")[0][0] for name in names]
-    assert told == ["9000", "public", "4321ms"]
+    settings = [database.read(f"SHOW {name}")[0][0] for name in names]
+    assert settings == ["9000", "public", "4321ms"]

@@ -206,7 +206,7 @@ def test_a_copy_at_a_location_that_begins_to_drain_does_not_count(site: Site, di
                 "UPDATE imagestoragelocation SET state = 'draining' WHERE name = 'eustorage'"
             )
             step = executor.submit(over_replication(site).step)
-            wait_until("it waits", lambda: site.services.database.read(waiting)[0][0])
+            wait_until("it waits for the lock", lambda: site.services.database.read(waiting)[0][0])
         assert not step.result()
     assert "usstorage" in placements(site, digest)
 
@@ -256,13 +256,13 @@ def test_all_blobs_can_be_pulled_after_concurrent_mounts_pushes_copies_and_enfor
             Client(site).push_blob(FREE, contents[number])
 
     with ThreadPoolExecutor(5) as executor:
-        taking = executor.submit(delete_copies)
-        coming = [executor.submit(add_blobs, number) for number in range(len(contents))]
-        for one in coming:
+        deleting = executor.submit(delete_copies)
+        mounting = [executor.submit(add_blobs, number) for number in range(len(contents))]
+        for one in mounting:
             one.result()
         site.copy_all()
         done.set()
-        taking.result()
+        deleting.result()
     assert Reconciler(site.services.database, REQUIRED).everything() == 0
     site.copy_all()
     while delete_queue(site, "usstorage").turn():

@@ -115,10 +115,10 @@ def test_a_blob_is_deleted_at_all_locations_step_by_step(
 
 def test_referenced_and_recent_blobs_are_kept(client: Client) -> None:
     site = client.site
-    named, uploaded, deleted = (
+    referenced, uploaded, deleted = (
         client.push_blob(REPOSITORY, data) for data in (DATA, b"uploaded now", b"[1]")
     )
-    assert put_manifest(client, named) == 201
+    assert put_manifest(client, referenced) == 201
     content = manifest(deleted)
     path = f"/v2/{REPOSITORY}/manifests/old"
     headers = {"Content-Type": MANIFEST_TYPE}
@@ -243,7 +243,7 @@ def test_a_dead_store_delays_only_its_own_queue(us: Site, eu: Site, services: Se
         assert delete_queue(us, "usstorage").turn() == 1
     finally:
         services.eu.container.unpause()
-    wait_until("it is up", lambda: us.locations.health.is_up("eustorage"))
+    wait_until("the store is available", lambda: us.locations.health.is_up("eustorage"))
     assert services.us.objects() == set()
     assert queue_lengths(us.services.database) == {"usstorage": 0, "eustorage": 1}
     error, attempts = us.services.database.read("SELECT last_error, attempts FROM objectdeletion")[
@@ -377,9 +377,9 @@ def test_a_deleted_manifest_can_be_restored_until_its_retention_time_ends(client
 
 def test_a_statement_that_waits_too_long_for_a_lock_is_a_retryable_error(us: Site) -> None:
     """A manifest with a blob that a hanging store is deleting is therefore answered with 503."""
-    with pytest.raises(DatabaseUnavailable) as told:
+    with pytest.raises(DatabaseUnavailable) as raised:
         us.services.database.run("SET LOCAL statement_timeout = 50; SELECT pg_sleep(5)")
-    assert isinstance(told.value.__cause__, psycopg2.errors.QueryCanceled)
+    assert isinstance(raised.value.__cause__, psycopg2.errors.QueryCanceled)
 
 
 def test_parts_of_an_upload_that_was_abandoned_a_day_ago_are_deleted(

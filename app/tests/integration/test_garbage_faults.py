@@ -126,7 +126,7 @@ def kill_collecting_workers(sites: list[Site]) -> None:
         site.wait_for_worker()
         before = count_logged(site, "blobs collected")
         wait_until(
-            "it collects",
+            "the worker collects a blob",
             lambda site=site, before=before: count_logged(site, "blobs collected") > before,
         )
         # It is deleting objects, or collecting the next blobs, now.
@@ -161,7 +161,9 @@ def test_no_acknowledged_push_is_lost_while_collectors_are_killed(
     # Garbage is deleted everywhere once the leases of killed workers have expired.
     kept = {object_key(str(Digest.of(one))) for one in set().union(*(one.kept for one in pushers))}
     wait_until(
-        "the rest is gone", lambda: services.us.objects() == kept == services.eu.objects(), 300
+        "all other objects are deleted",
+        lambda: services.us.objects() == kept == services.eu.objects(),
+        300,
     )
     for pusher in pushers:
         assert_kept_content(us, pusher)

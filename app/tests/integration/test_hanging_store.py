@@ -144,14 +144,16 @@ class Outcome:
 def pause_under_load(site: Site, services: Services, seeds: list[str]) -> Outcome:
     health, load = site.locations.health, Load(site, seeds)
     with load.running():
-        wait_until("clients are at work", lambda: load.count("PUT") > 20 and load.count("GET") > 20)
+        wait_until(
+            "clients send requests", lambda: load.count("PUT") > 20 and load.count("GET") > 20
+        )
         services.us.container.pause()
         paused = time.monotonic()
         try:
             # Requests that were sent to the store have ended, and later ones have begun.
-            wait_until("it is unavailable", lambda: not health.is_up("usstorage"))
+            wait_until("the store is unavailable", lambda: not health.is_up("usstorage"))
             known = time.monotonic()
-            wait_until("clients are served", lambda: load.count("PUT", known) > 10)
+            wait_until("clients are served again", lambda: load.count("PUT", known) > 10)
         finally:
             services.us.container.unpause()
         wait_until("the store is used again", lambda: health.state("usstorage").whole)
@@ -175,7 +177,7 @@ def run_repeatedly(us: Site, eu: Site, services: Services, runs: int) -> None:
         outcome = pause_under_load(us, services, seeds)
         print(f"run {number + 1}: {outcome}, load {os.getloadavg()[0]:.1f}")  # noqa: T201
         outcome.assert_promises_kept()
-        wait_until("nothing is in doubt", lambda: not health.in_doubt("usstorage"))
+        wait_until("no store is in doubt", lambda: not health.in_doubt("usstorage"))
 
 
 def test_clients_are_served_from_the_next_location_when_a_store_hangs(
@@ -195,12 +197,14 @@ def test_a_site_learns_of_doubts_about_a_store_through_redis(
     us: Site, eu: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     def is_learnt() -> bool:
-        us.locations.health.observe("eustorage", StoreUnreachable("eustorage", "told by the test"))
+        us.locations.health.observe(
+            "eustorage", StoreUnreachable("eustorage", "simulated by the test")
+        )
         return any(getattr(one, "cause", "") == HINT for one in caplog.records)
 
-    wait_until("it is heard", is_learnt)
+    wait_until("the doubt is known", is_learnt)
     assert eu.locations.health.is_up("eustorage")
-    wait_until("it is settled", lambda: not eu.locations.health.in_doubt("eustorage"))
+    wait_until("the doubt is cleared", lambda: not eu.locations.health.in_doubt("eustorage"))
 
 
 def test_sharing_doubts_resumes_after_an_outage_of_redis(
@@ -208,8 +212,10 @@ def test_sharing_doubts_resumes_after_an_outage_of_redis(
 ) -> None:
     services.redis.pause()
     try:
-        us.locations.health.observe("eustorage", StoreUnreachable("eustorage", "told by the test"))
-        wait_until("it is settled", lambda: us.locations.health.state("eustorage").whole)
+        us.locations.health.observe(
+            "eustorage", StoreUnreachable("eustorage", "simulated by the test")
+        )
+        wait_until("the doubt is cleared", lambda: us.locations.health.state("eustorage").whole)
     finally:
         services.redis.unpause()
     test_a_site_learns_of_doubts_about_a_store_through_redis(us, eu, caplog)

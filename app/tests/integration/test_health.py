@@ -17,9 +17,9 @@ from .site import Client, Site, bundle
 
 
 def test_a_healthy_site_is_reported_in_quays_format(us: Site) -> None:
-    whole = {"auth": True, "database": True, "redis": True, "storage": True}
+    healthy = {"auth": True, "database": True, "redis": True, "storage": True}
     # If Redis answered late once on a busy machine, the next probe finds it available again.
-    wait_until("the site is whole", lambda: health(us, "endtoend") == (200, whole))
+    wait_until("the site is healthy", lambda: health(us, "endtoend") == (200, healthy))
     status, services = health(us, "instance")
     assert status == 200
     assert services.keys() == {
@@ -37,13 +37,13 @@ def test_a_dead_store_makes_only_its_own_site_unhealthy(
 ) -> None:
     services.us.container.pause()
     try:
-        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        wait_until("us is unhealthy", lambda: health(us, "endtoend")[0] == 503)
         assert health(us, "endtoend")[1]["storage"] is False
         assert health(us, "instance")[0] == 200
         assert health(eu, "endtoend")[0] == 200
     finally:
         services.us.container.unpause()
-    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+    wait_until("us is healthy again", lambda: health(us, "endtoend")[0] == 200)
 
 
 def test_a_full_store_is_read_from_and_pushes_go_to_another_one(
@@ -56,9 +56,9 @@ def test_a_full_store_is_read_from_and_pushes_go_to_another_one(
         assert us.locations.stores["eustorage"].size(blob_key(Digest.parse(pushed))) > 0
         for _ in range(3):
             assert client.pull_blob("admin/app", there).content == b"before"
-        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        wait_until("us is unhealthy", lambda: health(us, "endtoend")[0] == 503)
         assert client.pull_blob("admin/app", there).content == b"before"
-    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+    wait_until("us is healthy again", lambda: health(us, "endtoend")[0] == 200)
 
 
 def test_a_dead_database_makes_the_site_unhealthy_until_it_returns(
@@ -66,17 +66,17 @@ def test_a_dead_database_makes_the_site_unhealthy_until_it_returns(
 ) -> None:
     services.postgres.pause()
     try:
-        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        wait_until("us is unhealthy", lambda: health(us, "endtoend")[0] == 503)
         assert health(us, "instance")[0] == 503
     finally:
         services.postgres.unpause()
-    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+    wait_until("us is healthy again", lambda: health(us, "endtoend")[0] == 200)
 
 
 def test_a_site_without_redis_is_healthy(us: Site, services: Services) -> None:
     services.redis.pause()
     try:
-        wait_until("redis is missed", lambda: not health(us, "endtoend")[1]["redis"])
+        wait_until("the outage of Redis is noticed", lambda: not health(us, "endtoend")[1]["redis"])
         assert health(us, "endtoend")[0] == 200
     finally:
         services.redis.unpause()

@@ -77,9 +77,9 @@ def test_rows_without_objects_are_reported_and_quarantined_on_request(
         services.us.client.delete_object(Bucket=services.us.bucket, Key=object_key(digest))
     put(services, blob_key(Digest.parse(truncated)), b"short")
     status, found = run_inventory(client.site)
-    told = {entry["digest"]: entry["defect"] for entry in found["findings"]}
+    defects = {entry["digest"]: entry["defect"] for entry in found["findings"]}
     assert (status, found["lost"]) == (65, 3)
-    assert told == {first: "missing", truncated: "wrong size", last: "missing"}
+    assert defects == {first: "missing", truncated: "wrong size", last: "missing"}
     assert placements(client.site, first) == {"usstorage"}
     _, found = run_inventory(client.site, "--heal")
     assert found["quarantined"] == 3

@@ -232,7 +232,9 @@ def test_quays_command_asks_for_confirmation_and_prints_quays_texts(us: Site) ->
 
 def test_a_process_applies_a_drain_without_a_restart(us: Site) -> None:
     us.command("drain", "usstorage")
-    wait_until("this process knows", lambda: not us.locations.states.writable("usstorage"))
+    wait_until(
+        "this process has read the state", lambda: not us.locations.states.writable("usstorage")
+    )
     digest = Client(us).push_blob(REPOSITORY, b"elsewhere")
     assert placed_at(us, "eustorage") == {digest}
 

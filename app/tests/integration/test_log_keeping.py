@@ -58,10 +58,10 @@ def test_a_part_of_the_log_is_exported_to_a_file_and_the_receiver_gets_its_url(
     asked = api.call("POST", path, {"callback_url": receiver.url})
     assert exporter(site_with_receiver).run_once()
     assert not exporter(site_with_receiver).run_once()
-    told = receiver.got[0]["document"]
-    assert (told["export_id"], told["status"]) == (asked["export_id"], "success")
-    assert (told["namespace"], told["repository"]) == ("admin", "app")
-    url = told["exported_data_url"]
+    callback = receiver.got[0]["document"]
+    assert (callback["export_id"], callback["status"]) == (asked["export_id"], "success")
+    assert (callback["namespace"], callback["repository"]) == ("admin", "app")
+    url = callback["exported_data_url"]
     assert site_with_receiver.url not in url
     document = fetch(site_with_receiver, url)
     *entries, last = document["logs"]
@@ -143,8 +143,8 @@ def test_an_export_that_fails_every_attempt_is_reported_as_failed(
     attempts = 0
     while one.run_once():
         attempts += 1
-    (told,) = [entry["document"] for entry in receiver.got]
-    assert (attempts, told["status"], told["exported_data_url"]) == (8, "failed", None)
+    (document,) = [entry["document"] for entry in receiver.got]
+    assert (attempts, document["status"], document["exported_data_url"]) == (8, "failed", None)
 
 
 class _Nowhere:
@@ -155,7 +155,7 @@ class _Nowhere:
         self.chooser = self
 
     def to_write(self) -> str:
-        raise StoreUnavailable("usstorage", "cut off by the test")
+        raise StoreUnavailable("usstorage", "simulated by the test")
 
 
 def test_a_callback_is_stored_encrypted(site_with_receiver: Site, receiver: Receiver) -> None:
@@ -280,7 +280,7 @@ def test_the_worker_runs_requested_exports_and_rotates_old_entries(
         insert_old_entries(site, 3)
         Api(site).call("POST", "user/exportlogs", {"callback_url": receiver.url})
         site.start_worker()
-        wait_until("the receiver is told", lambda: bool(receiver.got))
+        wait_until("the receiver is notified", lambda: bool(receiver.got))
         wait_until("old entries are at the store", lambda: len(archived(services)) == 3)
         kinds = site.services.database.read("SELECT DISTINCT kind FROM logentry")
         assert kinds == [["export_logs_success"]]

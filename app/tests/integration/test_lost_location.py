@@ -132,7 +132,7 @@ def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     announcer = Announcer(us.services, "registry")
     announcer.start()
     wait_until(
-        "it is seen",
+        "the instance's report is stored",
         lambda: reachability(us).reachable_from != [],
     )
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
@@ -210,7 +210,7 @@ def test_draining_a_dead_location_is_refused_with_the_remedy(
     services.us.container.pause()
     try:
         announcer.start()
-        wait_until("it is seen", lambda: reachability(us).unreachable)
+        wait_until("the instance's report is stored", lambda: reachability(us).unreachable)
         status, _, err = us.command_here("drain", "usstorage", "--wait")
         assert status == 1
         assert "1 blobs (10 bytes) are only at 'usstorage', and no site reaches its store" in err

@@ -71,7 +71,7 @@ def test_a_webhook_receives_quays_document_for_a_push(
     assert (made["title"], made["number_of_failures"]) == ("tell me", 0)
     push_image_with_layer(Client(site_with_receiver), "admin/app", "v1", b"x")
     site_with_receiver.start_worker()
-    wait_until("the receiver was told", lambda: bool(receiver.got))
+    wait_until("the receiver is notified", lambda: bool(receiver.got))
     assert receiver.got == [
         {
             "path": "/hook?token=secret",
@@ -85,7 +85,7 @@ def test_a_webhook_receives_quays_document_for_a_push(
             },
         }
     ]
-    wait_until("nothing is left to tell", lambda: not count_deliveries(site_with_receiver))
+    wait_until("all deliveries are done", lambda: not count_deliveries(site_with_receiver))
     site_with_receiver.stop_worker()
     assert "secret" not in (site_with_receiver.directory / "worker.log").read_text()
 
@@ -104,7 +104,7 @@ def test_a_site_without_replication_delivers_too(
                 stderr=log,
             )
         try:
-            wait_until("the receiver was told", lambda: bool(receiver.got))
+            wait_until("the receiver is notified", lambda: bool(receiver.got))
         finally:
             house.terminate()
             status = house.wait()
@@ -129,27 +129,27 @@ def test_a_failing_receiver_is_retried_and_then_disabled_until_a_reset(
 ) -> None:
     api, client = Api(site_with_receiver), Client(site_with_receiver)
     uuid = subscribe(api, receiver)["uuid"]
-    teller = deliverer(site_with_receiver)
+    deliveries = deliverer(site_with_receiver)
     receiver.status = 500
     push_image_with_layer(client, "admin/app", "v0", b"x")
-    assert teller.run_once()
+    assert deliveries.run_once()
     receiver.status = 302
-    assert teller.run_once()
+    assert deliveries.run_once()
     receiver.status = 204
-    assert teller.run_once()
-    assert not teller.run_once()
+    assert deliveries.run_once()
+    assert not deliveries.run_once()
     assert len(receiver.got) == 3
     receiver.status = 503
     for number in range(1, 4):
         push_image_with_layer(client, "admin/app", f"v{number}", b"x")
-        assert [teller.run_once() for _ in range(6)] == [True] * 5 + [False]
+        assert [deliveries.run_once() for _ in range(6)] == [True] * 5 + [False]
         assert api.call("GET", f"{BASE}{uuid}")["number_of_failures"] == number
     push_image_with_layer(client, "admin/app", "v4", b"x")
-    assert not teller.run_once()
+    assert not deliveries.run_once()
     api.call("POST", f"{BASE}{uuid}", status=204)
     receiver.status = 200
     push_image_with_layer(client, "admin/app", "v5", b"x")
-    assert teller.run_once()
+    assert deliveries.run_once()
     assert receiver.got[-1]["document"]["updated_tags"] == ["v5"]
 
 

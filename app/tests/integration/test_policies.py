@@ -63,7 +63,7 @@ def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
     make_repository(site, REPOSITORY)
     exclude(site, "home", "usstorage")
     client = Client(site)
-    whole = client.push_blob(REPOSITORY, b"in one piece")
+    single_chunk = client.push_blob(REPOSITORY, b"in one piece")
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
     for piece in (b"in ", b"two pieces"):
         # Without the signed state in the Location, the upload is looked up.
@@ -72,7 +72,7 @@ def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
     digest = sha256(b"in two pieces")
     answer = client.request("PUT", answer.headers["Location"], SCOPE, params={"digest": digest})
     assert answer.status_code == 201, answer.text
-    for pushed in (whole, digest):
+    for pushed in (single_chunk, digest):
         assert placements(site, pushed) == {"eustorage"}
         assert object_key(pushed) not in services.us.objects()
     assert tasks(site) == set()
@@ -104,7 +104,8 @@ def test_a_push_is_retryable_while_the_only_permitted_store_is_unavailable(
     services.eu.container.pause()
     try:
         wait_until(
-            "the store is known as down", lambda: not site.locations.health.is_up("eustorage")
+            "the store is known to be unavailable",
+            lambda: not site.locations.health.is_up("eustorage"),
         )
         client = Client(site)
         answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)

@@ -34,7 +34,7 @@ def test_a_worker_applies_another_bundle_in_the_same_process(us: Site, eu: Site)
     process = start_worker(eu)
     Client(us).push_blob("admin/app", os.urandom(1_000_000) * 24)
     wait_until(
-        "a copy is under way that would take half a minute",
+        "a copy is in progress that takes half a minute",
         lambda: bool(
             us.services.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
         ),

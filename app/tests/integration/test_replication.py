@@ -21,7 +21,7 @@ def test_a_pushed_blob_is_copied_to_the_other_site(us: Site, eu: Site, services:
     eu.start_worker()
     data = os.urandom(100_000)
     digest = Client(us).push_blob(REPOSITORY, data)
-    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    wait_until("the blob is at both locations", lambda: placements(us, digest) == both_locations())
     answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=object_key(digest))
     assert answer["Body"].read() == data
     pulled = Client(eu).request(
@@ -65,7 +65,7 @@ def test_a_worker_killed_during_a_copy_loses_nothing_and_places_nothing_early(
     # The test does not wait for the killed worker's lease to expire.
     us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
     eu.start_worker()
-    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    wait_until("the blob is at both locations", lambda: placements(us, digest) == both_locations())
     assert services.eu.client.head_object(Bucket=services.eu.bucket, Key=object_key(digest))[
         "ContentLength"
     ] == len(data)
@@ -95,7 +95,7 @@ def test_a_quarantined_placement_is_replaced_from_a_good_copy(
 ) -> None:
     eu.start_worker()
     digest = Client(us).push_blob(REPOSITORY, b"right bytes")
-    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    wait_until("the blob is at both locations", lambda: placements(us, digest) == both_locations())
     services.us.client.put_object(
         Bucket=services.us.bucket, Key=object_key(digest), Body=b"wrong bytes"
     )
@@ -105,7 +105,7 @@ def test_a_quarantined_placement_is_replaced_from_a_good_copy(
     )
     assert Reconciler(us.services.database, ["usstorage", "eustorage"]).everything() == 1
     us.start_worker()
-    wait_until("it is healed", lambda: placements(us, digest) == both_locations())
+    wait_until("the copy is replaced", lambda: placements(us, digest) == both_locations())
     answer = services.us.client.get_object(Bucket=services.us.bucket, Key=object_key(digest))
     assert answer["Body"].read() == b"right bytes"
 
@@ -118,7 +118,7 @@ def test_a_dead_target_delays_only_its_own_copies(us: Site, eu: Site, services: 
         assert placements(us, digest) == {"usstorage"}
     finally:
         services.eu.container.unpause()
-    wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+    wait_until("the blob is at both locations", lambda: placements(us, digest) == both_locations())
 
 
 def test_the_worker_polls_for_tasks_without_redis(us: Site, eu: Site, services: Services) -> None:
@@ -126,7 +126,9 @@ def test_the_worker_polls_for_tasks_without_redis(us: Site, eu: Site, services: 
     try:
         eu.start_worker()
         digest = Client(us).push_blob(REPOSITORY, b"no bell rings")
-        wait_until("the blob is at both", lambda: placements(us, digest) == both_locations())
+        wait_until(
+            "the blob is at both locations", lambda: placements(us, digest) == both_locations()
+        )
     finally:
         services.redis.unpause()
 

@@ -33,7 +33,7 @@ def report(site: Site) -> StatusReport:
 def test_a_healthy_registry_has_no_problems(us: Site) -> None:
     announcer = Announcer(us.services, "registry")
     announcer.start()
-    wait_until("it is announced", lambda: report(us).instances != [])
+    wait_until("the instance has sent a heartbeat", lambda: report(us).instances != [])
     code, found = status(us)
     assert (code, found["problems"]) == (0, [])
     (instance,) = found["instances"]
@@ -54,17 +54,17 @@ def test_an_unavailable_store_and_a_missing_instance_are_problems(
     try:
         announcer.start()
         wait_until(
-            "the dead store is told of",
+            "the dead store is reported",
             lambda: "finds the store of eustorage down" in str(report(us).problems()),
         )
         assert status(us)[0] == 1
     finally:
         services.eu.container.unpause()
-    wait_until("it is up again", lambda: report(us).problems() == [])
+    wait_until("the store is available again", lambda: report(us).problems() == [])
     announcer.stop()
     announcer = Announcer(us.services, "replication")
     announcer.start()
-    wait_until("it is announced", lambda: report(us).instances != [])
+    wait_until("the instance has sent a heartbeat", lambda: report(us).instances != [])
     us.services.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes'")
     code, found = status(us)
     assert code == 1

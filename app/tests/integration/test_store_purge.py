@@ -104,7 +104,10 @@ def test_the_store_of_an_existing_location_is_not_purged(us: Site, remaining: Re
     announcer = Announcer(us.services, "registry")
     announcer.start()
     instances = Instances(us.services.database)
-    wait_until("it is seen", lambda: instances.reachability("usstorage").reachable_from != [])
+    wait_until(
+        "the instance's report is stored",
+        lambda: instances.reachability("usstorage").reachable_from != [],
+    )
     status, _, err = remaining.purge("--yes")
     assert (status, "still in the bundle of registry on" in err) == (1, True)
     announcer.stop()

@@ -191,7 +191,7 @@ def test_a_run_of_a_killed_process_can_be_resumed(us: Site, blobs: dict[str, str
         stderr=subprocess.DEVNULL,
     )
     begun = "SELECT id FROM verification"
-    wait_until("it has begun", lambda: bool(us.services.database.read(begun)))
+    wait_until("the copy has begun", lambda: bool(us.services.database.read(begun)))
     process.send_signal(signal.SIGKILL)
     process.wait()
     status, found = run_verify(us, "--full", "--resume")
@@ -238,7 +238,7 @@ def test_verification_can_be_limited_to_a_location_or_a_namespace(us: Site) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--sample", "0"], "--sample must be a number of per cent"),
         (["--rate", "fast"], "--rate must be a number of bytes"),
@@ -246,10 +246,10 @@ def test_verification_can_be_limited_to_a_location_or_a_namespace(us: Site) -> N
     ],
 )
 def test_an_invalid_option_is_refused_with_the_valid_values(
-    us: Site, words: list[str], said: str
+    us: Site, words: list[str], message: str
 ) -> None:
     status, _, err = us.command_here("verify", *words)
-    assert (status, said in err) == (1, True)
+    assert (status, message in err) == (1, True)
 
 
 def test_a_store_without_most_objects_is_quarantined_only_if_it_is_named(

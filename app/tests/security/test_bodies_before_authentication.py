@@ -176,7 +176,7 @@ def test_unfinished_large_bodies_of_the_api_are_limited(
     finally:
         for connection in held:
             connection.close()
-    wait_until("the bodies are gone", lambda: spooled(image) == 0)
+    wait_until("the bodies are deleted", lambda: spooled(image) == 0)
 
 
 def test_pushes_with_a_token_succeed(registry: Registry) -> None:

@@ -141,7 +141,7 @@ class Scene:
             results.append(self.browser.run(script, *arguments))
             return results[-1] != FETCH_FAILED
 
-        wait_until("the browser kept its connections", ran)
+        wait_until("the browser keeps its connections", ran)
         return results[-1]
 
     def wait_for(self, url: str) -> None:

@@ -64,7 +64,9 @@ def test_credentials_with_a_zero_byte_are_refused(image: RunningImage) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ['"\\ud800"', "NaN", "1e999", '"\\u0000"'], ids=["surrogate", "nan", "huge", "zero"]
+    "value",
+    ['"\\ud800"', "NaN", "1e999", '"\\u0000"'],
+    ids=["surrogate", "nan", "huge", "zero-byte"],
 )
 def test_a_body_that_the_database_cannot_store_is_refused(
     image: RunningImage, registry: Registry, value: str

@@ -128,7 +128,7 @@ def test_an_allowed_host_receives_webhooks_and_exports(attacker: Attacker) -> No
     attacker.test_webhook(f"{url}/hook")
     asked = attacker.call("POST", "user/exportlogs", {"callback_url": f"{url}/export"})
     assert asked.status_code == 200, asked.text
-    wait_until("both arrived", lambda: len(attacker.victim.got) == 2)
+    wait_until("both requests arrived", lambda: len(attacker.victim.got) == 2)
     assert sorted(attacker.victim.got) == [(ALLOWED, "/export"), (ALLOWED, "/hook")]
 
 
@@ -233,7 +233,8 @@ def test_the_api_does_not_distinguish_open_closed_and_refused_ports(attacker: At
     assert all(view == views[0] for view in views)
     attacker.query("UPDATE notificationdelivery SET available_at = now(), attempts = 4")
     wait_until(
-        "all were given up", lambda: not attacker.query("SELECT 1 FROM notificationdelivery")
+        "all deliveries have failed for good",
+        lambda: not attacker.query("SELECT 1 FROM notificationdelivery"),
     )
     views = [attacker.view(uuid) for uuid in uuids]
     assert views[0]["number_of_failures"] == 1
@@ -244,12 +245,15 @@ def test_a_non_ascii_url_is_encoded_and_its_delivery_fails_as_usual(
     attacker: Attacker,
 ) -> None:
     attacker.test_webhook(f"http://{ALLOWED}:{attacker.victim.port}/\u00fc?q=\u00e4")
-    wait_until("it arrived", lambda: bool(attacker.victim.got))
+    wait_until("the request arrived", lambda: bool(attacker.victim.got))
     assert attacker.victim.got == [(ALLOWED, "/%C3%BC?q=%C3%A4")]
     attacker.test_webhook("http://unknown.hooks.example/\u00fc")
     attacker.wait_for_attempts()
     attacker.query("UPDATE notificationdelivery SET available_at = now(), attempts = 4")
-    wait_until("it was given up", lambda: not attacker.query("SELECT 1 FROM notificationdelivery"))
+    wait_until(
+        "the delivery has failed for good",
+        lambda: not attacker.query("SELECT 1 FROM notificationdelivery"),
+    )
 
 
 def test_tests_and_notifications_are_limited(attacker: Attacker) -> None:
