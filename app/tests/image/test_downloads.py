@@ -25,25 +25,25 @@ SLOW = 100
 
 
 @pytest.fixture
-def proxying(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
+def proxying_image(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
     stack = write_bundle(services, database, tmp_path, {"FEATURE_PROXY_STORAGE": True})
     with running_image(services, stack, options=CONFINED) as running:
         yield running
 
 
-def test_slow_downloads_do_not_delay_other_requests(proxying: RunningImage) -> None:
-    session = proxying.session()
-    proxying.authorize(session, NAME)
+def test_slow_downloads_do_not_delay_other_requests(proxying_image: RunningImage) -> None:
+    session = proxying_image.session()
+    proxying_image.authorize(session, NAME)
     content = Content(16 * MEBIBYTE, seed=1)
-    location = begin_upload(session, proxying.url, NAME)
+    location = begin_upload(session, proxying_image.url, NAME)
     answer = session.put(location, params={"digest": content.digest}, data=content.stream())
     assert answer.status_code == 201, answer.text
     path = f"/v2/{NAME}/blobs/{content.digest}"
-    blob = f"{proxying.url}{path}"
+    blob = f"{proxying_image.url}{path}"
 
     with ExitStack() as stack:
         for _ in range(SLOW):
-            stack.enter_context(begin_slow_download(proxying, session, path))
+            stack.enter_context(begin_slow_download(proxying_image, session, path))
         for _ in range(SLOW):
             # A blocked registry fails the test instead of blocking it.
             answer = session.head(blob, timeout=SECONDS)

@@ -63,7 +63,7 @@ def push_large_manifest(running: RunningImage, session: requests.Session) -> byt
     return data
 
 
-def refused(url: str) -> bool:
+def refuses_connections(url: str) -> bool:
     address = urlsplit(url)
     try:
         socket.create_connection((address.hostname, address.port), timeout=5).close()
@@ -76,7 +76,7 @@ def terminate(running: RunningImage) -> None:
     running.container.kill(signal="SIGTERM")
 
 
-def ended(running: RunningImage) -> bool:
+def has_ended(running: RunningImage) -> bool:
     running.container.reload()
     return running.container.status == "exited"
 
@@ -92,9 +92,9 @@ def test_requests_in_progress_are_finished_and_new_ones_refused(draining: Runnin
     download = begin_slow_download(draining, session, large, accept=MANIFEST_TYPE)
     assert download.recv(12) == b"HTTP/1.1 200"
     terminate(draining)
-    wait_until("new connections are refused", lambda: refused(draining.url))
-    assert refused(draining.tls_url)
-    assert not ended(draining)
+    wait_until("new connections are refused", lambda: refuses_connections(draining.url))
+    assert refuses_connections(draining.tls_url)
+    assert not has_ended(draining)
 
     upload.go_on.set()
     upload.join()
@@ -102,7 +102,7 @@ def test_requests_in_progress_are_finished_and_new_ones_refused(draining: Runnin
     assert upload.answer.status_code == 201, upload.answer.text
     received = b"".join(iter(lambda: download.recv(65536), b""))
     assert received.endswith(manifest)
-    wait_until("the container has ended", lambda: ended(draining))
+    wait_until("the container has ended", lambda: has_ended(draining))
     assert draining.container.attrs["State"]["ExitCode"] == 0
 
 
@@ -128,7 +128,7 @@ def test_requests_are_served_until_load_balancers_have_noticed_the_shutdown(
 def test_an_idle_instance_ends_at_once(draining: RunningImage) -> None:
     began = time.monotonic()
     terminate(draining)
-    wait_until("the container has ended", lambda: ended(draining))
+    wait_until("the container has ended", lambda: has_ended(draining))
     assert time.monotonic() - began < DRAIN_SECONDS / 2
     assert draining.container.attrs["State"]["ExitCode"] == 0
 
@@ -168,4 +168,4 @@ def test_a_stalled_client_delays_the_end_only_by_the_drain_time(
                 + bytes(1000)
             )
             terminate(running)
-            wait_until("the container has ended", lambda: ended(running))
+            wait_until("the container has ended", lambda: has_ended(running))

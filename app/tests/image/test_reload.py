@@ -34,7 +34,7 @@ from .slow_upload import SlowUpload
 NAME = "library/reloaded"
 WORKERS = 2
 # A store that cannot be written to.
-NOWHERE = {
+UNREACHABLE_STORE = {
     "DISTRIBUTED_STORAGE_CONFIG": {
         "usstorage": [
             "RadosGWStorage",
@@ -124,7 +124,7 @@ def sockets(running: RunningImage) -> set[str]:
     return set(re.findall(r"atoll\.cli\.main web \S+/(\S+)\.sock", shown))
 
 
-def start_of(running: RunningImage) -> tuple[int, str]:
+def process_start(running: RunningImage) -> tuple[int, str]:
     running.container.reload()
     state = running.container.attrs["State"]
     return state["Pid"], state["StartedAt"]
@@ -141,7 +141,7 @@ def test_an_added_location_is_used_and_no_request_fails(
     running: RunningImage, services: Services
 ) -> None:
     metrics = f"{running.operations_url}/metrics"
-    before = start_of(running)
+    before = process_start(running)
     eu = 'atoll_store_up{location="eustorage"}'
     assert eu not in requests.get(metrics).text
     session = running.session()
@@ -166,7 +166,7 @@ def test_an_added_location_is_used_and_no_request_fails(
 
     assert load.failures == []
     assert f"{eu} 1.0" in requests.get(metrics).text
-    assert start_of(running) == before
+    assert process_start(running) == before
     # Requests in progress at the first reload are finished by the old processes.
     assert "web-1-0" in sockets(running)
     upload.go_on.set()
@@ -190,7 +190,7 @@ def write_invalid_keys(running: RunningImage) -> Iterator[Callable[[dict[str, ob
     ("keys", "sentence"),
     [
         ({"BUILDLOGS_REDIS": {"host": "redis", "port": "many"}}, "BUILDLOGS_REDIS"),
-        (NOWHERE, "unhealthy at /health/endtoend"),
+        (UNREACHABLE_STORE, "unhealthy at /health/endtoend"),
     ],
     ids=["invalid", "wrong-store"],
 )
@@ -201,7 +201,7 @@ def test_an_invalid_bundle_changes_nothing(
     sentence: str,
 ) -> None:
     wait_until("no reload is in progress", lambda: len(sockets(running)) == WORKERS)
-    before = sockets(running), start_of(running)
+    before = sockets(running), process_start(running)
     write_invalid_keys(keys)
     with Load(running) as load:
         refused = running.run("atoll", "reload")
@@ -210,7 +210,7 @@ def test_an_invalid_bundle_changes_nothing(
     assert refused.returncode == 1
     assert sentence in refused.stdout
     assert load.failures == []
-    assert (sockets(running), start_of(running)) == before
+    assert (sockets(running), process_start(running)) == before
     log = running.log()
     assert "bundle refused" in log
     assert sentence in log

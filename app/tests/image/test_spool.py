@@ -21,7 +21,7 @@ SPOOL_SIZE = 64 * MEBIBYTE
 
 
 @pytest.fixture
-def small(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
+def small_spool(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
     """A registry with a small spool."""
     options = (*CONFINED, f"--tmpfs={SPOOL}:rw,size={SPOOL_SIZE},mode=1777")
     stack = write_bundle(services, database, tmp_path)
@@ -30,9 +30,9 @@ def small(services: Services, database: str, tmp_path: Path) -> Iterator[Running
 
 
 @pytest.fixture
-def session(small: RunningImage) -> requests.Session:
-    session = small.session()
-    small.authorize(session, NAME)
+def session(small_spool: RunningImage) -> requests.Session:
+    session = small_spool.session()
+    small_spool.authorize(session, NAME)
     return session
 
 
@@ -66,53 +66,55 @@ def begin_slow_body(
 
 @pytest.mark.parametrize("known", [True, False], ids=["length-known", "length-unknown"])
 def test_a_body_that_does_not_fit_is_retryable_and_leaves_nothing(
-    small: RunningImage, session: requests.Session, services: Services, known: bool
+    small_spool: RunningImage, session: requests.Session, services: Services, known: bool
 ) -> None:
     before = services.us.objects() | services.eu.objects()
     large = Content(2 * SPOOL_SIZE, seed=1)
-    location = begin_upload(session, small.url, NAME)
+    location = begin_upload(session, small_spool.url, NAME)
     body = large.stream() if known else large.pieces()
     assert_retryable(session.patch(location, data=body))
-    wait_until("the spool is empty", lambda: spooled(small) == 0)
+    wait_until("the spool is empty", lambda: spooled(small_spool) == 0)
     assert services.us.objects() | services.eu.objects() == before
     assert services.us.open_uploads() == services.eu.open_uploads() == 0
 
     fits = Content(SPOOL_SIZE // 2, seed=2)
     answer = session.put(location, params={"digest": fits.digest}, data=fits.stream())
     assert answer.status_code == 201, answer.text
-    wait_until("the spool is empty", lambda: spooled(small) == 0)
+    wait_until("the spool is empty", lambda: spooled(small_spool) == 0)
 
 
 def test_a_refused_upload_can_continue_once_there_is_space(
-    small: RunningImage, session: requests.Session
+    small_spool: RunningImage, session: requests.Session
 ) -> None:
     first, second = (Content(40 * MEBIBYTE, seed=seed) for seed in (3, 4))
     slow = begin_slow_body(
-        session, begin_upload(session, small.url, NAME), first, sent=first.size - MEBIBYTE
+        session, begin_upload(session, small_spool.url, NAME), first, sent=first.size - MEBIBYTE
     )
-    wait_until("most of the body is received", lambda: spooled(small) > first.size - 4 * MEBIBYTE)
+    wait_until(
+        "most of the body is received", lambda: spooled(small_spool) > first.size - 4 * MEBIBYTE
+    )
 
-    location = begin_upload(session, small.url, NAME)
+    location = begin_upload(session, small_spool.url, NAME)
     finish = {"digest": second.digest}
     assert_retryable(session.put(location, params=finish, data=second.stream()))
     # The instance is still healthy: a load balancer should keep sending requests to it.
-    assert session.get(f"{small.url}/health/instance").status_code == 200
+    assert session.get(f"{small_spool.url}/health/instance").status_code == 200
 
     for piece in first.pieces(first.size - MEBIBYTE):
         slow.sendall(piece)
     assert slow.recv(12) == b"HTTP/1.1 201"
     slow.close()
-    wait_until("the spool has space", lambda: spooled(small) == 0)
+    wait_until("the spool has space", lambda: spooled(small_spool) == 0)
     answer = session.put(location, params=finish, data=second.stream())
     assert answer.status_code == 201, answer.text
 
 
 def test_a_disconnected_client_leaves_nothing(
-    small: RunningImage, session: requests.Session
+    small_spool: RunningImage, session: requests.Session
 ) -> None:
     content = Content(40 * MEBIBYTE, seed=5)
-    location = begin_upload(session, small.url, NAME)
+    location = begin_upload(session, small_spool.url, NAME)
     slow = begin_slow_body(session, location, content, sent=content.size // 2)
-    wait_until("half of the body is received", lambda: spooled(small) > content.size // 4)
+    wait_until("half of the body is received", lambda: spooled(small_spool) > content.size // 4)
     slow.close()
-    wait_until("the spool is empty", lambda: spooled(small) == 0)
+    wait_until("the spool is empty", lambda: spooled(small_spool) == 0)

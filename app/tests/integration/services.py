@@ -43,7 +43,7 @@ OBJECTS_OF_PROBES = ("/_verify", "/_location")
 _STORE_PORT = 7480
 # podman's default network.
 _DEFAULT_NETWORK = "podman"
-_TURNS = Path(tempfile.gettempdir(), "atoll-tests-remains.lock")
+_CLEANUP_LOCK = Path(tempfile.gettempdir(), "atoll-tests-cleanup.lock")
 
 
 def wait_until(what: str, happened: Callable[[], bool], seconds: float = SECONDS) -> None:
@@ -248,8 +248,8 @@ def _remove_own(client: podman.PodmanClient) -> None:
 
 def _remove(client: podman.PodmanClient, wanted: Callable[[str], bool]) -> None:
     # The processes of one run take turns; otherwise two would remove the same container.
-    with _TURNS.open("w") as turns:
-        fcntl.flock(turns, fcntl.LOCK_EX)
+    with _CLEANUP_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         for container in client.containers.list(all=True, filters={"label": LABEL}):
             if wanted(container.labels.get(OWNER, "")):
                 # A container with automatic removal may be gone by now.

@@ -19,22 +19,22 @@ OTHER_PASSWORD = "another password"
 
 
 @pytest.fixture
-def audited(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+def audited_site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     changes = {"GLOBAL_READONLY_SUPER_USERS": ["auditor"]}
     with running_site(services, database, tmp_path / "audited", "usstorage", changes) as site:
         yield site
 
 
 @pytest.fixture
-def auditor(audited: Site) -> Api:
+def auditor(audited_site: Site) -> Api:
     """An auditor, an organization with a private repository, and another user's robot."""
-    superuser = Api(audited)
+    superuser = Api(audited_site)
     found = add_user(superuser, "auditor")
     owner = add_user(superuser, "owner")
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     owner.call("PUT", "organization/acme/robots/ci", {}, 201)
     owner.call("POST", "organization/acme/applications", {"name": "deploy"})
-    push_image_with_layer(Client(audited, "owner", OTHER_PASSWORD), "acme/app", "v1", b"x")
+    push_image_with_layer(Client(audited_site, "owner", OTHER_PASSWORD), "acme/app", "v1", b"x")
     return found
 
 

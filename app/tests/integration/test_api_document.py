@@ -51,7 +51,7 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Site
         yield site
 
 
-class Known:
+class KnownObjects:
     """Existing objects, so that operations get further than to "not found"."""
 
     def __init__(self, site: Site) -> None:
@@ -108,9 +108,9 @@ class Known:
             assert deleted.status_code == 204, deleted.text
 
 
-def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
+def find_violations(site: Site, known: KnownObjects, *, logged_in: bool) -> list[str]:
     """Send a number of requests of each kind to each operation, and return the violations."""
-    broken: list[str] = []
+    violations: list[str] = []
     statuses: Counter[int] = Counter()
     schema = schemathesis.openapi.from_url(f"{site.url}/api/v1/openapi.json")
     with requests.Session() as session:
@@ -128,16 +128,16 @@ def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
                     # An operation without parameters has no invalid requests.
                     assert mode is GenerationMode.NEGATIVE
                 except (Exception, FailureGroup) as error:
-                    broken.append(f"{operation.label} ({mode.value}): {error}")
+                    violations.append(f"{operation.label} ({mode.value}): {error}")
     # If everything is refused, nothing has been tested.
     assert statuses[2] > (EXAMPLES if logged_in else 0), statuses
-    return broken
+    return violations
 
 
 def send_examples(
     operation: schemathesis.schemas.APIOperation,
     mode: GenerationMode,
-    known: Known,
+    known: KnownObjects,
     session: requests.Session,
 ) -> None:
     """Send valid or invalid requests, depending on the mode, and check the responses."""
@@ -165,6 +165,6 @@ def send_examples(
 def test_every_response_conforms_to_the_document_and_none_is_a_server_error(
     featured: Site, logged_in: bool
 ) -> None:
-    known = Known(featured)
-    broken = broken_promises(featured, known, logged_in=logged_in)
-    assert not broken, "\n\n".join(broken)
+    known = KnownObjects(featured)
+    violations = find_violations(featured, known, logged_in=logged_in)
+    assert not violations, "\n\n".join(violations)

@@ -28,7 +28,7 @@ def next_version(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(migrate, "available", lambda: present + NEXT)
 
 
-def another_version_runs(site: Site, *, seconds_ago: int = 0) -> None:
+def insert_instance_of_another_version(site: Site, *, seconds_ago: int = 0) -> None:
     site.services.database.run(
         "INSERT INTO instance"
         " (id, role, hostname, version, preference, bundle_fingerprint, stores, seen_at)"
@@ -38,7 +38,7 @@ def another_version_runs(site: Site, *, seconds_ago: int = 0) -> None:
     )
 
 
-def can_be_read(site: Site, table: str) -> bool:
+def table_exists(site: Site, table: str) -> bool:
     try:
         site.services.database.read(f"SELECT FROM {table}")
     except UndefinedTable:
@@ -48,7 +48,7 @@ def can_be_read(site: Site, table: str) -> bool:
 
 @pytest.mark.parametrize("seconds_ago", [0, 3600], ids=["running", "missing"])
 def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_ago: int) -> None:
-    another_version_runs(us, seconds_ago=seconds_ago)
+    insert_instance_of_another_version(us, seconds_ago=seconds_ago)
 
     for applied in (["9001_what_replaces_it", "9003_something_else"], []):
         migrated = prepare_database(us.services)
@@ -56,17 +56,17 @@ def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_
         assert migrated.applied == applied
         assert migrated.contractions == ["9002_what_only_earlier_versions_read"]
         assert migrated.others == {"eu-1": "0.0.1"}
-    assert can_be_read(us, "message")
-    assert can_be_read(us, "something_else")
+    assert table_exists(us, "message")
+    assert table_exists(us, "something_else")
 
 
 def test_contraction_runs_once_when_no_other_version_runs(us: Site) -> None:
-    another_version_runs(us)
+    insert_instance_of_another_version(us)
     prepare_database(us.services)
     us.services.database.run("DELETE FROM instance")
 
     assert prepare_database(us.services).applied == ["9002_what_only_earlier_versions_read"]
-    assert not can_be_read(us, "message")
+    assert not table_exists(us, "message")
     assert prepare_database(us.services).applied == []
 
 
@@ -75,7 +75,7 @@ def test_contraction_does_not_wait_without_other_versions(us: Site) -> None:
 
 
 def test_contraction_has_a_dry_run(us: Site) -> None:
-    another_version_runs(us)
+    insert_instance_of_another_version(us)
 
     status, printed, _ = us.command_here("migrate", "--dry-run", "--json")
 
@@ -85,7 +85,7 @@ def test_contraction_has_a_dry_run(us: Site) -> None:
         "contractions": ["9002_what_only_earlier_versions_read"],
         "others": {"eu-1": "0.0.1"},
     }
-    assert not can_be_read(us, "something_else")
+    assert not table_exists(us, "something_else")
     _, _, messages = us.command_here("migrate", "--dry-run")
     assert "to apply: 9001_what_replaces_it, 9003_something_else\n" in messages
     assert "9002_what_only_earlier_versions_read waits until eu-1 runs" in messages

@@ -46,17 +46,17 @@ class NoHold:
 
 
 @pytest.fixture
-def to_eu(services: Services) -> Iterator[CountingProxy]:
+def proxy_to_eu(services: Services) -> Iterator[CountingProxy]:
     with counting_proxy(services.eu.port) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def eu_by_proxy(
-    services: Services, database: str, tmp_path: Path, to_eu: CountingProxy
+def eu_behind_proxy(
+    services: Services, database: str, tmp_path: Path, proxy_to_eu: CountingProxy
 ) -> Iterator[Site]:
     """The site eu, with a proxy in front of its own store."""
-    seen = replace(services, eu=replace(services.eu, port=to_eu.port))
+    seen = replace(services, eu=replace(services.eu, port=proxy_to_eu.port))
     with running_site(seen, database, tmp_path / "eu", "eustorage,usstorage") as site:
         yield site
 
@@ -66,29 +66,31 @@ def make_content(length: int) -> bytes:
 
 
 def test_a_large_copy_with_repeated_crashes_sends_less_than_twice_its_size(
-    us: Site, eu_by_proxy: Site, to_eu: CountingProxy, services: Services
+    us: Site, eu_behind_proxy: Site, proxy_to_eu: CountingProxy, services: Services
 ) -> None:
     data = make_content(LARGE)
     digest = Client(us).push_blob(REPOSITORY, data)
     kills, chance = 0, random.Random()
     while placements(us, digest) != both_locations() and kills < 4:
-        before = to_eu.sent_bytes
-        eu_by_proxy.start_worker()
+        before = proxy_to_eu.sent_bytes
+        eu_behind_proxy.start_worker()
         goal = before + chance.randint(1, 2 * PART_MINIMUM)
         wait_until(
             "bytes were sent",
-            lambda goal=goal: to_eu.sent_bytes > goal or placements(us, digest) == both_locations(),  # type: ignore[misc]
+            lambda goal=goal: (
+                proxy_to_eu.sent_bytes > goal or placements(us, digest) == both_locations()
+            ),  # type: ignore[misc]
         )
-        eu_by_proxy.stop_worker(kill=True)
+        eu_behind_proxy.stop_worker(kill=True)
         kills += 1
         # The test does not wait for the killed worker's lease to expire.
         us.services.database.run("UPDATE replicationtask SET lease_expires = now()")
-    eu_by_proxy.start_worker()
+    eu_behind_proxy.start_worker()
     wait_until("the blob is at both locations", lambda: placements(us, digest) == both_locations())
     answer = services.eu.client.get_object(Bucket=services.eu.bucket, Key=object_key(digest))
     assert hashlib.sha256(answer["Body"].read()).hexdigest() == digest.partition(":")[2]
     assert kills > 1
-    assert to_eu.sent_bytes < 2 * len(data)
+    assert proxy_to_eu.sent_bytes < 2 * len(data)
     assert services.eu.open_uploads() == 0
 
 
@@ -137,26 +139,29 @@ def two_buckets(store: Store, proxy: CountingProxy) -> tuple[S3ObjectStore, S3Ob
 
 @pytest.mark.parametrize("single_maximum", [server_side_copy.SINGLE_MAXIMUM, 2**20])
 def test_a_copy_within_one_store_is_made_by_the_store_after_hashing(
-    services: Services, to_eu: CountingProxy, monkeypatch: pytest.MonkeyPatch, single_maximum: int
+    services: Services,
+    proxy_to_eu: CountingProxy,
+    monkeypatch: pytest.MonkeyPatch,
+    single_maximum: int,
 ) -> None:
     monkeypatch.setattr(server_side_copy, "SINGLE_MAXIMUM", single_maximum)
     monkeypatch.setattr(server_side_copy, "PART_SIZE", 8 * 2**20)
-    one, two = two_buckets(services.eu, to_eu)
+    one, two = two_buckets(services.eu, proxy_to_eu)
     data = make_content(20_000_000)
     digest = Digest.parse(f"sha256:{hashlib.sha256(data).hexdigest()}")
     one.put(blob_key(digest), data, len(data))
-    before = to_eu.sent_bytes
+    before = proxy_to_eu.sent_bytes
     Copier({"one": one, "two": two}, "two").copy(digest, len(data), ["one"], NoHold(), None)
-    assert to_eu.sent_bytes - before < len(data) / 10
+    assert proxy_to_eu.sent_bytes - before < len(data) / 10
     assert b"".join(two.read(blob_key(digest))) == data
     for store in (one, two):
         store.delete(blob_key(digest))
 
 
 def test_an_object_that_changes_after_hashing_is_not_copied_within_the_store(
-    services: Services, to_eu: CountingProxy
+    services: Services, proxy_to_eu: CountingProxy
 ) -> None:
-    one, two = two_buckets(services.eu, to_eu)
+    one, two = two_buckets(services.eu, proxy_to_eu)
     one.put("sha256/ab/abcd", b"hashed", 6)
     with pytest.raises(ObjectChanged):
         two.copy_from(one, "sha256/ab/abcd", 6, lambda: one.put("sha256/ab/abcd", b"later!", 6))

@@ -37,22 +37,22 @@ def collector(site: Site, grace: int = 0) -> Collector:
     )
 
 
-def expire_rights(site: Site) -> None:
+def expire_blobs(site: Site) -> None:
     """Expire the time for which blobs are kept without a manifest."""
     site.services.database.run("UPDATE uploadedblob SET expires_at = now()")
 
 
-def let_time_pass(site: Site) -> None:
+def expire_blobs_and_manifests(site: Site) -> None:
     """Expire also the time for which a deleted manifest can be restored."""
-    expire_rights(site)
+    expire_blobs(site)
     site.services.database.run("UPDATE manifest SET deleted_at = deleted_at - interval '15 days'")
 
 
-def rows(site: Site) -> int:
+def count_blobs(site: Site) -> int:
     return int(site.services.database.read("SELECT count(*) FROM imagestorage")[0][0])
 
 
-def tombstones(site: Site) -> int:
+def count_tombstones(site: Site) -> int:
     counted = "SELECT count(*) FROM imagestorage WHERE tombstone_at IS NOT NULL"
     return int(site.services.database.read(counted)[0][0])
 
@@ -84,7 +84,7 @@ def unreferenced(client: Client) -> str:
     digest = client.push_blob(REPOSITORY, DATA)
     assert put_manifest(client, digest) == 201
     delete_manifest(client, manifest(digest))
-    let_time_pass(client.site)
+    expire_blobs_and_manifests(client.site)
     collect = collector(client.site)
     assert (collect.delete_manifests(), collect.mark()) == (1, 1)
     return digest
@@ -99,18 +99,18 @@ def test_a_blob_is_deleted_at_all_locations_step_by_step(
     eu.copy_all()
     assert placements(us, digest) == both_locations()
     delete_manifest(client, manifest(digest))
-    let_time_pass(us)
+    expire_blobs_and_manifests(us)
     collect = collector(us)
     assert (collect.delete_manifests(), collect.mark()) == (1, 1)
     assert placements(us, digest) == both_locations()
     assert (collect.collect_blobs(), collect.collect_blobs()) == (1, 0)
-    assert (placements(us, digest), rows(us)) == (set(), 1)
+    assert (placements(us, digest), count_blobs(us)) == (set(), 1)
     assert queue_lengths(us.services.database) == {"usstorage": 1, "eustorage": 1}
     assert services.us.objects() == services.eu.objects() == {object_key(digest)}
     assert delete_queue(us, "usstorage").turn() == 1
-    assert (services.us.objects(), rows(us)) == (set(), 1)
+    assert (services.us.objects(), count_blobs(us)) == (set(), 1)
     assert delete_queue(us, "eustorage").turn() == 1
-    assert (services.eu.objects(), rows(us)) == (set(), 0)
+    assert (services.eu.objects(), count_blobs(us)) == (set(), 0)
 
 
 def test_referenced_and_recent_blobs_are_kept(client: Client) -> None:
@@ -130,14 +130,14 @@ def test_referenced_and_recent_blobs_are_kept(client: Client) -> None:
         [uploaded],
     )
     collector(site).step()
-    assert (tombstones(site), rows(site)) == (0, 3)
+    assert (count_tombstones(site), count_blobs(site)) == (0, 3)
 
 
 def test_the_first_chunk_of_an_upload_in_progress_is_kept(client: Client) -> None:
     client.push_blob(REPOSITORY, DATA)
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     location = client.request("PATCH", location, SCOPE, data=DATA).headers["Location"]
-    expire_rights(client.site)
+    expire_blobs(client.site)
     collector(client.site).step()
     delete_queue(client.site, "usstorage").turn()
     digest = str(Digest.of(DATA))
@@ -174,9 +174,9 @@ def reference_in_a_manifest(client: Client, digest: str) -> None:
 def test_a_blob_that_is_referenced_again_within_the_grace_time_is_kept(
     client: Client, unreferenced: str, need: Callable[[Client, str], None]
 ) -> None:
-    assert tombstones(client.site) == 1
+    assert count_tombstones(client.site) == 1
     need(client, unreferenced)
-    assert tombstones(client.site) == 0
+    assert count_tombstones(client.site) == 0
     collect = collector(client.site)
     assert (collect.mark(), collect.collect_blobs()) == (0, 0)
     client.site.services.database.run(
@@ -205,12 +205,12 @@ def test_a_manifest_that_references_a_just_collected_blob_is_refused(
     """The collector runs between the look-up of the blobs and the insertion of the manifest."""
     database, run = client.site.services.database, client.site.services.database.run
 
-    def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
+    def run_after_collection(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
             collector(client.site).collect_blobs()
         return run(sql, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(database, "run", run_after_the_collector)
+    monkeypatch.setattr(database, "run", run_after_collection)
     assert put_manifest(client, unreferenced) == 404
     monkeypatch.undo()
     assert client.push_blob(REPOSITORY, DATA) == unreferenced
@@ -234,7 +234,7 @@ def test_a_dead_store_delays_only_its_own_queue(us: Site, eu: Site, services: Se
     digest = client.push_blob(REPOSITORY, DATA)
     eu.copy_all()
     assert placements(us, digest) == both_locations()
-    expire_rights(us)
+    expire_blobs(us)
     collector(us).step()
     at_eu = delete_queue(us, "eustorage")
     services.eu.container.pause()
@@ -252,19 +252,19 @@ def test_a_dead_store_delays_only_its_own_queue(us: Site, eu: Site, services: Se
     assert ("'eustorage' is unavailable" in error, attempts) == (True, 1)
     us.services.database.run("UPDATE objectdeletion SET available_at = now()")
     assert at_eu.turn() == 1
-    assert (services.eu.objects(), rows(us)) == (set(), 0)
+    assert (services.eu.objects(), count_blobs(us)) == (set(), 0)
 
 
 class Killed(BaseException):
     """Stands for a killed process: it is not caught, and the transaction is rolled back."""
 
 
-def dies_after(act: Callable[[str], None]) -> Callable[[str], None]:
-    def die(object_key: str) -> None:
+def killed_after(act: Callable[[str], None]) -> Callable[[str], None]:
+    def run_and_die(object_key: str) -> None:
         act(object_key)
         raise Killed
 
-    return die
+    return run_and_die
 
 
 def test_an_upload_whose_object_a_killed_collector_deleted_is_written_again(
@@ -281,7 +281,7 @@ def test_an_upload_whose_object_a_killed_collector_deleted_is_written_again(
         if not moments:
             moments.append("the object is written and not placed")
             with monkeypatch.context() as dying:
-                dying.setattr(store, "delete", dies_after(store.delete))
+                dying.setattr(store, "delete", killed_after(store.delete))
                 with pytest.raises(Killed):
                     delete_queue(site, "usstorage").carry_out(deletion)
         return place(*arguments, **more)  # type: ignore[arg-type]
@@ -306,12 +306,12 @@ def test_a_delayed_deletion_does_not_delete_an_acknowledged_blob(
     store = site.locations.stores["usstorage"]
     assert collector(site).collect_blobs() == 1
 
-    def too_late(object_key: str) -> None:
+    def delete_late(object_key: str) -> None:
         del object_key
         raise StoreUnavailable("usstorage", "ReadTimeoutError")
 
     with monkeypatch.context() as hanging:
-        hanging.setattr(store, "delete", too_late)
+        hanging.setattr(store, "delete", delete_late)
         assert delete_queue(site, "usstorage").turn() == 0
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     answer = client.request("PUT", location, SCOPE, params={"digest": unreferenced}, data=DATA)
@@ -333,7 +333,7 @@ def test_deletions_resume_after_a_collector_was_killed(
     store = site.locations.stores["usstorage"]
     assert collector(site).collect_blobs() == 1
     with monkeypatch.context() as dying:
-        death = dies_after(store.delete if progress == "objects deleted" else lambda _key: None)
+        death = killed_after(store.delete if progress == "objects deleted" else lambda _key: None)
         dying.setattr(store, "delete", death)
         with pytest.raises(Killed):
             delete_queue(site, "usstorage").turn()
@@ -344,7 +344,7 @@ def test_deletions_resume_after_a_collector_was_killed(
     # A copy to eu was pending and may have been in progress; the last queue deletes the row.
     assert queue_lengths(site.services.database) == {"usstorage": 0, "eustorage": 1}
     site.services.database.run("UPDATE objectdeletion SET available_at = now()")
-    assert (delete_queue(site, "eustorage").turn(), rows(site)) == (1, 0)
+    assert (delete_queue(site, "eustorage").turn(), count_blobs(site)) == (1, 0)
 
 
 def test_a_copy_whose_object_was_deleted_meanwhile_is_not_placed(

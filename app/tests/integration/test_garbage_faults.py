@@ -25,7 +25,7 @@ CONTENTS = [b'{"content": %d}' % number for number in range(32)]
 # Images of these are kept.
 KEPT = CONTENTS[:8]
 
-HURRY: dict[str, object] = {
+FAST_COLLECTION: dict[str, object] = {
     "GARBAGE_COLLECTION_GRACE": "0s",
     "GARBAGE_COLLECTION_FAILOVER_WINDOW": "0s",
     "GARBAGE_COLLECTION_FREQUENCY": 1,
@@ -40,8 +40,12 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def sites(services: Services, database: str, tmp_path: Path) -> Iterator[list[Site]]:
     with (
-        running_site(services, database, tmp_path / "us", "usstorage,eustorage", HURRY) as us,
-        running_site(services, database, tmp_path / "eu", "eustorage,usstorage", HURRY) as eu,
+        running_site(
+            services, database, tmp_path / "us", "usstorage,eustorage", FAST_COLLECTION
+        ) as us,
+        running_site(
+            services, database, tmp_path / "eu", "eustorage,usstorage", FAST_COLLECTION
+        ) as eu,
     ):
         yield [us, eu]
 

@@ -193,9 +193,9 @@ def test_clients_are_served_from_the_next_location_however_often_a_store_hangs(
     run_repeatedly(us, eu, services, 10)
 
 
-def test_a_site_learns_of_doubts_about_a_store_through_redis(
-    us: Site, eu: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+def assert_doubts_are_shared(us: Site, eu: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Observe failures of a store at us until eu learns of them; wait until eu clears its doubt."""
+
     def is_learnt() -> bool:
         us.locations.health.observe(
             "eustorage", StoreUnreachable("eustorage", "simulated by the test")
@@ -205,6 +205,12 @@ def test_a_site_learns_of_doubts_about_a_store_through_redis(
     wait_until("the doubt is known", is_learnt)
     assert eu.locations.health.is_up("eustorage")
     wait_until("the doubt is cleared", lambda: not eu.locations.health.in_doubt("eustorage"))
+
+
+def test_a_site_learns_of_doubts_about_a_store_through_redis(
+    us: Site, eu: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_doubts_are_shared(us, eu, caplog)
 
 
 def test_sharing_doubts_resumes_after_an_outage_of_redis(
@@ -218,7 +224,7 @@ def test_sharing_doubts_resumes_after_an_outage_of_redis(
         wait_until("the doubt is cleared", lambda: us.locations.health.state("eustorage").whole)
     finally:
         services.redis.unpause()
-    test_a_site_learns_of_doubts_about_a_store_through_redis(us, eu, caplog)
+    assert_doubts_are_shared(us, eu, caplog)
 
 
 def push_in_parallel(

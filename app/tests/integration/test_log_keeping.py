@@ -132,7 +132,9 @@ def test_an_export_that_fails_every_attempt_is_reported_as_failed(
 ) -> None:
     Api(site_with_receiver).call("POST", "user/exportlogs", {"callback_url": receiver.url})
     site_services = site_with_receiver.services
-    links = replace(site_services.export_links, locations=_Nowhere(site_with_receiver.locations))  # type: ignore[arg-type]
+    links = replace(
+        site_services.export_links, locations=_UnwritableLocations(site_with_receiver.locations)
+    )  # type: ignore[arg-type]
     one = LogExporter(
         site_services.database,
         site_services.cipher,
@@ -147,7 +149,7 @@ def test_an_export_that_fails_every_attempt_is_reported_as_failed(
     assert (attempts, document["status"], document["exported_data_url"]) == (8, "failed", None)
 
 
-class _Nowhere:
+class _UnwritableLocations:
     """The stores of a site, all of which refuse writes."""
 
     def __init__(self, locations: Any) -> None:
@@ -255,7 +257,7 @@ def test_entries_stay_in_the_database_until_they_are_stored_in_a_file(
     us: Site, services: Services
 ) -> None:
     insert_old_entries(us, 3)
-    cut_off = replace(rotation(us), locations=_Nowhere(us.locations))  # type: ignore[arg-type]
+    cut_off = replace(rotation(us), locations=_UnwritableLocations(us.locations))  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailable):
         cut_off.rotate()
     assert us.services.database.read("SELECT count(*) FROM logentry")[0][0] == 3

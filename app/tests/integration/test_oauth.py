@@ -37,7 +37,7 @@ def token_of(answer: requests.Response) -> str:
     return parse_qs(urlsplit(answer.headers["Location"]).fragment)["access_token"][0]
 
 
-def bearer(site: Site, token: str, path: str) -> int:
+def status_with_token(site: Site, token: str, path: str) -> int:
     headers = {"Authorization": f"Bearer {token}"}
     return requests.get(f"{site.url}/api/v1/{path}", headers=headers).status_code
 
@@ -66,13 +66,13 @@ def test_an_application_gets_tokens_of_signed_in_users_until_it_is_deleted(api: 
     client_id = api.call("POST", base, {"name": "deploy"})["client_id"]
     session = signed_in(api.site)
     token = token_of(authorize(api.site, session, client_id))
-    assert bearer(api.site, token, base) == 200
+    assert status_with_token(api.site, token, base) == 200
     # It is limited to its scopes.
-    assert bearer(api.site, token, "superuser/users/") == 403
+    assert status_with_token(api.site, token, "superuser/users/") == 403
     given = api.call("GET", "user/authorizations")["authorizations"]
     assert [one["application"]["clientId"] for one in given] == [client_id]
     api.call("DELETE", f"{base}/{client_id}", status=204)
-    assert bearer(api.site, token, base) == 401
+    assert status_with_token(api.site, token, base) == 401
 
 
 def test_an_issued_token_can_be_revoked(api: Api) -> None:
@@ -80,7 +80,7 @@ def test_an_issued_token_can_be_revoked(api: Api) -> None:
     token = token_of(authorize(api.site, signed_in(api.site), client_id))
     (given,) = api.call("GET", "user/authorizations")["authorizations"]
     api.call("DELETE", f"user/authorizations/{given['uuid']}", status=204)
-    assert bearer(api.site, token, "organization/acme/applications") == 401
+    assert status_with_token(api.site, token, "organization/acme/applications") == 401
 
 
 def test_following_a_link_issues_no_token(api: Api) -> None:
@@ -163,8 +163,8 @@ def test_an_operator_creates_a_token_on_the_command_line(us: Site) -> None:
     made = us.command("token", "create", SUPERUSER, "--scope", "user:read", "--days", "1")
     assert made.returncode == 0, made.stderr
     token = made.stdout.strip()
-    assert bearer(us, token, "user/") == 200
-    assert bearer(us, token, "superuser/users/") == 403
+    assert status_with_token(us, token, "user/") == 200
+    assert status_with_token(us, token, "superuser/users/") == 403
     for words in (("nobody",), (SUPERUSER, "--scope", "everything")):
         refused = us.command("token", "create", *words)
         assert refused.returncode != 0
@@ -180,8 +180,8 @@ def test_a_token_is_created_listed_and_revoked_in_the_settings_of_an_application
         "repo:read user:read",
         SUPERUSER,
     )
-    assert bearer(api.site, made["token"], "user/") == 200
-    assert bearer(api.site, made["token"], base) == 403
+    assert status_with_token(api.site, made["token"], "user/") == 200
+    assert status_with_token(api.site, made["token"], base) == 403
     (listed,) = api.call("GET", base)["tokens"]
     assert (listed["uuid"], "token" in listed) == (made["uuid"], False)
     for wrong in ({"scope": "repo:read"}, {"name": "x", "scope": "everything"}):
@@ -189,7 +189,7 @@ def test_a_token_is_created_listed_and_revoked_in_the_settings_of_an_application
     add_user(api, "alice").call("GET", base, status=403)
     api.call("DELETE", f"{base}/{made['uuid']}", status=204)
     api.call("DELETE", f"{base}/{made['uuid']}", status=404)
-    assert bearer(api.site, made["token"], "user/") == 401
+    assert status_with_token(api.site, made["token"], "user/") == 401
 
 
 def test_a_token_cannot_create_a_token_with_more_scopes(api: Api) -> None:
@@ -234,7 +234,7 @@ def test_an_assigned_user_issues_the_token_once(api: Api) -> None:
     other = authorize(api.site, session, client_id, assignment_uuid=uuid, scope="repo:read")
     assert (more.status_code, other.status_code) == (404, 404)
     token = token_of(authorize(api.site, own, client_id, assignment_uuid=uuid, scope="repo:read"))
-    assert bearer(api.site, token, "repository?public=true") == 200
+    assert status_with_token(api.site, token, "repository?public=true") == 200
     assert alice.call("GET", "user/assignedauthorizations")["authorizations"] == []
     again = authorize(api.site, own, client_id, assignment_uuid=uuid, scope="repo:read")
     assert again.status_code == 404

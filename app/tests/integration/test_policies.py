@@ -26,7 +26,7 @@ def site(site_with_third_location: Site) -> Site:
     return site_with_third_location
 
 
-def tasks(site: Site) -> set[tuple[str, str]]:
+def queued_tasks(site: Site) -> set[tuple[str, str]]:
     rows = site.services.database.read(
         "SELECT s.content_checksum, l.name FROM replicationtask t"
         " JOIN imagestorage s ON s.id = t.storage_id"
@@ -54,7 +54,7 @@ def test_an_extra_location_receives_the_blobs_of_its_repository_only(site: Site)
     assert answer.json()["required_locations"] == [THIRD, "eustorage", "usstorage"]
     mine = client.push_blob(REPOSITORY, b"mine")
     other = client.push_blob("home/other", b"other")
-    assert tasks(site) == {(mine, "eustorage"), (mine, THIRD), (other, "eustorage")}
+    assert queued_tasks(site) == {(mine, "eustorage"), (mine, THIRD), (other, "eustorage")}
 
 
 def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
@@ -75,7 +75,7 @@ def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
     for pushed in (single_chunk, digest):
         assert placements(site, pushed) == {"eustorage"}
         assert object_key(pushed) not in services.us.objects()
-    assert tasks(site) == set()
+    assert queued_tasks(site) == set()
 
 
 def test_chunks_written_before_a_policy_change_are_assembled_at_a_permitted_location(
@@ -131,7 +131,7 @@ def test_a_mounted_blob_is_readable_at_once_and_copied_to_required_locations(sit
         params={"mount": digest, "from": "free/app"},
     )
     assert answer.status_code == 201, answer.text
-    assert tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
+    assert queued_tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
     shown = json.loads(site.command("policy", "show", REPOSITORY, "--json").stdout)
     (excess,) = shown["excess"]
     assert (excess["location"], excess["shared"]) == ("usstorage", 1)
@@ -141,16 +141,16 @@ def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
     site: Site,
 ) -> None:
     push_image_without_layers(site, REPOSITORY, b"{}")
-    (digest,) = {digest for digest, _ in tasks(site)}
-    assert tasks(site) == {(digest, "eustorage")}
+    (digest,) = {digest for digest, _ in queued_tasks(site)}
+    assert queued_tasks(site) == {(digest, "eustorage")}
     done = site.command("policy", "set", "home", "--extra", THIRD, "--exclude", "eustorage")
     assert done.returncode == 0, done.stderr
     assert "1 copies are to be made" in done.stderr
-    assert tasks(site) == {(digest, THIRD)}
+    assert queued_tasks(site) == {(digest, THIRD)}
     done = site.command("policy", "clear", "home")
     assert "must be at eustorage, usstorage" in done.stdout
     # No policy excludes the third location now, so a copy in progress may finish.
-    assert tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
+    assert queued_tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
 
 
 def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> None:
@@ -164,7 +164,7 @@ def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> No
     policies(site).clear(Subject.parse("home"))
     policies(site).set(Subject.parse("home"), Policy(excluded=("eustorage", THIRD)))
     watch.apply_changes()
-    assert tasks(site) == set()
+    assert queued_tasks(site) == set()
 
 
 def test_a_blob_is_required_wherever_one_of_its_repositories_requires_it(site: Site) -> None:

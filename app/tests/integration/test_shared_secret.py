@@ -21,10 +21,10 @@ def test_a_token_and_an_upload_of_one_site_are_valid_at_the_other(
         running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as us,
         running_site(services, database, tmp_path / "eu", "eustorage usstorage", changes) as eu,
     ):
-        _push_half_here_and_half_there(us, eu)
+        _push_across_sites(us, eu)
 
 
-def _push_half_here_and_half_there(us: Site, eu: Site) -> None:
+def _push_across_sites(us: Site, eu: Site) -> None:
     here, there = Client(us), Client(eu)
     scope = "repository:admin/app:pull,push"
     there.tokens[scope] = here.token(scope)

@@ -67,7 +67,7 @@ def index(*children: str) -> dict[str, object]:
     return {"mediaType": INDEX_TYPE, "manifests": [descriptor(child) for child in children]}
 
 
-def let_time_pass(site: Site) -> None:
+def expire_pushes(site: Site) -> None:
     """Expire the time for which a push is kept without a tag."""
     site.services.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
 
@@ -80,14 +80,14 @@ def test_an_untagged_manifest_is_deleted_when_its_time_ends(client: Client) -> N
     digest = put(client, image(client))
     collect(client.site)
     assert pull(client, digest) == 200
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 404
 
 
 def test_a_push_restarts_the_time(client: Client) -> None:
     digest = put(client, image(client))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     assert put(client, image(client)) == digest
     collect(client.site)
     assert pull(client, digest) == 200
@@ -95,7 +95,7 @@ def test_a_push_restarts_the_time(client: Client) -> None:
 
 def test_a_tagged_manifest_is_kept(client: Client) -> None:
     digest = put(client, image(client), "latest")
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
 
@@ -103,7 +103,7 @@ def test_a_tagged_manifest_is_kept(client: Client) -> None:
 def test_a_previously_tagged_manifest_is_kept_while_the_tag_can_be_restored(client: Client) -> None:
     digest = put(client, image(client), "latest")
     put(client, image(client, annotations={"version": "2"}), "latest")
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
     ended = "UPDATE tag SET lifetime_end_ms = lifetime_end_ms - %(ms)s"
@@ -116,7 +116,7 @@ def test_a_tag_with_a_pending_expiry_keeps_its_manifest(client: Client) -> None:
     digest = put(client, image(client), "latest")
     tags = Tags(client.site.services.database)
     tags.expire(RepositoryName.parse(REPOSITORY), "latest", int(time.time() * 1000) + 60_000)
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
 
@@ -124,7 +124,7 @@ def test_a_tag_with_a_pending_expiry_keeps_its_manifest(client: Client) -> None:
 def test_manifests_of_an_index_are_kept_and_deleted_after_it(client: Client) -> None:
     child = put(client, image(client))
     parent = put(client, index(child), "latest")
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert (pull(client, parent), pull(client, child)) == (200, 200)
     client.site.services.database.run("DELETE FROM tag")
@@ -136,7 +136,7 @@ def test_manifests_of_an_index_are_kept_and_deleted_after_it(client: Client) -> 
 def test_a_referrer_is_kept_with_its_subject_and_deleted_after_it(client: Client) -> None:
     subject = put(client, image(client), "latest")
     signature = put(client, image(client, subject=descriptor(subject)))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, signature) == 200
     client.site.services.database.run("DELETE FROM tag")
@@ -149,14 +149,14 @@ def test_a_deleted_image_that_can_be_restored_keeps_its_signature(client: Client
     subject = put(client, image(client), "latest")
     signature = put(client, image(client, subject=descriptor(subject)))
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{subject}", SCOPE)
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, signature) == 200
 
 
 def test_a_manifest_that_a_transaction_refers_to_is_skipped(client: Client) -> None:
     digest = put(client, image(client))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     with client.site.services.database.transaction() as cursor:
         # As the foreign key of a tag that is being inserted does.
         cursor.execute("SELECT FROM manifest FOR KEY SHARE")
@@ -169,15 +169,15 @@ def test_an_index_that_references_a_just_collected_manifest_is_refused(
 ) -> None:
     """The collector runs between the look-up of the manifests and the insertion of the index."""
     child = put(client, image(client))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     database, run = client.site.services.database, client.site.services.database.run
 
-    def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
+    def run_after_collection(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
             collect(client.site)
         return run(sql, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(database, "run", run_after_the_collector)
+    monkeypatch.setattr(database, "run", run_after_collection)
     answer = client.request(
         "PUT",
         f"/v2/{REPOSITORY}/manifests/latest",
@@ -197,7 +197,7 @@ def test_an_index_that_references_a_just_collected_manifest_is_refused(
 def test_the_next_batch_deletes_what_one_batch_left(client: Client) -> None:
     for version in ("1", "2", "3"):
         put(client, image(client, annotations={"version": version}))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect = collector(client.site, batch=2)
     assert [collect.step(), collect.step()] == [True, False]
     assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[0]]
@@ -208,7 +208,7 @@ def test_each_run_checks_the_next_range(client: Client, monkeypatch: pytest.Monk
     monkeypatch.setattr(untagged, "RANGE", 1)
     for version in ("1", "2"):
         put(client, image(client, annotations={"version": version}))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect = collector(client.site)
     last = client.site.services.database.read("SELECT max(id) FROM manifest")[0][0]
     assert [collect.step() for _ in range(last - 1)] == [False] * (last - 1)

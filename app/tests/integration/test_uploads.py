@@ -16,7 +16,7 @@ SCOPE = f"repository:{REPOSITORY}:pull,push"
 UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 
 
-def code(answer: requests.Response) -> str:
+def error_code(answer: requests.Response) -> str:
     return answer.json()["errors"][0]["code"]
 
 
@@ -133,10 +133,10 @@ def test_a_wrong_digest_is_refused_and_leaves_nothing(
     for chunk in chunks:
         location = patch(client, location, chunk).headers["Location"]
     answer = put(client, location, sha256(b"something else"), b"" if chunks else b"whole")
-    assert (answer.status_code, code(answer)) == (400, "DIGEST_INVALID")
+    assert (answer.status_code, error_code(answer)) == (400, "DIGEST_INVALID")
     assert leftovers(client.site, services) == (set(), 0, 0)
     answer = client.request("GET", location, SCOPE)
-    assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert (answer.status_code, error_code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
 def test_a_wrong_digest_does_not_delete_the_same_bytes_of_another_upload(
@@ -193,14 +193,14 @@ def test_an_upload_of_one_repository_is_unknown_in_another(client: Client) -> No
     stranger = location.replace("/v2/admin/app/", "/v2/admin/other/")
     scope = "repository:admin/other:pull,push"
     answer = client.request("PATCH", stranger, scope, data=b"x")
-    assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert (answer.status_code, error_code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
 @pytest.mark.parametrize("uuid", ["nonsense", "00000000-0000-0000-0000-000000000000"])
 def test_an_upload_that_never_existed_is_unknown(client: Client, uuid: str) -> None:
     client.push_blob(REPOSITORY, b"so that the repository is there")
     answer = patch(client, UPLOADS + uuid, b"x")
-    assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert (answer.status_code, error_code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
 def test_a_push_goes_to_the_other_store_while_the_nearest_is_dead(

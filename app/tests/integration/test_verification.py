@@ -31,7 +31,7 @@ def run_verify(site: Site, *words: str) -> tuple[int, dict[str, Any]]:
     return status, json.loads(out)
 
 
-def wrong(document: dict[str, Any]) -> dict[tuple[str, str], str]:
+def defects(document: dict[str, Any]) -> dict[tuple[str, str], str]:
     return {
         (finding["location"], finding["digest"]): finding["defect"]
         for finding in document["findings"]
@@ -69,16 +69,16 @@ def test_damaged_copies_are_reported_replaced_and_never_served(
     }
     deep = {**shallow, ("usstorage", blobs["corrupt"]): "wrong digest"}
     status, found = run_verify(us)
-    assert (status, wrong(found), found["quarantined"]) == (1, shallow, None)
+    assert (status, defects(found), found["quarantined"]) == (1, shallow, None)
     status, found = run_verify(us, "--full")
-    assert (status, wrong(found), found["lost"]) == (1, deep, 0)
+    assert (status, defects(found), found["lost"]) == (1, deep, 0)
     counted = found["locations"]["usstorage"]
     assert (counted["verified"], counted["wrong_digest"]) == (1, 1)
     assert found["locations"]["eustorage"]["bytes"] == 4000
     # Without --heal nothing changes.
     assert all(placements(us, digest) == both_locations() for digest in blobs.values())
     status, found = run_verify(us, "--full", "--resume", "--heal")
-    assert (status, wrong(found), found["quarantined"]) == (1, deep, 3)
+    assert (status, defects(found), found["quarantined"]) == (1, deep, 3)
     for name in ("corrupt", "truncated", "gone"):
         assert placements(us, blobs[name], "suspect") == {"usstorage"}
     for site in (us, eu):
@@ -214,7 +214,7 @@ def insert_placements(site: Site, count: int) -> None:
     )
 
 
-def check(site: Site, scope: Scope) -> Run:
+def run_verifier(site: Site, scope: Scope) -> Run:
     run = begin(site.services.database, scope)
     for _ in verifier(site, 1000).go_on(run):
         continue
@@ -223,15 +223,15 @@ def check(site: Site, scope: Scope) -> Run:
 
 def test_a_sample_has_about_the_requested_size(us: Site) -> None:
     insert_placements(us, 300)
-    sampled = check(us, Scope(sample=20)).counts["usstorage"].missing
+    sampled = run_verifier(us, Scope(sample=20)).counts["usstorage"].missing
     assert 20 < sampled < 120
 
 
 @pytest.mark.usefixtures("blobs")
 def test_verification_can_be_limited_to_a_location_or_a_namespace(us: Site) -> None:
     push_image_without_layers(us, "other/app", b"{}")
-    assert set(check(us, Scope(location="eustorage")).counts) == {"eustorage"}
-    run = check(us, Scope(namespace="other"))
+    assert set(run_verifier(us, Scope(location="eustorage")).counts) == {"eustorage"}
+    run = run_verifier(us, Scope(namespace="other"))
     assert {name: count.verified for name, count in run.counts.items()} == {"usstorage": 1}
     status, _, err = us.command_here("verify", "--location", "mars")
     assert (status, "no location 'mars'" in err) == (1, True)
