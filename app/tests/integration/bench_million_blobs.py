@@ -54,7 +54,7 @@ def print_figure(what: str) -> Iterator[None]:
 
 
 def insert_blobs(database: Database, first: int, last: int, placed: list[str]) -> None:
-    """Insert blobs with a placement at one location, each used by one of several repositories."""
+    """Insert blobs with placements at the given locations, each used by one of the repositories."""
     database.run(_REPOSITORIES, {"repositories": REPOSITORIES})
     for start in range(first, last + 1, 100_000):
         end = min(start + 99_999, last)

@@ -54,14 +54,14 @@ def large_sizes() -> list[int]:
 MIXES = {
     "small (1200 of 4 KiB..1 MiB)": small_sizes(),
     "large (12 of 50..200 MiB)": large_sizes(),
-    "all of them": small_sizes() + large_sizes(),
+    "small and large": small_sizes() + large_sizes(),
 }
 
 
 # The bandwidth of the link to the target in Mbit/s, and the seconds between two samples of a
 # process.
-LINE = 400
-LOOK_SECONDS = 0.1
+LINK_MBITS = 400
+SAMPLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def limited_bandwidth(store: Store) -> Iterator[None]:
         if path.read_text().strip() == index
     ]
     queue = ["dev", interface, "root"]
-    limit = ["tbf", "rate", f"{LINE}mbit", "burst", "256kb", "latency", "200ms"]
+    limit = ["tbf", "rate", f"{LINK_MBITS}mbit", "burst", "256kb", "latency", "200ms"]
     subprocess.run(["tc", "qdisc", "replace", *queue, *limit], check=True)
     try:
         yield
@@ -152,7 +152,7 @@ def run_rclone(services: Services, directory: Path) -> Run:
     watched = ResourceSampler(process.pid)
     while process.poll() is None:
         watched.sample()
-        time.sleep(LOOK_SECONDS)
+        time.sleep(SAMPLE_SECONDS)
     assert process.returncode == 0, (directory / "rclone.log").read_text()
     return Run(time.perf_counter() - began, watched.processor, watched.memory)
 
@@ -171,7 +171,7 @@ def run_worker(us: Site, eu: Site, blobs: dict[str, int]) -> Run:
     us.services.database.run(_PLACED, {"digests": list(blobs), "sizes": list(blobs.values())})
     while count_unplaced(us.services.database):
         watched.sample()
-        time.sleep(LOOK_SECONDS)
+        time.sleep(SAMPLE_SECONDS)
     seconds = time.perf_counter() - began
     eu.stop_worker()
     placed = "SELECT count(*) FROM imagestorageplacement p JOIN imagestoragelocation l"
@@ -184,7 +184,7 @@ def print_run(name: str, run: Run, blobs: dict[str, int]) -> None:
     rate = sum(blobs.values()) / MEBIBYTE / run.seconds
     print(  # noqa: T201
         f"  {name:<14} {run.seconds:7.1f} s  {rate:7.1f} MiB/s  {len(blobs) / run.seconds:7.1f}"
-        f" blobs/s  {run.processor:6.1f} s of processors  {run.memory:6.1f} MiB of memory"
+        f" blobs/s  {run.processor:6.1f} s of processor time  {run.memory:6.1f} MiB of memory"
     )
 
 
@@ -221,6 +221,6 @@ def test_worker_against_rclone_over_a_limited_link(
 ) -> None:
     blobs = put_objects(services.us, large_sizes())
     total = sum(blobs.values()) / MEBIBYTE
-    print(f"\nlarge, over a line of {LINE} Mbit/s: {total:.0f} MiB")  # noqa: T201
+    print(f"\nlarge, over a link of {LINK_MBITS} Mbit/s: {total:.0f} MiB")  # noqa: T201
     with limited_bandwidth(services.eu):
         compare(us, eu, services, tmp_path, blobs)

@@ -14,7 +14,7 @@ from .site import PASSWORD, SUPERUSER, Site
 
 ACTIONS = ("pull", "push", "show", "change", "administer")
 # What each actor may do with acme/private and, in addition, with acme/public.
-MAY = {
+PERMISSIONS = {
     "anonymous": (set(), {"pull", "show"}),
     "stranger": (set(), {"pull", "show"}),
     "reader": ({"pull", "show"}, set()),
@@ -109,8 +109,8 @@ def _tokens(site: Site) -> dict[str, Actor]:
 def test_every_actor_has_exactly_the_permissions_of_its_role(us: Site) -> None:
     actors = make_actors(us)
     expected, found = {}, {}
-    for actor, action, visibility in itertools.product(MAY, ACTIONS, ("private", "public")):
-        private, public = MAY[actor]
+    for actor, action, visibility in itertools.product(PERMISSIONS, ACTIONS, ("private", "public")):
+        private, public = PERMISSIONS[actor]
         case = (actor, action, visibility)
         expected[case] = action in private or (visibility == "public" and action in public)
         found[case] = actors[actor].is_allowed(action, f"acme/{visibility}")

@@ -76,7 +76,7 @@ def test_an_auditor_reads_what_administrators_read_and_changes_nothing(auditor: 
         assert (path, refused["error_type"]) == (path, "insufficient_scope")
 
 
-def test_an_auditor_pulls_everything_and_pushes_nothing_even_to_the_own_namespace(
+def test_an_auditor_pulls_everything_and_pushes_nothing(
     auditor: Api,
 ) -> None:
     client = Client(auditor.site, "auditor", OTHER_PASSWORD)

@@ -113,6 +113,6 @@ def test_a_missing_current_password_does_not_count_as_a_failed_login(api: Api) -
     assert _token_status(api.site, "bob", "another password") == 200
 
 
-def test_a_superuser_changes_the_own_password_only_with_the_current_one(api: Api) -> None:
+def test_a_superuser_needs_the_current_password_to_change_it(api: Api) -> None:
     api.call("PUT", f"superuser/users/{SUPERUSER}", {"password": "taken over"}, 400)
     assert _token_status(api.site, SUPERUSER, PASSWORD) == 200

@@ -132,9 +132,8 @@ def test_an_export_that_fails_every_attempt_is_reported_as_failed(
 ) -> None:
     Api(site_with_receiver).call("POST", "user/exportlogs", {"callback_url": receiver.url})
     site_services = site_with_receiver.services
-    links = replace(
-        site_services.export_links, locations=_UnwritableLocations(site_with_receiver.locations)
-    )  # type: ignore[arg-type]
+    unwritable = _UnwritableLocations(site_with_receiver.locations)
+    links = replace(site_services.export_links, locations=unwritable)  # type: ignore[arg-type]
     one = LogExporter(
         site_services.database,
         site_services.cipher,

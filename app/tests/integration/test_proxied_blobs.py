@@ -110,7 +110,7 @@ def test_one_satisfiable_range_of_several_is_answered_as_one_range(us: Site) -> 
     assert headers["Content-Range"] == f"bytes 5-9/{SIZE}"
 
 
-def test_several_ranges_are_ignored_if_the_if_range_header_does_not_match(us: Site) -> None:
+def test_several_ranges_are_ignored_if_if_range_does_not_match(us: Site) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     assert get(client, digest, Range=SEVERAL, **{"If-Range": f'"{digest}"'})[0] == 206

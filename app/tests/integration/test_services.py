@@ -11,7 +11,7 @@ NO_PROCESS = "4194305-0"
 
 def test_processes_that_start_in_parallel_remove_the_same_leftovers(services: Services) -> None:
     label, _, value = LABEL.partition("=")
-    remains = [
+    leftovers = [
         services.containers.create(
             "localhost/atoll-redis:dev", ["true"], labels={label: value, OWNER: NO_PROCESS}
         )
@@ -25,4 +25,4 @@ def test_processes_that_start_in_parallel_remove_the_same_leftovers(services: Se
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(remove, range(3)))
     left = services.containers.list(all=True, filters={"label": LABEL})
-    assert not {container.id for container in remains} & {container.id for container in left}
+    assert not {container.id for container in leftovers} & {container.id for container in left}

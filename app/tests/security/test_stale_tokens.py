@@ -156,7 +156,7 @@ def test_an_upload_under_an_old_name_cannot_be_finished_with_a_token_for_the_new
     assert bob.request(owner, "HEAD", path).status_code == 404
 
 
-def test_the_name_of_a_deleted_user_lists_and_mounts_nothing_of_the_next_one(
+def test_a_token_of_a_deleted_user_lists_and_mounts_nothing_of_a_later_namesake(
     image: RunningImage,
 ) -> None:
     first = new_user(image, "shared")

@@ -62,7 +62,7 @@ class Visitor:
         return self.send("GET", "/v2/auth", auth, params={"scope": scope} if scope else {})
 
     def actions(self, auth: Auth, repository: str) -> list[str]:
-        """Return the actions that a new token allows on REPOSITORY."""
+        """Return the actions that a new token allows on a repository."""
         answer = self.registry_token(auth, f"repository:{repository}:pull,push")
         assert answer.status_code == 200, answer.text
         claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
