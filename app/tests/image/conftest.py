@@ -1,4 +1,4 @@
-"""The built image, running beside the same services that the integration tests use."""
+"""Fixtures: the built image, with the same services as the integration tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["cheap_passwords", "services", "template"]
 
 @pytest.fixture
 def database(services: Services, template: str) -> str:
-    """A migrated database for a registry of one test; the stores are shared, and not emptied."""
+    """A migrated database for one test; the stores are shared and not emptied."""
     return make_database(services, template)
 
 
@@ -26,10 +26,11 @@ def image(
     template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningImage]:
-    """One instance for all tests that only talk to it, over HTTP and over TLS.
+    """One instance for all tests that only send requests to it, over HTTP and over TLS.
 
-    `image.url` and `image.tls_url` lead to the same registry; `image.authority` is the CA file,
-    `image.username` and `image.password` are a superuser's, `image.container` is podman's.
+    `image.url` and `image.tls_url` lead to the same registry, `image.authority` is the file of its
+    CA certificate, `image.username` and `image.password` belong to a superuser, and
+    `image.container` is podman's object.
     """
     stack = write_bundle(
         services, make_database(services, template), tmp_path_factory.mktemp("image")
@@ -40,6 +41,6 @@ def image(
 
 @pytest.fixture(params=["http", "tls"])
 def registry(image: RunningImage, request: pytest.FixtureRequest) -> Registry:
-    """A client of the running image, over HTTP and over TLS, with a repository of its own."""
+    """A client of the running image, over HTTP or over TLS, with a repository of its own."""
     url = image.url if request.param == "http" else image.tls_url
     return Registry(url, image.authority, image.username, image.password)

@@ -1,4 +1,4 @@
-"""Blobs of any size that need no memory: bytes that a seed makes anew each time."""
+"""Blobs of any size that need no memory, because their bytes are generated from a seed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MEBIBYTE = 2**20
 
 
 class Content:
-    """SIZE bytes that depend on SEED, and of which no two mebibytes are the same."""
+    """Bytes that depend on a seed; no two mebibytes are the same."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size = size
@@ -21,7 +21,7 @@ class Content:
         self.digest = f"sha256:{hasher.hexdigest()}"
 
     def pieces(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Yield the bytes from START up to END (not included)."""
+        """Yield the bytes from `start` up to, but not including, `end`."""
         end = self.size if end is None else min(end, self.size)
         while start < end:
             number, offset = divmod(start, MEBIBYTE)
@@ -31,7 +31,7 @@ class Content:
             start += len(piece)
 
     def stream(self, start: int = 0, end: int | None = None) -> Stream:
-        """Return those bytes as an HTTP client wants them that names a body's length."""
+        """Return these bytes as an object with a length, for Content-Length."""
         end = self.size if end is None else min(end, self.size)
         return Stream(self.pieces(start, end), end - start)
 

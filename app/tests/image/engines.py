@@ -1,4 +1,4 @@
-"""Real clients, in a container that has them all, each with its own words for push and pull."""
+"""Real clients in one container, each with its own commands for push and pull."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .running import RunningImage, podman
 
 IMAGE = "localhost/atoll-engines:13"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-# What every client pushes: an image of one layer, as a layout, and as the archives of two engines.
+# What every client pushes: an image with one layer, as an OCI layout and as the archives of two
+# engines.
 _MAKE_IMAGE = """
 set -e
 head -c 3000 /dev/urandom >/scratch/payload
@@ -41,19 +42,19 @@ class Engines:
     identity: str
 
     def run(self, *words: str, **variables: str) -> str:
-        """Run a client and return what it printed; what it says when it fails is the message."""
+        """Run a client and return its output; if it fails, raise an error with that."""
         environment = [f"--env={name}={value}" for name, value in variables.items()]
         answer = podman("exec", *environment, self.identity, *words)
         assert answer.returncode == 0, f"{shlex.join(words)}\n{answer.stdout}"
         return answer.stdout
 
-    def answers(self, *words: str) -> bool:
+    def is_running(self, *words: str) -> bool:
         return podman("exec", self.identity, *words).returncode == 0
 
 
 @contextmanager
 def running_engines(image: RunningImage, directory: Path) -> Iterator[Engines]:
-    """Start the clients, and wait until the two that have a daemon answer."""
+    """Start the clients, and wait until the two with a daemon answer."""
     answer = podman(
         "run",
         "--detach",
@@ -64,7 +65,7 @@ def running_engines(image: RunningImage, directory: Path) -> Iterator[Engines]:
         f"--volume={_configuration(image, directory)}:/root/.docker:ro",
         f"--volume={image.authority}:/authority.crt:ro",
         "--volume=/scratch",
-        # The registry's and its stores' certificates are of the same authority.
+        # The certificates of the registry and of its stores have the same CA.
         "--env=SSL_CERT_FILE=/authority.crt",
         "--env=REGISTRY_AUTH_FILE=/root/.docker/config.json",
         IMAGE,
@@ -72,26 +73,26 @@ def running_engines(image: RunningImage, directory: Path) -> Iterator[Engines]:
     assert answer.returncode == 0, answer.stdout
     engines = Engines(answer.stdout.split()[-1])
     try:
-        _wait_until_both_answer(engines)
+        _wait_until_daemons_answer(engines)
         engines.run("bash", "-c", _MAKE_IMAGE)
         yield engines
     finally:
         podman("rm", "--force", "--volumes", engines.identity)
 
 
-def _wait_until_both_answer(engines: Engines) -> None:
+def _wait_until_daemons_answer(engines: Engines) -> None:
     try:
         wait_until(
             "containerd and Docker answer",
-            lambda: engines.answers("ctr", "version") and engines.answers("docker", "info"),
+            lambda: engines.is_running("ctr", "version") and engines.is_running("docker", "info"),
         )
     except AssertionError as error:
         log = podman("logs", engines.identity).stdout
-        raise AssertionError(f"{error}\nThe engines' log:\n{log}") from error
+        raise AssertionError(f"{error}\nLog of the daemons:\n{log}") from error
 
 
 def _configuration(image: RunningImage, directory: Path) -> Path:
-    """Write the login, as `docker login` does, for both addresses of the registry."""
+    """Write the credentials, as `docker login` does, for both addresses of the registry."""
     login = base64.b64encode(f"{image.username}:{image.password}".encode()).decode()
     hosts = [urlsplit(url).netloc for url in (image.url, image.tls_url)]
     directory.mkdir()
@@ -101,7 +102,7 @@ def _configuration(image: RunningImage, directory: Path) -> Path:
 
 
 class Client:
-    """What one client says to push, to pull and to go without TLS."""
+    """The commands of one client for push and pull, with and without TLS."""
 
     plain: tuple[str, ...] = ("--tls-verify=false",)
 
@@ -113,11 +114,11 @@ class Client:
         self._host = address.netloc
 
     def push(self, name: str) -> None:
-        """Push the image to NAME, which has a tag."""
+        """Push the image under a name with a tag."""
         raise NotImplementedError
 
     def pull(self, name: str) -> str:
-        """Pull NAME with all its layers, and return the digest that the client found."""
+        """Pull an image with all its layers, and return the digest that the client computed."""
         raise NotImplementedError
 
     def _run(self, *words: str) -> str:
@@ -130,7 +131,7 @@ class Client:
         return f"{self._host}/{name}"
 
     def _empty_storage(self) -> tuple[str, ...]:
-        """Say where to pull to: one image with several manifests would have several digests."""
+        """Return options for an empty storage, where an image has one manifest and one digest."""
         self._run("rm", "-rf", "/scratch/storage")
         return (
             "--root=/scratch/storage/root",
@@ -194,7 +195,7 @@ class Oras(Client):
 
 
 class Docker(Client):
-    """Docker does without TLS by itself for addresses of this machine."""
+    """Docker uses plain HTTP by itself for addresses of this machine."""
 
     def push(self, name: str) -> None:
         self._run("docker", "tag", "localhost/source:1", self._reference(name))
@@ -239,6 +240,6 @@ CLIENTS: dict[str, Callable[[Engines, Registry], Client]] = {
 
 
 def digest_in(text: str) -> str:
-    """Return the one digest that TEXT tells."""
+    """Return the only digest in a text."""
     (found,) = set(_DIGEST.findall(text))
     return found

@@ -1,4 +1,4 @@
-"""How much memory a container's processes take, measured from outside."""
+"""The memory of a container's processes, measured from outside."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _INTERVAL = 0.1
 
 
 def _proportional(process: str) -> int:
-    """Return a process's memory in bytes; of what it shares, its share (`Pss` of the kernel)."""
+    """Return the proportional set size of a process (the kernel's `Pss`) in bytes."""
     try:
         text = Path(f"/proc/{process}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        # It has ended meanwhile.
+        # The process has ended meanwhile.
         return 0
     lines = dict(line.split(":", 1) for line in text.splitlines()[1:])
     return int(lines["Pss"].split()[0]) * 1024
 
 
 class PeakMemory:
-    """The most that a container took while the block ran: its processes, and its files in memory.
+    """The peak memory of a container within a `with` block: processes, and files in memory.
 
-    What the kernel caches of files on disk is not the container's, and is not counted.
+    The kernel's cache of files on disk does not belong to the container and is not counted.
     """
 
     def __init__(self, running: RunningImage) -> None:
@@ -46,7 +46,7 @@ class PeakMemory:
         self._thread.join()
 
     def now(self) -> int:
-        """Return the bytes that are taken now."""
+        """Return the current memory in bytes."""
         disk = os.statvfs(self._running.inside("/tmp"))
         files = (disk.f_blocks - disk.f_bfree) * disk.f_frsize
         taken = files + sum(_proportional(process) for process in self._processes())
@@ -56,10 +56,12 @@ class PeakMemory:
 
     def _processes(self) -> list[str]:
         return [
-            entry for entry in os.listdir("/proc") if entry.isdecimal() and self._is_ours(entry)
+            entry
+            for entry in os.listdir("/proc")
+            if entry.isdecimal() and self._belongs_to_container(entry)
         ]
 
-    def _is_ours(self, process: str) -> bool:
+    def _belongs_to_container(self, process: str) -> bool:
         try:
             return os.readlink(f"/proc/{process}/ns/pid") == self._namespace
         except OSError:

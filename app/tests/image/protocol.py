@@ -1,7 +1,7 @@
-"""A client that speaks the distribution specification and shows every answer as it came.
+"""A client of the distribution specification that returns every response unchanged.
 
-It needs a base URL, the certificate of an authority, and a user name and password; it asks for a
-token when it is challenged, as real clients do.
+It needs a base URL, a CA certificate, a user name and a password. Like real clients it requests a
+token when it is challenged.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def encode(document: dict[str, object]) -> bytes:
 
 
 def codes(answer: requests.Response) -> list[str]:
-    """Return the error codes of an answer, which must be in the specification's form."""
+    """Return the error codes of a response, which must have the specified form."""
     errors = answer.json()["errors"]
     assert errors
     for error in errors:
@@ -52,7 +52,7 @@ def codes(answer: requests.Response) -> list[str]:
 
 @dataclass(frozen=True)
 class Image:
-    """An image as it was pushed."""
+    """An image that was pushed."""
 
     content: bytes
     config: str
@@ -78,7 +78,7 @@ def _new_name() -> str:
 
 @dataclass
 class Registry:
-    """One address of a registry, and a repository of it that nobody else uses."""
+    """One address of a registry, and a repository that no other test uses."""
 
     url: str
     authority: Path
@@ -88,7 +88,7 @@ class Registry:
 
     def __post_init__(self) -> None:
         self.session = requests.Session()
-        # This machine's own variables would name another file of certificates.
+        # Environment variables of this machine could name another file of CA certificates.
         self.session.trust_env = False
         self.session.verify = str(self.authority)
         self._tokens: dict[tuple[str, str], str] = {}
@@ -97,7 +97,7 @@ class Registry:
         return f"/v2/{name or self.name}/{rest}"
 
     def request(self, method: str, path: str, **arguments: object) -> requests.Response:
-        """Send a request; PATH may be a Location. A challenge is met with a token, once."""
+        """Send a request to a path or a Location; answer a challenge with a token, once."""
         url = urljoin(self.url, path)
         found = _PATH.search(url)
         key = (found["name"] if found else "", _ACTIONS.get(method, "push"))
@@ -112,7 +112,7 @@ class Registry:
         return answer
 
     def token(self, challenge: requests.Response, *scopes: str) -> str:
-        """Return the token that a 401 asks for, with more SCOPES."""
+        """Return the token that a challenge asks for, with additional scopes."""
         parameters = dict(_PARAMETER.findall(challenge.headers["WWW-Authenticate"]))
         asked = [parameters["scope"]] if "scope" in parameters else []
         answer = self.session.get(
@@ -124,7 +124,7 @@ class Registry:
         return str(answer.json()["token"])
 
     def mount(self, digest: str, target: str, source: str | None) -> requests.Response:
-        """Mount a blob, with a token that covers the source as clients get one."""
+        """Mount a blob with a token for both repositories, as clients do."""
         path = self.path("blobs/uploads/", target)
         scopes = [f"repository:{source}:pull"] if source and _NAME.fullmatch(source) else []
         token = self.token(self.session.post(urljoin(self.url, path)), *scopes)
@@ -132,14 +132,14 @@ class Registry:
         headers = {"Authorization": f"Bearer {token}"}
         return self.session.post(urljoin(self.url, path), params=query, headers=headers)
 
-    def begin(self, name: str | None = None) -> str:
-        """Begin an upload and return the address at which it goes on."""
+    def begin_upload(self, name: str | None = None) -> str:
+        """Begin an upload and return its location."""
         answer = self.request("POST", self.path("blobs/uploads/", name))
         assert answer.status_code == 202, answer.text
         return answer.headers["Location"]
 
     def patch(self, location: str, data: bytes, start: int | None = None) -> requests.Response:
-        """Send a chunk; with START it says where it belongs."""
+        """Send a chunk; with `start`, also its Content-Range."""
         headers = {"Content-Type": "application/octet-stream"}
         if start is not None:
             headers["Content-Range"] = f"{start}-{start + len(data) - 1}"
@@ -148,7 +148,7 @@ class Registry:
     def put(
         self, location: str, digest: str, data: bytes = b"", start: int | None = None
     ) -> requests.Response:
-        """End an upload, with DATA as its last chunk."""
+        """Complete an upload, with `data` as its last chunk."""
         headers = {"Content-Type": "application/octet-stream"}
         if start is not None:
             headers["Content-Range"] = f"{start}-{start + len(data) - 1}"
@@ -157,7 +157,7 @@ class Registry:
     def push_blob(self, data: bytes, digest: str | None = None, name: str | None = None) -> str:
         """Push a blob and return its digest."""
         digest = digest or sha256(data)
-        answer = self.put(self.begin(name), digest, data)
+        answer = self.put(self.begin_upload(name), digest, data)
         assert answer.status_code == 201, answer.text
         return digest
 
@@ -176,7 +176,7 @@ class Registry:
         return self.manifest(reference, "PUT", data=content, headers=headers, **arguments)
 
     def push_image(self, tag: str | None = None, **fields: object) -> Image:
-        """Push an image of one layer, by its digest or under a tag; FIELDS go into its manifest."""
+        """Push an image with one layer by digest or tag; `fields` go into its manifest."""
         config, layer = os.urandom(64), os.urandom(256)
         digests = [self.push_blob(config), self.push_blob(layer)]
         content = encode(
@@ -193,7 +193,7 @@ class Registry:
         return Image(content, digests[0], digests[1:])
 
     def push_index(self, images: list[Image], tag: str | None = None, **fields: object) -> Image:
-        """Push an index of IMAGES."""
+        """Push an index of images."""
         content = encode(
             {
                 "schemaVersion": 2,

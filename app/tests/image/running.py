@@ -1,4 +1,4 @@
-"""The built image as an operator runs it: `podman run`, a bundle, and two published ports."""
+"""The built image as operators run it: `podman run`, a bundle, and two published ports."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from podman.domain.containers import Container
 from ..integration.services import LABEL, NAMESPACE, OWNER, Services, owner_label, wait_until
 from ..integration.site import PASSWORD, SUPERUSER, bundle
 
-# Another build can be tested before it replaces the one that the collection rolls out.
+# Another build can be tested before it replaces the one that the collection deploys.
 IMAGE = os.environ.get("ATOLL_TEST_IMAGE", "localhost/atoll-registry:dev")
 PODMAN = (str(NAMESPACE), "podman")
-# As the collection's units run it.
+# The options of the collection's units.
 CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
 # The image's user, who must be able to read the bundle.
 USER = 1001
@@ -31,13 +31,13 @@ USER = 1001
 
 @dataclass
 class RunningImage:
-    """A registry that runs from the image. Both addresses lead to the same instance."""
+    """A running container of the image. Both URLs lead to the same instance."""
 
     container: Container
     url: str
     tls_url: str
     operations_url: str
-    # The certificate that signs itself, of the registry and of its stores.
+    # The self-signed certificate of the registry and of its stores.
     authority: Path
     bundle_directory: Path
     username: str = SUPERUSER
@@ -45,7 +45,7 @@ class RunningImage:
 
     @property
     def process(self) -> int:
-        """The number of the container's first process, as this machine counts."""
+        """The process id of the container's first process on this machine."""
         return int(self.container.attrs["State"]["Pid"])
 
     def inside(self, path: str) -> Path:
@@ -53,7 +53,7 @@ class RunningImage:
         return Path(f"/proc/{self.process}/root{path}")
 
     def log(self) -> str:
-        """Return what the container has printed so far."""
+        """Return the container's output so far."""
         return podman("logs", str(self.container.id)).stdout
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
@@ -63,13 +63,13 @@ class RunningImage:
     def session(self) -> requests.Session:
         """Return an HTTP client that trusts the registry and its stores."""
         session = requests.Session()
-        # This machine's own variables would name another file of certificates.
+        # Environment variables of this machine could name another file of CA certificates.
         session.trust_env = False
         session.verify = str(self.authority)
         return session
 
     def authorize(self, session: requests.Session, name: str, *, url: str | None = None) -> None:
-        """Let SESSION push to and pull from the repository NAME, with a token."""
+        """Give a session a token to push to and pull from a repository."""
         answer = session.get(
             f"{url or self.url}/v2/auth",
             params={"service": "registry.test", "scope": f"repository:{name}:pull,push"},
@@ -80,7 +80,7 @@ class RunningImage:
 
 
 def podman(*words: str, **arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run podman; what it prints on both of its outputs is one text."""
+    """Run podman, with standard error merged into standard output."""
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         [*PODMAN, *words],
         stdout=subprocess.PIPE,
@@ -97,7 +97,7 @@ def write_bundle(
     directory: Path,
     changes: dict[str, object | None] | None = None,
 ) -> Path:
-    """Write a bundle with TLS as it stands on a host; CHANGES replaces keys, None removes one."""
+    """Write a bundle with TLS, as on a host, with changed keys; None removes a key."""
     stack = directory / "stack"
     (stack / "extra_ca_certs").mkdir(parents=True)
     keys = bundle(services.on_network(), database) | (changes or {})
@@ -122,9 +122,11 @@ def running_image(
     options: tuple[str, ...] = CONFINED,
     words: tuple[str, ...] = (),
 ) -> Iterator[RunningImage]:
-    """Run the image with the bundle in STACK until the block ends; wait until it is well.
+    """Run the image with a bundle until the block ends; wait until it is healthy.
 
-    OPTIONS are for `podman run`, WORDS are the container's command.
+    Args:
+    options: options of `podman run`.
+    words: the container's command.
     """
     container = start(services, stack, preference=preference, options=options, words=words)
     try:
@@ -136,7 +138,7 @@ def running_image(
             services.us.certificate,
             stack,
         )
-        _wait_until_well(running)
+        _wait_until_healthy(running)
         yield running
     finally:
         podman("rm", "--force", "--volumes", "--ignore", str(container.id))
@@ -150,7 +152,7 @@ def start(
     options: tuple[str, ...] = CONFINED,
     words: tuple[str, ...] = (),
 ) -> Container:
-    """Start a container of the image as the documentation shows it, on ports that are free."""
+    """Start a container of the image as documented, on free ports."""
     answer = podman(
         "run",
         "--detach",
@@ -175,7 +177,7 @@ def start(
 def run_once(
     services: Services, stack: Path | None, *words: str, text: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command of the image that ends by itself, with TEXT on its standard input."""
+    """Run a command of the image that ends by itself, with `text` on its standard input."""
     mount = ("-v", f"{stack}:/conf/stack:Z") if stack else ()
     return podman(
         "run",
@@ -196,12 +198,12 @@ def _port(container: Container, port: int) -> int:
     return int(container.ports[f"{port}/tcp"][0]["HostPort"])
 
 
-def _wait_until_well(running: RunningImage) -> None:
+def _wait_until_healthy(running: RunningImage) -> None:
     session = running.session()
 
-    def well() -> bool:
+    def is_healthy() -> bool:
         running.container.reload()
-        # A wrong bundle ends the container; its own words are the best message.
+        # With an invalid bundle the container ends; its own output is the best error message.
         assert running.container.status == "running", running.log()
         try:
             return session.get(f"{running.url}/health/endtoend").status_code == 200
@@ -209,21 +211,22 @@ def _wait_until_well(running: RunningImage) -> None:
             return False
 
     try:
-        wait_until("the image is well end to end", well)
+        wait_until("the image is healthy end to end", is_healthy)
     except AssertionError as error:
-        raise AssertionError(f"{error}\nIts log:\n{running.log()}") from error
+        raise AssertionError(f"{error}\nLog of the container:\n{running.log()}") from error
 
 
 def begin_slow_download(
     running: RunningImage, session: requests.Session, path: str, accept: str = "*/*"
 ) -> socket.socket:
-    """Ask for what is at a path, and leave the answer on its way.
+    """Request a path, and read nothing of the response.
 
-    The connection ends with the answer, so who reads on to its end has all of it.
+    The connection is closed at the end of the response, so a client that reads until then gets all
+    of it.
     """
     address = urlsplit(running.url)
     connection = socket.socket()
-    # What the kernel keeps for us must not be the whole answer.
+    # The kernel must not buffer the whole response.
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     connection.connect((address.hostname, address.port))
     connection.sendall(
@@ -234,7 +237,7 @@ def begin_slow_download(
 
 
 def begin_upload(session: requests.Session, url: str, name: str) -> str:
-    """Begin an upload to the repository NAME and return the address to go on at."""
+    """Begin an upload to a repository and return its location."""
     answer = session.post(f"{url}/v2/{name}/blobs/uploads/")
     assert answer.status_code == 202, answer.text
     return urljoin(url, answer.headers["Location"])

@@ -1,4 +1,4 @@
-"""What people use: each client pushes, every other one pulls the same, over HTTP and TLS."""
+"""Common clients: each pushes, and every other one pulls the same, over HTTP and TLS."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .engines import CLIENTS, Engines, Oras, Skopeo, digest_in, running_engines
 from .protocol import IMAGE_TYPE, INDEX_TYPE, Image, Registry, encode, sha256
 from .running import RunningImage
 
-# The clients are an image of their own, which takes minutes to build.
+# The clients' image is built separately, which takes minutes.
 pytestmark = pytest.mark.long
 
 
@@ -22,7 +22,7 @@ def engines(image: RunningImage, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.parametrize("pusher", CLIENTS)
-def test_what_a_client_pushes_every_client_pulls(
+def test_every_client_pulls_what_any_client_pushed(
     engines: Engines, registry: Registry, pusher: str
 ) -> None:
     name = f"{registry.name}:1"
@@ -35,10 +35,10 @@ def test_what_a_client_pushes_every_client_pulls(
     assert found == dict.fromkeys(CLIENTS, digest)
 
 
-def test_an_image_of_several_architectures_is_copied_whole(
+def test_a_multi_architecture_image_is_copied_completely(
     engines: Engines, registry: Registry
 ) -> None:
-    """By skopeo and by oras, from one repository to others: the same index, the same images."""
+    """skopeo and oras copy it to other repositories: the same index, the same images."""
     registry.push_index([registry.push_image(), registry.push_image()], "1")
     expected = registry.manifest("1").content
     source, (skopeo, oras) = f"{registry.name}:1", (f"{registry.name}-{n}:1" for n in (1, 2))
@@ -68,9 +68,7 @@ def test_an_image_of_several_architectures_is_copied_whole(
             assert registry.request("GET", path).status_code == 200
 
 
-def test_a_list_that_buildah_made_comes_back_by_podman(
-    engines: Engines, registry: Registry
-) -> None:
+def test_podman_pulls_an_index_that_buildah_pushed(engines: Engines, registry: Registry) -> None:
     target = f"{registry.url.partition('://')[2]}/{registry.name}:list"
     plain = ["--tls-verify=false"] if registry.url.startswith("http:") else []
     listing = f"localhost/{registry.name}:list"
@@ -81,7 +79,7 @@ def test_a_list_that_buildah_made_comes_back_by_podman(
     assert registry.manifest(entry["digest"]).status_code == 200
 
 
-def test_skopeo_and_oras_delete_what_they_name(engines: Engines, registry: Registry) -> None:
+def test_skopeo_and_oras_delete_images(engines: Engines, registry: Registry) -> None:
     host = registry.url.partition("://")[2]
     plain = registry.url.startswith("http:")
     for number, words in enumerate(
@@ -120,7 +118,7 @@ def test_oras_attaches_discovers_and_copies_with_referrers(
 
 @pytest.mark.parametrize("mode", ["legacy", "oci-1-1"], ids=["tag", "referrer"])
 def test_cosign_signs_and_verifies(engines: Engines, registry: Registry, mode: str) -> None:
-    """Its signature is a tag `sha256-….sig`, or a referrer; a key that did not sign is refused."""
+    """Signatures are a tag `sha256-….sig` or a referrer; another key fails the verification."""
     Skopeo(engines, registry).push(f"{registry.name}:1")
     digest = registry.manifest("1", "HEAD").headers["Docker-Content-Digest"]
     image = f"{registry.url.partition('://')[2]}/{registry.name}@{digest}"
@@ -143,8 +141,8 @@ def test_cosign_signs_and_verifies(engines: Engines, registry: Registry, mode: s
         engines.run(*verify, f"--key={keys[1]}.pub", image, **variables)
 
 
-def test_a_copy_as_crane_does_it_mounts_every_blob(registry: Registry) -> None:
-    """HEAD each blob at the target, mount it from the source, then put the manifest."""
+def test_a_copy_in_the_manner_of_crane_mounts_every_blob(registry: Registry) -> None:
+    """It checks each blob at the target with HEAD, mounts it, and then pushes the manifest."""
     image = registry.push_image("1")
     target = f"{registry.name}-copy"
     for digest in (image.config, *image.layers):
@@ -162,8 +160,8 @@ def test_a_copy_as_crane_does_it_mounts_every_blob(registry: Registry) -> None:
     assert registry.request("GET", registry.path("manifests/1", target)).content == image.content
 
 
-def test_a_tag_is_deleted_as_regctl_does_it(registry: Registry) -> None:
-    """DELETE of the tag; where that is refused, regctl pushes a dummy and deletes its digest."""
+def test_a_tag_is_deleted_in_the_manner_of_regctl(registry: Registry) -> None:
+    """It deletes the tag; if that is refused, it pushes a dummy and deletes its digest."""
     kept = registry.push_image("keep")
     registry.put_manifest("drop", kept.content)
     assert registry.manifest("drop", "DELETE").status_code == 202
@@ -171,8 +169,8 @@ def test_a_tag_is_deleted_as_regctl_does_it(registry: Registry) -> None:
     assert registry.manifest("keep").content == kept.content
 
 
-def test_artifacts_are_listed_as_regctl_does_it(registry: Registry) -> None:
-    """By the referrers API, with a filter; an index may carry one for each platform."""
+def test_artifacts_are_listed_in_the_manner_of_regctl(registry: Registry) -> None:
+    """It uses the referrers API with a filter; an index may carry one for each platform."""
     subject = registry.push_index([registry.push_image(), registry.push_image()], "1")
     artifact = _artifact(registry, subject)
     index = registry.push_index(

@@ -1,4 +1,4 @@
-"""The commands of the image, as Quay's documentation types them."""
+"""The commands of the image, as written in Quay's documentation."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from ..integration.services import Services
 from .running import RunningImage, run_once, write_bundle
 
 
-def test_help_needs_no_bundle_and_names_every_command(services: Services) -> None:
+def test_help_needs_no_bundle_and_lists_every_command(services: Services) -> None:
     answer = run_once(services, None, "help")
     assert answer.returncode == 0
     for command in ("registry", "repomirror", "replication", "migrate", "shell", "config"):
         assert command in answer.stdout
 
 
-def test_repomirror_says_that_it_comes_later(services: Services) -> None:
+def test_repomirror_is_reported_as_not_implemented(services: Services) -> None:
     answer = run_once(services, None, "repomirror")
     assert answer.returncode == exit_codes.FAILED
     assert answer.stdout == "repository mirroring comes in a later version of Atoll\n"
 
 
-def test_shell_is_a_shell(services: Services) -> None:
+def test_shell_starts_a_shell(services: Services) -> None:
     answer = run_once(services, None, "shell", text="id -u; atoll --version; exit 3\n")
     assert answer.returncode == 3
     assert answer.stdout.splitlines()[0] == "1001"
@@ -39,9 +39,7 @@ def test_an_unknown_command_is_refused_with_the_known_ones(services: Services) -
     assert "repomirror" in answer.stdout
 
 
-def test_migrate_makes_the_schema_in_an_empty_database_and_may_be_repeated(
-    services: Services, tmp_path: Path
-) -> None:
+def test_migrate_creates_the_schema_and_can_be_repeated(services: Services, tmp_path: Path) -> None:
     connection = psycopg2.connect(services.postgres_uri)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -72,7 +70,7 @@ def test_config_check_reads_a_bundle_from_standard_input(
     assert "atlantis" in wrong.stdout
 
 
-def test_config_check_lets_a_store_take_an_object(image: RunningImage) -> None:
+def test_config_check_can_write_to_a_store(image: RunningImage) -> None:
     words = ("atoll", "config", "check", "/conf/stack/config.yaml", "--probe")
     good = image.run(*words, "eustorage")
     assert good.returncode == 0, good.stdout
@@ -81,7 +79,7 @@ def test_config_check_lets_a_store_take_an_object(image: RunningImage) -> None:
     assert "there is no location 'atlantis'" in wrong.stdout
 
 
-def test_operators_commands_run_in_the_running_container(image: RunningImage) -> None:
+def test_operator_commands_work_in_the_running_container(image: RunningImage) -> None:
     assert image.run("atoll", "healthcheck").returncode == 0
     status = image.run("atoll", "status")
     assert status.returncode == 0, status.stdout
@@ -89,7 +87,7 @@ def test_operators_commands_run_in_the_running_container(image: RunningImage) ->
     assert answer.returncode == 0, answer.stdout
 
 
-def test_quays_utilities_run_in_the_running_container(image: RunningImage) -> None:
+def test_quays_utilities_work_in_the_running_container(image: RunningImage) -> None:
     assert image.run("python", "-m", "util.backfillreplication").returncode == 0
     refused = image.run("python", "-m", "util.removelocation", "--help")
     assert refused.returncode == 0
@@ -100,44 +98,44 @@ def _without_certificate(stack: Path) -> None:
     (stack / "ssl.cert").unlink()
 
 
-def _with_an_authority_that_is_none(stack: Path) -> None:
+def _with_an_invalid_ca_certificate(stack: Path) -> None:
     (stack / "extra_ca_certs/broken.crt").write_text("not a certificate")
 
 
-def _with_a_key_that_only_root_reads(stack: Path) -> None:
+def _with_a_key_readable_by_root_only(stack: Path) -> None:
     (stack / "ssl.key").chmod(0o000)
 
 
 @pytest.mark.parametrize(
-    ("changes", "spoil", "named"),
+    ("changes", "damage", "message"),
     [
         ({"DB_URI": None}, None, "DB_URI"),
         ({"DISTRIBUTED_STORAGE_PREFERENCE": ["atlantis"]}, None, "atlantis"),
         ({"MAXIMUM_LAYER_SIZE": "much"}, None, "MAXIMUM_LAYER_SIZE"),
         ({}, _without_certificate, "ssl.key alone"),
-        ({}, _with_a_key_that_only_root_reads, "ssl.cert and ssl.key cannot be read"),
-        ({}, _with_an_authority_that_is_none, "extra_ca_certs/broken.crt"),
+        ({}, _with_a_key_readable_by_root_only, "ssl.cert and ssl.key cannot be read"),
+        ({}, _with_an_invalid_ca_certificate, "extra_ca_certs/broken.crt"),
     ],
-    ids=["no-db", "no-location", "no-size", "no-certificate", "unreadable-key", "no-authority"],
+    ids=["no-db", "no-location", "no-size", "no-certificate", "unreadable-key", "invalid-ca"],
 )
-def test_a_wrong_bundle_ends_the_container_with_a_sentence(
+def test_an_invalid_bundle_ends_the_container_with_a_message(
     services: Services,
     database: str,
     tmp_path: Path,
     changes: dict[str, object | None],
-    spoil: object,
-    named: str,
+    damage: object,
+    message: str,
 ) -> None:
     stack = write_bundle(services, database, tmp_path, changes)
-    if callable(spoil):
-        spoil(stack)
+    if callable(damage):
+        damage(stack)
     answer = run_once(services, stack, "registry")
     assert answer.returncode == exit_codes.CONFIG
-    assert named in answer.stdout
+    assert message in answer.stdout
     assert "Traceback" not in answer.stdout
 
 
-def test_no_bundle_at_all_is_told_with_the_mount_that_is_missing(services: Services) -> None:
+def test_a_missing_bundle_is_reported_with_the_missing_mount(services: Services) -> None:
     answer = run_once(services, None)
     assert answer.returncode == exit_codes.CONFIG
     assert "mount the bundle at /conf/stack" in answer.stdout

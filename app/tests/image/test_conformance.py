@@ -1,8 +1,7 @@
-"""The sequences of the OCI conformance programs, with what they count as passed and nothing less.
+"""The request sequences of the OCI conformance programs, with the same conditions to pass.
 
-The programs (version 1.1's, with four workflows, and the one after it, with kinds of data) are told
-apart in docs/how-to/conformance.md. Where they take a refusal for a skipped test, it is a
-failure here.
+docs/how-to/conformance.md describes the programs (that of version 1.1 with four workflows, and its
+successor with kinds of data). Where they treat a refusal as a skipped test, this is a failure.
 """
 
 from __future__ import annotations
@@ -47,14 +46,14 @@ def image(config: dict[str, object], layers: list[dict[str, object]], **more: ob
     )
 
 
-def gone(registry: Registry, path: str) -> None:
-    """Delete what PATH names; it must be there before, and not after."""
+def delete(registry: Registry, path: str) -> None:
+    """Delete a path, which must exist before and not afterwards."""
     assert registry.request("DELETE", path).status_code == 202
     assert registry.request("HEAD", path).status_code == 404
 
 
 class Workflows:
-    """The four workflows of version 1.1, in their order, in one repository."""
+    """The four workflows of version 1.1, in order, in one repository."""
 
     def __init__(self, registry: Registry, *, manifests_first: bool) -> None:
         self.registry = registry
@@ -86,7 +85,7 @@ class Workflows:
     def push(self, crossmount: str) -> None:
         registry, config, manifest = self.registry, self.configs[1], self.manifests[1]
         blob = os.urandom(42)
-        streamed = registry.patch(registry.begin(), blob)
+        streamed = registry.patch(registry.begin_upload(), blob)
         assert streamed.status_code == 202
         answer = registry.put(streamed.headers["Location"], sha256(blob))
         assert (answer.status_code, bool(answer.headers["Location"])) == (201, True)
@@ -136,9 +135,9 @@ class Workflows:
         (entry,) = registry.referrers(sha256(manifests[3])).json()["manifests"]
         assert entry["digest"] == sha256(missing)
         for digest in (*referrers, sha256(missing), sha256(manifests[2]), subject):
-            gone(registry, registry.path(f"manifests/{digest}"))
+            delete(registry, registry.path(f"manifests/{digest}"))
         for data in (self.configs[2], self.layer, self.configs[4], blob_a, blob_b, empty):
-            gone(registry, registry.path(f"blobs/{sha256(data)}"))
+            delete(registry, registry.path(f"blobs/{sha256(data)}"))
 
     def manage(self) -> None:
         registry, manifest = self.registry, self.manifests[3]
@@ -146,17 +145,17 @@ class Workflows:
         registry.push_blob(self.layer)
         assert registry.put_manifest("tagtest0", manifest).status_code == 201
         before = len(registry.tags().json()["tags"])
-        gone(registry, registry.path("manifests/tagtest0"))
-        gone(registry, registry.path(f"manifests/{sha256(manifest)}"))
+        delete(registry, registry.path("manifests/tagtest0"))
+        delete(registry, registry.path(f"manifests/{sha256(manifest)}"))
         assert len(registry.tags().json()["tags"]) < before
         for data in (self.configs[3], self.layer):
-            gone(registry, registry.path(f"blobs/{sha256(data)}"))
+            delete(registry, registry.path(f"blobs/{sha256(data)}"))
 
     def _push_chunks(self) -> None:
         registry, data = self.registry, os.urandom(42)
         first, second = data[:22], data[22:]
-        assert registry.patch(registry.begin(), second, 22).status_code == 416
-        old = registry.begin()
+        assert registry.patch(registry.begin_upload(), second, 22).status_code == 416
+        old = registry.begin_upload()
         answer = registry.patch(old, first, 0)
         assert (answer.status_code, answer.headers["Range"]) == (202, "0-21")
         assert registry.patch(old, first, 0).status_code == 416
@@ -167,13 +166,13 @@ class Workflows:
         assert registry.put(answer.headers["Location"], sha256(data)).status_code == 201
 
     def _mount(self, blob: bytes, crossmount: str) -> None:
-        """Mount with automatic discovery of content (OCI_AUTOMATIC_CROSSMOUNT=1)."""
+        """Mount with automatic content discovery (OCI_AUTOMATIC_CROSSMOUNT=1)."""
         registry = self.registry
         uploads = registry.path("blobs/uploads/", crossmount)
         answer = registry.request("POST", uploads, params={"mount": DUMMY})
         assert answer.status_code == 202
         query = {"mount": sha256(blob)}
-        # The program's token is not for the source, so with `from` it is told to upload.
+        # The program's token does not cover the source, so with `from` it is told to upload.
         answer = registry.request("POST", uploads, params=query | {"from": registry.name})
         assert answer.status_code == 202
         for parameters in (query, query | {"from": crossmount}):
@@ -213,7 +212,7 @@ class Workflows:
                 "annotations": {"org.opencontainers.conformance.test": "index"},
             }
         )
-        # The subject comes when some of its referrers are here, and some are not.
+        # The subject is pushed after some of its referrers and before others.
         pushed.insert(2, (index, INDEX_TYPE))
         found = {}
         for number, (content, media_type) in enumerate(pushed):
@@ -227,20 +226,20 @@ class Workflows:
         return found
 
     def _clear(self, manifests: list[bytes], blobs: list[bytes]) -> None:
-        """Delete in the order that is asked for; a blob in use is refused with 405."""
+        """Delete in the required order; deleting a blob in use is refused with 405."""
         if not self.manifests_first:
             for data in blobs:
                 path = self.registry.path(f"blobs/{sha256(data)}")
                 assert self.registry.request("DELETE", path).status_code == 405
         for content in manifests:
-            gone(self.registry, self.registry.path(f"manifests/{sha256(content)}"))
+            delete(self.registry, self.registry.path(f"manifests/{sha256(content)}"))
         if self.manifests_first:
             for data in blobs:
-                gone(self.registry, self.registry.path(f"blobs/{sha256(data)}"))
+                delete(self.registry, self.registry.path(f"blobs/{sha256(data)}"))
 
 
 @pytest.mark.parametrize("manifests_first", [True, False])
-def test_the_four_workflows_pass_with_no_failure_and_no_skip(
+def test_the_four_workflows_pass_without_failure_or_skip(
     registry: Registry, *, manifests_first: bool
 ) -> None:
     workflows = Workflows(registry, manifests_first=manifests_first)
@@ -253,7 +252,7 @@ def test_the_four_workflows_pass_with_no_failure_and_no_skip(
 
 @dataclass
 class Data:
-    """Content of one kind: blobs, manifests in the order of their push, and tags."""
+    """Content of one kind: blobs, manifests in the order in which they are pushed, and tags."""
 
     hashed: Callable[[bytes], str] = sha256
     blobs: list[bytes] = field(default_factory=list)
@@ -264,8 +263,8 @@ class Data:
         """Add an image with random content and return its descriptor."""
         config, data = os.urandom(60), [os.urandom(100) for _ in range(2)]
         self.blobs += [config, *data]
-        named = [descriptor(LAYER_TYPE, layer, self.hashed) for layer in data]
-        more.setdefault("layers", named)
+        descriptors = [descriptor(LAYER_TYPE, layer, self.hashed) for layer in data]
+        more.setdefault("layers", descriptors)
         return self.add(image(descriptor(CONFIG_TYPE, config, self.hashed), **more), IMAGE_TYPE)
 
     def add_index(self, entries: list[dict[str, object]], **more: object) -> dict[str, object]:
@@ -318,7 +317,7 @@ KINDS: dict[str, Callable[[], Data]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_data_is_pushed_found_pulled_and_deleted(
+def test_every_kind_of_data_can_be_pushed_listed_pulled_and_deleted(
     registry: Registry, kind: str
 ) -> None:
     data = KINDS[kind]()
@@ -343,9 +342,9 @@ def test_every_kind_of_data_is_pushed_found_pulled_and_deleted(
     for blob in data.blobs:
         assert registry.blob(data.hashed(blob)).content == blob
     for tag in tags:
-        gone(registry, registry.path(f"manifests/{tag}"))
+        delete(registry, registry.path(f"manifests/{tag}"))
     for digest in reversed(digests):
-        gone(registry, registry.path(f"manifests/{digest}"))
+        delete(registry, registry.path(f"manifests/{digest}"))
     for blob in data.blobs:
-        gone(registry, registry.path(f"blobs/{data.hashed(blob)}"))
+        delete(registry, registry.path(f"blobs/{data.hashed(blob)}"))
     assert registry.tags().json()["tags"] == []

@@ -1,4 +1,4 @@
-"""Bytes that pass through the registry: who takes them slowly keeps nobody else waiting."""
+"""Downloads through the registry: slow clients do not delay others."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ from .running import (
 )
 
 NAME = "library/downloaded"
-# More than there are threads for anything.
+# More than the registry has threads.
 SLOW = 100
 
 
 @pytest.fixture
-def proxying(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
+def proxying_image(services: Services, database: str, tmp_path: Path) -> Iterator[RunningImage]:
     stack = write_bundle(services, database, tmp_path, {"FEATURE_PROXY_STORAGE": True})
     with running_image(services, stack, options=CONFINED) as running:
         yield running
 
 
-def test_slow_downloads_keep_nobody_from_being_served(proxying: RunningImage) -> None:
-    session = proxying.session()
-    proxying.authorize(session, NAME)
+def test_slow_downloads_do_not_delay_other_requests(proxying_image: RunningImage) -> None:
+    session = proxying_image.session()
+    proxying_image.authorize(session, NAME)
     content = Content(16 * MEBIBYTE, seed=1)
-    location = begin_upload(session, proxying.url, NAME)
+    location = begin_upload(session, proxying_image.url, NAME)
     answer = session.put(location, params={"digest": content.digest}, data=content.stream())
     assert answer.status_code == 201, answer.text
     path = f"/v2/{NAME}/blobs/{content.digest}"
-    blob = f"{proxying.url}{path}"
+    blob = f"{proxying_image.url}{path}"
 
     with ExitStack() as stack:
         for _ in range(SLOW):
-            stack.enter_context(begin_slow_download(proxying, session, path))
+            stack.enter_context(begin_slow_download(proxying_image, session, path))
         for _ in range(SLOW):
-            # Without a limit a registry that is held up would hold this test up.
+            # A blocked registry fails the test instead of blocking it.
             answer = session.head(blob, timeout=SECONDS)
             assert answer.status_code == 200
 
-    # On a busy machine the store is taken for dead for a moment, after a hundred requests at once.
-    wait_until("it can be downloaded", lambda: len(session.get(blob).content) == content.size)
+    # On a busy machine the store may be unavailable for a moment after a hundred parallel requests.
+    wait_until("the blob can be downloaded", lambda: len(session.get(blob).content) == content.size)

@@ -1,11 +1,9 @@
-"""SIGTERM: what is in flight is finished, nothing new is taken, and then the container ends."""
+"""On SIGTERM requests in progress are finished, new ones refused, and then the container ends."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +25,7 @@ from .running import (
     start,
     write_bundle,
 )
+from .slow_upload import SlowUpload
 
 NAME = "library/drained"
 DRAIN_SECONDS = 60
@@ -40,32 +39,8 @@ def draining(services: Services, database: str, tmp_path: Path) -> Iterator[Runn
         yield running
 
 
-class SlowUpload(threading.Thread):
-    """Sends a blob of which the last piece waits for `go_on`."""
-
-    def __init__(self, session: requests.Session, location: str) -> None:
-        super().__init__()
-        self._session = session
-        self._location = location
-        self._pieces = [b"a" * 1_000_000, b"b" * 1_000_000]
-        self.begun, self.go_on = threading.Event(), threading.Event()
-        self.answer: requests.Response | None = None
-
-    def _body(self) -> Iterator[bytes]:
-        yield self._pieces[0]
-        self.begun.set()
-        self.go_on.wait()
-        yield self._pieces[1]
-
-    def run(self) -> None:
-        digest = hashlib.sha256(b"".join(self._pieces)).hexdigest()
-        self.answer = self._session.put(
-            self._location, params={"digest": f"sha256:{digest}"}, data=self._body()
-        )
-
-
 def push_large_manifest(running: RunningImage, session: requests.Session) -> bytes:
-    """Push a manifest that is larger than all buffers on its way, and return it."""
+    """Push a manifest that is larger than all network buffers, and return it."""
     config = push_blob(session, running.url, NAME, b"{}")
     document = {
         "schemaVersion": 2,
@@ -88,7 +63,7 @@ def push_large_manifest(running: RunningImage, session: requests.Session) -> byt
     return data
 
 
-def refused(url: str) -> bool:
+def refuses_connections(url: str) -> bool:
     address = urlsplit(url)
     try:
         socket.create_connection((address.hostname, address.port), timeout=5).close()
@@ -101,12 +76,12 @@ def terminate(running: RunningImage) -> None:
     running.container.kill(signal="SIGTERM")
 
 
-def ended(running: RunningImage) -> bool:
+def has_ended(running: RunningImage) -> bool:
     running.container.reload()
     return running.container.status == "exited"
 
 
-def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningImage) -> None:
+def test_requests_in_progress_are_finished_and_new_ones_refused(draining: RunningImage) -> None:
     session = draining.session()
     draining.authorize(session, NAME)
     manifest = push_large_manifest(draining, session)
@@ -117,9 +92,9 @@ def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningI
     download = begin_slow_download(draining, session, large, accept=MANIFEST_TYPE)
     assert download.recv(12) == b"HTTP/1.1 200"
     terminate(draining)
-    wait_until("new connections are refused", lambda: refused(draining.url))
-    assert refused(draining.tls_url)
-    assert not ended(draining)
+    wait_until("new connections are refused", lambda: refuses_connections(draining.url))
+    assert refuses_connections(draining.tls_url)
+    assert not has_ended(draining)
 
     upload.go_on.set()
     upload.join()
@@ -127,11 +102,11 @@ def test_requests_in_flight_are_finished_and_new_ones_refused(draining: RunningI
     assert upload.answer.status_code == 201, upload.answer.text
     received = b"".join(iter(lambda: download.recv(65536), b""))
     assert received.endswith(manifest)
-    wait_until("the container has ended", lambda: ended(draining))
+    wait_until("the container has ended", lambda: has_ended(draining))
     assert draining.container.attrs["State"]["ExitCode"] == 0
 
 
-def test_it_serves_on_while_load_balancers_learn_that_it_leaves(
+def test_requests_are_served_until_load_balancers_have_noticed_the_shutdown(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     options = (*CONFINED, "--env=ATOLL_DRAIN_NOTICE=60", "--env=ATOLL_DRAIN_TIMEOUT=2")
@@ -144,16 +119,16 @@ def test_it_serves_on_while_load_balancers_learn_that_it_leaves(
 
         assert health("endtoend") == health("instance") == 200
         terminate(running)
-        wait_until("it says that it leaves", lambda: health("endtoend") == 503)
+        wait_until("the health check reports the shutdown", lambda: health("endtoend") == 503)
         assert health("instance") == 503
         running.authorize(session, NAME)
         push_large_manifest(running, session)
 
 
-def test_an_instance_without_work_ends_at_once(draining: RunningImage) -> None:
+def test_an_idle_instance_ends_at_once(draining: RunningImage) -> None:
     began = time.monotonic()
     terminate(draining)
-    wait_until("the container has ended", lambda: ended(draining))
+    wait_until("the container has ended", lambda: has_ended(draining))
     assert time.monotonic() - began < DRAIN_SECONDS / 2
     assert draining.container.attrs["State"]["ExitCode"] == 0
 
@@ -165,7 +140,7 @@ def test_an_instance_that_still_waits_for_postgresql_ends_at_once(
     container = start(services, write_bundle(services, "nowhere", tmp_path, nowhere))
     try:
         wait_until(
-            "it waits",
+            "the container waits for PostgreSQL",
             lambda: "database unavailable, retrying" in podman("logs", str(container.id)).stdout,
         )
         began = time.monotonic()
@@ -176,7 +151,7 @@ def test_an_instance_that_still_waits_for_postgresql_ends_at_once(
         podman("rm", "--force", "--volumes", "--ignore", str(container.id))
 
 
-def test_who_never_goes_on_holds_the_end_up_for_the_drain_time_alone(
+def test_a_stalled_client_delays_the_end_only_by_the_drain_time(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     options = (*CONFINED, "--env=ATOLL_DRAIN_TIMEOUT=2")
@@ -193,4 +168,4 @@ def test_who_never_goes_on_holds_the_end_up_for_the_drain_time_alone(
                 + bytes(1000)
             )
             terminate(running)
-            wait_until("the container has ended", lambda: ended(running))
+            wait_until("the container has ended", lambda: has_ended(running))

@@ -1,4 +1,4 @@
-"""A layer of any size is pushed and pulled with little memory, however the client cuts it."""
+"""Pushing and pulling a layer of any size takes little memory, with any chunk size."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 NAME = "library/large"
 LIMIT = 300 * MEBIBYTE
-# Several times the limit, so that what is not bounded shows. For a layer of 5 GiB say 5120.
+# Several times the limit, so that unbounded memory is noticed. For a layer of 5 GiB set 5120.
 SIZE = int(os.environ.get("ATOLL_TEST_LAYER_MIB", "1024")) * MEBIBYTE
 
 
@@ -33,7 +33,7 @@ def measured(
     stack = write_bundle(
         services, make_database(services, template), tmp_path_factory.mktemp("large")
     )
-    # As the collection runs it, on however many cores.
+    # As the collection runs it, with the same number of processes on every machine.
     options = (*CONFINED, "--env=WORKER_COUNT_REGISTRY=2")
     with running_image(services, stack, options=options) as running:
         yield running
@@ -73,11 +73,11 @@ def finish(session: requests.Session, location: str, content: Content, data: obj
 
 
 def pull(session: requests.Session, running: RunningImage, content: Content) -> int:
-    """Pull, from a store if the registry says so; return the status of its first answer."""
+    """Pull, with a redirect if there is one; return the status of the first response."""
     url = f"{running.url}/v2/{NAME}/blobs/{content.digest}"
     first = session.get(url, allow_redirects=False, stream=True)
     if first.status_code == 307:
-        # A store wants no token of ours.
+        # The store does not accept the registry's token.
         answer = running.session().get(first.headers["Location"], stream=True)
     else:
         answer = first
@@ -93,7 +93,7 @@ def push_and_pull(
     push: Callable[[requests.Session, str, Content], None],
     content: Content,
 ) -> tuple[int, PeakMemory]:
-    """Push and pull; return the status of the pull's first answer, and what memory that took."""
+    """Push and pull; return the status of the pull's first response, and the memory."""
     session = running.session()
     running.authorize(session, NAME)
     with PeakMemory(running) as memory:
@@ -129,7 +129,7 @@ def test_a_large_layer_takes_little_memory(
 
 
 @pytest.mark.long
-def test_neither_does_one_that_passes_through_the_registry_on_its_way_out(
+def test_a_large_layer_sent_by_the_registry_takes_little_memory(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     changes: dict[str, object | None] = {

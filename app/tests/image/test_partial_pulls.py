@@ -1,4 +1,4 @@
-"""podman pulls only the changed files of a zstd:chunked image, with several ranges per request."""
+"""podman pulls only changed files of a zstd:chunked image, with several ranges per request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLIENTS = os.environ.get("ATOLL_TEST_CLIENTS", "localhost/atoll-clients:13")
 CHANGED = 5 / 200
 
 
-def test_podman_fetches_the_changed_files_only(
+def test_podman_pulls_only_the_changed_files(
     image: RunningImage, services: Services, tmp_path: Path
 ) -> None:
     address = _address(image, services)
@@ -38,15 +38,15 @@ def test_podman_fetches_the_changed_files_only(
         "--tls-verify=false",
     )
     assert answer.returncode == 0, answer.stdout
-    whole, changed = _pulls(answer.stdout)
-    assert (whole["partial"], whole["missing"]) == (1, whole["of"])
-    assert whole["received"] >= whole["of"]
+    complete, changed = _pulls(answer.stdout)
+    assert (complete["partial"], complete["missing"]) == (1, complete["of"])
+    assert complete["received"] >= complete["of"]
     assert (changed["partial"], changed["missing"]) == (1, CHANGED * changed["of"])
-    assert changed["received"] < 0.1 * whole["received"]
+    assert changed["received"] < 0.1 * complete["received"]
 
 
 def _pulls(printed: str) -> list[dict[str, int]]:
-    """Return what the client reported of each pull."""
+    """Return the figures that the client reported for each pull."""
     lines = [line.split()[1:] for line in printed.splitlines() if " partial=" in line]
     return [
         {name: int(number) for name, _, number in (word.partition("=") for word in line)}

@@ -19,7 +19,7 @@ def tagged(registry: Registry) -> Registry:
     return registry
 
 
-def test_the_tags_of_a_repository_are_200_with_name_and_tags(tagged: Registry) -> None:
+def test_tags_of_a_repository_are_200_with_name_and_tags(tagged: Registry) -> None:
     """Listing Tags: "MUST return a 200 OK", "MUST be a json body in the following format"."""
     answer = tagged.tags()
     assert answer.status_code == 200
@@ -47,7 +47,9 @@ def test_n_limits_the_tags_and_link_leads_to_the_rest(tagged: Registry, count: i
 
 
 @pytest.mark.parametrize("count", [5, 6, 100_000])
-def test_more_than_there_are_is_all_without_a_link(tagged: Registry, count: int) -> None:
+def test_an_n_beyond_the_number_of_tags_returns_all_without_a_link(
+    tagged: Registry, count: int
+) -> None:
     """Listing Tags: fewer "only when the total number of tags … is less"."""
     answer = tagged.tags(n=count)
     assert len(answer.json()["tags"]) == 5
@@ -62,15 +64,15 @@ def test_n_zero_is_an_empty_list_without_a_link(tagged: Registry) -> None:
 
 
 @pytest.mark.parametrize(("last", "rest"), [("a", ["b", "d"]), ("B", ["C", "a", "b", "d"])])
-def test_last_begins_behind_that_tag(tagged: Registry, last: str, rest: list[str]) -> None:
-    """Listing Tags: "beginning non-inclusively with <tagname>", which need not be there."""
+def test_last_begins_after_that_tag(tagged: Registry, last: str, rest: list[str]) -> None:
+    """Listing Tags: "beginning non-inclusively with <tagname>", which need not exist."""
     assert tagged.tags(last=last).json()["tags"] == rest
     assert tagged.tags(last=last, n=1).json()["tags"] == rest[:1]
 
 
 @pytest.mark.parametrize("count", ["-1", "many", "1.5"])
-def test_an_n_that_is_no_number_is_400(tagged: Registry, count: str) -> None:
-    """Endpoints: a request that makes no sense is an error of the client's."""
+def test_an_n_that_is_not_a_number_is_400(tagged: Registry, count: str) -> None:
+    """Endpoints: an invalid request is an error of the client."""
     answer = tagged.tags(n=count)
     assert answer.status_code == 400
     assert codes(answer)
@@ -130,7 +132,7 @@ def test_a_descriptor_has_type_size_artifact_type_and_annotations(registry: Regi
     ]
 
 
-def test_without_an_artifact_type_it_is_that_of_the_config(registry: Registry) -> None:
+def test_artifact_type_defaults_to_the_config_media_type(registry: Registry) -> None:
     """Listing Referrers: "MUST be set to the config descriptor mediaType value"."""
     subject = registry.push_image()
     push_referrer(registry, subject.digest)
@@ -138,7 +140,7 @@ def test_without_an_artifact_type_it_is_that_of_the_config(registry: Registry) -
     assert descriptor["artifactType"] == CONFIG_TYPE
 
 
-def test_an_index_may_refer_and_without_an_artifact_type_has_none(registry: Registry) -> None:
+def test_an_index_without_an_artifact_type_is_listed_without_one(registry: Registry) -> None:
     """Listing Referrers: "missing in an index, the artifactType MUST be omitted"."""
     subject = registry.push_image()
     plain = registry.push_index([], subject=subject.descriptor)
@@ -149,7 +151,7 @@ def test_an_index_may_refer_and_without_an_artifact_type_has_none(registry: Regi
     ]
 
 
-def test_a_referrer_may_come_before_its_subject(registry: Registry) -> None:
+def test_a_referrer_may_be_pushed_before_its_subject(registry: Registry) -> None:
     """Push: "MUST initially accept … a subject field that references a manifest that does not"."""
     pushed = push_referrer(registry, UNKNOWN, artifactType=SIGNATURE)
     (descriptor,) = registry.referrers(UNKNOWN).json()["manifests"]
@@ -169,7 +171,7 @@ def test_referrers_are_filtered_by_artifact_type(registry: Registry) -> None:
     assert (answer.status_code, answer.json()["manifests"]) == (200, [])
 
 
-def test_more_referrers_than_fit_into_one_answer_come_in_pages(registry: Registry) -> None:
+def test_referrers_that_exceed_one_response_are_listed_in_pages(registry: Registry) -> None:
     """Listing Referrers: "A Link header MUST be included … cannot be returned in a single"."""
     subject = registry.push_image()
     pushed = [
@@ -191,16 +193,16 @@ def test_more_referrers_than_fit_into_one_answer_come_in_pages(registry: Registr
     assert found == pushed
 
 
-def test_a_deleted_referrer_is_listed_no_more(registry: Registry) -> None:
-    """Deleting Manifests: what is deleted refers to nothing."""
+def test_a_deleted_referrer_is_not_listed(registry: Registry) -> None:
+    """Deleting Manifests: a deleted manifest is not a referrer."""
     subject = registry.push_image()
     pushed = push_referrer(registry, subject.digest, artifactType=SIGNATURE)
     assert registry.manifest(pushed.digest, "DELETE").status_code == 202
     assert registry.referrers(subject.digest).json()["manifests"] == []
 
 
-def test_the_tag_of_the_referrers_tag_schema_is_a_tag_like_any_other(registry: Registry) -> None:
-    """Referrers Tag Schema: clients that know no better keep an index under `<alg>-<ref>`."""
+def test_the_tag_of_the_referrers_tag_schema_is_an_ordinary_tag(registry: Registry) -> None:
+    """Referrers Tag Schema: clients without the referrers API keep an index as `<alg>-<ref>`."""
     subject = registry.push_image()
     tag = subject.digest.replace(":", "-")
     index = registry.push_index([push_referrer(registry, subject.digest)], tag)

@@ -7,7 +7,7 @@ from .protocol import Registry, codes, sha256
 UNKNOWN = sha256(b"nobody ever pushed this")
 
 
-def test_a_deleted_tag_is_202_then_404_and_leaves_the_manifest(registry: Registry) -> None:
+def test_a_deleted_tag_is_202_then_404_and_keeps_the_manifest(registry: Registry) -> None:
     """Deleting tags: "MUST respond with a 202"; "Once deleted, a GET … will return a 404"."""
     image = registry.push_image("v1")
     registry.put_manifest("v2", image.content)
@@ -30,16 +30,16 @@ def test_a_deleted_manifest_is_202_then_404_with_its_tags(registry: Registry) ->
     assert registry.tags().json()["tags"] == []
 
 
-def test_what_was_deleted_can_be_pushed_again(registry: Registry) -> None:
-    """Deleting Manifests: a digest is free again."""
+def test_deleted_content_can_be_pushed_again(registry: Registry) -> None:
+    """Deleting Manifests: a deleted digest can be used again."""
     image = registry.push_image("v1")
     registry.manifest(image.digest, "DELETE")
     assert registry.put_manifest("v1", image.content).status_code == 201
     assert registry.manifest("v1").content == image.content
 
 
-def test_deleting_what_is_not_there_is_404(registry: Registry) -> None:
-    """Deleting Manifests, Deleting Blobs: 404, also the second time and without a repository."""
+def test_deleting_what_does_not_exist_is_404(registry: Registry) -> None:
+    """Deleting Manifests, Deleting Blobs: 404, also for a repeated request or repository."""
     image = registry.push_image("v1")
     for reference in ("v1", image.digest):
         assert registry.manifest(reference, "DELETE").status_code == 202
@@ -62,7 +62,7 @@ def test_a_deleted_blob_is_202_then_404(registry: Registry) -> None:
         assert registry.blob(digest, method).status_code == 404
 
 
-def test_a_blob_that_a_manifest_names_is_405_until_that_is_deleted(registry: Registry) -> None:
+def test_a_blob_is_405_until_the_manifest_that_references_it_is_deleted(registry: Registry) -> None:
     """Deleting Blobs: "the registry MUST respond with either a 400 … or a 405"."""
     image = registry.push_image()
     for digest in (image.config, *image.layers):
@@ -75,7 +75,7 @@ def test_a_blob_that_a_manifest_names_is_405_until_that_is_deleted(registry: Reg
         assert registry.blob(digest).status_code == 404
 
 
-def test_a_blob_deleted_here_stays_where_it_was_mounted(registry: Registry) -> None:
+def test_deleting_a_blob_keeps_it_where_it_was_mounted(registry: Registry) -> None:
     """Deleting Blobs: `<name>` is the repository that it is deleted from."""
     digest = registry.push_blob(b"shared by two")
     target = f"{registry.name}-target"

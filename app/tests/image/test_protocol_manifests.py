@@ -73,23 +73,23 @@ def test_parameters_of_the_content_type_are_ignored(registry: Registry) -> None:
     assert registry.manifest("v1").headers["Content-Type"] == IMAGE_TYPE
 
 
-def test_another_content_type_than_the_media_type_is_refused(registry: Registry) -> None:
+def test_a_content_type_that_differs_from_the_media_type_is_refused(registry: Registry) -> None:
     """ "clients MUST set the Content-Type header to the value specified by … mediaType"."""
     content = registry.push_image().content
     answer = registry.put_manifest("v1", content, INDEX_TYPE)
     assert (answer.status_code, codes(answer)) == (400, ["MANIFEST_INVALID"])
 
 
-def test_a_manifest_without_a_media_type_is_kept(registry: Registry) -> None:
-    """ "All manifests SHOULD include a mediaType field": they need not."""
+def test_a_manifest_without_a_media_type_is_accepted(registry: Registry) -> None:
+    """ "All manifests SHOULD include a mediaType field": it is optional."""
     config = registry.push_blob(b"{}")
     content = encode({"schemaVersion": 2, "config": {"digest": config, "size": 2}, "layers": []})
     assert registry.put_manifest("v1", content).status_code == 201
     assert registry.manifest("v1").headers["Content-Type"] == IMAGE_TYPE
 
 
-def test_the_list_of_blobs_may_be_empty(registry: Registry) -> None:
-    """ "However, the list of blobs MAY be empty"; and so may an index be."""
+def test_the_list_of_layers_may_be_empty(registry: Registry) -> None:
+    """ "However, the list of blobs MAY be empty", and so may the list of an index."""
     config = registry.push_blob(b"{}")
     assert registry.put_manifest("v1", image(config, [])).status_code == 201
     assert registry.manifest(registry.push_index([]).digest).json()["manifests"] == []
@@ -115,7 +115,7 @@ def test_an_index_of_a_missing_manifest_is_manifest_blob_unknown(registry: Regis
     assert (answer.status_code, codes(answer)) == (404, ["MANIFEST_BLOB_UNKNOWN"])
 
 
-def test_another_digest_than_the_content_has_is_400(registry: Registry) -> None:
+def test_a_digest_that_differs_from_the_content_is_400(registry: Registry) -> None:
     """ "Docker-Content-Digest … MUST be equal to the client provided digest"; DIGEST_INVALID."""
     content = registry.push_image().content
     answer = registry.put_manifest(sha256(content), content + b"  ")
@@ -125,14 +125,14 @@ def test_another_digest_than_the_content_has_is_400(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("tag", [".hidden", "-dash", "a" * 129])
-def test_a_tag_that_is_none_is_400(registry: Registry, tag: str) -> None:
+def test_an_invalid_tag_is_400(registry: Registry, tag: str) -> None:
     """Pulling manifests: "<reference> MUST match … [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}"."""
     answer = registry.put_manifest(tag, registry.push_image().content)
     assert (answer.status_code, codes(answer)) == (400, ["NAME_INVALID"])
 
 
 @pytest.mark.parametrize("tag", ["a" * 128, "_", "V1.0_x-y", "sha256-" + "a" * 64 + ".sig"])
-def test_a_tag_of_any_allowed_form_is_kept(registry: Registry, tag: str) -> None:
+def test_tags_of_every_allowed_form_are_accepted(registry: Registry, tag: str) -> None:
     """Pulling manifests: a tag MUST be at most 128 characters."""
     content = registry.push_image().content
     assert registry.put_manifest(tag, content).status_code == 201
@@ -140,14 +140,14 @@ def test_a_tag_of_any_allowed_form_is_kept(registry: Registry, tag: str) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"blablabla", b"[]", b'{"schemaVersion": 1}'])
-def test_what_is_no_manifest_is_400(registry: Registry, content: bytes) -> None:
+def test_an_invalid_manifest_is_400(registry: Registry, content: bytes) -> None:
     """Error codes: MANIFEST_INVALID."""
     registry.push_image()
     answer = registry.put_manifest("v1", content)
     assert (answer.status_code, codes(answer)) == (400, ["MANIFEST_INVALID"])
 
 
-def test_a_manifest_of_nearly_four_megabytes_is_kept(registry: Registry) -> None:
+def test_a_manifest_of_nearly_four_megabytes_is_accepted(registry: Registry) -> None:
     """ "SHOULD expect to be able to support manifest pushes of at least 4 megabytes"."""
     annotations = {f"large-annotation-{number}": "A" * 10_000 for number in range(390)}
     pushed = registry.push_image("large", annotations=annotations)
@@ -163,8 +163,8 @@ def test_a_manifest_over_four_mebibytes_is_413(registry: Registry) -> None:
     assert (answer.status_code, codes(answer)) == (413, ["SIZE_INVALID"])
 
 
-def test_fields_that_nobody_knows_are_kept(registry: Registry) -> None:
-    """Image-spec, "Extensibility": unknown fields are no error, and `data` is kept."""
+def test_unknown_fields_are_preserved(registry: Registry) -> None:
+    """Image-spec, "Extensibility": unknown fields are not an error, and `data` is preserved."""
     config = b'{"data": "field"}'
     digest = registry.push_blob(config)
     content = encode(
@@ -186,7 +186,7 @@ def test_fields_that_nobody_knows_are_kept(registry: Registry) -> None:
     assert registry.manifest("v1").content == content
 
 
-def test_an_artifact_is_kept(registry: Registry) -> None:
+def test_an_artifact_is_accepted(registry: Registry) -> None:
     """Image-spec, "Guidelines for Artifact Usage": artifactType, an empty config."""
     empty = registry.push_blob(b"{}")
     descriptor = {"mediaType": EMPTY_TYPE, "digest": empty, "size": 2}
@@ -211,7 +211,7 @@ def test_indexes_may_be_nested(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("media_type", FOREIGN)
-def test_a_nondistributable_layer_need_not_be_here_and_is_warned_of(
+def test_a_nondistributable_layer_may_be_missing_with_a_warning(
     registry: Registry, media_type: str
 ) -> None:
     """Image-spec, "Non-Distributable Layers"; "Warnings": agent `-`, code 299, no date."""
@@ -231,20 +231,20 @@ def test_a_nondistributable_layer_need_not_be_here_and_is_warned_of(
     assert registry.manifest("v1").content == content
 
 
-def test_a_nondistributable_layer_that_was_pushed_stays(registry: Registry) -> None:
-    """Image-spec, "Non-Distributable Layers": a client MAY push them all the same."""
+def test_a_nondistributable_layer_that_was_pushed_is_kept(registry: Registry) -> None:
+    """Image-spec, "Non-Distributable Layers": a client MAY push them nevertheless."""
     data = os.urandom(50)
     layer = {"mediaType": FOREIGN[0], "digest": registry.push_blob(data), "size": 50}
     answer = registry.put_manifest("v1", image(registry.push_blob(b"{}"), [layer]))
     assert answer.status_code == 201
     assert "Warning" not in answer.headers
-    # In use: so nobody takes it away.
+    # The blob is in use, so it is not deleted.
     assert registry.blob(sha256(data), "DELETE").status_code == 405
     assert registry.blob(sha256(data)).content == data
 
 
-def test_a_sha512_manifest_is_found_by_that_digest_and_by_tags(registry: Registry) -> None:
-    """Image-spec, "Digests": sha512; the tags come with the push (`tag`, OCI-Tag)."""
+def test_a_sha512_manifest_is_found_by_its_digest_and_by_tags(registry: Registry) -> None:
+    """Image-spec, "Digests": sha512; the push sets the tags (`tag`, OCI-Tag)."""
     content = registry.push_image().content
     digest = sha512(content)
     answer = registry.put_manifest(digest, content, params={"tag": ["one", "two"]})
@@ -257,7 +257,7 @@ def test_a_sha512_manifest_is_found_by_that_digest_and_by_tags(registry: Registr
         assert answer.headers["Docker-Content-Digest"] == digest
 
 
-def test_docker_images_and_lists_are_kept(registry: Registry) -> None:
+def test_docker_images_and_manifest_lists_are_accepted(registry: Registry) -> None:
     """Docker registry v2: schema 2 manifests, and manifest lists."""
     config, layer = registry.push_blob(os.urandom(9)), registry.push_blob(os.urandom(9))
     content = encode(
@@ -277,7 +277,7 @@ def test_docker_images_and_lists_are_kept(registry: Registry) -> None:
     assert registry.manifest("list").content == listing
 
 
-def test_a_subject_is_told_back(registry: Registry) -> None:
+def test_a_subject_is_acknowledged(registry: Registry) -> None:
     """Pushing Manifests with Subject: "MUST respond with … OCI-Subject: <subject digest>"."""
     subject = registry.push_image()
     for digest in (subject.digest, UNKNOWN):

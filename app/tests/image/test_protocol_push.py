@@ -13,8 +13,8 @@ ALGORITHMS = pytest.mark.parametrize("hashed", [sha256, sha512])
 WRONG = sha256(b"something else")
 
 
-def pulls(registry: Registry, location: str, data: bytes) -> bool:
-    """Tell whether LOCATION is a pullable blob URL."""
+def is_pullable(registry: Registry, location: str, data: bytes) -> bool:
+    """Return whether a location is a pullable blob URL."""
     answer = registry.request("GET", location)
     return answer.status_code == 200 and answer.content == data
 
@@ -29,19 +29,19 @@ def test_post_begins_a_session_with_202_and_a_location(registry: Registry) -> No
 
 def test_the_location_contains_a_uuid(registry: Registry) -> None:
     """POST then PUT: "The <location> MUST contain a UUID representing a unique session ID"."""
-    first, second = (registry.begin().partition("?")[0].rpartition("/")[2] for _ in range(2))
+    first, second = (registry.begin_upload().partition("?")[0].rpartition("/")[2] for _ in range(2))
     assert uuid.UUID(first) != uuid.UUID(second)
 
 
 def test_the_location_keeps_the_address_that_the_client_used(registry: Registry) -> None:
-    """POST then PUT: the location may be absolute; then it is where the client can go."""
-    assert registry.begin().startswith(registry.url + "/v2/")
+    """POST then PUT: the location may be absolute; then the client must be able to reach it."""
+    assert registry.begin_upload().startswith(registry.url + "/v2/")
 
 
 def test_the_location_keeps_the_host_that_the_client_used(registry: Registry) -> None:
-    """POST then PUT: the address that the client used, which another host header cannot change."""
-    # The client has a token already, so it does not ask for one at the other address.
-    registry.begin()
+    """POST then PUT: the host is the client's, and cannot be changed by X-Forwarded-Host."""
+    # The client has a token already, so it does not request one at the other address.
+    registry.begin_upload()
     path = registry.path("blobs/uploads/")
     answer = registry.request("POST", path, headers={"X-Forwarded-Host": "front.example:5443"})
     assert answer.headers["Location"].startswith(f"{registry.url}/v2/")
@@ -50,13 +50,13 @@ def test_the_location_keeps_the_host_that_the_client_used(registry: Registry) ->
 
 
 def test_the_location_keeps_the_name_that_the_client_used(registry: Registry) -> None:
-    """Mounting a blob: a name of one component is as good as any, and stays as it is."""
+    """Mounting a blob: a name with a single component is valid, and unchanged in the location."""
     name = f"single-{uuid.uuid4().hex}"
-    assert f"/v2/{name}/blobs/uploads/" in registry.begin(name)
+    assert f"/v2/{name}/blobs/uploads/" in registry.begin_upload(name)
     data = b"of one component"
-    answer = registry.put(registry.begin(name), sha256(data), data)
+    answer = registry.put(registry.begin_upload(name), sha256(data), data)
     assert answer.headers["Location"].endswith(f"/v2/{name}/blobs/{sha256(data)}")
-    assert pulls(registry, answer.headers["Location"], data)
+    assert is_pullable(registry, answer.headers["Location"], data)
 
 
 @ALGORITHMS
@@ -66,10 +66,10 @@ def test_put_completes_with_201_and_a_pullable_location(
 ) -> None:
     """POST then PUT: "MUST have code 201 Created and MUST have … Location"."""
     data = os.urandom(size)
-    answer = registry.put(registry.begin(), hashed(data), data)
+    answer = registry.put(registry.begin_upload(), hashed(data), data)
     assert answer.status_code == 201
     assert answer.headers["Docker-Content-Digest"] == hashed(data)
-    assert pulls(registry, answer.headers["Location"], data)
+    assert is_pullable(registry, answer.headers["Location"], data)
 
 
 @ALGORITHMS
@@ -81,7 +81,7 @@ def test_a_single_post_is_201_with_a_pullable_location(registry: Registry, hashe
     )
     assert answer.status_code == 201
     assert answer.headers["Docker-Content-Digest"] == hashed(data)
-    assert pulls(registry, answer.headers["Location"], data)
+    assert is_pullable(registry, answer.headers["Location"], data)
 
 
 @ALGORITHMS
@@ -89,24 +89,24 @@ def test_a_single_post_is_201_with_a_pullable_location(registry: Registry, hashe
 def test_a_blob_may_be_streamed_in_one_patch(
     registry: Registry, hashed, *, known_length: bool
 ) -> None:
-    """Pushing a blob in chunks: docker and podman send all of it in one PATCH, of any length."""
+    """Pushing a blob in chunks: docker and podman send one PATCH with a known or unknown length."""
     data = os.urandom(3000)
     body = data if known_length else (piece for piece in (data[:1000], data[1000:]))
-    # The token is there since the session began: such a body cannot be sent twice.
-    answer = registry.request("PATCH", registry.begin(), data=body)
+    # The session has its token since the upload began, as such a body cannot be sent twice.
+    answer = registry.request("PATCH", registry.begin_upload(), data=body)
     assert (answer.status_code, answer.headers["Range"]) == (202, "0-2999")
     answer = registry.put(answer.headers["Location"], hashed(data))
     assert answer.status_code == 201
-    assert pulls(registry, answer.headers["Location"], data)
+    assert is_pullable(registry, answer.headers["Location"], data)
 
 
 @ALGORITHMS
 @pytest.mark.parametrize("with_put", [False, True])
-def test_chunks_become_the_blob(registry: Registry, hashed, *, with_put: bool) -> None:
+def test_chunks_are_assembled_to_the_blob(registry: Registry, hashed, *, with_put: bool) -> None:
     """Pushing a blob in chunks: "The final chunk MAY be uploaded using PATCH or … PUT"."""
     data = os.urandom(3 * 1024 - 5)
     chunks = [data[:1024], data[1024:2048], data[2048:]]
-    location, start = registry.begin(), 0
+    location, start = registry.begin_upload(), 0
     for chunk in chunks[:2] if with_put else chunks:
         answer = registry.patch(location, chunk, start)
         start += len(chunk)
@@ -115,17 +115,17 @@ def test_chunks_become_the_blob(registry: Registry, hashed, *, with_put: bool) -
         location = answer.headers["Location"]
     last = registry.put(location, hashed(data), *([chunks[2], start] if with_put else []))
     assert last.status_code == 201
-    assert pulls(registry, last.headers["Location"], data)
+    assert is_pullable(registry, last.headers["Location"], data)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 @pytest.mark.parametrize("sent", [0, 1000])
-def test_a_chunk_out_of_order_is_416_and_the_upload_goes_on(
+def test_a_chunk_out_of_order_is_416_and_the_upload_can_continue(
     registry: Registry, method: str, sent: int
 ) -> None:
     """Pushing a blob in chunks: "If … out of order, the registry MUST respond with a 416"."""
     data = os.urandom(2000)
-    location = registry.begin()
+    location = registry.begin_upload()
     if sent:
         location = registry.patch(location, data[:sent], 0).headers["Location"]
     wrong = {"Content-Range": f"{sent + 500}-{sent + 599}"}
@@ -140,10 +140,10 @@ def test_a_chunk_out_of_order_is_416_and_the_upload_goes_on(
 
 
 @pytest.mark.parametrize("before", [0, 1])
-def test_a_chunk_sent_again_is_416_and_harms_nothing(registry: Registry, before: int) -> None:
-    """Pushing a blob in chunks: a chunk once more is out of order too."""
+def test_a_repeated_chunk_is_416_and_has_no_effect(registry: Registry, before: int) -> None:
+    """Pushing a blob in chunks: a repeated chunk is out of order too."""
     chunks = [os.urandom(20) for _ in range(3)]
-    data, location = b"".join(chunks), registry.begin()
+    data, location = b"".join(chunks), registry.begin_upload()
     for number in range(before):
         location = registry.patch(location, chunks[number]).headers["Location"]
     assert registry.patch(location, chunks[before]).status_code == 202
@@ -154,12 +154,12 @@ def test_a_chunk_sent_again_is_416_and_harms_nothing(registry: Registry, before:
         location = registry.patch(location, chunk).headers["Location"]
     answer = registry.put(location, sha256(data))
     assert answer.status_code == 201
-    assert pulls(registry, answer.headers["Location"], data)
+    assert is_pullable(registry, answer.headers["Location"], data)
 
 
-def test_get_tells_how_far_an_upload_is_also_at_an_old_location(registry: Registry) -> None:
+def test_get_returns_the_progress_of_an_upload_also_at_an_old_location(registry: Registry) -> None:
     """Pushing a blob in chunks: "MUST be a 204 No Content … Location, Range"."""
-    old = registry.begin()
+    old = registry.begin_upload()
     registry.patch(old, b"0123456789", 0)
     answer = registry.request("GET", old)
     assert (answer.status_code, answer.content) == (204, b"")
@@ -168,10 +168,10 @@ def test_get_tells_how_far_an_upload_is_also_at_an_old_location(registry: Regist
     assert (answer.status_code, answer.headers["Range"]) == (202, "0-13")
 
 
-def test_a_chunk_of_another_length_than_its_range_is_refused(registry: Registry) -> None:
+def test_a_chunk_whose_length_differs_from_its_range_is_refused(registry: Registry) -> None:
     """Error codes: SIZE_INVALID."""
     answer = registry.request(
-        "PATCH", registry.begin(), data=b"0123456789", headers={"Content-Range": "0-3"}
+        "PATCH", registry.begin_upload(), data=b"0123456789", headers={"Content-Range": "0-3"}
     )
     assert (answer.status_code, codes(answer)) == (400, ["SIZE_INVALID"])
 
@@ -179,7 +179,7 @@ def test_a_chunk_of_another_length_than_its_range_is_refused(registry: Registry)
 @pytest.mark.parametrize("chunks", [[], [b"whole"], [b"in ", b"parts"]])
 def test_a_wrong_digest_is_400(registry: Registry, chunks: list[bytes]) -> None:
     """Error codes: DIGEST_INVALID. "the <digest> MUST match the blob's digest"."""
-    location = registry.begin()
+    location = registry.begin_upload()
     for chunk in chunks:
         location = registry.patch(location, chunk).headers["Location"]
     answer = registry.put(location, WRONG, b"" if chunks else b"whole")
@@ -196,19 +196,19 @@ def test_a_single_post_with_a_wrong_digest_is_400(registry: Registry) -> None:
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:short", "md5:" + "0" * 32])
-def test_an_upload_without_a_good_digest_is_400_and_can_be_ended_well(
+def test_an_upload_without_a_valid_digest_is_400_and_can_be_completed(
     registry: Registry, digest: str
 ) -> None:
     """Pushing a blob in chunks: "The closing PUT request MUST include the <digest>"."""
-    location = registry.begin()
+    location = registry.begin_upload()
     answer = registry.put(location, digest, b"whole")
     assert (answer.status_code, codes(answer)) == (400, ["DIGEST_INVALID"])
     assert registry.put(location, sha256(b"whole"), b"whole").status_code == 201
 
 
-def test_a_cancelled_upload_is_204_and_gone(registry: Registry) -> None:
+def test_a_cancelled_upload_is_204_and_then_unknown(registry: Registry) -> None:
     """Cancel a blob upload (end-14): 204; then the session is unknown."""
-    location = registry.patch(registry.begin(), b"unwanted").headers["Location"]
+    location = registry.patch(registry.begin_upload(), b"unwanted").headers["Location"]
     answer = registry.request("DELETE", location)
     assert (answer.status_code, answer.content) == (204, b"")
     for again in (
@@ -229,30 +229,32 @@ def test_an_unknown_upload_is_404(registry: Registry, session: str) -> None:
 
 
 @ALGORITHMS
-@pytest.mark.parametrize("named", [True, False])
-def test_a_mount_is_201_with_a_pullable_location(registry: Registry, hashed, *, named) -> None:
+@pytest.mark.parametrize("with_source", [True, False])
+def test_a_mount_is_201_with_a_pullable_location(
+    registry: Registry, hashed, *, with_source
+) -> None:
     """Mounting a blob: "MUST be 201 Created, and MUST contain … Location"; from is optional."""
     data = os.urandom(100)
     digest = registry.push_blob(data, hashed(data))
     target = f"{registry.name}-target"
     registry.push_blob(b"so that the repository is there", name=target)
-    answer = registry.mount(digest, target, registry.name if named else None)
+    answer = registry.mount(digest, target, registry.name if with_source else None)
     assert answer.status_code == 201
     assert answer.headers["Docker-Content-Digest"] == digest
     assert answer.headers["Location"].endswith(f"/v2/{target}/blobs/{digest}")
-    assert pulls(registry, answer.headers["Location"], data)
+    assert is_pullable(registry, answer.headers["Location"], data)
 
 
-def test_a_mount_makes_a_repository_that_is_not_there(registry: Registry) -> None:
-    """Mounting a blob: the first layer of a new repository is mounted like any other."""
+def test_a_mount_creates_the_repository(registry: Registry) -> None:
+    """Mounting a blob: the first layer of a new repository can be mounted too."""
     digest = registry.push_blob(b"shared")
     answer = registry.mount(digest, f"{registry.name}-new", registry.name)
     assert answer.status_code == 201
-    assert pulls(registry, answer.headers["Location"], b"shared")
+    assert is_pullable(registry, answer.headers["Location"], b"shared")
 
 
 @pytest.mark.parametrize("source", [None, "admin/no-such-repository", "NOT A NAME"])
-def test_what_cannot_be_mounted_is_202_and_can_be_uploaded(
+def test_a_mount_of_an_unavailable_blob_is_202_and_it_can_be_uploaded(
     registry: Registry, source: str | None
 ) -> None:
     """Mounting a blob: "SHOULD return a 202 … the client MAY proceed with the upload"."""

@@ -1,4 +1,4 @@
-"""SIGHUP: the bundle is read again in the same container, and no request fails for it."""
+"""On SIGHUP the bundle is read again in the same container, and no request fails."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from .running import (
     running_image,
     write_bundle,
 )
-from .test_drain import SlowUpload
+from .slow_upload import SlowUpload
 
 NAME = "library/reloaded"
 WORKERS = 2
-# A store that nobody can write to.
-NOWHERE = {
+# A store that cannot be written to.
+UNREACHABLE_STORE = {
     "DISTRIBUTED_STORAGE_CONFIG": {
         "usstorage": [
             "RadosGWStorage",
@@ -57,7 +57,7 @@ NOWHERE = {
 def running(
     services: Services, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningImage]:
-    """An instance that knows one location; the other one is added by a test."""
+    """An instance with one location; a test adds the other one."""
     alone = {
         "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": services.on_network().us.settings},
         "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usstorage"],
@@ -71,7 +71,7 @@ def running(
 
 
 class Load(threading.Thread):
-    """Asks for health and pushes blobs, each over a connection of its own, until told to end."""
+    """Requests health and pushes blobs, each over a new connection, until the block ends."""
 
     def __init__(self, running: RunningImage) -> None:
         super().__init__()
@@ -90,11 +90,11 @@ class Load(threading.Thread):
 
     def wait_for_more(self) -> None:
         before = self.requests
-        wait_until("there was more load", lambda: self.requests > before)
+        wait_until("more requests were sent", lambda: self.requests > before)
 
     def run(self) -> None:
         session = self._running.session()
-        # A server may close a connection that waits for the next request, and clients know that.
+        # A server may close an idle connection, which clients expect.
         session.headers["Connection"] = "close"
         self._running.authorize(session, NAME)
         for turn in itertools.count():
@@ -119,12 +119,12 @@ def write_keys(running: RunningImage, changes: dict[str, object]) -> None:
 
 
 def sockets(running: RunningImage) -> set[str]:
-    """Return the sockets of the web processes that run."""
+    """Return the sockets of the running web processes."""
     shown = podman("top", str(running.container.id), "args").stdout
     return set(re.findall(r"atoll\.cli\.main web \S+/(\S+)\.sock", shown))
 
 
-def start_of(running: RunningImage) -> tuple[int, str]:
+def process_start(running: RunningImage) -> tuple[int, str]:
     running.container.reload()
     state = running.container.attrs["State"]
     return state["Pid"], state["StartedAt"]
@@ -137,11 +137,11 @@ def served_certificate(running: RunningImage) -> str:
     return ssl.get_server_certificate((address.hostname, address.port))
 
 
-def test_a_new_location_is_used_and_no_request_fails(
+def test_an_added_location_is_used_and_no_request_fails(
     running: RunningImage, services: Services
 ) -> None:
     metrics = f"{running.operations_url}/metrics"
-    before = start_of(running)
+    before = process_start(running)
     eu = 'atoll_store_up{location="eustorage"}'
     assert eu not in requests.get(metrics).text
     session = running.session()
@@ -166,19 +166,21 @@ def test_a_new_location_is_used_and_no_request_fails(
 
     assert load.failures == []
     assert f"{eu} 1.0" in requests.get(metrics).text
-    assert start_of(running) == before
-    # What was in hand at the first reload is finished by who had it.
+    assert process_start(running) == before
+    # Requests in progress at the first reload are finished by the old processes.
     assert "web-1-0" in sockets(running)
     upload.go_on.set()
     upload.join()
     assert upload.answer is not None
     assert upload.answer.status_code == 201, upload.answer.text
-    wait_until("only who serves now is left", lambda: sockets(running) == {"web-3-0", "web-3-1"})
+    wait_until(
+        "only the new processes are left", lambda: sockets(running) == {"web-3-0", "web-3-1"}
+    )
 
 
 @pytest.fixture
-def wrong(running: RunningImage) -> Iterator[Callable[[dict[str, object]], None]]:
-    """Return what writes keys for one test, after which the bundle is as it was."""
+def write_invalid_keys(running: RunningImage) -> Iterator[Callable[[dict[str, object]], None]]:
+    """Return a function that writes keys for one test, and restore the bundle afterwards."""
     before = yaml.safe_load((running.bundle_directory / "config.yaml").read_text())
     yield partial(write_keys, running)
     write_keys(running, before)
@@ -188,19 +190,19 @@ def wrong(running: RunningImage) -> Iterator[Callable[[dict[str, object]], None]
     ("keys", "sentence"),
     [
         ({"BUILDLOGS_REDIS": {"host": "redis", "port": "many"}}, "BUILDLOGS_REDIS"),
-        (NOWHERE, "unhealthy at /health/endtoend"),
+        (UNREACHABLE_STORE, "unhealthy at /health/endtoend"),
     ],
-    ids=["not valid", "not what is there"],
+    ids=["invalid", "wrong-store"],
 )
-def test_a_wrong_bundle_changes_nothing(
+def test_an_invalid_bundle_changes_nothing(
     running: RunningImage,
-    wrong: Callable[[dict[str, object]], None],
+    write_invalid_keys: Callable[[dict[str, object]], None],
     keys: dict[str, object],
     sentence: str,
 ) -> None:
-    wait_until("no reload is under way", lambda: len(sockets(running)) == WORKERS)
-    before = sockets(running), start_of(running)
-    wrong(keys)
+    wait_until("no reload is in progress", lambda: len(sockets(running)) == WORKERS)
+    before = sockets(running), process_start(running)
+    write_invalid_keys(keys)
     with Load(running) as load:
         refused = running.run("atoll", "reload")
         load.wait_for_more()
@@ -208,7 +210,7 @@ def test_a_wrong_bundle_changes_nothing(
     assert refused.returncode == 1
     assert sentence in refused.stdout
     assert load.failures == []
-    assert (sockets(running), start_of(running)) == before
+    assert (sockets(running), process_start(running)) == before
     log = running.log()
     assert "bundle refused" in log
     assert sentence in log

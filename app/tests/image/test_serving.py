@@ -1,4 +1,4 @@
-"""What `podman run` of the image serves, and how its bundle says so."""
+"""Requests to the image as started by `podman run`, with different bundles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from .running import CONFINED, RunningImage, podman, push_blob, running_image, w
 
 
 @pytest.mark.parametrize("scheme", ["url", "tls_url"])
-def test_a_blob_goes_in_and_out_over_http_and_over_tls(image: RunningImage, scheme: str) -> None:
+def test_a_blob_is_pushed_and_pulled_over_http_and_over_tls(
+    image: RunningImage, scheme: str
+) -> None:
     url = getattr(image, scheme)
     session = image.session()
     assert session.get(f"{url}/v2/").status_code == 401
@@ -20,14 +22,12 @@ def test_a_blob_goes_in_and_out_over_http_and_over_tls(image: RunningImage, sche
     digest = push_blob(session, url, "library/served", data)
     answer = session.get(f"{url}/v2/library/served/blobs/{digest}", allow_redirects=False)
     assert answer.status_code == 307
-    # The redirect leads to the store, whose certificate the same authority has signed.
+    # The redirect leads to the store, whose certificate has the same CA.
     assert image.session().get(answer.headers["Location"]).content == data
 
 
 @pytest.mark.parametrize("scheme", ["url", "tls_url"])
-def test_a_location_leads_back_to_where_the_client_came_from(
-    image: RunningImage, scheme: str
-) -> None:
+def test_a_location_keeps_the_clients_scheme_and_host(image: RunningImage, scheme: str) -> None:
     url = getattr(image, scheme)
     session = image.session()
     image.authorize(session, "library/served", url=url)
@@ -37,12 +37,12 @@ def test_a_location_leads_back_to_where_the_client_came_from(
     assert f'realm="{url}/v2/auth"' in challenge
 
 
-def test_the_command_of_the_documentation_is_enough(
+def test_the_documented_command_is_sufficient(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     """`podman run -d -p … -v CONFIG:/conf/stack:Z -e QUAY_…=europestorage IMAGE`, nothing more."""
     us, eu = services.on_network().stores()
-    # The stores' usual paths belong to locations with other names.
+    # The default paths of the stores belong to locations with other names.
     usa, europe = (
         [kind, settings | {"storage_path": "/documented"}]
         for kind, settings in (us.settings, eu.settings)
@@ -62,10 +62,10 @@ def test_the_command_of_the_documentation_is_enough(
         assert answer.headers["Location"].startswith(f"https://{eu.host}:")
 
 
-def test_each_process_knows_what_is_well_from_the_first_answer_on(
+def test_every_process_is_healthy_from_the_first_response_on(
     services: Services, database: str, tmp_path: Path
 ) -> None:
-    """Or a load balancer that asks another process each time would see the site come and go."""
+    """Otherwise a load balancer whose checks reach different processes would see it flapping."""
     stack = write_bundle(services, database, tmp_path)
     options = (*CONFINED, "--env=WORKER_COUNT=4")
     with running_image(services, stack, options=options) as running:
@@ -74,7 +74,7 @@ def test_each_process_knows_what_is_well_from_the_first_answer_on(
         assert set(statuses) == {200}
 
 
-def test_what_no_process_answers_is_retryable(
+def test_a_request_that_no_process_answers_is_retryable(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     stack = write_bundle(services, database, tmp_path)
@@ -103,7 +103,7 @@ def test_the_image_runs_confined_and_as_any_user(
         assert running.run("atoll", "healthcheck").returncode == 0
 
 
-def test_who_prefers_https_sends_clients_of_http_there(
+def test_http_clients_are_redirected_if_https_is_preferred(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     changes = {"PREFERRED_URL_SCHEME": "https", "SERVER_HOSTNAME": "registry.test:8443"}
@@ -117,7 +117,7 @@ def test_who_prefers_https_sends_clients_of_http_there(
         assert session.get(f"{running.tls_url}/v2/").status_code == 401
 
 
-def test_behind_a_load_balancer_that_ends_tls_addresses_are_https(
+def test_urls_are_https_behind_a_load_balancer_that_terminates_tls(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     changes = {"PREFERRED_URL_SCHEME": "https", "EXTERNAL_TLS_TERMINATION": True}
@@ -129,7 +129,7 @@ def test_behind_a_load_balancer_that_ends_tls_addresses_are_https(
         assert 'realm="https://registry.test/v2/auth"' in answer.headers["WWW-Authenticate"]
 
 
-def test_the_log_and_the_process_list_tell_no_secret(image: RunningImage) -> None:
+def test_no_secret_is_in_the_log_or_the_process_list(image: RunningImage) -> None:
     session = image.session()
     image.authorize(session, "library/served")
     push_blob(session, image.url, "library/served", b"for the log")

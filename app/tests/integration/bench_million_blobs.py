@@ -1,6 +1,7 @@
-"""How planning and claiming grow with the number of blobs. `make benchmark` prints the figures.
+"""Benchmark backfill planning and task claiming as the number of blobs grows.
 
-Figures of one run are to be compared with each other only: they depend on the machine.
+`make benchmark` prints the figures. They depend on the machine, so compare only figures of the same
+run.
 """
 
 from __future__ import annotations
@@ -46,14 +47,14 @@ FROM "user" n, generate_series(1, %(repositories)s) g WHERE n.username = 'bench'
 
 
 @contextmanager
-def figure(what: str) -> Iterator[None]:
+def print_figure(what: str) -> Iterator[None]:
     began = time.perf_counter()
     yield
     print(f"  {what:<58} {time.perf_counter() - began:8.2f} s")  # noqa: T201
 
 
-def fill(database: Database, first: int, last: int, placed: list[str]) -> None:
-    """Make blobs that are placed at PLACED, each used by one of some repositories."""
+def insert_blobs(database: Database, first: int, last: int, placed: list[str]) -> None:
+    """Insert blobs with placements at the given locations, each used by one of the repositories."""
     database.run(_REPOSITORIES, {"repositories": REPOSITORIES})
     for start in range(first, last + 1, 100_000):
         end = min(start + 99_999, last)
@@ -68,35 +69,35 @@ def fill(database: Database, first: int, last: int, placed: list[str]) -> None:
     database.run("ANALYZE")
 
 
-def missing(steps: Iterator[Step]) -> int:
+def count_missing(steps: Iterator[Step]) -> int:
     return sum(found.blobs for step in steps for found in step.found)
 
 
 @pytest.mark.parametrize("blobs", [10_000, 100_000, 1_000_000])
 def test_planning_and_claiming(us: Site, blobs: int) -> None:
-    database = us.graph.patient_database
+    database = us.services.patient_database
     print(f"\n{blobs} blobs x {len(LOCATIONS)} locations, {-(-blobs // BATCH)} statements")  # noqa: T201
-    with figure("fill the tables, all placed at two locations of three"):
-        fill(database, 1, blobs, LOCATIONS[:2])
-    with figure("look for what is missing where nothing is"):
+    with print_figure("insert blobs, placed at two of three locations"):
+        insert_blobs(database, 1, blobs, LOCATIONS[:2])
+    with print_figure("backfill when no copy is missing"):
         assert not [step for step in backfill(database, LOCATIONS[:2]) if step.found]
-    with figure("reconcile where nothing is missing"):
+    with print_figure("reconcile when no copy is missing"):
         assert Reconciler(database, LOCATIONS[:2]).everything() == 0
-    with figure("count what is only at one location"):
+    with print_figure("count sole copies"):
         assert not SoleCopies(database).remaining(LOCATIONS[0])
-    with figure("look for what a policy lets be missing, of a location that it adds"):
+    with print_figure("backfill of a location that a policy adds"):
         policy = Policy(extra=(LOCATIONS[2],))
         Policies(database, LOCATIONS[:2]).set(Subject("bench", "repository-1"), policy)
-        found = missing(backfill(database, LOCATIONS[:2], queue=False))
+        found = count_missing(backfill(database, LOCATIONS[:2], queue=False))
     assert found == -(-blobs // REPOSITORIES)
-    with figure("queue everything for the third location"):
-        found = missing(backfill(database, LOCATIONS))
+    with print_figure("queue everything for the third location"):
+        found = count_missing(backfill(database, LOCATIONS))
     assert found == blobs
     database.run("ANALYZE")
-    with figure("measure the lag of all locations"):
+    with print_figure("measure the lag of all locations"):
         assert lag(database)[-1].pending_blobs == blobs
     tasks = Tasks(database, LOCATIONS[2])
-    with figure(f"claim and finish {CLAIMS} tasks, one after the other"):
+    with print_figure(f"claim and finish {CLAIMS} tasks, one after the other"):
         for _ in range(CLAIMS):
             claimed = tasks.claim(large=False, limit=1)
             assert len(tasks.finish(claimed)) == 1

@@ -1,10 +1,11 @@
-"""How fast one worker copies, beside `rclone copy`, which only copies. `make benchmark` prints it.
+"""Benchmark one replication worker against `rclone copy`, which only copies.
 
-The same files, the same two stores, the same run, one after the other; the worker hashes all it
-copies and writes each placement. Figures of one run are to be compared with each other only.
+Both copy the same objects between the same two stores, in the same run, one after the other; the
+worker also hashes all bytes and records each placement. `make benchmark` prints the figures.
+Compare only figures of the same run.
 
-Both stores, the database and who copies share this machine's processors, which are what limits the
-first figures. As it is between regions, the line is the limit of the last ones.
+In the first figures, the processors are the bottleneck: both stores, the database and the copying
+process share those of this machine. In the last figures it is the network link, as between regions.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'eu
 
 
 def small_sizes() -> list[int]:
-    """As many of 4 KiB to 8 KiB as of 512 KiB to 1 MiB, as those of images are."""
+    """Return as many sizes of 4 to 8 KiB as of 512 KiB to 1 MiB, a mix that images have."""
     chance = random.Random(1)
     return [int(4 * KIBIBYTE * 2 ** chance.uniform(0, 8)) for _ in range(1200)]
 
@@ -53,49 +54,50 @@ def large_sizes() -> list[int]:
 MIXES = {
     "small (1200 of 4 KiB..1 MiB)": small_sizes(),
     "large (12 of 50..200 MiB)": large_sizes(),
-    "all of them": small_sizes() + large_sizes(),
+    "small and large": small_sizes() + large_sizes(),
 }
 
 
-# Megabits a second of the line to the target, and how often a process is looked at.
-LINE = 400
-LOOK_SECONDS = 0.1
+# The bandwidth of the link to the target in Mbit/s, and the seconds between two samples of a
+# process.
+LINK_MBITS = 400
+SAMPLE_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one program took: seconds, those of processors, and its greatest memory in MiB."""
+    """The cost of one run: elapsed and processor time in seconds, and peak memory in MiB."""
 
     seconds: float
     processor: float
     memory: float
 
 
-class Watched:
-    """What a process takes, looked at again and again: memory is its proportional set size."""
+class ResourceSampler:
+    """Samples the resource usage of a process; memory is its proportional set size."""
 
     def __init__(self, pid: int) -> None:
         self._process = Path(f"/proc/{pid}")
-        self._began = self._processor()
+        self._began = self._processor_seconds()
         self.processor = 0.0
         self.memory = 0.0
 
-    def look(self) -> None:
-        # Nothing is read of a process that has just ended.
+    def sample(self) -> None:
+        # A process that has just ended has nothing to read.
         with suppress(FileNotFoundError, ProcessLookupError):
-            self.processor = self._processor() - self._began
+            self.processor = self._processor_seconds() - self._began
             for line in (self._process / "smaps_rollup").read_text().splitlines():
                 if line.startswith("Pss:"):
                     self.memory = max(self.memory, int(line.split()[1]) / KIBIBYTE)
 
-    def _processor(self) -> float:
+    def _processor_seconds(self) -> float:
         stat = (self._process / "stat").read_text().rpartition(")")[2].split()
         return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
-def limited_line(store: Store) -> Iterator[None]:
-    """Let what is sent to STORE go no faster than LINE."""
+def limited_bandwidth(store: Store) -> Iterator[None]:
+    """Limit the bandwidth of uploads to a store."""
     process = store.container.attrs["State"]["Pid"]
     index = Path(f"/proc/{process}/root/sys/class/net/eth0/iflink").read_text().strip()
     [interface] = [
@@ -104,7 +106,7 @@ def limited_line(store: Store) -> Iterator[None]:
         if path.read_text().strip() == index
     ]
     queue = ["dev", interface, "root"]
-    limit = ["tbf", "rate", f"{LINE}mbit", "burst", "256kb", "latency", "200ms"]
+    limit = ["tbf", "rate", f"{LINK_MBITS}mbit", "burst", "256kb", "latency", "200ms"]
     subprocess.run(["tc", "qdisc", "replace", *queue, *limit], check=True)
     try:
         yield
@@ -112,8 +114,8 @@ def limited_line(store: Store) -> Iterator[None]:
         subprocess.run(["tc", "qdisc", "delete", *queue], check=True)
 
 
-def fill(store: Store, sizes: list[int]) -> dict[str, int]:
-    """Put objects of SIZES where blobs lie; return their digests and sizes."""
+def put_objects(store: Store, sizes: list[int]) -> dict[str, int]:
+    """Put objects of the given sizes at content addresses; return their digests and sizes."""
     blobs = {}
     for number, size in enumerate(sizes):
         data = random.Random(number).randbytes(min(size, MEBIBYTE))
@@ -125,10 +127,10 @@ def fill(store: Store, sizes: list[int]) -> dict[str, int]:
     return blobs
 
 
-def rclone(services: Services, directory: Path) -> Run:
-    """Copy everything with rclone as it comes, told only where and with which keys."""
+def run_rclone(services: Services, directory: Path) -> Run:
+    """Copy everything with rclone's defaults; only the stores and the keys are configured."""
     program = shutil.which("rclone", path=sysconfig.get_path("scripts"))
-    assert program is not None, "rclone is not there; `make setup` installs it"
+    assert program is not None, "rclone is not installed; `make setup` installs it"
     environment = {**os.environ, "RCLONE_CONFIG": "/dev/null", "RCLONE_CA_CERT": ""}
     for store in services.stores():
         settings = {
@@ -147,42 +149,42 @@ def rclone(services: Services, directory: Path) -> Run:
     began = time.perf_counter()
     with (directory / "rclone.log").open("ab") as log:
         process = subprocess.Popen([program, "copy", source, target], env=environment, stderr=log)
-    watched = Watched(process.pid)
+    watched = ResourceSampler(process.pid)
     while process.poll() is None:
-        watched.look()
-        time.sleep(LOOK_SECONDS)
+        watched.sample()
+        time.sleep(SAMPLE_SECONDS)
     assert process.returncode == 0, (directory / "rclone.log").read_text()
     return Run(time.perf_counter() - began, watched.processor, watched.memory)
 
 
-def unplaced(database: Database) -> int:
+def count_unplaced(database: Database) -> int:
     return int(database.read("SELECT count(*) FROM replicationtask")[0][0])
 
 
-def worker(us: Site, eu: Site, blobs: dict[str, int]) -> Run:
-    """Have everything copied by a worker that was waiting for it."""
+def run_worker(us: Site, eu: Site, blobs: dict[str, int]) -> Run:
+    """Let a worker that is already running and idle copy everything."""
     eu.start_worker()
     eu.wait_for_worker()
     assert eu.worker is not None
-    watched = Watched(eu.worker.pid)
+    watched = ResourceSampler(eu.worker.pid)
     began = time.perf_counter()
-    us.graph.database.run(_PLACED, {"digests": list(blobs), "sizes": list(blobs.values())})
-    while unplaced(us.graph.database):
-        watched.look()
-        time.sleep(LOOK_SECONDS)
+    us.services.database.run(_PLACED, {"digests": list(blobs), "sizes": list(blobs.values())})
+    while count_unplaced(us.services.database):
+        watched.sample()
+        time.sleep(SAMPLE_SECONDS)
     seconds = time.perf_counter() - began
     eu.stop_worker()
     placed = "SELECT count(*) FROM imagestorageplacement p JOIN imagestoragelocation l"
     placed += " ON l.id = p.location_id WHERE l.name = 'eustorage' AND p.state = 'good'"
-    assert us.graph.database.read(placed)[0][0] == len(blobs)
+    assert us.services.database.read(placed)[0][0] == len(blobs)
     return Run(seconds, watched.processor, watched.memory)
 
 
-def told(name: str, run: Run, blobs: dict[str, int]) -> None:
+def print_run(name: str, run: Run, blobs: dict[str, int]) -> None:
     rate = sum(blobs.values()) / MEBIBYTE / run.seconds
     print(  # noqa: T201
         f"  {name:<14} {run.seconds:7.1f} s  {rate:7.1f} MiB/s  {len(blobs) / run.seconds:7.1f}"
-        f" blobs/s  {run.processor:6.1f} s of processors  {run.memory:6.1f} MiB of memory"
+        f" blobs/s  {run.processor:6.1f} s of processor time  {run.memory:6.1f} MiB of memory"
     )
 
 
@@ -194,31 +196,31 @@ def emptied(services: Services) -> Iterator[None]:
 
 
 def compare(us: Site, eu: Site, services: Services, directory: Path, blobs: dict[str, int]) -> None:
-    """Copy BLOBs from us to eu by both, and print what each took."""
-    by_rclone = rclone(services, directory)
-    told("rclone copy", by_rclone, blobs)
+    """Copy the blobs from us to eu with both programs, and print the cost of each."""
+    by_rclone = run_rclone(services, directory)
+    print_run("rclone copy", by_rclone, blobs)
     services.eu.empty()
-    by_worker = worker(us, eu, blobs)
-    told("atoll worker", by_worker, blobs)
+    by_worker = run_worker(us, eu, blobs)
+    print_run("atoll worker", by_worker, blobs)
     print(f"  the worker is {by_rclone.seconds / by_worker.seconds:.2f} times as fast")  # noqa: T201
 
 
 @pytest.mark.usefixtures("emptied")
 @pytest.mark.parametrize("mix", MIXES)
-def test_a_worker_beside_rclone(
+def test_worker_against_rclone(
     us: Site, eu: Site, services: Services, tmp_path: Path, mix: str
 ) -> None:
-    blobs = fill(services.us, MIXES[mix])
+    blobs = put_objects(services.us, MIXES[mix])
     print(f"\n{mix}: {sum(blobs.values()) / MEBIBYTE:.0f} MiB")  # noqa: T201
     compare(us, eu, services, tmp_path, blobs)
 
 
 @pytest.mark.usefixtures("emptied")
-def test_a_worker_beside_rclone_over_a_line(
+def test_worker_against_rclone_over_a_limited_link(
     us: Site, eu: Site, services: Services, tmp_path: Path
 ) -> None:
-    blobs = fill(services.us, large_sizes())
+    blobs = put_objects(services.us, large_sizes())
     total = sum(blobs.values()) / MEBIBYTE
-    print(f"\nlarge, over a line of {LINE} Mbit/s: {total:.0f} MiB")  # noqa: T201
-    with limited_line(services.eu):
+    print(f"\nlarge, over a link of {LINK_MBITS} Mbit/s: {total:.0f} MiB")  # noqa: T201
+    with limited_bandwidth(services.eu):
         compare(us, eu, services, tmp_path, blobs)

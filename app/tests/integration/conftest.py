@@ -1,4 +1,4 @@
-"""Services once a run; a fresh database and empty buckets for each test."""
+"""Fixtures: services once per run, a new database and empty buckets for each test."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import pytest
 import redis
 from atoll.auth import passwords
 from atoll.cli.migrate import prepare_database
+from atoll.placement.locations.registration import register_locations
 
+from .clients import Api
+from .placements import THIRD
+from .receiver import Receiver
 from .services import Services, running_services
-from .site import Client, Site, make_graph, running_site
+from .site import Client, Site, make_site_services, running_site
 
 TEMPLATE = "atoll_template"
 
@@ -35,7 +39,7 @@ def _administer(services: Services, statement: str) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def cheap_passwords() -> Iterator[None]:
-    """Hash with little work: a check takes what its hash says, and tests log in all the time."""
+    """Hash passwords with minimal cost, because tests log in often."""
     with pytest.MonkeyPatch.context() as patch:
         cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
         patch.setattr(passwords, "_hasher", cheap)
@@ -44,18 +48,18 @@ def cheap_passwords() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def template(services: Services, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Migrate once; each test gets a copy."""
+    """Migrate one database, which is copied for each test."""
     _administer(services, f"CREATE DATABASE {TEMPLATE}")
     directory = tmp_path_factory.mktemp("template")
-    graph = make_graph(services, TEMPLATE, directory, "usstorage")
-    prepare_database(graph)
-    # A template may have no other connection.
-    graph.database.forget_idle()
+    site_services = make_site_services(services, TEMPLATE, directory, "usstorage")
+    prepare_database(site_services)
+    # PostgreSQL does not copy a database that has other connections.
+    site_services.database.forget_idle()
     return TEMPLATE
 
 
 def make_database(services: Services, template: str) -> str:
-    """Make a migrated database for one test, or for one registry, and return its name."""
+    """Create a migrated database for one test or one registry, and return its name."""
     name = f"atoll_{uuid.uuid4().hex}"
     _administer(services, f"CREATE DATABASE {name} TEMPLATE {template}")
     return name
@@ -67,7 +71,7 @@ def database(services: Services, template: str) -> str:
     for store in services.stores():
         store.container.reload()
         store.empty()
-    # Failed logins of the test before are counted there, and all tests have one address.
+    # Redis has counts of failed logins from earlier tests, and all tests have the same address.
     redis.Redis(port=services.redis_port).flushall()
     return name
 
@@ -87,3 +91,27 @@ def eu(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
 @pytest.fixture
 def client(us: Site) -> Client:
     return Client(us)
+
+
+@pytest.fixture
+def api(us: Site) -> Api:
+    return Api(us)
+
+
+@pytest.fixture
+def site_with_third_location(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+    """A site that prefers us and also has a third location, which nothing requires."""
+    driver, arguments = services.eu.settings
+    config = {store.location: store.settings for store in services.stores()}
+    third = [driver, {**arguments, "storage_path": "/third"}]
+    changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
+    with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
+        register_locations(one.services.database, one.services.locations.stores)
+        one.locations.states.refresh(one.services.database)
+        yield one
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver().running() as running:
+        yield running

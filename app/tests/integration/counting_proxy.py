@@ -1,4 +1,4 @@
-"""A TCP proxy that counts round trips and bytes, whatever is spoken through it."""
+"""A TCP proxy that counts round trips and bytes of any protocol."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 
 class CountingProxy:
-    """Passes bytes on, and counts how often a client speaks after the server, or first."""
+    """Forwards bytes, and counts each time that a client sends first or after the server sent."""
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -21,14 +21,14 @@ class CountingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
-    def turns(self) -> int:
-        """The round trips so far: a client's word, of however many packets, and the answer."""
+    def round_trips(self) -> int:
+        """The round trips so far; each is a message, in any number of packets, and its answer."""
         with self._lock:
             return self._turns
 
     @property
-    def sent(self) -> int:
-        """The bytes that clients sent so far, with all that is around the content."""
+    def sent_bytes(self) -> int:
+        """The bytes that clients sent so far, including the framing of the protocol."""
         with self._lock:
             return self._sent
 
@@ -44,10 +44,10 @@ class CountingProxy:
                 answered.set()
                 for source, target, asks in ((client, server, True), (server, client, False)):
                     threading.Thread(
-                        target=self._pass_on, args=(source, target, answered, asks), daemon=True
+                        target=self._forward, args=(source, target, answered, asks), daemon=True
                     ).start()
 
-    def _pass_on(
+    def _forward(
         self, source: socket.socket, target: socket.socket, answered: threading.Event, asks: bool
     ) -> None:
         with suppress(OSError):
@@ -67,7 +67,7 @@ class CountingProxy:
 
 @contextmanager
 def counting_proxy(port: int) -> Iterator[CountingProxy]:
-    """Put a proxy before a port of 127.0.0.1."""
+    """Run a proxy for a port of 127.0.0.1."""
     proxy = CountingProxy(port)
     try:
         yield proxy

@@ -1,6 +1,6 @@
-"""Stores that speak another language than S3: OpenStack's Swift, and Azurite for Azure's.
+"""Stores with other protocols than S3: OpenStack Swift, and Azurite, the emulator of Azure.
 
-Swift is asked with its own login, and with Keystone's.
+Swift is tested with its own authentication and with Keystone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .services import (
 )
 
 CONTAINER = "blobs"
-# As the image names them to its own parts.
+# The names that the image uses in its own configuration.
 ACCOUNT, USER, REGION = "atoll", "tests", "tests"
 
 
@@ -47,7 +47,7 @@ class Swift:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What DISTRIBUTED_STORAGE_CONFIG says of this store."""
+        """The store's settings in DISTRIBUTED_STORAGE_CONFIG."""
         return {
             "swift_container": CONTAINER,
             "storage_path": "/datastorage/registry",
@@ -77,7 +77,7 @@ class Swift:
         return True
 
     def objects(self) -> set[str]:
-        """Return all objects but the probe's, segments among them."""
+        """Return all objects except the probe's, including segments."""
         _, rows = self.client.get_container(CONTAINER, full_listing=True)
         return {row["name"] for row in rows if not row["name"].endswith(OBJECTS_OF_PROBES)}
 
@@ -97,7 +97,7 @@ class Azurite:
 
     @property
     def settings(self) -> dict[str, object]:
-        """What DISTRIBUTED_STORAGE_CONFIG says of this store."""
+        """The store's settings in DISTRIBUTED_STORAGE_CONFIG."""
         return {
             "azure_container": CONTAINER,
             "storage_path": "/datastorage/registry",
@@ -114,7 +114,7 @@ class Azurite:
         return True
 
     def objects(self) -> set[str]:
-        """Return all objects but the probe's, those not put together yet among them."""
+        """Return all objects except the probe's, including blobs with uncommitted blocks."""
         names = {blob.name for blob in self.client.list_blobs(include=["uncommittedblobs"])}
         return {name for name in names if not name.endswith(OBJECTS_OF_PROBES)}
 
@@ -126,8 +126,8 @@ class Keystone:
     url: str
     key: str
 
-    def tell_of_swift(self, port: int) -> bool:
-        """Write into the catalogue where clients find Swift; tell whether Keystone answered."""
+    def register_swift(self, port: int) -> bool:
+        """Register the endpoint of Swift in the catalogue; return whether Keystone answered."""
         try:
             session = self._session()
             service = {"service": {"type": "object-store", "name": "swift"}}
@@ -158,7 +158,7 @@ class Keystone:
         return session
 
 
-def _own_login(port: int) -> dict[str, Any]:
+def _own_authentication(port: int) -> dict[str, Any]:
     return {
         "auth_url": f"https://127.0.0.1:{port}/auth/v1.0",
         "auth_version": 1,
@@ -166,7 +166,7 @@ def _own_login(port: int) -> dict[str, Any]:
     }
 
 
-def _identity_login(port: int) -> dict[str, Any]:
+def _keystone_authentication(port: int) -> dict[str, Any]:
     return {
         "auth_url": f"http://127.0.0.1:{port}/v3",
         "auth_version": 3,
@@ -182,7 +182,7 @@ def _identity_login(port: int) -> dict[str, Any]:
 
 @contextmanager
 def running_swift(services: Services, directory: Path) -> Iterator[tuple[Swift, Swift]]:
-    """Start a Swift whose certificate signs itself; give it with its own login and Keystone's."""
+    """Start Swift with a self-signed certificate; yield it with its own login and Keystone's."""
     certificate, private_key = make_certificate(directory, ["127.0.0.1"])
     key = os.urandom(20).hex()
     given = {
@@ -205,14 +205,14 @@ def running_swift(services: Services, directory: Path) -> Iterator[tuple[Swift, 
         )
         try:
             port, identity = (published_port(container, name) for name in ("8080/tcp", "5000/tcp"))
-            logins = (_own_login(port), _identity_login(identity))
+            logins = (_own_authentication(port), _keystone_authentication(identity))
             own, by_identity = (
                 Swift(certificate, key, os.urandom(20).hex(), login) for login in logins
             )
             wait_until("Swift answers", own.answers)
             keystone = Keystone(f"http://127.0.0.1:{identity}/v3", key)
-            wait_until("Keystone knows of Swift", lambda: keystone.tell_of_swift(port))
-            wait_until("Swift asks Keystone", by_identity.answers)
+            wait_until("Keystone lists Swift", lambda: keystone.register_swift(port))
+            wait_until("Swift uses Keystone", by_identity.answers)
             yield own, by_identity
         finally:
             container.remove(force=True, v=True)
@@ -220,7 +220,7 @@ def running_swift(services: Services, directory: Path) -> Iterator[tuple[Swift, 
 
 @contextmanager
 def running_azurite(services: Services) -> Iterator[Azurite]:
-    """Start an Azurite, with an account of its own."""
+    """Start Azurite with an account of its own."""
     account, key = "atolltests", base64.b64encode(os.urandom(32)).decode()
     with podman_client() as podman:
         container = run_container(

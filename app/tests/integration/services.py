@@ -1,6 +1,6 @@
-"""Real PostgreSQL, Redis and Ceph RGW in podman, made for one run of the tests and removed after.
+"""PostgreSQL, Redis and Ceph RGW in podman, started for one test run and removed afterwards.
 
-What a run that was cut off has left is found by its label and removed first.
+Containers of an interrupted run are found by their label and removed first.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ OWNER = "atoll.tests.owner"
 SECONDS = 120
 OBJECTS_OF_PROBES = ("/_verify", "/_location")
 _STORE_PORT = 7480
-# The network that podman itself has.
+# podman's default network.
 _DEFAULT_NETWORK = "podman"
-_TURNS = Path(tempfile.gettempdir(), "atoll-tests-remains.lock")
+_CLEANUP_LOCK = Path(tempfile.gettempdir(), "atoll-tests-cleanup.lock")
 
 
 def wait_until(what: str, happened: Callable[[], bool], seconds: float = SECONDS) -> None:
-    """Poll until something has happened; the limit is for a test that can never pass."""
+    """Poll until a condition is true; the limit only ends a wait that could never end."""
     deadline = time.monotonic() + seconds
     while not happened():
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s in vain until {what}")
+            raise AssertionError(f"timed out after {seconds} s waiting until {what}")
         time.sleep(0.05)
 
 
@@ -70,7 +70,7 @@ class Store:
 
     @property
     def settings(self) -> list[object]:
-        """What DISTRIBUTED_STORAGE_CONFIG says of this store."""
+        """The store's settings in DISTRIBUTED_STORAGE_CONFIG."""
         return [
             "RadosGWStorage",
             {
@@ -105,7 +105,7 @@ class Store:
         )
 
     def objects(self) -> set[str]:
-        """Return the keys of all objects but the probe's."""
+        """Return the keys of all objects except the probe's."""
         return {key for key in self._keys() if not key.endswith(OBJECTS_OF_PROBES)}
 
     def _keys(self) -> set[str]:
@@ -121,8 +121,8 @@ class Store:
             self.client.delete_object(Bucket=self.bucket, Key=key)
 
     @contextmanager
-    def full(self) -> Iterator[None]:
-        """Let the store have no room for more."""
+    def fill_up(self) -> Iterator[None]:
+        """Let the store refuse writes because its quota is used up."""
         quota = ["--quota-scope=bucket", "--uid=atoll"]
         self._administer("quota", "set", *quota, "--max-size=1")
         self._administer("quota", "enable", *quota)
@@ -150,7 +150,7 @@ class Store:
 
 @dataclass
 class Services:
-    """Everything that a registry needs."""
+    """The services that a registry needs."""
 
     postgres: Container
     postgres_uri: str
@@ -166,11 +166,11 @@ class Services:
 
     @property
     def containers(self) -> ContainersManager:
-        """All containers of this machine's podman."""
+        """The client for all containers of this machine's podman."""
         return self.postgres.manager
 
     def on_network(self) -> Services:
-        """Return the same services, as other containers of their network reach them."""
+        """Return the same services with their addresses inside of the containers' network."""
         us, eu = (
             replace(store, host=container_address(store.container, self.network), port=_STORE_PORT)
             for store in self.stores()
@@ -188,14 +188,14 @@ class Services:
 
 @contextmanager
 def podman_client() -> Iterator[podman.PodmanClient]:
-    """Give a client of podman's API, in the namespace where this machine's containers live."""
+    """Return a client of podman's API, in the namespace in which this machine's containers run."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "podman.sock"
         command = [str(NAMESPACE), "podman", "system", "service", "--time=0", f"unix://{path}"]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
-            wait_until("podman's API answers", lambda: _listens(path))
-            # No time-out: what podman is asked to do takes as long as the machine is busy.
+            wait_until("podman's API answers", lambda: _accepts_connections(path))
+            # No timeout: how long podman takes depends on the load of the machine.
             with podman.PodmanClient(base_url=f"unix://{path}") as client:
                 yield client
         finally:
@@ -203,17 +203,17 @@ def podman_client() -> Iterator[podman.PodmanClient]:
             process.wait()
 
 
-def _listens(path: Path) -> bool:
-    """Whether somebody takes connections there: the file is there a moment before that."""
+def _accepts_connections(path: Path) -> bool:
+    """Return whether a process accepts connections; the socket's file appears a moment earlier."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 
 
 @contextmanager
 def running_services() -> Iterator[Services]:
-    """Start everything at once, wait until it answers, and remove it at the end."""
+    """Start all services in parallel, wait until they answer, and remove them at the end."""
     with podman_client() as client, tempfile.TemporaryDirectory() as directory:
-        remove_remains(client)
+        remove_leftovers(client)
         try:
             yield _start(client, Path(directory))
         finally:
@@ -224,10 +224,10 @@ def running_services() -> Iterator[Services]:
 def running_postgres() -> Iterator[str]:
     """Start PostgreSQL alone, yield its URI once it answers, and remove it at the end.
 
-    Other services of this process, and other servers that were started by this, stay untouched.
+    Other services of this process, and other servers that this function started, are not affected.
     """
     with podman_client() as client:
-        remove_remains(client)
+        remove_leftovers(client)
         container = _start_postgres(client, _DEFAULT_NETWORK)
         try:
             uri = _postgres_uri(container)
@@ -237,9 +237,9 @@ def running_postgres() -> Iterator[str]:
             container.remove(force=True, v=True)
 
 
-def remove_remains(client: podman.PodmanClient) -> None:
-    """Remove the containers and networks of processes that are no more."""
-    _remove(client, lambda owner: not _lives(owner))
+def remove_leftovers(client: podman.PodmanClient) -> None:
+    """Remove the containers and networks of test processes that have ended."""
+    _remove(client, lambda owner: not _is_running(owner))
 
 
 def _remove_own(client: podman.PodmanClient) -> None:
@@ -247,12 +247,12 @@ def _remove_own(client: podman.PodmanClient) -> None:
 
 
 def _remove(client: podman.PodmanClient, wanted: Callable[[str], bool]) -> None:
-    # The processes of one run take turns: otherwise two would remove the same one.
-    with _TURNS.open("w") as turns:
-        fcntl.flock(turns, fcntl.LOCK_EX)
+    # The processes of one run take turns; otherwise two would remove the same container.
+    with _CLEANUP_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         for container in client.containers.list(all=True, filters={"label": LABEL}):
             if wanted(container.labels.get(OWNER, "")):
-                # One that was started to remove itself may be gone by now.
+                # A container with automatic removal may be gone by now.
                 with suppress(NotFound):
                     container.remove(force=True, v=True)
         for network in client.networks.list(filters={"label": LABEL}):
@@ -261,16 +261,16 @@ def _remove(client: podman.PodmanClient, wanted: Callable[[str], bool]) -> None:
 
 
 def owner_label() -> str:
-    """Return what tells this process from a later one with the same number: its start."""
-    return f"{os.getpid()}-{_started(os.getpid())}"
+    """Identify this process by its start time too, because process ids are reused."""
+    return f"{os.getpid()}-{_start_time(os.getpid())}"
 
 
-def _lives(owner: str) -> bool:
+def _is_running(owner: str) -> bool:
     process, _, started = owner.partition("-")
-    return process.isdecimal() and _started(int(process)) == started
+    return process.isdecimal() and _start_time(int(process)) == started
 
 
-def _started(process: int) -> str | None:
+def _start_time(process: int) -> str | None:
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:
@@ -309,7 +309,7 @@ def _start_postgres(client: podman.PodmanClient, network: str) -> Container:
         "localhost/atoll-postgres:dev",
         "5432/tcp",
         entrypoint=["/bin/bash", "-c"],
-        # Nothing of a test's database needs to survive the machine.
+        # A test's database need not survive a crash of the machine.
         command=[
             "initdb -D /tmp/data -U atoll -A trust -E UTF8 --locale=C.UTF-8 >/dev/null &&"
             " echo 'host all all all trust' >>/tmp/data/pg_hba.conf &&"
@@ -324,9 +324,9 @@ def _postgres_uri(postgres: Container) -> str:
 
 
 def _make_network(client: podman.PodmanClient) -> tuple[str, list[str]]:
-    """Make a network of its own for this run; return its name and addresses for two stores.
+    """Create a network for this run; return its name and addresses for two stores.
 
-    The stores' certificate names their addresses, so those must be known before they start.
+    The stores' certificate contains their addresses, so they must be known before the stores start.
     """
     name, _, value = LABEL.partition("=")
     network = client.networks.create(
@@ -378,7 +378,7 @@ def run_container(
     address: str | None = None,
     **arguments: object,
 ) -> Container:
-    """Start a container of this run's, with each of PORTS published on a free one of 127.0.0.1."""
+    """Start a container of this run, and publish each of its ports on a free port of 127.0.0.1."""
     name, _, value = LABEL.partition("=")
     container = client.containers.create(
         image,
@@ -394,17 +394,20 @@ def run_container(
 
 
 def container_address(container: Container, network: str) -> str:
-    """Return the container's address within a network."""
+    """Return the container's address in a network."""
     return str(container.attrs["NetworkSettings"]["Networks"][network]["IPAddress"])
 
 
 def published_port(container: Container, port: str) -> int:
-    """Return where on 127.0.0.1 the container's PORT is."""
+    """Return the port of 127.0.0.1 on which a container's port is published."""
     return int(container.ports[port][0]["HostPort"])
 
 
 def _seccomp(directory: Path) -> Path:
-    """Let libaio fall back to an older call where podman's profile refuses the newer one."""
+    """Write a seccomp profile that lets libaio fall back to an older system call.
+
+    podman's own profile refuses the newer call.
+    """
     written = directory / "seccomp.json"
     profile = json.loads(Path("/usr/share/containers/seccomp.json").read_text())
     for rule in profile["syscalls"]:
@@ -414,7 +417,7 @@ def _seccomp(directory: Path) -> Path:
 
 
 def make_certificate(directory: Path, addresses: list[str]) -> tuple[Path, Path]:
-    """Make a certificate for ADDRESSES that signs itself."""
+    """Create a self-signed certificate for IP addresses and host names."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "atoll tests")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,4 +1,4 @@
-"""A site as the tests run it: the real application on a real port, and a client to talk to it."""
+"""A site for tests: the real application on a real port, and a client for it."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def bundle(services: Services, database: str, hostname: str = "registry.test") -
 
 @dataclass
 class Site:
-    """One site's registry, in this process, and its worker, in another."""
+    """One site: its registry in this process, and its worker in another one."""
 
     url: str
     operations_url: str
-    graph: SiteServices
+    services: SiteServices
     directory: Path
     preference: str
     worker: subprocess.Popen[bytes] | None = None
@@ -72,7 +72,7 @@ class Site:
 
     @property
     def locations(self) -> Locations:
-        return self.graph.locations
+        return self.services.locations
 
     def environment(self) -> dict[str, str]:
         """Return the environment for a process of this site."""
@@ -88,7 +88,7 @@ class Site:
     def command(
         self, *words: str, module: str = "atoll.cli.main", **arguments: object
     ) -> subprocess.CompletedProcess[str]:
-        """Run `atoll …` at this site, or another MODULE."""
+        """Run `atoll …`, or another module, at this site in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", module, *words],
             env=self.environment(),
@@ -99,7 +99,7 @@ class Site:
         )
 
     def command_here(self, *words: str) -> tuple[int, str, str]:
-        """Run `atoll …` in this process, which is faster; return its status and what it printed."""
+        """Run `atoll …` in this process, which is faster; return the exit status and outputs."""
         out, err = io.StringIO(), io.StringIO()
         with (
             mock.patch.dict(os.environ, self.environment()),
@@ -110,7 +110,7 @@ class Site:
         return status, out.getvalue(), err.getvalue()
 
     def start_worker(self) -> None:
-        """Start the replication worker as a process of its own."""
+        """Start the replication worker in a process of its own."""
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         self._worker_is_up.unlink(missing_ok=True)
@@ -122,20 +122,20 @@ class Site:
             )
 
     def wait_for_worker(self) -> None:
-        """Wait until the worker takes tasks."""
-        wait_until("the worker is up", self._worker_is_up.exists)
+        """Wait until the worker claims tasks."""
+        wait_until("the worker is running", self._worker_is_up.exists)
 
     @property
     def _worker_is_up(self) -> Path:
         return self.directory / "run" / HEALTH_URL_FILE
 
     def copy_all(self) -> None:
-        """Do in this process what the worker would: copy all that this site lacks now."""
+        """Copy all blobs that this site lacks, as the worker does, but in this process."""
         worker = Worker(
-            self.graph.database,
+            self.services.database,
             self.locations,
             copies=1,
-            cache=self.graph.placement_cache,
+            cache=self.services.placement_cache,
         )
         waiting = (
             "SELECT 1 FROM replicationtask t JOIN imagestoragelocation l ON l.id = t.location_id"
@@ -143,8 +143,8 @@ class Site:
         )
         worker.start()
         wait_until(
-            "all is copied",
-            lambda: not self.graph.database.read(waiting, [self.locations.preference[0]]),
+            "all tasks are done",
+            lambda: not self.services.database.read(waiting, [self.locations.preference[0]]),
         )
         worker.stop()
 
@@ -155,31 +155,33 @@ class Site:
             self.worker = None
 
 
-def make_graph(
+def make_site_services(
     services: Services,
     database: str,
     directory: Path,
     preference: str,
     changes: dict[str, object] | None = None,
 ) -> SiteServices:
-    """Write a bundle below DIRECTORY, with CHANGES, and return the objects of its site."""
+    """Write a bundle with changed keys below a directory, and return the services of its site."""
     stack = directory / "stack"
     (stack / "extra_ca_certs").mkdir(parents=True)
     (stack / "extra_ca_certs" / "store.crt").write_text(services.us.certificate.read_text())
     (stack / "config.yaml").write_text(yaml.safe_dump(bundle(services, database) | (changes or {})))
     settings = load({"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": preference}, stack)
-    graph = SiteServices(settings, spool=directory, connections=9)
-    # As `cached_property` would, but with a certificate that is in no system's store.
-    graph.__dict__["locations"] = Locations.from_bundle(settings, str(services.us.certificate))
-    # The tests' machine has no spool directory of the image.
+    site_services = SiteServices(settings, spool=directory, connections=9)
+    # As `cached_property` would do, but with a certificate that is not in the system's store.
+    site_services.__dict__["locations"] = Locations.from_bundle(
+        settings, str(services.us.certificate)
+    )
+    # The machine that runs the tests does not have the image's spool directory.
     os.environ["ATOLL_SPOOL_DIRECTORY"] = str(directory)
-    return graph
+    return site_services
 
 
 class _Server:
-    """A waitress server that lives as long as the tests; it serves one application at a time.
+    """A waitress server that runs until the end of the tests and serves one application at a time.
 
-    waitress has no way to end while clients hold connections, and each server has many threads.
+    waitress cannot stop while clients hold connections, and each server has many threads.
     """
 
     _free: ClassVar[list[_Server]] = []
@@ -187,7 +189,8 @@ class _Server:
     def __init__(self) -> None:
         self._app: Callable[..., Any] | None = None
         server = waitress.server.create_server(self, listen="127.0.0.1:0", threads=8)
-        # Another name than the stores', as anywhere else, so that clients are redirected to them.
+        # Another host name than that of the stores, as in production, so that clients are
+        # redirected to them.
         self.url = f"http://localhost:{server.effective_port}"
         threading.Thread(target=server.run, daemon=True).start()
 
@@ -215,29 +218,30 @@ def running_site(
     changes: dict[str, object] | None = None,
 ) -> Iterator[Site]:
     """Serve the registry's application with waitress on a port of 127.0.0.1."""
-    graph = make_graph(services, database, directory, preference, changes)
-    server = _Server.serving(create_app(graph.dependencies()))
+    site_services = make_site_services(services, database, directory, preference, changes)
+    server = _Server.serving(create_app(site_services.dependencies()))
     operations = _Server.serving(
         create_operations_app(
-            InstanceHealth(graph.vitals, graph.thread_registry),
-            EndToEndHealth(graph.vitals, graph.locations),
+            InstanceHealth(site_services.vitals, site_services.thread_registry),
+            EndToEndHealth(site_services.vitals, site_services.locations),
         )
     )
-    prober = graph.locations.start_probing(graph.thread_registry)
-    graph.doubt_sharing.start(graph.thread_registry)
+    prober = site_services.locations.start_probing(site_services.thread_registry)
+    site_services.doubt_sharing.start(site_services.thread_registry)
     states_thread = refresh_in_background(
-        graph.locations.states, graph.database, graph.thread_registry
+        site_services.locations.states, site_services.database, site_services.thread_registry
     )
-    graph.vitals.start(graph.thread_registry)
-    graph.reads.start(graph.thread_registry)
-    # Before that nothing is read from the cache.
-    graph.vitals.wait_for_first(60)
-    graph.pulls.start(graph.thread_registry)
-    site = Site(server.url, operations.url, graph, directory, preference)
+    site_services.vitals.start(site_services.thread_registry)
+    site_services.reads.start(site_services.thread_registry)
+    # Until the first check of Redis, nothing is read from the cache.
+    site_services.vitals.wait_for_first(60)
+    site_services.pulls.start(site_services.thread_registry)
+    site = Site(server.url, operations.url, site_services, directory, preference)
     wait_until(
-        "both stores were probed",
+        "both stores are probed",
         lambda: all(
-            graph.locations.health.state(name).up is not None for name in graph.locations.stores
+            site_services.locations.health.state(name).up is not None
+            for name in site_services.locations.stores
         ),
     )
     try:
@@ -245,28 +249,28 @@ def running_site(
     finally:
         site.stop_worker()
         prober.stop()
-        graph.doubt_sharing.stop()
+        site_services.doubt_sharing.stop()
         states_thread.stop()
-        graph.vitals.stop()
-        graph.pulls.stop()
+        site_services.vitals.stop()
+        site_services.pulls.stop()
         for one in (server, operations):
             one.release()
 
 
 class Client:
-    """An OCI client that shows every answer, unlike the real ones."""
+    """An OCI client that returns every response, unlike real clients."""
 
     def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
         self.site = site
         self.credentials = (username, password) if username else None
         self.session = requests.Session()
-        # This machine's own variables would name another file of certificates.
+        # Environment variables of this machine could name another file of CA certificates.
         self.session.trust_env = False
         self.tokens: dict[str, str] = {}
         self.session.verify = str(site.directory / "stack/extra_ca_certs/store.crt")
 
     def token(self, scope: str) -> str:
-        """Return a token for SCOPE; as real clients do, the same one for a while."""
+        """Return a token for a scope; like real clients, reuse it."""
         if scope not in self.tokens:
             self.tokens[scope] = self._new_token(scope)
         return self.tokens[scope]
@@ -283,7 +287,7 @@ class Client:
     def request(
         self, method: str, path: str, scope: str | None = None, **arguments: object
     ) -> requests.Response:
-        """Send a request with a token for SCOPE; PATH may be a Location."""
+        """Send a request with a token for a scope; the path may be a Location."""
         headers = dict(arguments.pop("headers", {}))  # type: ignore[call-overload]
         if scope:
             headers["Authorization"] = f"Bearer {self.token(scope)}"
@@ -292,7 +296,7 @@ class Client:
         return self.session.request(method, url, headers=headers, **arguments)  # type: ignore[arg-type]
 
     def push_blob(self, name: str, data: bytes) -> str:
-        """Push a blob as podman does: POST, one PATCH, PUT. Return its digest."""
+        """Push a blob as podman does, with POST, one PATCH and PUT; return its digest."""
         scope = f"repository:{name}:pull,push"
         digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
         answer = self.request("POST", f"/v2/{name}/blobs/uploads/", scope)
@@ -304,7 +308,7 @@ class Client:
         return digest
 
     def pull_blob(self, name: str, digest: str, **arguments: object) -> requests.Response:
-        """Get a blob, following the redirect to the store, which wants no token of ours."""
+        """Get a blob, and follow the redirect to the store without the registry's token."""
         answer = self.request(
             "GET", f"/v2/{name}/blobs/{digest}", f"repository:{name}:pull", **arguments
         )

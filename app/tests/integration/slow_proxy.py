@@ -1,4 +1,4 @@
-"""A TCP proxy that passes so many bytes a second to a store, for all connections together."""
+"""A TCP proxy that limits the bandwidth to a store, for all connections together."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIECE = 32 * 1024
 
 
 class SlowProxy:
-    """Passes bytes on to a port of 127.0.0.1, at most RATE a second; answers pass at once."""
+    """Forwards at most `rate` bytes per second to a port of 127.0.0.1, and responses at once."""
 
     def __init__(self, port: int, rate: int) -> None:
         self._target = ("127.0.0.1", port)
@@ -31,15 +31,15 @@ class SlowProxy:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._target)
-                # Without buffers it would swallow whole bodies at once.
+                # With its default buffers the proxy would accept whole bodies at once.
                 for end in (client, server):
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _PIECE)
                 for source, target, slow in ((client, server, True), (server, client, False)):
                     threading.Thread(
-                        target=self._pass_on, args=(source, target, slow), daemon=True
+                        target=self._forward, args=(source, target, slow), daemon=True
                     ).start()
 
-    def _pass_on(self, source: socket.socket, target: socket.socket, slow: bool) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, slow: bool) -> None:
         with suppress(OSError):
             while data := source.recv(_PIECE):
                 if slow:
@@ -53,7 +53,7 @@ class SlowProxy:
 
 @contextmanager
 def slow_proxy(port: int, rate: int) -> Iterator[SlowProxy]:
-    """Put a proxy that passes RATE bytes a second before a port of 127.0.0.1."""
+    """Run a proxy that forwards at most `rate` bytes per second to a port of 127.0.0.1."""
     proxy = SlowProxy(port, rate)
     try:
         yield proxy

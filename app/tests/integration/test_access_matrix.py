@@ -1,4 +1,4 @@
-"""Who may do what: every actor, with every action, on a public and on a private repository."""
+"""The permission matrix: every actor and action, on a public and on a private repository."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import jwt
 import requests
 from atoll.auth.api_tokens import ApiTokens
 
+from .clients import Api, add_user
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
 
 ACTIONS = ("pull", "push", "show", "change", "administer")
-# What each actor may do with acme/private and, beyond that, with acme/public.
-MAY = {
+# What each actor may do with acme/private and, in addition, with acme/public.
+PERMISSIONS = {
     "anonymous": (set(), {"pull", "show"}),
     "stranger": (set(), {"pull", "show"}),
     "reader": ({"pull", "show"}, set()),
@@ -27,12 +27,12 @@ MAY = {
     "member": ({"pull", "show"}, set()),
     "reading token": ({"pull", "show"}, set()),
 }
-# Nobody gets in with these, not even to what is public.
+# Credentials that do not even give access to public repositories.
 REFUSED = ("disabled", "expired token", "wrong robot")
 
 
 class Actor:
-    """Somebody, and the ways to show who it is."""
+    """A client, with each kind of credentials that it may have."""
 
     def __init__(self, site: Site, username: str | None, password: str = ""):
         self.site = site
@@ -41,7 +41,7 @@ class Actor:
     def get_token(self, scope: str) -> requests.Response:
         return self._request("GET", "/v2/auth", params={"scope": scope})
 
-    def may(self, action: str, name: str) -> bool:
+    def is_allowed(self, action: str, name: str) -> bool:
         if action in {"pull", "push"}:
             answer = self.get_token(f"repository:{name}:{action}")
             assert answer.status_code == 200, answer.text
@@ -68,7 +68,7 @@ class Actor:
 
 
 def make_actors(site: Site) -> dict[str, Actor]:
-    """Make an organization with two repositories, and everybody."""
+    """Create an organization with two repositories, and all actors."""
     superuser = Api(site)
     owner = add_user(superuser, "owner")
     owner.call("POST", "organization/", {"name": "acme"}, 201)
@@ -96,8 +96,8 @@ def make_actors(site: Site) -> dict[str, Actor]:
 
 
 def _tokens(site: Site) -> dict[str, Actor]:
-    """Return who shows tokens of the API of somebody who administers: a narrow and an old one."""
-    tokens = ApiTokens(site.graph.database)
+    """Return actors with API tokens of an administrator: one of narrow scope and an old one."""
+    tokens = ApiTokens(site.services.database)
     reading = tokens.create("owner", ["repo:read"], 3600)
     expired = tokens.create("owner", ["repo:read", "repo:admin"], -1)
     return {
@@ -106,18 +106,18 @@ def _tokens(site: Site) -> dict[str, Actor]:
     }
 
 
-def test_everybody_may_do_what_the_roles_say_and_nothing_else(us: Site) -> None:
+def test_every_actor_has_exactly_the_permissions_of_its_role(us: Site) -> None:
     actors = make_actors(us)
     expected, found = {}, {}
-    for actor, action, visibility in itertools.product(MAY, ACTIONS, ("private", "public")):
-        private, public = MAY[actor]
+    for actor, action, visibility in itertools.product(PERMISSIONS, ACTIONS, ("private", "public")):
+        private, public = PERMISSIONS[actor]
         case = (actor, action, visibility)
         expected[case] = action in private or (visibility == "public" and action in public)
-        found[case] = actors[actor].may(action, f"acme/{visibility}")
+        found[case] = actors[actor].is_allowed(action, f"acme/{visibility}")
     assert found == expected
 
 
-def test_who_is_not_let_in_gets_nothing_public_either(us: Site) -> None:
+def test_rejected_credentials_do_not_give_access_to_public_repositories(us: Site) -> None:
     actors = make_actors(us)
     for refused in REFUSED:
         assert actors[refused].get_token("repository:acme/public:pull").status_code == 401
@@ -125,10 +125,10 @@ def test_who_is_not_let_in_gets_nothing_public_either(us: Site) -> None:
         assert (refused, answer.status_code) == (refused, 401)
 
 
-def test_a_disabled_organization_and_its_robots_are_let_nowhere(us: Site) -> None:
+def test_a_disabled_organization_and_its_robots_have_no_access(us: Site) -> None:
     actors = make_actors(us)
-    us.graph.database.run('UPDATE "user" SET enabled = false WHERE username = %s', ["acme"])
+    us.services.database.run('UPDATE "user" SET enabled = false WHERE username = %s', ["acme"])
     scope = "repository:acme/public:pull"
     assert actors["acme+writer"].get_token(scope).status_code == 401
-    assert not actors["writer"].may("pull", "acme/public")
-    assert not actors["anonymous"].may("pull", "acme/public")
+    assert not actors["writer"].is_allowed("pull", "acme/public")
+    assert not actors["anonymous"].is_allowed("pull", "acme/public")

@@ -1,6 +1,6 @@
 """The collection's modules for accounts and repositories, against a registry.
 
-What the documentation of each shows as an example is what is run.
+The tests run the examples in the documentation of each module.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SECRETS = {
     "alice_password": "alice's password",
     "bob_password": "bob's password",
 }
-# Failed results say so.
+# Failed results have a message.
 Result = dict[str, Any]
 
 
 class Modules:
-    """Runs modules for the registry at URL; TOKEN is a superuser's."""
+    """Runs modules for the registry at a URL, with a superuser's token."""
 
     def __init__(self, url: str, token: str, capture: pytest.CaptureFixture[str]) -> None:
         self.url = url
@@ -40,7 +40,7 @@ class Modules:
         self._capture = capture
 
     def run(self, module: str, *, check: bool = False, **arguments: Any) -> Result:
-        """Run a module and return what it answers."""
+        """Run a module and return its result."""
         if "username" not in arguments:
             arguments["token"] = self._token
         given = {"registry_url": self.url, **arguments, "_ansible_check_mode": check}
@@ -56,7 +56,7 @@ class Modules:
         return result
 
     def examples(self, module: str, *, check: bool = False) -> list[Result]:
-        """Run what the documentation of MODULE shows, and return what was answered."""
+        """Run the examples in the documentation of a module, and return their results."""
         source = (ROOT / f"plugins/modules/{module}.py").read_text()
         environment = jinja2.nativetypes.NativeEnvironment(undefined=jinja2.StrictUndefined)
         known: dict[str, Any] = dict(SECRETS)
@@ -70,10 +70,10 @@ class Modules:
                 for key, value in task[name].items()
             }
             if name != f"atoll.registry.{module}":
-                # It shows what was answered.
+                # The example prints the result.
                 assert arguments["msg"] is not None
                 continue
-            # The token is as good as the password, and much faster.
+            # A token is accepted like the password, and is much faster to verify.
             del arguments["registry_url"], arguments["username"], arguments["password"]
             results.append(self.run(module, check=check, **arguments))
             if "register" in task:
@@ -92,47 +92,47 @@ def modules(
     collection.parent.mkdir(parents=True)
     collection.symlink_to(ROOT, target_is_directory=True)
     monkeypatch.syspath_prepend(str(tmp_path))
-    token = ApiTokens(us.graph.database).create(SUPERUSER, sorted(SCOPES), seconds=3600)
+    token = ApiTokens(us.services.database).create(SUPERUSER, sorted(SCOPES), seconds=3600)
     return Modules(us.url, token, capsys)
 
 
-def test_what_the_documentation_shows_is_done_once(modules: Modules, us: Site) -> None:
-    def everybody() -> dict[str, bool]:
+def test_documented_examples_change_something_once_only(modules: Modules, us: Site) -> None:
+    def all_accounts() -> dict[str, bool]:
         return {
             user.username: user.enabled
-            for user in users.list_users(us.graph.database, disabled=True)
+            for user in users.list_users(us.services.database, disabled=True)
         }
 
     for module in MODULES:
         planned = modules.examples(module, check=True)
         assert not any(result.get("failed") for result in planned), planned
-    assert everybody() == {SUPERUSER: True}
+    assert all_accounts() == {SUPERUSER: True}
 
     for module in MODULES:
         first = modules.examples(module)
         assert not any(result.get("failed") for result in first), first
         assert any(result["changed"] for result in first)
-    assert everybody() == {SUPERUSER: True, "alice": True, "bob": False}
+    assert all_accounts() == {SUPERUSER: True, "alice": True, "bob": False}
 
     for module in MODULES:
         again = modules.examples(module)
         assert not any(result.get("failed") or result["changed"] for result in again), again
 
-    told: Result = {}
+    facts: Result = {}
     for module in MODULES:
         for result in modules.examples(f"{module}_info"):
             assert not result["changed"]
-            told |= result
-    assert [robot["name"] for robot in told["robots"]] == ["payments+ci"]
-    roles = {one["name"]: one["role"] for one in told["permissions"]["users"]}
+            facts |= result
+    assert [robot["name"] for robot in facts["robots"]] == ["payments+ci"]
+    roles = {one["name"]: one["role"] for one in facts["permissions"]["users"]}
     assert roles["payments+ci"] == "write"
     assert roles["alice"] == "read"
-    assert told["organizations"][0]["email"] == "payments@example.com"
-    assert told["repositories"][0]["name"] == "terminal"
-    assert {user["username"] for user in told["users"]} == {SUPERUSER, "alice", "bob"}
+    assert facts["organizations"][0]["email"] == "payments@example.com"
+    assert facts["repositories"][0]["name"] == "terminal"
+    assert {user["username"] for user in facts["users"]} == {SUPERUSER, "alice", "bob"}
 
 
-def test_what_differs_is_changed_and_nothing_else(modules: Modules) -> None:
+def test_a_module_changes_only_what_differs(modules: Modules) -> None:
     name = "admin/app"
     login = {"username": SUPERUSER, "password": PASSWORD}
     assert modules.run("repository", name=name, description="first")["changed"]
@@ -151,7 +151,7 @@ def test_what_differs_is_changed_and_nothing_else(modules: Modules) -> None:
     assert modules.run("organization", name="payments", state="absent")["changed"]
 
 
-def test_a_password_is_changed_where_it_is_another_one(modules: Modules) -> None:
+def test_a_password_is_changed_only_if_it_differs(modules: Modules) -> None:
     def set_password(password: str, update: str) -> bool:
         result = modules.run("user", name="alice", user_password=password, update_password=update)
         return bool(result["changed"])
@@ -162,7 +162,7 @@ def test_a_password_is_changed_where_it_is_another_one(modules: Modules) -> None
     assert not set_password("bob's password", "always")
 
 
-def test_a_role_is_given_changed_and_taken(modules: Modules) -> None:
+def test_a_role_is_granted_changed_and_revoked(modules: Modules) -> None:
     who = {"repository": "admin/app", "user": "alice"}
     modules.run("repository", name="admin/app")
     modules.run("user", name="alice", user_password="alice's password")
@@ -175,7 +175,7 @@ def test_a_role_is_given_changed_and_taken(modules: Modules) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "arguments", "said"),
+    ("module", "arguments", "message"),
     [
         (
             "organization",
@@ -189,12 +189,12 @@ def test_a_role_is_given_changed_and_taken(modules: Modules) -> None:
         ("permission", {"name": None, "repository": "admin/app", "user": "nobody"}, "admin/app"),
     ],
 )
-def test_what_cannot_be_done_is_told_with_what_to_do(
-    modules: Modules, module: str, arguments: Result, said: str
+def test_an_error_names_the_problem_and_the_remedy(
+    modules: Modules, module: str, arguments: Result, message: str
 ) -> None:
     given = {"name": "unknown", **arguments}
     result = modules.run(
         module, **{key: value for key, value in given.items() if value is not None}
     )
     assert result["failed"]
-    assert said in result["msg"]
+    assert message in result["msg"]

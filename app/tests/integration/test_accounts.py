@@ -1,4 +1,4 @@
-"""Who gets in, and what for."""
+"""Authentication, and the permissions that tokens carry."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import jwt
 import pytest
 
+from .clients import create_user
 from .site import SUPERUSER, Client, Site
 
 REPOSITORY = "admin/app"
@@ -15,18 +16,12 @@ READ = f"repository:{REPOSITORY}:pull"
 WRITE = f"repository:{REPOSITORY}:pull,push"
 
 
-def add_user(site: Site, name: str, password: str = "another password") -> Client:
-    made = site.command("user", "create", name, "--password-stdin", input=f"{password}\n")
-    assert made.returncode == 0, made.stderr
-    return Client(site, name, password)
-
-
 def actions(client: Client, scope: str) -> list[str]:
     claims = jwt.decode(client.token(scope), options={"verify_signature": False})
     return [action for entry in claims["access"] for action in entry["actions"]]
 
 
-def test_without_a_token_the_answer_says_where_to_get_one(client: Client) -> None:
+def test_a_request_without_a_token_is_challenged_with_the_token_endpoint(client: Client) -> None:
     answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/v1")
     assert answer.status_code == 401
     challenge = answer.headers["WWW-Authenticate"]
@@ -50,7 +45,7 @@ def test_malformed_credentials_are_refused(us: Site, header: str) -> None:
     assert answer.status_code == 401
 
 
-def test_a_token_made_at_one_site_holds_at_the_other(us: Site, eu: Site) -> None:
+def test_a_token_issued_at_one_site_is_valid_at_the_other(us: Site, eu: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"x")
     token = Client(us).token(READ)
     answer = Client(eu).request(
@@ -59,7 +54,7 @@ def test_a_token_made_at_one_site_holds_at_the_other(us: Site, eu: Site) -> None
     assert answer.status_code == 200
 
 
-def test_a_token_for_reading_does_not_write(client: Client) -> None:
+def test_a_pull_token_cannot_push(client: Client) -> None:
     client.push_blob(REPOSITORY, b"x")
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", READ)
     assert answer.status_code == 401
@@ -87,22 +82,22 @@ def test_a_forged_or_expired_token_is_refused(client: Client, claims: dict[str, 
     assert answer.status_code == 401
 
 
-def test_a_private_repository_is_its_owners_alone(us: Site) -> None:
+def test_a_private_repository_is_accessible_to_its_owner_only(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"x")
-    stranger = add_user(us, "stranger")
+    stranger = create_user(us, "stranger")
     assert actions(stranger, WRITE) == []
     assert actions(Client(us, None), READ) == []
     assert set(actions(Client(us), WRITE)) == {"pull", "push"}
 
 
-def test_a_public_repository_can_be_pulled_by_anybody(us: Site) -> None:
+def test_a_public_repository_can_be_pulled_by_all_clients(us: Site) -> None:
     assert us.command("repository", "create", REPOSITORY, "--visibility", "public").returncode == 0
     assert actions(Client(us, None), WRITE) == ["pull"]
-    assert actions(add_user(us, "stranger"), WRITE) == ["pull"]
+    assert actions(create_user(us, "stranger"), WRITE) == ["pull"]
 
 
-def test_a_push_makes_a_new_namespace_the_pushers_own(us: Site) -> None:
-    alice, bob = add_user(us, "alice"), add_user(us, "bob")
+def test_a_push_to_a_new_namespace_makes_the_user_its_owner(us: Site) -> None:
+    alice, bob = create_user(us, "alice"), create_user(us, "bob")
     alice.push_blob("team/app", b"x")
     scope = "repository:team/app:pull,push"
     assert "push" in actions(alice, scope)
@@ -110,10 +105,10 @@ def test_a_push_makes_a_new_namespace_the_pushers_own(us: Site) -> None:
     assert actions(bob, "repository:team/another:pull,push") == []
 
 
-def test_a_token_made_before_a_namespace_was_taken_does_not_make_a_repository_in_it(
+def test_a_token_issued_before_a_namespace_existed_creates_no_repository_in_it(
     us: Site,
 ) -> None:
-    alice, bob = add_user(us, "alice"), add_user(us, "bob")
+    alice, bob = create_user(us, "alice"), create_user(us, "bob")
     early = alice.token("repository:team/app:pull,push")
     bob.push_blob("team/other", b"x")
     answer = alice.request(
@@ -123,20 +118,20 @@ def test_a_token_made_before_a_namespace_was_taken_does_not_make_a_repository_in
     assert answer.json()["errors"][0]["code"] == "UNAUTHORIZED"
 
 
-def test_several_scopes_come_in_one_token(client: Client) -> None:
+def test_one_token_can_have_several_scopes(client: Client) -> None:
     client.push_blob("admin/a", b"x")
     scope = "repository:admin/a:pull repository:admin/b:pull,push"
     assert sorted(actions(client, scope)) == ["pull", "pull", "push"]
 
 
-def test_the_answer_of_the_token_endpoint_tells_how_long_the_token_lives(client: Client) -> None:
+def test_the_token_response_contains_the_lifetime(client: Client) -> None:
     answer = client.request("GET", "/v2/auth", params={"service": "registry.test"}).json()
     assert answer["expires_in"] == 3600
     assert answer["issued_at"].endswith("Z")
     assert answer["token"] == answer["access_token"]
 
 
-def test_a_repository_is_made_once_and_in_a_namespace_that_exists(us: Site) -> None:
+def test_a_repository_is_created_once_and_only_in_an_existing_namespace(us: Site) -> None:
     for text in ("created", "exists already"):
         made = us.command("repository", "create", REPOSITORY)
         assert (made.returncode, text in made.stdout) == (0, True)
@@ -144,8 +139,8 @@ def test_a_repository_is_made_once_and_in_a_namespace_that_exists(us: Site) -> N
     assert (refused.returncode, "no namespace 'nowhere'" in refused.stderr) == (1, True)
 
 
-def test_a_user_is_made_once_and_a_short_password_is_refused(us: Site) -> None:
-    add_user(us, "alice")
+def test_a_user_is_created_once_and_a_short_password_is_refused(us: Site) -> None:
+    create_user(us, "alice")
     again = us.command("user", "create", "alice", "--password-stdin", input="another password\n")
     assert (again.returncode, "taken already" in again.stderr) == (1, True)
     short = us.command("user", "create", "carol", "--password-stdin", input="short\n")

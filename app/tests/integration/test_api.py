@@ -1,4 +1,4 @@
-"""`/api/v1`: what scripts written for Quay call, and what they get."""
+"""`/api/v1`: the operations that scripts written for Quay call, and their responses."""
 
 from __future__ import annotations
 
@@ -12,57 +12,13 @@ import pytest
 import requests
 from atoll.storage.errors import StoreError
 
+from .clients import Api, add_user, private_repository
+from .images import push_image_with_layer
 from .services import wait_until
-from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
+from .site import MANIFEST_TYPE, SUPERUSER, Client
 
 
-class Api:
-    """Somebody who calls the API at a site."""
-
-    def __init__(self, site: Site, username: str | None = SUPERUSER, password: str = PASSWORD):
-        self.site = site
-        self.session = requests.Session()
-        self.session.trust_env = False
-        if username:
-            self.session.auth = (username, password)
-
-    def call(self, method: str, path: str, body: object = None, status: int = 200) -> Any:
-        """Send a request and return what the answer holds; its status must be STATUS."""
-        answer = self.session.request(method, f"{self.site.url}/api/v1/{path}", json=body)
-        assert answer.status_code == status, answer.text
-        return answer.json() if answer.content else None
-
-
-def add_user(api: Api, name: str, password: str = "another password") -> Api:
-    api.call("POST", "superuser/users/", {"username": name, "password": password})
-    return Api(api.site, name, password)
-
-
-def push_image(client: Client, name: str, tag: str, text: bytes) -> str:
-    config, layer = client.push_blob(name, b"{}"), client.push_blob(name, text)
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST_TYPE,
-        "config": {"mediaType": "application/x", "digest": config, "size": 2},
-        "layers": [{"mediaType": "application/y", "digest": layer, "size": len(text)}],
-    }
-    answer = client.request(
-        "PUT",
-        f"/v2/{name}/manifests/{tag}",
-        f"repository:{name}:pull,push",
-        data=json.dumps(manifest),
-        headers={"Content-Type": MANIFEST_TYPE},
-    )
-    assert answer.status_code == 201, answer.text
-    return answer.headers["Docker-Content-Digest"]
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
-
-
-def test_an_organization_lives_from_its_making_to_its_deletion(api: Api) -> None:
+def test_an_organization_can_be_created_changed_and_deleted(api: Api) -> None:
     assert api.call("POST", "organization/", {"name": "acme"}, 201) == "Created"
     found = api.call("GET", "organization/acme")
     assert (found["is_admin"], found["ordered_teams"]) == (True, ["owners"])
@@ -75,23 +31,23 @@ def test_an_organization_lives_from_its_making_to_its_deletion(api: Api) -> None
     api.call("POST", "organization/", {"name": "acme"}, 201)
 
 
-def test_a_team_gives_its_members_what_it_may(api: Api) -> None:
+def test_a_team_grants_its_role_to_its_members(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     alice = add_user(api, "alice")
-    alice.call("POST", "repository", _repository("acme", "app"), 403)
+    alice.call("POST", "repository", private_repository("acme", "app"), 403)
     made = api.call("PUT", "organization/acme/team/makers", {"role": "creator"})
     assert (made["role"], made["new_team"]) == ("creator", True)
     api.call("PUT", "organization/acme/team/makers/members/alice")
     members = api.call("GET", "organization/acme/team/makers/members")["members"]
     assert [member["name"] for member in members] == ["alice"]
-    alice.call("POST", "repository", _repository("acme", "app"), 201)
+    alice.call("POST", "repository", private_repository("acme", "app"), 201)
     api.call("DELETE", "organization/acme/team/makers/members/alice", status=204)
-    alice.call("POST", "repository", _repository("acme", "other"), 403)
+    alice.call("POST", "repository", private_repository("acme", "other"), 403)
     api.call("DELETE", "organization/acme/team/makers", status=204)
     api.call("GET", "organization/acme/team/makers/members", status=404)
 
 
-def test_an_organization_is_never_left_to_nobody(api: Api) -> None:
+def test_the_last_administrator_of_an_organization_cannot_be_removed(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     api.call("DELETE", f"organization/acme/team/owners/members/{SUPERUSER}", status=400)
     api.call("DELETE", "organization/acme/team/owners", status=400)
@@ -109,11 +65,13 @@ def test_a_robot_pulls_and_pushes_with_its_token_until_it_is_regenerated(
     robot = api.call("PUT", f"{owner}/robots/ci", {"description": "builds"}, 201)
     assert (robot["name"], len(robot["token"])) == (f"{namespace}+ci", 64)
     api.call("PUT", f"{owner}/robots/ci", {}, 400)
-    api.call("POST", "repository", _repository(namespace, "app"), 201)
+    api.call("POST", "repository", private_repository(namespace, "app"), 201)
     api.call(
         "PUT", f"repository/{namespace}/app/permissions/user/{namespace}+ci", {"role": "write"}
     )
-    push_image(Client(api.site, robot["name"], robot["token"]), f"{namespace}/app", "v1", b"x")
+    push_image_with_layer(
+        Client(api.site, robot["name"], robot["token"]), f"{namespace}/app", "v1", b"x"
+    )
     fresh = api.call("POST", f"{owner}/robots/ci/regenerate")
     for token, status in ((robot["token"], 401), (fresh["token"], 200)):
         answer = Client(api.site).session.get(
@@ -126,10 +84,10 @@ def test_a_robot_pulls_and_pushes_with_its_token_until_it_is_regenerated(
     assert api.call("GET", f"{owner}/robots")["robots"] == []
 
 
-def test_no_secret_lies_in_the_database_as_it_is(api: Api) -> None:
+def test_no_secret_is_stored_in_plain_text(api: Api) -> None:
     robot = api.call("PUT", "user/robots/ci", {}, 201)
     code = api.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
-    database = api.site.graph.database
+    database = api.site.services.database
     kept = database.read('SELECT robot_secret FROM "user" WHERE robot_secret IS NOT NULL')
     kept += database.read("SELECT token_secret FROM appspecifictoken")
     assert len(kept) == 2
@@ -139,10 +97,10 @@ def test_no_secret_lies_in_the_database_as_it_is(api: Api) -> None:
         assert code[60:] not in secret
 
 
-def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
-    made = api.call("POST", "repository", _repository("admin", "deep/app"), 201)
+def test_a_repository_can_be_created_read_changed_and_deleted(api: Api) -> None:
+    made = api.call("POST", "repository", private_repository("admin", "deep/app"), 201)
     assert made == {"namespace": "admin", "name": "deep/app", "kind": "image"}
-    api.call("POST", "repository", _repository("admin", "deep/app"), 400)
+    api.call("POST", "repository", private_repository("admin", "deep/app"), 400)
     api.call("PUT", "repository/admin/deep/app", {"description": "what it is"})
     api.call("POST", "repository/admin/deep/app/changevisibility", {"visibility": "public"})
     shown = Api(api.site, None).call("GET", "repository/admin/deep/app")
@@ -155,16 +113,14 @@ def test_a_repository_is_made_shown_changed_and_deleted(api: Api) -> None:
 
 
 @pytest.mark.parametrize("below", ["unserved", "Unserved", "tag/latest/unserved"])
-def test_a_path_below_a_repository_that_is_not_served_is_named_in_the_error(
-    api: Api, below: str
-) -> None:
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+def test_an_unknown_path_below_a_repository_is_named_in_the_error(api: Api, below: str) -> None:
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     refused = api.call("GET", f"repository/admin/app/{below}", status=404)
     assert f"there is nothing at /api/v1/repository/admin/app/{below}" in refused["detail"]
 
 
 @pytest.mark.parametrize("path", ["repository/acme/app", "organization/acme"])
-def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, path: str) -> None:
+def test_deleting_a_repository_or_namespace_ends_uploads_in_progress(api: Api, path: str) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     client, scope = Client(api.site), "repository:acme/app:pull,push"
     client.push_blob("acme/app", b"so that the repository is there")
@@ -184,9 +140,9 @@ def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, pa
             404,
             "BLOB_UPLOAD_UNKNOWN",
         )
-    database = api.site.graph.database
+    database = api.site.services.database
     database.run("UPDATE blobupload SET changed_at = changed_at - interval '2 minutes'")
-    api.site.graph.uploads.delete_leftovers()
+    api.site.services.uploads.delete_leftovers()
     assert database.read("SELECT 1 FROM blobupload") == []
     key = f"sha256/{digest[7:9]}/{digest[7:]}"
     for store in api.site.locations.stores.values():
@@ -194,25 +150,25 @@ def test_what_is_being_pushed_to_can_be_deleted_and_the_upload_ends(api: Api, pa
             store.size(key)
 
 
-def test_a_deletion_and_its_entry_in_the_log_are_one(api: Api) -> None:
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+def test_a_deletion_and_its_log_entry_are_one_transaction(api: Api) -> None:
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     api.call("DELETE", "repository/admin/app", status=204)
     api.call("DELETE", "repository/admin/app", status=404)
     kinds = [entry["kind"] for entry in api.call("GET", "user/logs")["logs"]]
     assert kinds == ["delete_repo", "create_repo"]
 
 
-def test_nothing_of_a_deleted_repository_shows_in_one_of_the_same_name(api: Api) -> None:
+def test_a_new_repository_shows_nothing_of_a_deleted_one_of_the_same_name(api: Api) -> None:
     client = Client(api.site)
-    digest = push_image(client, "admin/app", "v1", b"x")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"x")
     path, scope = f"/v2/admin/app/manifests/{digest}", "repository:admin/app:pull"
     assert client.request("GET", path, scope).status_code == 200
     api.call("DELETE", "repository/admin/app", status=204)
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     assert client.request("GET", path, scope).status_code == 404
 
 
-def test_a_default_permission_applies_to_repositories_made_later(api: Api) -> None:
+def test_a_default_permission_applies_to_repositories_created_later(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     add_user(api, "alice")
     api.call("PUT", "organization/acme/team/readers", {"role": "member"})
@@ -225,7 +181,7 @@ def test_a_default_permission_applies_to_repositories_made_later(api: Api) -> No
         assert (made["delegate"]["name"], made["role"]) == (name, role)
     prototypes = api.call("GET", "organization/acme/prototypes")["prototypes"]
     api.call("PUT", f"organization/acme/prototypes/{prototypes[0]['id']}", {"role": "admin"})
-    push_image(Client(api.site), "acme/app", "v1", b"x")
+    push_image_with_layer(Client(api.site), "acme/app", "v1", b"x")
     people = api.call("GET", "repository/acme/app/permissions/user/")["permissions"]
     assert people["alice"]["role"] == "admin"
     teams = api.call("GET", "repository/acme/app/permissions/team/")["permissions"]
@@ -234,10 +190,10 @@ def test_a_default_permission_applies_to_repositories_made_later(api: Api) -> No
     assert len(api.call("GET", "organization/acme/prototypes")["prototypes"]) == 1
 
 
-def test_a_tag_can_be_moved_deleted_restored_and_forgotten(api: Api) -> None:
+def test_a_tag_can_be_moved_deleted_restored_and_removed_from_history(api: Api) -> None:
     client = Client(api.site)
-    first = push_image(client, "admin/app", "latest", b"one")
-    second = push_image(client, "admin/app", "latest", b"two")
+    first = push_image_with_layer(client, "admin/app", "latest", b"one")
+    second = push_image_with_layer(client, "admin/app", "latest", b"two")
     tag = "repository/admin/app/tag/"
     history = api.call("GET", tag)["tags"]
     assert [(one["manifest_digest"], "end_ts" in one) for one in history] == [
@@ -256,24 +212,24 @@ def test_a_tag_can_be_moved_deleted_restored_and_forgotten(api: Api) -> None:
     api.call("POST", f"{tag}latest/restore", {"manifest_digest": second}, 404)
 
 
-def test_a_tag_is_not_restored_after_the_time_that_its_namespace_keeps(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+def test_a_tag_cannot_be_restored_after_the_retention_time_of_its_namespace(api: Api) -> None:
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"one")
     api.call("PUT", "user/", {"tag_expiration_s": 0})
     api.call("DELETE", "repository/admin/app/tag/v1", status=204)
     api.call("POST", "repository/admin/app/tag/v1/restore", {"manifest_digest": digest}, 404)
     api.call("PUT", "user/", {"tag_expiration_s": 7}, 400)
 
 
-def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -> None:
+def test_an_expired_tag_disappears_at_once_and_stays_in_the_history(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/"
-    digest = push_image(client, "admin/app", "v1", b"one")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"one")
     later = int(time.time()) + 3600
     assert api.call("PUT", f"{tag}v1", {"expiration": later}, 201) == "Updated"
     (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
     assert (shown["end_ts"], "expiration" in shown) == (later, True)
     pull = ("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
     assert client.request(*pull).status_code == 200
-    end_now(api, digest)
+    expire_now(api, digest)
     assert client.request(*pull).status_code == 404
     listed = client.request("GET", "/v2/admin/app/tags/list", "repository:admin/app:pull")
     assert listed.json()["tags"] == []
@@ -281,17 +237,17 @@ def test_a_tag_that_ends_is_gone_at_once_and_in_the_history_for_ever(api: Api) -
     assert [one["name"] for one in api.call("GET", tag)["tags"]] == ["v1"]
     api.call("DELETE", f"{tag}v1", status=404)
     api.call("PUT", f"{tag}v1", {"expiration": later}, 404)
-    # Pushed again, or restored, it is back, and does not end.
-    assert push_image(client, "admin/app", "v1", b"one") == digest
+    # A tag that is pushed again or restored exists again, without an expiry.
+    assert push_image_with_layer(client, "admin/app", "v1", b"one") == digest
     assert client.request(*pull).status_code == 200
     (shown,) = api.call("GET", f"{tag}?onlyActiveTags=true")["tags"]
     assert "end_ts" not in shown
     assert len(api.call("GET", tag)["tags"]) == 2
 
 
-def end_now(api: Api, digest: str) -> None:
-    """Let what was to end later have ended."""
-    ended = api.site.graph.database.run(
+def expire_now(api: Api, digest: str) -> None:
+    """Move the expiry of tags into the past."""
+    ended = api.site.services.database.run(
         "UPDATE tag SET expires_ms = lifetime_start_ms + 1 FROM manifest m"
         " WHERE m.id = tag.manifest_id AND m.digest = %s AND expires_ms IS NOT NULL RETURNING 1",
         [digest],
@@ -299,9 +255,9 @@ def end_now(api: Api, digest: str) -> None:
     assert ended
 
 
-def test_a_tag_that_ended_can_be_restored_and_one_that_is_to_end_can_be_kept(api: Api) -> None:
+def test_an_expired_tag_can_be_restored_and_a_pending_expiry_cancelled(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/v1"
-    digest = push_image(client, "admin/app", "v1", b"one")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"one")
     later = int(time.time()) + 3600
     api.call("PUT", tag, {"expiration": later}, 201)
     api.call("PUT", tag, {"expiration": None}, 201)
@@ -309,18 +265,18 @@ def test_a_tag_that_ended_can_be_restored_and_one_that_is_to_end_can_be_kept(api
     for wrong in ({"expiration": int(time.time()) - 1}, {"expiration": 2**70}, {}):
         api.call("PUT", tag, wrong, 400)
     api.call("PUT", tag, {"expiration": later}, 201)
-    database = api.site.graph.database
+    database = api.site.services.database
     database.run("UPDATE tag SET expires_ms = (extract(epoch FROM now()) * 1000)::bigint")
     api.call("POST", f"{tag}/restore", {"manifest_digest": digest})
     assert "end_ts" not in api.call("GET", "repository/admin/app/tag/?onlyActiveTags=1")["tags"][0]
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["in one request", "by PATCH"])
-def test_an_image_can_say_when_its_tags_end(api: Api, whole: bool) -> None:
+@pytest.mark.parametrize("one_request", [True, False], ids=["one-request", "by-PATCH"])
+def test_an_image_label_sets_the_expiry_of_its_tags(api: Api, one_request: bool) -> None:
     client, name = Client(api.site), "admin/app"
     scope = f"repository:{name}:pull,push"
     config = json.dumps({"config": {"Labels": {"quay.expires-after": "2h"}}}).encode()
-    if whole:
+    if one_request:
         digest = f"sha256:{hashlib.sha256(config).hexdigest()}"
         client.push_blob(name, b"so that the repository is there")
         answer = client.request("POST", f"/v2/{name}/blobs/uploads/", scope)
@@ -349,16 +305,16 @@ def test_an_image_can_say_when_its_tags_end(api: Api, whole: bool) -> None:
     assert shown["end_ts"] - shown["start_ts"] == 7200
 
 
-def test_a_label_put_on_a_manifest_lets_its_tags_end(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+def test_a_label_added_to_a_manifest_sets_the_expiry_of_its_tags(api: Api) -> None:
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"one")
     label = {"key": "quay.expires-after", "value": "1w"}
     api.call("POST", f"repository/admin/app/manifest/{digest}/labels", label, 201)
     (shown,) = api.call("GET", "repository/admin/app/tag/")["tags"]
     assert shown["end_ts"] > time.time() + 6 * 86400
 
 
-def test_a_manifest_is_shown_and_labelled(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"one")
+def test_a_manifest_can_be_read_and_labelled(api: Api) -> None:
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"one")
     base = f"repository/admin/app/manifest/{digest}"
     shown = api.call("GET", base)
     assert (shown["digest"], shown["layers_compressed_size"]) == (digest, 3)
@@ -369,9 +325,9 @@ def test_a_manifest_is_shown_and_labelled(api: Api) -> None:
     api.call("GET", f"repository/admin/app/manifest/sha256:{'0' * 64}", status=404)
 
 
-def test_an_app_token_logs_in_until_it_is_revoked(api: Api) -> None:
+def test_an_app_token_authenticates_until_it_is_revoked(api: Api) -> None:
     token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]
-    push_image(Client(api.site, "$app", token["token_code"]), "admin/app", "v1", b"x")
+    push_image_with_layer(Client(api.site, "$app", token["token_code"]), "admin/app", "v1", b"x")
     listed = api.call("GET", "user/apptoken")["tokens"]
     assert [(one["title"], "token_code" in one) for one in listed] == [("laptop", False)]
     assert api.call("GET", f"user/apptoken/{token['uuid']}")["token"]["token_code"]
@@ -402,9 +358,9 @@ def test_a_superuser_administers_users_and_organizations(api: Api) -> None:
     add_user(api, "alice")
 
 
-def test_a_name_with_a_typo_is_found_and_the_best_comes_first(api: Api) -> None:
+def test_search_finds_misspelled_names_and_sorts_the_best_match_first(api: Api) -> None:
     for name in ("nginx", "nginx-exporter", "postgres", "redis"):
-        api.call("POST", "repository", _repository("admin", name), 201)
+        api.call("POST", "repository", private_repository("admin", name), 201)
     found = api.call("GET", "find/repositories?query=ngimx")["results"]
     assert found[0]["name"] == "nginx"
     assert "redis" not in [one["name"] for one in found]
@@ -414,7 +370,7 @@ def test_a_name_with_a_typo_is_found_and_the_best_comes_first(api: Api) -> None:
     assert stranger.call("GET", "find/repositories?query=nginx")["results"] == []
 
 
-def test_what_was_done_is_in_the_log_without_secrets(api: Api) -> None:
+def test_actions_are_logged_without_secrets(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     robot = api.call("PUT", "organization/acme/robots/ci", {}, 201)
     logs = api.call("GET", "organization/acme/logs")["logs"]
@@ -423,8 +379,8 @@ def test_what_was_done_is_in_the_log_without_secrets(api: Api) -> None:
     assert robot["token"] not in json.dumps(logs)
 
 
-def test_pushes_and_pulls_are_in_the_log_and_counted_by_day(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"x")
+def test_pushes_and_pulls_are_logged_and_counted_by_day(api: Api) -> None:
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"x")
     robot = api.call("PUT", "user/robots/ci", {}, 201)
     api.call("PUT", "repository/admin/app/permissions/user/admin+ci", {"role": "read"})
     puller = Client(api.site, robot["name"], robot["token"])
@@ -439,7 +395,7 @@ def test_pushes_and_pulls_are_in_the_log_and_counted_by_day(api: Api) -> None:
         found = api.call("GET", f"{base}/logs")["logs"]
         return [entry for entry in found if entry["kind"] == kind]
 
-    wait_until("the pulls are written", lambda: len(logged("pull_repo")) == 2)
+    wait_until("the pulls are logged", lambda: len(logged("pull_repo")) == 2)
     (push,) = logged("push_repo")
     assert (push["performer"]["name"], push["metadata"]["tag"]) == (SUPERUSER, "v1")
     assert {entry["performer"]["name"] for entry in logged("pull_repo")} == {robot["name"]}
@@ -455,7 +411,7 @@ def test_pushes_and_pulls_are_in_the_log_and_counted_by_day(api: Api) -> None:
         api.call("GET", f"{base}/logs?{wrong}", status=400)
 
 
-def test_the_document_describes_every_path_that_is_served(api: Api) -> None:
+def test_the_openapi_document_describes_every_route(api: Api) -> None:
     document = Api(api.site, None).call("GET", "openapi.json")
     assert document["paths"]["/organization/"]["post"]["requestBody"]
     assert document == Api(api.site, None).call("GET", "discovery")
@@ -474,17 +430,13 @@ def test_the_document_describes_every_path_that_is_served(api: Api) -> None:
         ("GET", "repository/admin/app/tag/?limit=1000", None),
     ],
 )
-def test_a_request_that_does_not_fit_is_a_bad_request_that_says_why(
+def test_an_invalid_request_is_answered_with_400_and_the_reason(
     api: Api, method: str, path: str, body: object
 ) -> None:
-    api.call("POST", "repository", _repository("admin", "app"), 201)
+    api.call("POST", "repository", private_repository("admin", "app"), 201)
     assert api.call(method, path, body, 400)["error_message"]
 
 
-def test_what_is_not_there_is_not_found(api: Api) -> None:
+def test_an_unknown_object_is_answered_with_404(api: Api) -> None:
     for path in ("nothing", "organization/nothing", "user/apptoken/no-uuid", "repository/admin/x"):
         assert api.call("GET", path, status=404)["error_type"] == "not_found"
-
-
-def _repository(namespace: str, name: str) -> dict[str, str]:
-    return {"namespace": namespace, "repository": name, "visibility": "private"}

@@ -1,4 +1,4 @@
-"""Who is in GLOBAL_READONLY_SUPER_USERS sees everything, changes nothing, and gets no secrets."""
+"""Users in GLOBAL_READONLY_SUPER_USERS read everything, change nothing, and get no secrets."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import pytest
 import requests
 from atoll.auth.api_tokens import ApiTokens
 
+from .clients import Api, add_user
+from .images import push_image_with_layer
 from .services import Services
 from .site import MANIFEST_TYPE, Client, Site, running_site
-from .test_api import Api, add_user, push_image
 
-WORD = "another password"
+OTHER_PASSWORD = "another password"
 
 
 @pytest.fixture
-def audited(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
+def audited_site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     changes = {"GLOBAL_READONLY_SUPER_USERS": ["auditor"]}
     with running_site(services, database, tmp_path / "audited", "usstorage", changes) as site:
         yield site
 
 
 @pytest.fixture
-def auditor(audited: Site) -> Api:
-    """Give an auditor, beside an organization with a private repository and somebody's robot."""
-    superuser = Api(audited)
+def auditor(audited_site: Site) -> Api:
+    """An auditor, an organization with a private repository, and another user's robot."""
+    superuser = Api(audited_site)
     found = add_user(superuser, "auditor")
     owner = add_user(superuser, "owner")
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     owner.call("PUT", "organization/acme/robots/ci", {}, 201)
     owner.call("POST", "organization/acme/applications", {"name": "deploy"})
-    push_image(Client(audited, "owner", WORD), "acme/app", "v1", b"x")
+    push_image_with_layer(Client(audited_site, "owner", OTHER_PASSWORD), "acme/app", "v1", b"x")
     return found
 
 
@@ -67,7 +68,7 @@ CHANGES: tuple[tuple[str, str, object], ...] = (
 )
 
 
-def test_an_auditor_sees_what_only_administrators_see_and_changes_nothing(auditor: Api) -> None:
+def test_an_auditor_reads_what_administrators_read_and_changes_nothing(auditor: Api) -> None:
     for path in ADMINISTRATORS_SEE:
         auditor.call("GET", path)
     for method, path, body in CHANGES:
@@ -75,8 +76,10 @@ def test_an_auditor_sees_what_only_administrators_see_and_changes_nothing(audito
         assert (path, refused["error_type"]) == (path, "insufficient_scope")
 
 
-def test_an_auditor_pulls_everything_and_pushes_nothing_not_even_at_home(auditor: Api) -> None:
-    client = Client(auditor.site, "auditor", WORD)
+def test_an_auditor_pulls_everything_and_pushes_nothing(
+    auditor: Api,
+) -> None:
+    client = Client(auditor.site, "auditor", OTHER_PASSWORD)
     pulled = client.request("GET", "/v2/acme/app/manifests/v1", "repository:acme/app:pull,push")
     assert pulled.status_code == 200
     for name in ("acme/app", "auditor/app", "fresh/app"):
@@ -95,7 +98,7 @@ def test_an_auditor_pulls_everything_and_pushes_nothing_not_even_at_home(auditor
     assert names == ["acme/app"]
 
 
-def test_an_auditor_gets_nothing_to_write_with(auditor: Api) -> None:
+def test_an_auditor_gets_no_credentials_that_can_write(auditor: Api) -> None:
     for path in ("organization/acme/robots?token=true", "organization/acme/robots/ci"):
         shown = auditor.call("GET", path)
         (robot,) = shown.get("robots", [shown])
@@ -106,10 +109,10 @@ def test_an_auditor_gets_nothing_to_write_with(auditor: Api) -> None:
     assert (shown["can_write"], shown["can_admin"]) == (False, False)
 
 
-def test_a_narrow_token_of_an_auditor_sees_no_more_than_it_says_and_changes_nothing(
+def test_an_auditors_token_is_limited_to_its_scope_and_to_reading(
     auditor: Api,
 ) -> None:
-    tokens = ApiTokens(auditor.site.graph.database)
+    tokens = ApiTokens(auditor.site.services.database)
     token = tokens.create("auditor", ["repo:read", "repo:create", "org:admin"], 3600)
     with requests.Session() as session:
         session.trust_env = False
@@ -120,7 +123,7 @@ def test_a_narrow_token_of_an_auditor_sees_no_more_than_it_says_and_changes_noth
         assert session.post(f"{base}/organization/", json={"name": "x"}).status_code == 403
 
 
-def test_who_is_also_a_superuser_changes_nothing(
+def test_an_auditor_who_is_also_a_superuser_changes_nothing(
     services: Services, database: str, tmp_path: Path
 ) -> None:
     changes = {"GLOBAL_READONLY_SUPER_USERS": ["admin"]}

@@ -1,6 +1,6 @@
-"""The API as schemathesis sees it: what its OpenAPI document allows, and what it forbids.
+"""Requests that schemathesis generates from the OpenAPI document: valid and invalid ones.
 
-Bounded by the number of examples for each operation, and the same ones in every run.
+The number of examples per operation is fixed, and every run uses the same ones.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.specs.openapi import checks as openapi_checks
 
+from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
-from .test_api import push_image
 
 EXAMPLES = 12
-# `positive_data_acceptance` is not among them: what a document allows may still name what is not
-# there, and Quay answers 400 to that (a robot, a delegate), which scripts rely upon.
+# `positive_data_acceptance` is not among them: a request that the document permits may still name
+# an object that does not exist, and Quay answers 400 to that (a robot, a delegate), on which
+# scripts rely.
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     openapi_checks.status_code_conformance,
@@ -39,7 +40,7 @@ CHECKS = [
 
 @pytest.fixture
 def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
-    """Give a site with everything that a bundle can switch on."""
+    """A site with every feature that a bundle can enable."""
     changes = {
         "FEATURE_IMAGE_PULL_STATS": True,
         "FEATURE_SECURITY_SCANNER": True,
@@ -50,13 +51,13 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Site
         yield site
 
 
-class Known:
-    """Things that are there, so that operations get further than to "not found"."""
+class KnownObjects:
+    """Existing objects, so that operations get further than to "not found"."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._tokens = ApiTokens(site.graph.database)
-        digest = push_image(Client(site), "admin/app", "v1", b"x")
+        self._tokens = ApiTokens(site.services.database)
+        digest = push_image_with_layer(Client(site), "admin/app", "v1", b"x")
         self.parameters = {
             "repository": "admin/app",
             "digest": digest,
@@ -70,9 +71,9 @@ class Known:
         }
 
     def headers(self) -> dict[str, str]:
-        """Make what an operation before may have deleted, and return a new superuser's token.
+        """Recreate what earlier operations may have deleted, and return a new superuser's token.
 
-        A change of the superuser's own password ends all older tokens.
+        A change of the superuser's own password revokes all older tokens.
         """
         token = self._tokens.create(SUPERUSER, list(SCOPES), 3600)
         headers = {"Authorization": f"Bearer {token}"}
@@ -100,16 +101,16 @@ class Known:
         return headers
 
     def _delete_notifications(self, headers: dict[str, str]) -> None:
-        """Delete those of the examples before: a repository may have few."""
+        """Delete the notifications of earlier examples; their number per repository is limited."""
         url = f"{self._site.url}/api/v1/repository/admin/app/notification/"
         for one in requests.get(url, headers=headers).json()["notifications"]:
             deleted = requests.delete(f"{url}{one['uuid']}", headers=headers)
             assert deleted.status_code == 204, deleted.text
 
 
-def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
-    """Send EXAMPLES requests of each kind to each operation, and return what was wrong."""
-    broken: list[str] = []
+def find_violations(site: Site, known: KnownObjects, *, logged_in: bool) -> list[str]:
+    """Send a number of requests of each kind to each operation, and return the violations."""
+    violations: list[str] = []
     statuses: Counter[int] = Counter()
     schema = schemathesis.openapi.from_url(f"{site.url}/api/v1/openapi.json")
     with requests.Session() as session:
@@ -124,22 +125,22 @@ def broken_promises(site: Site, known: Known, *, logged_in: bool) -> list[str]:
                 try:
                     send_examples(operation, mode, known, session)
                 except hypothesis.errors.Unsatisfiable:
-                    # Nothing is forbidden where nothing is given.
+                    # An operation without parameters has no invalid requests.
                     assert mode is GenerationMode.NEGATIVE
                 except (Exception, FailureGroup) as error:
-                    broken.append(f"{operation.label} ({mode.value}): {error}")
-    # Else nothing but refusals would have been looked at.
+                    violations.append(f"{operation.label} ({mode.value}): {error}")
+    # If everything is refused, nothing has been tested.
     assert statuses[2] > (EXAMPLES if logged_in else 0), statuses
-    return broken
+    return violations
 
 
 def send_examples(
     operation: schemathesis.schemas.APIOperation,
     mode: GenerationMode,
-    known: Known,
+    known: KnownObjects,
     session: requests.Session,
 ) -> None:
-    """Send requests that the document allows, or forbids, by MODE, and check the answers."""
+    """Send valid or invalid requests, depending on the mode, and check the responses."""
 
     @hypothesis.settings(
         max_examples=EXAMPLES,
@@ -160,10 +161,10 @@ def send_examples(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("logged_in", [True, False], ids=["a superuser", "nobody"])
-def test_every_answer_is_as_the_document_says_and_none_is_an_error_of_the_server(
+@pytest.mark.parametrize("logged_in", [True, False], ids=["superuser", "anonymous"])
+def test_every_response_conforms_to_the_document_and_none_is_a_server_error(
     featured: Site, logged_in: bool
 ) -> None:
-    known = Known(featured)
-    broken = broken_promises(featured, known, logged_in=logged_in)
-    assert not broken, "\n\n".join(broken)
+    known = KnownObjects(featured)
+    violations = find_violations(featured, known, logged_in=logged_in)
+    assert not violations, "\n\n".join(violations)

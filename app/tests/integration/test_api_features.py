@@ -1,4 +1,4 @@
-"""`/api/v1`: what is there only where the bundle says so, and what this registry can do."""
+"""`/api/v1`: operations that a bundle enables, and the description of the registry's features."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from .clients import Api, add_user
+from .images import push_image_with_layer
 from .services import Services, wait_until
-from .site import Client, Site, running_site
-from .test_api import Api, add_user, push_image
+from .site import Client, running_site
 
 UNKNOWN = f"sha256:{'0' * 64}"
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
 
 
 @pytest.fixture
@@ -33,8 +29,8 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Api]
         yield Api(site)
 
 
-def test_what_the_bundle_does_not_switch_on_is_not_found(api: Api) -> None:
-    digest = push_image(Client(api.site), "admin/app", "v1", b"x")
+def test_operations_of_disabled_features_are_answered_with_404(api: Api) -> None:
+    digest = push_image_with_layer(Client(api.site), "admin/app", "v1", b"x")
     for path in (
         "superuser/config",
         f"repository/admin/app/manifest/{digest}/security",
@@ -46,7 +42,7 @@ def test_what_the_bundle_does_not_switch_on_is_not_found(api: Api) -> None:
 
 def test_pulls_are_counted_by_tag_and_by_manifest(featured: Api) -> None:
     client, base = Client(featured.site), "repository/admin/app"
-    digest = push_image(client, "admin/app", "v1", b"x")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"x")
     never = featured.call("GET", f"{base}/tag/v1/pull_statistics")
     assert never == {
         "tag_name": "v1",
@@ -73,13 +69,13 @@ def test_pulls_are_counted_by_tag_and_by_manifest(featured: Api) -> None:
         client.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull").status_code
         == 200
     )
-    wait_until("one more is added", lambda: counted() == 4)
+    wait_until("one more pull is counted", lambda: counted() == 4)
     featured.call("GET", f"{base}/manifest/{UNKNOWN}/pull_statistics", status=404)
     featured.call("GET", f"{base}/tag/nothing/pull_statistics", status=404)
 
 
-def test_how_often_something_was_pulled_is_not_for_everybody(featured: Api) -> None:
-    push_image(Client(featured.site), "admin/app", "v1", b"x")
+def test_pull_statistics_are_not_public(featured: Api) -> None:
+    push_image_with_layer(Client(featured.site), "admin/app", "v1", b"x")
     path = "repository/admin/app/tag/v1/pull_statistics"
     featured.call("POST", "repository/admin/app/changevisibility", {"visibility": "public"})
     alice = add_user(featured, "alice")
@@ -90,15 +86,15 @@ def test_how_often_something_was_pulled_is_not_for_everybody(featured: Api) -> N
     alice.call("GET", path)
 
 
-def test_a_manifest_is_told_to_be_unscanned_rather_than_clean(featured: Api) -> None:
-    digest = push_image(Client(featured.site), "admin/app", "v1", b"x")
+def test_a_manifest_is_reported_as_unscanned_rather_than_clean(featured: Api) -> None:
+    digest = push_image_with_layer(Client(featured.site), "admin/app", "v1", b"x")
     base = "repository/admin/app/manifest"
     found = featured.call("GET", f"{base}/{digest}/security?vulnerabilities=true")
     assert found == {"status": "unsupported", "data": None}
     featured.call("GET", f"{base}/{UNKNOWN}/security", status=404)
 
 
-def test_a_superuser_reads_the_configuration_without_its_secrets(featured: Api) -> None:
+def test_a_superuser_reads_the_configuration_without_secrets(featured: Api) -> None:
     found = featured.call("GET", "superuser/config")
     assert set(found) == {"config", "warning", "env", "schema"}
     assert found["config"]["SERVER_HOSTNAME"] == "registry.test"
@@ -106,7 +102,7 @@ def test_a_superuser_reads_the_configuration_without_its_secrets(featured: Api) 
     assert "FEATURE_REPO_MIRROR" in found["warning"]["FEATURE_REPO_MIROR"]
     assert "SUPER_USERS" in found["schema"]["properties"]
     text = json.dumps(found)
-    bundle = featured.site.graph.bundle
+    bundle = featured.site.services.bundle
     store = bundle.stores["usstorage"]
     for secret in (bundle.secret_key, bundle.initial_superuser_password, store.secret_key):
         assert secret.get_secret_value() not in text
@@ -115,7 +111,7 @@ def test_a_superuser_reads_the_configuration_without_its_secrets(featured: Api) 
     add_user(featured, "alice").call("GET", "superuser/config", status=403)
 
 
-def test_anybody_may_know_what_the_registry_can_do(api: Api) -> None:
+def test_anonymous_clients_can_read_the_list_of_features(api: Api) -> None:
     found = Api(api.site, None).call("GET", "registry/capabilities")
     assert found["sparse_manifests"] == {
         "supported": False,
@@ -125,9 +121,9 @@ def test_anybody_may_know_what_the_registry_can_do(api: Api) -> None:
     assert "arm64" in found["mirror_architectures"]
 
 
-def test_a_tag_that_was_brought_back_says_so(api: Api) -> None:
+def test_a_restored_tag_is_marked_as_such(api: Api) -> None:
     client, tag = Client(api.site), "repository/admin/app/tag/"
-    first = push_image(client, "admin/app", "v1", b"one")
-    push_image(client, "admin/app", "v1", b"two")
+    first = push_image_with_layer(client, "admin/app", "v1", b"one")
+    push_image_with_layer(client, "admin/app", "v1", b"two")
     api.call("POST", f"{tag}v1/restore", {"manifest_digest": first})
     assert [one["reversion"] for one in api.call("GET", tag)["tags"]] == [True, False, False]

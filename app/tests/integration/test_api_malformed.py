@@ -1,4 +1,4 @@
-"""Whatever is sent to any operation of the API, the answer is not "something went wrong here"."""
+"""Malformed requests to every operation of the API do not cause internal errors."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from atoll.auth.api_tokens import SCOPES, ApiTokens
 
+from .clients import Api
 from .site import SUPERUSER, Site
-from .test_api import Api
 
 TEXTS = [
     "x",
@@ -31,7 +31,7 @@ RAW = [b"", b"{", b"null", b"[]", b"1", b'"x"', b"\xff", b"[" * 100_000, b'{"a":
 
 
 def bodies(schema: dict[str, Any]) -> list[bytes]:
-    """Return bodies where one field after the other holds what it should not."""
+    """Return bodies in which one field after the other has a value of the wrong type."""
     fields = schema.get("properties", {})
     valid = {name: _valid(field) for name, field in fields.items()}
     made = [{**valid, name: value} for name, value in itertools.product(fields, VALUES)]
@@ -46,11 +46,11 @@ def _valid(field: dict[str, Any]) -> object:
     )
 
 
-def test_no_request_that_is_malformed_ends_as_an_error_of_the_server(us: Site) -> None:
+def test_no_malformed_request_causes_a_server_error(us: Site) -> None:
     api = Api(us)
     document = api.call("GET", "openapi.json")
-    # A password costs its slow hash each time.
-    token = ApiTokens(us.graph.database).create(SUPERUSER, list(SCOPES), 3600)
+    # Verifying a password takes a slow hash for each request.
+    token = ApiTokens(us.services.database).create(SUPERUSER, list(SCOPES), 3600)
     api.session.auth = None
     headers = {"Authorization": f"Bearer {token}"}
     failed = []

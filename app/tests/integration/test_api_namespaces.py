@@ -1,4 +1,4 @@
-"""`/api/v1`: who is in a namespace, what it is called, and whose it is."""
+"""`/api/v1`: members, names and owners of namespaces."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from .clients import Api, add_user, client_with_settings, private_repository, request_status
+from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
-from .test_api import Api, _repository, add_user, push_image
-from .test_api_people import ask
-from .test_authentication import changed
 
-WORD = "another password"
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
+OTHER_PASSWORD = "another password"
 
 
 @pytest.fixture
@@ -28,33 +22,33 @@ def renaming(services: Services, database: str, tmp_path: Path) -> Iterator[Api]
         yield Api(site)
 
 
-def test_a_user_takes_another_name_with_robots_and_repositories(renaming: Api) -> None:
+def test_a_user_is_renamed_together_with_robots_and_repositories(renaming: Api) -> None:
     site = renaming.site
     alice = add_user(renaming, "alice")
     robot = alice.call("PUT", "user/robots/ci", {}, 201)
-    digest = push_image(Client(site, "alice", WORD), "alice/app", "v1", b"x")
+    digest = push_image_with_layer(Client(site, "alice", OTHER_PASSWORD), "alice/app", "v1", b"x")
     assert alice.call("PUT", "user/", {"username": "alicia"})["username"] == "alicia"
     alice.call("GET", "user/", status=401)
-    alicia = Api(site, "alicia", WORD)
+    alicia = Api(site, "alicia", OTHER_PASSWORD)
     assert [one["name"] for one in alicia.call("GET", "user/robots")["robots"]] == ["alicia+ci"]
     pull = ("GET", f"/v2/alicia/app/manifests/{digest}", "repository:alicia/app:pull")
-    assert Client(site, "alicia", WORD).request(*pull).status_code == 200
+    assert Client(site, "alicia", OTHER_PASSWORD).request(*pull).status_code == 200
     login = Client(site).session.get(f"{site.url}/v2/auth", auth=("alicia+ci", robot["token"]))
     assert login.status_code == 200
     (entry,) = [
         one for one in alicia.call("GET", "user/logs")["logs"] if one["kind"] == "user_change_name"
     ]
     assert entry["metadata"]["old_username"] == "alice"
-    # The old name is free again, and nothing of before shows under it.
+    # The old name is free again, and shows nothing of the renamed user.
     second = add_user(renaming, "alice")
-    second.call("POST", "repository", _repository("alice", "app"), 201)
+    second.call("POST", "repository", private_repository("alice", "app"), 201)
     kinds = {one["kind"] for one in second.call("GET", "user/logs")["logs"]}
     assert "create_robot" not in kinds
     old = ("GET", f"/v2/alice/app/manifests/{digest}", "repository:alice/app:pull")
-    assert Client(site, "alice", WORD).request(*old).status_code == 404
+    assert Client(site, "alice", OTHER_PASSWORD).request(*old).status_code == 404
 
 
-def test_nobody_takes_a_name_that_is_taken_or_that_the_bundle_gives_rights_to(
+def test_a_taken_or_privileged_name_is_refused(
     renaming: Api,
 ) -> None:
     alice = add_user(renaming, "alice")
@@ -65,23 +59,23 @@ def test_nobody_takes_a_name_that_is_taken_or_that_the_bundle_gives_rights_to(
     assert alice.call("GET", "user/")["username"] == "alice"
 
 
-def test_without_the_feature_a_new_name_is_passed_over(api: Api) -> None:
+def test_a_new_name_is_ignored_if_the_feature_is_disabled(api: Api) -> None:
     alice = add_user(api, "alice")
     assert alice.call("PUT", "user/", {"username": "alicia"})["username"] == "alice"
 
 
 @pytest.mark.parametrize(("access", "status"), [(None, 200), (True, 200), (False, 403)])
-def test_users_see_the_log_of_their_namespace_unless_the_bundle_says_no(
+def test_users_read_the_log_of_their_namespace_unless_the_bundle_disables_it(
     us: Site, access: bool | None, status: int
 ) -> None:
     add_user(Api(us), "alice")
-    client = changed(us, feature_user_log_access=access)
+    client = client_with_settings(us, feature_user_log_access=access)
     for path in ("/api/v1/user/logs", "/api/v1/user/aggregatelogs"):
-        assert ask(client, "alice", path, WORD) == status
-        assert ask(client, SUPERUSER, path) == 200
+        assert request_status(client, "alice", path, OTHER_PASSWORD) == status
+        assert request_status(client, SUPERUSER, path) == 200
 
 
-def test_a_superuser_takes_over_an_organization_and_becomes_one_of_its_owners(api: Api) -> None:
+def test_a_superuser_takes_ownership_of_an_organization(api: Api) -> None:
     owner = add_user(api, "owner")
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     api.call("GET", "organization/acme/members", status=403)
@@ -92,25 +86,25 @@ def test_a_superuser_takes_over_an_organization_and_becomes_one_of_its_owners(ap
     api.call("POST", "superuser/takeownership/nobody", status=404)
 
 
-def test_a_user_who_is_taken_over_becomes_an_organization_that_nobody_logs_in_as(api: Api) -> None:
+def test_a_user_converted_to_an_organization_cannot_log_in(api: Api) -> None:
     alice = add_user(api, "alice")
     token = alice.call("POST", "user/apptoken", {"title": "mine"})["token"]["token_code"]
-    push_image(Client(api.site, "alice", WORD), "alice/app", "v1", b"x")
+    push_image_with_layer(Client(api.site, "alice", OTHER_PASSWORD), "alice/app", "v1", b"x")
     api.call("PUT", "superuser/users/alice", {"enabled": False})
     api.call("POST", "superuser/takeownership/alice")
     alice.call("GET", "user/", status=401)
-    for username, word in (("alice", WORD), ("$app", token)):
-        answer = Client(api.site).session.get(f"{api.site.url}/v2/auth", auth=(username, word))
+    for username, password in (("alice", OTHER_PASSWORD), ("$app", token)):
+        answer = Client(api.site).session.get(f"{api.site.url}/v2/auth", auth=(username, password))
         assert answer.status_code == 401
     assert api.call("GET", "organization/alice")["is_admin"]
     assert api.call("GET", "repository/alice/app")["is_organization"]
     api.call("POST", f"superuser/takeownership/{SUPERUSER}", status=400)
 
 
-def test_what_a_user_has_by_itself_and_by_teams_is_listed(api: Api) -> None:
+def test_permissions_of_a_user_are_listed_with_the_teams_that_grant_them(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     add_user(api, "alice")
-    api.call("POST", "repository", _repository("acme", "app"), 201)
+    api.call("POST", "repository", private_repository("acme", "app"), 201)
     base = "repository/acme/app/permissions"
     api.call("PUT", "organization/acme/team/makers", {"role": "member"})
     api.call("PUT", "organization/acme/team/makers/members/alice")
@@ -129,12 +123,12 @@ def test_what_a_user_has_by_itself_and_by_teams_is_listed(api: Api) -> None:
     api.call("GET", "organization/acme/team/nothing/permissions", status=404)
 
 
-def test_who_works_on_repositories_without_being_in_a_team_is_a_collaborator(api: Api) -> None:
+def test_a_user_with_permissions_but_without_a_team_is_listed_as_a_collaborator(api: Api) -> None:
     api.call("POST", "organization/", {"name": "acme"}, 201)
     for name in ("alice", "bob"):
         add_user(api, name)
     for name in ("one", "two"):
-        api.call("POST", "repository", _repository("acme", name), 201)
+        api.call("POST", "repository", private_repository("acme", name), 201)
         api.call("PUT", f"repository/acme/{name}/permissions/user/alice", {"role": "read"})
         api.call("PUT", f"repository/acme/{name}/permissions/user/bob", {"role": "read"})
     api.call("PUT", "organization/acme/team/owners/members/bob")
@@ -142,17 +136,17 @@ def test_who_works_on_repositories_without_being_in_a_team_is_a_collaborator(api
     assert [(one["name"], one["repositories"]) for one in found] == [("alice", ["one", "two"])]
 
 
-def test_everything_is_found_by_what_its_name_is_like_by_who_may_see_it(api: Api) -> None:
+def test_search_finds_similar_names_that_the_user_may_see(api: Api) -> None:
     api.call("POST", "organization/", {"name": "nginx"}, 201)
     api.call("PUT", "organization/nginx/team/nginxers", {"role": "member"})
     api.call("PUT", "organization/nginx/robots/nginxci", {}, 201)
-    api.call("POST", "repository", _repository("nginx", "nginx"), 201)
-    api.call("POST", "repository", _repository("nginx", "redis"), 201)
+    api.call("POST", "repository", private_repository("nginx", "nginx"), 201)
+    api.call("POST", "repository", private_repository("nginx", "redis"), 201)
 
     def kinds(who: Api, query: str) -> list[tuple[str, str]]:
         return [(one["kind"], one["name"]) for one in who.call("GET", query)["results"]]
 
-    # Also with a typo.
+    # Names with a typing error are found too.
     for query in ("find/all?query=nginx", "find/all?query=ngimx"):
         found = kinds(api, query)
         assert found[0] == ("repository", "nginx")
@@ -170,9 +164,9 @@ def test_everything_is_found_by_what_its_name_is_like_by_who_may_see_it(api: Api
     ]
 
 
-def test_a_list_of_repositories_tells_what_is_popular_and_when_it_was_pushed_to(api: Api) -> None:
-    push_image(Client(api.site), "admin/app", "v1", b"x")
-    api.call("POST", "repository", _repository("admin", "empty"), 201)
+def test_the_repository_list_contains_popularity_and_the_time_of_the_last_push(api: Api) -> None:
+    push_image_with_layer(Client(api.site), "admin/app", "v1", b"x")
+    api.call("POST", "repository", private_repository("admin", "empty"), 201)
     api.call("POST", "user/starred", {"namespace": "admin", "repository": "app"}, 201)
     path = "repository?namespace=admin&last_modified=true&popularity=true"
     app, empty = api.call("GET", path)["repositories"]

@@ -1,25 +1,17 @@
-"""`/api/v1`: stars, entities, messages, repositories at rest, and what a bundle switches off."""
+"""`/api/v1`: stars, entity search, banners, read-only repositories, and disabled features."""
 
 from __future__ import annotations
 
-import base64
-
-import pytest
-from falcon import testing
-
-from .site import MANIFEST_TYPE, PASSWORD, SUPERUSER, Client, Site
-from .test_api import Api, _repository, add_user, push_image
-from .test_authentication import changed
+from .clients import Api, add_user, client_with_settings, private_repository, request_status
+from .images import push_image_with_layer
+from .site import MANIFEST_TYPE, SUPERUSER, Client
 
 
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
-
-
-def test_a_star_is_ones_own_and_shows_what_one_may_still_see(api: Api) -> None:
+def test_stars_belong_to_one_user_and_list_only_visible_repositories(api: Api) -> None:
     alice = add_user(api, "alice")
-    api.call("POST", "repository", _repository("admin", "app") | {"visibility": "public"}, 201)
+    api.call(
+        "POST", "repository", private_repository("admin", "app") | {"visibility": "public"}, 201
+    )
     star = {"namespace": "admin", "repository": "app"}
     assert alice.call("POST", "user/starred", star, 201) == star
     alice.call("POST", "user/starred", star, 201)
@@ -34,7 +26,7 @@ def test_a_star_is_ones_own_and_shows_what_one_may_still_see(api: Api) -> None:
     alice.call("DELETE", "user/starred/admin/app", status=404)
 
 
-def test_entities_are_found_by_how_their_names_begin(api: Api) -> None:
+def test_entities_are_found_by_a_prefix_of_their_names(api: Api) -> None:
     alice = add_user(api, "alice")
     api.call("POST", "organization/", {"name": "alpha"}, 201)
     api.call("PUT", "organization/alpha/team/alumni", {"role": "member"})
@@ -52,7 +44,7 @@ def test_entities_are_found_by_how_their_names_begin(api: Api) -> None:
     Api(api.site, None).call("GET", "entities/al", status=401)
 
 
-def test_operators_tell_everybody_something_until_they_do_not(api: Api) -> None:
+def test_a_banner_is_shown_to_all_users_until_it_is_deleted(api: Api) -> None:
     text = {"content": "soon down", "media_type": "text/plain", "severity": "warning"}
     add_user(api, "alice").call("POST", "messages", {"message": text}, 403)
     api.call("POST", "messages", {"message": text}, 201)
@@ -63,9 +55,9 @@ def test_operators_tell_everybody_something_until_they_do_not(api: Api) -> None:
     assert api.call("GET", "messages")["messages"] == []
 
 
-def test_nothing_is_pushed_to_a_repository_that_is_read_only(api: Api) -> None:
+def test_a_push_to_a_read_only_repository_is_refused(api: Api) -> None:
     client = Client(api.site)
-    digest = push_image(client, "admin/app", "v1", b"x")
+    digest = push_image_with_layer(client, "admin/app", "v1", b"x")
     pushed = client.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
     client.tokens.clear()
     client.token("repository:admin/app:pull,push")
@@ -90,61 +82,57 @@ def test_nothing_is_pushed_to_a_repository_that_is_read_only(api: Api) -> None:
     api.call("DELETE", "repository/admin/app/tag/v1", status=400)
     api.call("PUT", state, {"state": "MIRROR"}, 400)
     api.call("PUT", state, {"state": "NORMAL"})
-    push_image(Client(api.site), "admin/app", "v2", b"y")
+    push_image_with_layer(Client(api.site), "admin/app", "v2", b"y")
 
 
-def ask(
-    client: testing.TestClient, username: str | None, path: str, password: str = PASSWORD, **more
-) -> int:
-    headers = {}
-    if username is not None:
-        pair = base64.b64encode(f"{username}:{password}".encode()).decode()
-        headers["Authorization"] = f"Basic {pair}"
-    return client.simulate_request(path=path, headers=headers, **more).status_code
-
-
-def test_robots_can_be_switched_off_but_for_some(api: Api) -> None:
+def test_robots_can_be_disabled_except_for_listed_ones(api: Api) -> None:
     tokens = {
         name: api.call("PUT", f"user/robots/{name}", {}, 201)["token"] for name in ("ci", "cd")
     }
-    off = changed(api.site, robots_disallow=True, robots_whitelist=["admin+ci", "admin+extra"])
+    off = client_with_settings(
+        api.site, robots_disallow=True, robots_whitelist=["admin+ci", "admin+extra"]
+    )
     for name, status in (("ci", 200), ("cd", 401)):
-        assert ask(off, f"admin+{name}", "/v2/auth", tokens[name]) == status
+        assert request_status(off, f"admin+{name}", "/v2/auth", tokens[name]) == status
     for name, status in (("extra", 201), ("other", 400)):
         path = f"/api/v1/user/robots/{name}"
-        assert ask(off, SUPERUSER, path, method="PUT", json={}) == status
+        assert request_status(off, SUPERUSER, path, method="PUT", json={}) == status
 
 
-def test_superusers_can_be_switched_off(api: Api) -> None:
-    assert ask(changed(api.site), SUPERUSER, "/api/v1/superuser/users/") == 200
-    off = changed(api.site, feature_super_users=False)
-    assert ask(off, SUPERUSER, "/api/v1/superuser/users/") == 403
+def test_superusers_can_be_disabled(api: Api) -> None:
+    assert (
+        request_status(client_with_settings(api.site), SUPERUSER, "/api/v1/superuser/users/") == 200
+    )
+    off = client_with_settings(api.site, feature_super_users=False)
+    assert request_status(off, SUPERUSER, "/api/v1/superuser/users/") == 403
 
 
-def test_what_is_public_can_be_kept_from_nobody_in_particular(api: Api) -> None:
-    api.call("POST", "repository", _repository("admin", "app") | {"visibility": "public"}, 201)
+def test_anonymous_access_to_public_repositories_can_be_disabled(api: Api) -> None:
+    api.call(
+        "POST", "repository", private_repository("admin", "app") | {"visibility": "public"}, 201
+    )
     paths = ("/api/v1/repository/admin/app", "/api/v1/find/repositories?query=app")
-    off = changed(api.site, feature_anonymous_access=False)
+    off = client_with_settings(api.site, feature_anonymous_access=False)
     for path in paths:
-        assert ask(changed(api.site), None, path) == 200
-        assert ask(off, None, path) == 401
-        assert ask(off, SUPERUSER, path) == 200
+        assert request_status(client_with_settings(api.site), None, path) == 200
+        assert request_status(off, None, path) == 401
+        assert request_status(off, SUPERUSER, path) == 200
     scope = "/v2/auth?scope=repository:admin/app:pull"
-    assert ask(changed(api.site), None, scope) == 200
-    assert ask(off, None, scope) == 401
-    assert ask(off, SUPERUSER, scope) == 200
+    assert request_status(client_with_settings(api.site), None, scope) == 200
+    assert request_status(off, None, scope) == 401
+    assert request_status(off, SUPERUSER, scope) == 200
 
 
-def test_only_superusers_make_organizations_and_users_where_the_bundle_says_so(api: Api) -> None:
+def test_creating_organizations_and_users_can_be_limited_to_superusers(api: Api) -> None:
     add_user(api, "alice")
-    strict = changed(
+    strict = client_with_settings(
         api.site,
         feature_superusers_org_creation_only=True,
         feature_invite_only_user_creation=True,
     )
     path, body = "/api/v1/organization/", {"name": "acme"}
-    word = "another password"
-    assert ask(strict, "alice", path, word, method="POST", json=body) == 403
-    assert ask(strict, SUPERUSER, path, method="POST", json=body) == 201
-    new = {"username": "bob", "password": word}
-    assert ask(strict, None, "/api/v1/user/", method="POST", json=new) == 400
+    password = "another password"
+    assert request_status(strict, "alice", path, password, method="POST", json=body) == 403
+    assert request_status(strict, SUPERUSER, path, method="POST", json=body) == 201
+    new = {"username": "bob", "password": password}
+    assert request_status(strict, None, "/api/v1/user/", method="POST", json=new) == 400

@@ -1,7 +1,7 @@
-"""The calls that people's tools make, with the slashes and the statuses that Quay gave them.
+"""Calls of real tools, with the trailing slashes and status codes of Quay.
 
-Recorded from a running Quay. Left out is what Atoll does not have: quotas, proxy caches, policies,
-mirrors, and federated robots.
+Recorded from a running Quay, except for features that Atoll does not have: quotas, proxy caches,
+policies, mirrors, and federated robots.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import requests
 
+from .clients import LOCAL, Api, signed_in
+from .images import push_image_with_layer
 from .services import Services
 from .site import SUPERUSER, Client, Site, running_site
-from .test_api import Api, push_image
-from .test_oauth import LOCAL, signed_in
 
 UNKNOWN = f"sha256:{'0' * 64}"
 Calls = list[tuple[str, str, object, int]]
@@ -36,14 +36,14 @@ def api(services: Services, database: str, tmp_path: Path) -> Iterator[Api]:
         yield found
 
 
-def make(api: Api, calls: Calls) -> list[Any]:
-    """Make the calls one after the other, and return what they answered."""
+def send_all(api: Api, calls: Calls) -> list[Any]:
+    """Send requests one after the other, and return the responses."""
     return [api.call(method, path, body, status) for method, path, body, status in calls]
 
 
-def test_calls_about_oneself_and_for_superusers(api: Api) -> None:
+def test_calls_about_the_current_user_and_by_superusers(api: Api) -> None:
     message = {"content": "soon down", "media_type": "text/markdown", "severity": "info"}
-    make(
+    send_all(
         api,
         [
             ("GET", "user/", None, 200),
@@ -65,13 +65,13 @@ def test_calls_about_oneself_and_for_superusers(api: Api) -> None:
         ],
     )
     token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]["uuid"]
-    (told,) = api.call("GET", "messages")["messages"]
-    make(
+    (banner,) = api.call("GET", "messages")["messages"]
+    send_all(
         api,
         [
             ("GET", f"user/apptoken/{token}", None, 200),
             ("DELETE", f"user/apptoken/{token}", None, 204),
-            ("DELETE", f"message/{told['uuid']}", None, 204),
+            ("DELETE", f"message/{banner['uuid']}", None, 204),
         ],
     )
 
@@ -79,7 +79,7 @@ def test_calls_about_oneself_and_for_superusers(api: Api) -> None:
 def test_calls_about_an_organization(api: Api) -> None:
     base = "organization/acme"
     member = f"{base}/team/makers/members/alice"
-    make(
+    send_all(
         api,
         [
             ("GET", base, None, 200),
@@ -105,7 +105,7 @@ def test_calls_about_an_organization(api: Api) -> None:
     client_id = api.call("POST", f"{base}/applications", {"name": "deploy"})["client_id"]
     delegate = {"role": "read", "delegate": {"kind": "user", "name": "alice"}}
     prototype = api.call("POST", f"{base}/prototypes", delegate)["id"]
-    make(
+    send_all(
         api,
         [
             ("PUT", f"{base}/applications/{client_id}", {"name": "deployer"}, 200),
@@ -121,7 +121,7 @@ def test_calls_about_an_organization(api: Api) -> None:
 def test_calls_about_a_repository(api: Api) -> None:
     base = "repository/acme/app"
     hook = {"event": "repo_push", "method": "webhook", "config": {"url": "https://example.com"}}
-    make(
+    send_all(
         api,
         [
             ("POST", "repository", _repository(), 201),
@@ -138,7 +138,7 @@ def test_calls_about_a_repository(api: Api) -> None:
         ],
     )
     uuid = api.call("POST", f"{base}/notification/", hook, 201)["uuid"]
-    make(
+    send_all(
         api,
         [
             ("POST", f"{base}/notification/{uuid}/test", {}, 200),
@@ -149,9 +149,9 @@ def test_calls_about_a_repository(api: Api) -> None:
 
 
 def test_calls_about_tags_and_manifests(api: Api) -> None:
-    digest = push_image(Client(api.site), "acme/app", "v1", b"x")
+    digest = push_image_with_layer(Client(api.site), "acme/app", "v1", b"x")
     tag, manifest = "repository/acme/app/tag", f"repository/acme/app/manifest/{digest}"
-    make(
+    send_all(
         api,
         [
             ("GET", f"{tag}/?onlyActiveTags=true&limit=10&page=1&specificTag=v1", None, 200),
@@ -171,7 +171,7 @@ def test_calls_about_tags_and_manifests(api: Api) -> None:
     api.call("DELETE", f"{manifest}/labels/{made}", status=204)
 
 
-def test_calls_for_signing_in_and_for_applications(api: Api) -> None:
+def test_calls_about_signing_in_and_applications(api: Api) -> None:
     site: Site = api.site
     session = signed_in(site)
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]

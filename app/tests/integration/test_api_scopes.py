@@ -21,7 +21,7 @@ SESSIONS = {"authorizeApplication", "requestAuthorization"}
 
 
 def _operations(site: Site) -> list[Operation]:
-    app = create_app(site.graph.dependencies())
+    app = create_app(site.services.dependencies())
     router = app._router
     assert isinstance(router, Router)
     return [

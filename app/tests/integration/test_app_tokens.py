@@ -1,12 +1,12 @@
-"""App-specific tokens pull and push; they have no power over the account."""
+"""App-specific tokens can pull and push, but cannot change the account."""
 
 from __future__ import annotations
 
 import pytest
 import requests
 
+from .clients import Api, add_user
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
 
 CALLS = [
     ("GET", "user/", None),
@@ -15,11 +15,6 @@ CALLS = [
     ("POST", "user/apptoken", {"title": "another"}),
     ("GET", "superuser/users/", None),
 ]
-
-
-@pytest.fixture
-def api(us: Site) -> Api:
-    return Api(us)
 
 
 def _app_token(api: Api) -> str:
@@ -59,21 +54,21 @@ def test_a_superusers_app_token_does_not_list_all_repositories(api: Api) -> None
     assert "bob/secret" not in listed.text
 
 
-def test_a_new_password_ends_app_tokens(api: Api) -> None:
+def test_a_new_password_revokes_app_tokens(api: Api) -> None:
     bob = add_user(api, "bob")
     code = _app_token(bob)
     bob.call("PUT", "user/", {"password": "a new password"})
     assert _token_status(api.site, "$app", code) == 401
 
 
-def test_app_tokens_of_a_disabled_user_end(api: Api) -> None:
+def test_disabling_a_user_revokes_app_tokens(api: Api) -> None:
     code = _app_token(add_user(api, "bob"))
     for enabled in (False, True):
         api.call("PUT", "superuser/users/bob", {"enabled": enabled})
         assert _token_status(api.site, "$app", code) == 401
 
 
-def test_an_api_token_does_not_change_the_password_without_the_current_one(api: Api) -> None:
+def test_changing_the_password_with_an_api_token_requires_the_current_password(api: Api) -> None:
     add_user(api, "bob")
     made = api.site.command("token", "create", "bob", "--scope", "user:admin")
     session = requests.Session()
@@ -87,7 +82,7 @@ def test_an_api_token_does_not_change_the_password_without_the_current_one(api: 
     assert _token_status(api.site, "bob", "taken over") == 200
 
 
-def test_a_session_does_not_change_the_password_without_the_current_one(api: Api) -> None:
+def test_changing_the_password_in_a_session_requires_the_current_password(api: Api) -> None:
     add_user(api, "bob")
     session = requests.Session()
     url = api.site.url
@@ -101,14 +96,14 @@ def test_a_session_does_not_change_the_password_without_the_current_one(api: Api
     assert session.put(f"{url}/api/v1/user/", json=change, headers=csrf).ok
 
 
-def test_a_password_is_changed_by_the_password_itself(api: Api) -> None:
+def test_changing_the_password_is_allowed_with_basic_authentication(api: Api) -> None:
     bob = add_user(api, "bob")
     bob.call("PUT", "user/", {"password": "a new password"})
     assert _token_status(api.site, "bob", "a new password") == 200
     assert _token_status(api.site, SUPERUSER, PASSWORD) == 200
 
 
-def test_a_missing_current_password_is_not_counted_as_a_guess(api: Api) -> None:
+def test_a_missing_current_password_does_not_count_as_a_failed_login(api: Api) -> None:
     add_user(api, "bob")
     token = api.site.command("token", "create", "bob", "--scope", "user:admin").stdout.strip()
     headers, url = {"Authorization": f"Bearer {token}"}, f"{api.site.url}/api/v1/user/"
@@ -118,6 +113,6 @@ def test_a_missing_current_password_is_not_counted_as_a_guess(api: Api) -> None:
     assert _token_status(api.site, "bob", "another password") == 200
 
 
-def test_a_superuser_changes_the_own_password_only_with_the_current_one(api: Api) -> None:
+def test_a_superuser_needs_the_current_password_to_change_it(api: Api) -> None:
     api.call("PUT", f"superuser/users/{SUPERUSER}", {"password": "taken over"}, 400)
     assert _token_status(api.site, SUPERUSER, PASSWORD) == 200

@@ -1,4 +1,4 @@
-"""It can be asked, and waited for, whether an image is complete at a location."""
+"""Clients and operators can query, and wait for, the completeness of an image at a location."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 
+from .clients import call_api
+from .images import sha256
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site
-from .test_policies import api
-from .test_push_and_pull import sha256
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
@@ -34,7 +34,7 @@ def put(client: Client, reference: str, document: dict[str, object]) -> bytes:
 
 
 def push_index(client: Client, tag: str) -> str:
-    """Push a list of two images that share a layer, under TAG, and return its digest."""
+    """Push an index of two images that share a layer; return its digest."""
     layer = b"a layer of both"
     images = []
     for number in (1, 2):
@@ -57,12 +57,12 @@ def push_index(client: Client, tag: str) -> str:
 
 
 def copy_one(site: Site) -> bool:
-    """Do as if the worker at eu had copied one blob; the bytes do not matter here."""
-    at_eu = Tasks(site.graph.database, "eustorage")
+    """Place one blob at eu as the worker would; the bytes do not matter here."""
+    at_eu = Tasks(site.services.database, "eustorage")
     return bool(at_eu.finish(at_eu.claim()))
 
 
-def test_an_index_is_complete_where_every_layer_and_configuration_of_its_images_is(
+def test_an_index_is_complete_once_all_layers_and_configurations_are_placed(
     us: Site,
 ) -> None:
     client = Client(us)
@@ -70,7 +70,7 @@ def test_an_index_is_complete_where_every_layer_and_configuration_of_its_images_
     lacking = []
     while True:
         for path in ("tag/list/replication", f"manifest/{digest}/replication"):
-            answer = api(client, "GET", f"repository/{REPOSITORY}/{path}")
+            answer = call_api(client, "GET", f"repository/{REPOSITORY}/{path}")
             assert answer.status_code == 200, answer.text
             found = answer.json()
             assert found["manifest_digest"] == digest
@@ -83,16 +83,17 @@ def test_an_index_is_complete_where_every_layer_and_configuration_of_its_images_
     assert lacking == [3, 2, 1, 0]
 
 
-def test_what_one_may_not_pull_one_is_not_told_of(us: Site) -> None:
+def test_completeness_is_hidden_from_users_without_pull_permission(us: Site) -> None:
     push_index(Client(us), "list")
     path = f"repository/{REPOSITORY}/tag/list/replication"
-    assert api(Client(us, None), "GET", path).status_code == 401
+    assert call_api(Client(us, None), "GET", path).status_code == 401
     assert (
-        api(Client(us), "GET", f"repository/{REPOSITORY}/tag/none/replication").status_code == 404
+        call_api(Client(us), "GET", f"repository/{REPOSITORY}/tag/none/replication").status_code
+        == 404
     )
 
 
-def test_wait_ends_with_0_only_when_the_image_is_complete(us: Site) -> None:
+def test_wait_returns_0_only_once_the_image_is_complete(us: Site) -> None:
     push_index(Client(us), "list")
     waited = us.command("wait", f"{REPOSITORY}:list", "--location", "usstorage")
     complete = f"{REPOSITORY}:list is complete at usstorage\n"
@@ -109,9 +110,9 @@ def test_wait_ends_with_0_only_when_the_image_is_complete(us: Site) -> None:
 
 
 @pytest.mark.long
-def test_wait_does_not_wait_for_what_will_never_be(us: Site) -> None:
+def test_wait_fails_at_once_if_the_image_cannot_become_complete(us: Site) -> None:
     push_index(Client(us), "list")
-    Policies(us.graph.database, ["usstorage", "eustorage"]).set(
+    Policies(us.services.database, ["usstorage", "eustorage"]).set(
         Subject.parse(REPOSITORY), Policy(excluded=("eustorage",))
     )
     waited = us.command("wait", f"{REPOSITORY}:list", "--location", "eustorage")

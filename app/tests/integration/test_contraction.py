@@ -1,4 +1,4 @@
-"""What an earlier version needs is taken away when nobody runs that any more, and not before."""
+"""Contracting migrations run once no instance of an earlier version is left, and not before."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ NEXT = [
 
 @pytest.fixture(autouse=True)
 def next_version(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process be of a version that has three migrations more than the TEMPLATE."""
+    """Make this process a later version, with three more migrations than the template."""
     assert template
     present = migrate.available()
     monkeypatch.setattr(migrate, "available", lambda: present + NEXT)
 
 
-def another_version_runs(site: Site, *, seconds_ago: int = 0) -> None:
-    site.graph.database.run(
+def insert_instance_of_another_version(site: Site, *, seconds_ago: int = 0) -> None:
+    site.services.database.run(
         "INSERT INTO instance"
         " (id, role, hostname, version, preference, bundle_fingerprint, stores, seen_at)"
         " VALUES (%s, 'registry', 'eu-1', '0.0.1', '{eustorage}', '{}', '{}',"
@@ -38,46 +38,44 @@ def another_version_runs(site: Site, *, seconds_ago: int = 0) -> None:
     )
 
 
-def can_be_read(site: Site, table: str) -> bool:
+def table_exists(site: Site, table: str) -> bool:
     try:
-        site.graph.database.read(f"SELECT FROM {table}")
+        site.services.database.read(f"SELECT FROM {table}")
     except UndefinedTable:
         return False
     return True
 
 
-@pytest.mark.parametrize("seconds_ago", [0, 3600], ids=["who runs", "who is missed"])
-def test_what_another_version_needs_stays_and_what_this_one_needs_comes(
-    us: Site, seconds_ago: int
-) -> None:
-    another_version_runs(us, seconds_ago=seconds_ago)
+@pytest.mark.parametrize("seconds_ago", [0, 3600], ids=["running", "missing"])
+def test_another_version_defers_contraction_but_not_expansion(us: Site, seconds_ago: int) -> None:
+    insert_instance_of_another_version(us, seconds_ago=seconds_ago)
 
     for applied in (["9001_what_replaces_it", "9003_something_else"], []):
-        migrated = prepare_database(us.graph)
+        migrated = prepare_database(us.services)
 
         assert migrated.applied == applied
         assert migrated.contractions == ["9002_what_only_earlier_versions_read"]
         assert migrated.others == {"eu-1": "0.0.1"}
-    assert can_be_read(us, "message")
-    assert can_be_read(us, "something_else")
+    assert table_exists(us, "message")
+    assert table_exists(us, "something_else")
 
 
-def test_what_nobody_needs_any_more_goes_once(us: Site) -> None:
-    another_version_runs(us)
-    prepare_database(us.graph)
-    us.graph.database.run("DELETE FROM instance")
+def test_contraction_runs_once_when_no_other_version_runs(us: Site) -> None:
+    insert_instance_of_another_version(us)
+    prepare_database(us.services)
+    us.services.database.run("DELETE FROM instance")
 
-    assert prepare_database(us.graph).applied == ["9002_what_only_earlier_versions_read"]
-    assert not can_be_read(us, "message")
-    assert prepare_database(us.graph).applied == []
-
-
-def test_who_runs_no_other_version_waits_for_nothing(us: Site) -> None:
-    assert [int(name[:4]) for name in prepare_database(us.graph).applied] == [9001, 9003, 9002]
+    assert prepare_database(us.services).applied == ["9002_what_only_earlier_versions_read"]
+    assert not table_exists(us, "message")
+    assert prepare_database(us.services).applied == []
 
 
-def test_it_can_be_tried_first(us: Site) -> None:
-    another_version_runs(us)
+def test_contraction_does_not_wait_without_other_versions(us: Site) -> None:
+    assert [int(name[:4]) for name in prepare_database(us.services).applied] == [9001, 9003, 9002]
+
+
+def test_contraction_has_a_dry_run(us: Site) -> None:
+    insert_instance_of_another_version(us)
 
     status, printed, _ = us.command_here("migrate", "--dry-run", "--json")
 
@@ -87,7 +85,7 @@ def test_it_can_be_tried_first(us: Site) -> None:
         "contractions": ["9002_what_only_earlier_versions_read"],
         "others": {"eu-1": "0.0.1"},
     }
-    assert not can_be_read(us, "something_else")
+    assert not table_exists(us, "something_else")
     _, printed, _ = us.command_here("migrate", "--dry-run")
     assert "to apply: 9001_what_replaces_it, 9003_something_else\n" in printed
     assert "postponed: 9002_what_only_earlier_versions_read, until eu-1 runs" in printed

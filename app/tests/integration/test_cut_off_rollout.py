@@ -1,6 +1,6 @@
-"""A roll-out that was cut off between the bundle's file and the container's start can go on.
+"""An interrupted roll-out can be resumed after the bundle was written and before the restart.
 
-The container still runs with the environment, and the preference, from before.
+The container then still runs with its old environment, and its old preference.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DRAINED = "eustorage"
 
 @pytest.fixture
 def us(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
-    """Give a site whose file has forgotten a location of its environment's preference."""
+    """A site whose bundle lacks a location that its environment's preference names."""
     with running_site(services, database, tmp_path / "us", f"usstorage {DRAINED}") as site:
         raw = bundle(services, database)
         raw["DISTRIBUTED_STORAGE_CONFIG"] = {"usstorage": services.us.settings}
@@ -44,7 +44,7 @@ def us(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
     ],
     ids=lambda words: words[0],
 )
-def test_a_command_works_and_warns(us: Site, words: tuple[str, ...]) -> None:
+def test_a_command_works_with_a_warning(us: Site, words: tuple[str, ...]) -> None:
     ended = us.command(*words)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) is not None
@@ -52,13 +52,13 @@ def test_a_command_works_and_warns(us: Site, words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("process", ["registry-nomigrate", "replication", "migrate"])
-def test_no_process_begins_to_serve_so(us: Site, process: str) -> None:
+def test_no_process_starts_to_serve(us: Site, process: str) -> None:
     ended = us.command(process)
     assert ended.returncode == exit_codes.CONFIG
     assert "'eustorage' is not a location" in ended.stderr
 
 
-def test_an_environment_of_which_nothing_is_known_is_refused(us: Site) -> None:
+def test_a_preference_of_unknown_locations_only_is_refused(us: Site) -> None:
     us.preference = "atlantis"
     ended = us.command("locations")
     assert ended.returncode == exit_codes.CONFIG

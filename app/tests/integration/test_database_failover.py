@@ -1,6 +1,6 @@
-"""PostgreSQL may fail over, and a far site may read from a replica of its own.
+"""Fail-over of PostgreSQL, and a distant site that reads from a replica.
 
-A real primary and a real streaming standby, made by pg_basebackup.
+A real primary and a real streaming standby, created with pg_basebackup.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from atoll.db import replica_lag
 from atoll.registry.manifest_cache import manifest_cache_key
 from podman.domain.containers import Container
 
+from .clients import health
+from .images import push_image
 from .services import (
     Services,
     container_address,
@@ -27,9 +29,7 @@ from .services import (
     run_container,
     wait_until,
 )
-from .site import Client, Site, make_graph, running_site
-from .test_health import health
-from .test_push_and_pull import push_image
+from .site import Client, Site, make_site_services, running_site
 
 IMAGE, PORT = "localhost/atoll-postgres:dev", "5432/tcp"
 SETTINGS = (
@@ -50,7 +50,7 @@ class Pair:
 
     @property
     def uri(self) -> str:
-        """Both hosts, the first to be asked first."""
+        """Both hosts, with the primary first."""
         hosts = ",".join(f"127.0.0.1:{published_port(one, PORT)}" for one in self._both)
         return f"postgresql://atoll@{hosts}/postgres"
 
@@ -67,7 +67,7 @@ class Pair:
         return self.primary, self.standby
 
 
-def ask(uri: str, question: str) -> object:
+def query(uri: str, question: str) -> object:
     connection = psycopg2.connect(uri, connect_timeout=3)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -77,16 +77,16 @@ def ask(uri: str, question: str) -> object:
     return rows[0][0]
 
 
-def answers(uri: str, question: str, expected: object) -> bool:
+def returns(uri: str, question: str, expected: object) -> bool:
     try:
-        return ask(uri, question) == expected
+        return query(uri, question) == expected
     except psycopg2.OperationalError:
         return False
 
 
 @pytest.fixture
 def pair(services: Services, database: str) -> Iterator[Pair]:
-    """Start both; DATABASE only empties the stores."""
+    """Start both; the `database` fixture is used only to empty the stores."""
     del database
     with podman_client() as client:
         primary = run_container(
@@ -115,8 +115,8 @@ def pair(services: Services, database: str) -> Iterator[Pair]:
         )
         one = Pair(primary, standby)
         wait_until(
-            "the standby streams",
-            lambda: answers(
+            "the standby replicates",
+            lambda: returns(
                 one.primary_uri,
                 "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'",
                 1,
@@ -124,7 +124,7 @@ def pair(services: Services, database: str) -> Iterator[Pair]:
         )
         wait_until(
             "the standby answers",
-            lambda: answers(one.standby_uri, "SELECT pg_is_in_recovery()", True),
+            lambda: returns(one.standby_uri, "SELECT pg_is_in_recovery()", True),
         )
         try:
             yield one
@@ -142,13 +142,15 @@ def site(services: Services, pair: Pair, tmp_path: Path) -> Iterator[Site]:
 def site_at(
     services: Services, directory: Path, changes: dict[str, object]
 ) -> AbstractContextManager[Site]:
-    graph = make_graph(services, "unused", directory / "template", "usstorage", changes)
-    prepare_database(graph)
-    graph.database.forget_idle()
+    site_services = make_site_services(
+        services, "unused", directory / "template", "usstorage", changes
+    )
+    prepare_database(site_services)
+    site_services.database.forget_idle()
     return running_site(services, "unused", directory / "us", "usstorage", changes)
 
 
-def serves(client: Client) -> bool:
+def is_served(client: Client) -> bool:
     answer = client.session.get(
         f"{client.site.url}/v2/auth",
         params={"service": "registry.test", "scope": f"repository:{REPOSITORY}:pull"},
@@ -159,19 +161,19 @@ def serves(client: Client) -> bool:
 
 
 def caught_up(pair: Pair) -> bool:
-    position = ask(pair.primary_uri, "SELECT pg_current_wal_lsn()")
-    return answers(pair.standby_uri, f"SELECT pg_last_wal_replay_lsn() >= '{position}'", True)
+    position = query(pair.primary_uri, "SELECT pg_current_wal_lsn()")
+    return returns(pair.standby_uri, f"SELECT pg_last_wal_replay_lsn() >= '{position}'", True)
 
 
 @pytest.mark.parametrize("death", ["killed", "cut off"])
-def test_a_fail_over_loses_no_acknowledged_push_and_ends_without_a_hand(
+def test_a_fail_over_loses_no_acknowledged_push_and_needs_no_operator(
     site: Site, pair: Pair, death: str
 ) -> None:
-    ask(pair.primary_uri, "ALTER SYSTEM SET synchronous_standby_names = '*'")
-    ask(pair.primary_uri, "SELECT pg_reload_conf()")
+    query(pair.primary_uri, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+    query(pair.primary_uri, "SELECT pg_reload_conf()")
     wait_until(
-        "the standby is waited for",
-        lambda: answers(pair.primary_uri, "SELECT sync_state FROM pg_stat_replication", "sync"),
+        "replication is synchronous",
+        lambda: returns(pair.primary_uri, "SELECT sync_state FROM pg_stat_replication", "sync"),
     )
     acknowledged: dict[str, bytes] = {}
     refused: list[str] = []
@@ -196,7 +198,7 @@ def test_a_fail_over_loses_no_acknowledged_push_and_ends_without_a_hand(
             pair.primary.kill()
         else:
             pair.primary.pause()
-        ask(pair.standby_uri, "SELECT pg_promote()")
+        query(pair.standby_uri, "SELECT pg_promote()")
         before = len(acknowledged)
         wait_until("pushes are acknowledged again", lambda: len(acknowledged) > before + 3)
     finally:
@@ -206,8 +208,8 @@ def test_a_fail_over_loses_no_acknowledged_push_and_ends_without_a_hand(
             pair.primary.kill()
     assert all("UNAVAILABLE" in text for text in refused), refused
     client = Client(site)
-    # A request that meets a connection to the dead one may be told to come again.
-    wait_until("the site serves", lambda: serves(client))
+    # A request that uses a connection to the dead primary may be asked to retry.
+    wait_until("the site serves requests", lambda: is_served(client))
     for digest, data in acknowledged.items():
         assert client.pull_blob(REPOSITORY, digest).content == data
 
@@ -222,25 +224,25 @@ def far(services: Services, pair: Pair, tmp_path: Path) -> Iterator[Site]:
         yield one
 
 
-def test_pulls_go_on_from_the_replica_while_the_primary_is_away(
+def test_pulls_are_answered_by_the_replica_while_the_primary_is_unavailable(
     far: Site, pair: Pair, services: Services
 ) -> None:
     client = Client(far)
     digest, manifest = push_image(client)
     layer = client.push_blob(REPOSITORY, b"a layer")
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
     services.redis.exec_run(["redis-cli", "flushall"])
     pair.primary.pause()
     try:
-        wait_until("the site is missed", lambda: health(far, "endtoend")[0] == 503)
-        wait_until("but of use for pulls", lambda: health(far, "instance")[0] == 200)
-        # Somebody who has no token yet.
+        wait_until("the site is unhealthy", lambda: health(far, "endtoend")[0] == 503)
+        wait_until("the instance is healthy for pulls", lambda: health(far, "instance")[0] == 200)
+        # A client that has no token yet.
         client = Client(far)
         for reference in ("v1", digest):
             answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/{reference}", SCOPE)
             assert (answer.status_code, answer.content) == (200, manifest), answer.text
         assert client.pull_blob(REPOSITORY, layer).content == b"a layer"
-        # What the replica does not know may be there all the same.
+        # The replica may lack an object that exists.
         unknown = f"/v2/{REPOSITORY}/manifests/another"
         assert client.request("GET", unknown, SCOPE).status_code == 503
         answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
@@ -248,35 +250,35 @@ def test_pulls_go_on_from_the_replica_while_the_primary_is_away(
     finally:
         pair.primary.unpause()
     wait_until(
-        "pushes go on",
+        "pushes are accepted again",
         lambda: client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE).ok,
     )
 
 
-def test_what_the_replica_does_not_have_yet_comes_from_the_primary(far: Site, pair: Pair) -> None:
+def test_content_that_the_replica_lacks_is_read_from_the_primary(far: Site, pair: Pair) -> None:
     client = Client(far)
     push_image(client, "old")
-    wait_until("the replica has it all", lambda: caught_up(pair))
-    ask(pair.standby_uri, "SELECT pg_wal_replay_pause()")
+    wait_until("the replica has caught up", lambda: caught_up(pair))
+    query(pair.standby_uri, "SELECT pg_wal_replay_pause()")
     digest, manifest = push_image(client, "new", name=REPOSITORY)
     layer = client.push_blob(REPOSITORY, b"a new layer")
     for reference in (digest, "new"):
         answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/{reference}", SCOPE)
         assert (answer.status_code, answer.content) == (200, manifest), answer.text
     assert client.pull_blob(REPOSITORY, layer).content == b"a new layer"
-    # A tag is never old while the primary is there.
+    # While the primary is available, tags are never stale.
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/old", f"repository:{REPOSITORY}:delete")
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/old", SCOPE).status_code == 404
-    ask(pair.standby_uri, "SELECT pg_wal_replay_resume()")
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    query(pair.standby_uri, "SELECT pg_wal_replay_resume()")
+    wait_until("the replica has caught up", lambda: caught_up(pair))
 
 
-def test_what_a_replica_says_is_not_kept_for_all(far: Site, pair: Pair) -> None:
+def test_results_of_a_replica_are_not_cached(far: Site, pair: Pair) -> None:
     client = Client(far)
     digest, _ = push_image(client)
-    wait_until("the replica has it all", lambda: caught_up(pair))
+    wait_until("the replica has caught up", lambda: caught_up(pair))
     assert client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code == 200
-    assert far.graph.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
+    assert far.services.redis.get_cached(manifest_cache_key(REPOSITORY, digest)) == [None]
 
 
 def test_a_replica_that_stopped_replaying_does_not_serve_a_deleted_manifest(
@@ -285,13 +287,13 @@ def test_a_replica_that_stopped_replaying_does_not_serve_a_deleted_manifest(
     monkeypatch.setattr(replica_lag, "LAG_MAXIMUM", 1)
     client = Client(far)
     digest, _ = push_image(client)
-    wait_until("the replica has it all", lambda: caught_up(pair))
-    ask(pair.standby_uri, "SELECT pg_wal_replay_pause()")
+    wait_until("the replica has caught up", lambda: caught_up(pair))
+    query(pair.standby_uri, "SELECT pg_wal_replay_pause()")
     path, scope = f"/v2/{REPOSITORY}/manifests/{digest}", f"repository:{REPOSITORY}:pull,delete"
     assert client.request("DELETE", path, scope).status_code == 202
     services.redis.exec_run(["redis-cli", "flushall"])
     wait_until(
-        "the replica is left out",
+        "the replica is no longer used",
         lambda: client.request("GET", path, SCOPE).status_code == 404,
     )
-    ask(pair.standby_uri, "SELECT pg_wal_replay_resume()")
+    query(pair.standby_uri, "SELECT pg_wal_replay_resume()")

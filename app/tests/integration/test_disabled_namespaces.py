@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import requests
 
+from .clients import Api, add_user
+from .images import push_image_with_layer
 from .site import Client, Site
-from .test_api import Api, add_user, push_image
 
 LAYER = b"a layer of a disabled user"
 
@@ -32,12 +33,12 @@ def test_a_blob_of_a_disabled_user_is_not_mounted(us: Site) -> None:
     bob = add_user(api, "bob")
     add_user(api, "alice")
     owner = Client(us, "bob", "another password")
-    push_image(owner, "bob/app", "v1", LAYER)
+    push_image_with_layer(owner, "bob/app", "v1", LAYER)
     bob.call("POST", "repository/bob/app/changevisibility", {"visibility": "public"})
     digest = owner.push_blob("bob/app", LAYER)
 
     def mount() -> requests.Response:
-        # With a new token each time.
+        # Each request uses a new token.
         return Client(us, "alice", "another password").request(
             "POST",
             f"/v2/alice/app/blobs/uploads/?mount={digest}&from=bob/app",

@@ -1,23 +1,18 @@
-"""What a client may expect of referrers, the catalog, mounts, deletion and conditions."""
+"""Referrers, the catalog, mounts, deletion and conditional requests."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 
+from .clients import create_user
+from .images import push_image, sha256
 from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site
-from .test_accounts import add_user
-from .test_push_and_pull import push_image
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 MANIFESTS = f"/v2/{REPOSITORY}/manifests"
 REFERRERS = f"/v2/{REPOSITORY}/referrers"
 UNKNOWN = f"sha256:{'0' * 64}"
-
-
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def put_manifest(client: Client, reference: str, document: dict[str, object], **query: object):
@@ -51,7 +46,7 @@ def push_referrer(client: Client, subject: str, kind: str | None, note: str = ""
     return digest
 
 
-def test_the_referrers_of_a_manifest_are_listed(client: Client) -> None:
+def test_referrers_of_a_manifest_are_listed(client: Client) -> None:
     subject, _ = push_image(client)
     digest = push_referrer(client, subject, "application/vnd.example.signature", "signed")
     answer = client.request("GET", f"{REFERRERS}/{subject}", SCOPE)
@@ -79,14 +74,14 @@ def test_referrers_can_be_filtered_by_artifact_type(client: Client) -> None:
     assert answer.headers["OCI-Filters-Applied"] == "artifactType"
 
 
-def test_without_an_artifact_type_a_referrers_config_tells_its_kind(client: Client) -> None:
+def test_artifact_type_of_a_referrer_defaults_to_its_config_media_type(client: Client) -> None:
     subject, _ = push_image(client)
     push_referrer(client, subject, None)
     (descriptor,) = client.request("GET", f"{REFERRERS}/{subject}", SCOPE).json()["manifests"]
     assert descriptor["artifactType"] == "application/vnd.config"
 
 
-def test_a_subject_may_come_after_its_referrers_and_an_unknown_one_has_none(
+def test_a_subject_may_be_pushed_after_its_referrers_and_an_unknown_one_has_none(
     client: Client,
 ) -> None:
     digest = push_referrer(client, UNKNOWN, "application/vnd.example")
@@ -96,14 +91,14 @@ def test_a_subject_may_come_after_its_referrers_and_an_unknown_one_has_none(
     assert (answer.status_code, answer.json()["manifests"]) == (200, [])
 
 
-def test_a_deleted_referrer_is_listed_no_more(client: Client) -> None:
+def test_a_deleted_referrer_is_not_listed(client: Client) -> None:
     subject, _ = push_image(client)
     digest = push_referrer(client, subject, "application/vnd.example")
     assert client.request("DELETE", f"{MANIFESTS}/{digest}", SCOPE).status_code == 202
     assert client.request("GET", f"{REFERRERS}/{subject}", SCOPE).json()["manifests"] == []
 
 
-def test_a_nested_index_is_kept(client: Client) -> None:
+def test_a_nested_index_is_stored(client: Client) -> None:
     image, content = push_image(client)
     inner = {
         "schemaVersion": 2,
@@ -117,10 +112,10 @@ def test_a_nested_index_is_kept(client: Client) -> None:
     assert put_manifest(client, "broken", missing).status_code == 404
 
 
-def test_several_tags_come_with_one_manifest(client: Client) -> None:
+def test_one_push_can_set_several_tags(client: Client) -> None:
     _, content = push_image(client)
     answer = put_manifest(client, sha256(content), json.loads(content), tag=["one", "two"])
-    # The bytes are other ones, for JSON is written anew: what counts is that the digest is checked.
+    # The bytes differ, as the JSON is encoded again; this shows that the digest is verified.
     if answer.status_code == 400:
         document = json.dumps(json.loads(content)).encode()
         answer = put_manifest(client, sha256(document), json.loads(content), tag=["one", "two"])
@@ -129,7 +124,7 @@ def test_several_tags_come_with_one_manifest(client: Client) -> None:
     assert {"one", "two"} <= set(tags)
 
 
-def test_a_client_that_has_the_manifest_gets_no_second_copy(client: Client) -> None:
+def test_an_unchanged_manifest_is_answered_with_304(client: Client) -> None:
     push_image(client)
     answer = client.request("GET", f"{MANIFESTS}/v1", SCOPE)
     etag = answer.headers["ETag"]
@@ -140,7 +135,7 @@ def test_a_client_that_has_the_manifest_gets_no_second_copy(client: Client) -> N
     assert changed.status_code == 200
 
 
-def test_a_blob_that_a_manifest_names_is_not_deleted_and_another_is(client: Client) -> None:
+def test_a_referenced_blob_is_not_deleted_and_an_unreferenced_one_is(client: Client) -> None:
     digest, content = push_image(client)
     layer = json.loads(content)["layers"][0]["digest"]
     path = f"/v2/{REPOSITORY}/blobs/{layer}"
@@ -152,7 +147,7 @@ def test_a_blob_that_a_manifest_names_is_not_deleted_and_another_is(client: Clie
     assert client.request("DELETE", path, SCOPE).status_code == 404
 
 
-def test_a_blob_is_mounted_without_a_source_from_where_the_user_may_pull(us: Site) -> None:
+def test_a_mount_without_a_source_uses_repositories_that_the_user_can_pull(us: Site) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, b"somewhere")
     client.push_blob("admin/other", b"so that the repository is there")
@@ -163,7 +158,7 @@ def test_a_blob_is_mounted_without_a_source_from_where_the_user_may_pull(us: Sit
         params={"mount": digest},
     )
     assert answer.status_code == 201
-    alice = add_user(us, "alice")
+    alice = create_user(us, "alice")
     alice.push_blob("alice/app", b"so that the repository is there")
     answer = alice.request(
         "POST",
@@ -171,12 +166,12 @@ def test_a_blob_is_mounted_without_a_source_from_where_the_user_may_pull(us: Sit
         "repository:alice/app:pull,push",
         params={"mount": digest},
     )
-    # Not hers to have: an upload begins instead, and says nothing of the blob.
+    # She may not pull the blob: an upload begins instead, and does not reveal that it exists.
     assert answer.status_code == 202
 
 
-def test_the_catalog_lists_what_the_user_may_pull_in_pages(us: Site) -> None:
-    admin, alice = Client(us), add_user(us, "alice")
+def test_the_catalog_lists_repositories_with_pull_permission_in_pages(us: Site) -> None:
+    admin, alice = Client(us), create_user(us, "alice")
     admin.push_blob("admin/b", b"x")
     admin.push_blob("admin/a", b"x")
     alice.push_blob("alice/app", b"x")

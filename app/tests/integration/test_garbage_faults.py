@@ -1,4 +1,4 @@
-"""Pushes of the same content race with collectors that are killed; what was acknowledged stays."""
+"""Pushes race with collectors that are killed: no acknowledged content is lost."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 from atoll.names import Digest
 
+from .images import delete_manifest
+from .placements import object_key
 from .services import Services, wait_until
 from .site import MANIFEST_TYPE, Client, Site, running_site
-from .test_garbage import delete_manifest
-from .test_replication import key
 
 THREADS = 4
 KILLS = 6
-# Each is pushed every few seconds by somebody: long enough to become garbage, and be collected,
-# and so often that pushes, deletions and copies of the same blob meet all the time.
+# Each is pushed every few seconds: rarely enough to become garbage and be collected, and often
+# enough that pushes, deletions and copies of the same blob overlap all the time.
 CONTENTS = [b'{"content": %d}' % number for number in range(32)]
 # Images of these are kept.
 KEPT = CONTENTS[:8]
 
-HURRY: dict[str, object] = {
+FAST_COLLECTION: dict[str, object] = {
     "GARBAGE_COLLECTION_GRACE": "0s",
     "GARBAGE_COLLECTION_FAILOVER_WINDOW": "0s",
     "GARBAGE_COLLECTION_FREQUENCY": 1,
@@ -40,14 +40,18 @@ pytestmark = pytest.mark.long
 @pytest.fixture
 def sites(services: Services, database: str, tmp_path: Path) -> Iterator[list[Site]]:
     with (
-        running_site(services, database, tmp_path / "us", "usstorage,eustorage", HURRY) as us,
-        running_site(services, database, tmp_path / "eu", "eustorage,usstorage", HURRY) as eu,
+        running_site(
+            services, database, tmp_path / "us", "usstorage,eustorage", FAST_COLLECTION
+        ) as us,
+        running_site(
+            services, database, tmp_path / "eu", "eustorage,usstorage", FAST_COLLECTION
+        ) as eu,
     ):
         yield [us, eu]
 
 
 def image(content: bytes, owner: str) -> bytes:
-    """A manifest of the content, with its owner's name in it, so that each owner has its own."""
+    """Return a manifest of the content that differs for each owner."""
     return json.dumps(
         {
             "schemaVersion": 2,
@@ -64,7 +68,7 @@ def image(content: bytes, owner: str) -> bytes:
 
 
 class Pusher:
-    """Pushes images, looks whether they can be pulled, and keeps or deletes them."""
+    """Pushes images, verifies that they can be pulled, and keeps or deletes them."""
 
     def __init__(self, site: Site, number: int) -> None:
         self.client = Client(site)
@@ -75,7 +79,10 @@ class Pusher:
         self.kept: set[bytes] = set()
 
     def push(self, content: bytes) -> bool:
-        """Push an image; False if its blob went before the manifest came, as a client is told."""
+        """Push an image; return False if a blob was collected before the manifest arrived.
+
+        The client then gets an error that asks for the blob.
+        """
         manifest = image(content, self.repository)
         self.client.push_blob(self.repository, content)
         answer = self.client.request(
@@ -88,57 +95,57 @@ class Pusher:
         assert answer.status_code in {201, 404}, answer.text
         return answer.status_code == 201
 
-    def look(self, content: bytes) -> None:
+    def verify(self, content: bytes) -> None:
         answer = self.client.pull_blob(self.repository, str(Digest.of(content)))
         assert (answer.status_code, answer.content) == (200, content)
 
     def run(self, over: threading.Event) -> None:
-        """Go on until it is OVER. What was acknowledged and not deleted can be pulled all along."""
+        """Push until the event is set; all the time, acknowledged content can be pulled."""
         while not over.is_set():
             content = self.random.choice(CONTENTS)
             if not self.push(content):
                 continue
             self.acknowledged += 1
-            self.look(content)
+            self.verify(content)
             if content in KEPT:
                 self.kept.add(content)
             else:
                 delete_manifest(self.client, image(content, self.repository), self.repository)
             for one in self.kept:
-                self.look(one)
+                self.verify(one)
 
 
-def logged(site: Site, message: str) -> int:
-    """Return how often the site's worker, with those before it, has logged MESSAGE."""
+def count_logged(site: Site, message: str) -> int:
+    """Return how often the site's workers, including killed ones, logged a message."""
     return (site.directory / "worker.log").read_text().count(f'"{message}"')
 
 
-def kill_workers_that_collect(sites: list[Site]) -> None:
-    """Kill the workers in turn, each a moment after it collected something, and start it anew."""
+def kill_collecting_workers(sites: list[Site]) -> None:
+    """Kill and restart the workers in turn, each a moment after it collected something."""
     chance, pause = random.Random(1), threading.Event()
     for site in sites:
         site.start_worker()
     for number in range(KILLS):
         site = sites[number % len(sites)]
         site.wait_for_worker()
-        before = logged(site, "blobs collected")
+        before = count_logged(site, "blobs collected")
         wait_until(
-            "it collects",
-            lambda site=site, before=before: logged(site, "blobs collected") > before,
+            "the worker collects a blob",
+            lambda site=site, before=before: count_logged(site, "blobs collected") > before,
         )
-        # Its objects are being deleted now, or the next blobs are.
+        # It is deleting objects, or collecting the next blobs, now.
         pause.wait(chance.uniform(0, 3))
         site.stop_worker(kill=True)
         site.start_worker()
 
 
-def expect_what_was_kept(site: Site, pusher: Pusher) -> None:
+def assert_kept_content(site: Site, pusher: Pusher) -> None:
     for content in pusher.kept:
         answer = Client(site).pull_blob(pusher.repository, str(Digest.of(content)))
         assert (answer.status_code, answer.content) == (200, content)
 
 
-def test_no_acknowledged_push_is_lost_while_collectors_die_and_copies_go_on(
+def test_no_acknowledged_push_is_lost_while_collectors_are_killed(
     sites: list[Site], services: Services
 ) -> None:
     us, eu = sites
@@ -147,22 +154,24 @@ def test_no_acknowledged_push_is_lost_while_collectors_die_and_copies_go_on(
     with ThreadPoolExecutor(THREADS) as executor:
         running = [executor.submit(pusher.run, over) for pusher in pushers]
         try:
-            kill_workers_that_collect(sites)
+            kill_collecting_workers(sites)
         finally:
             over.set()
         for one in running:
             one.result()
     assert all(pusher.acknowledged and pusher.kept for pusher in pushers)
     assert us.command("replication", "wait", "--timeout", "120").returncode == 0
-    assert all(logged(site, "blob copied") for site in sites)
-    # What nobody needs goes from everywhere, once the leases of the dead have ended.
-    kept = {key(str(Digest.of(one))) for one in set().union(*(one.kept for one in pushers))}
+    assert all(count_logged(site, "blob copied") for site in sites)
+    # Garbage is deleted everywhere once the leases of killed workers have expired.
+    kept = {object_key(str(Digest.of(one))) for one in set().union(*(one.kept for one in pushers))}
     wait_until(
-        "the rest is gone", lambda: services.us.objects() == kept == services.eu.objects(), 300
+        "all other objects are deleted",
+        lambda: services.us.objects() == kept == services.eu.objects(),
+        300,
     )
     for pusher in pushers:
-        expect_what_was_kept(us, pusher)
-        expect_what_was_kept(eu, pusher)
+        assert_kept_content(us, pusher)
+        assert_kept_content(eu, pusher)
     assert us.command("verify", "--full").returncode == 0
     for location in ("usstorage", "eustorage"):
         assert us.command("inventory", location, "--older-than", "0s").returncode == 0

@@ -1,7 +1,7 @@
 """A real store that is paused under load, and one that is busy up to its limit.
 
-The bounds are those that clients are promised, plus the slowest request of the same run before the
-pause: how busy the machine is is not the subject.
+The bounds are those promised to clients, plus the slowest request of the same run before the pause,
+because the load of the machine is not what is tested.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from .slow_proxy import slow_proxy
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
 UNAVAILABLE = ("store marked unavailable", "store marked read-only")
-# Seconds: no request takes longer, and no client is sent to a paused store later than that, but for
-# so many.
+# In seconds: the longest request, and when at the latest clients are no longer redirected to a
+# paused store, except for a limited number of them.
 SLOWEST, WINDOW, EXCEPTIONS = 4.0, 1.0, 2
 SIZE = 1_000_000
 CLIENTS = 3
@@ -41,7 +41,7 @@ CLIENTS = 3
 
 @dataclass
 class Request:
-    """One request to the registry; PORT is where it was redirected to."""
+    """One request to the registry, and the port that it was redirected to."""
 
     what: str
     began: float
@@ -56,7 +56,7 @@ class Request:
 
 @dataclass
 class Load:
-    """Clients that push and pull until this is left."""
+    """Clients that push and pull inside of the `with` block."""
 
     site: Site
     seeds: list[str]
@@ -104,7 +104,7 @@ class Load:
             try:
                 client.session.get(answer.headers["Location"], timeout=1)
             except requests.RequestException:
-                # A client that was sent there before the pause was known.
+                # A client that was redirected there before the pause was detected.
                 continue
 
     def _request(
@@ -120,7 +120,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What clients met while the store was paused, in seconds; USUAL was the slowest before."""
+    """Requests during the pause, in seconds, and the slowest one before it."""
 
     usual: float
     slowest: float
@@ -134,7 +134,7 @@ class Outcome:
             f" redirect {last:.2f} s after the pause, {len(self.redirects_after)} after it in all"
         )
 
-    def assert_kept(self) -> None:
+    def assert_promises_kept(self) -> None:
         late = [one for one in self.redirects_after if one > WINDOW + self.usual]
         assert self.failed == []
         assert self.slowest < SLOWEST + self.usual, str(self)
@@ -144,14 +144,16 @@ class Outcome:
 def pause_under_load(site: Site, services: Services, seeds: list[str]) -> Outcome:
     health, load = site.locations.health, Load(site, seeds)
     with load.running():
-        wait_until("clients are at work", lambda: load.count("PUT") > 20 and load.count("GET") > 20)
+        wait_until(
+            "clients send requests", lambda: load.count("PUT") > 20 and load.count("GET") > 20
+        )
         services.us.container.pause()
         paused = time.monotonic()
         try:
-            # Requests that met the store have ended, and later ones have begun.
-            wait_until("it is unavailable", lambda: not health.is_up("usstorage"))
+            # Requests that were sent to the store have ended, and later ones have begun.
+            wait_until("the store is unavailable", lambda: not health.is_up("usstorage"))
             known = time.monotonic()
-            wait_until("clients are served", lambda: load.count("PUT", known) > 10)
+            wait_until("clients are served again", lambda: load.count("PUT", known) > 10)
         finally:
             services.us.container.unpause()
         wait_until("the store is used again", lambda: health.state("usstorage").whole)
@@ -174,8 +176,8 @@ def run_repeatedly(us: Site, eu: Site, services: Services, runs: int) -> None:
     for number in range(runs):
         outcome = pause_under_load(us, services, seeds)
         print(f"run {number + 1}: {outcome}, load {os.getloadavg()[0]:.1f}")  # noqa: T201
-        outcome.assert_kept()
-        wait_until("nothing is in doubt", lambda: not health.in_doubt("usstorage"))
+        outcome.assert_promises_kept()
+        wait_until("no store is in doubt", lambda: not health.in_doubt("usstorage"))
 
 
 def test_clients_are_served_from_the_next_location_when_a_store_hangs(
@@ -191,45 +193,55 @@ def test_clients_are_served_from_the_next_location_however_often_a_store_hangs(
     run_repeatedly(us, eu, services, 10)
 
 
-def test_a_site_learns_by_redis_that_another_one_distrusts_a_store(
-    us: Site, eu: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    def heard() -> bool:
-        us.locations.health.observe("eustorage", StoreUnreachable("eustorage", "told by the test"))
+def assert_doubts_are_shared(us: Site, eu: Site, caplog: pytest.LogCaptureFixture) -> None:
+    """Observe failures of a store at us until eu learns of them; wait until eu clears its doubt."""
+
+    def is_learnt() -> bool:
+        us.locations.health.observe(
+            "eustorage", StoreUnreachable("eustorage", "simulated by the test")
+        )
         return any(getattr(one, "cause", "") == HINT for one in caplog.records)
 
-    wait_until("it is heard", heard)
+    wait_until("the doubt is known", is_learnt)
     assert eu.locations.health.is_up("eustorage")
-    wait_until("it is settled", lambda: not eu.locations.health.in_doubt("eustorage"))
+    wait_until("the doubt is cleared", lambda: not eu.locations.health.in_doubt("eustorage"))
 
 
-def test_sharing_doubts_survives_that_redis_is_away(
+def test_a_site_learns_of_doubts_about_a_store_through_redis(
+    us: Site, eu: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert_doubts_are_shared(us, eu, caplog)
+
+
+def test_sharing_doubts_resumes_after_an_outage_of_redis(
     us: Site, eu: Site, services: Services, caplog: pytest.LogCaptureFixture
 ) -> None:
     services.redis.pause()
     try:
-        us.locations.health.observe("eustorage", StoreUnreachable("eustorage", "told by the test"))
-        wait_until("it is settled", lambda: us.locations.health.state("eustorage").whole)
+        us.locations.health.observe(
+            "eustorage", StoreUnreachable("eustorage", "simulated by the test")
+        )
+        wait_until("the doubt is cleared", lambda: us.locations.health.state("eustorage").whole)
     finally:
         services.redis.unpause()
-    test_a_site_learns_by_redis_that_another_one_distrusts_a_store(us, eu, caplog)
+    assert_doubts_are_shared(us, eu, caplog)
 
 
-def push_at_once(
+def push_in_parallel(
     site: Site, uploads: int, size: int, caplog: pytest.LogCaptureFixture
 ) -> list[str]:
-    """Push blobs of SIZE bytes at once, past HTTP, and return the location of each."""
+    """Push blobs of a size in parallel, without HTTP, and return the location of each."""
     name = RepositoryName(*REPOSITORY.split("/"))
     numbers = itertools.count()
 
     def push() -> str:
         content = next(numbers).to_bytes(8, "big") + os.urandom(1024) * (size // 1024)
-        upload = site.graph.uploads.start(name, SUPERUSER)
+        upload = site.services.uploads.start(name, SUPERUSER)
         digest = Digest.of(content)
         with tempfile.TemporaryFile() as spooled:
             spooled.write(content)
-            site.graph.uploads.finish(upload, digest, Body(spooled, len(content)))
-        return site.graph.blobs.find(name, digest).placements[0]
+            site.services.uploads.finish(upload, digest, Body(spooled, len(content)))
+        return site.services.blobs.find(name, digest).placements[0]
 
     Client(site).push_blob(REPOSITORY, b"so that the repository is there")
     with ThreadPoolExecutor(uploads) as pool:
@@ -243,7 +255,7 @@ def push_at_once(
     return placements
 
 
-def test_a_store_that_is_slow_but_moves_bytes_is_never_declared_unavailable(
+def test_a_slow_store_that_makes_progress_is_never_marked_as_unavailable(
     services: Services, database: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with slow_proxy(services.us.port, rate=1_500_000) as proxy:
@@ -254,11 +266,11 @@ def test_a_store_that_is_slow_but_moves_bytes_is_never_declared_unavailable(
         }
         changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": stores}
         with running_site(services, database, tmp_path, "usstorage eustorage", changes) as site:
-            push_at_once(site, 60, 250_000, caplog)
+            push_in_parallel(site, 60, 250_000, caplog)
 
 
 @pytest.mark.long
-def test_a_store_with_two_hundred_large_uploads_at_once_is_never_declared_unavailable(
+def test_a_store_with_two_hundred_parallel_uploads_is_never_marked_as_unavailable(
     us: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    push_at_once(us, 200, 8_000_000, caplog)
+    push_in_parallel(us, 200, 8_000_000, caplog)

@@ -1,4 +1,4 @@
-"""What a load balancer learns, and how fast."""
+"""Health for load balancers: the content, and the time until a fault is reported."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ import yaml
 from atoll.names import Digest
 from atoll.storage.base import blob_key
 
+from .clients import health
 from .services import Services, wait_until
 from .site import Client, Site, bundle
 
 
-def health(site: Site, kind: str) -> tuple[int, dict[str, bool]]:
-    answer = Client(site).session.get(f"{site.operations_url}/health/{kind}")
-    body = answer.json()
-    assert body["status_code"] == answer.status_code
-    return answer.status_code, body["data"]["services"]
-
-
-def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
-    whole = {"auth": True, "database": True, "redis": True, "storage": True}
-    # A Redis that answered late once, on a busy machine, is seen again with the next probe.
-    wait_until("the site is whole", lambda: health(us, "endtoend") == (200, whole))
+def test_a_healthy_site_is_reported_in_quays_format(us: Site) -> None:
+    healthy = {"auth": True, "database": True, "redis": True, "storage": True}
+    # If Redis answered late once on a busy machine, the next probe finds it available again.
+    wait_until("the site is healthy", lambda: health(us, "endtoend") == (200, healthy))
     status, services = health(us, "instance")
     assert status == 200
     assert services.keys() == {
@@ -38,51 +32,51 @@ def test_a_whole_site_is_healthy_in_quays_shape(us: Site) -> None:
     }
 
 
-def test_a_dead_store_turns_its_own_site_red_and_no_other(
+def test_a_dead_store_makes_only_its_own_site_unhealthy(
     us: Site, eu: Site, services: Services
 ) -> None:
     services.us.container.pause()
     try:
-        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        wait_until("us is unhealthy", lambda: health(us, "endtoend")[0] == 503)
         assert health(us, "endtoend")[1]["storage"] is False
         assert health(us, "instance")[0] == 200
         assert health(eu, "endtoend")[0] == 200
     finally:
         services.us.container.unpause()
-    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+    wait_until("us is healthy again", lambda: health(us, "endtoend")[0] == 200)
 
 
-def test_a_full_store_is_read_from_and_what_is_pushed_goes_elsewhere(
+def test_a_full_store_is_read_from_and_pushes_go_to_another_one(
     us: Site, services: Services
 ) -> None:
     client = Client(us)
     there = client.push_blob("admin/app", b"before")
-    with services.us.full():
+    with services.us.fill_up():
         pushed = client.push_blob("admin/app", b"while it is full")
         assert us.locations.stores["eustorage"].size(blob_key(Digest.parse(pushed))) > 0
         for _ in range(3):
             assert client.pull_blob("admin/app", there).content == b"before"
-        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        wait_until("us is unhealthy", lambda: health(us, "endtoend")[0] == 503)
         assert client.pull_blob("admin/app", there).content == b"before"
-    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+    wait_until("us is healthy again", lambda: health(us, "endtoend")[0] == 200)
 
 
-def test_a_dead_database_turns_the_site_red_and_its_return_green(
+def test_a_dead_database_makes_the_site_unhealthy_until_it_returns(
     us: Site, services: Services
 ) -> None:
     services.postgres.pause()
     try:
-        wait_until("us is red", lambda: health(us, "endtoend")[0] == 503)
+        wait_until("us is unhealthy", lambda: health(us, "endtoend")[0] == 503)
         assert health(us, "instance")[0] == 503
     finally:
         services.postgres.unpause()
-    wait_until("us is green again", lambda: health(us, "endtoend")[0] == 200)
+    wait_until("us is healthy again", lambda: health(us, "endtoend")[0] == 200)
 
 
-def test_without_redis_a_site_is_still_whole(us: Site, services: Services) -> None:
+def test_a_site_without_redis_is_healthy(us: Site, services: Services) -> None:
     services.redis.pause()
     try:
-        wait_until("redis is missed", lambda: not health(us, "endtoend")[1]["redis"])
+        wait_until("the outage of Redis is noticed", lambda: not health(us, "endtoend")[1]["redis"])
         assert health(us, "endtoend")[0] == 200
     finally:
         services.redis.unpause()
@@ -102,7 +96,7 @@ def test_metrics_are_served_in_prometheus_format(us: Site) -> None:
         ("migrate", "FEATURE_STORAGE_REPLICATION", "perhaps"),
     ],
 )
-def test_a_wrong_bundle_stops_a_process_with_a_sentence_that_names_the_key(
+def test_an_invalid_bundle_ends_a_process_with_a_message_that_names_the_key(
     us: Site, services: Services, tmp_path: Path, command: str, key: str, value: object
 ) -> None:
     wrong = {**bundle(services, "unused"), key: value}
@@ -123,8 +117,8 @@ def test_a_wrong_bundle_stops_a_process_with_a_sentence_that_names_the_key(
     assert "Traceback" not in ended.stderr
 
 
-def test_two_migrations_at_once_end_well(us: Site) -> None:
-    us.graph.database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+def test_two_migrations_in_parallel_succeed(us: Site) -> None:
+    us.services.database.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "atoll.cli.main", "migrate"],
@@ -136,5 +130,5 @@ def test_two_migrations_at_once_end_well(us: Site) -> None:
     ]
     ended = [process.communicate()[1] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], ended
-    (count,) = us.graph.database.read('SELECT count(*) FROM "user"')
+    (count,) = us.services.database.read('SELECT count(*) FROM "user"')
     assert count[0] == 1

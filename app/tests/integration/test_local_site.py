@@ -1,4 +1,4 @@
-"""One site on a directory: the application itself sends the bytes, ranges too."""
+"""A site whose store is a directory: the application itself sends blobs and ranges."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
         "FEATURE_STORAGE_REPLICATION": False,
     }
     with running_site(services, database, tmp_path / "local", "local", changes) as running:
-        register_locations(running.graph.database, running.graph.locations.stores)
-        running.graph.locations.states.refresh(running.graph.database)
+        register_locations(running.services.database, running.services.locations.stores)
+        running.services.locations.states.refresh(running.services.database)
         yield running
 
 
@@ -36,11 +36,11 @@ def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
 def local(site: Site) -> Iterator[Client]:
     client = Client(site)
     yield client
-    # The site ends when nobody is connected any more.
+    # The site stops only when no client is connected.
     client.session.close()
 
 
-def test_a_blob_and_its_ranges_come_back_as_they_were_pushed(local: Client) -> None:
+def test_a_blob_and_its_ranges_can_be_pulled_unchanged(local: Client) -> None:
     digest = local.push_blob(REPOSITORY, DATA)
     answer = local.pull_blob(REPOSITORY, digest)
     assert (answer.status_code, answer.content) == (200, DATA)
@@ -58,7 +58,7 @@ def test_a_range_beyond_the_end_is_416_with_the_size(local: Client) -> None:
     assert answer.headers["Content-Range"] == "bytes */10"
 
 
-def test_a_range_of_another_version_is_answered_with_all(local: Client) -> None:
+def test_a_range_of_another_version_is_answered_with_the_whole_blob(local: Client) -> None:
     digest = local.push_blob(REPOSITORY, b"0123456789")
     headers = {"Range": "bytes=0-1", "If-Range": '"other"'}
     answer = local.pull_blob(REPOSITORY, digest, headers=headers)
@@ -67,7 +67,7 @@ def test_a_range_of_another_version_is_answered_with_all(local: Client) -> None:
     assert local.pull_blob(REPOSITORY, digest, headers=headers).status_code == 206
 
 
-def test_an_object_that_is_lost_is_an_error_and_not_a_broken_answer(
+def test_a_missing_object_is_an_error_and_not_a_truncated_response(
     local: Client, tmp_path: Path
 ) -> None:
     digest = local.push_blob(REPOSITORY, b"0123456789")

@@ -1,4 +1,4 @@
-"""A location whose store is gone for good goes, too, once somebody says yes to what is lost."""
+"""Removal of a location whose store is lost, after the number of lost blobs was confirmed."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from atoll.placement.locations.states import LocationTable
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.server.heartbeat import Announcer
 
+from .images import head_blob, push_image_without_layers, put_manifest_without_layers
+from .placements import REQUIRED, location_states, place_everything, quarantine
 from .services import Services, wait_until
-from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_graph
-from .test_backfill import push_image
-from .test_location_removal import copy_everything, locations
-from .test_policies import REQUIRED
-from .test_quarantine import head, put_manifest, quarantine
+from .site import INDEX_TYPE, MANIFEST_TYPE, Client, Site, make_site_services
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
@@ -29,12 +27,12 @@ LOST = b"at us only"
 
 @pytest.fixture
 def lost(us: Site) -> str:
-    """Of two images one is only at us; that is named by an index, too, and was read before."""
-    push_image(us, REPOSITORY, b"at both")
-    copy_everything(us, "eustorage")
+    """Two images, one of which is only at us; an index references it too, and it is cached."""
+    push_image_without_layers(us, REPOSITORY, b"at both")
+    place_everything(us, "eustorage")
     client = Client(us)
     digest = client.push_blob(REPOSITORY, LOST)
-    assert put_manifest(client, digest, len(LOST)).status_code == 201
+    assert put_manifest_without_layers(client, digest, len(LOST)).status_code == 201
     answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/latest", SCOPE)
     manifest = {"digest": answer.headers["Docker-Content-Digest"], "size": len(answer.content)}
     index = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": []}
@@ -52,14 +50,14 @@ def lost(us: Site) -> str:
 
 
 def reachability(site: Site) -> Reachability:
-    return Instances(site.graph.database).reachability("usstorage")
+    return Instances(site.services.database).reachability("usstorage")
 
 
-def tasks(site: Site) -> int:
-    return int(site.graph.database.read("SELECT count(*) FROM replicationtask")[0][0])
+def count_tasks(site: Site) -> int:
+    return int(site.services.database.read("SELECT count(*) FROM replicationtask")[0][0])
 
 
-def test_exactly_what_is_lost_is_listed_and_nothing_goes_without_a_yes_to_its_number(
+def test_lost_blobs_are_listed_exactly_and_removal_requires_their_number(
     us: Site, lost: str
 ) -> None:
     status, out, err = us.command_here("remove-location", "usstorage", "--lost", "--json")
@@ -80,26 +78,26 @@ def test_exactly_what_is_lost_is_listed_and_nothing_goes_without_a_yes_to_its_nu
     assert "--accept-loss" in us.command_here("remove-location", "usstorage", "--lost", "--yes")[2]
     trial = ("remove-location", "usstorage", "--lost", "--dry-run")
     assert us.command_here(*trial)[0] == us.command_here(*trial, "--accept-loss", "1")[0] == 0
-    assert locations(us) == {"usstorage": "active", "eustorage": "active"}
+    assert location_states(us) == {"usstorage": "active", "eustorage": "active"}
 
 
-def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: str) -> None:
-    assert tasks(us) == 1
+def test_a_lost_blob_is_answered_with_404_and_restored_by_a_push(us: Site, lost: str) -> None:
+    assert count_tasks(us) == 1
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
     assert us.command_here(*words)[0] == 0
-    assert locations(us) == {"eustorage": "active"}
-    # Also before this process has learnt of the removal.
+    assert location_states(us) == {"eustorage": "active"}
+    # The first round is before this process has read the removal.
     for _ in range(2):
         answer = Client(us).pull_blob(REPOSITORY, lost)
         assert answer.status_code == 404
         (error,) = answer.json()["errors"]
         assert (error["code"], "push it again" in error["message"]) == ("BLOB_UNKNOWN", True)
-        assert head(Client(us), lost).status_code == 404
-        us.locations.states.refresh(us.graph.database)
-    refused = put_manifest(Client(us), lost, len(LOST))
+        assert head_blob(Client(us), lost).status_code == 404
+        us.locations.states.refresh(us.services.database)
+    refused = put_manifest_without_layers(Client(us), lost, len(LOST))
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
-    # Nothing that cannot be copied waits for ever.
-    assert tasks(us) == 0
+    # No task is left that could never finish.
+    assert count_tasks(us) == 0
     shown = json.loads(us.command_here("lost", "--json")[1])
     assert (shown["blobs"], shown["lost_blobs"][0]["digest"]) == (1, lost)
     assert "admin/app@" in us.command_here("lost")[1]
@@ -108,7 +106,7 @@ def test_what_was_lost_is_told_as_not_found_and_a_push_heals_it(us: Site, lost: 
     assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
 
 
-def test_a_dead_store_is_not_asked_for_anything(
+def test_removal_sends_no_request_to_the_lost_store(
     services: Services, us: Site, database: str, tmp_path: Path, lost: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as dead:
@@ -117,41 +115,41 @@ def test_a_dead_store_is_not_asked_for_anything(
         config["usstorage"] = [driver, {**arguments, "port": dead.getsockname()[1]}]
         changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": config}
         directory = tmp_path / "elsewhere"
-        graph = make_graph(services, database, directory, "eustorage", changes)
-        elsewhere = Site("", "", graph, directory, "eustorage")
+        site_services = make_site_services(services, database, directory, "eustorage", changes)
+        elsewhere = Site("", "", site_services, directory, "eustorage")
         words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
         result = elsewhere.command(*words)
         assert result.returncode == 0, result.stderr
         dead.setblocking(False)
         with pytest.raises(BlockingIOError):
             dead.accept()
-    assert head(Client(us), lost).status_code == 404
+    assert head_blob(Client(us), lost).status_code == 404
 
 
-def test_a_store_that_answers_is_not_given_up_for_lost_as_long_as_it_has_what_is_needed(
+def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     us: Site, lost: str
 ) -> None:
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     announcer.start()
     wait_until(
-        "it is seen",
+        "the instance's report is stored",
         lambda: reachability(us).reachable_from != [],
     )
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
     status, _, err = us.command_here(*words)
     assert (status, "atoll drain usstorage --wait" in err) == (1, True)
     assert us.command_here(*words, "--dry-run")[0] == 1
-    # As when the bucket was found empty.
+    # As if a check had found the bucket empty.
     quarantine(us, lost, "usstorage")
     assert us.command_here(*words)[0] == 0
     announcer.stop()
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
 
 
-def test_nobody_misses_the_instances_of_a_lost_site(us: Site, lost: str) -> None:
+def test_instances_of_a_lost_site_are_not_reported_as_missing(us: Site, lost: str) -> None:
     quarantine(us, lost, "usstorage")
-    database = us.graph.database
-    Heartbeat(database, us.graph.bundle, "registry", us.locations.health).record()
+    database = us.services.database
+    Heartbeat(database, us.services.bundle, "registry", us.locations.health).record()
     database.run("UPDATE instance SET seen_at = now() - interval '1 hour'")
     assert "registry of usstorage" in us.command_here("status")[1]
     words = ("remove-location", "usstorage", "--lost", "--accept-loss", "1")
@@ -159,10 +157,10 @@ def test_nobody_misses_the_instances_of_a_lost_site(us: Site, lost: str) -> None
     assert us.command_here("status")[0] == 0
 
 
-def test_who_is_asked_types_the_number(us: Site, lost: str) -> None:
+def test_an_interactive_removal_asks_for_the_number(us: Site, lost: str) -> None:
     del lost
     for answer, status in (("2", 1), ("y", 1), ("1", 0)):
-        assert set(locations(us)) == {"usstorage", "eustorage"}
+        assert set(location_states(us)) == {"usstorage", "eustorage"}
         master, slave = pty.openpty()
         os.write(master, f"{answer}\n".encode())
         result = us.command("remove-location", "usstorage", "--lost", stdin=slave)
@@ -172,13 +170,13 @@ def test_who_is_asked_types_the_number(us: Site, lost: str) -> None:
             status,
             True,
         )
-    assert locations(us) == {"eustorage": "active"}
+    assert location_states(us) == {"eustorage": "active"}
 
 
-def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
+def test_a_copy_at_a_draining_location_is_not_lost(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us and eu")
-    copy_everything(us, "eustorage")
-    us.graph.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
+    place_everything(us, "eustorage")
+    us.services.database.run("INSERT INTO imagestoragelocation (name) VALUES ('asiastorage')")
     assert us.command_here("drain", "eustorage")[0] == 0
     found = json.loads(
         us.command_here("remove-location", "usstorage", "--lost", "--dry-run", "--json")[1]
@@ -188,36 +186,38 @@ def test_a_copy_that_is_being_drained_saves_a_blob(us: Site) -> None:
     assert kept[0] == 0, kept
 
 
-def test_cut_off_half_way_it_is_undone(us: Site, lost: str) -> None:
-    steps = Removal(LocationTable(us.graph.database), batch=1).steps("usstorage", accepted_loss=1)
+def test_an_interrupted_removal_is_undone(us: Site, lost: str) -> None:
+    steps = Removal(LocationTable(us.services.database), batch=1).steps(
+        "usstorage", accepted_loss=1
+    )
     next(steps)
     next(steps)
     steps.close()
-    us.locations.states.refresh(us.graph.database)
-    assert head(Client(us), lost).status_code == 404
+    us.locations.states.refresh(us.services.database)
+    assert head_blob(Client(us), lost).status_code == 404
     assert us.command_here("remove-location", "usstorage", "--undo")[0] == 0
-    us.locations.states.refresh(us.graph.database)
+    us.locations.states.refresh(us.services.database)
     assert Client(us).pull_blob(REPOSITORY, lost).content == LOST
     assert json.loads(us.command_here("lost", "--json")[1])["blobs"] == 0
-    assert Reconciler(us.graph.database, REQUIRED).everything() == 1
+    assert Reconciler(us.services.database, REQUIRED).everything() == 1
 
 
-def test_a_dead_location_is_not_drained_and_is_told_what_to_do(
+def test_draining_a_dead_location_is_refused_with_the_remedy(
     us: Site, services: Services, lost: str
 ) -> None:
     del lost
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     services.us.container.pause()
     try:
         announcer.start()
-        wait_until("it is seen", lambda: reachability(us).unreachable)
+        wait_until("the instance's report is stored", lambda: reachability(us).unreachable)
         status, _, err = us.command_here("drain", "usstorage", "--wait")
         assert status == 1
         assert "1 blobs (10 bytes) are only at 'usstorage', and no site reaches its store" in err
         assert "atoll remove-location usstorage --lost" in err
-        assert locations(us)["usstorage"] == "active"
-        # What is nowhere missing needs no store.
-        copy_everything(us, "eustorage")
+        assert location_states(us)["usstorage"] == "active"
+        # Blobs with copies elsewhere do not need its store.
+        place_everything(us, "eustorage")
         assert us.command_here("drain", "usstorage", "--wait")[0] == 0
     finally:
         services.us.container.unpause()

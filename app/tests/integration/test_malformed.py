@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is the sender's mistake, never ours: no 5xx, no traceback."""
+"""Malformed requests are answered with 4xx, never with 5xx or a traceback."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import random
 import pytest
 import requests
 
+from .images import push_image
 from .site import Client, Site
-from .test_push_and_pull import push_image
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:*"
@@ -115,7 +115,7 @@ def paths(chance: random.Random) -> str:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_thousand_malformed_requests_give_no_server_error(
+def test_a_thousand_malformed_requests_cause_no_server_error(
     us: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = Client(us)

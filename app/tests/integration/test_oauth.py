@@ -1,4 +1,4 @@
-"""How programs get tokens of the API: applications, sign-in, and the command line."""
+"""API tokens for programs: OAuth applications, sign-in, and the command line."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-
-LOCAL = "/oauth/localapp"
+from .clients import LOCAL, Api, add_user, signed_in
+from .site import SUPERUSER, Site
 
 
 @pytest.fixture
@@ -18,21 +16,6 @@ def api(us: Site) -> Api:
     found = Api(us)
     found.call("POST", "organization/", {"name": "acme"}, 201)
     return found
-
-
-def signed_in(site: Site, username: str = SUPERUSER, password: str = PASSWORD) -> requests.Session:
-    """Return a session that signed in as Quay's Ansible modules do."""
-    session = requests.Session()
-    session.trust_env = False
-    token = session.get(f"{site.url}/csrf_token").json()["csrf_token"]
-    answer = session.post(
-        f"{site.url}/api/v1/signin",
-        json={"username": username, "password": password},
-        headers={"X-CSRF-Token": token},
-    )
-    assert (answer.status_code, answer.json()) == (200, {"success": True})
-    session.headers["X-CSRF-Token"] = answer.headers["X-Next-CSRF-Token"]
-    return session
 
 
 def authorize(
@@ -54,12 +37,12 @@ def token_of(answer: requests.Response) -> str:
     return parse_qs(urlsplit(answer.headers["Location"]).fragment)["access_token"][0]
 
 
-def bearer(site: Site, token: str, path: str) -> int:
+def status_with_token(site: Site, token: str, path: str) -> int:
     headers = {"Authorization": f"Bearer {token}"}
     return requests.get(f"{site.url}/api/v1/{path}", headers=headers).status_code
 
 
-def test_an_application_lives_from_its_making_to_its_deletion(api: Api) -> None:
+def test_an_application_can_be_created_changed_and_deleted(api: Api) -> None:
     base = "organization/acme/applications"
     made = api.call("POST", base, {"name": "deploy", "description": "it deploys"})
     assert (len(made["client_id"]), len(made["client_secret"])) == (20, 40)
@@ -71,36 +54,36 @@ def test_an_application_lives_from_its_making_to_its_deletion(api: Api) -> None:
     assert api.call("GET", base)["applications"] == [reset]
     shown = Api(api.site, None).call("GET", f"app/{made['client_id']}")
     assert (shown["name"], "client_secret" in shown) == ("deployer", False)
-    kept = api.site.graph.database.read("SELECT client_secret FROM oauthapplication")[0][0]
+    kept = api.site.services.database.read("SELECT client_secret FROM oauthapplication")[0][0]
     assert reset["client_secret"] not in kept
     add_user(api, "alice").call("GET", one, status=403)
     api.call("DELETE", one, status=204)
     api.call("GET", one, status=404)
 
 
-def test_an_application_gets_a_token_from_who_is_signed_in_until_it_is_deleted(api: Api) -> None:
+def test_an_application_gets_tokens_of_signed_in_users_until_it_is_deleted(api: Api) -> None:
     base = "organization/acme/applications"
     client_id = api.call("POST", base, {"name": "deploy"})["client_id"]
     session = signed_in(api.site)
     token = token_of(authorize(api.site, session, client_id))
-    assert bearer(api.site, token, base) == 200
-    # Its scopes bound it.
-    assert bearer(api.site, token, "superuser/users/") == 403
+    assert status_with_token(api.site, token, base) == 200
+    # It is limited to its scopes.
+    assert status_with_token(api.site, token, "superuser/users/") == 403
     given = api.call("GET", "user/authorizations")["authorizations"]
     assert [one["application"]["clientId"] for one in given] == [client_id]
     api.call("DELETE", f"{base}/{client_id}", status=204)
-    assert bearer(api.site, token, base) == 401
+    assert status_with_token(api.site, token, base) == 401
 
 
-def test_a_token_that_was_given_out_can_be_revoked(api: Api) -> None:
+def test_an_issued_token_can_be_revoked(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     token = token_of(authorize(api.site, signed_in(api.site), client_id))
     (given,) = api.call("GET", "user/authorizations")["authorizations"]
     api.call("DELETE", f"user/authorizations/{given['uuid']}", status=204)
-    assert bearer(api.site, token, "organization/acme/applications") == 401
+    assert status_with_token(api.site, token, "organization/acme/applications") == 401
 
 
-def test_a_link_gives_no_application_a_token(api: Api) -> None:
+def test_following_a_link_issues_no_token(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     session = signed_in(api.site)
     asked = {
@@ -112,7 +95,7 @@ def test_a_link_gives_no_application_a_token(api: Api) -> None:
     url = f"{api.site.url}/oauth/authorize"
     assert session.get(url, params=asked, allow_redirects=False).status_code == 403
     authorize(api.site, session, client_id)
-    # Nor does one that the user authorized before.
+    # Not even to an application that the user authorized before.
     answer = session.get(url, params=asked, allow_redirects=False)
     assert (answer.status_code, "Location" in answer.headers) == (403, False)
     wrong = {**asked, "redirect_uri": "https://evil.example/"}
@@ -129,7 +112,7 @@ def test_a_link_gives_no_application_a_token(api: Api) -> None:
         {"response_type": "code"},
     ],
 )
-def test_a_token_is_sent_nowhere_but_where_the_application_has_registered(
+def test_a_token_is_sent_only_to_a_registered_redirect_uri(
     api: Api, change: dict[str, str]
 ) -> None:
     registered = {"name": "x", "redirect_uri": "https://app.example/back"}
@@ -140,7 +123,7 @@ def test_a_token_is_sent_nowhere_but_where_the_application_has_registered(
     assert authorize(api.site, session, client_id, **change).status_code == 400
 
 
-def test_a_session_changes_nothing_without_its_csrf_token(api: Api) -> None:
+def test_a_session_needs_its_csrf_token_to_change_anything(api: Api) -> None:
     session = signed_in(api.site)
     assert session.get(f"{api.site.url}/api/v1/user/").json()["username"] == SUPERUSER
     url = f"{api.site.url}/api/v1/organization/"
@@ -152,7 +135,7 @@ def test_a_session_changes_nothing_without_its_csrf_token(api: Api) -> None:
     assert authorize(api.site, session, client_id).status_code == 403
 
 
-def test_signing_in_needs_the_right_password_and_is_slowed_like_any_other_login(api: Api) -> None:
+def test_signing_in_checks_the_password_and_is_throttled_like_other_logins(api: Api) -> None:
     session = requests.Session()
     session.trust_env = False
     url = f"{api.site.url}/api/v1/signin"
@@ -164,7 +147,7 @@ def test_signing_in_needs_the_right_password_and_is_slowed_like_any_other_login(
     assert statuses == [403] * 5 + [429]
 
 
-def test_a_session_ends_with_signing_out_and_with_a_new_password(api: Api) -> None:
+def test_signing_out_and_a_new_password_end_a_session(api: Api) -> None:
     add_user(api, "alice")
     url = f"{api.site.url}/api/v1"
     session = signed_in(api.site, "alice", "another password")
@@ -176,19 +159,19 @@ def test_a_session_ends_with_signing_out_and_with_a_new_password(api: Api) -> No
     assert session.get(f"{url}/user/").status_code == 401
 
 
-def test_an_operator_makes_a_token_on_the_command_line(us: Site) -> None:
+def test_an_operator_creates_a_token_on_the_command_line(us: Site) -> None:
     made = us.command("token", "create", SUPERUSER, "--scope", "user:read", "--days", "1")
     assert made.returncode == 0, made.stderr
     token = made.stdout.strip()
-    assert bearer(us, token, "user/") == 200
-    assert bearer(us, token, "superuser/users/") == 403
+    assert status_with_token(us, token, "user/") == 200
+    assert status_with_token(us, token, "superuser/users/") == 403
     for words in (("nobody",), (SUPERUSER, "--scope", "everything")):
         refused = us.command("token", "create", *words)
         assert refused.returncode != 0
         assert refused.stdout == ""
 
 
-def test_a_token_is_made_in_an_applications_settings_listed_and_revoked(api: Api) -> None:
+def test_a_token_is_created_listed_and_revoked_in_the_settings_of_an_application(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     base = f"organization/acme/applications/{client_id}/tokens"
     made = api.call("POST", base, {"name": " build ", "scope": "repo:read,user:read"})
@@ -197,8 +180,8 @@ def test_a_token_is_made_in_an_applications_settings_listed_and_revoked(api: Api
         "repo:read user:read",
         SUPERUSER,
     )
-    assert bearer(api.site, made["token"], "user/") == 200
-    assert bearer(api.site, made["token"], base) == 403
+    assert status_with_token(api.site, made["token"], "user/") == 200
+    assert status_with_token(api.site, made["token"], base) == 403
     (listed,) = api.call("GET", base)["tokens"]
     assert (listed["uuid"], "token" in listed) == (made["uuid"], False)
     for wrong in ({"scope": "repo:read"}, {"name": "x", "scope": "everything"}):
@@ -206,10 +189,10 @@ def test_a_token_is_made_in_an_applications_settings_listed_and_revoked(api: Api
     add_user(api, "alice").call("GET", base, status=403)
     api.call("DELETE", f"{base}/{made['uuid']}", status=204)
     api.call("DELETE", f"{base}/{made['uuid']}", status=404)
-    assert bearer(api.site, made["token"], "user/") == 401
+    assert status_with_token(api.site, made["token"], "user/") == 401
 
 
-def test_a_token_makes_no_token_that_may_do_more_than_itself(api: Api) -> None:
+def test_a_token_cannot_create_a_token_with_more_scopes(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     base = f"organization/acme/applications/{client_id}/tokens"
     narrow = api.call("POST", base, {"name": "narrow", "scope": "org:admin"})["token"]
@@ -234,7 +217,7 @@ def assign(site: Site, session: requests.Session, client_id: str, username: str)
     return session.post(f"{site.url}/oauth/authorize/assignuser", params=query).status_code
 
 
-def test_a_user_who_is_asked_for_a_token_gives_it_once(api: Api) -> None:
+def test_an_assigned_user_issues_the_token_once(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     alice = add_user(api, "alice")
     session = signed_in(api.site)
@@ -246,18 +229,18 @@ def test_a_user_who_is_asked_for_a_token_gives_it_once(api: Api) -> None:
     (asked,) = alice.call("GET", "user/assignedauthorizations")["authorizations"]
     assert asked["application"]["clientId"] == client_id
     uuid = asked["uuid"]
-    # Not for something else, and not by somebody else.
+    # Not with other scopes, and not by another user.
     more = authorize(api.site, own, client_id, assignment_uuid=uuid)
     other = authorize(api.site, session, client_id, assignment_uuid=uuid, scope="repo:read")
     assert (more.status_code, other.status_code) == (404, 404)
     token = token_of(authorize(api.site, own, client_id, assignment_uuid=uuid, scope="repo:read"))
-    assert bearer(api.site, token, "repository?public=true") == 200
+    assert status_with_token(api.site, token, "repository?public=true") == 200
     assert alice.call("GET", "user/assignedauthorizations")["authorizations"] == []
     again = authorize(api.site, own, client_id, assignment_uuid=uuid, scope="repo:read")
     assert again.status_code == 404
 
 
-def test_a_user_who_is_asked_for_a_token_may_say_no(api: Api) -> None:
+def test_an_assigned_user_can_decline(api: Api) -> None:
     client_id = api.call("POST", "organization/acme/applications", {"name": "x"})["client_id"]
     alice = add_user(api, "alice")
     assert assign(api.site, signed_in(api.site), client_id, "alice") == 200

@@ -1,54 +1,33 @@
-"""Blobs are where policies want them, and never where these exclude them."""
+"""Blobs are placed where policies require them, and never where policies exclude them."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import requests
-from atoll.placement.locations.registration import register_locations
-from atoll.placement.policies import Policies, Policy, PolicyWatch, Subject
+from atoll.placement.policies import Policy, PolicyWatch, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.backfill import Reconciler
 
+from .clients import call_api
+from .images import push_image_without_layers, sha256
+from .placements import REQUIRED, THIRD, exclude, object_key, placements, policies
 from .services import Services, wait_until
-from .site import Client, Site, running_site
-from .test_backfill import push_image
-from .test_push_and_pull import sha256
-from .test_replication import key, placements
+from .site import Client, Site
 
 REPOSITORY = "home/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
-REQUIRED = ["usstorage", "eustorage"]
-THIRD = "asiastorage"
 
 
 @pytest.fixture
-def site(services: Services, database: str, tmp_path: Path) -> Iterator[Site]:
-    """A site whose nearest store is us, and which knows a third location, required by nobody."""
-    driver, arguments = services.eu.settings
-    config = {store.location: store.settings for store in services.stores()}
-    third = [driver, {**arguments, "storage_path": "/third"}]
-    changes: dict[str, object] = {"DISTRIBUTED_STORAGE_CONFIG": {**config, THIRD: third}}
-    with running_site(services, database, tmp_path / "us", "usstorage eustorage", changes) as one:
-        register_locations(one.graph.database, one.graph.locations.stores)
-        one.locations.states.refresh(one.graph.database)
-        yield one
+def site(site_with_third_location: Site) -> Site:
+    return site_with_third_location
 
 
-def policies(site: Site) -> Policies:
-    return Policies(site.graph.database, REQUIRED)
-
-
-def exclude(site: Site, subject: str, *locations: str) -> None:
-    policies(site).set(Subject.parse(subject), Policy(excluded=locations))
-
-
-def tasks(site: Site) -> set[tuple[str, str]]:
-    rows = site.graph.database.read(
+def queued_tasks(site: Site) -> set[tuple[str, str]]:
+    rows = site.services.database.read(
         "SELECT s.content_checksum, l.name FROM replicationtask t"
         " JOIN imagestorage s ON s.id = t.storage_id"
         " JOIN imagestoragelocation l ON l.id = t.location_id"
@@ -57,24 +36,15 @@ def tasks(site: Site) -> set[tuple[str, str]]:
 
 
 def make_repository(site: Site, name: str) -> None:
-    """Make a repository by the first push to it."""
-    push_image(site, name, json.dumps({"made": name}).encode())
-    site.graph.database.run("DELETE FROM replicationtask")
+    """Create a repository by a first push."""
+    push_image_without_layers(site, name, json.dumps({"made": name}).encode())
+    site.services.database.run("DELETE FROM replicationtask")
 
 
-def api(client: Client, method: str, path: str, **arguments: object) -> requests.Response:
-    return client.session.request(
-        method,
-        f"{client.site.url}/api/v1/{path}",
-        auth=client.credentials,
-        **arguments,  # type: ignore[arg-type]
-    )
-
-
-def test_an_extra_location_gets_the_blobs_of_its_repository_and_no_others(site: Site) -> None:
+def test_an_extra_location_receives_the_blobs_of_its_repository_only(site: Site) -> None:
     client = Client(site)
     make_repository(site, REPOSITORY)
-    answer = api(
+    answer = call_api(
         client,
         "PUT",
         f"repository/{REPOSITORY}/replicationpolicy",
@@ -84,31 +54,31 @@ def test_an_extra_location_gets_the_blobs_of_its_repository_and_no_others(site: 
     assert answer.json()["required_locations"] == [THIRD, "eustorage", "usstorage"]
     mine = client.push_blob(REPOSITORY, b"mine")
     other = client.push_blob("home/other", b"other")
-    assert tasks(site) == {(mine, "eustorage"), (mine, THIRD), (other, "eustorage")}
+    assert queued_tasks(site) == {(mine, "eustorage"), (mine, THIRD), (other, "eustorage")}
 
 
-def test_a_push_writes_nothing_to_what_its_namespace_excludes(
+def test_a_push_writes_nothing_to_a_location_that_its_namespace_excludes(
     site: Site, services: Services
 ) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, "home", "usstorage")
     client = Client(site)
-    whole = client.push_blob(REPOSITORY, b"in one piece")
+    single_chunk = client.push_blob(REPOSITORY, b"in one piece")
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
     for piece in (b"in ", b"two pieces"):
-        # Without the state that the client was told, the upload is looked up.
+        # Without the signed state in the Location, the upload is looked up.
         location = answer.headers["Location"].partition("?")[0]
         answer = client.request("PATCH", location, SCOPE, data=piece)
     digest = sha256(b"in two pieces")
     answer = client.request("PUT", answer.headers["Location"], SCOPE, params={"digest": digest})
     assert answer.status_code == 201, answer.text
-    for pushed in (whole, digest):
+    for pushed in (single_chunk, digest):
         assert placements(site, pushed) == {"eustorage"}
-        assert key(pushed) not in services.us.objects()
-    assert tasks(site) == set()
+        assert object_key(pushed) not in services.us.objects()
+    assert queued_tasks(site) == set()
 
 
-def test_what_was_written_before_the_policy_changed_goes_where_it_may_be(
+def test_chunks_written_before_a_policy_change_are_assembled_at_a_permitted_location(
     site: Site, services: Services
 ) -> None:
     make_repository(site, REPOSITORY)
@@ -122,11 +92,11 @@ def test_what_was_written_before_the_policy_changed_goes_where_it_may_be(
     )
     assert answer.status_code == 201, answer.text
     assert placements(site, digest) == {"eustorage"}
-    assert key(digest) not in services.us.objects()
+    assert object_key(digest) not in services.us.objects()
 
 
 @pytest.mark.long
-def test_with_the_only_allowed_store_down_a_push_is_told_to_come_again(
+def test_a_push_is_retryable_while_the_only_permitted_store_is_unavailable(
     site: Site, services: Services
 ) -> None:
     make_repository(site, REPOSITORY)
@@ -134,7 +104,8 @@ def test_with_the_only_allowed_store_down_a_push_is_told_to_come_again(
     services.eu.container.pause()
     try:
         wait_until(
-            "the store is known as down", lambda: not site.locations.health.is_up("eustorage")
+            "the store is known to be unavailable",
+            lambda: not site.locations.health.is_up("eustorage"),
         )
         client = Client(site)
         answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
@@ -146,13 +117,13 @@ def test_with_the_only_allowed_store_down_a_push_is_told_to_come_again(
         services.eu.container.unpause()
 
 
-def test_a_mount_is_lent_at_once_and_copied_to_where_it_must_be(site: Site) -> None:
+def test_a_mounted_blob_is_readable_at_once_and_copied_to_required_locations(site: Site) -> None:
     client = Client(site)
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage")
     policies(site).set(Subject.parse("home"), Policy(extra=(THIRD,)))
     digest = client.push_blob("free/app", b"at us only")
-    site.graph.database.run("DELETE FROM replicationtask")
+    site.services.database.run("DELETE FROM replicationtask")
     answer = client.request(
         "POST",
         f"/v2/{REPOSITORY}/blobs/uploads/",
@@ -160,62 +131,66 @@ def test_a_mount_is_lent_at_once_and_copied_to_where_it_must_be(site: Site) -> N
         params={"mount": digest, "from": "free/app"},
     )
     assert answer.status_code == 201, answer.text
-    assert tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
+    assert queued_tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
     shown = json.loads(site.command("policy", "show", REPOSITORY, "--json").stdout)
     (excess,) = shown["excess"]
     assert (excess["location"], excess["shared"]) == ("usstorage", 1)
 
 
-def test_a_changed_policy_queues_what_is_missing_and_takes_back_what_is_excluded(
+def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
     site: Site,
 ) -> None:
-    push_image(site, REPOSITORY, b"{}")
-    (digest,) = {digest for digest, _ in tasks(site)}
-    assert tasks(site) == {(digest, "eustorage")}
+    push_image_without_layers(site, REPOSITORY, b"{}")
+    (digest,) = {digest for digest, _ in queued_tasks(site)}
+    assert queued_tasks(site) == {(digest, "eustorage")}
     done = site.command("policy", "set", "home", "--extra", THIRD, "--exclude", "eustorage")
     assert done.returncode == 0, done.stderr
     assert "1 copies are to be made" in done.stderr
-    assert tasks(site) == {(digest, THIRD)}
+    assert queued_tasks(site) == {(digest, THIRD)}
     done = site.command("policy", "clear", "home")
     assert "must be at eustorage, usstorage" in done.stdout
-    # Nothing excludes the third location now: what was begun may be finished.
-    assert tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
+    # No policy excludes the third location now, so a copy in progress may finish.
+    assert queued_tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
 
 
-def test_workers_follow_a_policy_as_soon_as_they_see_that_one_changed(site: Site) -> None:
-    push_image(site, REPOSITORY, b"{}")
-    watch = PolicyWatch(site.graph.database, Reconciler(site.graph.database, REQUIRED, batch=1))
+def test_workers_apply_a_policy_as_soon_as_a_change_is_visible(site: Site) -> None:
+    push_image_without_layers(site, REPOSITORY, b"{}")
+    watch = PolicyWatch(
+        site.services.database, Reconciler(site.services.database, REQUIRED, batch=1)
+    )
     assert watch.apply_changes() == 0
     policies(site).set(Subject.parse("home"), Policy(extra=(THIRD,)))
     assert (watch.apply_changes(), watch.apply_changes()) == (1, 0)
     policies(site).clear(Subject.parse("home"))
     policies(site).set(Subject.parse("home"), Policy(excluded=("eustorage", THIRD)))
     watch.apply_changes()
-    assert tasks(site) == set()
+    assert queued_tasks(site) == set()
 
 
-def test_a_blob_must_be_wherever_one_of_its_repositories_wants_it(site: Site) -> None:
-    push_image(site, REPOSITORY, b"{}")
-    push_image(site, "free/app", b"{}")
+def test_a_blob_is_required_wherever_one_of_its_repositories_requires_it(site: Site) -> None:
+    push_image_without_layers(site, REPOSITORY, b"{}")
+    push_image_without_layers(site, "free/app", b"{}")
     exclude(site, "home", "eustorage")
-    site.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 1
+    site.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(site.services.database, REQUIRED).everything() == 1
     exclude(site, "free", "eustorage")
-    site.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 0
+    site.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(site.services.database, REQUIRED).everything() == 0
 
 
 @pytest.mark.long
-def test_what_no_repository_uses_must_be_nowhere_and_keeps_no_location(site: Site) -> None:
-    push_image(site, REPOSITORY, b"{}")
-    assert api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
-    site.graph.database.run("DELETE FROM replicationtask")
-    assert Reconciler(site.graph.database, REQUIRED).everything() == 0
+def test_a_blob_without_repositories_is_required_nowhere_and_does_not_block_a_drain(
+    site: Site,
+) -> None:
+    push_image_without_layers(site, REPOSITORY, b"{}")
+    assert call_api(Client(site), "DELETE", f"repository/{REPOSITORY}").status_code == 204
+    site.services.database.run("DELETE FROM replicationtask")
+    assert Reconciler(site.services.database, REQUIRED).everything() == 0
     assert json.loads(site.command("drain", "usstorage", "--json").stdout)["drained"] is True
 
 
 @pytest.mark.long
-def test_a_drain_says_that_policies_let_blobs_be_nowhere_else(site: Site) -> None:
+def test_a_drain_reports_blobs_that_policies_exclude_everywhere_else(site: Site) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage", THIRD)
     Client(site).push_blob(REPOSITORY, b"at eu only")
@@ -230,7 +205,7 @@ def test_urgent_repositories_have_urgent_tasks(site: Site) -> None:
     client.push_blob("free/app", b"waits longer")
     policies(site).set(Subject.parse(REPOSITORY), Policy(urgent=True))
     digest = client.push_blob(REPOSITORY, b"goes first")
-    (task,) = Tasks(site.graph.database, "eustorage").claim()
+    (task,) = Tasks(site.services.database, "eustorage").claim()
     assert str(task.digest) == digest
 
 
@@ -246,20 +221,20 @@ def test_urgent_repositories_have_urgent_tasks(site: Site) -> None:
         ({"synchronous": {"copies": 3}}, "no push could wait for 3"),
     ],
 )
-def test_a_policy_that_cannot_be_is_refused_with_a_sentence(
+def test_an_invalid_policy_is_refused_with_the_reason(
     site: Site, policy: dict[str, object], sentence: str
 ) -> None:
     make_repository(site, REPOSITORY)
     for path in (f"repository/{REPOSITORY}", "organization/home"):
-        answer = api(Client(site), "PUT", f"{path}/replicationpolicy", json=policy)
+        answer = call_api(Client(site), "PUT", f"{path}/replicationpolicy", json=policy)
         assert answer.status_code == 400
         assert sentence in answer.json()["detail"]
 
 
-def test_a_namespaces_policy_leaves_a_location_to_each_of_its_repositories(site: Site) -> None:
+def test_a_namespace_policy_lets_each_repository_choose_a_location(site: Site) -> None:
     make_repository(site, REPOSITORY)
     exclude(site, REPOSITORY, "usstorage")
-    answer = api(
+    answer = call_api(
         Client(site),
         "PUT",
         "organization/home/replicationpolicy",
@@ -269,29 +244,29 @@ def test_a_namespaces_policy_leaves_a_location_to_each_of_its_repositories(site:
     assert f"no location would be left for the blobs of '{REPOSITORY}'" in answer.json()["detail"]
 
 
-def test_only_administrators_see_and_change_policies(site: Site) -> None:
+def test_only_administrators_read_and_change_policies(site: Site) -> None:
     make_repository(site, REPOSITORY)
     made = site.command("user", "create", "guest", "--password-stdin", input="a long password\n")
     assert made.returncode == 0, made.stderr
     guest = Client(site, "guest", "a long password")
     for path in (f"repository/{REPOSITORY}", "organization/home"):
-        assert api(guest, "GET", f"{path}/replicationpolicy").status_code == 403
-        assert api(guest, "PUT", f"{path}/replicationpolicy", json={}).status_code == 403
-        assert api(guest, "DELETE", f"{path}/replicationpolicy").status_code == 403
+        assert call_api(guest, "GET", f"{path}/replicationpolicy").status_code == 403
+        assert call_api(guest, "PUT", f"{path}/replicationpolicy", json={}).status_code == 403
+        assert call_api(guest, "DELETE", f"{path}/replicationpolicy").status_code == 403
         owner = Client(site)
         shown = {"extra_locations": [THIRD], "urgent": True, "synchronous": {"copies": 2}}
-        assert api(owner, "PUT", f"{path}/replicationpolicy", json=shown).status_code == 200
-        assert api(owner, "GET", f"{path}/replicationpolicy").json() == {
+        assert call_api(owner, "PUT", f"{path}/replicationpolicy", json=shown).status_code == 200
+        assert call_api(owner, "GET", f"{path}/replicationpolicy").json() == {
             "extra_locations": [THIRD],
             "excluded_locations": [],
             "urgent": True,
             "synchronous": {"copies": 2, "seconds": 30},
             "required_locations": [THIRD, "eustorage", "usstorage"],
         }
-        assert api(owner, "DELETE", f"{path}/replicationpolicy").status_code == 204
+        assert call_api(owner, "DELETE", f"{path}/replicationpolicy").status_code == 204
 
 
-def test_a_manifest_waits_for_the_copies_that_its_policy_wants(site: Site) -> None:
+def test_a_manifest_push_waits_for_the_copies_that_its_policy_requires(site: Site) -> None:
     make_repository(site, REPOSITORY)
     policies(site).set(Subject.parse("home"), Policy(sync_copies=2, sync_seconds=1))
     client = Client(site)
@@ -322,7 +297,7 @@ def test_a_manifest_waits_for_the_copies_that_its_policy_wants(site: Site) -> No
     answers: list[requests.Response] = []
     waiting = threading.Thread(target=lambda: answers.append(put()))
     waiting.start()
-    at_eu = Tasks(site.graph.database, "eustorage")
+    at_eu = Tasks(site.services.database, "eustorage")
     while claimed := at_eu.claim():
         at_eu.finish(claimed)
     waiting.join()

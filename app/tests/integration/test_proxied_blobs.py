@@ -1,4 +1,4 @@
-"""Where clients cannot or must not be sent to a store, the registry sends the bytes itself."""
+"""The registry itself sends blobs where clients cannot or must not be redirected to a store."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
     ]
 
 
-def test_with_proxy_storage_blobs_and_ranges_come_from_the_registry(proxied: Site) -> None:
+def test_with_proxy_storage_the_registry_sends_blobs_and_ranges(proxied: Site) -> None:
     client = Client(proxied)
     digest = client.push_blob(REPOSITORY, DATA)
     status, content, headers = get(client, digest)
@@ -67,8 +67,8 @@ def test_with_proxy_storage_blobs_and_ranges_come_from_the_registry(proxied: Sit
     assert headers["Content-Range"] == f"bytes 1000000-1999999/{len(DATA)}"
 
 
-def test_a_client_is_not_sent_to_a_store_that_has_the_registrys_name(us: Site) -> None:
-    """It would send the registry's token along, on whatever port."""
+def test_clients_are_not_redirected_to_a_store_with_the_registrys_host_name(us: Site) -> None:
+    """Clients would send the registry's token along, on any port."""
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     assert get(client, digest)[0] == 307
@@ -77,7 +77,7 @@ def test_a_client_is_not_sent_to_a_store_that_has_the_registrys_name(us: Site) -
     assert (status, content) == (200, DATA)
 
 
-def test_what_the_nearest_store_lacks_comes_from_the_next(proxied: Site, eu: Site) -> None:
+def test_a_blob_that_the_nearest_store_lacks_is_read_from_the_next(proxied: Site, eu: Site) -> None:
     client = Client(proxied)
     digest = client.push_blob(REPOSITORY, DATA)
     eu.copy_all()
@@ -89,8 +89,8 @@ def test_what_the_nearest_store_lacks_comes_from_the_next(proxied: Site, eu: Sit
     assert (status, content) == (206, DATA[1_000_000:2_000_000])
 
 
-def test_several_ranges_come_from_the_registry_as_one_response(us: Site) -> None:
-    """Stores return the first range only."""
+def test_the_registry_answers_several_ranges_with_one_multipart_response(us: Site) -> None:
+    """Stores answer with the first range only."""
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     assert get(client, digest, Range="bytes=0-9")[0] == 307
@@ -102,7 +102,7 @@ def test_several_ranges_come_from_the_registry_as_one_response(us: Site) -> None
     assert parts(headers["Content-Type"], content) == PARTS
 
 
-def test_several_ranges_of_which_one_can_be_satisfied_are_one_range(us: Site) -> None:
+def test_one_satisfiable_range_of_several_is_answered_as_one_range(us: Site) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     status, content, headers = get(client, digest, Range=f"bytes=5-9,{SIZE}-")
@@ -110,14 +110,14 @@ def test_several_ranges_of_which_one_can_be_satisfied_are_one_range(us: Site) ->
     assert headers["Content-Range"] == f"bytes 5-9/{SIZE}"
 
 
-def test_several_ranges_of_other_content_are_ignored(us: Site) -> None:
+def test_several_ranges_are_ignored_if_if_range_does_not_match(us: Site) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     assert get(client, digest, Range=SEVERAL, **{"If-Range": f'"{digest}"'})[0] == 206
     assert get(client, digest, Range=SEVERAL, **{"If-Range": '"other"'})[0] == 307
 
 
-def test_several_ranges_that_cannot_be_served_are_refused(us: Site) -> None:
+def test_unsatisfiable_or_excessive_ranges_are_refused(us: Site) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     status, _, headers = get(client, digest, Range=f"bytes={SIZE}-,{SIZE + 5}-")
@@ -128,14 +128,14 @@ def test_several_ranges_that_cannot_be_served_are_refused(us: Site) -> None:
         assert b"UNSUPPORTED" in content
 
 
-def test_several_ranges_come_from_the_next_store_where_the_nearest_fails(
+def test_several_ranges_are_read_from_the_next_store_if_the_nearest_fails(
     us: Site, eu: Site
 ) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     eu.copy_all()
     nearest, key = us.locations.stores["usstorage"], blob_key(Digest.parse(digest))
-    # The second read fails after its first bytes, then all of them fail before.
+    # The second read fails after its first bytes, later ones fail before them.
     nearest.put(key, DATA[:1_000_000], 1_000_000)
     for _ in range(2):
         status, content, headers = get(client, digest, Range=SEVERAL)
@@ -144,7 +144,7 @@ def test_several_ranges_come_from_the_next_store_where_the_nearest_fails(
         nearest.delete(key)
 
 
-def test_several_ranges_are_refused_while_no_store_has_them(us: Site) -> None:
+def test_several_ranges_are_refused_while_no_store_has_the_blob(us: Site) -> None:
     client = Client(us)
     digest = client.push_blob(REPOSITORY, DATA)
     us.locations.stores["usstorage"].delete(blob_key(Digest.parse(digest)))

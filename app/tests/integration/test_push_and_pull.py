@@ -1,4 +1,4 @@
-"""What a client may expect of pushing and pulling, at one site."""
+"""Pushes and pulls at one site."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 
+from .images import push_image, sha256
 from .services import Services
 from .site import MANIFEST_TYPE, Client
 
@@ -13,41 +14,7 @@ REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push,delete"
 
 
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def push_image(client: Client, tag: str = "v1", name: str = REPOSITORY) -> tuple[str, bytes]:
-    """Push an image of one layer and return its manifest's digest and bytes."""
-    config, layer = b'{"os":"linux"}', os.urandom(2000)
-    descriptors = [
-        {
-            "mediaType": "application/octet-stream",
-            "digest": client.push_blob(name, data),
-            "size": len(data),
-        }
-        for data in (config, layer)
-    ]
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": MANIFEST_TYPE,
-            "config": descriptors[0],
-            "layers": descriptors[1:],
-        }
-    ).encode()
-    answer = client.request(
-        "PUT",
-        f"/v2/{name}/manifests/{tag}",
-        f"repository:{name}:pull,push",
-        data=manifest,
-        headers={"Content-Type": MANIFEST_TYPE},
-    )
-    assert answer.status_code == 201, answer.text
-    return answer.headers["Docker-Content-Digest"], manifest
-
-
-def test_a_blob_comes_back_as_it_was_pushed(client: Client) -> None:
+def test_a_blob_is_pulled_unchanged(client: Client) -> None:
     data = os.urandom(3_000_000)
     digest = client.push_blob(REPOSITORY, data)
     assert client.pull_blob(REPOSITORY, digest).content == data
@@ -68,7 +35,7 @@ def test_a_range_of_a_blob_can_be_pulled(client: Client) -> None:
     assert (answer.status_code, answer.content) == (206, b"234")
 
 
-def test_head_tells_size_and_digest_of_a_blob(client: Client) -> None:
+def test_head_returns_the_size_and_digest_of_a_blob(client: Client) -> None:
     digest = client.push_blob(REPOSITORY, b"0123456789")
     answer = client.request("HEAD", f"/v2/{REPOSITORY}/blobs/{digest}", SCOPE)
     assert answer.status_code == 200
@@ -108,7 +75,7 @@ def test_an_empty_blob_is_accepted(client: Client) -> None:
     assert client.pull_blob(REPOSITORY, sha256(b"")).content == b""
 
 
-def test_a_sha512_digest_is_as_good_as_a_sha256_one(client: Client) -> None:
+def test_a_sha512_digest_is_accepted_like_a_sha256_one(client: Client) -> None:
     data = b"sha512"
     digest = f"sha512:{hashlib.sha512(data).hexdigest()}"
     answer = client.request("POST", f"/v2/{REPOSITORY}/blobs/uploads/", SCOPE)
@@ -131,13 +98,13 @@ def test_a_blob_can_be_mounted_from_another_repository(client: Client) -> None:
     assert client.pull_blob("admin/other", digest).content == b"shared"
 
 
-def test_a_blob_of_another_repository_is_not_lent_without_asking(client: Client) -> None:
+def test_a_blob_of_another_repository_is_not_readable_without_a_mount(client: Client) -> None:
     digest = client.push_blob(REPOSITORY, b"mine")
     client.push_blob("admin/other", b"something")
     assert client.pull_blob("admin/other", digest).status_code == 404
 
 
-def test_a_manifest_comes_back_byte_for_byte_by_tag_and_by_digest(client: Client) -> None:
+def test_a_manifest_is_pulled_byte_for_byte_by_tag_and_by_digest(client: Client) -> None:
     digest, manifest = push_image(client)
     for reference in ("v1", digest, digest):
         answer = client.request("GET", f"/v2/{REPOSITORY}/manifests/{reference}", SCOPE)
@@ -168,7 +135,7 @@ def test_a_manifest_that_names_a_missing_blob_is_refused(client: Client) -> None
     assert sha256(b"never pushed") in answer.json()["errors"][0]["message"]
 
 
-def test_a_manifest_under_another_digest_is_refused(client: Client) -> None:
+def test_a_manifest_with_a_wrong_digest_is_refused(client: Client) -> None:
     _, manifest = push_image(client)
     answer = client.request(
         "PUT",
@@ -181,7 +148,7 @@ def test_a_manifest_under_another_digest_is_refused(client: Client) -> None:
     assert answer.json()["errors"][0]["code"] == "DIGEST_INVALID"
 
 
-def test_a_tag_that_is_pushed_again_means_the_new_manifest(client: Client) -> None:
+def test_a_tag_that_is_pushed_again_refers_to_the_new_manifest(client: Client) -> None:
     push_image(client)
     digest, _ = push_image(client)
     answer = client.request("HEAD", f"/v2/{REPOSITORY}/manifests/v1", SCOPE)
@@ -203,7 +170,7 @@ def test_tags_are_listed_in_order_and_in_pages(client: Client) -> None:
     assert "next" not in answer.links
 
 
-def test_a_deleted_tag_leaves_its_manifest(client: Client) -> None:
+def test_deleting_a_tag_keeps_its_manifest(client: Client) -> None:
     digest, _ = push_image(client)
     path = f"/v2/{REPOSITORY}/manifests"
     assert client.request("DELETE", f"{path}/v1", SCOPE).status_code == 202
@@ -211,7 +178,7 @@ def test_a_deleted_tag_leaves_its_manifest(client: Client) -> None:
     assert client.request("GET", f"{path}/{digest}", SCOPE).status_code == 200
 
 
-def test_a_deleted_manifest_is_gone_at_once_with_its_tags_although_it_was_cached(
+def test_a_deleted_manifest_and_its_tags_disappear_at_once_despite_the_cache(
     client: Client,
 ) -> None:
     digest, _ = push_image(client)
@@ -222,7 +189,7 @@ def test_a_deleted_manifest_is_gone_at_once_with_its_tags_although_it_was_cached
     assert client.request("GET", f"{path}/v1", SCOPE).status_code == 404
 
 
-def test_everything_works_while_redis_is_gone(client: Client, services: Services) -> None:
+def test_pushes_and_pulls_work_without_redis(client: Client, services: Services) -> None:
     services.redis.pause()
     try:
         digest, manifest = push_image(client)

@@ -1,69 +1,33 @@
-"""What proved wrong at a location is not served from there, and a push or a good copy heals it."""
+"""A bad copy is quarantined: it is not served, and a push or a good copy replaces it."""
 
 from __future__ import annotations
 
-import json
-
 import pytest
-import requests
 from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.tasks import Tasks
 
-from .site import MANIFEST_TYPE, Client, Site
+from .images import head_blob, put_manifest_without_layers
+from .placements import quarantine
+from .site import Client, Site
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
 
 
-def quarantine(site: Site, digest: str, location: str) -> None:
-    rows = site.graph.database.read(
-        "SELECT id FROM imagestorage WHERE content_checksum = %s", [digest]
-    )
-    site.graph.database.run(
-        "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
-        " WHERE l.id = p.location_id AND l.name = %s AND p.storage_id = %s",
-        [location, rows[0][0]],
-    )
-    site.graph.redis.delete(f"atoll:placements:{digest}")
-
-
-def head(client: Client, digest: str, repository: str = REPOSITORY) -> requests.Response:
-    path = f"/v2/{repository}/blobs/{digest}"
-    return client.request("HEAD", path, f"repository:{repository}:pull")
-
-
-def put_manifest(client: Client, digest: str, size: int) -> requests.Response:
-    config = {"mediaType": "application/vnd.oci.image.config.v1+json"}
-    return client.request(
-        "PUT",
-        f"/v2/{REPOSITORY}/manifests/latest",
-        SCOPE,
-        headers={"Content-Type": MANIFEST_TYPE},
-        data=json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST_TYPE,
-                "config": {**config, "digest": digest, "size": size},
-                "layers": [],
-            }
-        ),
-    )
-
-
 @pytest.fixture
-def lonely(client: Client) -> str:
-    """A blob whose only placement is in quarantine, and that was read before, so it is cached."""
+def quarantined(client: Client) -> str:
+    """A blob whose only placement is in quarantine, and that is in the cache."""
     digest = client.push_blob(REPOSITORY, b"{}")
     assert client.pull_blob(REPOSITORY, digest).content == b"{}"
     quarantine(client.site, digest, "usstorage")
     return digest
 
 
-def test_a_blob_without_a_good_copy_is_not_served_and_the_client_may_try_again(
-    client: Client, lonely: str
+def test_a_blob_without_a_good_copy_is_answered_with_a_retryable_error(
+    client: Client, quarantined: str
 ) -> None:
-    answer = client.pull_blob(REPOSITORY, lonely)
+    answer = client.pull_blob(REPOSITORY, quarantined)
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) > 0
     (error,) = answer.json()["errors"]
@@ -72,37 +36,37 @@ def test_a_blob_without_a_good_copy_is_not_served_and_the_client_may_try_again(
     assert "storage" not in error["message"]
 
 
-def test_it_counts_as_missing_so_that_clients_push_it_and_a_push_heals_it(
-    client: Client, lonely: str
+def test_a_quarantined_blob_counts_as_missing_and_a_push_replaces_it(
+    client: Client, quarantined: str
 ) -> None:
-    assert head(client, lonely).status_code == 404
+    assert head_blob(client, quarantined).status_code == 404
     client.push_blob("admin/other", b"so that the repository is there")
     uploads = "/v2/admin/other/blobs/uploads/"
     for source in ({"from": REPOSITORY}, {}):
         scope = f"repository:admin/other:pull,push {SCOPE}"
-        answer = client.request("POST", uploads, scope, params={"mount": lonely, **source})
+        answer = client.request("POST", uploads, scope, params={"mount": quarantined, **source})
         assert answer.status_code == 202
-    refused = put_manifest(client, lonely, 2)
+    refused = put_manifest_without_layers(client, quarantined, 2)
     assert refused.status_code == 404
     assert refused.json()["errors"][0]["code"] == "MANIFEST_BLOB_UNKNOWN"
-    assert client.push_blob(REPOSITORY, b"{}") == lonely
-    assert head(client, lonely).status_code == 200
-    assert client.pull_blob(REPOSITORY, lonely).content == b"{}"
-    assert put_manifest(client, lonely, 2).status_code == 201
+    assert client.push_blob(REPOSITORY, b"{}") == quarantined
+    assert head_blob(client, quarantined).status_code == 200
+    assert client.pull_blob(REPOSITORY, quarantined).content == b"{}"
+    assert put_manifest_without_layers(client, quarantined, 2).status_code == 201
 
 
-def test_what_is_wrong_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
+def test_a_blob_quarantined_at_one_location_is_served_from_the_other(us: Site, eu: Site) -> None:
     digest = Client(us).push_blob(REPOSITORY, b"at both")
     eu.copy_all()
     quarantine(us, digest, "usstorage")
     for site in (us, eu):
         answer = Client(site).request("GET", f"/v2/{REPOSITORY}/blobs/{digest}", SCOPE)
-        assert f":{site.graph.bundle.stores['eustorage'].port}/" in answer.headers["Location"]
-        assert head(Client(site), digest).status_code == 200
+        assert f":{site.services.bundle.stores['eustorage'].port}/" in answer.headers["Location"]
+        assert head_blob(Client(site), digest).status_code == 200
 
 
-def test_a_copy_that_was_written_again_since_the_claim_is_not_doubted(client: Client) -> None:
-    database = client.site.graph.database
+def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Client) -> None:
+    database = client.site.services.database
     digest = client.push_blob(REPOSITORY, b"wrong for a while")
     tasks = Tasks(database, "eustorage")
     (task,) = tasks.claim()
@@ -113,5 +77,5 @@ def test_a_copy_that_was_written_again_since_the_claim_is_not_doubted(client: Cl
     (again,) = tasks.claim()
     Doubts(database, "eustorage", RecentReads()).wrong(again, "usstorage", "the digest differs")
     assert database.read("SELECT doubted_by FROM placementdoubt") == [["eustorage"]]
-    client.site.graph.redis.delete(f"atoll:placements:{digest}")
-    assert head(client, digest).status_code == 200
+    client.site.services.redis.delete(f"atoll:placements:{digest}")
+    assert head_blob(client, digest).status_code == 200

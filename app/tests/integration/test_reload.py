@@ -1,4 +1,4 @@
-"""SIGHUP: a worker reads its bundle again, and stays the same process."""
+"""On SIGHUP a worker reads its bundle again and keeps its process id."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def change_bundle(site: Site, change: Callable[[dict[str, Any]], object]) -> Non
 
 
 def start_worker(site: Site) -> int:
-    """Start a worker and return its number."""
+    """Start a worker and return its process id."""
     site.start_worker()
     site.wait_for_worker()
     assert site.worker is not None
     return site.worker.pid
 
 
-def test_a_worker_goes_on_with_another_bundle_as_the_same_process(us: Site, eu: Site) -> None:
+def test_a_worker_applies_another_bundle_in_the_same_process(us: Site, eu: Site) -> None:
     change_bundle(eu, lambda keys: keys.update(SLOW))
     process = start_worker(eu)
     Client(us).push_blob("admin/app", os.urandom(1_000_000) * 24)
     wait_until(
-        "a copy is under way that would take half a minute",
+        "a copy is in progress that takes half a minute",
         lambda: bool(
-            us.graph.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
+            us.services.database.read("SELECT 1 FROM replicationtask WHERE upload_id IS NOT NULL")
         ),
     )
     change_bundle(eu, lambda keys: keys.pop("REPLICATION_LIMITS"))
@@ -47,13 +47,11 @@ def test_a_worker_goes_on_with_another_bundle_as_the_same_process(us: Site, eu: 
     assert waited.returncode == 0, waited.stderr
     assert eu.worker is not None
     assert (eu.worker.pid, eu.worker.poll()) == (process, None)
-    instances = us.graph.database.read("SELECT id FROM instance WHERE role = 'replication'")
+    instances = us.services.database.read("SELECT id FROM instance WHERE role = 'replication'")
     assert len(instances) == 1
 
 
-def test_a_worker_refuses_a_wrong_bundle_and_goes_on_with_the_one_it_has(
-    us: Site, eu: Site
-) -> None:
+def test_a_worker_refuses_an_invalid_bundle_and_keeps_its_own(us: Site, eu: Site) -> None:
     start_worker(eu)
     change_bundle(eu, lambda keys: keys.update({"DB_URI": "nowhere"}))
     refused = eu.command("reload")
@@ -66,7 +64,7 @@ def test_a_worker_refuses_a_wrong_bundle_and_goes_on_with_the_one_it_has(
     assert waited.returncode == 0, waited.stderr
 
 
-def test_what_reads_no_bundle_again_says_so(us: Site) -> None:
+def test_reload_is_refused_by_processes_that_cannot_reload(us: Site) -> None:
     asked = us.command("reload")
     assert asked.returncode == 1
     assert "no process in this container can reload its bundle" in asked.stderr

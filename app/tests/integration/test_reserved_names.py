@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-from .test_authentication import changed
 
 RESERVED = ["ops", "audit"]
 
@@ -18,7 +17,7 @@ RESERVED = ["ops", "audit"]
 @pytest.fixture
 def client(us: Site) -> testing.TestClient:
     """A registry whose bundle lists a superuser and an auditor without accounts."""
-    return changed(
+    return client_with_settings(
         us,
         super_users=[SUPERUSER, "ops"],
         global_readonly_super_users=["audit"],
@@ -38,7 +37,7 @@ def test_a_reserved_name_cannot_be_registered(client: testing.TestClient, name: 
     refused = client.simulate_post("/api/v1/user/", json=body)
     taken = client.simulate_post("/api/v1/user/", json=body | {"username": SUPERUSER})
     assert (refused.status_code, taken.status_code) == (400, 400)
-    # The answer does not disclose which names are privileged, nor does that to a short password.
+    # The response does not disclose which names are privileged, not even for a short password.
     short = body | {"password": "short"}
     assert "at least 8" in client.simulate_post("/api/v1/user/", json=short).text
     assert refused.json["error_message"] == taken.json["error_message"].replace(SUPERUSER, name)
@@ -79,7 +78,7 @@ def test_a_push_does_not_create_a_reserved_namespace(
     headers = {"Authorization": f"Bearer {token}"}
     answer = client.simulate_post(f"/v2/{name}/app/blobs/uploads/", headers=headers)
     assert answer.status_code in {401, 403}
-    assert not us.graph.database.read('SELECT 1 FROM "user" WHERE username = %s', [name])
+    assert not us.services.database.read('SELECT 1 FROM "user" WHERE username = %s', [name])
 
 
 @pytest.mark.parametrize("name", RESERVED)

@@ -1,7 +1,7 @@
 """The table of round trips in docs/explanation/architecture.md, as reported and as counted.
 
-Proxies before PostgreSQL and the store count what really passes. Probes in the background pass
-there, too, and never take away: of several attempts the least counts.
+Proxies in front of PostgreSQL and the store count real round trips. Background probes add to these
+and never subtract, so of several attempts the lowest count is right.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import requests
 from atoll.db import shared_redis
 
 from .counting_proxy import CountingProxy, counting_proxy
+from .images import push_image, sha256
 from .services import Services, wait_until
 from .site import Client, Site, bundle, running_site
-from .test_push_and_pull import push_image, sha256
 
 REPOSITORY = "admin/app"
 SCOPE = f"repository:{REPOSITORY}:pull,push"
@@ -41,11 +41,11 @@ def trips(answer: requests.Response) -> tuple[int, int]:
 
 
 def forget_tokens(client: Client) -> None:
-    """Get tokens for a repository that exists by now: others cost one more round trip."""
+    """Get tokens now that the repository exists; older tokens cost one more round trip."""
     client.tokens.clear()
 
 
-def test_a_first_push_costs_one_more_round_trip_a_request(timed: Site) -> None:
+def test_a_first_push_costs_one_more_round_trip_per_request(timed: Site) -> None:
     client = Client(timed)
     client.push_blob(REPOSITORY, b"with the token from before")
     for _ in range(2):
@@ -56,7 +56,7 @@ def test_a_first_push_costs_one_more_round_trip_a_request(timed: Site) -> None:
     assert trips(answer) == (1, 0)
 
 
-def test_a_pull_costs_one_round_trip_a_request_and_none_for_what_is_cached(timed: Site) -> None:
+def test_a_pull_costs_one_round_trip_per_request_and_none_if_cached(timed: Site) -> None:
     client = Client(timed)
     digest, manifest = push_image(client)
     layer = client.push_blob(REPOSITORY, b"a layer of its own")
@@ -78,7 +78,7 @@ def test_a_token_costs_one_round_trip(timed: Site) -> None:
     assert trips(answer) == (1, 0)
 
 
-def test_a_push_costs_what_the_table_says_and_the_bytes_go_to_the_store_once(
+def test_a_push_costs_what_the_table_says_and_sends_the_bytes_once(
     timed: Site,
 ) -> None:
     client = Client(timed)
@@ -95,7 +95,7 @@ def test_a_push_costs_what_the_table_says_and_the_bytes_go_to_the_store_once(
     assert trips(answer) == (2, 0)
 
 
-def test_a_manifest_is_put_with_at_most_three(timed: Site) -> None:
+def test_a_manifest_push_costs_at_most_three_round_trips(timed: Site) -> None:
     client = Client(timed)
     _, manifest = push_image(client)
     forget_tokens(client)
@@ -114,19 +114,21 @@ ATTEMPTS = 8
 
 @dataclass
 class Counted:
-    """A site whose database and store are behind proxies that count."""
+    """A site whose database and store are behind counting proxies."""
 
     client: Client
     database: CountingProxy
     store: CountingProxy
 
     def least(self, action: Callable[[], object]) -> tuple[int, int]:
-        """Return the fewest round trips to the database and the store that ACTION took."""
+        """Return the fewest round trips of an action to the database and the store."""
         taken = []
         for _ in range(ATTEMPTS):
-            before = self.database.turns, self.store.turns
+            before = self.database.round_trips, self.store.round_trips
             action()
-            taken.append((self.database.turns - before[0], self.store.turns - before[1]))
+            taken.append(
+                (self.database.round_trips - before[0], self.store.round_trips - before[1])
+            )
         return min(one[0] for one in taken), min(one[1] for one in taken)
 
 
@@ -134,7 +136,7 @@ class Counted:
 def counted(
     services: Services, database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Counted]:
-    # For this long after a push nothing about the blob is cached.
+    # For this time after a push, nothing about the blob is cached.
     monkeypatch.setattr(shared_redis, "_DELETED_SECONDS", 1)
     uri = bundle(services, database)["DB_URI"]
     port = int(re.search(r":(\d+)/", str(uri))[1])
@@ -152,7 +154,7 @@ def counted(
             yield Counted(Client(site), before_database, before_store)
 
 
-def test_what_passes_to_the_database_and_the_store_is_what_the_table_says(
+def test_counted_round_trips_match_the_table(
     counted: Counted,
 ) -> None:
     client = counted.client
@@ -197,7 +199,7 @@ def test_what_passes_to_the_database_and_the_store_is_what_the_table_says(
         (lambda: client.request("GET", f"{path}/manifests/{digest}", SCOPE), (0, 0)),
         (token, (1, 0)),
         (post, (1, 0)),
-        # The store is asked whether it takes the bytes before they are sent.
+        # The store is asked whether it accepts the bytes before they are sent.
         (patch, (1, 2)),
         (put, (2, 0)),
         (put_manifest, (2, 0)),

@@ -7,9 +7,8 @@ import base64
 import pytest
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-from .test_authentication import changed
 
 ROBOT, ROBOTS = "organization/acme/robots/ci", "organization/acme/robots"
 
@@ -21,7 +20,7 @@ def client(us: Site) -> testing.TestClient:
     owner.call("POST", "organization/", {"name": "acme"}, 201)
     owner.call("PUT", ROBOT, {}, 201)
     owner.call("POST", "organization/acme/applications", {"name": "tool"})
-    return changed(us, feature_superusers_full_access=True)
+    return client_with_settings(us, feature_superusers_full_access=True)
 
 
 def _get(client: testing.TestClient, username: str, password: str, path: str) -> str:

@@ -1,4 +1,4 @@
-"""Operators and monitoring see at a glance what runs, what is down and what is to be copied."""
+"""Status for operators and monitoring: instances, failed stores, and pending copies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY
 
+from .clients import Api, add_user
 from .services import Services, wait_until
 from .site import Client, Site
-from .test_api import Api, add_user
 
 DATA = b"0123456789"
 
@@ -26,14 +26,14 @@ def status(site: Site, *words: str) -> tuple[int, dict[str, list[dict[str, objec
     return result.returncode, json.loads(result.stdout)
 
 
-def seen(site: Site) -> StatusReport:
-    return StatusReporter(site.graph.database).report()
+def report(site: Site) -> StatusReport:
+    return StatusReporter(site.services.database).report()
 
 
-def test_all_is_well_where_instances_live_and_nothing_fails(us: Site) -> None:
-    announcer = Announcer(us.graph, "registry")
+def test_a_healthy_registry_has_no_problems(us: Site) -> None:
+    announcer = Announcer(us.services, "registry")
     announcer.start()
-    wait_until("it is announced", lambda: seen(us).instances != [])
+    wait_until("the instance has sent a heartbeat", lambda: report(us).instances != [])
     code, found = status(us)
     assert (code, found["problems"]) == (0, [])
     (instance,) = found["instances"]
@@ -42,57 +42,57 @@ def test_all_is_well_where_instances_live_and_nothing_fails(us: Site) -> None:
     }
     assert "usstorage" in us.command("status").stdout
     announcer.stop()
-    assert seen(us).instances == []
+    assert report(us).instances == []
 
 
 @pytest.mark.long
-def test_a_store_that_is_down_and_an_instance_that_is_missed_are_problems(
+def test_an_unavailable_store_and_a_missing_instance_are_problems(
     us: Site, services: Services
 ) -> None:
-    announcer = Announcer(us.graph, "replication")
+    announcer = Announcer(us.services, "replication")
     services.eu.container.pause()
     try:
         announcer.start()
         wait_until(
-            "the dead store is told of",
-            lambda: "finds the store of eustorage down" in str(seen(us).problems()),
+            "the dead store is reported",
+            lambda: "finds the store of eustorage down" in str(report(us).problems()),
         )
         assert status(us)[0] == 1
     finally:
         services.eu.container.unpause()
-    wait_until("it is up again", lambda: seen(us).problems() == [])
+    wait_until("the store is available again", lambda: report(us).problems() == [])
     announcer.stop()
-    announcer = Announcer(us.graph, "replication")
+    announcer = Announcer(us.services, "replication")
     announcer.start()
-    wait_until("it is announced", lambda: seen(us).instances != [])
-    us.graph.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes'")
+    wait_until("the instance has sent a heartbeat", lambda: report(us).instances != [])
+    us.services.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes'")
     code, found = status(us)
     assert code == 1
     assert "replication of usstorage eustorage was seen 3" in str(found["problems"])
     announcer.stop()
 
 
-def test_lag_is_counted_from_the_tasks_also_those_of_an_older_version(us: Site) -> None:
+def test_lag_is_computed_from_tasks_including_those_of_an_older_version(us: Site) -> None:
     Client(us).push_blob("admin/app", DATA)
-    us.graph.database.run(
+    us.services.database.run(
         "UPDATE replicationtask SET image_size = NULL, created_at = now() - interval '1 hour'"
     )
-    lag = {entry.location: entry for entry in seen(us).locations}
+    lag = {entry.location: entry for entry in report(us).locations}
     assert (lag["eustorage"].pending_blobs, lag["eustorage"].pending_bytes) == (1, 10)
     assert lag["usstorage"].pending_blobs == 0
-    assert seen(us).problems() == []
+    assert report(us).problems() == []
     code, found = status(us, "--max-lag", "600")
     assert code == 1
     assert "a copy to eustorage has been due for 36" in str(found["problems"])
-    at_eu = Tasks(us.graph.database, "eustorage")
+    at_eu = Tasks(us.services.database, "eustorage")
     (task,) = at_eu.claim()
     at_eu.release(task, "the store is full")
-    assert "1 copies to eustorage failed last time: the store is full" in str(seen(us).problems())
+    assert "1 copies to eustorage failed last time: the store is full" in str(report(us).problems())
 
 
-def test_metrics_tell_the_lag_of_each_target(us: Site) -> None:
+def test_metrics_contain_the_lag_of_each_target(us: Site) -> None:
     Client(us).push_blob("admin/app", DATA)
-    export_lag(us.graph.database)
+    export_lag(us.services.database)
     for name, value in (("pending_blobs", 1), ("pending_bytes", 10), ("failing_blobs", 0)):
         labels = {"location": "eustorage"}
         assert REGISTRY.get_sample_value(f"atoll_replication_{name}", labels) == value
@@ -102,11 +102,11 @@ def test_metrics_tell_the_lag_of_each_target(us: Site) -> None:
     )
 
 
-def test_superusers_see_by_the_api_how_each_instance_sees_each_store(us: Site) -> None:
+def test_superusers_read_by_the_api_how_each_instance_reaches_each_store(us: Site) -> None:
     health = StoreHealth(["usstorage", "eustorage"])
     health.probed("usstorage", None)
     health.probed("eustorage", StoreRefused("eustorage", "it answered 403"))
-    Heartbeat(us.graph.database, us.graph.bundle, "registry", health).record()
+    Heartbeat(us.services.database, us.services.bundle, "registry", health).record()
     superuser = Api(us)
     found = superuser.call("GET", "superuser/health")
     stores = {entry["location"]: entry for entry in found["locations"]}
@@ -120,11 +120,11 @@ def test_superusers_see_by_the_api_how_each_instance_sees_each_store(us: Site) -
 
 
 @pytest.mark.long
-def test_wait_for_everything_ends_when_nothing_is_missing_even_without_a_task(
+def test_waiting_for_everything_ends_when_no_copy_is_missing_even_without_a_task(
     us: Site, eu: Site
 ) -> None:
     Client(us).push_blob("admin/app", DATA)
-    us.graph.database.run("DELETE FROM replicationtask")
+    us.services.database.run("DELETE FROM replicationtask")
     waited = us.command("wait", "--timeout", "0")
     assert (waited.returncode, "eustorage lacks 1 blobs (10 bytes)" in waited.stderr) == (
         1,

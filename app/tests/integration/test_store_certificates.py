@@ -1,6 +1,6 @@
-"""A store's certificate is checked on each connection, and what that needs is loaded once.
+"""Each connection to a store verifies the certificate, and CA certificates are loaded once.
 
-To load it again while another connection shakes hands kills the process, now and then.
+Loading them while another connection is in a handshake occasionally crashes the process.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from atoll.storage.observed_store import nobody
 from .services import Services
 from .site import Site
 
-# The client, its prober, and what moves bytes.
+# The client, its prober, and the transfers.
 CONTEXTS = 3
 THREADS = 24
 
 
 @pytest.fixture
 def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Record each file of certificates that is loaded into a context."""
+    """Record each file of CA certificates that is loaded into an SSLContext."""
     files: list[object] = []
     load = ssl.SSLContext.load_verify_locations
 
@@ -35,11 +35,11 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     return files
 
 
-def test_connections_side_by_side_load_certificates_once(
+def test_parallel_connections_load_ca_certificates_once(
     services: Services, us: Site, loaded: list[object]
 ) -> None:
     authority = str(services.us.certificate)
-    settings = us.graph.bundle.stores["usstorage"]
+    settings = us.services.bundle.stores["usstorage"]
     store = make_store("usstorage", settings, ca_bundle=authority, observe=nobody)
 
     def use(number: int) -> bytes:
@@ -53,8 +53,8 @@ def test_connections_side_by_side_load_certificates_once(
     assert 1 <= loaded.count(authority) <= CONTEXTS
 
 
-def test_a_certificate_of_nobody_known_is_refused(us: Site) -> None:
-    settings = us.graph.bundle.stores["usstorage"]
+def test_a_certificate_of_an_unknown_ca_is_refused(us: Site) -> None:
+    settings = us.services.bundle.stores["usstorage"]
     store = make_store("usstorage", settings, ca_bundle=None, observe=nobody)
 
     with pytest.raises(StoreUnavailable, match="SSLError"):

@@ -1,6 +1,6 @@
-"""What every driver promises, kept by the real thing.
+"""The contract of all store drivers, tested against real servers.
 
-Ceph for all dialects of S3, Swift, Azure's own emulator, a directory.
+Ceph for all dialects of S3, Swift, the emulator of Azure, and a directory.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import requests
 from atoll.config.stores import (
     AzureSettings,
-    GoogleCloudSettings,
     IbmCloudSettings,
     LocalSettings,
     OpenShiftSettings,
     RadosGatewaySettings,
-    S3Settings,
     StoreSettings,
     SwiftSettings,
 )
@@ -31,44 +28,10 @@ from atoll.storage.errors import ObjectMissing, StoreRefused, StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM, PartsWriter, put_file
 
 from .other_stores import Azurite, Swift, running_azurite, running_swift
-from .services import Services, Store
+from .s3_settings import amazon, gateway, google
+from .services import Services
 
 KEY = "sha256/ab/abcd"
-
-
-def gateway(kind: type[StoreSettings], store: Store) -> StoreSettings:
-    return kind(
-        hostname="127.0.0.1",
-        port=store.port,
-        is_secure=True,
-        storage_path="/datastorage/registry",
-        bucket_name=store.bucket,
-        access_key=store.access_key,
-        secret_key=store.secret_key,
-    )
-
-
-def amazon(store: Store) -> StoreSettings:
-    return S3Settings(
-        storage_path="/datastorage/registry",
-        s3_bucket=store.bucket,
-        s3_access_key=store.access_key,
-        s3_secret_key=store.secret_key,
-        host="127.0.0.1",
-        port=store.port,
-    )
-
-
-def google(store: Store) -> StoreSettings:
-    class Tested(GoogleCloudSettings):
-        service: ClassVar[str] = f"https://127.0.0.1:{store.port}"
-
-    return Tested(
-        storage_path="/datastorage/registry",
-        bucket_name=store.bucket,
-        access_key=store.access_key,
-        secret_key=store.secret_key,
-    )
 
 
 DIALECTS = {
@@ -82,7 +45,7 @@ DIALECTS = {
 
 @dataclass
 class Subject:
-    """A store, what was observed of it, and what it was made of."""
+    """A store, the outcomes that it reported, and the settings it was created with."""
 
     store: ObjectStore
     failures: list[str]
@@ -108,7 +71,7 @@ def azurite(services: Services) -> Iterator[Azurite]:
         yield running
 
 
-# These two are images of their own, which take minutes to build.
+# These two images are built separately, which takes minutes.
 IN_IMAGES_OF_THEIR_OWN = [
     pytest.param(name, marks=pytest.mark.long)
     for name in ("SwiftStorage", "SwiftStorage-Keystone", "AzureStorage")
@@ -123,27 +86,27 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         del write
         failures.extend([str(error)] if error else [])
 
-    def made(settings: StoreSettings, ca_bundle: str | None = None) -> Subject:
+    def make_subject(settings: StoreSettings, ca_bundle: str | None = None) -> Subject:
         store = make_store("us", settings, ca_bundle=ca_bundle, observe=observe)
         return Subject(store, failures, settings, ca_bundle)
 
     if request.param == "LocalStorage":
-        yield made(LocalSettings(storage_path=str(tmp_path / "store")))
+        yield make_subject(LocalSettings(storage_path=str(tmp_path / "store")))
         assert objects_of_directory(tmp_path / "store") <= {"_verify", "_location"}
     elif request.param.startswith("SwiftStorage"):
         swifts: tuple[Swift, Swift] = request.getfixturevalue("swifts")
         swift = swifts[request.param.endswith("Keystone")]
-        yield made(SwiftSettings(**swift.settings), str(swift.certificate))
+        yield make_subject(SwiftSettings(**swift.settings), str(swift.certificate))
         assert swift.objects() == set()
     elif request.param == "AzureStorage":
         azurite: Azurite = request.getfixturevalue("azurite")
-        yield made(AzureSettings(**azurite.settings))
+        yield make_subject(AzureSettings(**azurite.settings))
         assert azurite.objects() == set()
     else:
         services: Services = request.getfixturevalue("services")
         services.us.empty()
         settings = DIALECTS[request.param](services.us)
-        yield made(settings, str(services.us.certificate))
+        yield make_subject(settings, str(services.us.certificate))
         assert services.us.objects() == set()
         assert services.us.open_uploads() == 0
 
@@ -152,7 +115,7 @@ def content(store: ObjectStore, key: str = KEY, *bounds: int) -> bytes:
     return b"".join(store.read(key, *bounds))
 
 
-def test_an_object_comes_back_as_it_was_written_and_is_overwritten_as_a_whole(
+def test_an_object_is_read_unchanged_and_overwritten_as_a_whole(
     subject: Subject,
 ) -> None:
     store = subject.store
@@ -166,7 +129,7 @@ def test_an_object_comes_back_as_it_was_written_and_is_overwritten_as_a_whole(
     assert subject.failures == []
 
 
-def test_ranges_are_exact_and_beyond_the_end_there_is_nothing(subject: Subject) -> None:
+def test_ranges_are_exact_and_empty_beyond_the_end(subject: Subject) -> None:
     store = subject.store
     store.put(KEY, b"0123456789", 10)
     assert content(store, KEY, 2, 5) == b"234"
@@ -178,7 +141,7 @@ def test_ranges_are_exact_and_beyond_the_end_there_is_nothing(subject: Subject) 
     assert subject.failures == []
 
 
-def test_objects_are_listed_below_a_prefix_in_the_order_of_their_keys(subject: Subject) -> None:
+def test_objects_below_a_prefix_are_listed_in_the_order_of_their_keys(subject: Subject) -> None:
     store = subject.store
     keys = [f"sha256/{name[:2]}/{name}" for name in ("00aa", "0fbb", "abcc", "abdd", "ffee")]
     before = datetime.now(UTC) - timedelta(minutes=5)
@@ -197,7 +160,7 @@ def test_objects_are_listed_below_a_prefix_in_the_order_of_their_keys(subject: S
     assert subject.failures == []
 
 
-def test_parts_that_are_too_young_or_still_wanted_are_not_thrown_away(subject: Subject) -> None:
+def test_recent_or_referenced_parts_are_not_aborted(subject: Subject) -> None:
     store = subject.store
     upload = store.begin_parts(KEY)
     store.put_part(KEY, upload, 1, b"x" * 100, 100)
@@ -205,12 +168,14 @@ def test_parts_that_are_too_young_or_still_wanted_are_not_thrown_away(subject: S
     assert store.abort_abandoned_parts(now - timedelta(hours=1), set()) == 0
     assert store.abort_abandoned_parts(now + timedelta(hours=1), {upload}) == 0
     if store.abort_abandoned_parts(now + timedelta(hours=1), set()) == 0:
-        # Stores that clear away by themselves, or cannot tell.
+        # Some stores delete abandoned parts by themselves, or cannot list them.
         store.abort_parts(KEY, upload)
     assert store.abort_abandoned_parts(now + timedelta(hours=1), set()) == 0
 
 
-def test_a_missing_object_is_told_as_that_and_is_no_failure_of_the_store(subject: Subject) -> None:
+def test_a_missing_object_is_reported_as_such_and_not_as_a_failure_of_the_store(
+    subject: Subject,
+) -> None:
     store = subject.store
     store.probe(write=True)
     with pytest.raises(ObjectMissing):
@@ -221,7 +186,7 @@ def test_a_missing_object_is_told_as_that_and_is_no_failure_of_the_store(subject
     assert subject.failures == []
 
 
-def test_a_large_object_is_written_in_parts_and_appears_at_the_end(
+def test_a_large_object_is_written_in_parts_and_appears_when_completed(
     subject: Subject, tmp_path: Path
 ) -> None:
     store, data = subject.store, os.urandom(2 * PART_MINIMUM + 5)
@@ -235,7 +200,7 @@ def test_a_large_object_is_written_in_parts_and_appears_at_the_end(
         content(store, KEY, PART_MINIMUM - 1, PART_MINIMUM + 1)
         == data[PART_MINIMUM - 1 : PART_MINIMUM + 1]
     )
-    # A file in parts, over the object that is there.
+    # A file in parts replaces the existing object.
     larger = data + os.urandom(5)
     with (tmp_path / "file").open("w+b") as file:
         file.write(larger)
@@ -244,7 +209,7 @@ def test_a_large_object_is_written_in_parts_and_appears_at_the_end(
     store.delete(KEY)
 
 
-def test_an_upload_that_is_aborted_leaves_nothing_and_may_be_aborted_twice(
+def test_an_aborted_upload_leaves_nothing_and_can_be_aborted_twice(
     subject: Subject,
 ) -> None:
     store = subject.store
@@ -256,7 +221,7 @@ def test_an_upload_that_is_aborted_leaves_nothing_and_may_be_aborted_twice(
         store.size(KEY)
 
 
-def test_two_uploads_of_one_object_do_not_disturb_each_other(subject: Subject) -> None:
+def test_two_uploads_of_one_object_do_not_affect_each_other(subject: Subject) -> None:
     store = subject.store
     one, other = store.begin_parts(KEY), store.begin_parts(KEY)
     tags = [store.put_part(KEY, upload, 1, b"same", 4) for upload in (one, other)]
@@ -266,7 +231,7 @@ def test_two_uploads_of_one_object_do_not_disturb_each_other(subject: Subject) -
     store.delete(KEY)
 
 
-def test_a_url_gives_the_bytes_and_ranges_to_anybody_and_to_nobody_without_its_signature(
+def test_a_presigned_url_returns_bytes_and_ranges_and_requires_its_signature(
     subject: Subject,
 ) -> None:
     store = subject.store
@@ -286,7 +251,7 @@ def test_a_url_gives_the_bytes_and_ranges_to_anybody_and_to_nobody_without_its_s
     store.delete(KEY)
 
 
-def test_a_key_that_is_not_good_is_told_as_refused(subject: Subject) -> None:
+def test_a_wrong_key_is_reported_as_refused(subject: Subject) -> None:
     if isinstance(subject.settings, LocalSettings):
         pytest.skip("a directory has no keys; what it refuses is shown below")
     wrong = subject.settings.model_copy(
@@ -303,7 +268,7 @@ def test_a_key_that_is_not_good_is_told_as_refused(subject: Subject) -> None:
         store.probe(write=True)
 
 
-def test_nothing_outside_of_the_directory_is_reached(tmp_path: Path) -> None:
+def test_paths_outside_of_the_directory_are_refused(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("outside")
     store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
     for key in ("../secret", "a/../../secret", str(tmp_path / "secret"), "", ".unfinished/x"):
@@ -314,7 +279,7 @@ def test_nothing_outside_of_the_directory_is_reached(tmp_path: Path) -> None:
     assert (tmp_path / "secret").read_text() == "outside"
 
 
-def test_a_directory_that_is_not_there_is_told_by_the_probe(tmp_path: Path) -> None:
+def test_the_probe_reports_a_missing_directory(tmp_path: Path) -> None:
     store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
     with pytest.raises(StoreUnavailable, match="does not exist"):
         store.probe(write=False)
@@ -322,7 +287,7 @@ def test_a_directory_that_is_not_there_is_told_by_the_probe(tmp_path: Path) -> N
     store.probe(write=False)
 
 
-def test_a_body_that_ends_early_becomes_no_object(tmp_path: Path) -> None:
+def test_a_truncated_body_creates_no_object(tmp_path: Path) -> None:
     store = make_store("us", LocalSettings(storage_path=str(tmp_path / "store")))
     with (tmp_path / "file").open("w+b") as file, pytest.raises(StoreUnavailable):
         store.put(KEY, file, 10)

@@ -1,4 +1,4 @@
-"""The store of a location that is gone is emptied, and nobody else's objects go."""
+"""The store of a removed location is emptied, and no other objects are deleted."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from atoll.storage.errors import ObjectMissing
 from atoll.storage.states import DRAINING
 
 from .services import Services, wait_until
-from .site import Client, Site, bundle, make_graph
+from .site import Client, Site, bundle, make_site_services
 
 REPOSITORY = "admin/app"
-# What probes of a store write.
+# The objects that probes of a store write.
 PROBED = {"_verify", "_location"}
 
 
 @dataclass
 class Remaining:
-    """A site whose bundle has no usstorage any more, and a bundle that still has it."""
+    """A site whose bundle lacks the removed usstorage, and a bundle that still has it."""
 
     site: Site
     old_bundle: Path
@@ -49,9 +49,9 @@ def remaining(services: Services, database: str, tmp_path: Path) -> Remaining:
         "FEATURE_STORAGE_REPLICATION": False,
     }
     directory = tmp_path / "elsewhere"
-    graph = make_graph(services, database, directory, "eustorage", changes)
+    site_services = make_site_services(services, database, directory, "eustorage", changes)
     (tmp_path / "old.yaml").write_text(yaml.safe_dump(old))
-    return Remaining(Site("", "", graph, directory, "eustorage"), tmp_path / "old.yaml")
+    return Remaining(Site("", "", site_services, directory, "eustorage"), tmp_path / "old.yaml")
 
 
 def keys(store: ObjectStore) -> list[str]:
@@ -59,12 +59,12 @@ def keys(store: ObjectStore) -> list[str]:
 
 
 def remove(site: Site, location: str) -> None:
-    LocationTable(site.graph.database).set_state(location, DRAINING)
-    for _ in Removal(LocationTable(site.graph.database)).steps(location):
+    LocationTable(site.services.database).set_state(location, DRAINING)
+    for _ in Removal(LocationTable(site.services.database)).steps(location):
         continue
 
 
-def test_all_below_its_path_goes_with_unfinished_parts_and_nothing_else(
+def test_all_objects_below_the_path_and_unfinished_parts_are_deleted(
     us: Site, remaining: Remaining
 ) -> None:
     store, other = us.locations.stores["usstorage"], us.locations.stores["eustorage"]
@@ -82,7 +82,7 @@ def test_all_below_its_path_goes_with_unfinished_parts_and_nothing_else(
     assert (status, done["objects"], done["complete"], done["uploads"]) == (0, 3, False, 0)
     status, done, _ = remaining.purge("--yes")
     assert (status, done["complete"], done["uploads"]) == (0, True, 1)
-    # Unlike a removed site this one still runs, so its probes may write their objects again.
+    # Unlike at a removed site, the probes of this one still run and may write their objects again.
     assert set(keys(store)) <= PROBED
     with pytest.raises(ObjectMissing):
         store.stored_parts("uploads/one/1", upload)
@@ -92,19 +92,22 @@ def test_all_below_its_path_goes_with_unfinished_parts_and_nothing_else(
     assert done["objects"] <= len(PROBED)
 
 
-def test_what_is_still_in_use_is_not_emptied(us: Site, remaining: Remaining) -> None:
+def test_the_store_of_an_existing_location_is_not_purged(us: Site, remaining: Remaining) -> None:
     Client(us).push_blob(REPOSITORY, b"needed")
     before = keys(us.locations.stores["usstorage"])
     status, _, err = remaining.purge("--yes")
     assert (status, "first: atoll remove-location usstorage" in err) == (1, True)
-    # Counting is free.
+    # A dry run is always permitted.
     assert remaining.purge("--dry-run")[1]["objects"] == len(before)
-    us.graph.database.run("DELETE FROM imagestorageplacement")
+    us.services.database.run("DELETE FROM imagestorageplacement")
     remove(us, "usstorage")
-    announcer = Announcer(us.graph, "registry")
+    announcer = Announcer(us.services, "registry")
     announcer.start()
-    instances = Instances(us.graph.database)
-    wait_until("it is seen", lambda: instances.reachability("usstorage").reachable_from != [])
+    instances = Instances(us.services.database)
+    wait_until(
+        "the instance's report is stored",
+        lambda: instances.reachability("usstorage").reachable_from != [],
+    )
     status, _, err = remaining.purge("--yes")
     assert (status, "still in the bundle of registry on" in err) == (1, True)
     announcer.stop()
@@ -116,7 +119,7 @@ def test_what_is_still_in_use_is_not_emptied(us: Site, remaining: Remaining) -> 
     assert set(before) <= set(keys(us.locations.stores["usstorage"]))
 
 
-def test_a_bucket_and_path_of_another_location_s_are_not_emptied(
+def test_a_bucket_and_path_that_another_location_uses_are_not_purged(
     services: Services, us: Site, remaining: Remaining
 ) -> None:
     remove(us, "usstorage")
@@ -124,7 +127,7 @@ def test_a_bucket_and_path_of_another_location_s_are_not_emptied(
     driver, arguments = services.us.settings
     old["DISTRIBUTED_STORAGE_CONFIG"]["usagain"] = [
         driver,
-        # Another name of the same service: the check of the configuration does not know it.
+        # Another name of the same server, which the check of the configuration does not recognize.
         {
             **arguments,
             "hostname": "localhost",
@@ -137,7 +140,7 @@ def test_a_bucket_and_path_of_another_location_s_are_not_emptied(
         assert (status, "also those of usagain" in err) == (1, True)
 
 
-def test_a_bundle_that_cannot_be_used_is_told_as_that(remaining: Remaining) -> None:
+def test_an_invalid_bundle_is_reported(remaining: Remaining) -> None:
     old = yaml.safe_load(remaining.old_bundle.read_text())
     del old["DISTRIBUTED_STORAGE_CONFIG"]["usstorage"]
     for key in ("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS", "DISTRIBUTED_STORAGE_PREFERENCE"):
@@ -150,7 +153,7 @@ def test_a_bundle_that_cannot_be_used_is_told_as_that(remaining: Remaining) -> N
     assert "cannot be read" in remaining.purge("--yes")[2]
 
 
-def test_a_store_that_does_not_answer_is_told_as_that(us: Site, remaining: Remaining) -> None:
+def test_an_unreachable_store_is_reported(us: Site, remaining: Remaining) -> None:
     remove(us, "usstorage")
     old = yaml.safe_load(remaining.old_bundle.read_text())
     old["DISTRIBUTED_STORAGE_CONFIG"]["usstorage"][1]["port"] = 1

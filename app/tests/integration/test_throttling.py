@@ -1,4 +1,4 @@
-"""Guesses are limited, valid tokens are not."""
+"""Login attempts are throttled, valid tokens are not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from atoll.auth import passwords
 from atoll.auth.throttle import Throttle, TooManyFailures
 from falcon import testing
 
+from .clients import Api, add_user, client_with_settings
 from .site import PASSWORD, SUPERUSER, Site
-from .test_api import Api, add_user
-from .test_authentication import changed
 
 GUESSES = 60
 
@@ -29,7 +28,7 @@ def _login(client: testing.TestClient, username: str, password: str, address: st
 def test_a_valid_token_is_accepted_after_wrong_ones_from_its_address(
     us: Site, username: str
 ) -> None:
-    api, client = Api(us), changed(us)
+    api, client = Api(us), client_with_settings(us)
     api.call("PUT", "user/robots/robot", {}, 201)
     valid = {
         "$oauthtoken": us.command("token", "create", SUPERUSER).stdout.strip(),
@@ -43,15 +42,15 @@ def test_a_valid_token_is_accepted_after_wrong_ones_from_its_address(
         assert _login(client, name, token, "192.0.2.1") == 200
 
 
-def test_wrong_tokens_do_not_lock_passwords_out(us: Site) -> None:
-    client = changed(us)
+def test_wrong_tokens_do_not_lock_out_passwords(us: Site) -> None:
+    client = client_with_settings(us)
     for number in range(GUESSES):
         _login(client, "$oauthtoken", f"guess{number}", "192.0.2.1")
     assert _login(client, SUPERUSER, PASSWORD, "192.0.2.1") == 200
 
 
-def test_a_user_logs_in_at_a_known_address_after_guesses_of_other_names_there(us: Site) -> None:
-    client = changed(us)
+def test_a_user_logs_in_at_a_known_address_after_failed_logins_of_others(us: Site) -> None:
+    client = client_with_settings(us)
     assert _login(client, SUPERUSER, PASSWORD, "192.0.2.1") == 200
     for number in range(GUESSES):
         _login(client, f"nobody{number}", "guess", "192.0.2.1")
@@ -60,7 +59,7 @@ def test_a_user_logs_in_at_a_known_address_after_guesses_of_other_names_there(us
 
 
 def test_registrations_are_limited_by_address(us: Site) -> None:
-    client = changed(us)
+    client = client_with_settings(us)
 
     def register(number: int, address: str) -> int:
         body = {"username": f"new{number}", "password": "a password"}
@@ -72,7 +71,9 @@ def test_registrations_are_limited_by_address(us: Site) -> None:
     assert register(21, "192.0.2.2") == 200
 
 
-def test_a_taken_name_is_refused_without_a_hash(us: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_name_is_refused_before_a_hash_is_computed(
+    us: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add_user(Api(us), "bob")
 
     def hashed(_password: str) -> str:
@@ -81,11 +82,11 @@ def test_a_taken_name_is_refused_without_a_hash(us: Site, monkeypatch: pytest.Mo
     monkeypatch.setattr(passwords, "_hasher", argon2.PasswordHasher())
     monkeypatch.setattr("atoll.auth.users.hash_password", hashed)
     body = {"username": "bob", "password": "a password"}
-    assert changed(us).simulate_post("/api/v1/user/", json=body).status_code == 400
+    assert client_with_settings(us).simulate_post("/api/v1/user/", json=body).status_code == 400
 
 
 def test_parallel_guesses_are_limited(us: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All threads pass the first check; what is hashed is limited by those that failed."""
+    """All threads pass the first check; the number of hashes is limited by failed attempts."""
     threads, hashed, lock = 24, [0], threading.Lock()
     together = threading.Barrier(threads)
     check = Throttle.check
@@ -102,7 +103,7 @@ def test_parallel_guesses_are_limited(us: Site, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Throttle, "check", check_together)
     monkeypatch.setattr(passwords, "_hasher", Counting(time_cost=1, memory_cost=8, parallelism=1))
-    client, statuses = changed(us), Counter[int]()
+    client, statuses = client_with_settings(us), Counter[int]()
 
     def guess(number: int) -> None:
         status = _login(client, SUPERUSER, f"guess {number}", "192.0.2.1")
@@ -114,12 +115,12 @@ def test_parallel_guesses_are_limited(us: Site, monkeypatch: pytest.MonkeyPatch)
         thread.start()
     for thread in guesses:
         thread.join()
-    # Five failures are free; some more may be on their way to being counted.
+    # Five failures are free; some more may be counted late.
     assert hashed[0] <= 5 + 2 * passwords.HASHED_AT_ONCE
     assert statuses[429] == threads - statuses[401]
 
 
-def test_few_passwords_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_passwords_are_hashed_in_parallel(monkeypatch: pytest.MonkeyPatch) -> None:
     running, most, lock = 0, 0, threading.Lock()
 
     class Slow(argon2.PasswordHasher):
@@ -144,7 +145,7 @@ def test_few_passwords_are_hashed_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     assert most == passwords.HASHED_AT_ONCE
 
 
-def test_a_password_that_gets_no_turn_is_refused_for_a_moment(
+def test_a_password_without_a_free_slot_is_refused_temporarily(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(passwords, "_WAIT_SECONDS", 0.01)

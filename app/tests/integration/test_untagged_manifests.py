@@ -1,4 +1,4 @@
-"""A manifest that no tag means any more goes, as with Quay; what anything still needs stays."""
+"""Untagged manifests are deleted as in Quay, unless something still refers to them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ DATA = b'{"some": "configuration"}'
 
 
 def collector(site: Site, batch: int = 100) -> UntaggedManifests:
-    cache = ManifestCache(site.graph.redis)
-    return UntaggedManifests(site.graph.database, site.graph.bundle, cache, batch=batch)
+    cache = ManifestCache(site.services.redis)
+    return UntaggedManifests(site.services.database, site.services.bundle, cache, batch=batch)
 
 
 def collect(site: Site) -> None:
@@ -32,7 +32,7 @@ def collect(site: Site) -> None:
 
 
 def put(client: Client, document: dict[str, object], reference: str | None = None) -> str:
-    """Push a manifest, by its digest unless by a tag; return its digest."""
+    """Push a manifest by its digest or a tag, and return its digest."""
     content = json.dumps({"schemaVersion": 2, **document}).encode()
     digest = str(Digest.of(content))
     answer = client.request(
@@ -64,117 +64,117 @@ def index(*children: str) -> dict[str, object]:
     return {"mediaType": INDEX_TYPE, "manifests": [descriptor(child) for child in children]}
 
 
-def let_time_pass(site: Site) -> None:
-    """Let the time pass for which a push is kept without a tag."""
-    site.graph.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
+def expire_pushes(site: Site) -> None:
+    """Expire the time for which a push is kept without a tag."""
+    site.services.database.run("UPDATE manifest SET pushed_at = pushed_at - interval '2 hours'")
 
 
 def pull(client: Client, digest: str) -> int:
     return client.request("GET", f"/v2/{REPOSITORY}/manifests/{digest}", SCOPE).status_code
 
 
-def test_what_no_tag_means_goes_when_its_time_is_over(client: Client) -> None:
+def test_an_untagged_manifest_is_deleted_when_its_time_ends(client: Client) -> None:
     digest = put(client, image(client))
     collect(client.site)
     assert pull(client, digest) == 200
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 404
 
 
-def test_a_push_begins_its_time_anew(client: Client) -> None:
+def test_a_push_restarts_the_time(client: Client) -> None:
     digest = put(client, image(client))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     assert put(client, image(client)) == digest
     collect(client.site)
     assert pull(client, digest) == 200
 
 
-def test_what_a_tag_means_stays(client: Client) -> None:
+def test_a_tagged_manifest_is_kept(client: Client) -> None:
     digest = put(client, image(client), "latest")
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
 
 
-def test_what_a_tag_meant_stays_as_long_as_the_tag_can_be_set_back(client: Client) -> None:
+def test_a_previously_tagged_manifest_is_kept_while_the_tag_can_be_restored(client: Client) -> None:
     digest = put(client, image(client), "latest")
     put(client, image(client, annotations={"version": "2"}), "latest")
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
     ended = "UPDATE tag SET lifetime_end_ms = lifetime_end_ms - %(ms)s"
-    client.site.graph.database.run(ended, {"ms": 15 * 86400 * 1000})
+    client.site.services.database.run(ended, {"ms": 15 * 86400 * 1000})
     collect(client.site)
     assert pull(client, digest) == 404
 
 
-def test_a_tag_that_is_to_end_of_itself_keeps_what_it_means(client: Client) -> None:
+def test_a_tag_with_a_pending_expiry_keeps_its_manifest(client: Client) -> None:
     digest = put(client, image(client), "latest")
-    tags = Tags(client.site.graph.database)
+    tags = Tags(client.site.services.database)
     tags.expire(RepositoryName.parse(REPOSITORY), "latest", int(time.time() * 1000) + 60_000)
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, digest) == 200
 
 
-def test_what_an_index_names_stays_and_goes_after_it(client: Client) -> None:
+def test_manifests_of_an_index_are_kept_and_deleted_after_it(client: Client) -> None:
     child = put(client, image(client))
     parent = put(client, index(child), "latest")
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert (pull(client, parent), pull(client, child)) == (200, 200)
-    client.site.graph.database.run("DELETE FROM tag")
+    client.site.services.database.run("DELETE FROM tag")
     collect(client.site)
     collect(client.site)
     assert (pull(client, parent), pull(client, child)) == (404, 404)
 
 
-def test_a_referrer_stays_with_its_subject_and_goes_after_it(client: Client) -> None:
+def test_a_referrer_is_kept_with_its_subject_and_deleted_after_it(client: Client) -> None:
     subject = put(client, image(client), "latest")
     signature = put(client, image(client, subject=descriptor(subject)))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, signature) == 200
-    client.site.graph.database.run("DELETE FROM tag")
+    client.site.services.database.run("DELETE FROM tag")
     collect(client.site)
     collect(client.site)
     assert (pull(client, subject), pull(client, signature)) == (404, 404)
 
 
-def test_a_deleted_image_that_can_be_brought_back_keeps_its_signature(client: Client) -> None:
+def test_a_deleted_image_that_can_be_restored_keeps_its_signature(client: Client) -> None:
     subject = put(client, image(client), "latest")
     signature = put(client, image(client, subject=descriptor(subject)))
     client.request("DELETE", f"/v2/{REPOSITORY}/manifests/{subject}", SCOPE)
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect(client.site)
     assert pull(client, signature) == 200
 
 
-def test_a_manifest_that_is_being_named_now_is_left_alone(client: Client) -> None:
+def test_a_manifest_that_a_transaction_refers_to_is_skipped(client: Client) -> None:
     digest = put(client, image(client))
-    let_time_pass(client.site)
-    with client.site.graph.database.transaction() as cursor:
-        # As the foreign key of a tag that is being written does.
+    expire_pushes(client.site)
+    with client.site.services.database.transaction() as cursor:
+        # As the foreign key of a tag that is being inserted does.
         cursor.execute("SELECT FROM manifest FOR KEY SHARE")
         collect(client.site)
     assert pull(client, digest) == 200
 
 
-def test_an_index_that_names_what_was_just_collected_is_refused(
+def test_an_index_that_references_a_just_collected_manifest_is_refused(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The collector comes between the look-up and the statement that keeps the index."""
+    """The collector runs between the look-up of the manifests and the insertion of the index."""
     child = put(client, image(client))
-    let_time_pass(client.site)
-    database, run = client.site.graph.database, client.site.graph.database.run
+    expire_pushes(client.site)
+    database, run = client.site.services.database, client.site.services.database.run
 
-    def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
+    def run_after_collection(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
             collect(client.site)
         return run(sql, parameters)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(database, "run", run_after_the_collector)
+    monkeypatch.setattr(database, "run", run_after_collection)
     answer = client.request(
         "PUT",
         f"/v2/{REPOSITORY}/manifests/latest",
@@ -191,26 +191,24 @@ def test_an_index_that_names_what_was_just_collected_is_refused(
     put(client, index(child), "latest")
 
 
-def test_what_one_batch_does_not_take_the_next_one_does(client: Client) -> None:
+def test_the_next_batch_deletes_what_one_batch_left(client: Client) -> None:
     for version in ("1", "2", "3"):
         put(client, image(client, annotations={"version": version}))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect = collector(client.site, batch=2)
     assert [collect.step(), collect.step()] == [True, False]
-    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
+    assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[0]]
 
 
-def test_a_round_looks_at_one_range_and_the_next_round_at_the_next(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or each round of each site would look at every manifest that there is."""
+def test_each_run_checks_the_next_range(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each run of each site would read every manifest."""
     monkeypatch.setattr(untagged, "RANGE", 1)
     for version in ("1", "2"):
         put(client, image(client, annotations={"version": version}))
-    let_time_pass(client.site)
+    expire_pushes(client.site)
     collect = collector(client.site)
-    last = client.site.graph.database.read("SELECT max(id) FROM manifest")[0][0]
+    last = client.site.services.database.read("SELECT max(id) FROM manifest")[0][0]
     assert [collect.step() for _ in range(last - 1)] == [False] * (last - 1)
-    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[1]]
+    assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[1]]
     assert not collect.step()
-    assert client.site.graph.database.read("SELECT count(*) FROM manifest") == [[0]]
+    assert client.site.services.database.read("SELECT count(*) FROM manifest") == [[0]]

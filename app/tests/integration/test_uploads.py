@@ -1,13 +1,13 @@
-"""What a client may expect of uploads that do not come in one piece, or not at all."""
+"""Chunked, interrupted, cancelled and wrong uploads."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 import pytest
 import requests
 
+from .images import sha256
 from .services import Services
 from .site import Client, Site
 
@@ -16,11 +16,7 @@ SCOPE = f"repository:{REPOSITORY}:pull,push"
 UPLOADS = f"/v2/{REPOSITORY}/blobs/uploads/"
 
 
-def sha256(data: bytes) -> str:
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
-def code(answer: requests.Response) -> str:
+def error_code(answer: requests.Response) -> str:
     return answer.json()["errors"][0]["code"]
 
 
@@ -38,15 +34,17 @@ def put(client: Client, location: str, digest: str, data: bytes = b"") -> reques
 
 
 def leftovers(site: Site, services: Services) -> tuple[set[str], int, int]:
-    """Return objects in both stores, parts that are kept there, and sessions in the database."""
+    """Return objects in both stores, unfinished parts there, and sessions in the database."""
     keys = services.us.objects() | services.eu.objects()
     parts = services.us.open_uploads() + services.eu.open_uploads()
-    (sessions,) = site.graph.database.read("SELECT count(*) FROM blobupload")
+    (sessions,) = site.services.database.read("SELECT count(*) FROM blobupload")
     return keys, parts, sessions[0]
 
 
 @pytest.mark.parametrize("last_with_put", [False, True])
-def test_chunks_become_the_blob(client: Client, services: Services, *, last_with_put: bool) -> None:
+def test_chunks_are_assembled_to_the_blob(
+    client: Client, services: Services, *, last_with_put: bool
+) -> None:
     chunks = [os.urandom(1000), os.urandom(2000), os.urandom(3000)]
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     offset = 0
@@ -59,12 +57,12 @@ def test_chunks_become_the_blob(client: Client, services: Services, *, last_with
     data = b"".join(chunks)
     assert put(client, location, sha256(data), chunks[-1] if last_with_put else b"").ok
     assert client.pull_blob(REPOSITORY, sha256(data)).content == data
-    # Nothing remains but the blob itself.
+    # Nothing is left except the blob itself.
     keys, parts, sessions = leftovers(client.site, services)
     assert (len(keys), parts, sessions) == (1, 0, 0)
 
 
-def test_an_upload_goes_on_at_another_site_at_every_chunk(us: Site, eu: Site) -> None:
+def test_an_upload_can_continue_at_another_site_after_every_chunk(us: Site, eu: Site) -> None:
     sites = [Client(us), Client(eu)]
     chunks = [os.urandom(1000) for _ in range(4)]
     location = sites[0].request("POST", UPLOADS, SCOPE).headers["Location"]
@@ -79,7 +77,7 @@ def test_an_upload_goes_on_at_another_site_at_every_chunk(us: Site, eu: Site) ->
     assert sites[0].pull_blob(REPOSITORY, sha256(data)).content == data
 
 
-def test_a_chunk_out_of_order_is_refused_with_what_is_here(client: Client) -> None:
+def test_a_chunk_out_of_order_is_refused_with_the_received_range(client: Client) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     location = patch(client, location, b"0123456789", 0).headers["Location"]
     answer = patch(client, location, b"later", 20)
@@ -99,7 +97,7 @@ def test_a_chunk_with_an_old_location_is_refused_and_leaves_nothing(
     assert leftovers(client.site, services) == (set(), 0, 0)
 
 
-def test_a_first_chunk_that_is_sent_again_takes_nothing_from_the_upload(client: Client) -> None:
+def test_a_repeated_first_chunk_removes_nothing_from_the_upload(client: Client) -> None:
     old = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     assert patch(client, old, b"first ").status_code == 202
     answer = patch(client, old, b"first ")
@@ -109,7 +107,7 @@ def test_a_first_chunk_that_is_sent_again_takes_nothing_from_the_upload(client: 
     assert client.pull_blob(REPOSITORY, sha256(b"first second")).content == b"first second"
 
 
-def test_the_state_of_an_upload_can_be_asked_for_and_gone_on_with(client: Client) -> None:
+def test_an_upload_can_resume_from_its_queried_state(client: Client) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     patch(client, location, b"0123456789")
     answer = client.request("GET", location.partition("?")[0], SCOPE)
@@ -126,22 +124,22 @@ def test_a_client_that_drops_the_query_of_the_location_is_served(client: Client)
 
 
 @pytest.mark.parametrize(
-    "chunks", [[b"whole"], [b"in ", b"parts"], []], ids=["one PATCH", "chunks", "PUT alone"]
+    "chunks", [[b"whole"], [b"in ", b"parts"], []], ids=["one-PATCH", "chunks", "PUT-only"]
 )
-def test_a_wrong_digest_is_refused_and_leaves_nothing_behind(
+def test_a_wrong_digest_is_refused_and_leaves_nothing(
     client: Client, services: Services, chunks: list[bytes]
 ) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     for chunk in chunks:
         location = patch(client, location, chunk).headers["Location"]
     answer = put(client, location, sha256(b"something else"), b"" if chunks else b"whole")
-    assert (answer.status_code, code(answer)) == (400, "DIGEST_INVALID")
+    assert (answer.status_code, error_code(answer)) == (400, "DIGEST_INVALID")
     assert leftovers(client.site, services) == (set(), 0, 0)
     answer = client.request("GET", location, SCOPE)
-    assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert (answer.status_code, error_code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
-def test_a_wrong_digest_does_not_take_the_same_bytes_from_somebody_else(
+def test_a_wrong_digest_does_not_delete_the_same_bytes_of_another_upload(
     client: Client, services: Services
 ) -> None:
     digest = client.push_blob(REPOSITORY, b"precious")
@@ -152,10 +150,10 @@ def test_a_wrong_digest_does_not_take_the_same_bytes_from_somebody_else(
     assert len(services.us.objects()) == 1
 
 
-def test_bytes_that_somebody_takes_away_between_chunk_and_commit_are_written_again(
+def test_bytes_deleted_between_chunk_and_commit_are_written_again(
     client: Client,
 ) -> None:
-    """Two uploads of the same bytes; one is thrown away after the other has begun."""
+    """Two uploads have the same bytes; one is cancelled after the other has begun."""
     data = b"the same bytes"
     client.push_blob(REPOSITORY, b"so that the repository is there")
     doomed = client.request("POST", UPLOADS, SCOPE).headers["Location"]
@@ -167,7 +165,7 @@ def test_bytes_that_somebody_takes_away_between_chunk_and_commit_are_written_aga
     assert client.pull_blob(REPOSITORY, sha256(data)).content == data
 
 
-def test_a_cancelled_upload_is_gone(client: Client, services: Services) -> None:
+def test_a_cancelled_upload_is_deleted(client: Client, services: Services) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     location = patch(client, location, b"one").headers["Location"]
     location = patch(client, location, b"two").headers["Location"]
@@ -177,14 +175,14 @@ def test_a_cancelled_upload_is_gone(client: Client, services: Services) -> None:
     assert leftovers(client.site, services) == (set(), 0, 0)
 
 
-def test_an_upload_that_nobody_goes_on_with_is_thrown_away(
-    client: Client, services: Services
-) -> None:
+def test_an_abandoned_upload_is_deleted(client: Client, services: Services) -> None:
     location = client.request("POST", UPLOADS, SCOPE).headers["Location"]
     patch(client, location, b"left alone")
-    uploads = client.site.graph.uploads
+    uploads = client.site.services.uploads
     assert uploads.delete_leftovers() == 0
-    client.site.graph.database.run("UPDATE blobupload SET changed_at = now() - interval '49 hours'")
+    client.site.services.database.run(
+        "UPDATE blobupload SET changed_at = now() - interval '49 hours'"
+    )
     assert uploads.delete_leftovers() == 1
     assert leftovers(client.site, services) == (set(), 0, 0)
 
@@ -195,17 +193,17 @@ def test_an_upload_of_one_repository_is_unknown_in_another(client: Client) -> No
     stranger = location.replace("/v2/admin/app/", "/v2/admin/other/")
     scope = "repository:admin/other:pull,push"
     answer = client.request("PATCH", stranger, scope, data=b"x")
-    assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert (answer.status_code, error_code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
 @pytest.mark.parametrize("uuid", ["nonsense", "00000000-0000-0000-0000-000000000000"])
-def test_an_upload_that_never_was_is_unknown(client: Client, uuid: str) -> None:
+def test_an_upload_that_never_existed_is_unknown(client: Client, uuid: str) -> None:
     client.push_blob(REPOSITORY, b"so that the repository is there")
     answer = patch(client, UPLOADS + uuid, b"x")
-    assert (answer.status_code, code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
+    assert (answer.status_code, error_code(answer)) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
-def test_a_push_goes_to_the_other_store_while_the_own_one_is_dead(
+def test_a_push_goes_to_the_other_store_while_the_nearest_is_dead(
     client: Client, services: Services
 ) -> None:
     client.push_blob(REPOSITORY, b"before")
@@ -213,7 +211,7 @@ def test_a_push_goes_to_the_other_store_while_the_own_one_is_dead(
     try:
         digest = client.push_blob(REPOSITORY, b"during")
         assert client.pull_blob(REPOSITORY, digest).content == b"during"
-        rows = client.site.graph.database.read(
+        rows = client.site.services.database.read(
             "SELECT l.name FROM replicationtask t JOIN imagestoragelocation l"
             " ON l.id = t.location_id JOIN imagestorage s ON s.id = t.storage_id"
             " WHERE s.content_checksum = %s",
@@ -224,7 +222,7 @@ def test_a_push_goes_to_the_other_store_while_the_own_one_is_dead(
         services.us.container.unpause()
 
 
-def test_chunks_are_put_together_at_the_other_store_when_the_own_one_takes_no_more(
+def test_chunks_are_assembled_at_the_other_store_when_the_nearest_is_full(
     client: Client, services: Services
 ) -> None:
     chunks = [os.urandom(1000), os.urandom(2000)]
@@ -232,6 +230,6 @@ def test_chunks_are_put_together_at_the_other_store_when_the_own_one_takes_no_mo
     for chunk in chunks:
         location = patch(client, location, chunk).headers["Location"]
     digest = sha256(b"".join(chunks))
-    with services.us.full():
+    with services.us.fill_up():
         assert put(client, location, digest).status_code == 201
     assert client.pull_blob(REPOSITORY, digest).content == b"".join(chunks)

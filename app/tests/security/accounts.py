@@ -58,7 +58,7 @@ class Account:
         return str(answer.json()["client_id"])
 
     def api_token(self, *scopes: str) -> str:
-        """Return a new API token with these scopes."""
+        """Return a new API token with the given scopes."""
         words = [word for scope in scopes for word in ("--scope", scope)]
         answer = self.image.run("atoll", "token", "create", self.username, *words)
         assert answer.returncode == 0, answer.stdout
@@ -82,5 +82,5 @@ def new_account(image: RunningImage) -> Account:
 
 
 def unique(prefix: str) -> str:
-    """Return a name that nothing else has."""
+    """Return a unique name."""
     return f"{prefix}{uuid.uuid4().hex[:12]}"

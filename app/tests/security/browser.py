@@ -1,4 +1,4 @@
-"""A headless Chromium, driven by the W3C WebDriver protocol, and pages of other sites for it."""
+"""A headless Chromium, controlled by the W3C WebDriver protocol, and pages of other sites."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Browser:
         options = {
             "args": [
                 "--headless=new",
-                "--no-sandbox",  # the tests run as root
+                "--no-sandbox",  # The tests run as root.
                 "--disable-dev-shm-usage",
                 "--disable-gpu",
                 "--disable-background-networking",
@@ -43,7 +43,7 @@ class Browser:
             "alwaysMatch": {
                 "browserName": "chrome",
                 "goog:chromeOptions": options,
-                # In milliseconds, for a machine that does much else.
+                # In milliseconds; long, because the machine may be busy.
                 "timeouts": {"script": 300_000, "pageLoad": 300_000},
             }
         }
@@ -52,19 +52,19 @@ class Browser:
         self._base = f"{self._base}/{created['sessionId']}"
 
     def open(self, url: str) -> None:
-        """Navigate to a page, as a user does who follows a link."""
+        """Navigate to a page, as if the user followed a link."""
         wait_until(f"{url} is open", lambda: self._opened(url))
 
     def _opened(self, url: str) -> bool:
         answer = self._http.post(f"{self._base}/url", json={"url": url})
-        # Chromium ends its connections when tests beside this one add or remove a network.
+        # Chromium closes its connections when parallel tests add or remove a network.
         if _NETWORK_CHANGED in answer.text:
             return False
         assert answer.status_code == 200, answer.text
         return True
 
     def send_always(self, headers: dict[str, str]) -> None:
-        """Add HEADERS to every request from now on, whichever page causes it."""
+        """Add headers to every request from now on, from any page."""
         for command, parameters in (
             ("Network.enable", {}),
             ("Network.setExtraHTTPHeaders", {"headers": headers}),
@@ -72,7 +72,7 @@ class Browser:
             self._call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def run(self, script: str, *arguments: object) -> Any:
-        """Run the body of an async function in the page, and return its result."""
+        """Run the body of an async function in the page, and return the result."""
         body = (
             "const done = arguments[arguments.length - 1];"
             f"(async (...args) => {{ {script} }})(...arguments)"
@@ -81,7 +81,7 @@ class Browser:
         return self._call("POST", "/execute/async", {"script": body, "args": list(arguments)})
 
     def click(self, selector: str) -> None:
-        """Click the element that a CSS selector finds, and wait for the page that this opens."""
+        """Click the element that matches a CSS selector, and wait for the page that this opens."""
         found = self._call("POST", "/element", {"using": "css selector", "value": selector})
         (element,) = found.values()
         self._call("POST", f"/element/{element}/click", {})
@@ -105,7 +105,7 @@ class Browser:
 
 @contextmanager
 def running_browser(hosts: list[str], log: Path) -> Iterator[Browser]:
-    """Run Chromium until the block ends. It finds HOSTS at this machine, and no other host."""
+    """Run Chromium until the block ends. All given hosts resolve to this machine, no others do."""
     with log.open("w+") as output:
         driver = subprocess.Popen(
             ["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=output, text=True
@@ -134,16 +134,16 @@ class _Page(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_arguments: object) -> None:
-        """Print nothing."""
+        """Disable the log."""
 
 
 @contextmanager
 def running_page(directory: Path) -> Iterator[int]:
-    """Serve a page over TLS with the certificate in DIRECTORY, and yield the port."""
+    """Serve a page over TLS with the certificate in a directory, and yield the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(directory / "ssl.cert", directory / "ssl.key")
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    # The handshake belongs into the connection's own thread: browsers open idle connections.
+    # Handshakes run in the connections' own threads, because browsers open idle connections.
     server.socket = context.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )

@@ -1,4 +1,4 @@
-"""Attacks on a running image: the fixtures of the image's own tests."""
+"""Fixtures: a running image as the target of attacks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from ..image.conftest import cheap_passwords, database, image, registry, service
 from ..image.running import RunningImage, running_image, write_bundle
 from ..integration.conftest import make_database
 from ..integration.services import Services
+from .visitors import Visitor
 
 __all__ = ["cheap_passwords", "database", "image", "registry", "services", "template"]
 
@@ -18,7 +19,7 @@ __all__ = ["cheap_passwords", "database", "image", "registry", "services", "temp
 def accounts_image(
     services: Services, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningImage]:
-    """An instance for clients with addresses of their own, which they send in X-Forwarded-For."""
+    """An instance that trusts X-Forwarded-For, so that each client can have its own address."""
     stack = write_bundle(
         services,
         make_database(services, template),
@@ -27,3 +28,8 @@ def accounts_image(
     )
     with running_image(services, stack) as running:
         yield running
+
+
+@pytest.fixture
+def visitor(accounts_image: RunningImage) -> Visitor:
+    return Visitor(accounts_image)

@@ -1,4 +1,4 @@
-"""A name server whose answers change from one question to the next."""
+"""A name server whose answers change from one query to the next."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 _A, _AAAA, _IN = 1, 28, 1
-# A response, authoritative, recursion available; without an error, or "no such name".
+# A response, authoritative, recursion available; without an error, or with NXDOMAIN.
 _FOUND, _UNKNOWN = 0x8580, 0x8583
 _POINTER_TO_QUESTION = 0xC00C
 
 
 class NameServer:
-    """Answers questions for addresses over UDP.
+    """Answers queries for addresses over UDP.
 
     Attributes:
-        names: for each name its answers, one list of addresses for each question of a type that
-            any of its addresses has; the last one is repeated.
-        asked: how many questions of such a type were asked for each name.
+    names: for each name its answers, one list of addresses for each query of a type that any of its
+        addresses has; the last one is repeated.
+    asked: the number of such queries for each name.
     """
 
     def __init__(self, address: str, names: dict[str, list[Sequence[str]]]) -> None:
@@ -78,7 +78,7 @@ class NameServer:
 
 
 def _parsed(question: bytes) -> tuple[str, int, int]:
-    """Return the name and the type in a question, and where it ends."""
+    """Return the name and the type in a query, and the offset of its end."""
     labels, position = [], 12
     while length := question[position]:
         labels.append(question[position + 1 : position + 1 + length].decode())

@@ -1,4 +1,4 @@
-"""Requests without credentials, of every kind that could leave something behind at the server."""
+"""Requests without credentials, of every kind that could leave something behind in the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIBIBYTE = 2**10
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of request. MAKE returns the N-th one; CLOSES is true if it ends the connection."""
+    """A kind of request: a function that makes the n-th one, and whether it ends the connection."""
 
     name: str
     make: Callable[[int], tuple[str, bytes]]
@@ -35,7 +35,7 @@ def _request(
 
 
 def _form(number: int) -> bytes:
-    # Without a user name: a wrong password would be counted against other tests' address.
+    # Without a user name, because wrong passwords are counted against the address of other tests.
     return f"grant_type=password&scope=repository:a/{number}:pull".encode()
 
 
@@ -52,7 +52,7 @@ def _method(number: int, length: int) -> str:
     return f"{name}-{length * 'M'}"
 
 
-# nginx answers the cheap ones by itself; the others reach the application.
+# nginx answers the small ones by itself; the others reach the application.
 KINDS = [
     Kind("unknown method", lambda n: _request(_method(n, 10), f"/v2/x{n}/tags/list"), 8),
     Kind("long method", lambda n: _request(_method(n, 3000), "/v2/"), 4),
@@ -101,14 +101,14 @@ KINDS = [
 
 
 def _scopes(number: int) -> str:
-    # Those of every other request are all well formed.
+    # Every second request has only well-formed scopes.
     odd = ("repository:*:*", "%20") if number % 2 else ()
     scopes = (f"repository:x{number}/y:pull,push,z", "registry:catalog:*", *odd)
     return "/v2/auth?service=registry.test&" + "&".join(f"scope={scope}" for scope in scopes)
 
 
 def _requests(start: int, number: int) -> Iterator[tuple[Kind, str, bytes]]:
-    """Yield NUMBER requests, of all kinds by their weights."""
+    """Yield a number of requests, of all kinds by their weights."""
     cycle = [kind for kind in KINDS for _ in range(kind.weight)]
     for index in range(start, start + number):
         kind = cycle[index % len(cycle)]
@@ -116,7 +116,7 @@ def _requests(start: int, number: int) -> Iterator[tuple[Kind, str, bytes]]:
 
 
 class Flood:
-    """Sends NUMBER requests over several connections, each of which is kept while it serves."""
+    """Sends requests over several connections, each of which is reused as long as possible."""
 
     def __init__(self, url: str, number: int, *, threads: int = 8, start: int = 0) -> None:
         self._url = url
@@ -130,7 +130,7 @@ class Flood:
         self.answered = 0
 
     def run(self) -> None:
-        """Send all requests, and read all answers."""
+        """Send all requests, and read all responses."""
         for thread in self._threads:
             thread.start()
         for thread in self._threads:
@@ -151,7 +151,7 @@ class Flood:
                     answered += 1
                     statuses.setdefault(kind.name, set()).add(status)
                     continue
-            # Refused bodies are not sent; a connection may also be reset before its answer.
+            # Refused bodies are not sent; a connection may also be reset before the response.
             answered += status > 0
             statuses.setdefault(kind.name, set()).add(status)
             connection.close()
@@ -165,7 +165,7 @@ class Flood:
 
 
 def hold_unfinished(url: str, number: int) -> list[socket.socket]:
-    """Open NUMBER connections with unfinished headers or bodies."""
+    """Open connections with unfinished headers or bodies."""
     beginnings = itertools.cycle(
         [
             b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\nX-Slow: ",

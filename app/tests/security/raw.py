@@ -15,7 +15,7 @@ SAFETY = 120
 
 @dataclass(frozen=True)
 class Answer:
-    """A response: its status, its headers with names in lower case, and its body."""
+    """A response: its status, its headers with lower-case names, and its body."""
 
     status: int
     headers: dict[str, str]
@@ -28,7 +28,7 @@ class Answer:
 
 
 def connect(url: str) -> socket.socket:
-    """Connect to the host and port of URL."""
+    """Connect to the host and port of a URL."""
     address = urlsplit(url)
     return socket.create_connection((address.hostname, address.port), timeout=SAFETY)
 
@@ -51,7 +51,7 @@ def read_answer(connection: socket.socket, method: str = "GET") -> Answer:
 
 
 def exchange(url: str, request: bytes, method: str = "GET") -> Answer:
-    """Send REQUEST on a connection of its own and read the response."""
+    """Send a request on a new connection and read the response."""
     with connect(url) as connection:
         connection.sendall(request)
         return read_answer(connection, method)

@@ -37,7 +37,7 @@ def session(image: RunningImage) -> requests.Session:
 
 
 @pytest.mark.parametrize("name", ["ops", "audit"])
-def test_a_privileged_name_is_not_registered(
+def test_a_privileged_name_cannot_be_registered(
     image: RunningImage, session: requests.Session, name: str
 ) -> None:
     body = {"username": name, "password": "attacker-pass"}
@@ -61,7 +61,7 @@ def test_an_app_token_of_a_superuser_has_no_power_over_the_api(
     assert answer.status_code == 200
 
 
-def test_wrong_tokens_do_not_stop_a_valid_one(
+def test_wrong_tokens_do_not_lock_out_a_valid_one(
     image: RunningImage, session: requests.Session
 ) -> None:
     token = image.run("atoll", "token", "create", image.username).stdout.split()[-1]

@@ -1,34 +1,13 @@
-"""An app-specific token pulls and pushes, and an OAuth token does not take over its account."""
+"""App-specific tokens can pull and push, and OAuth tokens cannot take over an account."""
 
 from __future__ import annotations
 
 import pytest
 
-from ..image.running import RunningImage
-from .visitors import PASSWORD, Visitor, create_user, superuser
+from .visitors import PASSWORD, Visitor, app_token, create_user, oauth_token, superuser
 
 NEW_PASSWORD = "another password of the tests"
 EVERYTHING = "repo:read repo:write repo:admin repo:create user:read user:admin org:admin super:user"
-
-
-@pytest.fixture
-def visitor(accounts_image: RunningImage) -> Visitor:
-    return Visitor(accounts_image)
-
-
-def app_token(visitor: Visitor, auth: tuple[str, str]) -> tuple[str, str]:
-    """Create an app-specific token and return its Basic credentials."""
-    answer = visitor.send("POST", "/api/v1/user/apptoken", auth, json={"title": "laptop"})
-    assert answer.status_code == 200, answer.text
-    return "$app", answer.json()["token"]["token_code"]
-
-
-def oauth_token(visitor: Visitor, username: str, scopes: str) -> str:
-    """Return an OAuth token, created on the command line."""
-    words = [word for scope in scopes.split() for word in ("--scope", scope)]
-    made = visitor.image.run("atoll", "token", "create", username, *words)
-    assert made.returncode == 0, made.stdout
-    return made.stdout.split()[-1]
 
 
 @pytest.mark.parametrize(
@@ -48,10 +27,10 @@ def oauth_token(visitor: Visitor, username: str, scopes: str) -> str:
         ),
     ],
 )
-def test_an_app_token_does_not_act_in_the_api(
+def test_an_app_token_is_refused_by_the_api(
     visitor: Visitor, method: str, path: str, body: dict[str, str] | None
 ) -> None:
-    # A user of its own, as the request may succeed and change the password.
+    # A new user, as the request could succeed and change the password.
     bob = create_user(visitor.image), PASSWORD
     owner = superuser(visitor.image) if "superuser" in path else bob
     answer = visitor.send(method, path, app_token(visitor, owner), json=body)
@@ -77,7 +56,7 @@ def test_an_oauth_token_does_not_change_the_password(visitor: Visitor) -> None:
     assert visitor.registry_token((bob, NEW_PASSWORD)).status_code == 200
 
 
-def test_a_new_password_ends_sessions_and_tokens(visitor: Visitor) -> None:
+def test_a_new_password_revokes_sessions_and_tokens(visitor: Visitor) -> None:
     bob = create_user(visitor.image)
     session = visitor.sign_in(bob)
     app, oauth = app_token(visitor, (bob, PASSWORD)), oauth_token(visitor, bob, "user:read")
@@ -89,7 +68,7 @@ def test_a_new_password_ends_sessions_and_tokens(visitor: Visitor) -> None:
     assert visitor.request("GET", "/api/v1/user/", session=session) == 401
 
 
-def test_a_user_who_was_disabled_comes_back_without_tokens(visitor: Visitor) -> None:
+def test_a_user_who_is_enabled_again_has_no_tokens(visitor: Visitor) -> None:
     bob = create_user(visitor.image)
     app = app_token(visitor, (bob, PASSWORD))
     path = f"/api/v1/superuser/users/{bob}"

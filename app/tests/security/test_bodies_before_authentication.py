@@ -1,4 +1,4 @@
-"""A body is received only from a client that may send it, and only up to its path's limit."""
+"""A body is received only from a client with permission, and only up to the limit of its path."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPOOL = "/var/spool/atoll"
 
 
 def spooled(image: RunningImage) -> int:
-    """Return the bytes in files of the spool, which have no names, and of nginx."""
+    """Return the bytes in unlinked files of the spool and of nginx."""
     total = 0
     namespace = os.readlink(f"/proc/{image.process}/ns/pid")
     for process in filter(str.isdecimal, os.listdir("/proc")):
@@ -35,7 +35,7 @@ def spooled(image: RunningImage) -> int:
 
 
 def begin(url: str, method: str, path: str, *headers: str, sent: int) -> socket.socket:
-    """Send the headers and the first SENT bytes of a body, as far as the server takes them."""
+    """Send headers and the first `sent` bytes of a body, as far as the server accepts them."""
     connection = connect(url)
     connection.sendall(head(method, path, *headers))
     with contextlib.suppress(ConnectionError):
@@ -104,7 +104,7 @@ def test_a_chunked_push_without_a_token_is_answered_before_its_body(image: Runni
     assert spooled(image) == 0
 
 
-def test_a_refused_client_that_keeps_sending_reads_the_answer(image: RunningImage) -> None:
+def test_a_refused_client_that_keeps_sending_can_read_the_response(image: RunningImage) -> None:
     headers = [f"Content-Length: {19 * 2**30}"]
     with begin(image.url, "PATCH", UPLOAD, *headers, sent=8 * MEBIBYTE) as connection:
         answer = read_answer(connection)
@@ -126,7 +126,9 @@ def test_a_refused_client_that_keeps_sending_reads_the_answer(image: RunningImag
         ("POST", "/oauth/authorizeapp", MEBIBYTE),
     ],
 )
-def test_each_path_has_a_limit(image: RunningImage, method: str, path: str, limit: int) -> None:
+def test_each_path_has_a_size_limit(
+    image: RunningImage, method: str, path: str, limit: int
+) -> None:
     announced = [f"Content-Length: {limit + 1}"]
     with begin(image.url, method, path, *announced, sent=0) as connection:
         known = read_answer(connection)
@@ -140,7 +142,7 @@ def test_each_path_has_a_limit(image: RunningImage, method: str, path: str, limi
     wait_until("nothing is spooled", lambda: spooled(image) == 0)
 
 
-def test_reads_of_the_api_have_the_small_limit(image: RunningImage) -> None:
+def test_read_requests_of_the_api_have_the_small_limit(image: RunningImage) -> None:
     with begin(image.url, "GET", "/api/v1/user/", "Transfer-Encoding: chunked", sent=0) as one:
         with contextlib.suppress(ConnectionError):
             for _ in range(3):
@@ -150,10 +152,10 @@ def test_reads_of_the_api_have_the_small_limit(image: RunningImage) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/api/v1/signin"), ("GET", "/api/v1/user/")])
-def test_unfinished_large_bodies_of_the_api_are_few(
+def test_unfinished_large_bodies_of_the_api_are_limited(
     image: RunningImage, method: str, path: str
 ) -> None:
-    """They are received without a token, so that all of them together are limited."""
+    """They are received without a token, so there is a limit for all of them together."""
     held, answers = [], []
     try:
         for _ in range(80):
@@ -174,14 +176,14 @@ def test_unfinished_large_bodies_of_the_api_are_few(
     finally:
         for connection in held:
             connection.close()
-    wait_until("the bodies are gone", lambda: spooled(image) == 0)
+    wait_until("the bodies are deleted", lambda: spooled(image) == 0)
 
 
-def test_pushes_with_a_token_work(registry: Registry) -> None:
+def test_pushes_with_a_token_succeed(registry: Registry) -> None:
     for size in (1, 64 * KIBIBYTE + 1, 3 * MEBIBYTE):
         blob = os.urandom(size)
         registry.push_blob(blob)
-        location = registry.begin()
+        location = registry.begin_upload()
         answer = registry.patch(location, blob)
         assert answer.status_code == 202
         done = registry.put(answer.headers["Location"], sha256(blob))

@@ -1,4 +1,4 @@
-"""A real browser that is signed in opens a page of an attacker: nothing changes."""
+"""A browser that is signed in opens a page of an attacker: nothing changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWN_PAGE = "/health/instance"
 # Another site, and another host of the same site, to which browsers send SameSite cookies.
 EVIL_HOSTS = ("evil.example", "pages.registry.test")
 
-# Chromium ends its connections when tests beside this one add or remove a network.
+# Chromium closes its connections when parallel tests add or remove a network.
 FETCH_FAILED = "failed: TypeError: Failed to fetch"
 SIGN_IN = """
 const [username, password] = args;
@@ -44,7 +44,7 @@ const answer = await fetch('/api/v1/organization/', {
 });
 return answer.status;
 """
-# Submit a form into a frame, and wait until the frame has the answer (or an error page).
+# Submit a form into a frame, and wait until the frame has the response (or an error page).
 SUBMIT = """
 const [action, type, fields] = args;
 const frame = document.createElement('iframe');
@@ -70,7 +70,7 @@ if (body !== null) options.body = type === null ? new Blob([body]) : new Blob([b
 try { await fetch(url, options); } catch (error) { return String(error); }
 return 'sent';
 """
-# What a fetch with CORS needs a preflight for.
+# Properties for which a fetch with CORS needs a preflight.
 FETCH_JSON = """
 const [url, method, body] = args;
 try {
@@ -106,7 +106,7 @@ TYPES = ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data
 
 @dataclass(frozen=True)
 class Scene:
-    """A victim's browser, and what the victim has."""
+    """A victim's browser, and the victim's accounts and objects."""
 
     browser: Browser
     image: RunningImage
@@ -133,7 +133,7 @@ class Scene:
         return bool(self._run_own("return (await fetch('/api/v1/user/')).ok;"))
 
     def _run_own(self, script: str, *arguments: object) -> object:
-        """Run a script in a page of the registry, again if the browser lost its connections."""
+        """Run a script in a page of the registry, and again if the browser lost its connections."""
         results: list[object] = []
 
         def ran() -> bool:
@@ -141,23 +141,24 @@ class Scene:
             results.append(self.browser.run(script, *arguments))
             return results[-1] != FETCH_FAILED
 
-        wait_until("the browser kept its connections", ran)
+        wait_until("the browser keeps its connections", ran)
         return results[-1]
 
     def wait_for(self, url: str) -> None:
-        """Wait until the browser shows URL, as a click may return before the page has changed."""
+        """Wait until the browser shows a URL, as a click may return before the page has changed."""
         wait_until(f"the browser shows {url}", lambda: self.browser.address() == url)
 
     def cache_password(self) -> None:
         """Let the browser add the victim's password to all requests, as for HTTP Basic.
 
-        The registry never makes a browser ask for one, but it may have it from another version.
+        The registry never makes a browser ask for one, but a browser may have it from another
+        version.
         """
         encoded = b64encode(f"{self.victim.username}:{self.victim.password}".encode()).decode()
         self.browser.send_always({"Authorization": f"Basic {encoded}"})
 
     def state(self) -> object:
-        """Return all that the attacks below try to change, as the API shows it."""
+        """Return everything that the attacks below try to change, from the API."""
         paths = (
             "/api/v1/user/",
             "/api/v1/user/authorizations",
@@ -202,7 +203,7 @@ def scene(image: RunningImage, browser: Browser) -> Iterator[Scene]:
     organization = victim.create_organization()
     client_id = victim.create_application(organization, "https://evil.example/cb")
     session = victim.sign_in()
-    # The application has a token of the victim already, so a link to it would need no question.
+    # The application has a token of the victim already, so that a link would need no confirmation.
     answer = session.post(
         f"{image.tls_url}/oauth/authorizeapp",
         json={
@@ -217,8 +218,8 @@ def scene(image: RunningImage, browser: Browser) -> Iterator[Scene]:
         yield Scene(browser, image, victim, session, organization, client_id, port)
 
 
-def test_the_signed_in_page_of_the_registry_changes_things(scene: Scene) -> None:
-    """Otherwise the attacks below would fail for another reason."""
+def test_the_registrys_own_page_changes_things(scene: Scene) -> None:
+    """Otherwise the attacks below could fail for another reason."""
     scene.sign_in()
     assert "session" in scene.browser.cookies()
     name = unique("org")
@@ -242,7 +243,7 @@ def test_forms_of_a_foreign_page_change_nothing(scene: Scene, host: str, *, cach
     for method, path, fields in scene.attacks():
         for kind in TYPES if method == "POST" else ():
             assert scene.browser.run(SUBMIT, scene.url + path, kind, fields) == "sent"
-    # A name and a value around the equals sign that make the text a JSON document.
+    # A name and a value around the equals sign that form a JSON document.
     for path in (
         "/api/v1/organization/",
         f"/api/v1/organization/{scene.organization}/applications",
@@ -300,10 +301,10 @@ def test_links_images_and_frames_of_a_foreign_page_change_nothing(scene: Scene, 
 
 
 @pytest.mark.parametrize("host", EVIL_HOSTS)
-def test_a_form_of_a_foreign_page_signs_nobody_out(scene: Scene, host: str) -> None:
+def test_a_form_of_a_foreign_page_cannot_sign_out_the_user(scene: Scene, host: str) -> None:
     scene.sign_in()
     scene.open_evil(host)
-    # In the whole window, where the answer may set and remove cookies.
+    # In the whole window, where the response may set and remove cookies.
     url = f"{scene.url}/api/v1/signout"
     scene.browser.run(ADD_BUTTON, url)
     scene.browser.click("button")
@@ -311,7 +312,7 @@ def test_a_form_of_a_foreign_page_signs_nobody_out(scene: Scene, host: str) -> N
     assert scene.is_signed_in()
 
 
-def test_a_foreign_page_makes_no_account(scene: Scene) -> None:
+def test_a_foreign_page_creates_no_account(scene: Scene) -> None:
     account = Account(scene.image, unique("user"), "correct horse battery staple")
     start = json.dumps({"username": account.username, "password": account.password})[:-1]
     scene.open_evil(EVIL_HOSTS[0])

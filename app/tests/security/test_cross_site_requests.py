@@ -1,4 +1,4 @@
-"""Requests that another site's page makes a browser send change nothing (CSRF)."""
+"""Requests that a page of another site makes a browser send change nothing (CSRF)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..image.running import RunningImage
 from .accounts import Account, new_account, superuser, unique
 
 EVIL = "https://evil.example"
-# Types that an HTML form, or a request without a CORS preflight, can have.
+# Content types that an HTML form, or a request without a CORS preflight, can have.
 SIMPLE_TYPES = (
     "application/x-www-form-urlencoded",
     "text/plain",
@@ -97,7 +97,7 @@ def test_a_form_sent_to_an_operation_without_a_body_changes_nothing(admin: Accou
     assert admin.request("GET", path).json()["client_secret"] == secret
 
 
-def test_a_foreign_page_makes_no_account(image: RunningImage) -> None:
+def test_a_foreign_page_creates_no_account(image: RunningImage) -> None:
     account = Account(image, unique("user"), "correct horse battery staple")
     body = {"username": account.username, "password": account.password}
     url = f"{image.tls_url}/api/v1/user/"
@@ -109,7 +109,7 @@ def test_a_foreign_page_makes_no_account(image: RunningImage) -> None:
     assert account.request("GET", "/api/v1/user/").status_code == 401
 
 
-def test_a_foreign_page_signs_nobody_in_or_out(image: RunningImage) -> None:
+def test_a_foreign_page_cannot_sign_in_or_out(image: RunningImage) -> None:
     account = new_account(image)
     session = image.session()
     token = session.get(f"{image.tls_url}/csrf_token").json()["csrf_token"]
@@ -152,7 +152,7 @@ def _with_session(image: RunningImage, session: requests.Session) -> object:
 
 
 def test_a_bearer_token_works_from_every_origin(image: RunningImage, admin: Account) -> None:
-    # No browser attaches it by itself.
+    # Browsers do not attach it by themselves.
     headers = {
         "Authorization": f"Bearer {admin.api_token('org:admin')}",
         "Origin": EVIL,
@@ -191,8 +191,8 @@ def test_a_browser_is_never_asked_for_a_password(
         assert _asks_for_no_password(answer)
 
 
-def test_a_wrong_password_is_not_asked_for_again(image: RunningImage) -> None:
-    # A name of its own: failed logins count against the account.
+def test_a_wrong_password_does_not_make_a_browser_ask_again(image: RunningImage) -> None:
+    # A new user name, because failed logins count against the account.
     stranger = Account(image, unique("user"), "guess")
     for path in ("/v2/auth", "/api/v1/user/"):
         answer = stranger.request("GET", path)
@@ -214,7 +214,7 @@ def test_no_response_of_the_api_can_be_framed_or_cached(image: RunningImage, pat
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_the_sessions_cookie_is_for_the_registry_alone(image: RunningImage) -> None:
+def test_the_session_cookie_is_limited_to_the_registry(image: RunningImage) -> None:
     answer = image.session().get(f"{image.tls_url}/csrf_token")
     attributes = {part.strip().lower() for part in answer.headers["Set-Cookie"].split(";")[1:]}
     assert {"secure", "httponly", "samesite=lax", "path=/"} <= attributes

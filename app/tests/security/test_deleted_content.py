@@ -1,4 +1,4 @@
-"""The layers of a deleted image cannot be pulled any more, for example a leaked secret."""
+"""The layers of a deleted image, which may contain a leaked secret, cannot be pulled."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .token_users import manifest_of, new_user
 
 
 def end_upload_grace(image: RunningImage, services: Services) -> None:
-    """Let the time pass for which a pushed blob is readable without a manifest."""
+    """Expire the time for which a pushed blob is readable without a manifest."""
     config = yaml.safe_load((image.bundle_directory / "config.yaml").read_text())
     database = config["DB_URI"].rpartition("/")[2]
     server = services.postgres_uri.rpartition("/")[0]

@@ -1,19 +1,12 @@
-"""Repositories of a disabled user are neither listed nor read."""
+"""Repositories of a disabled user are neither listed nor readable."""
 
 from __future__ import annotations
 
 import os
 
-import pytest
-
 from ..image.protocol import Registry, sha256
 from ..image.running import RunningImage
 from .visitors import PASSWORD, Visitor, create_user, superuser
-
-
-@pytest.fixture
-def visitor(accounts_image: RunningImage) -> Visitor:
-    return Visitor(accounts_image)
 
 
 def _registry(image: RunningImage, username: str) -> Registry:
@@ -33,7 +26,7 @@ def _catalog(visitor: Visitor, auth: tuple[str, str]) -> list[str]:
     return names
 
 
-def test_repositories_of_a_disabled_user_are_gone_for_others(
+def test_repositories_of_a_disabled_user_are_hidden_from_others(
     visitor: Visitor, accounts_image: RunningImage
 ) -> None:
     bob, carol = create_user(accounts_image), create_user(accounts_image)

@@ -1,4 +1,4 @@
-"""Requests without credentials leave memory, metrics and spool as they were."""
+"""Requests without credentials do not grow memory, metrics or the spool."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WARM_UP = 6_000
 
 
 def memory(image: RunningImage) -> float:
-    """Return the bytes that the container takes when it is idle."""
+    """Return the container's memory in bytes when it is idle."""
     meter = PeakMemory(image)
     samples = []
     for _ in range(5):
@@ -35,7 +35,7 @@ def metrics(image: RunningImage) -> int:
 
 
 def spool(image: RunningImage) -> int:
-    """Return the files of the spool and of nginx' bodies that processes have open."""
+    """Return the files of the spool and of request bodies in nginx that processes have open."""
     namespace = os.readlink(f"/proc/{image.process}/ns/pid")
     found = 0
     for process in filter(str.isdecimal, os.listdir("/proc")):
@@ -66,7 +66,7 @@ def test_requests_without_credentials_leave_nothing_behind(
         connection.close()
     wait_until("the spool is empty", lambda: spool(image) == 0)
     assert_healthy(image)
-    metrics(image)  # it is counted, too
+    metrics(image)  # This request is counted too.
     before, metrics_before = memory(image), metrics(image)
 
     flood = Flood(image.url, number, start=WARM_UP)

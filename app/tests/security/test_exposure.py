@@ -1,4 +1,4 @@
-"""Published ports, the log and the container's environment reveal nothing that they should not."""
+"""Published ports, the log and the environment of the container disclose no secrets."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INVALID_BUNDLE = 78
 
 
 def _answer(url: str, method: str, path: str) -> tuple[int, str]:
-    """Send PATH as it is; an HTTP library would normalize it."""
+    """Send a path unchanged; an HTTP library would normalize it."""
     address = urlsplit(url)
     connection = http.client.HTTPConnection(str(address.hostname), int(address.port or 80))
     try:
@@ -73,7 +73,7 @@ def test_no_secret_is_in_the_log_or_the_environment(
 
 
 @pytest.mark.parametrize("key", ["SECRET_KEY", "DATABASE_SECRET_KEY"])
-def test_a_weak_secret_stops_the_start(
+def test_a_weak_secret_prevents_the_start(
     services: Services, database: str, tmp_path: Path, key: str
 ) -> None:
     stack = write_bundle(services, database, tmp_path, {key: "a"})

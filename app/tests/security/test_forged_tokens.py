@@ -1,4 +1,4 @@
-"""Tokens that this registry did not sign give access to nothing."""
+"""Tokens that this registry did not sign give no access."""
 
 from __future__ import annotations
 
@@ -65,9 +65,11 @@ def test_a_token_signed_with_another_key_is_refused(
         assert _status(image, registry, forged) == 401
 
 
-def test_an_upload_state_is_no_token(image: RunningImage, registry: Registry) -> None:
+def test_an_upload_state_is_not_accepted_as_a_token(
+    image: RunningImage, registry: Registry
+) -> None:
     registry.push_image("v1")
-    location = registry.begin()
+    location = registry.begin_upload()
     state = location.partition("_state=")[2].partition("&")[0]
     assert state
     assert _status(image, registry, state) == 401

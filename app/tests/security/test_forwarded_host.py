@@ -1,4 +1,4 @@
-"""A client cannot choose the host of the URLs that the registry hands out."""
+"""A client cannot choose the host of the URLs that the registry returns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_forwarded_host_of_a_client_is_ignored(
         assert "evil.example" not in answer.text + str(answer.headers)
 
 
-def test_a_host_that_is_not_one_appears_in_no_url(image: RunningImage) -> None:
+def test_an_invalid_host_appears_in_no_url(image: RunningImage) -> None:
     headers = {"Host": 'a"b'}
     answer = image.session().get(f"{image.url}/v2/", headers=headers)
     assert answer.status_code in {400, 401}

@@ -18,7 +18,7 @@ def test_a_push_with_many_tags_is_refused(registry: Registry) -> None:
     assert registry.tags().json()["tags"] in ([], None)
 
 
-def test_a_push_has_as_many_tags_as_the_specification_asks_for(registry: Registry) -> None:
+def test_a_push_may_have_as_many_tags_as_the_specification_requires(registry: Registry) -> None:
     status, _, tags = put_with_tags(registry, 10)
     assert status == 201
     assert len(tags.split(", ")) == 10

@@ -1,4 +1,4 @@
-"""Malformed requests are refused as the client's mistakes, without an internal error."""
+"""Malformed requests are refused as errors of the client, without an internal error."""
 
 from __future__ import annotations
 
@@ -64,9 +64,11 @@ def test_credentials_with_a_zero_byte_are_refused(image: RunningImage) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ['"\\ud800"', "NaN", "1e999", '"\\u0000"'], ids=["surrogate", "nan", "huge", "zero"]
+    "value",
+    ['"\\ud800"', "NaN", "1e999", '"\\u0000"'],
+    ids=["surrogate", "nan", "huge", "zero-byte"],
 )
-def test_a_body_that_the_database_cannot_hold_is_refused(
+def test_a_body_that_the_database_cannot_store_is_refused(
     image: RunningImage, registry: Registry, value: str
 ) -> None:
     registry.push_image("1")

@@ -1,4 +1,4 @@
-"""Requests with methods that HTTP does not define leave no trace in the metrics."""
+"""Requests with undefined HTTP methods do not add metrics."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_an_unknown_method_is_refused_in_the_error_format(image: RunningImage, p
 def test_unknown_methods_do_not_grow_the_metrics(image: RunningImage, length: int) -> None:
     for path in ("/v2/", "/health/instance"):
         exchange(image.url, head("FIRST-METHOD", path))
-    metrics(image)  # it is counted, too
+    metrics(image)  # This request is counted too.
     before = metrics(image)
     for number in range(20):
         method = f"METHOD-{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[number]}" + length * "X"
@@ -38,7 +38,7 @@ def test_unknown_methods_do_not_grow_the_metrics(image: RunningImage, length: in
     assert len(after) < len(before) + 200
 
 
-def test_methods_of_http_are_answered_by_the_registry(image: RunningImage) -> None:
+def test_methods_of_http_are_answered_by_the_application(image: RunningImage) -> None:
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
         answer = exchange(image.url, head(method, "/v2/", "Content-Length: 0"), method)
         # The application, unlike nginx, gives each response an identifier.

@@ -1,4 +1,4 @@
-"""Who can be made to give an OAuth application a token, and where it is sent."""
+"""An OAuth application gets a token only with the user's consent, at a registered address."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_link_issues_no_token_even_to_an_authorized_application(
     assert _tokens(victim) == before
 
 
-def test_an_administrator_and_an_assigned_user_authorize_an_application(
+def test_administrators_and_assigned_users_can_authorize_an_application(
     image: RunningImage, attacker: Account, victim: Account
 ) -> None:
     client_id = victim.create_application(victim.create_organization(), EVIL)
@@ -116,7 +116,7 @@ def test_an_administrator_and_an_assigned_user_authorize_an_application(
     listed = attacker.request("GET", "/api/v1/user/assignedauthorizations").json()
     uuid = listed["authorizations"][0]["uuid"]
     other = attacker.sign_in()
-    # No more than what was assigned, to no other address, and only once.
+    # No more scopes than assigned, at no other address, and only once.
     elsewhere = _form(client_id, scope="repo:read", redirect_uri=f"{EVIL}/elsewhere")
     for form, status in (
         ({**elsewhere, "assignment_uuid": uuid}, 404),
@@ -152,7 +152,7 @@ def test_a_token_is_sent_below_the_registered_address_only(
     assert (answer.status_code, "Location" in answer.headers) == (400, False)
 
 
-def test_a_token_without_org_admin_assigns_no_application(
+def test_a_token_without_org_admin_cannot_assign_an_application(
     image: RunningImage, attacker: Account, victim: Account
 ) -> None:
     client_id = victim.create_application(victim.create_organization(), EVIL)

@@ -1,4 +1,4 @@
-"""Requests for ranges read no more than the blob has, and keep no other pull waiting."""
+"""Requests for ranges read no more than the blob has, and do not delay other pulls."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _status(connection: socket.socket) -> int:
 def _get_slowly(
     image: RunningImage, session: requests.Session, path: str, *, host: str, ranges: str
 ) -> socket.socket:
-    """Request ranges that are the whole blob, and leave the response unread."""
+    """Request ranges that cover the whole blob, and leave the response unread."""
     address = urlsplit(image.url)
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -50,7 +50,7 @@ def _get_slowly(
 def test_slow_readers_do_not_delay_pulls(
     image: RunningImage, session: requests.Session, ranges: str
 ) -> None:
-    """With several ranges, or with the store's host name as their own, they are not redirected."""
+    """Several ranges, or a Host header with the store's name, prevent the redirect."""
     content = Content(16 * MEBIBYTE, seed=2)
     location = begin_upload(session, image.url, NAME)
     answer = session.put(location, params={"digest": content.digest}, data=content.stream())
@@ -73,10 +73,10 @@ def test_slow_readers_do_not_delay_pulls(
 @pytest.mark.parametrize(
     "ranges",
     [
-        pytest.param(",".join(["0-"] * 500), id="the-whole-blob-many-times"),
+        pytest.param(",".join(["0-"] * 500), id="whole-blob-repeated"),
         pytest.param(",".join(["0-0"] * 1500), id="many-ranges"),
         pytest.param(",".join(f"{n * 70_000}-{n * 70_000}" for n in range(200)), id="scattered"),
-        pytest.param("0-0," * 20_000, id="a-long-header"),
+        pytest.param("0-0," * 20_000, id="long-header"),
     ],
 )
 def test_excessive_ranges_are_refused(

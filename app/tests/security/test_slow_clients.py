@@ -13,7 +13,7 @@ from ..integration.conftest import make_database
 from ..integration.services import Services, wait_until
 from .raw import Answer, connect, exchange, head, read_answer
 
-# ATOLL_CLIENT_CONNECTIONS unless an operator sets it.
+# The default of ATOLL_CLIENT_CONNECTIONS.
 DEFAULT_LIMIT = 256
 LIMIT = 4
 EXTRA = 4
@@ -24,10 +24,10 @@ UNFINISHED = "Content-Length: 1000"
 def unfinished(
     url: str, number: int, *headers: str, path: str = "/v2/auth"
 ) -> Iterator[list[socket.socket]]:
-    """Hold NUMBER requests whose bodies do not come.
+    """Hold requests whose bodies are never sent.
 
-    To fill a limit, hold `EXTRA` more: nginx may accept a later request first, and refuse one of
-    these for it.
+    To reach a limit, hold `EXTRA` more: nginx may accept a later request first, and refuse one of
+    these instead.
     """
     with ExitStack() as held:
         connections = [held.enter_context(connect(url)) for _ in range(number)]
@@ -45,13 +45,13 @@ def assert_limited(answer: Answer) -> None:
     assert int(answer.headers["retry-after"]) > 0
 
 
-def test_the_requests_of_one_client_are_limited(image: RunningImage) -> None:
+def test_requests_of_one_client_are_limited(image: RunningImage) -> None:
     with unfinished(image.url, DEFAULT_LIMIT + EXTRA):
         wait_until("the client is at its limit", lambda: ask(image).status == 429)
         assert_limited(ask(image))
         assert ask(image, path="/health/instance").status == 200
         assert ask(image, path="/health/endtoend").status == 200
-        # Without TRUSTED_PROXIES, a load balancer's clients are told apart by its word alone.
+        # Without TRUSTED_PROXIES, clients of a load balancer are told apart only by its own header.
         assert ask(image, "X-Forwarded-For: 198.51.100.7").status == 401
     wait_until("the client is served", lambda: ask(image).status == 401)
 
@@ -60,7 +60,7 @@ def test_the_requests_of_one_client_are_limited(image: RunningImage) -> None:
 def balanced(
     services: Services, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningImage]:
-    """A registry with few requests for each client, that believes this machine's forwarding."""
+    """A registry that allows few requests per client and trusts this machine as a load balancer."""
     changes: dict[str, object | None] = {"TRUSTED_PROXIES": ["10.0.0.0/8", "127.0.0.0/8"]}
     stack = write_bundle(
         services, make_database(services, template), tmp_path_factory.mktemp("balanced"), changes
@@ -70,7 +70,7 @@ def balanced(
         yield running
 
 
-def test_clients_of_a_trusted_load_balancer_are_told_apart(balanced: RunningImage) -> None:
+def test_clients_of_a_trusted_load_balancer_are_distinguished(balanced: RunningImage) -> None:
     first, second = "X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 198.51.100.2"
     with unfinished(balanced.url, LIMIT + EXTRA, first):
         wait_until("the client is at its limit", lambda: ask(balanced, first).status == 429)
@@ -78,7 +78,7 @@ def test_clients_of_a_trusted_load_balancer_are_told_apart(balanced: RunningImag
         assert ask(balanced, second).status == 401
 
 
-def test_a_client_does_not_evade_the_limit_by_forging_the_header(balanced: RunningImage) -> None:
+def test_a_forged_header_does_not_evade_the_limit(balanced: RunningImage) -> None:
     """The load balancer appends the client's address to the header that the client sent."""
     client = "198.51.100.3"
     with unfinished(balanced.url, LIMIT + EXTRA, f"X-Forwarded-For: {client}"):
@@ -87,7 +87,7 @@ def test_a_client_does_not_evade_the_limit_by_forging_the_header(balanced: Runni
         assert_limited(ask(balanced, forged))
 
 
-def test_the_audit_log_has_the_address_that_the_load_balancer_names(
+def test_the_audit_log_has_the_address_from_the_load_balancer(
     balanced: RunningImage,
 ) -> None:
     session = balanced.session()
@@ -99,7 +99,7 @@ def test_the_audit_log_has_the_address_that_the_load_balancer_names(
 
 @pytest.mark.parametrize("path", ["/v2/auth", "/v2/a/blobs/uploads/x/y", "//v2/a/blobs/uploads/"])
 def test_slow_bodies_hold_no_connection_of_the_application(image: RunningImage, path: str) -> None:
-    """More of them than the application has threads and connections in all."""
+    """There are more of them than the application has threads and connections in total."""
     clients = 10
     with ExitStack() as held:
         for number in range(clients):
@@ -110,15 +110,15 @@ def test_slow_bodies_hold_no_connection_of_the_application(image: RunningImage, 
 
 
 @pytest.mark.long
-def test_headers_that_do_not_end_are_given_up(image: RunningImage) -> None:
-    # Without an answer, but well before the safety limit.
+def test_unfinished_headers_time_out(image: RunningImage) -> None:
+    # Without a response, but well before the safety limit.
     with connect(image.url) as connection, suppress(ConnectionError):
         connection.sendall(b"GET /v2/ HTTP/1.1\r\nHost: registry.test\r\nX-Slow: ")
         assert connection.recv(100) == b""
 
 
 @pytest.mark.long
-def test_bodies_that_do_not_go_on_are_given_up(image: RunningImage) -> None:
-    # Without an answer or with 408, but well before the safety limit.
+def test_stalled_bodies_time_out(image: RunningImage) -> None:
+    # Without a response or with 408, but well before the safety limit.
     with unfinished(image.url, 1) as (connection,), suppress(ConnectionError):
         assert read_answer(connection).status == 408

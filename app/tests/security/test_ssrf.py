@@ -1,7 +1,7 @@
-"""Webhooks and log exports make the registry send requests to no private address.
+"""Webhooks and log exports do not make the registry send requests to private addresses.
 
 The attacker administers a repository and the name server of a domain. The victim listens on a
-private address that the registry can reach, as services beside it do.
+private address that the registry can reach, like services next to it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import requests
 
 from ..image.conftest import make_database
 from ..image.running import CONFINED, RunningImage, running_image, write_bundle
+from ..integration.receiver import RedirectingReceiver
 from ..integration.services import Services, container_address, podman_client, wait_until
 from .dns_server import NameServer
-from .receiver import Receiver
 
 ALLOWED = "allowed.hooks.example"
 PUBLIC = "93.184.215.14"
@@ -32,7 +32,7 @@ class Attacker:
     image: RunningImage
     database: str
     names: NameServer
-    victim: Receiver
+    victim: RedirectingReceiver
     private: str
     other_private: str
 
@@ -49,7 +49,7 @@ class Attacker:
         return self.call("POST", "repository/admin/app/notification/", body)
 
     def test_webhook(self, url: str) -> str:
-        """Let the registry send a request to URL, and return the notification."""
+        """Make the registry send a request to a URL, and return the notification."""
         answer = self.subscribe(url)
         assert answer.status_code == 201, answer.text
         uuid = str(answer.json()["uuid"])
@@ -73,7 +73,7 @@ class Attacker:
             connection.close()
 
     def wait_for_attempts(self) -> None:
-        """Wait until every delivery was attempted: a successful one is gone, others failed."""
+        """Wait until every delivery was attempted; successful ones are deleted, others failed."""
         wait_until(
             "all deliveries were attempted",
             lambda: (
@@ -102,7 +102,7 @@ def attacker(
     uri = services.postgres_uri.rpartition("/")[0] + f"/{database}"
     with (
         NameServer(private, {ALLOWED: [[private]]}).running() as names,
-        Receiver(private).running() as victim,
+        RedirectingReceiver(private).running() as victim,
         running_image(services, stack, options=(*CONFINED, f"--dns={private}")) as image,
     ):
         one = Attacker(image, uri, names, victim, private, other)
@@ -128,7 +128,7 @@ def test_an_allowed_host_receives_webhooks_and_exports(attacker: Attacker) -> No
     attacker.test_webhook(f"{url}/hook")
     asked = attacker.call("POST", "user/exportlogs", {"callback_url": f"{url}/export"})
     assert asked.status_code == 200, asked.text
-    wait_until("both arrived", lambda: len(attacker.victim.got) == 2)
+    wait_until("both requests arrived", lambda: len(attacker.victim.got) == 2)
     assert sorted(attacker.victim.got) == [(ALLOWED, "/export"), (ALLOWED, "/hook")]
 
 
@@ -185,7 +185,7 @@ def test_a_name_of_a_private_address_receives_nothing(attacker: Attacker) -> Non
 def test_a_name_that_resolves_differently_the_second_time_receives_nothing(
     attacker: Attacker,
 ) -> None:
-    """Its first address may be contacted, although nothing listens there; its second may not."""
+    """The first address is permitted, although nothing listens there; the second one is not."""
     name = "rebind.hooks.example"
     attacker.names.names[name] = [[attacker.other_private], [attacker.private]]
     attacker.test_webhook(f"http://{name}:{attacker.victim.port}/")
@@ -209,7 +209,7 @@ def test_a_redirect_is_not_followed(attacker: Attacker) -> None:
     assert attacker.victim.got == [(ALLOWED, "/redirect")]
 
 
-def test_the_api_does_not_tell_open_ports_from_closed_or_refused_ones(attacker: Attacker) -> None:
+def test_the_api_does_not_distinguish_open_closed_and_refused_ports(attacker: Attacker) -> None:
     attacker.names.names |= {
         "private.hooks.example": [[attacker.private]],
         "closed.hooks.example": [[attacker.other_private]],
@@ -233,23 +233,27 @@ def test_the_api_does_not_tell_open_ports_from_closed_or_refused_ones(attacker: 
     assert all(view == views[0] for view in views)
     attacker.query("UPDATE notificationdelivery SET available_at = now(), attempts = 4")
     wait_until(
-        "all were given up", lambda: not attacker.query("SELECT 1 FROM notificationdelivery")
+        "all deliveries have failed for good",
+        lambda: not attacker.query("SELECT 1 FROM notificationdelivery"),
     )
     views = [attacker.view(uuid) for uuid in uuids]
     assert views[0]["number_of_failures"] == 1
     assert all(view == views[0] for view in views)
 
 
-def test_a_url_that_is_not_ascii_is_encoded_and_given_up_like_any_other(
+def test_a_non_ascii_url_is_encoded_and_its_delivery_fails_as_usual(
     attacker: Attacker,
 ) -> None:
     attacker.test_webhook(f"http://{ALLOWED}:{attacker.victim.port}/\u00fc?q=\u00e4")
-    wait_until("it arrived", lambda: bool(attacker.victim.got))
+    wait_until("the request arrived", lambda: bool(attacker.victim.got))
     assert attacker.victim.got == [(ALLOWED, "/%C3%BC?q=%C3%A4")]
     attacker.test_webhook("http://unknown.hooks.example/\u00fc")
     attacker.wait_for_attempts()
     attacker.query("UPDATE notificationdelivery SET available_at = now(), attempts = 4")
-    wait_until("it was given up", lambda: not attacker.query("SELECT 1 FROM notificationdelivery"))
+    wait_until(
+        "the delivery has failed for good",
+        lambda: not attacker.query("SELECT 1 FROM notificationdelivery"),
+    )
 
 
 def test_tests_and_notifications_are_limited(attacker: Attacker) -> None:

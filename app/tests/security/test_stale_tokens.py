@@ -1,4 +1,4 @@
-"""A token is for one repository. It has no power over another one that has its name later."""
+"""A token is valid for one repository, and not for a later one with the same name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def scope(name: str) -> str:
 
 
 def assert_powerless(user: User, token: str, name: str, secret: bytes) -> None:
-    """Try everything that the reviewer tried: read, write, overwrite and delete."""
+    """Attempt to read, write, overwrite and delete."""
     manifest = sha256(manifest_of(secret))
     reads = (
         f"/v2/{name}/tags/list",
@@ -61,7 +61,7 @@ def assert_untouched(owner: User, name: str, secret: bytes) -> None:
 
 
 def create_private(owner: User, organization: str, secret: bytes = SECRET) -> str:
-    """Create an organization with a private repository that has an image."""
+    """Create an organization with a private repository and an image."""
     owner.change("POST", "organization/", {"name": organization, "email": ""})
     return create_repository(owner, organization, secret)
 
@@ -79,7 +79,7 @@ def create_repository(owner: User, organization: str, secret: bytes) -> str:
     return name
 
 
-def test_a_token_for_a_free_namespace_has_no_power_once_another_user_owns_it(
+def test_a_token_for_a_free_namespace_is_invalid_once_another_user_owns_it(
     mallory: User, bob: User
 ) -> None:
     organization = unique("corp")
@@ -91,7 +91,7 @@ def test_a_token_for_a_free_namespace_has_no_power_once_another_user_owns_it(
     assert_untouched(bob, name, SECRET)
 
 
-def test_a_creators_token_has_no_power_over_a_repository_that_another_user_made(
+def test_a_creators_token_is_invalid_for_a_repository_that_another_user_created(
     image: RunningImage, bob: User
 ) -> None:
     carol = new_user(image, "carol")
@@ -107,7 +107,7 @@ def test_a_creators_token_has_no_power_over_a_repository_that_another_user_made(
     assert_untouched(bob, name, SECRET)
 
 
-def test_a_token_has_no_power_over_a_repository_that_was_made_anew(
+def test_a_token_is_invalid_for_a_recreated_repository(
     image: RunningImage, mallory: User, bob: User
 ) -> None:
     organization = unique("corp")
@@ -119,7 +119,7 @@ def test_a_token_has_no_power_over_a_repository_that_was_made_anew(
     assert_untouched(bob, name, SECRET)
 
 
-def test_a_token_of_a_renamed_namespace_has_no_power_over_the_next_owner_of_the_name(
+def test_a_token_of_a_renamed_namespace_is_invalid_for_the_next_owner_of_the_name(
     image: RunningImage, mallory: User, bob: User
 ) -> None:
     organization, renamed = unique("corp"), unique("corp")
@@ -130,13 +130,13 @@ def test_a_token_of_a_renamed_namespace_has_no_power_over_the_next_owner_of_the_
     superuser(image).change("PUT", f"superuser/organizations/{organization}", body)
     create_private(bob, organization)
     assert_powerless(mallory, old, name, SECRET)
-    # What was cached under the name, and uploads under way, are no way in either.
+    # Entries cached under the name, and uploads in progress, give no access either.
     params = {"digest": sha256(b"x")}
     assert mallory.request(old, "PUT", location, params=params, data=b"x").status_code == 404
     assert_untouched(bob, name, SECRET)
 
 
-def test_an_upload_under_an_old_name_is_not_finished_with_a_token_for_the_new_one(
+def test_an_upload_under_an_old_name_cannot_be_finished_with_a_token_for_the_new_one(
     image: RunningImage, mallory: User, bob: User
 ) -> None:
     """The upload belongs to a renamed namespace; the new owner of its name cannot finish it."""
@@ -156,7 +156,7 @@ def test_an_upload_under_an_old_name_is_not_finished_with_a_token_for_the_new_on
     assert bob.request(owner, "HEAD", path).status_code == 404
 
 
-def test_the_name_of_a_deleted_user_lists_and_mounts_nothing_of_the_next_one(
+def test_a_token_of_a_deleted_user_lists_and_mounts_nothing_of_a_later_namesake(
     image: RunningImage,
 ) -> None:
     first = new_user(image, "shared")
@@ -177,7 +177,7 @@ def test_the_name_of_a_deleted_user_lists_and_mounts_nothing_of_the_next_one(
     assert answer.status_code in {401, 403}
 
 
-def test_a_push_whose_token_is_older_than_its_repository_is_finished(mallory: User) -> None:
+def test_a_push_with_a_token_older_than_its_repository_succeeds(mallory: User) -> None:
     name = f"{unique('corp')}/app"
     token = mallory.token(scope(name))
     mallory.push(token, name, "v1", os.urandom(20))
@@ -185,7 +185,7 @@ def test_a_push_whose_token_is_older_than_its_repository_is_finished(mallory: Us
     assert mallory.request(token, "GET", f"/v2/{name}/tags/list").json()["tags"] == ["v1", "v2"]
 
 
-def test_a_push_with_the_token_of_a_deleted_repository_is_asked_for_a_new_one(
+def test_a_push_with_a_token_of_a_deleted_repository_is_challenged(
     mallory: User,
 ) -> None:
     name = create_private(mallory, unique("corp"), b"of mallory")
@@ -197,7 +197,7 @@ def test_a_push_with_the_token_of_a_deleted_repository_is_asked_for_a_new_one(
     mallory.push(mallory.token(scope(name)), name, "latest", b"x")
 
 
-def test_a_repository_that_became_read_only_is_not_changed_with_an_older_token(bob: User) -> None:
+def test_a_read_only_repository_cannot_be_changed_with_an_older_token(bob: User) -> None:
     name = create_private(bob, unique("corp"))
     token = bob.token(scope(name))
     location = bob.request(token, "POST", f"/v2/{name}/blobs/uploads/").headers["Location"]
@@ -213,8 +213,8 @@ def test_a_repository_that_became_read_only_is_not_changed_with_an_older_token(b
     assert_untouched(bob, name, SECRET)
 
 
-def test_a_disabled_user_has_no_repositories(image: RunningImage) -> None:
-    """An older token reads nothing, and writes nothing, in the namespace of a disabled user."""
+def test_repositories_of_a_disabled_user_are_inaccessible(image: RunningImage) -> None:
+    """An older token can neither read nor write in the namespace of a disabled user."""
     user = new_user(image, "fired")
     name = f"{user.username}/app"
     user.push(user.token(scope(name)), name, "latest", SECRET)

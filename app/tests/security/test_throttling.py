@@ -1,19 +1,11 @@
-"""Guesses are slowed down, and they slow down nobody who shows valid credentials."""
+"""Login attempts are throttled, valid credentials are not."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from ..image.running import RunningImage
-from .test_app_tokens import app_token, oauth_token
-from .visitors import PASSWORD, Visitor, create_user, new_name
-
-
-@pytest.fixture
-def visitor(accounts_image: RunningImage) -> Visitor:
-    return Visitor(accounts_image)
+from .visitors import PASSWORD, Visitor, app_token, create_user, new_name, oauth_token
 
 
 def robot(visitor: Visitor, auth: tuple[str, str]) -> tuple[str, str]:
@@ -42,11 +34,11 @@ def test_wrong_tokens_do_not_throttle_valid_ones(
         status = visitor.request("GET", "/api/v1/user/", f"WRONG again {number}")
     assert status == 429
     assert visitor.request("GET", "/api/v1/user/", oauth) == 200
-    # Passwords are counted by themselves.
+    # Passwords are counted separately.
     assert visitor.registry_token(bob).status_code == 200
 
 
-def test_wrong_passwords_do_not_throttle_tokens_or_users_who_are_at_home(
+def test_wrong_passwords_do_not_throttle_tokens_or_users_at_known_addresses(
     visitor: Visitor, accounts_image: RunningImage
 ) -> None:
     bob, carol = create_user(accounts_image), create_user(accounts_image)
@@ -69,7 +61,7 @@ def test_parallel_guesses_are_counted_before_they_are_checked(visitor: Visitor) 
             )
         )
     assert set(statuses) == {401, 429}
-    # Each process of the registry may let one more through than is counted.
+    # Each process of the registry may permit one more attempt than is counted.
     assert statuses.count(401) <= 5 + 8
 
 

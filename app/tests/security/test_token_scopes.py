@@ -1,4 +1,4 @@
-"""A token allows what was asked for, and no more."""
+"""A token permits the requested actions, and no more."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bob(image: RunningImage) -> User:
     return new_user(image, "bob")
 
 
-def test_a_token_for_a_push_deletes_nothing(bob: User) -> None:
+def test_a_push_token_cannot_delete(bob: User) -> None:
     name, data = f"{bob.username}/app", os.urandom(20)
     token = bob.token(f"repository:{name}:pull,push")
     assert actions_of(token) == {"pull", "push"}
@@ -32,19 +32,19 @@ def test_a_token_for_a_push_deletes_nothing(bob: User) -> None:
         assert bob.request(token, "DELETE", f"/v2/{name}/{path}").status_code == 202
 
 
-def test_every_action_can_be_asked_for_at_once(bob: User) -> None:
+def test_every_action_can_be_requested_at_once(bob: User) -> None:
     token = bob.token(f"repository:{bob.username}/all:*")
     assert actions_of(token) == {"pull", "push", "delete"}
 
 
 def test_a_request_with_very_many_scopes_is_refused(bob: User) -> None:
     scopes = [f"repository:{bob.username}/app{number}:pull" for number in range(101)]
-    assert bob.ask_for_token(*scopes).status_code == 400
-    assert bob.ask_for_token(" ".join(scopes)).status_code == 400
-    assert bob.ask_for_token(*scopes[:100]).status_code == 200
+    assert bob.request_token(*scopes).status_code == 400
+    assert bob.request_token(" ".join(scopes)).status_code == 400
+    assert bob.request_token(*scopes[:100]).status_code == 200
 
 
-def test_a_token_for_push_alone_is_enough_for_every_request_of_a_push(bob: User) -> None:
+def test_a_push_only_token_is_sufficient_for_every_request_of_a_push(bob: User) -> None:
     name, data = f"{bob.username}/pushed", os.urandom(20)
     token = bob.token(f"repository:{name}:push")
     assert actions_of(token) == {"push"}
@@ -67,7 +67,7 @@ def test_a_token_for_push_alone_is_enough_for_every_request_of_a_push(bob: User)
     assert bob.request(token, "DELETE", abandoned).status_code == 204
 
 
-def test_a_token_for_push_alone_reads_nothing(bob: User) -> None:
+def test_a_push_only_token_cannot_read(bob: User) -> None:
     name, data = f"{bob.username}/unread", os.urandom(20)
     bob.push(bob.token(f"repository:{name}:push"), name, "v1", data)
     token = bob.token(f"repository:{name}:push")
@@ -97,7 +97,7 @@ def catalog(user: User, token: str) -> list[str]:
     return list(answer.json()["repositories"])
 
 
-def test_the_catalog_shows_private_repositories_to_the_scopes_that_read_them(
+def test_the_catalog_lists_private_repositories_only_for_scopes_that_read_them(
     image: RunningImage, bob: User
 ) -> None:
     name = f"{bob.username}/listed"
@@ -110,7 +110,7 @@ def test_the_catalog_shows_private_repositories_to_the_scopes_that_read_them(
     assert name in catalog(bob, bob.token(scope, oauth=reading))
 
 
-def test_a_superuser_lists_everything_only_with_a_token_for_it(
+def test_a_superuser_lists_all_repositories_only_with_a_token_for_that(
     image: RunningImage, bob: User
 ) -> None:
     admin = superuser(image)
@@ -124,7 +124,9 @@ def test_a_superuser_lists_everything_only_with_a_token_for_it(
         assert name not in catalog(admin, admin.token(scope, oauth=oauth))
 
 
-def test_scopes_without_reading_mount_nothing_private(image: RunningImage, bob: User) -> None:
+def test_scopes_without_read_permission_mount_nothing_private(
+    image: RunningImage, bob: User
+) -> None:
     data, name = os.urandom(20), f"{bob.username}/source"
     bob.push(bob.token(f"repository:{name}:pull,push"), name, "v1", data)
     narrow = oauth_token(image, bob.username, "repo:create")
@@ -136,7 +138,7 @@ def test_scopes_without_reading_mount_nothing_private(image: RunningImage, bob: 
     assert answer.status_code == 202
 
 
-def test_a_mount_needs_pull_on_its_source_in_the_same_token(bob: User) -> None:
+def test_a_mount_requires_pull_on_its_source_in_the_same_token(bob: User) -> None:
     source, target, data = f"{bob.username}/from", f"{bob.username}/to", os.urandom(20)
     bob.push(bob.token(f"repository:{source}:pull,push"), source, "v1", data)
     bob.push(bob.token(f"repository:{target}:pull,push"), target, "v1", os.urandom(20))

@@ -1,4 +1,4 @@
-"""Users of a running image who hold on to their tokens."""
+"""Users of a running image who keep using their tokens."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class User:
         answer = self.api(method, path, body)
         assert answer.ok, (method, path, answer.status_code, answer.text)
 
-    def ask_for_token(self, *scopes: str, oauth: str | None = None) -> requests.Response:
-        """Ask for a token with a password, or with an OAuth access token."""
+    def request_token(self, *scopes: str, oauth: str | None = None) -> requests.Response:
+        """Request a token with a password, or with an OAuth access token."""
         return self.image.session().get(
             f"{self.image.url}/v2/auth",
             params={"service": "registry.test", "scope": list(scopes)},
@@ -49,13 +49,13 @@ class User:
         )
 
     def token(self, *scopes: str, oauth: str | None = None) -> str:
-        """Return a token for SCOPES."""
-        answer = self.ask_for_token(*scopes, oauth=oauth)
+        """Return a token for the given scopes."""
+        answer = self.request_token(*scopes, oauth=oauth)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["token"])
 
     def request(self, token: str, method: str, path: str, **arguments: object) -> requests.Response:
-        """Send a request with a token; PATH may be a Location."""
+        """Send a request with a token to a path or a Location."""
         headers = dict(arguments.pop("headers", {}))  # type: ignore[call-overload]
         headers["Authorization"] = f"Bearer {token}"
         arguments.setdefault("allow_redirects", False)
@@ -63,7 +63,7 @@ class User:
         return self.image.session().request(method, url, headers=headers, **arguments)  # type: ignore[arg-type]
 
     def push_blob(self, token: str, name: str, data: bytes) -> requests.Response:
-        """Push a blob; return the first answer that is an error, or the last one."""
+        """Push a blob; return the first error response, or the last response."""
         answer = self.request(token, "POST", f"/v2/{name}/blobs/uploads/")
         if answer.ok:
             params = {"digest": sha256(data)}
@@ -72,7 +72,7 @@ class User:
         return answer
 
     def push_manifest(self, token: str, name: str, tag: str, config: bytes) -> requests.Response:
-        """Push a manifest whose only blob is CONFIG."""
+        """Push a manifest whose only blob is the configuration."""
         content = manifest_of(config)
         headers = {"Content-Type": IMAGE_TYPE}
         path = f"/v2/{name}/manifests/{tag}"
@@ -88,14 +88,14 @@ class User:
 
 
 def manifest_of(config: bytes) -> bytes:
-    """Return a manifest whose only blob is CONFIG."""
+    """Return a manifest whose only blob is the configuration."""
     kind = "application/vnd.oci.image.config.v1+json"
     descriptor = {"mediaType": kind, "digest": sha256(config), "size": len(config)}
     return encode({"schemaVersion": 2, "mediaType": IMAGE_TYPE, "config": descriptor, "layers": []})
 
 
 def actions_of(token: str) -> set[str]:
-    """Return the actions that a token names, for whatever repository."""
+    """Return the actions in a token, for all its repositories."""
     claims = jwt.decode(token, options={"verify_signature": False})
     return {action for entry in claims["access"] for action in entry["actions"]}
 

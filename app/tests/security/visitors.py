@@ -1,4 +1,4 @@
-"""Users of a running image and their requests, each from an address of its own."""
+"""Users of a running image and their requests, each from a different address."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _addresses() -> Iterator[str]:
 
 
 _free = _addresses()
-# Failures are counted in a Redis that other containers of the same run share.
+# Failures are counted in Redis, which other containers of the same run share.
 _RUN = uuid.uuid4().hex[:8]
 
 
@@ -39,11 +39,11 @@ class Visitor:
     address: str = field(default_factory=lambda: next(_free))
 
     def request(self, method: str, path: str, auth: Auth = None, **more: object) -> int:
-        """Return the status of a request; AUTH is a pair for Basic, or a bearer token."""
+        """Return the status of a request; `auth` is a pair for Basic, or a bearer token."""
         return self.send(method, path, auth, **more).status_code
 
     def send(self, method: str, path: str, auth: Auth = None, **more: object) -> requests.Response:
-        """Send a request and return the answer, without following redirects."""
+        """Send a request and return the response, without following redirects."""
         headers = {"X-Forwarded-For": self.address, **dict(more.pop("headers", {}))}  # type: ignore[call-overload]
         if isinstance(auth, str):
             headers["Authorization"] = f"Bearer {auth}"
@@ -62,7 +62,7 @@ class Visitor:
         return self.send("GET", "/v2/auth", auth, params={"scope": scope} if scope else {})
 
     def actions(self, auth: Auth, repository: str) -> list[str]:
-        """Return the actions that a new token allows on REPOSITORY."""
+        """Return the actions that a new token allows on a repository."""
         answer = self.registry_token(auth, f"repository:{repository}:pull,push")
         assert answer.status_code == 200, answer.text
         claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
@@ -100,3 +100,18 @@ def create_user(image: RunningImage, prefix: str = "user", password: str = PASSW
     )
     assert answer.status_code == 200, answer.text
     return name
+
+
+def app_token(visitor: Visitor, auth: tuple[str, str]) -> tuple[str, str]:
+    """Create an app-specific token and return its Basic credentials."""
+    answer = visitor.send("POST", "/api/v1/user/apptoken", auth, json={"title": "laptop"})
+    assert answer.status_code == 200, answer.text
+    return "$app", answer.json()["token"]["token_code"]
+
+
+def oauth_token(visitor: Visitor, username: str, scopes: str) -> str:
+    """Return an OAuth token, created on the command line."""
+    words = [word for scope in scopes.split() for word in ("--scope", scope)]
+    made = visitor.image.run("atoll", "token", "create", username, *words)
+    assert made.returncode == 0, made.stdout
+    return made.stdout.split()[-1]
