@@ -55,7 +55,9 @@ NOT_REWRITTEN_YET = (
     # application
     "app/atoll/web/*",
     # tests
-    "app/tests/*",
+    "app/tests/integration/*",
+    "app/tests/image/*",
+    "app/tests/security/*",
     "collection/tests/*",
     "molecule/*",
     # deployment

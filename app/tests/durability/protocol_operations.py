@@ -7,7 +7,6 @@ updates the model with what clients and operators know then.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,13 +33,14 @@ from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
 from atoll.registry.untagged_manifests import UntaggedManifests
-from atoll.registry.upload_session import Body, Upload
+from atoll.registry.upload_session import Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.states import ACTIVE
 
 from .protocol_world import CONTENTS, HOMES, World, name_of
 from .sites import MANIFEST_TYPE, SUPERUSER, image_manifest
+from .uploads import request_body
 
 # Errors that the code under test raises without having done harm.
 REFUSALS = (
@@ -93,7 +93,7 @@ class Push(Action):
         uploads = world[self.site].graph.uploads
         upload = uploads.start(name_of(self.repository), SUPERUSER)
         content = CONTENTS[self.content]
-        uploads.finish(upload, Digest.of(content), _body(content))
+        uploads.finish(upload, Digest.of(content), request_body(content))
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done:
@@ -122,7 +122,7 @@ class BeginChunks(Action):
         uploads = world[self.site].graph.uploads
         upload = uploads.start(name_of(self.repository), SUPERUSER)
         content = CONTENTS[self.content]
-        return Session(uploads.append(upload, _body(content)), self.repository, content)
+        return Session(uploads.append(upload, request_body(content)), self.repository, content)
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done:
@@ -146,10 +146,10 @@ class ContinueChunks(Action):
         body = CONTENTS[1] if self.more else b""
         whole = session.sent + body
         if self.finish:
-            uploads.finish(session.upload, Digest.of(whole), _body(body))
+            uploads.finish(session.upload, Digest.of(whole), request_body(body))
             return session.repository, whole
         if self.more:
-            session.upload = uploads.append(session.upload, _body(body))
+            session.upload = uploads.append(session.upload, request_body(body))
             session.sent = whole
         return None
 
@@ -173,7 +173,7 @@ class CancelChunks(Action):
             return
         uploads = world[self.site].graph.uploads
         if self.mismatch:
-            uploads.finish(session.upload, Digest.of(b"something else"), _body(b""))
+            uploads.finish(session.upload, Digest.of(b"something else"), request_body(b""))
         else:
             uploads.cancel(name_of(session.repository), session.upload.uuid)
 
@@ -510,10 +510,6 @@ class RemoveExcess(Action):
 
     def run(self, world: World) -> Any:
         OverReplication(world[self.site].database, list(HOMES), lambda _digest: None).step()
-
-
-def _body(content: bytes) -> Body:
-    return Body(io.BytesIO(content), len(content))
 
 
 def _session(world: World, number: int) -> Session | None:

@@ -13,6 +13,7 @@ from atoll.config import load
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import cache_key
+from atoll.registry.manifests import Manifests
 from atoll.registry.upload_session import Body
 from atoll.replication.worker import Worker
 from atoll.services import Services
@@ -80,6 +81,12 @@ class MemorySite:
         upload = self.graph.uploads.start(self.repository, SUPERUSER)
         self.graph.uploads.finish(upload, digest, Body(io.BytesIO(content), len(content)))
         return digest
+
+    def manifests(self) -> Manifests:
+        """Return the manifests of this site."""
+        graph = self.graph
+        required = graph.bundle.required_locations
+        return Manifests(graph.database, graph.reads, graph.redis, graph.repositories, required)
 
     def worker(self, **arguments: Any) -> Worker:
         """Return a replication worker of this site, not started."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import threading
 import time
@@ -15,12 +14,11 @@ from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.errors import DeletionUnresolved, ManifestBlobUnknown
-from atoll.registry.manifests import Manifests
-from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
 
 from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
+from .uploads import request_body
 
 CONTENTS = [b"content %d" % number for number in range(16)]
 KEYS = {blob_key(Digest.of(content)): Digest.of(content) for content in CONTENTS}
@@ -92,13 +90,7 @@ class Pusher:
         self.deleted_next: tuple[bytes, bytes] | None = None
         self.acknowledged = 0
         graph.uploads.start(self.name, SUPERUSER)
-        self.manifests = Manifests(
-            graph.database,
-            graph.reads,
-            graph.redis,
-            graph.repositories,
-            graph.bundle.required_locations,
-        )
+        self.manifests = site.manifests()
 
     def turn(self) -> None:
         """Push an image; it must be safe from then on, until the next turn deletes it."""
@@ -137,16 +129,12 @@ class Pusher:
         upload = uploads.start(self.name, SUPERUSER)
         pieces = {"chunk": [content], "cancel": [content], "chunks": [content[:3], content[3:]]}
         for piece in pieces.get(way, []):
-            upload = uploads.append(upload, body(piece))
+            upload = uploads.append(upload, request_body(piece))
         if way == "cancel":
             uploads.cancel(self.name, upload.uuid)
             return False
-        uploads.finish(upload, digest, body(b"" if way in pieces else content))
+        uploads.finish(upload, digest, request_body(b"" if way in pieces else content))
         return True
-
-
-def body(data: bytes) -> Body:
-    return Body(io.BytesIO(data), len(data))
 
 
 def require_safe(site: MemorySite, content: bytes) -> None:

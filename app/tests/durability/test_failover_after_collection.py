@@ -10,7 +10,6 @@ import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
-from atoll.registry.manifests import Manifests
 
 from .conftest import administer, database_uri
 from .sites import (
@@ -28,17 +27,6 @@ CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
 def collector(site: MemorySite, **changes: object) -> Collector:
     bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0, **changes})
     return Collector(site.database, bundle, lambda _digest: None)
-
-
-def manifests(site: MemorySite) -> Manifests:
-    graph = site.graph
-    return Manifests(
-        graph.database,
-        graph.reads,
-        graph.redis,
-        graph.repositories,
-        graph.bundle.required_locations,
-    )
 
 
 def delete_objects(site: MemorySite) -> None:
@@ -110,7 +98,7 @@ def test_a_manifest_is_accepted_after_a_fail_over_and_can_be_pulled(
     us.graph.repositories.create_for_push(SUPERUSER, other)
     assert all(us.graph.blobs.mount(other, us.repository, digest) for digest in digests)
     content = image_manifest(CONFIG, [LAYER])
-    manifests(us).put(other, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+    us.manifests().put(other, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
     collector(us).step()
     delete_objects(us)
     assert all(us.has_object("us", digest) for digest in digests)

@@ -5,7 +5,6 @@ A store hangs until the test lets it answer, so a test that ends shows that noth
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from ..integration.services import SECONDS, wait_until
 from .memory_store import Fault, MemoryStore
 from .observed_stores import observed
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 READS = {"read", "probe"}
 WRITES = {"put", "put_part", "begin_parts", "probe_write"}
@@ -114,9 +114,9 @@ def test_chunks_are_put_together_elsewhere_when_the_store_hangs(us: MemorySite) 
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
     with hanging(us.stores["us"]):
         for chunk in chunks:
-            upload = us.graph.uploads.append(upload, _body(chunk))
+            upload = us.graph.uploads.append(upload, request_body(chunk))
         digest = Digest.of(b"".join(chunks))
-        us.graph.uploads.finish(upload, digest, _body(b""))
+        us.graph.uploads.finish(upload, digest, request_body(b""))
     assert us.placements(digest) == {"eu": "good"}
 
 
@@ -125,13 +125,13 @@ def test_an_upload_fails_without_waiting_when_its_chunks_are_at_a_store_that_han
 ) -> None:
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
     for chunk in (b"first ", b"second"):
-        upload = us.graph.uploads.append(upload, _body(chunk))
+        upload = us.graph.uploads.append(upload, request_body(chunk))
     digest = Digest.of(b"first second")
     with hanging(us.stores["us"]), pytest.raises(StoreError):
-        us.graph.uploads.finish(upload, digest, _body(b""))
+        us.graph.uploads.finish(upload, digest, request_body(b""))
     health = us.locations.health
     wait_until("the store is trusted again", lambda: not health.in_doubt("us"))
-    us.graph.uploads.finish(upload, digest, _body(b""))
+    us.graph.uploads.finish(upload, digest, request_body(b""))
     assert us.placements(digest) == {"us": "good"}
 
 
@@ -148,10 +148,6 @@ def test_a_download_continues_at_the_next_location_when_the_store_hangs(
     blob = us.graph.blobs.find(us.repository, digest)
     with hanging(us.stores["us"], operations):
         assert b"".join(us.graph.blobs.read(blob, 0, blob.size)) == b"content"
-
-
-def _body(content: bytes) -> Body:
-    return Body(io.BytesIO(content), len(content))
 
 
 def silent_puts(store: MemoryStore, number: int) -> None:
@@ -194,7 +190,7 @@ def test_a_chunk_is_never_written_twice_under_one_key(us: MemorySite) -> None:
     # The first of two writes may be carried out, and its object deleted, after the second.
     keys = []
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
-    upload = us.graph.uploads.append(upload, _body(b"first "))
+    upload = us.graph.uploads.append(upload, request_body(b"first "))
     for store in us.stores.values():
         silent_puts(store, 1)
         fail = store.fault
@@ -205,7 +201,7 @@ def test_a_chunk_is_never_written_twice_under_one_key(us: MemorySite) -> None:
             fail(operation, key)
 
         store.fault = note
-    us.graph.uploads.append(upload, _body(b"second"))
+    us.graph.uploads.append(upload, request_body(b"second"))
     assert len(set(keys)) == len(keys) == len(us.stores) + 1
 
 
@@ -214,9 +210,9 @@ def test_chunks_are_put_together_at_a_busy_store_when_every_location_fell_silent
 ) -> None:
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
     for chunk in (b"first ", b"second"):
-        upload = us.graph.uploads.append(upload, _body(chunk))
+        upload = us.graph.uploads.append(upload, request_body(chunk))
     for store in us.stores.values():
         silent_puts(store, 1)
     digest = Digest.of(b"first second")
-    us.graph.uploads.finish(upload, digest, _body(b""))
+    us.graph.uploads.finish(upload, digest, request_body(b""))
     assert list(us.placements(digest).values()) == ["good"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -13,12 +12,12 @@ from atoll.names import Digest
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.tasks import Tasks
 from atoll.registry.errors import DeletionUnresolved
-from atoll.registry.upload_session import Body, Upload
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreError, StoreRefused
 
 from ..integration.services import wait_until
 from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
+from .uploads import begin_upload, count_announcements, request_body
 
 DATA = b"the same bytes"
 DIGEST = Digest.of(DATA)
@@ -31,16 +30,6 @@ def alone(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     return make_registry(make_database(), tmp_path, ["us"], changes)["us"]
 
 
-def body(data: bytes) -> Body:
-    return Body(io.BytesIO(data), len(data))
-
-
-def begin_upload(site: MemorySite, data: bytes = DATA) -> Upload:
-    """Start an upload whose first chunk is DATA."""
-    upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    return site.graph.uploads.append(upload, body(data))
-
-
 def cancel_without_an_answer(site: MemorySite, data: bytes = DATA) -> UUID:
     """Cancel an upload of DATA whose object the store will delete later; return its id."""
     upload = begin_upload(site, data)
@@ -48,10 +37,6 @@ def cancel_without_an_answer(site: MemorySite, data: bytes = DATA) -> UUID:
     site.graph.uploads.cancel(site.repository, upload.uuid)
     assert site.stores["us"].late_deletions == [blob_key(Digest.of(data))]
     return upload.uuid
-
-
-def notes(database: Database) -> int:
-    return int(database.read("SELECT count(*) FROM contentdeletion")[0][0])
 
 
 def let_the_uncertainty_pass(database: Database) -> None:
@@ -71,12 +56,12 @@ def safe_at(site: MemorySite, digest: Digest = DIGEST) -> list[str]:
 def push_in_chunks(site: MemorySite) -> None:
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     for piece in (DATA[:5], DATA[5:]):
-        upload = site.graph.uploads.append(upload, body(piece))
-    site.graph.uploads.finish(upload, DIGEST, body(b""))
+        upload = site.graph.uploads.append(upload, request_body(piece))
+    site.graph.uploads.finish(upload, DIGEST, request_body(b""))
 
 
 def push_in_one_chunk(site: MemorySite) -> None:
-    site.graph.uploads.finish(begin_upload(site), DIGEST, body(b""))
+    site.graph.uploads.finish(begin_upload(site, DATA), DIGEST, request_body(b""))
 
 
 def push_whole(site: MemorySite) -> None:
@@ -147,12 +132,12 @@ def test_attempts_without_an_answer_add_no_notes(registry: MemoryRegistry) -> No
     for _ in range(3):
         with pytest.raises(StoreError):
             site.graph.content.discard(DIGEST, "us", upload)
-    assert notes(site.database) == 1
+    assert count_announcements(site) == 1
 
 
 def test_a_refused_deletion_leaves_no_uncertainty(registry: MemoryRegistry) -> None:
     site = registry["us"]
-    upload = begin_upload(site)
+    upload = begin_upload(site, DATA)
 
     def refuse(operation: str, _key: str) -> None:
         if operation == "delete":
@@ -160,7 +145,7 @@ def test_a_refused_deletion_leaves_no_uncertainty(registry: MemoryRegistry) -> N
 
     site.stores["us"].fault = refuse
     site.graph.uploads.cancel(site.repository, upload.uuid)
-    assert notes(site.database) == 0
+    assert count_announcements(site) == 0
     site.push(DATA)
     assert safe_at(site) == ["us"]
 
@@ -204,7 +189,7 @@ def test_a_deleter_that_is_paused_before_its_request_takes_no_acknowledged_blob(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    upload = begin_upload(us)
+    upload = begin_upload(us, DATA)
 
     def push() -> None:
         end_idle_transactions(us)
@@ -222,7 +207,7 @@ def test_a_blob_that_a_deleter_takes_after_a_very_long_pause_is_repaired(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    upload = begin_upload(us)
+    upload = begin_upload(us, DATA)
 
     def push() -> None:
         let_the_uncertainty_pass(us.database)
@@ -247,7 +232,7 @@ def test_a_placement_is_verified_where_a_fail_over_lost_the_announcement(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    upload = begin_upload(us)
+    upload = begin_upload(us, DATA)
 
     def fail_over() -> None:
         us.database.run("DELETE FROM contentdeletion")

@@ -15,7 +15,7 @@ from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
 
 from ..integration.services import wait_until
-from ..unit.lying_server import PAGE, Server, gateway_of, lying_server
+from ..unit.s3_server import PAGE, S3Server, gateway_of, s3_server
 from .sites import MemoryRegistry, MemorySite
 
 SMALL = [f"blob {number}".encode() for number in range(20)]
@@ -23,13 +23,13 @@ LARGE = b"x" * (9 * 2**20)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def eu(registry: MemoryRegistry, server: Server) -> MemorySite:
+def eu(registry: MemoryRegistry, server: S3Server) -> MemorySite:
     """The site eu, with the real driver before the server; its store was proven to be healthy."""
     site = registry["eu"]
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
@@ -45,23 +45,23 @@ def probe(site: MemorySite) -> None:
     Prober({"eu": store}, site.locations.health).probe_once(store)
 
 
-def answer_with_a_page(server: Server) -> None:
+def answer_with_a_page(server: S3Server) -> None:
     server.page = PAGE
 
 
-def answer_with_nothing(server: Server) -> None:
+def answer_with_nothing(server: S3Server) -> None:
     server.page = b""
 
 
-def drop_what_is_written(server: Server) -> None:
+def drop_what_is_written(server: S3Server) -> None:
     server.drops, server.etag = True, lambda _md5: None
 
 
-def damage_what_is_written(server: Server) -> None:
+def damage_what_is_written(server: S3Server) -> None:
     server.etag = lambda _md5: '"00000000000000000000000000000000"'
 
 
-Lie = Callable[[Server], None]
+Lie = Callable[[S3Server], None]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ Lie = Callable[[Server], None]
 def test_no_placement_is_good_at_a_store_that_lies_and_the_other_store_is_not_removed(
     registry: MemoryRegistry,
     eu: MemorySite,
-    server: Server,
+    server: S3Server,
     lie: Lie,
     contents: list[bytes],
 ) -> None:
@@ -97,7 +97,7 @@ def test_no_placement_is_good_at_a_store_that_lies_and_the_other_store_is_not_re
 
 
 def test_what_a_store_lied_about_is_copied_when_it_serves_again(
-    registry: MemoryRegistry, eu: MemorySite, server: Server
+    registry: MemoryRegistry, eu: MemorySite, server: S3Server
 ) -> None:
     content = b"content"
     digest = registry["us"].push(content)
@@ -114,7 +114,7 @@ def test_what_a_store_lied_about_is_copied_when_it_serves_again(
 
 
 def test_a_push_goes_to_the_next_location_when_the_nearest_store_lies(
-    registry: MemoryRegistry, eu: MemorySite, server: Server
+    registry: MemoryRegistry, eu: MemorySite, server: S3Server
 ) -> None:
     server.page = PAGE
     digest = eu.push(b"content")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import random
 import threading
 import time
@@ -22,11 +21,11 @@ from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.errors import UploadUnknown
-from atoll.registry.upload_session import Body
 
 from ..integration.services import wait_until
 from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 LOCATIONS = ["us", "eu", "ap"]
 QUICK, LONG = 15, 300
@@ -35,10 +34,6 @@ QUICK, LONG = 15, 300
 def remove(database: Database, location: str, accepted_loss: int | None = None) -> None:
     for _ in Removal(LocationTable(database)).steps(location, accepted_loss=accepted_loss):
         continue
-
-
-def body(content: bytes) -> Body:
-    return Body(io.BytesIO(content), len(content))
 
 
 @contextmanager
@@ -97,10 +92,10 @@ def test_a_push_that_wrote_before_the_proof_ends_elsewhere(draining: MemoryRegis
     site, content = draining["us"], b"written before the proof"
     digest = Digest.of(content)
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    upload = site.graph.uploads.append(upload, body(content))
+    upload = site.graph.uploads.append(upload, request_body(content))
     site.database.run("UPDATE blobupload SET changed_at = now() - interval '1 hour'")
     with long_proof(draining, "us"):
-        site.graph.uploads.finish(upload, digest, body(b""))
+        site.graph.uploads.finish(upload, digest, request_body(b""))
         assert site.placements(digest) == {"eu": "good"}
     assert site.has_object("eu", digest)
 
@@ -110,9 +105,9 @@ def test_a_push_that_wrote_during_the_proof_ends_elsewhere(draining: MemoryRegis
     site, content = draining["us"], b"written during the proof"
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     with long_proof(draining, "us"):
-        upload = site.graph.uploads.append(upload, body(content))
+        upload = site.graph.uploads.append(upload, request_body(content))
     assert "us" not in LocationTable(site.database).states()
-    site.graph.uploads.finish(upload, Digest.of(content), body(b""))
+    site.graph.uploads.finish(upload, Digest.of(content), request_body(b""))
     assert site.placements(Digest.of(content)) == {"eu": "good"}
     assert site.has_object("eu", Digest.of(content))
 
@@ -132,10 +127,10 @@ def test_an_upload_with_bytes_there_refuses_the_removal_and_ends_as_it_is(
 ) -> None:
     site, content = draining["us"], b"under way"
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    upload = site.graph.uploads.append(upload, body(content))
+    upload = site.graph.uploads.append(upload, request_body(content))
     with pytest.raises(ChangeRefused, match="1 uploads have bytes at 'us'"):
         remove(site.database, "us")
-    site.graph.uploads.finish(upload, Digest.of(content), body(b""))
+    site.graph.uploads.finish(upload, Digest.of(content), request_body(b""))
     assert site.placements(Digest.of(content)) == {"us": "good"}
 
 
@@ -230,11 +225,13 @@ def push_in_some_way(site: MemorySite, content: bytes) -> Digest:
     upload = uploads.start(site.repository, SUPERUSER)
     way = random.choice(["one request", "two requests", "chunks"])
     if way == "one request":
-        uploads.finish(upload, digest, body(content))
+        uploads.finish(upload, digest, request_body(content))
     elif way == "two requests":
-        uploads.finish(uploads.append(upload, body(content)), digest, body(b""))
+        uploads.finish(uploads.append(upload, request_body(content)), digest, request_body(b""))
     else:
-        uploads.finish(uploads.append(upload, body(content[:5])), digest, body(content[5:]))
+        uploads.finish(
+            uploads.append(upload, request_body(content[:5])), digest, request_body(content[5:])
+        )
     return digest
 
 

@@ -13,7 +13,6 @@ from atoll.placement.upkeep.garbage import BATCH, Collector
 from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.blobs import Blob, right_cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
-from atoll.registry.manifests import Manifests
 from atoll.server.maintenance import activities
 
 from .memory_redis import MemoryClient, MemoryRedis
@@ -21,12 +20,6 @@ from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_m
 
 OTHER = RepositoryName("strict", "app")
 DATA = b"the same bytes"
-
-
-def manifests(site: MemorySite) -> Manifests:
-    graph = site.graph
-    required = graph.bundle.required_locations
-    return Manifests(graph.database, graph.reads, graph.redis, graph.repositories, required)
 
 
 def collector(site: MemorySite) -> Collector:
@@ -39,7 +32,7 @@ def find(site: MemorySite, name: RepositoryName, digest: Digest) -> Blob:
 
 def put(site: MemorySite, name: RepositoryName) -> None:
     content = image_manifest(DATA, [])
-    manifests(site).put(name, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+    site.manifests().put(name, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
 
 
 def let_days_pass(site: MemorySite, days: float) -> None:
@@ -189,7 +182,7 @@ def test_a_deleted_manifest_ends_the_cached_rights_to_its_blobs(
     forget_marks(cached)
     find(site, site.repository, digest)
     assert has_cached_right(cached, site, digest)
-    manifests(site).delete(site.repository, Digest.of(image_manifest(DATA, [])))
+    site.manifests().delete(site.repository, Digest.of(image_manifest(DATA, [])))
     assert not has_cached_right(cached, site, digest)
     with pytest.raises(BlobUnknown):
         find(site, site.repository, digest)

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Orphan, delete_orphan
-from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreOfOtherLocation
 from atoll.storage.location_marker import require_own
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
 
-from ..unit.lying_server import Server, gateway_of, lying_server
+from ..unit.s3_server import S3Server, gateway_of, s3_server
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 CONTENT = b"content"
 DIGEST = Digest.of(CONTENT)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def registry_of_one_store(registry: MemoryRegistry, server: Server) -> MemoryRegistry:
+def registry_of_one_store(registry: MemoryRegistry, server: S3Server) -> MemoryRegistry:
     """The sites us and eu, whose stores are one: as 127.0.0.1 and as localhost."""
     for home in ("us", "eu"):
         site = registry[home]
@@ -60,12 +59,12 @@ def test_a_push_at_the_second_location_goes_to_the_first(
 
 
 def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
-    registry_of_one_store: MemoryRegistry, server: Server
+    registry_of_one_store: MemoryRegistry, server: S3Server
 ) -> None:
     us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
     us.push(CONTENT)
     upload = eu.graph.uploads.start(eu.repository, SUPERUSER)
-    upload = eu.graph.uploads.append(upload, Body(io.BytesIO(CONTENT), len(CONTENT)))
+    upload = eu.graph.uploads.append(upload, request_body(CONTENT))
     # As one that was written before the place was marked.
     eu.database.run("UPDATE blobupload SET first_location = 'eu'")
     with pytest.raises(StoreOfOtherLocation):
@@ -76,7 +75,7 @@ def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
 
 
 def test_an_inventory_of_the_second_location_deletes_no_orphans(
-    registry_of_one_store: MemoryRegistry, server: Server
+    registry_of_one_store: MemoryRegistry, server: S3Server
 ) -> None:
     us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
     us.push(CONTENT)

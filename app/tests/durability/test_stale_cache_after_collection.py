@@ -12,7 +12,6 @@ from atoll.names import Digest
 from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.blobs import cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
-from atoll.registry.manifests import Manifests
 
 from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
@@ -41,14 +40,7 @@ def site(registry: MemoryRegistry, cache: MemoryRedis) -> MemorySite:
 
 
 def put_manifest(site: MemorySite) -> None:
-    graph = site.graph
-    manifests = Manifests(
-        graph.database,
-        graph.reads,
-        graph.redis,
-        graph.repositories,
-        graph.bundle.required_locations,
-    )
+    manifests = site.manifests()
     content = image_manifest(CONFIG, [LAYER])
     manifests.put(site.repository, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
 

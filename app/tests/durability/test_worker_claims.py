@@ -20,6 +20,7 @@ from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
 
 from ..integration.services import wait_until
+from ..unit.clock import Clock
 from .sites import MemoryRegistry
 from .worker_faults import Statements
 
@@ -51,14 +52,6 @@ def touched(database: Database) -> int:
             " OR last_error IS NOT NULL OR available_at <> created_at"
         )[0][0]
     )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

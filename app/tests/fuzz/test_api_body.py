@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from .answers import assert_headers
+from .authority import AUTHORITY
 from .fuzzing import fuzz
 from .mutation import json_values, mutated_json, texts
-from .test_authority import AUTHORITY
 
 
 def _below(model: type[Body]) -> Iterator[type[Body]]:

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import cast
 from urllib.parse import urlsplit
 
 import falcon
 import falcon.testing
 import pytest
 from atoll.auth.tokens import Tokens
-from atoll.config import Bundle
 from atoll.names import RepositoryName
-from atoll.web.authority import Authority
 from atoll.web.errors import Unauthorized
 from atoll.web.guard import TokenGuard
 from hypothesis import strategies as st
 
 from .answers import assert_sent
+from .authority import AUTHORITY, BUNDLE
 from .fuzzing import fuzz
 from .mutation import header_values
 
-BUNDLE = cast(
-    Bundle,
-    SimpleNamespace(
-        server_hostname="registry.test",
-        external_tls_termination=False,
-        preferred_url_scheme="http",
-        trusted_proxies=[],
-        read_only=False,
-        disable_pushes=False,
-    ),
-)
-AUTHORITY = Authority(BUNDLE)
 GUARD = TokenGuard(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
 VALID = st.sampled_from(
     ["registry.test", "registry.test:8443", "[::1]:8080", "127.0.0.1", "[::ffff:1.2.3.4]", "A_b.c"]

@@ -7,10 +7,10 @@ import re
 from atoll.names import Digest, InvalidName, is_tag, parse_tag
 from hypothesis import strategies as st
 
-from . import test_digest
 from .answers import assert_sent
 from .fuzzing import fuzz
 from .mutation import texts
+from .names import DIGESTS
 
 VALID = st.from_regex(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", fullmatch=True)
 
@@ -29,4 +29,4 @@ def check(text: str) -> None:
 
 
 def test_references() -> None:
-    fuzz(check, texts(VALID | test_digest.VALID))
+    fuzz(check, texts(VALID | DIGESTS))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from atoll.names import DEFAULT_NAMESPACE, InvalidName, RepositoryName
-from hypothesis import strategies as st
 
 from .answers import assert_sent
 from .fuzzing import assert_linear, fuzz
 from .mutation import texts
-
-_COMPONENT = st.from_regex(r"[a-z0-9]{1,4}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}", fullmatch=True)
-VALID = st.lists(_COMPONENT, min_size=1, max_size=4).map("/".join)
+from .names import REPOSITORY_NAMES
 
 
 def check(text: str) -> None:
@@ -31,14 +28,14 @@ def check(text: str) -> None:
 
 
 def test_repository_names() -> None:
-    fuzz(check, texts(VALID))
+    fuzz(check, texts(REPOSITORY_NAMES))
 
 
 def test_every_valid_name_is_accepted() -> None:
     def accept(text: str) -> None:
         assert RepositoryName.fits(text)
 
-    fuzz(accept, VALID.filter(lambda text: len(text) <= 255), share=0.1)
+    fuzz(accept, REPOSITORY_NAMES.filter(lambda text: len(text) <= 255), share=0.1)
 
 
 def test_a_hostile_name_takes_linear_time() -> None:

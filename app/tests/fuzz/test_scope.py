@@ -7,17 +7,17 @@ from contextlib import suppress
 from atoll.auth.scopes import InvalidScope, parse_scopes
 from hypothesis import strategies as st
 
-from . import test_repository_name
 from .answers import assert_sent
 from .fuzzing import assert_linear, fuzz
 from .mutation import texts
+from .names import REPOSITORY_NAMES
 
 _ACTIONS = st.lists(st.sampled_from(["pull", "push", "delete", "*", "x"]), max_size=4)
 _SCOPE = st.builds(
     "{}:{}{}:{}".format,
     st.sampled_from(["repository", "repository", "registry", "repository(plugin)"]),
     st.sampled_from(["", "registry.test/", "other.test:5000/"]),
-    test_repository_name.VALID,
+    REPOSITORY_NAMES,
     _ACTIONS.map(",".join),
 )
 VALID = st.lists(_SCOPE, max_size=4).map(" ".join) | st.just("registry:catalog:*")

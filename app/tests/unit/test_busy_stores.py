@@ -7,14 +7,8 @@ from atoll.storage.errors import StoreFull, StoreSilent, StoreUnavailable
 from atoll.storage.health import StoreHealth
 from atoll.storage.prober import Prober
 
-from .test_storage import MemoryStore
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from .clock import Clock
+from .memory_store import MemoryStore
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import uuid
 import pytest
 from atoll.config import check, problems
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 REMEDY = "openssl rand -hex 32"
 
@@ -18,7 +18,7 @@ REMEDY = "openssl rand -hex 32"
     "weak", ["", "a", "short-but-not-so-obvious", "a" * 64, "01" * 40, "0123456789abcdef" * 4]
 )
 def test_a_weak_secret_is_refused_with_a_remedy(key: str, weak: str) -> None:
-    (problem,) = problems(good(**{key: weak}))
+    (problem,) = problems(valid_bundle(**{key: weak}))
     assert problem.startswith(f"{key}: ")
     assert REMEDY in problem
 
@@ -34,11 +34,11 @@ def test_a_weak_secret_is_refused_with_a_remedy(key: str, weak: str) -> None:
     ],
 )
 def test_a_random_secret_is_accepted(strong: str) -> None:
-    assert problems(good(SECRET_KEY=strong, DATABASE_SECRET_KEY=strong)) == []
+    assert problems(valid_bundle(SECRET_KEY=strong, DATABASE_SECRET_KEY=strong)) == []
 
 
 def test_the_problem_does_not_show_the_secret() -> None:
-    assert "nobody-may-see" not in str(problems(good(SECRET_KEY="nobody-may-see")))
+    assert "nobody-may-see" not in str(problems(valid_bundle(SECRET_KEY="nobody-may-see")))
 
 
 @pytest.mark.parametrize(
@@ -64,16 +64,16 @@ def test_the_problem_does_not_show_the_secret() -> None:
     ],
 )
 def test_an_unprotected_connection_is_a_warning(changes: dict[str, object], key: str) -> None:
-    result = check(good(**changes))
+    result = check(valid_bundle(**changes))
     assert [line.partition(":")[0] for line in result.warnings] == [key]
 
 
 def test_missing_trusted_proxies_are_a_warning_and_an_empty_list_is_an_answer() -> None:
-    bundle = good()
+    bundle = valid_bundle()
     del bundle["TRUSTED_PROXIES"]
     (warning,) = check(bundle).warnings
     assert warning.startswith("TRUSTED_PROXIES: is missing")
-    assert check(good(TRUSTED_PROXIES=[])).warnings == []
+    assert check(valid_bundle(TRUSTED_PROXIES=[])).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def test_missing_trusted_proxies_are_a_warning_and_an_empty_list_is_an_answer() 
     ],
 )
 def test_encrypted_and_local_connections_are_no_warning(changes: dict[str, object]) -> None:
-    assert check(good(**changes)).warnings == []
+    assert check(valid_bundle(**changes)).warnings == []
 
 
 @pytest.mark.parametrize("wrong", [None, 7, "text", [], {}, [[]], {"host": [], "ssl": []}])
 def test_a_value_of_a_wrong_type_is_never_an_exception(wrong: object) -> None:
     for key in ("DB_URI", "DB_CONNECTION_ARGS", "DB_READ_REPLICAS", "BUILDLOGS_REDIS"):
-        check(good(**{key: wrong}))
+        check(valid_bundle(**{key: wrong}))

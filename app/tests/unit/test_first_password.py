@@ -9,13 +9,15 @@ import yaml
 from atoll.config import Bundle, ConfigError, load
 from atoll.config.fingerprint import fingerprint
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 VARIABLE = "ATOLL_INITIAL_SUPERUSER_PASSWORD_FILE"
 
 
 def loaded(directory: Path, file: Path, **changes: object) -> Bundle:
-    (directory / "config.yaml").write_text(yaml.safe_dump(good(SUPER_USERS=["admin"], **changes)))
+    (directory / "config.yaml").write_text(
+        yaml.safe_dump(valid_bundle(SUPER_USERS=["admin"], **changes))
+    )
     return load({VARIABLE: str(file)}, directory)
 
 
@@ -46,4 +48,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_sites_with_and_without_the_password_have_no_drift() -> None:
-    assert fingerprint(good(INITIAL_SUPERUSER_PASSWORD="x" * 16)) == fingerprint(good())
+    assert fingerprint(valid_bundle(INITIAL_SUPERUSER_PASSWORD="x" * 16)) == fingerprint(
+        valid_bundle()
+    )

@@ -20,16 +20,17 @@ from atoll.storage.prober import Prober
 from atoll.storage.purge import delete_objects
 from atoll.storage.s3.driver import S3ObjectStore
 
-from .lying_server import Server, gateway_of, lying_server
-from .test_probe import Clock, Small
+from .clock import Clock
+from .s3_server import S3Server, gateway_of, s3_server
+from .small_objects import SmallObjects
 
 MARKER = f"/bucket/registry/{MARKER_KEY}"
 BLOB = "/bucket/registry/sha256/ab/abcd"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
@@ -43,7 +44,7 @@ Make = Callable[[str], ObservedStore]
 
 @pytest.fixture(params=["S3", "directory"])
 def make(
-    request: pytest.FixtureRequest, server: Server, health: StoreHealth, tmp_path: Path
+    request: pytest.FixtureRequest, server: S3Server, health: StoreHealth, tmp_path: Path
 ) -> Make:
     """Make the store of a location, in the same place as those of others."""
 
@@ -135,7 +136,9 @@ def test_a_marker_that_names_nothing_is_no_answer_of_the_store(make: Make) -> No
             us.probe(write=True)
 
 
-def test_a_store_that_may_only_be_read_needs_no_marker(server: Server, health: StoreHealth) -> None:
+def test_a_store_that_may_only_be_read_needs_no_marker(
+    server: S3Server, health: StoreHealth
+) -> None:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     store = S3ObjectStore("us", settings, observe=health.observe)
     server.writable = False
@@ -167,7 +170,7 @@ def test_a_mark_of_another_location_that_appears_later_is_found_within_a_minute(
 
 def test_of_two_locations_that_mark_one_place_at_once_one_is_refused() -> None:
     """Also where the store does not know conditions of a write, and each read its own mark."""
-    one, other = Small(), Small()
+    one, other = SmallObjects(), SmallObjects()
     one.location, other.location = "us", "eu"
     other.objects = one.objects
     # Both have seen no mark when the first has marked it and read that back.

@@ -7,7 +7,7 @@ from atoll.config import problems
 from atoll.config.overlapping_stores import overlapping_stores
 from atoll.config.stores import StoreSettings, parse_store
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 KEYS = {"access_key": "one", "secret_key": "a secret"}
 
@@ -108,7 +108,7 @@ def test_two_places_are_not_refused(one: StoreSettings, other: StoreSettings) ->
 
 
 def test_a_bundle_with_a_copied_block_is_refused_by_both_names() -> None:
-    bundle = good()
+    bundle = valid_bundle()
     stores = bundle["DISTRIBUTED_STORAGE_CONFIG"]
     assert isinstance(stores, dict)
     stores["eustorage"] = stores["usstorage"]

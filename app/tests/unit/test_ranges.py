@@ -13,21 +13,21 @@ from atoll.storage.health import StoreHealth
 from atoll.storage.proof import require_range
 from atoll.storage.s3.driver import S3ObjectStore
 
-from .lying_server import Server, gateway_of, lying_server
+from .s3_server import S3Server, gateway_of, s3_server
 
 DATA = b"0123456789" * 4
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         server.objects["/bucket/registry/key"] = DATA
         server.tags["/bucket/registry/key"] = "tag"
         yield server
 
 
 @pytest.fixture(params=["s3v4", "s3"], ids=["direct", "botocore"])
-def store(server: Server, request: pytest.FixtureRequest) -> S3ObjectStore:
+def store(server: S3Server, request: pytest.FixtureRequest) -> S3ObjectStore:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     settings = settings.model_copy(update={"signature_version": request.param})
     return S3ObjectStore("us", settings)
@@ -43,7 +43,7 @@ def test_a_range_is_read(store: S3ObjectStore, start: int, end: int | None) -> N
 
 @pytest.mark.parametrize(("start", "end"), BOUNDS)
 def test_a_range_that_is_answered_by_200_is_refused_before_any_byte(
-    server: Server, store: S3ObjectStore, start: int, end: int | None
+    server: S3Server, store: S3ObjectStore, start: int, end: int | None
 ) -> None:
     server.ranges = False
     with pytest.raises(StoreMisbehaves):

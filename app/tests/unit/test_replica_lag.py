@@ -9,6 +9,8 @@ import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replica_lag import LAG_MAXIMUM, ReplicaLag
 
+from .clock import Clock
+
 
 class Server:
     """A server at a POSITION of the log; None: it does not answer."""
@@ -22,19 +24,11 @@ class Server:
         return [[self.position]]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Pair:
     """A primary, a replica and the measured lag."""
 
     def __init__(self) -> None:
-        self.primary, self.replica, self.clock = Server(), Server(), Clock()
+        self.primary, self.replica, self.clock = Server(), Server(), Clock(1000.0)
         self.lag = ReplicaLag(
             cast(Database, self.primary), [cast(Database, self.replica)], monotonic=self.clock
         )

@@ -19,7 +19,7 @@ from atoll.storage.base import Body, StoredPart, blob_key
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM
 
-from .test_storage import MemoryStore
+from .memory_store import MemoryStore
 
 LARGE = os.urandom(1000) * (3 * PART_MINIMUM // 1000)
 

@@ -16,8 +16,8 @@ from atoll.storage.s3 import clients
 from atoll.storage.s3.driver import S3ObjectStore
 from atoll.storage.timeouts import assembly_seconds
 
-from .lying_server import Server, gateway_of, lying_server
-from .test_storage import MemoryStore
+from .memory_store import MemoryStore
+from .s3_server import S3Server, gateway_of, s3_server
 
 SILENCE = 1
 DATA = b"x" * (17 * 2**20)
@@ -26,13 +26,13 @@ PATH = f"/bucket/registry/{blob_key(DIGEST)}"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def make(server: Server) -> Callable[[str], S3ObjectStore]:
+def make(server: S3Server) -> Callable[[str], S3ObjectStore]:
     def make(path: str) -> S3ObjectStore:
         settings = RadosGatewaySettings.model_validate(gateway_of(server, path))
         return S3ObjectStore(path.strip("/"), settings)
@@ -76,7 +76,7 @@ def test_the_time_out_grows_with_the_size() -> None:
 
 
 def test_a_silent_store_is_waited_for_as_long_as_the_object_needs(
-    server: Server, make: Callable[[str], S3ObjectStore], monkeypatch: pytest.MonkeyPatch
+    server: S3Server, make: Callable[[str], S3ObjectStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "READ_TIMEOUT", SILENCE)
     monkeypatch.setattr(clients, "assembly_seconds", lambda _size: 60)
@@ -93,7 +93,7 @@ def _wait(seconds: float) -> bool:
 
 
 def test_an_object_that_was_made_without_an_answer_is_found(
-    server: Server, store: S3ObjectStore
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     upload, tags = uploaded(store)
     server.after = lambda method, path: not is_completion(method, path)
@@ -102,7 +102,7 @@ def test_an_object_that_was_made_without_an_answer_is_found(
 
 
 def test_an_older_object_of_the_same_size_is_not_taken_for_the_new_one(
-    server: Server, store: S3ObjectStore
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     store.put("key", b"DATA", 4)
     upload, tags = uploaded(store)
@@ -113,7 +113,7 @@ def test_an_older_object_of_the_same_size_is_not_taken_for_the_new_one(
 
 
 def test_an_upload_that_is_gone_without_an_object_is_missing(
-    server: Server, store: S3ObjectStore
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     upload, tags = uploaded(store)
     server.parts.clear()
@@ -128,7 +128,7 @@ def source() -> MemoryStore:
 
 
 def test_a_copy_without_an_answer_at_its_end_resumes_with_its_parts(
-    server: Server, store: S3ObjectStore
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     hold = Hold()
     copier = Copier({"eu": source(), "registry": store}, "registry")
@@ -145,7 +145,7 @@ def test_a_copy_without_an_answer_at_its_end_resumes_with_its_parts(
 
 @pytest.mark.parametrize("content", [DATA, b"y" * len(DATA)], ids=["right", "wrong"])
 def test_an_object_that_appears_after_the_copy_gave_up_is_read_instead_of_sent_again(
-    server: Server, store: S3ObjectStore, content: bytes
+    server: S3Server, store: S3ObjectStore, content: bytes
 ) -> None:
     hold = Hold()
     copier = Copier({"eu": source(), "registry": store}, "registry")
@@ -163,7 +163,7 @@ def test_an_object_that_appears_after_the_copy_gave_up_is_read_instead_of_sent_a
 
 @pytest.mark.parametrize("made", [True, False])
 def test_a_copy_within_the_store_is_looked_for_where_no_answer_comes(
-    server: Server, make: Callable[[str], S3ObjectStore], *, made: bool
+    server: S3Server, make: Callable[[str], S3ObjectStore], *, made: bool
 ) -> None:
     one, two = make("/registry"), make("/other")
     one.put("key", b"data", 4)

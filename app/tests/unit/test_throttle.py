@@ -15,7 +15,7 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle, Throttled, TooManyFailures
 from atoll.config.check import check
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("the password")
 
@@ -82,7 +82,7 @@ def throttle() -> Throttle:
 
 @pytest.fixture
 def access(throttle: Throttle) -> Access:
-    bundle = check(good()).bundle
+    bundle = check(valid_bundle()).bundle
     assert bundle is not None
     return Access(cast("Any", Rows()), bundle, Cipher.from_bundle(bundle), throttle)
 

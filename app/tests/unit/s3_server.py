@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 PAGE = b"<html><body>We are back soon</body></html>"
 
 
-class Server(ThreadingHTTPServer):
+class S3Server(ThreadingHTTPServer):
     """An S3 bucket in memory, below `/bucket/`, that lies in the ways that are switched on.
 
     Attributes:
@@ -51,7 +51,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: S3Server
 
     def do_GET(self) -> None:
         self._carry_out()
@@ -198,15 +198,15 @@ def _error(code: str) -> bytes:
 
 
 @contextmanager
-def lying_server() -> Iterator[Server]:
+def s3_server() -> Iterator[S3Server]:
     """Run a server that does not lie yet."""
-    with Server() as server:
+    with S3Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
 
 
-def gateway_of(server: Server, path: str = "/registry") -> dict[str, object]:
+def gateway_of(server: S3Server, path: str = "/registry") -> dict[str, object]:
     """Return the arguments of RadosGWStorage for SERVER."""
     return {
         "hostname": "127.0.0.1",
