@@ -31,7 +31,7 @@ class SiteContext(CommandContext):
 
 
 def run_command(site: MemorySite, *words: str) -> int:
-    """Run `atoll WORDS` at SITE and return its exit code."""
+    """Run `atoll WORDS` at `site` and return its exit code."""
     return main(words, SiteContext(site))
 
 

@@ -43,14 +43,14 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """The stop number COUNT, from 0, of those of one KIND: statement, commit, request, or any."""
+    """The stop number `count`, from 0, of those of one `kind`: statement, commit, request, or any."""
 
     kind: str
     count: int
 
 
 class Operation:
-    """CALL in a thread of its own, which runs only while `advance` or `finish` waits for it.
+    """`call` in a thread of its own, which runs only while `advance` or `finish` waits for it.
 
     Attributes:
         result: what the call returned.
@@ -86,7 +86,7 @@ class Operation:
         return self._connection is not None
 
     def advance(self, until: Stop | None) -> State:
-        """Run UNTIL a stop, counted from here, or to the end.
+        """Run `until` a stop, counted from here, or to the end.
 
         Returns:
             STOPPED, ENDED, or BLOCKED while it waits for a lock.
@@ -101,7 +101,7 @@ class Operation:
         return self._wait()
 
     def finish(self, *others: Operation) -> None:
-        """Run to the end, with OTHERS whose locks this may wait for."""
+        """Run to the end, with `others` whose locks this may wait for."""
         deadline = time.monotonic() + _SAFETY_SECONDS
         operations = (self, *others)
         while [one for one in operations if one.advance(None) is not State.ENDED]:

@@ -37,12 +37,12 @@ SELECT count(*) FROM imagestorage s WHERE NOT EXISTS (
 
 
 def forget_everything(database: Database, locations: list[str]) -> None:
-    """Delete all blobs and bring all LOCATIONS back, active."""
+    """Delete all blobs and bring all `locations` back, active."""
     database.run(_FORGET, {"locations": locations})
 
 
 def place_blobs(database: Database, count: int, at: list[str], name: str = "blob") -> None:
-    """Make COUNT blobs that the first repository uses, with a good placement at each of AT."""
+    """Make `count` blobs that the first repository uses, with a good placement at each of `at`."""
     database.run(_PLACE, {"count": count, "at": at, "name": name})
 
 
@@ -52,7 +52,7 @@ def blobs_without_placement(database: Database) -> int:
 
 
 def placed_at(database: Database, location: str) -> int:
-    """Return the number of placements at LOCATION, of any state."""
+    """Return the number of placements at `location`, of any state."""
     rows = database.read(
         "SELECT count(*) FROM imagestorageplacement p"
         " JOIN imagestoragelocation l ON l.id = p.location_id WHERE l.name = %s",

@@ -18,7 +18,7 @@ Fault = Callable[[str, str], None]
 
 
 class MemoryStore(ObjectStore):
-    """The store of LOCATION, as a dictionary of objects; safe for any thread.
+    """The store of `location`, as a dictionary of objects; safe for any thread.
 
     Attributes:
         objects: the bytes of each visible object, by key.

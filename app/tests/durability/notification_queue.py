@@ -41,14 +41,14 @@ def make_repository(site: MemorySite, name: RepositoryName) -> None:
 
 
 def subscribe(site: MemorySite, name: RepositoryName, url: str) -> Notification:
-    """Create a notification of pushes to the repository NAME."""
+    """Create a notification of pushes to the repository `name`."""
     return Notifications(site.database, site.graph.cipher).create(
         name, "repo_push", "webhook", title=None, config={"url": url}, event_config={}
     )
 
 
 def deliver_to_all(site: MemorySite, count: int = 1) -> None:
-    """Write COUNT deliveries to each notification, as so many pushes do."""
+    """Write `count` deliveries to each notification, as so many pushes do."""
     site.graph.patient_database.run(
         "INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)"
         " SELECT n.id, r.namespace_user_id, %(data)s FROM repositorynotification n"
@@ -59,7 +59,7 @@ def deliver_to_all(site: MemorySite, count: int = 1) -> None:
 
 
 def deliverer(site: MemorySite, receivers: Receivers, backoff_seconds: float = 0) -> Deliverer:
-    """Return a deliverer with RECEIVERS, not started."""
+    """Return a deliverer with `receivers`, not started."""
     return Deliverer(
         site.database,
         site.graph.cipher,

@@ -16,7 +16,7 @@ from .sites import MemorySite
 
 
 class ObservedMemoryStore(ObservedStore):
-    """STORE, with every request but probes reported to OBSERVE."""
+    """`store`, with every request but probes reported to `observe`."""
 
     def __init__(self, store: MemoryStore, observe: Observe) -> None:
         super().__init__(store.location, observe)
@@ -84,7 +84,7 @@ class ObservedMemoryStore(ObservedStore):
 
 @contextmanager
 def observed(site: MemorySite) -> Iterator[None]:
-    """Let SITE observe its requests and probe its stores; before anything else is made of it."""
+    """Let `site` observe its requests and probe its stores; before anything else is made of it."""
     locations = site.locations
     stores: dict[str, ObjectStore] = {
         name: ObservedMemoryStore(store, locations.health.observe)

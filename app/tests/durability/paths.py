@@ -15,7 +15,7 @@ _PAGE = b"<html>We are sorry</html>"
 
 
 class StorePath(ObjectStore):
-    """STORE as one site reaches it. OBSERVE is called for each failed request.
+    """`store` as one site reaches it. `observe` is called for each failed request.
 
     Attributes:
         cut: no request reaches the store.

@@ -124,7 +124,7 @@ class Suspended:
 
 @dataclass(frozen=True)
 class Interleaved:
-    """Stop an operation, let OTHER run until a stop or a lock, then let both end."""
+    """Stop an operation, let `other` run until a stop or a lock, then let both end."""
 
     until: Stop
     other: Action
@@ -401,7 +401,7 @@ class PlacementProtocol(RuleBasedStateMachine):
     # How actions are carried out.
 
     def may(self, action: Action) -> bool:
-        """Whether ACTION may run: a removal relies on copies that were broken silently."""
+        """Whether `action` may run: a removal relies on copies that were broken silently."""
         return action.safe_with_broken or not self.world.silently_broken()
 
     def carry_out(self, action: Action, way: Way = Alone()) -> None:
@@ -437,7 +437,7 @@ class PlacementProtocol(RuleBasedStateMachine):
             action.settled(self.world, result, done=True)
 
     def suspend(self, action: Action, until: Stop) -> None:
-        """Suspend ACTION; one at a time."""
+        """Suspend `action`; one at a time."""
         if self.suspended:
             return
         operation = self.begun(action)

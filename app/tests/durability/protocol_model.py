@@ -56,7 +56,7 @@ class Model:
     def manifest_accepted(
         self, repository: str, digest: str, blobs: frozenset[str], tag: str | None
     ) -> None:
-        """A manifest was accepted, under TAG if there is one."""
+        """A manifest was accepted, under `tag` if there is one."""
         self.manifests[repository, digest] = blobs
         self.kept[repository, digest] = self.now + KEPT_SECONDS
         if tag is not None:
@@ -64,7 +64,7 @@ class Model:
             self.tags[repository, tag] = digest
 
     def tag_ended(self, repository: str, tag: str) -> None:
-        """TAG may refer to another manifest, or to none."""
+        """`tag` may refer to another manifest, or to none."""
         before = self.tags.pop((repository, tag), None)
         if before is not None:
             self.kept[repository, before] = self.now + KEPT_SECONDS
@@ -76,17 +76,17 @@ class Model:
                 self.tag_ended(name, tag)
 
     def given_up(self, digests: set[str], location: str) -> None:
-        """These blobs were lost with LOCATION, as was accepted."""
+        """These blobs were lost with `location`, as was accepted."""
         for digest in digests:
             self.lost.setdefault(digest, location)
 
     def came_back(self, location: str) -> None:
-        """The removal of LOCATION was undone, so nothing is lost with it any more."""
+        """The removal of `location` was undone, so nothing is lost with it any more."""
         for digest in [digest for digest, where in self.lost.items() if where == location]:
             del self.lost[digest]
 
     def lost_for_good(self, location: str) -> None:
-        """The removal of LOCATION has ended, so it cannot be undone."""
+        """The removal of `location` has ended, so it cannot be undone."""
         for digest, where in self.lost.items():
             if where == location:
                 self.lost[digest] = ""

@@ -78,7 +78,7 @@ class Action:
         raise NotImplementedError
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
-        """Update the model. Unless DONE, the outcome is unknown: it failed or its process died."""
+        """Update the model. Unless `done`, the outcome is unknown: it failed or its process died."""
 
 
 @dataclass
@@ -397,7 +397,7 @@ class Activate(Action):
 
 @dataclass
 class Remove(Action):
-    """Drain a location unless DRAINED, and begin or resume its removal."""
+    """Drain a location unless `drained`, and begin or resume its removal."""
 
     site: str
     location: str

@@ -120,7 +120,7 @@ class Past:
 
 
 class World:
-    """Sites on the database URI. Each example starts with `reset`."""
+    """Sites on the database `uri`. Each example starts with `reset`."""
 
     def __init__(self, uri: str, directory: Path) -> None:
         self.model = Model()
@@ -191,7 +191,7 @@ class World:
         return Past(self._snapshots.take(), copy.deepcopy(self.model))
 
     def fall_back(self, past: Past) -> None:
-        """Promote a standby that lacks everything after PAST."""
+        """Promote a standby that lacks everything after `past`."""
         now = self.model.now
         self._snapshots.restore(past.rows)
         self._snapshots.age(now - past.model.now)
@@ -225,7 +225,7 @@ class World:
     # What is where.
 
     def right(self, location: str, digest: str) -> bool:
-        """Whether the store of LOCATION has the right bytes for DIGEST."""
+        """Whether the store of `location` has the right bytes for `digest`."""
         data = self.stores[location].objects.get(key_of(digest))
         return data is not None and str(Digest.of(data)) == digest
 

@@ -33,7 +33,7 @@ _NO_REDIS = {"host": "127.0.0.1", "port": 1}
 
 
 def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
-    """Return a config.yaml for sites with LOCATIONS, each of which is required."""
+    """Return a config.yaml for sites with `locations`, each of which is required."""
     store = {
         "hostname": "127.0.0.1",
         "is_secure": True,
@@ -76,7 +76,7 @@ class MemorySite:
         return self.graph.locations
 
     def push(self, content: bytes) -> Digest:
-        """Push CONTENT as one blob in one request; it is acknowledged when this returns."""
+        """Push `content` as one blob in one request; it is acknowledged when this returns."""
         digest = Digest.of(content)
         upload = self.graph.uploads.start(self.repository, SUPERUSER)
         self.graph.uploads.finish(upload, digest, Body(io.BytesIO(content), len(content)))
@@ -100,13 +100,13 @@ class MemorySite:
         )
 
     def probe(self, location: str) -> None:
-        """Let the site learn whether the store of LOCATION is available, as two probes do."""
+        """Let the site learn whether the store of `location` is available, as two probes do."""
         prober = Prober(self.locations.stores, self.locations.health)
         for _ in range(2):
             prober.probe_once(self.locations.stores[location])
 
     def placements(self, digest: Digest) -> dict[str, str]:
-        """Return the state of each placement of DIGEST, by location."""
+        """Return the state of each placement of `digest`, by location."""
         return dict(
             self.database.read(
                 "SELECT l.name, p.state FROM imagestorageplacement p"
@@ -117,7 +117,7 @@ class MemorySite:
         )
 
     def has_object(self, location: str, digest: Digest) -> bool:
-        """Whether the store of LOCATION has the right bytes for DIGEST."""
+        """Whether the store of `location` has the right bytes for `digest`."""
         data = self.stores[location].objects.get(blob_key(digest))
         return data is not None and Digest.of(data) == digest
 
@@ -141,7 +141,7 @@ def make_registry(
     changes: dict[str, object] | None = None,
     connections: int = 9,
 ) -> MemoryRegistry:
-    """Return a registry with a site for each of LOCATIONS on the migrated database URI.
+    """Return a registry with a site for each of `locations` on the migrated database `uri`.
 
     The sites share the stores; each has a health of its own, as processes have.
     """

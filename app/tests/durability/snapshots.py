@@ -30,7 +30,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Snapshots of the database of CONNECTION, which is in autocommit mode.
+    """Snapshots of the database of `connection`, which is in autocommit mode.
 
     Sequences are left ahead when rows go back, as they are after a fail-over.
     """
@@ -53,7 +53,7 @@ class Snapshots:
         return Snapshot({table: rows for table, rows in self._query(parts) if rows is not None})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Replace all rows with those of SNAPSHOT. No other transaction may be open."""
+        """Replace all rows with those of `snapshot`. No other transaction may be open."""
         statements = ["SET LOCAL session_replication_role = replica"]
         statements += [f'DELETE FROM "{table}"' for table in self._tables]
         values = []
@@ -67,7 +67,7 @@ class Snapshots:
             cursor.execute("; ".join(statements), values)
 
     def age(self, seconds: float) -> None:
-        """Shift every time in the database back by SECONDS."""
+        """Shift every time in the database back by `seconds`."""
         statements = ["SET LOCAL session_replication_role = replica"]
         for table, columns in self._times.items():
             changes = [f"{name} = {name} - make_interval(secs => {seconds})" for name in columns]

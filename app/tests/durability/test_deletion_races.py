@@ -40,7 +40,7 @@ _KEPT = 0.05
 
 
 class Unreliable:
-    """Lets some deletions at SITE's stores go unanswered, and carries them out later."""
+    """Lets some deletions at `site`'s stores go unanswered, and carries them out later."""
 
     def __init__(self, site: MemorySite, seed: int) -> None:
         self.late: list[tuple[str, str]] = []
@@ -138,7 +138,7 @@ class Pusher:
 
 
 def require_safe(site: MemorySite, content: bytes) -> None:
-    """Raise unless each good placement of CONTENT, and one at least, has its bytes."""
+    """Raise unless each good placement of `content`, and one at least, has its bytes."""
     digest = Digest.of(content)
     good = [name for name, state in site.placements(digest).items() if state == "good"]
     assert good
@@ -166,7 +166,7 @@ def clear_leftovers(site: MemorySite) -> None:
 
 
 def run_at_once(turns: int, pushers: list[Pusher], others: list[Callable[[], None]]) -> None:
-    """Give each pusher so many TURNS, while the OTHERS repeat."""
+    """Give each pusher so many `turns`, while the `others` repeat."""
     over = threading.Event()
 
     def repeat(work: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ PAGE = b"<html>log in first</html>"
 
 
 def intercept(site: MemorySite, location: str, digests: list[Digest]) -> MemoryStore:
-    """Let SITE alone read PAGE instead of these blobs; return the store as SITE sees it."""
+    """Let `site` alone read PAGE instead of these blobs; return the store as `site` sees it."""
     seen = MemoryStore(location)
     seen.objects = site.stores[location].objects
     seen.lies = {blob_key(digest): PAGE for digest in digests}
@@ -86,13 +86,13 @@ def failed_tasks(site: MemorySite) -> int:
 
 
 def doubt(site: MemorySite, accuser: str, digest: Digest) -> None:
-    """Record that the worker of ACCUSER read wrong bytes of DIGEST at us."""
+    """Record that the worker of `accuser` read wrong bytes of `digest` at us."""
     task = claimed(site, accuser, digest)
     Doubts(site.database, accuser, RecentReads()).wrong(task, "us", "the digest differs")
 
 
 def claimed(site: MemorySite, location: str, digest: Digest) -> Task:
-    """Claim all tasks of LOCATION, whoever holds their leases, and return the one for DIGEST."""
+    """Claim all tasks of `location`, whoever holds their leases, and return the one for `digest`."""
     site.database.run("UPDATE replicationtask SET lease_expires = now()")
     (task,) = [one for one in Tasks(site.database, location).claim(limit=9) if one.digest == digest]
     return task

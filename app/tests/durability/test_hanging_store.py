@@ -29,7 +29,7 @@ WRITES = {"put", "put_part", "begin_parts", "probe_write"}
 
 @contextmanager
 def hanging(store: MemoryStore, operations: set[str] | None = None) -> Iterator[None]:
-    """Let all OPERATIONS of a store wait until this is left; then they are carried out."""
+    """Let all `operations` of a store wait until this is left; then they are carried out."""
     answers, waited = threading.Event(), []
 
     def wait(operation: str, key: str) -> None:
@@ -151,7 +151,7 @@ def test_a_download_continues_at_the_next_location_when_the_store_hangs(
 
 
 def silent_puts(store: MemoryStore, number: int) -> None:
-    """Let the next NUMBER puts of a store fail without an answer, as those of a busy one do."""
+    """Let the next `number` puts of a store fail without an answer, as those of a busy one do."""
     left = [number]
 
     def fail(operation: str, key: str) -> None:

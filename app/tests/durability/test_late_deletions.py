@@ -31,7 +31,7 @@ def alone(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
 
 
 def cancel_without_an_answer(site: MemorySite, data: bytes = DATA) -> UUID:
-    """Cancel an upload of DATA whose object the store will delete later; return its id."""
+    """Cancel an upload of `data` whose object the store will delete later; return its id."""
     upload = begin_upload(site, data)
     site.stores["us"].late_deletions = []
     site.graph.uploads.cancel(site.repository, upload.uuid)
@@ -48,7 +48,7 @@ def let_the_uncertainty_pass(database: Database) -> None:
 
 
 def safe_at(site: MemorySite, digest: Digest = DIGEST) -> list[str]:
-    """Return the locations with a good placement and the right bytes of DIGEST."""
+    """Return the locations with a good placement and the right bytes of `digest`."""
     good = [name for name, state in site.placements(digest).items() if state == "good"]
     return [name for name in good if site.has_object(name, digest)]
 
@@ -167,7 +167,7 @@ def test_a_collected_blob_that_is_pushed_again_outlives_a_late_deletion(
 
 
 def while_deleting(site: MemorySite, act: Callable[[], None]) -> None:
-    """Call ACT once in place of a pause of the deleter, just before it sends its request."""
+    """Call `act` once in place of a pause of the deleter, just before it sends its request."""
 
     def pause(operation: str, _key: str) -> None:
         if operation == "delete":

@@ -33,14 +33,14 @@ def push_image(site: MemorySite) -> str:
 
 
 def copy_to(site: MemorySite, location: str) -> None:
-    """Record the copies that LOCATION lacks, as its worker does."""
+    """Record the copies that `location` lacks, as its worker does."""
     tasks = Tasks(site.database, location)
     while claimed := tasks.claim():
         tasks.finish(claimed)
 
 
 def report(site: MemorySite, *unavailable: str) -> None:
-    """Record a heartbeat of SITE, which can read from all stores but these."""
+    """Record a heartbeat of `site`, which can read from all stores but these."""
     health = site.locations.health
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in unavailable else None

@@ -43,7 +43,7 @@ def remove(database: Database, location: str, accepted_loss: int | None = None) 
 
 
 def plain(location: str) -> Command:
-    """Remove LOCATION, sometimes without the drain before, as a script might."""
+    """Remove `location`, sometimes without the drain before, as a script might."""
 
     def command(database: Database) -> None:
         if random.random() < 0.7:

@@ -38,7 +38,7 @@ def remove(database: Database, location: str, accepted_loss: int | None = None) 
 
 @contextmanager
 def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Iterator[None]:
-    """Remove LOCATION by a command whose proof takes as long as the body of this."""
+    """Remove `location` by a command whose proof takes as long as the body of this."""
     proven, go_on = threading.Event(), threading.Event()
 
     def slow(prove: Callable[..., None]) -> Callable[..., None]:

@@ -18,7 +18,7 @@ REMOVE = ("remove-location", "us", "--yes")
 
 
 def copy_to(site: MemorySite, location: str) -> None:
-    """Copy everything that LOCATION lacks, which us has."""
+    """Copy everything that `location` lacks, which us has."""
     tasks = Tasks(site.database, location)
     while claimed := tasks.claim():
         for task in claimed:
@@ -37,7 +37,7 @@ def digest(registry: MemoryRegistry) -> Digest:
 
 
 def announce(site: MemorySite, *down: str) -> None:
-    """Record an instance of SITE that finds the stores DOWN down, and all others up."""
+    """Record an instance of `site` that finds the stores `down` down, and all others up."""
     health = site.locations.health
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in down else None

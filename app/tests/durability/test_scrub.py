@@ -35,7 +35,7 @@ MONTH = 28 * 86400
 
 @dataclass
 class Clock:
-    """A monotonic clock that only tests advance; scrubbers of one process share RECENT."""
+    """A monotonic clock that only tests advance; scrubbers of one process share `recent`."""
 
     now: float = 1000.0
     recent: RecentReads = field(init=False)
@@ -62,7 +62,7 @@ def make_scrubber(site: MemorySite, clock: Clock) -> Scrubber:
 
 
 def push_old(site: MemorySite, count: int) -> list[Digest]:
-    """Push COUNT blobs that were last verified longer ago than the scrub accepts."""
+    """Push `count` blobs that were last verified longer ago than the scrub accepts."""
     digests = [site.push(f"blob {number}".encode()) for number in range(count)]
     make_old(site)
     return digests
@@ -133,9 +133,9 @@ def lose(site: MemorySite, *digests: Digest) -> None:
 def repeat_with_pauses(
     scrubber: Scrubber, clock: Clock, pauses: int, turns_maximum: int
 ) -> tuple[int, list[float]]:
-    """Run the real background loop until PAUSES; return its turns and the seconds of each pause.
+    """Run the real background loop until `pauses`; return its turns and the seconds of each pause.
 
-    A loop without pauses stops after TURNS_MAXIMUM; its thread ends with the process.
+    A loop without pauses stops after `turns_maximum`; its thread ends with the process.
     """
     taken = itertools.count(1)
     turns, waited, ended = 0, [], threading.Event()
@@ -163,7 +163,7 @@ def repeat_with_pauses(
 
 
 def count_statements(site: MemorySite, do: Callable[[], object]) -> int:
-    """Return how many statements `do` sends to the database of SITE."""
+    """Return how many statements `do` sends to the database of `site`."""
     database, counted = site.database, itertools.count()
     run = database.run
 

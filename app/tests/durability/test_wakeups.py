@@ -59,7 +59,7 @@ def _notified(cursor: psycopg2.extensions.cursor) -> set[str]:
 
 
 def make_connections(uri: str, *, answer_timeout: float) -> Database:
-    """Return a pool that a busy machine does not make give up, except for ANSWER_TIMEOUT."""
+    """Return a pool that a busy machine does not make give up, except for `answer_timeout`."""
     return Database(
         uri,
         {"connect_timeout": SECONDS},

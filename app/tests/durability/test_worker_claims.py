@@ -30,7 +30,7 @@ ALL = ["us", "ap"]
 def make_blobs(
     registry: MemoryRegistry, count: int, location: str, *, urgent: bool = False
 ) -> None:
-    """Let COUNT blobs be at LOCATION, each with a task for eu; without objects."""
+    """Let `count` blobs be at `location`, each with a task for eu; without objects."""
     registry["us"].database.run(
         "WITH blob AS (INSERT INTO imagestorage (content_checksum, image_size)"
         " SELECT 'sha256:' || encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 5"

@@ -21,7 +21,7 @@ GOOD, BAD = 3000, 60
 
 
 def put_blobs(registry: MemoryRegistry, count: int) -> list[Digest]:
-    """Put COUNT small blobs at us alone, each with a task for eu."""
+    """Put `count` small blobs at us alone, each with a task for eu."""
     contents = [b"%d of %d" % (number, count) for number in range(count)]
     digests = [Digest.of(content) for content in contents]
     for digest, content in zip(digests, contents, strict=True):
@@ -44,7 +44,7 @@ def put_blobs(registry: MemoryRegistry, count: int) -> list[Digest]:
 
 
 def seconds_to_copy(registry: MemoryRegistry, digests: list[Digest]) -> float:
-    """Let eu copy DIGESTS from us and return how long that takes."""
+    """Let eu copy `digests` from us and return how long that takes."""
     keys = {blob_key(digest) for digest in digests}
     with observed(registry["eu"]):
         worker = registry["eu"].worker()

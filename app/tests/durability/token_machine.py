@@ -44,7 +44,7 @@ class Token:
 
 
 class TokenBinding(RuleBasedStateMachine):
-    """All sequences of these rules. SITE and CLIENT are set by the test."""
+    """All sequences of these rules. `site` and `client` are set by the test."""
 
     site: ClassVar[MemorySite]
     client: ClassVar[testing.TestClient]

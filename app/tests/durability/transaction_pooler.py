@@ -19,7 +19,7 @@ class TransactionPooler:
     """Lends a server connection to a client until its transaction ends.
 
     Supports the simple query protocol without a password. The server connection that was given
-    back last is lent first. With PASS_OPTIONS each of them has the settings of the first client;
+    back last is lent first. With `pass_options` each of them has the settings of the first client;
     without it none has any.
     """
 
@@ -88,7 +88,7 @@ class TransactionPooler:
 
 @contextmanager
 def transaction_pooler(uri: str, *, pass_options: bool) -> Iterator[str]:
-    """Run a pooler in front of URI, and yield the URI of the pooler."""
+    """Run a pooler in front of `uri`, and yield the `uri` of the pooler."""
     pooler = TransactionPooler(uri, pass_options=pass_options)
     try:
         yield pooler.uri

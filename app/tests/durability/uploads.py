@@ -12,12 +12,12 @@ from .sites import SUPERUSER, MemorySite
 
 
 def request_body(data: bytes) -> Body:
-    """Return a request body of DATA."""
+    """Return a request body of `data`."""
     return Body(io.BytesIO(data), len(data))
 
 
 def begin_upload(site: MemorySite, *chunks: bytes) -> Upload:
-    """Start an upload at SITE and append each of CHUNKS."""
+    """Start an upload at `site` and append each of `chunks`."""
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     for chunk in chunks:
         upload = site.graph.uploads.append(upload, request_body(chunk))
@@ -35,19 +35,19 @@ def count_announcements(site: MemorySite) -> int:
 
 
 def age_uploads(site: MemorySite, minutes: int = 3000) -> None:
-    """Make the last change of every upload older by MINUTES."""
+    """Make the last change of every upload older by `minutes`."""
     site.database.run(
         "UPDATE blobupload SET changed_at = changed_at - make_interval(mins => %s)", [minutes]
     )
 
 
 def take_down(site: MemorySite, location: str) -> None:
-    """Make the store of LOCATION unavailable, and report that to SITE."""
+    """Make the store of `location` unavailable, and report that to `site`."""
     site.stores[location].down = True
     site.locations.health.observe(location, StoreUnreachable(location, "down"))
 
 
 def bring_back(site: MemorySite, location: str) -> None:
-    """Make the store of LOCATION available, and let SITE probe it."""
+    """Make the store of `location` available, and let `site` probe it."""
     site.stores[location].down = False
     Prober(site.stores, site.locations.health).probe_once(site.stores[location])

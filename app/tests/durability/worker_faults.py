@@ -14,7 +14,7 @@ Fault = Callable[[str, Parameters], None]
 
 
 class Statements:
-    """The statements sent to DATABASE from now on: counted by their text, and made to fail."""
+    """The statements sent to `database` from now on: counted by their text, and made to fail."""
 
     def __init__(self, database: Database, fault: Fault | None = None) -> None:
         self.sent: Counter[str] = Counter()
@@ -38,7 +38,7 @@ class Statements:
 
 
 def fail_first(statements: list[str], times: int, error: type[Exception]) -> Fault:
-    """Return a fault that raises ERROR the first TIMES that each of STATEMENTS is sent."""
+    """Return a fault that raises `error` the first `times` that each of `statements` is sent."""
     left = Counter(dict.fromkeys(statements, times))
     lock = threading.Lock()
 

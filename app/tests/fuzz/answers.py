@@ -13,7 +13,7 @@ BODY_MAXIMUM = 4096
 
 
 def assert_sent(error: Exception, maximum: int = BODY_MAXIMUM) -> None:
-    """Assert that ERROR has a meaning in HTTP, and a response of at most MAXIMUM bytes."""
+    """Assert that `error` has a meaning in HTTP, and a response of at most `maximum` bytes."""
     resp = falcon.Response()
     errors.handle(falcon.testing.create_req(), resp, error, {})
     assert resp.status_code < 500, error

@@ -30,7 +30,7 @@ _LEAST_SECONDS = 0.001
 
 
 def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: float = 1.0) -> None:
-    """Call CHECK with examples until the time is over; at least one round is run.
+    """Call `check` with examples until the time is over; at least one round is run.
 
     Args:
         check: the target; it raises if an example shows a bug.
@@ -38,7 +38,7 @@ def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: floa
         share: the fraction of the time that it gets.
 
     Raises:
-        Exception: what CHECK raised for the smallest example that was found.
+        Exception: what `check` raised for the smallest example that was found.
     """
     end = time.monotonic() + SECONDS * share
 
@@ -69,7 +69,7 @@ def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: floa
 
 
 def assert_linear(parse: Callable[[str], object], make: Callable[[int], str], size: int) -> None:
-    """Assert that PARSE takes time in proportion to the length of its input.
+    """Assert that `parse` takes time in proportion to the length of its input.
 
     Processor time of this thread is compared, which other processes do not change.
 

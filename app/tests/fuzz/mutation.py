@@ -98,7 +98,7 @@ def mutated_json(draw: DrawFn, valid: SearchStrategy[Any]) -> bytes:
 
 
 def _replace(draw: DrawFn, value: Any) -> Any:
-    """Return VALUE with something else in one of its places."""
+    """Return `value` with something else in one of its places."""
     if isinstance(value, dict) and value and draw(st.integers(0, 4)):
         key = draw(st.sampled_from(sorted(value)))
         change = draw(st.sampled_from(["inside", "remove", "add"]))

@@ -19,7 +19,7 @@ from atoll.errors import UserError
 from atoll.services import Services
 
 APP = Path(__file__).parents[2]
-# Spellings that playbooks, runbooks and units use.
+# Commands and options as playbooks, runbooks and units spell them.
 SPELLINGS = [
     "registry",
     "registry-nomigrate",
@@ -62,13 +62,13 @@ SPELLINGS = [
     "locations lost --json",
     "locations purge --config",
 ]
-# Phrases that house rules for the language exclude from help texts.
+# Phrases that the language rules exclude from help texts.
 FORBIDDEN = re.compile(
     r"\b(whoever|somebody|nobody|anybody|for ever|anew|goes? on|tells?|takes? away|taken away"
     r"|looks? (at|whether)|as it (is|was)|said so|well|whole|in excess|only there)\b",
     re.IGNORECASE,
 )
-# Commands that print no result: processes, and what runs in place of them.
+# Commands without a result: those that run a process, or replace themselves by another program.
 WITHOUT_JSON = {
     "registry",
     "registry-nomigrate",
@@ -241,7 +241,7 @@ def test_completion_offers_commands_and_options(
 
 
 def modules_after(code: str) -> set[str]:
-    """Return the modules that a new Python process has imported after CODE."""
+    """Return the modules that a new Python process has imported after `code`."""
     code = f"import sys\n{code}\nprint(' '.join(sys.modules))"
     ended = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""Periodic threads survive every exception, stop on request, and show when they died or hang."""
+"""Periodic threads survive exceptions, stop on request, and are reported if they die or hang."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_dead_thread_is_reported() -> None:
     registry = ThreadRegistry()
 
     def end() -> None:
-        # The only kind of exception that a periodic thread does not survive.
+        # The only exception that a periodic thread does not survive.
         raise SystemExit
 
     registry.repeat("test", 0, end)
@@ -98,7 +98,7 @@ def test_hanging_thread_is_reported_until_it_continues() -> None:
     release.set()
     wait_until("it has recovered", lambda: registry.silent() == [])
     clock[0] += 3600
-    assert registry.silent() == [], "a pause is not silence"
+    assert registry.silent() == [], "a pause is not a hang"
     thread.stop()
 
 

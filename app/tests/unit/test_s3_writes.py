@@ -1,4 +1,4 @@
-"""A write to S3 counts only with a proof that the store took the bytes."""
+"""A write to S3 succeeds only with proof that the store received the bytes."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ WRITES = pytest.mark.parametrize("write", [put_memory, put_file, put_part, put_p
 
 @WRITES
 @pytest.mark.parametrize("page", [PAGE, b"<!doctype html><p>no XML<br>", b""])
-def test_a_page_with_status_200_is_no_proof_of_a_write(
+def test_a_web_page_with_status_200_does_not_prove_a_write(
     server: S3Server, store: S3ObjectStore, health: StoreHealth, write: Write, page: bytes
 ) -> None:
     server.page = page
@@ -73,7 +73,7 @@ def test_a_page_with_status_200_is_no_proof_of_a_write(
 
 
 @WRITES
-def test_an_etag_with_another_md5_is_no_proof_of_a_write(
+def test_an_etag_with_another_md5_does_not_prove_a_write(
     server: S3Server, store: S3ObjectStore, health: StoreHealth, write: Write
 ) -> None:
     server.parts["upload"] = {}
@@ -94,7 +94,7 @@ def test_an_etag_with_another_md5_is_no_proof_of_a_write(
         {"x-goog-encryption-kms-key-name": "key"},
     ],
 )
-def test_the_etag_of_a_store_that_encrypts_with_its_own_key_is_not_compared(
+def test_the_etag_of_a_store_with_server_side_encryption_is_not_compared(
     server: S3Server, store: S3ObjectStore, write: Write, headers: dict[str, str]
 ) -> None:
     server.parts["upload"] = {}
@@ -104,7 +104,7 @@ def test_the_etag_of_a_store_that_encrypts_with_its_own_key_is_not_compared(
 
 
 @WRITES
-def test_an_etag_that_is_no_md5_is_accepted(
+def test_an_etag_other_than_an_md5_is_accepted(
     server: S3Server, store: S3ObjectStore, write: Write
 ) -> None:
     server.parts["upload"] = {}
@@ -127,7 +127,7 @@ def test_a_write_without_an_etag_is_read_back(
             write(store)
 
 
-def test_a_part_without_an_etag_is_not_written(server: S3Server, store: S3ObjectStore) -> None:
+def test_a_part_without_an_etag_counts_as_unwritten(server: S3Server, store: S3ObjectStore) -> None:
     server.parts["upload"] = {}
     server.etag = lambda _md5: None
     with pytest.raises(WriteNotProven):
@@ -139,7 +139,7 @@ def test_a_small_write_takes_one_request(server: S3Server, store: S3ObjectStore)
     assert server.requests == {"PUT": 1}
 
 
-def test_a_page_is_no_empty_list_and_deletes_nothing(
+def test_a_web_page_is_refused_as_a_listing_and_deletes_nothing(
     server: S3Server, store: S3ObjectStore
 ) -> None:
     server.page = PAGE
@@ -154,7 +154,7 @@ def test_a_page_is_no_empty_list_and_deletes_nothing(
 
 
 @pytest.mark.parametrize("page", [b"<html></html>", b""])
-def test_an_answer_without_its_fields_is_that_of_a_store_that_misbehaves(
+def test_a_response_without_required_fields_is_reported_as_misbehaviour(
     server: S3Server, store: S3ObjectStore, page: bytes
 ) -> None:
     server.page = page

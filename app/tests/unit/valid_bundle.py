@@ -18,7 +18,7 @@ OTHER_STORE = [STORE[0], {**STORE[1], "bucket_name": "eu"}]  # type: ignore[dict
 
 
 def valid_bundle(**changes: object) -> dict[str, object]:
-    """Return a bundle without problems, with CHANGES of its keys."""
+    """Return a bundle without problems, updated with `changes`."""
     redis = {"host": "10.19.0.2", "port": 6379, "password": "nobody-may-see", "ssl": True}
     return {
         "SERVER_HOSTNAME": "registry.example",
@@ -41,7 +41,7 @@ def valid_bundle(**changes: object) -> dict[str, object]:
 
 
 def with_store(**arguments: object) -> dict[str, object]:
-    """Return DISTRIBUTED_STORAGE_CONFIG with changed ARGUMENTS of its first store."""
+    """Return DISTRIBUTED_STORAGE_CONFIG, with `arguments` changed in the first store."""
     values = {**STORE[1], **arguments}  # type: ignore[dict-item]
     store = ["RadosGWStorage", {k: v for k, v in values.items() if v is not None}]
     return {"usstorage": store, "eustorage": OTHER_STORE}
