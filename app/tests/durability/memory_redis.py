@@ -1,4 +1,4 @@
-"""A Redis in memory, whose clients can be cut off one by one."""
+"""A Redis server in memory whose clients can be disconnected individually."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import redis
 
 
 class MemoryRedis:
-    """A Redis that processes share; values do not expire."""
+    """The values of a Redis server that processes share; they do not expire."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
@@ -14,7 +14,7 @@ class MemoryRedis:
 
 
 class MemoryClient:
-    """One process's client of a MemoryRedis; DOWN raises what an unreachable server does."""
+    """A process's client of a MemoryRedis; it raises a ConnectionError while `down` is set."""
 
     def __init__(self, server: MemoryRedis) -> None:
         self.server = server

@@ -1,4 +1,4 @@
-"""Sites of a registry on a real database, with stores in memory, without HTTP, Redis or threads."""
+"""Sites of a registry on a real database and stores in memory; no HTTP, Redis or threads."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from .memory_store import MemoryStore
 
 SUPERUSER = "admin"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-# Nothing listens there: every site works without its cache.
+# Nothing listens on this port, so every site runs without a cache.
 _NO_REDIS = {"host": "127.0.0.1", "port": 1}
 
 
 def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
-    """Return a config.yaml for sites with `locations`, each of which is required."""
+    """Return a config.yaml with `locations`, all of which are required."""
     store = {
         "hostname": "127.0.0.1",
         "is_secure": True,
@@ -61,7 +61,7 @@ def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
 
 @dataclass
 class MemorySite:
-    """One site: its object graph, the health that it sees, and the shared stores."""
+    """One site: its object graph, its view of the health of stores, and the shared stores."""
 
     graph: Services
     stores: dict[str, MemoryStore]
@@ -76,7 +76,7 @@ class MemorySite:
         return self.graph.locations
 
     def push(self, content: bytes) -> Digest:
-        """Push `content` as one blob in one request; it is acknowledged when this returns."""
+        """Push a blob in one request, and return its digest once it is acknowledged."""
         digest = Digest.of(content)
         upload = self.graph.uploads.start(self.repository, SUPERUSER)
         self.graph.uploads.finish(upload, digest, Body(io.BytesIO(content), len(content)))
@@ -100,7 +100,7 @@ class MemorySite:
         )
 
     def probe(self, location: str) -> None:
-        """Let the site learn whether the store of `location` is available, as two probes do."""
+        """Update the site's health of the store of `location`, as two probes do."""
         prober = Prober(self.locations.stores, self.locations.health)
         for _ in range(2):
             prober.probe_once(self.locations.stores[location])
@@ -117,14 +117,14 @@ class MemorySite:
         )
 
     def has_object(self, location: str, digest: Digest) -> bool:
-        """Whether the store of `location` has the right bytes for `digest`."""
+        """Return whether the store of `location` has the right bytes for `digest`."""
         data = self.stores[location].objects.get(blob_key(digest))
         return data is not None and Digest.of(data) == digest
 
 
 @dataclass
 class MemoryRegistry:
-    """A registry on one database: stores by location, and sites by their first location."""
+    """A registry on one database: stores by location, and sites by first location."""
 
     uri: str
     stores: dict[str, MemoryStore]
@@ -141,9 +141,9 @@ def make_registry(
     changes: dict[str, object] | None = None,
     connections: int = 9,
 ) -> MemoryRegistry:
-    """Return a registry with a site for each of `locations` on the migrated database `uri`.
+    """Return a registry with a site for each of `locations`, on a migrated database.
 
-    The sites share the stores; each has a health of its own, as processes have.
+    The sites share the stores; each has its own view of their health, as processes do.
     """
     (directory / "stack").mkdir(parents=True)
     written = yaml.safe_dump(bundle(uri, locations) | (changes or {}))

@@ -1,4 +1,4 @@
-"""A fail-over that loses the collector's last transactions brings no blob back without object."""
+"""A failover that loses the collector's last transactions restores no blob without object."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def delete_objects(site: MemorySite) -> None:
 
 @pytest.fixture
 def promote(postgres_uri: str, tmp_path: Path) -> Iterator[Callable[[MemoryRegistry], object]]:
-    """Copy a registry's database, as it is now; return what makes the registry on that copy."""
+    """Return a function that copies a database, and returns a function that fails over to it."""
     names = []
 
     def copy(old: MemoryRegistry) -> Callable[[], MemoryRegistry]:
@@ -48,51 +48,51 @@ def promote(postgres_uri: str, tmp_path: Path) -> Iterator[Callable[[MemoryRegis
         administer(postgres_uri, f"CREATE DATABASE {name} TEMPLATE {old.uri.rpartition('/')[2]}")
         names.append(name)
 
-        def fail_over() -> MemoryRegistry:
+        def failover() -> MemoryRegistry:
             uri = database_uri(postgres_uri, name)
             new = make_registry(uri, tmp_path / "promoted", list(old.stores))
             for location, store in old.stores.items():
                 new.stores[location].objects = store.objects
             return new
 
-        return fail_over
+        return failover
 
     yield copy
     for name in names:
         administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def push_without_need(site: MemorySite) -> list[Digest]:
-    """Push blobs that nothing needs any more, and that have a tombstone."""
+def push_unneeded(site: MemorySite) -> list[Digest]:
+    """Push blobs that are no longer needed and have a tombstone."""
     digests = [site.push(CONFIG), site.push(LAYER)]
     site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
     assert collector(site).mark() == len(digests)
     return digests
 
 
-def test_a_blob_that_a_fail_over_brings_back_has_its_object(
+def test_a_blob_restored_by_a_failover_has_its_object(
     registry: MemoryRegistry,
     promote: Callable[[MemoryRegistry], Callable[[], MemoryRegistry]],
 ) -> None:
-    digests = push_without_need(registry["us"])
-    fail_over = promote(registry)
+    digests = push_unneeded(registry["us"])
+    failover = promote(registry)
     assert collector(registry["us"]).collect_blobs() == len(digests)
     delete_objects(registry["us"])
-    us = fail_over()["us"]
+    us = failover()["us"]
     for digest in digests:
         assert us.placements(digest) == {"us": "good"}
         assert us.has_object("us", digest)
 
 
-def test_a_manifest_is_accepted_after_a_fail_over_and_can_be_pulled(
+def test_a_manifest_is_accepted_after_a_failover_and_its_blobs_remain(
     registry: MemoryRegistry,
     promote: Callable[[MemoryRegistry], Callable[[], MemoryRegistry]],
 ) -> None:
-    digests = push_without_need(registry["us"])
-    fail_over = promote(registry)
+    digests = push_unneeded(registry["us"])
+    failover = promote(registry)
     collector(registry["us"]).collect_blobs()
     delete_objects(registry["us"])
-    us = fail_over()["us"]
+    us = failover()["us"]
     us.database.run("UPDATE uploadedblob SET expires_at = now() + interval '1 hour'")
     other = RepositoryName(SUPERUSER, "other")
     us.graph.repositories.create_for_push(SUPERUSER, other)
@@ -104,11 +104,11 @@ def test_a_manifest_is_accepted_after_a_fail_over_and_can_be_pulled(
     assert all(us.has_object("us", digest) for digest in digests)
 
 
-def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
+def test_objects_of_collected_blobs_are_deleted_after_the_failover_window(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    push_without_need(us)
+    push_unneeded(us)
     collector(us).collect_blobs()
     delete_objects(us)
     assert len(us.stores["us"].objects) == 2
@@ -121,9 +121,9 @@ def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
     assert us.database.read("SELECT count(*) FROM imagestorage")[0][0] == 0
 
 
-def test_the_window_is_a_setting(registry: MemoryRegistry) -> None:
+def test_the_failover_window_is_configurable(registry: MemoryRegistry) -> None:
     us = registry["us"]
-    push_without_need(us)
+    push_unneeded(us)
     collector(us, garbage_collection_failover_window=0).collect_blobs()
     delete_objects(us)
     assert us.stores["us"].objects == {}

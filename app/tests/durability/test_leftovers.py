@@ -35,7 +35,7 @@ def test_leftovers_at_an_unavailable_store_do_not_delay_those_at_other_stores(
     assert (len(us.stores["us"].objects), count_uploads(us)) == (0, 0)
 
 
-def test_a_leftover_that_cannot_be_deleted_is_tried_again_later_each_time_and_adds_no_notes(
+def test_an_undeletable_leftover_is_retried_with_growing_delays_and_adds_no_announcements(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -65,7 +65,7 @@ def test_a_leftover_that_cannot_be_deleted_is_tried_again_later_each_time_and_ad
     assert (len(site.stores["us"].objects), count_uploads(site)) == (0, 0)
 
 
-def test_leftovers_that_cannot_be_deleted_do_not_delay_newer_ones(
+def test_undeletable_leftovers_do_not_delay_newer_ones(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -85,7 +85,7 @@ def test_leftovers_that_cannot_be_deleted_do_not_delay_newer_ones(
     assert count_uploads(site) == len(stuck)
 
 
-def test_a_cancelled_upload_does_not_wait_for_a_store_that_is_known_to_be_down(
+def test_cancelling_an_upload_does_not_wait_for_an_unavailable_store(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -99,7 +99,7 @@ def test_a_cancelled_upload_does_not_wait_for_a_store_that_is_known_to_be_down(
     assert (len(site.stores["us"].objects), count_uploads(site)) == (0, 0)
 
 
-def test_a_hanging_deletion_blocks_neither_the_digest_nor_a_connection(
+def test_a_hanging_deletion_holds_neither_the_lock_on_the_digest_nor_a_connection(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -119,7 +119,7 @@ def test_a_hanging_deletion_blocks_neither_the_digest_nor_a_connection(
     assert site.push(data) == Digest.of(data)
 
 
-def test_a_leftover_at_a_location_that_does_not_exist_any_more_is_forgotten(
+def test_a_leftover_at_a_removed_location_is_discarded(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]

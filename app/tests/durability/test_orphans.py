@@ -1,4 +1,4 @@
-"""Every way in which an upload ends leaves no object behind."""
+"""No object is left behind, however an upload ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def delete_leftovers(site: MemorySite) -> None:
     site.graph.uploads.delete_leftovers()
 
 
-def test_two_uploads_of_the_same_bytes_that_are_cancelled_at_once_leave_nothing(
+def test_two_uploads_of_the_same_bytes_cancelled_concurrently_leave_no_object(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
@@ -45,7 +45,7 @@ def test_an_upload_of_a_deleted_repository_does_not_keep_the_object_of_another(
     assert site.stores["us"].objects == {}
 
 
-def test_an_object_of_an_upload_that_ended_while_it_was_put_together_is_deleted(
+def test_the_object_of_an_upload_cancelled_during_assembly_is_deleted(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
@@ -62,7 +62,7 @@ def test_an_object_of_an_upload_that_ended_while_it_was_put_together_is_deleted(
     assert (site.stores["us"].objects, count_uploads(site)) == ({}, 0)
 
 
-def test_an_upload_with_a_chunk_is_not_finished_whole_with_an_old_state(
+def test_an_upload_with_a_chunk_is_not_finished_in_one_request_with_an_old_state(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -76,7 +76,7 @@ def test_an_upload_with_a_chunk_is_not_finished_whole_with_an_old_state(
 
 
 @pytest.mark.parametrize("first", [b"first", b""])
-def test_a_chunk_that_could_not_be_recorded_nor_deleted_is_deleted_later(
+def test_a_chunk_that_could_be_neither_recorded_nor_deleted_is_deleted_later(
     registry: MemoryRegistry, first: bytes
 ) -> None:
     site = registry["us"]

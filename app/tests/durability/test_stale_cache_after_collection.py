@@ -1,4 +1,4 @@
-"""A push can be repeated where the cache still says that a collected blob is there."""
+"""A push succeeds when it is retried, although the cache still has a collected blob."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_m
 CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
 
 
-def forget_deletions(cache: MemoryRedis) -> None:
-    """Let the time pass for which nothing is cached under a deleted key."""
+def expire_tombstones(cache: MemoryRedis) -> None:
+    """Expire the marks that prevent caching after a deletion."""
     cache.values = {key: value for key, value in cache.values.items() if value}
 
 
@@ -45,8 +45,8 @@ def put_manifest(site: MemorySite) -> None:
     manifests.put(site.repository, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
 
 
-def push_what_is_missing(site: MemorySite) -> None:
-    """Push as clients do: only what a HEAD does not find."""
+def push_missing_blobs(site: MemorySite) -> None:
+    """Push as clients do: only blobs that a HEAD request does not find."""
     for content in (CONFIG, LAYER):
         try:
             site.graph.blobs.find(site.repository, Digest.of(content))
@@ -55,8 +55,8 @@ def push_what_is_missing(site: MemorySite) -> None:
     put_manifest(site)
 
 
-def collect_and_die(site: MemorySite) -> None:
-    """Collect all blobs; the process dies before it deletes their keys from the cache."""
+def collect_and_crash(site: MemorySite) -> None:
+    """Collect all blobs, in a process that crashes before it deletes their keys from the cache."""
     site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
     bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0})
     collector = Collector(site.database, bundle, lambda _digest: None)
@@ -64,28 +64,28 @@ def collect_and_die(site: MemorySite) -> None:
     assert collector.collect_blobs() == 2
 
 
-def test_a_push_that_skipped_a_collected_blob_succeeds_at_the_next_attempt(
+def test_a_push_that_skipped_a_collected_blob_succeeds_on_retry(
     site: MemorySite, cache: MemoryRedis
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    forget_deletions(cache)
+    expire_tombstones(cache)
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     assert cache.values[cache_key(Digest.of(LAYER))]
-    collect_and_die(site)
+    collect_and_crash(site)
     with pytest.raises(ManifestBlobUnknown):
-        push_what_is_missing(site)
-    push_what_is_missing(site)
+        push_missing_blobs(site)
+    push_missing_blobs(site)
     assert site.placements(Digest.of(LAYER)) == {"us": "good"}
 
 
-def test_a_manifest_that_loses_against_the_collector_forgets_what_is_cached(
+def test_a_manifest_refused_because_of_a_collected_blob_deletes_its_cached_keys(
     site: MemorySite, cache: MemoryRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    forget_deletions(cache)
+    expire_tombstones(cache)
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     run = site.database.run
@@ -93,10 +93,10 @@ def test_a_manifest_that_loses_against_the_collector_forgets_what_is_cached(
     def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
             monkeypatch.undo()
-            collect_and_die(site)
+            collect_and_crash(site)
         return run(sql, parameters)  # type: ignore[arg-type]
 
     monkeypatch.setattr(site.database, "run", run_after_the_collector)
     with pytest.raises(ManifestBlobUnknown):
         put_manifest(site)
-    push_what_is_missing(site)
+    push_missing_blobs(site)

@@ -1,4 +1,4 @@
-"""An upload in chunks is bounded."""
+"""Limits and states of uploads in chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def append(site: MemorySite, upload: Upload, content: bytes) -> Upload:
     return site.graph.uploads.append(upload, request_body(content))
 
 
-def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_stays_as_it_was(
+def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_is_unchanged(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
@@ -32,15 +32,15 @@ def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_stays_as_it_was(
     assert site.placements(digest) == {"us": "good"}
 
 
-@pytest.mark.parametrize("whole", [b"first second", b"first "])
+@pytest.mark.parametrize("content", [b"first second", b"first "])
 def test_an_outdated_state_does_not_finish_an_upload_that_has_chunks(
-    registry: MemoryRegistry, whole: bytes
+    registry: MemoryRegistry, content: bytes
 ) -> None:
     site = registry["us"]
     begun = site.graph.uploads.start(site.repository, SUPERUSER)
     upload = site.graph.uploads.append(begun, request_body(b"first "))
     with pytest.raises(RangeOutOfOrder) as refused:
-        site.graph.uploads.finish(begun, Digest.of(whole), request_body(whole))
+        site.graph.uploads.finish(begun, Digest.of(content), request_body(content))
     assert refused.value.received == 6
     assert set(site.stores["us"].objects) - {"_location"} == {blob_key(Digest.of(b"first "))}
     digest = Digest.of(b"first second")

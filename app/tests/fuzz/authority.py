@@ -1,4 +1,4 @@
-"""The registry that fuzz targets send requests to."""
+"""Bundle and authority of the registry that fuzz targets send requests to."""
 
 from __future__ import annotations
 

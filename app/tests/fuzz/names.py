@@ -1,4 +1,4 @@
-"""Valid digests and names of repositories, which other inputs contain as well."""
+"""Valid digests and repository names, which are also parts of other inputs."""
 
 from __future__ import annotations
 

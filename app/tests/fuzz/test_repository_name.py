@@ -1,10 +1,10 @@
-"""Names of repositories: namespace and name in the specification's grammar, or InvalidName."""
+"""Repository names follow the grammar of the specification, or are refused with InvalidName."""
 
 from __future__ import annotations
 
 from atoll.names import DEFAULT_NAMESPACE, InvalidName, RepositoryName
 
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import assert_linear, fuzz
 from .mutation import texts
 from .names import REPOSITORY_NAMES
@@ -15,11 +15,11 @@ def check(text: str) -> None:
         name = RepositoryName.parse(text)
     except InvalidName as error:
         assert not RepositoryName.fits(text)
-        assert_sent(error)
+        assert_sendable(error)
         return
     assert str(name) in {text, f"{DEFAULT_NAMESPACE}/{text}"}
     assert RepositoryName.parse(str(name)) == name or len(str(name)) > 255
-    # It is part of paths, keys and file names.
+    # Names are parts of paths, keys and file names.
     for component in str(name).split("/"):
         assert component.strip(".-_") == component != ""
     assert len(text) <= 255
@@ -27,7 +27,7 @@ def check(text: str) -> None:
     assert text == text.lower()
 
 
-def test_repository_names() -> None:
+def test_any_repository_name_is_parsed_or_refused() -> None:
     fuzz(check, texts(REPOSITORY_NAMES))
 
 
@@ -38,6 +38,6 @@ def test_every_valid_name_is_accepted() -> None:
     fuzz(accept, REPOSITORY_NAMES.filter(lambda text: len(text) <= 255), share=0.1)
 
 
-def test_a_hostile_name_takes_linear_time() -> None:
+def test_a_hostile_name_is_refused_in_linear_time() -> None:
     for piece in ("a-", "a_", "a/", "a.", "aa", "-", "a__"):
         assert_linear(RepositoryName.fits, lambda size, piece=piece: piece * size + "!", 4000)

@@ -1,4 +1,4 @@
-"""Pushes, copies and deletions go on while a location is removed, and what they placed is safe."""
+"""Pushes, copies and deletions continue while a location is removed, and lose no blob."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.errors import UploadUnknown
 
 from ..integration.services import wait_until
-from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks
+from .many_blobs import blobs_without_placement, place_blobs, reset_placements, waiting_for_locks
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 from .uploads import request_body
 
@@ -38,14 +38,14 @@ def remove(database: Database, location: str, accepted_loss: int | None = None) 
 
 @contextmanager
 def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Iterator[None]:
-    """Remove `location` by a command whose proof takes as long as the body of this."""
-    proven, go_on = threading.Event(), threading.Event()
+    """Remove `location` with a command whose proof lasts until the context ends."""
+    proven, resume = threading.Event(), threading.Event()
 
     def slow(prove: Callable[..., None]) -> Callable[..., None]:
         def proof(*parameters: object) -> None:
             prove(*parameters)
             proven.set()
-            go_on.wait()
+            resume.wait()
 
         return proof
 
@@ -56,20 +56,20 @@ def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Ite
     ):
         removing = executor.submit(remove, registry["eu"].database, location, **arguments)
         try:
-            wait_until("it has proved", lambda: proven.is_set() or removing.done())
+            wait_until("the proof is complete", lambda: proven.is_set() or removing.done())
             assert not removing.done()
             yield
         finally:
-            go_on.set()
+            resume.set()
         removing.result()
 
 
 @pytest.fixture
 def draining(registry: MemoryRegistry) -> MemoryRegistry:
-    """A registry whose us drains, which its own site has not noticed yet."""
+    """A registry in which us drains, unnoticed by its own site so far."""
     database = registry["us"].database
     registry["us"].push(b"the repository exists")
-    forget_everything(database, LOCATIONS)
+    reset_placements(database, LOCATIONS)
     place_blobs(database, 20, ["us", "eu"])
     LocationTable(database).set_draining("us", LOCATIONS)
     return registry
@@ -87,8 +87,8 @@ def test_a_push_does_not_wait_for_the_proof_and_is_placed_elsewhere(
     assert "us" not in LocationTable(site.database).states()
 
 
-def test_a_push_that_wrote_before_the_proof_ends_elsewhere(draining: MemoryRegistry) -> None:
-    """The upload is older than what a removal waits for, and its bytes are at us."""
+def test_a_push_that_wrote_before_the_proof_is_placed_elsewhere(draining: MemoryRegistry) -> None:
+    """The upload is older than those that a removal waits for, and its bytes are at us."""
     site, content = draining["us"], b"written before the proof"
     digest = Digest.of(content)
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
@@ -100,8 +100,8 @@ def test_a_push_that_wrote_before_the_proof_ends_elsewhere(draining: MemoryRegis
     assert site.has_object("eu", digest)
 
 
-def test_a_push_that_wrote_during_the_proof_ends_elsewhere(draining: MemoryRegistry) -> None:
-    """Its process has not noticed the drain when the first request comes."""
+def test_a_push_that_wrote_during_the_proof_is_placed_elsewhere(draining: MemoryRegistry) -> None:
+    """Its process has not noticed the drain at the first request."""
     site, content = draining["us"], b"written during the proof"
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     with long_proof(draining, "us"):
@@ -115,14 +115,14 @@ def test_a_push_that_wrote_during_the_proof_ends_elsewhere(draining: MemoryRegis
 def test_a_push_to_a_lost_location_does_not_wait_for_the_proof(registry: MemoryRegistry) -> None:
     site = registry["us"]
     site.push(b"the repository exists")
-    forget_everything(site.database, LOCATIONS)
+    reset_placements(site.database, LOCATIONS)
     place_blobs(site.database, 20, ["us"])
     with long_proof(registry, "us", accepted_loss=20):
         digest = site.push(b"pushed while the proof runs")
     assert site.placements(digest) == {"eu": "good"}
 
 
-def test_an_upload_with_bytes_there_refuses_the_removal_and_ends_as_it_is(
+def test_removal_is_refused_while_an_upload_has_bytes_there_which_then_succeeds(
     draining: MemoryRegistry,
 ) -> None:
     site, content = draining["us"], b"under way"
@@ -134,7 +134,7 @@ def test_an_upload_with_bytes_there_refuses_the_removal_and_ends_as_it_is(
     assert site.placements(Digest.of(content)) == {"us": "good"}
 
 
-def test_a_copy_that_ends_during_the_proof_is_not_placed(registry: MemoryRegistry) -> None:
+def test_a_copy_that_completes_during_the_proof_is_not_placed(registry: MemoryRegistry) -> None:
     site = registry["us"]
     digest = registry["eu"].push(b"copied to us")
     tasks = Tasks(site.database, "us")
@@ -148,7 +148,7 @@ def test_a_copy_that_ends_during_the_proof_is_not_placed(registry: MemoryRegistr
 def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
     draining: MemoryRegistry,
 ) -> None:
-    """Copies at ap, which a policy excludes, go because those at eu stay."""
+    """Copies at ap, which a policy excludes, are deleted because those at eu remain."""
     database = draining["us"].database
     place_blobs(database, 5, ["eu", "ap"], "over-replicated")
     Policies(database, LOCATIONS).set(Subject.parse(f"{SUPERUSER}/app"), Policy(excluded=("ap",)))
@@ -157,7 +157,7 @@ def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
     assert blobs_without_placement(database) == 0
 
 
-def test_a_copy_quarantined_during_the_removal_undoes_it(draining: MemoryRegistry) -> None:
+def test_quarantine_of_a_copy_during_the_removal_undoes_it(draining: MemoryRegistry) -> None:
     database = draining["us"].database
     steps = Removal(LocationTable(database), batch=7).steps("us")
     next(steps)
@@ -178,7 +178,7 @@ def test_a_copy_quarantined_while_a_lost_location_is_removed_is_recorded(
 ) -> None:
     database = registry["us"].database
     registry["us"].push(b"the repository exists")
-    forget_everything(database, LOCATIONS)
+    reset_placements(database, LOCATIONS)
     place_blobs(database, 3, ["us", "eu"])
     steps = Removal(LocationTable(database)).steps("us", accepted_loss=0)
     next(steps)
@@ -187,10 +187,10 @@ def test_a_copy_quarantined_while_a_lost_location_is_removed_is_recorded(
     assert database.read("SELECT count(*) FROM lostblob")[0][0] == 3
 
 
-def test_a_task_that_was_being_written_during_the_removal_goes_with_the_location(
+def test_a_task_written_concurrently_with_the_removal_is_deleted_with_the_location(
     draining: MemoryRegistry,
 ) -> None:
-    """Its statement is older than the mark, and ends when the removal is about to end."""
+    """Its statement starts before the location is marked, and ends just before the removal does."""
     database = draining["us"].database
     with ThreadPoolExecutor(1) as executor:
         with draining["ap"].database.transaction() as cursor:
@@ -205,7 +205,7 @@ def test_a_task_that_was_being_written_during_the_removal_goes_with_the_location
     assert "us" not in LocationTable(database).states()
 
 
-def test_a_task_that_was_written_after_the_mark_goes_with_the_location(
+def test_a_task_written_after_the_mark_is_deleted_with_the_location(
     draining: MemoryRegistry,
 ) -> None:
     database = draining["us"].database
@@ -220,7 +220,7 @@ def test_a_task_that_was_written_after_the_mark_goes_with_the_location(
 
 
 def push_in_some_way(site: MemorySite, content: bytes) -> Digest:
-    """Push in one request, in two, or in chunks."""
+    """Push in one request, in two, or in chunks, at random."""
     digest, uploads = Digest.of(content), site.graph.uploads
     upload = uploads.start(site.repository, SUPERUSER)
     way = random.choice(["one request", "two requests", "chunks"])
@@ -236,16 +236,16 @@ def push_in_some_way(site: MemorySite, content: bytes) -> Digest:
 
 
 def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
-    """Push to us and eu while us is drained and removed, and comes back."""
+    """Push to us and eu while us is drained, removed and registered again."""
     us, database = registry["us"], registry["ap"].database
     us.push(b"the repository exists")
     for number in range(rounds):
-        forget_everything(database, LOCATIONS)
+        reset_placements(database, LOCATIONS)
         for site in registry.sites.values():
             site.locations.states.refresh(database)
         done = threading.Event()
         accepted = random.choice([None, 0])
-        # What was uploaded to a lost store is lost before it is a blob.
+        # Chunks in a lost store are lost before they become a blob.
         excused = () if accepted is None else (UploadUnknown,)
 
         def pushes(
@@ -256,7 +256,7 @@ def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
         ) -> list[Digest]:
             digests: list[Digest] = []
             while not done.is_set():
-                # Some are the same, so that they are placed where a placement is being taken.
+                # Some contents are equal, so that placements are added and removed concurrently.
                 same = len(digests) % 3 == 0
                 content = b"the same for all" if same else f"{name} {len(digests)}".encode()
                 with suppress(*excused):
@@ -292,10 +292,10 @@ def _removed_or_refused(database: Database, accepted_loss: int | None) -> bool:
     return True
 
 
-def test_no_acknowledged_push_is_lost_by_a_removal(registry: MemoryRegistry) -> None:
+def test_a_removal_loses_no_acknowledged_push(registry: MemoryRegistry) -> None:
     check_pushes(registry, QUICK)
 
 
 @pytest.mark.long
-def test_no_acknowledged_push_is_lost_by_hundreds_of_removals(registry: MemoryRegistry) -> None:
+def test_hundreds_of_removals_lose_no_acknowledged_push(registry: MemoryRegistry) -> None:
     check_pushes(registry, LONG)

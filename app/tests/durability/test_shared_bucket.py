@@ -1,4 +1,4 @@
-"""Two locations whose endpoints are two names of one store do not delete each other's objects."""
+"""Two locations with different endpoints of one bucket do not delete each other's objects."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def server() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def registry_of_one_store(registry: MemoryRegistry, server: S3Server) -> MemoryRegistry:
-    """The sites us and eu, whose stores are one: as 127.0.0.1 and as localhost."""
+def registry_with_one_bucket(registry: MemoryRegistry, server: S3Server) -> MemoryRegistry:
+    """The sites us and eu with one bucket, as 127.0.0.1 and as localhost."""
     for home in ("us", "eu"):
         site = registry[home]
         for name, host in (("us", "127.0.0.1"), ("eu", "localhost")):
@@ -49,23 +49,23 @@ def probe(site: MemorySite) -> None:
 
 
 def test_a_push_at_the_second_location_goes_to_the_first(
-    registry_of_one_store: MemoryRegistry,
+    registry_with_one_bucket: MemoryRegistry,
 ) -> None:
-    eu = registry_of_one_store["eu"]
+    eu = registry_with_one_bucket["eu"]
     eu.push(CONTENT)
     assert eu.placements(DIGEST) == {"us": "good"}
-    # What it has under the other's name can still be read.
+    # Objects of the bucket remain readable by its second location.
     assert b"".join(eu.locations.stores["eu"].read(blob_key(DIGEST))) == CONTENT
 
 
-def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
-    registry_of_one_store: MemoryRegistry, server: S3Server
+def test_cancelling_an_upload_at_the_second_location_deletes_no_object_of_the_first(
+    registry_with_one_bucket: MemoryRegistry, server: S3Server
 ) -> None:
-    us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
+    us, eu = registry_with_one_bucket["us"], registry_with_one_bucket["eu"]
     us.push(CONTENT)
     upload = eu.graph.uploads.start(eu.repository, SUPERUSER)
     upload = eu.graph.uploads.append(upload, request_body(CONTENT))
-    # As one that was written before the place was marked.
+    # As an upload from before the bucket was marked.
     eu.database.run("UPDATE blobupload SET first_location = 'eu'")
     with pytest.raises(StoreOfOtherLocation):
         eu.graph.content.discard(DIGEST, "eu", upload.uuid)
@@ -75,9 +75,9 @@ def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
 
 
 def test_an_inventory_of_the_second_location_deletes_no_orphans(
-    registry_of_one_store: MemoryRegistry, server: S3Server
+    registry_with_one_bucket: MemoryRegistry, server: S3Server
 ) -> None:
-    us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
+    us, eu = registry_with_one_bucket["us"], registry_with_one_bucket["eu"]
     us.push(CONTENT)
     store = eu.locations.stores["eu"]
     with pytest.raises(StoreOfOtherLocation):
