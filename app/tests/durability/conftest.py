@@ -7,11 +7,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg2
 import pytest
 from atoll.cli.migrate import prepare_database
 
 from ..integration.services import running_postgres
+from .databases import administer, database_uri
 from .sites import MemoryRegistry, make_registry
 
 
@@ -24,18 +24,6 @@ def postgres_uri() -> Iterator[str]:
         return
     with running_postgres() as uri:
         yield uri
-
-
-def administer(uri: str, statement: str) -> None:
-    connection = psycopg2.connect(uri)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
-
-
-def database_uri(uri: str, name: str) -> str:
-    return f"{uri.rpartition('/')[0]}/{name}"
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,10 @@ class MemoryRedis:
         self.values: dict[str, bytes] = {}
         self.pipelines: list[int] = []
 
+    def expire_marks(self) -> None:
+        """Expire the marks that prevent caching of a deleted key."""
+        self.values = {key: value for key, value in self.values.items() if value}
+
 
 class MemoryClient:
     """A process's client of a MemoryRedis; it raises a ConnectionError while `down` is set."""

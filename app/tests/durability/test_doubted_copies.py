@@ -114,7 +114,7 @@ def test_a_faulty_path_quarantines_no_copy_and_copying_completes_after_its_repai
         assert doubts(us) == []
         seen.wrong_bytes.clear()
         make_tasks_due(eu)
-        wait_until("all is at both", lambda: states(us)["eu", "good"] == 200)
+        wait_until("every blob is at both locations", lambda: states(us)["eu", "good"] == 200)
     assert states(us) == {("us", "good"): 200, ("eu", "good"): 200}
     assert IMPLAUSIBLE.labels("us")._value.get() == 0
 
@@ -136,7 +136,7 @@ def test_quarantined_intact_copies_are_restored_without_another_source(
     assert states(us) == {("us", "good"): 200}
     with running_workers(eu):
         make_tasks_due(eu)
-        wait_until("all is at both", lambda: states(us)["eu", "good"] == 200)
+        wait_until("every blob is at both locations", lambda: states(us)["eu", "good"] == 200)
     assert all(us.has_object("eu", digest) for digest in digests)
 
 

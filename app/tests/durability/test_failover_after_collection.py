@@ -11,7 +11,7 @@ from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
 
-from .conftest import administer, database_uri
+from .databases import administer, database_uri
 from .sites import (
     MANIFEST_TYPE,
     SUPERUSER,

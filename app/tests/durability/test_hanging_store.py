@@ -69,7 +69,8 @@ def test_a_push_waits_for_a_busy_store_that_answers_probes(us: MemorySite) -> No
         pushing = threading.Thread(target=lambda: pushed.append(us.push(b"content")))
         pushing.start()
         before = store.requests["probe_write"]
-        # The first probe confirms the store; without that, the write would be abandoned by now.
+        # The first probe confirms that the store responds; without an answer, the write would be
+        # abandoned within a dozen probes.
         wait_until("it was probed", lambda: store.requests["probe_write"] > before)
         before = store.requests["probe"]
         wait_until("probing continues", lambda: store.requests["probe"] > before + 6)

@@ -12,7 +12,7 @@ from atoll.placement.locks import LOCK_DIGEST
 from atoll.registry.errors import ManifestBlobUnknown
 
 from ..integration.services import wait_until
-from .conftest import administer
+from .databases import administer
 from .sites import MANIFEST_TYPE, MemoryRegistry, bundle, image_manifest, make_registry
 
 _LEVEL = "default_transaction_isolation"

@@ -12,7 +12,7 @@ from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_m
 
 PUSHES = 8
 LAYERS = 100
-# Locks per transaction that the lock table has room for, including those on tables and indexes.
+# Locks that each connection may hold on average: 64, including those on tables and indexes.
 SHARE = 64
 
 

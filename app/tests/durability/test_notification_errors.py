@@ -19,7 +19,7 @@ class BrokenPayloads(Payloads):
         return
 
     def build(self, *_arguments: object) -> NoReturn:
-        raise KeyError("nobody expected this")
+        raise KeyError("unexpected")
 
 
 def make_delivery(site: MemorySite) -> None:
@@ -44,7 +44,7 @@ def test_an_unexpected_error_counts_as_failed_attempt_with_a_backoff(
     assert site.database.read(
         "SELECT attempts, last_error, lease_token IS NULL,"
         " available_at > clock_timestamp() + interval '5 seconds' FROM notificationdelivery"
-    ) == [[1, "KeyError: 'nobody expected this'", True, True]]
+    ) == [[1, "KeyError: 'unexpected'", True, True]]
     assert not deliverer.run_once()
 
 

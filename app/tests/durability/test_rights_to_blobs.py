@@ -163,12 +163,6 @@ def cached(site: MemorySite) -> MemoryRedis:
     return server
 
 
-def expire_tombstones(cached: MemoryRedis) -> None:
-    """Expire the marks that prevent caching after a deletion."""
-    for key in [key for key, value in cached.values.items() if not value]:
-        del cached.values[key]
-
-
 def has_cached_right(cached: MemoryRedis, site: MemorySite, digest: Digest) -> bool:
     return bool(cached.values.get(right_cache_key(site.repository, digest)))
 
@@ -179,7 +173,7 @@ def test_deleting_a_manifest_deletes_the_cached_rights_to_its_blobs(
     digest = site.push(DATA)
     put(site, site.repository)
     age_rights(site, 1)
-    expire_tombstones(cached)
+    cached.expire_marks()
     find(site, site.repository, digest)
     assert has_cached_right(cached, site, digest)
     site.manifests().delete(site.repository, Digest.of(image_manifest(DATA, [])))
@@ -195,7 +189,7 @@ def test_collecting_a_manifest_deletes_the_cached_rights_to_its_blobs(
     digest = site.push(DATA)
     put(site, site.repository)
     age_rights(site, 1)
-    expire_tombstones(cached)
+    cached.expire_marks()
     find(site, site.repository, digest)
     assert has_cached_right(cached, site, digest)
     site.database.run(
@@ -210,7 +204,7 @@ def test_collecting_a_manifest_deletes_the_cached_rights_to_its_blobs(
 
 def test_a_right_is_not_cached_beyond_its_expiry(site: MemorySite, cached: MemoryRedis) -> None:
     digest = site.push(DATA)
-    expire_tombstones(cached)
+    cached.expire_marks()
     site.database.run("UPDATE uploadedblob SET expires_at = now() + interval '9 minutes'")
     assert find(site, site.repository, digest).size == len(DATA)
     assert not has_cached_right(cached, site, digest)

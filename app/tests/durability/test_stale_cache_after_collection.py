@@ -19,11 +19,6 @@ from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_m
 CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
 
 
-def expire_tombstones(cache: MemoryRedis) -> None:
-    """Expire the marks that prevent caching after a deletion."""
-    cache.values = {key: value for key, value in cache.values.items() if value}
-
-
 @pytest.fixture
 def cache() -> MemoryRedis:
     return MemoryRedis()
@@ -69,7 +64,7 @@ def test_a_push_that_skipped_a_collected_blob_succeeds_on_retry(
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    expire_tombstones(cache)
+    cache.expire_marks()
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     assert cache.values[cache_key(Digest.of(LAYER))]
@@ -85,7 +80,7 @@ def test_a_manifest_refused_because_of_a_collected_blob_deletes_its_cached_keys(
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    expire_tombstones(cache)
+    cache.expire_marks()
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     run = site.database.run

@@ -13,7 +13,7 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.replication.listener import CHANNEL, WakeUps
 
 from ..integration.services import SECONDS, running_postgres, wait_until
-from .conftest import administer
+from .databases import administer
 from .sites import MemoryRegistry, make_registry
 
 _WAITS = """

@@ -25,7 +25,7 @@ from atoll.storage.errors import StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM
 
 from ..integration.services import wait_until
-from .conftest import administer
+from .databases import administer
 from .sites import MemoryRegistry, MemorySite, make_registry
 from .worker_faults import Statements, fail_first
 

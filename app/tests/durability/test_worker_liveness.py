@@ -38,7 +38,7 @@ def worker(registry: MemoryRegistry, clock: list[float]) -> Iterator[Worker]:
     """The worker of eu with a clock that a test advances; not started."""
     made = registry["eu"].worker(lease_seconds=0.3, monotonic=lambda: clock[0])
     yield made
-    # Dead threads cannot be stopped in order; the others are daemon threads.
+    # A worker with a dead thread cannot be stopped in order; its other threads are daemons.
     made._stop.set()
     made._stopped.set()
 
@@ -106,14 +106,14 @@ def test_health_fails_while_a_thread_hangs(
     hung.wait()
     assert worker.alive
     clock[0] += worker_module._SILENCE_SECONDS + 1
-    wait_until("only that thread is silent", lambda: worker._threads.silent() == ["finish"])
+    wait_until("only that thread hangs", lambda: worker._threads.silent() == ["finish"])
     assert health(worker) == 503
     over.set()
-    wait_until("it is alive again", lambda: worker.alive)
+    wait_until("it is healthy again", lambda: worker.alive)
     assert health(worker) == 200
 
 
-def test_worker_is_healthy_during_a_long_copy(
+def test_worker_stays_healthy_during_a_long_copy(
     registry: MemoryRegistry, worker: Worker, clock: list[float]
 ) -> None:
     digest = registry["us"].push(os.urandom(PART_MINIMUM + 1))
@@ -128,6 +128,6 @@ def test_worker_is_healthy_during_a_long_copy(
     worker.start()
     copying.wait()
     clock[0] += 10 * worker_module._SILENCE_SECONDS
-    wait_until("the other threads were heard of", lambda: worker.alive)
+    wait_until("the other threads report progress", lambda: worker.alive)
     over.set()
     wait_until("it is copied", lambda: registry["eu"].has_object("eu", digest))

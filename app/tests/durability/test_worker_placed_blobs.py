@@ -35,7 +35,7 @@ def test_a_push_to_a_location_deletes_the_task_for_it(
     worker = eu.worker()
     worker.start()
     later = us.push(b"later")
-    wait_until("what came later is copied", lambda: eu.has_object("eu", later))
+    wait_until("the later blob is copied", lambda: eu.has_object("eu", later))
     worker.stop()
     # One object by the push, one by the worker.
     assert registry.stores["eu"].requests["put"] == 2

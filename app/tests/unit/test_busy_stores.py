@@ -60,7 +60,7 @@ def test_a_store_is_unavailable_after_two_unanswered_probes_and_four_seconds_of_
     assert not health.is_up("us")
 
 
-def test_a_store_is_in_doubt_one_second_after_its_last_response(
+def test_a_store_is_in_doubt_within_a_second_of_its_last_response(
     health: StoreHealth, clock: Clock
 ) -> None:
     health.move("us")

@@ -145,7 +145,7 @@ def test_a_command_with_a_result_prints_it_as_json(path: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_spelling_of_runbooks_is_accepted(spelling: str) -> None:
+def test_commands_of_runbooks_are_accepted(spelling: str) -> None:
     words = spelling.split()
     options = [word for word in words if word.startswith("-")]
     path = tuple(word for word in words if not word.startswith("-"))
@@ -197,7 +197,7 @@ def test_a_user_error_is_printed_without_a_traceback_and_exits_with_1(
     assert capsys.readouterr().err == "there is no such thing\n"
 
 
-def test_a_bug_is_raised() -> None:
+def test_an_unexpected_exception_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         main(["status"], RefusingContext(ZeroDivisionError()))
 
@@ -208,7 +208,7 @@ def test_the_word_atoll_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("words", [["help"], ["help", "policy", "set"]], ids=" ".join)
-def test_help_prints_what_the_option_prints(
+def test_the_help_command_prints_the_same_as_the_option(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 0

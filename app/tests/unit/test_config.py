@@ -121,7 +121,7 @@ def test_replication_without_required_locations_is_refused() -> None:
     assert line.startswith("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: is empty")
 
 
-def test_a_bundle_without_a_secret_key_is_accepted_as_in_quays_documentation() -> None:
+def test_a_bundle_without_a_database_secret_key_is_accepted() -> None:
     bundle = valid_bundle()
     del bundle["DATABASE_SECRET_KEY"]
     assert problems(bundle) == []
@@ -204,7 +204,7 @@ def test_an_alias_is_not_a_duplicate_key() -> None:
     assert read(text, "config.yaml")["C"] == {"host": "x", "port": 1}
 
 
-def test_a_placeholder_as_host_name_causes_a_warning_and_header_injection_is_refused() -> None:
+def test_a_placeholder_host_name_causes_a_warning_and_header_injection_is_refused() -> None:
     result = check(valid_bundle(SERVER_HOSTNAME="<any name>"))
     assert result.bundle is not None
     assert [line.partition(":")[0] for line in result.warnings] == ["SERVER_HOSTNAME"]

@@ -25,7 +25,7 @@ def content(path: Path) -> str:
     return NUMBER_ON_A_LINE_OF_ITS_OWN.sub("", path.read_text())
 
 
-def test_there_is_a_bundle_of_each_edition() -> None:
+def test_every_edition_has_a_bundle() -> None:
     editions = [path.stem.rpartition("-")[2] for path in BUNDLES]
     assert editions == ["chinese", "english", "japanese"]
 

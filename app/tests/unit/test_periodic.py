@@ -116,7 +116,7 @@ def test_only_successful_work_updates_the_time_of_the_last_success() -> None:
         return float(LAST_SUCCESS.labels(name)._value.get())
 
     wait_until("one has succeeded", lambda: last("test-succeeding") > 0)
-    wait_until("the other was repeated", lambda: len(calls) > 1)
+    wait_until("the other activity is repeated", lambda: len(calls) > 1)
     assert last("test-failing") == 0
     for thread in (failing, succeeding):
         thread.stop()

@@ -134,7 +134,7 @@ def test_a_part_without_an_etag_counts_as_unwritten(server: S3Server, store: S3O
         put_part(store)
 
 
-def test_a_small_write_takes_one_request(server: S3Server, store: S3ObjectStore) -> None:
+def test_a_small_write_sends_one_request(server: S3Server, store: S3ObjectStore) -> None:
     put_memory(store)
     assert server.requests == {"PUT": 1}
 

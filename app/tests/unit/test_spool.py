@@ -5,7 +5,6 @@ import os
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,8 @@ import pytest
 from atoll.web.spool import SpooledRequest, admit_up_to, spooling_channel
 from waitress.adjustments import Adjustments
 from waitress.server import create_server
+
+from ..integration.services import wait_until
 
 MEBIBYTE = 2**20
 ANY = admit_up_to(2**40)
@@ -105,20 +106,13 @@ def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sock
         client.settimeout(60)
         client.connect(path)
         yield client
-    wait_until(lambda: not server.active_channels)
+    wait_until("the connection is closed", lambda: not server.active_channels)
     server.task_dispatcher.shutdown()
     # The loop ends when its map of sockets is empty.
     sockets.clear()
     server.pull_trigger()
     thread.join()
     server.close()
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def spooled(directory: Path) -> int:
@@ -153,6 +147,6 @@ def test_a_body_of_a_disconnected_client_is_deleted(
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     connection.sendall(f"PATCH / HTTP/1.1\r\nContent-Length: {50 * MEBIBYTE}\r\n\r\n".encode())
     connection.sendall(bytes(10 * MEBIBYTE))
-    wait_until(lambda: spooled(tmp_path) == 1)
+    wait_until("the body is spooled", lambda: spooled(tmp_path) == 1)
     connection.close()
-    wait_until(lambda: spooled(tmp_path) == 0)
+    wait_until("the file is deleted", lambda: spooled(tmp_path) == 0)
