@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hypothesis
 
-# How long an example takes says what else the machine is doing, and nothing about the code.
+# The duration of an example depends on the load of the machine more than on the code.
 hypothesis.settings.register_profile(
     "atoll", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

@@ -1,1 +1,1 @@
-"""Promises about acknowledged data, proven on real PostgreSQL with stores in memory that fail."""
+"""Durability of acknowledged data, tested on real PostgreSQL with faulty stores in memory."""

@@ -1,10 +1,10 @@
-"""Fill a database by SQL with what a busy registry leaves there in a year."""
+"""Fill a database with the records of a busy registry after a year."""
 
 from __future__ import annotations
 
 from atoll.db.pool import Database
 
-# Sizes are in rows; a year of a registry with a thousand times as many differs by a factor only.
+# Sizes are numbers of rows. A larger registry differs by a constant factor only.
 _STATEMENTS = (
     """INSERT INTO "user" (username) SELECT 'user' || n FROM generate_series(1, 20) n""",
     """INSERT INTO repository (namespace_user_id, name, visibility)
@@ -29,7 +29,7 @@ _STATEMENTS = (
     SELECT m.repository_id, m.id, s.id
     FROM (SELECT *, row_number() OVER (ORDER BY id) AS n FROM manifest) m
     JOIN (SELECT *, row_number() OVER (ORDER BY id) AS n FROM imagestorage) s ON s.n = 2 * m.n""",
-    # Each tag was moved many times; only the last rows of its history can be restored.
+    # Each tag was moved many times; only the last rows of its history are within the retention.
     """INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms, lifetime_end_ms)
     SELECT repository_id, name, id, start, start + 3600000 FROM (
         SELECT repository_id, 'tag' || hashtext(digest) %% 7 AS name, id,
@@ -79,8 +79,8 @@ def fill(database: Database, rows: int, *, spacing: int = 1) -> None:
     """Fill every table.
 
     Args:
-        rows: about the number of rows of each large table.
-        spacing: the distance between ids, as if most rows between two had been removed.
+        rows: the approximate number of rows of each large table.
+        spacing: the distance between ids, as if the rows in between had been deleted.
     """
     for table in _SEQUENCES:
         database.run(f"ALTER SEQUENCE {table}_id_seq INCREMENT BY {spacing}")

@@ -1,4 +1,4 @@
-"""Run `atoll ...` in this process, with a site's objects instead of those of a bundle on disk."""
+"""Run `atoll` commands in this process, with the services of a site in memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class SiteContext(CommandContext):
 
 
 def run_command(site: MemorySite, *words: str) -> int:
-    """Run `atoll WORDS` at SITE and return its exit code."""
+    """Run `atoll` with these arguments at `site` and return its exit code."""
     return main(words, SiteContext(site))
 
 
 def run_removelocation(site: MemorySite, location: str) -> int:
-    """Run Quay's `python -m util.removelocation LOCATION`, answer yes, and return its exit code."""
+    """Run Quay's `python -m util.removelocation`, answer yes, and return its exit code."""
     with patch("sys.stdin", io.StringIO("y\n")):
         return run(remove, [location], name="util.removelocation", context=SiteContext(site))

@@ -1,4 +1,4 @@
-"""PostgreSQL once a run; a fresh database and stores in memory for each test."""
+"""One PostgreSQL server per run; a new database and stores in memory for each test."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psycopg2
 import pytest
 from atoll.cli.migrate import prepare_database
 
 from ..integration.services import running_postgres
+from .databases import administer, database_uri
 from .sites import MemoryRegistry, make_registry
 
 
 @pytest.fixture(scope="session")
 def postgres_uri() -> Iterator[str]:
-    """A PostgreSQL in podman, or the one that ATOLL_TEST_POSTGRES_URI names."""
+    """A PostgreSQL server in podman, or the one of ATOLL_TEST_POSTGRES_URI."""
     given = os.environ.get("ATOLL_TEST_POSTGRES_URI")
     if given:
         yield given
@@ -26,27 +26,15 @@ def postgres_uri() -> Iterator[str]:
         yield uri
 
 
-def administer(uri: str, statement: str) -> None:
-    connection = psycopg2.connect(uri)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-    connection.close()
-
-
-def database_uri(uri: str, name: str) -> str:
-    return f"{uri.rpartition('/')[0]}/{name}"
-
-
 @pytest.fixture(scope="session")
 def template(postgres_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The name of a migrated database; each test gets a copy."""
+    """The name of a migrated database, of which each test gets a copy."""
     name = f"template_{uuid.uuid4().hex}"
     administer(postgres_uri, f"CREATE DATABASE {name}")
     directory = tmp_path_factory.mktemp("template")
     registry = make_registry(database_uri(postgres_uri, name), directory, ["us", "eu", "ap"])
     prepare_database(registry["us"].graph)
-    # A template may have no other connection.
+    # PostgreSQL refuses a template with open connections.
     registry["us"].database.forget_idle()
     yield name
     administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
@@ -54,7 +42,7 @@ def template(postgres_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def make_database(postgres_uri: str, template: str) -> Iterator[Callable[[], str]]:
-    """Make migrated databases, and return the URI of each; all are dropped after the test."""
+    """Return a function that creates a migrated database; all are dropped after the test."""
     names = []
 
     def make() -> str:

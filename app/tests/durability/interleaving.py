@@ -1,7 +1,7 @@
-"""Run operations in threads that stop before each SQL statement, commit and store request.
+"""Run operations in threads that pause before each SQL statement, commit and store request.
 
-A test decides which operation continues and for how long, so an interleaving is repeatable. Outside
-an operation nothing stops.
+A test decides which operation continues and until when, so interleavings are reproducible. Code
+outside of an operation never pauses.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from atoll.db.pool import Database, Parameters
 from psycopg2.extras import DictCursor
 
 _SAFETY_SECONDS = 120.0
-# Seconds: how long a running operation is waited for before PostgreSQL is asked about its locks.
+# Seconds between checks of whether a running operation waits for a lock in PostgreSQL.
 _POLL_SECONDS = 0.004
-# A string of several statements is split, so that an operation can stop between any two of them.
+# A string of several statements is split, so that an operation can stop between them.
 _STATEMENT = re.compile(rb"(?:'(?:[^']|'')*'|\"[^\"]*\"|--[^\n]*|[^;'\"-]|-)+")
 
 STATEMENT, COMMIT, REQUEST, ANY = "statement", "commit", "request", "any"
@@ -31,7 +31,7 @@ _BLOCKED = "SELECT cardinality(pg_blocking_pids(%s)) > 0"
 
 
 class Killed(BaseException):
-    """The process of the operation died; nothing after that is carried out."""
+    """Simulates the death of the operation's process; nothing after that is carried out."""
 
 
 class State(Enum):
@@ -43,19 +43,19 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """The stop number COUNT, from 0, of those of one KIND: statement, commit, request, or any."""
+    """The stop with index `count` among those of `kind`: statement, commit, request, or any."""
 
     kind: str
     count: int
 
 
 class Operation:
-    """CALL in a thread of its own, which runs only while `advance` or `finish` waits for it.
+    """A call in its own thread, which runs only while `advance` or `finish` waits for it.
 
     Attributes:
-        result: what the call returned.
-        error: what it raised; Killed after `kill`.
-        stops: where it stopped so far.
+        result: the return value of the call.
+        error: the exception that it raised; Killed after `kill`.
+        stops: the stops that it has reached.
     """
 
     _current = threading.local()
@@ -82,11 +82,11 @@ class Operation:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether it stopped within a transaction, and may hold locks."""
+        """Return whether it stopped within a transaction, so that it may hold locks."""
         return self._connection is not None
 
     def advance(self, until: Stop | None) -> State:
-        """Run UNTIL a stop, counted from here, or to the end.
+        """Run until a stop, counted from here, or to the end.
 
         Returns:
             STOPPED, ENDED, or BLOCKED while it waits for a lock.
@@ -101,7 +101,7 @@ class Operation:
         return self._wait()
 
     def finish(self, *others: Operation) -> None:
-        """Run to the end, with OTHERS whose locks this may wait for."""
+        """Run to the end, together with `others` whose locks it may wait for."""
         deadline = time.monotonic() + _SAFETY_SECONDS
         operations = (self, *others)
         while [one for one in operations if one.advance(None) is not State.ENDED]:
@@ -109,12 +109,12 @@ class Operation:
         self._thread.join()
 
     def kill(self) -> None:
-        """End the thread where it stopped, as if its process had died."""
+        """End the thread at its stop, as if its process had died."""
         self._killed = True
         self.finish()
 
     def lose_session(self) -> None:
-        """Terminate its session, as PostgreSQL does with a client that is silent for too long."""
+        """Terminate its session, as PostgreSQL does after the idle timeout."""
         if self._connection is None:
             return
         with self._observer.cursor() as cursor:
@@ -126,7 +126,7 @@ class Operation:
                 cursor.execute("SELECT FROM pg_stat_activity WHERE pid = %s", [self._pid])
 
     def stop(self, kind: str, where: str) -> None:
-        """Wait here if this is where to stop; called in the operation's own thread."""
+        """Pause if this is the requested stop. Called in the thread of the operation."""
         with self._changed:
             self.stops.append(where)
             if self._until is not None and self._until.kind in (kind, ANY):
@@ -140,7 +140,7 @@ class Operation:
             raise Killed
 
     def use(self, connection: Any) -> None:
-        """Note the connection whose transaction is open; None afterwards."""
+        """Record the connection of the open transaction; None without one."""
         self._connection = connection
         if connection is not None:
             self._pid = connection.get_backend_pid()
@@ -177,14 +177,14 @@ class Operation:
 
 
 def stop(kind: str, where: str) -> None:
-    """Stop the operation of this thread, if there is one, where the test wants it to stop."""
+    """Pause the operation of this thread, if any, at the stop that the test requested."""
     operation = Operation.current()
     if operation is not None:
         operation.stop(kind, where)
 
 
 class _StoppingCursor(DictCursor):
-    """A cursor that, within an operation, sends one statement at a time and stops before each."""
+    """A cursor that sends the statements of an operation one by one and pauses before each."""
 
     def execute(self, query: Any, vars: Any = None) -> Any:  # noqa: A002 - psycopg2's name
         if Operation.current() is None:
@@ -197,9 +197,9 @@ class _StoppingCursor(DictCursor):
 
 
 class StoppingDatabase(Database):
-    """A Database whose statements are stops of the operation that runs them.
+    """A database that pauses the running operation before each statement.
 
-    What `run` sends as one string is one transaction here, too, with a stop before its commit.
+    A string of statements remains one transaction, with a stop before its commit.
     """
 
     def _connect(self, host: Any) -> Any:

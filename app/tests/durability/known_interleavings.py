@@ -54,7 +54,7 @@ def orphans_of_a_removed_location(machine: PlacementProtocol, stop: int) -> Iter
     yield
 
 
-def fail_over_that_loses_a_collection(machine: PlacementProtocol, stop: int) -> Iterator[None]:
+def failover_that_loses_a_collection(machine: PlacementProtocol, stop: int) -> Iterator[None]:
     machine.begin({0}, copied=False, accepted=False, standby=True)
     machine.pass_time(HOURS)
     yield
@@ -115,7 +115,7 @@ KNOWN: dict[str, Sequence] = {
     **{name: _removals(*both) for name, both in _REMOVALS.items()},
     "an undo beside a batch": undo_beside_a_batch,
     "orphans of a removed location": orphans_of_a_removed_location,
-    "a fail-over that loses a collection": fail_over_that_loses_a_collection,
+    "a fail-over that loses a collection": failover_that_loses_a_collection,
     "a cancelled upload of a collected blob": cancelled_upload_of_a_collected_blob,
     "a late deletion": late_deletion,
     "a suspended deletion": suspended_deletion,
@@ -123,10 +123,10 @@ KNOWN: dict[str, Sequence] = {
 
 
 def run_known(machine: PlacementProtocol, name: str) -> None:
-    """Run a sequence with each stop of its first operation, and check the promises."""
+    """Run a sequence for each stop of its first operation, and check the invariants."""
     for stop in itertools.count():
         for _ in KNOWN[name](machine, stop):
-            machine.every_promise_is_kept()
+            machine.invariants_hold()
         machine.teardown()
         if not machine.stopped:
             return

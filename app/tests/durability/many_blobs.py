@@ -1,4 +1,4 @@
-"""Many placed blobs without objects, for tests of what only the database decides."""
+"""Many placed blobs without objects, for tests of rules that depend on the database only."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ SELECT count(*) FROM imagestorage s WHERE NOT EXISTS (
 """
 
 
-def forget_everything(database: Database, locations: list[str]) -> None:
-    """Delete all blobs and bring all LOCATIONS back, active."""
+def reset_placements(database: Database, locations: list[str]) -> None:
+    """Delete all blobs and make all `locations` active."""
     database.run(_FORGET, {"locations": locations})
 
 
 def place_blobs(database: Database, count: int, at: list[str], name: str = "blob") -> None:
-    """Make COUNT blobs that the first repository uses, with a good placement at each of AT."""
+    """Create `count` blobs of the first repository, with a good placement at each of `at`."""
     database.run(_PLACE, {"count": count, "at": at, "name": name})
 
 
 def blobs_without_placement(database: Database) -> int:
-    """Return how many blobs have no good placement at a location that is not removed."""
+    """Return the number of blobs without a good placement at a location that is not removed."""
     return int(database.read(_WITHOUT_PLACEMENT)[0][0])
 
 
 def placed_at(database: Database, location: str) -> int:
-    """Return the number of placements at LOCATION, of any state."""
+    """Return the number of placements at `location`, of any state."""
     rows = database.read(
         "SELECT count(*) FROM imagestorageplacement p"
         " JOIN imagestoragelocation l ON l.id = p.location_id WHERE l.name = %s",
@@ -62,7 +62,7 @@ def placed_at(database: Database, location: str) -> int:
 
 
 def waiting_for_locks(database: Database) -> int:
-    """Return how many sessions wait for a lock of any kind."""
+    """Return the number of sessions that wait for a lock."""
     rows = database.read(
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"

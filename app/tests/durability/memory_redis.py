@@ -1,4 +1,4 @@
-"""A Redis in memory, whose clients can be cut off one by one."""
+"""A Redis server in memory whose clients can be disconnected individually."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import redis
 
 
 class MemoryRedis:
-    """A Redis that processes share; values do not expire."""
+    """The values of a Redis server that processes share; they do not expire."""
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.pipelines: list[int] = []
 
+    def expire_marks(self) -> None:
+        """Expire the marks that prevent caching of a deleted key."""
+        self.values = {key: value for key, value in self.values.items() if value}
+
 
 class MemoryClient:
-    """One process's client of a MemoryRedis; DOWN raises what an unreachable server does."""
+    """A process's client of a MemoryRedis; it raises a ConnectionError while `down` is set."""
 
     def __init__(self, server: MemoryRedis) -> None:
         self.server = server

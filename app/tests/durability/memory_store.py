@@ -1,4 +1,4 @@
-"""An object store in memory that can fail, lie, delay and carry out a deletion late."""
+"""An object store in memory with faults: errors, wrong bytes, delays and late deletions."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from uuid import uuid4
 from atoll.storage.base import Body, ObjectStore, StoredObject
 from atoll.storage.errors import ObjectMissing, StoreUnavailable
 
-# A fault is called with the operation ("put", "read", "delete", ...) and the key before the
-# operation is carried out; it raises a StoreError, waits, or does nothing.
+# A fault is called before each operation, with its name ("put", "read", "delete", ...) and the
+# key. It raises a StoreError, blocks, or returns.
 Fault = Callable[[str, str], None]
 
 
 class MemoryStore(ObjectStore):
-    """The store of LOCATION, as a dictionary of objects; safe for any thread.
+    """The thread-safe store of `location`, a dictionary of objects.
 
     Attributes:
         objects: the bytes of each visible object, by key.
-        down: every request raises StoreUnavailable.
-        sick: keys whose reads raise StoreUnavailable, as an object behind a bad disk does.
-        lies: bytes that a read returns instead of the object's, by key.
+        down: whether every request raises StoreUnavailable.
+        unreadable: keys whose reads raise StoreUnavailable, like objects on a bad disk.
+        wrong_bytes: bytes that reads return instead of those of the object, by key.
         fault: called before each operation.
         late_deletions: while not None, `delete` fails with StoreUnavailable and its key is queued
             here; `carry_out_deletions` removes the objects afterwards.
-        requests: how often each operation was called.
+        requests: the number of calls of each operation.
     """
 
     def __init__(self, location: str, observe: Callable[..., None] | None = None) -> None:
@@ -36,8 +36,8 @@ class MemoryStore(ObjectStore):
         self.objects: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
         self.down = False
-        self.sick: set[str] = set()
-        self.lies: dict[str, bytes] = {}
+        self.unreadable: set[str] = set()
+        self.wrong_bytes: dict[str, bytes] = {}
         self.fault: Fault | None = None
         self.late_deletions: list[str] | None = None
         self.requests: Counter[str] = Counter()
@@ -53,10 +53,10 @@ class MemoryStore(ObjectStore):
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         self._request("read", key)
-        if key in self.sick:
+        if key in self.unreadable:
             raise self._failure(f"cannot read {key}")
         with self._lock:
-            data = self.lies.get(key, self.objects.get(key))
+            data = self.wrong_bytes.get(key, self.objects.get(key))
         if data is None:
             raise ObjectMissing(self.location, key)
         yield data[start:end]
@@ -73,11 +73,11 @@ class MemoryStore(ObjectStore):
         with self._lock:
             if self.late_deletions is not None:
                 self.late_deletions.append(key)
-                raise self._failure("no answer to a deletion")
+                raise self._failure("deletion not answered")
             self.objects.pop(key, None)
 
     def carry_out_deletions(self) -> None:
-        """Remove the objects of deletions that had no answer."""
+        """Delete the objects whose deletion was not answered."""
         with self._lock:
             for key in self.late_deletions or []:
                 self.objects.pop(key, None)

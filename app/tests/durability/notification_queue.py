@@ -1,4 +1,4 @@
-"""Notifications and deliveries written to the database as the API and pushes write them."""
+"""Notifications and deliveries in the database, as the API and pushes create them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sites import SUPERUSER, MemorySite
 
 
 class RecordingReceivers(Receivers):
-    """Receivers in memory: those with `hung` in their URL answer only when `release` is set."""
+    """Receivers in memory. Those with `hung` in their URL block until `release` is set."""
 
     def __init__(self) -> None:
         self.got: list[str] = []
@@ -36,19 +36,19 @@ class RecordingReceivers(Receivers):
 
 
 def make_repository(site: MemorySite, name: RepositoryName) -> None:
-    """Make a repository, and its namespace if need be."""
+    """Create a repository, and its namespace if it does not exist."""
     site.graph.uploads.start(name, SUPERUSER)
 
 
 def subscribe(site: MemorySite, name: RepositoryName, url: str) -> Notification:
-    """Create a notification of pushes to the repository NAME."""
+    """Create a notification of pushes to the repository `name`."""
     return Notifications(site.database, site.graph.cipher).create(
         name, "repo_push", "webhook", title=None, config={"url": url}, event_config={}
     )
 
 
 def deliver_to_all(site: MemorySite, count: int = 1) -> None:
-    """Write COUNT deliveries to each notification, as so many pushes do."""
+    """Create `count` deliveries for each notification, as `count` pushes do."""
     site.graph.patient_database.run(
         "INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)"
         " SELECT n.id, r.namespace_user_id, %(data)s FROM repositorynotification n"
@@ -59,7 +59,7 @@ def deliver_to_all(site: MemorySite, count: int = 1) -> None:
 
 
 def deliverer(site: MemorySite, receivers: Receivers, backoff_seconds: float = 0) -> Deliverer:
-    """Return a deliverer with RECEIVERS, not started."""
+    """Return a deliverer that sends to `receivers`, not started."""
     return Deliverer(
         site.database,
         site.graph.cipher,

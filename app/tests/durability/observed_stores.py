@@ -1,4 +1,4 @@
-"""Stores in memory whose requests a site's health observes, as it does with real drivers."""
+"""Stores in memory that report their requests to the health of a site, as drivers do."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .sites import MemorySite
 
 
 class ObservedMemoryStore(ObservedStore):
-    """STORE, with every request but probes reported to OBSERVE."""
+    """A store that reports every request except probes to `observe`."""
 
     def __init__(self, store: MemoryStore, observe: Observe) -> None:
         super().__init__(store.location, observe)
@@ -68,7 +68,7 @@ class ObservedMemoryStore(ObservedStore):
         return key
 
     def _look(self) -> None:
-        """The store in memory probes itself, and needs none of these."""
+        """Not used, because MemoryStore implements `probe` itself."""
 
     def _read_small(self, key: str) -> bytes:
         raise NotImplementedError
@@ -84,7 +84,7 @@ class ObservedMemoryStore(ObservedStore):
 
 @contextmanager
 def observed(site: MemorySite) -> Iterator[None]:
-    """Let SITE observe its requests and probe its stores; before anything else is made of it."""
+    """Make `site` observe and probe its stores. Must precede any other use of its services."""
     locations = site.locations
     stores: dict[str, ObjectStore] = {
         name: ObservedMemoryStore(store, locations.health.observe)

@@ -1,4 +1,4 @@
-"""A site's path to a store: it can be cut, lose answers, and return other bytes than the store."""
+"""The network path from a site to a store, which can be cut, lose responses or corrupt reads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PAGE = b"<html>We are sorry</html>"
 
 
 class StorePath(ObjectStore):
-    """STORE as one site reaches it. OBSERVE is called for each failed request.
+    """A store as one site reaches it. `observe` is called for each failed request.
 
     Attributes:
-        cut: no request reaches the store.
-        answers_lost: number of following writes and deletions that are carried out unanswered.
-        lies: reads return the page of an intermediary.
+        cut: whether no request reaches the store.
+        answers_lost: the number of next writes and deletions whose responses are lost.
+        intercepted: whether reads return a web page of an intermediary.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class StorePath(ObjectStore):
         """Repair the path."""
         self.cut = False
         self.answers_lost = 0
-        self.lies = False
+        self.intercepted = False
 
     def put(self, key: str, body: Body, size: int) -> None:
         self._ask("put", key, lambda: self._store.put(key, body, size), writes=True)
 
     def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         pieces = self._ask("read", key, lambda: list(self._store.read(key, start, end)))
-        if self.lies:
+        if self.intercepted:
             yield _PAGE[start:end]
         else:
             yield from pieces
@@ -85,7 +85,7 @@ class StorePath(ObjectStore):
         stop(REQUEST, f"{what} {self.location}/{key}")
         try:
             if self.cut:
-                raise StoreUnavailable(self.location, "the path is cut")
+                raise StoreUnavailable(self.location, "path cut")
             answer = request()
             if writes and self.answers_lost:
                 self.answers_lost -= 1

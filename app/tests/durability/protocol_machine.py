@@ -1,7 +1,7 @@
-"""A Hypothesis machine that drives the placement protocol, sequentially and interleaved.
+"""A Hypothesis state machine that runs the placement protocol, sequentially and interleaved.
 
-After every step each blob that was acknowledged and is still referenced has a good placement whose
-object has the right bytes, and no other good placement is without its object.
+After every step, each acknowledged blob that is still referenced has a good placement whose object
+has the right bytes, and no other good placement lacks its object.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .protocol_operations import (
     Activate,
     BeginChunks,
     CancelChunks,
-    ClearLeftovers,
     Collect,
     ContinueChunks,
     ContinueRemoval,
     Copy,
     DeleteBlob,
+    DeleteLeftovers,
     DeleteManifest,
     DeleteObjects,
     DeleteOrphans,
@@ -38,21 +38,21 @@ from .protocol_operations import (
     Reconcile,
     Register,
     Remove,
-    RemoveExcess,
     RemoveLost,
+    RemoveOverReplicated,
     SetPolicy,
     Undo,
     Verify,
 )
 from .protocol_world import DIGESTS, HOMES, LATE_MAXIMUM, Past, World, key_of
 
-# Seconds of the virtual clock. A standby that takes over is not behind by more than the lag; the
-# objects of collected blobs wait for longer than that.
+# Seconds of the virtual clock. A promoted standby lags by at most LAG_MAXIMUM; the objects of
+# collected blobs are kept for longer than that.
 MINUTES, HOURS, LAG_MAXIMUM = 300, 3 * 3600, 480
 
 homes = st.sampled_from(HOMES)
 repositories = st.sampled_from(["one", "one", "one", "two"])
-# The first two are drawn more often, so that operations meet.
+# The first and last are drawn more often, so that operations conflict.
 contents = st.sampled_from([0, 0, 0, 2, 2, 1])
 numbers = st.integers(0, 1)
 manifests = st.sampled_from([0, 0, 1, 2])
@@ -76,7 +76,7 @@ collections = st.builds(
 )
 object_deletions = st.builds(DeleteObjects, homes, homes)
 copies = st.builds(Copy, homes)
-housekeeping = st.one_of(st.builds(ClearLeftovers, homes), st.builds(Reconcile, homes))
+maintenance = st.one_of(st.builds(DeleteLeftovers, homes), st.builds(Reconcile, homes))
 verifications = st.builds(Verify, homes, st.booleans(), st.booleans())
 orphans = st.builds(DeleteOrphans, homes, homes)
 drains = st.builds(Drain, homes)
@@ -86,16 +86,16 @@ losses = st.builds(RemoveLost, st.just("us"), homes)
 removal_steps = st.builds(ContinueRemoval, numbers)
 undone = st.builds(Undo, st.just("us"))
 policies = st.builds(SetPolicy, repositories, st.sampled_from([("us",), ("eu",), ()]))
-excess = st.builds(RemoveExcess, homes)
+excess = st.builds(RemoveOverReplicated, homes)
 
 operators = st.one_of(removals, removals, undone, undone, removal_steps, losses, excess, drains)
 clients = st.one_of(pushes, begun, continued, cancellations, mounts, manifest_puts)
 workers = st.one_of(
-    collections, object_deletions, copies, verifications, housekeeping, orphans, cancellations
+    collections, object_deletions, copies, verifications, maintenance, orphans, cancellations
 )
 anything = st.one_of(operators, clients, workers)
 stops = st.one_of(
-    # Before the first commit: nothing that was checked until then can see what others do now.
+    # Before the first commit: the checks so far cannot see concurrent changes.
     st.just(Stop(COMMIT, 0)),
     st.builds(Stop, st.just(COMMIT), st.integers(1, 2)),
     st.builds(Stop, st.just(REQUEST), st.integers(0, 1)),
@@ -110,21 +110,21 @@ class Alone:
 
 @dataclass(frozen=True)
 class Crashing:
-    """Let the process of an operation die at a stop."""
+    """Kill the process of an operation at a stop."""
 
     until: Stop
 
 
 @dataclass(frozen=True)
 class Suspended:
-    """Stop an operation, with its machine, for so long that PostgreSQL ends its session."""
+    """Suspend an operation with its machine until PostgreSQL terminates its session."""
 
     until: Stop
 
 
 @dataclass(frozen=True)
 class Interleaved:
-    """Stop an operation, let OTHER run until a stop or a lock, then let both end."""
+    """Stop an operation, run `other` until a stop or a lock, then finish both."""
 
     until: Stop
     other: Action
@@ -147,17 +147,17 @@ operator_ways = ways(st.one_of(operators, operators, operators, workers, clients
 
 
 class PlacementProtocol(RuleBasedStateMachine):
-    """Clients, workers and operators of two sites, and failures of everything that they use."""
+    """Clients, workers and operators of two sites, and failures of all their dependencies."""
 
     world: ClassVar[World]
 
     def __init__(self) -> None:
         super().__init__()
-        # The moments before the last steps, the youngest last.
+        # Snapshots from before the last steps, the most recent one last.
         self.past: deque[Past] = deque(maxlen=4)
         self.standby = self.stale = False
         self.suspended: list[tuple[Action, Operation]] = []
-        # Whether the last operation that was to stop did so before its end.
+        # Whether the last operation reached its stop before its end.
         self.stopped = False
 
     @initialize(
@@ -177,15 +177,15 @@ class PlacementProtocol(RuleBasedStateMachine):
         late: bool = False,
         stale: bool = False,
     ) -> None:
-        """Push blobs, and choose what can happen.
+        """Push blobs, and select the possible faults.
 
         Args:
-            pushed: the blobs that are there.
-            copied: they were copied to the other site.
-            accepted: manifests name them.
-            standby: the database can fail over.
-            late: stores answer no deletion and carry it out later.
-            stale: sites notice changes of locations and stores late.
+            pushed: the initial blobs.
+            copied: whether they are copied to the other site.
+            accepted: whether manifests reference them.
+            standby: whether the database can fail over.
+            late: whether stores carry out deletions later, without a response.
+            stale: whether sites notice changes of locations and stores late.
         """
         self.world.reset()
         self.standby, self.stale = standby, stale
@@ -243,14 +243,14 @@ class PlacementProtocol(RuleBasedStateMachine):
     def delete_objects(self, action: Action, way: Way) -> None:
         self.carry_out(action, way)
 
-    @rule(action=housekeeping, way=worker_ways)
-    def keep_house(self, action: Action, way: Way) -> None:
+    @rule(action=maintenance, way=worker_ways)
+    def maintain(self, action: Action, way: Way) -> None:
         self.carry_out(action, way)
 
     @rule()
-    def let_all_workers_run(self) -> None:
+    def process_all_queues(self) -> None:
         for home in HOMES:
-            for action in (ClearLeftovers(home), Collect(home, "untagged"), Collect(home, "step")):
+            for action in (DeleteLeftovers(home), Collect(home, "untagged"), Collect(home, "step")):
                 self.carry_out(action)
             for location in HOMES:
                 self.carry_out(DeleteObjects(home, location))
@@ -287,10 +287,10 @@ class PlacementProtocol(RuleBasedStateMachine):
         self.carry_out(action, way)
 
     @rule(action=st.one_of(policies, excess), way=operator_ways)
-    def exclude_or_remove_excess(self, action: Action, way: Way) -> None:
+    def exclude_or_remove_over_replicated(self, action: Action, way: Way) -> None:
         self.carry_out(action, way)
 
-    # The world around.
+    # Environment.
 
     @rule()
     def resume(self) -> None:
@@ -307,28 +307,28 @@ class PlacementProtocol(RuleBasedStateMachine):
     @rule(
         home=homes,
         location=homes,
-        what=st.sampled_from(["cut", "loses answers", "lies", "works"]),
+        what=st.sampled_from(["cut", "loses answers", "intercepted", "works"]),
     )
     def change_path(self, home: str, location: str, what: str) -> None:
         path = self.world[home].paths[location]
         path.reset()
         path.cut = what == "cut"
-        # What a site reads of its own store is believed.
-        path.lies = what == "lies" and home != location
+        # A site trusts reads of its own store, so its own path must not be intercepted.
+        path.intercepted = what == "intercepted" and home != location
         path.answers_lost = 1 if what == "loses answers" else 0
 
     @rule(home=homes)
     def notice(self, home: str) -> None:
-        """Restart a site's processes, which adds locations, and update what they know."""
+        """Restart the processes of a site, which registers locations, and refresh their states."""
         if len(self.world.states()) < len(HOMES):
-            # A location is not added again within the lag of a standby.
+            # A location is not registered again within the lag of a standby.
             self.past.clear()
             self.carry_out(Register(home))
         self.world[home].notice()
 
     @rule(location=homes, content=contents, missing=st.booleans())
     def break_object(self, location: str, content: int, missing: bool) -> None:
-        """Delete or corrupt an object that has another good copy."""
+        """Delete or corrupt an object of which another good copy exists."""
         digest = [*DIGESTS][content]
         if self.world.good().get(digest, set()) - {location} == set():
             return
@@ -344,25 +344,25 @@ class PlacementProtocol(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([HOURS, MINUTES]))
     def pass_time(self, seconds: int) -> None:
-        # A process that is suspended for longer is restarted.
+        # Processes that were suspended for longer are restarted.
         self.end_suspended(Operation.kill)
         self.world.pass_time(seconds)
 
     @rule(back=st.integers(0, 3))
     def fail_over(self, back: int) -> None:
-        """Promote a standby that lacks the last steps."""
+        """Promote a standby that lacks the most recent steps."""
         youngest_first = [
             past
             for past in reversed(self.past)
             if self.world.model.now - past.model.now <= LAG_MAXIMUM
         ]
         if youngest_first:
-            self.world.fall_back(youngest_first[min(back, len(youngest_first) - 1)])
+            self.world.restore(youngest_first[min(back, len(youngest_first) - 1)])
             self.past.clear()
 
     @rule()
-    def settle_everything(self) -> None:
-        """Repair everything and run all workers: nothing is missing or left over then."""
+    def verify_convergence(self) -> None:
+        """Repair all faults and run all workers; no copy is missing and nothing is left over."""
         self.end_suspended(Operation.finish)
         self.past.clear()
         self.world.repair()
@@ -380,7 +380,7 @@ class PlacementProtocol(RuleBasedStateMachine):
         assert not missing, missing
         for _ in range(3):
             self.world.pass_time(HOURS)
-            self.let_all_workers_run()
+            self.process_all_queues()
         for home in HOMES:
             self.run_alone(DeleteOrphans(home, home))
         self.world.sessions.clear()
@@ -388,7 +388,7 @@ class PlacementProtocol(RuleBasedStateMachine):
         assert not leftovers, leftovers
 
     @invariant()
-    def every_promise_is_kept(self) -> None:
+    def invariants_hold(self) -> None:
         self.world.observe_removals()
         problems = self.world.problems()
         assert not problems, problems
@@ -398,10 +398,10 @@ class PlacementProtocol(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.end_suspended(Operation.kill)
 
-    # How actions are carried out.
+    # Execution of actions.
 
     def may(self, action: Action) -> bool:
-        """Whether ACTION may run: a removal relies on copies that were broken silently."""
+        """Return whether `action` may run: a removal would rely on silently broken copies."""
         return action.safe_with_broken or not self.world.silently_broken()
 
     def carry_out(self, action: Action, way: Way = Alone()) -> None:
@@ -437,7 +437,7 @@ class PlacementProtocol(RuleBasedStateMachine):
             action.settled(self.world, result, done=True)
 
     def suspend(self, action: Action, until: Stop) -> None:
-        """Suspend ACTION; one at a time."""
+        """Suspend `action`, at most one at a time."""
         if self.suspended:
             return
         operation = self.begun(action)
@@ -452,7 +452,7 @@ class PlacementProtocol(RuleBasedStateMachine):
         return Operation(lambda: action.run(self.world), self.world.observer)
 
     def settle(self, *pairs: tuple[Action, Operation]) -> None:
-        """Tell the model of actions that ran at the same time: what succeeded first."""
+        """Update the model with concurrent actions, the successful ones first."""
         for action, operation in sorted(pairs, key=lambda pair: pair[1].error is not None):
             error = operation.error
             if error is not None and not isinstance(error, (*REFUSALS, Killed)):

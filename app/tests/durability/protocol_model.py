@@ -1,7 +1,7 @@
-"""Which blobs clients may rely on: what was acknowledged to them and is still referenced.
+"""A model of the blobs that clients may rely on: acknowledged and still referenced.
 
-The model is conservative: where the outcome of an operation is unknown, it relies on less. Times
-are seconds of a virtual clock, which only the test moves.
+The model is conservative: if the outcome of an operation is unknown, it relies on fewer blobs.
+Times are seconds of a virtual clock that only the test advances.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 
 # Seconds for which an uploaded blob, an untagged manifest and a deleted manifest are kept.
 KEPT_SECONDS = 3600
-# Examples take real time, too, but less than this.
+# An upper bound of the real time that an example takes.
 _MARGIN_SECONDS = 120
 
 
 @dataclass
 class Model:
-    """What was acknowledged.
+    """The acknowledged state.
 
     Attributes:
         now: the virtual time.
-        rights: until when a repository may rely on a blob that was pushed or mounted there.
+        rights: the end of a repository's right to a blob that was pushed or mounted there.
         manifests: the blobs of each accepted manifest, by repository and digest.
-        kept: until when a manifest is kept although no tag refers to it.
+        kept: the end of the retention of a manifest without a tag.
         tags: the manifest of each tag, by repository and tag.
-        lost: blobs that an operator gave up, with the location that was removed as lost.
+        lost: blobs whose loss an operator accepted, by the location that was removed as lost.
     """
 
     now: int = 0
@@ -45,18 +45,18 @@ class Model:
         return found - self.lost.keys()
 
     def blob_acknowledged(self, repository: str, digest: str) -> None:
-        """A push or a mount succeeded."""
+        """Record a successful push or mount."""
         self.rights[repository, digest] = self.now + KEPT_SECONDS
         self.lost.pop(digest, None)
 
     def right_deleted(self, repository: str, digest: str) -> None:
-        """The repository's right to the blob may be gone."""
+        """Record that the repository may have lost its right to the blob."""
         self.rights.pop((repository, digest), None)
 
     def manifest_accepted(
         self, repository: str, digest: str, blobs: frozenset[str], tag: str | None
     ) -> None:
-        """A manifest was accepted, under TAG if there is one."""
+        """Record an accepted manifest, under `tag` unless it is None."""
         self.manifests[repository, digest] = blobs
         self.kept[repository, digest] = self.now + KEPT_SECONDS
         if tag is not None:
@@ -64,29 +64,29 @@ class Model:
             self.tags[repository, tag] = digest
 
     def tag_ended(self, repository: str, tag: str) -> None:
-        """TAG may refer to another manifest, or to none."""
+        """Record that `tag` may refer to another manifest, or to none."""
         before = self.tags.pop((repository, tag), None)
         if before is not None:
             self.kept[repository, before] = self.now + KEPT_SECONDS
 
     def manifest_deleted(self, repository: str, digest: str) -> None:
-        """The manifest may be deleted; what a tag referred to can be restored for a while."""
+        """Record that the manifest may be deleted; its former tags can be restored for a while."""
         for name, tag in list(self.tags):
             if name == repository and self.tags[name, tag] == digest:
                 self.tag_ended(name, tag)
 
-    def given_up(self, digests: set[str], location: str) -> None:
-        """These blobs were lost with LOCATION, as was accepted."""
+    def loss_accepted(self, digests: set[str], location: str) -> None:
+        """Record blobs whose loss with `location` was accepted."""
         for digest in digests:
             self.lost.setdefault(digest, location)
 
-    def came_back(self, location: str) -> None:
-        """The removal of LOCATION was undone, so nothing is lost with it any more."""
+    def removal_undone(self, location: str) -> None:
+        """Record that the removal of `location` was undone, which restores its blobs."""
         for digest in [digest for digest, where in self.lost.items() if where == location]:
             del self.lost[digest]
 
-    def lost_for_good(self, location: str) -> None:
-        """The removal of LOCATION has ended, so it cannot be undone."""
+    def removal_completed(self, location: str) -> None:
+        """Record that the removal of `location` completed, so it cannot be undone."""
         for digest, where in self.lost.items():
             if where == location:
                 self.lost[digest] = ""

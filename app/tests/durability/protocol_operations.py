@@ -1,13 +1,12 @@
-"""The operations of the placement protocol, each as one call of the code under test.
+"""The operations of the placement protocol, each a call of the code under test.
 
-`run` may be called in a thread and stopped anywhere. `settled` is called afterwards by the test and
-updates the model with what clients and operators know then.
+`run` may be called in a thread and stopped anywhere. Afterwards the test calls `settled`, which
+updates the model with the outcome that clients and operators observe.
 """
 # ruff: noqa: ARG002 - most operations ignore a part of what `settled` receives
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.rate_limit import RateLimiter
 from atoll.registry.errors import RegistryError
 from atoll.registry.untagged_manifests import UntaggedManifests
-from atoll.registry.upload_session import Body, Upload
+from atoll.registry.upload_session import Upload
 from atoll.replication.worker import Worker
 from atoll.storage.errors import StoreError
 from atoll.storage.states import ACTIVE
@@ -42,8 +41,9 @@ from atoll.storage.states import ACTIVE
 from ..caches import NoManifestCache, RecordingCache
 from .protocol_world import CONTENTS, HOMES, World, name_of
 from .sites import MANIFEST_TYPE, SUPERUSER, image_manifest
+from .uploads import request_body
 
-# Errors that the code under test raises without having done harm.
+# Errors that the code under test raises without side effects on acknowledged blobs.
 REFUSALS = (
     RegistryError,
     StoreError,
@@ -55,7 +55,7 @@ REFUSALS = (
     psycopg2.errors.DeadlockDetected,
 )
 
-# The contents of each manifest, by their numbers: the first is its configuration.
+# The contents of each manifest, by number; the first one is its configuration.
 _MANIFESTS = ((0,), (0, 2), (2, 1))
 
 
@@ -70,16 +70,16 @@ def _manifest(number: int) -> bytes:
 
 @dataclass
 class Action:
-    """One call. With SAFE_WITH_BROKEN it may run while a broken object is still relied on."""
+    """One call. `safe_with_broken`: it may run while a silently broken object is relied on."""
 
     safe_with_broken = True
 
     def run(self, world: World) -> Any:
-        """Call the code under test, at any moment and in any thread."""
+        """Call the code under test, in any thread."""
         raise NotImplementedError
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
-        """Update the model. Unless DONE, the outcome is unknown: it failed or its process died."""
+        """Update the model. The outcome is unknown unless `done`: it failed or was killed."""
 
 
 @dataclass
@@ -94,7 +94,7 @@ class Push(Action):
         uploads = world[self.site].graph.uploads
         upload = uploads.start(name_of(self.repository), SUPERUSER)
         content = CONTENTS[self.content]
-        uploads.finish(upload, Digest.of(content), _body(content))
+        uploads.finish(upload, Digest.of(content), request_body(content))
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done:
@@ -112,7 +112,7 @@ class Session:
 
 @dataclass
 class BeginChunks(Action):
-    """Start an upload and send its first chunk, which is a content of its own."""
+    """Start an upload and send its first chunk, which equals another blob."""
 
     site: str
     repository: str
@@ -123,7 +123,7 @@ class BeginChunks(Action):
         uploads = world[self.site].graph.uploads
         upload = uploads.start(name_of(self.repository), SUPERUSER)
         content = CONTENTS[self.content]
-        return Session(uploads.append(upload, _body(content)), self.repository, content)
+        return Session(uploads.append(upload, request_body(content)), self.repository, content)
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done:
@@ -132,7 +132,7 @@ class BeginChunks(Action):
 
 @dataclass
 class ContinueChunks(Action):
-    """Send the second content as the next chunk of an upload, and perhaps finish it."""
+    """Send the second content as the next chunk of an upload, and optionally finish it."""
 
     site: str
     number: int
@@ -147,10 +147,10 @@ class ContinueChunks(Action):
         body = CONTENTS[1] if self.more else b""
         whole = session.sent + body
         if self.finish:
-            uploads.finish(session.upload, Digest.of(whole), _body(body))
+            uploads.finish(session.upload, Digest.of(whole), request_body(body))
             return session.repository, whole
         if self.more:
-            session.upload = uploads.append(session.upload, _body(body))
+            session.upload = uploads.append(session.upload, request_body(body))
             session.sent = whole
         return None
 
@@ -162,7 +162,7 @@ class ContinueChunks(Action):
 
 @dataclass
 class CancelChunks(Action):
-    """Cancel an upload, or finish it with a wrong digest, which ends it as well."""
+    """Cancel an upload, or end it by finishing it with a wrong digest."""
 
     site: str
     number: int
@@ -174,12 +174,12 @@ class CancelChunks(Action):
             return
         uploads = world[self.site].graph.uploads
         if self.mismatch:
-            uploads.finish(session.upload, Digest.of(b"something else"), _body(b""))
+            uploads.finish(session.upload, Digest.of(b"something else"), request_body(b""))
         else:
             uploads.cancel(name_of(session.repository), session.upload.uuid)
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
-        # Whatever the outcome, no client continues this upload.
+        # No client continues this upload, regardless of the outcome.
         if session := _session(world, self.number):
             world.sessions.remove(session)
 
@@ -219,7 +219,7 @@ class DeleteBlob(Action):
 
 @dataclass
 class PutManifest(Action):
-    """Push a manifest by its digest or under a tag, which moves there."""
+    """Push a manifest by digest or under a tag, which then refers to it."""
 
     site: str
     repository: str
@@ -277,7 +277,7 @@ class DeleteTag(Action):
 
 @dataclass
 class Collect(Action):
-    """Carry out a part of the garbage collection."""
+    """Run one phase of the garbage collection."""
 
     site: str
     part: str
@@ -294,7 +294,7 @@ class Collect(Action):
 
 @dataclass
 class DeleteObjects(Action):
-    """Let a site's worker take a turn at the delete queue of a location."""
+    """Run one turn of the delete queue of a location, as a site's worker does."""
 
     site: str
     location: str
@@ -306,8 +306,8 @@ class DeleteObjects(Action):
 
 
 @dataclass
-class ClearLeftovers(Action):
-    """Clear away uploads that ended or were abandoned."""
+class DeleteLeftovers(Action):
+    """Delete the objects and records of ended and abandoned uploads."""
 
     site: str
 
@@ -317,7 +317,7 @@ class ClearLeftovers(Action):
 
 @dataclass
 class Copy(Action):
-    """Claim tasks of the site's own location and carry them out."""
+    """Claim tasks for the site's own location and copy their blobs."""
 
     site: str
 
@@ -348,8 +348,8 @@ class Verify(Action):
 
     def run(self, world: World) -> Any:
         site = world[self.site]
-        if self.everything and any(path.lies for path in site.paths.values()):
-            # The operator chooses a site that reads all stores well.
+        if self.everything and any(path.intercepted for path in site.paths.values()):
+            # The operator uses a site that can read all stores correctly.
             return
         locations = site.graph.locations
         verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
@@ -398,7 +398,7 @@ class Activate(Action):
 
 @dataclass
 class Remove(Action):
-    """Drain a location unless DRAINED, and begin or resume its removal."""
+    """Drain a location unless `drained`, and start or resume its removal."""
 
     site: str
     location: str
@@ -421,7 +421,7 @@ class Remove(Action):
 
 @dataclass
 class RemoveLost(Action):
-    """Begin the removal of a location whose store is lost, and accept the loss it reports."""
+    """Start the removal of a location whose store is lost, and accept the reported loss."""
 
     site: str
     location: str
@@ -442,18 +442,18 @@ class RemoveLost(Action):
         if done:
             world.removals.append(result)
         if done or world.states().get(self.location) in ("removed", None):
-            world.model.given_up(self.lost, self.location)
+            world.model.loss_accepted(self.lost, self.location)
 
 
 @dataclass
 class ContinueRemoval(Action):
-    """Run the next step of a removal under way; resume one that was interrupted."""
+    """Run the next step of a removal in progress; resume an interrupted one."""
 
     number: int
 
     def run(self, world: World) -> Any:
         if world.removals:
-            # A generator belongs to one process.
+            # A generator exists in one process only.
             steps: Iterator[RemovalStep] = world.removals.pop(self.number % len(world.removals))
         elif location := world.being_removed():
             steps = Removal(LocationTable(world["us"].database), batch=1).steps(location)
@@ -468,7 +468,7 @@ class ContinueRemoval(Action):
 
 @dataclass
 class Undo(Action):
-    """Undo the removal that is under way."""
+    """Undo the removal in progress."""
 
     site: str
 
@@ -479,7 +479,7 @@ class Undo(Action):
 
 @dataclass
 class Register(Action):
-    """Add removed locations again, with the objects in their stores, as a restart does."""
+    """Register removed locations again, as a restart does; their stores keep their objects."""
 
     site: str
 
@@ -505,7 +505,7 @@ class SetPolicy(Action):
 
 
 @dataclass
-class RemoveExcess(Action):
+class RemoveOverReplicated(Action):
     site: str
     safe_with_broken = False
 
@@ -513,14 +513,10 @@ class RemoveExcess(Action):
         OverReplication(world[self.site].database, list(HOMES), RecordingCache()).step()
 
 
-def _body(content: bytes) -> Body:
-    return Body(io.BytesIO(content), len(content))
-
-
 def _session(world: World, number: int) -> Session | None:
     return world.sessions[number % len(world.sessions)] if world.sessions else None
 
 
 def _later() -> datetime:
-    """Return a moment that makes every object old enough to be an orphan."""
+    """Return a time at which every object is old enough to count as an orphan."""
     return datetime.now(UTC) + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""Two sites whose database, stores, paths and time are controlled by a test."""
+"""Two sites whose database, stores, network paths and time a test controls."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .snapshots import Snapshot, Snapshots
 
 HOMES = ("us", "eu")
 REPOSITORIES = ("one", "two")
-# The third is the first two together, so that its first chunk is a blob as well.
+# The third is the concatenation of the others, so that its first chunk equals a blob.
 CONTENTS = (b"a" * 5, b"b" * 7, b"a" * 5 + b"b" * 7)
 DIGESTS = {str(Digest.of(content)): content for content in CONTENTS}
 
-# Seconds within which a store carries out what it did not answer.
+# Seconds within which a store carries out unanswered requests.
 LATE_MAXIMUM = 900
 
 _SETTINGS = {
@@ -36,11 +36,11 @@ _SETTINGS = {
     "TAG_EXPIRATION_OPTIONS": [f"{KEPT_SECONDS}s"],
     "PUSH_TEMP_TAG_EXPIRATION_SEC": KEPT_SECONDS,
     "BLOBUPLOAD_DELETION_DATE_THRESHOLD": KEPT_SECONDS // 60,
-    # Deadlocks are resolved sooner than in production.
+    # Shorter than in production, so that deadlocks are resolved soon.
     "DB_CONNECTION_ARGS": {"options": "-c deadlock_timeout=50ms"},
 }
 
-# Those that a removal moved to its journal come back when it is undone.
+# Includes the journal of a removal, whose placements are restored by an undo.
 _PLACEMENTS = """
 SELECT s.content_checksum, l.name, l.state, p.state
 FROM (SELECT storage_id, location_id, state FROM imagestorageplacement
@@ -75,7 +75,7 @@ UNION ALL SELECT 'upload ' || uuid FROM blobupload
 
 @dataclass
 class Site:
-    """One site: its objects, and its paths to the stores."""
+    """One site: its object graph, and its paths to the stores."""
 
     graph: Services
     paths: dict[str, StorePath]
@@ -92,7 +92,7 @@ class Site:
         return database
 
     def notice(self) -> None:
-        """Probe every store and read the states of the locations, as processes do every 2 s."""
+        """Probe every store and refresh the states of locations, as processes do every 2 s."""
         locations = self.graph.locations
         prober = Prober(locations.stores, locations.health)
         for path in self.paths.values():
@@ -102,7 +102,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Placement:
-    """A placement, also one in the journal of a removal, and whether its object is right."""
+    """A placement, possibly in the journal of a removal, and whether its object is correct."""
 
     digest: str
     location: str
@@ -113,14 +113,14 @@ class Placement:
 
 @dataclass(frozen=True)
 class Past:
-    """A moment to fall back to: all rows, and what was acknowledged by then."""
+    """A state to fail over to: all rows, and the model at that time."""
 
     rows: Snapshot
     model: Model
 
 
 class World:
-    """Sites on the database URI. Each example starts with `reset`."""
+    """Sites on one database. Each example starts with `reset`."""
 
     def __init__(self, uri: str, directory: Path) -> None:
         self.model = Model()
@@ -152,7 +152,7 @@ class World:
         return Site(graph, paths, home)
 
     def reset(self) -> None:
-        """Restore the initial rows, empty the stores and repair everything."""
+        """Restore the initial rows, empty the stores and repair all faults."""
         self._snapshots.restore(self._beginning)
         self.model = Model()
         self.broken = set()
@@ -184,14 +184,14 @@ class World:
             cursor.execute(sql, values or None)
             return list(cursor.fetchall())
 
-    # Time and fail-over.
+    # Time and failover.
 
     def remember(self) -> Past:
-        """Return this moment."""
+        """Return the current state."""
         return Past(self._snapshots.take(), copy.deepcopy(self.model))
 
-    def fall_back(self, past: Past) -> None:
-        """Promote a standby that lacks everything after PAST."""
+    def restore(self, past: Past) -> None:
+        """Promote a standby that lacks everything after `past`."""
         now = self.model.now
         self._snapshots.restore(past.rows)
         self._snapshots.age(now - past.model.now)
@@ -222,19 +222,19 @@ class World:
         self.model.now += seconds
         self._snapshots.age(seconds)
 
-    # What is where.
+    # Queries.
 
     def right(self, location: str, digest: str) -> bool:
-        """Whether the store of LOCATION has the right bytes for DIGEST."""
+        """Return whether the store of `location` has the right bytes for `digest`."""
         data = self.stores[location].objects.get(key_of(digest))
         return data is not None and str(Digest.of(data)) == digest
 
     def good(self) -> dict[str, set[str]]:
-        """Return where each blob has a good placement whose object is right."""
+        """Return the locations at which each blob has a good placement and a correct object."""
         return _good(self._placements())
 
     def silently_broken(self) -> bool:
-        """Whether an object that the test broke is still relied on."""
+        """Return whether a placement relies on an object that the test broke."""
         return any(not one.right and one.good for one in self._placements())
 
     def _placements(self) -> list[Placement]:
@@ -253,11 +253,11 @@ class World:
         return dict(self.query("SELECT name, state FROM imagestoragelocation"))
 
     def being_removed(self) -> str | None:
-        """Return a location whose removal is under way."""
+        """Return a location whose removal is in progress."""
         return next((name for name, state in self.states().items() if state == REMOVED), None)
 
     def problems(self) -> list[str]:
-        """Return the invariants that do not hold now."""
+        """Return the violated invariants."""
         placements = self._placements()
         good = _good(placements)
         self.broken = {
@@ -286,7 +286,7 @@ class World:
         return found
 
     def missing_copies(self) -> list[str]:
-        """Return which needed blobs lack a good copy at a location, or have a task."""
+        """Return the needed blobs that lack a good copy at a location, or that have a task."""
         good = self.good()
         needed = self.model.needed()
         tasks = {row[0] for row in self.query(_TASKS)}
@@ -299,7 +299,7 @@ class World:
         return found + [f"{name_content(one)} has a task" for one in sorted(tasks & needed)]
 
     def leftovers(self) -> list[str]:
-        """Return what should have been deleted: rows of deletions and uploads, and objects."""
+        """Return undeleted leftovers: rows of deletions and uploads, and objects."""
         placed = {(one.location, key_of(one.digest)) for one in self._placements()}
         return [str(row) for row in self.query(_LEFTOVERS)] + [
             f"object {key} at {location}"
@@ -309,13 +309,13 @@ class World:
         ]
 
     def observe_removals(self) -> None:
-        """Update the model with removals that were undone or have ended."""
+        """Update the model with removals that were undone or completed."""
         states = self.states()
         for location in set(self.model.lost.values()) - {""}:
             if location not in states:
-                self.model.lost_for_good(location)
+                self.model.removal_completed(location)
             elif states[location] != REMOVED:
-                self.model.came_back(location)
+                self.model.removal_undone(location)
 
 
 def _good(placements: list[Placement]) -> dict[str, set[str]]:

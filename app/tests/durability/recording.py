@@ -1,4 +1,4 @@
-"""A database that records every statement, to ask PostgreSQL for its plan afterwards."""
+"""A database that records statements, so that their plans can be examined afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _COMMENT = re.compile(r"--[^\n]*")
 
 
 class RecordingDatabase(Database):
-    """Records statements with their parameters in `recorded`, each text once."""
+    """Records each distinct statement with its parameters in `recorded`."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -31,7 +31,7 @@ class RecordingDatabase(Database):
             yield _RecordingCursor(cursor, self.recorded)  # type: ignore[misc]
 
     def plans(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield each recorded statement with its plan; nothing is carried out."""
+        """Yield each recorded statement with its plan, without executing it."""
         for sql, parameters in self.recorded.items():
             with super().transaction() as cursor:
                 text = cursor.mogrify(sql, parameters).decode()

@@ -1,4 +1,4 @@
-"""Sites of a registry on a real database, with stores in memory, without HTTP, Redis or threads."""
+"""Sites of a registry on a real database and stores in memory; no HTTP, Redis or threads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from atoll.config import load
 from atoll.db.pool import Database
 from atoll.names import Digest, RepositoryName
+from atoll.registry.manifests import Manifests
 from atoll.registry.upload_session import Body
 from atoll.replication.worker import Worker
 from atoll.services import Services
@@ -26,12 +27,12 @@ from .memory_store import MemoryStore
 
 SUPERUSER = "admin"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
-# Nothing listens there: every site works without its cache.
+# Nothing listens on this port, so every site runs without a cache.
 _NO_REDIS = {"host": "127.0.0.1", "port": 1}
 
 
 def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
-    """Return a config.yaml for sites with LOCATIONS, each of which is required."""
+    """Return a config.yaml with `locations`, all of which are required."""
     store = {
         "hostname": "127.0.0.1",
         "is_secure": True,
@@ -59,7 +60,7 @@ def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
 
 @dataclass
 class MemorySite:
-    """One site: its object graph, the health that it sees, and the shared stores."""
+    """One site: its object graph, its view of the health of stores, and the shared stores."""
 
     graph: Services
     stores: dict[str, MemoryStore]
@@ -74,11 +75,17 @@ class MemorySite:
         return self.graph.locations
 
     def push(self, content: bytes) -> Digest:
-        """Push CONTENT as one blob in one request; it is acknowledged when this returns."""
+        """Push a blob in one request, and return its digest once it is acknowledged."""
         digest = Digest.of(content)
         upload = self.graph.uploads.start(self.repository, SUPERUSER)
         self.graph.uploads.finish(upload, digest, Body(io.BytesIO(content), len(content)))
         return digest
+
+    def manifests(self) -> Manifests:
+        """Return the manifests of this site."""
+        graph = self.graph
+        required = graph.bundle.required_locations
+        return Manifests(graph.database, graph.reads, graph.redis, graph.repositories, required)
 
     def worker(self, **arguments: Any) -> Worker:
         """Return a replication worker of this site, not started."""
@@ -91,13 +98,13 @@ class MemorySite:
         )
 
     def probe(self, location: str) -> None:
-        """Let the site learn whether the store of LOCATION is available, as two probes do."""
+        """Update the site's health of the store of `location`, as two probes do."""
         prober = Prober(self.locations.stores, self.locations.health)
         for _ in range(2):
             prober.probe_once(self.locations.stores[location])
 
     def placements(self, digest: Digest) -> dict[str, str]:
-        """Return the state of each placement of DIGEST, by location."""
+        """Return the state of each placement of `digest`, by location."""
         return dict(
             self.database.read(
                 "SELECT l.name, p.state FROM imagestorageplacement p"
@@ -108,14 +115,14 @@ class MemorySite:
         )
 
     def has_object(self, location: str, digest: Digest) -> bool:
-        """Whether the store of LOCATION has the right bytes for DIGEST."""
+        """Return whether the store of `location` has the right bytes for `digest`."""
         data = self.stores[location].objects.get(blob_key(digest))
         return data is not None and Digest.of(data) == digest
 
 
 @dataclass
 class MemoryRegistry:
-    """A registry on one database: stores by location, and sites by their first location."""
+    """A registry on one database: stores by location, and sites by first location."""
 
     uri: str
     stores: dict[str, MemoryStore]
@@ -132,9 +139,9 @@ def make_registry(
     changes: dict[str, object] | None = None,
     connections: int = 9,
 ) -> MemoryRegistry:
-    """Return a registry with a site for each of LOCATIONS on the migrated database URI.
+    """Return a registry with a site for each of `locations`, on a migrated database.
 
-    The sites share the stores; each has a health of its own, as processes have.
+    The sites share the stores; each has its own view of their health, as processes do.
     """
     (directory / "stack").mkdir(parents=True)
     written = yaml.safe_dump(bundle(uri, locations) | (changes or {}))

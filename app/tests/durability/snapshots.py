@@ -1,11 +1,11 @@
-"""Logical snapshots of a small database, which take milliseconds, and shifts of its clock."""
+"""Logical snapshots of a small database, within milliseconds, and shifts of its clock."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-# Tables that belong to the schema.
+# Tables with rows that belong to the schema.
 _SKIPPED = ("schema_migration",)
 
 _TABLES = """
@@ -18,7 +18,7 @@ SELECT table_name, column_name FROM information_schema.columns
 WHERE table_schema = 'public' AND data_type = 'timestamp with time zone'
 """
 
-# Times in milliseconds since 1970, as in Quay.
+# Columns with milliseconds since 1970, as in Quay.
 _MILLISECONDS = {"tag": ("lifetime_start_ms", "lifetime_end_ms", "expires_ms")}
 
 
@@ -30,9 +30,9 @@ class Snapshot:
 
 
 class Snapshots:
-    """Snapshots of the database of CONNECTION, which is in autocommit mode.
+    """Snapshots of the database of a connection in autocommit mode.
 
-    Sequences are left ahead when rows go back, as they are after a fail-over.
+    Restoring does not reset sequences, which may also be ahead after a failover.
     """
 
     def __init__(self, connection: Any) -> None:
@@ -46,14 +46,14 @@ class Snapshots:
         self._times = times
 
     def take(self) -> Snapshot:
-        """Return all rows, as one transaction sees them."""
+        """Return all rows, as of one transaction."""
         parts = " UNION ALL ".join(
             f"SELECT '{table}', json_agg(t)::text FROM \"{table}\" t" for table in self._tables
         )
         return Snapshot({table: rows for table, rows in self._query(parts) if rows is not None})
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Replace all rows with those of SNAPSHOT. No other transaction may be open."""
+        """Replace all rows by those of `snapshot`. Requires that no other transaction is open."""
         statements = ["SET LOCAL session_replication_role = replica"]
         statements += [f'DELETE FROM "{table}"' for table in self._tables]
         values = []
@@ -67,7 +67,7 @@ class Snapshots:
             cursor.execute("; ".join(statements), values)
 
     def age(self, seconds: float) -> None:
-        """Shift every time in the database back by SECONDS."""
+        """Shift every time in the database back by `seconds`."""
         statements = ["SET LOCAL session_replication_role = replica"]
         for table, columns in self._times.items():
             changes = [f"{name} = {name} - make_interval(secs => {seconds})" for name in columns]

@@ -1,4 +1,4 @@
-"""An app-specific token pushes where its owner may."""
+"""App-specific tokens have the push permission of their owner."""
 
 from __future__ import annotations
 

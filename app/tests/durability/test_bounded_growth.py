@@ -1,4 +1,4 @@
-"""Maintenance keeps every table bounded: a year of a busy registry shrinks to what is in use."""
+"""Maintenance keeps every table bounded: after a year, only records in use remain."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .sites import MemoryRegistry, MemorySite, make_registry
 
 ROWS = 6_000
 
-# What may be left of each table after maintenance, as a query for the rows that should be gone.
+# For each table, a query for rows that maintenance must have deleted.
 _OVERDUE = {
     "log entries older than the rotation threshold": """
         SELECT count(*) FROM logentry WHERE created_at < now() - interval '30 days'""",
@@ -52,16 +52,16 @@ _OVERDUE = {
 
 @pytest.fixture
 def busy(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
-    """The only site of a registry with the default bundle, after a year."""
+    """The only site of a registry with the default configuration, after a year."""
     registry: MemoryRegistry = make_registry(make_database(), tmp_path, ["us"])
     fill(registry["us"].graph.patient_database, ROWS)
     return registry["us"]
 
 
 def maintain(graph: Services) -> None:
-    """Run every activity some times, as its thread does: at once again while it asks for that.
+    """Run every activity several times, as its thread does: without a pause while it has more work.
 
-    In rounds, since what one activity removes makes records of another one overdue.
+    In rounds, because one activity's deletions make records of another one overdue.
     """
     for activity in [*activities(graph)] * 10:
         while activity.work() is True:
@@ -72,7 +72,7 @@ def overdue(site: MemorySite) -> dict[str, int]:
     return {name: int(site.database.read(sql)[0][0]) for name, sql in _OVERDUE.items()}
 
 
-def test_maintenance_removes_every_record_whose_retention_has_ended(busy: MemorySite) -> None:
+def test_maintenance_removes_every_record_past_its_retention(busy: MemorySite) -> None:
     before = overdue(busy)
     assert {name for name, count in before.items() if not count} <= {"rights of uploads that ended"}
     maintain(busy.graph)

@@ -1,4 +1,4 @@
-"""What was deleted is not served from the cache, though Redis could not be told at once."""
+"""Deleted values are not served from the cache, even if Redis missed the deletion."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DIGEST = Digest.of(MANIFEST)
 
 
 class Process:
-    """A process of site us, with a Redis that may be down for it."""
+    """A process of the site us, with its own connection to a shared Redis."""
 
     def __init__(self, uri: str, directory: Path, server: MemoryRedis) -> None:
         self.site: MemorySite = make_registry(uri, directory, ["us"])["us"]
@@ -38,7 +38,7 @@ class Process:
         self.manifests: Manifests = self.site.graph.dependencies().manifests
 
     def probe(self) -> None:
-        """Do what the prober of the process does."""
+        """Probe Redis, as the prober of the process does."""
         if self.redis.ping():
             self.redis.settle(database_available=True)
 
@@ -60,7 +60,7 @@ def refuse(*_arguments: object) -> list[Any]:
 
 @pytest.fixture
 def make_process(make_database: Callable[[], str], tmp_path: Path) -> Callable[[], Process]:
-    """Make processes that share a database and a Redis which has the manifest cached."""
+    """Return a function that creates processes with a shared database and cache of the manifest."""
     uri, server = make_database(), MemoryRedis()
     started = []
 
@@ -80,7 +80,7 @@ def make_process(make_database: Callable[[], str], tmp_path: Path) -> Callable[[
     return make
 
 
-def test_a_deletion_that_redis_missed_outlives_the_process(
+def test_a_deletion_that_redis_missed_survives_the_process(
     make_process: Callable[[], Process],
 ) -> None:
     ended = make_process()
@@ -92,7 +92,7 @@ def test_a_deletion_that_redis_missed_outlives_the_process(
     assert not successor.pull()
 
 
-def test_a_deletion_that_redis_missed_is_passed_on_by_another_process(
+def test_a_deletion_that_redis_missed_is_repeated_by_another_process(
     make_process: Callable[[], Process],
 ) -> None:
     cut_off, other = make_process(), make_process()
@@ -104,7 +104,7 @@ def test_a_deletion_that_redis_missed_is_passed_on_by_another_process(
     assert other.site.database.read("SELECT count(*) FROM lostcachedeletion")[0][0] == 0
 
 
-def test_after_redis_was_unavailable_nothing_is_read_from_it_before_deletions_are_passed_on(
+def test_redis_is_not_read_after_an_outage_until_missed_deletions_are_repeated(
     make_process: Callable[[], Process],
 ) -> None:
     process = make_process()
@@ -118,7 +118,7 @@ def test_after_redis_was_unavailable_nothing_is_read_from_it_before_deletions_ar
     assert not process.pull()
 
 
-def test_cached_values_are_read_while_neither_redis_nor_the_database_can_be_asked(
+def test_cached_values_are_read_while_missed_deletions_cannot_be_looked_up(
     make_process: Callable[[], Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process = make_process()
@@ -127,7 +127,7 @@ def test_cached_values_are_read_while_neither_redis_nor_the_database_can_be_aske
     assert process.pull()
 
 
-def test_deletions_for_an_unavailable_redis_take_bounded_memory_and_go_in_parts(
+def test_deletions_for_an_unavailable_redis_use_bounded_memory_and_are_sent_in_batches(
     make_process: Callable[[], Process],
 ) -> None:
     process = make_process()

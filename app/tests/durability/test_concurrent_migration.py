@@ -39,7 +39,7 @@ def test_an_index_is_built_while_blobs_are_pushed(registry: MemoryRegistry) -> N
     database = site.database
     builder = threading.Thread(target=expand, args=[database])
     with database.transaction() as cursor:
-        # What the building of the index waits for.
+        # The index build waits for this transaction.
         cursor.execute("UPDATE imagestorage SET image_size = image_size")
         builder.start()
         wait_until("the index is being built", lambda: database.read(_WAITS)[0][0] == 1)
@@ -50,7 +50,7 @@ def test_an_index_is_built_while_blobs_are_pushed(registry: MemoryRegistry) -> N
     assert expand(database) == []
 
 
-def test_an_invalid_index_of_an_interrupted_migration_is_built_again(
+def test_an_invalid_index_of_an_interrupted_migration_is_rebuilt(
     registry: MemoryRegistry, migration: Migration
 ) -> None:
     site = registry["us"]

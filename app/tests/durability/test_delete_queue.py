@@ -1,4 +1,4 @@
-"""A location's delete queue: one object that cannot be deleted delays only itself."""
+"""The delete queue of a location: an undeletable object delays no others."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def fill(site: MemorySite) -> list[Digest]:
 
 
 def waiting(site: MemorySite) -> list[tuple[int, bool]]:
-    """Return the attempts at each queued object, and whether it is due."""
+    """Return the number of attempts for each queued object, and whether it is due."""
     rows = site.database.read(
         "SELECT attempts, available_at <= clock_timestamp() FROM objectdeletion ORDER BY id"
     )
     return [(attempts, due) for attempts, due in rows]
 
 
-def test_an_object_that_cannot_be_deleted_delays_none_behind_it(registry: MemoryRegistry) -> None:
+def test_an_undeletable_object_does_not_delay_later_ones(registry: MemoryRegistry) -> None:
     site = registry["us"]
     locked = blob_key(fill(site)[0])
 
@@ -54,7 +54,7 @@ def test_an_object_that_cannot_be_deleted_delays_none_behind_it(registry: Memory
     assert waiting(site) == [(1, False)]
 
 
-def test_an_object_that_cannot_be_deleted_is_tried_again_after_up_to_an_hour(
+def test_an_undeletable_object_is_retried_after_at_most_an_hour(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -101,7 +101,7 @@ def test_a_store_that_becomes_unavailable_costs_one_attempt(registry: MemoryRegi
     assert waiting(site) == [(1, False)] + [(0, True)] * (OBJECTS - 1)
 
 
-def test_objects_of_a_slow_store_are_given_back_before_their_lease_ends(
+def test_objects_of_a_slow_store_are_released_before_their_lease_expires(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]

@@ -1,8 +1,7 @@
-"""Pushes, cancellations, collections and late deletions of the same blobs at once lose nothing."""
+"""Concurrent pushes, cancellations, collections and late deletions of blobs lose no data."""
 
 from __future__ import annotations
 
-import io
 import random
 import threading
 import time
@@ -15,13 +14,12 @@ from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.errors import DeletionUnresolved, ManifestBlobUnknown
-from atoll.registry.manifests import Manifests
-from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
 
 from ..caches import RecordingCache
 from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
+from .uploads import request_body
 
 CONTENTS = [b"content %d" % number for number in range(16)]
 KEYS = {blob_key(Digest.of(content)): Digest.of(content) for content in CONTENTS}
@@ -34,16 +32,16 @@ HURRY: dict[str, object] = {
     "TAG_EXPIRATION_OPTIONS": ["0s"],
 }
 
-# The part of the deletions that have no answer, and how much later they are carried out: long
-# enough for a push of the same bytes.
+# The fraction of deletions without a response, and their delay, which is long enough for a push of
+# the same bytes.
 _UNANSWERED = 0.7
 _LATE_SECONDS = 0.5
-# The part of the images that is not deleted.
+# The fraction of images that is kept.
 _KEPT = 0.05
 
 
 class Unreliable:
-    """Lets some deletions at SITE's stores go unanswered, and carries them out later."""
+    """Leaves some deletions at the stores of `site` unanswered, and carries them out later."""
 
     def __init__(self, site: MemorySite, seed: int) -> None:
         self.late: list[tuple[str, str]] = []
@@ -65,10 +63,10 @@ class Unreliable:
                 raise StoreUnavailable(location, "ReadTimeoutError")
 
     def carry_out(self) -> None:
-        """Wait a moment, carry out all late deletions, and end their uncertainty."""
+        """Wait, carry out all late deletions, and end the period in which they are uncertain."""
         time.sleep(_LATE_SECONDS)
         with self._lock:
-            # No deletion of an object may remain when its uncertainty ends.
+            # A deletion must be carried out before its outcome stops being uncertain.
             for location, key in set(self.late):
                 self._site.stores[location].objects.pop(key, None)
                 self._site.database.run(
@@ -82,7 +80,7 @@ class Unreliable:
 
 
 class Pusher:
-    """Pushes images of one blob to a repository of its own, keeps some and deletes the others."""
+    """Pushes images of one blob to its own repository, keeps some and deletes the others."""
 
     def __init__(self, site: MemorySite, number: int) -> None:
         graph = site.graph
@@ -93,16 +91,10 @@ class Pusher:
         self.deleted_next: tuple[bytes, bytes] | None = None
         self.acknowledged = 0
         graph.uploads.start(self.name, SUPERUSER)
-        self.manifests = Manifests(
-            graph.database,
-            graph.reads,
-            graph.redis,
-            graph.repositories,
-            graph.bundle.required_locations,
-        )
+        self.manifests = site.manifests()
 
-    def turn(self) -> None:
-        """Push an image; it must be safe from then on, until the next turn deletes it."""
+    def push_once(self) -> None:
+        """Push an image, which must stay intact until the next call deletes it."""
         self._push_image(self.random.choice(CONTENTS))
         time.sleep(_LATE_SECONDS / 5)
         for content in self.kept:
@@ -122,7 +114,7 @@ class Pusher:
             tag = f"v{CONTENTS.index(content)}"
             self.manifests.put(self.name, tag, manifest, MANIFEST_TYPE, tags=[], username=SUPERUSER)
         except (ManifestBlobUnknown, DeletionUnresolved):
-            # As a client is told; it pushes again.
+            # Clients push again, as the error message asks them to.
             return
         self.acknowledged += 1
         if self.random.random() < _KEPT:
@@ -138,20 +130,16 @@ class Pusher:
         upload = uploads.start(self.name, SUPERUSER)
         pieces = {"chunk": [content], "cancel": [content], "chunks": [content[:3], content[3:]]}
         for piece in pieces.get(way, []):
-            upload = uploads.append(upload, body(piece))
+            upload = uploads.append(upload, request_body(piece))
         if way == "cancel":
             uploads.cancel(self.name, upload.uuid)
             return False
-        uploads.finish(upload, digest, body(b"" if way in pieces else content))
+        uploads.finish(upload, digest, request_body(b"" if way in pieces else content))
         return True
 
 
-def body(data: bytes) -> Body:
-    return Body(io.BytesIO(data), len(data))
-
-
 def require_safe(site: MemorySite, content: bytes) -> None:
-    """Raise unless each good placement of CONTENT, and one at least, has its bytes."""
+    """Assert that `content` has a good placement, and each of them has its bytes."""
     digest = Digest.of(content)
     good = [name for name, state in site.placements(digest).items() if state == "good"]
     assert good
@@ -159,9 +147,9 @@ def require_safe(site: MemorySite, content: bytes) -> None:
 
 
 def collect(site: MemorySite) -> None:
-    """Collect everything that nothing needs at this moment, and delete the objects."""
+    """Collect all unneeded blobs, and delete their objects."""
     Collector(site.database, site.graph.bundle, RecordingCache()).step()
-    # Without the backoff of what failed.
+    # Skip the backoff of failed deletions.
     site.database.run(
         "UPDATE objectdeletion SET available_at = now() WHERE id IN (SELECT id FROM objectdeletion"
         " WHERE lease_token IS NULL AND attempts > 0 ORDER BY id FOR UPDATE SKIP LOCKED)"
@@ -170,7 +158,7 @@ def collect(site: MemorySite) -> None:
         DeleteQueue(site.database, site.graph.content, location).turn()
 
 
-def clear_leftovers(site: MemorySite) -> None:
+def delete_leftovers(site: MemorySite) -> None:
     site.database.run(
         "UPDATE blobupload SET changed_at = changed_at - interval '1 hour' WHERE uuid IN ("
         "SELECT uuid FROM blobupload WHERE ended FOR UPDATE SKIP LOCKED)"
@@ -178,8 +166,8 @@ def clear_leftovers(site: MemorySite) -> None:
     site.graph.uploads.delete_leftovers()
 
 
-def run_at_once(turns: int, pushers: list[Pusher], others: list[Callable[[], None]]) -> None:
-    """Give each pusher so many TURNS, while the OTHERS repeat."""
+def run_concurrently(turns: int, pushers: list[Pusher], others: list[Callable[[], None]]) -> None:
+    """Run each pusher `turns` times, while `others` run repeatedly."""
     over = threading.Event()
 
     def repeat(work: Callable[[], None]) -> None:
@@ -188,7 +176,7 @@ def run_at_once(turns: int, pushers: list[Pusher], others: list[Callable[[], Non
 
     def push(pusher: Pusher) -> None:
         for _ in range(turns):
-            pusher.turn()
+            pusher.push_once()
 
     with ThreadPoolExecutor(len(pushers) + len(others)) as executor:
         background = [executor.submit(repeat, work) for work in others]
@@ -204,7 +192,7 @@ def run_at_once(turns: int, pushers: list[Pusher], others: list[Callable[[], Non
 @pytest.mark.parametrize(
     "turns", [pytest.param(40, id="short"), pytest.param(1500, id="long", marks=pytest.mark.long)]
 )
-def test_nothing_acknowledged_is_lost(
+def test_no_acknowledged_blob_is_lost(
     make_database: Callable[[], str], tmp_path: Path, turns: int
 ) -> None:
     registry = make_registry(make_database(), tmp_path, ["us", "eu", "ap"], HURRY)
@@ -214,10 +202,10 @@ def test_nothing_acknowledged_is_lost(
     others = [
         lambda: collect(us),
         lambda: collect(eu),
-        lambda: clear_leftovers(us),
+        lambda: delete_leftovers(us),
         unreliable.carry_out,
     ]
-    run_at_once(turns, pushers, others)
+    run_concurrently(turns, pushers, others)
     unreliable.carry_out()
     assert unreliable.carried_out
     assert all(pusher.acknowledged for pusher in pushers)

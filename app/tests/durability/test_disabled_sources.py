@@ -11,7 +11,7 @@ from .sites import MemoryRegistry
 def test_a_blob_is_not_mounted_from_a_named_repository_of_a_disabled_user(
     registry: MemoryRegistry,
 ) -> None:
-    """The right to pull is in the token, which may be older than the change."""
+    """The pull permission is in the token, which may be older than the change."""
     site = registry["us"]
     users.create_user(site.database, "bob", None, "a password")
     site.repository = RepositoryName("bob", "app")

@@ -1,4 +1,4 @@
-"""A copy that another site finds wrong is judged by its own site, and good copies stay good."""
+"""A copy that another site reads incorrectly is verified by its own site."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ PAGE = b"<html>log in first</html>"
 
 
 def intercept(site: MemorySite, location: str, digests: list[Digest]) -> MemoryStore:
-    """Let SITE alone read PAGE instead of these blobs; return the store as SITE sees it."""
+    """Make only `site` read PAGE instead of these blobs; return the store as `site` sees it."""
     seen = MemoryStore(location)
     seen.objects = site.stores[location].objects
-    seen.lies = {blob_key(digest): PAGE for digest in digests}
+    seen.wrong_bytes = {blob_key(digest): PAGE for digest in digests}
     site.locations.stores[location] = seen
     return seen
 
 
 @contextmanager
-def working(*sites: MemorySite) -> Iterator[list[Worker]]:
+def running_workers(*sites: MemorySite) -> Iterator[list[Worker]]:
     workers = [site.worker() for site in sites]
     for worker in workers:
         worker.start()
@@ -68,8 +68,8 @@ def states(site: MemorySite) -> Counter[tuple[str, str]]:
     return Counter((row[0], row[1]) for row in rows)
 
 
-def doubted(site: MemorySite) -> list[tuple[str, str]]:
-    """Return the digest and the accuser of each doubt."""
+def doubts(site: MemorySite) -> list[tuple[str, str]]:
+    """Return the digest and the reporting location of each doubt."""
     rows = site.database.read(
         "SELECT s.content_checksum, d.doubted_by FROM placementdoubt d"
         " JOIN imagestorage s ON s.id = d.storage_id ORDER BY 1"
@@ -86,46 +86,46 @@ def failed_tasks(site: MemorySite) -> int:
     return int(rows[0][0])
 
 
-def doubt(site: MemorySite, accuser: str, digest: Digest) -> None:
-    """Record that the worker of ACCUSER read wrong bytes of DIGEST at us."""
-    task = claimed(site, accuser, digest)
-    Doubts(site.database, accuser, RecentReads()).wrong(task, "us", "the digest differs")
+def doubt(site: MemorySite, reporter: str, digest: Digest) -> None:
+    """Record that the worker of `reporter` read wrong bytes of `digest` at us."""
+    task = claimed(site, reporter, digest)
+    Doubts(site.database, reporter, RecentReads()).wrong(task, "us", "the digest differs")
 
 
 def claimed(site: MemorySite, location: str, digest: Digest) -> Task:
-    """Claim all tasks of LOCATION, whoever holds their leases, and return the one for DIGEST."""
+    """Claim all tasks of `location`, despite their leases, and return the one for `digest`."""
     site.database.run("UPDATE replicationtask SET lease_expires = now()")
     (task,) = [one for one in Tasks(site.database, location).claim(limit=9) if one.digest == digest]
     return task
 
 
-def test_a_bad_path_quarantines_nothing_and_all_is_copied_once_it_is_repaired(
+def test_a_faulty_path_quarantines_no_copy_and_copying_completes_after_its_repair(
     registry: MemoryRegistry,
 ) -> None:
     us, eu = registry["us"], registry["eu"]
     digests = [us.push(f"blob {number}".encode()) for number in range(200)]
     seen = intercept(eu, "us", digests)
-    with working(eu, us):
+    with running_workers(eu, us):
         wait_until("each copy has failed", lambda: failed_tasks(eu) == 200)
         assert states(us) == {("us", "good"): 200}
-        # The worker stops doubting where too much is wrong to be plausible.
-        assert 0 < len(doubted(us)) <= 5
+        # The worker stops recording doubts once their number is implausible.
+        assert 0 < len(doubts(us)) <= 5
         assert IMPLAUSIBLE.labels("us")._value.get() == 1
         assert make_review(us).turn()
-        assert doubted(us) == []
-        seen.lies.clear()
+        assert doubts(us) == []
+        seen.wrong_bytes.clear()
         make_tasks_due(eu)
-        wait_until("all is at both", lambda: states(us)["eu", "good"] == 200)
+        wait_until("every blob is at both locations", lambda: states(us)["eu", "good"] == 200)
     assert states(us) == {("us", "good"): 200, ("eu", "good"): 200}
     assert IMPLAUSIBLE.labels("us")._value.get() == 0
 
 
-def test_right_copies_in_quarantine_come_back_without_another_source(
+def test_quarantined_intact_copies_are_restored_without_another_source(
     registry: MemoryRegistry,
 ) -> None:
     us, eu = registry["us"], registry["eu"]
     digests = [us.push(f"blob {number}".encode()) for number in range(200)]
-    # As versions before this one left it: all in quarantine, and a task for each location.
+    # As earlier versions left it: all copies in quarantine, and a task for each location.
     us.database.run("UPDATE imagestorageplacement SET state = 'suspect'")
     us.database.run(
         "INSERT INTO replicationtask (storage_id, location_id)"
@@ -135,16 +135,16 @@ def test_right_copies_in_quarantine_come_back_without_another_source(
     while review.turn():
         continue
     assert states(us) == {("us", "good"): 200}
-    with working(eu):
+    with running_workers(eu):
         make_tasks_due(eu)
-        wait_until("all is at both", lambda: states(us)["eu", "good"] == 200)
+        wait_until("every blob is at both locations", lambda: states(us)["eu", "good"] == 200)
     assert all(us.has_object("eu", digest) for digest in digests)
 
 
-def test_a_right_copy_in_quarantine_is_not_copied_again(registry: MemoryRegistry) -> None:
+def test_a_quarantined_intact_copy_is_restored_without_copying(registry: MemoryRegistry) -> None:
     us = registry["us"]
     digest = us.push(b"content")
-    with working(registry["eu"]):
+    with running_workers(registry["eu"]):
         wait_until("it is copied", lambda: us.placements(digest).get("eu") == "good")
     us.database.run(
         "UPDATE imagestorageplacement p SET state = 'suspect' FROM imagestoragelocation l"
@@ -153,12 +153,12 @@ def test_a_right_copy_in_quarantine_is_not_copied_again(registry: MemoryRegistry
         " SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'us'"
     )
     puts = us.stores["us"].requests["put"]
-    with working(us):
+    with running_workers(us):
         wait_until("it is good again", lambda: us.placements(digest)["us"] == "good")
     assert us.stores["us"].requests["put"] == puts
 
 
-def test_a_wrong_copy_is_doubted_read_last_and_quarantined_and_healed_by_its_own_site(
+def test_a_corrupt_copy_is_doubted_read_last_then_quarantined_and_healed_by_its_own_site(
     registry: MemoryRegistry,
 ) -> None:
     us, eu = registry["us"], registry["eu"]
@@ -169,8 +169,8 @@ def test_a_wrong_copy_is_doubted_read_last_and_quarantined_and_healed_by_its_own
         " SELECT s.id, l.id FROM imagestorage s, imagestoragelocation l WHERE l.name = 'ap'"
     )
     us.stores["us"].objects[blob_key(digest)] = b"CONTENT"
-    with working(eu):
-        wait_until("it is doubted", lambda: doubted(us) == [(str(digest), "eu")])
+    with running_workers(eu):
+        wait_until("it is doubted", lambda: doubts(us) == [(str(digest), "eu")])
         wait_until("the task is released", lambda: failed_tasks(eu) == 1)
         make_tasks_due(eu)
         wait_until("it is copied", lambda: us.has_object("eu", digest))
@@ -179,8 +179,8 @@ def test_a_wrong_copy_is_doubted_read_last_and_quarantined_and_healed_by_its_own
     cache = RecordingCache()
     assert make_review(us, cache=cache).turn()
     assert us.placements(digest)["us"] == "suspect"
-    assert (doubted(us), cache.forgotten) == ([], [str(digest)])
-    with working(us):
+    assert (doubts(us), cache.forgotten) == ([], [str(digest)])
+    with running_workers(us):
         wait_until("it is healed", lambda: us.placements(digest)["us"] == "good")
     assert us.has_object("us", digest)
 
@@ -198,51 +198,51 @@ def test_a_missing_copy_is_quarantined_by_its_own_site(registry: MemoryRegistry)
     assert ["us"] in tasks
 
 
-def test_a_source_without_the_object_is_doubted(registry: MemoryRegistry) -> None:
+def test_a_source_with_a_missing_object_is_doubted(registry: MemoryRegistry) -> None:
     us, eu = registry["us"], registry["eu"]
     digest = us.push(b"content")
     del us.stores["us"].objects[blob_key(digest)]
-    with working(eu):
-        wait_until("it is doubted", lambda: doubted(us) == [(str(digest), "eu")])
+    with running_workers(eu):
+        wait_until("it is doubted", lambda: doubts(us) == [(str(digest), "eu")])
     assert us.placements(digest) == {"us": "good"}
 
 
-def test_a_doubt_stays_while_the_store_is_unavailable(registry: MemoryRegistry) -> None:
+def test_a_doubt_remains_while_the_store_is_unavailable(registry: MemoryRegistry) -> None:
     us = registry["us"]
     digest = us.push(b"content")
     doubt(us, "eu", digest)
-    us.stores["us"].sick = {blob_key(digest)}
+    us.stores["us"].unreadable = {blob_key(digest)}
     review = make_review(us)
     assert not review.turn()
     assert not review.turn()
-    # Within a minute it is not read again.
+    # It is not read again within a minute.
     assert us.stores["us"].requests["read"] == 1
     us.stores["us"].down = True
     us.probe("us")
     us.database.run("UPDATE placementdoubt SET looked_at = now() - interval '61 seconds'")
     assert not review.turn()
-    assert (doubted(us), us.placements(digest)) == ([(str(digest), "eu")], {"us": "good"})
+    assert (doubts(us), us.placements(digest)) == ([(str(digest), "eu")], {"us": "good"})
     us.stores["us"].down = False
     us.probe("us")
-    us.stores["us"].sick = set()
+    us.stores["us"].unreadable = set()
     assert review.turn()
-    assert doubted(us) == []
+    assert doubts(us) == []
 
 
-def test_a_site_that_finds_all_its_doubted_copies_wrong_suspects_its_own_path(
+def test_a_site_suspects_its_own_path_if_all_doubted_copies_are_corrupt(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
     digests = [us.push(f"blob {number}".encode()) for number in range(8)]
     for digest in digests:
         doubt(us, "eu", digest)
-    us.stores["us"].lies = {blob_key(digest): PAGE for digest in digests}
+    us.stores["us"].wrong_bytes = {blob_key(digest): PAGE for digest in digests}
     assert not make_review(us).turn()
     assert states(us) == {("us", "good"): 8}
-    assert len(doubted(us)) == 8
+    assert len(doubts(us)) == 8
 
 
-def test_another_site_than_the_accuser_reads_for_a_site_without_a_live_worker(
+def test_a_third_site_verifies_doubts_for_a_site_without_a_running_worker(
     registry: MemoryRegistry,
 ) -> None:
     us, eu, ap = registry["us"], registry["eu"], registry["ap"]
@@ -268,20 +268,20 @@ def test_a_copy_is_doubted_once_an_hour_by_the_same_worker(registry: MemoryRegis
     digest = us.push(b"content")
     doubts = Doubts(us.database, "eu", RecentReads(monotonic=lambda: now[0]))
 
-    def accuse() -> bool:
+    def report() -> bool:
         doubts.wrong(claimed(us, "eu", digest), "us", "the digest differs")
-        return doubted(us) != []
+        return doubts(us) != []
 
-    assert accuse()
+    assert report()
     assert make_review(us).turn()
-    assert not accuse()
+    assert not report()
     now[0] += 3601
-    assert accuse()
+    assert report()
 
 
-def test_a_doubt_ends_with_its_placement(registry: MemoryRegistry) -> None:
+def test_a_doubt_is_deleted_with_its_placement(registry: MemoryRegistry) -> None:
     us = registry["us"]
     digest = us.push(b"content")
     doubt(us, "eu", digest)
     us.database.run("DELETE FROM imagestorageplacement")
-    assert doubted(us) == []
+    assert doubts(us) == []

@@ -1,4 +1,4 @@
-"""Manifests that cannot be restored any more are removed as fast as they expire."""
+"""Expired manifests are removed at the rate at which they expire."""
 
 from __future__ import annotations
 

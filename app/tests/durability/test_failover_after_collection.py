@@ -1,4 +1,4 @@
-"""A fail-over that loses the collector's last transactions brings no blob back without object."""
+"""A failover that loses the collector's last transactions restores no blob without object."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import pytest
 from atoll.names import Digest, RepositoryName
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.upkeep.garbage import Collector
-from atoll.registry.manifests import Manifests
 
 from ..caches import RecordingCache
-from .conftest import administer, database_uri
+from .databases import administer, database_uri
 from .sites import (
     MANIFEST_TYPE,
     SUPERUSER,
@@ -31,17 +30,6 @@ def collector(site: MemorySite, **changes: object) -> Collector:
     return Collector(site.database, bundle, RecordingCache())
 
 
-def manifests(site: MemorySite) -> Manifests:
-    graph = site.graph
-    return Manifests(
-        graph.database,
-        graph.reads,
-        graph.redis,
-        graph.repositories,
-        graph.bundle.required_locations,
-    )
-
-
 def delete_objects(site: MemorySite) -> None:
     for location in site.stores:
         queue = DeleteQueue(site.database, site.graph.content, location)
@@ -51,7 +39,7 @@ def delete_objects(site: MemorySite) -> None:
 
 @pytest.fixture
 def promote(postgres_uri: str, tmp_path: Path) -> Iterator[Callable[[MemoryRegistry], object]]:
-    """Copy a registry's database, as it is now; return what makes the registry on that copy."""
+    """Return a function that copies a database, and returns a function that fails over to it."""
     names = []
 
     def copy(old: MemoryRegistry) -> Callable[[], MemoryRegistry]:
@@ -61,67 +49,67 @@ def promote(postgres_uri: str, tmp_path: Path) -> Iterator[Callable[[MemoryRegis
         administer(postgres_uri, f"CREATE DATABASE {name} TEMPLATE {old.uri.rpartition('/')[2]}")
         names.append(name)
 
-        def fail_over() -> MemoryRegistry:
+        def failover() -> MemoryRegistry:
             uri = database_uri(postgres_uri, name)
             new = make_registry(uri, tmp_path / "promoted", list(old.stores))
             for location, store in old.stores.items():
                 new.stores[location].objects = store.objects
             return new
 
-        return fail_over
+        return failover
 
     yield copy
     for name in names:
         administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def push_without_need(site: MemorySite) -> list[Digest]:
-    """Push blobs that nothing needs any more, and that have a tombstone."""
+def push_unneeded(site: MemorySite) -> list[Digest]:
+    """Push blobs that are no longer needed and have a tombstone."""
     digests = [site.push(CONFIG), site.push(LAYER)]
     site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
     assert collector(site).mark() == len(digests)
     return digests
 
 
-def test_a_blob_that_a_fail_over_brings_back_has_its_object(
+def test_a_blob_restored_by_a_failover_has_its_object(
     registry: MemoryRegistry,
     promote: Callable[[MemoryRegistry], Callable[[], MemoryRegistry]],
 ) -> None:
-    digests = push_without_need(registry["us"])
-    fail_over = promote(registry)
+    digests = push_unneeded(registry["us"])
+    failover = promote(registry)
     assert collector(registry["us"]).collect_blobs() == len(digests)
     delete_objects(registry["us"])
-    us = fail_over()["us"]
+    us = failover()["us"]
     for digest in digests:
         assert us.placements(digest) == {"us": "good"}
         assert us.has_object("us", digest)
 
 
-def test_a_manifest_is_accepted_after_a_fail_over_and_can_be_pulled(
+def test_a_manifest_is_accepted_after_a_failover_and_its_blobs_remain(
     registry: MemoryRegistry,
     promote: Callable[[MemoryRegistry], Callable[[], MemoryRegistry]],
 ) -> None:
-    digests = push_without_need(registry["us"])
-    fail_over = promote(registry)
+    digests = push_unneeded(registry["us"])
+    failover = promote(registry)
     collector(registry["us"]).collect_blobs()
     delete_objects(registry["us"])
-    us = fail_over()["us"]
+    us = failover()["us"]
     us.database.run("UPDATE uploadedblob SET expires_at = now() + interval '1 hour'")
     other = RepositoryName(SUPERUSER, "other")
     us.graph.repositories.create_for_push(SUPERUSER, other)
     assert all(us.graph.blobs.mount(other, us.repository, digest) for digest in digests)
     content = image_manifest(CONFIG, [LAYER])
-    manifests(us).put(other, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+    us.manifests().put(other, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
     collector(us).step()
     delete_objects(us)
     assert all(us.has_object("us", digest) for digest in digests)
 
 
-def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
+def test_objects_of_collected_blobs_are_deleted_after_the_failover_window(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    push_without_need(us)
+    push_unneeded(us)
     collector(us).collect_blobs()
     delete_objects(us)
     assert len(us.stores["us"].objects) == 2
@@ -134,9 +122,9 @@ def test_objects_of_collected_blobs_are_deleted_when_the_window_is_over(
     assert us.database.read("SELECT count(*) FROM imagestorage")[0][0] == 0
 
 
-def test_the_window_is_a_setting(registry: MemoryRegistry) -> None:
+def test_the_failover_window_is_configurable(registry: MemoryRegistry) -> None:
     us = registry["us"]
-    push_without_need(us)
+    push_unneeded(us)
     collector(us, garbage_collection_failover_window=0).collect_blobs()
     delete_objects(us)
     assert us.stores["us"].objects == {}

@@ -1,4 +1,4 @@
-"""Receivers of one namespace that hang or fail delay no delivery of another namespace."""
+"""Hanging or failing receivers of one namespace do not delay deliveries of another."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def make_hung_webhooks(site: MemorySite, count: int) -> None:
             subscribe(site, name, "http://hung.example/")
 
 
-def test_two_hundred_hung_webhooks_of_one_namespace_delay_no_other(
+def test_two_hundred_hung_webhooks_do_not_delay_another_namespace(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -66,8 +66,8 @@ def test_two_hundred_hung_webhooks_of_one_namespace_delay_no_other(
         one.stop()
 
 
-def test_a_delivery_of_the_earlier_version_is_delivered(registry: MemoryRegistry) -> None:
-    """It names no namespace."""
+def test_a_delivery_of_an_earlier_version_is_delivered(registry: MemoryRegistry) -> None:
+    """It has no namespace."""
     site = registry["us"]
     make_repository(site, OTHER)
     subscribe(site, OTHER, "http://fine.example/")
@@ -82,13 +82,13 @@ def test_a_delivery_of_the_earlier_version_is_delivered(registry: MemoryRegistry
     assert receivers.got == ["http://fine.example/"]
 
 
-def test_a_claim_reads_few_rows_however_many_wait(registry: MemoryRegistry) -> None:
+def test_a_claim_reads_few_rows_regardless_of_the_queue_length(registry: MemoryRegistry) -> None:
     site = registry["us"]
     make_repository(site, HOSTILE)
     make_repository(site, OTHER)
     subscribe(site, HOSTILE, "http://failing.example/")
     deliver_to_all(site, 20_000)
-    # Half of them are retried later, and half are due, but their namespace has its share.
+    # Half of them are retried later; the others are due, but their namespace is at its limit.
     site.graph.patient_database.run(
         "UPDATE notificationdelivery SET available_at = now() + interval '1 hour' WHERE id % 2 = 0"
     )
@@ -121,7 +121,9 @@ def test_a_notification_with_too_many_failures_loses_its_other_deliveries(
     assert site.database.read("SELECT 1 FROM notificationdelivery") == []
 
 
-def test_a_delivery_that_ended_its_process_too_often_is_given_up(registry: MemoryRegistry) -> None:
+def test_a_delivery_that_repeatedly_crashed_its_process_is_abandoned(
+    registry: MemoryRegistry,
+) -> None:
     site = registry["us"]
     make_repository(site, OTHER)
     subscribe(site, OTHER, "http://fine.example/")
@@ -135,7 +137,7 @@ def test_a_delivery_that_ended_its_process_too_often_is_given_up(registry: Memor
     assert site.database.read("SELECT number_of_failures FROM repositorynotification") == [[1]]
 
 
-def test_a_repository_has_a_limited_number_of_notifications(registry: MemoryRegistry) -> None:
+def test_the_number_of_notifications_of_a_repository_is_limited(registry: MemoryRegistry) -> None:
     site = registry["us"]
     for name in (HOSTILE, OTHER):
         make_repository(site, name)
@@ -151,7 +153,7 @@ def test_a_repository_has_a_limited_number_of_notifications(registry: MemoryRegi
         subscribe(site, RepositoryName("other", "unknown"), "http://x.example/")
 
 
-def test_a_notification_is_tested_once_in_ten_seconds(registry: MemoryRegistry) -> None:
+def test_a_notification_can_be_tested_once_in_ten_seconds(registry: MemoryRegistry) -> None:
     site = registry["us"]
     make_repository(site, HOSTILE)
     uuid = subscribe(site, HOSTILE, "http://x.example/").uuid
@@ -184,7 +186,7 @@ def exporter(site: MemorySite, receivers: RecordingReceivers) -> LogExporter:
     )
 
 
-def test_exports_to_hung_receivers_delay_no_other_namespace(registry: MemoryRegistry) -> None:
+def test_exports_to_hung_receivers_do_not_delay_another_namespace(registry: MemoryRegistry) -> None:
     site = registry["us"]
     for _ in range(10):
         ask(site, "hostile", "http://hung.example/")
@@ -201,7 +203,9 @@ def test_exports_to_hung_receivers_delay_no_other_namespace(registry: MemoryRegi
         one.stop()
 
 
-def test_a_namespace_has_a_limited_number_of_unfinished_exports(registry: MemoryRegistry) -> None:
+def test_the_number_of_unfinished_exports_of_a_namespace_is_limited(
+    registry: MemoryRegistry,
+) -> None:
     site = registry["us"]
     for _ in range(10):
         ask(site, "hostile")
@@ -213,7 +217,7 @@ def test_a_namespace_has_a_limited_number_of_unfinished_exports(registry: Memory
     ask(site, "hostile")
 
 
-def test_an_unforeseen_error_of_an_export_is_not_retried_indefinitely(
+def test_an_unexpected_error_of_an_export_is_not_retried_indefinitely(
     registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = registry["us"]
@@ -228,7 +232,9 @@ def test_an_unforeseen_error_of_an_export_is_not_retried_indefinitely(
     assert site.database.read("SELECT ended_at IS NOT NULL FROM logexport") == [[True]]
 
 
-def test_an_export_that_ended_its_process_too_often_is_given_up(registry: MemoryRegistry) -> None:
+def test_an_export_that_repeatedly_crashed_its_process_is_abandoned(
+    registry: MemoryRegistry,
+) -> None:
     site = registry["us"]
     ask(site, "hostile")
     site.database.run("UPDATE logexport SET attempts = 8")

@@ -1,11 +1,10 @@
 """Pushes and pulls continue at the next location when a store stops answering.
 
-A store hangs until the test lets it answer, so a test that ends shows that nothing waited for it.
+A store hangs until the test releases it, so a test that completes proves that nothing waited.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 import threading
@@ -22,6 +21,7 @@ from ..integration.services import SECONDS, wait_until
 from .memory_store import Fault, MemoryStore
 from .observed_stores import observed
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 READS = {"read", "probe"}
 WRITES = {"put", "put_part", "begin_parts", "probe_write"}
@@ -29,7 +29,7 @@ WRITES = {"put", "put_part", "begin_parts", "probe_write"}
 
 @contextmanager
 def hanging(store: MemoryStore, operations: set[str] | None = None) -> Iterator[None]:
-    """Let all OPERATIONS of a store wait until this is left; then they are carried out."""
+    """Block `operations` of a store, or all, until the context ends; then carry them out."""
     answers, waited = threading.Event(), []
 
     def wait(operation: str, key: str) -> None:
@@ -69,7 +69,8 @@ def test_a_push_waits_for_a_busy_store_that_answers_probes(us: MemorySite) -> No
         pushing = threading.Thread(target=lambda: pushed.append(us.push(b"content")))
         pushing.start()
         before = store.requests["probe_write"]
-        # By the first of them the store is asked; within a dozen the write would be abandoned.
+        # The first probe confirms that the store responds; without an answer, the write would be
+        # abandoned within a dozen probes.
         wait_until("it was probed", lambda: store.requests["probe_write"] > before)
         before = store.requests["probe"]
         wait_until("probing continues", lambda: store.requests["probe"] > before + 6)
@@ -78,7 +79,7 @@ def test_a_push_waits_for_a_busy_store_that_answers_probes(us: MemorySite) -> No
     assert us.placements(pushed[0]) == {"us": "good"}
 
 
-def test_a_push_continues_elsewhere_when_the_store_can_be_read_but_hangs_on_writes(
+def test_a_push_continues_at_the_next_location_when_the_store_hangs_on_writes_only(
     us: MemorySite,
 ) -> None:
     with hanging(us.stores["us"], WRITES):
@@ -86,7 +87,7 @@ def test_a_push_continues_elsewhere_when_the_store_can_be_read_but_hangs_on_writ
         assert us.placements(digest) == {"eu": "good"}
 
 
-def test_an_abandoned_write_that_is_carried_out_later_has_the_right_bytes_and_is_deleted(
+def test_the_object_of_an_abandoned_write_is_intact_and_later_deleted(
     us: MemorySite,
 ) -> None:
     content = os.urandom(3_000_000)
@@ -109,29 +110,29 @@ def test_an_abandoned_write_that_is_carried_out_later_has_the_right_bytes_and_is
     assert us.has_object("eu", digest)
 
 
-def test_chunks_are_put_together_elsewhere_when_the_store_hangs(us: MemorySite) -> None:
+def test_chunks_are_assembled_at_the_next_location_when_the_store_hangs(us: MemorySite) -> None:
     chunks = [b"first ", b"second"]
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
     with hanging(us.stores["us"]):
         for chunk in chunks:
-            upload = us.graph.uploads.append(upload, _body(chunk))
+            upload = us.graph.uploads.append(upload, request_body(chunk))
         digest = Digest.of(b"".join(chunks))
-        us.graph.uploads.finish(upload, digest, _body(b""))
+        us.graph.uploads.finish(upload, digest, request_body(b""))
     assert us.placements(digest) == {"eu": "good"}
 
 
-def test_an_upload_fails_without_waiting_when_its_chunks_are_at_a_store_that_hangs(
+def test_an_upload_fails_without_delay_when_its_chunks_are_at_a_hanging_store(
     us: MemorySite,
 ) -> None:
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
     for chunk in (b"first ", b"second"):
-        upload = us.graph.uploads.append(upload, _body(chunk))
+        upload = us.graph.uploads.append(upload, request_body(chunk))
     digest = Digest.of(b"first second")
     with hanging(us.stores["us"]), pytest.raises(StoreError):
-        us.graph.uploads.finish(upload, digest, _body(b""))
+        us.graph.uploads.finish(upload, digest, request_body(b""))
     health = us.locations.health
     wait_until("the store is trusted again", lambda: not health.in_doubt("us"))
-    us.graph.uploads.finish(upload, digest, _body(b""))
+    us.graph.uploads.finish(upload, digest, request_body(b""))
     assert us.placements(digest) == {"us": "good"}
 
 
@@ -150,12 +151,8 @@ def test_a_download_continues_at_the_next_location_when_the_store_hangs(
         assert b"".join(us.graph.blobs.read(blob, 0, blob.size)) == b"content"
 
 
-def _body(content: bytes) -> Body:
-    return Body(io.BytesIO(content), len(content))
-
-
 def silent_puts(store: MemoryStore, number: int) -> None:
-    """Let the next NUMBER puts of a store fail without an answer, as those of a busy one do."""
+    """Make the next `number` puts of a store time out, as those of a busy store do."""
     left = [number]
 
     def fail(operation: str, key: str) -> None:
@@ -167,21 +164,21 @@ def silent_puts(store: MemoryStore, number: int) -> None:
     store.fault = fail
 
 
-def test_a_push_returns_to_a_busy_store_when_every_location_fell_silent(us: MemorySite) -> None:
+def test_a_push_is_retried_at_a_busy_store_when_no_location_responds(us: MemorySite) -> None:
     for store in us.stores.values():
         silent_puts(store, 1)
     digest = us.push(b"content")
     assert list(us.placements(digest).values()) == ["good"]
 
 
-def test_a_push_is_refused_when_stores_stay_silent_however_often_it_returns(us: MemorySite) -> None:
+def test_a_push_is_refused_when_stores_do_not_respond_to_retries(us: MemorySite) -> None:
     for store in us.stores.values():
         silent_puts(store, 1_000)
     with pytest.raises(NoHealthyStore):
         us.push(b"content")
 
 
-def test_a_push_does_not_return_to_a_store_that_refused_it(us: MemorySite) -> None:
+def test_a_push_is_not_retried_at_a_store_that_refused_it(us: MemorySite) -> None:
     us.stores["us"].down = True
     for location in ("eu", "ap"):
         silent_puts(us.stores[location], 1)
@@ -191,10 +188,10 @@ def test_a_push_does_not_return_to_a_store_that_refused_it(us: MemorySite) -> No
 
 
 def test_a_chunk_is_never_written_twice_under_one_key(us: MemorySite) -> None:
-    # The first of two writes may be carried out, and its object deleted, after the second.
+    # The first of two writes may be carried out after the second, and its object be deleted.
     keys = []
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
-    upload = us.graph.uploads.append(upload, _body(b"first "))
+    upload = us.graph.uploads.append(upload, request_body(b"first "))
     for store in us.stores.values():
         silent_puts(store, 1)
         fail = store.fault
@@ -205,18 +202,18 @@ def test_a_chunk_is_never_written_twice_under_one_key(us: MemorySite) -> None:
             fail(operation, key)
 
         store.fault = note
-    us.graph.uploads.append(upload, _body(b"second"))
+    us.graph.uploads.append(upload, request_body(b"second"))
     assert len(set(keys)) == len(keys) == len(us.stores) + 1
 
 
-def test_chunks_are_put_together_at_a_busy_store_when_every_location_fell_silent(
+def test_chunks_are_assembled_at_a_busy_store_when_no_location_responds(
     us: MemorySite,
 ) -> None:
     upload = us.graph.uploads.start(us.repository, SUPERUSER)
     for chunk in (b"first ", b"second"):
-        upload = us.graph.uploads.append(upload, _body(chunk))
+        upload = us.graph.uploads.append(upload, request_body(chunk))
     for store in us.stores.values():
         silent_puts(store, 1)
     digest = Digest.of(b"first second")
-    us.graph.uploads.finish(upload, digest, _body(b""))
+    us.graph.uploads.finish(upload, digest, request_body(b""))
     assert list(us.placements(digest).values()) == ["good"]

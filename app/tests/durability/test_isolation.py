@@ -1,4 +1,4 @@
-"""The registry's transactions hold whatever isolation level the server uses by default."""
+"""Transactions are correct regardless of the server's default isolation level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from atoll.placement.locks import LOCK_DIGEST
 from atoll.registry.errors import ManifestBlobUnknown
 
 from ..integration.services import wait_until
-from .conftest import administer
+from .databases import administer
 from .sites import MANIFEST_TYPE, MemoryRegistry, bundle, image_manifest, make_registry
 
 _LEVEL = "default_transaction_isolation"
@@ -20,7 +20,7 @@ _WAITING = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = 'advisory'
 """
-# What the collector does under the lock.
+# The statements of the collector under the lock.
 _COLLECT = f"""
 {LOCK_DIGEST}
 DELETE FROM replicationtask; DELETE FROM imagestorageplacement

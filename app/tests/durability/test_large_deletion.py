@@ -1,4 +1,4 @@
-"""Repositories and namespaces of any size can be deleted and renamed, in bounded statements."""
+"""Repositories and namespaces of any size are deleted and renamed in bounded statements."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORGANIZATION = "large"
 NAME = RepositoryName(ORGANIZATION, "app")
 ENTRY = Entry("delete_repo", ORGANIZATION, "app", "admin", None, {})
 
-# Stands for `statement_timeout`: what touches too many rows at once is cancelled.
+# A substitute for `statement_timeout`: a statement that touches too many rows is cancelled.
 _LIMIT = """
 CREATE FUNCTION too_many() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -72,7 +72,7 @@ FROM repository r, generate_series(1, %(rows)s) AS number WHERE r.name = 'app'
 
 
 class Large:
-    """An organization with a large repository, all of which is cached."""
+    """An organization with a large repository that is completely cached."""
 
     def __init__(self, database: Database, names: list[str]) -> None:
         self.database = database
@@ -128,7 +128,7 @@ def test_a_deletion_that_takes_too_long_is_continued_by_the_next_request(
     requests = 0
     while large.count("repository"):
         requests += 1
-        # Each request has the time for two batches.
+        # Each request has time for two batches.
         ticks = iter([0, 0, 0, *[1] * ROWS])
         with suppress(DeletionUnfinished):
             large.removal(
@@ -157,7 +157,7 @@ def test_a_namespace_of_another_kind_is_not_emptied(
     assert large.count("manifest") == ROWS
 
 
-def test_what_is_cached_of_a_large_repository_is_deleted_in_few_round_trips(
+def test_cached_values_of_a_large_repository_are_deleted_in_few_round_trips(
     make_large: Callable[[list[str]], Large],
 ) -> None:
     large = make_large(["app"])

@@ -1,8 +1,7 @@
-"""A deletion that a store carries out late takes no acknowledged blob."""
+"""A deletion that a store carries out late destroys no acknowledged blob."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from uuid import UUID
@@ -13,12 +12,12 @@ from atoll.names import Digest
 from atoll.placement.delete_queue import DeleteQueue
 from atoll.placement.tasks import Tasks
 from atoll.registry.errors import DeletionUnresolved
-from atoll.registry.upload_session import Body, Upload
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreError, StoreRefused
 
 from ..integration.services import wait_until
 from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
+from .uploads import begin_upload, count_announcements, request_body
 
 DATA = b"the same bytes"
 DIGEST = Digest.of(DATA)
@@ -26,23 +25,13 @@ DIGEST = Digest.of(DATA)
 
 @pytest.fixture
 def alone(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
-    """A registry with one location, and nothing replicated."""
+    """The site of a registry with one location, without replication."""
     changes: dict[str, object] = {"FEATURE_STORAGE_REPLICATION": False}
     return make_registry(make_database(), tmp_path, ["us"], changes)["us"]
 
 
-def body(data: bytes) -> Body:
-    return Body(io.BytesIO(data), len(data))
-
-
-def begin_upload(site: MemorySite, data: bytes = DATA) -> Upload:
-    """Start an upload whose first chunk is DATA."""
-    upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    return site.graph.uploads.append(upload, body(data))
-
-
-def cancel_without_an_answer(site: MemorySite, data: bytes = DATA) -> UUID:
-    """Cancel an upload of DATA whose object the store will delete later; return its id."""
+def cancel_with_late_deletion(site: MemorySite, data: bytes = DATA) -> UUID:
+    """Cancel an upload of `data` whose object the store deletes later; return its id."""
     upload = begin_upload(site, data)
     site.stores["us"].late_deletions = []
     site.graph.uploads.cancel(site.repository, upload.uuid)
@@ -50,11 +39,7 @@ def cancel_without_an_answer(site: MemorySite, data: bytes = DATA) -> UUID:
     return upload.uuid
 
 
-def notes(database: Database) -> int:
-    return int(database.read("SELECT count(*) FROM contentdeletion")[0][0])
-
-
-def let_the_uncertainty_pass(database: Database) -> None:
+def resolve_uncertain_deletions(database: Database) -> None:
     database.run(
         "UPDATE contentdeletion SET deleted_at = deleted_at - interval '1 hour',"
         " announced_at = announced_at - interval '1 hour',"
@@ -63,7 +48,7 @@ def let_the_uncertainty_pass(database: Database) -> None:
 
 
 def safe_at(site: MemorySite, digest: Digest = DIGEST) -> list[str]:
-    """Return the locations with a good placement and the right bytes of DIGEST."""
+    """Return the locations that have a good placement and the right bytes of `digest`."""
     good = [name for name, state in site.placements(digest).items() if state == "good"]
     return [name for name in good if site.has_object(name, digest)]
 
@@ -71,24 +56,24 @@ def safe_at(site: MemorySite, digest: Digest = DIGEST) -> list[str]:
 def push_in_chunks(site: MemorySite) -> None:
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     for piece in (DATA[:5], DATA[5:]):
-        upload = site.graph.uploads.append(upload, body(piece))
-    site.graph.uploads.finish(upload, DIGEST, body(b""))
+        upload = site.graph.uploads.append(upload, request_body(piece))
+    site.graph.uploads.finish(upload, DIGEST, request_body(b""))
 
 
 def push_in_one_chunk(site: MemorySite) -> None:
-    site.graph.uploads.finish(begin_upload(site), DIGEST, body(b""))
+    site.graph.uploads.finish(begin_upload(site, DATA), DIGEST, request_body(b""))
 
 
-def push_whole(site: MemorySite) -> None:
+def push_in_one_request(site: MemorySite) -> None:
     site.push(DATA)
 
 
-@pytest.mark.parametrize("push", [push_whole, push_in_one_chunk, push_in_chunks])
-def test_a_push_after_a_deletion_without_an_answer_is_written_to_another_location(
+@pytest.mark.parametrize("push", [push_in_one_request, push_in_one_chunk, push_in_chunks])
+def test_a_push_after_an_unanswered_deletion_is_written_to_another_location(
     registry: MemoryRegistry, push: Callable[[MemorySite], None]
 ) -> None:
     site = registry["us"]
-    cancel_without_an_answer(site)
+    cancel_with_late_deletion(site)
     push(site)
     site.stores["us"].carry_out_deletions()
     assert safe_at(site) == ["eu"]
@@ -97,21 +82,21 @@ def test_a_push_after_a_deletion_without_an_answer_is_written_to_another_locatio
 def test_a_push_is_refused_while_the_only_location_may_still_delete_its_object(
     alone: MemorySite,
 ) -> None:
-    cancel_without_an_answer(alone)
+    cancel_with_late_deletion(alone)
     with pytest.raises(DeletionUnresolved, match="push it again in a few minutes"):
         alone.push(DATA)
     alone.push(b"other bytes")
     alone.stores["us"].carry_out_deletions()
-    let_the_uncertainty_pass(alone.database)
+    resolve_uncertain_deletions(alone.database)
     alone.push(DATA)
     assert safe_at(alone) == ["us"]
 
 
-def test_an_object_written_before_the_uncertainty_passed_is_written_again(
+def test_an_object_written_before_the_deletion_was_resolved_is_written_again(
     alone: MemorySite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The late deletion hits between the write and the placement."""
-    cancel_without_an_answer(alone)
+    """The late deletion is carried out between the write and the placement."""
+    cancel_with_late_deletion(alone)
     place = alone.graph.blobs.place
 
     def place_later(*arguments: object, **more: object) -> bool:
@@ -128,11 +113,11 @@ def test_an_object_written_before_the_uncertainty_passed_is_written_again(
     assert safe_at(alone) == ["us"]
 
 
-def test_an_answer_to_a_later_deletion_does_not_resolve_an_earlier_one(
+def test_the_response_to_a_later_deletion_does_not_resolve_an_earlier_one(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
-    upload = cancel_without_an_answer(site)
+    upload = cancel_with_late_deletion(site)
     late, site.stores["us"].late_deletions = site.stores["us"].late_deletions, None
     assert site.graph.content.discard(DIGEST, "us", upload)
     site.push(DATA)
@@ -141,18 +126,18 @@ def test_an_answer_to_a_later_deletion_does_not_resolve_an_earlier_one(
     assert safe_at(site) == ["eu"]
 
 
-def test_attempts_without_an_answer_add_no_notes(registry: MemoryRegistry) -> None:
+def test_unanswered_attempts_add_no_announcements(registry: MemoryRegistry) -> None:
     site = registry["us"]
-    upload = cancel_without_an_answer(site)
+    upload = cancel_with_late_deletion(site)
     for _ in range(3):
         with pytest.raises(StoreError):
             site.graph.content.discard(DIGEST, "us", upload)
-    assert notes(site.database) == 1
+    assert count_announcements(site) == 1
 
 
 def test_a_refused_deletion_leaves_no_uncertainty(registry: MemoryRegistry) -> None:
     site = registry["us"]
-    upload = begin_upload(site)
+    upload = begin_upload(site, DATA)
 
     def refuse(operation: str, _key: str) -> None:
         if operation == "delete":
@@ -160,12 +145,12 @@ def test_a_refused_deletion_leaves_no_uncertainty(registry: MemoryRegistry) -> N
 
     site.stores["us"].fault = refuse
     site.graph.uploads.cancel(site.repository, upload.uuid)
-    assert notes(site.database) == 0
+    assert count_announcements(site) == 0
     site.push(DATA)
     assert safe_at(site) == ["us"]
 
 
-def test_a_collected_blob_that_is_pushed_again_outlives_a_late_deletion(
+def test_a_collected_blob_that_is_pushed_again_survives_a_late_deletion(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -182,7 +167,7 @@ def test_a_collected_blob_that_is_pushed_again_outlives_a_late_deletion(
 
 
 def while_deleting(site: MemorySite, act: Callable[[], None]) -> None:
-    """Call ACT once in place of a pause of the deleter, just before it sends its request."""
+    """Call `act` once while the deleter is paused, just before it sends its request."""
 
     def pause(operation: str, _key: str) -> None:
         if operation == "delete":
@@ -193,18 +178,18 @@ def while_deleting(site: MemorySite, act: Callable[[], None]) -> None:
 
 
 def end_idle_transactions(site: MemorySite) -> None:
-    """Do what PostgreSQL does to a session that says nothing for a minute in a transaction."""
+    """Terminate idle transactions, as PostgreSQL does after a minute."""
     site.database.run(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE datname = current_database() AND state = 'idle in transaction'"
     )
 
 
-def test_a_deleter_that_is_paused_before_its_request_takes_no_acknowledged_blob(
+def test_a_deleter_that_is_paused_before_its_request_destroys_no_acknowledged_blob(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    upload = begin_upload(us)
+    upload = begin_upload(us, DATA)
 
     def push() -> None:
         end_idle_transactions(us)
@@ -218,14 +203,14 @@ def test_a_deleter_that_is_paused_before_its_request_takes_no_acknowledged_blob(
     assert safe_at(us) == ["eu"]
 
 
-def test_a_blob_that_a_deleter_takes_after_a_very_long_pause_is_repaired(
+def test_a_blob_that_a_deleter_destroys_after_a_very_long_pause_is_repaired(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    upload = begin_upload(us)
+    upload = begin_upload(us, DATA)
 
     def push() -> None:
-        let_the_uncertainty_pass(us.database)
+        resolve_uncertain_deletions(us.database)
         us.push(DATA)
         eu = registry["eu"].worker()
         eu.start()
@@ -243,17 +228,17 @@ def test_a_blob_that_a_deleter_takes_after_a_very_long_pause_is_repaired(
     assert us.has_object("us", DIGEST)
 
 
-def test_a_placement_is_verified_where_a_fail_over_lost_the_announcement(
+def test_a_placement_is_verified_if_a_failover_lost_the_announcement(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
-    upload = begin_upload(us)
+    upload = begin_upload(us, DATA)
 
-    def fail_over() -> None:
+    def failover() -> None:
         us.database.run("DELETE FROM contentdeletion")
         us.push(DATA)
 
-    while_deleting(us, fail_over)
+    while_deleting(us, failover)
     us.graph.uploads.cancel(us.repository, upload.uuid)
     assert us.placements(DIGEST) == {"us": "suspect"}
     assert us.push(DATA) == DIGEST
@@ -262,20 +247,20 @@ def test_a_placement_is_verified_where_a_fail_over_lost_the_announcement(
 
 def test_a_copy_is_not_placed_while_a_deletion_is_unresolved(registry: MemoryRegistry) -> None:
     us = registry["us"]
-    cancel_without_an_answer(us)
+    cancel_with_late_deletion(us)
     us.push(DATA)
     assert us.placements(DIGEST) == {"eu": "good"}
     tasks = Tasks(us.database, "us")
     (task,) = tasks.claim()
     us.stores["us"].objects[blob_key(DIGEST)] = DATA
     assert tasks.finish([task]) == set()
-    # It is not copied again and again until then.
+    # Until then the task cannot be claimed again.
     us.database.run(
         "UPDATE replicationtask SET lease_expires = now() WHERE lease_expires IS NOT NULL"
     )
     assert tasks.claim() == []
     us.stores["us"].carry_out_deletions()
-    let_the_uncertainty_pass(us.database)
+    resolve_uncertain_deletions(us.database)
     us.database.run("UPDATE replicationtask SET available_at = now()")
     (task,) = tasks.claim()
     assert tasks.finish([task]) == {task.lease_token}

@@ -1,4 +1,4 @@
-"""The protocol of all queues: claims, leases and back-off."""
+"""The protocol of all leased queues: claims, leases and backoff."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_leased_row_is_not_claimed_again_until_the_lease_expires(database: Dat
     assert (again.id, again.attempts) == (1, 2)
 
 
-def test_no_write_succeeds_after_the_lease_was_lost(database: Database) -> None:
+def test_no_write_succeeds_after_the_lease_is_lost(database: Database) -> None:
     queue = queue_of(database)
     late = claim(queue)
     expire_leases(database)
@@ -92,7 +92,7 @@ def test_an_expired_lease_is_held_until_the_row_is_claimed(database: Database) -
     assert claim(queue) != job
 
 
-def test_a_released_row_waits_for_the_back_off_and_keeps_the_error(database: Database) -> None:
+def test_a_released_row_waits_for_the_backoff_and_keeps_the_error(database: Database) -> None:
     queue = queue_of(database)
     job = claim(queue)
     assert job is not None
@@ -106,7 +106,7 @@ def test_a_released_row_waits_for_the_back_off_and_keeps_the_error(database: Dat
     assert following.id == 2
 
 
-def test_a_row_given_back_can_be_claimed_at_once_and_counts_no_attempt(
+def test_a_row_given_back_can_be_claimed_immediately_and_counts_no_attempt(
     database: Database,
 ) -> None:
     queue = queue_of(database)
@@ -119,5 +119,5 @@ def test_a_row_given_back_can_be_claimed_at_once_and_counts_no_attempt(
 
 
 @pytest.mark.parametrize(("attempts", "seconds"), [(0, 2), (1, 2), (2, 4), (5, 32), (10**6, 900)])
-def test_back_off_doubles_up_to_its_maximum(attempts: int, seconds: float) -> None:
+def test_backoff_doubles_up_to_its_maximum(attempts: int, seconds: float) -> None:
     assert Backoff(first=2, maximum=900).seconds(attempts) == seconds

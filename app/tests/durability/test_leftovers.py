@@ -2,50 +2,18 @@
 
 from __future__ import annotations
 
-import io
-
 from atoll.names import Digest
-from atoll.registry.upload_session import Body, Upload
-from atoll.storage.errors import StoreUnavailable, StoreUnreachable
-from atoll.storage.prober import Prober
+from atoll.storage.errors import StoreUnavailable
 
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
-
-
-def body(data: bytes) -> Body:
-    return Body(io.BytesIO(data), len(data))
-
-
-def begin_upload(site: MemorySite, *chunks: bytes) -> Upload:
-    upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    for chunk in chunks:
-        upload = site.graph.uploads.append(upload, body(chunk))
-    return upload
-
-
-def uploads(site: MemorySite) -> int:
-    return int(site.database.read("SELECT count(*) FROM blobupload")[0][0])
-
-
-def notes(site: MemorySite) -> int:
-    return int(site.database.read("SELECT count(*) FROM contentdeletion")[0][0])
-
-
-def let_minutes_pass(site: MemorySite, minutes: int = 3000) -> None:
-    site.database.run(
-        "UPDATE blobupload SET changed_at = changed_at - make_interval(mins => %s)", [minutes]
-    )
-
-
-def take_down(site: MemorySite, location: str) -> None:
-    """Let the store of LOCATION fail, and SITE know it."""
-    site.stores[location].down = True
-    site.locations.health.observe(location, StoreUnreachable(location, "down"))
-
-
-def bring_back(site: MemorySite, location: str) -> None:
-    site.stores[location].down = False
-    Prober(site.stores, site.locations.health).probe_once(site.stores[location])
+from .sites import MemoryRegistry
+from .uploads import (
+    age_uploads,
+    begin_upload,
+    bring_back,
+    count_announcements,
+    count_uploads,
+    take_down,
+)
 
 
 def test_leftovers_at_an_unavailable_store_do_not_delay_those_at_other_stores(
@@ -56,18 +24,18 @@ def test_leftovers_at_an_unavailable_store_do_not_delay_those_at_other_stores(
         begin_upload(us, b"at us %d" % number)
     for number in range(20):
         begin_upload(eu, b"at eu %d" % number)
-    let_minutes_pass(us)
+    age_uploads(us)
     take_down(us, "us")
     assert us.graph.uploads.delete_leftovers() == 20
     assert len(us.stores["eu"].objects) == 0
     assert us.stores["us"].requests["delete"] == 0
-    assert notes(us) == 20
+    assert count_announcements(us) == 20
     bring_back(us, "us")
     assert us.graph.uploads.delete_leftovers() == 100
-    assert (len(us.stores["us"].objects), uploads(us)) == (0, 0)
+    assert (len(us.stores["us"].objects), count_uploads(us)) == (0, 0)
 
 
-def test_a_leftover_that_cannot_be_deleted_is_tried_again_later_each_time_and_adds_no_notes(
+def test_an_undeletable_leftover_is_retried_with_growing_delays_and_adds_no_announcements(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -80,24 +48,24 @@ def test_a_leftover_that_cannot_be_deleted_is_tried_again_later_each_time_and_ad
 
     site.stores["us"].fault = fail
     site.graph.uploads.cancel(site.repository, upload.uuid)
-    assert (uploads(site), notes(site)) == (1, 1)
+    assert (count_uploads(site), count_announcements(site)) == (1, 1)
     for wait in (2, 4, 8):
         assert site.graph.uploads.delete_leftovers() == 0
         tries = site.stores["us"].requests["delete"]
-        let_minutes_pass(site, wait - 1)
+        age_uploads(site, wait - 1)
         site.graph.uploads.delete_leftovers()
         assert site.stores["us"].requests["delete"] == tries
-        let_minutes_pass(site, 2)
+        age_uploads(site, 2)
         site.graph.uploads.delete_leftovers()
         assert site.stores["us"].requests["delete"] == tries + 1
-    assert (uploads(site), notes(site)) == (1, 1)
+    assert (count_uploads(site), count_announcements(site)) == (1, 1)
     site.stores["us"].fault = None
-    let_minutes_pass(site, 60)
+    age_uploads(site, 60)
     assert site.graph.uploads.delete_leftovers() == 1
-    assert (len(site.stores["us"].objects), uploads(site)) == (0, 0)
+    assert (len(site.stores["us"].objects), count_uploads(site)) == (0, 0)
 
 
-def test_leftovers_that_cannot_be_deleted_do_not_delay_newer_ones(
+def test_undeletable_leftovers_do_not_delay_newer_ones(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -110,14 +78,14 @@ def test_leftovers_that_cannot_be_deleted_do_not_delay_newer_ones(
             raise StoreUnavailable("us", "it answered 500")
 
     site.stores["us"].fault = fail
-    let_minutes_pass(site)
+    age_uploads(site)
     for _ in range(2):
         site.graph.uploads.delete_leftovers()
     assert set(site.stores["us"].objects) == keys
-    assert uploads(site) == len(stuck)
+    assert count_uploads(site) == len(stuck)
 
 
-def test_a_cancelled_upload_does_not_wait_for_a_store_that_is_known_to_be_down(
+def test_cancelling_an_upload_does_not_wait_for_an_unavailable_store(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -126,12 +94,12 @@ def test_a_cancelled_upload_does_not_wait_for_a_store_that_is_known_to_be_down(
     site.graph.uploads.cancel(site.repository, upload.uuid)
     assert site.stores["us"].requests["delete"] == 0
     bring_back(site, "us")
-    let_minutes_pass(site, 3)
+    age_uploads(site, 3)
     assert site.graph.uploads.delete_leftovers() == 1
-    assert (len(site.stores["us"].objects), uploads(site)) == (0, 0)
+    assert (len(site.stores["us"].objects), count_uploads(site)) == (0, 0)
 
 
-def test_a_hanging_deletion_blocks_neither_the_digest_nor_a_connection(
+def test_a_hanging_deletion_holds_neither_the_lock_on_the_digest_nor_a_connection(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -151,7 +119,7 @@ def test_a_hanging_deletion_blocks_neither_the_digest_nor_a_connection(
     assert site.push(data) == Digest.of(data)
 
 
-def test_a_leftover_at_a_location_that_does_not_exist_any_more_is_forgotten(
+def test_a_leftover_at_a_removed_location_is_discarded(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
@@ -160,9 +128,9 @@ def test_a_leftover_at_a_location_that_does_not_exist_any_more_is_forgotten(
         "UPDATE blobupload SET first_location = 'gone',"
         " chunks = jsonb_set(chunks, '{0,location}', '\"gone\"')"
     )
-    let_minutes_pass(site)
+    age_uploads(site)
     assert site.graph.uploads.delete_leftovers() == 1
-    assert uploads(site) == 0
+    assert count_uploads(site) == 0
 
 
 def test_a_leftover_at_another_sites_location_is_left_to_that_site(
@@ -171,7 +139,7 @@ def test_a_leftover_at_another_sites_location_is_left_to_that_site(
     us, eu = registry["us"], registry["eu"]
     begin_upload(eu, b"at eu")
     del us.graph.locations.stores["eu"]  # type: ignore[attr-defined]
-    let_minutes_pass(us)
+    age_uploads(us)
     assert us.graph.uploads.delete_leftovers() == 0
-    assert uploads(us) == 1
+    assert count_uploads(us) == 1
     assert eu.graph.uploads.delete_leftovers() == 1

@@ -1,4 +1,4 @@
-"""The life cycle of a location: usage, drain, loss and status, by the commands of operators."""
+"""The life cycle of a location: usage, drain, loss and status, tested by commands."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def push_image(site: MemorySite) -> str:
 
 
 def copy_to(site: MemorySite, location: str) -> None:
-    """Record the copies that LOCATION lacks, as its worker does."""
+    """Record the missing copies of `location`, as its worker does."""
     tasks = Tasks(site.database, location)
     while claimed := tasks.claim():
         tasks.finish(claimed)
 
 
 def report(site: MemorySite, *unavailable: str) -> None:
-    """Record a heartbeat of SITE, which can read from all stores but these."""
+    """Record a heartbeat of `site`, which can read from all stores except these."""
     health = site.locations.health
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in unavailable else None
@@ -48,7 +48,7 @@ def report(site: MemorySite, *unavailable: str) -> None:
     Heartbeat(site.database, site.graph.bundle, "registry", health).record()
 
 
-def test_an_image_is_complete_where_all_its_blobs_are(registry: MemoryRegistry) -> None:
+def test_an_image_is_complete_at_locations_with_all_its_blobs(registry: MemoryRegistry) -> None:
     site = registry["us"]
     digest = push_image(site)
     completeness = ImageCompleteness(site.database, LOCATIONS)

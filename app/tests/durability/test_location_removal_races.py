@@ -1,4 +1,4 @@
-"""Removals at the same time never count on each other's copies, and no blob loses its last one."""
+"""Concurrent removals do not rely on each other's copies, and no blob loses its last copy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.upkeep.over_replication import OverReplication
 
 from ..caches import RecordingCache
-from .many_blobs import blobs_without_placement, forget_everything, place_blobs
+from .many_blobs import blobs_without_placement, place_blobs, reset_placements
 from .sites import SUPERUSER, MemoryRegistry
 
 LOCATIONS = ["us", "eu", "ap"]
@@ -43,8 +43,8 @@ def remove(database: Database, location: str, accepted_loss: int | None = None) 
         continue
 
 
-def plain(location: str) -> Command:
-    """Remove LOCATION, sometimes without the drain before, as a script might."""
+def sometimes_drained(location: str) -> Command:
+    """Return a removal that sometimes omits the drain, as a script might."""
 
     def command(database: Database) -> None:
         if random.random() < 0.7:
@@ -66,12 +66,12 @@ def lost(location: str) -> Command:
     return lambda database: remove(database, location, accepted_loss=0)
 
 
-def taking_excess(database: Database) -> None:
+def remove_over_replicated(database: Database) -> None:
     OverReplication(database, [], RecordingCache(), links=0).step()
 
 
-def at_once(commands: list[tuple[Database, Command]]) -> list[bool]:
-    """Run each command in a thread, after a random delay; return which were carried out."""
+def run_concurrently(commands: list[tuple[Database, Command]]) -> list[bool]:
+    """Run each command in a thread, after a random delay; return which ones succeeded."""
     start = threading.Barrier(len(commands))
 
     def run(database: Database, command: Command) -> bool:
@@ -89,20 +89,20 @@ def at_once(commands: list[tuple[Database, Command]]) -> list[bool]:
 
 
 PAIRS = {
-    "two plain": (plain("us"), plain("eu")),
-    "lost beside a plain one": (lost("us"), drained("eu")),
-    "two lost": (lost("us"), lost("eu")),
+    "two removals": (sometimes_drained("us"), sometimes_drained("eu")),
+    "one of a lost location": (lost("us"), drained("eu")),
+    "two of lost locations": (lost("us"), lost("eu")),
 }
 
 
 def check_removals(registry: MemoryRegistry, pair: tuple[Command, Command], rounds: int) -> None:
-    """Start both removals at once, so often: us and eu have all blobs, and ap lacks them."""
+    """Start both removals concurrently, `rounds` times; only us and eu have the blobs."""
     us, eu = registry["us"].database, registry["eu"].database
     registry["us"].push(b"the repository exists")
     for _ in range(rounds):
-        forget_everything(us, LOCATIONS)
+        reset_placements(us, LOCATIONS)
         place_blobs(us, BLOBS, ["us", "eu"])
-        carried_out = at_once([(us, pair[0]), (eu, pair[1])])
+        carried_out = run_concurrently([(us, pair[0]), (eu, pair[1])])
         assert sum(carried_out) <= 1
         states = LocationTable(us).states()
         assert "removed" not in states.values()
@@ -111,7 +111,7 @@ def check_removals(registry: MemoryRegistry, pair: tuple[Command, Command], roun
 
 
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-def test_at_most_one_of_two_removals_at_once_is_carried_out(
+def test_at_most_one_of_two_concurrent_removals_succeeds(
     registry: MemoryRegistry, pair: tuple[Command, Command]
 ) -> None:
     check_removals(registry, pair, QUICK)
@@ -119,49 +119,49 @@ def test_at_most_one_of_two_removals_at_once_is_carried_out(
 
 @pytest.mark.long
 @pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
-def test_at_most_one_of_two_removals_at_once_is_carried_out_a_thousand_times(
+def test_at_most_one_of_two_concurrent_removals_succeeds_in_many_rounds(
     registry: MemoryRegistry, pair: tuple[Command, Command]
 ) -> None:
     check_removals(registry, pair, LONG)
 
 
-EXCESS = {"a drained location": drained("us"), "a lost store's": lost("us")}
+REMOVALS = {"drained location": drained("us"), "lost location": lost("us")}
 
 
-def check_excess(registry: MemoryRegistry, command: Command, rounds: int) -> None:
+def check_over_replication(registry: MemoryRegistry, command: Command, rounds: int) -> None:
     """Remove us while copies at eu, which a policy excludes, are deleted for the copies at us."""
     us, eu = registry["us"].database, registry["eu"].database
     registry["us"].push(b"the repository exists")
     Policies(us, LOCATIONS).set(Subject.parse(f"{SUPERUSER}/app"), Policy(excluded=("eu",)))
     for _ in range(rounds):
-        forget_everything(us, LOCATIONS)
+        reset_placements(us, LOCATIONS)
         place_blobs(us, BLOBS, ["us", "eu"])
-        at_once([(us, command), (eu, taking_excess)])
+        run_concurrently([(us, command), (eu, remove_over_replicated)])
         assert "removed" not in LocationTable(us).states().values()
         assert blobs_without_placement(us) == 0
 
 
-@pytest.mark.parametrize("command", EXCESS.values(), ids=EXCESS.keys())
-def test_deleting_over_replicated_copies_beside_a_removal_leaves_a_copy_of_each_blob(
+@pytest.mark.parametrize("command", REMOVALS.values(), ids=REMOVALS.keys())
+def test_removal_during_deletion_of_over_replicated_copies_keeps_a_copy_of_each_blob(
     registry: MemoryRegistry, command: Command
 ) -> None:
-    check_excess(registry, command, QUICK)
+    check_over_replication(registry, command, QUICK)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("command", EXCESS.values(), ids=EXCESS.keys())
-def test_deleting_over_replicated_copies_beside_a_removal_leaves_copies_a_thousand_times(
+@pytest.mark.parametrize("command", REMOVALS.values(), ids=REMOVALS.keys())
+def test_removal_during_deletion_of_over_replicated_copies_keeps_copies_in_many_rounds(
     registry: MemoryRegistry, command: Command
 ) -> None:
-    check_excess(registry, command, LONG)
+    check_over_replication(registry, command, LONG)
 
 
-def test_two_drains_at_once_leave_a_required_location(registry: MemoryRegistry) -> None:
+def test_two_concurrent_drains_leave_a_required_location(registry: MemoryRegistry) -> None:
     us, eu = registry["us"].database, registry["eu"].database
     required = ["us", "eu"]
     for _ in range(QUICK):
-        forget_everything(us, LOCATIONS)
-        carried_out = at_once(
+        reset_placements(us, LOCATIONS)
+        carried_out = run_concurrently(
             [
                 (us, lambda database: LocationTable(database).set_draining("us", required)),
                 (eu, lambda database: LocationTable(database).set_draining("eu", required)),
@@ -170,7 +170,7 @@ def test_two_drains_at_once_leave_a_required_location(registry: MemoryRegistry) 
         assert sum(carried_out) == 1
 
 
-def test_a_command_that_waits_for_another_removal_is_refused_after_some_seconds(
+def test_a_command_that_waits_for_another_removal_is_refused_after_a_timeout(
     registry: MemoryRegistry,
 ) -> None:
     us, eu = registry["us"].database, registry["eu"].database

@@ -1,4 +1,4 @@
-"""Pushes of large manifests do not fill PostgreSQL's lock table, which all connections share."""
+"""Pushes of large manifests do not exhaust PostgreSQL's shared lock table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_m
 
 PUSHES = 8
 LAYERS = 100
-# What every transaction may hold: 64 for each connection, less the locks on tables and indexes.
+# Locks that each connection may hold on average: 64, including those on tables and indexes.
 SHARE = 64
 
 
@@ -23,7 +23,7 @@ def push(site: MemorySite, content: bytes, tag: str) -> None:
 
 
 def granted(cursor: psycopg2.extensions.cursor) -> int:
-    """Return the advisory locks that others hold in this database."""
+    """Return the number of advisory locks that other sessions hold in this database."""
     cursor.execute(
         "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
@@ -41,12 +41,12 @@ def waiting(cursor: psycopg2.extensions.cursor) -> int:
 
 
 def test_waiting_pushes_of_many_layers_hold_few_locks(registry: MemoryRegistry) -> None:
-    """Each of them waits for the same tag; others would find no room in the lock table."""
+    """All of them wait for one lock; if each held many, the lock table would overflow."""
     site = registry["us"]
     config, layers = b"{}", [f"layer {number}".encode() for number in range(LAYERS)]
     for blob in (config, *layers):
         site.push(blob)
-    # The lock on a blob that sorts last lets the others be locked before.
+    # The lock with the greatest key is acquired last, so that pushes wait with all others held.
     content = image_manifest(config, layers)
     push(site, content, "first")
     with psycopg2.connect(registry.uri) as connection, connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""The sites that these tests are made with behave as a registry does."""
+"""The sites in memory behave like a registry."""
 
 from __future__ import annotations
 

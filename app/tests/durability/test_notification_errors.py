@@ -1,4 +1,4 @@
-"""A delivery that meets an unforeseen error is retried with a backoff, and given up."""
+"""A delivery that fails unexpectedly is retried with a backoff, then abandoned."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .sites import MemoryRegistry, MemorySite
 
 
 class BrokenPayloads(Payloads):
-    """Payloads that cannot be built, because of a bug."""
+    """Payloads that cannot be built because of a bug."""
 
     def __init__(self) -> None:
         return
 
     def build(self, *_arguments: object) -> NoReturn:
-        raise KeyError("nobody expected this")
+        raise KeyError("unexpected")
 
 
 def make_delivery(site: MemorySite) -> None:
@@ -34,7 +34,9 @@ def make_delivery(site: MemorySite) -> None:
     )
 
 
-def test_an_unforeseen_error_is_a_failed_attempt_with_a_backoff(registry: MemoryRegistry) -> None:
+def test_an_unexpected_error_counts_as_failed_attempt_with_a_backoff(
+    registry: MemoryRegistry,
+) -> None:
     site = registry["us"]
     make_delivery(site)
     deliverer = Deliverer(site.database, site.graph.cipher, BrokenPayloads(), site.graph.receivers)
@@ -42,11 +44,11 @@ def test_an_unforeseen_error_is_a_failed_attempt_with_a_backoff(registry: Memory
     assert site.database.read(
         "SELECT attempts, last_error, lease_token IS NULL,"
         " available_at > clock_timestamp() + interval '5 seconds' FROM notificationdelivery"
-    ) == [[1, "KeyError: 'nobody expected this'", True, True]]
+    ) == [[1, "KeyError: 'unexpected'", True, True]]
     assert not deliverer.run_once()
 
 
-def test_an_unforeseen_error_is_not_retried_indefinitely(
+def test_an_unexpected_error_is_not_retried_indefinitely(
     registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     site = registry["us"]

@@ -1,52 +1,23 @@
-"""Every way in which an upload ends leaves no object behind."""
+"""No object is left behind, however an upload ends."""
 
 from __future__ import annotations
-
-import io
 
 import pytest
 from atoll.names import Digest
 from atoll.registry.errors import RangeOutOfOrder, UploadUnknown
-from atoll.registry.upload_session import Body, Upload
-from atoll.storage.errors import StoreUnreachable
-from atoll.storage.prober import Prober
 
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import MemoryRegistry, MemorySite
+from .uploads import age_uploads, begin_upload, bring_back, count_uploads, request_body, take_down
 
 DATA = b"the same bytes"
 
 
-def body(data: bytes) -> Body:
-    return Body(io.BytesIO(data), len(data))
-
-
-def begin_upload(site: MemorySite, *chunks: bytes) -> Upload:
-    upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    for chunk in chunks:
-        upload = site.graph.uploads.append(upload, body(chunk))
-    return upload
-
-
-def take_down(site: MemorySite, location: str) -> None:
-    site.stores[location].down = True
-    site.locations.health.observe(location, StoreUnreachable(location, "down"))
-
-
-def bring_back(site: MemorySite, location: str) -> None:
-    site.stores[location].down = False
-    Prober(site.stores, site.locations.health).probe_once(site.stores[location])
-
-
-def clear_away(site: MemorySite) -> None:
-    site.database.run("UPDATE blobupload SET changed_at = changed_at - interval '3 minutes'")
+def delete_leftovers(site: MemorySite) -> None:
+    age_uploads(site, 3)
     site.graph.uploads.delete_leftovers()
 
 
-def uploads(site: MemorySite) -> int:
-    return int(site.database.read("SELECT count(*) FROM blobupload")[0][0])
-
-
-def test_two_uploads_of_the_same_bytes_that_are_cancelled_at_once_leave_nothing(
+def test_two_uploads_of_the_same_bytes_cancelled_concurrently_leave_no_object(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
@@ -61,7 +32,7 @@ def test_two_uploads_of_the_same_bytes_that_are_cancelled_at_once_leave_nothing(
 
     monkeypatch.setattr(site.graph.content, "discard", discard_then_cancel_the_other)
     site.graph.uploads.cancel(site.repository, first.uuid)
-    assert (site.stores["us"].objects, uploads(site)) == ({}, 0)
+    assert (site.stores["us"].objects, count_uploads(site)) == ({}, 0)
 
 
 def test_an_upload_of_a_deleted_repository_does_not_keep_the_object_of_another(
@@ -74,7 +45,7 @@ def test_an_upload_of_a_deleted_repository_does_not_keep_the_object_of_another(
     assert site.stores["us"].objects == {}
 
 
-def test_an_object_of_an_upload_that_ended_while_it_was_put_together_is_deleted(
+def test_the_object_of_an_upload_cancelled_during_assembly_is_deleted(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
@@ -87,30 +58,30 @@ def test_an_object_of_an_upload_that_ended_while_it_was_put_together_is_deleted(
 
     monkeypatch.setattr(site.graph.blobs, "place", place_after_the_cancellation)
     with pytest.raises(UploadUnknown):
-        site.graph.uploads.finish(upload, Digest.of(b"first second"), body(b""))
-    assert (site.stores["us"].objects, uploads(site)) == ({}, 0)
+        site.graph.uploads.finish(upload, Digest.of(b"first second"), request_body(b""))
+    assert (site.stores["us"].objects, count_uploads(site)) == ({}, 0)
 
 
-def test_an_upload_with_a_chunk_is_not_finished_whole_with_an_old_state(
+def test_an_upload_with_a_chunk_is_not_finished_in_one_request_with_an_old_state(
     registry: MemoryRegistry,
 ) -> None:
     site = registry["us"]
     old = begin_upload(site)
-    site.graph.uploads.append(old, body(b"first chunk"))
+    site.graph.uploads.append(old, request_body(b"first chunk"))
     with pytest.raises(RangeOutOfOrder):
-        site.graph.uploads.finish(old, Digest.of(DATA), body(DATA))
-    clear_away(site)
+        site.graph.uploads.finish(old, Digest.of(DATA), request_body(DATA))
+    delete_leftovers(site)
     assert not site.has_object("us", Digest.of(DATA))
-    assert uploads(site) == 1
+    assert count_uploads(site) == 1
 
 
 @pytest.mark.parametrize("first", [b"first", b""])
-def test_a_chunk_that_could_not_be_recorded_nor_deleted_is_deleted_later(
+def test_a_chunk_that_could_be_neither_recorded_nor_deleted_is_deleted_later(
     registry: MemoryRegistry, first: bytes
 ) -> None:
     site = registry["us"]
     old = begin_upload(site, *([first] if first else []))
-    site.graph.uploads.append(old, body(b"sent once"))
+    site.graph.uploads.append(old, request_body(b"sent once"))
 
     def go_down(operation: str, _key: str) -> None:
         if operation == "delete":
@@ -118,9 +89,9 @@ def test_a_chunk_that_could_not_be_recorded_nor_deleted_is_deleted_later(
 
     site.stores["us"].fault = go_down
     with pytest.raises(RangeOutOfOrder):
-        site.graph.uploads.append(old, body(b"sent again in another way"))
+        site.graph.uploads.append(old, request_body(b"sent again in another way"))
     site.stores["us"].fault = None
     bring_back(site, "us")
     assert len(site.stores["us"].objects) == (3 if first else 2)
-    clear_away(site)
+    delete_leftovers(site)
     assert len(site.stores["us"].objects) == (2 if first else 1)

@@ -1,4 +1,4 @@
-"""Every statement that runs periodically uses an index at ten million rows."""
+"""Every periodic statement uses an index with ten million rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .recording import RecordingDatabase
 from .sites import MemorySite, make_registry
 
 ROWS, TEN_MILLION = 10_000, 10_000_000
-# Rows that one statement may read from a large table without a limit: a range, or a batch.
+# Rows that a statement may read from a large table without a LIMIT: a range, or a batch.
 READ_MAXIMUM = 250_000
 # Tables with a row for each blob, manifest, tag, pull, token, upload or task.
 LARGE = (
@@ -68,8 +68,8 @@ _MORE_ROWS = (
     """UPDATE manifest SET deleted_at = now() WHERE random() < 0.01""",
 )
 
-# The planner multiplies a table's pages by the density of rows that the last ANALYZE found: with
-# more of them it plans as for a table of ten million rows.
+# The planner multiplies a table's pages by the row density of the last ANALYZE. A higher density
+# makes it plan for a table of ten million rows.
 _GROW = """
 UPDATE pg_class SET reltuples = reltuples * %(rows)s / greatest((
     SELECT t.reltuples FROM pg_class t LEFT JOIN pg_index i ON i.indrelid = t.oid
@@ -80,8 +80,8 @@ WHERE oid IN (SELECT oid FROM pg_class WHERE relname = ANY(%(tables)s) AND reltu
 """
 
 
-def grow(database: Database) -> None:
-    """Let the planner believe that each large table has ten million rows."""
+def pretend_large(database: Database) -> None:
+    """Make the planner assume that each large table has ten million rows."""
     for statement in _MORE_ROWS:
         database.run(statement)
     for table in LARGE:
@@ -91,17 +91,17 @@ def grow(database: Database) -> None:
 
 
 def nodes(plan: dict[str, Any], limited: bool = False) -> Iterator[tuple[dict[str, Any], bool]]:
-    """Yield each node of a plan, and whether a LIMIT bounds what is read from it."""
+    """Yield each node of a plan, and whether a LIMIT bounds the rows that are read from it."""
     limited = limited or plan["Node Type"] == "Limit"
     yield plan, limited
-    # A sort or an aggregate reads all of its input, whatever is taken from it.
+    # A sort or an aggregate reads all of its input despite a LIMIT.
     reads_all = plan["Node Type"] in {"Sort", "Aggregate", "Hash", "ModifyTable"}
     for child in plan.get("Plans", ()):
         yield from nodes(child, limited and not reads_all)
 
 
 def problem(node: dict[str, Any], limited: bool) -> str | None:
-    """Return what is wrong with a scan of a large table."""
+    """Return the problem of a scan of a large table, or None."""
     if node.get("Relation Name") not in LARGE or "Scan" not in node["Node Type"]:
         return None
     name = f"{node['Node Type']} on {node['Relation Name']}"
@@ -120,7 +120,7 @@ def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
 
 
 def run_everything_once(site: MemorySite) -> RecordingDatabase:
-    """Run each periodic activity of a worker process and return what it said to the database."""
+    """Run each periodic activity of a worker process and return the recorded statements."""
     recording = RecordingDatabase.from_bundle(site.graph.bundle, size=20)
     site.graph.__dict__["database"] = recording
     for activity in [*activities(site.graph), *periodic(site.graph, RecentReads())]:
@@ -144,10 +144,10 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
     return recording
 
 
-def test_no_periodic_statement_reads_a_whole_table(site: MemorySite) -> None:
+def test_no_periodic_statement_scans_a_large_table(site: MemorySite) -> None:
     database = site.graph.patient_database
     recording = run_everything_once(site)
-    grow(database)
+    pretend_large(database)
     found = {
         f"{text}\n{' '.join(statement.split())}"
         for statement, plan in recording.plans()

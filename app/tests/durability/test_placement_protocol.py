@@ -1,4 +1,4 @@
-"""The placement protocol keeps every acknowledged blob, whatever happens in whatever order."""
+"""The placement protocol keeps every acknowledged blob, in any order of events and faults."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
     print_blob=True,
 )
-# Examples of the quick run, which are always the same, and of each round of the long one.
+# Examples of the short run, which are always the same, and of each round of the long run.
 _EXAMPLES, _EXAMPLES_OF_ROUND = 40, 200
 
 
@@ -31,7 +31,7 @@ _EXAMPLES, _EXAMPLES_OF_ROUND = 40, 200
 def world(
     make_database: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
-    # Deletions that a test has stopped do not end while a push waits for them.
+    # A push must not wait for deletions that the test has stopped.
     monkeypatch.setattr("atoll.placement.content_deletions._PAUSES", ())
     world = World(make_database(), tmp_path)
     PlacementProtocol.world = world

@@ -1,4 +1,4 @@
-"""A changed policy takes effect for stored blobs, in whatever order changes commit."""
+"""A changed policy applies to stored blobs, regardless of the order of commits."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ WHERE namespace_user_id IS NOT NULL
 
 
 @pytest.fixture
-def registry_of_one_default(make_database: Callable[[], str], tmp_path: Path) -> MemoryRegistry:
+def registry_with_one_default(make_database: Callable[[], str], tmp_path: Path) -> MemoryRegistry:
     """Sites us, eu and ap, of which only us is required."""
     changes: dict[str, object] = {"DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["us"]}
     return make_registry(make_database(), tmp_path, ["us", "eu", "ap"], changes)
 
 
 def test_a_change_that_commits_after_a_later_one_is_noticed(
-    registry_of_one_default: MemoryRegistry,
+    registry_with_one_default: MemoryRegistry,
 ) -> None:
-    site = registry_of_one_default["us"]
+    site = registry_with_one_default["us"]
     site.push(b"content")
     database = site.database
     policies = Policies(database, ["us"])

@@ -1,4 +1,4 @@
-"""A pooler that takes sessions away is refused with a sentence, and LISTEN is not lost silently."""
+"""A transaction pooler is refused with an explanation, and a lost LISTEN is detected."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def database(uri: str) -> Database:
     return Database(uri, {}, size=2)
 
 
-def test_postgresql_itself_is_accepted(registry: MemoryRegistry) -> None:
+def test_a_direct_connection_to_postgresql_is_accepted(registry: MemoryRegistry) -> None:
     require_sessions(registry["us"].database)
 
 
-def test_a_pooler_of_transactions_is_refused(registry: MemoryRegistry) -> None:
+def test_a_transaction_pooler_is_refused(registry: MemoryRegistry) -> None:
     with (
         transaction_pooler(registry.uri, pass_options=True) as uri,
         pytest.raises(SessionsUnsupported, match="pool_mode"),
@@ -46,12 +46,10 @@ def test_a_pooler_that_drops_session_settings_is_refused(registry: MemoryRegistr
         require_sessions(database(uri))
 
 
-def test_a_migration_through_a_pooler_is_refused_before_it_takes_its_lock(
+def test_a_migration_through_a_pooler_is_refused_before_it_acquires_its_lock(
     registry: MemoryRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        migrate, "_advisory_lock", lambda _connection: pytest.fail("the lock was taken")
-    )
+    monkeypatch.setattr(migrate, "_advisory_lock", lambda _connection: pytest.fail("lock acquired"))
     with transaction_pooler(registry.uri, pass_options=True) as uri:
         pooled = make_registry(uri, tmp_path / "pooled", ["us"])
         with pytest.raises(SessionsUnsupported):
@@ -74,7 +72,7 @@ def test_config_check_names_the_pooler(
     assert problems[0].startswith("DB_URI: PostgreSQL cannot be reached")
 
 
-def test_a_listener_notices_that_its_listen_was_lost(registry: MemoryRegistry) -> None:
+def test_a_listener_detects_a_lost_listen(registry: MemoryRegistry) -> None:
     listening = threading.Event()
     failures: list[Exception] = []
 
@@ -93,7 +91,7 @@ def test_a_listener_notices_that_its_listen_was_lost(registry: MemoryRegistry) -
         def failed() -> bool:
             if failures:
                 return True
-            # Takes another session of the pool, until among them is the one that listens.
+            # Occupies one more session of the pool, until the listening one is among them.
             cursor = transactions.enter_context(database(uri).transaction())
             cursor.execute("SELECT 1")
             return False

@@ -1,4 +1,4 @@
-"""Only a drained location is removed, unless its store is lost."""
+"""Removal requires a drained location, unless its store is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOCATIONS = ["us", "eu", "ap"]
 
 @pytest.fixture(params=["active", "read-only"])
 def state(registry: MemoryRegistry, request: pytest.FixtureRequest) -> str:
-    """The state of us, all of whose blobs are at eu, too."""
+    """The state of us, whose blobs are all at eu, too."""
     database = registry["us"].database
     registry["eu"].push(b"the repository exists")
     place_blobs(database, 10, ["us", "eu"])
@@ -35,7 +35,7 @@ def test_removal_is_refused_before_a_drain(
     assert LocationTable(registry["eu"].database).states()["us"] == state
 
 
-def test_quay_s_command_is_refused_before_a_drain(
+def test_quays_command_is_refused_before_a_drain(
     registry: MemoryRegistry, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_removelocation(registry["eu"], "us") == 1
@@ -45,7 +45,7 @@ def test_quay_s_command_is_refused_before_a_drain(
     assert LocationTable(registry["eu"].database).states()["us"] == state
 
 
-def test_quay_s_command_removes_a_drained_location(
+def test_quays_command_removes_a_drained_location(
     registry: MemoryRegistry, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del state
@@ -56,9 +56,7 @@ def test_quay_s_command_removes_a_drained_location(
     assert out.count("Deleted placement ") == 10
 
 
-def test_a_location_that_was_activated_again_is_not_removed(
-    registry: MemoryRegistry, state: str
-) -> None:
+def test_removal_is_refused_after_reactivation(registry: MemoryRegistry, state: str) -> None:
     database = registry["eu"].database
     LocationTable(database).set_draining("us", LOCATIONS)
     assert Removal(LocationTable(database)).check("us") == 10
@@ -67,7 +65,7 @@ def test_a_location_that_was_activated_again_is_not_removed(
         next(Removal(LocationTable(database)).steps("us"))
 
 
-def test_a_refused_removal_of_a_lost_store_leaves_the_state(
+def test_refused_removal_of_a_lost_store_does_not_change_the_state(
     registry: MemoryRegistry, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = registry["eu"]
@@ -81,7 +79,7 @@ def test_a_refused_removal_of_a_lost_store_leaves_the_state(
     assert "us" not in LocationTable(site.database).states()
 
 
-def test_a_location_that_is_being_removed_is_activated_only_after_an_undo(
+def test_activation_during_a_removal_is_refused_until_an_undo(
     registry: MemoryRegistry, state: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del state

@@ -1,4 +1,4 @@
-"""A removal can be undone at any point until it ends, also while it runs, and nothing is lost."""
+"""A removal can be undone without loss until it completes, even while it runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from atoll.placement.locations.states import LocationTable
 from ..integration.services import wait_until
 from .many_blobs import (
     blobs_without_placement,
-    forget_everything,
     place_blobs,
     placed_at,
+    reset_placements,
     waiting_for_locks,
 )
 from .sites import MemoryRegistry
@@ -31,11 +31,11 @@ QUICK, LONG = 30, 1000
 
 
 def prepare(registry: MemoryRegistry, at: list[str]) -> Database:
-    """Return the database of a registry with BLOBS blobs at these locations; us drains."""
+    """Return the database of a registry with BLOBS blobs at each of `at`; us drains."""
     database = registry["us"].database
     if not database.read("SELECT FROM repository"):
         registry["us"].push(b"the repository exists")
-    forget_everything(database, LOCATIONS)
+    reset_placements(database, LOCATIONS)
     place_blobs(database, BLOBS, at)
     LocationTable(database).set_draining("us", LOCATIONS)
     return database
@@ -55,7 +55,7 @@ def test_an_undo_waits_for_the_batch_that_is_being_moved_and_restores_it(
         next(steps)
     with ThreadPoolExecutor(2) as executor:
         with registry["ap"].database.transaction() as cursor:
-            # The batch is in the journal, and its transaction waits before its end.
+            # The batch is in the journal, and its transaction waits before its commit.
             cursor.execute("SELECT FROM imagestorage ORDER BY id DESC LIMIT 1 FOR UPDATE")
             taking = executor.submit(next, steps)
             wait_until("the batch waits", lambda: waiting_for_locks(database) == 1)
@@ -70,7 +70,7 @@ def test_an_undo_waits_for_the_batch_that_is_being_moved_and_restores_it(
 
 
 def check_undo(registry: MemoryRegistry, rounds: int) -> None:
-    """Undo at random moments of a removal, so often."""
+    """Undo a removal at a random time, `rounds` times."""
     other = registry["eu"].database
     for number in range(rounds):
         accepted = BLOBS if number % 2 else None
@@ -110,20 +110,20 @@ def check_undo(registry: MemoryRegistry, rounds: int) -> None:
         assert blobs_without_placement(database) == (accepted or 0 if removed else 0)
 
 
-def test_an_undo_at_any_moment_restores_all_placements_or_comes_too_late(
+def test_an_undo_at_any_time_restores_all_placements_or_is_too_late(
     registry: MemoryRegistry,
 ) -> None:
     check_undo(registry, QUICK)
 
 
 @pytest.mark.long
-def test_an_undo_at_any_moment_restores_all_placements_or_comes_too_late_a_thousand_times(
+def test_an_undo_at_any_time_restores_all_placements_or_is_too_late_in_many_rounds(
     registry: MemoryRegistry,
 ) -> None:
     check_undo(registry, LONG)
 
 
-def test_a_removal_that_was_undone_leaves_what_is_uploaded_since(registry: MemoryRegistry) -> None:
+def test_an_undone_removal_keeps_later_uploads(registry: MemoryRegistry) -> None:
     """The removal has marked the location, and is undone before its next step."""
     database = prepare(registry, ["us", "eu"])
     steps = Removal(LocationTable(database), batch=20).steps("us")
@@ -138,7 +138,7 @@ def test_a_removal_that_was_undone_leaves_what_is_uploaded_since(registry: Memor
     assert site.placements(digest) == {"us": "good"}
 
 
-def test_an_undo_of_a_lost_store_s_removal_restores_the_state_before(
+def test_undoing_the_removal_of_a_lost_store_restores_the_previous_state(
     registry: MemoryRegistry,
 ) -> None:
     database = prepare(registry, ["us"])
@@ -152,7 +152,7 @@ def test_an_undo_of_a_lost_store_s_removal_restores_the_state_before(
     assert placed_at(database, "us") == BLOBS
 
 
-def test_an_undo_keeps_what_an_earlier_loss_of_that_location_recorded(
+def test_an_undo_keeps_records_of_an_earlier_loss_of_the_location(
     registry: MemoryRegistry,
 ) -> None:
     database = prepare(registry, ["us"])

@@ -1,4 +1,4 @@
-"""The right to a blob that an upload or a mount gave ends, and its row with it."""
+"""The right to a blob from an upload or a mount expires, and its row is deleted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from atoll.placement.upkeep.garbage import BATCH, Collector
 from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.blobs import Blob, right_cache_key
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
-from atoll.registry.manifests import Manifests
 from atoll.server.maintenance import activities
 
 from ..caches import RecordingCache
@@ -22,12 +21,6 @@ from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_m
 
 OTHER = RepositoryName("strict", "app")
 DATA = b"the same bytes"
-
-
-def manifests(site: MemorySite) -> Manifests:
-    graph = site.graph
-    required = graph.bundle.required_locations
-    return Manifests(graph.database, graph.reads, graph.redis, graph.repositories, required)
 
 
 def collector(site: MemorySite) -> Collector:
@@ -40,17 +33,17 @@ def find(site: MemorySite, name: RepositoryName, digest: Digest) -> Blob:
 
 def put(site: MemorySite, name: RepositoryName) -> None:
     content = image_manifest(DATA, [])
-    manifests(site).put(name, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
+    site.manifests().put(name, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
 
 
-def let_days_pass(site: MemorySite, days: float) -> None:
+def age_rights(site: MemorySite, days: float) -> None:
     site.database.run(
         "UPDATE uploadedblob SET expires_at = expires_at - make_interval(secs => %s)",
         [days * 86400],
     )
 
 
-def rights(site: MemorySite) -> int:
+def count_rights(site: MemorySite) -> int:
     return int(site.database.read("SELECT count(*) FROM uploadedblob")[0][0])
 
 
@@ -68,42 +61,42 @@ def site(registry: MemoryRegistry) -> MemorySite:
 
 
 def mount(site: MemorySite, digest: Digest) -> None:
-    """Give the other repository a right to a blob of the first one, which names it."""
+    """Mount a blob of a manifest of the first repository in the other one."""
     put(site, site.repository)
     assert site.graph.blobs.mount(OTHER, site.repository, digest)
 
 
-def test_a_blob_is_readable_where_it_was_mounted_until_the_right_ends(site: MemorySite) -> None:
+def test_a_mounted_blob_is_readable_until_the_right_expires(site: MemorySite) -> None:
     digest = site.push(DATA)
     mount(site, digest)
     assert find(site, OTHER, digest).size == len(DATA)
-    let_days_pass(site, 0.1)
+    age_rights(site, 0.1)
     with pytest.raises(BlobUnknown):
         find(site, OTHER, digest)
     assert not site.graph.blobs.mount(RepositoryName(SUPERUSER, "app"), OTHER, digest)
     assert find(site, site.repository, digest).size == len(DATA)
 
 
-def test_a_push_that_takes_longer_than_the_right_can_still_name_its_blobs(
+def test_a_push_that_outlasts_the_right_can_still_reference_its_blobs(
     site: MemorySite,
 ) -> None:
     digest = site.push(DATA)
     mount(site, digest)
-    let_days_pass(site, 0.9)
+    age_rights(site, 0.9)
     collector(site).step()
     put(site, OTHER)
     assert find(site, OTHER, digest).size == len(DATA)
 
 
-def test_rights_are_deleted_when_they_ended_a_grace_time_ago(site: MemorySite) -> None:
+def test_expired_rights_are_deleted_after_a_grace_period(site: MemorySite) -> None:
     digest = site.push(DATA)
     mount(site, digest)
-    let_days_pass(site, 0.9)
+    age_rights(site, 0.9)
     collector(site).step()
-    assert rights(site) == 2
-    let_days_pass(site, 0.2)
+    assert count_rights(site) == 2
+    age_rights(site, 0.2)
     collector(site).step()
-    assert rights(site) == 0
+    assert count_rights(site) == 0
     with pytest.raises(ManifestBlobUnknown):
         put(site, OTHER)
     assert find(site, site.repository, digest).size == len(DATA)
@@ -127,8 +120,8 @@ def test_rights_are_deleted_in_bounded_transactions(
     assert deleted == [BATCH, BATCH, 1]
 
 
-def test_a_right_that_ended_requires_a_blob_nowhere(site: MemorySite) -> None:
-    """Only the other repository's policy requires the location `ap`."""
+def test_an_expired_right_requires_no_copy(site: MemorySite) -> None:
+    """Only the policy of the other repository requires the location ap."""
     site.database.run(
         "INSERT INTO replicationpolicy (repository_id, extra)"
         " SELECT id, ARRAY['ap'] FROM repository WHERE name = 'app' AND namespace_user_id ="
@@ -140,12 +133,12 @@ def test_a_right_that_ended_requires_a_blob_nowhere(site: MemorySite) -> None:
     site.database.run("DELETE FROM replicationtask")
     assert reconciler.step() == 1
     site.database.run("DELETE FROM replicationtask")
-    let_days_pass(site, 0.1)
+    age_rights(site, 0.1)
     assert reconciler.step() == 0
 
 
-def test_a_right_that_ended_keeps_no_copy_where_a_policy_excludes_it(site: MemorySite) -> None:
-    """The namespace of the image excludes `eu`; the other repository does not."""
+def test_an_expired_right_keeps_no_copy_at_an_excluded_location(site: MemorySite) -> None:
+    """The namespace of the image excludes eu; the other repository does not."""
     digest = site.push(DATA)
     mount(site, digest)
     site.database.run(
@@ -156,14 +149,14 @@ def test_a_right_that_ended_keeps_no_copy_where_a_policy_excludes_it(site: Memor
     )
     excess = OverReplication(site.database, ["us"], RecordingCache())
     assert not excess.step()
-    let_days_pass(site, 0.1)
+    age_rights(site, 0.1)
     assert excess.step()
     assert site.placements(digest) == {"us": "good"}
 
 
 @pytest.fixture
 def cached(site: MemorySite) -> MemoryRedis:
-    """Give the site a cache."""
+    """The site with a cache."""
     server = MemoryRedis()
     redis = SharedRedis(cast(Any, MemoryClient(server)), LostDeletions(site.database))
     redis.settle(database_available=True)
@@ -171,39 +164,33 @@ def cached(site: MemorySite) -> MemoryRedis:
     return server
 
 
-def forget_marks(cached: MemoryRedis) -> None:
-    """Let the time pass for which nothing is cached after a deletion."""
-    for key in [key for key, value in cached.values.items() if not value]:
-        del cached.values[key]
-
-
 def has_cached_right(cached: MemoryRedis, site: MemorySite, digest: Digest) -> bool:
     return bool(cached.values.get(right_cache_key(site.repository, digest)))
 
 
-def test_a_deleted_manifest_ends_the_cached_rights_to_its_blobs(
+def test_deleting_a_manifest_deletes_the_cached_rights_to_its_blobs(
     site: MemorySite, cached: MemoryRedis
 ) -> None:
     digest = site.push(DATA)
     put(site, site.repository)
-    let_days_pass(site, 1)
-    forget_marks(cached)
+    age_rights(site, 1)
+    cached.expire_marks()
     find(site, site.repository, digest)
     assert has_cached_right(cached, site, digest)
-    manifests(site).delete(site.repository, Digest.of(image_manifest(DATA, [])))
+    site.manifests().delete(site.repository, Digest.of(image_manifest(DATA, [])))
     assert not has_cached_right(cached, site, digest)
     with pytest.raises(BlobUnknown):
         find(site, site.repository, digest)
 
 
-def test_a_collected_manifest_ends_the_cached_rights_to_its_blobs(
+def test_collecting_a_manifest_deletes_the_cached_rights_to_its_blobs(
     site: MemorySite, cached: MemoryRedis
 ) -> None:
-    """The manifest's tags ended, and the time machine does not keep them any more."""
+    """Its tags are deleted and past the retention of tag history."""
     digest = site.push(DATA)
     put(site, site.repository)
-    let_days_pass(site, 1)
-    forget_marks(cached)
+    age_rights(site, 1)
+    cached.expire_marks()
     find(site, site.repository, digest)
     assert has_cached_right(cached, site, digest)
     site.database.run(
@@ -216,11 +203,9 @@ def test_a_collected_manifest_ends_the_cached_rights_to_its_blobs(
         find(site, site.repository, digest)
 
 
-def test_a_right_is_not_cached_for_longer_than_it_lasts(
-    site: MemorySite, cached: MemoryRedis
-) -> None:
+def test_a_right_is_not_cached_beyond_its_expiry(site: MemorySite, cached: MemoryRedis) -> None:
     digest = site.push(DATA)
-    forget_marks(cached)
+    cached.expire_marks()
     site.database.run("UPDATE uploadedblob SET expires_at = now() + interval '9 minutes'")
     assert find(site, site.repository, digest).size == len(DATA)
     assert not has_cached_right(cached, site, digest)

@@ -1,4 +1,4 @@
-"""A database with other migrations under known numbers is refused and left alone."""
+"""A database with different migrations of the same numbers is refused unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scrub costs little where it cannot heal, believes only plausible damage, and remembers."""
+"""The scrub has bounded cost, ignores implausible damage, and keeps its position."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MONTH = 28 * 86400
 
 @dataclass
 class Clock:
-    """A monotonic clock that only tests advance; scrubbers of one process share RECENT."""
+    """A monotonic clock that only tests advance, with the recent reads of one process."""
 
     now: float = 1000.0
     recent: RecentReads = field(init=False)
@@ -63,7 +63,7 @@ def make_scrubber(site: MemorySite, clock: Clock) -> Scrubber:
 
 
 def push_old(site: MemorySite, count: int) -> list[Digest]:
-    """Push COUNT blobs that were last verified longer ago than the scrub accepts."""
+    """Push `count` blobs whose last verification is overdue."""
     digests = [site.push(f"blob {number}".encode()) for number in range(count)]
     make_old(site)
     return digests
@@ -77,13 +77,13 @@ def make_old(site: MemorySite) -> None:
 
 
 def pass_an_hour(site: MemorySite, clock: Clock) -> None:
-    """Let the scrub's clocks advance by more than an hour, so that another pass may begin."""
+    """Advance all clocks of the scrub by more than an hour, so that another pass may start."""
     clock.now += 3601
     site.database.run("UPDATE scrubpass SET started_at = started_at - interval '3601 seconds'")
 
 
 def scrub_for_an_hour(site: MemorySite, scrubber: Scrubber, clock: Clock) -> None:
-    """Repeat turns as the worker does: at once where it is worthwhile, or after a while."""
+    """Repeat turns as the worker does: without a pause while there is work, or else after one."""
     for _ in range(40):
         scrub_until_idle(scrubber)
         clock.now += 90
@@ -91,7 +91,7 @@ def scrub_for_an_hour(site: MemorySite, scrubber: Scrubber, clock: Clock) -> Non
 
 
 def scrub_until_idle(scrubber: Scrubber) -> int:
-    """Repeat turns for as long as that is worthwhile at once; return how many were."""
+    """Repeat turns while there is work, and return their number."""
     for turns in range(100):
         if not scrubber.turn():
             return turns
@@ -108,7 +108,7 @@ def states(site: MemorySite, location: str = "us") -> Counter[str]:
 
 
 def verified(site: MemorySite) -> int:
-    """Return how many copies were found right since `make_old`."""
+    """Return the number of copies that were verified since `make_old`."""
     return int(
         site.database.read(
             "SELECT count(*) FROM imagestorageplacement"
@@ -118,7 +118,7 @@ def verified(site: MemorySite) -> int:
 
 
 def recorded(site: MemorySite) -> tuple[int, int]:
-    """Return how many runs and findings the database has."""
+    """Return the numbers of recorded runs and findings."""
     return tuple(
         site.database.read(
             "SELECT (SELECT count(*) FROM verification), (SELECT count(*) FROM verificationfinding)"
@@ -134,9 +134,9 @@ def lose(site: MemorySite, *digests: Digest) -> None:
 def repeat_with_pauses(
     scrubber: Scrubber, clock: Clock, pauses: int, turns_maximum: int
 ) -> tuple[int, list[float]]:
-    """Run the real background loop until PAUSES; return its turns and the seconds of each pause.
+    """Run the real background loop for `pauses` pauses; return turns and seconds of each pause.
 
-    A loop without pauses stops after TURNS_MAXIMUM; its thread ends with the process.
+    A loop without pauses stops after `turns_maximum`; its thread ends with the process.
     """
     taken = itertools.count(1)
     turns, waited, ended = 0, [], threading.Event()
@@ -164,7 +164,7 @@ def repeat_with_pauses(
 
 
 def count_statements(site: MemorySite, do: Callable[[], object]) -> int:
-    """Return how many statements `do` sends to the database of SITE."""
+    """Return the number of statements that `do` sends to the database of `site`."""
     database, counted = site.database, itertools.count()
     run = database.run
 
@@ -192,7 +192,7 @@ def test_a_lost_object_costs_a_bounded_number_of_turns_statements_and_rows(
 
     statements = count_statements(us, loop)
     ((taken, waited),) = turns
-    # One turn more: the one that put it in quarantine was followed by another at once.
+    # One turn more: the turn that quarantined the copy was followed by another without a pause.
     assert (taken, waited) == (101, [30] * 100)
     assert statements < 3 * taken
     assert recorded(us) == (1, 1)
@@ -211,7 +211,7 @@ def test_a_wrong_bucket_pauses_the_scrub_and_leaves_no_rows(registry: MemoryRegi
     assert us.stores["us"].requests["size"] < 200
 
 
-def test_a_store_that_answers_everything_with_its_own_page_is_not_quarantined(
+def test_copies_are_not_quarantined_if_the_store_answers_every_read_with_a_web_page(
     registry: MemoryRegistry,
 ) -> None:
     us, clock = registry["us"], Clock()
@@ -231,7 +231,7 @@ def test_a_store_that_answers_everything_with_its_own_page_is_not_quarantined(
     assert states(us) == {"good": 40}
 
 
-def test_a_store_that_answers_half_of_the_reads_with_404_is_not_quarantined(
+def test_copies_are_not_quarantined_if_the_store_answers_half_of_the_reads_with_404(
     registry: MemoryRegistry,
 ) -> None:
     us, clock = registry["us"], Clock()
@@ -258,7 +258,7 @@ def test_a_store_that_answers_half_of_the_reads_with_404_is_not_quarantined(
     assert verified(us) == 60
 
 
-def test_a_copy_is_quarantined_only_after_a_second_look_a_minute_later(
+def test_a_copy_is_quarantined_only_after_a_second_read_a_minute_later(
     registry: MemoryRegistry,
 ) -> None:
     us, clock = registry["us"], Clock()
@@ -275,27 +275,29 @@ def test_a_copy_is_quarantined_only_after_a_second_look_a_minute_later(
     assert scrubber.turn()
     assert us.placements(digests[0]) == {"us": "suspect"}
     assert states(us) == {"suspect": 1, "good": 2}
-    # Looked at again for hours, it remains one wrong copy.
+    # Further reads for hours do not count it again.
     for _ in range(3):
         scrub_for_an_hour(us, scrubber, clock)
     assert healing.WRONG.labels("us")._value.get() == before + 1
     assert recorded(us) == (1, 1)
 
 
-def test_a_copy_that_is_right_at_the_second_look_stays_good(registry: MemoryRegistry) -> None:
+def test_a_copy_with_the_right_bytes_at_the_second_read_stays_good(
+    registry: MemoryRegistry,
+) -> None:
     us, clock = registry["us"], Clock()
     (digest,) = push_old(us, 1)
-    us.stores["us"].lies[blob_key(digest)] = b"blob X"
+    us.stores["us"].wrong_bytes[blob_key(digest)] = b"blob X"
     scrubber = make_scrubber(us, clock)
     assert not scrubber.turn()
-    us.stores["us"].lies.clear()
+    us.stores["us"].wrong_bytes.clear()
     clock.now += 60
     assert scrubber.turn()
     assert us.placements(digest) == {"us": "good"}
     assert verified(us) == 1
 
 
-def test_a_restart_between_the_looks_begins_with_a_first_look(registry: MemoryRegistry) -> None:
+def test_a_restart_between_the_reads_starts_with_a_first_read(registry: MemoryRegistry) -> None:
     us, clock = registry["us"], Clock()
     lose(us, *push_old(us, 1))
     assert not make_scrubber(us, clock).turn()
@@ -312,7 +314,7 @@ def test_a_restart_between_the_looks_begins_with_a_first_look(registry: MemoryRe
     assert states(us) == {"suspect": 1}
 
 
-def test_copies_beyond_healing_do_not_hide_the_others(registry: MemoryRegistry) -> None:
+def test_unrecoverable_copies_do_not_delay_the_others(registry: MemoryRegistry) -> None:
     us, clock = registry["us"], Clock()
     digests = push_old(us, 130)
     lose(us, *digests[:100])
@@ -326,7 +328,7 @@ def test_copies_beyond_healing_do_not_hide_the_others(registry: MemoryRegistry) 
     assert recorded(us) == (0, 0)
 
 
-def test_a_thousand_lost_copies_that_nobody_quarantined_do_not_hide_the_others(
+def test_a_thousand_lost_copies_not_in_quarantine_do_not_delay_the_others(
     registry: MemoryRegistry,
 ) -> None:
     us, clock = registry["us"], Clock()
@@ -345,7 +347,7 @@ def test_a_thousand_lost_copies_that_nobody_quarantined_do_not_hide_the_others(
     scrubber = make_scrubber(us, clock)
     hours = 0
     while verified(us) < len(digests):
-        # A restart does not begin at the front.
+        # A restart does not reset the position.
         scrubber = make_scrubber(us, clock)
         scrub_for_an_hour(us, scrubber, clock)
         hours += 1
@@ -353,25 +355,25 @@ def test_a_thousand_lost_copies_that_nobody_quarantined_do_not_hide_the_others(
     assert states(us)["suspect"] < 20
 
 
-def test_the_position_outlives_a_restart_and_is_shared_by_the_workers_of_a_site(
+def test_the_position_survives_a_restart_and_is_shared_by_the_workers_of_a_site(
     registry: MemoryRegistry,
 ) -> None:
     us = registry["us"]
     digests = push_old(us, 60)
-    us.stores["us"].sick = {blob_key(digest) for digest in digests}
+    us.stores["us"].unreadable = {blob_key(digest) for digest in digests}
     for expected in (20, 40, 60, 60):
         assert not make_scrubber(us, Clock()).turn()
         assert us.stores["us"].requests["read"] == expected
     clock = Clock()
     pass_an_hour(us, clock)
-    us.stores["us"].sick = set()
+    us.stores["us"].unreadable = set()
     scrubber = make_scrubber(us, clock)
     assert not scrubber.turn()
     scrub_until_idle(scrubber)
     assert verified(us) == 60
 
 
-def test_right_copies_in_quarantine_are_restored_first(registry: MemoryRegistry) -> None:
+def test_quarantined_intact_copies_are_restored_first(registry: MemoryRegistry) -> None:
     us = registry["us"]
     digests = push_old(us, 30)
     young = us.push(b"young")
@@ -387,7 +389,7 @@ def test_right_copies_in_quarantine_are_restored_first(registry: MemoryRegistry)
     assert len(digests) == 30
 
 
-def test_a_store_that_is_down_costs_no_statement(registry: MemoryRegistry) -> None:
+def test_an_unavailable_store_causes_no_statement(registry: MemoryRegistry) -> None:
     us = registry["us"]
     push_old(us, 3)
     us.stores["us"].down = True
@@ -415,7 +417,7 @@ def test_a_finished_pass_reads_no_newer_placements(registry: MemoryRegistry) -> 
     parameters = {"location": "us", "state": "good", "age": MONTH, "limit": 20}
     explain = f"EXPLAIN {scrub.TAKE.partition(';')[2]}"
     plan = [row[0] for row in us.database.run(explain, parameters)]
-    # Both ends of the pass limit what is read from the index.
+    # Start and end of the pass bound the index scan.
     (condition,) = [line for line in plan if "Index Cond" in line and "verified_at >= " in line]
     assert "verified_at < " in condition
 
@@ -443,7 +445,7 @@ def test_old_runs_are_deleted_in_batches(registry: MemoryRegistry) -> None:
     assert recorded(us) == (1, 0)
 
 
-def test_wrong_objects_are_as_implausible_as_missing_ones() -> None:
+def test_many_corrupt_objects_are_as_implausible_as_missing_ones() -> None:
     counts = {
         "pages": Count(wrong_size=30, verified=5),
         "lost": Count(missing=30, verified=5),

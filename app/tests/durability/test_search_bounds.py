@@ -1,4 +1,4 @@
-"""A search compares a bounded number of repositories and namespaces, however many there are."""
+"""A search compares a bounded number of repositories and namespaces."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ OLDEST = ["oldest-alpha", "oldest_beta", "oldest%gamma"]
 
 
 @pytest.fixture
-def found(registry: MemoryRegistry) -> RepositoryQueries:
-    """The repositories OLDEST, and after them more than a search compares."""
+def crowded_registry(registry: MemoryRegistry) -> RepositoryQueries:
+    """A registry with the repositories OLDEST, and more newer ones than a search compares."""
     database = registry["us"].database
     for name in OLDEST:
         database.run(
@@ -31,29 +31,33 @@ def found(registry: MemoryRegistry) -> RepositoryQueries:
     return RepositoryQueries(database, 0)
 
 
-def search(found: RepositoryQueries, query: str, limit: int = 5) -> list[str]:
-    rows = found.find(None, query, everything=False, limit=limit, offset=0)
+def search(crowded_registry: RepositoryQueries, query: str, limit: int = 5) -> list[str]:
+    rows = crowded_registry.find(None, query, everything=False, limit=limit, offset=0)
     return [repository.name.name for repository, _ in rows]
 
 
-def test_an_old_repository_is_found_by_part_of_its_name(found: RepositoryQueries) -> None:
-    assert search(found, "oldest-alpha") == ["oldest-alpha"]
-    assert search(found, "alph") == ["oldest-alpha"]
-    assert search(found, "Admin/Oldest")[0] in OLDEST
-    assert search(found, "dmin/oldest_b")[0] == "oldest_beta"
+def test_an_old_repository_is_found_by_part_of_its_name(
+    crowded_registry: RepositoryQueries,
+) -> None:
+    assert search(crowded_registry, "oldest-alpha") == ["oldest-alpha"]
+    assert search(crowded_registry, "alph") == ["oldest-alpha"]
+    assert search(crowded_registry, "Admin/Oldest")[0] in OLDEST
+    assert search(crowded_registry, "dmin/oldest_b")[0] == "oldest_beta"
 
 
-def test_signs_of_patterns_stand_for_themselves(found: RepositoryQueries) -> None:
+def test_wildcards_in_queries_match_literally(crowded_registry: RepositoryQueries) -> None:
     for query in ("_bet", "%gam", "\\"):
-        assert search(found, query) == [name for name in OLDEST if query in name]
+        assert search(crowded_registry, query) == [name for name in OLDEST if query in name]
 
 
-def test_similar_names_are_sought_among_the_latest_repositories(found: RepositoryQueries) -> None:
-    assert search(found, "latter-77")[0].startswith("later-77")
-    assert search(found, "oldezt-elpha") == []
+def test_similar_names_are_searched_among_the_latest_repositories(
+    crowded_registry: RepositoryQueries,
+) -> None:
+    assert search(crowded_registry, "latter-77")[0].startswith("later-77")
+    assert search(crowded_registry, "oldezt-elpha") == []
 
 
-def test_namespaces_are_compared_in_bounds(registry: MemoryRegistry) -> None:
+def test_the_number_of_compared_namespaces_is_bounded(registry: MemoryRegistry) -> None:
     database = registry["us"].database
     database.run(
         'WITH one AS (INSERT INTO "user" (username, organization)'
@@ -73,5 +77,5 @@ def test_namespaces_are_compared_in_bounds(registry: MemoryRegistry) -> None:
     assert names("oldezt-taem") == []
 
 
-def test_a_pattern_matches_its_text_alone() -> None:
+def test_an_escaped_pattern_matches_only_its_text() -> None:
     assert repository_queries.escape_pattern("a_b%c\\d") == "a\\_b\\%c\\\\d"

@@ -1,4 +1,4 @@
-"""A push can be repeated where the cache still says that a collected blob is there."""
+"""A push succeeds when it is retried, although the cache still has a collected blob."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ from atoll.names import Digest
 from atoll.placement.placement_cache import cache_key
 from atoll.placement.upkeep.garbage import Collector
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
-from atoll.registry.manifests import Manifests
 
 from ..caches import RecordingCache
 from .memory_redis import MemoryClient, MemoryRedis
 from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
 
 CONFIG, LAYER = b'{"some": "configuration"}', b"a layer"
-
-
-def forget_deletions(cache: MemoryRedis) -> None:
-    """Let the time pass for which nothing is cached under a deleted key."""
-    cache.values = {key: value for key, value in cache.values.items() if value}
 
 
 @pytest.fixture
@@ -42,20 +36,13 @@ def site(registry: MemoryRegistry, cache: MemoryRedis) -> MemorySite:
 
 
 def put_manifest(site: MemorySite) -> None:
-    graph = site.graph
-    manifests = Manifests(
-        graph.database,
-        graph.reads,
-        graph.redis,
-        graph.repositories,
-        graph.bundle.required_locations,
-    )
+    manifests = site.manifests()
     content = image_manifest(CONFIG, [LAYER])
     manifests.put(site.repository, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
 
 
-def push_what_is_missing(site: MemorySite) -> None:
-    """Push as clients do: only what a HEAD does not find."""
+def push_missing_blobs(site: MemorySite) -> None:
+    """Push as clients do: only blobs that a HEAD request does not find."""
     for content in (CONFIG, LAYER):
         try:
             site.graph.blobs.find(site.repository, Digest.of(content))
@@ -64,8 +51,8 @@ def push_what_is_missing(site: MemorySite) -> None:
     put_manifest(site)
 
 
-def collect_and_die(site: MemorySite) -> None:
-    """Collect all blobs; the process dies before it deletes their keys from the cache."""
+def collect_and_crash(site: MemorySite) -> None:
+    """Collect all blobs, in a process that crashes before it deletes their keys from the cache."""
     site.database.run("UPDATE uploadedblob SET expires_at = now(); DELETE FROM replicationtask")
     bundle = site.graph.bundle.model_copy(update={"garbage_collection_grace": 0})
     collector = Collector(site.database, bundle, RecordingCache())
@@ -73,28 +60,28 @@ def collect_and_die(site: MemorySite) -> None:
     assert collector.collect_blobs() == 2
 
 
-def test_a_push_that_skipped_a_collected_blob_succeeds_at_the_next_attempt(
+def test_a_push_that_skipped_a_collected_blob_succeeds_on_retry(
     site: MemorySite, cache: MemoryRedis
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    forget_deletions(cache)
+    cache.expire_marks()
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     assert cache.values[cache_key(Digest.of(LAYER))]
-    collect_and_die(site)
+    collect_and_crash(site)
     with pytest.raises(ManifestBlobUnknown):
-        push_what_is_missing(site)
-    push_what_is_missing(site)
+        push_missing_blobs(site)
+    push_missing_blobs(site)
     assert site.placements(Digest.of(LAYER)) == {"us": "good"}
 
 
-def test_a_manifest_that_loses_against_the_collector_forgets_what_is_cached(
+def test_a_manifest_refused_because_of_a_collected_blob_deletes_its_cached_keys(
     site: MemorySite, cache: MemoryRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for content in (CONFIG, LAYER):
         site.push(content)
-    forget_deletions(cache)
+    cache.expire_marks()
     for content in (CONFIG, LAYER):
         site.graph.blobs.find(site.repository, Digest.of(content))
     run = site.database.run
@@ -102,10 +89,10 @@ def test_a_manifest_that_loses_against_the_collector_forgets_what_is_cached(
     def run_after_the_collector(sql: str, parameters: object = None) -> list[object]:
         if "INSERT INTO manifest " in sql:
             monkeypatch.undo()
-            collect_and_die(site)
+            collect_and_crash(site)
         return run(sql, parameters)  # type: ignore[arg-type]
 
     monkeypatch.setattr(site.database, "run", run_after_the_collector)
     with pytest.raises(ManifestBlobUnknown):
         put_manifest(site)
-    push_what_is_missing(site)
+    push_missing_blobs(site)

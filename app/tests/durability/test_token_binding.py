@@ -1,4 +1,4 @@
-"""A token has no power over a repository other than the one that it was issued for."""
+"""A token grants access only to the repository that it was issued for."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _EXAMPLES, _EXAMPLES_OF_LONG_RUN = 20, 500
 
 
 def seekable(app: Callable[..., Any]) -> Any:
-    """Pass bodies on as files, as waitress does, without the checks of Falcon's test client."""
+    """Pass bodies as files, as waitress does, without the checks of Falcon's test client."""
 
     def call(environment: dict[str, Any], start: Callable[..., Any]) -> Any:
         return app({**environment, "wsgi.input": environment["wsgi.input"].input}, start)
@@ -57,7 +57,7 @@ def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
 
 @pytest.fixture
 def machine(site: MemorySite, monkeypatch: pytest.MonkeyPatch) -> type[TokenBinding]:
-    # The rules are about tokens, so any password is right, and no failure is counted.
+    # The rules are about tokens, so any password is accepted, and no failure is counted.
     monkeypatch.setattr("atoll.auth.credentials.verify_password", lambda *_, **__: True)
     for method in ("check", "check_again", "succeeded"):
         monkeypatch.setattr(f"atoll.auth.throttle.Throttle.{method}", lambda *_: None)
@@ -69,7 +69,7 @@ def machine(site: MemorySite, monkeypatch: pytest.MonkeyPatch) -> type[TokenBind
     return TokenBinding
 
 
-def test_tokens_have_no_power_over_later_repositories_in_a_fixed_set_of_histories(
+def test_tokens_grant_no_access_to_later_repositories_in_a_fixed_set_of_histories(
     machine: type[TokenBinding],
 ) -> None:
     examples = settings(_SETTINGS, max_examples=_EXAMPLES, derandomize=True)
@@ -79,17 +79,17 @@ def test_tokens_have_no_power_over_later_repositories_in_a_fixed_set_of_historie
 
 
 @pytest.mark.long
-def test_tokens_have_no_power_over_later_repositories_in_random_histories(
+def test_tokens_grant_no_access_to_later_repositories_in_random_histories(
     machine: type[TokenBinding],
 ) -> None:
     examples = settings(_SETTINGS, max_examples=_EXAMPLES_OF_LONG_RUN, derandomize=False)
     run_state_machine_as_test(machine, settings=examples)
 
 
-def test_a_cache_that_still_has_a_deleted_repository_serves_nothing_to_another_one(
+def test_cached_keys_of_a_deleted_repository_are_not_served_to_another_one(
     site: MemorySite,
 ) -> None:
-    """A process that was killed after its commit leaves keys behind."""
+    """A process that is killed after its commit leaves cached keys behind."""
     data, name = b"the config", RepositoryName(SUPERUSER, "app")
     digest, manifest = site.push(data), image_manifest(data, [])
     manifests = site.graph.dependencies().manifests
@@ -110,7 +110,7 @@ def test_a_cache_that_still_has_a_deleted_repository_serves_nothing_to_another_o
         manifests.get(new, str(Digest.of(manifest)))
 
 
-def test_a_right_that_an_earlier_version_cached_is_looked_up(site: MemorySite) -> None:
+def test_a_right_cached_by_an_earlier_version_is_verified_in_the_database(site: MemorySite) -> None:
     digest, name = site.push(b"the config"), site.repository
     bound = name.bound(site.database.read("SELECT id FROM repository")[0][0])
     client = site.graph.redis._client
@@ -122,8 +122,10 @@ def test_a_right_that_an_earlier_version_cached_is_looked_up(site: MemorySite) -
         site.graph.blobs.find(bound, digest)
 
 
-def test_a_repository_that_another_user_creates_first_is_not_pushed_to(site: MemorySite) -> None:
-    """The name is free when the token is checked, and taken when the push needs it."""
+def test_a_push_to_a_repository_created_meanwhile_by_another_user_is_refused(
+    site: MemorySite,
+) -> None:
+    """The name is free when the token is checked, and in use when the push needs it."""
     name = RepositoryName("corp", "app").bound(0)
     for user in ("mallory", "bob"):
         create_user(site.database, user, None, "any password")

@@ -1,4 +1,4 @@
-"""Requests reach operations through the router; unserved paths are named in the error."""
+"""Requests are routed to operations; errors name unserved paths."""
 
 from __future__ import annotations
 

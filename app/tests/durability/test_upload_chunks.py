@@ -1,24 +1,23 @@
-"""An upload in chunks is bounded."""
+"""Limits and states of uploads in chunks."""
 
 from __future__ import annotations
-
-import io
 
 import pytest
 from atoll.names import Digest
 from atoll.registry import upload_records
 from atoll.registry.errors import RangeOutOfOrder, SizeInvalid
-from atoll.registry.upload_session import Body, Upload
+from atoll.registry.upload_session import Upload
 from atoll.storage.base import blob_key
 
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 
 def append(site: MemorySite, upload: Upload, content: bytes) -> Upload:
-    return site.graph.uploads.append(upload, Body(io.BytesIO(content), len(content)))
+    return site.graph.uploads.append(upload, request_body(content))
 
 
-def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_stays_as_it_was(
+def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_is_unchanged(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = registry["us"]
@@ -29,21 +28,21 @@ def test_a_chunk_beyond_the_maximum_is_refused_and_the_upload_stays_as_it_was(
     with pytest.raises(SizeInvalid, match="larger chunks"):
         append(site, upload, b"four")
     digest = Digest.of(b"one two three")
-    assert site.graph.uploads.finish(upload, digest, Body(io.BytesIO(), 0)) == upload.offset
+    assert site.graph.uploads.finish(upload, digest, request_body(b"")) == upload.offset
     assert site.placements(digest) == {"us": "good"}
 
 
-@pytest.mark.parametrize("whole", [b"first second", b"first "])
+@pytest.mark.parametrize("content", [b"first second", b"first "])
 def test_an_outdated_state_does_not_finish_an_upload_that_has_chunks(
-    registry: MemoryRegistry, whole: bytes
+    registry: MemoryRegistry, content: bytes
 ) -> None:
     site = registry["us"]
     begun = site.graph.uploads.start(site.repository, SUPERUSER)
-    upload = site.graph.uploads.append(begun, Body(io.BytesIO(b"first "), 6))
+    upload = site.graph.uploads.append(begun, request_body(b"first "))
     with pytest.raises(RangeOutOfOrder) as refused:
-        site.graph.uploads.finish(begun, Digest.of(whole), Body(io.BytesIO(whole), len(whole)))
+        site.graph.uploads.finish(begun, Digest.of(content), request_body(content))
     assert refused.value.received == 6
     assert set(site.stores["us"].objects) - {"_location"} == {blob_key(Digest.of(b"first "))}
     digest = Digest.of(b"first second")
-    assert site.graph.uploads.finish(upload, digest, Body(io.BytesIO(b"second"), 6)) == 12
+    assert site.graph.uploads.finish(upload, digest, request_body(b"second")) == 12
     assert site.has_object("us", digest)

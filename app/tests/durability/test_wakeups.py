@@ -1,4 +1,4 @@
-"""Waking the workers delays no other writer, and an abandoned commit leaves no session behind."""
+"""Wake-ups of workers do not delay other writers, and abandoned commits leave no session."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.replication.listener import CHANNEL, WakeUps
 
 from ..integration.services import SECONDS, running_postgres, wait_until
-from .conftest import administer
+from .databases import administer
 from .sites import MemoryRegistry, make_registry
 
 _WAITS = """
@@ -24,7 +24,7 @@ WHERE datname = current_database() AND state = 'active' AND pid <> pg_backend_pi
 
 @pytest.fixture(scope="module")
 def synchronous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryRegistry]:
-    """A registry on a server of its own, whose standby a test may take away."""
+    """A registry on its own server, whose synchronous standby tests can disable."""
     with running_postgres() as uri:
         registry = make_registry(uri, tmp_path_factory.mktemp("own"), ["us", "eu", "ap"])
         prepare_database(registry["us"].graph)
@@ -33,7 +33,7 @@ def synchronous(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryRegi
 
 @contextmanager
 def without_standby(uri: str) -> Iterator[None]:
-    """Let every commit wait for a standby that does not exist."""
+    """Make every commit wait for a standby that does not exist."""
     administer(uri, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     administer(uri, "SELECT pg_reload_conf()")
     try:
@@ -59,7 +59,7 @@ def _notified(cursor: psycopg2.extensions.cursor) -> set[str]:
 
 
 def make_connections(uri: str, *, answer_timeout: float) -> Database:
-    """Return a pool that a busy machine does not make give up, except for ANSWER_TIMEOUT."""
+    """Return a pool whose timeouts, except `answer_timeout`, a busy machine does not exceed."""
     return Database(
         uri,
         {"connect_timeout": SECONDS},
@@ -70,7 +70,7 @@ def make_connections(uri: str, *, answer_timeout: float) -> Database:
 
 
 def write_task(database: Database, number: int) -> None:
-    """Write a task of a blob of its own; nothing else of two calls conflicts."""
+    """Write a task for a new blob, so that calls conflict in nothing else."""
     database.run(
         "WITH blob AS (INSERT INTO imagestorage (content_checksum, image_size)"
         " VALUES (%s, 1) RETURNING id)"
@@ -80,7 +80,7 @@ def write_task(database: Database, number: int) -> None:
     )
 
 
-def test_writers_of_tasks_do_not_wait_for_each_other_while_the_standby_is_silent(
+def test_writers_of_tasks_do_not_wait_for_each_other_while_the_standby_is_unavailable(
     synchronous: MemoryRegistry,
 ) -> None:
     uri = synchronous.uri
@@ -99,20 +99,20 @@ def test_writers_of_tasks_do_not_wait_for_each_other_while_the_standby_is_silent
         writer.join()
 
 
-def test_a_commit_that_nobody_waits_for_any_more_leaves_no_session(
+def test_an_abandoned_commit_leaves_no_session(
     synchronous: MemoryRegistry,
 ) -> None:
     uri = synchronous.uri
-    impatient = make_connections(uri, answer_timeout=0.5)
+    abandoning = make_connections(uri, answer_timeout=0.5)
     with without_standby(uri):
         for number in range(100, 103):
             with pytest.raises(DatabaseUnavailable):
-                write_task(impatient, number)
-        with pytest.raises(DatabaseUnavailable), impatient.transaction() as cursor:
+                write_task(abandoning, number)
+        with pytest.raises(DatabaseUnavailable), abandoning.transaction() as cursor:
             cursor.execute("UPDATE imagestorage SET image_size = 2")
-        # Abandoned before it comes to its commit.
+        # Abandoned before its commit.
         with pytest.raises(DatabaseUnavailable):
-            impatient.run("SELECT pg_sleep(1); UPDATE imagestorage SET image_size = 3")
+            abandoning.run("SELECT pg_sleep(1); UPDATE imagestorage SET image_size = 3")
         wait_until("no session waits", lambda: waits(uri) == [])
 
 
@@ -126,7 +126,7 @@ def test_a_push_wakes_the_workers_of_the_other_locations(registry: MemoryRegistr
     connection.close()
 
 
-def test_a_transaction_that_is_rolled_back_wakes_nobody(registry: MemoryRegistry) -> None:
+def test_a_transaction_that_is_rolled_back_wakes_no_worker(registry: MemoryRegistry) -> None:
     site = registry["us"]
     site.push(b"content")
     messages: list[str] = []
@@ -147,7 +147,7 @@ def test_a_transaction_that_is_rolled_back_wakes_nobody(registry: MemoryRegistry
     assert messages == [f'{CHANNEL} ["eu"]']
 
 
-def test_wake_ups_of_one_process_are_sent_together() -> None:
+def test_wake_ups_of_one_process_are_sent_in_one_statement() -> None:
     sent: list[list[str]] = []
     first = threading.Event()
 
@@ -160,7 +160,7 @@ def test_wake_ups_of_one_process_are_sent_together() -> None:
 
     wake_ups = WakeUps(Recorder(), pause=0)  # type: ignore[arg-type]
     wake_ups.wake(["us"])
-    wait_until("the first is on its way", lambda: len(sent) == 1)
+    wait_until("the first is being sent", lambda: len(sent) == 1)
     for _ in range(100):
         wake_ups.wake(["eu"])
         wake_ups.wake(["ap"])

@@ -1,4 +1,4 @@
-"""A claim costs the same whatever waits or was finished before, and misses nothing."""
+"""The cost of a claim does not depend on the queue or its history, and no task is missed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreUnavailable
 
 from ..integration.services import wait_until
+from ..unit.clock import Clock
 from .sites import MemoryRegistry
 from .worker_faults import Statements
 
@@ -29,7 +30,7 @@ ALL = ["us", "ap"]
 def make_blobs(
     registry: MemoryRegistry, count: int, location: str, *, urgent: bool = False
 ) -> None:
-    """Let COUNT blobs be at LOCATION, each with a task for eu; without objects."""
+    """Create `count` blobs at `location` without objects, each with a task for eu."""
     registry["us"].database.run(
         "WITH blob AS (INSERT INTO imagestorage (content_checksum, image_size)"
         " SELECT 'sha256:' || encode(sha256(gen_random_uuid()::text::bytea), 'hex'), 5"
@@ -44,21 +45,13 @@ def make_blobs(
 
 
 def touched(database: Database) -> int:
-    """Return how many tasks were ever claimed, released or postponed."""
+    """Return the number of tasks that were ever claimed, released or postponed."""
     return int(
         database.read(
             "SELECT count(*) FROM replicationtask WHERE attempts > 0 OR lease_token IS NOT NULL"
             " OR last_error IS NOT NULL OR available_at <> created_at"
         )[0][0]
     )
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -68,7 +61,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def make_claims(registry: MemoryRegistry, clock: Clock) -> Callable[[], Claims]:
-    """Make what claims small blobs for eu; a sweep is due 5 s after the last one."""
+    """Return a function that creates claims of small blobs for eu, with a sweep every 5 s."""
     tasks = Tasks(registry["eu"].database, "eu")
     return lambda: Claims(tasks, large=False, sweep_seconds=5, monotonic=clock)
 
@@ -96,12 +89,12 @@ def test_new_tasks_do_not_wait_behind_tasks_without_a_source(
     while not found:
         found = claims.claim(16, ["ap"], [])
     assert digests(found) == new
-    # Thousands are passed by with each statement.
+    # Each statement skips thousands of tasks.
     assert statements.sent[task_table._CLAIM] <= 10
     newer = registry["ap"].push(b"newer")
     assert digests(claims.claim(16, ["ap"], [])) == [newer]
     assert touched(eu.database) == 4
-    # With their source they are claimed, from the first one on.
+    # Once their source is available they are claimed, the oldest first.
     assert len(claims.claim(16, ALL, [])) == 16
     assert touched(eu.database) == 20
 
@@ -155,7 +148,7 @@ def test_a_store_that_is_available_again_wakes_the_tasks_that_need_it(
 
 
 def buffers(database: Database, statement: str, parameters: Any) -> int:
-    """Return how many buffers the statement reads, without effect."""
+    """Return the number of buffers that the statement reads; its effects are rolled back."""
     with database.transaction() as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", parameters)
         plan = cursor.fetchone()[0][0]["Plan"]  # type: ignore[index]
@@ -163,10 +156,10 @@ def buffers(database: Database, statement: str, parameters: Any) -> int:
     return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 
 
-def test_a_claim_beside_an_old_snapshot_costs_the_same_after_many_finished_tasks(
+def test_a_claim_with_an_old_snapshot_open_costs_the_same_after_many_finished_tasks(
     registry: MemoryRegistry, make_claims: Callable[[], Claims], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As if some seconds passed between the claims.
+    # As if several seconds passed between the claims.
     monkeypatch.setattr(claims_module, "_OVERLAP", timedelta(0))
     eu = registry["eu"]
     snapshot = psycopg2.connect(registry.uri)
@@ -194,7 +187,7 @@ def test_a_claim_beside_an_old_snapshot_costs_the_same_after_many_finished_tasks
     assert max(costs) < 3 * min(costs), costs
 
 
-def test_a_task_behind_the_position_is_found_by_the_next_sweep(
+def test_the_next_sweep_finds_a_task_behind_the_position(
     registry: MemoryRegistry, make_claims: Callable[[], Claims], clock: Clock
 ) -> None:
     database = registry["us"].database
@@ -203,7 +196,7 @@ def test_a_task_behind_the_position_is_found_by_the_next_sweep(
     database.run("UPDATE replicationtask SET available_at = available_at - interval '1 minute'")
     assert digests(claims.claim(5, ALL, [])) == first
     assert claims.claim(5, ALL, []) == []
-    # One lease expires, and a statement that began long ago commits.
+    # A lease expires, and a statement that started long ago commits.
     database.run(
         "UPDATE replicationtask t SET lease_expires = clock_timestamp() FROM imagestorage s"
         " WHERE s.id = t.storage_id AND s.content_checksum = %s AND t.lease_token IS NOT NULL",
@@ -220,7 +213,7 @@ def test_a_task_behind_the_position_is_found_by_the_next_sweep(
     assert set(digests(claims.claim(5, ALL, []))) == {first[2], late}
 
 
-def test_a_task_that_commits_after_a_younger_one_was_claimed_is_claimed_at_once(
+def test_a_task_that_commits_after_a_newer_one_was_claimed_is_claimed_immediately(
     registry: MemoryRegistry, make_claims: Callable[[], Claims]
 ) -> None:
     us = registry["us"]
@@ -238,7 +231,7 @@ def test_a_task_that_commits_after_a_younger_one_was_claimed_is_claimed_at_once(
     assert len(claims.claim(5, ALL, [])) == 1
 
 
-def test_all_tasks_are_claimed_once_by_several_workers(registry: MemoryRegistry) -> None:
+def test_several_workers_claim_every_task_once(registry: MemoryRegistry) -> None:
     make_blobs(registry, 1000, "us")
     make_blobs(registry, 300, "us", urgent=True)
     make_blobs(registry, 200, "eu")

@@ -1,4 +1,4 @@
-"""A worker survives every PostgreSQL error in every one of its statements."""
+"""A worker survives PostgreSQL errors in each of its statements."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from atoll.storage.errors import StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM
 
 from ..integration.services import wait_until
-from .conftest import administer
+from .databases import administer
 from .sites import MemoryRegistry, MemorySite, make_registry
 from .worker_faults import Statements, fail_first
 
-# More often than a statement is sent before its caller learns of the error.
+# More than the number of times that a statement is sent before its caller gets the error.
 FAILURES = 4
 STATEMENTS = {
     "claim": task_table._CLAIM,
@@ -102,7 +102,7 @@ def test_worker_survives_an_error_in_each_of_its_statements(
     large = os.urandom(PART_MINIMUM + 1)
     wrong_at_us = us.push(b"wrong bytes at us")
     copy_to(registry, "ap")
-    source.lies[blob_key(wrong_at_us)] = b"wrong bytes of us"
+    source.wrong_bytes[blob_key(wrong_at_us)] = b"wrong bytes of us"
     unreadable = us.push(b"unreadable at first")
     digests = [wrong_at_us, unreadable, us.push(large)]
     digests += [us.push(b"small %d" % number) for number in range(20)]
@@ -122,7 +122,7 @@ def test_worker_survives_an_error_in_each_of_its_statements(
     statements = Statements(eu.database, fail_first(list(STATEMENTS.values()), FAILURES, error))
     worker = eu.worker(lease_seconds=1)
     worker.start()
-    # The next attempt reads another source than the one with the wrong bytes.
+    # The next attempt uses another source than the one with the wrong bytes.
     others = set(STATEMENTS.values()) - {task_table.TABLE.give_back, doubts._RECORD}
     wait_until(
         "each other statement succeeded after its failures",
@@ -143,7 +143,7 @@ def test_worker_survives_an_error_in_each_of_its_statements(
 
 def test_worker_survives_real_deadlocks(make_database: Callable[[], str], tmp_path: Path) -> None:
     uri = make_database()
-    # The worker notices a deadlock long before the other side does, and so is its victim.
+    # The worker detects a deadlock long before the other session does, and becomes its victim.
     administer(uri, f"ALTER DATABASE {uri.rpartition('/')[2]} SET deadlock_timeout = '10ms'")
     registry = make_registry(uri, tmp_path, ["us", "eu"])
     us, eu = registry["us"], registry["eu"]
@@ -152,7 +152,7 @@ def test_worker_survives_real_deadlocks(make_database: Callable[[], str], tmp_pa
     finish = Tasks.finish
 
     def slow_finish(tasks: Tasks, batch: list[object]) -> object:
-        # So that batches become large enough to meet.
+        # So that batches become large enough to conflict.
         time.sleep(0.02)
         return finish(tasks, batch)  # type: ignore[arg-type]
 
@@ -183,7 +183,7 @@ def test_worker_survives_real_deadlocks(make_database: Callable[[], str], tmp_pa
 
 
 def lock_in_opposite_order(uri: str, over: threading.Event) -> None:
-    """Lock the held tasks one after the other, youngest first, again and again."""
+    """Repeatedly lock the held tasks one by one, the newest first."""
     connection = psycopg2.connect(uri)
     with connection.cursor() as cursor:
         while not over.is_set():
@@ -224,7 +224,7 @@ def test_renewing_and_finishing_the_same_tasks_never_deadlock(
     for _ in range(6):
         held = tasks.claim(limit=300)
         assert len(held) == 300
-        # In another order than that of their ids, as copies end.
+        # Copies end in another order than that of their ids.
         held.sort(key=lambda task: task.digest.hex)
         over = threading.Event()
 
@@ -252,7 +252,7 @@ def test_renewing_and_finishing_the_same_tasks_never_deadlock(
     assert errors == []
 
 
-def test_a_row_that_cannot_be_recorded_does_not_hold_up_the_others(
+def test_a_row_that_cannot_be_recorded_does_not_delay_the_others(
     registry: MemoryRegistry,
 ) -> None:
     us, eu = registry["us"], registry["eu"]

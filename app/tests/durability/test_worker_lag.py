@@ -1,4 +1,4 @@
-"""Lag and queue lengths are known at a bounded cost, however much there is to do."""
+"""Lag and queue lengths are determined at bounded cost, regardless of the queue length."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def lag_of(database: Database, location: str) -> Lag:
 
 
 def examined(database: Database, statement: str, parameters: dict[str, object]) -> int:
-    """Return how many rows the statement reads from tables and indexes."""
+    """Return the number of rows that the statement reads from tables and indexes."""
 
     def rows(plan: dict[str, object]) -> int:
         read = 0
@@ -75,7 +75,7 @@ def test_large_numbers_are_estimated_and_small_ones_are_exact(registry: MemoryRe
     assert (lengths["ap"], lengths["us"]) == (20, 0)
 
 
-def test_cost_does_not_grow_beyond_what_is_counted(registry: MemoryRegistry) -> None:
+def test_the_cost_of_counting_is_bounded(registry: MemoryRegistry) -> None:
     database = registry["us"].database
     limit = {"limit": MAXIMUM}
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""A copy that takes longer than a lease is made once, by one worker."""
+"""A copy that takes longer than its lease is made once, by one worker."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_copy_longer_than_its_lease_is_made_once(
     worker = eu.worker(lease_seconds=LEASE_SECONDS)
     worker.start()
     try:
-        # The worker has other things to do meanwhile.
+        # The worker copies other blobs meanwhile.
         small = [us.push(b"small %d" % number) for number in range(40)]
         wait_until("the small ones are copied", lambda: all(eu.has_object("eu", d) for d in small))
         if renewals_fail:
@@ -72,7 +72,7 @@ def test_a_copy_longer_than_its_lease_is_made_once(
             failing.clear()
         else:
             renewals = statements.sent[task_table.TABLE.extend]
-            # Each third of a lease one.
+            # Leases are renewed three times per period.
             wait_until(
                 "many leases have passed",
                 lambda: statements.sent[task_table.TABLE.extend] > renewals + 9,
@@ -91,13 +91,13 @@ def test_a_copy_longer_than_its_lease_is_made_once(
     )
 
 
-def test_a_task_that_is_held_is_not_claimed_again_by_its_holder(registry: MemoryRegistry) -> None:
+def test_a_held_task_is_not_claimed_again_by_its_holder(registry: MemoryRegistry) -> None:
     registry["us"].push(b"blob")
     tasks = Tasks(registry["eu"].database, "eu")
     held = tasks.claim()
     registry["us"].database.run("UPDATE replicationtask SET lease_expires = clock_timestamp()")
     assert tasks.claim(held=[task.id for task in held]) == []
-    # Nobody took it over, so the lease can be renewed.
+    # No other worker claimed it, so the lease can be renewed.
     assert tasks.extend(held) == {held[0].lease_token}
     assert tasks.claim() == []
     registry["us"].database.run("UPDATE replicationtask SET lease_expires = clock_timestamp()")

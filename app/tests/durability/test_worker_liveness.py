@@ -1,4 +1,4 @@
-"""A worker is alive only while each of its threads is."""
+"""A worker is healthy only while each of its threads runs."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def clock() -> list[float]:
 
 @pytest.fixture
 def worker(registry: MemoryRegistry, clock: list[float]) -> Iterator[Worker]:
-    """The worker of eu with a clock that a test moves; not started."""
+    """The worker of eu with a clock that a test advances; not started."""
     made = registry["eu"].worker(lease_seconds=0.3, monotonic=lambda: clock[0])
     yield made
-    # What died cannot be joined in order; daemon threads end with the process.
+    # A worker with a dead thread cannot be stopped in order; its other threads are daemons.
     made._stop.set()
     made._stopped.set()
 
 
 def end_thread(*_arguments: object, **_named: object) -> NoReturn:
-    # The only kind of exception that a thread may end with.
+    # The only exception that ends a thread.
     raise SystemExit
 
 
@@ -66,7 +66,7 @@ def health(worker: Worker) -> int:
         (MemoryStore, "put", "copy-0"),
     ],
 )
-def test_health_fails_once_a_thread_of_the_worker_died(
+def test_health_fails_after_a_thread_of_the_worker_died(
     registry: MemoryRegistry,
     worker: Worker,
     monkeypatch: pytest.MonkeyPatch,
@@ -77,10 +77,10 @@ def test_health_fails_once_a_thread_of_the_worker_died(
     for number in range(8):
         registry["us"].push(b"blob %d" % number)
     if method == "extend":
-        # Something must be held for as long as it takes.
+        # A task must be held for the duration of the test.
         registry.stores["eu"].fault = lambda *_request: threading.Event().wait()
     elif method == "connect":
-        # The pool has connections; only a new listener needs another one.
+        # Only a new listener needs another connection; the pool has enough.
         registry["eu"].database.read("SELECT 1")
     monkeypatch.setattr(owner, method, end_thread)
     worker.start()
@@ -106,14 +106,14 @@ def test_health_fails_while_a_thread_hangs(
     hung.wait()
     assert worker.alive
     clock[0] += worker_module._SILENCE_SECONDS + 1
-    wait_until("only that thread is silent", lambda: worker._threads.silent() == ["finish"])
+    wait_until("only that thread hangs", lambda: worker._threads.silent() == ["finish"])
     assert health(worker) == 503
     over.set()
-    wait_until("it is alive again", lambda: worker.alive)
+    wait_until("it is healthy again", lambda: worker.alive)
     assert health(worker) == 200
 
 
-def test_worker_is_alive_during_a_long_copy(
+def test_worker_stays_healthy_during_a_long_copy(
     registry: MemoryRegistry, worker: Worker, clock: list[float]
 ) -> None:
     digest = registry["us"].push(os.urandom(PART_MINIMUM + 1))
@@ -128,6 +128,6 @@ def test_worker_is_alive_during_a_long_copy(
     worker.start()
     copying.wait()
     clock[0] += 10 * worker_module._SILENCE_SECONDS
-    wait_until("the other threads were heard of", lambda: worker.alive)
+    wait_until("the other threads report progress", lambda: worker.alive)
     over.set()
     wait_until("it is copied", lambda: registry["eu"].has_object("eu", digest))

@@ -1,4 +1,4 @@
-"""A worker writes nothing over a blob that was pushed to its location meanwhile."""
+"""A worker does not overwrite a blob that was pushed to its location meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tasks_for(registry: MemoryRegistry, location: str) -> int:
     )
 
 
-def test_a_push_to_a_location_ends_the_task_for_it(
+def test_a_push_to_a_location_deletes_the_task_for_it(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)
@@ -35,9 +35,9 @@ def test_a_push_to_a_location_ends_the_task_for_it(
     worker = eu.worker()
     worker.start()
     later = us.push(b"later")
-    wait_until("what came later is copied", lambda: eu.has_object("eu", later))
+    wait_until("the later blob is copied", lambda: eu.has_object("eu", later))
     worker.stop()
-    # One by the push, one by the worker.
+    # One object by the push, one by the worker.
     assert registry.stores["eu"].requests["put"] == 2
 
 

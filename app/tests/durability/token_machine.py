@@ -1,8 +1,8 @@
-"""Users create, delete and rename what they may, and use any token that they ever got.
+"""A state machine: users create, delete and rename repositories, and use old tokens.
 
-Each repository holds one secret blob of its own. Whatever a token reads or writes must belong to
-the repository that it was issued for. A token that is older than every repository of its name may
-be used for one that its user may use now.
+Each repository holds its own secret blob. A token may read and write only in the repository that it
+was issued for. A token that is older than every repository of its name may be used for one that its
+user has permission for now.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ numbers = st.integers(min_value=0, max_value=20)
 
 @dataclass(frozen=True)
 class Token:
-    """A token, and the repository that its name meant when it was issued."""
+    """A token, and the repository that had its name when it was issued."""
 
     text: str
     user: str
@@ -44,18 +44,18 @@ class Token:
 
 
 class TokenBinding(RuleBasedStateMachine):
-    """All sequences of these rules. SITE and CLIENT are set by the test."""
+    """Any sequence of these rules. The test sets `site` and `client`."""
 
     site: ClassVar[MemorySite]
     client: ClassVar[testing.TestClient]
     examples: ClassVar[itertools.count[int]] = itertools.count()
-    # How often a token was let in, so that the test proves that the rules reach something.
+    # The number of accepted requests, which proves that the rules exercise the registry.
     reads: ClassVar[int] = 0
     writes: ClassVar[int] = 0
 
     @initialize()
     def begin(self) -> None:
-        """Use namespaces of this example's own, of which one has a repository already."""
+        """Create new namespaces, one of which has a repository."""
         self.example = next(self.examples)
         self.content = itertools.count()
         self.tokens: list[Token] = []
@@ -119,7 +119,7 @@ class TokenBinding(RuleBasedStateMachine):
 
     @rule(namespace=namespaces)
     def rename(self, namespace: str) -> None:
-        """Give a namespace the other one's name if that is free."""
+        """Rename a namespace to the name of the other one if it is free."""
         name = self.name_of(namespace).namespace
         new_name = self.name_of(NAMESPACES[1 - NAMESPACES.index(namespace)]).namespace
         taken = self.site.database.read(
@@ -130,7 +130,7 @@ class TokenBinding(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def read(self, number: int) -> None:
-        """Read every secret there is with some token, twice: from the database and the cache."""
+        """Read every secret with one of the tokens, twice: from the database and from the cache."""
         for token in self.chosen(number):
             for repository_id, secret in [*self.secrets.items()] * 2:
                 manifest = image_manifest(secret, [])
@@ -144,7 +144,7 @@ class TokenBinding(RuleBasedStateMachine):
 
     @rule(number=numbers)
     def write(self, number: int) -> None:
-        """Push a blob and a tag with some token."""
+        """Push a blob and a tag with one of the tokens."""
         for token in self.chosen(number):
             before = self.repository_id(token.name)
             could = self.may(token.user, PUSH, token.name)
@@ -163,7 +163,7 @@ class TokenBinding(RuleBasedStateMachine):
                 self.keep_secret(token.user, token.name)
 
     def chosen(self, number: int) -> list[Token]:
-        """Return one of the tokens, or none if there is none yet."""
+        """Return one of the tokens, or None if none was issued yet."""
         return [self.tokens[number % len(self.tokens)]] if self.tokens else []
 
     def allowed(self, token: Token, repository_id: int | None, action: str) -> bool:
@@ -176,7 +176,7 @@ class TokenBinding(RuleBasedStateMachine):
         return f"{self.example} {next(self.content)}".encode()
 
     def keep_secret(self, user: str, name: RepositoryName) -> None:
-        """Push an image to a repository that was just created."""
+        """Push an image to a new repository."""
         secret = self.new_content()
         repository_id = self.repository_id(name)
         assert repository_id is not None

@@ -1,4 +1,4 @@
-"""A pooler between clients and PostgreSQL that pools transactions, as PgBouncer can."""
+"""A proxy between clients and PostgreSQL that pools transactions, as PgBouncer can."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _IDLE = b"I"
 
 
 class TransactionPooler:
-    """Lends a server connection to a client until its transaction ends.
+    """Assigns a server connection to a client until its transaction ends.
 
-    Supports the simple query protocol without a password. The server connection that was given
-    back last is lent first. With PASS_OPTIONS each of them has the settings of the first client;
-    without it none has any.
+    Supports the simple query protocol without a password. The most recently released server
+    connection is assigned first. With `pass_options`, all have the settings of the first client;
+    otherwise they have none.
     """
 
     def __init__(self, uri: str, *, pass_options: bool) -> None:
@@ -36,7 +36,7 @@ class TransactionPooler:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Refuse clients, and end all server connections that are free."""
+        """Refuse clients, and close all idle server connections."""
         self._listener.close()
         for server in self._free:
             server.close()
@@ -63,14 +63,14 @@ class TransactionPooler:
                 kind, body = _receive(client)
                 if kind == b"X":
                     return
-                server = server or self._lend()
+                server = server or self._assign()
                 server.sendall(_message(kind, body))
                 if _forward_answer(server, client) == _IDLE:
                     with self._lock:
                         self._free.append(server)
                     server = None
 
-    def _lend(self) -> socket.socket:
+    def _assign(self) -> socket.socket:
         with self._lock:
             if self._free:
                 return self._free.pop()
@@ -88,7 +88,7 @@ class TransactionPooler:
 
 @contextmanager
 def transaction_pooler(uri: str, *, pass_options: bool) -> Iterator[str]:
-    """Run a pooler in front of URI, and yield the URI of the pooler."""
+    """Run a pooler in front of `uri`, and yield the `uri` of the pooler."""
     pooler = TransactionPooler(uri, pass_options=pass_options)
     try:
         yield pooler.uri

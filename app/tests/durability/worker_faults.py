@@ -1,4 +1,4 @@
-"""Errors of PostgreSQL in the statements of a worker."""
+"""Injected PostgreSQL errors in the statements of a worker."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from atoll.db.pool import Database, Parameters
 
-# Called with each statement and its parameters before it is sent; may raise.
+# Called with each statement and its parameters before it is sent. May raise an error.
 Fault = Callable[[str, Parameters], None]
 
 
 class Statements:
-    """The statements sent to DATABASE from now on: counted by their text, and made to fail."""
+    """Counts the statements sent to `database` by their text, and makes them fail."""
 
     def __init__(self, database: Database, fault: Fault | None = None) -> None:
         self.sent: Counter[str] = Counter()
@@ -38,7 +38,7 @@ class Statements:
 
 
 def fail_first(statements: list[str], times: int, error: type[Exception]) -> Fault:
-    """Return a fault that raises ERROR the first TIMES that each of STATEMENTS is sent."""
+    """Return a fault that raises `error` for the first `times` sends of each of `statements`."""
     left = Counter(dict.fromkeys(statements, times))
     lock = threading.Lock()
 

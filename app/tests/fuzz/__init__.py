@@ -1,1 +1,1 @@
-"""Fuzz targets: a module for each parser of bytes that come from outside."""
+"""Fuzz targets, one module for each parser of untrusted bytes."""

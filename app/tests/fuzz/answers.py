@@ -1,4 +1,4 @@
-"""What a client gets to see of a refusal: it is small, and can be sent."""
+"""Assertions on error responses: their size is bounded, and they can be encoded."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import falcon
 import falcon.testing
 from atoll.web import errors
 
-# Bytes of the longest error response, unless it lists many digests.
+# Maximum bytes of an error response, unless it lists many digests.
 BODY_MAXIMUM = 4096
 
 
-def assert_sent(error: Exception, maximum: int = BODY_MAXIMUM) -> None:
-    """Assert that ERROR has a meaning in HTTP, and a response of at most MAXIMUM bytes."""
+def assert_sendable(error: Exception, maximum: int = BODY_MAXIMUM) -> None:
+    """Assert that `error` maps to a client error with a body of at most `maximum` bytes."""
     resp = falcon.Response()
     errors.handle(falcon.testing.create_req(), resp, error, {})
     assert resp.status_code < 500, error
@@ -25,7 +25,7 @@ def assert_sent(error: Exception, maximum: int = BODY_MAXIMUM) -> None:
 
 
 def assert_headers(resp: falcon.Response) -> None:
-    """Assert that no header breaks out of its line."""
+    """Assert that no header contains a line break."""
     for value in resp.headers.values():
         assert not set("\r\n\0") & set(value)
         value.encode("latin-1")

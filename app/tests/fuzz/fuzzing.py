@@ -1,8 +1,8 @@
-"""Run a fuzz target for a given time.
+"""Run fuzz targets for a configurable time.
 
-ATOLL_FUZZ_SECONDS is the time for each target in seconds; without it the tests are short. A round
-has a seed of its own. A failure names it, and ATOLL_FUZZ_SEED repeats it. Examples that failed are
-kept in `.cache/fuzz` and tried first the next time.
+ATOLL_FUZZ_SECONDS is the time for each target in seconds, 1 by default. Each round has its own
+seed, which is part of a failure; ATOLL_FUZZ_SEED repeats that round. Failed examples are stored in
+`.cache/fuzz` and run first the next time.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ SECONDS = float(os.environ.get("ATOLL_FUZZ_SECONDS", "1"))
 SEED = os.environ.get("ATOLL_FUZZ_SEED")
 _EXAMPLES_PER_ROUND = 200
 _DATABASE = Path(__file__).resolve().parents[3] / ".cache/fuzz"
-# How much more time an input may take that is this many times longer. In linear time it is the
-# same number, in quadratic time its square.
+# An input that is _LONGER times as long may take at most _MORE_TIME times as long. The factor is 16
+# for linear and 256 for quadratic time.
 _LONGER = 16
 _MORE_TIME = 100
 _LEAST_SECONDS = 0.001
 
 
 def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: float = 1.0) -> None:
-    """Call CHECK with examples until the time is over; at least one round is run.
+    """Call `check` with examples until the time has passed, for at least one round.
 
     Args:
-        check: the target; it raises if an example shows a bug.
+        check: the target, which raises if an example reveals a bug.
         examples: a strategy for each of its arguments.
-        share: the fraction of the time that it gets.
+        share: the fraction of the configured time that it gets.
 
     Raises:
-        Exception: what CHECK raised for the smallest example that was found.
+        Exception: the exception of `check` for the smallest failing example.
     """
     end = time.monotonic() + SECONDS * share
 
@@ -54,7 +54,7 @@ def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: floa
         database=DirectoryBasedExampleDatabase(_DATABASE),
         deadline=None,
         suppress_health_check=list(HealthCheck),
-        # Explaining a failure runs the target once more for each part of the example.
+        # No explain phase, which runs the target again for each part of the example.
         phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
     )(given(strategies.tuples(*examples))(checked))
     while True:
@@ -69,13 +69,13 @@ def fuzz(check: Callable[..., None], *examples: SearchStrategy[Any], share: floa
 
 
 def assert_linear(parse: Callable[[str], object], make: Callable[[int], str], size: int) -> None:
-    """Assert that PARSE takes time in proportion to the length of its input.
+    """Assert that `parse` runs in time proportional to the length of its input.
 
-    Processor time of this thread is compared, which other processes do not change.
+    Compares CPU time of this thread, which does not depend on other processes.
 
     Args:
-        parse: the parser; its result does not matter.
-        make: returns a hostile input of about so many characters.
+        parse: the parser, whose result is ignored.
+        make: returns a hostile input of approximately the given number of characters.
         size: the length of the shorter input; the longer one is 16 times longer.
     """
     short, long = (_processor_seconds(parse, make(length)) for length in (size, size * _LONGER))

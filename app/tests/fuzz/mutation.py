@@ -1,4 +1,4 @@
-"""Examples for parsers: valid inputs with a few mistakes, and noise."""
+"""Examples for parsers: valid inputs, mutations of them, and noise."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-# Characters that mean something to one parser or another, or that many libraries stumble over.
+# Characters that are special to some parser, or that libraries often handle incorrectly.
 _SPECIAL = st.sampled_from(
     [
         *"/:,;=-.@ \t\"'[]{}()%+*\\?&<>#_|~0129azAZ\0\r\n\x7f",
         *"\x80\xe9\xff\u0130\u0661\u2028\uff11\U0001f600",
-        # Zero bytes are what PostgreSQL refuses.
+        # More often, because PostgreSQL refuses them.
         *(
             "\0",
             "\0",
@@ -34,7 +34,7 @@ _SPECIAL = st.sampled_from(
 
 @st.composite
 def mutated(draw: DrawFn, valid: SearchStrategy[str]) -> str:
-    """Return a valid input with up to five mistakes."""
+    """Return a valid input with up to five mutations."""
     text = draw(valid)
     for _ in range(draw(st.integers(0, 5))):
         start = draw(st.integers(0, len(text)))
@@ -55,13 +55,13 @@ def mutated(draw: DrawFn, valid: SearchStrategy[str]) -> str:
 
 
 def texts(valid: SearchStrategy[str]) -> SearchStrategy[str]:
-    """Return inputs for a parser of text: valid ones, such with mistakes, and noise."""
+    """Return inputs for a text parser: valid ones, mutated ones, and noise."""
     noise = st.text(max_size=200) | st.lists(_SPECIAL, max_size=30).map("".join)
     return valid | mutated(valid) | noise
 
 
 def header_values(valid: SearchStrategy[str]) -> SearchStrategy[str]:
-    """Return values of a header as WSGI passes them: in Latin-1, without line breaks or zeros."""
+    """Return header values as in WSGI: Latin-1, without line breaks and zero bytes."""
     return texts(valid).map(
         lambda text: (
             text.encode("utf-8", "replace")
@@ -72,7 +72,7 @@ def header_values(valid: SearchStrategy[str]) -> SearchStrategy[str]:
 
 
 def json_values() -> SearchStrategy[Any]:
-    """Return values that JSON can hold, with text that UTF-8 cannot."""
+    """Return any JSON values, including text that cannot be encoded in UTF-8."""
     text = st.text(max_size=30) | _SPECIAL | st.sampled_from(["\ud800", "a\udfff", "\0", "a\0b"])
     numbers = st.integers() | st.floats() | st.sampled_from([float("nan"), float("inf"), 10**40])
     scalars = st.none() | st.booleans() | numbers | text
@@ -85,7 +85,7 @@ def json_values() -> SearchStrategy[Any]:
 
 @st.composite
 def mutated_json(draw: DrawFn, valid: SearchStrategy[Any]) -> bytes:
-    """Return a JSON document of which some parts were replaced, perhaps with broken syntax."""
+    """Return a JSON document with some parts replaced, and possibly invalid syntax."""
     document = draw(valid)
     for _ in range(draw(st.integers(0, 3))):
         document = _replace(draw, document)
@@ -98,7 +98,7 @@ def mutated_json(draw: DrawFn, valid: SearchStrategy[Any]) -> bytes:
 
 
 def _replace(draw: DrawFn, value: Any) -> Any:
-    """Return VALUE with something else in one of its places."""
+    """Return `value` with one of its parts replaced, removed or added."""
     if isinstance(value, dict) and value and draw(st.integers(0, 4)):
         key = draw(st.sampled_from(sorted(value)))
         change = draw(st.sampled_from(["inside", "remove", "add"]))

@@ -1,4 +1,4 @@
-"""Bodies of the API: a validated model that PostgreSQL can hold, or a declared refusal."""
+"""API request bodies are parsed to models that PostgreSQL can store, or refused."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from .answers import assert_headers
+from .authority import AUTHORITY
 from .fuzzing import fuzz
 from .mutation import json_values, mutated_json, texts
-from .test_authority import AUTHORITY
 
 
 def _below(model: type[Body]) -> Iterator[type[Body]]:
@@ -27,7 +27,7 @@ def _below(model: type[Body]) -> Iterator[type[Body]]:
         yield from _below(child)
 
 
-# They exist once all resources are imported.
+# Importing the resources defines all models.
 MODELS = sorted(_below(Body), key=lambda model: (model.__module__, model.__name__))
 assert resources
 assert len(MODELS) > 20
@@ -35,7 +35,7 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 
 
 class _Resource:
-    """Accepts a body of a model."""
+    """A resource that accepts a body of the given model."""
 
     def __init__(self, model: type[Body]) -> None:
         @operation("accept", body=model, anonymous=True)
@@ -49,7 +49,7 @@ class _Resource:
 
 @st.composite
 def _bodies(draw: st.DrawFn, model: type[Body]) -> tuple[type[Body], bytes]:
-    """Return a body with the model's fields, of any types."""
+    """Return a body with fields of the model, of any type."""
     values: SearchStrategy[Any] = st.one_of(
         st.text(max_size=20),
         st.integers(),
@@ -65,7 +65,7 @@ def _bodies(draw: st.DrawFn, model: type[Body]) -> tuple[type[Body], bytes]:
 
 def check(example: tuple[type[Body], bytes], content_type: str) -> None:
     model, content = example
-    # Without a bearer token, only JSON is read.
+    # Forms are read only with a bearer token.
     headers = {"Content-Type": content_type, "Authorization": "Bearer x"}
     req = falcon.testing.create_req(method="POST", body=content, headers=headers)
     resp = falcon.Response()
@@ -78,7 +78,7 @@ def check(example: tuple[type[Body], bytes], content_type: str) -> None:
         _check_refusal(resp)
         return
     assert isinstance(resource.body, model)
-    # PostgreSQL can hold it.
+    # PostgreSQL can store the model.
     text = json.dumps(
         resource.body.model_dump(mode="python"), ensure_ascii=False, allow_nan=False, default=str
     )
@@ -94,12 +94,12 @@ def _check_refusal(resp: falcon.Response) -> None:
     assert_headers(resp)
 
 
-def test_bodies() -> None:
+def test_any_body_is_validated_or_refused() -> None:
     bodies = st.sampled_from(MODELS).flatmap(_bodies)
     fuzz(check, bodies, st.just(JSON) | st.sampled_from([FORM, "text/plain", ""]))
 
 
-def test_forms() -> None:
+def test_any_form_is_validated_or_refused() -> None:
     form = texts(st.just("username=a&password=b&email=c%40d&name=%ff%00&name="))
     bodies = st.tuples(
         st.sampled_from(MODELS), form.map(lambda text: text.encode(errors="replace"))

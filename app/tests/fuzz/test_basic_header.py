@@ -1,4 +1,4 @@
-"""HTTP Basic: user name and password, nothing, or a challenge."""
+"""HTTP Basic credentials are parsed, absent, or refused with a challenge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from atoll.web.credentials import basic_credentials
 from atoll.web.errors import Unauthorized
 from hypothesis import strategies as st
 
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import fuzz
 from .mutation import header_values, texts
 
@@ -29,20 +29,20 @@ def check(header: str) -> None:
     try:
         credentials = basic_credentials(req)
     except Unauthorized as error:
-        assert_sent(error)
+        assert_sendable(error)
         return
     assert credentials is not None
-    # PostgreSQL can hold these.
+    # PostgreSQL cannot store zero bytes.
     for text in (credentials.username, credentials.secret):
         assert "\0" not in text
         text.encode()
 
 
-def test_basic_headers() -> None:
+def test_any_basic_header_is_parsed_or_refused() -> None:
     fuzz(check, header_values(VALID))
 
 
-def test_every_user_name_and_password_is_read() -> None:
+def test_every_valid_user_name_and_password_is_parsed() -> None:
     names = st.text(st.characters(codec="utf-8", exclude_characters=":\0"))
     passwords = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 

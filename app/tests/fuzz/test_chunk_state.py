@@ -1,4 +1,4 @@
-"""`_state` of an upload: what the registry signed for this upload, or None."""
+"""The `_state` of an upload is accepted only if the registry signed it for that upload."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def check(state: str) -> None:
     req = falcon.testing.create_req(query_string=query)
     for uuid in IDS:
         upload = ANSWERS.upload(req, NAME, uuid)
-        # Base64 permits the same signature in several spellings, and nothing else.
+        # The encoding may differ, because several Base64 texts decode to the same signature.
         assert upload is None or upload in UPLOADS
         assert upload is None or (upload.name, upload.uuid) == (NAME, uuid)
         if state in STATES:
@@ -62,5 +62,5 @@ def check(state: str) -> None:
             assert upload == (expected if fits else None)
 
 
-def test_states() -> None:
+def test_only_signed_states_are_accepted() -> None:
     fuzz(check, texts(st.sampled_from(sorted(STATES)) | test_token.FORGED))

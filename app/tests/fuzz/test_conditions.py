@@ -1,4 +1,4 @@
-"""If-None-Match: 304 only for the digest that the client names, or for anything (`*`)."""
+"""If-None-Match leads to 304 only for the digest that it contains, or for `*`."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def check(header: str) -> None:
     assert not has or str(DIGEST) in header or "*" in header
 
 
-def test_conditions() -> None:
+def test_only_a_matching_condition_leads_to_304() -> None:
     fuzz(check, header_values(VALID))

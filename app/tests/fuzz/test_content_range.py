@@ -1,4 +1,4 @@
-"""Content-Range of a chunk: the positions that it names, or None."""
+"""The Content-Range of a chunk is parsed to its positions, or to None."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def check(header: str) -> None:
     assert 0 <= end < 10**18
 
 
-def test_content_ranges() -> None:
+def test_any_content_range_is_parsed_or_ignored() -> None:
     fuzz(check, header_values(VALID))
 
 
-def test_every_valid_content_range_is_read() -> None:
+def test_every_valid_content_range_is_parsed() -> None:
     def read(start: int, length: int) -> None:
         for text in (f"{start}-{start + length}", f"bytes {start}-{start + length}/*"):
             assert parse_content_range(text) == (start, start + length)

@@ -1,4 +1,4 @@
-"""Image configurations: seconds within bounds, or None, from blobs with any content."""
+"""The expiry label of any image configuration yields seconds within bounds, or None."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def check(content: bytes) -> None:
     assert seconds is None or 0 < seconds <= 36_500 * 86_400
 
 
-def test_expiry_label() -> None:
+def test_any_configuration_yields_a_bounded_expiry_or_none() -> None:
     fuzz(check, mutated_json(VALID) | st.binary(max_size=200))

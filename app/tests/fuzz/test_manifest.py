@@ -1,4 +1,4 @@
-"""Manifests and indexes: the content that they name, or ManifestInvalid."""
+"""Manifests and indexes are parsed to their references, or refused with ManifestInvalid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atoll.registry.manifest_format import parse
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import fuzz
 from .mutation import mutated_json, texts
 
@@ -67,9 +67,9 @@ def check(content: bytes, media_type: str) -> None:
     try:
         contents = parse(content, media_type)
     except ManifestInvalid as error:
-        assert_sent(error)
+        assert_sendable(error)
         return
-    # Everything else of a manifest goes to PostgreSQL, or to clients, as it stands.
+    # The other content is passed to PostgreSQL and clients unchanged.
     text = content.decode()
     for digest in (*contents.blobs, *contents.optional, *contents.children):
         assert str(Digest.parse(digest)) == digest
@@ -78,12 +78,12 @@ def check(content: bytes, media_type: str) -> None:
     assert contents.subject is None or Digest.parse(contents.subject)
 
 
-def test_manifests() -> None:
+def test_any_manifest_is_parsed_or_refused() -> None:
     for_type = st.sampled_from([IMAGE, _DOCKER_IMAGE])
     fuzz(check, mutated_json(for_type.flatmap(_image)), for_type | texts(for_type))
 
 
-def test_indexes() -> None:
+def test_any_index_is_parsed_or_refused() -> None:
     for_type = st.sampled_from([INDEX, _DOCKER_INDEX])
     fuzz(check, mutated_json(for_type.flatmap(_index)), for_type | texts(for_type))
 

@@ -1,4 +1,4 @@
-"""`n` and `last`: a bounded page, or 400; and a Link that leads to the next one."""
+"""`n` and `last` yield a bounded page with a Link to the next one, or 400."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check(n: str, last: str, entries: list[str]) -> None:
     assert int(found["n"][0]) > 0
 
 
-def test_pages() -> None:
+def test_any_page_request_is_bounded_and_links_to_the_next_page() -> None:
     numbers = texts(st.integers(-5, 10**6).map(str))
     names = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
     fuzz(check, numbers, texts(st.just("admin/app")), st.lists(names, max_size=3))

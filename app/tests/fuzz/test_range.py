@@ -1,4 +1,4 @@
-"""Range: satisfiable ranges within the content, or a declared refusal; bodies that reassemble."""
+"""Range headers yield ranges within the content and a body of these, or are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atoll.web.v2.byte_range import RANGES_MAXIMUM, WHOLE, requested_ranges
 from atoll.web.v2.multipart_ranges import MultipartRanges
 from hypothesis import strategies as st
 
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import assert_linear, fuzz
 from .mutation import header_values
 
@@ -35,7 +35,7 @@ def check(header: str, size: int) -> None:
     except falcon.HTTPRangeNotSatisfiable:
         return
     except TooManyRanges as error:
-        assert_sent(error)
+        assert_sendable(error)
         return
     assert len(requested.ranges) <= RANGES_MAXIMUM
     assert all(0 <= start < end <= size for start, end in requested.ranges)
@@ -60,11 +60,11 @@ def _check_body(ranges: list[tuple[int, int]], size: int) -> None:
     )
 
 
-def test_ranges() -> None:
+def test_any_range_header_is_satisfied_or_refused() -> None:
     fuzz(check, header_values(VALID), st.integers(0, len(CONTENT)))
 
 
-def test_a_long_header_takes_linear_time() -> None:
+def test_a_long_header_is_parsed_in_linear_time() -> None:
     def parse(text: str) -> None:
         with suppress(TooManyRanges, falcon.HTTPRangeNotSatisfiable):
             requested_ranges(f"bytes={text}", 10**9)

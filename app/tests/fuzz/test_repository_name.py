@@ -1,16 +1,13 @@
-"""Names of repositories: namespace and name in the specification's grammar, or InvalidName."""
+"""Repository names follow the grammar of the specification, or are refused with InvalidName."""
 
 from __future__ import annotations
 
 from atoll.names import DEFAULT_NAMESPACE, InvalidName, RepositoryName
-from hypothesis import strategies as st
 
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import assert_linear, fuzz
 from .mutation import texts
-
-_COMPONENT = st.from_regex(r"[a-z0-9]{1,4}((\.|_|__|-{1,3})[a-z0-9]{1,4}){0,3}", fullmatch=True)
-VALID = st.lists(_COMPONENT, min_size=1, max_size=4).map("/".join)
+from .names import REPOSITORY_NAMES
 
 
 def check(text: str) -> None:
@@ -18,11 +15,11 @@ def check(text: str) -> None:
         name = RepositoryName.parse(text)
     except InvalidName as error:
         assert not RepositoryName.fits(text)
-        assert_sent(error)
+        assert_sendable(error)
         return
     assert str(name) in {text, f"{DEFAULT_NAMESPACE}/{text}"}
     assert RepositoryName.parse(str(name)) == name or len(str(name)) > 255
-    # It is part of paths, keys and file names.
+    # Names are parts of paths, keys and file names.
     for component in str(name).split("/"):
         assert component.strip(".-_") == component != ""
     assert len(text) <= 255
@@ -30,17 +27,17 @@ def check(text: str) -> None:
     assert text == text.lower()
 
 
-def test_repository_names() -> None:
-    fuzz(check, texts(VALID))
+def test_any_repository_name_is_parsed_or_refused() -> None:
+    fuzz(check, texts(REPOSITORY_NAMES))
 
 
 def test_every_valid_name_is_accepted() -> None:
     def accept(text: str) -> None:
         assert RepositoryName.fits(text)
 
-    fuzz(accept, VALID.filter(lambda text: len(text) <= 255), share=0.1)
+    fuzz(accept, REPOSITORY_NAMES.filter(lambda text: len(text) <= 255), share=0.1)
 
 
-def test_a_hostile_name_takes_linear_time() -> None:
+def test_a_hostile_name_is_refused_in_linear_time() -> None:
     for piece in ("a-", "a_", "a/", "a.", "aa", "-", "a__"):
         assert_linear(RepositoryName.fits, lambda size, piece=piece: piece * size + "!", 4000)

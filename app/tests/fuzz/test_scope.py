@@ -1,4 +1,4 @@
-"""Scopes: known actions on possible repositories, or InvalidScope."""
+"""Scopes are parsed to known actions on valid repository names, or refused."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from contextlib import suppress
 from atoll.auth.scopes import InvalidScope, parse_scopes
 from hypothesis import strategies as st
 
-from . import test_repository_name
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import assert_linear, fuzz
 from .mutation import texts
+from .names import REPOSITORY_NAMES
 
 _ACTIONS = st.lists(st.sampled_from(["pull", "push", "delete", "*", "x"]), max_size=4)
 _SCOPE = st.builds(
     "{}:{}{}:{}".format,
     st.sampled_from(["repository", "repository", "registry", "repository(plugin)"]),
     st.sampled_from(["", "registry.test/", "other.test:5000/"]),
-    test_repository_name.VALID,
+    REPOSITORY_NAMES,
     _ACTIONS.map(",".join),
 )
 VALID = st.lists(_SCOPE, max_size=4).map(" ".join) | st.just("registry:catalog:*")
@@ -27,7 +27,7 @@ def check(scopes: list[str]) -> None:
     try:
         found = parse_scopes(scopes, "registry.test")
     except InvalidScope as error:
-        assert_sent(error)
+        assert_sendable(error)
         return
     assert len(found) <= len(" ".join(scopes).split())
     for scope in found:
@@ -35,11 +35,11 @@ def check(scopes: list[str]) -> None:
         assert str(scope.repository).isascii()
 
 
-def test_scopes() -> None:
+def test_any_scope_is_parsed_or_refused() -> None:
     fuzz(check, st.lists(texts(VALID), max_size=3))
 
 
-def test_many_scopes_take_linear_time() -> None:
+def test_many_scopes_are_parsed_in_linear_time() -> None:
     def parse(text: str) -> None:
         with suppress(InvalidScope):
             parse_scopes([text], "registry.test")

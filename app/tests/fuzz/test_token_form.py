@@ -1,4 +1,4 @@
-"""The form of a token request: its fields, or a declared refusal."""
+"""Forms of token requests are parsed to their fields, or refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from atoll.web.errors import InvalidForm
 from atoll.web.v2.token_form import FORM_MAXIMUM, read_form
 from hypothesis import strategies as st
 
-from .answers import assert_sent
+from .answers import assert_sendable
 from .fuzzing import fuzz
 from .mutation import texts
 
@@ -28,16 +28,16 @@ def check(form: bytes, content_type: str) -> None:
     try:
         fields = read_form(req)
     except InvalidForm as error:
-        assert_sent(error)
+        assert_sendable(error)
         return
     assert len(form) <= FORM_MAXIMUM
     for name in ("username", "password"):
-        # PostgreSQL can hold these.
+        # PostgreSQL cannot store zero bytes.
         assert "\0" not in fields.get(name, "")
     "".join(fields.values()).encode()
 
 
-def test_forms() -> None:
+def test_any_form_is_parsed_or_refused() -> None:
     forms = texts(VALID).map(lambda text: text.encode(errors="replace"))
     forms |= st.binary(max_size=100) | st.just(b"a=b&" * 20_000)
     fuzz(check, forms, st.just(falcon.MEDIA_URLENCODED) | st.just("application/json"))

@@ -289,7 +289,7 @@ def test_the_scrub_verifies_old_copies_and_replaces_those_found_wrong_twice(
     while scrubber.turn():
         assert len(cache.forgotten) <= 3
     assert set(cache.forgotten) == set(blobs.values()) - {blobs["right"]}
-    assert placements(us, blobs["right"]) == both()
+    assert placements(us, blobs["right"]) == both_locations()
     assert placements(us, blobs["corrupt"]) == {"eustorage"}
     us.copy_all()
     assert all(placements(us, digest) == both_locations() for digest in blobs.values())

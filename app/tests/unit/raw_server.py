@@ -1,4 +1,4 @@
-"""A TCP server whose answers are written byte by byte, so that they can be wrong in any way."""
+"""A TCP server that sends arbitrary bytes, including malformed responses."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Answer = Callable[[socket.socket, bytes], None]
 
 
 class RawServer:
-    """Reads each request and calls `answer` with the connection and the request.
+    """Reads each request, then calls `answer` with the connection and the request.
 
     Attributes:
         requests: all requests, each with its body.
-        connections: how many connections were accepted.
+        connections: the number of accepted connections.
     """
 
     def __init__(self, answer: Answer, tls: ssl.SSLContext | None, host: str) -> None:
@@ -34,7 +34,7 @@ class RawServer:
         try:
             yield self
         finally:
-            # Closing a listener does not wake a thread that waits for it.
+            # Closing a listener does not wake a thread that waits in accept().
             with suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
@@ -68,7 +68,7 @@ def _is_complete(request: bytes) -> bool:
 def raw_server(
     answer: Answer | bytes, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
 ) -> RawServer:
-    """Return a server that answers each request with bytes, or by calling ANSWER."""
+    """Return a server that answers each request with `answer`, or by calling it."""
     if isinstance(answer, bytes):
         content = answer
         return RawServer(lambda connection, _head: connection.sendall(content), tls, host)

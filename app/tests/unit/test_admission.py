@@ -1,4 +1,4 @@
-"""Which bodies are received is decided from the headers, without looking anything up."""
+"""Request bodies are admitted or refused by their headers alone, without any look-up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def status(request: SpooledRequest) -> int | None:
 @pytest.mark.parametrize(
     ("path", "limit"), [(UPLOADS, LAYER), (UPLOADS + "1", LAYER), (MANIFEST, MAXIMUM_SIZE)]
 )
-def test_a_token_to_push_admits_bodies_up_to_the_limit(path: str, limit: int) -> None:
+def test_a_push_token_admits_bodies_up_to_the_limit(path: str, limit: int) -> None:
     pusher = token("pull", "push")
     assert status(receive("PUT", path, pusher, f"Content-Length: {limit}")) is None
     assert status(receive("PUT", path, pusher, f"Content-Length: {limit + 1}")) == 413
@@ -82,7 +82,7 @@ def test_other_clients_are_challenged(path: str, header: str) -> None:
     assert json.loads(body)["errors"][0]["code"] == "UNAUTHORIZED"
 
 
-def test_nobody_sends_bodies_where_nobody_pushes() -> None:
+def test_bodies_are_refused_while_pushes_are_disabled() -> None:
     pusher = token("pull", "push")
     request = receive("PUT", MANIFEST, pusher, "Content-Length: 9", read_only=True)
     assert status(request) == 405
@@ -97,7 +97,7 @@ def test_paths_that_nginx_would_resolve_are_refused(path: str) -> None:
     assert status(receive("PATCH", path, "Content-Length: 9")) == 400
 
 
-def test_requests_without_a_body_are_left_to_the_application() -> None:
+def test_requests_without_a_body_are_passed_to_the_application() -> None:
     assert status(receive("POST", UPLOADS, "Content-Length: 0")) is None
     assert status(receive("GET", UPLOADS + "1")) is None
 
@@ -124,6 +124,6 @@ def test_other_paths_have_small_limits(path: str, limit: int) -> None:
     assert status(chunked) == 413
 
 
-def test_a_name_that_is_none_is_refused() -> None:
+def test_an_invalid_repository_name_is_refused() -> None:
     request = receive("PUT", "/v2/A/manifests/latest", token("push"), "Content-Length: 1")
     assert status(request) == 400

@@ -1,4 +1,4 @@
-"""A role's credentials are asked for when they are needed, and again before they end."""
+"""Credentials of an assumed role are requested on first use and refreshed before they expire."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atoll.storage.errors import StoreUnavailable
 
 
 class RoleService(BaseHTTPRequestHandler):
-    """Answers as Amazon's service does, so far as AssumeRole needs it."""
+    """The part of Amazon's STS that AssumeRole needs."""
 
     asked: ClassVar[list[str]] = []
     life: ClassVar[datetime.timedelta] = datetime.timedelta(hours=1)
@@ -37,7 +37,7 @@ class RoleService(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name
-        """Keep quiet."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def key_of(url: str) -> str:
     return parse_qs(urlsplit(url).query)["X-Amz-Credential"][0].partition("/")[0]
 
 
-def test_no_role_is_asked_for_at_boot_and_one_serves_for_an_hour(service: str) -> None:
+def test_a_role_is_assumed_on_first_use_and_reused_until_it_expires(service: str) -> None:
     store = make_store("us", settings(service))
     assert RoleService.asked == []
     urls = [store.presigned_url("key", 60) for _ in range(3)]
@@ -76,7 +76,7 @@ def test_no_role_is_asked_for_at_boot_and_one_serves_for_an_hour(service: str) -
     assert RoleService.asked == ["arn:aws:iam::1:role/registry"]
 
 
-def test_a_role_that_ends_soon_is_asked_for_again(service: str) -> None:
+def test_a_role_that_expires_soon_is_assumed_again(service: str) -> None:
     store = make_store("us", settings(service))
     RoleService.life = datetime.timedelta(minutes=5)
     assert key_of(store.presigned_url("key", 60) or "") == "lent-1"
@@ -84,7 +84,7 @@ def test_a_role_that_ends_soon_is_asked_for_again(service: str) -> None:
     assert key_of(store.presigned_url("key", 60) or "") == "lent-2"
 
 
-def test_a_service_that_is_down_stops_no_process_and_is_told_as_a_store_that_is_down() -> None:
+def test_an_unavailable_role_service_is_reported_as_an_unavailable_store() -> None:
     store = make_store("us", settings("http://127.0.0.1:9"))
     with pytest.raises(StoreUnavailable, match="EndpointConnectionError"):
         store.presigned_url("key", 60)

@@ -1,4 +1,4 @@
-"""An audit that could not be made is never reported as a good one."""
+"""An incomplete audit of dependencies is never reported as a successful one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SKIPPED = {"name": "falcon", "skip_reason": "not found"}
         ("", 69, "NOT AUDITED: no advisory database was reachable"),
     ],
 )
-def test_the_status_tells_good_from_bad_and_from_unknown(
+def test_the_exit_status_distinguishes_clean_vulnerable_and_incomplete(
     answer: str,
     status: int,
     words: str,

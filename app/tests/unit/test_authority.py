@@ -1,4 +1,4 @@
-"""The registry's address as its clients know it."""
+"""The registry's authority, as clients see it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_authority() -> Authority:
 
 @pytest.mark.parametrize("host", [" ", 'a"b', "[::1", "[:::]", "[1.2.3.4]", "a b", "user@host"])
 @pytest.mark.parametrize("header", ["Host", "X-Forwarded-Host"])
-def test_an_invalid_host_is_replaced_by_the_registrys_own_name(header: str, host: str) -> None:
+def test_an_invalid_host_is_replaced_by_the_configured_one(header: str, host: str) -> None:
     authority = make_authority()
     request = falcon.testing.create_req(
         headers={"Host": " ", "X-Forwarded-For": BALANCER, header: host}
@@ -50,7 +50,7 @@ def test_an_invalid_host_is_replaced_by_the_registrys_own_name(header: str, host
         ("127.0.0.1", "https://10.0.0.1/x", False),
     ],
 )
-def test_go_clients_take_a_host_name_for_the_same_on_any_port_and_below(
+def test_a_host_covers_its_other_ports_and_its_subdomains_as_in_go_clients(
     host: str, url: str, *, covered: bool
 ) -> None:
     request = falcon.testing.create_req(headers={"Host": host})
@@ -86,6 +86,8 @@ def test_go_clients_take_a_host_name_for_the_same_on_any_port_and_below(
         ),
     ],
 )
-def test_only_a_trusted_proxy_passes_on_another_host(headers: dict[str, str], host: str) -> None:
+def test_forwarded_host_is_accepted_from_trusted_proxies_only(
+    headers: dict[str, str], host: str
+) -> None:
     request = falcon.testing.create_req(headers=headers)
     assert make_authority().url(request, "/v2/auth") == f"http://{host}/v2/auth"

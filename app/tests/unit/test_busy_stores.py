@@ -1,4 +1,4 @@
-"""A store that is slow because it is busy is told from one that stopped answering."""
+"""A busy, slow store is distinguished from an unresponsive one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,8 @@ from atoll.storage.errors import StoreFull, StoreSilent, StoreUnavailable
 from atoll.storage.health import StoreHealth
 from atoll.storage.prober import Prober
 
-from .test_storage import MemoryStore
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from .clock import Clock
+from .memory_store import MemoryStore
 
 
 @pytest.fixture
@@ -27,7 +21,7 @@ def health(clock: Clock) -> StoreHealth:
     health = StoreHealth(["us"], monotonic=clock)
     health.probing("us")
     health.probed("us", None)
-    # Longer than what was proven a moment ago outweighs anything.
+    # Until then, the successful probe outweighs any later failure.
     clock.now += 10
     return health
 
@@ -36,7 +30,7 @@ def silent() -> StoreSilent:
     return StoreSilent("us", "no answer in time")
 
 
-def probe_in_vain(health: StoreHealth, clock: Clock, *, moving: bool) -> None:
+def probe_without_answer(health: StoreHealth, clock: Clock, *, moving: bool) -> None:
     health.probing("us")
     for _ in range(20):
         clock.now += 0.1
@@ -45,28 +39,28 @@ def probe_in_vain(health: StoreHealth, clock: Clock, *, moving: bool) -> None:
     health.probed("us", silent())
 
 
-def test_a_store_whose_probes_have_no_answer_is_available_while_bytes_move(
+def test_a_store_with_unanswered_probes_is_available_while_bytes_move(
     health: StoreHealth, clock: Clock
 ) -> None:
     for _ in range(100):
-        probe_in_vain(health, clock, moving=True)
+        probe_without_answer(health, clock, moving=True)
     assert health.is_up("us")
     assert health.takes_objects("us")
 
 
-def test_a_store_is_unavailable_when_two_probes_have_no_answer_after_four_seconds_of_silence(
+def test_a_store_is_unavailable_after_two_unanswered_probes_and_four_seconds_of_silence(
     health: StoreHealth, clock: Clock
 ) -> None:
-    probe_in_vain(health, clock, moving=True)
-    probe_in_vain(health, clock, moving=False)
+    probe_without_answer(health, clock, moving=True)
+    probe_without_answer(health, clock, moving=False)
     clock.now += 0.5
-    probe_in_vain(health, clock, moving=False)
+    probe_without_answer(health, clock, moving=False)
     assert health.is_up("us")
-    probe_in_vain(health, clock, moving=False)
+    probe_without_answer(health, clock, moving=False)
     assert not health.is_up("us")
 
 
-def test_a_store_is_in_doubt_within_a_second_of_its_last_sign_of_life(
+def test_a_store_is_in_doubt_within_a_second_of_its_last_response(
     health: StoreHealth, clock: Clock
 ) -> None:
     health.move("us")
@@ -85,7 +79,7 @@ def test_a_busy_store_is_not_in_doubt_while_bytes_move(health: StoreHealth, cloc
         assert not health.in_doubt("us")
 
 
-def test_a_distant_store_has_more_time_to_answer_a_probe(clock: Clock) -> None:
+def test_a_distant_store_gets_a_longer_probe_timeout(clock: Clock) -> None:
     health = StoreHealth(["us"], monotonic=clock)
     for _ in range(50):
         health.probing("us")
@@ -98,7 +92,7 @@ def test_a_distant_store_has_more_time_to_answer_a_probe(clock: Clock) -> None:
     assert health.in_doubt("us")
 
 
-def test_a_store_that_takes_bytes_and_confirms_no_write_is_unresponsive_to_writes(
+def test_a_store_that_receives_bytes_without_confirming_a_write_is_unresponsive_to_writes(
     health: StoreHealth, clock: Clock
 ) -> None:
     health.probing("us")
@@ -110,10 +104,10 @@ def test_a_store_that_takes_bytes_and_confirms_no_write_is_unresponsive_to_write
     assert not health.unresponsive("us", write=True)
 
 
-def test_a_new_probe_gives_a_store_that_answered_none_no_new_time(
+def test_a_new_probe_does_not_reset_the_timeout_of_an_unresponsive_store(
     health: StoreHealth, clock: Clock
 ) -> None:
-    probe_in_vain(health, clock, moving=False)
+    probe_without_answer(health, clock, moving=False)
     assert health.unresponsive("us", write=True)
     health.probing("us")
     assert health.unresponsive("us", write=True)
@@ -123,7 +117,7 @@ def test_a_new_probe_gives_a_store_that_answered_none_no_new_time(
 
 
 class HangsOnWrites(MemoryStore):
-    """It answers every probe but those that write, for which CLOCK goes on."""
+    """A store that answers read probes; a write probe fails after two seconds of `clock`."""
 
     def __init__(self, health: StoreHealth, clock: Clock) -> None:
         super().__init__("us")
@@ -137,46 +131,44 @@ class HangsOnWrites(MemoryStore):
             raise silent()
 
 
-def probe_writing(health: StoreHealth, clock: Clock, times: int) -> None:
+def probe_writes(health: StoreHealth, clock: Clock, times: int) -> None:
     store = HangsOnWrites(health, clock)
     for _ in range(times):
         health.doubt("us", "no answer to a write", write=True)
         Prober({"us": store}, health).probe_once(store)
 
 
-def test_reads_do_not_hide_that_a_store_hangs_on_writes(health: StoreHealth, clock: Clock) -> None:
-    probe_writing(health, clock, 3)
+def test_successful_reads_do_not_hide_hanging_writes(health: StoreHealth, clock: Clock) -> None:
+    probe_writes(health, clock, 3)
     assert health.is_up("us")
     assert not health.takes_objects("us")
 
 
-def test_a_store_that_answers_reads_is_only_in_doubt_after_two_silent_writing_probes(
+def test_a_readable_store_stays_writable_after_two_unanswered_write_probes(
     health: StoreHealth, clock: Clock
 ) -> None:
-    probe_writing(health, clock, 2)
+    probe_writes(health, clock, 2)
     assert health.in_doubt("us")
     assert health.takes_objects("us")
 
 
-def test_a_confirmed_write_gives_a_store_new_time_for_writing_probes(
+def test_a_confirmed_write_resets_the_timeout_of_write_probes(
     health: StoreHealth, clock: Clock
 ) -> None:
-    probe_writing(health, clock, 2)
+    probe_writes(health, clock, 2)
     health.observe("us", None, write=True)
     clock.now += 10
-    probe_writing(health, clock, 2)
+    probe_writes(health, clock, 2)
     assert health.takes_objects("us")
 
 
-def test_a_full_store_is_read_only_however_much_it_moves(health: StoreHealth) -> None:
+def test_a_full_store_is_read_only_even_while_bytes_move(health: StoreHealth) -> None:
     health.move("us", write=True)
     health.observe("us", StoreFull("us", "no room"), write=True)
     assert not health.takes_objects("us")
 
 
-def test_a_busy_store_that_answers_probes_with_errors_is_unavailable(
-    health: StoreHealth, clock: Clock
-) -> None:
+def test_a_busy_store_is_unavailable_if_its_probes_fail(health: StoreHealth, clock: Clock) -> None:
     health.probing("us")
     health.move("us")
     health.probed("us", StoreUnavailable("us", "it answered 500"))

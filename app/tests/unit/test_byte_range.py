@@ -1,4 +1,4 @@
-"""Range headers are parsed as RFC 9110 demands."""
+"""Range headers are parsed as RFC 9110 requires."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from atoll.web.v2.byte_range import RANGES_MAXIMUM, WHOLE, RequestedRanges, requ
         ("Bytes=2-4", (2, 5)),
     ],
 )
-def test_a_single_range_is_found(header: str, found: tuple[int, int]) -> None:
+def test_a_single_range_is_parsed(header: str, found: tuple[int, int]) -> None:
     assert requested_ranges(header, 10) == RequestedRanges((found,))
 
 
@@ -58,7 +58,7 @@ def test_a_malformed_header_is_ignored(header: str | None) -> None:
         ("bytes=0-4,2-6", ((0, 5), (2, 7))),
     ],
 )
-def test_several_ranges_are_found_in_the_order_of_the_header(
+def test_multiple_ranges_are_returned_in_the_order_of_the_header(
     header: str, found: tuple[tuple[int, int], ...]
 ) -> None:
     assert requested_ranges(header, 10) == RequestedRanges(found, several=True)
@@ -80,7 +80,7 @@ def test_a_request_without_a_satisfiable_range_is_refused(header: str, size: int
         requested_ranges(header, size)
 
 
-def test_ranges_that_add_up_to_more_than_the_content_are_refused() -> None:
+def test_ranges_with_more_bytes_than_the_content_are_refused() -> None:
     with pytest.raises(TooManyRanges, match="overlap"):
         requested_ranges("bytes=0-,0-", 10)
 

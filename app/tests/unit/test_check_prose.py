@@ -1,4 +1,4 @@
-"""The prose check finds forbidden phrases where people read them, and only there."""
+"""The prose check finds forbidden phrases in prose and ignores code."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_code_and_other_strings_of_a_module_are_ignored() -> None:
     assert places("a.py", 'whoever = connect(user="nobody", path="for ever")') == []
 
 
-def test_a_phrase_that_is_wrapped_is_found_at_its_first_line() -> None:
+def test_a_wrapped_phrase_is_reported_at_its_first_line() -> None:
     assert places("a.py", "x = 1\n# It waits for\n# ever.\n") == [(2, "for ever")]
     assert places("a.md", "One.\n\nIt waits for\never.\n") == [(3, "for ever")]
     assert places("a.sql", "SELECT 1;\n-- It waits for\n-- ever.\n") == [(2, "for ever")]

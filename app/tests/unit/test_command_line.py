@@ -19,7 +19,7 @@ from atoll.errors import UserError
 from atoll.services import Services
 
 APP = Path(__file__).parents[2]
-# Spellings that playbooks, runbooks and units use.
+# Commands and options as playbooks, runbooks and units spell them.
 SPELLINGS = [
     "registry",
     "registry-nomigrate",
@@ -62,13 +62,13 @@ SPELLINGS = [
     "locations lost --json",
     "locations purge --config",
 ]
-# Phrases that house rules for the language exclude from help texts.
+# Phrases that the language rules exclude from help texts.
 FORBIDDEN = re.compile(
     r"\b(whoever|somebody|nobody|anybody|for ever|anew|goes? on|tells?|takes? away|taken away"
     r"|looks? (at|whether)|as it (is|was)|said so|well|whole|in excess|only there)\b",
     re.IGNORECASE,
 )
-# Commands that print no result: processes, and what runs in place of them.
+# Commands without a result: those that run a process, or replace themselves by another program.
 WITHOUT_JSON = {
     "registry",
     "registry-nomigrate",
@@ -145,7 +145,7 @@ def test_a_command_with_a_result_prints_it_as_json(path: tuple[str, ...]) -> Non
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
-def test_a_spelling_of_runbooks_is_accepted(spelling: str) -> None:
+def test_commands_of_runbooks_are_accepted(spelling: str) -> None:
     words = spelling.split()
     options = [word for word in words if word.startswith("-")]
     path = tuple(word for word in words if not word.startswith("-"))
@@ -197,7 +197,7 @@ def test_a_user_error_is_printed_without_a_traceback_and_exits_with_1(
     assert capsys.readouterr().err == "there is no such thing\n"
 
 
-def test_a_bug_is_raised() -> None:
+def test_an_unexpected_exception_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         main(["status"], RefusingContext(ZeroDivisionError()))
 
@@ -208,7 +208,7 @@ def test_the_word_atoll_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("words", [["help"], ["help", "policy", "set"]], ids=" ".join)
-def test_help_prints_what_the_option_prints(
+def test_the_help_command_prints_the_same_as_the_option(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 0
@@ -241,7 +241,7 @@ def test_completion_offers_commands_and_options(
 
 
 def modules_after(code: str) -> set[str]:
-    """Return the modules that a new Python process has imported after CODE."""
+    """Return the modules that a new Python process has imported after `code`."""
     code = f"import sys\n{code}\nprint(' '.join(sys.modules))"
     ended = subprocess.run(
         [sys.executable, "-c", code],

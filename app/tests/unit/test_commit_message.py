@@ -1,4 +1,4 @@
-"""The hook for commit messages accepts the project's form and names what is wrong with others."""
+"""The commit message hook accepts the project's format and names the problem otherwise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(directory: Path, message: str) -> tuple[int, str]:
         f"{'x' * 72}".capitalize(),
     ],
 )
-def test_a_message_in_the_form_of_the_project_is_accepted(tmp_path: Path, message: str) -> None:
+def test_a_message_in_the_project_format_is_accepted(tmp_path: Path, message: str) -> None:
     assert check(tmp_path, message) == (0, "")
 
 
@@ -44,7 +44,7 @@ def test_a_message_in_the_form_of_the_project_is_accepted(tmp_path: Path, messag
         ("Fix it\n\n" + "x" * 101, "line 3 has 101"),
     ],
 )
-def test_a_message_in_another_form_is_refused_with_the_reason(
+def test_a_message_in_another_format_is_refused_with_the_reason(
     tmp_path: Path, message: str, problem: str
 ) -> None:
     status, output = check(tmp_path, message)

@@ -1,4 +1,4 @@
-"""A wrong bundle is told by its key; a right one of Quay's is taken as it is."""
+"""Problems of a bundle are reported by key; Quay's bundles are accepted unchanged."""
 
 from __future__ import annotations
 
@@ -13,61 +13,21 @@ from atoll.config.fingerprint import fingerprint
 from atoll.config.load import parse_preference, read
 from atoll.config.units import parse_size
 
-STORE = [
-    "RadosGWStorage",
-    {
-        "hostname": "s3.us.example",
-        "is_secure": True,
-        "storage_path": "/datastorage/registry",
-        "bucket_name": "us",
-        "access_key": "key-that-nobody-may-see",
-        "secret_key": "secret-that-nobody-may-see",
-    },
-]
-
-OTHER_STORE = [STORE[0], {**STORE[1], "bucket_name": "eu"}]  # type: ignore[dict-item]
+from .valid_bundle import OTHER_STORE, STORE, valid_bundle, with_store
 
 
-def good(**changes: object) -> dict[str, object]:
-    redis = {"host": "10.19.0.2", "port": 6379, "password": "nobody-may-see", "ssl": True}
-    return {
-        "SERVER_HOSTNAME": "registry.example",
-        "DB_URI": "postgresql://atoll:password-that-nobody-may-see@10.19.0.1:5432/atoll",
-        "DB_CONNECTION_ARGS": {
-            "autorollback": True,
-            "threadlocals": True,
-            "sslmode": "verify-full",
-        },
-        "DATABASE_SECRET_KEY": "0ce4f796-c295-415b-bf9d-b315114704b8",
-        "TRUSTED_PROXIES": ["10.19.0.3"],
-        "BUILDLOGS_REDIS": redis,
-        "USER_EVENTS_REDIS": redis,
-        "DISTRIBUTED_STORAGE_CONFIG": {"usstorage": STORE, "eustorage": OTHER_STORE},
-        "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": ["usstorage", "eustorage"],
-        "DISTRIBUTED_STORAGE_PREFERENCE": ["usstorage", "eustorage"],
-        "FEATURE_STORAGE_REPLICATION": True,
-        **changes,
-    }
+def test_a_valid_bundle_has_no_problems() -> None:
+    assert problems(valid_bundle()) == []
+    assert check(valid_bundle()).warnings == []
 
 
-def with_store(**arguments: object) -> dict[str, object]:
-    values = {**STORE[1], **arguments}  # type: ignore[dict-item]
-    store = ["RadosGWStorage", {k: v for k, v in values.items() if v is not None}]
-    return {"usstorage": store, "eustorage": OTHER_STORE}
-
-
-def test_a_good_bundle_has_no_problems() -> None:
-    assert problems(good()) == []
-    assert check(good()).warnings == []
-
-
-def test_listed_users_without_a_certain_account_are_warned_of() -> None:
+def test_listed_users_that_may_have_no_account_cause_a_warning() -> None:
     keys = {"SUPER_USERS": ["admin", "ops"], "GLOBAL_READONLY_SUPER_USERS": ["watcher"]}
-    warned = check(good(**keys)).warnings
+    warned = check(valid_bundle(**keys)).warnings
     assert [line.split(":")[0] for line in warned] == ["SUPER_USERS", "GLOBAL_READONLY_SUPER_USERS"]
     assert "atoll user create ops" in warned[0]
     assert "atoll user create watcher" in warned[1]
-    assert check(good(**keys, FEATURE_USER_CREATION=False)).warnings == []
+    assert check(valid_bundle(**keys, FEATURE_USER_CREATION=False)).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +41,7 @@ def test_listed_users_without_a_certain_account_are_warned_of() -> None:
     ],
 )
 def test_a_missing_key_is_named(key: str) -> None:
-    bundle = good()
+    bundle = valid_bundle()
     del bundle[key]
     assert f"{key}: is missing" in problems(bundle)
 
@@ -117,21 +77,23 @@ def test_a_missing_key_is_named(key: str) -> None:
         ),
     ],
 )
-def test_a_wrong_type_or_value_is_named_by_its_path(key: str, value: object, path: str) -> None:
-    found = problems(good(**{key: value}))
+def test_a_wrong_type_or_value_is_reported_with_its_path(
+    key: str, value: object, path: str
+) -> None:
+    found = problems(valid_bundle(**{key: value}))
     assert [line.partition(": ")[0] for line in found] == [path]
 
 
-def test_an_unknown_location_is_named_with_the_nearest_known_one() -> None:
-    (line,) = problems(good(), ["usstorag"])
+def test_an_unknown_location_is_reported_with_the_closest_known_one() -> None:
+    (line,) = problems(valid_bundle(), ["usstorag"])
     assert line.startswith("DISTRIBUTED_STORAGE_PREFERENCE: 'usstorag' is not a location")
     assert "did you mean usstorage?" in line
-    (line,) = problems(good(DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS=["asia"]))
+    (line,) = problems(valid_bundle(DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS=["asia"]))
     assert line.startswith("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: 'asia' is not a location")
 
 
-def test_every_problem_is_told_at_once() -> None:
-    bundle = good(DB_URI=None, BUILDLOGS_REDIS={})
+def test_all_problems_are_reported_together() -> None:
+    bundle = valid_bundle(DB_URI=None, BUILDLOGS_REDIS={})
     assert {line.partition(":")[0] for line in problems(bundle)} == {
         "DB_URI",
         "BUILDLOGS_REDIS.host",
@@ -146,27 +108,27 @@ def test_every_problem_is_told_at_once() -> None:
         {"SECRET_KEY": ["secret-that-nobody-may-see"]},
     ],
 )
-def test_no_problem_shows_a_secret(change: dict[str, object]) -> None:
-    assert "nobody-may-see" not in str(problems(good(**change)))
+def test_problems_do_not_contain_secrets(change: dict[str, object]) -> None:
+    assert "nobody-may-see" not in str(problems(valid_bundle(**change)))
 
 
-def test_secrets_do_not_show_in_a_bundle_that_is_printed() -> None:
-    assert "nobody-may-see" not in repr(check(good()).bundle)
+def test_the_representation_of_a_bundle_does_not_contain_secrets() -> None:
+    assert "nobody-may-see" not in repr(check(valid_bundle()).bundle)
 
 
 def test_replication_without_required_locations_is_refused() -> None:
-    (line,) = problems(good(DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS=[]))
+    (line,) = problems(valid_bundle(DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS=[]))
     assert line.startswith("DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS: is empty")
 
 
-def test_a_bundle_without_a_secret_is_accepted_as_quays_documentation_shows_it() -> None:
-    bundle = good()
+def test_a_bundle_without_a_database_secret_key_is_accepted() -> None:
+    bundle = valid_bundle()
     del bundle["DATABASE_SECRET_KEY"]
     assert problems(bundle) == []
 
 
-def test_an_unknown_key_is_a_warning_with_the_nearest_known_one() -> None:
-    result = check(good(FEATURE_STORAGE_REPLICATON=True, FEATURE_MAILING=False))
+def test_an_unknown_key_causes_a_warning_with_the_closest_known_one() -> None:
+    result = check(valid_bundle(FEATURE_STORAGE_REPLICATON=True, FEATURE_MAILING=False))
     assert result.bundle is not None
     assert result.warnings == [
         "FEATURE_STORAGE_REPLICATON: unknown key, ignored"
@@ -175,7 +137,7 @@ def test_an_unknown_key_is_a_warning_with_the_nearest_known_one() -> None:
 
 
 @pytest.mark.parametrize("raw", [None, [], "text", 7])
-def test_what_is_no_map_is_refused(raw: object) -> None:
+def test_a_document_other_than_a_map_is_refused(raw: object) -> None:
     assert problems(raw) == ["config.yaml: must be a map of keys to values"]
 
 
@@ -205,18 +167,18 @@ def write(directory: Path, content: object) -> Path:
 
 def test_the_environment_replaces_the_preference(tmp_path: Path) -> None:
     environment = {"QUAY_DISTRIBUTED_STORAGE_PREFERENCE": "eustorage"}
-    assert load(environment, write(tmp_path, good())).preference == ["eustorage"]
+    assert load(environment, write(tmp_path, valid_bundle())).preference == ["eustorage"]
 
 
-def test_the_environment_overrides_whole_keys(tmp_path: Path) -> None:
+def test_the_environment_replaces_top_level_keys(tmp_path: Path) -> None:
     environment = {"QUAY_OVERRIDE_CONFIG": '{"SERVER_HOSTNAME": "other.example"}'}
-    bundle: Bundle = load(environment, write(tmp_path, good()))
+    bundle: Bundle = load(environment, write(tmp_path, valid_bundle()))
     assert bundle.server_hostname == "other.example"
     with pytest.raises(ConfigError, match="QUAY_OVERRIDE_CONFIG: is not a JSON object"):
         load({"QUAY_OVERRIDE_CONFIG": "[]"}, tmp_path)
 
 
-def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="mount the bundle at"):
         load({}, tmp_path)
     (tmp_path / "config.yaml").write_text("A: [1,\nB: }")
@@ -224,8 +186,8 @@ def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:
         load({}, tmp_path)
 
 
-def test_a_key_that_stands_twice_is_refused_by_its_path(tmp_path: Path) -> None:
-    text = yaml.safe_dump(good()) + "SERVER_HOSTNAME: other.example\n"
+def test_a_duplicate_key_is_refused_with_its_path(tmp_path: Path) -> None:
+    text = yaml.safe_dump(valid_bundle()) + "SERVER_HOSTNAME: other.example\n"
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(ConfigError, match="SERVER_HOSTNAME: is a duplicate key, in lines"):
         load({}, tmp_path)
@@ -237,24 +199,24 @@ def test_a_key_that_stands_twice_is_refused_by_its_path(tmp_path: Path) -> None:
     ]
 
 
-def test_an_alias_is_no_second_key() -> None:
+def test_an_alias_is_not_a_duplicate_key() -> None:
     text = "A: &a {host: x}\nB: *a\nC: {<<: *a, port: 1}"
     assert read(text, "config.yaml")["C"] == {"host": "x", "port": 1}
 
 
-def test_a_host_name_that_is_a_placeholder_is_a_warning_and_a_header_in_it_is_refused() -> None:
-    result = check(good(SERVER_HOSTNAME="<any name>"))
+def test_a_placeholder_host_name_causes_a_warning_and_header_injection_is_refused() -> None:
+    result = check(valid_bundle(SERVER_HOSTNAME="<any name>"))
     assert result.bundle is not None
     assert [line.partition(":")[0] for line in result.warnings] == ["SERVER_HOSTNAME"]
-    assert check(good(SERVER_HOSTNAME="[::1]:8443")).warnings == []
+    assert check(valid_bundle(SERVER_HOSTNAME="[::1]:8443")).warnings == []
     for wrong in ('a"b', "a\r\nb", ""):
-        assert [line.partition(":")[0] for line in problems(good(SERVER_HOSTNAME=wrong))] == [
-            "SERVER_HOSTNAME"
-        ]
+        assert [
+            line.partition(":")[0] for line in problems(valid_bundle(SERVER_HOSTNAME=wrong))
+        ] == ["SERVER_HOSTNAME"]
 
 
-def test_a_key_of_quays_without_effect_is_told() -> None:
-    result = check(good(SSL_PROTOCOLS=["TLSv1.3"], GARBAGE_COLLECTION_FREQUENCY=30))
+def test_a_key_without_effect_causes_a_warning() -> None:
+    result = check(valid_bundle(SSL_PROTOCOLS=["TLSv1.3"], GARBAGE_COLLECTION_FREQUENCY=30))
     assert result.warnings == ["SSL_PROTOCOLS: has no effect in this version"]
 
 
@@ -265,10 +227,10 @@ def test_a_key_of_quays_without_effect_is_told() -> None:
         ({"LOGS_MODEL": "elasticsearch"}, "in the database"),
     ],
 )
-def test_a_key_that_asks_for_what_there_is_not_is_warned_of(
+def test_a_key_that_enables_an_unsupported_feature_causes_a_warning(
     changes: dict[str, object], word: str
 ) -> None:
-    result = check(good(**changes))
+    result = check(valid_bundle(**changes))
     assert result.problems == []
     (warning,) = result.warnings
     assert warning.startswith(next(iter(changes)))
@@ -285,15 +247,15 @@ def test_a_key_that_asks_for_what_there_is_not_is_warned_of(
         ({"ACTION_LOG_ROTATION_THRESHOLD": "1h"}, "ACTION_LOG_ROTATION_THRESHOLD"),
     ],
 )
-def test_a_log_that_could_not_be_rotated_is_told_by_its_key(
+def test_an_invalid_setting_of_log_rotation_is_refused_with_its_key(
     changes: dict[str, object], key: str
 ) -> None:
-    (problem,) = problems(good(FEATURE_ACTION_LOG_ROTATION=True, **changes))
+    (problem,) = problems(valid_bundle(FEATURE_ACTION_LOG_ROTATION=True, **changes))
     assert problem.startswith(key)
 
 
-def test_what_is_shown_of_a_configuration_has_no_secrets_and_says_what_is_of_no_use() -> None:
-    raw = good(
+def test_dump_omits_secrets_and_lists_ineffective_keys() -> None:
+    raw = valid_bundle(
         DB_CONNECTION_ARGS={"password": "password-that-nobody-may-see"},
         SETUP_COMPLETE=True,
         SSL_PROTOCOLS=[],
@@ -326,17 +288,19 @@ def test_what_is_shown_of_a_configuration_has_no_secrets_and_says_what_is_of_no_
 LOCAL = ["LocalStorage", {"storage_path": "/datastorage/registry"}]
 
 
-def test_a_directory_of_one_machine_is_refused_together_with_replication() -> None:
+def test_local_storage_is_refused_with_replication() -> None:
     stores = {"usstorage": STORE, "eustorage": LOCAL}
-    (line,) = problems(good(DISTRIBUTED_STORAGE_CONFIG=stores))
+    (line,) = problems(valid_bundle(DISTRIBUTED_STORAGE_CONFIG=stores))
     assert line.startswith("FEATURE_STORAGE_REPLICATION: is true although location 'eustorage'")
-    alone = good(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False)
+    alone = valid_bundle(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False)
     assert problems(alone) == []
 
 
-def test_a_directory_must_be_named_from_the_root() -> None:
+def test_local_storage_requires_an_absolute_path() -> None:
     stores = {"usstorage": STORE, "eustorage": ["LocalStorage", {"storage_path": "here"}]}
-    (line,) = problems(good(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False))
+    (line,) = problems(
+        valid_bundle(DISTRIBUTED_STORAGE_CONFIG=stores, FEATURE_STORAGE_REPLICATION=False)
+    )
     assert line.startswith("DISTRIBUTED_STORAGE_CONFIG.eustorage.storage_path:")
 
 
@@ -351,31 +315,31 @@ def test_a_directory_must_be_named_from_the_root() -> None:
         ({}, ": has no effect; set bandwidth, hours or both"),
     ],
 )
-def test_a_limit_of_replication_that_cannot_be_is_told_by_its_key(
+def test_an_invalid_replication_limit_is_refused_with_its_key(
     limit: dict[str, object], sentence: str
 ) -> None:
-    found = problems(good(REPLICATION_LIMITS={"eustorage": limit}))
+    found = problems(valid_bundle(REPLICATION_LIMITS={"eustorage": limit}))
     assert len(found) == 1
     assert found[0].startswith(f"REPLICATION_LIMITS.eustorage{sentence}")
 
 
-def test_a_limit_is_for_a_location_that_there_is() -> None:
-    found = problems(good(REPLICATION_LIMITS={"eustorag": {"bandwidth": "50M"}}))
+def test_a_replication_limit_requires_a_known_location() -> None:
+    found = problems(valid_bundle(REPLICATION_LIMITS={"eustorag": {"bandwidth": "50M"}}))
     assert found == [
         "REPLICATION_LIMITS: 'eustorag' is not a location of DISTRIBUTED_STORAGE_CONFIG"
         " (did you mean eustorage?); known are usstorage, eustorage"
     ]
     limits = {"eustorage": {"bandwidth": "50M", "hours": "22:00-06:00"}}
-    bundle = check(good(REPLICATION_LIMITS=limits)).bundle
+    bundle = check(valid_bundle(REPLICATION_LIMITS=limits)).bundle
     assert bundle is not None
     assert bundle.replication_limits["eustorage"].bandwidth == 50 * 2**20
 
 
 @pytest.mark.parametrize("key", ["SSRF_ALLOWED_HOSTS", "WEBHOOK_HOSTNAME_BLACKLIST"])
-def test_a_list_of_hosts_has_hosts_addresses_and_networks(key: str) -> None:
+def test_a_list_of_hosts_accepts_hosts_addresses_and_networks(key: str) -> None:
     fine = ["hooks.example.com", "Hooks.Example.com.", "10.1.2.3", "10.0.0.0/8", "fd00::/8"]
-    assert problems(good(**{key: fine})) == []
+    assert problems(valid_bundle(**{key: fine})) == []
     for entry in ("*.example.com", "http://example.com", "example.com:8080", "10.0.0.0/33"):
-        (problem,) = problems(good(**{key: [entry]}))
+        (problem,) = problems(valid_bundle(**{key: [entry]}))
         assert problem.startswith(f"{key}.0: ")
         assert "without scheme, port or wildcards" in problem

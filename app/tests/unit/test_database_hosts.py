@@ -1,4 +1,4 @@
-"""DB_URI may name several hosts; each is tried for itself."""
+"""DB_URI may name several hosts, which are tried individually."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ from atoll.db.pool import hosts_of
         ),
     ],
 )
-def test_each_host_has_its_port(uri: str, hosts: list[dict[str, str]]) -> None:
+def test_each_host_has_its_own_port(uri: str, hosts: list[dict[str, str]]) -> None:
     found = hosts_of(uri)
     assert [{k: v for k, v in one.items() if v} for one in found] == hosts

@@ -1,9 +1,9 @@
-"""Every config.yaml that Quay's documentation shows is accepted as it stands there.
+"""Every config.yaml in Quay's documentation is accepted unchanged.
 
-`bundles/` has them as the pages show them, in three editions. The pages number what they explain
-below; where such a number has a line of its own it is no YAML, and the only thing left out here. In
-the Chinese edition the numbers stand behind the values, and are read as part of them. All three are
-complete bundles; no page shows a fragment of one.
+`bundles/` contains them as published, in three editions. The pages number the lines that they
+explain. A number on a line of its own is not YAML, so these lines, and only these, are omitted. In
+the Chinese edition the numbers follow the values and are read as part of them. All three are
+complete bundles; no page shows a fragment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def content(path: Path) -> str:
     return NUMBER_ON_A_LINE_OF_ITS_OWN.sub("", path.read_text())
 
 
-def test_there_is_a_bundle_of_each_edition() -> None:
+def test_every_edition_has_a_bundle() -> None:
     editions = [path.stem.rpartition("-")[2] for path in BUNDLES]
     assert editions == ["chinese", "english", "japanese"]
 
@@ -50,7 +50,7 @@ def test_the_command_accepts_a_documented_bundle(
     assert main(["config", "check", "--json", str(file)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["problems"] == []
-    # The host name is a placeholder on every page, and no page shows TLS between the services.
+    # Every page has a placeholder as host name, and none configures TLS between the services.
     assert {line.partition(":")[0] for line in report["warnings"]} == {
         "SERVER_HOSTNAME",
         "DB_URI",

@@ -1,4 +1,4 @@
-"""Broken links, blocks of code, paths and commands in Markdown are found, with their line."""
+"""Broken links, code blocks, paths and commands in Markdown are reported with their line."""
 
 from __future__ import annotations
 

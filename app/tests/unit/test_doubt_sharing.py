@@ -1,4 +1,4 @@
-"""A process learns from others that a store may have stopped answering."""
+"""Processes share doubts about the health of stores."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Process:
             self.probe(location)
 
     @contextmanager
-    def heard_by(self, *others: Process) -> Iterator[None]:
-        """Let OTHERS hear what this process publishes."""
+    def delivering_to(self, *others: Process) -> Iterator[None]:
+        """Deliver to `others` what this process publishes."""
         yield
         self.sharing.publish_new()
         while self.redis.published:
@@ -43,9 +43,9 @@ class Process:
         self.health.probed(location, None)
 
 
-def test_a_doubt_of_one_process_is_a_doubt_of_all_until_each_has_probed() -> None:
+def test_a_doubt_applies_to_every_process_until_its_own_probe_succeeds() -> None:
     one, other = Process(), Process()
-    with one.heard_by(other):
+    with one.delivering_to(other):
         one.health.observe("us", StoreSilent("us", "no answer in time"))
     assert other.health.in_doubt("us")
     assert other.health.probe_request("us").is_set()
@@ -56,17 +56,17 @@ def test_a_doubt_of_one_process_is_a_doubt_of_all_until_each_has_probed() -> Non
     assert one.health.in_doubt("us")
 
 
-def test_an_unavailable_store_is_a_doubt_of_others() -> None:
+def test_a_store_unavailable_to_one_process_is_in_doubt_for_others() -> None:
     one, other = Process(), Process()
-    with one.heard_by(other):
+    with one.delivering_to(other):
         one.health.observe("us", StoreUnreachable("us", "connection refused"))
     assert other.health.in_doubt("us")
     assert other.health.is_up("us")
 
 
-def test_a_doubt_is_shared_once_and_not_by_those_who_only_heard_of_it() -> None:
+def test_a_doubt_is_published_once_and_only_by_its_origin() -> None:
     one, other = Process(), Process()
-    with one.heard_by(other):
+    with one.delivering_to(other):
         one.health.observe("us", StoreSilent("us", "no answer in time"))
     for process in (one, other):
         process.sharing.publish_new()
@@ -74,7 +74,7 @@ def test_a_doubt_is_shared_once_and_not_by_those_who_only_heard_of_it() -> None:
 
 
 @pytest.mark.parametrize("message", ["", "[]", "{}", '{"sender": 1, "location": ["us"]}', "{"])
-def test_a_hint_that_is_not_understood_changes_nothing(message: str) -> None:
+def test_a_malformed_message_is_ignored(message: str) -> None:
     process = Process()
     process.sharing.apply(message)
     assert not process.health.in_doubt("us")

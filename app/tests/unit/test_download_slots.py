@@ -1,4 +1,4 @@
-"""Streamed responses are limited, in all and by client, and give their slots back."""
+"""Streamed responses are limited in total and per client, and release their slots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atoll.web.v2.blob_stream import BlobStream
 from atoll.web.v2.download_slots import DownloadSlots
 
 
-def test_one_client_occupies_some_of_the_slots() -> None:
+def test_one_client_cannot_occupy_all_slots() -> None:
     slots = DownloadSlots(total=4, of_client=2)
     held = [slots.take("one"), slots.take("one")]
     with pytest.raises(TooManyDownloads):
@@ -26,7 +26,7 @@ def test_one_client_occupies_some_of_the_slots() -> None:
         slots.take("five")
 
 
-def test_closing_a_response_releases_its_slot_and_ends_its_read() -> None:
+def test_closing_a_response_releases_its_slot_and_closes_its_read() -> None:
     slots = DownloadSlots(total=1)
     pieces = (piece for piece in (b"b", b"c"))
     stream = BlobStream("ranges", b"a", pieces, slots.take("one"))
@@ -36,7 +36,7 @@ def test_closing_a_response_releases_its_slot_and_ends_its_read() -> None:
     assert list(pieces) == []
 
 
-def test_a_response_that_nobody_closes_releases_its_slot() -> None:
+def test_an_unclosed_response_releases_its_slot_when_collected() -> None:
     slots = DownloadSlots(total=1)
     stream = BlobStream("ranges", b"", (b"" for _ in ()), slots.take("one"))
     del stream

@@ -1,4 +1,4 @@
-"""Every failure has one meaning in HTTP, and none that is ours to hide is shown."""
+"""Every error maps to one HTTP response, and internal errors are not disclosed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def answer_to(error: Exception) -> falcon.testing.Result:
     return falcon.testing.TestClient(app).simulate_get("/")
 
 
-def test_every_refusal_of_the_registry_has_a_meaning() -> None:
+def test_every_registry_error_has_a_status() -> None:
     for kind in registry.RegistryError.__subclasses__():
         assert kind in MEANINGS, kind
 
@@ -41,7 +41,9 @@ def test_every_refusal_of_the_registry_has_a_meaning() -> None:
         (KeyError("bug"), 500, "UNKNOWN"),
     ],
 )
-def test_a_failure_means_its_nearest_entry(error: Exception, status: int, code: str) -> None:
+def test_an_error_is_mapped_by_its_closest_base_class(
+    error: Exception, status: int, code: str
+) -> None:
     meaning = meaning_of(error)
     assert (meaning.status, meaning.code) == (status, code)
 
@@ -54,18 +56,18 @@ def test_a_failure_means_its_nearest_entry(error: Exception, status: int, code: 
         NoHealthyStore(["host.internal"]),
     ],
 )
-def test_what_is_broken_inside_is_not_shown(error: Exception) -> None:
+def test_details_of_internal_errors_are_not_disclosed(error: Exception) -> None:
     answer = answer_to(error)
     assert "host.internal" not in answer.text
     assert answer.json["errors"][0]["message"]
 
 
-def test_a_client_is_told_to_try_again_where_that_helps() -> None:
+def test_retry_after_is_sent_for_temporary_errors() -> None:
     assert answer_to(NoHealthyStore([])).headers["Retry-After"] == "5"
 
 
 @pytest.mark.parametrize("quoted", ["\ud800", "x" * 100_000])
-def test_a_message_that_quotes_the_request_can_be_sent(quoted: str) -> None:
+def test_a_message_that_quotes_the_request_is_encodable(quoted: str) -> None:
     answer = answer_to(registry.ManifestInvalid(f"mediaType is '{quoted}'"))
     assert answer.status_code == 400
     assert answer.json["errors"][0]["message"].startswith("mediaType is '")

@@ -1,4 +1,4 @@
-"""For how long an image wants to be kept is read from its configuration, whatever else comes."""
+"""The expiry label is read from the image configuration; anything else is ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def configuration(value: object) -> bytes:
 @pytest.mark.parametrize(
     ("value", "seconds"), [("30s", 30), ("5m", 300), ("2h", 7200), ("1d", 86400), ("3w", 1814400)]
 )
-def test_a_time_is_read(value: str, seconds: int) -> None:
+def test_a_duration_is_parsed(value: str, seconds: int) -> None:
     content = configuration(value)
     assert expires_after(io.BytesIO(content), len(content)) == seconds
 
@@ -40,5 +40,5 @@ def test_a_time_is_read(value: str, seconds: int) -> None:
     ],
     ids=range(13),
 )
-def test_what_says_no_time_is_let_through(content: bytes) -> None:
+def test_a_configuration_without_a_valid_label_has_no_expiry(content: bytes) -> None:
     assert expires_after(io.BytesIO(content), len(content)) is None

@@ -1,4 +1,4 @@
-"""A bundle with weak secrets is refused; unprotected connections are warned about."""
+"""Weak secrets in a bundle are refused; unencrypted connections cause a warning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import uuid
 import pytest
 from atoll.config import check, problems
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 REMEDY = "openssl rand -hex 32"
 
@@ -18,7 +18,7 @@ REMEDY = "openssl rand -hex 32"
     "weak", ["", "a", "short-but-not-so-obvious", "a" * 64, "01" * 40, "0123456789abcdef" * 4]
 )
 def test_a_weak_secret_is_refused_with_a_remedy(key: str, weak: str) -> None:
-    (problem,) = problems(good(**{key: weak}))
+    (problem,) = problems(valid_bundle(**{key: weak}))
     assert problem.startswith(f"{key}: ")
     assert REMEDY in problem
 
@@ -26,7 +26,7 @@ def test_a_weak_secret_is_refused_with_a_remedy(key: str, weak: str) -> None:
 @pytest.mark.parametrize(
     "strong",
     [
-        # As Quay's configuration tool writes them.
+        # In the formats of Quay's configuration tool.
         str(uuid.uuid4()),
         str(secrets.randbits(256) + 2**255),
         secrets.token_hex(32),
@@ -34,11 +34,11 @@ def test_a_weak_secret_is_refused_with_a_remedy(key: str, weak: str) -> None:
     ],
 )
 def test_a_random_secret_is_accepted(strong: str) -> None:
-    assert problems(good(SECRET_KEY=strong, DATABASE_SECRET_KEY=strong)) == []
+    assert problems(valid_bundle(SECRET_KEY=strong, DATABASE_SECRET_KEY=strong)) == []
 
 
-def test_the_problem_does_not_show_the_secret() -> None:
-    assert "nobody-may-see" not in str(problems(good(SECRET_KEY="nobody-may-see")))
+def test_the_problem_does_not_contain_the_secret() -> None:
+    assert "nobody-may-see" not in str(problems(valid_bundle(SECRET_KEY="nobody-may-see")))
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,17 @@ def test_the_problem_does_not_show_the_secret() -> None:
         ({"USER_EVENTS_REDIS": {"host": "10.19.0.2", "ssl": True}}, "USER_EVENTS_REDIS"),
     ],
 )
-def test_an_unprotected_connection_is_a_warning(changes: dict[str, object], key: str) -> None:
-    result = check(good(**changes))
+def test_an_unencrypted_connection_causes_a_warning(changes: dict[str, object], key: str) -> None:
+    result = check(valid_bundle(**changes))
     assert [line.partition(":")[0] for line in result.warnings] == [key]
 
 
-def test_missing_trusted_proxies_are_a_warning_and_an_empty_list_is_an_answer() -> None:
-    bundle = good()
+def test_missing_trusted_proxies_cause_a_warning_but_an_empty_list_does_not() -> None:
+    bundle = valid_bundle()
     del bundle["TRUSTED_PROXIES"]
     (warning,) = check(bundle).warnings
     assert warning.startswith("TRUSTED_PROXIES: is missing")
-    assert check(good(TRUSTED_PROXIES=[])).warnings == []
+    assert check(valid_bundle(TRUSTED_PROXIES=[])).warnings == []
 
 
 @pytest.mark.parametrize(
@@ -86,11 +86,11 @@ def test_missing_trusted_proxies_are_a_warning_and_an_empty_list_is_an_answer() 
         {"BUILDLOGS_REDIS": {"host": "localhost"}, "USER_EVENTS_REDIS": {"host": "127.0.0.1"}},
     ],
 )
-def test_encrypted_and_local_connections_are_no_warning(changes: dict[str, object]) -> None:
-    assert check(good(**changes)).warnings == []
+def test_encrypted_and_local_connections_cause_no_warning(changes: dict[str, object]) -> None:
+    assert check(valid_bundle(**changes)).warnings == []
 
 
 @pytest.mark.parametrize("wrong", [None, 7, "text", [], {}, [[]], {"host": [], "ssl": []}])
-def test_a_value_of_a_wrong_type_is_never_an_exception(wrong: object) -> None:
+def test_a_value_of_a_wrong_type_raises_no_exception(wrong: object) -> None:
     for key in ("DB_URI", "DB_CONNECTION_ARGS", "DB_READ_REPLICAS", "BUILDLOGS_REDIS"):
-        check(good(**{key: wrong}))
+        check(valid_bundle(**{key: wrong}))

@@ -1,4 +1,4 @@
-"""Drift between bundles shows, and secrets do not."""
+"""Fingerprints reveal drift between bundles, but no secrets."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from atoll.config.fingerprint import fingerprint
 BUNDLE = {"SECRET_KEY": "s", "SERVER_HOSTNAME": "a", "DB_URI": "postgresql://u:password@h/d"}
 
 
-def test_the_same_bundle_has_the_same_fingerprint_whatever_the_sites_preference() -> None:
+def test_the_fingerprint_does_not_depend_on_the_preference_of_a_site() -> None:
     one = fingerprint({**BUNDLE, "DISTRIBUTED_STORAGE_PREFERENCE": ["us"]})
     other = fingerprint({**BUNDLE, "DISTRIBUTED_STORAGE_PREFERENCE": ["eu"]})
     assert one == other
 
 
-def test_a_fingerprint_holds_no_value() -> None:
+def test_a_fingerprint_contains_no_values() -> None:
     assert "password" not in str(fingerprint(BUNDLE))
 
 
-def test_another_secret_makes_every_hash_another() -> None:
+def test_the_secret_key_changes_every_hash() -> None:
     one, other = fingerprint(BUNDLE), fingerprint({**BUNDLE, "SECRET_KEY": "t"})
     assert all(one[key] != other[key] for key in one)
 
 
-def test_the_keys_that_differ_from_most_are_named() -> None:
+def test_keys_that_differ_from_the_majority_are_listed() -> None:
     same = fingerprint(BUNDLE)
     odd = fingerprint({**BUNDLE, "SERVER_HOSTNAME": "b", "EXTRA": 1})
     common = _most_common([same, same, odd])

@@ -1,4 +1,4 @@
-"""The bill of materials names each package of an image and follows CycloneDX's schema."""
+"""The bill of materials lists every package of an image and conforms to CycloneDX."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def components(root: Path) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in bill(root, "localhost/atoll-registry")["components"]}
 
 
-def test_installed_packages_of_debian_are_named_with_their_source(root: Path) -> None:
+def test_installed_debian_packages_are_listed_with_their_source(root: Path) -> None:
     found = components(root)
     assert "removed" not in found
     assert found["libc6"]["purl"] == (
@@ -75,7 +75,7 @@ def test_installed_packages_of_debian_are_named_with_their_source(root: Path) ->
     assert found["nginx"]["purl"].endswith("&upstream=nginx%401.26.3-3")
 
 
-def test_wheels_are_named_with_licence_and_hash(root: Path) -> None:
+def test_wheels_are_listed_with_licence_and_hash(root: Path) -> None:
     found = components(root)
     assert found["pyyaml"]["purl"] == "pkg:pypi/pyyaml@6.0.3"
     assert found["pyyaml"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
@@ -86,12 +86,12 @@ def test_wheels_are_named_with_licence_and_hash(root: Path) -> None:
     assert "purl" not in found["atoll"]
 
 
-def test_the_same_image_gives_the_same_text(root: Path) -> None:
+def test_the_output_is_reproducible(root: Path) -> None:
     assert bill(root, "a") == bill(root, "a")
     assert bill(root, "a")["serialNumber"] != bill(root, "b")["serialNumber"]
 
 
-def test_the_bill_follows_the_schema(root: Path) -> None:
+def test_the_output_conforms_to_the_schema(root: Path) -> None:
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     text = json.dumps(bill(root, "localhost/atoll-registry"))
     assert validator.validate_str(text) is None

@@ -1,4 +1,4 @@
-"""A store is one location's alone: what another location marked is neither written nor deleted."""
+"""A marker ties a store to one location; other locations neither write nor delete there."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ from atoll.storage.prober import Prober
 from atoll.storage.purge import delete_objects
 from atoll.storage.s3.driver import S3ObjectStore
 
-from .lying_server import Server, gateway_of, lying_server
-from .test_probe import Clock, Small
+from .clock import Clock
+from .s3_server import S3Server, gateway_of, s3_server
+from .small_objects import SmallObjects
 
 MARKER = f"/bucket/registry/{MARKER_KEY}"
 BLOB = "/bucket/registry/sha256/ab/abcd"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
@@ -43,9 +44,9 @@ Make = Callable[[str], ObservedStore]
 
 @pytest.fixture(params=["S3", "directory"])
 def make(
-    request: pytest.FixtureRequest, server: Server, health: StoreHealth, tmp_path: Path
+    request: pytest.FixtureRequest, server: S3Server, health: StoreHealth, tmp_path: Path
 ) -> Make:
-    """Make the store of a location, in the same place as those of others."""
+    """Return a function that makes the store of a location; all share one bucket or directory."""
 
     def make(location: str) -> ObservedStore:
         if request.param == "S3":
@@ -57,7 +58,7 @@ def make(
     return make
 
 
-def test_a_store_is_marked_by_the_first_probe_that_writes(make: Make) -> None:
+def test_the_first_write_probe_marks_the_store(make: Make) -> None:
     us = make("us")
     us.put("sha256/ab/abcd", b"adopted from Quay", 17)
     us.probe(write=True)
@@ -75,9 +76,7 @@ CHANGES: dict[str, Callable[[ObjectStore], object]] = {
 }
 
 
-def test_the_store_of_another_location_is_read_and_not_changed(
-    make: Make, health: StoreHealth
-) -> None:
+def test_a_store_marked_by_another_location_is_read_only(make: Make, health: StoreHealth) -> None:
     us, eu = make("us"), make("eu")
     prober = Prober({"us": us, "eu": eu}, health)
     prober.probe_once(us)
@@ -95,14 +94,14 @@ def test_the_store_of_another_location_is_read_and_not_changed(
             change(eu)
     assert b"".join(us.read("sha256/ab/abcd")) == b"content"
     assert b"".join(us.read(PROBE_KEY)) == verified
-    # A refusal is no failure of the store.
+    # A refusal does not make the store unhealthy.
     assert health.is_up("eu")
     assert health.state("us").whole
     with pytest.raises(StoreOfOtherLocation):
         require_own(eu)
 
 
-def test_a_store_is_used_again_when_the_marker_of_an_old_name_is_deleted(
+def test_a_store_is_writable_once_the_marker_of_its_former_location_is_deleted(
     make: Make, health: StoreHealth
 ) -> None:
     old, new = make("us"), make("eu")
@@ -116,7 +115,7 @@ def test_a_store_is_used_again_when_the_marker_of_an_old_name_is_deleted(
     new.put("sha256/ab/abcd", b"new", 3)
 
 
-def test_a_marker_is_deleted_with_all_other_objects(make: Make) -> None:
+def test_purging_a_store_deletes_its_marker(make: Make) -> None:
     us = make("us")
     us.probe(write=True)
     us.put("sha256/ab/abcd", b"old", 3)
@@ -127,7 +126,7 @@ def test_a_marker_is_deleted_with_all_other_objects(make: Make) -> None:
     assert list(us.list_objects("")) == []
 
 
-def test_a_marker_that_names_nothing_is_no_answer_of_the_store(make: Make) -> None:
+def test_a_malformed_marker_is_reported_as_misbehaviour_of_the_store(make: Make) -> None:
     us = make("us")
     for content in (b"", b"<html>", b"[]", b'{"location": 1}'):
         us.put(MARKER_KEY, content, len(content))
@@ -135,7 +134,7 @@ def test_a_marker_that_names_nothing_is_no_answer_of_the_store(make: Make) -> No
             us.probe(write=True)
 
 
-def test_a_store_that_may_only_be_read_needs_no_marker(server: Server, health: StoreHealth) -> None:
+def test_a_read_only_store_needs_no_marker(server: S3Server, health: StoreHealth) -> None:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     store = S3ObjectStore("us", settings, observe=health.observe)
     server.writable = False
@@ -145,7 +144,7 @@ def test_a_store_that_may_only_be_read_needs_no_marker(server: Server, health: S
     assert server.objects == {}
 
 
-def test_a_mark_of_another_location_that_appears_later_is_found_within_a_minute(
+def test_a_later_marker_of_another_location_is_detected_within_a_minute(
     make: Make, health: StoreHealth
 ) -> None:
     us, clock = make("us"), Clock()
@@ -165,12 +164,12 @@ def test_a_mark_of_another_location_that_appears_later_is_found_within_a_minute(
         us.delete("sha256/ab/abcd")
 
 
-def test_of_two_locations_that_mark_one_place_at_once_one_is_refused() -> None:
-    """Also where the store does not know conditions of a write, and each read its own mark."""
-    one, other = Small(), Small()
+def test_one_of_two_locations_that_mark_a_store_concurrently_is_refused() -> None:
+    """Even if the store lacks conditional writes and each location read back its own marker."""
+    one, other = SmallObjects(), SmallObjects()
     one.location, other.location = "us", "eu"
     other.objects = one.objects
-    # Both have seen no mark when the first has marked it and read that back.
+    # Neither has seen a marker when the first one has written its own and read it back.
     probes = [Probe(one), Probe(other)]
     other.written = lambda _key: None
     seen: list[str] = []
@@ -180,7 +179,7 @@ def test_of_two_locations_that_mark_one_place_at_once_one_is_refused() -> None:
             seen.append(key)
             other.objects.pop(MARKER_KEY)
             probes[1].run(write=True)
-            # Its object is another's now: that of the first is what counts here.
+            # The second probe overwrote the probe object; restore that of the first.
             one.objects[PROBE_KEY] = mine
 
     mine = b""
@@ -201,7 +200,7 @@ def test_of_two_locations_that_mark_one_place_at_once_one_is_refused() -> None:
     assert probes[1].refusal is None
 
 
-def test_a_mark_takes_the_place_of_no_other(make: Make) -> None:
+def test_a_marker_does_not_overwrite_an_existing_one(make: Make) -> None:
     us, eu = make("us"), make("eu")
     us.write_small(MARKER_KEY, b'{"location": "us"}', new=True)
     with pytest.raises(StoreError):

@@ -1,4 +1,4 @@
-"""The lock files pin and hash everything that pyproject.toml names."""
+"""The lock files pin and hash every dependency of pyproject.toml."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_each_entry_is_pinned_and_hashed(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", [RUNTIME, DEVELOPMENT])
-def test_what_the_project_names_is_locked_at_that_version(file: str) -> None:
+def test_direct_dependencies_are_locked_at_the_pinned_version(file: str) -> None:
     entries = locked(file)
     for text in NAMED[file]:
         requirement = Requirement(text)
@@ -57,7 +57,7 @@ def test_what_the_project_names_is_locked_at_that_version(file: str) -> None:
         assert found[0] == str(requirement.specifier), f"{requirement.name}; run `make lock`"
 
 
-def test_the_runtime_is_a_part_of_the_development_environment() -> None:
+def test_runtime_dependencies_are_part_of_the_development_environment() -> None:
     development = locked(DEVELOPMENT)
     for name, entry in locked(RUNTIME).items():
         assert development[name] == entry
@@ -67,7 +67,7 @@ def test_the_build_backend_is_locked() -> None:
     assert PROJECT["build-system"]["requires"] == BUILD
 
 
-def test_images_and_environments_install_from_the_lock_only() -> None:
+def test_images_and_environments_install_only_from_lock_files() -> None:
     for file in ("app/Containerfile", "molecule/lab/setup"):
         words = (ROOT / file).read_text().replace("\\\n", " ")
         installs = re.findall(r"pip install [^&|\n]*", words)

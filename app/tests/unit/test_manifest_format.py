@@ -1,4 +1,4 @@
-"""What a manifest names is found, and what is no manifest is refused."""
+"""References of manifests are extracted, and malformed manifests are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def manifest(**changes: object) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_an_image_names_its_config_and_its_layers() -> None:
+def test_an_image_references_its_config_and_layers() -> None:
     assert parse(manifest(), IMAGE) == ParsedManifest(blobs=[A, B], config=A)
 
 
@@ -30,17 +30,17 @@ def test_a_manifest_in_another_encoding_than_utf_8_is_refused(encoding: str) -> 
         parse(manifest().decode().encode(encoding), IMAGE)
 
 
-def test_an_index_names_its_manifests() -> None:
+def test_an_index_references_its_manifests() -> None:
     content = json.dumps({"schemaVersion": 2, "manifests": [{"digest": A}]}).encode()
     assert parse(content, INDEX) == ParsedManifest(children=[A])
 
 
-def test_a_subject_and_an_artifact_type_are_found() -> None:
+def test_subject_and_artifact_type_are_extracted() -> None:
     content = manifest(subject={"digest": A}, artifactType="application/vnd.example")
     assert parse(content, IMAGE) == ParsedManifest([A, B], [], A, A, "application/vnd.example")
 
 
-def test_a_foreign_layer_need_not_be_here() -> None:
+def test_a_foreign_layer_is_optional() -> None:
     foreign = {"mediaType": "application/vnd.oci.image.layer.nondistributable.v1.tar", "digest": B}
     assert parse(manifest(layers=[foreign]), IMAGE).blobs == [A]
 
@@ -67,7 +67,7 @@ def test_a_foreign_layer_need_not_be_here() -> None:
         (manifest(), INDEX),
     ],
 )
-def test_what_is_no_manifest_is_refused(content: bytes, media_type: str) -> None:
+def test_a_malformed_manifest_is_refused(content: bytes, media_type: str) -> None:
     with pytest.raises(ManifestInvalid):
         parse(content, media_type)
 
@@ -86,14 +86,14 @@ json_values = st.recursive(
     ),
     st.sampled_from([IMAGE, INDEX]),
 )
-def test_no_json_does_anything_but_parse_or_be_refused(document: object, kind: str) -> None:
+def test_any_json_is_either_parsed_or_refused(document: object, kind: str) -> None:
     try:
         parse(json.dumps(document).encode(), kind)
     except ManifestInvalid:
         return
 
 
-def test_the_entries_of_a_manifest_are_limited() -> None:
+def test_the_number_of_entries_in_a_manifest_is_limited() -> None:
     layers = [{"digest": B}] * MAXIMUM_LAYERS
     assert len(parse(manifest(layers=layers), IMAGE).blobs) == 1 + MAXIMUM_LAYERS
     with pytest.raises(ManifestInvalid, match="at most 1000"):

@@ -1,4 +1,4 @@
-"""Migrations are numbered so that every database applies the same ones in the same order."""
+"""Migrations are numbered, so that every database applies them in the same order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several ranges as one body: the framing, the reads from the store, and their limits."""
+"""Multipart responses to several ranges: framing, reads from the store, and limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOB = random.Random(1).randbytes(SIZE)
 
 
 class Store:
-    """Counts the reads of BLOB, and the bytes that were read."""
+    """Serves BLOB and records its reads."""
 
     def __init__(self, piece: int = 100_000) -> None:
         self.reads: list[tuple[int, int]] = []
@@ -59,7 +59,7 @@ _RANGES = st.lists(
 
 
 @given(_RANGES, st.integers(1, 20_000))
-def test_any_ranges_are_reassembled_from_the_response(
+def test_any_ranges_can_be_reassembled_from_the_response(
     places: list[tuple[int, int]], piece: int
 ) -> None:
     header = ",".join(f"{start}-{start + length - 1}" for start, length in places)
@@ -74,13 +74,13 @@ def test_any_ranges_are_reassembled_from_the_response(
     ]
 
 
-def test_the_first_piece_has_bytes_of_the_blob() -> None:
-    """So that a store's failure is noticed before the status is sent."""
+def test_the_first_piece_contains_bytes_of_the_blob() -> None:
+    """So that a store failure is detected before the status is sent."""
     multipart = MultipartRanges([(5, 10), (20, 30)], SIZE)
     assert next(multipart.body(Store().read)).endswith(BLOB[5:10])
 
 
-def test_ranges_that_are_near_each_other_are_read_at_once() -> None:
+def test_adjacent_ranges_are_read_in_one_request() -> None:
     far = 10 + GAP_MAXIMUM
     ranges = [(0, 5), (5, 6), (9, 10), (far, far + 1), (far + 2 + GAP_MAXIMUM, SIZE)]
     store = Store()
@@ -88,7 +88,7 @@ def test_ranges_that_are_near_each_other_are_read_at_once() -> None:
     assert store.reads == [(0, far + 1), (far + 2 + GAP_MAXIMUM, SIZE)]
 
 
-def test_descending_and_overlapping_ranges_are_read_one_by_one() -> None:
+def test_descending_and_overlapping_ranges_are_read_separately() -> None:
     store = Store()
     b"".join(MultipartRanges([(50, 60), (0, 10), (5, 15)], SIZE).body(store.read))
     assert store.reads == [(50, 60), (0, 10), (5, 15)]
@@ -103,7 +103,7 @@ def test_scattered_ranges_are_refused() -> None:
         MultipartRanges(ranges, size)
 
 
-def test_a_response_that_is_closed_ends_its_read() -> None:
+def test_closing_a_response_closes_its_read() -> None:
     store = Store(1)
     body = MultipartRanges([(0, 10), (20, 30)], SIZE).body(store.read)
     next(body)
@@ -111,7 +111,7 @@ def test_a_response_that_is_closed_ends_its_read() -> None:
     assert (store.reads, store.closed) == ([(0, 30)], 1)
 
 
-def test_few_bytes_are_discarded_for_many_small_ranges() -> None:
+def test_many_small_ranges_discard_few_bytes() -> None:
     read = 0
 
     def zeros(start: int, end: int) -> Generator[bytes, None, None]:

@@ -1,4 +1,4 @@
-"""Names are right or refused, at the edge."""
+"""Names are validated when they are parsed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ component = st.from_regex(r"[a-z0-9]{1,8}([._-][a-z0-9]{1,4}){0,2}", fullmatch=T
 
 
 @given(st.binary(), st.sampled_from(["sha256", "sha512"]))
-def test_a_digest_that_is_written_out_reads_back_as_itself(data: bytes, algorithm: str) -> None:
+def test_a_digest_survives_a_round_trip(data: bytes, algorithm: str) -> None:
     digest = Digest.of(data, algorithm)
     assert Digest.parse(str(digest)) == digest
     assert digest.hex == hashlib.new(algorithm, data).hexdigest()
@@ -33,19 +33,19 @@ def test_a_digest_that_is_written_out_reads_back_as_itself(data: bytes, algorith
         "sha256:" + "a" * 64 + "\n",
     ],
 )
-def test_what_is_no_digest_is_refused(text: str) -> None:
+def test_an_invalid_digest_is_refused(text: str) -> None:
     with pytest.raises(InvalidDigest):
         Digest.parse(text)
 
 
 @given(st.lists(component, min_size=2, max_size=5))
-def test_a_repository_name_that_is_written_out_reads_back_as_itself(parts: list[str]) -> None:
+def test_a_repository_name_survives_a_round_trip(parts: list[str]) -> None:
     text = "/".join(parts)
     name = RepositoryName.parse(text)
     assert (name.namespace, str(name)) == (parts[0], text)
 
 
-def test_a_name_of_one_component_belongs_to_library() -> None:
+def test_a_name_of_one_component_is_in_the_library_namespace() -> None:
     assert str(RepositoryName.parse("debian")) == "library/debian"
 
 
@@ -67,13 +67,13 @@ def test_a_name_of_one_component_belongs_to_library() -> None:
         "a/" + "b" * 254,
     ],
 )
-def test_what_is_no_repository_name_is_refused(text: str) -> None:
+def test_an_invalid_repository_name_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):
         RepositoryName.parse(text)
 
 
 @given(st.text(max_size=300))
-def test_no_text_does_anything_but_parse_or_be_refused(text: str) -> None:
+def test_any_text_is_either_parsed_or_refused(text: str) -> None:
     for parse, refusal in (
         (RepositoryName.parse, InvalidName),
         (Digest.parse, InvalidDigest),
@@ -86,6 +86,6 @@ def test_no_text_does_anything_but_parse_or_be_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", ".a", "-a", "a" * 129, "a/b", "a:b", "a\n"])
-def test_what_is_no_tag_is_refused(text: str) -> None:
+def test_an_invalid_tag_is_refused(text: str) -> None:
     with pytest.raises(InvalidName):
         parse_tag(text)

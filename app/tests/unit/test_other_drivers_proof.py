@@ -1,4 +1,4 @@
-"""Swift and Azure are believed no more than S3: neither a status 200, nor other bytes."""
+"""Swift and Azure drivers verify responses as the S3 driver does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OTHER = hashlib.md5(b"other").hexdigest()
 
 
 class Server(ThreadingHTTPServer):
-    """A Swift and an Azure that hold DATA under every key."""
+    """A Swift and Azure server with DATA as content of every key."""
 
     daemon_threads = True
 
@@ -131,7 +131,7 @@ PARTS = pytest.mark.parametrize("part", [False, True], ids=["object", "part"])
 
 @PARTS
 @pytest.mark.parametrize("etag", [None, "", OTHER, "no-md5"])
-def test_a_write_to_swift_needs_the_right_md5(
+def test_a_write_to_swift_requires_the_right_md5(
     server: Server, swift: SwiftObjectStore, etag: str | None, *, part: bool
 ) -> None:
     server.etag = etag
@@ -141,13 +141,13 @@ def test_a_write_to_swift_needs_the_right_md5(
     write(swift, part=part)
 
 
-def test_a_page_is_no_list_of_swifts(server: Server, swift: SwiftObjectStore) -> None:
+def test_a_web_page_is_refused_as_a_swift_listing(server: Server, swift: SwiftObjectStore) -> None:
     server.ranges = False
     with pytest.raises(StoreMisbehaves, match="no list"):
         list(swift.list_objects("sha256/"))
 
 
-def test_a_manifest_of_swift_needs_an_etag(server: Server, swift: SwiftObjectStore) -> None:
+def test_a_swift_manifest_requires_an_etag(server: Server, swift: SwiftObjectStore) -> None:
     with pytest.raises(WriteNotProven):
         swift.finish_parts("key", UPLOAD, ["{}"], 4)
     server.etag = '"tag"'
@@ -155,7 +155,7 @@ def test_a_manifest_of_swift_needs_an_etag(server: Server, swift: SwiftObjectSto
 
 
 @PARTS
-def test_a_write_to_azure_needs_the_headers_of_an_answer_of_azures(
+def test_a_write_to_azure_requires_the_headers_of_an_azure_response(
     server: Server, azure: AzureObjectStore, *, part: bool
 ) -> None:
     with pytest.raises(StoreUnavailable):
@@ -165,7 +165,7 @@ def test_a_write_to_azure_needs_the_headers_of_an_answer_of_azures(
         write(azure, part=part)
 
 
-def test_a_write_to_azure_with_another_md5_is_not_proven(
+def test_a_write_to_azure_with_another_md5_is_unproven(
     server: Server, azure: AzureObjectStore
 ) -> None:
     server.etag, server.md5 = '"tag"', OTHER
@@ -178,7 +178,7 @@ def test_a_write_to_azure_with_another_md5_is_not_proven(
 
 @pytest.mark.parametrize("kind", ["swift", "azure"])
 @pytest.mark.parametrize(("start", "end"), [(10, 20), (0, 10), (10, None), (35, 100)])
-def test_a_range_that_is_answered_by_200_is_refused(
+def test_a_range_answered_with_200_is_refused(
     server: Server, request: pytest.FixtureRequest, kind: str, start: int, end: int | None
 ) -> None:
     store: ObjectStore = request.getfixturevalue(kind)

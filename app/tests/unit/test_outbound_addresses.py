@@ -1,4 +1,4 @@
-"""Requests for users are sent to public addresses only, in whatever notation they are written."""
+"""Requests on behalf of users are sent to public addresses only, in any notation."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_no_address_that_python_knows_as_special_is_public(
     address: IPv4Address | IPv6Address,
 ) -> None:
     if not address.is_global or address.is_multicast or address.is_reserved:
-        # They stand for IPv4 addresses, which may be public.
+        # These embed IPv4 addresses, which may be public.
         translated = ("64:ff9b::/96", "::ffff:0:0/96")
         assert not is_public(address) or any(
             address in ipaddress.ip_network(network) for network in translated

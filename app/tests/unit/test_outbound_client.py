@@ -1,4 +1,4 @@
-"""Requests go to the address that was judged, and no peer holds them for long."""
+"""Requests go to the address that was checked, and hostile peers cannot delay them for long."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from cryptography.x509.oid import NameOID
 from .raw_server import Answer, ok, raw_server, redirect
 
 HOST = "hooks.example"
-# So short that tests of hostile peers end soon.
+# Short, so that tests of hostile peers end soon.
 SHORT = Limits(connect=0.5, idle=0.5, total=0.7)
 
 
 class Answers:
-    """A resolver with other answers each time; the last one is repeated."""
+    """A resolver with a list of answers, the last of which is repeated."""
 
     def __init__(self, *answers: str) -> None:
         self._answers = answers
@@ -71,8 +71,8 @@ def test_a_post_arrives_with_its_host_and_body() -> None:
     assert request.endswith(b"\r\n\r\n{}")
 
 
-def test_the_connection_goes_to_the_address_that_was_judged() -> None:
-    """A name that resolves to another address the second time gets no second look-up."""
+def test_the_connection_goes_to_the_address_that_was_checked() -> None:
+    """A name is not resolved a second time, which might return another address."""
     resolver = Answers("127.0.0.1", "127.0.0.2")
     with (
         raw_server(ok()).running() as judged,
@@ -93,7 +93,7 @@ def test_a_resolved_private_address_is_not_contacted() -> None:
     assert server.connections == 0
 
 
-def test_the_next_address_of_a_host_is_tried_when_one_refuses() -> None:
+def test_the_next_address_of_a_host_is_tried_if_one_refuses() -> None:
     with raw_server(ok()).running() as server:
         resolver = Answers("127.0.0.2 127.0.0.1")
         assert post(client(resolver, allowed=["127.0.0.0/8"]), server.port) == 200
@@ -115,8 +115,8 @@ def test_a_post_does_not_follow_redirects() -> None:
     assert elsewhere.connections == 0
 
 
-def forever(*pieces: bytes, pause: float = 0.0) -> Answer:
-    """Return an answer that sends the last piece again and again until the peer is gone."""
+def repeat_endlessly(*pieces: bytes, pause: float = 0.0) -> Answer:
+    """Return an answer that repeats its last piece until the peer disconnects."""
     wait = threading.Event()
 
     def answer(connection: socket.socket, _head: bytes) -> None:
@@ -134,13 +134,13 @@ _HEAD = b"HTTP/1.1 200 OK\r\n"
 @pytest.mark.parametrize(
     "answer",
     [
-        forever(b"H", pause=3600),
-        forever(_HEAD, b"X", pause=0.2),
-        forever(_HEAD, b"X-A: b\r\n", pause=0.2),
-        forever(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.2),
-        forever(_HEAD, b"X-Long: ", b"x" * 65536),
-        forever(_HEAD, b"X-A: b\r\n"),
-        forever(b"HTTP/1.1 100 Continue\r\n\r\n"),
+        repeat_endlessly(b"H", pause=3600),
+        repeat_endlessly(_HEAD, b"X", pause=0.2),
+        repeat_endlessly(_HEAD, b"X-A: b\r\n", pause=0.2),
+        repeat_endlessly(b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.2),
+        repeat_endlessly(_HEAD, b"X-Long: ", b"x" * 65536),
+        repeat_endlessly(_HEAD, b"X-A: b\r\n"),
+        repeat_endlessly(b"HTTP/1.1 100 Continue\r\n\r\n"),
         b"",
         b"SSH-2.0-OpenSSH_9.2p1\r\n",
         b"HTTP/1.1 2000 OK\r\n\r\n",
@@ -162,7 +162,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\n"
         "large headers",
     ],
 )
-def test_a_hostile_response_ends_within_the_limits(answer: Answer | bytes) -> None:
+def test_a_hostile_response_is_aborted_within_the_limits(answer: Answer | bytes) -> None:
     with raw_server(answer).running() as server:
         with pytest.raises(RequestFailed, match=HOST):
             post(client(limits=SHORT), server.port)
@@ -176,10 +176,10 @@ def test_a_hostile_response_ends_within_the_limits(answer: Answer | bytes) -> No
 @pytest.mark.parametrize(
     "answer",
     [
-        forever(_HEAD, b"Content-Length: 10000\r\n\r\n", b"x", pause=0.2),
-        forever(_HEAD, b"\r\n", b"x" * 65536),
-        forever(_HEAD, b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-        forever(_HEAD, b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 65536),
+        repeat_endlessly(_HEAD, b"Content-Length: 10000\r\n\r\n", b"x", pause=0.2),
+        repeat_endlessly(_HEAD, b"\r\n", b"x" * 65536),
+        repeat_endlessly(_HEAD, b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+        repeat_endlessly(_HEAD, b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 65536),
         _HEAD + b"Content-Length: 1000\r\n\r\n" + b"x" * 999,
         _HEAD + b"Content-Length: 10001\r\n\r\n" + b"x" * 10001,
         _HEAD + b"Transfer-Encoding: chunked\r\n\r\nff\r\nx",
@@ -194,7 +194,7 @@ def test_a_hostile_response_ends_within_the_limits(answer: Answer | bytes) -> No
         "a chunk that is cut off",
     ],
 )
-def test_a_hostile_body_ends_within_the_limits(answer: Answer | bytes) -> None:
+def test_a_hostile_body_is_aborted_within_the_limits(answer: Answer | bytes) -> None:
     with (
         raw_server(answer).running() as server,
         client(limits=Limits(total=2)).get(f"http://{HOST}:{server.port}/") as response,
@@ -250,7 +250,7 @@ def _by_path(answers: dict[bytes, bytes]) -> Answer:
         "http://[",
     ],
 )
-def test_each_redirect_is_judged(location: str) -> None:
+def test_each_redirect_is_checked(location: str) -> None:
     with raw_server(ok(), host="127.0.0.2").running() as private:
         answer = redirect(location.format(port=private.port))
         with raw_server(answer).running() as server, pytest.raises(DestinationRefused):
@@ -258,7 +258,7 @@ def test_each_redirect_is_judged(location: str) -> None:
     assert private.connections == 0
 
 
-def test_redirects_in_a_circle_end() -> None:
+def test_redirect_loops_are_limited() -> None:
     with (
         raw_server(redirect("/again")).running() as server,
         pytest.raises(RequestFailed, match="too many redirects"),
@@ -267,7 +267,7 @@ def test_redirects_in_a_circle_end() -> None:
     assert len(server.requests) == 6
 
 
-def test_a_url_that_can_be_refused_at_once_is_not_resolved() -> None:
+def test_an_invalid_url_is_refused_without_resolution() -> None:
     resolver = Answers("127.0.0.1")
     one = client(resolver, allowed=())
     for url in ("http://10.1.2.3/", "ftp://x.example/"):
@@ -278,7 +278,7 @@ def test_a_url_that_can_be_refused_at_once_is_not_resolved() -> None:
     assert resolver.asked == []
 
 
-def test_an_error_names_the_host_and_no_secret_of_the_url() -> None:
+def test_an_error_names_the_host_but_no_secret_of_the_url() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     with pytest.raises(RequestFailed) as failed:
@@ -343,8 +343,11 @@ def test_tls_is_verified_against_the_host_of_the_url(
 
 
 def test_a_tls_handshake_is_limited() -> None:
-    """The peer accepts the connection and says nothing, or a byte now and then."""
-    for answer in (forever(b"\x16", pause=3600), forever(b"\x16\x03\x01\x40\x00", b"x", pause=0.2)):
+    """The peer accepts the connection and sends nothing, or a byte from time to time."""
+    for answer in (
+        repeat_endlessly(b"\x16", pause=3600),
+        repeat_endlessly(b"\x16\x03\x01\x40\x00", b"x", pause=0.2),
+    ):
         listener = raw_server(answer)
         with listener.running(), pytest.raises(RequestFailed, match=HOST):
             client(limits=SHORT).post(f"https://{HOST}:{listener.port}/", b"{}", "text/plain")

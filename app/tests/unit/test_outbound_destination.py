@@ -1,4 +1,4 @@
-"""URLs of users become one canonical form, or are refused."""
+"""URLs of users are reduced to one canonical form, or refused."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_url_has_one_canonical_form(url: str, canonical: str) -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.text(max_size=80))
-def test_any_text_is_refused_or_becomes_a_safe_request_line(
+def test_any_text_is_refused_or_yields_a_safe_request_line(
     host: str, path: str, query: str
 ) -> None:
     try:

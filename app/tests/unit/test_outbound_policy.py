@@ -1,4 +1,4 @@
-"""Rules for destinations: the bundle's lists of allowed and forbidden hosts and networks."""
+"""The bundle's lists of allowed and forbidden hosts and networks."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def test_a_host_or_its_network_can_be_allowed(allowed: str) -> None:
     judge(policy((allowed,)), "hooks.corp.example", "10.1.2.3")
 
 
-def test_a_network_allows_ipv4_mapped_addresses_but_no_translated_ones() -> None:
+def test_a_network_allows_ipv4_mapped_but_no_translated_addresses() -> None:
     rules = policy(("10.0.0.0/8",))
     judge(rules, "x.example", "::ffff:10.1.2.3")
     with pytest.raises(DestinationRefused):
         judge(rules, "x.example", "64:ff9b::10.1.2.3")
 
 
-def test_an_allowed_host_allows_no_other_host_at_the_same_address() -> None:
+def test_allowing_a_host_does_not_allow_others_at_the_same_address() -> None:
     rules = policy(("hooks.corp.example",))
     for host in ("x.hooks.corp.example", "corp.example"):
         with pytest.raises(DestinationRefused):
             judge(rules, host, "10.1.2.3")
 
 
-def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
+def test_a_host_with_one_private_address_is_refused() -> None:
     judge(policy(), "x.example", PUBLIC, "1.1.1.1")
     with pytest.raises(DestinationRefused):
         judge(policy(), "x.example", PUBLIC, "127.0.0.1")
@@ -51,7 +51,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse() -> None:
 @pytest.mark.parametrize(
     "host", ["localhost", "metadata.google.internal", "printer.local", "kubernetes.default.svc"]
 )
-def test_a_name_of_internal_services_is_refused_wherever_it_resolves_to(host: str) -> None:
+def test_a_name_for_internal_services_is_refused_regardless_of_its_address(host: str) -> None:
     with pytest.raises(DestinationRefused):
         judge(policy(), host, PUBLIC)
     judge(policy((host,)), host, PUBLIC)
@@ -74,18 +74,18 @@ def test_a_name_of_internal_services_is_refused_wherever_it_resolves_to(host: st
         "http://B\u00dcCHER.example/",
     ],
 )
-def test_a_forbidden_host_is_refused_in_every_spelling(url: str) -> None:
+def test_a_forbidden_host_is_refused_in_any_spelling(url: str) -> None:
     rules = policy(forbidden=("Internal.Example.", "93.184.215.0/24", "b\u00fccher.example"))
     with pytest.raises(InvalidDestination, match="WEBHOOK_HOSTNAME_BLACKLIST"):
         rules.check(parse(url))
 
 
-def test_a_forbidden_network_holds_for_names_that_resolve_into_it() -> None:
+def test_a_name_that_resolves_into_a_forbidden_network_is_refused() -> None:
     with pytest.raises(DestinationRefused, match="WEBHOOK_HOSTNAME_BLACKLIST"):
         judge(policy(forbidden=("93.184.215.0/24",)), "x.example", PUBLIC)
 
 
-def test_what_is_forbidden_cannot_be_allowed() -> None:
+def test_forbidden_has_precedence_over_allowed() -> None:
     rules = policy(("10.0.0.0/8", "x.example"), ("10.9.0.0/16",))
     judge(rules, "x.example", "10.1.2.3")
     with pytest.raises(DestinationRefused, match="WEBHOOK_HOSTNAME_BLACKLIST"):
@@ -95,6 +95,6 @@ def test_what_is_forbidden_cannot_be_allowed() -> None:
 @pytest.mark.parametrize(
     "entry", ["", "*.example.com", "http://example.com", "example.com:80", "10.0.0.0/33", "a b"]
 )
-def test_an_entry_that_is_neither_host_nor_network_is_refused(entry: str) -> None:
+def test_an_entry_other_than_a_host_or_network_is_refused(entry: str) -> None:
     with pytest.raises(ValueError, match=r"is not a host name, an address or a network"):
         checked_host_rule(entry)

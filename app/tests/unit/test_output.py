@@ -44,7 +44,7 @@ def test_a_table_that_fits_the_terminal_is_aligned(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_table_that_is_too_wide_gives_names_a_line_of_their_own(
+def test_a_table_that_is_too_wide_prints_names_on_separate_lines(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     print_table(["name", "blobs", "state"], [[LONG, 12, "active"], ["us", 5, "draining"]])
@@ -79,7 +79,7 @@ def test_a_table_without_rows_prints_a_sentence(capsys: pytest.CaptureFixture[st
     assert printed(capsys) == "There are no policies.\n"
 
 
-def test_brackets_in_a_cell_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_brackets_in_a_cell_are_printed_literally(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["error"], [["[Errno 111] refused [bold]"]])
     assert "[Errno 111] refused [bold]" in printed(capsys)
 
@@ -109,7 +109,7 @@ def test_status_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("terminal")
-def test_status_shows_long_names_of_locations_whole(capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_does_not_truncate_names_of_locations(capsys: pytest.CaptureFixture[str]) -> None:
     found = overview_of("usstorage", LONG)
     print_status(found, found.problems())
     lines = printed(capsys).splitlines()
@@ -118,7 +118,7 @@ def test_status_shows_long_names_of_locations_whole(capsys: pytest.CaptureFixtur
 
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("name", ["usstorage", LONG])
-def test_verify_shows_names_of_locations_whole_in_80_columns(
+def test_verify_does_not_truncate_names_of_locations_in_80_columns(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     count = Count(verified=120_000, bytes=3_500_000_000, missing=3)
@@ -130,7 +130,7 @@ def test_verify_shows_names_of_locations_whole_in_80_columns(
 
 @pytest.mark.usefixtures("terminal")
 @pytest.mark.parametrize("name", ["usstorage", LONG])
-def test_locations_shows_their_names_whole_in_80_columns(
+def test_locations_does_not_truncate_names_in_80_columns(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_usage([LocationUsage(name, "draining", 120_000, 0, 0, 1500, 3_500_000, 2)], {name})
@@ -153,7 +153,7 @@ def test_a_duration_is_printed_in_its_largest_unit(seconds: float, text: str) ->
     assert duration_text(seconds) == text
 
 
-def test_progress_and_questions_stay_off_standard_output(
+def test_progress_and_prompts_are_written_to_standard_error(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with progress("verifying") as advance:

@@ -1,4 +1,4 @@
-"""Two locations in one place are refused, however the place is written."""
+"""Two locations with the same bucket or directory are refused, however it is written."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from atoll.config import problems
 from atoll.config.overlapping_stores import overlapping_stores
 from atoll.config.stores import StoreSettings, parse_store
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 KEYS = {"access_key": "one", "secret_key": "a secret"}
 
@@ -77,7 +77,7 @@ KEYSTONE = {"auth_url": "https://keystone.test/v3", "auth_version": 3, "swift_us
         (local("/data"), local("/other/../data")),
     ],
 )
-def test_one_place_is_found(one: StoreSettings, other: StoreSettings) -> None:
+def test_overlapping_stores_are_found(one: StoreSettings, other: StoreSettings) -> None:
     assert overlapping_stores({"one": one, "other": other}) == [("one", "other")]
     assert overlapping_stores({"one": other, "other": one}) == [("one", "other")]
 
@@ -103,12 +103,12 @@ def test_one_place_is_found(one: StoreSettings, other: StoreSettings) -> None:
         (local("/data"), gateway("a.test", path="/data")),
     ],
 )
-def test_two_places_are_not_refused(one: StoreSettings, other: StoreSettings) -> None:
+def test_separate_stores_are_accepted(one: StoreSettings, other: StoreSettings) -> None:
     assert overlapping_stores({"one": one, "other": other}) == []
 
 
-def test_a_bundle_with_a_copied_block_is_refused_by_both_names() -> None:
-    bundle = good()
+def test_a_bundle_with_a_duplicated_store_is_refused_with_both_names() -> None:
+    bundle = valid_bundle()
     stores = bundle["DISTRIBUTED_STORAGE_CONFIG"]
     assert isinstance(stores, dict)
     stores["eustorage"] = stores["usstorage"]

@@ -6,7 +6,7 @@ from atoll.auth import passwords
 
 
 class CountingHasher:
-    """Counts what is hashed to compare."""
+    """Counts verifications of password hashes."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -24,15 +24,15 @@ def hasher(monkeypatch: pytest.MonkeyPatch) -> CountingHasher:
     return counting
 
 
-def test_who_is_not_known_takes_as_much_work_as_who_is() -> None:
-    """Or the time that an answer takes would tell which users there are."""
+def test_an_unknown_user_costs_as_much_work_as_a_known_one() -> None:
+    """Otherwise response times would reveal which users exist."""
     known = passwords.hash_password("a password")
     assert argon2.extract_parameters(passwords._DUMMY_HASH) == argon2.extract_parameters(known)
     assert len(passwords._DUMMY_HASH) == len(known)
     assert not passwords.verify_password(None, "nobody")
 
 
-def test_who_comes_again_with_the_right_password_is_not_hashed_again(
+def test_a_correct_password_is_hashed_once(
     hasher: CountingHasher,
 ) -> None:
     kept = argon2.PasswordHasher().hash("a password")
@@ -47,20 +47,20 @@ def test_a_wrong_password_is_hashed_and_refused_each_time(hasher: CountingHasher
     assert hasher.count == 3
 
 
-def test_a_changed_password_ends_the_old_one_at_once(hasher: CountingHasher) -> None:
+def test_a_changed_password_invalidates_the_old_one_immediately(hasher: CountingHasher) -> None:
     old = argon2.PasswordHasher().hash("the old one")
     assert passwords.verify_password(old, "the old one")
     assert not passwords.verify_password(argon2.PasswordHasher().hash("the new one"), "the old one")
     assert hasher.count == 2
 
 
-def test_no_password_is_that_of_nobody(hasher: CountingHasher) -> None:
-    """Nor the one whose hash stands for nobody's, which must not be remembered as right."""
+def test_no_password_is_accepted_for_an_unknown_user(hasher: CountingHasher) -> None:
+    """Not even the password of the dummy hash, which must not be remembered as correct."""
     assert not any(passwords.verify_password(None, "nobody") for _ in range(2))
     assert hasher.count == 2
 
 
-def test_what_is_remembered_is_no_password_and_not_without_end(
+def test_remembered_matches_contain_no_password_and_are_limited(
     hasher: CountingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "REMEMBERED_MOST", 1)

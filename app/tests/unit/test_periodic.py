@@ -1,4 +1,4 @@
-"""Periodic threads survive every exception, stop on request, and show when they died or hang."""
+"""Periodic threads survive exceptions, stop on request, and are reported if they die or hang."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_dead_thread_is_reported() -> None:
     registry = ThreadRegistry()
 
     def end() -> None:
-        # The only kind of exception that a periodic thread does not survive.
+        # The only exception that a periodic thread does not survive.
         raise SystemExit
 
     registry.repeat("test", 0, end)
@@ -98,7 +98,7 @@ def test_hanging_thread_is_reported_until_it_continues() -> None:
     release.set()
     wait_until("it has recovered", lambda: registry.silent() == [])
     clock[0] += 3600
-    assert registry.silent() == [], "a pause is not silence"
+    assert registry.silent() == [], "a pause is not a hang"
     thread.stop()
 
 
@@ -116,7 +116,7 @@ def test_only_successful_work_updates_the_time_of_the_last_success() -> None:
         return float(LAST_SUCCESS.labels(name)._value.get())
 
     wait_until("one has succeeded", lambda: last("test-succeeding") > 0)
-    wait_until("the other was repeated", lambda: len(calls) > 1)
+    wait_until("the other activity is repeated", lambda: len(calls) > 1)
     assert last("test-failing") == 0
     for thread in (failing, succeeding):
         thread.stop()

@@ -1,9 +1,9 @@
-"""A probe compares the bytes of an object; a bucket that answers every request is not enough."""
+"""A probe compares the bytes of an object; a successful status alone proves nothing."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from atoll.config.stores import LocalSettings, RadosGatewaySettings
@@ -20,51 +20,16 @@ from atoll.storage.probe import COMPARISON_INTERVAL, PROBE_KEY, Probe
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
 
-from .lying_server import PAGE, Server, gateway_of, lying_server
+from .clock import Clock
+from .s3_server import PAGE, S3Server, gateway_of, s3_server
+from .small_objects import SmallObjects
 
 KEY = f"/bucket/registry/{PROBE_KEY}"
 
 
-class Small:
-    """A bucket of small objects in memory."""
-
-    def __init__(self) -> None:
-        self.location = "us"
-        self.objects: dict[str, bytes] = {}
-        self.failure: Exception | None = None
-        self.requests: list[str] = []
-        self.written: Callable[[str], None] = lambda _key: None
-
-    def look(self) -> None:
-        self.requests.append("look")
-
-    def read_small(self, key: str) -> bytes | None:
-        self.requests.append("read")
-        return self.objects.get(key)
-
-    def name_of(self, key: str) -> str:
-        return key
-
-    def write_small(self, key: str, data: bytes, *, new: bool = False) -> None:
-        del new
-        self.requests.append("write")
-        if self.failure is not None:
-            raise self.failure
-        self.objects[key] = data
-        self.written(key)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def small() -> Small:
-    return Small()
+def small() -> SmallObjects:
+    return SmallObjects()
 
 
 @pytest.fixture
@@ -73,17 +38,17 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def probe(small: Small, clock: Clock) -> Probe:
+def probe(small: SmallObjects, clock: Clock) -> Probe:
     probe = Probe(small, monotonic=clock)
     probe.run(write=True)
-    # The marker was written, so the next one compares.
+    # The first probe wrote the marker, so this one compares.
     probe.run(write=False)
     small.requests.clear()
     return probe
 
 
-def test_a_healthy_store_is_compared_once_a_minute(
-    small: Small, clock: Clock, probe: Probe
+def test_the_probe_object_of_a_healthy_store_is_compared_once_a_minute(
+    small: SmallObjects, clock: Clock, probe: Probe
 ) -> None:
     for _ in range(10):
         probe.run(write=False)
@@ -97,15 +62,15 @@ def test_a_healthy_store_is_compared_once_a_minute(
     assert "write" not in small.requests
 
 
-def test_every_write_has_other_bytes(small: Small, probe: Probe) -> None:
+def test_every_write_probe_has_different_bytes(small: SmallObjects, probe: Probe) -> None:
     before = small.objects[PROBE_KEY]
     probe.run(write=True)
     assert small.objects[PROBE_KEY] != before
     assert b"us" in before
 
 
-def test_a_comparison_that_failed_is_repeated_until_it_succeeds(
-    small: Small, clock: Clock, probe: Probe
+def test_a_failed_comparison_is_repeated_until_it_succeeds(
+    small: SmallObjects, clock: Clock, probe: Probe
 ) -> None:
     clock.now += COMPARISON_INTERVAL
     kept = small.objects[PROBE_KEY]
@@ -119,8 +84,8 @@ def test_a_comparison_that_failed_is_repeated_until_it_succeeds(
 
 
 @pytest.mark.parametrize("found", [None, b"ok", b"testing 123"])
-def test_an_object_that_is_gone_or_somebody_else_s_is_written_again(
-    small: Small, clock: Clock, probe: Probe, found: bytes | None
+def test_a_missing_or_foreign_probe_object_is_written_again(
+    small: SmallObjects, clock: Clock, probe: Probe, found: bytes | None
 ) -> None:
     clock.now += COMPARISON_INTERVAL
     small.objects.pop(PROBE_KEY)
@@ -131,8 +96,8 @@ def test_an_object_that_is_gone_or_somebody_else_s_is_written_again(
 
 
 @pytest.mark.parametrize("failure", [StoreFull("us", "full"), StoreRefused("us", "read-only")])
-def test_a_store_that_takes_nothing_can_be_read(
-    small: Small, probe: Probe, failure: StoreUnavailable
+def test_a_store_that_refuses_writes_is_readable(
+    small: SmallObjects, probe: Probe, failure: StoreUnavailable
 ) -> None:
     small.failure = failure
     for found in (small.objects.get(PROBE_KEY), None, b"ok"):
@@ -146,7 +111,7 @@ def test_a_store_that_takes_nothing_can_be_read(
             probe.run(write=write)
 
 
-def test_a_write_that_is_dropped_is_found(small: Small, probe: Probe) -> None:
+def test_a_dropped_write_is_detected(small: SmallObjects, probe: Probe) -> None:
     kept = small.objects[PROBE_KEY]
     small.written = lambda key: small.objects.update({key: kept})
     with pytest.raises(WriteNotProven):
@@ -156,7 +121,7 @@ def test_a_write_that_is_dropped_is_found(small: Small, probe: Probe) -> None:
         probe.run(write=True)
 
 
-def test_processes_that_probe_at_once_do_not_fail_each_other(small: Small) -> None:
+def test_concurrent_probes_do_not_make_each_other_fail(small: SmallObjects) -> None:
     failures: list[Exception] = []
 
     def run() -> None:
@@ -175,12 +140,14 @@ def test_processes_that_probe_at_once_do_not_fail_each_other(small: Small) -> No
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
-def test_a_front_end_that_answers_everything_is_down_within_a_comparison(server: Server) -> None:
+def test_a_front_end_that_answers_every_request_is_unavailable_after_one_comparison(
+    server: S3Server,
+) -> None:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     store, health, clock = S3ObjectStore("us", settings), StoreHealth(["us"]), Clock()
     store._probe = Probe(store, monotonic=clock)
@@ -193,7 +160,7 @@ def test_a_front_end_that_answers_everything_is_down_within_a_comparison(server:
     for _ in range(3):
         prober.probe_once(store)
     assert not health.is_up("us")
-    # It is not taken for one that can only be read.
+    # It is not mistaken for a read-only store.
     prober.probe_once(store)
     assert not health.is_up("us")
     server.page = None
@@ -201,8 +168,8 @@ def test_a_front_end_that_answers_everything_is_down_within_a_comparison(server:
     assert health.state("us").whole
 
 
-def test_a_front_end_is_never_up_that_answers_everything_from_the_beginning(
-    server: Server,
+def test_a_front_end_that_answers_every_request_from_the_start_is_never_available(
+    server: S3Server,
 ) -> None:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     store, health = S3ObjectStore("us", settings), StoreHealth(["us"])
@@ -211,7 +178,7 @@ def test_a_front_end_is_never_up_that_answers_everything_from_the_beginning(
     assert not health.is_up("us")
 
 
-def test_a_directory_is_compared_as_well(tmp_path: object) -> None:
+def test_the_probe_object_of_a_directory_is_compared(tmp_path: object) -> None:
     store = LocalObjectStore("us", LocalSettings(storage_path=f"{tmp_path}/store"))
     clock = Clock()
     store._probe = Probe(store, monotonic=clock)

@@ -1,4 +1,4 @@
-"""What is not a location's alone is not emptied with it."""
+"""A store that a location shares with others is not purged."""
 
 import pytest
 from atoll.config.stores import StoreSettings, parse_store
@@ -41,7 +41,7 @@ def local(path: str) -> StoreSettings:
         (swift("/eu", simple=False), swift("eu/", simple=True)),
     ],
 )
-def test_a_shared_place_is_refused_by_the_other_s_name(
+def test_a_shared_store_is_refused_with_the_name_of_the_other_location(
     one: StoreSettings, other: StoreSettings
 ) -> None:
     with pytest.raises(PlaceShared, match="also those of other"):
@@ -59,10 +59,10 @@ def test_a_shared_place_is_refused_by_the_other_s_name(
         (local("/data"), gateway("a.test", "", "/data")),
     ],
 )
-def test_a_place_of_its_own_is_not_refused(one: StoreSettings, other: StoreSettings) -> None:
+def test_a_separate_store_is_accepted(one: StoreSettings, other: StoreSettings) -> None:
     require_own_place("eustorage", one, {"other": other})
 
 
-def test_names_that_only_begin_alike_are_not_deleted_with_it() -> None:
+def test_a_path_that_is_a_prefix_of_other_names_is_refused() -> None:
     with pytest.raises(PlaceShared, match="does not end with a slash"):
         require_own_place("eustorage", swift("/eu", simple=True), {})

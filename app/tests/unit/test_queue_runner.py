@@ -1,4 +1,4 @@
-"""Groups of jobs take turns, and a group whose jobs hang delays no other."""
+"""Groups of jobs are served in turn, and a group with hanging jobs delays no other."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Job = tuple[str, int]
 
 
 class Jobs:
-    """A queue in memory: jobs of groups in `hanging` do not end before `release` is set.
+    """A queue in memory. Jobs of the groups in `hanging` block until `release` is set.
 
     Attributes:
         failures: exceptions that the next claims raise.
-        begun: the jobs that began, in order.
-        most: how many jobs of a group ran at the same time.
+        begun: the started jobs, in order.
+        most: the maximum number of concurrent jobs of each group.
     """
 
     def __init__(self, **groups: int) -> None:
@@ -75,7 +75,7 @@ def dispatched(jobs: Jobs, slots: int = 4, per_group: int = 2) -> Iterator[None]
         runner.stop()
 
 
-def test_a_group_whose_jobs_hang_delays_no_other() -> None:
+def test_a_group_with_hanging_jobs_delays_no_other() -> None:
     jobs = Jobs(hung=200, other=20)
     jobs.hanging = {"hung"}
     with dispatched(jobs):
@@ -84,21 +84,21 @@ def test_a_group_whose_jobs_hang_delays_no_other() -> None:
     assert jobs.most["hung"] == 2
 
 
-def test_groups_take_turns() -> None:
+def test_groups_are_served_in_turn() -> None:
     jobs = Jobs(a=3, b=3, c=1)
     with dispatched(jobs, slots=1):
         wait_until("all jobs began", lambda: jobs.done)
     assert "".join(name for name, _ in jobs.begun) == "abcabab"
 
 
-def test_a_group_has_a_limited_number_of_jobs_at_the_same_time() -> None:
+def test_the_number_of_concurrent_jobs_of_a_group_is_limited() -> None:
     jobs = Jobs(only=50)
     with dispatched(jobs, slots=8, per_group=3):
         wait_until("all jobs began", lambda: jobs.done)
     assert jobs.most["only"] <= 3
 
 
-def test_failures_of_claims_and_jobs_end_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_failed_claims_and_jobs_do_not_stop_the_runner(caplog: pytest.LogCaptureFixture) -> None:
     jobs = Jobs(failing=10, other=10)
     jobs.failures = [DatabaseUnavailable("gone"), KeyError("a bug")]
     with dispatched(jobs):
@@ -107,7 +107,7 @@ def test_failures_of_claims_and_jobs_end_nothing(caplog: pytest.LogCaptureFixtur
     assert "unhandled exception" in caplog.text
 
 
-def test_a_stop_waits_for_the_jobs_that_run() -> None:
+def test_stop_waits_for_running_jobs() -> None:
     jobs = Jobs(hung=1)
     jobs.hanging = {"hung"}
     with dispatched(jobs):

@@ -1,4 +1,4 @@
-"""A range is what was asked for, or the store that sent it misbehaves."""
+"""A store that returns another range than the requested one is treated as misbehaving."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from atoll.storage.health import StoreHealth
 from atoll.storage.proof import require_range
 from atoll.storage.s3.driver import S3ObjectStore
 
-from .lying_server import Server, gateway_of, lying_server
+from .s3_server import S3Server, gateway_of, s3_server
 
 DATA = b"0123456789" * 4
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         server.objects["/bucket/registry/key"] = DATA
         server.tags["/bucket/registry/key"] = "tag"
         yield server
 
 
 @pytest.fixture(params=["s3v4", "s3"], ids=["direct", "botocore"])
-def store(server: Server, request: pytest.FixtureRequest) -> S3ObjectStore:
+def store(server: S3Server, request: pytest.FixtureRequest) -> S3ObjectStore:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     settings = settings.model_copy(update={"signature_version": request.param})
     return S3ObjectStore("us", settings)
@@ -42,8 +42,8 @@ def test_a_range_is_read(store: S3ObjectStore, start: int, end: int | None) -> N
 
 
 @pytest.mark.parametrize(("start", "end"), BOUNDS)
-def test_a_range_that_is_answered_by_200_is_refused_before_any_byte(
-    server: Server, store: S3ObjectStore, start: int, end: int | None
+def test_a_range_answered_with_200_is_refused_before_the_first_byte(
+    server: S3Server, store: S3ObjectStore, start: int, end: int | None
 ) -> None:
     server.ranges = False
     with pytest.raises(StoreMisbehaves):
@@ -63,12 +63,14 @@ def test_a_range_that_is_answered_by_200_is_refused_before_any_byte(
         (206, "bytes 10-25/*"),
     ],
 )
-def test_another_range_is_refused(status: int, content_range: str | None) -> None:
+def test_another_range_than_the_requested_one_is_refused(
+    status: int, content_range: str | None
+) -> None:
     with pytest.raises(StoreMisbehaves):
         require_range("us", status, content_range, 10, 20)
 
 
-def test_the_right_range_is_counted() -> None:
+def test_the_length_of_a_valid_range_is_returned() -> None:
     assert require_range("us", 206, "bytes 10-19/40", 10, 20) == 10
     assert require_range("us", 206, "bytes 10-19/*", 10, 20) == 10
     assert require_range("us", 206, "bytes 10-14/15", 10, 20) == 5
@@ -76,7 +78,7 @@ def test_the_right_range_is_counted() -> None:
 
 
 class Excessive(ObjectStore):
-    """A store that sends the object from its beginning, whatever was asked for."""
+    """A store that ignores ranges and sends the object from its start."""
 
     def __init__(self) -> None:
         self.location = "us"
@@ -89,7 +91,7 @@ class Excessive(ObjectStore):
     begin_parts = put_part = finish_parts = abort_parts = probe = None  # type: ignore[assignment]
 
 
-def test_more_bytes_than_were_asked_for_are_not_passed_on() -> None:
+def test_bytes_beyond_the_requested_range_are_not_passed_on() -> None:
     stores: dict[str, ObjectStore] = {"us": Excessive()}
     with pytest.raises(StoreUnavailable):
         list(read_from_any(stores, StoreHealth(["us"]), ["us"], "key", start=10, end=20))

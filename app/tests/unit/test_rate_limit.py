@@ -1,4 +1,4 @@
-"""Bytes are taken no faster than the rate."""
+"""The rate limiter delays callers to the configured rate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from atoll.rate_limit import RateLimiter
 
 
 class Clock:
-    """Time that passes only in sleep."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -15,7 +15,7 @@ class Clock:
         self.now += seconds
 
 
-def test_bytes_take_as_long_as_the_rate_says() -> None:
+def test_bytes_take_the_time_that_the_rate_implies() -> None:
     clock = Clock()
     limit = RateLimiter(1000, monotonic=lambda: clock.now, sleep=clock.sleep)
     for _ in range(5):
@@ -23,7 +23,7 @@ def test_bytes_take_as_long_as_the_rate_says() -> None:
     assert clock.now == 110
 
 
-def test_an_unused_rate_is_lost() -> None:
+def test_unused_capacity_does_not_accumulate() -> None:
     clock = Clock()
     limit = RateLimiter(1000, monotonic=lambda: clock.now, sleep=clock.sleep)
     clock.now += 60
@@ -31,7 +31,7 @@ def test_an_unused_rate_is_lost() -> None:
     assert clock.now == 163
 
 
-def test_without_a_rate_there_is_no_wait() -> None:
+def test_an_unlimited_rate_never_waits() -> None:
     clock = Clock()
     RateLimiter(None, monotonic=lambda: clock.now, sleep=clock.sleep).take(10**12)
     assert clock.now == 100

@@ -1,4 +1,4 @@
-"""A receiver has received a document when it answers with a status of success."""
+"""A document counts as received once the receiver answers with a 2xx status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tokens of an OAuth application may be sent."""
+"""Redirect URIs of OAuth applications."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from atoll.auth.redirect_uris import covers
 
 
 @pytest.mark.parametrize("registered", ["https://[", "https://[:::]/x", "http://a]b/"])
-def test_a_registered_text_that_is_no_uri_covers_nothing(registered: str) -> None:
+def test_a_malformed_registered_uri_covers_nothing(registered: str) -> None:
     assert not covers(registered, "https://a/b")

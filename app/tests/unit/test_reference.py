@@ -1,4 +1,4 @@
-"""The reference is generated from the code, and generated completely."""
+"""Reference pages are generated from the code and complete."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ def test_command_line_page_lists_options_exit_codes_and_examples() -> None:
         ("atoll verify --repair", "atoll verify has no option --repair"),
     ],
 )
-def test_command_line_is_checked_against_the_tree_of_commands(
+def test_command_line_page_is_checked_against_the_tree_of_commands(
     line: str, problem: str | None
 ) -> None:
     assert command_problem(line) == problem
 
 
-def test_readme_of_a_role_shows_its_required_variables_in_an_example() -> None:
+def test_role_readme_shows_required_variables_in_an_example() -> None:
     text = readme(REPOSITORY / "roles", "redis")
     assert "| `redis_port` | int | `6379` |" in text
     assert 'redis_password: "{{ vault_redis_password }}"' in text
@@ -140,7 +140,7 @@ def test_committed_page_that_differs_is_out_of_date_until_it_is_written(tmp_path
     assert stale(tmp_path) == []
 
 
-def test_picture_of_a_terminal_shows_the_session_and_loads_nothing(tmp_path: Path) -> None:
+def test_terminal_recording_shows_the_session_and_loads_no_resources(tmp_path: Path) -> None:
     (tmp_path / "session.txt").write_text("# remark\n$ atoll status\nLOCATION\n")
     picture = terminal_picture(tmp_path / "session.txt")
     assert "LOCATION" in picture
@@ -148,7 +148,7 @@ def test_picture_of_a_terminal_shows_the_session_and_loads_nothing(tmp_path: Pat
     assert "https://cdn" not in picture
 
 
-def test_markup_of_ansible_becomes_markdown() -> None:
+def test_ansible_markup_is_converted_to_markdown() -> None:
     text = "Needs O(token) or V(true); see M(atoll.registry.user), I(now) and L(docs,https://a.example)."
     expected = (
         "Needs `token` or `true`; see `atoll.registry.user`, *now* and [docs](https://a.example)."

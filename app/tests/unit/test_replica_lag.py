@@ -1,4 +1,4 @@
-"""A replica that lags too far is left out; one behind an idle or unavailable primary is not."""
+"""A lagging replica is excluded, unless the primary is idle or unavailable."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replica_lag import LAG_MAXIMUM, ReplicaLag
 
+from .clock import Clock
+
 
 class Server:
-    """A server at a POSITION of the log; None: it does not answer."""
+    """A server at a position of the write-ahead log; None if it is unavailable."""
 
     def __init__(self, position: int | None = 0) -> None:
         self.position = position
@@ -22,25 +24,17 @@ class Server:
         return [[self.position]]
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Pair:
     """A primary, a replica and the measured lag."""
 
     def __init__(self) -> None:
-        self.primary, self.replica, self.clock = Server(), Server(), Clock()
+        self.primary, self.replica, self.clock = Server(), Server(), Clock(1000.0)
         self.lag = ReplicaLag(
             cast(Database, self.primary), [cast(Database, self.replica)], monotonic=self.clock
         )
 
     def used_after(self, seconds: float, *, written: int = 0) -> bool:
-        """Measure every five seconds, while the primary writes; return whether it is used."""
+        """Measure the lag every five seconds; return whether the replica is used."""
         for _ in range(round(seconds / 5)):
             self.clock.now += 5
             if self.primary.position is not None:
@@ -54,7 +48,7 @@ def pair() -> Pair:
     return Pair()
 
 
-def test_a_replica_that_stopped_replaying_is_left_out_until_it_has_caught_up(
+def test_a_replica_that_stopped_replaying_is_excluded_until_it_has_caught_up(
     pair: Pair, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -67,7 +61,7 @@ def test_a_replica_that_stopped_replaying_is_left_out_until_it_has_caught_up(
     assert texts == ["replica excluded, lag too high", "replica included, caught up"]
 
 
-def test_a_replica_that_misses_one_write_of_an_idle_primary_is_left_out(pair: Pair) -> None:
+def test_a_replica_that_lacks_one_write_of_an_idle_primary_is_excluded(pair: Pair) -> None:
     pair.primary.position = 1
     pair.lag.measure()
     assert pair.used_after(LAG_MAXIMUM)
@@ -78,13 +72,13 @@ def test_a_replica_of_an_idle_primary_is_used(pair: Pair) -> None:
     assert pair.used_after(100 * LAG_MAXIMUM)
 
 
-def test_a_replica_that_follows_with_a_delay_is_used(pair: Pair) -> None:
+def test_a_replica_that_follows_within_the_limit_is_used(pair: Pair) -> None:
     for _ in range(100):
         assert pair.used_after(LAG_MAXIMUM / 2, written=1)
         pair.replica.position = (pair.primary.position or 0) - 2
 
 
-def test_a_replica_that_has_all_that_is_known_is_used_while_the_primary_is_unavailable(
+def test_an_up_to_date_replica_is_used_while_the_primary_is_unavailable(
     pair: Pair,
 ) -> None:
     pair.primary.position = None
@@ -93,13 +87,13 @@ def test_a_replica_that_has_all_that_is_known_is_used_while_the_primary_is_unava
     assert pair.used_after(5)
 
 
-def test_a_replica_that_lags_is_left_out_also_while_neither_answers(pair: Pair) -> None:
+def test_a_lagging_replica_stays_excluded_while_both_servers_are_unavailable(pair: Pair) -> None:
     assert not pair.used_after(2 * LAG_MAXIMUM, written=1)
     pair.primary.position = pair.replica.position = None
     assert not pair.used_after(5)
 
 
-def test_positions_of_another_primary_begin_again(pair: Pair) -> None:
+def test_positions_are_reset_when_the_primary_changes(pair: Pair) -> None:
     pair.primary.position = 1000
     pair.lag.measure()
     pair.primary.position = pair.replica.position = 900

@@ -1,4 +1,4 @@
-"""A copy is whole or not there, keeps to its memory and its pace, and begins nothing twice."""
+"""A copy is complete or absent, respects memory and rate limits, and resumes its parts."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from atoll.storage.base import Body, StoredPart, blob_key
 from atoll.storage.errors import StoreUnavailable
 from atoll.storage.multipart import PART_MINIMUM
 
-from .test_storage import MemoryStore
+from .memory_store import MemoryStore
 
 LARGE = os.urandom(1000) * (3 * PART_MINIMUM // 1000)
 
 
 class ListingStore(MemoryStore):
-    """A store that tells what its parts hold, and counts what it is sent."""
+    """A store that lists parts with their MD5 and records the parts that it receives."""
 
     def __init__(self, location: str) -> None:
         super().__init__(location)
@@ -46,8 +46,8 @@ class ListingStore(MemoryStore):
         }
 
 
-class Free:
-    """A hold that stops nothing, and remembers."""
+class UnlimitedHold:
+    """A hold that permits everything and remembers the upload."""
 
     def __init__(self) -> None:
         self.upload_id: str | None = None
@@ -72,33 +72,33 @@ def stores(data: bytes) -> tuple[ListingStore, ListingStore]:
     return source, target
 
 
-def copy(source: MemoryStore, target: MemoryStore, data: bytes, hold: Free) -> None:
+def copy(source: MemoryStore, target: MemoryStore, data: bytes, hold: UnlimitedHold) -> None:
     copier = Copier({"us": source, "eu": target}, "eu")
     copier.copy(digest(data), len(data), ["us"], hold, hold.upload_id)
 
 
 @pytest.mark.parametrize("data", [b"", b"small", LARGE, LARGE + b"x" * 5], ids=len)
-def test_what_arrives_is_what_was_there(data: bytes) -> None:
+def test_a_copy_has_the_bytes_of_its_source(data: bytes) -> None:
     source, target = stores(data)
-    copy(source, target, data, Free())
+    copy(source, target, data, UnlimitedHold())
     assert (target.objects == source.objects) is True
     assert target.parts == {}
 
 
 @pytest.mark.parametrize("data", [b"small", LARGE], ids=len)
 @pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-1] + b"?"])
-def test_wrong_or_missing_bytes_become_no_object(data: bytes, damage) -> None:  # type: ignore[no-untyped-def]
+def test_wrong_or_missing_bytes_are_not_stored(data: bytes, damage) -> None:  # type: ignore[no-untyped-def]
     source, target = stores(data)
     source.objects[blob_key(digest(data))] = damage(data)
     with pytest.raises(WrongContent) as caught:
-        copy(source, target, data, Free())
+        copy(source, target, data, UnlimitedHold())
     assert caught.value.sources == ["us"]
     assert target.objects == {}
 
 
-def test_a_copy_that_was_cut_off_sends_only_what_is_not_there() -> None:
+def test_an_interrupted_copy_sends_only_missing_parts() -> None:
     source, target = stores(LARGE)
-    hold = Free()
+    hold = UnlimitedHold()
     target.fails_after = 1
     with pytest.raises(StoreUnavailable):
         copy(source, target, LARGE, hold)
@@ -110,9 +110,9 @@ def test_a_copy_that_was_cut_off_sends_only_what_is_not_there() -> None:
     assert (target.objects == source.objects) is True
 
 
-def test_a_part_that_a_predecessor_sent_from_a_bad_source_is_sent_again() -> None:
+def test_a_corrupt_part_of_an_earlier_attempt_is_sent_again() -> None:
     source, target = stores(LARGE)
-    hold = Free()
+    hold = UnlimitedHold()
     target.fails_after = 1
     with pytest.raises(StoreUnavailable):
         copy(source, target, LARGE, hold)
@@ -123,14 +123,16 @@ def test_a_part_that_a_predecessor_sent_from_a_bad_source_is_sent_again() -> Non
     assert (target.objects == source.objects) is True
 
 
-def test_copies_at_once_share_their_memory_and_all_end() -> None:
+def test_concurrent_copies_share_the_buffer_pool_and_complete() -> None:
     source, target = ListingStore("us"), ListingStore("eu")
     blobs = [LARGE + bytes([number]) for number in range(6)]
     copier = Copier({"us": source, "eu": target}, "eu")
     for data in blobs:
         source.objects[blob_key(digest(data))] = data
     threads = [
-        threading.Thread(target=copier.copy, args=(digest(data), len(data), ["us"], Free(), None))
+        threading.Thread(
+            target=copier.copy, args=(digest(data), len(data), ["us"], UnlimitedHold(), None)
+        )
         for data in blobs
     ]
     for thread in threads:
@@ -142,29 +144,29 @@ def test_copies_at_once_share_their_memory_and_all_end() -> None:
     assert copier._large._used == 0
 
 
-def test_memory_beyond_the_limit_is_waited_for_but_by_one_who_is_alone() -> None:
-    memory = BufferPool(100, 40)
-    first, second = memory.take(40, wait=False), memory.take(40, wait=False)
+def test_a_buffer_beyond_the_limit_is_granted_only_while_no_other_is_in_use() -> None:
+    pool = BufferPool(100, 40)
+    first, second = pool.take(40, wait=False), pool.take(40, wait=False)
     assert first is not None
     assert second is not None
-    assert memory.take(40, wait=False) is None
-    memory.give(first)
-    assert memory.take(40, wait=True) is first
-    memory.give(first)
-    memory.give(second)
-    assert memory.take(500, wait=True) is not None
+    assert pool.take(40, wait=False) is None
+    pool.give(first)
+    assert pool.take(40, wait=True) is first
+    pool.give(first)
+    pool.give(second)
+    assert pool.take(500, wait=True) is not None
 
 
-def test_a_lane_claims_when_that_is_worth_a_statement() -> None:
-    lane = WorkQueue(large=False, threads=2, held_maximum=10)
-    assert lane.room(0) == 10
-    lane.add([object()] * 7)  # type: ignore[list-item]
-    assert lane.room(0) == 0
-    lane.over()
-    assert lane.room(0) == 4
+def test_a_work_queue_claims_only_once_several_tasks_fit() -> None:
+    queue = WorkQueue(large=False, threads=2, held_maximum=10)
+    assert queue.room(0) == 10
+    queue.add([object()] * 7)  # type: ignore[list-item]
+    assert queue.room(0) == 0
+    queue.over()
+    assert queue.room(0) == 4
 
 
-def test_all_copies_of_a_worker_together_keep_to_the_bandwidth() -> None:
+def test_all_copies_of_a_worker_share_one_bandwidth_limit() -> None:
     clock = [100.0]
     waited: list[float] = []
 
@@ -176,7 +178,7 @@ def test_all_copies_of_a_worker_together_keep_to_the_bandwidth() -> None:
     for _ in range(4):
         limiter.take(8 * 2**20, wait)
     assert clock[0] == pytest.approx(100 + 32, abs=1)
-    # Nobody waits for what somebody else takes later.
+    # A caller does not wait for bytes that others take after it.
     assert max(waited) <= 1 + 1e-6
     RateLimiter(None).take(10**12, wait)
     assert clock[0] == pytest.approx(100 + 32, abs=1)
@@ -192,7 +194,9 @@ def test_all_copies_of_a_worker_together_keep_to_the_bandwidth() -> None:
         ("09:30-17:00", 12, True),
     ],
 )
-def test_outside_of_its_hours_nothing_is_copied(hours: str, hour: int, is_open: bool) -> None:
+def test_replication_hours_contain_the_configured_times_only(
+    hours: str, hour: int, is_open: bool
+) -> None:
     moment = datetime.datetime(2026, 11, 21, hour, 0, tzinfo=datetime.UTC)
     limit = ReplicationLimit.model_validate({"hours": hours})
     assert limit.hours is not None

@@ -1,4 +1,4 @@
-"""HTTP Basic credentials and token forms hold nothing that PostgreSQL cannot hold."""
+"""HTTP Basic credentials and token forms contain no bytes that PostgreSQL cannot store."""
 
 from __future__ import annotations
 

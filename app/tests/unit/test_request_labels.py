@@ -1,4 +1,4 @@
-"""Label values of the request metrics come from fixed sets, whatever clients send."""
+"""Label values of request metrics come from fixed sets, regardless of the request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def client() -> falcon.testing.TestClient:
 
 
 def send(client: falcon.testing.TestClient, method: str, path: str) -> None:
-    """Send a request line that Falcon's own test client would refuse to build."""
+    """Send a request line that Falcon's test client refuses to build."""
     environ = falcon.testing.create_environ(path=path)
     environ["REQUEST_METHOD"] = method
     answer = falcon.testing.StartResponseMock()

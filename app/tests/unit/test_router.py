@@ -1,4 +1,4 @@
-"""Paths reach the resource of their URI template, whatever slashes a repository's name has."""
+"""Paths are routed by URI template, with any number of slashes in repository names."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_other_paths_are_not_served(router: Router, path: str) -> None:
     assert router.find(path) is None
 
 
-def test_unsupported_methods_are_answered_as_by_falcons_router(
+def test_unsupported_methods_are_answered_as_with_falcons_router(
     client: falcon.testing.TestClient,
 ) -> None:
     refused = client.simulate_delete("/v2/a/b/tags/list")

@@ -1,4 +1,4 @@
-"""An object of parts, or a copy, may be made although its answer does not come in time."""
+"""Completions and copies may succeed although the response does not arrive in time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from atoll.storage.s3 import clients
 from atoll.storage.s3.driver import S3ObjectStore
 from atoll.storage.timeouts import assembly_seconds
 
-from .lying_server import Server, gateway_of, lying_server
-from .test_storage import MemoryStore
+from .memory_store import MemoryStore
+from .s3_server import S3Server, gateway_of, s3_server
 
 SILENCE = 1
 DATA = b"x" * (17 * 2**20)
@@ -26,13 +26,13 @@ PATH = f"/bucket/registry/{blob_key(DIGEST)}"
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def make(server: Server) -> Callable[[str], S3ObjectStore]:
+def make(server: S3Server) -> Callable[[str], S3ObjectStore]:
     def make(path: str) -> S3ObjectStore:
         settings = RadosGatewaySettings.model_validate(gateway_of(server, path))
         return S3ObjectStore(path.strip("/"), settings)
@@ -50,7 +50,7 @@ def is_completion(method: str, path: str) -> bool:
 
 
 class Hold:
-    """A hold that remembers the upload."""
+    """A hold that permits everything and remembers the upload."""
 
     def __init__(self) -> None:
         self.upload_id: str | None = None
@@ -70,13 +70,13 @@ def uploaded(store: S3ObjectStore) -> tuple[str, list[str]]:
     return upload, [store.put_part("key", upload, 1, b"data", 4)]
 
 
-def test_the_time_out_grows_with_the_size() -> None:
+def test_the_timeout_grows_with_the_size() -> None:
     sizes = [0, 2**20, 2**30, 5 * 2**30, 500 * 2**30]
     assert [assembly_seconds(size) for size in sizes] == [10, 20, 80, 640, 640]
 
 
-def test_a_silent_store_is_waited_for_as_long_as_the_object_needs(
-    server: Server, make: Callable[[str], S3ObjectStore], monkeypatch: pytest.MonkeyPatch
+def test_the_completion_timeout_applies_instead_of_the_read_timeout(
+    server: S3Server, make: Callable[[str], S3ObjectStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "READ_TIMEOUT", SILENCE)
     monkeypatch.setattr(clients, "assembly_seconds", lambda _size: 60)
@@ -92,8 +92,8 @@ def _wait(seconds: float) -> bool:
     return True
 
 
-def test_an_object_that_was_made_without_an_answer_is_found(
-    server: Server, store: S3ObjectStore
+def test_an_object_completed_without_a_response_is_found(
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     upload, tags = uploaded(store)
     server.after = lambda method, path: not is_completion(method, path)
@@ -101,8 +101,8 @@ def test_an_object_that_was_made_without_an_answer_is_found(
     assert server.objects == {"/bucket/registry/key": b"data"}
 
 
-def test_an_older_object_of_the_same_size_is_not_taken_for_the_new_one(
-    server: Server, store: S3ObjectStore
+def test_an_older_object_of_the_same_size_is_not_mistaken_for_the_new_one(
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     store.put("key", b"DATA", 4)
     upload, tags = uploaded(store)
@@ -112,8 +112,8 @@ def test_an_older_object_of_the_same_size_is_not_taken_for_the_new_one(
     assert server.parts != {}
 
 
-def test_an_upload_that_is_gone_without_an_object_is_missing(
-    server: Server, store: S3ObjectStore
+def test_a_vanished_upload_without_an_object_is_reported_missing(
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     upload, tags = uploaded(store)
     server.parts.clear()
@@ -127,8 +127,8 @@ def source() -> MemoryStore:
     return store
 
 
-def test_a_copy_without_an_answer_at_its_end_resumes_with_its_parts(
-    server: Server, store: S3ObjectStore
+def test_a_copy_whose_completion_was_not_answered_reuses_its_parts(
+    server: S3Server, store: S3ObjectStore
 ) -> None:
     hold = Hold()
     copier = Copier({"eu": source(), "registry": store}, "registry")
@@ -144,8 +144,8 @@ def test_a_copy_without_an_answer_at_its_end_resumes_with_its_parts(
 
 
 @pytest.mark.parametrize("content", [DATA, b"y" * len(DATA)], ids=["right", "wrong"])
-def test_an_object_that_appears_after_the_copy_gave_up_is_read_instead_of_sent_again(
-    server: Server, store: S3ObjectStore, content: bytes
+def test_an_object_that_appears_after_a_failed_copy_is_verified_before_sending_it_again(
+    server: S3Server, store: S3ObjectStore, content: bytes
 ) -> None:
     hold = Hold()
     copier = Copier({"eu": source(), "registry": store}, "registry")
@@ -162,8 +162,8 @@ def test_an_object_that_appears_after_the_copy_gave_up_is_read_instead_of_sent_a
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_a_copy_within_the_store_is_looked_for_where_no_answer_comes(
-    server: Server, make: Callable[[str], S3ObjectStore], *, made: bool
+def test_a_server_side_copy_without_a_response_is_looked_up(
+    server: S3Server, make: Callable[[str], S3ObjectStore], *, made: bool
 ) -> None:
     one, two = make("/registry"), make("/other")
     one.put("key", b"data", 4)

@@ -1,4 +1,4 @@
-"""Direct transfers send what they sign, and leave all but a success to botocore."""
+"""Direct transfers sign what they send, and leave everything but success to botocore."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONTENT = b"content" * 100_000
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Keeps the connection, and answers every request with CONTENT and the same ETag."""
+    """Keeps the connection open and answers every request with CONTENT and the same ETag."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -84,7 +84,7 @@ def server() -> Iterator[Server]:
 def expected_signature(
     server: Server, keys: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, str]:
-    """Return the signature of the last request, and the one of what the server received."""
+    """Return the signature of the last request, and the expected one of the received request."""
     method, path, headers, body = server.requests[-1]
     authorization = headers["Authorization"]
     names = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
@@ -98,7 +98,7 @@ def expected_signature(
 
 @pytest.mark.parametrize("keys", [KEYS, TEMPORARY])
 @pytest.mark.parametrize("path", ["registry/sha256/ab/abcd", "a b/ü~(1)+'*", "per%cent"])
-def test_received_requests_have_the_signature_of_what_was_sent(
+def test_received_requests_match_their_signature(
     server: Server, keys: Credentials, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     transfer = server.transfer(keys)
@@ -118,7 +118,7 @@ def test_received_requests_have_the_signature_of_what_was_sent(
     assert server.requests[-1][2]["X-Amz-Content-SHA256"] == hashlib.sha256(CONTENT).hexdigest()
 
 
-def test_without_credentials_there_is_no_request(server: Server) -> None:
+def test_no_request_is_sent_without_credentials(server: Server) -> None:
     assert server.transfer(None).get("key", 0, None) is None
     assert server.requests == []
 
@@ -133,7 +133,9 @@ def test_an_error_is_left_to_botocore(server: Server, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 307, 400])
-def test_a_redirected_or_invalid_request_is_the_last_one(server: Server, status: int) -> None:
+def test_direct_transfers_stop_after_a_redirect_or_an_invalid_request(
+    server: Server, status: int
+) -> None:
     server.status = status
     transfer = server.transfer()
     for _ in range(2):

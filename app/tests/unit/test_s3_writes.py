@@ -1,4 +1,4 @@
-"""A write to S3 counts only with a proof that the store took the bytes."""
+"""A write to S3 succeeds only with proof that the store received the bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from atoll.storage.health import StoreHealth
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
 
-from .lying_server import PAGE, Server, gateway_of, lying_server
+from .s3_server import PAGE, S3Server, gateway_of, s3_server
 
 OTHER_MD5 = hashlib.md5(b"other").hexdigest()
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
@@ -34,7 +34,7 @@ def health() -> StoreHealth:
 
 
 @pytest.fixture
-def store(server: Server, health: StoreHealth) -> S3ObjectStore:
+def store(server: S3Server, health: StoreHealth) -> S3ObjectStore:
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     return S3ObjectStore("us", settings, observe=health.observe)
 
@@ -61,8 +61,8 @@ WRITES = pytest.mark.parametrize("write", [put_memory, put_file, put_part, put_p
 
 @WRITES
 @pytest.mark.parametrize("page", [PAGE, b"<!doctype html><p>no XML<br>", b""])
-def test_a_page_with_status_200_is_no_proof_of_a_write(
-    server: Server, store: S3ObjectStore, health: StoreHealth, write: Write, page: bytes
+def test_a_web_page_with_status_200_does_not_prove_a_write(
+    server: S3Server, store: S3ObjectStore, health: StoreHealth, write: Write, page: bytes
 ) -> None:
     server.page = page
     with pytest.raises(StoreUnavailable):
@@ -73,8 +73,8 @@ def test_a_page_with_status_200_is_no_proof_of_a_write(
 
 
 @WRITES
-def test_an_etag_with_another_md5_is_no_proof_of_a_write(
-    server: Server, store: S3ObjectStore, health: StoreHealth, write: Write
+def test_an_etag_with_another_md5_does_not_prove_a_write(
+    server: S3Server, store: S3ObjectStore, health: StoreHealth, write: Write
 ) -> None:
     server.parts["upload"] = {}
     server.etag = lambda _md5: f'"{OTHER_MD5}"'
@@ -94,8 +94,8 @@ def test_an_etag_with_another_md5_is_no_proof_of_a_write(
         {"x-goog-encryption-kms-key-name": "key"},
     ],
 )
-def test_the_etag_of_a_store_that_encrypts_with_its_own_key_is_not_compared(
-    server: Server, store: S3ObjectStore, write: Write, headers: dict[str, str]
+def test_the_etag_of_a_store_with_server_side_encryption_is_not_compared(
+    server: S3Server, store: S3ObjectStore, write: Write, headers: dict[str, str]
 ) -> None:
     server.parts["upload"] = {}
     server.headers = headers
@@ -104,8 +104,8 @@ def test_the_etag_of_a_store_that_encrypts_with_its_own_key_is_not_compared(
 
 
 @WRITES
-def test_an_etag_that_is_no_md5_is_accepted(
-    server: Server, store: S3ObjectStore, write: Write
+def test_an_etag_other_than_an_md5_is_accepted(
+    server: S3Server, store: S3ObjectStore, write: Write
 ) -> None:
     server.parts["upload"] = {}
     server.etag = lambda md5: f'"{md5}-1"'
@@ -115,7 +115,7 @@ def test_an_etag_that_is_no_md5_is_accepted(
 @pytest.mark.parametrize("write", [put_memory, put_file])
 @pytest.mark.parametrize("etag", [None, "", '""'])
 def test_a_write_without_an_etag_is_read_back(
-    server: Server, store: S3ObjectStore, write: Write, etag: str | None
+    server: S3Server, store: S3ObjectStore, write: Write, etag: str | None
 ) -> None:
     server.etag = lambda _md5: etag
     write(store)
@@ -127,19 +127,21 @@ def test_a_write_without_an_etag_is_read_back(
             write(store)
 
 
-def test_a_part_without_an_etag_is_not_written(server: Server, store: S3ObjectStore) -> None:
+def test_a_part_without_an_etag_counts_as_unwritten(server: S3Server, store: S3ObjectStore) -> None:
     server.parts["upload"] = {}
     server.etag = lambda _md5: None
     with pytest.raises(WriteNotProven):
         put_part(store)
 
 
-def test_a_small_write_takes_one_request(server: Server, store: S3ObjectStore) -> None:
+def test_a_small_write_sends_one_request(server: S3Server, store: S3ObjectStore) -> None:
     put_memory(store)
     assert server.requests == {"PUT": 1}
 
 
-def test_a_page_is_no_empty_list_and_deletes_nothing(server: Server, store: S3ObjectStore) -> None:
+def test_a_web_page_is_refused_as_a_listing_and_deletes_nothing(
+    server: S3Server, store: S3ObjectStore
+) -> None:
     server.page = PAGE
     with pytest.raises(StoreMisbehaves, match="no list"):
         list(store.list_objects("sha256/"))
@@ -152,8 +154,8 @@ def test_a_page_is_no_empty_list_and_deletes_nothing(server: Server, store: S3Ob
 
 
 @pytest.mark.parametrize("page", [b"<html></html>", b""])
-def test_an_answer_without_its_fields_is_that_of_a_store_that_misbehaves(
-    server: Server, store: S3ObjectStore, page: bytes
+def test_a_response_without_required_fields_is_reported_as_misbehaviour(
+    server: S3Server, store: S3ObjectStore, page: bytes
 ) -> None:
     server.page = page
     with pytest.raises(StoreMisbehaves, match="UploadId"):

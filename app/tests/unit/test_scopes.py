@@ -1,4 +1,4 @@
-"""What a client asks a token for."""
+"""Scopes that clients request for a token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def parsed(*texts: str) -> dict[str, set[str]]:
     return {str(scope.repository): set(scope.actions) for scope in scopes}
 
 
-def test_actions_are_found() -> None:
+def test_actions_are_parsed() -> None:
     assert parsed("repository:a/b:pull") == {"a/b": {"pull"}}
     assert parsed("repository:a/b:pull,push") == {"a/b": {"pull", "push"}}
     assert parsed("repository:a/b:push") == {"a/b": {"push"}}
@@ -19,22 +19,22 @@ def test_actions_are_found() -> None:
     assert parsed("repository:a/b:dance") == {"a/b": set()}
 
 
-def test_several_scopes_come_as_parameters_or_by_white_space() -> None:
+def test_several_scopes_are_separated_by_parameters_or_white_space() -> None:
     both = {"a/b": {"pull"}, "c/d": {"pull"}}
     assert parsed("repository:a/b:pull", "repository:c/d:pull") == both
     assert parsed("repository:a/b:pull repository:c/d:pull") == both
 
 
-def test_the_registrys_host_in_front_is_dropped() -> None:
+def test_the_host_of_the_registry_is_removed() -> None:
     assert parsed("repository:registry.example:5000/a/b:pull") == {"a/b": {"pull"}}
 
 
-def test_other_resources_are_left_out() -> None:
+def test_other_resource_types_are_ignored() -> None:
     assert parsed("registry:catalog:*") == {}
 
 
 @pytest.mark.parametrize("text", ["repository", "repository:pull", ":", "repository:A/b:pull"])
-def test_what_is_no_scope_is_refused(text: str) -> None:
+def test_a_malformed_scope_is_refused(text: str) -> None:
     with pytest.raises(InvalidScope):
         parsed(text)
 

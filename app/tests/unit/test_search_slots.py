@@ -1,4 +1,4 @@
-"""Anonymous searches of a process are few at a time; those of users are not counted."""
+"""Concurrent anonymous searches of a process are limited; those of users are not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_anonymous_searches_are_limited() -> None:
         pass
 
 
-def test_a_search_that_fails_frees_its_slot() -> None:
+def test_a_failed_search_releases_its_slot() -> None:
     slots = SearchSlots(1)
     for _ in range(2):
         with pytest.raises(ValueError, match="x"), slots.one_of(call(anonymous=True)):

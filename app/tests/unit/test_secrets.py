@@ -1,4 +1,4 @@
-"""Secrets at rest."""
+"""Encryption of secrets at rest."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from atoll.auth.secrets import Cipher, SecretUnreadable
 
 
-def test_a_secret_is_read_back_with_its_key_and_for_its_purpose_alone() -> None:
+def test_a_secret_is_decrypted_only_with_its_key_and_for_its_purpose() -> None:
     cipher = Cipher(b"key")
     kept = cipher.encrypt("token", "robot")
     assert "token" not in kept
@@ -18,6 +18,6 @@ def test_a_secret_is_read_back_with_its_key_and_for_its_purpose_alone() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "v1$$", "v1$$AAAA", "v1$$not base64", "plain"])
-def test_what_is_no_secret_is_unreadable(text: str) -> None:
+def test_a_malformed_ciphertext_is_refused(text: str) -> None:
     with pytest.raises(SecretUnreadable):
         Cipher(b"key").decrypt(text, "robot")

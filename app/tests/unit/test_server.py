@@ -1,4 +1,4 @@
-"""Every server of the container applies a policy to bodies, on each of its addresses."""
+"""Every server of the container applies an admission policy on each of its addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atoll.web.spool import admit_up_to
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.1:0 127.0.0.2:0"])
-def test_each_address_has_the_policy(listen: str) -> None:
+def test_each_address_applies_the_policy(listen: str) -> None:
     server: Any = create_server(falcon.App(), admit=admit_up_to(10), listen=listen, threads=1)
     threading.Thread(target=server.run, daemon=True).start()
     addresses = getattr(server, "effective_listen", None) or [server.socket.getsockname()]
@@ -29,7 +29,7 @@ def test_each_address_has_the_policy(listen: str) -> None:
         connection.close()
 
 
-def test_no_module_makes_a_server_without_a_policy() -> None:
+def test_no_module_creates_a_server_without_a_policy() -> None:
     package = Path(__file__).parents[2] / "atoll"
     makers = [
         path.relative_to(package).as_posix()

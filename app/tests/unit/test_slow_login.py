@@ -1,4 +1,4 @@
-"""Who checks a login may take longer for it than a probe waits for the store itself."""
+"""A slow login service does not make probes of the store fail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTAINER = "/v1/AUTH_test/registry"
 
 
 class Server(ThreadingHTTPServer):
-    """A login and a container; what is asked of the slow path is answered too late for a probe."""
+    """A login service and a container; responses of the path `slow` exceed the probe timeout."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -67,12 +67,14 @@ def store(server: Server, monkeypatch: pytest.MonkeyPatch) -> swift.SwiftObjectS
     return swift.SwiftObjectStore("us", settings)
 
 
-def test_a_slow_login_fails_no_probe(server: Server, store: swift.SwiftObjectStore) -> None:
+def test_a_probe_succeeds_despite_a_slow_login(
+    server: Server, store: swift.SwiftObjectStore
+) -> None:
     server.slow = LOGIN
     store.probe(write=False)
 
 
-def test_a_slow_store_fails_a_probe(server: Server, store: swift.SwiftObjectStore) -> None:
+def test_a_probe_of_a_slow_store_fails(server: Server, store: swift.SwiftObjectStore) -> None:
     server.slow = CONTAINER
     with pytest.raises(StoreUnavailable):
         store.probe(write=False)

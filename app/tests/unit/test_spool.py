@@ -5,7 +5,6 @@ import os
 import socket
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,8 @@ import pytest
 from atoll.web.spool import SpooledRequest, admit_up_to, spooling_channel
 from waitress.adjustments import Adjustments
 from waitress.server import create_server
+
+from ..integration.services import wait_until
 
 MEBIBYTE = 2**20
 ANY = admit_up_to(2**40)
@@ -39,7 +40,7 @@ def test_a_body_that_fits_is_received(monkeypatch: pytest.MonkeyPatch) -> None:
     assert begun.error is None
 
 
-def test_a_body_for_which_there_is_no_room_is_refused_before_it_comes(
+def test_a_body_that_does_not_fit_is_refused_before_it_is_received(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     disk(monkeypatch, size=100 * MEBIBYTE, free=50 * MEBIBYTE)
@@ -51,7 +52,7 @@ def test_a_body_for_which_there_is_no_room_is_refused_before_it_comes(
     assert json.loads(body)["errors"][0]["code"] == "UNAVAILABLE"
 
 
-def test_a_small_body_is_received_however_full_the_disk_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_body_is_received_even_if_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     disk(monkeypatch, size=100 * MEBIBYTE, free=0)
     begun = request(1000)
     begun.received(bytes(1000))
@@ -59,7 +60,7 @@ def test_a_small_body_is_received_however_full_the_disk_is(monkeypatch: pytest.M
     assert begun.error is None
 
 
-def test_a_disk_that_fills_up_meanwhile_ends_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_fails_if_the_disk_fills_up_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     disk(monkeypatch, size=100 * MEBIBYTE, free=50 * MEBIBYTE)
     begun = request(10 * MEBIBYTE)
     begun.received(bytes(MEBIBYTE))
@@ -74,7 +75,7 @@ def test_a_disk_that_fills_up_meanwhile_ends_the_request(monkeypatch: pytest.Mon
     assert begun.error.code == 503
 
 
-def test_a_body_of_unknown_length_leaves_the_reserve_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_of_unknown_length_does_not_use_the_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
     begun = SpooledRequest(Adjustments(), admit=ANY)
     begun.received(b"PATCH / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     disk(monkeypatch, size=100 * MEBIBYTE, free=MEBIBYTE)
@@ -84,7 +85,7 @@ def test_a_body_of_unknown_length_leaves_the_reserve_alone(monkeypatch: pytest.M
 
 
 def empty(_environ: object, start: Callable[..., object]) -> list[bytes]:
-    """Answer any request, as an application does."""
+    """Answer any request with an empty 200 response."""
     start("200 OK", [("Content-Length", "0")])
     return []
 
@@ -105,37 +106,30 @@ def connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sock
         client.settimeout(60)
         client.connect(path)
         yield client
-    wait_until(lambda: not server.active_channels)
+    wait_until("the connection is closed", lambda: not server.active_channels)
     server.task_dispatcher.shutdown()
-    # The loop ends when it has nothing left to look at.
+    # The loop ends when its map of sockets is empty.
     sockets.clear()
     server.pull_trigger()
     thread.join()
     server.close()
 
 
-def wait_until(happened: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def spooled(directory: Path) -> int:
-    """Return how many files without a name this process has open in DIRECTORY."""
+    """Return the number of unnamed files that this process has open in `directory`."""
     found = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
             found += descriptor.readlink().is_relative_to(directory)
-        except FileNotFoundError:  # the one that lists this directory
+        except FileNotFoundError:  # the descriptor of this listing
             continue
     return found
 
 
-def test_who_still_sends_what_was_refused_reads_why(
+def test_a_client_that_continues_to_send_a_refused_body_gets_the_response(
     connection: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """nginx does: a connection that is gone would be a bad gateway to it."""
+    """nginx continues to send, and reports a bad gateway if the connection is closed."""
     disk(monkeypatch, size=100 * MEBIBYTE, free=MEBIBYTE)
     connection.sendall(f"PATCH / HTTP/1.1\r\nContent-Length: {50 * MEBIBYTE}\r\n\r\n".encode())
     answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -145,14 +139,14 @@ def test_who_still_sends_what_was_refused_reads_why(
     assert b"Retry-After: " in answer
 
 
-def test_a_body_whose_sender_has_gone_takes_no_room(
+def test_a_body_of_a_disconnected_client_is_deleted(
     connection: socket.socket, tmp_path: Path
 ) -> None:
-    # nginx keeps its connections, so one that has served requests may get a body too.
+    # nginx reuses connections, so a body may follow other requests.
     connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
     connection.sendall(f"PATCH / HTTP/1.1\r\nContent-Length: {50 * MEBIBYTE}\r\n\r\n".encode())
     connection.sendall(bytes(10 * MEBIBYTE))
-    wait_until(lambda: spooled(tmp_path) == 1)
+    wait_until("the body is spooled", lambda: spooled(tmp_path) == 1)
     connection.close()
-    wait_until(lambda: spooled(tmp_path) == 0)
+    wait_until("the file is deleted", lambda: spooled(tmp_path) == 0)

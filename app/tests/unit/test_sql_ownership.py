@@ -1,4 +1,4 @@
-"""SQL that only one module or package may contain: lock keys and the placement tables."""
+"""Lock keys and the placement tables occur in the SQL of one module or package only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PACKAGE = Path(atoll.__file__).parent
 LOCK_SQL = re.compile(r"pg_(try_)?advisory|hashtext", re.IGNORECASE)
 LOCK_MODULES = {
     "db/advisory_locks.py",
-    # The lock of a session, with a number for its key.
+    # A session lock with a numeric key.
     "db/migrate.py",
-    # Selects a sample of placements by a hash; takes no lock.
+    # Selects a sample of placements by a hash; acquires no lock.
     "placement/checks/verify.py",
 }
 TEXT_KEY_MODULES = {

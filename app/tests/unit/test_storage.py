@@ -1,22 +1,20 @@
-"""Who is alive, who serves, and how large objects are written."""
+"""Health and selection of stores, failover of reads, and multipart writes."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
 from atoll.names import Digest
 from atoll.periodic import ThreadRegistry
-from atoll.storage.base import Body, ObjectStore, StoredObject, blob_key
+from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import (
     NoAllowedStore,
     NoHealthyStore,
-    ObjectMissing,
     ObjectTooShort,
     StoreFull,
     StoreRefused,
@@ -39,82 +37,10 @@ from atoll.storage.selection import StoreSelection
 from atoll.storage.states import LocationStates
 
 from ..integration.services import wait_until
+from .memory_store import MemoryStore
 
 
-class MemoryStore(ObjectStore):
-    """A store for tests of its callers."""
-
-    def __init__(self, location: str = "us") -> None:
-        self.location = location
-        self.objects: dict[str, bytes] = {}
-        self.parts: dict[str, dict[int, bytes]] = {}
-        self.broken = False
-        self.full = False
-        self.probes: list[bool] = []
-
-    def put(self, key: str, body: Body, size: int) -> None:
-        self._check()
-        data = bytes(body) if isinstance(body, bytes | memoryview) else body.read(size)
-        assert len(data) == size
-        self.objects[key] = data
-
-    def read(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        self._check()
-        if key not in self.objects:
-            raise ObjectMissing(self.location, key)
-        yield self.objects[key][start:end]
-
-    def size(self, key: str) -> int:
-        if key not in self.objects:
-            raise ObjectMissing(self.location, key)
-        return len(self.objects[key])
-
-    def delete(self, key: str) -> None:
-        self.objects.pop(key, None)
-
-    def list_objects(self, prefix: str) -> Iterator[StoredObject]:
-        for key in sorted(self.objects):
-            if key.startswith(prefix):
-                yield StoredObject(key, len(self.objects[key]), datetime.now(UTC))
-
-    def presigned_url(self, key: str, seconds: int) -> str:
-        return f"https://{self.location}/{key}?for={seconds}"
-
-    def begin_parts(self, key: str) -> str:
-        self._check()
-        self.parts[key] = {}
-        return key
-
-    def put_part(self, key: str, upload_id: str, number: int, body: Body, size: int) -> str:
-        self._check()
-        assert upload_id == key
-        data = bytes(body) if isinstance(body, bytes | memoryview) else body.read()
-        assert len(data) == size
-        self.parts[upload_id][number] = data
-        return str(number)
-
-    def finish_parts(self, key: str, upload_id: str, tags: list[str], size: int) -> None:
-        parts = self.parts.pop(upload_id)
-        assert [str(number) for number in sorted(parts)] == tags
-        assert sum(map(len, parts.values())) == size
-        self.objects[key] = b"".join(parts[number] for number in sorted(parts))
-
-    def abort_parts(self, key: str, upload_id: str) -> None:
-        del key
-        self.parts.pop(upload_id, None)
-
-    def probe(self, *, write: bool) -> None:
-        self.probes.append(write)
-        self._check()
-        if write and self.full:
-            raise StoreFull(self.location, "filled by the test")
-
-    def _check(self) -> None:
-        if self.broken:
-            raise StoreUnavailable(self.location, "broken by the test")
-
-
-def test_a_blobs_key_is_quays() -> None:
+def test_the_key_of_a_blob_is_that_of_quay() -> None:
     digest = Digest.parse("sha256:" + "ab" * 32)
     assert blob_key(digest) == f"sha256/ab/{'ab' * 32}"
 
@@ -131,43 +57,43 @@ def failed(location: str = "us") -> StoreUnavailable:
     return StoreUnavailable(location, "it answered 500")
 
 
-def chooser(down: set[str] = frozenset()) -> StoreSelection:  # type: ignore[assignment]
+def make_selection(down: set[str] = frozenset()) -> StoreSelection:  # type: ignore[assignment]
     health = StoreHealth(["us", "eu", "asia"])
     for name in ("us", "eu", "asia"):
         health.probed(name, refused(name) if name in down else None)
     return StoreSelection(["eu", "us"], ["us", "eu", "asia"], health, LocationStates())
 
 
-def test_the_nearest_living_placement_is_read_and_the_nearest_living_store_written() -> None:
-    assert chooser().to_read(["us", "eu"]) == ["eu", "us"]
-    assert chooser({"eu"}).to_read(["us", "eu"]) == ["us"]
-    assert chooser().to_write() == "eu"
-    assert chooser({"eu"}).to_write() == "us"
-    assert chooser({"eu", "us"}).to_write() == "asia"
+def test_the_nearest_healthy_store_is_read_and_written() -> None:
+    assert make_selection().to_read(["us", "eu"]) == ["eu", "us"]
+    assert make_selection({"eu"}).to_read(["us", "eu"]) == ["us"]
+    assert make_selection().to_write() == "eu"
+    assert make_selection({"eu"}).to_write() == "us"
+    assert make_selection({"eu", "us"}).to_write() == "asia"
 
 
 def test_an_unknown_location_is_never_read() -> None:
-    assert chooser().to_read(["us", "gone"]) == ["us"]
+    assert make_selection().to_read(["us", "gone"]) == ["us"]
 
 
-def test_without_a_living_store_there_is_nothing_to_choose() -> None:
+def test_selection_fails_without_a_healthy_store() -> None:
     with pytest.raises(NoHealthyStore):
-        chooser({"us"}).to_read(["us"])
+        make_selection({"us"}).to_read(["us"])
     with pytest.raises(NoHealthyStore):
-        chooser({"us", "eu", "asia"}).to_write()
+        make_selection({"us", "eu", "asia"}).to_write()
 
 
-def test_what_is_excluded_is_not_written_to_whatever_else_is_down() -> None:
-    assert chooser().to_write({"eu"}) == "us"
+def test_excluded_locations_are_not_written_even_if_all_others_are_unavailable() -> None:
+    assert make_selection().to_write({"eu"}) == "us"
     with pytest.raises(NoAllowedStore):
-        chooser({"us", "asia"}).to_write({"eu"})
+        make_selection({"us", "asia"}).to_write({"eu"})
     with pytest.raises(NoHealthyStore) as nothing:
-        chooser({"us", "eu", "asia"}).to_write({"eu"})
+        make_selection({"us", "eu", "asia"}).to_write({"eu"})
     assert not isinstance(nothing.value, NoAllowedStore)
 
 
-def known(*locations: str) -> StoreHealth:
-    """Return the health of stores that were just proven, with a clock that stands still."""
+def probed_health(*locations: str) -> StoreHealth:
+    """Return the health of stores that were probed successfully just now; time stands still."""
     health = StoreHealth(list(locations), monotonic=lambda: 0.0)
     for location in locations:
         health.probing(location)
@@ -176,15 +102,15 @@ def known(*locations: str) -> StoreHealth:
 
 
 def test_a_store_is_unavailable_after_two_failed_probes() -> None:
-    health = known("us")
+    health = probed_health("us")
     health.probed("us", silent())
     assert health.is_up("us")
     health.probed("us", silent())
     assert not health.is_up("us")
 
 
-def test_a_refused_connection_makes_a_store_unavailable_at_once() -> None:
-    health = known("us", "eu")
+def test_a_refused_connection_makes_a_store_unavailable_immediately() -> None:
+    health = probed_health("us", "eu")
     health.observe("us", refused())
     assert not health.is_up("us")
     health.probed("eu", refused("eu"))
@@ -196,40 +122,40 @@ def test_a_refused_connection_makes_a_store_unavailable_at_once() -> None:
 def test_an_error_about_one_object_leaves_the_store_available_and_requests_a_probe(
     error: StoreUnavailable, *, write: bool
 ) -> None:
-    health = known("us")
+    health = probed_health("us")
     health.observe("us", error, write=write)
     assert health.is_up("us")
     assert health.takes_objects("us")
     assert health.probe_request("us").is_set()
 
 
-def test_a_store_in_doubt_is_used_where_there_is_no_other_until_a_probe_succeeds() -> None:
-    health = known("us", "eu")
-    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
+def test_a_store_in_doubt_is_the_last_choice_until_a_probe_succeeds() -> None:
+    health = probed_health("us", "eu")
+    selection = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     health.observe("us", silent())
-    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
-    assert choosing.to_read(["us"]) == ["us"]
-    assert choosing.to_write() == "eu"
-    assert choosing.to_write({"eu"}) == "us"
+    assert selection.to_read(["us", "eu"]) == ["eu", "us"]
+    assert selection.to_read(["us"]) == ["us"]
+    assert selection.to_write() == "eu"
+    assert selection.to_write({"eu"}) == "us"
     health.probing("us")
     health.probed("us", None)
-    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
-    assert choosing.to_write() == "us"
+    assert selection.to_read(["us", "eu"]) == ["us", "eu"]
+    assert selection.to_write() == "us"
 
 
-def test_a_store_that_answers_nothing_is_used_after_one_that_is_only_in_doubt() -> None:
+def test_an_unresponsive_store_is_used_after_one_in_doubt() -> None:
     now = [0.0]
     health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
-    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
+    selection = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     health.probing("us")
     now[0] = 3.0
     health.move("eu")
     health.observe("eu", silent("eu"))
-    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
-    assert choosing.to_write() == "eu"
+    assert selection.to_read(["us", "eu"]) == ["eu", "us"]
+    assert selection.to_write() == "eu"
 
 
-def test_a_probe_that_began_before_the_doubt_does_not_settle_it() -> None:
+def test_a_probe_that_started_before_the_doubt_does_not_resolve_it() -> None:
     now = [0.0]
     health = StoreHealth(["us"], monotonic=lambda: now[0])
     health.probing("us")
@@ -241,7 +167,7 @@ def test_a_probe_that_began_before_the_doubt_does_not_settle_it() -> None:
 
 
 class BuggyStore(MemoryStore):
-    """A store whose driver raises what no driver should."""
+    """A store whose driver raises an unexpected exception."""
 
     bug: Exception | None = None
 
@@ -251,7 +177,7 @@ class BuggyStore(MemoryStore):
         super().probe(write=write)
 
 
-def test_a_probe_that_raises_anything_counts_as_failed_and_is_repeated() -> None:
+def test_a_probe_that_raises_any_exception_counts_as_failed_and_is_repeated() -> None:
     store, health = BuggyStore("us"), StoreHealth(["us"])
     prober = Prober({"us": store}, health)
     store.bug = ValueError("raised by the test")
@@ -263,19 +189,19 @@ def test_a_probe_that_raises_anything_counts_as_failed_and_is_repeated() -> None
     prober.stop()
 
 
-def test_doubt_about_a_write_is_settled_by_a_probe_that_writes() -> None:
-    store, health = MemoryStore("us"), known("us", "eu")
-    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
+def test_a_doubt_about_a_write_is_resolved_by_a_write_probe() -> None:
+    store, health = MemoryStore("us"), probed_health("us", "eu")
+    selection = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     health.observe("us", failed(), write=True)
     store.full = True
     Prober({"us": store}, health).probe_once(store)
     assert store.probes[0] is True
     assert health.is_up("us")
     assert not health.takes_objects("us")
-    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+    assert selection.to_read(["us", "eu"]) == ["us", "eu"]
 
 
-def test_an_error_of_a_request_and_one_of_the_probe_make_the_store_unavailable() -> None:
+def test_a_failed_request_and_a_failed_probe_make_the_store_unavailable() -> None:
     health = StoreHealth(["us"])
     health.probed("us", None)
     health.observe("us", failed(), write=True)
@@ -284,24 +210,24 @@ def test_an_error_of_a_request_and_one_of_the_probe_make_the_store_unavailable()
     assert not health.is_up("us")
 
 
-def test_a_client_that_asks_for_a_bad_object_again_and_again_keeps_no_store_in_doubt() -> None:
-    health = known("us")
+def test_repeated_reads_of_a_bad_object_do_not_keep_the_store_in_doubt() -> None:
+    health = probed_health("us")
     for _ in range(100):
         health.observe("us", failed())
         assert not health.in_doubt("us")
 
 
-def test_a_write_that_failed_somewhere_is_not_tried_there_again() -> None:
-    choosing = chooser()
-    assert choosing.to_write(tried=["eu"]) == "us"
-    assert choosing.to_write(tried=["eu", "us"]) == "asia"
+def test_a_failed_write_is_not_retried_at_the_same_store() -> None:
+    selection = make_selection()
+    assert selection.to_write(tried=["eu"]) == "us"
+    assert selection.to_write(tried=["eu", "us"]) == "asia"
     with pytest.raises(NoHealthyStore):
-        choosing.to_write(tried=["eu", "us", "asia"])
+        selection.to_write(tried=["eu", "us", "asia"])
     with pytest.raises(NoAllowedStore):
-        choosing.to_write(excluded=["asia"], tried=["eu", "us"])
+        selection.to_write(excluded=["asia"], tried=["eu", "us"])
 
 
-def test_before_the_first_probe_a_store_may_be_tried_but_counts_as_not_proven() -> None:
+def test_a_store_is_usable_but_unproven_before_its_first_probe() -> None:
     health = StoreHealth(["us"])
     assert health.is_up("us")
     assert health.state("us").up is None
@@ -309,7 +235,7 @@ def test_before_the_first_probe_a_store_may_be_tried_but_counts_as_not_proven() 
     assert health.state("us").up is False
 
 
-def test_a_store_that_was_down_is_up_only_after_it_took_an_object() -> None:
+def test_an_unavailable_store_recovers_only_with_a_write_probe() -> None:
     store, health = MemoryStore(), StoreHealth(["us"])
     prober = Prober({"us": store}, health)
     prober.probe_once(store)
@@ -320,34 +246,34 @@ def test_a_store_that_was_down_is_up_only_after_it_took_an_object() -> None:
     store.broken = False
     prober.probe_once(store)
     prober.probe_once(store)
-    # The fourth asks whether a store that takes nothing can be read.
+    # The fourth probe checks whether a store that refuses writes is readable.
     assert store.probes == [True, False, True, False, True, False]
     assert health.is_up("us")
 
 
-def test_a_full_store_is_read_from_and_not_written_to_until_it_takes_an_object() -> None:
+def test_a_full_store_is_read_only_until_a_write_probe_succeeds() -> None:
     store, health = MemoryStore("us"), StoreHealth(["us", "eu"])
     health.probed("eu", None)
     prober, nearest = Prober({"us": store}, health), ["us", "eu"]
-    choosing = StoreSelection(nearest, nearest, health, LocationStates())
+    selection = StoreSelection(nearest, nearest, health, LocationStates())
     prober.probe_once(store)
-    assert choosing.to_write() == "us"
+    assert selection.to_write() == "us"
     health.observe("us", StoreFull("us", "no room"), write=True)
     store.full = True
     for _ in range(3):
-        assert choosing.to_write() == "eu"
-        assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+        assert selection.to_write() == "eu"
+        assert selection.to_read(["us", "eu"]) == ["us", "eu"]
         assert not health.state("us").whole
         prober.probe_once(store)
     store.full = False
     prober.probe_once(store)
-    assert choosing.to_write() == "us"
+    assert selection.to_write() == "us"
     assert health.state("us").whole
 
 
 @pytest.mark.parametrize("error", [StoreFull("us", "full"), StoreUnreachable("us", "refused")])
 @pytest.mark.parametrize("write", [False, True])
-def test_a_probe_that_began_before_a_request_failed_does_not_hide_the_failure(
+def test_a_probe_that_started_before_a_failed_request_does_not_hide_the_failure(
     error: StoreUnavailable, write: bool
 ) -> None:
     health = StoreHealth(["us"])
@@ -363,8 +289,8 @@ def test_a_probe_that_began_before_a_request_failed_does_not_hide_the_failure(
     assert health.takes_objects("us")
 
 
-def test_a_store_that_hangs_when_written_to_is_still_read_from() -> None:
-    """So does Ceph with a full disk: it never answers, which a request cannot tell from dead."""
+def test_a_store_that_hangs_on_writes_is_still_read() -> None:
+    """Ceph with a full disk never answers a write, which a request cannot tell from an outage."""
     store, health = MemoryStore("us"), StoreHealth(["us"])
     health.probed("us", None)
     health.observe("us", silent(), write=True)
@@ -375,44 +301,44 @@ def test_a_store_that_hangs_when_written_to_is_still_read_from() -> None:
     assert not health.takes_objects("us")
 
 
-def test_what_is_full_and_dies_is_down() -> None:
+def test_a_full_store_that_fails_is_unavailable() -> None:
     store, health = MemoryStore("us"), StoreHealth(["us"])
     prober = Prober({"us": store}, health)
     store.full = True
     prober.probe_once(store)
     assert health.is_up("us")
     store.broken = True
-    # It is probed twice: whether it can be written to, and whether it can be read.
+    # It is probed twice: for writes, and for reads.
     prober.probe_once(store)
     assert not health.is_up("us")
 
 
-def test_who_did_not_answer_the_last_probe_is_read_last() -> None:
+def test_a_store_with_an_unanswered_probe_is_read_last() -> None:
     now = [0.0]
     health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
-    choosing = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
+    selection = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     for name in ("us", "eu"):
         health.probed(name, None)
     health.probing("us")
-    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+    assert selection.to_read(["us", "eu"]) == ["us", "eu"]
     now[0] = 1.5
-    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
-    assert choosing.to_read(["us"]) == ["us"]
+    assert selection.to_read(["us", "eu"]) == ["eu", "us"]
+    assert selection.to_read(["us"]) == ["us"]
     health.probed("us", None)
-    assert choosing.to_read(["us", "eu"]) == ["us", "eu"]
+    assert selection.to_read(["us", "eu"]) == ["us", "eu"]
     health.probed("us", silent())
-    assert choosing.to_read(["us", "eu"]) == ["eu", "us"]
+    assert selection.to_read(["us", "eu"]) == ["eu", "us"]
 
 
-def test_a_request_that_is_served_does_not_hide_what_the_prober_knows() -> None:
+def test_a_successful_request_does_not_make_an_unavailable_store_available() -> None:
     health = StoreHealth(["us"])
     health.observe("us", refused())
     health.observe("us", None)
     assert not health.is_up("us")
 
 
-class DyingStore(MemoryStore):
-    """A store that dies after it has sent so many bytes."""
+class FailingStore(MemoryStore):
+    """A store that fails after it has sent `dies_after` bytes."""
 
     def __init__(self, location: str, dies_after: int) -> None:
         super().__init__(location)
@@ -431,44 +357,48 @@ def copies(us: MemoryStore, content: bytes = b"0123456789") -> dict[str, ObjectS
 
 @pytest.mark.parametrize(("start", "end"), [(0, 10), (2, 9), (9, 10)])
 @pytest.mark.parametrize("dies_after", [0, 1, 5])
-def test_a_read_goes_on_at_the_next_store_where_one_dies(
+def test_a_read_resumes_at_the_next_store_if_one_fails(
     start: int, end: int, dies_after: int
 ) -> None:
-    stores = copies(DyingStore("us", dies_after))
+    stores = copies(FailingStore("us", dies_after))
     read = b"".join(
-        read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=start, end=end)
+        read_from_any(stores, probed_health("us", "eu"), ["us", "eu"], "key", start=start, end=end)
     )
     assert read == b"0123456789"[start:end]
 
 
-def test_an_object_that_is_not_there_or_too_short_is_read_elsewhere() -> None:
+def test_a_missing_or_short_object_is_read_from_the_next_store() -> None:
     us = MemoryStore("us")
     stores = copies(us)
     us.objects["key"] = b"0123"
     assert (
-        b"".join(read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=0, end=10))
+        b"".join(
+            read_from_any(stores, probed_health("us", "eu"), ["us", "eu"], "key", start=0, end=10)
+        )
         == b"0123456789"
     )
     del us.objects["key"]
     assert (
-        b"".join(read_from_any(stores, known("us", "eu"), ["us", "eu"], "key", start=3, end=10))
+        b"".join(
+            read_from_any(stores, probed_health("us", "eu"), ["us", "eu"], "key", start=3, end=10)
+        )
         == b"3456789"
     )
 
 
-def test_what_no_store_can_send_in_full_is_an_error() -> None:
+def test_a_read_fails_if_no_store_has_the_complete_object() -> None:
     us = MemoryStore("us")
     stores = copies(us)
     us.objects["key"] = b"0123"
     with pytest.raises(ObjectTooShort, match="'us'"):
-        list(read_from_any(stores, known("us"), ["us"], "key", start=0, end=10))
+        list(read_from_any(stores, probed_health("us"), ["us"], "key", start=0, end=10))
     us.broken = True
     with pytest.raises(StoreUnavailable):
-        list(read_from_any(stores, known("us"), ["us"], "key", start=0, end=10))
+        list(read_from_any(stores, probed_health("us"), ["us"], "key", start=0, end=10))
 
 
 @pytest.mark.parametrize("total", [0, 1, PART_MINIMUM, 5 * 2**30, 5 * 2**40])
-def test_parts_fit_the_stores_limits(total: int) -> None:
+def test_part_sizes_are_within_the_limits_of_s3(total: int) -> None:
     size = part_size(total)
     assert size >= PART_MINIMUM
     assert size % MEBIBYTE == 0
@@ -476,7 +406,7 @@ def test_parts_fit_the_stores_limits(total: int) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 1, PART_MINIMUM, 2 * PART_MINIMUM + 5])
-def test_a_stream_is_written_as_it_came(length: int) -> None:
+def test_a_stream_is_written_unchanged(length: int) -> None:
     store, data = MemoryStore(), os.urandom(length)
     with PartsWriter(store, "key", length) as writer:
         for start in range(0, length, 7 * MEBIBYTE):
@@ -487,7 +417,7 @@ def test_a_stream_is_written_as_it_came(length: int) -> None:
     assert store.parts == {}
 
 
-def test_a_writer_that_is_left_without_finishing_leaves_nothing() -> None:
+def test_an_unfinished_writer_leaves_no_object_and_no_parts() -> None:
     store = MemoryStore()
 
     def write_and_fail() -> None:
@@ -501,23 +431,25 @@ def test_a_writer_that_is_left_without_finishing_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize(("kind", "asked"), [(StoreUnavailable, False), (StoreFull, True)])
-def test_a_store_that_died_is_not_asked_to_throw_parts_away(
+def test_parts_are_not_aborted_at_an_unavailable_store(
     kind: type[StoreUnavailable], *, asked: bool
 ) -> None:
     store = MemoryStore()
 
-    def write_and_lose_the_store() -> None:
+    def write_to_failing_store() -> None:
         with PartsWriter(store, "key", 0) as writer:
             writer.write(bytes(2 * PART_MINIMUM))
             raise kind("us", "lost by the test")
 
     with pytest.raises(kind):
-        write_and_lose_the_store()
+        write_to_failing_store()
     assert (store.parts == {}) is asked
 
 
 @pytest.mark.parametrize("length", [0, 100, 33 * MEBIBYTE])
-def test_a_file_is_written_as_it_is_wherever_it_stands(tmp_path: Path, length: int) -> None:
+def test_a_file_is_written_from_its_start_regardless_of_its_position(
+    tmp_path: Path, length: int
+) -> None:
     store, data = MemoryStore(), os.urandom(length)
     with (tmp_path / "file").open("w+b") as file:
         file.write(data)
@@ -525,7 +457,7 @@ def test_a_file_is_written_as_it_is_wherever_it_stands(tmp_path: Path, length: i
     assert store.objects == {"key": data}
 
 
-def test_a_slice_of_a_file_reads_twice_the_same(tmp_path: Path) -> None:
+def test_a_file_slice_can_be_read_twice(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"0123456789")
     with (tmp_path / "file").open("rb") as file:
         part = cast(BinaryIO, FileSlice(file, 3, 4))

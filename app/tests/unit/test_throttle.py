@@ -1,4 +1,4 @@
-"""Guesses are counted one after another, and the number of password hashes at a time is bounded."""
+"""Password guesses are counted one by one, and concurrent password hashes are limited."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from atoll.auth.secrets import Cipher
 from atoll.auth.throttle import Throttle, Throttled, TooManyFailures
 from atoll.config.check import check
 
-from .test_config import good
+from .valid_bundle import valid_bundle
 
 HASH = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("the password")
 
 
 class NoRedis:
-    """A Redis that does not answer."""
+    """An unavailable Redis."""
 
     def get(self, *keys: str) -> list[None]:
         return [None] * len(keys)
@@ -47,7 +47,7 @@ class Rows:
 
 
 class SlowHasher:
-    """Counts hashes and how many there are at a time; each waits until `release` is set."""
+    """Counts all and concurrent verifications, which block until `release` is set."""
 
     def __init__(self) -> None:
         self.count = self.now = self.most = 0
@@ -82,7 +82,7 @@ def throttle() -> Throttle:
 
 @pytest.fixture
 def access(throttle: Throttle) -> Access:
-    bundle = check(good()).bundle
+    bundle = check(valid_bundle()).bundle
     assert bundle is not None
     return Access(cast("Any", Rows()), bundle, Cipher.from_bundle(bundle), throttle)
 
@@ -95,9 +95,7 @@ def outcome(access: Access, username: str, password: str, address: str) -> type[
     return None
 
 
-def test_parallel_guesses_do_not_pass_the_limit_together(
-    access: Access, hasher: SlowHasher
-) -> None:
+def test_parallel_guesses_do_not_exceed_the_limit(access: Access, hasher: SlowHasher) -> None:
     with ThreadPoolExecutor(20) as pool:
         guesses = [
             pool.submit(outcome, access, "bob", f"guess {number}", "192.0.2.1")
@@ -106,13 +104,13 @@ def test_parallel_guesses_do_not_pass_the_limit_together(
         hasher.started.acquire()
         hasher.release.set()
         outcomes = [guess.result() for guess in guesses]
-    # Those that are hashed at the same time as the fifth wrong one may be wrong as well.
+    # Guesses that are hashed concurrently with the fifth wrong one may be wrong, too.
     assert 5 <= hasher.count < 5 + passwords.HASHED_AT_ONCE
     assert outcomes.count(WrongCredentials) == hasher.count
     assert outcomes.count(TooManyFailures) == 20 - hasher.count
 
 
-def test_passwords_are_hashed_few_at_a_time(access: Access, hasher: SlowHasher) -> None:
+def test_the_number_of_concurrent_hashes_is_limited(access: Access, hasher: SlowHasher) -> None:
     with ThreadPoolExecutor(8) as pool:
         logins = [
             pool.submit(outcome, access, f"user{number}", "the password", f"192.0.2.{number}")
@@ -125,7 +123,7 @@ def test_passwords_are_hashed_few_at_a_time(access: Access, hasher: SlowHasher) 
     assert hasher.most <= passwords.HASHED_AT_ONCE
 
 
-def test_a_login_that_waits_too_long_for_a_hash_is_told_to_retry(
+def test_a_login_that_waits_too_long_for_a_hash_is_refused_with_a_retry_time(
     access: Access, hasher: SlowHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "_WAIT_SECONDS", 0.01)
@@ -139,7 +137,7 @@ def test_a_login_that_waits_too_long_for_a_hash_is_told_to_retry(
             hasher.release.set()
 
 
-def test_a_remembered_password_waits_for_no_hash(access: Access, hasher: SlowHasher) -> None:
+def test_a_remembered_password_does_not_wait_for_a_hash(access: Access, hasher: SlowHasher) -> None:
     hasher.release.set()
     assert outcome(access, "bob", "the password", "192.0.2.1") is None
     hasher.release.clear()
@@ -152,7 +150,9 @@ def test_a_remembered_password_waits_for_no_hash(access: Access, hasher: SlowHas
             hasher.release.set()
 
 
-def test_where_a_user_is_at_home_only_guesses_of_that_user_count(throttle: Throttle) -> None:
+def test_only_guesses_for_a_user_count_at_an_address_where_that_user_logged_in(
+    throttle: Throttle,
+) -> None:
     throttle.succeeded("bob", "192.0.2.1")
     for number in range(60):
         throttle.failed(f"name{number}", "192.0.2.1")
@@ -165,7 +165,7 @@ def test_where_a_user_is_at_home_only_guesses_of_that_user_count(throttle: Throt
         throttle.check("bob", "192.0.2.1")
 
 
-def test_impossible_names_are_limited_before_their_passwords_are_hashed(
+def test_guesses_for_impossible_names_are_limited_before_hashing(
     access: Access, hasher: SlowHasher
 ) -> None:
     hasher.release.set()
@@ -174,7 +174,7 @@ def test_impossible_names_are_limited_before_their_passwords_are_hashed(
     assert hasher.count == 5
 
 
-def test_the_addresses_of_one_ipv6_network_count_as_one(throttle: Throttle) -> None:
+def test_addresses_of_one_ipv6_network_share_a_limit(throttle: Throttle) -> None:
     for number in range(60):
         throttle.failed(f"name{number}", f"2001:db8::{number:x}")
     with pytest.raises(TooManyFailures):
@@ -182,7 +182,7 @@ def test_the_addresses_of_one_ipv6_network_count_as_one(throttle: Throttle) -> N
     throttle.check("carol", "2001:db8:0:1::1")
 
 
-def test_an_ipv4_address_in_ipv6_is_the_same_client(throttle: Throttle) -> None:
+def test_an_ipv4_mapped_address_shares_the_limit_of_the_ipv4_address(throttle: Throttle) -> None:
     for number in range(60):
         throttle.failed(f"name{number}", "::ffff:192.0.2.1")
     with pytest.raises(TooManyFailures):

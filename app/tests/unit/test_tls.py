@@ -45,17 +45,17 @@ def test_a_bundle_with_a_certificate_serves_tls(tmp_path: Path) -> None:
     assert read_certificate(bundle(), tmp_path) == files
 
 
-def test_a_bundle_without_one_serves_http_alone(tmp_path: Path) -> None:
+def test_a_bundle_without_a_certificate_serves_http_only(tmp_path: Path) -> None:
     assert read_certificate(bundle(), tmp_path) is None
     assert read_certificate(bundle("https", external=True), tmp_path) is None
 
 
-def test_https_without_a_certificate_is_refused_and_both_ways_out_are_named(tmp_path: Path) -> None:
+def test_https_without_a_certificate_is_refused_with_both_remedies(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"ssl.cert and ssl.key: add them.*EXTERNAL_TLS_TERMINA"):
         read_certificate(bundle("https"), tmp_path)
 
 
-def test_half_a_pair_is_refused(tmp_path: Path) -> None:
+def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:
     write_pair(tmp_path).key.unlink()
     with pytest.raises(ConfigError, match=r"ssl.cert alone"):
         read_certificate(bundle(), tmp_path)
@@ -70,7 +70,7 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         read_certificate(bundle(), tmp_path)
 
 
-def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_malformed_key_is_refused(tmp_path: Path) -> None:
     write_pair(tmp_path).key.write_text("not a key")
     with pytest.raises(ConfigError, match="not a valid pair"):
         read_certificate(bundle(), tmp_path)
@@ -80,7 +80,7 @@ def test_a_key_that_is_none_is_refused(tmp_path: Path) -> None:
     ("scheme", "external", "redirects"),
     [("https", False, True), ("https", True, False), ("http", False, False)],
 )
-def test_only_who_should_use_tls_and_does_not_is_sent_there(
+def test_http_is_redirected_only_if_the_registry_itself_terminates_tls(
     tmp_path: Path, scheme: str, external: bool, redirects: bool
 ) -> None:
     files = write_pair(tmp_path)

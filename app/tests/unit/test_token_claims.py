@@ -1,4 +1,4 @@
-"""What a registry token carries, and how tokens of earlier versions are read."""
+"""Claims of registry tokens, and compatibility with tokens of earlier versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def tokens() -> Tokens:
     return Tokens(KEY, "registry.test")
 
 
-def test_a_token_carries_the_ids_of_user_and_repositories() -> None:
+def test_a_token_contains_the_ids_of_user_and_repositories() -> None:
     missing = RepositoryName("acme", "missing")
     grants = [Grant(NAME, frozenset({PULL}), id=7), Grant(missing, frozenset({PUSH}))]
     token, _ = tokens().issue("alice", grants, user_id=3)
@@ -30,7 +30,7 @@ def test_a_token_carries_the_ids_of_user_and_repositories() -> None:
     assert not identity.public_only
 
 
-def test_entries_count_by_their_type_and_those_of_one_repository_together() -> None:
+def test_entries_of_one_repository_are_merged_and_other_types_ignored() -> None:
     grants = [Grant(NAME, frozenset({action}), id=7) for action in (PULL, PUSH)]
     token, _ = tokens().issue("alice", grants, catalog=True)
     identity = tokens().read(token)
@@ -38,7 +38,7 @@ def test_entries_count_by_their_type_and_those_of_one_repository_together() -> N
     assert identity.catalog
 
 
-def test_a_token_of_an_earlier_version_is_bound_to_nothing() -> None:
+def test_a_token_of_an_earlier_version_has_no_repository_ids() -> None:
     now = int(time.time())
     claims = {
         "iss": "atoll",

@@ -1,4 +1,4 @@
-"""A store that takes requests and never answers is waited for once in a request, not twice."""
+"""A request to an unresponsive store times out once and is not retried."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from atoll.storage.errors import StoreUnavailable
 from atoll.storage.s3 import clients
 from atoll.storage.s3.driver import S3ObjectStore
 
-# Of a connection: what to do with it once the head of a request has come.
+# Called with a connection after the head of a request was received.
 Answer = Callable[[socket.socket], None]
 
 
 @contextmanager
 def server(answer: Answer) -> Iterator[tuple[int, list[str]]]:
-    """Run a server and tell its port and the requests that it got so far."""
+    """Run a server; yield its port and the list of request lines that it receives."""
     listener = socket.create_server(("127.0.0.1", 0))
     requests: list[str] = []
-    # A connection that nobody holds any more is closed.
+    # Python closes a connection without references.
     kept: list[socket.socket] = []
 
     def serve() -> None:
@@ -68,15 +68,15 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], S3ObjectStore]:
 
 
 OPERATIONS: dict[str, Callable[[S3ObjectStore], object]] = {
-    "a file is written": lambda store: store.put("key", io.BytesIO(b"data"), 4),
-    "what is in memory is written": lambda store: store.put("key", b"data", 4),
-    "it is read": lambda store: list(store.read("key")),
-    "its size is asked for": lambda store: store.size("key"),
+    "put file": lambda store: store.put("key", io.BytesIO(b"data"), 4),
+    "put bytes": lambda store: store.put("key", b"data", 4),
+    "read": lambda store: list(store.read("key")),
+    "size": lambda store: store.size("key"),
 }
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS.keys())
-def test_a_silent_store_is_asked_once(
+def test_a_request_to_an_unresponsive_store_is_not_retried(
     store: Callable[[int], S3ObjectStore], operation: Callable[[S3ObjectStore], object]
 ) -> None:
     with server(lambda _connection: None) as (port, requests):
@@ -85,10 +85,10 @@ def test_a_silent_store_is_asked_once(
         assert len(requests) == 1
 
 
-def test_a_store_that_hangs_up_is_asked_again(
+def test_a_request_is_retried_if_the_store_closes_the_connection(
     store: Callable[[int], S3ObjectStore],
 ) -> None:
-    """It may have closed a connection that was kept, as it does when it was restarted."""
+    """A store that was restarted has closed its persistent connections."""
     with server(lambda connection: connection.shutdown(socket.SHUT_RDWR)) as (port, requests):
         with pytest.raises(StoreUnavailable):
             store(port).size("key")

@@ -1,4 +1,4 @@
-"""Objects of a half removed location are kept as long as the removal can be undone."""
+"""Objects of a partially removed location are kept while the removal can be undone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BLOBS = 10
 
 @pytest.fixture
 def digests(registry: MemoryRegistry) -> list[Digest]:
-    """Blobs at eu, whose store seemed lost; its removal was interrupted half-way."""
+    """Blobs at eu, whose removal as a lost location was interrupted halfway."""
     site = registry["eu"]
     digests = [site.push(b"content %d" % number) for number in range(BLOBS)]
     steps = Removal(LocationTable(site.database), batch=5).steps("eu", accepted_loss=BLOBS)
@@ -33,7 +33,7 @@ def old_enough(site: MemorySite) -> Inventory:
     return Inventory(site.database, site.stores["eu"], now() + timedelta(hours=1))
 
 
-def test_objects_whose_placements_can_be_restored_are_no_orphans(
+def test_objects_with_restorable_placements_are_not_orphans(
     registry: MemoryRegistry, digests: list[Digest]
 ) -> None:
     del digests
@@ -42,10 +42,10 @@ def test_objects_whose_placements_can_be_restored_are_no_orphans(
     assert sum(isinstance(entry, Restorable) for entry in found) == BLOBS // 2
 
 
-def test_an_orphan_listed_before_the_removal_is_kept_and_given_back(
+def test_an_orphan_listed_before_the_removal_is_kept_and_its_placement_restored(
     registry: MemoryRegistry, digests: list[Digest]
 ) -> None:
-    """A list of orphans may be older than the rows."""
+    """A list of orphans may be older than the placements."""
     site = registry["eu"]
     for digest in digests:
         orphan = Orphan(blob_key(digest), 1)

@@ -1,4 +1,4 @@
-"""A store that reports every write as done, and keeps nothing, becomes nobody's second copy."""
+"""A store that acknowledges writes without storing them never counts as a second copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
 
 from ..integration.services import wait_until
-from ..unit.lying_server import PAGE, Server, gateway_of, lying_server
+from ..unit.s3_server import PAGE, S3Server, gateway_of, s3_server
 from .sites import MemoryRegistry, MemorySite
 
 SMALL = [f"blob {number}".encode() for number in range(20)]
@@ -23,14 +23,14 @@ LARGE = b"x" * (9 * 2**20)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def eu(registry: MemoryRegistry, server: Server) -> MemorySite:
-    """The site eu, with the real driver before the server; its store was proven to be healthy."""
+def eu(registry: MemoryRegistry, server: S3Server) -> MemorySite:
+    """The site eu, whose store is the server behind the real driver; a probe succeeded."""
     site = registry["eu"]
     settings = RadosGatewaySettings.model_validate(gateway_of(server))
     store = S3ObjectStore("eu", settings, observe=site.locations.health.observe)
@@ -45,46 +45,46 @@ def probe(site: MemorySite) -> None:
     Prober({"eu": store}, site.locations.health).probe_once(store)
 
 
-def answer_with_a_page(server: Server) -> None:
+def answer_with_a_page(server: S3Server) -> None:
     server.page = PAGE
 
 
-def answer_with_nothing(server: Server) -> None:
+def answer_with_an_empty_body(server: S3Server) -> None:
     server.page = b""
 
 
-def drop_what_is_written(server: Server) -> None:
+def drop_writes(server: S3Server) -> None:
     server.drops, server.etag = True, lambda _md5: None
 
 
-def damage_what_is_written(server: Server) -> None:
+def damage_writes(server: S3Server) -> None:
     server.etag = lambda _md5: '"00000000000000000000000000000000"'
 
 
-Lie = Callable[[Server], None]
+Fault = Callable[[S3Server], None]
 
 
 @pytest.mark.parametrize(
-    ("lie", "contents"),
+    ("fault", "contents"),
     [
         (answer_with_a_page, SMALL),
-        (answer_with_nothing, SMALL),
-        (drop_what_is_written, SMALL),
-        (damage_what_is_written, SMALL),
+        (answer_with_an_empty_body, SMALL),
+        (drop_writes, SMALL),
+        (damage_writes, SMALL),
         (answer_with_a_page, [LARGE]),
-        (drop_what_is_written, [LARGE]),
+        (drop_writes, [LARGE]),
     ],
 )
-def test_no_placement_is_good_at_a_store_that_lies_and_the_other_store_is_not_removed(
+def test_a_misbehaving_store_gets_no_good_placement_and_the_other_store_is_not_removable(
     registry: MemoryRegistry,
     eu: MemorySite,
-    server: Server,
-    lie: Lie,
+    server: S3Server,
+    fault: Fault,
     contents: list[bytes],
 ) -> None:
     us = registry["us"]
     digests = [us.push(content) for content in contents]
-    lie(server)
+    fault(server)
     worker = eu.worker()
     worker.start()
     wait_until("a copy was tried", lambda: _tried(eu))
@@ -96,8 +96,8 @@ def test_no_placement_is_good_at_a_store_that_lies_and_the_other_store_is_not_re
         Removal(LocationTable(us.database)).check("us")
 
 
-def test_what_a_store_lied_about_is_copied_when_it_serves_again(
-    registry: MemoryRegistry, eu: MemorySite, server: Server
+def test_failed_copies_are_made_once_the_store_recovers(
+    registry: MemoryRegistry, eu: MemorySite, server: S3Server
 ) -> None:
     content = b"content"
     digest = registry["us"].push(content)
@@ -107,14 +107,14 @@ def test_what_a_store_lied_about_is_copied_when_it_serves_again(
     wait_until("the copy was tried", lambda: _tried(eu))
     server.page = None
     probe(eu)
-    # Nothing else would have the worker try again before the back-off has passed.
-    wait_until("it is copied", lambda: _hurry(eu) and _placed(registry, digest))
+    # Skip the backoff of the failed task.
+    wait_until("it is copied", lambda: _make_tasks_due(eu) and _placed(registry, digest))
     worker.stop()
     assert server.objects[f"/bucket/registry/{blob_key(digest)}"] == content
 
 
-def test_a_push_goes_to_the_next_location_when_the_nearest_store_lies(
-    registry: MemoryRegistry, eu: MemorySite, server: Server
+def test_a_push_goes_to_the_next_location_when_the_nearest_store_misbehaves(
+    registry: MemoryRegistry, eu: MemorySite, server: S3Server
 ) -> None:
     server.page = PAGE
     digest = eu.push(b"content")
@@ -128,7 +128,7 @@ def _placed(registry: MemoryRegistry, digest: Digest) -> bool:
 
 
 def _tried(site: MemorySite) -> bool:
-    """Tell whether a task of eu failed, or none is left."""
+    """Return whether a task for eu failed, or none is left."""
     rows = site.database.read(
         "SELECT count(*), count(t.last_error) FROM replicationtask t"
         " JOIN imagestoragelocation l ON l.id = t.location_id WHERE l.name = 'eu'"
@@ -137,6 +137,6 @@ def _tried(site: MemorySite) -> bool:
     return int(tasks) == 0 or int(failed) > 0
 
 
-def _hurry(site: MemorySite) -> bool:
+def _make_tasks_due(site: MemorySite) -> bool:
     site.database.run("UPDATE replicationtask SET available_at = now() WHERE lease_token IS NULL")
     return True

@@ -1,4 +1,4 @@
-"""Objects that cannot be read delay the copies of others little."""
+"""Unreadable objects do not delay the copies of others much."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOOD, BAD = 3000, 60
 
 
 def put_blobs(registry: MemoryRegistry, count: int) -> list[Digest]:
-    """Put COUNT small blobs at us alone, each with a task for eu."""
+    """Store `count` small blobs at us only, each with a task for eu."""
     contents = [b"%d of %d" % (number, count) for number in range(count)]
     digests = [Digest.of(content) for content in contents]
     for digest, content in zip(digests, contents, strict=True):
@@ -44,7 +44,7 @@ def put_blobs(registry: MemoryRegistry, count: int) -> list[Digest]:
 
 
 def seconds_to_copy(registry: MemoryRegistry, digests: list[Digest]) -> float:
-    """Let eu copy DIGESTS from us and return how long that takes."""
+    """Copy `digests` from us to eu, and return the duration in seconds."""
     keys = {blob_key(digest) for digest in digests}
     with observed(registry["eu"]):
         worker = registry["eu"].worker()
@@ -57,25 +57,25 @@ def seconds_to_copy(registry: MemoryRegistry, digests: list[Digest]) -> float:
             worker.stop()
 
 
-def test_unreadable_objects_at_most_double_the_time_that_all_others_take(
+def test_unreadable_objects_at_most_double_the_time_of_the_others(
     make_database: Callable[[], str], tmp_path: Path
 ) -> None:
     healthy = make_registry(make_database(), tmp_path / "healthy", ["us", "eu"])
     put_blobs(healthy, 1)
     expected = seconds_to_copy(healthy, put_blobs(healthy, GOOD))
-    registry = make_registry(make_database(), tmp_path / "sick", ["us", "eu"])
+    registry = make_registry(make_database(), tmp_path / "unreadable", ["us", "eu"])
     put_blobs(registry, 1)
     digests = put_blobs(registry, GOOD + BAD)
-    sick = digests[:: len(digests) // BAD][:BAD]
-    registry.stores["us"].sick = {blob_key(digest) for digest in sick}
-    good = [digest for digest in digests if digest not in set(sick)]
+    unreadable = digests[:: len(digests) // BAD][:BAD]
+    registry.stores["us"].unreadable = {blob_key(digest) for digest in unreadable}
+    good = [digest for digest in digests if digest not in set(unreadable)]
     assert len(good) == GOOD
     assert seconds_to_copy(registry, good) < 2 * expected
     attempts = registry["us"].database.read("SELECT attempts FROM replicationtask")
     assert len(attempts) == BAD
 
 
-def test_a_source_that_becomes_unavailable_is_no_failure_of_its_blobs(
+def test_an_unavailable_source_does_not_count_as_failure_of_its_blobs(
     registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)

@@ -1,4 +1,4 @@
-"""What a removal accepts as the copy that stays: readable, verified lately, in its store."""
+"""A removal requires that remaining copies are readable, and optionally verified recently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REMOVE = ("remove-location", "us", "--yes")
 
 
 def copy_to(site: MemorySite, location: str) -> None:
-    """Copy everything that LOCATION lacks, which us has."""
+    """Copy the missing blobs of `location` from us."""
     tasks = Tasks(site.database, location)
     while claimed := tasks.claim():
         for task in claimed:
@@ -29,15 +29,15 @@ def copy_to(site: MemorySite, location: str) -> None:
 
 @pytest.fixture
 def digest(registry: MemoryRegistry) -> Digest:
-    """A blob at us, which drains, and at eu."""
+    """The digest of a blob at us, which drains, and at eu."""
     digest = registry["us"].push(b"content")
     copy_to(registry["us"], "eu")
     LocationTable(registry["us"].database).set_draining("us", LOCATIONS)
     return digest
 
 
-def announce(site: MemorySite, *down: str) -> None:
-    """Record an instance of SITE that finds the stores DOWN down, and all others up."""
+def record_heartbeat(site: MemorySite, *down: str) -> None:
+    """Record an instance of `site` that finds the stores of `down` unavailable."""
     health = site.locations.health
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in down else None
@@ -45,12 +45,12 @@ def announce(site: MemorySite, *down: str) -> None:
     Heartbeat(site.database, site.graph.bundle, "registry", health).record()
 
 
-def test_removal_is_refused_while_the_only_other_copy_is_at_a_store_that_is_down(
+def test_removal_is_refused_while_the_only_other_copy_is_at_an_unavailable_store(
     registry: MemoryRegistry, digest: Digest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del digest
     site = registry["ap"]
-    announce(site, "eu")
+    record_heartbeat(site, "eu")
     for words in (REMOVE, ("remove-location", "us", "--dry-run")):
         assert run_command(site, *words) == 1
         error = capsys.readouterr().err
@@ -63,11 +63,11 @@ def test_removal_is_refused_while_the_only_other_copy_is_at_a_store_that_is_down
     assert "us" not in LocationTable(site.database).states()
 
 
-def test_removal_is_refused_while_no_site_knows_the_store_of_the_only_other_copy(
+def test_removal_is_refused_while_no_site_reports_the_store_of_the_only_other_copy(
     registry: MemoryRegistry, digest: Digest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = registry["ap"]
-    announce(site)
+    record_heartbeat(site)
     site.database.run(
         "INSERT INTO imagestoragelocation (name) VALUES ('forgotten');"
         "UPDATE imagestorageplacement p SET location_id = l.id FROM imagestoragelocation l, "
@@ -79,13 +79,13 @@ def test_removal_is_refused_while_no_site_knows_the_store_of_the_only_other_copy
     assert "only at forgotten, which no site can read from" in capsys.readouterr().err
 
 
-def test_removal_is_accepted_while_another_copy_is_at_a_store_that_is_up(
+def test_removal_is_accepted_while_another_copy_is_at_an_available_store(
     registry: MemoryRegistry, digest: Digest
 ) -> None:
     del digest
     site = registry["ap"]
     copy_to(registry["us"], "ap")
-    announce(site, "eu")
+    record_heartbeat(site, "eu")
     assert run_command(site, *REMOVE) == 0
 
 
@@ -93,8 +93,8 @@ def test_removal_is_accepted_while_one_site_reaches_the_store(
     registry: MemoryRegistry, digest: Digest
 ) -> None:
     del digest
-    announce(registry["ap"], "eu")
-    announce(registry["eu"])
+    record_heartbeat(registry["ap"], "eu")
+    record_heartbeat(registry["eu"])
     assert run_command(registry["ap"], *REMOVE) == 0
 
 
@@ -103,11 +103,11 @@ def test_removal_is_accepted_unattended_in_a_healthy_registry(
 ) -> None:
     del digest
     for site in registry.sites.values():
-        announce(site)
+        record_heartbeat(site)
     assert run_command(registry["ap"], *REMOVE) == 0
 
 
-def test_removal_counts_only_copies_that_were_verified_lately_if_asked(
+def test_removal_with_verified_since_counts_recently_verified_copies_only(
     registry: MemoryRegistry, digest: Digest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     del digest
@@ -122,7 +122,7 @@ def test_removal_counts_only_copies_that_were_verified_lately_if_asked(
     assert run_command(site, *REMOVE, "--verified-since", "9d") == 0
 
 
-def test_removal_checks_the_objects_that_would_remain_alone_if_asked(
+def test_removal_with_check_objects_verifies_sole_remaining_objects(
     registry: MemoryRegistry, digest: Digest, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site = registry["ap"]
@@ -136,7 +136,7 @@ def test_removal_checks_the_objects_that_would_remain_alone_if_asked(
     assert run_command(site, *REMOVE, "--check-objects") == 0
 
 
-def test_removal_does_not_check_objects_of_which_two_copies_remain(
+def test_removal_does_not_verify_objects_with_two_remaining_copies(
     registry: MemoryRegistry, digest: Digest
 ) -> None:
     copy_to(registry["us"], "ap")
@@ -145,7 +145,7 @@ def test_removal_does_not_check_objects_of_which_two_copies_remain(
     assert run_command(site, *REMOVE, "--check-objects") == 0
 
 
-def test_the_checks_do_not_go_with_a_lost_store(
+def test_checks_are_refused_for_a_lost_store(
     registry: MemoryRegistry, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for words in (["--verified-since", "1d"], ["--check-objects"], ["--yes-unverified"]):

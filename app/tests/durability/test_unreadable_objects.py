@@ -1,4 +1,4 @@
-"""One object that its store cannot serve does not make the store unavailable for all others."""
+"""An unreadable object does not make its store unavailable for others."""
 
 from __future__ import annotations
 
@@ -15,41 +15,43 @@ from .sites import MemoryRegistry
 _UNAVAILABLE = ("store marked unavailable", "store marked read-only")
 
 
-def test_sick_objects_do_not_stop_the_replication_of_healthy_ones(
+def test_unreadable_objects_do_not_stop_the_replication_of_others(
     registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     us, eu, store = registry["us"], registry["eu"], registry.stores["us"]
-    sick = [us.push(os.urandom(100)) for _ in range(10)]
-    healthy = [us.push(os.urandom(100)) for _ in range(100)]
-    store.sick = {blob_key(digest) for digest in sick}
+    unreadable = [us.push(os.urandom(100)) for _ in range(10)]
+    readable = [us.push(os.urandom(100)) for _ in range(100)]
+    store.unreadable = {blob_key(digest) for digest in unreadable}
     with observed(eu):
         worker = eu.worker()
         worker.start()
         wait_until(
-            "every healthy blob is copied",
-            lambda: all(eu.has_object("eu", digest) for digest in healthy),
+            "every readable blob is copied",
+            lambda: all(eu.has_object("eu", digest) for digest in readable),
         )
-        # The sick ones are retried meanwhile.
-        wait_until("sick objects were read", lambda: len(_failures(caplog)) > len(sick))
+        # The unreadable ones are retried meanwhile.
+        wait_until(
+            "unreadable objects were retried", lambda: len(_failures(caplog)) > len(unreadable)
+        )
         worker.stop()
     assert not set(caplog.messages) & set(_UNAVAILABLE)
 
 
-def test_a_client_that_reads_a_sick_object_does_not_stop_pulls_of_others(
+def test_repeated_reads_of_an_unreadable_object_do_not_stop_other_pulls(
     registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     us = registry["us"]
     with observed(us):
-        sick, healthy = us.push(b"sick"), us.push(b"healthy")
-        registry.stores["us"].sick = {blob_key(sick)}
+        unreadable, readable = us.push(b"unreadable"), us.push(b"readable")
+        registry.stores["us"].unreadable = {blob_key(unreadable)}
         for _ in range(50):
             with pytest.raises(StoreUnavailable):
-                _read(registry, sick)
-            assert _read(registry, healthy) == b"healthy"
+                _read(registry, unreadable)
+            assert _read(registry, readable) == b"readable"
     assert not set(caplog.messages) & set(_UNAVAILABLE)
 
 
-def test_a_write_that_is_answered_with_an_error_goes_to_the_next_location(
+def test_a_failed_write_continues_at_the_next_location(
     registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
 ) -> None:
     us = registry["us"]
@@ -63,7 +65,7 @@ def test_a_write_that_is_answered_with_an_error_goes_to_the_next_location(
         digest = us.push(b"content")
         assert us.placements(digest) == {"eu": "good"}
         health = us.locations.health
-        wait_until("a writing probe settled it", lambda: not health.in_doubt("us"))
+        wait_until("a write probe resolved the doubt", lambda: not health.in_doubt("us"))
     assert registry.stores["us"].requests["probe_write"] > 1
     assert not set(caplog.messages) & set(_UNAVAILABLE)
 

@@ -1,37 +1,36 @@
-"""Two locations whose endpoints are two names of one store do not delete each other's objects."""
+"""Two locations with different endpoints of one bucket do not delete each other's objects."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Orphan, delete_orphan
-from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
 from atoll.storage.errors import StoreOfOtherLocation
 from atoll.storage.location_marker import require_own
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
 
-from ..unit.lying_server import Server, gateway_of, lying_server
+from ..unit.s3_server import S3Server, gateway_of, s3_server
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 CONTENT = b"content"
 DIGEST = Digest.of(CONTENT)
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    with lying_server() as server:
+def server() -> Iterator[S3Server]:
+    with s3_server() as server:
         yield server
 
 
 @pytest.fixture
-def registry_of_one_store(registry: MemoryRegistry, server: Server) -> MemoryRegistry:
-    """The sites us and eu, whose stores are one: as 127.0.0.1 and as localhost."""
+def registry_with_one_bucket(registry: MemoryRegistry, server: S3Server) -> MemoryRegistry:
+    """The sites us and eu with one bucket, as 127.0.0.1 and as localhost."""
     for home in ("us", "eu"):
         site = registry[home]
         for name, host in (("us", "127.0.0.1"), ("eu", "localhost")):
@@ -50,23 +49,23 @@ def probe(site: MemorySite) -> None:
 
 
 def test_a_push_at_the_second_location_goes_to_the_first(
-    registry_of_one_store: MemoryRegistry,
+    registry_with_one_bucket: MemoryRegistry,
 ) -> None:
-    eu = registry_of_one_store["eu"]
+    eu = registry_with_one_bucket["eu"]
     eu.push(CONTENT)
     assert eu.placements(DIGEST) == {"us": "good"}
-    # What it has under the other's name can still be read.
+    # Objects of the bucket remain readable by its second location.
     assert b"".join(eu.locations.stores["eu"].read(blob_key(DIGEST))) == CONTENT
 
 
-def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
-    registry_of_one_store: MemoryRegistry, server: Server
+def test_cancelling_an_upload_at_the_second_location_deletes_no_object_of_the_first(
+    registry_with_one_bucket: MemoryRegistry, server: S3Server
 ) -> None:
-    us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
+    us, eu = registry_with_one_bucket["us"], registry_with_one_bucket["eu"]
     us.push(CONTENT)
     upload = eu.graph.uploads.start(eu.repository, SUPERUSER)
-    upload = eu.graph.uploads.append(upload, Body(io.BytesIO(CONTENT), len(CONTENT)))
-    # As one that was written before the place was marked.
+    upload = eu.graph.uploads.append(upload, request_body(CONTENT))
+    # As an upload from before the bucket was marked.
     eu.database.run("UPDATE blobupload SET first_location = 'eu'")
     with pytest.raises(StoreOfOtherLocation):
         eu.graph.content.discard(DIGEST, "eu", upload.uuid)
@@ -76,9 +75,9 @@ def test_a_cancelled_upload_at_the_second_location_deletes_nothing_of_the_first(
 
 
 def test_an_inventory_of_the_second_location_deletes_no_orphans(
-    registry_of_one_store: MemoryRegistry, server: Server
+    registry_with_one_bucket: MemoryRegistry, server: S3Server
 ) -> None:
-    us, eu = registry_of_one_store["us"], registry_of_one_store["eu"]
+    us, eu = registry_with_one_bucket["us"], registry_with_one_bucket["eu"]
     us.push(CONTENT)
     store = eu.locations.stores["eu"]
     with pytest.raises(StoreOfOtherLocation):

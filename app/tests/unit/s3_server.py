@@ -1,4 +1,4 @@
-"""HTTP servers that answer 200 and do not do what they were asked for."""
+"""A small S3 server in memory whose faults a test switches on."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from xml.sax.saxutils import escape
 PAGE = b"<html><body>We are back soon</body></html>"
 
 
-class Server(ThreadingHTTPServer):
-    """An S3 bucket in memory, below `/bucket/`, that lies in the ways that are switched on.
+class S3Server(ThreadingHTTPServer):
+    """An S3 bucket in memory, below `/bucket/`.
 
     Attributes:
-        page: every request is answered with 200 and this.
-        etag: makes the ETag of a write from the MD5 in hexadecimal; None for no ETag.
-        drops: writes are reported as done and forgotten.
-        ranges: an answer to a range is that range.
-        writable: writes and deletions are carried out; refused with 403 else.
-        completions: answers to CompleteMultipartUpload that are to come, or that never come.
-        headers: further headers of answers to writes.
-        requests: how often each method was used.
+        page: the body of a 200 response to every request; None for regular responses.
+        etag: returns the ETag of a write for its MD5 in hexadecimal; None for no ETag.
+        drops: whether writes are acknowledged but not stored.
+        ranges: whether Range headers are honoured.
+        writable: whether writes and deletions are carried out; otherwise they are refused with 403.
+        headers: additional headers of responses to writes.
+        before: called with method and path before a request is carried out; if it returns false,
+            the connection is closed instead.
+        after: the same, after the request is carried out and before it is answered.
+        requests: the number of requests by method.
     """
 
     daemon_threads = True
@@ -51,7 +53,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Server
+    server: S3Server
 
     def do_GET(self) -> None:
         self._carry_out()
@@ -198,16 +200,16 @@ def _error(code: str) -> bytes:
 
 
 @contextmanager
-def lying_server() -> Iterator[Server]:
-    """Run a server that does not lie yet."""
-    with Server() as server:
+def s3_server() -> Iterator[S3Server]:
+    """Run a server without faults."""
+    with S3Server() as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
 
 
-def gateway_of(server: Server, path: str = "/registry") -> dict[str, object]:
-    """Return the arguments of RadosGWStorage for SERVER."""
+def gateway_of(server: S3Server, path: str = "/registry") -> dict[str, object]:
+    """Return the arguments of RadosGWStorage for `server`."""
     return {
         "hostname": "127.0.0.1",
         "port": server.server_port,

@@ -1,8 +1,7 @@
-"""Pushes, copies and deletions go on while a location is removed, and what they placed is safe."""
+"""Pushes, copies and deletions continue while a location is removed, and lose no blob."""
 
 from __future__ import annotations
 
-import io
 import random
 import threading
 import time
@@ -22,12 +21,12 @@ from atoll.placement.policies import Policies, Policy, Subject
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.over_replication import OverReplication
 from atoll.registry.errors import UploadUnknown
-from atoll.registry.upload_session import Body
 
 from ..caches import RecordingCache
 from ..integration.services import wait_until
-from .many_blobs import blobs_without_placement, forget_everything, place_blobs, waiting_for_locks
+from .many_blobs import blobs_without_placement, place_blobs, reset_placements, waiting_for_locks
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .uploads import request_body
 
 LOCATIONS = ["us", "eu", "ap"]
 QUICK, LONG = 15, 300
@@ -38,20 +37,16 @@ def remove(database: Database, location: str, accepted_loss: int | None = None) 
         continue
 
 
-def body(content: bytes) -> Body:
-    return Body(io.BytesIO(content), len(content))
-
-
 @contextmanager
 def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Iterator[None]:
-    """Remove LOCATION by a command whose proof takes as long as the body of this."""
-    proven, go_on = threading.Event(), threading.Event()
+    """Remove `location` with a command whose proof lasts until the context ends."""
+    proven, resume = threading.Event(), threading.Event()
 
     def slow(prove: Callable[..., None]) -> Callable[..., None]:
         def proof(*parameters: object) -> None:
             prove(*parameters)
             proven.set()
-            go_on.wait()
+            resume.wait()
 
         return proof
 
@@ -62,20 +57,20 @@ def long_proof(registry: MemoryRegistry, location: str, **arguments: int) -> Ite
     ):
         removing = executor.submit(remove, registry["eu"].database, location, **arguments)
         try:
-            wait_until("it has proved", lambda: proven.is_set() or removing.done())
+            wait_until("the proof is complete", lambda: proven.is_set() or removing.done())
             assert not removing.done()
             yield
         finally:
-            go_on.set()
+            resume.set()
         removing.result()
 
 
 @pytest.fixture
 def draining(registry: MemoryRegistry) -> MemoryRegistry:
-    """A registry whose us drains, which its own site has not noticed yet."""
+    """A registry in which us drains, unnoticed by its own site so far."""
     database = registry["us"].database
     registry["us"].push(b"the repository exists")
-    forget_everything(database, LOCATIONS)
+    reset_placements(database, LOCATIONS)
     place_blobs(database, 20, ["us", "eu"])
     LocationTable(database).set_draining("us", LOCATIONS)
     return registry
@@ -93,27 +88,27 @@ def test_a_push_does_not_wait_for_the_proof_and_is_placed_elsewhere(
     assert "us" not in LocationTable(site.database).states()
 
 
-def test_a_push_that_wrote_before_the_proof_ends_elsewhere(draining: MemoryRegistry) -> None:
-    """The upload is older than what a removal waits for, and its bytes are at us."""
+def test_a_push_that_wrote_before_the_proof_is_placed_elsewhere(draining: MemoryRegistry) -> None:
+    """The upload is older than those that a removal waits for, and its bytes are at us."""
     site, content = draining["us"], b"written before the proof"
     digest = Digest.of(content)
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    upload = site.graph.uploads.append(upload, body(content))
+    upload = site.graph.uploads.append(upload, request_body(content))
     site.database.run("UPDATE blobupload SET changed_at = now() - interval '1 hour'")
     with long_proof(draining, "us"):
-        site.graph.uploads.finish(upload, digest, body(b""))
+        site.graph.uploads.finish(upload, digest, request_body(b""))
         assert site.placements(digest) == {"eu": "good"}
     assert site.has_object("eu", digest)
 
 
-def test_a_push_that_wrote_during_the_proof_ends_elsewhere(draining: MemoryRegistry) -> None:
-    """Its process has not noticed the drain when the first request comes."""
+def test_a_push_that_wrote_during_the_proof_is_placed_elsewhere(draining: MemoryRegistry) -> None:
+    """Its process has not noticed the drain at the first request."""
     site, content = draining["us"], b"written during the proof"
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
     with long_proof(draining, "us"):
-        upload = site.graph.uploads.append(upload, body(content))
+        upload = site.graph.uploads.append(upload, request_body(content))
     assert "us" not in LocationTable(site.database).states()
-    site.graph.uploads.finish(upload, Digest.of(content), body(b""))
+    site.graph.uploads.finish(upload, Digest.of(content), request_body(b""))
     assert site.placements(Digest.of(content)) == {"eu": "good"}
     assert site.has_object("eu", Digest.of(content))
 
@@ -121,26 +116,26 @@ def test_a_push_that_wrote_during_the_proof_ends_elsewhere(draining: MemoryRegis
 def test_a_push_to_a_lost_location_does_not_wait_for_the_proof(registry: MemoryRegistry) -> None:
     site = registry["us"]
     site.push(b"the repository exists")
-    forget_everything(site.database, LOCATIONS)
+    reset_placements(site.database, LOCATIONS)
     place_blobs(site.database, 20, ["us"])
     with long_proof(registry, "us", accepted_loss=20):
         digest = site.push(b"pushed while the proof runs")
     assert site.placements(digest) == {"eu": "good"}
 
 
-def test_an_upload_with_bytes_there_refuses_the_removal_and_ends_as_it_is(
+def test_removal_is_refused_while_an_upload_has_bytes_there_which_then_succeeds(
     draining: MemoryRegistry,
 ) -> None:
     site, content = draining["us"], b"under way"
     upload = site.graph.uploads.start(site.repository, SUPERUSER)
-    upload = site.graph.uploads.append(upload, body(content))
+    upload = site.graph.uploads.append(upload, request_body(content))
     with pytest.raises(ChangeRefused, match="1 uploads have bytes at 'us'"):
         remove(site.database, "us")
-    site.graph.uploads.finish(upload, Digest.of(content), body(b""))
+    site.graph.uploads.finish(upload, Digest.of(content), request_body(b""))
     assert site.placements(Digest.of(content)) == {"us": "good"}
 
 
-def test_a_copy_that_ends_during_the_proof_is_not_placed(registry: MemoryRegistry) -> None:
+def test_a_copy_that_completes_during_the_proof_is_not_placed(registry: MemoryRegistry) -> None:
     site = registry["us"]
     digest = registry["eu"].push(b"copied to us")
     tasks = Tasks(site.database, "us")
@@ -154,7 +149,7 @@ def test_a_copy_that_ends_during_the_proof_is_not_placed(registry: MemoryRegistr
 def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
     draining: MemoryRegistry,
 ) -> None:
-    """Copies at ap, which a policy excludes, go because those at eu stay."""
+    """Copies at ap, which a policy excludes, are deleted because those at eu remain."""
     database = draining["us"].database
     place_blobs(database, 5, ["eu", "ap"], "over-replicated")
     Policies(database, LOCATIONS).set(Subject.parse(f"{SUPERUSER}/app"), Policy(excluded=("ap",)))
@@ -163,7 +158,7 @@ def test_deletion_of_over_replicated_copies_does_not_wait_for_the_proof(
     assert blobs_without_placement(database) == 0
 
 
-def test_a_copy_quarantined_during_the_removal_undoes_it(draining: MemoryRegistry) -> None:
+def test_quarantine_of_a_copy_during_the_removal_undoes_it(draining: MemoryRegistry) -> None:
     database = draining["us"].database
     steps = Removal(LocationTable(database), batch=7).steps("us")
     next(steps)
@@ -184,7 +179,7 @@ def test_a_copy_quarantined_while_a_lost_location_is_removed_is_recorded(
 ) -> None:
     database = registry["us"].database
     registry["us"].push(b"the repository exists")
-    forget_everything(database, LOCATIONS)
+    reset_placements(database, LOCATIONS)
     place_blobs(database, 3, ["us", "eu"])
     steps = Removal(LocationTable(database)).steps("us", accepted_loss=0)
     next(steps)
@@ -193,10 +188,10 @@ def test_a_copy_quarantined_while_a_lost_location_is_removed_is_recorded(
     assert database.read("SELECT count(*) FROM lostblob")[0][0] == 3
 
 
-def test_a_task_that_was_being_written_during_the_removal_goes_with_the_location(
+def test_a_task_written_concurrently_with_the_removal_is_deleted_with_the_location(
     draining: MemoryRegistry,
 ) -> None:
-    """Its statement is older than the mark, and ends when the removal is about to end."""
+    """Its statement starts before the location is marked, and ends just before the removal does."""
     database = draining["us"].database
     with ThreadPoolExecutor(1) as executor:
         with draining["ap"].database.transaction() as cursor:
@@ -211,7 +206,7 @@ def test_a_task_that_was_being_written_during_the_removal_goes_with_the_location
     assert "us" not in LocationTable(database).states()
 
 
-def test_a_task_that_was_written_after_the_mark_goes_with_the_location(
+def test_a_task_written_after_the_mark_is_deleted_with_the_location(
     draining: MemoryRegistry,
 ) -> None:
     database = draining["us"].database
@@ -226,30 +221,32 @@ def test_a_task_that_was_written_after_the_mark_goes_with_the_location(
 
 
 def push_in_some_way(site: MemorySite, content: bytes) -> Digest:
-    """Push in one request, in two, or in chunks."""
+    """Push in one request, in two, or in chunks, at random."""
     digest, uploads = Digest.of(content), site.graph.uploads
     upload = uploads.start(site.repository, SUPERUSER)
     way = random.choice(["one request", "two requests", "chunks"])
     if way == "one request":
-        uploads.finish(upload, digest, body(content))
+        uploads.finish(upload, digest, request_body(content))
     elif way == "two requests":
-        uploads.finish(uploads.append(upload, body(content)), digest, body(b""))
+        uploads.finish(uploads.append(upload, request_body(content)), digest, request_body(b""))
     else:
-        uploads.finish(uploads.append(upload, body(content[:5])), digest, body(content[5:]))
+        uploads.finish(
+            uploads.append(upload, request_body(content[:5])), digest, request_body(content[5:])
+        )
     return digest
 
 
 def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
-    """Push to us and eu while us is drained and removed, and comes back."""
+    """Push to us and eu while us is drained, removed and registered again."""
     us, database = registry["us"], registry["ap"].database
     us.push(b"the repository exists")
     for number in range(rounds):
-        forget_everything(database, LOCATIONS)
+        reset_placements(database, LOCATIONS)
         for site in registry.sites.values():
             site.locations.states.refresh(database)
         done = threading.Event()
         accepted = random.choice([None, 0])
-        # What was uploaded to a lost store is lost before it is a blob.
+        # Chunks in a lost store are lost before they become a blob.
         excused = () if accepted is None else (UploadUnknown,)
 
         def pushes(
@@ -260,7 +257,7 @@ def check_pushes(registry: MemoryRegistry, rounds: int) -> None:
         ) -> list[Digest]:
             digests: list[Digest] = []
             while not done.is_set():
-                # Some are the same, so that they are placed where a placement is being taken.
+                # Some contents are equal, so that placements are added and removed concurrently.
                 same = len(digests) % 3 == 0
                 content = b"the same for all" if same else f"{name} {len(digests)}".encode()
                 with suppress(*excused):
@@ -296,10 +293,10 @@ def _removed_or_refused(database: Database, accepted_loss: int | None) -> bool:
     return True
 
 
-def test_no_acknowledged_push_is_lost_by_a_removal(registry: MemoryRegistry) -> None:
+def test_a_removal_loses_no_acknowledged_push(registry: MemoryRegistry) -> None:
     check_pushes(registry, QUICK)
 
 
 @pytest.mark.long
-def test_no_acknowledged_push_is_lost_by_hundreds_of_removals(registry: MemoryRegistry) -> None:
+def test_hundreds_of_removals_lose_no_acknowledged_push(registry: MemoryRegistry) -> None:
     check_pushes(registry, LONG)
