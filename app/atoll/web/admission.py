@@ -14,8 +14,8 @@ from waitress.parser import HTTPRequestParser
 from atoll.names import RepositoryName
 from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.web import errors
-from atoll.web.guard import TokenGuard
-from atoll.web.observe import REQUESTS, method_label
+from atoll.web.bearer_auth import TokenAuth
+from atoll.web.middleware import REQUESTS, method_label
 from atoll.web.router import Router
 from atoll.web.spool import Refused
 from atoll.web.v2 import routes
@@ -42,8 +42,8 @@ class BodyAdmission:
     with the request itself. Other requests may have small bodies only.
     """
 
-    def __init__(self, guard: TokenGuard, maximum_layer_size: int) -> None:
-        self._guard = guard
+    def __init__(self, auth: TokenAuth, maximum_layer_size: int) -> None:
+        self._auth = auth
         self._pushes = Router()
         for template, maximum in (
             (routes.UPLOADS, maximum_layer_size),
@@ -69,7 +69,7 @@ class BodyAdmission:
     def _require_push(self, request: HTTPRequestParser, name: str, template: str) -> None:
         req, resp = falcon.Request(_environ(request)), falcon.Response()
         try:
-            self._guard.check_push(req, RepositoryName.parse(name))
+            self._auth.check_push(req, RepositoryName.parse(name))
         except Exception as error:
             errors.handle(req, resp, error, {})
             REQUESTS.labels(method_label(req.method), template, str(resp.status_code)).inc()

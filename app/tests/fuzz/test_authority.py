@@ -12,9 +12,9 @@ import pytest
 from atoll.auth.tokens import Tokens
 from atoll.config import Bundle
 from atoll.names import RepositoryName
-from atoll.web.authority import Authority
+from atoll.web.bearer_auth import TokenAuth
 from atoll.web.errors import Unauthorized
-from atoll.web.guard import TokenGuard
+from atoll.web.external_url import ExternalUrls
 from hypothesis import strategies as st
 
 from .answers import assert_sent
@@ -32,8 +32,8 @@ BUNDLE = cast(
         disable_pushes=False,
     ),
 )
-AUTHORITY = Authority(BUNDLE)
-GUARD = TokenGuard(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
+AUTHORITY = ExternalUrls(BUNDLE)
+GUARD = TokenAuth(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
 VALID = st.sampled_from(
     ["registry.test", "registry.test:8443", "[::1]:8080", "127.0.0.1", "[::ffff:1.2.3.4]", "A_b.c"]
 )
@@ -56,8 +56,8 @@ def check(host: str, forwarded: str | None, scheme: str, store: str) -> None:
     assert parts.username is None
     assert (parts.path, parts.query) == ("/v2/admin/app/blobs/uploads/1", "_state=x")
     # Go's client would follow it; so it is what the host is compared with.
-    assert AUTHORITY.covers(req, location)
-    AUTHORITY.covers(req, store)
+    assert AUTHORITY.is_below_client_host(req, location)
+    AUTHORITY.is_below_client_host(req, store)
     with pytest.raises(Unauthorized) as refused:
         GUARD.check_push(req, RepositoryName("admin", "app"))
     assert refused.value.challenge.count('"') == 6

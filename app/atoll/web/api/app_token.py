@@ -9,23 +9,23 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.api_tokens import AppToken, AppTokens
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date
 
 
-class NewAppToken(Body):
+class NewAppToken(RequestModel):
     """A token to make."""
 
     title: str = Field(min_length=1, max_length=255)
 
 
-class AppTokenQuery(Body):
+class AppTokenQuery(RequestModel):
     """Which tokens to list."""
 
     expiring: bool = False
 
 
-class AppTokenView(TypedDict):
+class AppTokenSchema(TypedDict):
     """An app-specific token; its code where it is asked for by name."""
 
     uuid: str
@@ -38,7 +38,7 @@ class AppTokenView(TypedDict):
 class AppTokenPage(TypedDict):
     """One's own tokens."""
 
-    tokens: list[AppTokenView]
+    tokens: list[AppTokenSchema]
     only_expiring: bool
 
 
@@ -48,34 +48,34 @@ class AppTokenList:
     def __init__(self, tokens: AppTokens) -> None:
         self._tokens = tokens
 
-    @operation("listAppTokens", query=AppTokenQuery, answer=AppTokenPage, scope="user:admin")
+    @operation("listAppTokens", query=AppTokenQuery, response=AppTokenPage, scope="user:admin")
     def on_get(self, call: Call) -> Any:
         """List one's own tokens, without their codes."""
         expiring = call.query.expiring
         found = self._tokens.list(_person(call), expiring=expiring)
-        return {"tokens": [_view(token) for token in found], "only_expiring": expiring}
+        return {"tokens": [_serialize(token) for token in found], "only_expiring": expiring}
 
     @operation(
-        "createAppToken", body=NewAppToken, answer=dict[str, AppTokenView], scope="user:admin"
+        "createAppToken", body=NewAppToken, response=dict[str, AppTokenSchema], scope="user:admin"
     )
     def on_post(self, call: Call) -> Any:
         """Make a token."""
         token = self._tokens.create(_person(call), call.body.title)
         call.log("create_app_specific_token", call.actor.username, token_title=token.title)
-        return {"token": {**_view(token), "token_code": token.code}}
+        return {"token": {**_serialize(token), "token_code": token.code}}
 
 
-class OneAppToken:
+class AppTokenResource:
     """`user/apptoken/{uuid}`."""
 
     def __init__(self, tokens: AppTokens) -> None:
         self._tokens = tokens
 
-    @operation("getAppToken", answer=dict[str, AppTokenView], scope="user:admin")
+    @operation("getAppToken", response=dict[str, AppTokenSchema], scope="user:admin")
     def on_get(self, call: Call, uuid: UUID) -> Any:
         """Show a token and its code."""
         token = self._tokens.get(_person(call), uuid)
-        return {"token": {**_view(token), "token_code": token.code}}
+        return {"token": {**_serialize(token), "token_code": token.code}}
 
     @operation("revokeAppToken", status=204, scope="user:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
@@ -87,11 +87,11 @@ class OneAppToken:
 def _person(call: Call) -> int:
     """Return the id of the user; robots have no app tokens."""
     if call.actor.robot_owner is not None:
-        raise call.refuse()
+        raise call.forbidden()
     return call.actor.id
 
 
-def _view(token: AppToken) -> AppTokenView:
+def _serialize(token: AppToken) -> AppTokenSchema:
     return {
         "uuid": str(token.uuid),
         "title": token.title,

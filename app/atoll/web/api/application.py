@@ -10,11 +10,11 @@ from typing_extensions import TypedDict
 from atoll.auth.applications import Application, Applications
 from atoll.auth.organizations import Organization
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar
 
 
-class ApplicationDetails(Body):
+class ApplicationDetails(RequestModel):
     """An application to make, or what to change of one."""
 
     name: str = Field(min_length=1, max_length=255)
@@ -28,7 +28,7 @@ class ApplicationDetails(Body):
         return self.model_dump(exclude={"name"})
 
 
-class ApplicationView(TypedDict):
+class ApplicationSchema(TypedDict):
     """An application as its organization's administrators see it."""
 
     name: str
@@ -48,19 +48,21 @@ class ApplicationList:
         self._namespaces = namespaces
 
     @operation(
-        "getOrganizationApplications", answer=dict[str, list[ApplicationView]], scope="org:admin"
+        "getOrganizationApplications",
+        response=dict[str, list[ApplicationSchema]],
+        scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List applications."""
         organization = self._namespaces.administered(call, orgname)
         secret = _shows_secret(call, organization)
         found = self._applications.list(orgname)
-        return {"applications": [_view(one, secret=secret) for one in found]}
+        return {"applications": [_serialize(one, secret=secret) for one in found]}
 
     @operation(
         "createOrganizationApplication",
         body=ApplicationDetails,
-        answer=ApplicationView,
+        response=ApplicationSchema,
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str) -> Any:
@@ -71,27 +73,27 @@ class ApplicationList:
         call.log(
             "create_application", orgname, application_name=made.name, client_id=made.client_id
         )
-        return _view(made, secret=not call.actor.read_only)
+        return _serialize(made, secret=not call.actor.read_only)
 
 
-class OneApplication:
+class ApplicationResource:
     """`organization/{orgname}/applications/{client_id}`."""
 
     def __init__(self, applications: Applications, namespaces: Namespaces) -> None:
         self._applications = applications
         self._namespaces = namespaces
 
-    @operation("getOrganizationApplication", answer=ApplicationView, scope="org:admin")
+    @operation("getOrganizationApplication", response=ApplicationSchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
         """Show an application."""
         organization = self._namespaces.administered(call, orgname)
         one = self._applications.get(client_id, orgname)
-        return _view(one, secret=_shows_secret(call, organization))
+        return _serialize(one, secret=_shows_secret(call, organization))
 
     @operation(
         "updateOrganizationApplication",
         body=ApplicationDetails,
-        answer=ApplicationView,
+        response=ApplicationSchema,
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str, client_id: str) -> Any:
@@ -100,7 +102,7 @@ class OneApplication:
         change: ApplicationDetails = call.body
         changed = self._applications.change(orgname, client_id, change.name, change.details())
         call.log("update_application", orgname, application_name=changed.name, client_id=client_id)
-        return _view(changed, secret=_shows_secret(call, organization))
+        return _serialize(changed, secret=_shows_secret(call, organization))
 
     @operation("deleteOrganizationApplication", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
@@ -118,7 +120,7 @@ class ApplicationSecret:
         self._namespaces = namespaces
 
     @operation(
-        "resetOrganizationApplicationClientSecret", answer=ApplicationView, scope="org:admin"
+        "resetOrganizationApplicationClientSecret", response=ApplicationSchema, scope="org:admin"
     )
     def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
         """Give an application a new secret."""
@@ -130,7 +132,7 @@ class ApplicationSecret:
             application_name=changed.name,
             client_id=client_id,
         )
-        return _view(changed, secret=not call.actor.read_only)
+        return _serialize(changed, secret=not call.actor.read_only)
 
 
 class ApplicationInformation:
@@ -161,8 +163,8 @@ def _shows_secret(call: Call, organization: Organization) -> bool:
     return organization.is_admin and not call.actor.read_only
 
 
-def _view(one: Application, *, secret: bool) -> ApplicationView:
-    view: ApplicationView = {
+def _serialize(one: Application, *, secret: bool) -> ApplicationSchema:
+    result: ApplicationSchema = {
         "name": one.name,
         "description": one.description,
         "application_uri": one.application_uri,
@@ -170,4 +172,4 @@ def _view(one: Application, *, secret: bool) -> ApplicationView:
         "redirect_uri": one.redirect_uri,
         "avatar_email": one.avatar_email,
     }
-    return {**view, "client_secret": one.client_secret} if secret else view
+    return {**result, "client_secret": one.client_secret} if secret else result

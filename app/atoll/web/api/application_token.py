@@ -14,10 +14,10 @@ from atoll.auth.applications import Application, Applications
 from atoll.web.api.errors import InsufficientScope
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.oauth import TOKEN_SECONDS, parse_scopes
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class NewApplicationToken(Body):
+class NewApplicationToken(RequestModel):
     """A token to make: its scopes, with spaces or commas between, and its life in seconds."""
 
     name: str = Field(min_length=1, max_length=255, pattern=r"\S")
@@ -34,7 +34,7 @@ class NewApplicationToken(Body):
         return " ".join(scopes)
 
 
-class ApplicationTokenView(TypedDict):
+class ApplicationTokenSchema(TypedDict):
     """A token; the token itself is shown once."""
 
     uuid: str
@@ -67,25 +67,25 @@ class ApplicationTokenList(_OfApplication):
 
     @operation(
         "listOrganizationApplicationTokens",
-        answer=dict[str, list[ApplicationTokenView]],
+        response=dict[str, list[ApplicationTokenSchema]],
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
         """List an application's tokens."""
         application = self._application(call, orgname, client_id)
-        return {"tokens": [_view(one) for one in self._tokens.list(application.client_id)]}
+        return {"tokens": [_serialize(one) for one in self._tokens.list(application.client_id)]}
 
     @operation(
         "createOrganizationApplicationToken",
         body=NewApplicationToken,
-        answer=ApplicationTokenView,
+        response=ApplicationTokenSchema,
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
         """Make a token of one's own for an application; it can do no more than one may oneself."""
         application = self._application(call, orgname, client_id)
         if call.actor.robot_owner is not None:
-            raise call.refuse()
+            raise call.forbidden()
         new: NewApplicationToken = call.body
         scopes = new.scope.split()
         if not all(call.actor.has_scope(scope) for scope in scopes):
@@ -102,10 +102,10 @@ class ApplicationTokenList(_OfApplication):
             application_name=application.name,
             client_id=client_id,
         )
-        return _view(made)
+        return _serialize(made)
 
 
-class OneApplicationToken(_OfApplication):
+class ApplicationTokenResource(_OfApplication):
     """`organization/{orgname}/applications/{client_id}/tokens/{uuid}`."""
 
     @operation("deleteOrganizationApplicationToken", status=204, scope="org:admin")
@@ -122,8 +122,8 @@ class OneApplicationToken(_OfApplication):
         )
 
 
-def _view(one: ApplicationToken) -> ApplicationTokenView:
-    view: ApplicationTokenView = {
+def _serialize(one: ApplicationToken) -> ApplicationTokenSchema:
+    result: ApplicationTokenSchema = {
         "uuid": str(one.uuid),
         "name": one.name,
         "scope": one.scope,
@@ -133,4 +133,4 @@ def _view(one: ApplicationToken) -> ApplicationTokenView:
         # Nobody notes when a token was used last.
         "last_accessed": None,
     }
-    return view if one.token is None else {**view, "token": one.token}
+    return result if one.token is None else {**result, "token": one.token}

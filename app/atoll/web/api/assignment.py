@@ -13,7 +13,7 @@ from atoll.auth.assigned_authorizations import AssignedAuthorizations, Assignmen
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.oauth import Authorization, Redirects, person
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.schemas import avatar
 
 
 class AssignmentBody(Authorization):
@@ -22,7 +22,7 @@ class AssignmentBody(Authorization):
     username: str = Field(min_length=1, max_length=255)
 
 
-class AssignedView(TypedDict):
+class AssignedSchema(TypedDict):
     """What a user was asked."""
 
     uuid: str
@@ -46,7 +46,7 @@ class AssignUser:
         "assignUserToApplication",
         body=AssignmentBody,
         scope="org:admin",
-        anywhere=True,
+        body_in_query=True,
         form=True,
     )
     def on_post(self, call: Call) -> Any:
@@ -72,14 +72,14 @@ class AssignedList:
         self._assigned = assigned
 
     @operation(
-        "listAssignedAuthorizations", answer=dict[str, list[AssignedView]], scope="user:read"
+        "listAssignedAuthorizations", response=dict[str, list[AssignedSchema]], scope="user:read"
     )
     def on_get(self, call: Call) -> Any:
         """List the applications that one was asked to give a token."""
-        return {"authorizations": [_view(one) for one in self._assigned.list(call.actor.id)]}
+        return {"authorizations": [_serialize(one) for one in self._assigned.list(call.actor.id)]}
 
 
-class OneAssigned:
+class AssignedResource:
     """`user/assignedauthorizations/{uuid}`."""
 
     def __init__(self, assigned: AssignedAuthorizations) -> None:
@@ -97,7 +97,7 @@ class OneAssigned:
         )
 
 
-def _view(one: Assignment) -> AssignedView:
+def _serialize(one: Assignment) -> AssignedSchema:
     return {
         "uuid": str(one.uuid),
         "application": {

@@ -9,10 +9,10 @@ from typing_extensions import TypedDict
 
 from atoll.auth.api_tokens import SCOPES, ApiToken, ApiTokens
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.schemas import http_date
 
 
-class AuthorizationView(TypedDict):
+class AuthorizationSchema(TypedDict):
     """A token of the API; the token itself is shown to nobody twice."""
 
     uuid: str
@@ -29,14 +29,14 @@ class AuthorizationList:
         self._tokens = tokens
 
     @operation(
-        "listUserAuthorizations", answer=dict[str, list[AuthorizationView]], scope="user:admin"
+        "listUserAuthorizations", response=dict[str, list[AuthorizationSchema]], scope="user:admin"
     )
     def on_get(self, call: Call) -> Any:
         """List one's own tokens of the API."""
-        return {"authorizations": [_view(one) for one in self._tokens.list(call.actor.id)]}
+        return {"authorizations": [_serialize(one) for one in self._tokens.list(call.actor.id)]}
 
 
-class OneAuthorization:
+class AuthorizationResource:
     """`user/authorizations/{uuid}`."""
 
     def __init__(self, tokens: ApiTokens) -> None:
@@ -49,7 +49,7 @@ class OneAuthorization:
         call.log("revoke_api_token", call.actor.username, token=str(uuid))
 
 
-def _view(one: ApiToken) -> AuthorizationView:
+def _serialize(one: ApiToken) -> AuthorizationSchema:
     application = None
     if one.client_id is not None and one.application is not None:
         application = {"clientId": one.client_id, "name": one.application}

@@ -20,7 +20,7 @@ class SparseManifests(TypedDict):
     optional_architectures_allowed: bool
 
 
-class CapabilitiesView(TypedDict):
+class CapabilitiesSchema(TypedDict):
     """What the registry can do."""
 
     sparse_manifests: SparseManifests
@@ -31,7 +31,7 @@ class Capabilities:
     """`registry/capabilities`."""
 
     @operation(
-        "getRegistryCapabilities", answer=CapabilitiesView, anonymous=True, before_login=True
+        "getRegistryCapabilities", response=CapabilitiesSchema, anonymous=True, before_login=True
     )
     def on_get(self, call: Call) -> Any:
         """Tell what the registry can do. An index is taken only with all its images."""

@@ -8,13 +8,13 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.entities import ORGANIZATION, TEAM, Entities, Entity
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Avatar, avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Avatar, avatar
 
 _LIMIT = 10
 
 
-class EntityQuery(Body):
+class EntityQuery(RequestModel):
     """Of which namespace, and whether teams and organizations are wanted too."""
 
     namespace: str | None = Field(default=None, max_length=255)
@@ -22,7 +22,7 @@ class EntityQuery(Body):
     include_organizations: bool = Field(default=False, alias="includeOrgs")
 
 
-class EntityView(TypedDict):
+class EntitySchema(TypedDict):
     """Somebody."""
 
     name: str
@@ -41,7 +41,7 @@ class EntitySearch:
     @operation(
         "getMatchingEntities",
         query=EntityQuery,
-        answer=dict[str, list[EntityView]],
+        response=dict[str, list[EntitySchema]],
         scope="user:read",
     )
     def on_get(self, call: Call, prefix: str) -> Any:
@@ -55,10 +55,10 @@ class EntitySearch:
             organizations=query.include_organizations,
             limit=_LIMIT,
         )
-        return {"results": [_view(one) for one in found]}
+        return {"results": [_serialize(one) for one in found]}
 
 
-def _view(one: Entity) -> EntityView:
+def _serialize(one: Entity) -> EntitySchema:
     kinds = {TEAM: "team", ORGANIZATION: "org"}
     picture = "robot" if one.is_robot else kinds.get(one.kind, "user")
     return {

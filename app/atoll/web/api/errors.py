@@ -26,8 +26,8 @@ from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
 from atoll.registry import banners, labels
 from atoll.registry import errors as registry
-from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized, printable
+from atoll.web.external_url import ExternalUrls
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
 
 
 def write(
-    req: falcon.Request, resp: falcon.Response, error: Exception, authority: Authority
+    req: falcon.Request, resp: falcon.Response, error: Exception, external_urls: ExternalUrls
 ) -> None:
     """Write the answer for an exception that an operation raised."""
     if isinstance(error, falcon.HTTPRouteNotFound):
@@ -180,7 +180,7 @@ def write(
         "error_message": message,
         "error_type": kind,
         "title": kind,
-        "type": authority.url(req, f"/api/v1/error/{kind}"),
+        "type": external_urls.url(req, f"/api/v1/error/{kind}"),
         "status": status,
     }
     if isinstance(error, ReadOnly):

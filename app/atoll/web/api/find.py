@@ -14,9 +14,9 @@ from atoll.registry.repository_queries import Repository, RepositoryQueries
 from atoll.registry.search import REPOSITORY_WEIGHT, Search, SearchResult
 from atoll.web.api.errors import TooManySearches
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.repository import repository_view
-from atoll.web.api.views import avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.repository import serialize_repository
+from atoll.web.api.schemas import avatar
 
 _PAGE = 10
 # How many of each kind `find/all` shows.
@@ -27,7 +27,7 @@ _PICTURES = {search.ORGANIZATION: "org"}
 _TITLES = {search.USER: "user", search.ORGANIZATION: "org", search.ROBOT: "robot"}
 
 
-class AllQuery(Body):
+class AllQuery(RequestModel):
     """What to look for."""
 
     query: str = Field(default="", max_length=255)
@@ -123,7 +123,7 @@ class FindAll:
 def _repository(repository: Repository, score: float) -> dict[str, Any]:
     kind = search.ORGANIZATION if repository.in_organization else search.USER
     return {
-        **repository_view(repository),
+        **serialize_repository(repository),
         "kind": "repository",
         "title": "repo",
         "namespace": _account(kind, repository.name.namespace),
@@ -152,9 +152,9 @@ def _other(one: SearchResult, username: str | None) -> dict[str, Any]:
             "score": one.score,
             "href": f"/organization/{one.namespace}/teams/{one.name}",
         }
-    view = {**_account(one.kind, one.name), "score": one.score}
+    result = {**_account(one.kind, one.name), "score": one.score}
     if one.kind == search.ROBOT:
         owner = search.USER if one.namespace == username else search.ORGANIZATION
-        view["href"] = f"/{owner}/{one.namespace}?tab=robots&showRobot={one.name}"
-        view["short_name"] = one.name.partition("+")[2]
-    return view
+        result["href"] = f"/{owner}/{one.namespace}?tab=robots&showRobot={one.name}"
+        result["short_name"] = one.name.partition("+")[2]
+    return result

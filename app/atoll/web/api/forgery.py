@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import falcon
 
 from atoll.web.api.errors import ForeignOrigin
-from atoll.web.authority import Authority
+from atoll.web.external_url import ExternalUrls
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 BEARER = "bearer "
@@ -29,7 +29,7 @@ def can_be_forged(req: falcon.Request) -> bool:
     return req.method not in READING and not header.lower().startswith(BEARER)
 
 
-def refuse_foreign_origin(req: falcon.Request, authority: Authority) -> None:
+def refuse_foreign_origin(req: falcon.Request, external_urls: ExternalUrls) -> None:
     """Refuse a request that a page of another origin made the browser send.
 
     Only browsers send these headers. `same-site` is refused, too: a page at another name below the
@@ -44,11 +44,11 @@ def refuse_foreign_origin(req: falcon.Request, authority: Authority) -> None:
     site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
     if site is not None and site not in _OWN_SITE:
         raise ForeignOrigin
-    if origin is not None and not _is_own(origin, req, authority):
+    if origin is not None and not _is_own(origin, req, external_urls):
         raise ForeignOrigin
 
 
-def _is_own(origin: str, req: falcon.Request, authority: Authority) -> bool:
+def _is_own(origin: str, req: falcon.Request, external_urls: ExternalUrls) -> bool:
     """Return whether ORIGIN is the registry's own, at the address that the client used.
 
     The scheme counts only where the client is known to use TLS: a load balancer that terminates
@@ -58,10 +58,10 @@ def _is_own(origin: str, req: falcon.Request, authority: Authority) -> bool:
         scheme, host = urlsplit(origin)[:2]
     except ValueError:
         return False
-    if scheme not in _DEFAULT_PORTS or (scheme == "http" and authority.scheme(req) == "https"):
+    if scheme not in _DEFAULT_PORTS or (scheme == "http" and external_urls.scheme(req) == "https"):
         return False
     return _without_port(host, scheme) in {
-        _without_port(own, scheme) for own in authority.own_hosts(req)
+        _without_port(own, scheme) for own in external_urls.own_hosts(req)
     }
 
 

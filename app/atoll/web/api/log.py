@@ -13,8 +13,8 @@ from atoll.audit.log import Audit, Entry, Selection
 from atoll.auth.access import ADMIN
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date, member
 
 _PAGE = 20
 _DAY = timedelta(days=1)
@@ -23,7 +23,7 @@ _DEFAULT_DAYS = timedelta(days=7)
 _DATE = "%m/%d/%Y"
 
 
-class Period(Body):
+class Period(RequestModel):
     """From which day to which, both included, in UTC; the last week without."""
 
     starttime: str | None = Field(default=None, max_length=10)
@@ -83,7 +83,7 @@ class _Logs:
         answer: dict[str, Any] = {
             "start_time": http_date(selection.start),
             "end_time": http_date(selection.end),
-            "logs": [_view(entry) for entry in entries],
+            "logs": [_serialize(entry) for entry in entries],
         }
         return answer if more is None else {**answer, "next_page": str(more)}
 
@@ -115,7 +115,7 @@ class RepositoryCounts(_Logs):
     @operation(
         "getAggregateRepoLogs",
         query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        response=dict[str, list[Aggregated]],
         scope="repo:admin",
     )
     def on_get(self, call: Call) -> Any:
@@ -146,7 +146,7 @@ class OrganizationCounts(_OfOrganization):
     @operation(
         "getAggregateOrgLogs",
         query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        response=dict[str, list[Aggregated]],
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
@@ -181,7 +181,7 @@ class UserCounts(_OfUser):
     @operation(
         "getAggregateUserLogs",
         query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        response=dict[str, list[Aggregated]],
         scope="user:admin",
     )
     def on_get(self, call: Call) -> Any:
@@ -204,7 +204,7 @@ class SuperuserCounts(_Logs):
     @operation(
         "listAllAggregateLogs",
         query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        response=dict[str, list[Aggregated]],
         scope="super:user",
     )
     def on_get(self, call: Call) -> Any:
@@ -216,7 +216,7 @@ def own_namespace(call: Call, *, allowed: bool) -> str:
     """Return the caller's own namespace, whose log may be seen if ALLOWED, or raise."""
     actor = call.actor
     if actor.robot_owner is not None or not (allowed or actor.superuser or actor.auditor):
-        raise call.refuse()
+        raise call.forbidden()
     return actor.username
 
 
@@ -237,8 +237,8 @@ def _day(text: str) -> datetime:
         raise ValueError("must be a day as MM/DD/YYYY") from error
 
 
-def _view(entry: Entry) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def _serialize(entry: Entry) -> dict[str, Any]:
+    result: dict[str, Any] = {
         "kind": entry.kind,
         "metadata": dict(entry.metadata),
         "ip": entry.ip,
@@ -246,5 +246,5 @@ def _view(entry: Entry) -> dict[str, Any]:
         "namespace": entry.namespace,
     }
     if entry.performer is not None:
-        view["performer"] = member(entry.performer, is_robot="+" in entry.performer)
-    return view
+        result["performer"] = member(entry.performer, is_robot="+" in entry.performer)
+    return result

@@ -13,10 +13,10 @@ from atoll.notifications.receivers import Receivers
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.log import Period, own_namespace
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class ExportBody(Body):
+class ExportBody(RequestModel):
     """Whom to tell where the file is. E-mail cannot be sent."""
 
     callback_url: str | None = Field(default=None, max_length=4096)
@@ -53,7 +53,7 @@ class ExportRepositoryLogs:
         self._exporting = exporting
 
     @operation(
-        "exportRepoLogs", query=Period, body=ExportBody, answer=dict[str, str], scope="repo:admin"
+        "exportRepoLogs", query=Period, body=ExportBody, response=dict[str, str], scope="repo:admin"
     )
     def on_post(self, call: Call) -> Any:
         """Write what was done with a repository to a file."""
@@ -69,7 +69,7 @@ class ExportOrganizationLogs:
         self._namespaces = namespaces
 
     @operation(
-        "exportOrgLogs", query=Period, body=ExportBody, answer=dict[str, str], scope="org:admin"
+        "exportOrgLogs", query=Period, body=ExportBody, response=dict[str, str], scope="org:admin"
     )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Write what was done in an organization to a file."""
@@ -85,14 +85,14 @@ class ExportUserLogs:
         self._allowed = allowed
 
     @operation(
-        "exportUserLogs", query=Period, body=ExportBody, answer=dict[str, str], scope="user:admin"
+        "exportUserLogs", query=Period, body=ExportBody, response=dict[str, str], scope="user:admin"
     )
     def on_post(self, call: Call) -> Any:
         """Write what was done in one's own namespace to a file."""
         return self._exporting.ask(call, own_namespace(call, allowed=self._allowed))
 
 
-class FileQuery(Body):
+class FileQuery(RequestModel):
     """What proves that somebody was told of the file."""
 
     token: str = Field(min_length=1, max_length=4096)

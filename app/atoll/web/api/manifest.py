@@ -16,10 +16,10 @@ from atoll.registry.labels import Label, Labels
 from atoll.registry.manifests import Manifests
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import NotFound
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class NewLabel(Body):
+class NewLabel(RequestModel):
     """A label to put on a manifest."""
 
     key: str = Field(min_length=1, max_length=255, pattern=r"^[a-z0-9][a-z0-9.\-/]*$")
@@ -27,19 +27,19 @@ class NewLabel(Body):
     media_type: Literal["text/plain", "application/json", None] = None
 
 
-class LabelQuery(Body):
+class LabelQuery(RequestModel):
     """Which labels to list."""
 
     filter: str = Field(default="", max_length=255)
 
 
-class SecurityQuery(Body):
+class SecurityQuery(RequestModel):
     """Whether what was found is wanted in full."""
 
     vulnerabilities: bool = False
 
 
-class OneManifest:
+class ManifestResource:
     """`repository/{repository}/manifest/{digest}`."""
 
     def __init__(self, manifests: Manifests) -> None:
@@ -69,7 +69,7 @@ class OneManifest:
         }
 
 
-class SecurityView(TypedDict):
+class SecuritySchema(TypedDict):
     """What a scanner found, or why it did not look."""
 
     status: str
@@ -85,7 +85,7 @@ class ManifestSecurity:
     @operation(
         "getRepoManifestSecurity",
         query=SecurityQuery,
-        answer=SecurityView,
+        response=SecuritySchema,
         scope="repo:read",
         anonymous=True,
     )
@@ -95,7 +95,7 @@ class ManifestSecurity:
         return {"status": "unsupported", "data": None}
 
 
-class LabelView(TypedDict):
+class LabelSchema(TypedDict):
     """A label."""
 
     id: str
@@ -116,7 +116,7 @@ class LabelList:
     @operation(
         "listManifestLabels",
         query=LabelQuery,
-        answer=dict[str, list[LabelView]],
+        response=dict[str, list[LabelSchema]],
         scope="repo:read",
         anonymous=True,
     )
@@ -125,13 +125,13 @@ class LabelList:
         name = call.require(READ)
         self._manifests.get(name, str(Digest.parse(digest)))
         found = self._labels.list(name, digest, call.query.filter)
-        return {"labels": [_view(label) for label in found]}
+        return {"labels": [_serialize(label) for label in found]}
 
     @operation(
         "addManifestLabel",
         body=NewLabel,
         status=201,
-        answer=dict[str, LabelView],
+        response=dict[str, LabelSchema],
         scope="repo:write",
     )
     def on_post(self, call: Call, digest: str) -> Any:
@@ -143,20 +143,20 @@ class LabelList:
         if seconds is not None:
             self._tags.expire_all_of(name, digest, seconds)
         call.log("manifest_label_add", name.namespace, key=label.key, manifest_digest=digest)
-        return {"label": _view(label)}
+        return {"label": _serialize(label)}
 
 
-class OneLabel:
+class LabelResource:
     """`repository/{repository}/manifest/{digest}/labels/{uuid}`."""
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
 
-    @operation("getManifestLabel", answer=LabelView, scope="repo:read", anonymous=True)
+    @operation("getManifestLabel", response=LabelSchema, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str, uuid: UUID) -> Any:
         """Show a label."""
         for label in self._labels.list(call.require(READ), digest, uuid=uuid):
-            return _view(label)
+            return _serialize(label)
         raise NotFound(f"the manifest has no label {uuid}")
 
     @operation("deleteManifestLabel", status=204, scope="repo:write")
@@ -167,7 +167,7 @@ class OneLabel:
         call.log("manifest_label_delete", name.namespace, key=label.key, manifest_digest=digest)
 
 
-def _view(label: Label) -> LabelView:
+def _serialize(label: Label) -> LabelSchema:
     return {
         "id": str(label.uuid),
         "key": label.key,

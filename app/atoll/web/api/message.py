@@ -9,10 +9,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.registry.banners import Banners
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class MessageText(Body):
+class MessageText(RequestModel):
     """A message."""
 
     content: str = Field(min_length=1, max_length=65536)
@@ -20,13 +20,13 @@ class MessageText(Body):
     severity: Literal["info", "warning", "error"]
 
 
-class NewMessage(Body):
+class NewMessage(RequestModel):
     """A message to tell."""
 
     message: MessageText
 
 
-class MessageView(TypedDict):
+class MessageSchema(TypedDict):
     """A message as everybody sees it."""
 
     uuid: str
@@ -41,7 +41,7 @@ class MessageList:
     def __init__(self, messages: Banners) -> None:
         self._messages = messages
 
-    @operation("getGlobalMessages", answer=dict[str, list[MessageView]], anonymous=True)
+    @operation("getGlobalMessages", response=dict[str, list[MessageSchema]], anonymous=True)
     def on_get(self, call: Call) -> Any:
         """List what operators tell."""
         del call
@@ -57,7 +57,7 @@ class MessageList:
             ]
         }
 
-    @operation("createGlobalMessage", body=NewMessage, status=201, answer=str, scope="super:user")
+    @operation("createGlobalMessage", body=NewMessage, status=201, response=str, scope="super:user")
     def on_post(self, call: Call) -> Any:
         """Tell everybody something."""
         call.require_superuser()
@@ -67,7 +67,7 @@ class MessageList:
         return "Created"
 
 
-class OneMessage:
+class MessageResource:
     """`message/{uuid}`."""
 
     def __init__(self, messages: Banners) -> None:

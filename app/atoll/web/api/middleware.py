@@ -12,14 +12,14 @@ from atoll.audit.log import Audit
 from atoll.auth.access import Access
 from atoll.auth.credentials import Credentials
 from atoll.names import RepositoryName
-from atoll.web.addresses import client_address
 from atoll.web.api import errors
 from atoll.web.api.cookies import NEXT_CSRF_HEADER, Cookies
 from atoll.web.api.forgery import BEARER, READING, refuse_foreign_origin
 from atoll.web.api.operation import Call, Operation
-from atoll.web.authority import Authority
-from atoll.web.credentials import basic_credentials
+from atoll.web.basic_auth import basic_credentials
+from atoll.web.client_address import client_address
 from atoll.web.errors import ReadOnly
+from atoll.web.external_url import ExternalUrls
 
 PREFIX = "/api/v1"
 # Quay serves the others next to `/api/v1`, and scripts use them.
@@ -45,7 +45,7 @@ class ApiMiddleware:
         self,
         access: Access,
         audit: Audit,
-        authority: Authority,
+        external_urls: ExternalUrls,
         cookies: Cookies,
         *,
         read_only: bool,
@@ -53,7 +53,7 @@ class ApiMiddleware:
     ) -> None:
         self._access = access
         self._audit = audit
-        self._authority = authority
+        self._external_urls = external_urls
         self._cookies = cookies
         self._read_only = read_only
         self._anonymous = anonymous
@@ -82,7 +82,7 @@ class ApiMiddleware:
         params.update({name: _typed(req, name, text) for name, text in params.items()})
         if self._read_only and req.method not in READING:
             raise ReadOnly
-        refuse_foreign_origin(req, self._authority)
+        refuse_foreign_origin(req, self._external_urls)
         repository: RepositoryName | None = params.pop("repository", None)
         shown = _credentials(req)
         if shown is not None and shown.of_app:

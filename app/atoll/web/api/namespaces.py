@@ -31,14 +31,14 @@ class Namespaces:
         """
         organization = self._organizations.get(name, call.principal)
         if not organization.is_admin and not self.sees_everything(call):
-            raise call.refuse()
+            raise call.forbidden()
         return organization
 
     def belonged_to(self, call: Call, name: str) -> Organization:
         """Return the organization that the caller is in."""
         organization = self._organizations.get(name, call.principal)
         if not organization.roles and not self.sees_everything(call):
-            raise call.refuse()
+            raise call.forbidden()
         return organization
 
     def may_create_repository(self, call: Call, namespace: str) -> bool:

@@ -11,10 +11,10 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notification, Notifications
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class MethodConfig(Body):
+class MethodConfig(RequestModel):
     """Where to. A template of one's own for the document is not supported; scripts send none."""
 
     model_config = ConfigDict(extra="forbid")
@@ -23,7 +23,7 @@ class MethodConfig(Body):
     template: Literal["", None] = None
 
 
-class NewNotification(Body):
+class NewNotification(RequestModel):
     """A notification to make. What else Quay can tell of does not happen here yet."""
 
     event: Literal["repo_push"]
@@ -33,7 +33,7 @@ class NewNotification(Body):
     title: str | None = Field(default=None, max_length=255)
 
 
-class NotificationView(TypedDict):
+class NotificationSchema(TypedDict):
     """A notification as the API shows it, to administrators of the repository."""
 
     uuid: str
@@ -53,18 +53,18 @@ class NotificationList:
         self._receivers = receivers
 
     @operation(
-        "listRepoNotifications", answer=dict[str, list[NotificationView]], scope="repo:admin"
+        "listRepoNotifications", response=dict[str, list[NotificationSchema]], scope="repo:admin"
     )
     def on_get(self, call: Call) -> Any:
         """List who is told of what."""
         found = self._notifications.list(call.require(ADMIN))
-        return {"notifications": [_view(one) for one in found]}
+        return {"notifications": [_serialize(one) for one in found]}
 
     @operation(
         "createRepoNotification",
         body=NewNotification,
         status=201,
-        answer=NotificationView,
+        response=NotificationSchema,
         scope="repo:admin",
     )
     def on_post(self, call: Call) -> Any:
@@ -87,19 +87,19 @@ class NotificationList:
             event=new.event,
             method=new.method,
         )
-        return _view(made)
+        return _serialize(made)
 
 
-class OneNotification:
+class NotificationResource:
     """`repository/{repository}/notification/{uuid}`."""
 
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
 
-    @operation("getRepoNotification", answer=NotificationView, scope="repo:admin")
+    @operation("getRepoNotification", response=NotificationSchema, scope="repo:admin")
     def on_get(self, call: Call, uuid: UUID) -> Any:
         """Show a notification."""
-        return _view(self._notifications.get(call.require(ADMIN), uuid))
+        return _serialize(self._notifications.get(call.require(ADMIN), uuid))
 
     @operation("resetRepositoryNotificationFailures", status=204, scope="repo:admin")
     def on_post(self, call: Call, uuid: UUID) -> None:
@@ -129,7 +129,7 @@ class NotificationTest:
         return {}
 
 
-def _view(one: Notification) -> NotificationView:
+def _serialize(one: Notification) -> NotificationSchema:
     return {
         "uuid": str(one.uuid),
         "event": one.event,

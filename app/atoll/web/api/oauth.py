@@ -20,15 +20,15 @@ from atoll.auth.assigned_authorizations import AssignedAuthorizations
 from atoll.config import Bundle
 from atoll.web.api.errors import InsufficientScope, InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.authority import Authority
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.external_url import ExternalUrls
 
 # As long as Quay's: ten years. Deleting the application, or a new password, ends it sooner.
 TOKEN_SECONDS = 315_576_000
 LOCAL = "/oauth/localapp"
 
 
-class Authorization(Body):
+class Authorization(RequestModel):
     """What a program asks for."""
 
     client_id: str = Field(min_length=1, max_length=255)
@@ -44,9 +44,11 @@ class Authorization(Body):
 class Redirects:
     """Checks what applications ask for."""
 
-    def __init__(self, applications: Applications, authority: Authority, bundle: Bundle) -> None:
+    def __init__(
+        self, applications: Applications, external_urls: ExternalUrls, bundle: Bundle
+    ) -> None:
         self._applications = applications
-        self._authority = authority
+        self._external_urls = external_urls
         self._own = f"{bundle.preferred_url_scheme}://{bundle.server_hostname}{LOCAL}"
 
     def checked(self, call: Call, asked: Authorization) -> tuple[Application, list[str]]:
@@ -57,7 +59,7 @@ class Redirects:
             InvalidRequest: The redirect URI is not the application's, or a scope is unknown.
         """
         application = self._applications.get(asked.client_id)
-        local = {self._own, self._authority.url(call.req, LOCAL)}
+        local = {self._own, self._external_urls.url(call.req, LOCAL)}
         if asked.redirect_uri not in local and not application.may_redirect_to(asked.redirect_uri):
             raise InvalidRequest("redirect_uri is not what the application has registered")
         scopes = parse_scopes(asked.scope)
@@ -171,5 +173,5 @@ def parse_scopes(text: str) -> list[str]:
 def person(call: Call) -> Principal:
     """Return the caller, who must be a person and not use a token of limited scopes."""
     if call.actor.robot_owner is not None or call.actor.scopes is not None:
-        raise call.refuse()
+        raise call.forbidden()
     return call.actor

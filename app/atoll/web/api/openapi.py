@@ -36,7 +36,7 @@ _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
-class Document:
+class OpenApiDocument:
     """`openapi.json` and `discovery`."""
 
     def __init__(self, resources: list[tuple[str, object]]) -> None:
@@ -117,7 +117,7 @@ def _operation(one: Operation, identifier: str) -> dict[str, Any]:
 def _success(one: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {"description": "It is done."}
     if one.status != NO_CONTENT:
-        described["content"] = {"application/json": {"schema": _schema(one.answer)}}
+        described["content"] = {"application/json": {"schema": _schema(one.response)}}
     return described
 
 

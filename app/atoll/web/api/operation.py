@@ -20,7 +20,6 @@ from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
 from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
-from atoll.web.addresses import client_address
 from atoll.web.api.errors import (
     ForgedRequest,
     InsufficientScope,
@@ -30,6 +29,7 @@ from atoll.web.api.errors import (
     nothing_at,
 )
 from atoll.web.api.forgery import READING, can_be_forged
+from atoll.web.client_address import client_address
 
 CSRF_HEADER = "X-CSRF-Token"
 _BODY_MAXIMUM = 1024 * 1024
@@ -38,7 +38,7 @@ NO_CONTENT = 204
 Responder = TypeVar("Responder", bound=Callable[..., Any])
 
 
-class Body(BaseModel):
+class RequestModel(BaseModel):
     """Base of what a request carries. Other keys are let through, as Quay lets them."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
@@ -51,9 +51,9 @@ class Operation:
     name: str
     summary: str
     status: int
-    body: type[Body] | None
-    query: type[Body] | None
-    answer: Any
+    body: type[RequestModel] | None
+    query: type[RequestModel] | None
+    response: Any
     scope: str | None
     anonymous: bool
     before_login: bool
@@ -79,7 +79,7 @@ class Call:
             raise Unauthenticated
         return self.principal
 
-    def refuse(self) -> Exception:
+    def forbidden(self) -> Exception:
         """Return the error for somebody who may not do this: a login may help, or nothing does."""
         if self.principal is None:
             return Unauthenticated()
@@ -91,7 +91,7 @@ class Call:
         Whether there is such a repository is shown to nobody else; to these NotFound is raised.
         """
         if self.grant is None or not self.grant.allows(role):
-            raise self.refuse()
+            raise self.forbidden()
         if not self.grant.exists:
             raise NotFound(self._no_repository(self.grant.repository))
         return self.grant.repository
@@ -114,14 +114,14 @@ class Call:
         """Return the repository in the path, not for who only sees it because all do."""
         name = self.require(READ)
         if self.grant is None or not self.grant.personal:
-            raise self.refuse()
+            raise self.forbidden()
         return name
 
     def require_superuser(self) -> None:
         """Raise unless the caller is a superuser or, where nothing is changed, an auditor."""
         reading = self.req.method in READING
         if not (self.actor.superuser or (reading and self.actor.auditor)):
-            raise self.refuse()
+            raise self.forbidden()
 
     def require_writable(self, role: str) -> RepositoryName:
         """Return what `require` does, of a repository that may be pushed to."""
@@ -153,12 +153,12 @@ def operation(
     name: str,
     *,
     status: int = 200,
-    body: type[Body] | None = None,
-    query: type[Body] | None = None,
-    answer: Any = dict[str, Any],
+    body: type[RequestModel] | None = None,
+    query: type[RequestModel] | None = None,
+    response: Any = dict[str, Any],
     scope: str | None = None,
     anonymous: bool = False,
-    anywhere: bool = False,
+    body_in_query: bool = False,
     form: bool = False,
     before_login: bool = False,
 ) -> Callable[[Responder], Responder]:
@@ -174,7 +174,7 @@ def operation(
         answer: Type of the response's body, which the responder returns.
         scope: Scope that a token needs.
         anonymous: Whether the operation is available without a login.
-        anywhere: Whether the fields of the body may be in the query as well.
+        body_in_query: Whether the fields of the body may be in the query as well.
         form: Whether a session may send the body as a form. Its CSRF token proves that the page
             with the form was not another site's.
         before_login: Whether the operation is available without a login also where the bundle
@@ -184,7 +184,7 @@ def operation(
     def decorate(responder: Responder) -> Responder:
         summary = (responder.__doc__ or "").strip().partition("\n")[0]
         described = Operation(
-            name, summary, status, body, query, answer, scope, anonymous, before_login
+            name, summary, status, body, query, response, scope, anonymous, before_login
         )
 
         @functools.wraps(responder)
@@ -196,7 +196,7 @@ def operation(
             if can_be_forged(req) and not (form and call.session):
                 _require_json(req)
             if body is not None:
-                call.body = _validated(body, _carried(req, with_query=anywhere), "body")
+                call.body = _validated(body, _carried(req, with_query=body_in_query), "body")
             if call.session is not None:
                 _refuse_forged(call, call.session)
             result = responder(resource, call, **path)
@@ -276,7 +276,7 @@ def _carried(req: falcon.Request, *, with_query: bool) -> Any:
     return {**req.params, **value} if with_query and isinstance(value, dict) else value
 
 
-def _validated(model: type[Body], value: Any, what: str) -> Body:
+def _validated(model: type[RequestModel], value: Any, what: str) -> RequestModel:
     try:
         return model.model_validate(value)
     except ValidationError as error:

@@ -13,19 +13,19 @@ from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.team import team_view
-from atoll.web.api.views import avatar, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar, member
+from atoll.web.api.team import serialize_team
 
 
-class NewOrganization(Body):
+class NewOrganization(RequestModel):
     """An organization to make."""
 
     name: str = Field(max_length=255)
     email: str | None = Field(default=None, max_length=320)
 
 
-class OrganizationChange(Body):
+class OrganizationChange(RequestModel):
     """What to change of an organization."""
 
     email: str | None = Field(default=None, max_length=320)
@@ -41,14 +41,14 @@ class OrganizationList:
         self._reserved = bundle.reserved_usernames
 
     @operation(
-        "createOrganization", body=NewOrganization, status=201, answer=str, scope="org:admin"
+        "createOrganization", body=NewOrganization, status=201, response=str, scope="org:admin"
     )
     def on_post(self, call: Call) -> Any:
         """Make an organization, and oneself its owner."""
         if call.actor.robot_owner is not None:
-            raise call.refuse()
+            raise call.forbidden()
         if self._by_superusers and not call.actor.superuser:
-            raise call.refuse()
+            raise call.forbidden()
         new: NewOrganization = call.body
         reserved = new.name in self._reserved and not call.actor.superuser
         if reserved or not users.create_organization(
@@ -59,7 +59,7 @@ class OrganizationList:
         return "Created"
 
 
-class OneOrganization:
+class OrganizationResource:
     """`organization/{orgname}`."""
 
     def __init__(
@@ -91,7 +91,7 @@ class OneOrganization:
             "avatar": avatar(found.name, "org"),
             "is_admin": is_admin,
             "is_member": inside,
-            "teams": {team.name: team_view(team, can_view=inside) for team in teams},
+            "teams": {team.name: serialize_team(team, can_view=inside) for team in teams},
             "ordered_teams": [team.name for team in teams],
             "tag_expiration_s": self._expiration if expiration is None else expiration,
         }

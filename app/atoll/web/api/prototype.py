@@ -10,26 +10,26 @@ from typing_extensions import TypedDict
 
 from atoll.auth.permissions import TEAM, USER, Prototype, Prototypes
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Member, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Member, member
 
 _Role = Literal["read", "write", "admin"]
 
 
-class ActivatingUser(Body):
+class ActivatingUser(RequestModel):
     """Whoever makes the repository, if it is to be only this one."""
 
     name: str | None = Field(default=None, max_length=255)
 
 
-class Delegate(Body):
+class Delegate(RequestModel):
     """Who gets the permission."""
 
     name: str = Field(max_length=255)
     kind: Literal["user", "team"]
 
 
-class NewPrototype(Body):
+class NewPrototype(RequestModel):
     """A default permission to make."""
 
     role: _Role
@@ -37,13 +37,13 @@ class NewPrototype(Body):
     delegate: Delegate
 
 
-class PrototypeChange(Body):
+class PrototypeChange(RequestModel):
     """A role."""
 
     role: _Role
 
 
-class PrototypeView(TypedDict):
+class PrototypeSchema(TypedDict):
     """A default permission."""
 
     id: str
@@ -61,18 +61,18 @@ class PrototypeList:
 
     @operation(
         "getOrganizationPrototypePermissions",
-        answer=dict[str, list[PrototypeView]],
+        response=dict[str, list[PrototypeSchema]],
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List default permissions."""
         self._namespaces.administered(call, orgname)
-        return {"prototypes": [_view(one) for one in self._prototypes.list(orgname)]}
+        return {"prototypes": [_serialize(one) for one in self._prototypes.list(orgname)]}
 
     @operation(
         "createOrganizationPrototypePermission",
         body=NewPrototype,
-        answer=PrototypeView,
+        response=PrototypeSchema,
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str) -> Any:
@@ -84,10 +84,10 @@ class PrototypeList:
             orgname, new.role, activating, new.delegate.kind, new.delegate.name
         )
         call.log("create_prototype_permission", orgname, delegate=new.delegate.name, role=new.role)
-        return _view(made)
+        return _serialize(made)
 
 
-class OnePrototype:
+class PrototypeResource:
     """`organization/{orgname}/prototypes/{uuid}`."""
 
     def __init__(self, prototypes: Prototypes, namespaces: Namespaces) -> None:
@@ -97,7 +97,7 @@ class OnePrototype:
     @operation(
         "updateOrganizationPrototypePermission",
         body=PrototypeChange,
-        answer=PrototypeView,
+        response=PrototypeSchema,
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str, uuid: UUID) -> Any:
@@ -105,7 +105,7 @@ class OnePrototype:
         self._namespaces.administered(call, orgname)
         changed = self._prototypes.change(orgname, uuid, call.body.role)
         call.log("modify_prototype_permission", orgname, prototype=str(uuid), role=call.body.role)
-        return _view(changed)
+        return _serialize(changed)
 
     @operation("deleteOrganizationPrototypePermission", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, uuid: UUID) -> None:
@@ -115,7 +115,7 @@ class OnePrototype:
         call.log("delete_prototype_permission", orgname, prototype=str(uuid))
 
 
-def _view(prototype: Prototype) -> PrototypeView:
+def _serialize(prototype: Prototype) -> PrototypeSchema:
     activating = None
     if prototype.activating_user is not None:
         activating = member(prototype.activating_user, is_robot=prototype.activating_is_robot)

@@ -10,7 +10,7 @@ from atoll.audit.statistics import PullCount, PullStatistics
 from atoll.names import Digest, parse_tag
 from atoll.registry.manifests import Manifests
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.schemas import http_date
 
 
 class ManifestStatistics(TypedDict):
@@ -43,7 +43,7 @@ class _Statistics:
 class TagPullStatistics(_Statistics):
     """`repository/{repository}/tag/{tag}/pull_statistics`."""
 
-    @operation("getTagPullStatistics", answer=TagStatistics, scope="repo:read")
+    @operation("getTagPullStatistics", response=TagStatistics, scope="repo:read")
     def on_get(self, call: Call, tag: str) -> Any:
         """Tell how often a tag was pulled."""
         name = call.require_personal()
@@ -61,7 +61,7 @@ class TagPullStatistics(_Statistics):
 class ManifestPullStatistics(_Statistics):
     """`repository/{repository}/manifest/{digest}/pull_statistics`."""
 
-    @operation("getManifestPullStatistics", answer=ManifestStatistics, scope="repo:read")
+    @operation("getManifestPullStatistics", response=ManifestStatistics, scope="repo:read")
     def on_get(self, call: Call, digest: str) -> Any:
         """Tell how often a manifest was pulled."""
         name = call.require_personal()

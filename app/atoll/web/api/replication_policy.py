@@ -19,19 +19,19 @@ from atoll.placement.policies import (
 )
 from atoll.registry.image_completeness import ImageCompleteness
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 _LOCATIONS_MAXIMUM = 100
 
 
-class Synchronous(Body):
+class Synchronous(RequestModel):
     """How many locations a push waits for, and for how long."""
 
     copies: int = Field(ge=2, le=_LOCATIONS_MAXIMUM)
     seconds: int = Field(default=SYNC_SECONDS, ge=1, le=SYNC_SECONDS_MAXIMUM)
 
 
-class PolicyChange(Body):
+class PolicyChange(RequestModel):
     """A whole policy: what is not said is as by default."""
 
     extra_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
@@ -58,24 +58,24 @@ class PolicyChange(Body):
         )
 
 
-class SynchronousView(TypedDict):
+class SynchronousSchema(TypedDict):
     """How many locations a push waits for, and for how long."""
 
     copies: int
     seconds: int
 
 
-class PolicyView(TypedDict):
+class PolicySchema(TypedDict):
     """A policy, and where blobs must be by it and by that of the namespace."""
 
     extra_locations: list[str]
     excluded_locations: list[str]
     urgent: bool
-    synchronous: SynchronousView | None
+    synchronous: SynchronousSchema | None
     required_locations: list[str]
 
 
-class LocationView(TypedDict):
+class LocationSchema(TypedDict):
     """How much of an image is at one location."""
 
     location: str
@@ -87,12 +87,12 @@ class LocationView(TypedDict):
     missing_bytes: int
 
 
-class CompletenessView(TypedDict):
+class CompletenessSchema(TypedDict):
     """Where an image is complete: its layers, configurations and those of all that it lists."""
 
     manifest_digest: str
     complete: bool
-    locations: list[LocationView]
+    locations: list[LocationSchema]
 
 
 class OrganizationPolicy:
@@ -102,15 +102,15 @@ class OrganizationPolicy:
         self._policies = policies
         self._namespaces = namespaces
 
-    @operation("getOrganizationReplicationPolicy", answer=PolicyView, scope="org:admin")
+    @operation("getOrganizationReplicationPolicy", response=PolicySchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
         """Show where an organization's blobs must be, and where never."""
-        return _view(self._policies, self._subject(call, orgname))
+        return _serialize(self._policies, self._subject(call, orgname))
 
     @operation(
         "changeOrganizationReplicationPolicy",
         body=PolicyChange,
-        answer=PolicyView,
+        response=PolicySchema,
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str) -> Any:
@@ -135,15 +135,15 @@ class RepositoryPolicy:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
-    @operation("getRepositoryReplicationPolicy", answer=PolicyView, scope="repo:admin")
+    @operation("getRepositoryReplicationPolicy", response=PolicySchema, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
         """Show where a repository's blobs must be, and where never."""
-        return _view(self._policies, self._subject(call))
+        return _serialize(self._policies, self._subject(call))
 
     @operation(
         "changeRepositoryReplicationPolicy",
         body=PolicyChange,
-        answer=PolicyView,
+        response=PolicySchema,
         scope="repo:admin",
     )
     def on_put(self, call: Call) -> Any:
@@ -170,7 +170,7 @@ class TagReplication:
     def __init__(self, database: Database, required: list[str]) -> None:
         self._completeness = ImageCompleteness(database, required)
 
-    @operation("getTagReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
+    @operation("getTagReplication", response=CompletenessSchema, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, tag: str) -> Any:
         """Tell at which locations what a tag means is complete."""
         name = call.require(READ)
@@ -183,7 +183,9 @@ class ManifestReplication:
     def __init__(self, database: Database, required: list[str]) -> None:
         self._completeness = ImageCompleteness(database, required)
 
-    @operation("getManifestReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
+    @operation(
+        "getManifestReplication", response=CompletenessSchema, scope="repo:read", anonymous=True
+    )
     def on_get(self, call: Call, digest: str) -> Any:
         """Tell at which locations an image is complete."""
         name = call.require(READ)
@@ -191,11 +193,11 @@ class ManifestReplication:
         return self._completeness.of(name, reference).as_dict()
 
 
-def _change(call: Call, policies: Policies, subject: Subject) -> PolicyView:
+def _change(call: Call, policies: Policies, subject: Subject) -> PolicySchema:
     change: PolicyChange = call.body
     policies.set(subject, change.policy())
     _log(call, "change_replication_policy", subject, **change.model_dump())
-    return _view(policies, subject)
+    return _serialize(policies, subject)
 
 
 def _clear(call: Call, policies: Policies, subject: Subject) -> None:
@@ -209,11 +211,11 @@ def _log(call: Call, kind: str, subject: Subject, **metadata: Any) -> None:
     call.log(kind, subject.namespace, **metadata)
 
 
-def _view(policies: Policies, subject: Subject) -> PolicyView:
+def _serialize(policies: Policies, subject: Subject) -> PolicySchema:
     policy = policies.get(subject)
     waits = None
     if policy.sync_copies is not None and policy.sync_seconds is not None:
-        waits = SynchronousView(copies=policy.sync_copies, seconds=policy.sync_seconds)
+        waits = SynchronousSchema(copies=policy.sync_copies, seconds=policy.sync_seconds)
     return {
         "extra_locations": list(policy.extra),
         "excluded_locations": list(policy.excluded),

@@ -9,17 +9,17 @@ from typing_extensions import TypedDict
 
 from atoll.auth.robots import Robot, Robots
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date
 
 
-class NewRobot(Body):
+class NewRobot(RequestModel):
     """A robot to make."""
 
     description: str = Field(default="", max_length=255)
 
 
-class RobotView(TypedDict):
+class RobotSchema(TypedDict):
     """A robot as its owner sees it; the token only where it is asked for."""
 
     name: str
@@ -29,7 +29,7 @@ class RobotView(TypedDict):
     token: NotRequired[str]
 
 
-class RobotQuery(Body):
+class RobotQuery(RequestModel):
     """What to show of robots."""
 
     token: bool = True
@@ -55,7 +55,7 @@ class _Owned:
             organization = self._namespaces.administered(call, orgname)
             return organization.name, organization.is_admin and not call.actor.read_only
         if call.actor.robot_owner is not None:
-            raise call.refuse()
+            raise call.forbidden()
         return call.actor.username, not call.actor.read_only
 
 
@@ -63,31 +63,31 @@ class RobotList(_Owned):
     """`organization/{orgname}/robots`."""
 
     @operation(
-        "getOrgRobots", query=RobotQuery, answer=dict[str, list[RobotView]], scope="org:admin"
+        "getOrgRobots", query=RobotQuery, response=dict[str, list[RobotSchema]], scope="org:admin"
     )
     def on_get(self, call: Call, orgname: str | None = None) -> Any:
         """List robots."""
         owner, shown = self._owner_and_secrecy(call, orgname)
         robots = self._robots.list(owner)
-        return {"robots": [_view(robot, token=call.query.token and shown) for robot in robots]}
+        return {"robots": [_serialize(robot, token=call.query.token and shown) for robot in robots]}
 
 
-class OneRobot(_Owned):
+class RobotResource(_Owned):
     """`organization/{orgname}/robots/{robot_shortname}`."""
 
-    @operation("getOrgRobot", answer=RobotView, scope="org:admin")
+    @operation("getOrgRobot", response=RobotSchema, scope="org:admin")
     def on_get(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Show a robot and its token."""
         owner, shown = self._owner_and_secrecy(call, orgname)
-        return _view(self._robots.get(owner, robot_shortname), token=shown)
+        return _serialize(self._robots.get(owner, robot_shortname), token=shown)
 
-    @operation("createOrgRobot", body=NewRobot, status=201, answer=RobotView, scope="org:admin")
+    @operation("createOrgRobot", body=NewRobot, status=201, response=RobotSchema, scope="org:admin")
     def on_put(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Make a robot."""
         owner = self._owner(call, orgname)
         robot = self._robots.create(owner, robot_shortname, call.body.description)
         call.log("create_robot", owner, robot=robot_shortname)
-        return _view(robot)
+        return _serialize(robot)
 
     @operation("deleteOrgRobot", status=204, scope="org:admin")
     def on_delete(self, call: Call, robot_shortname: str, orgname: str | None = None) -> None:
@@ -100,13 +100,13 @@ class OneRobot(_Owned):
 class RegenerateRobot(_Owned):
     """`organization/{orgname}/robots/{robot_shortname}/regenerate`."""
 
-    @operation("regenerateOrgRobotToken", answer=RobotView, scope="org:admin")
+    @operation("regenerateOrgRobotToken", response=RobotSchema, scope="org:admin")
     def on_post(self, call: Call, robot_shortname: str, orgname: str | None = None) -> Any:
         """Give a robot a new token."""
         owner = self._owner(call, orgname)
         robot = self._robots.regenerate(owner, robot_shortname)
         call.log("regenerate_robot_token", owner, robot=robot_shortname)
-        return _view(robot)
+        return _serialize(robot)
 
 
 class RobotPermissions(_Owned):
@@ -125,11 +125,11 @@ class RobotPermissions(_Owned):
         }
 
 
-def _view(robot: Robot, *, token: bool = True) -> RobotView:
-    view: RobotView = {
+def _serialize(robot: Robot, *, token: bool = True) -> RobotSchema:
+    result: RobotSchema = {
         "name": robot.name,
         "created": http_date(robot.created_at),
         "description": robot.description,
         "unstructured_metadata": {},
     }
-    return {**view, "token": robot.token} if token else view
+    return {**result, "token": robot.token} if token else result

@@ -10,10 +10,10 @@ from atoll.auth.access import Access, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.sessions import Sessions
 from atoll.config import Bundle
-from atoll.web.addresses import client_address
 from atoll.web.api.cookies import COOKIE, Cookies
 from atoll.web.api.errors import ForgedRequest, InsufficientScope
-from atoll.web.api.operation import CSRF_HEADER, Body, Call, operation
+from atoll.web.api.operation import CSRF_HEADER, Call, RequestModel, operation
+from atoll.web.client_address import client_address
 
 
 class CsrfToken:
@@ -31,7 +31,7 @@ class CsrfToken:
         return {"csrf_token": session.csrf_token}
 
 
-class SignInBody(Body):
+class SignInBody(RequestModel):
     """Who signs in."""
 
     username: str = Field(max_length=255)

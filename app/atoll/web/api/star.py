@@ -11,19 +11,19 @@ from atoll.names import RepositoryName
 from atoll.registry.repository_queries import RepositoryQueries
 from atoll.registry.stars import Stars
 from atoll.web.api.errors import NotFound
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.repository import RepositoryPage, repository_view
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.repository import RepositoryPage, serialize_repository
 
 _PAGE = 100
 
 
-class StarQuery(Body):
+class StarQuery(RequestModel):
     """Which page."""
 
     next_page: int = Field(default=0, ge=0, lt=2**63)
 
 
-class NewStar(Body):
+class NewStar(RequestModel):
     """What to mark."""
 
     namespace: str = Field(min_length=1, max_length=255)
@@ -38,7 +38,7 @@ class StarList:
         self._listing = listing
         self._access = access
 
-    @operation("listStarredRepos", query=StarQuery, answer=RepositoryPage, scope="user:admin")
+    @operation("listStarredRepos", query=StarQuery, response=RepositoryPage, scope="user:admin")
     def on_get(self, call: Call) -> Any:
         """List what one marked and may still see."""
         found, more = self._listing.list(
@@ -51,11 +51,11 @@ class StarList:
             starred=True,
         )
         answer: dict[str, Any] = {
-            "repositories": [repository_view(one.repository) for one in found]
+            "repositories": [serialize_repository(one.repository) for one in found]
         }
         return answer if more is None else {**answer, "next_page": str(more)}
 
-    @operation("createStar", body=NewStar, status=201, answer=dict[str, str], scope="repo:read")
+    @operation("createStar", body=NewStar, status=201, response=dict[str, str], scope="repo:read")
     def on_post(self, call: Call) -> Any:
         """Mark a repository that one may see."""
         name = RepositoryName.parse(f"{call.body.namespace}/{call.body.repository}")
@@ -65,7 +65,7 @@ class StarList:
         return {"namespace": name.namespace, "repository": name.name}
 
 
-class OneStar:
+class StarResource:
     """`user/starred/{repository}`."""
 
     def __init__(self, stars: Stars) -> None:

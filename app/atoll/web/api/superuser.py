@@ -17,13 +17,13 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Avatar, avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Avatar, avatar
 
 _PASSWORD_BYTES = 18
 
 
-class NewUser(Body):
+class NewUser(RequestModel):
     """A user to make; without a password one is made up."""
 
     username: str = Field(max_length=255)
@@ -31,7 +31,7 @@ class NewUser(Body):
     password: str | None = Field(default=None, max_length=1024)
 
 
-class UserChange(Body):
+class UserChange(RequestModel):
     """What to change of a user."""
 
     password: str | None = Field(default=None, max_length=1024)
@@ -39,20 +39,20 @@ class UserChange(Body):
     enabled: bool | None = None
 
 
-class UserQuery(Body):
+class UserQuery(RequestModel):
     """Which users to list."""
 
     disabled: bool = True
 
 
-class OrganizationChange(Body):
+class OrganizationChange(RequestModel):
     """What to change of an organization."""
 
     name: str | None = Field(default=None, max_length=255)
     email: str | None = Field(default=None, max_length=320)
 
 
-class UserView(TypedDict):
+class UserSchema(TypedDict):
     """A user as a superuser sees it."""
 
     kind: str
@@ -65,7 +65,7 @@ class UserView(TypedDict):
     enabled: bool
 
 
-class OrganizationView(TypedDict):
+class OrganizationSchema(TypedDict):
     """An organization as a superuser sees it."""
 
     name: str
@@ -82,13 +82,13 @@ class SuperuserUserList:
         self._superusers = bundle.superusers
 
     @operation(
-        "listAllUsers", query=UserQuery, answer=dict[str, list[UserView]], scope="super:user"
+        "listAllUsers", query=UserQuery, response=dict[str, list[UserSchema]], scope="super:user"
     )
     def on_get(self, call: Call) -> Any:
         """List all users."""
         call.require_superuser()
         found = users.list_users(self._database, disabled=call.query.disabled)
-        return {"users": [_view(user, self._superusers) for user in found]}
+        return {"users": [_serialize(user, self._superusers) for user in found]}
 
     @operation("createInstallUser", body=NewUser, scope="super:user")
     def on_post(self, call: Call) -> Any:
@@ -114,13 +114,13 @@ class SuperuserUser:
         self._removal = removal
         self._superusers = bundle.superusers
 
-    @operation("getInstallUser", answer=UserView, scope="super:user")
+    @operation("getInstallUser", response=UserSchema, scope="super:user")
     def on_get(self, call: Call, username: str) -> Any:
         """Show a user."""
         call.require_superuser()
-        return _view(users.get_user(self._database, username), self._superusers)
+        return _serialize(users.get_user(self._database, username), self._superusers)
 
-    @operation("changeInstallUser", body=UserChange, answer=UserView, scope="super:user")
+    @operation("changeInstallUser", body=UserChange, response=UserSchema, scope="super:user")
     def on_put(self, call: Call, username: str) -> Any:
         """Change a user: the password, the e-mail address, whether logins are let in."""
         call.require_superuser()
@@ -138,7 +138,7 @@ class SuperuserUser:
             enabled=change.enabled,
         )
         call.log("user_change", username, enabled=change.enabled)
-        return _view(user, self._superusers)
+        return _serialize(user, self._superusers)
 
     @operation("deleteInstallUser", status=204, scope="super:user")
     def on_delete(self, call: Call, username: str) -> None:
@@ -157,7 +157,7 @@ class TakeOwnership:
         self._database = database
         self._named = bundle.superusers | bundle.auditors
 
-    @operation("takeOwnership", answer=dict[str, str], scope="super:user")
+    @operation("takeOwnership", response=dict[str, str], scope="super:user")
     def on_post(self, call: Call, namespace: str) -> Any:
         """Become an owner of an organization, or of a user's namespace, which becomes one."""
         call.require_superuser()
@@ -180,12 +180,14 @@ class SuperuserOrganizationList:
     def __init__(self, organizations: Organizations) -> None:
         self._organizations = organizations
 
-    @operation("listAllOrganizations", answer=dict[str, list[OrganizationView]], scope="super:user")
+    @operation(
+        "listAllOrganizations", response=dict[str, list[OrganizationSchema]], scope="super:user"
+    )
     def on_get(self, call: Call) -> Any:
         """List all organizations."""
         call.require_superuser()
         found = self._organizations.all()
-        return {"organizations": [_organization_view(one) for one in found]}
+        return {"organizations": [_serialize_organization(one) for one in found]}
 
 
 class SuperuserOrganization:
@@ -199,7 +201,10 @@ class SuperuserOrganization:
         self._removal = removal
 
     @operation(
-        "changeOrganization", body=OrganizationChange, answer=OrganizationView, scope="super:user"
+        "changeOrganization",
+        body=OrganizationChange,
+        response=OrganizationSchema,
+        scope="super:user",
     )
     def on_put(self, call: Call, orgname: str) -> Any:
         """Rename an organization, or change its e-mail address."""
@@ -212,7 +217,7 @@ class SuperuserOrganization:
         if name != orgname:
             self._removal.rename_namespace(orgname, name, organization=True)
         call.log("org_change", name, old_name=orgname)
-        return _organization_view(self._organizations.get(name, None))
+        return _serialize_organization(self._organizations.get(name, None))
 
     @operation("deleteOrganization", status=204, scope="super:user")
     def on_delete(self, call: Call, orgname: str) -> None:
@@ -223,7 +228,7 @@ class SuperuserOrganization:
         )
 
 
-def _view(user: users.User, superusers: frozenset[str]) -> UserView:
+def _serialize(user: users.User, superusers: frozenset[str]) -> UserSchema:
     return {
         "kind": "user",
         "name": user.username,
@@ -236,7 +241,7 @@ def _view(user: users.User, superusers: frozenset[str]) -> UserView:
     }
 
 
-def _organization_view(organization: Organization) -> OrganizationView:
+def _serialize_organization(organization: Organization) -> OrganizationSchema:
     return {
         "name": organization.name,
         "email": organization.email,

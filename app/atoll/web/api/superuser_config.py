@@ -16,7 +16,7 @@ class SuperuserConfig:
     def __init__(self, bundle: Bundle, environment: Mapping[str, str]) -> None:
         self._dump = dump(bundle, environment)
 
-    @operation("getConfigDump", answer=dict[str, dict[str, Any]], scope="super:user")
+    @operation("getConfigDump", response=dict[str, dict[str, Any]], scope="super:user")
     def on_get(self, call: Call) -> Any:
         """Show the configuration."""
         call.require_superuser()

@@ -11,7 +11,7 @@ from atoll.placement.status import StatusReporter
 from atoll.web.api.operation import Call, operation
 
 
-class StoreView(TypedDict):
+class StoreSchema(TypedDict):
     """What an instance knows of a store: null until its first probe has ended."""
 
     up: bool | None
@@ -19,7 +19,7 @@ class StoreView(TypedDict):
     cause: str | None
 
 
-class SightView(StoreView):
+class SightSchema(StoreSchema):
     """The same, with who it is that knows."""
 
     hostname: str
@@ -27,7 +27,7 @@ class SightView(StoreView):
     preference: list[str]
 
 
-class LocationHealthView(TypedDict):
+class LocationHealthSchema(TypedDict):
     """A location: how each instance sees its store, and what is to be done there."""
 
     location: str
@@ -39,10 +39,10 @@ class LocationHealthView(TypedDict):
     last_error: str | None
     objects_to_delete: int
     down_at: list[str]
-    seen_by: list[SightView]
+    seen_by: list[SightSchema]
 
 
-class InstanceView(TypedDict):
+class InstanceSchema(TypedDict):
     """An instance; `drift` names the keys of its bundle that differ from most others'."""
 
     role: str
@@ -52,15 +52,15 @@ class InstanceView(TypedDict):
     started_at: str
     seen_seconds_ago: float
     drift: list[str]
-    stores: dict[str, StoreView]
+    stores: dict[str, StoreSchema]
     lost: bool
 
 
-class HealthView(TypedDict):
+class HealthSchema(TypedDict):
     """Everything at a glance, of all sites, as `atoll status --json` prints it."""
 
-    instances: list[InstanceView]
-    locations: list[LocationHealthView]
+    instances: list[InstanceSchema]
+    locations: list[LocationHealthSchema]
     problems: list[str]
 
 
@@ -70,7 +70,7 @@ class SuperuserHealth:
     def __init__(self, database: Database) -> None:
         self._reporter = StatusReporter(database)
 
-    @operation("getHealthDetail", answer=HealthView, scope="super:user")
+    @operation("getHealthDetail", response=HealthSchema, scope="super:user")
     def on_get(self, call: Call) -> Any:
         """Show how every site sees every store, the lag, and what somebody should look at."""
         call.require_superuser()

@@ -14,14 +14,14 @@ from atoll.names import Digest, parse_tag
 from atoll.registry.tag_history import TagEntry, TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import InvalidRequest
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date
 
 # The year 9999, after which there are no dates.
 _EXPIRATION_MAXIMUM = 253_402_300_800
 
 
-class TagQuery(Body):
+class TagQuery(RequestModel):
     """Which tags to list."""
 
     only_active_tags: bool = Field(default=False, alias="onlyActiveTags")
@@ -31,7 +31,7 @@ class TagQuery(Body):
     page: int = Field(default=1, ge=1, le=1_000_000)
 
 
-class ManifestReference(Body):
+class ManifestReference(RequestModel):
     """A manifest, by digest."""
 
     manifest_digest: str
@@ -42,7 +42,7 @@ class ManifestReference(Body):
         return str(Digest.parse(value))
 
 
-class TagChange(Body):
+class TagChange(RequestModel):
     """The manifest that a tag is to mean, or the second since 1970 at which it is to end."""
 
     manifest_digest: str | None = Field(default=None, max_length=200)
@@ -54,13 +54,13 @@ class TagChange(Body):
         return None if value is None else str(Digest.parse(value))
 
 
-class Expiry(Body):
+class Expiry(RequestModel):
     """What to forget of a tag's past: all, or only one manifest."""
 
     manifest_digest: str | None = Field(default=None, max_length=200)
 
 
-class TagView(TypedDict):
+class TagSchema(TypedDict):
     """What a tag means or meant; times in seconds since 1970."""
 
     name: str
@@ -77,7 +77,7 @@ class TagView(TypedDict):
 class TagPage(TypedDict):
     """A page of a tag's history."""
 
-    tags: list[TagView]
+    tags: list[TagSchema]
     page: int
     has_additional: bool
 
@@ -88,7 +88,7 @@ class TagList:
     def __init__(self, history: TagHistory) -> None:
         self._history = history
 
-    @operation("listRepoTags", query=TagQuery, answer=TagPage, scope="repo:read", anonymous=True)
+    @operation("listRepoTags", query=TagQuery, response=TagPage, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
         """List what tags mean and, unless onlyActiveTags, what they meant."""
         name = call.require(READ)
@@ -103,13 +103,13 @@ class TagList:
             page=query.page,
         )
         return {
-            "tags": [_view(entry) for entry in entries],
+            "tags": [_serialize(entry) for entry in entries],
             "page": query.page,
             "has_additional": more,
         }
 
 
-class OneTag:
+class TagResource:
     """`repository/{repository}/tag/{tag}`."""
 
     def __init__(self, history: TagHistory, tags: Tags, *, changeable: bool) -> None:
@@ -117,7 +117,7 @@ class OneTag:
         self._tags = tags
         self._changeable = changeable
 
-    @operation("changeTag", body=TagChange, status=201, answer=str, scope="repo:write")
+    @operation("changeTag", body=TagChange, status=201, response=str, scope="repo:write")
     def on_put(self, call: Call, tag: str) -> Any:
         """Let a tag mean a manifest that the repository has, or end at a moment to come."""
         name = call.require_writable(WRITE)
@@ -168,7 +168,7 @@ class ExpireTag:
     def __init__(self, history: TagHistory) -> None:
         self._history = history
 
-    @operation("removeTagFromTimemachine", body=Expiry, answer=str, scope="repo:admin")
+    @operation("removeTagFromTimemachine", body=Expiry, response=str, scope="repo:admin")
     def on_post(self, call: Call, tag: str) -> Any:
         """Forget what a tag meant, so that it cannot be restored."""
         name = call.require_writable(ADMIN)
@@ -185,8 +185,8 @@ def tag_dates(entry: TagEntry) -> dict[str, str | None]:
     return {**dates, "expiration": http_date(ended)} if ended else dates
 
 
-def _view(entry: TagEntry) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def _serialize(entry: TagEntry) -> dict[str, Any]:
+    result: dict[str, Any] = {
         "name": entry.name,
         "start_ts": entry.start_ms // 1000,
         "manifest_digest": entry.digest,
@@ -195,4 +195,4 @@ def _view(entry: TagEntry) -> dict[str, Any]:
         "reversion": entry.reversion,
         **tag_dates(entry),
     }
-    return {**view, "end_ts": entry.end_ms // 1000} if entry.end_ms else view
+    return {**result, "end_ts": entry.end_ms // 1000} if entry.end_ms else result

@@ -9,18 +9,18 @@ from pydantic import Field
 from atoll.auth.organizations import Organizations, Team
 from atoll.web.api.errors import NotFound
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar, member
 
 
-class TeamChange(Body):
+class TeamChange(RequestModel):
     """A team's role and description."""
 
     role: Literal["member", "creator", "admin"]
     description: str | None = Field(default=None, max_length=65536)
 
 
-class OneTeam:
+class TeamResource:
     """`organization/{orgname}/team/{teamname}`."""
 
     def __init__(self, organizations: Organizations, namespaces: Namespaces) -> None:
@@ -37,7 +37,7 @@ class OneTeam:
         call.log(kind, orgname, team=teamname, role=change.role)
         for team in self._organizations.teams(orgname):
             if team.name == teamname:
-                return {**team_view(team, can_view=True), "new_team": new}
+                return {**serialize_team(team, can_view=True), "new_team": new}
         raise NotFound(f"the team '{teamname}' was deleted meanwhile")
 
     @operation("deleteOrganizationTeam", status=204, scope="org:admin")
@@ -111,7 +111,7 @@ class TeamPermissions:
         }
 
 
-def team_view(team: Team, *, can_view: bool) -> dict[str, Any]:
+def serialize_team(team: Team, *, can_view: bool) -> dict[str, Any]:
     """Return a team as the API shows it."""
     return {
         "name": team.name,

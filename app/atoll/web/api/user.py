@@ -18,16 +18,16 @@ from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
-from atoll.web.addresses import client_address
 from atoll.web.api.errors import FreshLoginRequired, InvalidRequest
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar
+from atoll.web.client_address import client_address
 
 # The life of the token that the first user gets, in seconds: for the set-up.
 _FIRST_TOKEN_SECONDS = 9000
 
 
-class NewUser(Body):
+class NewUser(RequestModel):
     """A user to make."""
 
     username: str = Field(max_length=255)
@@ -41,7 +41,7 @@ class FirstUser(NewUser):
     access_token: bool = False
 
 
-class UserChange(Body):
+class UserChange(RequestModel):
     """Changes of one's own account. The name only with FEATURE_USER_RENAME.
 
     A new password needs `current_password`, unless the request itself shows it (HTTP Basic).
@@ -88,7 +88,7 @@ class Initialize:
         return answer
 
 
-class Myself:
+class CurrentUser:
     """`user/`."""
 
     def __init__(
@@ -119,14 +119,14 @@ class Myself:
         """Tell who is logged in."""
         actor = call.actor
         if actor.robot_owner is not None:
-            raise call.refuse()
-        return self._view(users.get_user(self._database, actor.username), call)
+            raise call.forbidden()
+        return self._serialize(users.get_user(self._database, actor.username), call)
 
     @operation("changeUserDetails", body=UserChange, scope="user:admin")
     def on_put(self, call: Call) -> Any:
         """Change one's own account."""
         if call.actor.robot_owner is not None:
-            raise call.refuse()
+            raise call.forbidden()
         change: UserChange = call.body
         expiration = change.tag_expiration_s
         if expiration is not None and expiration not in self._expirations:
@@ -142,7 +142,7 @@ class Myself:
         )
         if change.password is not None:
             call.log("account_change_password", user.username)
-        return self._view(user, call)
+        return self._serialize(user, call)
 
     def _require_current_password(self, call: Call, current: str | None) -> None:
         """Raise FreshLoginRequired unless the caller knows the current password.
@@ -194,7 +194,7 @@ class Myself:
         call.log("user_create", new.username, username=new.username)
         return {"awaiting_verification": False}
 
-    def _view(self, user: users.User, call: Call) -> dict[str, Any]:
+    def _serialize(self, user: users.User, call: Call) -> dict[str, Any]:
         return {
             "anonymous": False,
             "username": user.username,

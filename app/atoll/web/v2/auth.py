@@ -16,12 +16,12 @@ from atoll.auth.access import Access, Grant, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.scopes import CATALOG_SCOPE, Scope, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
-from atoll.web.addresses import client_address
-from atoll.web.credentials import basic_credentials
+from atoll.web.basic_auth import basic_credentials
+from atoll.web.client_address import client_address
 from atoll.web.v2.token_form import read_form
 
 
-class Auth:
+class TokenResource:
     """Issues tokens. One round trip to the database."""
 
     def __init__(self, access: Access, tokens: Tokens) -> None:

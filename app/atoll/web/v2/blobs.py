@@ -16,9 +16,9 @@ from atoll.names import Digest, RepositoryName
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobUnknown
 from atoll.storage.base import LINK_SECONDS
-from atoll.web.addresses import client_address
-from atoll.web.authority import Authority
-from atoll.web.guard import Guard
+from atoll.web.bearer_auth import BearerAuth
+from atoll.web.client_address import client_address
+from atoll.web.external_url import ExternalUrls
 from atoll.web.v2.blob_stream import BlobStream
 from atoll.web.v2.byte_range import WHOLE, RequestedRanges, requested_ranges
 from atoll.web.v2.conditions import client_has_already
@@ -36,16 +36,18 @@ def _requested(req: falcon.Request, blob: Blob) -> RequestedRanges:
 class BlobResource:
     """One blob (end-2)."""
 
-    def __init__(self, blobs: Blobs, guard: Guard, authority: Authority, *, proxied: bool) -> None:
+    def __init__(
+        self, blobs: Blobs, auth: BearerAuth, external_urls: ExternalUrls, *, proxied: bool
+    ) -> None:
         self._blobs = blobs
-        self._guard = guard
-        self._authority = authority
+        self._auth = auth
+        self._external_urls = external_urls
         self._proxied = proxied
         self._slots = DownloadSlots()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Redirect the client to a store, where it repeats its Range; or send the bytes."""
-        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
+        repository = self._auth.require(req, RepositoryName.parse(name), PULL).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
@@ -57,10 +59,10 @@ class BlobResource:
             self._send_in_slot(req, resp, blob, requested)
             return
         url = None if self._proxied else self._blobs.url(blob, LINK_SECONDS)
-        if url is None or self._authority.is_below_registry(url):
+        if url is None or self._external_urls.is_below_registry(url):
             self._send(resp, blob, requested)
             return
-        if self._authority.covers(req, url):
+        if self._external_urls.is_below_client_host(req, url):
             # The client chose this host name, perhaps to hold the threads that redirect others.
             self._send_in_slot(req, resp, blob, requested)
             return
@@ -112,7 +114,7 @@ class BlobResource:
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Return the blob's size. One without a good copy is missing, so that clients push it."""
-        repository = self._guard.require_head(req, RepositoryName.parse(name)).repository
+        repository = self._auth.require_head(req, RepositoryName.parse(name)).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         if not blob.placements:
             raise BlobUnknown(f"{digest} has no good copy; push it again")
@@ -124,6 +126,6 @@ class BlobResource:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Take the blob out of the repository (end-10)."""
-        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
+        repository = self._auth.require(req, RepositoryName.parse(name), DELETE).repository
         self._blobs.delete(repository, Digest.parse(digest))
         resp.status = falcon.HTTP_ACCEPTED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import falcon
 
 from atoll.registry.catalog import Catalog
-from atoll.web.guard import Guard
+from atoll.web.bearer_auth import BearerAuth
 from atoll.web.v2.pages import Page
 
 _PAGE = 100
@@ -19,14 +19,14 @@ class CatalogList:
     OAuth token without a scope to read repositories gets the public ones.
     """
 
-    def __init__(self, catalog: Catalog, guard: Guard, seeing_all: frozenset[str]) -> None:
+    def __init__(self, catalog: Catalog, auth: BearerAuth, seeing_all: frozenset[str]) -> None:
         self._catalog = catalog
-        self._guard = guard
+        self._auth = auth
         self._seeing_all = seeing_all
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List names in order; `Link` leads to the rest."""
-        identity = self._guard.identity(req, _SCOPE)
+        identity = self._auth.identity(req, _SCOPE)
         page = Page.of(req)
         names, more = self._catalog.list(
             None if identity.public_only else identity.username,

@@ -12,10 +12,10 @@ from atoll.registry.errors import ManifestInvalid, ManifestUnknown
 from atoll.registry.manifest_format import MAXIMUM_SIZE
 from atoll.registry.manifests import Manifest, Manifests
 from atoll.registry.tags import Tags
-from atoll.web.addresses import client_address
-from atoll.web.authority import Authority
+from atoll.web.bearer_auth import BearerAuth
+from atoll.web.client_address import client_address
 from atoll.web.errors import BodyTooLarge, TooManyTags
-from atoll.web.guard import Guard
+from atoll.web.external_url import ExternalUrls
 from atoll.web.v2.conditions import client_has_already
 
 # Of one push, beside the tag in its path. The draft of the specification asks for ten at least.
@@ -29,19 +29,19 @@ class ManifestResource:
         self,
         manifests: Manifests,
         tags: Tags,
-        guard: Guard,
-        authority: Authority,
+        auth: BearerAuth,
+        external_urls: ExternalUrls,
         pulls: PullLog,
     ) -> None:
         self._manifests = manifests
         self._tags = tags
-        self._guard = guard
-        self._authority = authority
+        self._auth = auth
+        self._external_urls = external_urls
         self._pulls = pulls
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Return the manifest, byte for byte."""
-        authorized = self._guard.require(req, RepositoryName.parse(name), PULL)
+        authorized = self._auth.require(req, RepositoryName.parse(name), PULL)
         manifest = self._find(resp, authorized.repository, reference)
         puller = authorized.identity.username
         self._note(req, authorized.repository, reference, manifest.digest, puller)
@@ -52,7 +52,7 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Return the manifest's digest and size."""
-        repository = self._guard.require_head(req, RepositoryName.parse(name)).repository
+        repository = self._auth.require_head(req, RepositoryName.parse(name)).repository
         manifest = self._find(resp, repository, reference)
         if not client_has_already(req, resp, manifest.digest):
             resp.content_length = len(manifest.content)
@@ -60,10 +60,10 @@ class ManifestResource:
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Keep a manifest whose blobs are here."""
         repository = RepositoryName.parse(name)
-        authorized = self._guard.require_push(req, repository)
+        authorized = self._auth.require_push(req, repository)
         _check_reference(reference)
         tags = _tags(req)
-        with self._guard.renewing(req, repository):
+        with self._auth.renewing(req, repository):
             kept = self._manifests.put(
                 authorized.repository,
                 reference,
@@ -80,7 +80,7 @@ class ManifestResource:
             resp.set_header("OCI-Tag", ", ".join(tags))
         if kept.foreign_layers:
             resp.set_header("Warning", _warning(kept.foreign_layers))
-        resp.set_header("Location", self._authority.url(req, f"/v2/{name}/manifests/{digest}"))
+        resp.set_header("Location", self._external_urls.url(req, f"/v2/{name}/manifests/{digest}"))
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED
 
@@ -88,7 +88,7 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Delete a manifest with its tags, by digest; or a tag alone."""
-        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
+        repository = self._auth.require(req, RepositoryName.parse(name), DELETE).repository
         _check_findable(repository, reference)
         if Digest.is_digest(reference):
             self._manifests.delete(repository, Digest.parse(reference))

@@ -22,9 +22,9 @@ from atoll.registry.errors import RangeOutOfOrder, RepositoryUnknown, SizeInvali
 from atoll.registry.repositories import Repositories
 from atoll.registry.upload_session import Body, Upload
 from atoll.registry.uploads import Uploads
-from atoll.web.authority import Authority
+from atoll.web.bearer_auth import Authorized, BearerAuth
 from atoll.web.errors import BodyTooLarge
-from atoll.web.guard import Authorized, Guard
+from atoll.web.external_url import ExternalUrls
 from atoll.web.v2.content_range import parse_content_range
 
 _ALGORITHM = "HS256"
@@ -33,8 +33,8 @@ _ALGORITHM = "HS256"
 class UploadAnswers:
     """The answers that uploads share: where to go on, how far it is, what was made."""
 
-    def __init__(self, authority: Authority, key: bytes) -> None:
-        self._authority = authority
+    def __init__(self, external_urls: ExternalUrls, key: bytes) -> None:
+        self._external_urls = external_urls
         self._key = key
 
     def accepted(
@@ -46,7 +46,7 @@ class UploadAnswers:
         (distribution-spec issue 578).
         """
         path = f"/v2/{name}/blobs/uploads/{upload.uuid}?_state={self._sign(upload)}"
-        resp.set_header("Location", self._authority.url(req, path))
+        resp.set_header("Location", self._external_urls.url(req, path))
         resp.set_header("Range", f"0-{max(upload.offset - 1, 0)}")
         resp.set_header("Docker-Upload-UUID", str(upload.uuid))
         resp.set_header("Cache-Control", "no-store")
@@ -56,7 +56,7 @@ class UploadAnswers:
         self, req: falcon.Request, resp: falcon.Response, name: str, digest: Digest
     ) -> None:
         """Tell the client that the blob is here, in the repository that it calls NAME."""
-        resp.set_header("Location", self._authority.url(req, f"/v2/{name}/blobs/{digest}"))
+        resp.set_header("Location", self._external_urls.url(req, f"/v2/{name}/blobs/{digest}"))
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED
 
@@ -92,7 +92,7 @@ class UploadCollection:
         uploads: Uploads,
         blobs: Blobs,
         repositories: Repositories,
-        guard: Guard,
+        auth: BearerAuth,
         answers: UploadAnswers,
         *,
         maximum_size: int,
@@ -100,15 +100,15 @@ class UploadCollection:
         self._uploads = uploads
         self._blobs = blobs
         self._repositories = repositories
-        self._guard = guard
+        self._auth = auth
         self._answers = answers
         self._maximum_size = maximum_size
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """Mount a blob, accept a complete one, or begin an upload and return its location."""
         repository = RepositoryName.parse(name)
-        authorized = self._guard.require_push(req, repository)
-        with self._guard.renewing(req, repository):
+        authorized = self._auth.require_push(req, repository)
+        with self._auth.renewing(req, repository):
             self._post(req, resp, name, authorized)
 
     def _post(
@@ -150,7 +150,7 @@ class UploadCollection:
         if source is not None:
             if not RepositoryName.fits(source):
                 return False
-            bound = self._guard.source(identity, RepositoryName.parse(source))
+            bound = self._auth.source(identity, RepositoryName.parse(source))
             return bound is not None and self._blobs.mount(name, bound, digest)
         username = None if identity.public_only else identity.username
         return self._blobs.mount_from_any(name, digest, username, identity.user_id)
@@ -160,10 +160,10 @@ class UploadResource:
     """One upload (end-5, end-6, end-13, end-14)."""
 
     def __init__(
-        self, uploads: Uploads, guard: Guard, answers: UploadAnswers, maximum_size: int
+        self, uploads: Uploads, auth: BearerAuth, answers: UploadAnswers, maximum_size: int
     ) -> None:
         self._uploads = uploads
-        self._guard = guard
+        self._auth = auth
         self._answers = answers
         self._maximum_size = maximum_size
 
@@ -210,7 +210,7 @@ class UploadResource:
             raise
 
     def _repository(self, req: falcon.Request, name: str) -> RepositoryName:
-        return self._guard.require_push(req, RepositoryName.parse(name)).repository
+        return self._auth.require_push(req, RepositoryName.parse(name)).repository
 
     def _upload(self, req: falcon.Request, name: RepositoryName, uuid: UUID) -> Upload:
         return self._answers.upload(req, name, uuid) or self._uploads.find(name, uuid)

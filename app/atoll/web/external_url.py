@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 import falcon
 
 from atoll.config import Bundle
-from atoll.web.addresses import is_from_trusted_proxy
+from atoll.web.client_address import is_from_trusted_proxy
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?", re.ASCII)
 
 
-class Authority:
+class ExternalUrls:
     """Builds absolute URLs. nginx sets X-Forwarded-Proto to the scheme that the client used."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -31,7 +31,7 @@ class Authority:
         """Return the URL of PATH at the address that the client used."""
         return f"{self.scheme(req)}://{self._host(req)}{path}"
 
-    def covers(self, req: falcon.Request, url: str) -> bool:
+    def is_below_client_host(self, req: falcon.Request, url: str) -> bool:
         """Return whether the host of `url` is the one that this client used, or below it.
 
         Ports may differ. Programs written in Go send their credentials along to such a host.

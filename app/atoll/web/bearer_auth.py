@@ -13,8 +13,8 @@ from atoll.auth.tokens import Identity, InvalidToken, Tokens
 from atoll.config import Bundle
 from atoll.names import NO_REPOSITORY, RepositoryName
 from atoll.registry.errors import RepositoryReplaced
-from atoll.web.authority import Authority
 from atoll.web.errors import PushesDisabled, ReadOnly, Unauthorized
+from atoll.web.external_url import ExternalUrls
 
 _BEARER = "bearer "
 
@@ -31,15 +31,15 @@ class Authorized:
     repository: RepositoryName
 
 
-class TokenGuard:
+class TokenAuth:
     """Checks what the token and the bundle alone can prove, without I/O.
 
     Challenges follow the Docker registry token specification.
     """
 
-    def __init__(self, tokens: Tokens, authority: Authority, bundle: Bundle) -> None:
+    def __init__(self, tokens: Tokens, external_urls: ExternalUrls, bundle: Bundle) -> None:
         self._tokens = tokens
-        self._authority = authority
+        self._external_urls = external_urls
         self._read_only = bundle.read_only
         self._disable_pushes = bundle.disable_pushes
 
@@ -56,7 +56,7 @@ class TokenGuard:
     def check_push(self, req: falcon.Request, repository: RepositoryName) -> Identity:
         """Check that a token names `push`; the rest is checked with the request itself.
 
-        Raises the same errors as `Guard.require`.
+        Raises the same errors as `BearerAuth.require`.
         """
         return self._check(req, repository, ((PUSH,),), (PULL, PUSH))
 
@@ -80,7 +80,7 @@ class TokenGuard:
 
     def _challenge(self, req: falcon.Request, scope: str | None, error: str | None = None) -> str:
         parts = [
-            f'realm="{self._authority.url(req, "/v2/auth")}"',
+            f'realm="{self._external_urls.url(req, "/v2/auth")}"',
             f'service="{self._tokens.audience}"',
         ]
         if scope:
@@ -90,13 +90,13 @@ class TokenGuard:
         return "Bearer " + ",".join(parts)
 
 
-class Guard(TokenGuard):
+class BearerAuth(TokenAuth):
     """Authorizes requests."""
 
     def __init__(
-        self, tokens: Tokens, access: Access, authority: Authority, bundle: Bundle
+        self, tokens: Tokens, access: Access, external_urls: ExternalUrls, bundle: Bundle
     ) -> None:
-        super().__init__(tokens, authority, bundle)
+        super().__init__(tokens, external_urls, bundle)
         self._access = access
 
     def require(self, req: falcon.Request, repository: RepositoryName, *actions: str) -> Authorized:

@@ -22,7 +22,7 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atoll import round_trips
-from atoll.web.addresses import Network, find_client_address
+from atoll.web.client_address import Network, find_client_address
 
 log = logging.getLogger("atoll.access")
 
@@ -43,7 +43,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _QUIET = ("/health/", "/metrics")
 
 
-class Observer:
+class RequestMiddleware:
     """Falcon middleware. With SERVER_TIMING each answer tells what it cost.
 
     TRUSTED are the networks of load balancers that are believed whom they forward.
