@@ -22,7 +22,7 @@ from atoll.web.v2 import routes
 
 log = logging.getLogger(__name__)
 
-# The limits in nginx' configuration are the same; these hold if its idea of a path differs.
+# nginx has the same limits; these apply if it interprets a path differently.
 SMALL_BODY = 64 * 1024
 API_BODY = 1024 * 1024
 _API = ("/api/", "/oauth/")
@@ -36,10 +36,10 @@ class _Limit:
 
 
 class BodyAdmission:
-    """The registry's policy: only a token that permits pushes permits a push's body.
+    """The registry's policy for request bodies: a push's body needs a token that permits pushes.
 
-    Signature, expiry and scope of the token are checked before the body is received, and once more
-    with the request itself. Other requests may have small bodies only.
+    Signature, expiry and scope of the token are checked before the body is received, and again by
+    the resource. Other requests may have small bodies only.
     """
 
     def __init__(self, auth: TokenAuth, maximum_layer_size: int) -> None:
@@ -54,10 +54,10 @@ class BodyAdmission:
             self._pushes.add_route(template, _Limit(maximum), optional_slash=slash)
 
     def __call__(self, request: HTTPRequestParser) -> int:
-        """Return the number of bytes that the body of REQUEST may have, or raise Refused."""
+        """Return the maximum size of a request's body in bytes, or raise Refused."""
         path: str = request.path  # type: ignore[attr-defined]
         if not {".", ".."}.isdisjoint(path.split("/")):
-            # nginx chooses its limits by the path without these segments.
+            # nginx selects its limits by the normalized path, which lacks these segments.
             body = errors.envelope("UNSUPPORTED", "the path must have no segments '.' and '..'")
             raise Refused(falcon.HTTP_BAD_REQUEST, {}, body)
         if found := self._pushes.find(path):

@@ -1,4 +1,4 @@
-"""The WSGI application: every resource gets its collaborators here, and nowhere else."""
+"""Create the WSGI applications, and wire their resources."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from atoll.web.v2.catalog import CatalogList
 from atoll.web.v2.manifests import ManifestResource
 from atoll.web.v2.referrers import ReferrerList
 from atoll.web.v2.tags import TagList
-from atoll.web.v2.uploads import UploadAnswers, UploadCollection, UploadResource
+from atoll.web.v2.uploads import UploadCollection, UploadResource, UploadResponses
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the registry's resources work with."""
+    """The collaborators of the registry's resources."""
 
     bundle: Bundle
     database: Database
@@ -70,7 +70,7 @@ class Dependencies:
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
-    """Return the registry."""
+    """Return the registry's application."""
     app = _bare_app(
         RequestMiddleware(
             server_timing=deps.bundle.feature_server_timing, trusted=deps.bundle.trusted_proxies
@@ -99,13 +99,13 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     app.add_error_handler(Exception, handle_error)
     app.add_error_handler(falcon.HTTPError, handle_error)
     auth = BearerAuth(deps.tokens, deps.access, external_urls, deps.bundle)
-    answers = UploadAnswers(external_urls, signing_key(deps.bundle, "upload state"))
+    responses = UploadResponses(external_urls, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
 
-    seeing_all = deps.bundle.superusers | deps.bundle.auditors
+    full_catalog = deps.bundle.superusers | deps.bundle.auditors
     resources: dict[str, object] = {
         routes.ROOT: Base(auth),
-        routes.CATALOG: CatalogList(deps.catalog, auth, seeing_all),
+        routes.CATALOG: CatalogList(deps.catalog, auth, full_catalog),
         routes.AUTH: TokenResource(deps.access, deps.tokens),
         routes.TAGS: TagList(deps.tags, auth),
         routes.REFERRERS: ReferrerList(deps.referrers, auth),
@@ -114,10 +114,10 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
             deps.blobs,
             deps.repositories,
             auth,
-            answers,
+            responses,
             maximum_size=maximum,
         ),
-        routes.UPLOAD: UploadResource(deps.uploads, auth, answers, maximum),
+        routes.UPLOAD: UploadResource(deps.uploads, auth, responses, maximum),
         routes.BLOB: BlobResource(
             deps.blobs, auth, external_urls, proxied=deps.bundle.feature_proxy_storage
         ),
@@ -153,10 +153,14 @@ def _error_handler(external_urls: ExternalUrls) -> Callable[..., None]:
 def create_operations_app(
     instance: object, end_to_end: object | None = None
 ) -> falcon.App[Any, Any]:
-    """Return what a process serves to those who watch it: its health and its metrics.
+    """Return the application that serves the health and metrics of a process.
 
-    An application of its own, for a server of its own: whatever keeps the registry's threads busy,
-    a load balancer gets its answer.
+    It runs in a server of its own, so that a load balancer gets a response in time while all
+    threads of the registry are busy.
+
+    Args:
+        instance: resource of `/health/instance`.
+        end_to_end: resource of `/health/endtoend`; None if the process serves no requests.
     """
     app = _bare_app(RequestMiddleware())
     for path in ("/health", "/health/instance"):

@@ -221,8 +221,8 @@ def running_site(
     server = _Server.serving(create_app(graph.dependencies()))
     operations = _Server.serving(
         create_operations_app(
-            InstanceHealth(graph.vitals, graph.thread_registry),
-            EndToEndHealth(graph.vitals, graph.locations),
+            InstanceHealth(graph.health_probe, graph.thread_registry),
+            EndToEndHealth(graph.health_probe, graph.locations),
         )
     )
     prober = graph.locations.start_probing(graph.thread_registry)
@@ -230,10 +230,10 @@ def running_site(
     states_thread = refresh_in_background(
         graph.locations.states, graph.database, graph.thread_registry
     )
-    graph.vitals.start(graph.thread_registry)
+    graph.health_probe.start(graph.thread_registry)
     graph.reads.start(graph.thread_registry)
     # Before that nothing is read from the cache.
-    graph.vitals.wait_for_first(60)
+    graph.health_probe.wait_for_first(60)
     graph.pulls.start(graph.thread_registry)
     site = Site(server.url, operations.url, graph, directory, preference)
     wait_until(
@@ -249,7 +249,7 @@ def running_site(
         prober.stop()
         graph.doubt_sharing.stop()
         states_thread.stop()
-        graph.vitals.stop()
+        graph.health_probe.stop()
         graph.pulls.stop()
         for one in (server, operations):
             one.release()

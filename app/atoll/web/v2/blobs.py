@@ -1,8 +1,8 @@
-"""`/v2/<name>/blobs/<digest>`: a redirect to the nearest healthy store, or the bytes themselves.
+"""`/v2/<name>/blobs/<digest>`: a redirect to the nearest healthy store, or the bytes.
 
-The registry sends the bytes where that store has no URLs, where the bundle says so
-(FEATURE_PROXY_STORAGE), where the client would send its token along, which a store refuses, and
-where the client requests several ranges, of which stores return only the first.
+The registry sends the bytes itself if the store has no URLs, if FEATURE_PROXY_STORAGE is set, if
+the client would forward its token, which stores reject, or if the client requests several ranges,
+of which stores return only the first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from atoll.web.v2.multipart_ranges import MultipartRanges
 
 
 def _requested(req: falcon.Request, blob: Blob) -> RequestedRanges:
-    """Return the requested ranges; the whole blob if they are for other content (If-Range)."""
+    """Return the requested ranges; the complete blob if they are for other content (If-Range)."""
     if req.get_header("If-Range") not in {None, f'"{blob.digest}"'}:
         return WHOLE
     return requested_ranges(req.get_header("Range"), blob.size)
@@ -46,14 +46,14 @@ class BlobResource:
         self._slots = DownloadSlots()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Redirect the client to a store, where it repeats its Range; or send the bytes."""
+        """Redirect to a store, to which the client resends its Range, or send the bytes."""
         repository = self._auth.require(req, RepositoryName.parse(name), PULL).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
         if client_has_already(req, resp, blob.digest):
             return
-        # Stores answer unsatisfiable ranges differently, so the registry answers them.
+        # Stores handle unsatisfiable ranges differently, so the registry rejects them itself.
         requested = _requested(req, blob)
         if requested.several:
             self._send_in_slot(req, resp, blob, requested)
@@ -63,7 +63,7 @@ class BlobResource:
             self._send(resp, blob, requested)
             return
         if self._external_urls.is_below_client_host(req, url):
-            # The client chose this host name, perhaps to hold the threads that redirect others.
+            # The client chose this host name, possibly to occupy the threads that redirect others.
             self._send_in_slot(req, resp, blob, requested)
             return
         resp.set_header("Location", url)
@@ -73,7 +73,7 @@ class BlobResource:
     def _send_in_slot(
         self, req: falcon.Request, resp: falcon.Response, blob: Blob, requested: RequestedRanges
     ) -> None:
-        """Send the blob or ranges of it, as one of few such responses at the same time."""
+        """Send the blob or ranges of it, while the number of such responses is limited."""
         slot = self._slots.take(client_address(req))
         try:
             self._send(resp, blob, requested, slot)
@@ -88,10 +88,10 @@ class BlobResource:
         requested: RequestedRanges,
         slot: Slot | None = None,
     ) -> None:
-        """Send the blob or ranges of it, and release SLOT at the end of the response.
+        """Send the blob or ranges of it, and release the slot at the end of the response.
 
-        A failure of the store shows with the first piece, when the status can still report it. So
-        the headers are written after that.
+        The first piece is read before the headers are set, so that the status can report a failure
+        of the store.
         """
         ranges = requested.ranges
         if len(ranges) > 1:
@@ -113,7 +113,7 @@ class BlobResource:
         resp.set_stream(stream, length)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Return the blob's size. One without a good copy is missing, so that clients push it."""
+        """Return the blob's size. A blob without a good copy is 404, so that clients push it."""
         repository = self._auth.require_head(req, RepositoryName.parse(name)).repository
         blob = self._blobs.find(repository, Digest.parse(digest))
         if not blob.placements:
@@ -125,7 +125,7 @@ class BlobResource:
             resp.content_type = "application/octet-stream"
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Take the blob out of the repository (end-10)."""
+        """Remove the blob from the repository (end-10)."""
         repository = self._auth.require(req, RepositoryName.parse(name), DELETE).repository
         self._blobs.delete(repository, Digest.parse(digest))
         resp.status = falcon.HTTP_ACCEPTED

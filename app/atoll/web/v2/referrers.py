@@ -1,4 +1,4 @@
-"""`/v2/<name>/referrers/<digest>`."""
+"""`/v2/<name>/referrers/<digest>`: the referrers of a manifest."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _ID_MAXIMUM = 2**63 - 1
 
 
 class ReferrerList:
-    """Who refers to a manifest (end-12)."""
+    """The referrers of a manifest (end-12)."""
 
     def __init__(self, referrers: Referrers, auth: BearerAuth) -> None:
         self._referrers = referrers
         self._auth = auth
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Answer with an index, empty where nobody refers to the digest; `Link` leads to more."""
+        """Return an index, which is empty without referrers; `Link` is the next page."""
         repository = self._auth.require(req, RepositoryName.parse(name), PULL).repository
         artifact_type = req.get_param("artifactType")
         after = req.get_param_as_int("after", min_value=0, max_value=_ID_MAXIMUM, default=0)

@@ -1,4 +1,4 @@
-"""`/v2/<name>/tags/list`."""
+"""`/v2/<name>/tags/list`: the tags of a repository."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TagList:
         self._auth = auth
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
-        """List tags in order; `Link` leads to the rest."""
+        """List tags in order; `Link` is the next page."""
         repository = self._auth.require(req, RepositoryName.parse(name), PULL).repository
         page = Page.of(req)
         tags, more = self._tags.list(repository, page.limit, page.last)
