@@ -50,7 +50,7 @@ class Refused(Exception, Error):
         code, _, self.reason = status.partition(" ")
         self.code = int(code)
 
-    # The stubs say that the body is text; waitress writes bytes.
+    # The stubs declare the body as text; waitress writes bytes.
     def to_response(  # type: ignore[override]
         self, ident: str | None = None
     ) -> tuple[str, list[tuple[str, str]], bytes]:

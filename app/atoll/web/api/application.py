@@ -1,4 +1,4 @@
-"""`organization/{orgname}/applications`: programs that may ask users for tokens of the API."""
+"""`organization/{orgname}/applications`: OAuth applications, which request tokens from users."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atoll.web.api.schemas import avatar
 
 
 class ApplicationDetails(RequestModel):
-    """An application to make, or what to change of one."""
+    """The details of an application to create or update."""
 
     name: str = Field(min_length=1, max_length=255)
     redirect_uri: str | None = Field(default=None, max_length=4096)
@@ -24,12 +24,12 @@ class ApplicationDetails(RequestModel):
     avatar_email: str | None = Field(default=None, max_length=320)
 
     def details(self) -> dict[str, str | None]:
-        """Return all but the name."""
+        """Return all fields except the name."""
         return self.model_dump(exclude={"name"})
 
 
 class ApplicationSchema(TypedDict):
-    """An application as its organization's administrators see it."""
+    """An application; `client_secret` is for administrators of the organization."""
 
     name: str
     description: str
@@ -53,7 +53,7 @@ class ApplicationList:
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List applications."""
+        """List the applications of an organization."""
         organization = self._namespaces.administered(call, orgname)
         secret = _shows_secret(call, organization)
         found = self._applications.list(orgname)
@@ -66,14 +66,17 @@ class ApplicationList:
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str) -> Any:
-        """Make an application."""
+        """Create an application."""
         self._namespaces.administered(call, orgname)
         new: ApplicationDetails = call.body
-        made = self._applications.create(orgname, new.name, new.details())
+        created = self._applications.create(orgname, new.name, new.details())
         call.log(
-            "create_application", orgname, application_name=made.name, client_id=made.client_id
+            "create_application",
+            orgname,
+            application_name=created.name,
+            client_id=created.client_id,
         )
-        return _serialize(made, secret=not call.actor.read_only)
+        return _serialize(created, secret=not call.actor.read_only)
 
 
 class ApplicationResource:
@@ -85,7 +88,7 @@ class ApplicationResource:
 
     @operation("getOrganizationApplication", response=ApplicationSchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Show an application."""
+        """Get an application."""
         organization = self._namespaces.administered(call, orgname)
         one = self._applications.get(client_id, orgname)
         return _serialize(one, secret=_shows_secret(call, organization))
@@ -97,7 +100,7 @@ class ApplicationResource:
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Change an application."""
+        """Update an application."""
         organization = self._namespaces.administered(call, orgname)
         change: ApplicationDetails = call.body
         changed = self._applications.change(orgname, client_id, change.name, change.details())
@@ -106,7 +109,7 @@ class ApplicationResource:
 
     @operation("deleteOrganizationApplication", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
-        """Delete an application; its tokens are good no more."""
+        """Delete an application and revoke its tokens."""
         self._namespaces.administered(call, orgname)
         name = self._applications.delete(orgname, client_id)
         call.log("delete_application", orgname, application_name=name, client_id=client_id)
@@ -123,7 +126,7 @@ class ApplicationSecret:
         "resetOrganizationApplicationClientSecret", response=ApplicationSchema, scope="org:admin"
     )
     def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Give an application a new secret."""
+        """Generate a new secret for an application."""
         self._namespaces.administered(call, orgname)
         changed = self._applications.reset_secret(orgname, client_id)
         call.log(
@@ -136,14 +139,14 @@ class ApplicationSecret:
 
 
 class ApplicationInformation:
-    """`app/{client_id}`: what anybody may know of an application."""
+    """`app/{client_id}`: public information about an application."""
 
     def __init__(self, applications: Applications) -> None:
         self._applications = applications
 
     @operation("getApplicationInformation", anonymous=True)
     def on_get(self, call: Call, client_id: str) -> Any:
-        """Show what an application is."""
+        """Get the public information about an application."""
         del call
         one = self._applications.get(client_id)
         return {
@@ -158,7 +161,7 @@ class ApplicationInformation:
 def _shows_secret(call: Call, organization: Organization) -> bool:
     """Return whether the caller may read secrets of the organization's applications.
 
-    Superusers who only have access to everything reset a secret instead, which the audit log shows.
+    Superusers who do not belong to the organization reset a secret instead, which is audited.
     """
     return organization.is_admin and not call.actor.read_only
 

@@ -1,4 +1,4 @@
-"""`user/authorizations`: the tokens of the API that a user gave out."""
+"""`user/authorizations`: the API tokens that a user issued."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atoll.web.api.schemas import http_date
 
 
 class AuthorizationSchema(TypedDict):
-    """A token of the API; the token itself is shown to nobody twice."""
+    """An API token, without the token itself, which is returned on creation only."""
 
     uuid: str
     scopes: list[dict[str, str]]
@@ -32,7 +32,7 @@ class AuthorizationList:
         "listUserAuthorizations", response=dict[str, list[AuthorizationSchema]], scope="user:admin"
     )
     def on_get(self, call: Call) -> Any:
-        """List one's own tokens of the API."""
+        """List the caller's API tokens."""
         return {"authorizations": [_serialize(one) for one in self._tokens.list(call.actor.id)]}
 
 
@@ -44,7 +44,7 @@ class AuthorizationResource:
 
     @operation("deleteUserAuthorization", status=204, scope="user:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Let a token of the API be good no more."""
+        """Revoke an API token."""
         self._tokens.revoke(call.actor.id, uuid)
         call.log("revoke_api_token", call.actor.username, token=str(uuid))
 

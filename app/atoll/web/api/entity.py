@@ -1,4 +1,4 @@
-"""`entities/{prefix}`: who may be given permissions."""
+"""`entities/{prefix}`: search for users, robots, teams and organizations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LIMIT = 10
 
 
 class EntityQuery(RequestModel):
-    """Of which namespace, and whether teams and organizations are wanted too."""
+    """The namespace to search, and whether to include teams and organizations."""
 
     namespace: str | None = Field(default=None, max_length=255)
     include_teams: bool = Field(default=False, alias="includeTeams")
@@ -23,7 +23,7 @@ class EntityQuery(RequestModel):
 
 
 class EntitySchema(TypedDict):
-    """Somebody."""
+    """A user, robot, team or organization."""
 
     name: str
     kind: str
@@ -45,7 +45,7 @@ class EntitySearch:
         scope="user:read",
     )
     def on_get(self, call: Call, prefix: str) -> Any:
-        """Find users, robots, teams and organizations by how their names begin."""
+        """Find users, robots, teams and organizations by prefix."""
         query: EntityQuery = call.query
         found = self._entities.find(
             call.actor.id,
@@ -60,11 +60,11 @@ class EntitySearch:
 
 def _serialize(one: Entity) -> EntitySchema:
     kinds = {TEAM: "team", ORGANIZATION: "org"}
-    picture = "robot" if one.is_robot else kinds.get(one.kind, "user")
+    avatar_kind = "robot" if one.is_robot else kinds.get(one.kind, "user")
     return {
         "name": one.name,
         "kind": one.kind,
         "is_robot": one.is_robot,
         "is_org_member": one.is_member,
-        "avatar": avatar(one.name, picture),
+        "avatar": avatar(one.name, avatar_kind),
     }

@@ -1,4 +1,4 @@
-"""`find/`: what names are like, also with a typo."""
+"""`find/`: fuzzy search for names."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from atoll.web.api.repository import serialize_repository
 from atoll.web.api.schemas import avatar
 
 _PAGE = 10
-# How many of each kind `find/all` shows.
-_OF_A_KIND = 5
-# Searches of a process that callers without an account may run at the same time.
+# Results of each kind that `find/all` returns.
+_RESULTS_OF_KIND = 5
+# Concurrent searches of unauthenticated callers, per process.
 _ANONYMOUS = 2
-_PICTURES = {search.ORGANIZATION: "org"}
+_AVATAR_KINDS = {search.ORGANIZATION: "org"}
 _TITLES = {search.USER: "user", search.ORGANIZATION: "org", search.ROBOT: "robot"}
 
 
 class AllQuery(RequestModel):
-    """What to look for."""
+    """A search for names."""
 
     query: str = Field(default="", max_length=255)
 
 
 class FindQuery(AllQuery):
-    """What to look for, and which page."""
+    """A search for names, and the page of results."""
 
     page: int = Field(default=1, ge=1, le=1000)
 
 
 class SearchSlots:
-    """Keeps anonymous searches from occupying the database and all threads of a process."""
+    """A limit on unauthenticated searches, which could occupy the database and all threads."""
 
     def __init__(self, slots: int = _ANONYMOUS) -> None:
         self._free = threading.BoundedSemaphore(slots)
 
     @contextmanager
     def one_of(self, call: Call) -> Iterator[None]:
-        """Hold a slot meanwhile if the caller has no account. Raises TooManySearches."""
+        """Hold a slot if the caller is unauthenticated. Raises TooManySearches."""
         if call.principal is not None:
             yield
             return
@@ -71,7 +71,7 @@ class FindRepositories:
 
     @operation("conductRepoSearch", query=FindQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Find repositories that one may see by what their names are like, best first."""
+        """Find visible repositories by similarity of their names, best match first."""
         page = call.query.page
         start = (page - 1) * _PAGE
         with self._slots.one_of(call):
@@ -104,7 +104,7 @@ class FindAll:
 
     @operation("conductSearch", query=AllQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Find repositories, users, organizations, teams and robots that one may see."""
+        """Find visible repositories, users, organizations, teams and robots."""
         text = call.query.query
         if not text:
             return {"results": []}
@@ -112,9 +112,11 @@ class FindAll:
         everything = self._namespaces.sees_everything(call)
         with self._slots.one_of(call):
             repositories = self._listing.find(
-                username, text, everything=everything, limit=_OF_A_KIND, offset=0
+                username, text, everything=everything, limit=_RESULTS_OF_KIND, offset=0
             )
-            others = self._search.find(username, text, everything=everything, limit=_OF_A_KIND)
+            others = self._search.find(
+                username, text, everything=everything, limit=_RESULTS_OF_KIND
+            )
         results = [_repository(one, score * REPOSITORY_WEIGHT) for one, score in repositories]
         results += [_other(one, username) for one in others]
         return {"results": sorted(results, key=lambda one: one["score"], reverse=True)}
@@ -137,7 +139,7 @@ def _account(kind: str, name: str) -> dict[str, Any]:
         "title": _TITLES[kind],
         "kind": kind,
         "name": name,
-        "avatar": avatar(name, _PICTURES.get(kind, kind)),
+        "avatar": avatar(name, _AVATAR_KINDS.get(kind, kind)),
         "href": f"/{kind}/{name}",
     }
 

@@ -15,7 +15,7 @@ from atoll.web.external_url import ExternalUrls
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 BEARER = "bearer "
-# What a browser says of a request by the registry's own page, or by the user.
+# Values of Sec-Fetch-Site for requests of the registry's own pages, and of the user.
 _OWN_SITE = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -32,8 +32,8 @@ def can_be_forged(req: falcon.Request) -> bool:
 def refuse_foreign_origin(req: falcon.Request, external_urls: ExternalUrls) -> None:
     """Refuse a request that a page of another origin made the browser send.
 
-    Only browsers send these headers. `same-site` is refused, too: a page at another name below the
-    same domain is not the registry's.
+    Only browsers send these headers. `same-site` is refused as well: pages at other host names of
+    the same domain do not belong to the registry.
 
     Raises:
         ForeignOrigin: The request can be forged, and `Sec-Fetch-Site` (W3C Fetch Metadata) or
@@ -49,10 +49,10 @@ def refuse_foreign_origin(req: falcon.Request, external_urls: ExternalUrls) -> N
 
 
 def _is_own(origin: str, req: falcon.Request, external_urls: ExternalUrls) -> bool:
-    """Return whether ORIGIN is the registry's own, at the address that the client used.
+    """Return whether an origin is the registry's, at the address that the client used.
 
-    The scheme counts only where the client is known to use TLS: a load balancer that terminates
-    TLS may not say so.
+    The scheme is compared only if the client is known to use TLS, because a load balancer that
+    terminates TLS may not report it.
     """
     try:
         scheme, host = urlsplit(origin)[:2]

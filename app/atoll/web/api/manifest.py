@@ -20,7 +20,7 @@ from atoll.web.api.operation import Call, RequestModel, operation
 
 
 class NewLabel(RequestModel):
-    """A label to put on a manifest."""
+    """A label to add to a manifest."""
 
     key: str = Field(min_length=1, max_length=255, pattern=r"^[a-z0-9][a-z0-9.\-/]*$")
     value: str = Field(max_length=65536)
@@ -28,13 +28,13 @@ class NewLabel(RequestModel):
 
 
 class LabelQuery(RequestModel):
-    """Which labels to list."""
+    """A selection of labels."""
 
     filter: str = Field(default="", max_length=255)
 
 
 class SecurityQuery(RequestModel):
-    """Whether what was found is wanted in full."""
+    """The level of detail."""
 
     vulnerabilities: bool = False
 
@@ -47,7 +47,7 @@ class ManifestResource:
 
     @operation("getRepoManifest", scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str) -> Any:
-        """Show a manifest."""
+        """Get a manifest."""
         name = call.require(READ)
         manifest = self._manifests.get(name, str(Digest.parse(digest)))
         document = json.loads(manifest.content)
@@ -70,7 +70,7 @@ class ManifestResource:
 
 
 class SecuritySchema(TypedDict):
-    """What a scanner found, or why it did not look."""
+    """The status and result of a security scan."""
 
     status: str
     data: None
@@ -90,7 +90,7 @@ class ManifestSecurity:
         anonymous=True,
     )
     def on_get(self, call: Call, digest: str) -> Any:
-        """Say that a manifest cannot be scanned: there is no scanner."""
+        """Get the status of a security scan, which is always unsupported."""
         self._manifests.get(call.require(READ), str(Digest.parse(digest)))
         return {"status": "unsupported", "data": None}
 
@@ -121,7 +121,7 @@ class LabelList:
         anonymous=True,
     )
     def on_get(self, call: Call, digest: str) -> Any:
-        """List a manifest's labels."""
+        """List the labels of a manifest."""
         name = call.require(READ)
         self._manifests.get(name, str(Digest.parse(digest)))
         found = self._labels.list(name, digest, call.query.filter)
@@ -135,7 +135,7 @@ class LabelList:
         scope="repo:write",
     )
     def on_post(self, call: Call, digest: str) -> Any:
-        """Put a label on a manifest."""
+        """Add a label to a manifest."""
         name = call.require(WRITE)
         new: NewLabel = call.body
         label = self._labels.add(name, digest, new.key, new.value, new.media_type or "text/plain")
@@ -154,14 +154,14 @@ class LabelResource:
 
     @operation("getManifestLabel", response=LabelSchema, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str, uuid: UUID) -> Any:
-        """Show a label."""
+        """Get a label of a manifest."""
         for label in self._labels.list(call.require(READ), digest, uuid=uuid):
             return _serialize(label)
         raise NotFound(f"the manifest has no label {uuid}")
 
     @operation("deleteManifestLabel", status=204, scope="repo:write")
     def on_delete(self, call: Call, digest: str, uuid: UUID) -> None:
-        """Take a label off a manifest."""
+        """Delete a label of a manifest."""
         name = call.require(WRITE)
         label = self._labels.delete(name, digest, uuid)
         call.log("manifest_label_delete", name.namespace, key=label.key, manifest_digest=digest)

@@ -1,4 +1,4 @@
-"""`messages`: what operators tell everybody."""
+"""`messages`: announcements to all users."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atoll.web.api.operation import Call, RequestModel, operation
 
 
 class MessageText(RequestModel):
-    """A message."""
+    """The content of a message."""
 
     content: str = Field(min_length=1, max_length=65536)
     media_type: Literal["text/plain", "text/markdown"]
@@ -21,13 +21,13 @@ class MessageText(RequestModel):
 
 
 class NewMessage(RequestModel):
-    """A message to tell."""
+    """A message to publish."""
 
     message: MessageText
 
 
 class MessageSchema(TypedDict):
-    """A message as everybody sees it."""
+    """A published message."""
 
     uuid: str
     content: str
@@ -43,7 +43,7 @@ class MessageList:
 
     @operation("getGlobalMessages", response=dict[str, list[MessageSchema]], anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """List what operators tell."""
+        """List the messages to all users."""
         del call
         return {
             "messages": [
@@ -59,7 +59,7 @@ class MessageList:
 
     @operation("createGlobalMessage", body=NewMessage, status=201, response=str, scope="super:user")
     def on_post(self, call: Call) -> Any:
-        """Tell everybody something."""
+        """Publish a message to all users."""
         call.require_superuser()
         new: MessageText = call.body.message
         self._messages.create(new.content, new.severity, new.media_type)
@@ -75,7 +75,7 @@ class MessageResource:
 
     @operation("deleteGlobalMessage", status=204, scope="super:user")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Tell it no more."""
+        """Delete a message."""
         call.require_superuser()
         self._messages.delete(uuid)
         call.log("delete_message", None, message=str(uuid))

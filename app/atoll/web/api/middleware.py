@@ -22,10 +22,10 @@ from atoll.web.errors import ReadOnly
 from atoll.web.external_url import ExternalUrls
 
 PREFIX = "/api/v1"
-# Quay serves the others next to `/api/v1`, and scripts use them.
+# Quay serves the others outside of `/api/v1`, and scripts use them.
 _PREFIXES = (PREFIX, "/oauth/", "/csrf_token", EXPORTS_PATH)
-# Pages of other sites must not frame, execute or sniff a response, and caches must not store it, as
-# it may contain a token.
+# Pages of other sites must not frame, execute or sniff a response. Caches must not store it: it may
+# contain a token.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -38,7 +38,7 @@ class ApiMiddleware:
     """Falcon middleware that authenticates the caller of an API operation.
 
     Before a responder runs, it stores a `Call` in the request's context, from which the `operation`
-    decorator takes it. Resources of other protocols pass unchanged.
+    decorator reads it. Resources of other protocols are not affected.
     """
 
     def __init__(
@@ -84,15 +84,15 @@ class ApiMiddleware:
             raise ReadOnly
         refuse_foreign_origin(req, self._external_urls)
         repository: RepositoryName | None = params.pop("repository", None)
-        shown = _credentials(req)
-        if shown is not None and shown.of_app:
+        credentials = _credentials(req)
+        if credentials is not None and credentials.of_app:
             raise errors.InsufficientScope(
                 "an app-specific token is for pulling and pushing; use an OAuth token or a password"
                 " for the API"
             )
-        session = self._cookies.read(req) if shown is None else None
+        session = self._cookies.read(req) if credentials is None else None
         principal, grants = self._access.authenticate(
-            session.credentials if session else shown,
+            session.credentials if session else credentials,
             client_address(req),
             [] if repository is None else [repository],
         )
@@ -111,7 +111,7 @@ def is_api(path: str) -> bool:
 
 
 def _typed(req: falcon.Request, name: str, text: str) -> Any:
-    """Return a path parameter as its type; raise NotFound if nothing can have this value."""
+    """Convert a path parameter to its type. Raises NotFound if no object can have this value."""
     if name == "repository":
         if "/" not in text:
             raise errors.NotFound(f"there is no repository '{text[:200]}'; write NAMESPACE/NAME")
@@ -122,7 +122,7 @@ def _typed(req: falcon.Request, name: str, text: str) -> Any:
         try:
             return UUID(text)
         except ValueError as error:
-            raise errors.NotFound(f"'{text[:200]}' is no identifier") from error
+            raise errors.NotFound(f"'{text[:200]}' is not a UUID") from error
     return text
 
 

@@ -1,4 +1,4 @@
-"""`repository/{repository}/notification/`: who is to be told of what happens in a repository."""
+"""`repository/{repository}/notification/`: notifications of events in a repository."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from atoll.web.api.operation import Call, RequestModel, operation
 
 
 class MethodConfig(RequestModel):
-    """Where to. A template of one's own for the document is not supported; scripts send none."""
+    """The URL of the receiver. Templates for the payload are not supported."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -24,7 +24,7 @@ class MethodConfig(RequestModel):
 
 
 class NewNotification(RequestModel):
-    """A notification to make. What else Quay can tell of does not happen here yet."""
+    """A notification to create. Quay's other events and methods are not supported yet."""
 
     event: Literal["repo_push"]
     method: Literal["webhook", "slack"]
@@ -34,7 +34,7 @@ class NewNotification(RequestModel):
 
 
 class NotificationSchema(TypedDict):
-    """A notification as the API shows it, to administrators of the repository."""
+    """A notification."""
 
     uuid: str
     event: str
@@ -56,7 +56,7 @@ class NotificationList:
         "listRepoNotifications", response=dict[str, list[NotificationSchema]], scope="repo:admin"
     )
     def on_get(self, call: Call) -> Any:
-        """List who is told of what."""
+        """List the notifications of a repository."""
         found = self._notifications.list(call.require(ADMIN))
         return {"notifications": [_serialize(one) for one in found]}
 
@@ -68,11 +68,11 @@ class NotificationList:
         scope="repo:admin",
     )
     def on_post(self, call: Call) -> Any:
-        """Let somebody be told from now on."""
+        """Create a notification."""
         name = call.require(ADMIN)
         new: NewNotification = call.body
         self._receivers.check(new.config.url)
-        made = self._notifications.create(
+        created = self._notifications.create(
             name,
             new.event,
             new.method,
@@ -83,11 +83,11 @@ class NotificationList:
         call.log(
             "add_repo_notification",
             name.namespace,
-            notification_id=str(made.uuid),
+            notification_id=str(created.uuid),
             event=new.event,
             method=new.method,
         )
-        return _serialize(made)
+        return _serialize(created)
 
 
 class NotificationResource:
@@ -98,19 +98,19 @@ class NotificationResource:
 
     @operation("getRepoNotification", response=NotificationSchema, scope="repo:admin")
     def on_get(self, call: Call, uuid: UUID) -> Any:
-        """Show a notification."""
+        """Get a notification."""
         return _serialize(self._notifications.get(call.require(ADMIN), uuid))
 
     @operation("resetRepositoryNotificationFailures", status=204, scope="repo:admin")
     def on_post(self, call: Call, uuid: UUID) -> None:
-        """Begin to tell somebody again who could not be told."""
+        """Reset the failures of a notification, which resumes its deliveries."""
         name = call.require(ADMIN)
         self._notifications.reset_failures(name, uuid)
         call.log("reset_repo_notification", name.namespace, notification_id=str(uuid))
 
     @operation("deleteRepoNotification", status=204, scope="repo:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Let somebody be told no more."""
+        """Delete a notification."""
         name = call.require(ADMIN)
         self._notifications.delete(name, uuid)
         call.log("delete_repo_notification", name.namespace, notification_id=str(uuid))
@@ -124,7 +124,7 @@ class NotificationTest:
 
     @operation("testRepoNotification", scope="repo:admin")
     def on_post(self, call: Call, uuid: UUID) -> Any:
-        """Tell somebody of an event that did not happen."""
+        """Queue a test delivery of a notification."""
         self._notifications.test(call.require(ADMIN), uuid)
         return {}
 

@@ -1,4 +1,4 @@
-"""`organization/{orgname}/prototypes`: default permissions."""
+"""`organization/{orgname}/prototypes`: default permissions on new repositories."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _Role = Literal["read", "write", "admin"]
 
 
 class ActivatingUser(RequestModel):
-    """Whoever makes the repository, if it is to be only this one."""
+    """The creator of repositories to which the default permission is limited."""
 
     name: str | None = Field(default=None, max_length=255)
 
 
 class Delegate(RequestModel):
-    """Who gets the permission."""
+    """The user or team that gets the permission."""
 
     name: str = Field(max_length=255)
     kind: Literal["user", "team"]
 
 
 class NewPrototype(RequestModel):
-    """A default permission to make."""
+    """A default permission to create."""
 
     role: _Role
     activating_user: ActivatingUser | None = None
@@ -38,7 +38,7 @@ class NewPrototype(RequestModel):
 
 
 class PrototypeChange(RequestModel):
-    """A role."""
+    """The new role."""
 
     role: _Role
 
@@ -65,7 +65,7 @@ class PrototypeList:
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List default permissions."""
+        """List the default permissions of an organization."""
         self._namespaces.administered(call, orgname)
         return {"prototypes": [_serialize(one) for one in self._prototypes.list(orgname)]}
 
@@ -76,15 +76,15 @@ class PrototypeList:
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str) -> Any:
-        """Make a default permission."""
+        """Create a default permission."""
         self._namespaces.administered(call, orgname)
         new: NewPrototype = call.body
         activating = new.activating_user.name if new.activating_user else None
-        made = self._prototypes.create(
+        created = self._prototypes.create(
             orgname, new.role, activating, new.delegate.kind, new.delegate.name
         )
         call.log("create_prototype_permission", orgname, delegate=new.delegate.name, role=new.role)
-        return _serialize(made)
+        return _serialize(created)
 
 
 class PrototypeResource:
@@ -101,7 +101,7 @@ class PrototypeResource:
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str, uuid: UUID) -> Any:
-        """Give a default permission another role."""
+        """Change the role of a default permission."""
         self._namespaces.administered(call, orgname)
         changed = self._prototypes.change(orgname, uuid, call.body.role)
         call.log("modify_prototype_permission", orgname, prototype=str(uuid), role=call.body.role)

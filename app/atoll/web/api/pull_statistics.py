@@ -1,4 +1,4 @@
-"""`…/pull_statistics`: how often a tag, or a manifest, was pulled."""
+"""`…/pull_statistics`: the number of pulls of a tag or manifest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atoll.web.api.schemas import http_date
 
 
 class ManifestStatistics(TypedDict):
-    """Pulls of a manifest, by digest and by tags."""
+    """Pulls of a manifest, by digest and by tag."""
 
     manifest_digest: str
     manifest_pull_count: int
@@ -22,7 +22,7 @@ class ManifestStatistics(TypedDict):
 
 
 class TagStatistics(TypedDict):
-    """Pulls by a tag, and of the manifest that it means now."""
+    """Pulls by a tag, and pulls of its current manifest."""
 
     tag_name: str
     tag_pull_count: int
@@ -33,7 +33,7 @@ class TagStatistics(TypedDict):
 
 
 class _Statistics:
-    """What both share."""
+    """Base of the resources."""
 
     def __init__(self, statistics: PullStatistics, manifests: Manifests) -> None:
         self._statistics = statistics
@@ -45,7 +45,7 @@ class TagPullStatistics(_Statistics):
 
     @operation("getTagPullStatistics", response=TagStatistics, scope="repo:read")
     def on_get(self, call: Call, tag: str) -> Any:
-        """Tell how often a tag was pulled."""
+        """Get the number of pulls of a tag."""
         name = call.require_personal()
         digest = str(self._manifests.get(name, parse_tag(tag)).digest)
         by_tag, of_manifest = self._statistics.get(name, tag, digest)
@@ -63,7 +63,7 @@ class ManifestPullStatistics(_Statistics):
 
     @operation("getManifestPullStatistics", response=ManifestStatistics, scope="repo:read")
     def on_get(self, call: Call, digest: str) -> Any:
-        """Tell how often a manifest was pulled."""
+        """Get the number of pulls of a manifest."""
         name = call.require_personal()
         found = str(self._manifests.get(name, str(Digest.parse(digest))).digest)
         _, of_manifest = self._statistics.get(name, None, found)

@@ -1,4 +1,4 @@
-"""`replicationpolicy` of organizations and repositories, and where an image is complete."""
+"""Replication policies of organizations and repositories, and completeness of images."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _LOCATIONS_MAXIMUM = 100
 
 
 class Synchronous(RequestModel):
-    """How many locations a push waits for, and for how long."""
+    """How many locations a push synchronous for, and for how long."""
 
     copies: int = Field(ge=2, le=_LOCATIONS_MAXIMUM)
     seconds: int = Field(default=SYNC_SECONDS, ge=1, le=SYNC_SECONDS_MAXIMUM)
 
 
 class PolicyChange(RequestModel):
-    """A whole policy: what is not said is as by default."""
+    """A complete policy; omitted fields have their defaults."""
 
     extra_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
     excluded_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
@@ -43,30 +43,30 @@ class PolicyChange(RequestModel):
     def _once(self) -> PolicyChange:
         for names in (self.extra_locations, self.excluded_locations):
             if len(set(names)) < len(names):
-                raise ValueError("a location stands there twice")
+                raise ValueError("the list names a location twice")
         return self
 
     def policy(self) -> Policy:
-        """Return it as a policy."""
-        waits = self.synchronous
+        """Return the policy."""
+        synchronous = self.synchronous
         return Policy(
             tuple(self.extra_locations),
             tuple(self.excluded_locations),
             self.urgent,
-            waits.copies if waits else None,
-            waits.seconds if waits else None,
+            synchronous.copies if synchronous else None,
+            synchronous.seconds if synchronous else None,
         )
 
 
 class SynchronousSchema(TypedDict):
-    """How many locations a push waits for, and for how long."""
+    """How many locations a push synchronous for, and for how long."""
 
     copies: int
     seconds: int
 
 
 class PolicySchema(TypedDict):
-    """A policy, and where blobs must be by it and by that of the namespace."""
+    """A policy, and the locations that it requires together with the namespace's policy."""
 
     extra_locations: list[str]
     excluded_locations: list[str]
@@ -76,7 +76,7 @@ class PolicySchema(TypedDict):
 
 
 class LocationSchema(TypedDict):
-    """How much of an image is at one location."""
+    """The completeness of an image at a location."""
 
     location: str
     state: str
@@ -88,7 +88,7 @@ class LocationSchema(TypedDict):
 
 
 class CompletenessSchema(TypedDict):
-    """Where an image is complete: its layers, configurations and those of all that it lists."""
+    """The locations of an image with its layers and configurations, and of the images it lists."""
 
     manifest_digest: str
     complete: bool
@@ -104,7 +104,7 @@ class OrganizationPolicy:
 
     @operation("getOrganizationReplicationPolicy", response=PolicySchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
-        """Show where an organization's blobs must be, and where never."""
+        """Get the replication policy of an organization."""
         return _serialize(self._policies, self._subject(call, orgname))
 
     @operation(
@@ -114,13 +114,13 @@ class OrganizationPolicy:
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str) -> Any:
-        """Say where an organization's blobs must be, and where never."""
+        """Set the replication policy of an organization."""
         subject = self._subject(call, orgname)
         return _change(call, self._policies, subject)
 
     @operation("deleteOrganizationReplicationPolicy", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str) -> None:
-        """Take an organization's policy away."""
+        """Delete the replication policy of an organization."""
         _clear(call, self._policies, self._subject(call, orgname))
 
     def _subject(self, call: Call, orgname: str) -> Subject:
@@ -137,7 +137,7 @@ class RepositoryPolicy:
 
     @operation("getRepositoryReplicationPolicy", response=PolicySchema, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
-        """Show where a repository's blobs must be, and where never."""
+        """Get the replication policy of a repository."""
         return _serialize(self._policies, self._subject(call))
 
     @operation(
@@ -147,12 +147,12 @@ class RepositoryPolicy:
         scope="repo:admin",
     )
     def on_put(self, call: Call) -> Any:
-        """Say where a repository's blobs must be, and where never."""
+        """Set the replication policy of a repository."""
         return _change(call, self._policies, self._subject(call))
 
     @operation("deleteRepositoryReplicationPolicy", status=204, scope="repo:admin")
     def on_delete(self, call: Call) -> None:
-        """Take a repository's policy away."""
+        """Delete the replication policy of a repository."""
         _clear(call, self._policies, self._subject(call))
 
     @staticmethod
@@ -172,7 +172,7 @@ class TagReplication:
 
     @operation("getTagReplication", response=CompletenessSchema, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, tag: str) -> Any:
-        """Tell at which locations what a tag means is complete."""
+        """Get the locations at which the image of a tag is complete."""
         name = call.require(READ)
         return self._completeness.of(name, parse_tag(tag)).as_dict()
 
@@ -187,7 +187,7 @@ class ManifestReplication:
         "getManifestReplication", response=CompletenessSchema, scope="repo:read", anonymous=True
     )
     def on_get(self, call: Call, digest: str) -> Any:
-        """Tell at which locations an image is complete."""
+        """Get the locations at which an image is complete."""
         name = call.require(READ)
         reference = str(Digest.parse(digest))
         return self._completeness.of(name, reference).as_dict()
@@ -213,13 +213,13 @@ def _log(call: Call, kind: str, subject: Subject, **metadata: Any) -> None:
 
 def _serialize(policies: Policies, subject: Subject) -> PolicySchema:
     policy = policies.get(subject)
-    waits = None
+    synchronous = None
     if policy.sync_copies is not None and policy.sync_seconds is not None:
-        waits = SynchronousSchema(copies=policy.sync_copies, seconds=policy.sync_seconds)
+        synchronous = SynchronousSchema(copies=policy.sync_copies, seconds=policy.sync_seconds)
     return {
         "extra_locations": list(policy.extra),
         "excluded_locations": list(policy.excluded),
         "urgent": policy.urgent,
-        "synchronous": waits,
+        "synchronous": synchronous,
         "required_locations": policies.required(subject),
     }

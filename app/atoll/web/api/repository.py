@@ -1,4 +1,4 @@
-"""`repository`: list, make, show, change and delete repositories."""
+"""`repository`: repositories, their visibility and state."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TAGS_SHOWN = 500
 
 
 class NewRepository(RequestModel):
-    """A repository to make."""
+    """A repository to create."""
 
     repository: str = Field(min_length=1, max_length=255)
     namespace: str | None = Field(default=None, max_length=255)
@@ -33,25 +33,25 @@ class NewRepository(RequestModel):
 
 
 class RepositoryChange(RequestModel):
-    """What to change of a repository."""
+    """Changes of a repository."""
 
     description: str = Field(max_length=65536)
 
 
 class VisibilityChange(RequestModel):
-    """Who may pull."""
+    """The new visibility."""
 
     visibility: Literal["public", "private"]
 
 
 class StateChange(RequestModel):
-    """Whether it may be pushed to. Mirrors are not made this way yet."""
+    """The new state. Mirrors are not supported yet."""
 
     state: Literal["NORMAL", "READ_ONLY"]
 
 
 class RepositoryQuery(RequestModel):
-    """Which repositories to list."""
+    """A selection of repositories, and the page of results."""
 
     namespace: str | None = Field(default=None, max_length=255)
     public: bool = False
@@ -62,7 +62,7 @@ class RepositoryQuery(RequestModel):
 
 
 class RepositoryDetailQuery(RequestModel):
-    """What to show of a repository."""
+    """The level of detail."""
 
     include_tags: bool = Field(default=True, alias="includeTags")
 
@@ -82,7 +82,7 @@ class RepositorySchema(TypedDict):
 
 
 class RepositoryPage(TypedDict):
-    """A page of repositories, and what to ask for the next with."""
+    """A page of repositories, and the token of the next page."""
 
     repositories: list[RepositorySchema]
     next_page: NotRequired[str]
@@ -106,7 +106,7 @@ class RepositoryList:
         anonymous=True,
     )
     def on_get(self, call: Call) -> Any:
-        """List the repositories that one may see."""
+        """List visible repositories."""
         query: RepositoryQuery = call.query
         if not query.namespace and not query.public and not query.starred:
             raise InvalidRequest("give a namespace, public=true or starred=true")
@@ -121,14 +121,14 @@ class RepositoryList:
             last_modified=query.last_modified,
             popularity=query.popularity,
         )
-        answer: dict[str, Any] = {"repositories": [_listed(one, call) for one in found]}
-        return answer if more is None else {**answer, "next_page": str(more)}
+        response: dict[str, Any] = {"repositories": [_listed(one, call) for one in found]}
+        return response if more is None else {**response, "next_page": str(more)}
 
     @operation(
         "createRepo", body=NewRepository, status=201, response=dict[str, str], scope="repo:create"
     )
     def on_post(self, call: Call) -> Any:
-        """Make a repository."""
+        """Create a repository."""
         new: NewRepository = call.body
         namespace = new.namespace or call.actor.username
         name = RepositoryName.parse(f"{namespace}/{new.repository}")
@@ -154,7 +154,7 @@ class RepositoryResource:
 
     @operation("getRepo", query=RepositoryDetailQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Show a repository."""
+        """Get a repository."""
         name = call.require(READ)
         repository = self._listing.get(name)
         result = {
@@ -179,7 +179,7 @@ class RepositoryResource:
 
     @operation("updateRepo", body=RepositoryChange, response=dict[str, bool], scope="repo:write")
     def on_put(self, call: Call) -> Any:
-        """Change a repository's description."""
+        """Update the description of a repository."""
         name = call.require(WRITE)
         self._listing.change(name, description=call.body.description)
         call.log("set_repo_description", name.namespace, repo=name.name)
@@ -203,7 +203,7 @@ class Visibility:
         "changeRepoVisibility", body=VisibilityChange, response=dict[str, bool], scope="repo:admin"
     )
     def on_post(self, call: Call) -> Any:
-        """Say who may pull."""
+        """Change the visibility of a repository."""
         name = call.require(ADMIN)
         self._listing.change(name, visibility=call.body.visibility)
         call.log(
@@ -223,7 +223,7 @@ class State:
 
     @operation("changeRepoState", body=StateChange, response=dict[str, bool], scope="repo:admin")
     def on_put(self, call: Call) -> Any:
-        """Say whether a repository may be pushed to."""
+        """Change the state of a repository, which permits or forbids pushes."""
         name = call.require(ADMIN)
         state = call.body.state
         self._listing.change(name, state=state)
@@ -243,7 +243,7 @@ def _listed(one: ListedRepository, call: Call) -> RepositorySchema:
 
 
 def serialize_repository(repository: Repository) -> RepositorySchema:
-    """Return a repository as the API shows it in lists."""
+    """Return the response schema of a repository in a list."""
     return {
         "namespace": repository.name.namespace,
         "name": repository.name.name,

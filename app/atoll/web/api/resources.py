@@ -1,4 +1,4 @@
-"""Which path is which resource; the first that fits is taken."""
+"""URI templates and resources of the API; the first template that matches a path has precedence."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ _MANIFEST = "/repository/{repository}/manifest/{digest}"
 
 @dataclass(frozen=True)
 class Api:
-    """The routes of the API, as (URI template, resource), and the middleware they need."""
+    """The routes of the API, as (URI template, resource), and their middleware."""
 
     routes: Resources
     middleware: ApiMiddleware
@@ -110,7 +110,7 @@ def create_api(
     external_urls: ExternalUrls,
     environment: Mapping[str, str],
 ) -> Api:
-    """Return the operations below `/api/v1`, and the pages next to it."""
+    """Return the resources below `/api/v1`, and those that Quay serves outside of it."""
     audit = Audit(database)
     organizations = Organizations(database)
     namespaces = Namespaces(organizations, bundle)
@@ -128,8 +128,8 @@ def create_api(
         ("/signout", session.SignOut()),
         ("/user/authorizations", AuthorizationList(api_tokens)),
         ("/user/authorizations/{uuid}", AuthorizationResource(api_tokens)),
-        ("/user/assignedauthorizations", assignment.AssignedList(assigned)),
-        ("/user/assignedauthorizations/{uuid}", assignment.AssignedResource(assigned)),
+        ("/user/assignedauthorizations", assignment.AssignedAuthorizationList(assigned)),
+        ("/user/assignedauthorizations/{uuid}", assignment.AssignedAuthorizationResource(assigned)),
         *_applications(applications, ApplicationTokens(database), namespaces),
         ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
         *_exports(log_exports, receivers, namespaces, bundle),
@@ -185,21 +185,21 @@ def create_api(
         resources.append(("/user/apptoken/{uuid}", AppTokenResource(app_tokens)))
     described = OpenApiDocument(resources)
     resources = [*resources, ("/discovery", described), ("/openapi.json", described)]
-    redirects = oauth.Redirects(applications, external_urls, bundle)
-    # Quay serves these next to `/api/v1`, and scripts use them.
+    requests = oauth.AuthorizationRequests(applications, external_urls, bundle)
+    # Quay serves these outside of `/api/v1`, and scripts use them.
     pages: Resources = [
         ("/csrf_token", session.CsrfToken(sessions, cookies)),
-        ("/oauth/authorize", oauth.Authorize(redirects)),
+        ("/oauth/authorize", oauth.Authorize(requests)),
         (
             "/oauth/authorizeapp",
-            oauth.AuthorizeApplication(redirects, api_tokens, assigned, namespaces),
+            oauth.AuthorizeApplication(requests, api_tokens, assigned, namespaces),
         ),
         (oauth.LOCAL, oauth.LocalApplication()),
     ]
     if bundle.feature_log_export:
         pages.append((EXPORTS_PATH, log_export.ExportedLogs(log_exports)))
     if bundle.feature_assign_oauth_token:
-        assigning = assignment.AssignUser(assigned, redirects, namespaces)
+        assigning = assignment.AssignUser(assigned, requests, namespaces)
         pages.append(("/oauth/authorize/assignuser", assigning))
     middleware = ApiMiddleware(
         access,
@@ -215,7 +215,7 @@ def create_api(
 def _optional(
     bundle: Bundle, environment: Mapping[str, str], manifests: Manifests, database: Database
 ) -> Resources:
-    """Return what is there only where the bundle says so; else it is not found, as in Quay."""
+    """Return the resources of optional features; as in Quay, disabled ones are not found."""
     resources: Resources = []
     if bundle.feature_superuser_configdump:
         resources.append(("/superuser/config", SuperuserConfig(bundle, environment)))
@@ -252,7 +252,7 @@ def _exports(
 ) -> Resources:
     if not bundle.feature_log_export:
         return []
-    export = log_export.Exporting(exports, receivers)
+    export = log_export.ExportCreator(exports, receivers)
     return [
         ("/user/exportlogs", log_export.ExportUserLogs(export, allowed=_user_logs(bundle))),
         (

@@ -1,4 +1,4 @@
-"""`superuser/`: all users and organizations."""
+"""`superuser/`: administration of all users and organizations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PASSWORD_BYTES = 18
 
 
 class NewUser(RequestModel):
-    """A user to make; without a password one is made up."""
+    """A user to create; without a password, one is generated."""
 
     username: str = Field(max_length=255)
     email: str | None = Field(default=None, max_length=320)
@@ -32,7 +32,7 @@ class NewUser(RequestModel):
 
 
 class UserChange(RequestModel):
-    """What to change of a user."""
+    """Changes of a user."""
 
     password: str | None = Field(default=None, max_length=1024)
     email: str | None = Field(default=None, max_length=320)
@@ -40,20 +40,20 @@ class UserChange(RequestModel):
 
 
 class UserQuery(RequestModel):
-    """Which users to list."""
+    """A selection of users."""
 
     disabled: bool = True
 
 
 class OrganizationChange(RequestModel):
-    """What to change of an organization."""
+    """Changes of an organization."""
 
     name: str | None = Field(default=None, max_length=255)
     email: str | None = Field(default=None, max_length=320)
 
 
 class UserSchema(TypedDict):
-    """A user as a superuser sees it."""
+    """A user."""
 
     kind: str
     name: str
@@ -66,7 +66,7 @@ class UserSchema(TypedDict):
 
 
 class OrganizationSchema(TypedDict):
-    """An organization as a superuser sees it."""
+    """An organization."""
 
     name: str
     email: str | None
@@ -92,7 +92,7 @@ class SuperuserUserList:
 
     @operation("createInstallUser", body=NewUser, scope="super:user")
     def on_post(self, call: Call) -> Any:
-        """Make a user."""
+        """Create a user."""
         call.require_superuser()
         new: NewUser = call.body
         password = new.password or secrets.token_urlsafe(_PASSWORD_BYTES)
@@ -116,20 +116,20 @@ class SuperuserUser:
 
     @operation("getInstallUser", response=UserSchema, scope="super:user")
     def on_get(self, call: Call, username: str) -> Any:
-        """Show a user."""
+        """Get a user."""
         call.require_superuser()
         return _serialize(users.get_user(self._database, username), self._superusers)
 
     @operation("changeInstallUser", body=UserChange, response=UserSchema, scope="super:user")
     def on_put(self, call: Call, username: str) -> Any:
-        """Change a user: the password, the e-mail address, whether logins are let in."""
+        """Update a user: the password, the e-mail address, and whether the account is enabled."""
         call.require_superuser()
         change: UserChange = call.body
         if username in self._superusers and username != call.actor.username:
             raise InvalidRequest("another superuser cannot be changed")
         if username == call.actor.username and change.password is not None:
-            # There the current password is required.
-            raise InvalidRequest("your own password is changed by PUT /api/v1/user/")
+            # That operation requires the current password.
+            raise InvalidRequest("change your own password by PUT /api/v1/user/")
         user = users.change_user(
             self._database,
             username,
@@ -142,7 +142,7 @@ class SuperuserUser:
 
     @operation("deleteInstallUser", status=204, scope="super:user")
     def on_delete(self, call: Call, username: str) -> None:
-        """Delete a user with repositories and robots."""
+        """Delete a user with all repositories and robots."""
         call.require_superuser()
         if username in self._superusers:
             raise InvalidRequest("a superuser cannot be deleted")
@@ -159,7 +159,7 @@ class TakeOwnership:
 
     @operation("takeOwnership", response=dict[str, str], scope="super:user")
     def on_post(self, call: Call, namespace: str) -> Any:
-        """Become an owner of an organization, or of a user's namespace, which becomes one."""
+        """Take ownership of an organization, or of a user's namespace, which becomes one."""
         call.require_superuser()
         if namespace in self._named:
             raise InvalidRequest("Cannot take ownership of a superuser")
@@ -207,7 +207,7 @@ class SuperuserOrganization:
         scope="super:user",
     )
     def on_put(self, call: Call, orgname: str) -> Any:
-        """Rename an organization, or change its e-mail address."""
+        """Update an organization: the name or the e-mail address."""
         call.require_superuser()
         self._organizations.get(orgname, None)
         change: OrganizationChange = call.body
@@ -221,7 +221,7 @@ class SuperuserOrganization:
 
     @operation("deleteOrganization", status=204, scope="super:user")
     def on_delete(self, call: Call, orgname: str) -> None:
-        """Delete an organization with its repositories."""
+        """Delete an organization and its repositories."""
         call.require_superuser()
         self._removal.delete_namespace(
             orgname, call.entry("org_delete", orgname), organization=True

@@ -1,4 +1,4 @@
-"""`repository/{repository}/tag/`: tags, and the time machine."""
+"""`repository/{repository}/tag/`: tags and their history (Quay's time machine)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _EXPIRATION_MAXIMUM = 253_402_300_800
 
 
 class TagQuery(RequestModel):
-    """Which tags to list."""
+    """A selection of tags, and the page of results."""
 
     only_active_tags: bool = Field(default=False, alias="onlyActiveTags")
     specific_tag: str | None = Field(default=None, alias="specificTag", max_length=128)
@@ -32,7 +32,7 @@ class TagQuery(RequestModel):
 
 
 class ManifestReference(RequestModel):
-    """A manifest, by digest."""
+    """A reference to a manifest."""
 
     manifest_digest: str
 
@@ -43,7 +43,7 @@ class ManifestReference(RequestModel):
 
 
 class TagChange(RequestModel):
-    """The manifest that a tag is to mean, or the second since 1970 at which it is to end."""
+    """The new manifest of a tag, or its expiry in seconds since 1970."""
 
     manifest_digest: str | None = Field(default=None, max_length=200)
     expiration: int | None = Field(default=None, ge=0, lt=_EXPIRATION_MAXIMUM)
@@ -55,13 +55,13 @@ class TagChange(RequestModel):
 
 
 class Expiry(RequestModel):
-    """What to forget of a tag's past: all, or only one manifest."""
+    """The history to delete: all of it, or the entries of one manifest."""
 
     manifest_digest: str | None = Field(default=None, max_length=200)
 
 
 class TagSchema(TypedDict):
-    """What a tag means or meant; times in seconds since 1970."""
+    """An entry in the history of a tag; times in seconds since 1970."""
 
     name: str
     start_ts: int
@@ -75,7 +75,7 @@ class TagSchema(TypedDict):
 
 
 class TagPage(TypedDict):
-    """A page of a tag's history."""
+    """A page of the history of tags."""
 
     tags: list[TagSchema]
     page: int
@@ -90,15 +90,15 @@ class TagList:
 
     @operation("listRepoTags", query=TagQuery, response=TagPage, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """List what tags mean and, unless onlyActiveTags, what they meant."""
+        """List tags and, unless onlyActiveTags is set, their history."""
         name = call.require(READ)
         query: TagQuery = call.query
-        way, _, text = (query.filter_tag_name or "").partition(":")
+        operator, _, text = (query.filter_tag_name or "").partition(":")
         entries, more = self._history.list(
             name,
             active=query.only_active_tags,
-            tag=text if way == "eq" else query.specific_tag or None,
-            like=text if way == "like" else None,
+            tag=text if operator == "eq" else query.specific_tag or None,
+            like=text if operator == "like" else None,
             limit=query.limit,
             page=query.page,
         )
@@ -119,20 +119,20 @@ class TagResource:
 
     @operation("changeTag", body=TagChange, status=201, response=str, scope="repo:write")
     def on_put(self, call: Call, tag: str) -> Any:
-        """Let a tag mean a manifest that the repository has, or end at a moment to come."""
+        """Point a tag to a manifest in the repository, or set its expiry."""
         name = call.require_writable(WRITE)
         change: TagChange = call.body
-        expires = "expiration" in change.model_fields_set
-        if not expires and change.manifest_digest is None:
+        sets_expiration = "expiration" in change.model_fields_set
+        if not sets_expiration and change.manifest_digest is None:
             raise InvalidRequest("give manifest_digest, expiration, or both")
-        if expires and not self._changeable:
+        if sets_expiration and not self._changeable:
             raise InvalidRequest("FEATURE_CHANGE_TAG_EXPIRATION is not set")
-        if expires and change.expiration is not None and change.expiration <= time.time():
-            raise InvalidRequest("expiration: must be still to come")
+        if sets_expiration and change.expiration is not None and change.expiration <= time.time():
+            raise InvalidRequest("expiration: must be in the future")
         if change.manifest_digest is not None:
             self._history.point(name, parse_tag(tag), change.manifest_digest)
             call.log("move_tag", name.namespace, tag=tag, manifest_digest=change.manifest_digest)
-        if expires:
+        if sets_expiration:
             moment = change.expiration
             self._tags.expire(name, parse_tag(tag), None if moment is None else moment * 1000)
             call.log("change_tag_expiration", name.namespace, tag=tag, expiration_date=moment)
@@ -140,7 +140,7 @@ class TagResource:
 
     @operation("deleteFullTag", status=204, scope="repo:write")
     def on_delete(self, call: Call, tag: str) -> None:
-        """Delete a tag; it can be restored for a while."""
+        """Delete a tag, which can be restored for a limited time."""
         name = call.require_writable(WRITE)
         self._tags.delete(name, tag)
         call.log("delete_tag", name.namespace, tag=tag)
@@ -154,7 +154,7 @@ class RestoreTag:
 
     @operation("restoreTag", body=ManifestReference, scope="repo:write")
     def on_post(self, call: Call, tag: str) -> Any:
-        """Let a tag mean again what it meant."""
+        """Restore a tag to an earlier manifest."""
         name = call.require_writable(WRITE)
         digest = call.body.manifest_digest
         self._history.restore(name, parse_tag(tag), digest)
@@ -170,7 +170,7 @@ class ExpireTag:
 
     @operation("removeTagFromTimemachine", body=Expiry, response=str, scope="repo:admin")
     def on_post(self, call: Call, tag: str) -> Any:
-        """Forget what a tag meant, so that it cannot be restored."""
+        """Delete the history of a tag, so that it cannot be restored."""
         name = call.require_writable(ADMIN)
         self._history.expire(name, tag, call.body.manifest_digest)
         call.log("permanently_delete_tag", name.namespace, tag=tag)
@@ -178,7 +178,7 @@ class ExpireTag:
 
 
 def tag_dates(entry: TagEntry) -> dict[str, str | None]:
-    """Return when a tag began to mean this, and when it ended, if it did."""
+    """Return the dates at which an entry in a tag's history began and ended."""
     began = datetime.fromtimestamp(entry.start_ms / 1000, UTC)
     ended = datetime.fromtimestamp(entry.end_ms / 1000, UTC) if entry.end_ms else None
     dates = {"last_modified": http_date(began)}

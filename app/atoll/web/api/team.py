@@ -1,4 +1,4 @@
-"""`organization/{orgname}/team/{teamname}` and its members."""
+"""`organization/{orgname}/team/{teamname}`: teams, their members and permissions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TeamResource:
 
     @operation("updateOrganizationTeam", body=TeamChange, scope="org:admin")
     def on_put(self, call: Call, orgname: str, teamname: str) -> Any:
-        """Make or change a team."""
+        """Create or update a team."""
         self._namespaces.administered(call, orgname)
         change: TeamChange = call.body
         new = self._organizations.put_team(orgname, teamname, change.role, change.description)
@@ -38,7 +38,7 @@ class TeamResource:
         for team in self._organizations.teams(orgname):
             if team.name == teamname:
                 return {**serialize_team(team, can_view=True), "new_team": new}
-        raise NotFound(f"the team '{teamname}' was deleted meanwhile")
+        raise NotFound(f"the team '{teamname}' was deleted concurrently")
 
     @operation("deleteOrganizationTeam", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, teamname: str) -> None:
@@ -57,7 +57,7 @@ class TeamMembers:
 
     @operation("getOrganizationTeamMembers", scope="org:admin")
     def on_get(self, call: Call, orgname: str, teamname: str) -> Any:
-        """List who is in a team."""
+        """List the members of a team."""
         organization = self._namespaces.belonged_to(call, orgname)
         return {
             "name": teamname,
@@ -78,7 +78,7 @@ class TeamMember:
 
     @operation("updateOrganizationTeamMember", scope="org:admin")
     def on_put(self, call: Call, orgname: str, teamname: str, membername: str) -> Any:
-        """Put somebody into a team."""
+        """Add a member to a team."""
         self._namespaces.administered(call, orgname)
         self._organizations.add_member(orgname, teamname, membername)
         call.log("org_add_team_member", orgname, team=teamname, member=membername)
@@ -86,7 +86,7 @@ class TeamMember:
 
     @operation("deleteOrganizationTeamMember", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, teamname: str, membername: str) -> None:
-        """Take somebody out of a team."""
+        """Remove a member from a team."""
         self._namespaces.administered(call, orgname)
         self._organizations.remove_member(orgname, teamname, membername)
         call.log("org_remove_team_member", orgname, team=teamname, member=membername)
@@ -101,7 +101,7 @@ class TeamPermissions:
 
     @operation("getOrganizationTeamPermissions", scope="org:admin")
     def on_get(self, call: Call, orgname: str, teamname: str) -> Any:
-        """List the repositories that a team has a permission on."""
+        """List the repositories on which a team has a permission."""
         self._namespaces.administered(call, orgname)
         return {
             "permissions": [
@@ -112,7 +112,7 @@ class TeamPermissions:
 
 
 def serialize_team(team: Team, *, can_view: bool) -> dict[str, Any]:
-    """Return a team as the API shows it."""
+    """Return the response schema of a team."""
     return {
         "name": team.name,
         "description": team.description,

@@ -1,7 +1,7 @@
 """`/v2/<name>/blobs/uploads/[<uuid>]`: push a blob, at once or in chunks.
 
 The `Location` of each response contains the signed progress of the upload, so that the next request
-needs no look-up. A client that drops it costs one look-up.
+needs no look-up. For a client that drops it, the upload is looked up.
 """
 
 from __future__ import annotations
