@@ -172,10 +172,10 @@ def create_operations_app(
     return app
 
 
-def _bare_app(observer: RequestMiddleware) -> falcon.App[Any, Any]:
+def _bare_app(middleware: RequestMiddleware) -> falcon.App[Any, Any]:
     # Falcon accepts any object with a router's methods, but declares the type of its own.
     router: Any = Router()
-    app: falcon.App[Any, Any] = falcon.App(middleware=[observer], router=router)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[middleware], router=router)
     app.req_options.auto_parse_qs_csv = False
     app.add_error_handler(Exception, errors.handle)
     app.add_error_handler(falcon.HTTPError, errors.handle_http_error)

@@ -168,7 +168,9 @@ class BearerAuth(TokenAuth):
         return self._bound(identity, repository, (PULL,))
 
     @contextmanager
-    def renewing(self, req: falcon.Request, repository: RepositoryName) -> Iterator[None]:
+    def challenge_if_replaced(
+        self, req: falcon.Request, repository: RepositoryName
+    ) -> Iterator[None]:
         """Answer 401 if the token's repository was replaced, so that a push gets a new token."""
         try:
             yield

@@ -81,7 +81,7 @@ class TooManyDownloads(Exception):
 
 
 @dataclass(frozen=True)
-class Meaning:
+class ErrorCode:
     """The specification's error code for an exception, and its HTTP status."""
 
     code: str
@@ -89,41 +89,41 @@ class Meaning:
 
 
 # The entry of the nearest base class applies.
-MEANINGS: dict[type[Exception], Meaning] = {
-    InvalidName: Meaning("NAME_INVALID", 400),
-    InvalidDigest: Meaning("DIGEST_INVALID", 400),
-    InvalidScope: Meaning("DENIED", 400),
-    Unauthorized: Meaning("UNAUTHORIZED", 401),
-    WrongCredentials: Meaning("UNAUTHORIZED", 401),
-    Throttled: Meaning("TOOMANYREQUESTS", 429),
-    InvalidForm: Meaning("UNSUPPORTED", 400),
-    PushesDisabled: Meaning("UNSUPPORTED", 405),
-    ReadOnly: Meaning("DENIED", 405),
-    BodyTooLarge: Meaning("SIZE_INVALID", 413),
-    TooManyTags: Meaning("TAG_INVALID", 414),
-    TooManyRanges: Meaning("UNSUPPORTED", 400),
-    TooManyDownloads: Meaning("TOOMANYREQUESTS", 429),
-    registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
-    registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
-    registry.BlobInUse: Meaning("UNSUPPORTED", 405),
-    registry.BlobQuarantined: Meaning("UNAVAILABLE", 503),
-    registry.ManifestUnknown: Meaning("MANIFEST_UNKNOWN", 404),
-    registry.UploadUnknown: Meaning("BLOB_UPLOAD_UNKNOWN", 404),
-    registry.ManifestInvalid: Meaning("MANIFEST_INVALID", 400),
-    registry.ManifestBlobUnknown: Meaning("MANIFEST_BLOB_UNKNOWN", 404),
-    registry.DigestMismatch: Meaning("DIGEST_INVALID", 400),
-    registry.SizeInvalid: Meaning("SIZE_INVALID", 400),
-    registry.RangeOutOfOrder: Meaning("BLOB_UPLOAD_INVALID", 416),
-    registry.Denied: Meaning("DENIED", 403),
-    NotCopiedYet: Meaning("UNAVAILABLE", 503),
-    registry.DeletionUnresolved: Meaning("UNAVAILABLE", 503),
-    registry.DeletionUnfinished: Meaning("UNAVAILABLE", 503),
-    StoreError: Meaning("UNAVAILABLE", 503),
-    DatabaseUnavailable: Meaning("UNAVAILABLE", 503),
+ERROR_CODES: dict[type[Exception], ErrorCode] = {
+    InvalidName: ErrorCode("NAME_INVALID", 400),
+    InvalidDigest: ErrorCode("DIGEST_INVALID", 400),
+    InvalidScope: ErrorCode("DENIED", 400),
+    Unauthorized: ErrorCode("UNAUTHORIZED", 401),
+    WrongCredentials: ErrorCode("UNAUTHORIZED", 401),
+    Throttled: ErrorCode("TOOMANYREQUESTS", 429),
+    InvalidForm: ErrorCode("UNSUPPORTED", 400),
+    PushesDisabled: ErrorCode("UNSUPPORTED", 405),
+    ReadOnly: ErrorCode("DENIED", 405),
+    BodyTooLarge: ErrorCode("SIZE_INVALID", 413),
+    TooManyTags: ErrorCode("TAG_INVALID", 414),
+    TooManyRanges: ErrorCode("UNSUPPORTED", 400),
+    TooManyDownloads: ErrorCode("TOOMANYREQUESTS", 429),
+    registry.RepositoryUnknown: ErrorCode("NAME_UNKNOWN", 404),
+    registry.BlobUnknown: ErrorCode("BLOB_UNKNOWN", 404),
+    registry.BlobInUse: ErrorCode("UNSUPPORTED", 405),
+    registry.BlobQuarantined: ErrorCode("UNAVAILABLE", 503),
+    registry.ManifestUnknown: ErrorCode("MANIFEST_UNKNOWN", 404),
+    registry.UploadUnknown: ErrorCode("BLOB_UPLOAD_UNKNOWN", 404),
+    registry.ManifestInvalid: ErrorCode("MANIFEST_INVALID", 400),
+    registry.ManifestBlobUnknown: ErrorCode("MANIFEST_BLOB_UNKNOWN", 404),
+    registry.DigestMismatch: ErrorCode("DIGEST_INVALID", 400),
+    registry.SizeInvalid: ErrorCode("SIZE_INVALID", 400),
+    registry.RangeOutOfOrder: ErrorCode("BLOB_UPLOAD_INVALID", 416),
+    registry.Denied: ErrorCode("DENIED", 403),
+    NotCopiedYet: ErrorCode("UNAVAILABLE", 503),
+    registry.DeletionUnresolved: ErrorCode("UNAVAILABLE", 503),
+    registry.DeletionUnfinished: ErrorCode("UNAVAILABLE", 503),
+    StoreError: ErrorCode("UNAVAILABLE", 503),
+    DatabaseUnavailable: ErrorCode("UNAVAILABLE", 503),
 }
 
 # For unhandled exceptions; the specification has no code for them.
-_UNKNOWN = Meaning("UNKNOWN", 500)
+_UNKNOWN = ErrorCode("UNKNOWN", 500)
 # Missing blobs that a response lists. A manifest may name many more.
 _MISSING_MAXIMUM = 100
 _MESSAGE_MAXIMUM = 1000
@@ -153,29 +153,29 @@ def _missing(digest: str) -> dict[str, Any]:
     return {"code": "MANIFEST_BLOB_UNKNOWN", "message": message, "detail": {"digest": digest}}
 
 
-def meaning_of(error: Exception) -> Meaning:
+def error_code_of(error: Exception) -> ErrorCode:
     """Return the error code and status of an exception."""
     for base in type(error).__mro__:
-        if base in MEANINGS:
-            return MEANINGS[base]
+        if base in ERROR_CODES:
+            return ERROR_CODES[base]
     return _UNKNOWN
 
 
 def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any) -> None:
     """Write the response for an exception that a resource raised."""
-    meaning = meaning_of(error)
+    error_code = error_code_of(error)
     message = str(error) or "wrong user name or password"
-    if meaning is _UNKNOWN:
+    if error_code is _UNKNOWN:
         log.exception("unhandled exception")
         message = "internal error; the log of this site has the details"
-    elif meaning.code == "UNAVAILABLE":
+    elif error_code.code == "UNAVAILABLE":
         log.error("request not served", extra={"cause": message, "path": req.path})
         if not isinstance(error, registry.RegistryError):
             # The details name hosts, which are for operators only.
             message = getattr(error, "public", PUBLIC_UNAVAILABLE)
         resp.set_header("Retry-After", RETRY_AFTER)
-    resp.status = meaning.status
-    resp.media = envelope(meaning.code, message)
+    resp.status = error_code.status
+    resp.media = envelope(error_code.code, message)
     if isinstance(error, registry.ManifestBlobUnknown):
         resp.media = {"errors": [_missing(digest) for digest in error.digests[:_MISSING_MAXIMUM]]}
     if isinstance(error, Unauthorized):

@@ -54,7 +54,7 @@ class ApplicationList:
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List the applications of an organization."""
-        organization = self._namespaces.administered(call, orgname)
+        organization = self._namespaces.require_admin(call, orgname)
         secret = _shows_secret(call, organization)
         found = self._applications.list(orgname)
         return {"applications": [_serialize(one, secret=secret) for one in found]}
@@ -67,7 +67,7 @@ class ApplicationList:
     )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Create an application."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         new: ApplicationDetails = call.body
         created = self._applications.create(orgname, new.name, new.details())
         call.log(
@@ -89,7 +89,7 @@ class ApplicationResource:
     @operation("getOrganizationApplication", response=ApplicationSchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
         """Get an application."""
-        organization = self._namespaces.administered(call, orgname)
+        organization = self._namespaces.require_admin(call, orgname)
         one = self._applications.get(client_id, orgname)
         return _serialize(one, secret=_shows_secret(call, organization))
 
@@ -101,7 +101,7 @@ class ApplicationResource:
     )
     def on_put(self, call: Call, orgname: str, client_id: str) -> Any:
         """Update an application."""
-        organization = self._namespaces.administered(call, orgname)
+        organization = self._namespaces.require_admin(call, orgname)
         change: ApplicationDetails = call.body
         changed = self._applications.change(orgname, client_id, change.name, change.details())
         call.log("update_application", orgname, application_name=changed.name, client_id=client_id)
@@ -110,7 +110,7 @@ class ApplicationResource:
     @operation("deleteOrganizationApplication", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
         """Delete an application and revoke its tokens."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         name = self._applications.delete(orgname, client_id)
         call.log("delete_application", orgname, application_name=name, client_id=client_id)
 
@@ -127,7 +127,7 @@ class ApplicationSecret:
     )
     def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
         """Generate a new secret for an application."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         changed = self._applications.reset_secret(orgname, client_id)
         call.log(
             "reset_application_client_secret",

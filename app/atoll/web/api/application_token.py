@@ -58,7 +58,7 @@ class _ApplicationTokenBase:
         self._namespaces = namespaces
 
     def _application(self, call: Call, orgname: str, client_id: str) -> Application:
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return self._applications.get(client_id, orgname)
 
 

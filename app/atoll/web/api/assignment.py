@@ -56,7 +56,7 @@ class AssignUser:
         """Request an authorization from a user. The caller must administer the organization."""
         request: AssignmentRequest = call.body
         application, scopes = self._requests.check(call, request)
-        self._namespaces.administered(call, application.organization)
+        self._namespaces.require_admin(call, application.organization)
         self._assigned.assign(request.username, application.client_id, request.redirect_uri, scopes)
         call.log(
             "create_oauth_assignment",

@@ -96,7 +96,7 @@ _BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
 
-MEANINGS: dict[type[Exception], tuple[int, str]] = {
+STATUSES: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, _BAD),
     InvalidName: (400, _BAD),
     InvalidDigest: (400, _BAD),
@@ -156,7 +156,7 @@ def write(
     if isinstance(error, falcon.HTTPRouteNotFound):
         error = NotFound(nothing_at(req.path))
     status, kind = next(
-        (MEANINGS[base] for base in type(error).__mro__ if base in MEANINGS),
+        (STATUSES[base] for base in type(error).__mro__ if base in STATUSES),
         (500, "internal_error"),
     )
     message = str(error) or "Invalid credentials"

@@ -78,7 +78,7 @@ class FindRepositories:
             found = self._listing.find(
                 call.principal.username if call.principal else None,
                 call.query.query,
-                everything=self._namespaces.sees_everything(call),
+                everything=self._namespaces.may_read_all(call),
                 limit=_PAGE + 1,
                 offset=start,
             )
@@ -109,7 +109,7 @@ class FindAll:
         if not text:
             return {"results": []}
         username = call.principal.username if call.principal else None
-        everything = self._namespaces.sees_everything(call)
+        everything = self._namespaces.may_read_all(call)
         with self._slots.one_of(call):
             repositories = self._listing.find(
                 username, text, everything=everything, limit=_RESULTS_OF_KIND, offset=0

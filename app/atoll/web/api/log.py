@@ -136,7 +136,7 @@ class OrganizationLogs(_OrganizationLogBase):
     @operation("listOrgLogs", query=LogQuery, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
         """List the audit log of an organization."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return self._page(call, orgname)
 
 
@@ -151,7 +151,7 @@ class OrganizationCounts(_OrganizationLogBase):
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """Count the entries in the audit log of an organization by day and kind."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return self._counts(call, orgname)
 
 

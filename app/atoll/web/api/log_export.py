@@ -73,7 +73,7 @@ class ExportOrganizationLogs:
     )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Export the audit log of an organization."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return self._creator.create(call, orgname)
 
 

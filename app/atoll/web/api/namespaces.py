@@ -14,16 +14,16 @@ class Namespaces:
         self._organizations = organizations
         self._full_access = bundle.feature_superusers_full_access
 
-    def full_access(self, call: Call) -> bool:
+    def may_administer_all(self, call: Call) -> bool:
         """Return whether the caller may administer all namespaces."""
         return self._full_access and call.principal is not None and call.principal.superuser
 
-    def sees_everything(self, call: Call) -> bool:
+    def may_read_all(self, call: Call) -> bool:
         """Return whether the caller may read all namespaces, as auditors may."""
         auditor = call.principal is not None and call.principal.auditor
-        return auditor or self.full_access(call)
+        return auditor or self.may_administer_all(call)
 
-    def administered(self, call: Call, name: str) -> Organization:
+    def require_admin(self, call: Call, name: str) -> Organization:
         """Return an organization that the caller administers or may read as its administrators.
 
         Changes by auditors are refused earlier, by the `operation` decorator.
@@ -34,19 +34,19 @@ class Namespaces:
             InsufficientScope: the caller lacks the permission.
         """
         organization = self._organizations.get(name, call.principal)
-        if not organization.is_admin and not self.sees_everything(call):
+        if not organization.is_admin and not self.may_read_all(call):
             raise call.forbidden()
         return organization
 
-    def belonged_to(self, call: Call, name: str) -> Organization:
-        """Return an organization that the caller may read as a member; raise as `administered`."""
+    def require_member(self, call: Call, name: str) -> Organization:
+        """Return an organization that the caller may read as a member; raise as `require_admin`."""
         organization = self._organizations.get(name, call.principal)
-        if not organization.roles and not self.sees_everything(call):
+        if not organization.roles and not self.may_read_all(call):
             raise call.forbidden()
         return organization
 
     def may_create_repository(self, call: Call, namespace: str) -> bool:
         """Return whether the caller may create repositories there. Raises OrganizationUnknown."""
-        if namespace == call.actor.username or self.full_access(call):
+        if namespace == call.actor.username or self.may_administer_all(call):
             return True
         return bool({"admin", "creator"} & self._organizations.get(namespace, call.principal).roles)

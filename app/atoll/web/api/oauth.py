@@ -114,7 +114,7 @@ class AuthorizeApplication:
         away.
         """
         if request.assignment_uuid is None:
-            self._namespaces.administered(call, application.organization)
+            self._namespaces.require_admin(call, application.organization)
             return
         self._assigned.answer(
             call.actor.id,

@@ -81,13 +81,13 @@ class OrganizationResource:
     def on_get(self, call: Call, orgname: str) -> Any:
         """Get an organization; its teams are for members only."""
         found = self._organizations.get(orgname, call.principal)
-        is_admin = found.is_admin or self._namespaces.full_access(call)
-        is_member = bool(found.roles) or self._namespaces.sees_everything(call)
+        is_admin = found.is_admin or self._namespaces.may_administer_all(call)
+        is_member = bool(found.roles) or self._namespaces.may_read_all(call)
         teams = self._organizations.teams(orgname) if is_member else []
         expiration = found.tag_expiration_s
         return {
             "name": found.name,
-            "email": found.email if is_admin or self._namespaces.sees_everything(call) else "",
+            "email": found.email if is_admin or self._namespaces.may_read_all(call) else "",
             "avatar": avatar(found.name, "org"),
             "is_admin": is_admin,
             "is_member": is_member,
@@ -99,7 +99,7 @@ class OrganizationResource:
     @operation("changeOrganizationDetails", body=OrganizationChange, scope="org:admin")
     def on_put(self, call: Call, orgname: str) -> Any:
         """Update an organization."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         change: OrganizationChange = call.body
         expiration = change.tag_expiration_s
         if expiration is not None and expiration not in self._expirations:
@@ -113,7 +113,7 @@ class OrganizationResource:
     @operation("deleteAdminedOrganization", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete an organization and its repositories."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         self._removal.delete_namespace(
             orgname, call.entry("org_delete", orgname), organization=True
         )
@@ -129,7 +129,7 @@ class OrganizationMembers:
     @operation("getOrganizationMembers", scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
         """List the members of an organization's teams."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return {
             "members": [
                 {
@@ -152,7 +152,7 @@ class OrganizationCollaborators:
     @operation("getOrganizationCollaborators", scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
         """List users with permissions on an organization's repositories who are not members."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return {
             "collaborators": [
                 {

@@ -66,7 +66,7 @@ class PrototypeList:
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List the default permissions of an organization."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return {"prototypes": [_serialize(one) for one in self._prototypes.list(orgname)]}
 
     @operation(
@@ -77,7 +77,7 @@ class PrototypeList:
     )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Create a default permission."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         new: NewPrototype = call.body
         activating = new.activating_user.name if new.activating_user else None
         created = self._prototypes.create(
@@ -102,7 +102,7 @@ class PrototypeResource:
     )
     def on_put(self, call: Call, orgname: str, uuid: UUID) -> Any:
         """Change the role of a default permission."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         changed = self._prototypes.change(orgname, uuid, call.body.role)
         call.log("modify_prototype_permission", orgname, prototype=str(uuid), role=call.body.role)
         return _serialize(changed)
@@ -110,7 +110,7 @@ class PrototypeResource:
     @operation("deleteOrganizationPrototypePermission", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, uuid: UUID) -> None:
         """Delete a default permission."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         self._prototypes.delete(orgname, uuid)
         call.log("delete_prototype_permission", orgname, prototype=str(uuid))
 

@@ -25,7 +25,7 @@ _LOCATIONS_MAXIMUM = 100
 
 
 class Synchronous(RequestModel):
-    """How many locations a push synchronous for, and for how long."""
+    """The number of locations that a push waits for, and the maximum wait in seconds."""
 
     copies: int = Field(ge=2, le=_LOCATIONS_MAXIMUM)
     seconds: int = Field(default=SYNC_SECONDS, ge=1, le=SYNC_SECONDS_MAXIMUM)
@@ -59,7 +59,7 @@ class PolicyChange(RequestModel):
 
 
 class SynchronousSchema(TypedDict):
-    """How many locations a push synchronous for, and for how long."""
+    """The number of locations that a push waits for, and the maximum wait in seconds."""
 
     copies: int
     seconds: int
@@ -125,7 +125,7 @@ class OrganizationPolicy:
 
     def _subject(self, call: Call, orgname: str) -> Subject:
         if not call.actor.superuser:
-            self._namespaces.administered(call, orgname)
+            self._namespaces.require_admin(call, orgname)
         return Subject(orgname)
 
 

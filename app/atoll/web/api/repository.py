@@ -114,7 +114,7 @@ class RepositoryList:
             call.principal.username if call.principal else None,
             namespace=query.namespace,
             public=query.public,
-            everything=self._namespaces.sees_everything(call),
+            everything=self._namespaces.may_read_all(call),
             after=query.next_page,
             limit=_PAGE,
             starred=query.starred,

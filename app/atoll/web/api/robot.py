@@ -52,7 +52,7 @@ class _RobotBase:
         organization create or regenerate one instead, which is audited.
         """
         if orgname is not None:
-            organization = self._namespaces.administered(call, orgname)
+            organization = self._namespaces.require_admin(call, orgname)
             return organization.name, organization.is_admin and not call.actor.read_only
         if call.actor.robot_owner is not None:
             raise call.forbidden()

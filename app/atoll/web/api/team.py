@@ -30,7 +30,7 @@ class TeamResource:
     @operation("updateOrganizationTeam", body=TeamChange, scope="org:admin")
     def on_put(self, call: Call, orgname: str, teamname: str) -> Any:
         """Create or update a team."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         change: TeamChange = call.body
         new = self._organizations.put_team(orgname, teamname, change.role, change.description)
         kind = "org_create_team" if new else "org_set_team_role"
@@ -43,7 +43,7 @@ class TeamResource:
     @operation("deleteOrganizationTeam", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, teamname: str) -> None:
         """Delete a team."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         self._organizations.delete_team(orgname, teamname)
         call.log("org_delete_team", orgname, team=teamname)
 
@@ -58,14 +58,14 @@ class TeamMembers:
     @operation("getOrganizationTeamMembers", scope="org:admin")
     def on_get(self, call: Call, orgname: str, teamname: str) -> Any:
         """List the members of a team."""
-        organization = self._namespaces.belonged_to(call, orgname)
+        organization = self._namespaces.require_member(call, orgname)
         return {
             "name": teamname,
             "members": [
                 {**member(name, is_robot=is_robot), "invited": False}
                 for name, is_robot in self._organizations.team_members(orgname, teamname)
             ],
-            "can_edit": organization.is_admin or self._namespaces.full_access(call),
+            "can_edit": organization.is_admin or self._namespaces.may_administer_all(call),
         }
 
 
@@ -79,7 +79,7 @@ class TeamMember:
     @operation("updateOrganizationTeamMember", scope="org:admin")
     def on_put(self, call: Call, orgname: str, teamname: str, membername: str) -> Any:
         """Add a member to a team."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         self._organizations.add_member(orgname, teamname, membername)
         call.log("org_add_team_member", orgname, team=teamname, member=membername)
         return {**member(membername, is_robot="+" in membername), "invited": False}
@@ -87,7 +87,7 @@ class TeamMember:
     @operation("deleteOrganizationTeamMember", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, teamname: str, membername: str) -> None:
         """Remove a member from a team."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         self._organizations.remove_member(orgname, teamname, membername)
         call.log("org_remove_team_member", orgname, team=teamname, member=membername)
 
@@ -102,7 +102,7 @@ class TeamPermissions:
     @operation("getOrganizationTeamPermissions", scope="org:admin")
     def on_get(self, call: Call, orgname: str, teamname: str) -> Any:
         """List the repositories on which a team has a permission."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return {
             "permissions": [
                 {"repository": {"name": name, "is_public": public}, "role": role}

@@ -21,7 +21,7 @@ from atoll.web.client_address import client_address
 from atoll.web.external_url import ExternalUrls
 from atoll.web.v2.blob_stream import BlobStream
 from atoll.web.v2.byte_range import WHOLE, RequestedRanges, requested_ranges
-from atoll.web.v2.conditions import client_has_already
+from atoll.web.v2.conditions import is_not_modified
 from atoll.web.v2.download_slots import DownloadSlots, Slot
 from atoll.web.v2.multipart_ranges import MultipartRanges
 
@@ -51,7 +51,7 @@ class BlobResource:
         blob = self._blobs.find(repository, Digest.parse(digest))
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
-        if client_has_already(req, resp, blob.digest):
+        if is_not_modified(req, resp, blob.digest):
             return
         # Stores handle unsatisfiable ranges differently, so the registry rejects them itself.
         requested = _requested(req, blob)
@@ -120,7 +120,7 @@ class BlobResource:
             raise BlobUnknown(f"{digest} has no good copy; push it again")
         resp.set_header("Docker-Content-Digest", str(blob.digest))
         resp.set_header("Accept-Ranges", "bytes")
-        if not client_has_already(req, resp, blob.digest):
+        if not is_not_modified(req, resp, blob.digest):
             resp.content_length = blob.size
             resp.content_type = "application/octet-stream"
 

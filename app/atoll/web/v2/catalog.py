@@ -32,7 +32,7 @@ class CatalogList:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """List names in order; `Link` is the next page."""
         identity = self._auth.identity(req, _SCOPE)
-        page = Page.of(req)
+        page = Page.from_request(req)
         names, more = self._catalog.list(
             None if identity.public_only else identity.username,
             user_id=identity.user_id,

@@ -7,7 +7,7 @@ import falcon
 from atoll.names import Digest
 
 
-def client_has_already(req: falcon.Request, resp: falcon.Response, digest: Digest) -> bool:
+def is_not_modified(req: falcon.Request, resp: falcon.Response, digest: Digest) -> bool:
     """Set status 304 and return true if the client has the content already (If-None-Match)."""
     resp.set_header("ETag", f'"{digest}"')
     etags = req.if_none_match or []

@@ -16,7 +16,7 @@ from atoll.web.bearer_auth import BearerAuth
 from atoll.web.client_address import client_address
 from atoll.web.errors import BodyTooLarge, TooManyTags
 from atoll.web.external_url import ExternalUrls
-from atoll.web.v2.conditions import client_has_already
+from atoll.web.v2.conditions import is_not_modified
 
 # Tags in the query of a push. The draft of the specification requires at least ten.
 TAGS_MAXIMUM = 32
@@ -45,7 +45,7 @@ class ManifestResource:
         manifest = self._find(resp, authorized.repository, reference)
         puller = authorized.identity.username
         self._record_pull(req, authorized.repository, reference, manifest.digest, puller)
-        if not client_has_already(req, resp, manifest.digest):
+        if not is_not_modified(req, resp, manifest.digest):
             resp.data = manifest.content
 
     def on_head(
@@ -54,7 +54,7 @@ class ManifestResource:
         """Return the manifest's digest and size."""
         repository = self._auth.require_head(req, RepositoryName.parse(name)).repository
         manifest = self._find(resp, repository, reference)
-        if not client_has_already(req, resp, manifest.digest):
+        if not is_not_modified(req, resp, manifest.digest):
             resp.content_length = len(manifest.content)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
@@ -63,7 +63,7 @@ class ManifestResource:
         authorized = self._auth.require_push(req, repository)
         _check_reference(reference)
         tags = _tags(req)
-        with self._auth.renewing(req, repository):
+        with self._auth.challenge_if_replaced(req, repository):
             stored = self._manifests.put(
                 authorized.repository,
                 reference,

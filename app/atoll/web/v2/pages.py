@@ -18,7 +18,7 @@ class Page:
     last: str | None
 
     @classmethod
-    def of(cls, req: falcon.Request) -> Page:
+    def from_request(cls, req: falcon.Request) -> Page:
         """Read `n`, which is reduced to the maximum, and `last` from the query."""
         limit = req.get_param_as_int("n", min_value=0)
         return cls(None if limit is None else min(limit, _LIMIT_MAXIMUM), req.get_param("last"))

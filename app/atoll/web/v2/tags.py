@@ -21,7 +21,7 @@ class TagList:
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str) -> None:
         """List tags in order; `Link` is the next page."""
         repository = self._auth.require(req, RepositoryName.parse(name), PULL).repository
-        page = Page.of(req)
+        page = Page.from_request(req)
         tags, more = self._tags.list(repository, page.limit, page.last)
         page.link(resp, f"/v2/{name}/tags/list", tags, more=more)
         resp.media = {"name": name, "tags": tags}

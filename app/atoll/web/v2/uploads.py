@@ -42,7 +42,7 @@ class UploadResponses:
     ) -> None:
         """Respond with the location of the next chunk and the received range.
 
-        `Range` cannot express an empty upload. As Docker's registry does, it is `0-0` then
+        `Range` cannot express an empty upload. As in Docker's registry, it is `0-0` then
         (distribution-spec issue 578).
 
         Args:
@@ -121,7 +121,7 @@ class UploadCollection:
         """Mount a blob, store a complete one, or start an upload and return its location."""
         repository = RepositoryName.parse(name)
         authorized = self._auth.require_push(req, repository)
-        with self._auth.renewing(req, repository):
+        with self._auth.challenge_if_replaced(req, repository):
             self._post(req, resp, name, authorized)
 
     def _post(
