@@ -92,7 +92,7 @@ def nothing_at(path: str) -> str:
     return f"there is nothing at {path[:200]}"
 
 
-_BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
+_BAD, _NOT_FOUND, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
 
@@ -122,23 +122,23 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     InsufficientScope: (403, "insufficient_scope"),
     ForgedRequest: (403, "invalid_csrf_token"),
     ForeignOrigin: (403, "cross_origin_request"),
-    NotFound: (404, _GONE),
-    applications.ApplicationUnknown: (404, _GONE),
-    api_tokens.ApiTokenUnknown: (404, _GONE),
-    assigned_authorizations.AssignmentUnknown: (404, _GONE),
-    organizations.OrganizationUnknown: (404, _GONE),
-    organizations.TeamUnknown: (404, _GONE),
-    organizations.MemberUnknown: (404, _GONE),
-    permissions.PrototypeUnknown: (404, _GONE),
-    subscriptions.NotificationUnknown: (404, _GONE),
-    api_tokens.AppTokenUnknown: (404, _GONE),
-    users.UserUnknown: (404, _GONE),
-    banners.BannerUnknown: (404, _GONE),
-    log_exports.ExportUnknown: (404, _GONE),
-    policies.SubjectUnknown: (404, _GONE),
-    registry.RepositoryUnknown: (404, _GONE),
-    registry.ManifestUnknown: (404, _GONE),
-    labels.LabelUnknown: (404, _GONE),
+    NotFound: (404, _NOT_FOUND),
+    applications.ApplicationUnknown: (404, _NOT_FOUND),
+    api_tokens.ApiTokenUnknown: (404, _NOT_FOUND),
+    assigned_authorizations.AssignmentUnknown: (404, _NOT_FOUND),
+    organizations.OrganizationUnknown: (404, _NOT_FOUND),
+    organizations.TeamUnknown: (404, _NOT_FOUND),
+    organizations.MemberUnknown: (404, _NOT_FOUND),
+    permissions.PrototypeUnknown: (404, _NOT_FOUND),
+    subscriptions.NotificationUnknown: (404, _NOT_FOUND),
+    api_tokens.AppTokenUnknown: (404, _NOT_FOUND),
+    users.UserUnknown: (404, _NOT_FOUND),
+    banners.BannerUnknown: (404, _NOT_FOUND),
+    log_exports.ExportUnknown: (404, _NOT_FOUND),
+    policies.SubjectUnknown: (404, _NOT_FOUND),
+    registry.RepositoryUnknown: (404, _NOT_FOUND),
+    registry.ManifestUnknown: (404, _NOT_FOUND),
+    labels.LabelUnknown: (404, _NOT_FOUND),
     Throttled: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),

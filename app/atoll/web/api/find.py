@@ -27,13 +27,13 @@ _AVATAR_KINDS = {search.ORGANIZATION: "org"}
 _TITLES = {search.USER: "user", search.ORGANIZATION: "org", search.ROBOT: "robot"}
 
 
-class AllQuery(RequestModel):
+class SearchQuery(RequestModel):
     """A search for names."""
 
     query: str = Field(default="", max_length=255)
 
 
-class FindQuery(AllQuery):
+class RepositorySearchQuery(SearchQuery):
     """A search for names, and the page of results."""
 
     page: int = Field(default=1, ge=1, le=1000)
@@ -69,7 +69,7 @@ class FindRepositories:
         self._namespaces = namespaces
         self._slots = slots
 
-    @operation("conductRepoSearch", query=FindQuery, scope="repo:read", anonymous=True)
+    @operation("conductRepoSearch", query=RepositorySearchQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
         """Find visible repositories by similarity of their names, best match first."""
         page = call.query.page
@@ -102,7 +102,7 @@ class FindAll:
         self._namespaces = namespaces
         self._slots = slots
 
-    @operation("conductSearch", query=AllQuery, scope="repo:read", anonymous=True)
+    @operation("conductSearch", query=SearchQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
         """Find visible repositories, users, organizations, teams and robots."""
         text = call.query.query

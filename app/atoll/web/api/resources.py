@@ -222,9 +222,9 @@ def _optional(
     if bundle.feature_security_scanner:
         resources.append((f"{_MANIFEST}/security", manifest.ManifestSecurity(manifests)))
     if bundle.feature_image_pull_stats:
-        of = (PullStatistics(database), manifests)
-        resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*of)))
-        resources.append((f"{_MANIFEST}/pull_statistics", ManifestPullStatistics(*of)))
+        collaborators = (PullStatistics(database), manifests)
+        resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*collaborators)))
+        resources.append((f"{_MANIFEST}/pull_statistics", ManifestPullStatistics(*collaborators)))
     return resources
 
 
@@ -233,10 +233,10 @@ def _applications(
 ) -> Resources:
     base = "/organization/{orgname}/applications"
     one = f"{base}/{{client_id}}"
-    of = (tokens, applications, namespaces)
+    collaborators = (tokens, applications, namespaces)
     return [
-        (f"{one}/tokens/{{uuid}}", application_token.ApplicationTokenResource(*of)),
-        (f"{one}/tokens", application_token.ApplicationTokenList(*of)),
+        (f"{one}/tokens/{{uuid}}", application_token.ApplicationTokenResource(*collaborators)),
+        (f"{one}/tokens", application_token.ApplicationTokenList(*collaborators)),
         (f"{one}/resetclientsecret", application.ApplicationSecret(applications, namespaces)),
         (one, application.ApplicationResource(applications, namespaces)),
         (base, application.ApplicationList(applications, namespaces)),

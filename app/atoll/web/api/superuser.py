@@ -155,13 +155,13 @@ class TakeOwnership:
 
     def __init__(self, database: Database, bundle: Bundle) -> None:
         self._database = database
-        self._named = bundle.superusers | bundle.auditors
+        self._configured = bundle.superusers | bundle.auditors
 
     @operation("takeOwnership", response=dict[str, str], scope="super:user")
     def on_post(self, call: Call, namespace: str) -> Any:
         """Take ownership of an organization, or of a user's namespace, which becomes one."""
         call.require_superuser()
-        if namespace in self._named:
+        if namespace in self._configured:
             raise InvalidRequest("Cannot take ownership of a superuser")
         entity, was_user = take_ownership(self._database, namespace, call.actor.id)
         call.log(

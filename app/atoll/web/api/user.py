@@ -106,9 +106,9 @@ class CurrentUser:
         self._throttle = throttle
         self._organizations = organizations
         self._removal = removal
-        self._renaming = bundle.feature_user_rename
+        self._may_rename = bundle.feature_user_rename
         self._reserved = bundle.reserved_usernames
-        self._creation = (
+        self._may_register = (
             bundle.feature_user_creation and not bundle.feature_invite_only_user_creation
         )
         self._expirations = bundle.tag_expiration_options
@@ -135,7 +135,7 @@ class CurrentUser:
             self._require_current_password(call, change.current_password)
         user = users.change_user(
             self._database,
-            self._renamed(call, change.username),
+            self._rename(call, change.username),
             email=change.email,
             password=change.password,
             tag_expiration_s=expiration,
@@ -160,13 +160,13 @@ class CurrentUser:
         except WrongCredentials as error:
             raise FreshLoginRequired from error
 
-    def _renamed(self, call: Call, new_name: str | None) -> str:
+    def _rename(self, call: Call, new_name: str | None) -> str:
         """Rename the caller's namespace if requested, and return its name.
 
         As in Quay, the request is ignored without FEATURE_USER_RENAME.
         """
         name = call.actor.username
-        if not self._renaming or new_name in {None, name}:
+        if not self._may_rename or new_name in {None, name}:
             return name
         if name in self._reserved:
             raise InvalidRequest("the names of superusers are set in the bundle")
@@ -180,7 +180,7 @@ class CurrentUser:
     @operation("createNewUser", body=NewUser, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
         """Register a user account."""
-        if not self._creation:
+        if not self._may_register:
             raise InvalidRequest("registration is disabled; a superuser can create the user")
         new: NewUser = call.body
         self._throttle.registering(client_address(call.req))
