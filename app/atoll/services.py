@@ -45,7 +45,7 @@ from atoll.replication.listener import WakeUps
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.web.app import Dependencies
-from atoll.web.health import Vitals
+from atoll.web.health import HealthProbe
 
 log = logging.getLogger(__name__)
 
@@ -243,12 +243,12 @@ class Services:
         )
 
     @cached_property
-    def vitals(self) -> Vitals:
+    def health_probe(self) -> HealthProbe:
         """The state that the health endpoints report."""
         # A connection of its own with a short timeout, so that the answer is fresh.
         database = Database.from_bundle(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
         replicas = replica_databases(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
-        return Vitals(database, self.redis, self.spool, replicas)
+        return HealthProbe(database, self.redis, self.spool, replicas)
 
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the web application."""

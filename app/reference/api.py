@@ -44,7 +44,7 @@ def document() -> dict[str, Any]:
         name: mock.MagicMock() for name in inspect.signature(resources.create_api).parameters
     }
     collaborators |= {"bundle": check(_BUNDLE).bundle, "environment": {}}
-    with mock.patch.object(resources, "Document") as described:
+    with mock.patch.object(resources, "OpenApiDocument") as described:
         resources.create_api(**collaborators)
     return openapi.document(described.call_args.args[0])
 

@@ -66,7 +66,7 @@ def replicate() -> int:
     services.locations.start_probing(services.thread_registry)
     services.doubt_sharing.start(services.thread_registry)
     refresh_in_background(services.locations.states, services.database, services.thread_registry)
-    services.vitals.start(services.thread_registry)
+    services.health_probe.start(services.thread_registry)
     recent = RecentReads()
     worker = Worker(
         services.database,
@@ -88,7 +88,7 @@ def replicate() -> int:
     announcer = Announcer(services, "replication")
     announcer.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
-    health = WorkerHealth(services.vitals, lambda: worker.alive, services.thread_registry)
+    health = WorkerHealth(services.health_probe, lambda: worker.alive, services.thread_registry)
     operations = create_operations_app(health)
     serve_beside("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")

@@ -44,7 +44,7 @@ def serve(address: str) -> int:
     prober = services.locations.start_probing(services.thread_registry)
     services.doubt_sharing.start(services.thread_registry)
     refresh_in_background(services.locations.states, services.database, services.thread_registry)
-    services.vitals.start(services.thread_registry)
+    services.health_probe.start(services.thread_registry)
     services.reads.start(services.thread_registry)
     services.pulls.start(services.thread_registry)
     announcer = Announcer(services, "registry")
@@ -53,8 +53,8 @@ def serve(address: str) -> int:
     serve_beside(
         "operations",
         create_operations_app(
-            InstanceHealth(services.vitals, services.thread_registry),
-            EndToEndHealth(services.vitals, services.locations),
+            InstanceHealth(services.health_probe, services.thread_registry),
+            EndToEndHealth(services.health_probe, services.locations),
         ),
         threads=OPERATIONS_THREADS,
         unix_socket=str(operations_socket(socket)),
@@ -76,7 +76,7 @@ def serve(address: str) -> int:
     signal.signal(signal.SIGTERM, _end)
     # nginx starts once all sockets exist; then every process must report the same health.
     prober.wait_for_first(_FIRST_PROBES)
-    services.vitals.wait_for_first(_FIRST_PROBES)
+    services.health_probe.wait_for_first(_FIRST_PROBES)
     server = create_server(
         app,
         admit=admit,

@@ -1,1 +1,1 @@
-"""HTTP in, HTTP out: resources that turn requests into calls of the registry, and back."""
+"""The HTTP interface: Falcon resources of the distribution API and of Quay's API."""

@@ -14,15 +14,15 @@ from waitress.parser import HTTPRequestParser
 from atoll.names import RepositoryName
 from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.web import errors
-from atoll.web.guard import TokenGuard
-from atoll.web.observe import REQUESTS, method_label
+from atoll.web.bearer_auth import TokenAuth
+from atoll.web.middleware import REQUESTS, method_label
 from atoll.web.router import Router
 from atoll.web.spool import Refused
 from atoll.web.v2 import routes
 
 log = logging.getLogger(__name__)
 
-# The limits in nginx' configuration are the same; these hold if its idea of a path differs.
+# nginx has the same limits; these apply if it interprets a path differently.
 SMALL_BODY = 64 * 1024
 API_BODY = 1024 * 1024
 _API = ("/api/", "/oauth/")
@@ -36,14 +36,14 @@ class _Limit:
 
 
 class BodyAdmission:
-    """The registry's policy: only a token that permits pushes permits a push's body.
+    """The registry's policy for request bodies: a push's body needs a token that permits pushes.
 
-    Signature, expiry and scope of the token are checked before the body is received, and once more
-    with the request itself. Other requests may have small bodies only.
+    Signature, expiry and scope of the token are checked before the body is received, and again by
+    the resource. Other requests may have small bodies only.
     """
 
-    def __init__(self, guard: TokenGuard, maximum_layer_size: int) -> None:
-        self._guard = guard
+    def __init__(self, auth: TokenAuth, maximum_layer_size: int) -> None:
+        self._auth = auth
         self._pushes = Router()
         for template, maximum in (
             (routes.UPLOADS, maximum_layer_size),
@@ -54,10 +54,10 @@ class BodyAdmission:
             self._pushes.add_route(template, _Limit(maximum), optional_slash=slash)
 
     def __call__(self, request: HTTPRequestParser) -> int:
-        """Return the number of bytes that the body of REQUEST may have, or raise Refused."""
+        """Return the maximum size of a request's body in bytes, or raise Refused."""
         path: str = request.path  # type: ignore[attr-defined]
         if not {".", ".."}.isdisjoint(path.split("/")):
-            # nginx chooses its limits by the path without these segments.
+            # nginx selects its limits by the normalized path, which lacks these segments.
             body = errors.envelope("UNSUPPORTED", "the path must have no segments '.' and '..'")
             raise Refused(falcon.HTTP_BAD_REQUEST, {}, body)
         if found := self._pushes.find(path):
@@ -69,7 +69,7 @@ class BodyAdmission:
     def _require_push(self, request: HTTPRequestParser, name: str, template: str) -> None:
         req, resp = falcon.Request(_environ(request)), falcon.Response()
         try:
-            self._guard.check_push(req, RepositoryName.parse(name))
+            self._auth.check_push(req, RepositoryName.parse(name))
         except Exception as error:
             errors.handle(req, resp, error, {})
             REQUESTS.labels(method_label(req.method), template, str(resp.status_code)).inc()

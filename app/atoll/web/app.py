@@ -1,4 +1,4 @@
-"""The WSGI application: every resource gets its collaborators here, and nowhere else."""
+"""Create the WSGI applications, and wire their resources."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.middleware import is_api
 from atoll.web.api.resources import create_api
-from atoll.web.authority import Authority
-from atoll.web.guard import Guard, TokenGuard
-from atoll.web.observe import Metrics, Observer
+from atoll.web.bearer_auth import BearerAuth, TokenAuth
+from atoll.web.external_url import ExternalUrls
+from atoll.web.middleware import Metrics, RequestMiddleware
 from atoll.web.router import Router
 from atoll.web.v2 import routes
-from atoll.web.v2.auth import Auth
+from atoll.web.v2.auth import TokenResource
 from atoll.web.v2.base import Base
 from atoll.web.v2.blobs import BlobResource
 from atoll.web.v2.catalog import CatalogList
 from atoll.web.v2.manifests import ManifestResource
 from atoll.web.v2.referrers import ReferrerList
 from atoll.web.v2.tags import TagList
-from atoll.web.v2.uploads import UploadAnswers, UploadCollection, UploadResource
+from atoll.web.v2.uploads import UploadCollection, UploadResource, UploadResponses
 
 
 @dataclass(frozen=True)
 class Dependencies:
-    """What the registry's resources work with."""
+    """The collaborators of the registry's resources."""
 
     bundle: Bundle
     database: Database
@@ -70,13 +70,13 @@ class Dependencies:
 
 
 def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
-    """Return the registry."""
+    """Return the registry's application."""
     app = _bare_app(
-        Observer(
+        RequestMiddleware(
             server_timing=deps.bundle.feature_server_timing, trusted=deps.bundle.trusted_proxies
         )
     )
-    authority = Authority(deps.bundle)
+    external_urls = ExternalUrls(deps.bundle)
     api = create_api(
         bundle=deps.bundle,
         database=deps.database,
@@ -89,39 +89,41 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         tags=deps.tags,
         receivers=deps.receivers,
         log_exports=deps.log_exports,
-        authority=authority,
+        external_urls=external_urls,
         environment=deps.environment,
     )
     app.add_middleware(api.middleware)
     for template, resource in api.routes:
         app.add_route(template, resource, optional_slash=True)
-    handle_error = _error_handler(authority)
+    handle_error = _error_handler(external_urls)
     app.add_error_handler(Exception, handle_error)
     app.add_error_handler(falcon.HTTPError, handle_error)
-    guard = Guard(deps.tokens, deps.access, authority, deps.bundle)
-    answers = UploadAnswers(authority, signing_key(deps.bundle, "upload state"))
+    auth = BearerAuth(deps.tokens, deps.access, external_urls, deps.bundle)
+    responses = UploadResponses(external_urls, signing_key(deps.bundle, "upload state"))
     maximum = deps.bundle.maximum_layer_size
 
-    seeing_all = deps.bundle.superusers | deps.bundle.auditors
+    full_catalog = deps.bundle.superusers | deps.bundle.auditors
     resources: dict[str, object] = {
-        routes.ROOT: Base(guard),
-        routes.CATALOG: CatalogList(deps.catalog, guard, seeing_all),
-        routes.AUTH: Auth(deps.access, deps.tokens),
-        routes.TAGS: TagList(deps.tags, guard),
-        routes.REFERRERS: ReferrerList(deps.referrers, guard),
+        routes.ROOT: Base(auth),
+        routes.CATALOG: CatalogList(deps.catalog, auth, full_catalog),
+        routes.AUTH: TokenResource(deps.access, deps.tokens),
+        routes.TAGS: TagList(deps.tags, auth),
+        routes.REFERRERS: ReferrerList(deps.referrers, auth),
         routes.UPLOADS: UploadCollection(
             deps.uploads,
             deps.blobs,
             deps.repositories,
-            guard,
-            answers,
+            auth,
+            responses,
             maximum_size=maximum,
         ),
-        routes.UPLOAD: UploadResource(deps.uploads, guard, answers, maximum),
+        routes.UPLOAD: UploadResource(deps.uploads, auth, responses, maximum),
         routes.BLOB: BlobResource(
-            deps.blobs, guard, authority, proxied=deps.bundle.feature_proxy_storage
+            deps.blobs, auth, external_urls, proxied=deps.bundle.feature_proxy_storage
         ),
-        routes.MANIFEST: ManifestResource(deps.manifests, deps.tags, guard, authority, deps.pulls),
+        routes.MANIFEST: ManifestResource(
+            deps.manifests, deps.tags, auth, external_urls, deps.pulls
+        ),
     }
     for template, resource in resources.items():
         app.add_route(template, resource, optional_slash=template in routes.OPTIONAL_SLASH)
@@ -130,16 +132,16 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
 
 def create_admission(deps: Dependencies) -> BodyAdmission:
     """Return the registry's policy for request bodies."""
-    guard = TokenGuard(deps.tokens, Authority(deps.bundle), deps.bundle)
-    return BodyAdmission(guard, deps.bundle.maximum_layer_size)
+    auth = TokenAuth(deps.tokens, ExternalUrls(deps.bundle), deps.bundle)
+    return BodyAdmission(auth, deps.bundle.maximum_layer_size)
 
 
-def _error_handler(authority: Authority) -> Callable[..., None]:
+def _error_handler(external_urls: ExternalUrls) -> Callable[..., None]:
     """Return a handler that writes an error in the format of the request's protocol."""
 
     def handle(req: falcon.Request, resp: falcon.Response, error: Exception, params: Any) -> None:
         if is_api(req.path):
-            api_errors.write(req, resp, error, authority)
+            api_errors.write(req, resp, error, external_urls)
         elif isinstance(error, falcon.HTTPError):
             errors.handle_http_error(req, resp, error, params)
         else:
@@ -151,12 +153,16 @@ def _error_handler(authority: Authority) -> Callable[..., None]:
 def create_operations_app(
     instance: object, end_to_end: object | None = None
 ) -> falcon.App[Any, Any]:
-    """Return what a process serves to those who watch it: its health and its metrics.
+    """Return the application that serves the health and metrics of a process.
 
-    An application of its own, for a server of its own: whatever keeps the registry's threads busy,
-    a load balancer gets its answer.
+    It runs in a server of its own, so that a load balancer gets a response in time while all
+    threads of the registry are busy.
+
+    Args:
+        instance: resource of `/health/instance`.
+        end_to_end: resource of `/health/endtoend`; None if the process serves no requests.
     """
-    app = _bare_app(Observer())
+    app = _bare_app(RequestMiddleware())
     for path in ("/health", "/health/instance"):
         app.add_route(path, instance)
     if end_to_end is not None:
@@ -166,10 +172,10 @@ def create_operations_app(
     return app
 
 
-def _bare_app(observer: Observer) -> falcon.App[Any, Any]:
+def _bare_app(middleware: RequestMiddleware) -> falcon.App[Any, Any]:
     # Falcon accepts any object with a router's methods, but declares the type of its own.
     router: Any = Router()
-    app: falcon.App[Any, Any] = falcon.App(middleware=[observer], router=router)
+    app: falcon.App[Any, Any] = falcon.App(middleware=[middleware], router=router)
     app.req_options.auto_parse_qs_csv = False
     app.add_error_handler(Exception, errors.handle)
     app.add_error_handler(falcon.HTTPError, errors.handle_http_error)

@@ -1,4 +1,4 @@
-"""One table of what each failure means in HTTP, and one place that writes the answer.
+"""Map exceptions to responses of the distribution API.
 
 Codes: OCI distribution-spec v1.1.1, "Error Codes".
 """
@@ -22,12 +22,12 @@ from atoll.storage.errors import StoreError
 
 log = logging.getLogger(__name__)
 
-# Seconds after which a client may try again what could not be served now.
+# Seconds after which a client may retry a request that cannot be served now.
 RETRY_AFTER = "5"
 
 
 class Unauthorized(Exception):
-    """The request needs a token that allows more; CHALLENGE says where to get it."""
+    """The request needs a token with more permissions; the challenge names the token service."""
 
     def __init__(self, challenge: str) -> None:
         super().__init__("authentication is required, or the token does not allow this")
@@ -35,15 +35,15 @@ class Unauthorized(Exception):
 
 
 class BodyTooLarge(Exception):
-    """More came than is accepted."""
+    """The body exceeds the maximum size."""
 
 
 class TooManyTags(Exception):
-    """A push names more tags than one may have."""
+    """A push names more tags than the maximum."""
 
 
 class InvalidForm(Exception):
-    """The form of a token request cannot be used; the text says why."""
+    """The form of a token request is invalid; the message contains the reason."""
 
 
 class PushesDisabled(Exception):
@@ -69,62 +69,62 @@ class ReadOnly(Exception):
 class TooManyRanges(Exception):
     """A request for more ranges, or more bytes, than one response may carry.
 
-    The status is 400 because containers/storage (podman) then merges ranges and tries again.
+    The status is 400 because containers/storage (podman) then merges ranges and retries.
     """
 
 
 class TooManyDownloads(Exception):
-    """A client, or all clients together, download too many sets of ranges at the same time."""
+    """Too many responses are streamed at the same time, to one client or to all together."""
 
     def __init__(self) -> None:
         super().__init__("too many requests for several ranges are being served; try again later")
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """The specification's code for a failure, and the HTTP status that goes with it."""
+class ErrorCode:
+    """The specification's error code for an exception, and its HTTP status."""
 
     code: str
     status: int
 
 
-# Looked up along each exception's base classes, so the nearest entry counts.
-MEANINGS: dict[type[Exception], Meaning] = {
-    InvalidName: Meaning("NAME_INVALID", 400),
-    InvalidDigest: Meaning("DIGEST_INVALID", 400),
-    InvalidScope: Meaning("DENIED", 400),
-    Unauthorized: Meaning("UNAUTHORIZED", 401),
-    WrongCredentials: Meaning("UNAUTHORIZED", 401),
-    Throttled: Meaning("TOOMANYREQUESTS", 429),
-    InvalidForm: Meaning("UNSUPPORTED", 400),
-    PushesDisabled: Meaning("UNSUPPORTED", 405),
-    ReadOnly: Meaning("DENIED", 405),
-    BodyTooLarge: Meaning("SIZE_INVALID", 413),
-    TooManyTags: Meaning("TAG_INVALID", 414),
-    TooManyRanges: Meaning("UNSUPPORTED", 400),
-    TooManyDownloads: Meaning("TOOMANYREQUESTS", 429),
-    registry.RepositoryUnknown: Meaning("NAME_UNKNOWN", 404),
-    registry.BlobUnknown: Meaning("BLOB_UNKNOWN", 404),
-    registry.BlobInUse: Meaning("UNSUPPORTED", 405),
-    registry.BlobQuarantined: Meaning("UNAVAILABLE", 503),
-    registry.ManifestUnknown: Meaning("MANIFEST_UNKNOWN", 404),
-    registry.UploadUnknown: Meaning("BLOB_UPLOAD_UNKNOWN", 404),
-    registry.ManifestInvalid: Meaning("MANIFEST_INVALID", 400),
-    registry.ManifestBlobUnknown: Meaning("MANIFEST_BLOB_UNKNOWN", 404),
-    registry.DigestMismatch: Meaning("DIGEST_INVALID", 400),
-    registry.SizeInvalid: Meaning("SIZE_INVALID", 400),
-    registry.RangeOutOfOrder: Meaning("BLOB_UPLOAD_INVALID", 416),
-    registry.Denied: Meaning("DENIED", 403),
-    NotCopiedYet: Meaning("UNAVAILABLE", 503),
-    registry.DeletionUnresolved: Meaning("UNAVAILABLE", 503),
-    registry.DeletionUnfinished: Meaning("UNAVAILABLE", 503),
-    StoreError: Meaning("UNAVAILABLE", 503),
-    DatabaseUnavailable: Meaning("UNAVAILABLE", 503),
+# The entry of the nearest base class applies.
+ERROR_CODES: dict[type[Exception], ErrorCode] = {
+    InvalidName: ErrorCode("NAME_INVALID", 400),
+    InvalidDigest: ErrorCode("DIGEST_INVALID", 400),
+    InvalidScope: ErrorCode("DENIED", 400),
+    Unauthorized: ErrorCode("UNAUTHORIZED", 401),
+    WrongCredentials: ErrorCode("UNAUTHORIZED", 401),
+    Throttled: ErrorCode("TOOMANYREQUESTS", 429),
+    InvalidForm: ErrorCode("UNSUPPORTED", 400),
+    PushesDisabled: ErrorCode("UNSUPPORTED", 405),
+    ReadOnly: ErrorCode("DENIED", 405),
+    BodyTooLarge: ErrorCode("SIZE_INVALID", 413),
+    TooManyTags: ErrorCode("TAG_INVALID", 414),
+    TooManyRanges: ErrorCode("UNSUPPORTED", 400),
+    TooManyDownloads: ErrorCode("TOOMANYREQUESTS", 429),
+    registry.RepositoryUnknown: ErrorCode("NAME_UNKNOWN", 404),
+    registry.BlobUnknown: ErrorCode("BLOB_UNKNOWN", 404),
+    registry.BlobInUse: ErrorCode("UNSUPPORTED", 405),
+    registry.BlobQuarantined: ErrorCode("UNAVAILABLE", 503),
+    registry.ManifestUnknown: ErrorCode("MANIFEST_UNKNOWN", 404),
+    registry.UploadUnknown: ErrorCode("BLOB_UPLOAD_UNKNOWN", 404),
+    registry.ManifestInvalid: ErrorCode("MANIFEST_INVALID", 400),
+    registry.ManifestBlobUnknown: ErrorCode("MANIFEST_BLOB_UNKNOWN", 404),
+    registry.DigestMismatch: ErrorCode("DIGEST_INVALID", 400),
+    registry.SizeInvalid: ErrorCode("SIZE_INVALID", 400),
+    registry.RangeOutOfOrder: ErrorCode("BLOB_UPLOAD_INVALID", 416),
+    registry.Denied: ErrorCode("DENIED", 403),
+    NotCopiedYet: ErrorCode("UNAVAILABLE", 503),
+    registry.DeletionUnresolved: ErrorCode("UNAVAILABLE", 503),
+    registry.DeletionUnfinished: ErrorCode("UNAVAILABLE", 503),
+    StoreError: ErrorCode("UNAVAILABLE", 503),
+    DatabaseUnavailable: ErrorCode("UNAVAILABLE", 503),
 }
 
-# What the specification has no code for, and clients do not look into.
-_UNKNOWN = Meaning("UNKNOWN", 500)
-# A manifest can name very many; these are enough to begin with.
+# For unhandled exceptions; the specification has no code for them.
+_UNKNOWN = ErrorCode("UNKNOWN", 500)
+# Missing blobs that a response lists. A manifest may name many more.
 _MISSING_MAXIMUM = 100
 _MESSAGE_MAXIMUM = 1000
 _PATH_MAXIMUM = 200
@@ -132,10 +132,10 @@ PUBLIC_UNAVAILABLE = "the registry cannot serve this now; try again"
 
 
 def printable(message: str) -> str:
-    """Return a message that fits into a response, although it quotes the request.
+    """Return a message that is safe to send although it quotes the request.
 
-    It has at most 1000 characters, and none that UTF-8 cannot encode, such as half of a surrogate
-    pair from JSON.
+    It has at most 1000 characters. Characters that UTF-8 cannot encode, such as half of a surrogate
+    pair from JSON, are escaped.
     """
     return message[:_MESSAGE_MAXIMUM].encode(errors="backslashreplace").decode()
 
@@ -153,29 +153,29 @@ def _missing(digest: str) -> dict[str, Any]:
     return {"code": "MANIFEST_BLOB_UNKNOWN", "message": message, "detail": {"digest": digest}}
 
 
-def meaning_of(error: Exception) -> Meaning:
-    """Return what ERROR means in HTTP."""
+def error_code_of(error: Exception) -> ErrorCode:
+    """Return the error code and status of an exception."""
     for base in type(error).__mro__:
-        if base in MEANINGS:
-            return MEANINGS[base]
+        if base in ERROR_CODES:
+            return ERROR_CODES[base]
     return _UNKNOWN
 
 
 def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params: Any) -> None:
-    """Write the answer for an exception that a resource raised."""
-    meaning = meaning_of(error)
+    """Write the response for an exception that a resource raised."""
+    error_code = error_code_of(error)
     message = str(error) or "wrong user name or password"
-    if meaning is _UNKNOWN:
-        log.exception("a request failed for a reason that nobody thought of")
-        message = "something went wrong here; the log of this site tells what"
-    elif meaning.code == "UNAVAILABLE":
+    if error_code is _UNKNOWN:
+        log.exception("unhandled exception")
+        message = "internal error; the log of this site has the details"
+    elif error_code.code == "UNAVAILABLE":
         log.error("request not served", extra={"cause": message, "path": req.path})
         if not isinstance(error, registry.RegistryError):
-            # What exactly is down is for operators: it names hosts.
+            # The details name hosts, which are for operators only.
             message = getattr(error, "public", PUBLIC_UNAVAILABLE)
         resp.set_header("Retry-After", RETRY_AFTER)
-    resp.status = meaning.status
-    resp.media = envelope(meaning.code, message)
+    resp.status = error_code.status
+    resp.media = envelope(error_code.code, message)
     if isinstance(error, registry.ManifestBlobUnknown):
         resp.media = {"errors": [_missing(digest) for digest in error.digests[:_MISSING_MAXIMUM]]}
     if isinstance(error, Unauthorized):
@@ -191,12 +191,12 @@ def handle(req: falcon.Request, resp: falcon.Response, error: Exception, _params
 def handle_http_error(
     req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError, _params: Any
 ) -> None:
-    """Write the response to an error that Falcon raised, in the specification's format."""
+    """Write the response for an error that Falcon raised, in the specification's format."""
     resp.status = error.status
     resp.set_headers(error.headers or {})
     message = error.description or error.title or "the request cannot be served"
     if isinstance(error, falcon.HTTPRouteNotFound):
-        # Not NAME_UNKNOWN: a client would take it for a statement about a repository.
+        # Not NAME_UNKNOWN: a client would conclude that the repository does not exist.
         message = f"there is nothing at {req.path[:_PATH_MAXIMUM]}"
     elif isinstance(error, falcon.HTTPMethodNotAllowed):
         message = f"{req.method} is not supported here"

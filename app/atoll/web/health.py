@@ -1,8 +1,8 @@
-"""`/health/instance` and `/health/endtoend`: answered from memory, in Quay's shape.
+"""`/health/instance` and `/health/endtoend`: health from memory, in Quay's format.
 
-A load balancer asks end-to-end whether this site is whole: its preferred store, the database and
-authentication. Instance is about this process group alone; a site whose store is down still serves
-from the others, so a load balancer may fall back to it.
+End-to-end health covers this site: its preferred store, the database and authentication. Instance
+health covers this process group alone. A site whose store is unavailable still serves blobs from
+other stores, so a load balancer may fall back to it.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from atoll.storage.locations import Locations
 log = logging.getLogger(__name__)
 
 _PROBE_SECONDS = 2.0
-# Longer than the time-outs of the database, its replicas and Redis together.
+# Longer than the time-outs of the database, its replicas and Redis added up.
 _SILENCE_SECONDS = 120.0
 # As Quay's DISKSPACE_HEALTH_THRESHOLD: the fraction of the disk that must be free.
 _FREE_FRACTION = 0.01
 
 
-class Vitals:
-    """What is known of the database, Redis and the spool, probed in the background."""
+class HealthProbe:
+    """The health of the database, Redis and the spool, probed in the background."""
 
     def __init__(
         self, database: Database, redis: SharedRedis, spool: Path, replicas: Sequence[Database] = ()
@@ -39,10 +39,10 @@ class Vitals:
         self._replicas = replicas
         self._redis = redis
         self._spool = spool
-        # Nothing is healthy before it was seen to be.
+        # Unhealthy until the first probe succeeds.
         self.database = False
         self.auth = False
-        # Pulls can go on although the database is away.
+        # Whether a replica serves pulls while the database is unavailable.
         self.replica = False
         self.redis = False
         self.disk_space = False
@@ -52,24 +52,26 @@ class Vitals:
     def start(self, registry: ThreadRegistry) -> None:
         """Probe in the background until `stop`."""
         self._thread = registry.repeat(
-            "vitals", _PROBE_SECONDS, self._probe_and_notify, silence_seconds=_SILENCE_SECONDS
+            "health-probe", _PROBE_SECONDS, self._probe_and_notify, silence_seconds=_SILENCE_SECONDS
         )
 
     def probe(self) -> None:
-        """Look at everything once."""
-        alive = _answers(self._database)
-        self.replica = not alive and any(_answers(replica) for replica in self._replicas)
-        if alive is not self.database:
-            log.log(logging.INFO if alive else logging.ERROR, "database", extra={"up": alive})
-        self.database = self.auth = alive
+        """Probe all services once."""
+        available = _is_available(self._database)
+        self.replica = not available and any(_is_available(replica) for replica in self._replicas)
+        if available and not self.database:
+            log.info("database available")
+        elif self.database and not available:
+            log.error("database unavailable")
+        self.database = self.auth = available
         self.redis = self._redis.ping()
         if self.redis:
-            self._redis.settle(database_available=alive)
+            self._redis.settle(database_available=available)
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
 
     def wait_for_first(self, seconds: float) -> None:
-        """Wait until everything was looked at once, for at most SECONDS."""
+        """Wait for the first probe, for at most the given seconds."""
         self._probed.wait(seconds)
 
     def stop(self) -> None:
@@ -82,34 +84,34 @@ class Vitals:
         self._probed.set()
 
 
-def _answers(database: Database) -> bool:
+def _is_available(database: Database) -> bool:
     try:
         database.run('SELECT 1 FROM "user" LIMIT 1')
     except DatabaseUnavailable:
         return False
     except Exception:
-        log.exception("the database answers, but not as it should")
+        log.exception("database probe failed")
         return False
     return True
 
 
 class _HealthResource:
-    """Writes the answer; a subclass says what is asked, and which of it matters."""
+    """Base of the health resources; subclasses select the services and which are required."""
 
     def services(self) -> dict[str, bool]:
-        """Return each service and whether it is well."""
+        """Return whether each service is healthy."""
         raise NotImplementedError
 
     def tolerated(self) -> set[str]:
-        """Return the services that may be ill without the whole being so."""
+        """Return the services that may be unhealthy while the result is healthy."""
         return set()
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer 200 or 503, with the same number in the body."""
+        """Return status 200 or 503, and repeat it in the body."""
         del req
         services = self.services()
-        well = all(services[name] for name in services.keys() - self.tolerated())
-        status = 200 if well else 503
+        healthy = all(services[name] for name in services.keys() - self.tolerated())
+        status = 200 if healthy else 503
         resp.status = status
         resp.media = {"data": {"services": services}, "status_code": status}
         resp.set_header("Cache-Control", "no-cache")
@@ -118,62 +120,64 @@ class _HealthResource:
 
 
 class InstanceHealth(_HealthResource):
-    """`/health/instance`. The names of the services are Quay's, for the scripts that look there."""
+    """`/health/instance`. Services have Quay's names, because scripts read them."""
 
-    def __init__(self, vitals: Vitals, registry: ThreadRegistry) -> None:
-        self._vitals = vitals
+    def __init__(self, probe: HealthProbe, registry: ThreadRegistry) -> None:
+        self._probe = probe
         self._registry = registry
 
     def services(self) -> dict[str, bool]:
-        """Return what this instance needs to answer at all."""
+        """Return the services that this instance needs to serve requests."""
         return {
-            "auth": self._vitals.auth,
-            "database": self._vitals.database,
-            "disk_space": self._vitals.disk_space,
-            # Its threads that answer requests are alive, as this request shows.
+            "auth": self._probe.auth,
+            "database": self._probe.database,
+            "disk_space": self._probe.disk_space,
+            # The threads that serve requests are alive: one of them serves this request.
             "registry_gunicorn": not self._registry.silent(),
             "service_key": True,
             "web_gunicorn": True,
         }
 
     def tolerated(self) -> set[str]:
-        """With a replica at hand pulls go on without the database."""
-        return {"database", "auth"} if self._vitals.replica else set()
+        """Tolerate an unavailable database while a replica serves pulls."""
+        return {"database", "auth"} if self._probe.replica else set()
 
 
 class EndToEndHealth(_HealthResource):
-    """`/health/endtoend`. `storage` is the store that this site prefers."""
+    """`/health/endtoend`. `storage` is the preferred store of this site."""
 
-    def __init__(self, vitals: Vitals, locations: Locations) -> None:
-        self._vitals = vitals
+    def __init__(self, probe: HealthProbe, locations: Locations) -> None:
+        self._probe = probe
         self._locations = locations
 
     def services(self) -> dict[str, bool]:
-        """Return what a push and a pull at this site go through."""
+        """Return the services that a push or pull at this site uses."""
         preferred = self._locations.preference[0]
         return {
-            "auth": self._vitals.auth,
-            "database": self._vitals.database,
-            "redis": self._vitals.redis,
+            "auth": self._probe.auth,
+            "database": self._probe.database,
+            "redis": self._probe.redis,
             "storage": self._locations.health.state(preferred).whole,
         }
 
     def tolerated(self) -> set[str]:
-        """Redis is a cache: without it everything works, slower."""
+        """Tolerate unavailable Redis: it is a cache, without which requests are slower."""
         return {"redis"}
 
 
 class WorkerHealth(_HealthResource):
     """`/health/instance` of the replication worker."""
 
-    def __init__(self, vitals: Vitals, alive: Callable[[], bool], registry: ThreadRegistry) -> None:
-        self._vitals = vitals
+    def __init__(
+        self, probe: HealthProbe, alive: Callable[[], bool], registry: ThreadRegistry
+    ) -> None:
+        self._probe = probe
         self._alive = alive
         self._registry = registry
 
     def services(self) -> dict[str, bool]:
-        """Return what the worker needs."""
+        """Return the services that the worker needs, and whether it runs."""
         return {
-            "database": self._vitals.database,
+            "database": self._probe.database,
             "replication": self._alive() and not self._registry.silent(),
         }

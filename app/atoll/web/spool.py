@@ -2,8 +2,8 @@
 
 waitress passes a request to the application only after it has received the whole body, in a
 temporary file if it is large. Here a body is refused as soon as the headers are complete, if the
-server's policy does not admit it or if the spool has no room for it. Without this, anybody could
-fill the disk without credentials, and a full disk would end connections without an answer.
+server's policy does not admit it or if the spool has no room for it. Otherwise unauthenticated
+clients could fill the disk, and a full disk would close connections without a response.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Refused(Exception, Error):
         code, _, self.reason = status.partition(" ")
         self.code = int(code)
 
-    # The stubs say that the body is text; waitress writes bytes.
+    # The stubs declare the body as text; waitress writes bytes.
     def to_response(  # type: ignore[override]
         self, ident: str | None = None
     ) -> tuple[str, list[tuple[str, str]], bytes]:
@@ -71,7 +71,11 @@ class SpoolFull(Refused):
 
 
 class BodyTooLong(Refused):
-    """A body has more than the LIMIT of bytes that its request may have."""
+    """A body exceeds the maximum size for its request.
+
+    Args:
+        limit: the maximum in bytes.
+    """
 
     def __init__(self, limit: int) -> None:
         message = f"the body of this request may have at most {limit} bytes"
@@ -84,12 +88,12 @@ Admission = Callable[[HTTPRequestParser], int]
 
 
 def admit_up_to(limit: int) -> Admission:
-    """Return a policy that admits bodies of at most LIMIT bytes from anybody."""
+    """Return a policy that admits bodies up to a size in bytes, without authentication."""
     return lambda _request: limit
 
 
 class SpooledRequest(HTTPRequestParser):
-    """A request whose body goes to the spool, if ADMIT allows it and while there is room."""
+    """A request whose body is written to the spool if it is admitted and while there is room."""
 
     def __init__(self, adj: Adjustments, *, admit: Admission) -> None:
         super().__init__(adj)
@@ -97,7 +101,7 @@ class SpooledRequest(HTTPRequestParser):
         self._limit: int | None = None
 
     def received(self, data: bytes) -> int:
-        """Parse DATA. A request that is refused is complete at once, with an error."""
+        """Parse received bytes. A refused request is complete immediately, with an error."""
         try:
             consumed = int(super().received(data))
             if self.body_rcv is not None and self.error is None:
@@ -114,7 +118,7 @@ class SpooledRequest(HTTPRequestParser):
         return consumed
 
     def _check_body(self) -> None:
-        """Raise Refused if the body is not admitted, too long, or more than the spool can take."""
+        """Raise Refused if the body is not admitted, too long, or exceeds the room in the spool."""
         if self._limit is None:
             self._limit = self._admit(self)
         if self._size > self._limit:
@@ -137,10 +141,10 @@ class SpooledRequest(HTTPRequestParser):
         stored = 0 if self.body_rcv is None else int(self.body_rcv.__len__())
         return self.content_length or stored
 
-    def _refuse(self, data: bytes, answer: Refused) -> int:
+    def _refuse(self, data: bytes, response: Refused) -> int:
         # Frees the received part of the body.
         self.close()
-        self.error = answer
+        self.error = response
         self.completed = True
         self.expect_continue = False
         return len(data)
@@ -164,7 +168,7 @@ class SpoolingChannel(HTTPChannel):
     _lingers = False
 
     def service(self) -> None:
-        """Answer one request."""
+        """Serve one request."""
         self._refuses = isinstance(self.requests[0].error, Refused)
         super().service()
 
@@ -199,12 +203,12 @@ class SpoolingChannel(HTTPChannel):
     def handle_close(self) -> None:
         """Free the connection's buffers, and a body that was not received completely."""
         super().handle_close()
-        # The thread that served the request before keeps this object until it serves another's.
+        # A server thread references this object until it serves another connection.
         if self.request is not None:
             self.request.close()
 
 
 def spooling_channel(admit: Admission) -> type[SpoolingChannel]:
-    """Return the channel class of a server whose policy for bodies is ADMIT."""
+    """Return the channel class of a server with a policy for request bodies."""
     parser = partial(SpooledRequest, admit=admit)
     return type("AdmittingChannel", (SpoolingChannel,), {"parser_class": parser})

@@ -16,7 +16,7 @@ from atoll.placement.tasks import Tasks
 from atoll.replication import worker as worker_module
 from atoll.replication.worker import Worker
 from atoll.storage.multipart import PART_MINIMUM
-from atoll.web.health import Vitals, WorkerHealth
+from atoll.web.health import HealthProbe, WorkerHealth
 
 from ..integration.services import wait_until
 from .memory_store import MemoryStore
@@ -49,10 +49,12 @@ def end_thread(*_arguments: object, **_named: object) -> NoReturn:
 
 
 def health(worker: Worker) -> int:
-    vitals = Vitals.__new__(Vitals)
-    vitals.database = True
+    health_probe = HealthProbe.__new__(HealthProbe)
+    health_probe.database = True
     app = falcon.App()
-    app.add_route("/health/instance", WorkerHealth(vitals, lambda: worker.alive, ThreadRegistry()))
+    app.add_route(
+        "/health/instance", WorkerHealth(health_probe, lambda: worker.alive, ThreadRegistry())
+    )
     return falcon.testing.TestClient(app).simulate_get("/health/instance").status_code
 
 

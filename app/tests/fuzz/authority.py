@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from atoll.config import Bundle
-from atoll.web.authority import Authority
+from atoll.web.external_url import ExternalUrls
 
 BUNDLE = cast(
     Bundle,
@@ -19,4 +19,4 @@ BUNDLE = cast(
         disable_pushes=False,
     ),
 )
-AUTHORITY = Authority(BUNDLE)
+AUTHORITY = ExternalUrls(BUNDLE)

@@ -11,7 +11,7 @@ import falcon
 import falcon.testing
 from atoll.audit.log import Audit
 from atoll.web.api import errors, resources
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -21,14 +21,14 @@ from .fuzzing import fuzz
 from .mutation import json_values, mutated_json, texts
 
 
-def _below(model: type[Body]) -> Iterator[type[Body]]:
+def _below(model: type[RequestModel]) -> Iterator[type[RequestModel]]:
     for child in model.__subclasses__():
         yield child
         yield from _below(child)
 
 
 # Importing the resources defines all models.
-MODELS = sorted(_below(Body), key=lambda model: (model.__module__, model.__name__))
+MODELS = sorted(_below(RequestModel), key=lambda model: (model.__module__, model.__name__))
 assert resources
 assert len(MODELS) > 20
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
@@ -37,7 +37,7 @@ JSON, FORM = "application/json", "application/x-www-form-urlencoded"
 class _Resource:
     """A resource that accepts a body of the given model."""
 
-    def __init__(self, model: type[Body]) -> None:
+    def __init__(self, model: type[RequestModel]) -> None:
         @operation("accept", body=model, anonymous=True)
         def on_post(_: _Resource, call: Call) -> dict[str, Any]:
             """Accept the body."""
@@ -48,7 +48,7 @@ class _Resource:
 
 
 @st.composite
-def _bodies(draw: st.DrawFn, model: type[Body]) -> tuple[type[Body], bytes]:
+def _bodies(draw: st.DrawFn, model: type[RequestModel]) -> tuple[type[RequestModel], bytes]:
     """Return a body with fields of the model, of any type."""
     values: SearchStrategy[Any] = st.one_of(
         st.text(max_size=20),
@@ -63,7 +63,7 @@ def _bodies(draw: st.DrawFn, model: type[Body]) -> tuple[type[Body], bytes]:
     return model, draw(mutated_json(valid))
 
 
-def check(example: tuple[type[Body], bytes], content_type: str) -> None:
+def check(example: tuple[type[RequestModel], bytes], content_type: str) -> None:
     model, content = example
     # Forms are read only with a bearer token.
     headers = {"Content-Type": content_type, "Authorization": "Bearer x"}

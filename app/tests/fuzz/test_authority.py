@@ -9,8 +9,8 @@ import falcon.testing
 import pytest
 from atoll.auth.tokens import Tokens
 from atoll.names import RepositoryName
+from atoll.web.bearer_auth import TokenAuth
 from atoll.web.errors import Unauthorized
-from atoll.web.guard import TokenGuard
 from hypothesis import strategies as st
 
 from .answers import assert_sendable
@@ -18,7 +18,7 @@ from .authority import AUTHORITY, BUNDLE
 from .fuzzing import fuzz
 from .mutation import header_values
 
-GUARD = TokenGuard(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
+GUARD = TokenAuth(Tokens(b"k" * 32, "registry.test"), AUTHORITY, BUNDLE)
 VALID = st.sampled_from(
     ["registry.test", "registry.test:8443", "[::1]:8080", "127.0.0.1", "[::ffff:1.2.3.4]", "A_b.c"]
 )
@@ -41,8 +41,8 @@ def check(host: str, forwarded: str | None, scheme: str, store: str) -> None:
     assert parts.username is None
     assert (parts.path, parts.query) == ("/v2/admin/app/blobs/uploads/1", "_state=x")
     # Go's client would send credentials there, as it does for the host itself.
-    assert AUTHORITY.covers(req, location)
-    AUTHORITY.covers(req, store)
+    assert AUTHORITY.is_below_client_host(req, location)
+    AUTHORITY.is_below_client_host(req, store)
     with pytest.raises(Unauthorized) as refused:
         GUARD.check_push(req, RepositoryName("admin", "app"))
     assert refused.value.challenge.count('"') == 6

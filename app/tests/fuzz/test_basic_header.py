@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import falcon.testing
-from atoll.web.credentials import basic_credentials
+from atoll.web.basic_auth import basic_credentials
 from atoll.web.errors import Unauthorized
 from hypothesis import strategies as st
 

@@ -12,8 +12,8 @@ import falcon.testing
 from atoll.config import Bundle
 from atoll.names import RepositoryName
 from atoll.registry.upload_session import Upload
-from atoll.web.authority import Authority
-from atoll.web.v2.uploads import UploadAnswers
+from atoll.web.external_url import ExternalUrls
+from atoll.web.v2.uploads import UploadResponses
 from hypothesis import strategies as st
 
 from . import test_token
@@ -35,7 +35,7 @@ _BUNDLE = SimpleNamespace(
     preferred_url_scheme="http",
     trusted_proxies=[],
 )
-ANSWERS = UploadAnswers(Authority(cast(Bundle, _BUNDLE)), b"k" * 32)
+ANSWERS = UploadResponses(ExternalUrls(cast(Bundle, _BUNDLE)), b"k" * 32)
 
 
 def _location(upload: Upload) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 
 import falcon.testing
-from atoll.web.addresses import find_client_address
+from atoll.web.client_address import find_client_address
 from hypothesis import strategies as st
 
 from .fuzzing import assert_linear, fuzz

@@ -5,7 +5,7 @@ from __future__ import annotations
 import falcon
 import falcon.testing
 from atoll.names import Digest
-from atoll.web.v2.conditions import client_has_already
+from atoll.web.v2.conditions import is_not_modified
 from hypothesis import strategies as st
 
 from .answers import assert_headers
@@ -21,7 +21,7 @@ VALID = st.lists(
 def check(header: str) -> None:
     req = falcon.testing.create_req(headers={"If-None-Match": header})
     resp = falcon.Response()
-    has = client_has_already(req, resp, DIGEST)
+    has = is_not_modified(req, resp, DIGEST)
     assert_headers(resp)
     assert has == (resp.status == falcon.HTTP_NOT_MODIFIED)
     assert not has or str(DIGEST) in header or "*" in header

@@ -18,7 +18,7 @@ def check(n: str, last: str, entries: list[str]) -> None:
     query = f"n={quote(n, errors='replace')}&last={quote(last, errors='replace')}"
     req = falcon.testing.create_req(query_string=query)
     try:
-        page = Page.of(req)
+        page = Page.from_request(req)
     except falcon.HTTPBadRequest:
         return
     assert page.limit is None or 0 <= page.limit <= 10_000

@@ -222,8 +222,8 @@ def running_site(
     server = _Server.serving(create_app(site_services.dependencies()))
     operations = _Server.serving(
         create_operations_app(
-            InstanceHealth(site_services.vitals, site_services.thread_registry),
-            EndToEndHealth(site_services.vitals, site_services.locations),
+            InstanceHealth(site_services.health_probe, site_services.thread_registry),
+            EndToEndHealth(site_services.health_probe, site_services.locations),
         )
     )
     prober = site_services.locations.start_probing(site_services.thread_registry)
@@ -231,10 +231,10 @@ def running_site(
     states_thread = refresh_in_background(
         site_services.locations.states, site_services.database, site_services.thread_registry
     )
-    site_services.vitals.start(site_services.thread_registry)
+    site_services.health_probe.start(site_services.thread_registry)
     site_services.reads.start(site_services.thread_registry)
     # Until the first check of Redis, nothing is read from the cache.
-    site_services.vitals.wait_for_first(60)
+    site_services.health_probe.wait_for_first(60)
     site_services.pulls.start(site_services.thread_registry)
     site = Site(server.url, operations.url, site_services, directory, preference)
     wait_until(
@@ -251,7 +251,7 @@ def running_site(
         prober.stop()
         site_services.doubt_sharing.stop()
         states_thread.stop()
-        site_services.vitals.stop()
+        site_services.health_probe.stop()
         site_services.pulls.stop()
         for one in (server, operations):
             one.release()

@@ -6,7 +6,7 @@ import ipaddress
 
 import falcon.testing
 import pytest
-from atoll.web.addresses import find_client_address
+from atoll.web.client_address import find_client_address
 
 TRUSTED = [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("2001:db8::1/128")]
 

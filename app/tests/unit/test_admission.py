@@ -12,8 +12,8 @@ from atoll.auth.tokens import Tokens
 from atoll.names import RepositoryName
 from atoll.registry.manifest_format import MAXIMUM_SIZE
 from atoll.web.admission import API_BODY, SMALL_BODY, BodyAdmission
-from atoll.web.authority import Authority
-from atoll.web.guard import TokenGuard
+from atoll.web.bearer_auth import TokenAuth
+from atoll.web.external_url import ExternalUrls
 from atoll.web.spool import SpooledRequest
 from waitress.adjustments import Adjustments
 
@@ -37,7 +37,7 @@ def receive(
         read_only=read_only,
         disable_pushes=disable_pushes,
     )
-    admit = BodyAdmission(TokenGuard(TOKENS, Authority(bundle), bundle), LAYER)
+    admit = BodyAdmission(TokenAuth(TOKENS, ExternalUrls(bundle), bundle), LAYER)
     request = SpooledRequest(Adjustments(max_request_body_size=2**40), admit=admit)
     lines = [f"{method} {path} HTTP/1.1", "Host: registry.test", *headers]
     request.received("".join(f"{line}\r\n" for line in lines).encode() + b"\r\n")

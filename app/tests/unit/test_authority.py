@@ -10,19 +10,19 @@ import falcon
 import falcon.testing
 import pytest
 from atoll.config import Bundle
-from atoll.web.authority import Authority
+from atoll.web.external_url import ExternalUrls
 
 BALANCER = "10.0.0.1"
 
 
-def make_authority() -> Authority:
+def make_authority() -> ExternalUrls:
     bundle = SimpleNamespace(
         server_hostname="registry.test",
         external_tls_termination=False,
         preferred_url_scheme="http",
         trusted_proxies=[ipaddress.ip_network(BALANCER)],
     )
-    return Authority(cast(Bundle, bundle))
+    return ExternalUrls(cast(Bundle, bundle))
 
 
 @pytest.mark.parametrize("host", [" ", 'a"b', "[::1", "[:::]", "[1.2.3.4]", "a b", "user@host"])
@@ -33,7 +33,7 @@ def test_an_invalid_host_is_replaced_by_the_configured_one(header: str, host: st
         headers={"Host": " ", "X-Forwarded-For": BALANCER, header: host}
     )
     assert authority.url(request, "/v2/") == "http://registry.test/v2/"
-    assert authority.covers(request, "https://registry.test:7480/x")
+    assert authority.is_below_client_host(request, "https://registry.test:7480/x")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_a_host_covers_its_other_ports_and_its_subdomains_as_in_go_clients(
     host: str, url: str, *, covered: bool
 ) -> None:
     request = falcon.testing.create_req(headers={"Host": host})
-    assert make_authority().covers(request, url) is covered
+    assert make_authority().is_below_client_host(request, url) is covered
 
 
 @pytest.mark.parametrize(

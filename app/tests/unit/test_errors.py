@@ -10,7 +10,7 @@ from atoll.names import InvalidDigest
 from atoll.registry import errors as registry
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreRefused
 from atoll.web import errors
-from atoll.web.errors import MEANINGS, meaning_of
+from atoll.web.errors import ERROR_CODES, error_code_of
 
 
 def answer_to(error: Exception) -> falcon.testing.Result:
@@ -27,7 +27,7 @@ def answer_to(error: Exception) -> falcon.testing.Result:
 
 def test_every_registry_error_has_a_status() -> None:
     for kind in registry.RegistryError.__subclasses__():
-        assert kind in MEANINGS, kind
+        assert kind in ERROR_CODES, kind
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_every_registry_error_has_a_status() -> None:
 def test_an_error_is_mapped_by_its_closest_base_class(
     error: Exception, status: int, code: str
 ) -> None:
-    meaning = meaning_of(error)
+    meaning = error_code_of(error)
     assert (meaning.status, meaning.code) == (status, code)
 
 

@@ -7,7 +7,7 @@ import base64
 import falcon
 import falcon.testing
 import pytest
-from atoll.web.credentials import basic_credentials
+from atoll.web.basic_auth import basic_credentials
 from atoll.web.errors import InvalidForm, Unauthorized
 from atoll.web.v2.token_form import read_form
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import falcon
 import falcon.testing
 import pytest
-from atoll.web.observe import REQUESTS, SECONDS, Observer
+from atoll.web.middleware import REQUESTS, SECONDS, RequestMiddleware
 
 
 def label_sets() -> set[tuple[str, ...]]:
@@ -19,7 +19,7 @@ def label_sets() -> set[tuple[str, ...]]:
 
 @pytest.fixture
 def client() -> falcon.testing.TestClient:
-    return falcon.testing.TestClient(falcon.App(middleware=[Observer()]))
+    return falcon.testing.TestClient(falcon.App(middleware=[RequestMiddleware()]))
 
 
 def send(client: falcon.testing.TestClient, method: str, path: str) -> None:

@@ -8,7 +8,7 @@ import falcon
 import falcon.testing
 import pytest
 from atoll.web.app import create_operations_app
-from atoll.web.observe import REQUESTS
+from atoll.web.middleware import REQUESTS
 from atoll.web.router import Router
 from atoll.web.v2 import routes
 

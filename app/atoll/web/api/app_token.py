@@ -1,4 +1,4 @@
-"""`user/apptoken`: tokens that a user gives to programs."""
+"""`user/apptoken`: app-specific tokens, with which programs pull and push as a user."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.api_tokens import AppToken, AppTokens
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date
 
 
-class NewAppToken(Body):
-    """A token to make."""
+class NewAppToken(RequestModel):
+    """A token to create."""
 
     title: str = Field(min_length=1, max_length=255)
 
 
-class AppTokenQuery(Body):
-    """Which tokens to list."""
+class AppTokenQuery(RequestModel):
+    """A selection of tokens."""
 
     expiring: bool = False
 
 
-class AppTokenView(TypedDict):
-    """An app-specific token; its code where it is asked for by name."""
+class AppTokenSchema(TypedDict):
+    """An app-specific token; a list omits `token_code`."""
 
     uuid: str
     title: str
@@ -36,9 +36,9 @@ class AppTokenView(TypedDict):
 
 
 class AppTokenPage(TypedDict):
-    """One's own tokens."""
+    """The caller's tokens."""
 
-    tokens: list[AppTokenView]
+    tokens: list[AppTokenSchema]
     only_expiring: bool
 
 
@@ -48,50 +48,50 @@ class AppTokenList:
     def __init__(self, tokens: AppTokens) -> None:
         self._tokens = tokens
 
-    @operation("listAppTokens", query=AppTokenQuery, answer=AppTokenPage, scope="user:admin")
+    @operation("listAppTokens", query=AppTokenQuery, response=AppTokenPage, scope="user:admin")
     def on_get(self, call: Call) -> Any:
-        """List one's own tokens, without their codes."""
+        """List the caller's app tokens, without their codes."""
         expiring = call.query.expiring
-        found = self._tokens.list(_person(call), expiring=expiring)
-        return {"tokens": [_view(token) for token in found], "only_expiring": expiring}
+        found = self._tokens.list(_user_id(call), expiring=expiring)
+        return {"tokens": [_serialize(token) for token in found], "only_expiring": expiring}
 
     @operation(
-        "createAppToken", body=NewAppToken, answer=dict[str, AppTokenView], scope="user:admin"
+        "createAppToken", body=NewAppToken, response=dict[str, AppTokenSchema], scope="user:admin"
     )
     def on_post(self, call: Call) -> Any:
-        """Make a token."""
-        token = self._tokens.create(_person(call), call.body.title)
+        """Create an app token."""
+        token = self._tokens.create(_user_id(call), call.body.title)
         call.log("create_app_specific_token", call.actor.username, token_title=token.title)
-        return {"token": {**_view(token), "token_code": token.code}}
+        return {"token": {**_serialize(token), "token_code": token.code}}
 
 
-class OneAppToken:
+class AppTokenResource:
     """`user/apptoken/{uuid}`."""
 
     def __init__(self, tokens: AppTokens) -> None:
         self._tokens = tokens
 
-    @operation("getAppToken", answer=dict[str, AppTokenView], scope="user:admin")
+    @operation("getAppToken", response=dict[str, AppTokenSchema], scope="user:admin")
     def on_get(self, call: Call, uuid: UUID) -> Any:
-        """Show a token and its code."""
-        token = self._tokens.get(_person(call), uuid)
-        return {"token": {**_view(token), "token_code": token.code}}
+        """Get an app token and its code."""
+        token = self._tokens.get(_user_id(call), uuid)
+        return {"token": {**_serialize(token), "token_code": token.code}}
 
     @operation("revokeAppToken", status=204, scope="user:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Revoke a token."""
-        self._tokens.revoke(_person(call), uuid)
+        """Revoke an app token."""
+        self._tokens.revoke(_user_id(call), uuid)
         call.log("revoke_app_specific_token", call.actor.username, token=str(uuid))
 
 
-def _person(call: Call) -> int:
-    """Return the id of the user; robots have no app tokens."""
+def _user_id(call: Call) -> int:
+    """Return the caller's id. Robots have no app tokens."""
     if call.actor.robot_owner is not None:
-        raise call.refuse()
+        raise call.forbidden()
     return call.actor.id
 
 
-def _view(token: AppToken) -> AppTokenView:
+def _serialize(token: AppToken) -> AppTokenSchema:
     return {
         "uuid": str(token.uuid),
         "title": token.title,

@@ -1,4 +1,4 @@
-"""`organization/{orgname}/applications`: programs that may ask users for tokens of the API."""
+"""`organization/{orgname}/applications`: OAuth applications, which request tokens from users."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing_extensions import TypedDict
 from atoll.auth.applications import Application, Applications
 from atoll.auth.organizations import Organization
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar
 
 
-class ApplicationDetails(Body):
-    """An application to make, or what to change of one."""
+class ApplicationDetails(RequestModel):
+    """The details of an application to create or update."""
 
     name: str = Field(min_length=1, max_length=255)
     redirect_uri: str | None = Field(default=None, max_length=4096)
@@ -24,12 +24,12 @@ class ApplicationDetails(Body):
     avatar_email: str | None = Field(default=None, max_length=320)
 
     def details(self) -> dict[str, str | None]:
-        """Return all but the name."""
+        """Return all fields except the name."""
         return self.model_dump(exclude={"name"})
 
 
-class ApplicationView(TypedDict):
-    """An application as its organization's administrators see it."""
+class ApplicationSchema(TypedDict):
+    """An application; `client_secret` is for administrators of the organization."""
 
     name: str
     description: str
@@ -48,64 +48,69 @@ class ApplicationList:
         self._namespaces = namespaces
 
     @operation(
-        "getOrganizationApplications", answer=dict[str, list[ApplicationView]], scope="org:admin"
+        "getOrganizationApplications",
+        response=dict[str, list[ApplicationSchema]],
+        scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List applications."""
-        organization = self._namespaces.administered(call, orgname)
+        """List the applications of an organization."""
+        organization = self._namespaces.require_admin(call, orgname)
         secret = _shows_secret(call, organization)
         found = self._applications.list(orgname)
-        return {"applications": [_view(one, secret=secret) for one in found]}
+        return {"applications": [_serialize(one, secret=secret) for one in found]}
 
     @operation(
         "createOrganizationApplication",
         body=ApplicationDetails,
-        answer=ApplicationView,
+        response=ApplicationSchema,
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str) -> Any:
-        """Make an application."""
-        self._namespaces.administered(call, orgname)
+        """Create an application."""
+        self._namespaces.require_admin(call, orgname)
         new: ApplicationDetails = call.body
-        made = self._applications.create(orgname, new.name, new.details())
+        created = self._applications.create(orgname, new.name, new.details())
         call.log(
-            "create_application", orgname, application_name=made.name, client_id=made.client_id
+            "create_application",
+            orgname,
+            application_name=created.name,
+            client_id=created.client_id,
         )
-        return _view(made, secret=not call.actor.read_only)
+        return _serialize(created, secret=not call.actor.read_only)
 
 
-class OneApplication:
+class ApplicationResource:
     """`organization/{orgname}/applications/{client_id}`."""
 
     def __init__(self, applications: Applications, namespaces: Namespaces) -> None:
         self._applications = applications
         self._namespaces = namespaces
 
-    @operation("getOrganizationApplication", answer=ApplicationView, scope="org:admin")
+    @operation("getOrganizationApplication", response=ApplicationSchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Show an application."""
-        organization = self._namespaces.administered(call, orgname)
+        """Get an application."""
+        organization = self._namespaces.require_admin(call, orgname)
         one = self._applications.get(client_id, orgname)
-        return _view(one, secret=_shows_secret(call, organization))
+        return _serialize(one, secret=_shows_secret(call, organization))
 
     @operation(
         "updateOrganizationApplication",
         body=ApplicationDetails,
-        answer=ApplicationView,
+        response=ApplicationSchema,
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Change an application."""
-        organization = self._namespaces.administered(call, orgname)
+        """Update an application."""
+        organization = self._namespaces.require_admin(call, orgname)
         change: ApplicationDetails = call.body
         changed = self._applications.change(orgname, client_id, change.name, change.details())
         call.log("update_application", orgname, application_name=changed.name, client_id=client_id)
-        return _view(changed, secret=_shows_secret(call, organization))
+        return _serialize(changed, secret=_shows_secret(call, organization))
 
     @operation("deleteOrganizationApplication", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str) -> None:
-        """Delete an application; its tokens are good no more."""
-        self._namespaces.administered(call, orgname)
+        """Delete an application and revoke its tokens."""
+        self._namespaces.require_admin(call, orgname)
         name = self._applications.delete(orgname, client_id)
         call.log("delete_application", orgname, application_name=name, client_id=client_id)
 
@@ -118,11 +123,11 @@ class ApplicationSecret:
         self._namespaces = namespaces
 
     @operation(
-        "resetOrganizationApplicationClientSecret", answer=ApplicationView, scope="org:admin"
+        "resetOrganizationApplicationClientSecret", response=ApplicationSchema, scope="org:admin"
     )
     def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Give an application a new secret."""
-        self._namespaces.administered(call, orgname)
+        """Generate a new secret for an application."""
+        self._namespaces.require_admin(call, orgname)
         changed = self._applications.reset_secret(orgname, client_id)
         call.log(
             "reset_application_client_secret",
@@ -130,18 +135,18 @@ class ApplicationSecret:
             application_name=changed.name,
             client_id=client_id,
         )
-        return _view(changed, secret=not call.actor.read_only)
+        return _serialize(changed, secret=not call.actor.read_only)
 
 
 class ApplicationInformation:
-    """`app/{client_id}`: what anybody may know of an application."""
+    """`app/{client_id}`: public information about an application."""
 
     def __init__(self, applications: Applications) -> None:
         self._applications = applications
 
     @operation("getApplicationInformation", anonymous=True)
     def on_get(self, call: Call, client_id: str) -> Any:
-        """Show what an application is."""
+        """Get the public information about an application."""
         del call
         one = self._applications.get(client_id)
         return {
@@ -156,13 +161,13 @@ class ApplicationInformation:
 def _shows_secret(call: Call, organization: Organization) -> bool:
     """Return whether the caller may read secrets of the organization's applications.
 
-    Superusers who only have access to everything reset a secret instead, which the audit log shows.
+    Superusers who do not belong to the organization reset a secret instead, which is audited.
     """
     return organization.is_admin and not call.actor.read_only
 
 
-def _view(one: Application, *, secret: bool) -> ApplicationView:
-    view: ApplicationView = {
+def _serialize(one: Application, *, secret: bool) -> ApplicationSchema:
+    result: ApplicationSchema = {
         "name": one.name,
         "description": one.description,
         "application_uri": one.application_uri,
@@ -170,4 +175,4 @@ def _view(one: Application, *, secret: bool) -> ApplicationView:
         "redirect_uri": one.redirect_uri,
         "avatar_email": one.avatar_email,
     }
-    return {**view, "client_secret": one.client_secret} if secret else view
+    return {**result, "client_secret": one.client_secret} if secret else result

@@ -1,4 +1,4 @@
-"""`organization/{orgname}/applications/{client_id}/tokens`: tokens made in the settings."""
+"""`organization/{orgname}/applications/{client_id}/tokens`: tokens of an OAuth application."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from atoll.auth.applications import Application, Applications
 from atoll.web.api.errors import InsufficientScope
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.oauth import TOKEN_SECONDS, parse_scopes
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class NewApplicationToken(Body):
-    """A token to make: its scopes, with spaces or commas between, and its life in seconds."""
+class NewApplicationToken(RequestModel):
+    """A token to create: its scopes, separated by spaces or commas, and its lifetime in seconds."""
 
     name: str = Field(min_length=1, max_length=255, pattern=r"\S")
     scope: str = Field(min_length=1, max_length=1024)
@@ -34,8 +34,8 @@ class NewApplicationToken(Body):
         return " ".join(scopes)
 
 
-class ApplicationTokenView(TypedDict):
-    """A token; the token itself is shown once."""
+class ApplicationTokenSchema(TypedDict):
+    """A token; `token` is returned on creation only."""
 
     uuid: str
     name: str | None
@@ -47,8 +47,8 @@ class ApplicationTokenView(TypedDict):
     token: NotRequired[str]
 
 
-class _OfApplication:
-    """What both resources share: the application, and that the caller administers it."""
+class _ApplicationTokenBase:
+    """Base of the resources: finds the application, which the caller must administer."""
 
     def __init__(
         self, tokens: ApplicationTokens, applications: Applications, namespaces: Namespaces
@@ -58,59 +58,59 @@ class _OfApplication:
         self._namespaces = namespaces
 
     def _application(self, call: Call, orgname: str, client_id: str) -> Application:
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         return self._applications.get(client_id, orgname)
 
 
-class ApplicationTokenList(_OfApplication):
+class ApplicationTokenList(_ApplicationTokenBase):
     """`organization/{orgname}/applications/{client_id}/tokens`."""
 
     @operation(
         "listOrganizationApplicationTokens",
-        answer=dict[str, list[ApplicationTokenView]],
+        response=dict[str, list[ApplicationTokenSchema]],
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str, client_id: str) -> Any:
-        """List an application's tokens."""
+        """List the tokens of an application."""
         application = self._application(call, orgname, client_id)
-        return {"tokens": [_view(one) for one in self._tokens.list(application.client_id)]}
+        return {"tokens": [_serialize(one) for one in self._tokens.list(application.client_id)]}
 
     @operation(
         "createOrganizationApplicationToken",
         body=NewApplicationToken,
-        answer=ApplicationTokenView,
+        response=ApplicationTokenSchema,
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str, client_id: str) -> Any:
-        """Make a token of one's own for an application; it can do no more than one may oneself."""
+        """Create a token of the caller for an application, with scopes that the caller has."""
         application = self._application(call, orgname, client_id)
         if call.actor.robot_owner is not None:
-            raise call.refuse()
+            raise call.forbidden()
         new: NewApplicationToken = call.body
         scopes = new.scope.split()
         if not all(call.actor.has_scope(scope) for scope in scopes):
             raise InsufficientScope
-        made = self._tokens.create(
+        created = self._tokens.create(
             application.client_id, call.actor.id, new.name.strip(), scopes, new.expiration
         )
         call.log(
             "create_oauth_api_token",
             orgname,
-            oauth_token_uuid=str(made.uuid),
-            token_display_name=made.name,
-            scope=made.scope,
+            oauth_token_uuid=str(created.uuid),
+            token_display_name=created.name,
+            scope=created.scope,
             application_name=application.name,
             client_id=client_id,
         )
-        return _view(made)
+        return _serialize(created)
 
 
-class OneApplicationToken(_OfApplication):
+class ApplicationTokenResource(_ApplicationTokenBase):
     """`organization/{orgname}/applications/{client_id}/tokens/{uuid}`."""
 
     @operation("deleteOrganizationApplicationToken", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, client_id: str, uuid: UUID) -> None:
-        """Let a token be good no more."""
+        """Revoke a token of an application."""
         application = self._application(call, orgname, client_id)
         self._tokens.revoke(application.client_id, uuid)
         call.log(
@@ -122,15 +122,15 @@ class OneApplicationToken(_OfApplication):
         )
 
 
-def _view(one: ApplicationToken) -> ApplicationTokenView:
-    view: ApplicationTokenView = {
+def _serialize(one: ApplicationToken) -> ApplicationTokenSchema:
+    result: ApplicationTokenSchema = {
         "uuid": str(one.uuid),
         "name": one.name,
         "scope": one.scope,
         "expires_at": one.expires_at.isoformat(),
         "created": one.created_at.isoformat(),
         "created_by": one.username,
-        # Nobody notes when a token was used last.
+        # The last use of a token is not recorded.
         "last_accessed": None,
     }
-    return view if one.token is None else {**view, "token": one.token}
+    return result if one.token is None else {**result, "token": one.token}

@@ -1,4 +1,4 @@
-"""`user/assignedauthorizations`, and how an administrator asks a user for one."""
+"""`user/assignedauthorizations`: authorizations that administrators request from users."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing_extensions import TypedDict
 from atoll.auth.api_tokens import SCOPES
 from atoll.auth.assigned_authorizations import AssignedAuthorizations, Assignment
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.oauth import Authorization, Redirects, person
+from atoll.web.api.oauth import AuthorizationRequest, AuthorizationRequests, require_user
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.schemas import avatar
 
 
-class AssignmentBody(Authorization):
-    """What a program is to be given, and by whom."""
+class AssignmentRequest(AuthorizationRequest):
+    """An authorization to request, and the user to request it from."""
 
     username: str = Field(min_length=1, max_length=255)
 
 
-class AssignedView(TypedDict):
-    """What a user was asked."""
+class AssignedAuthorizationSchema(TypedDict):
+    """A requested authorization."""
 
     uuid: str
     application: dict[str, Any]
@@ -33,53 +33,58 @@ class AssignedView(TypedDict):
 
 
 class AssignUser:
-    """`/oauth/authorize/assignuser`: ask a user to give an application a token."""
+    """`/oauth/authorize/assignuser`: request an authorization from a user."""
 
     def __init__(
-        self, assigned: AssignedAuthorizations, redirects: Redirects, namespaces: Namespaces
+        self,
+        assigned: AssignedAuthorizations,
+        requests: AuthorizationRequests,
+        namespaces: Namespaces,
     ) -> None:
         self._assigned = assigned
-        self._redirects = redirects
+        self._requests = requests
         self._namespaces = namespaces
 
     @operation(
         "assignUserToApplication",
-        body=AssignmentBody,
+        body=AssignmentRequest,
         scope="org:admin",
-        anywhere=True,
+        body_in_query=True,
         form=True,
     )
     def on_post(self, call: Call) -> Any:
-        """Allow a user to authorize an application. Requires its organization's administrator."""
-        asked: AssignmentBody = call.body
-        application, scopes = self._redirects.checked(call, asked)
-        self._namespaces.administered(call, application.organization)
-        self._assigned.assign(asked.username, application.client_id, asked.redirect_uri, scopes)
+        """Request an authorization from a user. The caller must administer the organization."""
+        request: AssignmentRequest = call.body
+        application, scopes = self._requests.check(call, request)
+        self._namespaces.require_admin(call, application.organization)
+        self._assigned.assign(request.username, application.client_id, request.redirect_uri, scopes)
         call.log(
             "create_oauth_assignment",
             application.organization,
-            assigned_user=asked.username,
+            assigned_user=request.username,
             client_id=application.client_id,
             scope=" ".join(scopes),
         )
         return {"message": "Token assigned successfully"}
 
 
-class AssignedList:
+class AssignedAuthorizationList:
     """`user/assignedauthorizations`."""
 
     def __init__(self, assigned: AssignedAuthorizations) -> None:
         self._assigned = assigned
 
     @operation(
-        "listAssignedAuthorizations", answer=dict[str, list[AssignedView]], scope="user:read"
+        "listAssignedAuthorizations",
+        response=dict[str, list[AssignedAuthorizationSchema]],
+        scope="user:read",
     )
     def on_get(self, call: Call) -> Any:
-        """List the applications that one was asked to give a token."""
-        return {"authorizations": [_view(one) for one in self._assigned.list(call.actor.id)]}
+        """List the authorizations that were requested from the caller."""
+        return {"authorizations": [_serialize(one) for one in self._assigned.list(call.actor.id)]}
 
 
-class OneAssigned:
+class AssignedAuthorizationResource:
     """`user/assignedauthorizations/{uuid}`."""
 
     def __init__(self, assigned: AssignedAuthorizations) -> None:
@@ -87,17 +92,17 @@ class OneAssigned:
 
     @operation("deleteAssignedAuthorization", status=204, scope="user:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Say no."""
-        refused = self._assigned.answer(person(call).id, uuid)
+        """Decline a requested authorization."""
+        declined = self._assigned.answer(require_user(call).id, uuid)
         call.log(
             "delete_oauth_assignment",
-            refused.organization,
+            declined.organization,
             assigned_user=call.actor.username,
-            client_id=refused.client_id,
+            client_id=declined.client_id,
         )
 
 
-def _view(one: Assignment) -> AssignedView:
+def _serialize(one: Assignment) -> AssignedAuthorizationSchema:
     return {
         "uuid": str(one.uuid),
         "application": {

@@ -1,4 +1,4 @@
-"""`user/authorizations`: the tokens of the API that a user gave out."""
+"""`user/authorizations`: the API tokens that a user issued."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing_extensions import TypedDict
 
 from atoll.auth.api_tokens import SCOPES, ApiToken, ApiTokens
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.schemas import http_date
 
 
-class AuthorizationView(TypedDict):
-    """A token of the API; the token itself is shown to nobody twice."""
+class AuthorizationSchema(TypedDict):
+    """An API token, without the token itself, which is returned on creation only."""
 
     uuid: str
     scopes: list[dict[str, str]]
@@ -29,14 +29,14 @@ class AuthorizationList:
         self._tokens = tokens
 
     @operation(
-        "listUserAuthorizations", answer=dict[str, list[AuthorizationView]], scope="user:admin"
+        "listUserAuthorizations", response=dict[str, list[AuthorizationSchema]], scope="user:admin"
     )
     def on_get(self, call: Call) -> Any:
-        """List one's own tokens of the API."""
-        return {"authorizations": [_view(one) for one in self._tokens.list(call.actor.id)]}
+        """List the caller's API tokens."""
+        return {"authorizations": [_serialize(one) for one in self._tokens.list(call.actor.id)]}
 
 
-class OneAuthorization:
+class AuthorizationResource:
     """`user/authorizations/{uuid}`."""
 
     def __init__(self, tokens: ApiTokens) -> None:
@@ -44,12 +44,12 @@ class OneAuthorization:
 
     @operation("deleteUserAuthorization", status=204, scope="user:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Let a token of the API be good no more."""
+        """Revoke an API token."""
         self._tokens.revoke(call.actor.id, uuid)
         call.log("revoke_api_token", call.actor.username, token=str(uuid))
 
 
-def _view(one: ApiToken) -> AuthorizationView:
+def _serialize(one: ApiToken) -> AuthorizationSchema:
     application = None
     if one.client_id is not None and one.application is not None:
         application = {"clientId": one.client_id, "name": one.application}

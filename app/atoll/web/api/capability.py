@@ -1,4 +1,4 @@
-"""`registry/capabilities`: what this registry can do of what registries differ in."""
+"""`registry/capabilities`: optional features of this registry."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing_extensions import TypedDict
 
 from atoll.web.api.operation import Call, operation
 
-# The architectures that Quay lets a mirror choose from, mirrors or not.
+# Quay lists the architectures that it can mirror even if mirroring is disabled.
 _MIRROR_ARCHITECTURES = ["amd64", "arm64", "ppc64le", "s390x"]
 
 
 class SparseManifests(TypedDict):
-    """Whether an index may name images that were not pushed."""
+    """Support for an index that lists images which were not pushed."""
 
     supported: bool
     required_architectures: list[str]
     optional_architectures_allowed: bool
 
 
-class CapabilitiesView(TypedDict):
-    """What the registry can do."""
+class CapabilitiesSchema(TypedDict):
+    """The capabilities of the registry."""
 
     sparse_manifests: SparseManifests
     mirror_architectures: list[str]
@@ -31,10 +31,10 @@ class Capabilities:
     """`registry/capabilities`."""
 
     @operation(
-        "getRegistryCapabilities", answer=CapabilitiesView, anonymous=True, before_login=True
+        "getRegistryCapabilities", response=CapabilitiesSchema, anonymous=True, before_login=True
     )
     def on_get(self, call: Call) -> Any:
-        """Tell what the registry can do. An index is taken only with all its images."""
+        """Get the registry's capabilities. An index is accepted only if all its images exist."""
         del call
         return {
             "sparse_manifests": {

@@ -1,4 +1,4 @@
-"""Cookies that hold a session."""
+"""Session cookies."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ NEXT_CSRF_HEADER = "X-Next-CSRF-Token"
 
 
 class Cookies:
-    """Puts sessions into cookies, and finds them there."""
+    """Write sessions to cookies, and read them."""
 
     def __init__(self, sessions: Sessions, bundle: Bundle) -> None:
         self._sessions = sessions
         self._https = bundle.preferred_url_scheme == "https"
 
     def read(self, req: falcon.Request) -> Session | None:
-        """Return the request's session, if it has a good one."""
+        """Return the request's session, or None if it has no valid one."""
         return self._sessions.read(req.cookies.get(COOKIE, ""))
 
     def write(self, req: falcon.Request, resp: falcon.Response, session: Session) -> None:
-        """Give the client a session."""
+        """Set the session cookie and the CSRF token of the next request."""
         resp.set_cookie(
             COOKIE,
             self._sessions.cookie(session),

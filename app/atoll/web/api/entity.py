@@ -1,4 +1,4 @@
-"""`entities/{prefix}`: who may be given permissions."""
+"""`entities/{prefix}`: search for users, robots, teams and organizations."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.entities import ORGANIZATION, TEAM, Entities, Entity
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Avatar, avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Avatar, avatar
 
 _LIMIT = 10
 
 
-class EntityQuery(Body):
-    """Of which namespace, and whether teams and organizations are wanted too."""
+class EntityQuery(RequestModel):
+    """The namespace to search, and whether to include teams and organizations."""
 
     namespace: str | None = Field(default=None, max_length=255)
     include_teams: bool = Field(default=False, alias="includeTeams")
     include_organizations: bool = Field(default=False, alias="includeOrgs")
 
 
-class EntityView(TypedDict):
-    """Somebody."""
+class EntitySchema(TypedDict):
+    """A user, robot, team or organization."""
 
     name: str
     kind: str
@@ -41,11 +41,11 @@ class EntitySearch:
     @operation(
         "getMatchingEntities",
         query=EntityQuery,
-        answer=dict[str, list[EntityView]],
+        response=dict[str, list[EntitySchema]],
         scope="user:read",
     )
     def on_get(self, call: Call, prefix: str) -> Any:
-        """Find users, robots, teams and organizations by how their names begin."""
+        """Find users, robots, teams and organizations by prefix."""
         query: EntityQuery = call.query
         found = self._entities.find(
             call.actor.id,
@@ -55,16 +55,16 @@ class EntitySearch:
             organizations=query.include_organizations,
             limit=_LIMIT,
         )
-        return {"results": [_view(one) for one in found]}
+        return {"results": [_serialize(one) for one in found]}
 
 
-def _view(one: Entity) -> EntityView:
+def _serialize(one: Entity) -> EntitySchema:
     kinds = {TEAM: "team", ORGANIZATION: "org"}
-    picture = "robot" if one.is_robot else kinds.get(one.kind, "user")
+    avatar_kind = "robot" if one.is_robot else kinds.get(one.kind, "user")
     return {
         "name": one.name,
         "kind": one.kind,
         "is_robot": one.is_robot,
         "is_org_member": one.is_member,
-        "avatar": avatar(one.name, picture),
+        "avatar": avatar(one.name, avatar_kind),
     }

@@ -1,4 +1,4 @@
-"""What each failure means in the API, in Quay's shape."""
+"""Map exceptions to responses of the API, in Quay's format."""
 
 from __future__ import annotations
 
@@ -26,36 +26,36 @@ from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
 from atoll.registry import banners, labels
 from atoll.registry import errors as registry
-from atoll.web.authority import Authority
 from atoll.web.errors import ReadOnly, Unauthorized, printable
+from atoll.web.external_url import ExternalUrls
 
 log = logging.getLogger(__name__)
 
 
 class InvalidRequest(Exception):
-    """The request cannot be served as it is; the text says why."""
+    """The request is invalid; the message contains the reason."""
 
 
 class NotFound(Exception):
-    """There is no such thing."""
+    """The object does not exist."""
 
 
 class Unauthenticated(Exception):
-    """Somebody has to be logged in for this."""
+    """The operation requires authentication."""
 
     def __init__(self) -> None:
         super().__init__("Requires authentication")
 
 
 class InsufficientScope(Exception):
-    """Who is logged in, or the token that was shown, may not do this."""
+    """The caller, or the caller's token, lacks the permission."""
 
     def __init__(self, text: str = "Unauthorized") -> None:
         super().__init__(text)
 
 
 class FreshLoginRequired(Exception):
-    """The current password is missing or wrong, in Quay's words."""
+    """The current password is missing or wrong; Quay requires a fresh login."""
 
     def __init__(self) -> None:
         super().__init__("the current password is required; send it as current_password")
@@ -66,7 +66,7 @@ class ForgedRequest(Exception):
 
     def __init__(self) -> None:
         super().__init__(
-            "CSRF token was invalid or missing; send what GET /csrf_token says, as X-CSRF-Token"
+            "CSRF token was invalid or missing; send the token of GET /csrf_token as X-CSRF-Token"
         )
 
 
@@ -81,7 +81,7 @@ class ForeignOrigin(Exception):
 
 
 class TooManySearches(Exception):
-    """Other callers without an account are searching."""
+    """Too many unauthenticated searches run at the same time."""
 
     def __init__(self) -> None:
         super().__init__("too many anonymous searches at the same time; try again, or log in")
@@ -92,11 +92,11 @@ def nothing_at(path: str) -> str:
     return f"there is nothing at {path[:200]}"
 
 
-_BAD, _GONE, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
+_BAD, _NOT_FOUND, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
 
-MEANINGS: dict[type[Exception], tuple[int, str]] = {
+STATUSES: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, _BAD),
     InvalidName: (400, _BAD),
     InvalidDigest: (400, _BAD),
@@ -106,7 +106,7 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     robots.InvalidRobotName: (400, _BAD),
     robots.RobotExists: (400, _BAD),
     robots.RobotsDisallowed: (400, _BAD),
-    # As Quay does: a robot that is not there is a bad request.
+    # As in Quay, an unknown robot is a bad request.
     robots.RobotUnknown: (400, _BAD),
     organizations.InvalidTeam: (400, _BAD),
     organizations.LastAdministrator: (400, _BAD),
@@ -122,23 +122,23 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
     InsufficientScope: (403, "insufficient_scope"),
     ForgedRequest: (403, "invalid_csrf_token"),
     ForeignOrigin: (403, "cross_origin_request"),
-    NotFound: (404, _GONE),
-    applications.ApplicationUnknown: (404, _GONE),
-    api_tokens.ApiTokenUnknown: (404, _GONE),
-    assigned_authorizations.AssignmentUnknown: (404, _GONE),
-    organizations.OrganizationUnknown: (404, _GONE),
-    organizations.TeamUnknown: (404, _GONE),
-    organizations.MemberUnknown: (404, _GONE),
-    permissions.PrototypeUnknown: (404, _GONE),
-    subscriptions.NotificationUnknown: (404, _GONE),
-    api_tokens.AppTokenUnknown: (404, _GONE),
-    users.UserUnknown: (404, _GONE),
-    banners.BannerUnknown: (404, _GONE),
-    log_exports.ExportUnknown: (404, _GONE),
-    policies.SubjectUnknown: (404, _GONE),
-    registry.RepositoryUnknown: (404, _GONE),
-    registry.ManifestUnknown: (404, _GONE),
-    labels.LabelUnknown: (404, _GONE),
+    NotFound: (404, _NOT_FOUND),
+    applications.ApplicationUnknown: (404, _NOT_FOUND),
+    api_tokens.ApiTokenUnknown: (404, _NOT_FOUND),
+    assigned_authorizations.AssignmentUnknown: (404, _NOT_FOUND),
+    organizations.OrganizationUnknown: (404, _NOT_FOUND),
+    organizations.TeamUnknown: (404, _NOT_FOUND),
+    organizations.MemberUnknown: (404, _NOT_FOUND),
+    permissions.PrototypeUnknown: (404, _NOT_FOUND),
+    subscriptions.NotificationUnknown: (404, _NOT_FOUND),
+    api_tokens.AppTokenUnknown: (404, _NOT_FOUND),
+    users.UserUnknown: (404, _NOT_FOUND),
+    banners.BannerUnknown: (404, _NOT_FOUND),
+    log_exports.ExportUnknown: (404, _NOT_FOUND),
+    policies.SubjectUnknown: (404, _NOT_FOUND),
+    registry.RepositoryUnknown: (404, _NOT_FOUND),
+    registry.ManifestUnknown: (404, _NOT_FOUND),
+    labels.LabelUnknown: (404, _NOT_FOUND),
     Throttled: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),
@@ -150,13 +150,13 @@ MEANINGS: dict[type[Exception], tuple[int, str]] = {
 
 
 def write(
-    req: falcon.Request, resp: falcon.Response, error: Exception, authority: Authority
+    req: falcon.Request, resp: falcon.Response, error: Exception, external_urls: ExternalUrls
 ) -> None:
-    """Write the answer for an exception that an operation raised."""
+    """Write the response for an exception that an operation raised."""
     if isinstance(error, falcon.HTTPRouteNotFound):
         error = NotFound(nothing_at(req.path))
     status, kind = next(
-        (MEANINGS[base] for base in type(error).__mro__ if base in MEANINGS),
+        (STATUSES[base] for base in type(error).__mro__ if base in STATUSES),
         (500, "internal_error"),
     )
     message = str(error) or "Invalid credentials"
@@ -165,12 +165,12 @@ def write(
         message = error.description or error.title or "the request cannot be served"
         resp.set_headers(error.headers or {})
     elif kind == "internal_error":
-        log.exception("a request failed for a reason that nobody thought of")
-        message = "something went wrong here; the log of this site tells what"
+        log.exception("unhandled exception")
+        message = "internal error; the log of this site has the details"
     elif kind == _UNAVAILABLE:
         log.error("request not served", extra={"cause": message, "path": req.path})
         if not isinstance(error, registry.RegistryError):
-            # What exactly is down is for operators: it names hosts.
+            # The details name hosts, which are for operators only.
             message = "the registry cannot serve this now; try again"
         resp.set_header("Retry-After", "5")
     message = printable(message)
@@ -180,7 +180,7 @@ def write(
         "error_message": message,
         "error_type": kind,
         "title": kind,
-        "type": authority.url(req, f"/api/v1/error/{kind}"),
+        "type": external_urls.url(req, f"/api/v1/error/{kind}"),
         "status": status,
     }
     if isinstance(error, ReadOnly):
@@ -190,6 +190,6 @@ def write(
     if isinstance(error, TooManySearches):
         resp.set_header("Retry-After", "1")
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
-        # Basic credentials are accepted, but never asked for: a browser would prompt for them and
-        # then attach them to every request, also to those that other sites' pages trigger.
+        # Basic credentials are accepted, but the challenge does not offer them: a browser would
+        # prompt for them and attach them to all requests, including those of other sites' pages.
         resp.set_header("WWW-Authenticate", 'Bearer realm="api"')

@@ -1,4 +1,4 @@
-"""`find/`: what names are like, also with a typo."""
+"""`find/`: fuzzy search for names."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from atoll.registry.repository_queries import Repository, RepositoryQueries
 from atoll.registry.search import REPOSITORY_WEIGHT, Search, SearchResult
 from atoll.web.api.errors import TooManySearches
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.repository import repository_view
-from atoll.web.api.views import avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.repository import serialize_repository
+from atoll.web.api.schemas import avatar
 
 _PAGE = 10
-# How many of each kind `find/all` shows.
-_OF_A_KIND = 5
-# Searches of a process that callers without an account may run at the same time.
+# Results of each kind that `find/all` returns.
+_RESULTS_OF_KIND = 5
+# Concurrent searches of unauthenticated callers, per process.
 _ANONYMOUS = 2
-_PICTURES = {search.ORGANIZATION: "org"}
+_AVATAR_KINDS = {search.ORGANIZATION: "org"}
 _TITLES = {search.USER: "user", search.ORGANIZATION: "org", search.ROBOT: "robot"}
 
 
-class AllQuery(Body):
-    """What to look for."""
+class SearchQuery(RequestModel):
+    """A search for names."""
 
     query: str = Field(default="", max_length=255)
 
 
-class FindQuery(AllQuery):
-    """What to look for, and which page."""
+class RepositorySearchQuery(SearchQuery):
+    """A search for names, and the page of results."""
 
     page: int = Field(default=1, ge=1, le=1000)
 
 
 class SearchSlots:
-    """Keeps anonymous searches from occupying the database and all threads of a process."""
+    """A limit on unauthenticated searches, which could occupy the database and all threads."""
 
     def __init__(self, slots: int = _ANONYMOUS) -> None:
         self._free = threading.BoundedSemaphore(slots)
 
     @contextmanager
     def one_of(self, call: Call) -> Iterator[None]:
-        """Hold a slot meanwhile if the caller has no account. Raises TooManySearches."""
+        """Hold a slot if the caller is unauthenticated. Raises TooManySearches."""
         if call.principal is not None:
             yield
             return
@@ -69,16 +69,16 @@ class FindRepositories:
         self._namespaces = namespaces
         self._slots = slots
 
-    @operation("conductRepoSearch", query=FindQuery, scope="repo:read", anonymous=True)
+    @operation("conductRepoSearch", query=RepositorySearchQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Find repositories that one may see by what their names are like, best first."""
+        """Find visible repositories by similarity of their names, best match first."""
         page = call.query.page
         start = (page - 1) * _PAGE
         with self._slots.one_of(call):
             found = self._listing.find(
                 call.principal.username if call.principal else None,
                 call.query.query,
-                everything=self._namespaces.sees_everything(call),
+                everything=self._namespaces.may_read_all(call),
                 limit=_PAGE + 1,
                 offset=start,
             )
@@ -102,19 +102,21 @@ class FindAll:
         self._namespaces = namespaces
         self._slots = slots
 
-    @operation("conductSearch", query=AllQuery, scope="repo:read", anonymous=True)
+    @operation("conductSearch", query=SearchQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Find repositories, users, organizations, teams and robots that one may see."""
+        """Find visible repositories, users, organizations, teams and robots."""
         text = call.query.query
         if not text:
             return {"results": []}
         username = call.principal.username if call.principal else None
-        everything = self._namespaces.sees_everything(call)
+        everything = self._namespaces.may_read_all(call)
         with self._slots.one_of(call):
             repositories = self._listing.find(
-                username, text, everything=everything, limit=_OF_A_KIND, offset=0
+                username, text, everything=everything, limit=_RESULTS_OF_KIND, offset=0
             )
-            others = self._search.find(username, text, everything=everything, limit=_OF_A_KIND)
+            others = self._search.find(
+                username, text, everything=everything, limit=_RESULTS_OF_KIND
+            )
         results = [_repository(one, score * REPOSITORY_WEIGHT) for one, score in repositories]
         results += [_other(one, username) for one in others]
         return {"results": sorted(results, key=lambda one: one["score"], reverse=True)}
@@ -123,7 +125,7 @@ class FindAll:
 def _repository(repository: Repository, score: float) -> dict[str, Any]:
     kind = search.ORGANIZATION if repository.in_organization else search.USER
     return {
-        **repository_view(repository),
+        **serialize_repository(repository),
         "kind": "repository",
         "title": "repo",
         "namespace": _account(kind, repository.name.namespace),
@@ -137,7 +139,7 @@ def _account(kind: str, name: str) -> dict[str, Any]:
         "title": _TITLES[kind],
         "kind": kind,
         "name": name,
-        "avatar": avatar(name, _PICTURES.get(kind, kind)),
+        "avatar": avatar(name, _AVATAR_KINDS.get(kind, kind)),
         "href": f"/{kind}/{name}",
     }
 
@@ -152,9 +154,9 @@ def _other(one: SearchResult, username: str | None) -> dict[str, Any]:
             "score": one.score,
             "href": f"/organization/{one.namespace}/teams/{one.name}",
         }
-    view = {**_account(one.kind, one.name), "score": one.score}
+    result = {**_account(one.kind, one.name), "score": one.score}
     if one.kind == search.ROBOT:
         owner = search.USER if one.namespace == username else search.ORGANIZATION
-        view["href"] = f"/{owner}/{one.namespace}?tab=robots&showRobot={one.name}"
-        view["short_name"] = one.name.partition("+")[2]
-    return view
+        result["href"] = f"/{owner}/{one.namespace}?tab=robots&showRobot={one.name}"
+        result["short_name"] = one.name.partition("+")[2]
+    return result

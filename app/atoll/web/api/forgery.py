@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import falcon
 
 from atoll.web.api.errors import ForeignOrigin
-from atoll.web.authority import Authority
+from atoll.web.external_url import ExternalUrls
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 BEARER = "bearer "
-# What a browser says of a request by the registry's own page, or by the user.
+# Values of Sec-Fetch-Site for requests of the registry's own pages, and of the user.
 _OWN_SITE = frozenset({"same-origin", "none"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
@@ -29,11 +29,11 @@ def can_be_forged(req: falcon.Request) -> bool:
     return req.method not in READING and not header.lower().startswith(BEARER)
 
 
-def refuse_foreign_origin(req: falcon.Request, authority: Authority) -> None:
+def refuse_foreign_origin(req: falcon.Request, external_urls: ExternalUrls) -> None:
     """Refuse a request that a page of another origin made the browser send.
 
-    Only browsers send these headers. `same-site` is refused, too: a page at another name below the
-    same domain is not the registry's.
+    Only browsers send these headers. `same-site` is refused as well: pages at other host names of
+    the same domain do not belong to the registry.
 
     Raises:
         ForeignOrigin: The request can be forged, and `Sec-Fetch-Site` (W3C Fetch Metadata) or
@@ -44,24 +44,24 @@ def refuse_foreign_origin(req: falcon.Request, authority: Authority) -> None:
     site, origin = req.get_header("Sec-Fetch-Site"), req.get_header("Origin")
     if site is not None and site not in _OWN_SITE:
         raise ForeignOrigin
-    if origin is not None and not _is_own(origin, req, authority):
+    if origin is not None and not _is_own(origin, req, external_urls):
         raise ForeignOrigin
 
 
-def _is_own(origin: str, req: falcon.Request, authority: Authority) -> bool:
-    """Return whether ORIGIN is the registry's own, at the address that the client used.
+def _is_own(origin: str, req: falcon.Request, external_urls: ExternalUrls) -> bool:
+    """Return whether an origin is the registry's, at the address that the client used.
 
-    The scheme counts only where the client is known to use TLS: a load balancer that terminates
-    TLS may not say so.
+    The scheme is compared only if the client is known to use TLS, because a load balancer that
+    terminates TLS may not report it.
     """
     try:
         scheme, host = urlsplit(origin)[:2]
     except ValueError:
         return False
-    if scheme not in _DEFAULT_PORTS or (scheme == "http" and authority.scheme(req) == "https"):
+    if scheme not in _DEFAULT_PORTS or (scheme == "http" and external_urls.scheme(req) == "https"):
         return False
     return _without_port(host, scheme) in {
-        _without_port(own, scheme) for own in authority.own_hosts(req)
+        _without_port(own, scheme) for own in external_urls.own_hosts(req)
     }
 
 

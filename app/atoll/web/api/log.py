@@ -1,4 +1,4 @@
-"""`…/logs` and `…/aggregatelogs`: who did what in a repository, a namespace, or anywhere."""
+"""`…/logs` and `…/aggregatelogs`: the audit log of a repository, a namespace, or the registry."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from atoll.audit.log import Audit, Entry, Selection
 from atoll.auth.access import ADMIN
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date, member
 
 _PAGE = 20
 _DAY = timedelta(days=1)
-# As Quay's, where no time is given.
+# Quay's default period.
 _DEFAULT_DAYS = timedelta(days=7)
 _DATE = "%m/%d/%Y"
 
 
-class Period(Body):
-    """From which day to which, both included, in UTC; the last week without."""
+class Period(RequestModel):
+    """The first and the last day, in UTC; by default the last week."""
 
     starttime: str | None = Field(default=None, max_length=10)
     endtime: str | None = Field(default=None, max_length=10)
@@ -37,39 +37,39 @@ class Period(Body):
         return value
 
     def bounds(self) -> tuple[datetime, datetime]:
-        """Return the first moment, and the first one after. Raises InvalidRequest."""
+        """Return the start and the exclusive end. Raises InvalidRequest."""
         try:
             end = (_day(self.endtime) if self.endtime else datetime.now(UTC)) + _DAY
             start = _day(self.starttime) if self.starttime else end - _DEFAULT_DAYS - _DAY
         except OverflowError as error:
-            raise InvalidRequest("there are no such days in a log") from error
+            raise InvalidRequest("starttime and endtime: out of range") from error
         if start >= end:
             raise InvalidRequest("starttime must not be after endtime")
         return start, end
 
 
-class OfPerformer(Period):
-    """What one person did."""
+class AggregateQuery(Period):
+    """A period, and the user whose actions to select."""
 
     performer: str | None = Field(default=None, max_length=255)
 
 
-class LogQuery(OfPerformer):
-    """Which entries to list."""
+class LogQuery(AggregateQuery):
+    """A selection of entries, and the page of results."""
 
     next_page: int | None = Field(default=None, ge=0, lt=2**63)
 
 
-class Aggregated(TypedDict):
-    """How often something was done on a day."""
+class AggregateSchema(TypedDict):
+    """The number of entries of a kind on a day."""
 
     kind: str
     count: int
     datetime: str | None
 
 
-class _Logs:
-    """What all logs share."""
+class _LogBase:
+    """Base of the resources: lists and counts entries."""
 
     def __init__(self, audit: Audit) -> None:
         self._audit = audit
@@ -80,16 +80,16 @@ class _Logs:
         query: LogQuery = call.query
         selection = _selection(query, namespace, repository)
         entries, more = self._audit.list(selection, query.next_page, _PAGE)
-        answer: dict[str, Any] = {
+        response: dict[str, Any] = {
             "start_time": http_date(selection.start),
             "end_time": http_date(selection.end),
-            "logs": [_view(entry) for entry in entries],
+            "logs": [_serialize(entry) for entry in entries],
         }
-        return answer if more is None else {**answer, "next_page": str(more)}
+        return response if more is None else {**response, "next_page": str(more)}
 
-    def _counted(
+    def _counts(
         self, call: Call, namespace: str | None = None, repository: str | None = None
-    ) -> dict[str, list[Aggregated]]:
+    ) -> dict[str, list[AggregateSchema]]:
         counts = self._audit.counts(_selection(call.query, namespace, repository))
         return {
             "aggregated": [
@@ -99,64 +99,64 @@ class _Logs:
         }
 
 
-class RepositoryLogs(_Logs):
+class RepositoryLogs(_LogBase):
     """`repository/{repository}/logs`."""
 
     @operation("listRepoLogs", query=LogQuery, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
-        """List what was done with a repository."""
+        """List the audit log of a repository."""
         name = call.require(ADMIN)
         return self._page(call, name.namespace, name.name)
 
 
-class RepositoryCounts(_Logs):
+class RepositoryCounts(_LogBase):
     """`repository/{repository}/aggregatelogs`."""
 
     @operation(
         "getAggregateRepoLogs",
-        query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        query=AggregateQuery,
+        response=dict[str, list[AggregateSchema]],
         scope="repo:admin",
     )
     def on_get(self, call: Call) -> Any:
-        """Count what was done with a repository, by day and kind."""
+        """Count the entries in the audit log of a repository by day and kind."""
         name = call.require(ADMIN)
-        return self._counted(call, name.namespace, name.name)
+        return self._counts(call, name.namespace, name.name)
 
 
-class _OfOrganization(_Logs):
+class _OrganizationLogBase(_LogBase):
     def __init__(self, audit: Audit, namespaces: Namespaces) -> None:
         super().__init__(audit)
         self._namespaces = namespaces
 
 
-class OrganizationLogs(_OfOrganization):
+class OrganizationLogs(_OrganizationLogBase):
     """`organization/{orgname}/logs`."""
 
     @operation("listOrgLogs", query=LogQuery, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List what was done in an organization."""
-        self._namespaces.administered(call, orgname)
+        """List the audit log of an organization."""
+        self._namespaces.require_admin(call, orgname)
         return self._page(call, orgname)
 
 
-class OrganizationCounts(_OfOrganization):
+class OrganizationCounts(_OrganizationLogBase):
     """`organization/{orgname}/aggregatelogs`."""
 
     @operation(
         "getAggregateOrgLogs",
-        query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        query=AggregateQuery,
+        response=dict[str, list[AggregateSchema]],
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
-        """Count what was done in an organization, by day and kind."""
-        self._namespaces.administered(call, orgname)
-        return self._counted(call, orgname)
+        """Count the entries in the audit log of an organization by day and kind."""
+        self._namespaces.require_admin(call, orgname)
+        return self._counts(call, orgname)
 
 
-class _OfUser(_Logs):
-    """Logs of one's own namespace, unless FEATURE_USER_LOG_ACCESS takes them away."""
+class _UserLogBase(_LogBase):
+    """Logs of the caller's namespace, unless FEATURE_USER_LOG_ACCESS disables them."""
 
     def __init__(self, audit: Audit, *, allowed: bool) -> None:
         super().__init__(audit)
@@ -166,66 +166,71 @@ class _OfUser(_Logs):
         return own_namespace(call, allowed=self._allowed)
 
 
-class UserLogs(_OfUser):
+class UserLogs(_UserLogBase):
     """`user/logs`."""
 
     @operation("listUserLogs", query=LogQuery, scope="user:admin")
     def on_get(self, call: Call) -> Any:
-        """List what was done in one's own namespace."""
+        """List the audit log of the caller's namespace."""
         return self._page(call, self._namespace(call))
 
 
-class UserCounts(_OfUser):
+class UserCounts(_UserLogBase):
     """`user/aggregatelogs`."""
 
     @operation(
         "getAggregateUserLogs",
-        query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        query=AggregateQuery,
+        response=dict[str, list[AggregateSchema]],
         scope="user:admin",
     )
     def on_get(self, call: Call) -> Any:
-        """Count what was done in one's own namespace, by day and kind."""
-        return self._counted(call, self._namespace(call))
+        """Count the entries in the audit log of the caller's namespace by day and kind."""
+        return self._counts(call, self._namespace(call))
 
 
-class SuperuserLogs(_Logs):
+class SuperuserLogs(_LogBase):
     """`superuser/logs`."""
 
     @operation("listAllLogs", query=LogQuery, scope="super:user")
     def on_get(self, call: Call) -> Any:
-        """List what was done anywhere."""
+        """List the audit log of the registry."""
         return _superuser(call, self._page)
 
 
-class SuperuserCounts(_Logs):
+class SuperuserCounts(_LogBase):
     """`superuser/aggregatelogs`."""
 
     @operation(
         "listAllAggregateLogs",
-        query=OfPerformer,
-        answer=dict[str, list[Aggregated]],
+        query=AggregateQuery,
+        response=dict[str, list[AggregateSchema]],
         scope="super:user",
     )
     def on_get(self, call: Call) -> Any:
-        """Count what was done anywhere, by day and kind."""
-        return _superuser(call, self._counted)
+        """Count the entries in the audit log of the registry by day and kind."""
+        return _superuser(call, self._counts)
 
 
 def own_namespace(call: Call, *, allowed: bool) -> str:
-    """Return the caller's own namespace, whose log may be seen if ALLOWED, or raise."""
+    """Return the caller's namespace, or raise if the caller may not read its log.
+
+    Args:
+        call: the request.
+        allowed: whether FEATURE_USER_LOG_ACCESS permits it; superusers and auditors always may.
+    """
     actor = call.actor
     if actor.robot_owner is not None or not (allowed or actor.superuser or actor.auditor):
-        raise call.refuse()
+        raise call.forbidden()
     return actor.username
 
 
-def _superuser(call: Call, answer: Callable[[Call], Any]) -> Any:
+def _superuser(call: Call, read: Callable[[Call], Any]) -> Any:
     call.require_superuser()
-    return answer(call)
+    return read(call)
 
 
-def _selection(query: OfPerformer, namespace: str | None, repository: str | None) -> Selection:
+def _selection(query: AggregateQuery, namespace: str | None, repository: str | None) -> Selection:
     start, end = query.bounds()
     return Selection(start, end, namespace, repository, query.performer)
 
@@ -237,8 +242,8 @@ def _day(text: str) -> datetime:
         raise ValueError("must be a day as MM/DD/YYYY") from error
 
 
-def _view(entry: Entry) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def _serialize(entry: Entry) -> dict[str, Any]:
+    result: dict[str, Any] = {
         "kind": entry.kind,
         "metadata": dict(entry.metadata),
         "ip": entry.ip,
@@ -246,5 +251,5 @@ def _view(entry: Entry) -> dict[str, Any]:
         "namespace": entry.namespace,
     }
     if entry.performer is not None:
-        view["performer"] = member(entry.performer, is_robot="+" in entry.performer)
-    return view
+        result["performer"] = member(entry.performer, is_robot="+" in entry.performer)
+    return result

@@ -1,4 +1,4 @@
-"""`…/exportlogs`: a part of the log as a file, written in the background."""
+"""`…/exportlogs`: export a period of the audit log to a file, in the background."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from atoll.notifications.receivers import Receivers
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.log import Period, own_namespace
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class ExportBody(Body):
-    """Whom to tell where the file is. E-mail cannot be sent."""
+class ExportBody(RequestModel):
+    """The recipient of the file's URL. E-mail is not supported."""
 
     callback_url: str | None = Field(default=None, max_length=4096)
     callback_email: str | None = Field(default=None, max_length=320)
 
 
-class Exporting:
-    """What all resources of exports share."""
+class ExportCreator:
+    """Create exports for the resources below."""
 
     def __init__(self, exports: LogExports, receivers: Receivers) -> None:
         self._exports = exports
         self._receivers = receivers
 
-    def ask(self, call: Call, namespace: str, repository: str | None = None) -> dict[str, str]:
-        """Let a file be written, and return its id."""
+    def create(self, call: Call, namespace: str, repository: str | None = None) -> dict[str, str]:
+        """Queue an export, and return its id."""
         body: ExportBody = call.body
         if body.callback_email:
             raise InvalidRequest("callback_email: e-mail is not supported; give callback_url")
         if not body.callback_url:
-            raise InvalidRequest("callback_url: is missing; it is told where the file is")
+            raise InvalidRequest("callback_url: required; the URL of the file is sent to it")
         self._receivers.check(body.callback_url)
         start, end = call.query.bounds()
         uuid = self._exports.request(
@@ -49,64 +49,64 @@ class Exporting:
 class ExportRepositoryLogs:
     """`repository/{repository}/exportlogs`."""
 
-    def __init__(self, exporting: Exporting) -> None:
-        self._exporting = exporting
+    def __init__(self, creator: ExportCreator) -> None:
+        self._creator = creator
 
     @operation(
-        "exportRepoLogs", query=Period, body=ExportBody, answer=dict[str, str], scope="repo:admin"
+        "exportRepoLogs", query=Period, body=ExportBody, response=dict[str, str], scope="repo:admin"
     )
     def on_post(self, call: Call) -> Any:
-        """Write what was done with a repository to a file."""
+        """Export the audit log of a repository."""
         name = call.require(ADMIN)
-        return self._exporting.ask(call, name.namespace, name.name)
+        return self._creator.create(call, name.namespace, name.name)
 
 
 class ExportOrganizationLogs:
     """`organization/{orgname}/exportlogs`."""
 
-    def __init__(self, exporting: Exporting, namespaces: Namespaces) -> None:
-        self._exporting = exporting
+    def __init__(self, creator: ExportCreator, namespaces: Namespaces) -> None:
+        self._creator = creator
         self._namespaces = namespaces
 
     @operation(
-        "exportOrgLogs", query=Period, body=ExportBody, answer=dict[str, str], scope="org:admin"
+        "exportOrgLogs", query=Period, body=ExportBody, response=dict[str, str], scope="org:admin"
     )
     def on_post(self, call: Call, orgname: str) -> Any:
-        """Write what was done in an organization to a file."""
-        self._namespaces.administered(call, orgname)
-        return self._exporting.ask(call, orgname)
+        """Export the audit log of an organization."""
+        self._namespaces.require_admin(call, orgname)
+        return self._creator.create(call, orgname)
 
 
 class ExportUserLogs:
     """`user/exportlogs`."""
 
-    def __init__(self, exporting: Exporting, *, allowed: bool) -> None:
-        self._exporting = exporting
+    def __init__(self, creator: ExportCreator, *, allowed: bool) -> None:
+        self._creator = creator
         self._allowed = allowed
 
     @operation(
-        "exportUserLogs", query=Period, body=ExportBody, answer=dict[str, str], scope="user:admin"
+        "exportUserLogs", query=Period, body=ExportBody, response=dict[str, str], scope="user:admin"
     )
     def on_post(self, call: Call) -> Any:
-        """Write what was done in one's own namespace to a file."""
-        return self._exporting.ask(call, own_namespace(call, allowed=self._allowed))
+        """Export the audit log of the caller's namespace."""
+        return self._creator.create(call, own_namespace(call, allowed=self._allowed))
 
 
-class FileQuery(Body):
-    """What proves that somebody was told of the file."""
+class FileQuery(RequestModel):
+    """The token in the URL of the file."""
 
     token: str = Field(min_length=1, max_length=4096)
 
 
 class ExportedLogs:
-    """`/exportedlogs`: a file, where clients cannot be sent to the store that has it."""
+    """`/exportedlogs`: an exported file from a store without URLs for clients."""
 
     def __init__(self, exports: LogExports) -> None:
         self._exports = exports
 
     @operation("getExportedLogs", query=FileQuery, anonymous=True, before_login=True)
     def on_get(self, call: Call) -> Any:
-        """Send a file with a part of the log."""
+        """Download an exported audit log."""
         size, pieces = self._exports.open(call.query.token)
         call.resp.content_type = "application/json"
         call.resp.set_stream(pieces, size)

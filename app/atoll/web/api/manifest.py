@@ -16,30 +16,30 @@ from atoll.registry.labels import Label, Labels
 from atoll.registry.manifests import Manifests
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import NotFound
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class NewLabel(Body):
-    """A label to put on a manifest."""
+class NewLabel(RequestModel):
+    """A label to add to a manifest."""
 
     key: str = Field(min_length=1, max_length=255, pattern=r"^[a-z0-9][a-z0-9.\-/]*$")
     value: str = Field(max_length=65536)
     media_type: Literal["text/plain", "application/json", None] = None
 
 
-class LabelQuery(Body):
-    """Which labels to list."""
+class LabelQuery(RequestModel):
+    """A selection of labels."""
 
     filter: str = Field(default="", max_length=255)
 
 
-class SecurityQuery(Body):
-    """Whether what was found is wanted in full."""
+class SecurityQuery(RequestModel):
+    """The level of detail."""
 
     vulnerabilities: bool = False
 
 
-class OneManifest:
+class ManifestResource:
     """`repository/{repository}/manifest/{digest}`."""
 
     def __init__(self, manifests: Manifests) -> None:
@@ -47,7 +47,7 @@ class OneManifest:
 
     @operation("getRepoManifest", scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str) -> Any:
-        """Show a manifest."""
+        """Get a manifest."""
         name = call.require(READ)
         manifest = self._manifests.get(name, str(Digest.parse(digest)))
         document = json.loads(manifest.content)
@@ -69,8 +69,8 @@ class OneManifest:
         }
 
 
-class SecurityView(TypedDict):
-    """What a scanner found, or why it did not look."""
+class SecuritySchema(TypedDict):
+    """The status and result of a security scan."""
 
     status: str
     data: None
@@ -85,17 +85,17 @@ class ManifestSecurity:
     @operation(
         "getRepoManifestSecurity",
         query=SecurityQuery,
-        answer=SecurityView,
+        response=SecuritySchema,
         scope="repo:read",
         anonymous=True,
     )
     def on_get(self, call: Call, digest: str) -> Any:
-        """Say that a manifest cannot be scanned: there is no scanner."""
+        """Get the status of a security scan, which is always unsupported."""
         self._manifests.get(call.require(READ), str(Digest.parse(digest)))
         return {"status": "unsupported", "data": None}
 
 
-class LabelView(TypedDict):
+class LabelSchema(TypedDict):
     """A label."""
 
     id: str
@@ -116,26 +116,26 @@ class LabelList:
     @operation(
         "listManifestLabels",
         query=LabelQuery,
-        answer=dict[str, list[LabelView]],
+        response=dict[str, list[LabelSchema]],
         scope="repo:read",
         anonymous=True,
     )
     def on_get(self, call: Call, digest: str) -> Any:
-        """List a manifest's labels."""
+        """List the labels of a manifest."""
         name = call.require(READ)
         self._manifests.get(name, str(Digest.parse(digest)))
         found = self._labels.list(name, digest, call.query.filter)
-        return {"labels": [_view(label) for label in found]}
+        return {"labels": [_serialize(label) for label in found]}
 
     @operation(
         "addManifestLabel",
         body=NewLabel,
         status=201,
-        answer=dict[str, LabelView],
+        response=dict[str, LabelSchema],
         scope="repo:write",
     )
     def on_post(self, call: Call, digest: str) -> Any:
-        """Put a label on a manifest."""
+        """Add a label to a manifest."""
         name = call.require(WRITE)
         new: NewLabel = call.body
         label = self._labels.add(name, digest, new.key, new.value, new.media_type or "text/plain")
@@ -143,31 +143,31 @@ class LabelList:
         if seconds is not None:
             self._tags.expire_all_of(name, digest, seconds)
         call.log("manifest_label_add", name.namespace, key=label.key, manifest_digest=digest)
-        return {"label": _view(label)}
+        return {"label": _serialize(label)}
 
 
-class OneLabel:
+class LabelResource:
     """`repository/{repository}/manifest/{digest}/labels/{uuid}`."""
 
     def __init__(self, labels: Labels) -> None:
         self._labels = labels
 
-    @operation("getManifestLabel", answer=LabelView, scope="repo:read", anonymous=True)
+    @operation("getManifestLabel", response=LabelSchema, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, digest: str, uuid: UUID) -> Any:
-        """Show a label."""
+        """Get a label of a manifest."""
         for label in self._labels.list(call.require(READ), digest, uuid=uuid):
-            return _view(label)
+            return _serialize(label)
         raise NotFound(f"the manifest has no label {uuid}")
 
     @operation("deleteManifestLabel", status=204, scope="repo:write")
     def on_delete(self, call: Call, digest: str, uuid: UUID) -> None:
-        """Take a label off a manifest."""
+        """Delete a label of a manifest."""
         name = call.require(WRITE)
         label = self._labels.delete(name, digest, uuid)
         call.log("manifest_label_delete", name.namespace, key=label.key, manifest_digest=digest)
 
 
-def _view(label: Label) -> LabelView:
+def _serialize(label: Label) -> LabelSchema:
     return {
         "id": str(label.uuid),
         "key": label.key,

@@ -1,4 +1,4 @@
-"""`messages`: what operators tell everybody."""
+"""`messages`: announcements to all users."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.registry.banners import Banners
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class MessageText(Body):
-    """A message."""
+class MessageText(RequestModel):
+    """The content of a message."""
 
     content: str = Field(min_length=1, max_length=65536)
     media_type: Literal["text/plain", "text/markdown"]
     severity: Literal["info", "warning", "error"]
 
 
-class NewMessage(Body):
-    """A message to tell."""
+class NewMessage(RequestModel):
+    """A message to publish."""
 
     message: MessageText
 
 
-class MessageView(TypedDict):
-    """A message as everybody sees it."""
+class MessageSchema(TypedDict):
+    """A published message."""
 
     uuid: str
     content: str
@@ -41,9 +41,9 @@ class MessageList:
     def __init__(self, messages: Banners) -> None:
         self._messages = messages
 
-    @operation("getGlobalMessages", answer=dict[str, list[MessageView]], anonymous=True)
+    @operation("getGlobalMessages", response=dict[str, list[MessageSchema]], anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """List what operators tell."""
+        """List the messages to all users."""
         del call
         return {
             "messages": [
@@ -57,9 +57,9 @@ class MessageList:
             ]
         }
 
-    @operation("createGlobalMessage", body=NewMessage, status=201, answer=str, scope="super:user")
+    @operation("createGlobalMessage", body=NewMessage, status=201, response=str, scope="super:user")
     def on_post(self, call: Call) -> Any:
-        """Tell everybody something."""
+        """Publish a message to all users."""
         call.require_superuser()
         new: MessageText = call.body.message
         self._messages.create(new.content, new.severity, new.media_type)
@@ -67,7 +67,7 @@ class MessageList:
         return "Created"
 
 
-class OneMessage:
+class MessageResource:
     """`message/{uuid}`."""
 
     def __init__(self, messages: Banners) -> None:
@@ -75,7 +75,7 @@ class OneMessage:
 
     @operation("deleteGlobalMessage", status=204, scope="super:user")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Tell it no more."""
+        """Delete a message."""
         call.require_superuser()
         self._messages.delete(uuid)
         call.log("delete_message", None, message=str(uuid))

@@ -12,20 +12,20 @@ from atoll.audit.log import Audit
 from atoll.auth.access import Access
 from atoll.auth.credentials import Credentials
 from atoll.names import RepositoryName
-from atoll.web.addresses import client_address
 from atoll.web.api import errors
 from atoll.web.api.cookies import NEXT_CSRF_HEADER, Cookies
 from atoll.web.api.forgery import BEARER, READING, refuse_foreign_origin
 from atoll.web.api.operation import Call, Operation
-from atoll.web.authority import Authority
-from atoll.web.credentials import basic_credentials
+from atoll.web.basic_auth import basic_credentials
+from atoll.web.client_address import client_address
 from atoll.web.errors import ReadOnly
+from atoll.web.external_url import ExternalUrls
 
 PREFIX = "/api/v1"
-# Quay serves the others next to `/api/v1`, and scripts use them.
+# Quay serves the others outside of `/api/v1`, and scripts use them.
 _PREFIXES = (PREFIX, "/oauth/", "/csrf_token", EXPORTS_PATH)
-# Pages of other sites must not frame, execute or sniff a response, and caches must not store it, as
-# it may contain a token.
+# Pages of other sites must not frame, execute or sniff a response. Caches must not store it: it may
+# contain a token.
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -38,14 +38,14 @@ class ApiMiddleware:
     """Falcon middleware that authenticates the caller of an API operation.
 
     Before a responder runs, it stores a `Call` in the request's context, from which the `operation`
-    decorator takes it. Resources of other protocols pass unchanged.
+    decorator reads it. Resources of other protocols are not affected.
     """
 
     def __init__(
         self,
         access: Access,
         audit: Audit,
-        authority: Authority,
+        external_urls: ExternalUrls,
         cookies: Cookies,
         *,
         read_only: bool,
@@ -53,7 +53,7 @@ class ApiMiddleware:
     ) -> None:
         self._access = access
         self._audit = audit
-        self._authority = authority
+        self._external_urls = external_urls
         self._cookies = cookies
         self._read_only = read_only
         self._anonymous = anonymous
@@ -79,20 +79,20 @@ class ApiMiddleware:
         described: Operation | None = getattr(responder, "operation", None)
         if described is None:
             return
-        params.update({name: _typed(req, name, text) for name, text in params.items()})
+        params.update({name: _convert(req, name, text) for name, text in params.items()})
         if self._read_only and req.method not in READING:
             raise ReadOnly
-        refuse_foreign_origin(req, self._authority)
+        refuse_foreign_origin(req, self._external_urls)
         repository: RepositoryName | None = params.pop("repository", None)
-        shown = _credentials(req)
-        if shown is not None and shown.of_app:
+        credentials = _credentials(req)
+        if credentials is not None and credentials.of_app:
             raise errors.InsufficientScope(
                 "an app-specific token is for pulling and pushing; use an OAuth token or a password"
                 " for the API"
             )
-        session = self._cookies.read(req) if shown is None else None
+        session = self._cookies.read(req) if credentials is None else None
         principal, grants = self._access.authenticate(
-            session.credentials if session else shown,
+            session.credentials if session else credentials,
             client_address(req),
             [] if repository is None else [repository],
         )
@@ -110,8 +110,8 @@ def is_api(path: str) -> bool:
     return path.startswith(_PREFIXES)
 
 
-def _typed(req: falcon.Request, name: str, text: str) -> Any:
-    """Return a path parameter as its type; raise NotFound if nothing can have this value."""
+def _convert(req: falcon.Request, name: str, text: str) -> Any:
+    """Convert a path parameter to its type. Raises NotFound if no object can have this value."""
     if name == "repository":
         if "/" not in text:
             raise errors.NotFound(f"there is no repository '{text[:200]}'; write NAMESPACE/NAME")
@@ -122,7 +122,7 @@ def _typed(req: falcon.Request, name: str, text: str) -> Any:
         try:
             return UUID(text)
         except ValueError as error:
-            raise errors.NotFound(f"'{text[:200]}' is no identifier") from error
+            raise errors.NotFound(f"'{text[:200]}' is not a UUID") from error
     return text
 
 

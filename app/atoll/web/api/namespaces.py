@@ -1,4 +1,4 @@
-"""Who may do what with a whole namespace."""
+"""Permissions of a caller on a namespace."""
 
 from __future__ import annotations
 
@@ -8,41 +8,45 @@ from atoll.web.api.operation import Call
 
 
 class Namespaces:
-    """Asks who administers an organization."""
+    """Check the caller's permissions on organizations and other namespaces."""
 
     def __init__(self, organizations: Organizations, bundle: Bundle) -> None:
         self._organizations = organizations
         self._full_access = bundle.feature_superusers_full_access
 
-    def full_access(self, call: Call) -> bool:
-        """Tell whether the caller may do everything everywhere."""
+    def may_administer_all(self, call: Call) -> bool:
+        """Return whether the caller may administer all namespaces."""
         return self._full_access and call.principal is not None and call.principal.superuser
 
-    def sees_everything(self, call: Call) -> bool:
-        """Tell whether the caller may see everything everywhere; an auditor may do no more."""
+    def may_read_all(self, call: Call) -> bool:
+        """Return whether the caller may read all namespaces, as auditors may."""
         auditor = call.principal is not None and call.principal.auditor
-        return auditor or self.full_access(call)
+        return auditor or self.may_administer_all(call)
 
-    def administered(self, call: Call, name: str) -> Organization:
-        """Return the organization that the caller administers, or may look at as if.
+    def require_admin(self, call: Call, name: str) -> Organization:
+        """Return an organization that the caller administers or may read as its administrators.
 
-        Whatever changes something is refused to auditors before it comes here.
-        Raises OrganizationUnknown, Unauthenticated or InsufficientScope.
+        Changes by auditors are refused earlier, by the `operation` decorator.
+
+        Raises:
+            OrganizationUnknown: there is no such organization.
+            Unauthenticated: the caller is not logged in.
+            InsufficientScope: the caller lacks the permission.
         """
         organization = self._organizations.get(name, call.principal)
-        if not organization.is_admin and not self.sees_everything(call):
-            raise call.refuse()
+        if not organization.is_admin and not self.may_read_all(call):
+            raise call.forbidden()
         return organization
 
-    def belonged_to(self, call: Call, name: str) -> Organization:
-        """Return the organization that the caller is in."""
+    def require_member(self, call: Call, name: str) -> Organization:
+        """Return an organization that the caller may read as a member; raise as `require_admin`."""
         organization = self._organizations.get(name, call.principal)
-        if not organization.roles and not self.sees_everything(call):
-            raise call.refuse()
+        if not organization.roles and not self.may_read_all(call):
+            raise call.forbidden()
         return organization
 
     def may_create_repository(self, call: Call, namespace: str) -> bool:
-        """Tell whether the caller may make repositories there. Raises OrganizationUnknown."""
-        if namespace == call.actor.username or self.full_access(call):
+        """Return whether the caller may create repositories there. Raises OrganizationUnknown."""
+        if namespace == call.actor.username or self.may_administer_all(call):
             return True
         return bool({"admin", "creator"} & self._organizations.get(namespace, call.principal).roles)

@@ -1,4 +1,4 @@
-"""`repository/{repository}/notification/`: who is to be told of what happens in a repository."""
+"""`repository/{repository}/notification/`: notifications of events in a repository."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notification, Notifications
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class MethodConfig(Body):
-    """Where to. A template of one's own for the document is not supported; scripts send none."""
+class MethodConfig(RequestModel):
+    """The URL of the receiver. Templates for the payload are not supported."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,8 +23,8 @@ class MethodConfig(Body):
     template: Literal["", None] = None
 
 
-class NewNotification(Body):
-    """A notification to make. What else Quay can tell of does not happen here yet."""
+class NewNotification(RequestModel):
+    """A notification to create. Quay's other events and methods are not supported yet."""
 
     event: Literal["repo_push"]
     method: Literal["webhook", "slack"]
@@ -33,8 +33,8 @@ class NewNotification(Body):
     title: str | None = Field(default=None, max_length=255)
 
 
-class NotificationView(TypedDict):
-    """A notification as the API shows it, to administrators of the repository."""
+class NotificationSchema(TypedDict):
+    """A notification."""
 
     uuid: str
     event: str
@@ -53,26 +53,26 @@ class NotificationList:
         self._receivers = receivers
 
     @operation(
-        "listRepoNotifications", answer=dict[str, list[NotificationView]], scope="repo:admin"
+        "listRepoNotifications", response=dict[str, list[NotificationSchema]], scope="repo:admin"
     )
     def on_get(self, call: Call) -> Any:
-        """List who is told of what."""
+        """List the notifications of a repository."""
         found = self._notifications.list(call.require(ADMIN))
-        return {"notifications": [_view(one) for one in found]}
+        return {"notifications": [_serialize(one) for one in found]}
 
     @operation(
         "createRepoNotification",
         body=NewNotification,
         status=201,
-        answer=NotificationView,
+        response=NotificationSchema,
         scope="repo:admin",
     )
     def on_post(self, call: Call) -> Any:
-        """Let somebody be told from now on."""
+        """Create a notification."""
         name = call.require(ADMIN)
         new: NewNotification = call.body
         self._receivers.check(new.config.url)
-        made = self._notifications.create(
+        created = self._notifications.create(
             name,
             new.event,
             new.method,
@@ -83,34 +83,34 @@ class NotificationList:
         call.log(
             "add_repo_notification",
             name.namespace,
-            notification_id=str(made.uuid),
+            notification_id=str(created.uuid),
             event=new.event,
             method=new.method,
         )
-        return _view(made)
+        return _serialize(created)
 
 
-class OneNotification:
+class NotificationResource:
     """`repository/{repository}/notification/{uuid}`."""
 
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
 
-    @operation("getRepoNotification", answer=NotificationView, scope="repo:admin")
+    @operation("getRepoNotification", response=NotificationSchema, scope="repo:admin")
     def on_get(self, call: Call, uuid: UUID) -> Any:
-        """Show a notification."""
-        return _view(self._notifications.get(call.require(ADMIN), uuid))
+        """Get a notification."""
+        return _serialize(self._notifications.get(call.require(ADMIN), uuid))
 
     @operation("resetRepositoryNotificationFailures", status=204, scope="repo:admin")
     def on_post(self, call: Call, uuid: UUID) -> None:
-        """Begin to tell somebody again who could not be told."""
+        """Reset the failures of a notification, which resumes its deliveries."""
         name = call.require(ADMIN)
         self._notifications.reset_failures(name, uuid)
         call.log("reset_repo_notification", name.namespace, notification_id=str(uuid))
 
     @operation("deleteRepoNotification", status=204, scope="repo:admin")
     def on_delete(self, call: Call, uuid: UUID) -> None:
-        """Let somebody be told no more."""
+        """Delete a notification."""
         name = call.require(ADMIN)
         self._notifications.delete(name, uuid)
         call.log("delete_repo_notification", name.namespace, notification_id=str(uuid))
@@ -124,12 +124,12 @@ class NotificationTest:
 
     @operation("testRepoNotification", scope="repo:admin")
     def on_post(self, call: Call, uuid: UUID) -> Any:
-        """Tell somebody of an event that did not happen."""
+        """Queue a test delivery of a notification."""
         self._notifications.test(call.require(ADMIN), uuid)
         return {}
 
 
-def _view(one: Notification) -> NotificationView:
+def _serialize(one: Notification) -> NotificationSchema:
     return {
         "uuid": str(one.uuid),
         "event": one.event,

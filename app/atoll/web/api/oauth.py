@@ -1,6 +1,6 @@
-"""`/oauth/`: OAuth 2 with the response type "token", by which a user gives a program a token.
+"""`/oauth/`: the implicit grant of OAuth 2, by which a user issues a token to an application.
 
-There are no pages: a script that signed in sends what the page's button would.
+There are no pages: a script with a session sends the form that Quay's page would send.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from atoll.auth.assigned_authorizations import AssignedAuthorizations
 from atoll.config import Bundle
 from atoll.web.api.errors import InsufficientScope, InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.authority import Authority
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.external_url import ExternalUrls
 
-# As long as Quay's: ten years. Deleting the application, or a new password, ends it sooner.
+# Ten years, as in Quay. Deleting the application, or a new password, revokes the token earlier.
 TOKEN_SECONDS = 315_576_000
 LOCAL = "/oauth/localapp"
 
 
-class Authorization(Body):
-    """What a program asks for."""
+class AuthorizationRequest(RequestModel):
+    """An authorization that an application requests."""
 
     client_id: str = Field(min_length=1, max_length=255)
     redirect_uri: str = Field(min_length=1, max_length=4096)
@@ -37,30 +37,34 @@ class Authorization(Body):
     response_type: Literal["token"] = "token"
     state: str | None = Field(default=None, max_length=4096)
     csrf_token: str | None = Field(default=None, alias="_csrf_token", max_length=1024)
-    # What the user was asked before (`assignuser`), and answers by this.
+    # The requested authorization (`assignuser`) that the user grants by this.
     assignment_uuid: UUID | None = None
 
 
-class Redirects:
-    """Checks what applications ask for."""
+class AuthorizationRequests:
+    """Validate authorization requests against their applications."""
 
-    def __init__(self, applications: Applications, authority: Authority, bundle: Bundle) -> None:
+    def __init__(
+        self, applications: Applications, external_urls: ExternalUrls, bundle: Bundle
+    ) -> None:
         self._applications = applications
-        self._authority = authority
+        self._external_urls = external_urls
         self._own = f"{bundle.preferred_url_scheme}://{bundle.server_hostname}{LOCAL}"
 
-    def checked(self, call: Call, asked: Authorization) -> tuple[Application, list[str]]:
-        """Return the application and the scopes of a request.
+    def check(self, call: Call, request: AuthorizationRequest) -> tuple[Application, list[str]]:
+        """Return the application and the scopes of an authorization request.
 
         Raises:
             ApplicationUnknown: There is no such application.
             InvalidRequest: The redirect URI is not the application's, or a scope is unknown.
         """
-        application = self._applications.get(asked.client_id)
-        local = {self._own, self._authority.url(call.req, LOCAL)}
-        if asked.redirect_uri not in local and not application.may_redirect_to(asked.redirect_uri):
+        application = self._applications.get(request.client_id)
+        local = {self._own, self._external_urls.url(call.req, LOCAL)}
+        if request.redirect_uri not in local and not application.may_redirect_to(
+            request.redirect_uri
+        ):
             raise InvalidRequest("redirect_uri is not what the application has registered")
-        scopes = parse_scopes(asked.scope)
+        scopes = parse_scopes(request.scope)
         if not scopes or any(scope not in SCOPES for scope in scopes):
             raise InvalidRequest(f"scope: give some of {', '.join(SCOPES)}")
         return application, scopes
@@ -71,82 +75,83 @@ class AuthorizeApplication:
 
     def __init__(
         self,
-        redirects: Redirects,
+        requests: AuthorizationRequests,
         tokens: ApiTokens,
         assigned: AssignedAuthorizations,
         namespaces: Namespaces,
     ) -> None:
-        self._redirects = redirects
+        self._requests = requests
         self._tokens = tokens
         self._assigned = assigned
         self._namespaces = namespaces
 
-    @operation("authorizeApplication", body=Authorization, status=302, form=True)
+    @operation("authorizeApplication", body=AuthorizationRequest, status=302, form=True)
     def on_post(self, call: Call) -> Any:
-        """Give an application a token, in the fragment of its redirect URI."""
-        actor = person(call)
+        """Issue a token to an application, in the fragment of its redirect URI."""
+        actor = require_user(call)
         if call.session is None:
             raise InsufficientScope(
                 "authorizing an application requires a session: sign in with POST /api/v1/signin"
                 " and send the CSRF token"
             )
-        asked: Authorization = call.body
-        application, scopes = self._redirects.checked(call, asked)
-        self._require_permission(call, asked, application, scopes)
+        request: AuthorizationRequest = call.body
+        application, scopes = self._requests.check(call, request)
+        self._require_permission(call, request, application, scopes)
         token = self._tokens.create(
-            actor.username, scopes, TOKEN_SECONDS, client_id=asked.client_id
+            actor.username, scopes, TOKEN_SECONDS, client_id=request.client_id
         )
-        call.resp.set_header("Location", _with_token(asked, token, scopes))
-        call.log("authorize_application", actor.username, client_id=asked.client_id)
+        call.resp.set_header("Location", _with_token(request, token, scopes))
+        call.log("authorize_application", actor.username, client_id=request.client_id)
         return {}
 
     def _require_permission(
-        self, call: Call, asked: Authorization, application: Application, scopes: list[str]
+        self, call: Call, request: AuthorizationRequest, application: Application, scopes: list[str]
     ) -> None:
-        """Require an administrator of the organization, or a user it assigned this token to.
+        """Require an administrator of the organization, or an authorization assigned to the user.
 
-        Anybody can create an organization with an application, whose redirect URI is their own. If
-        every user could authorize it, one click on a prepared link would hand over the account.
+        Any user can create an organization with an application and redirect to a URI of their own.
+        If all users could authorize it, a single click on a prepared link would give the account
+        away.
         """
-        if asked.assignment_uuid is None:
-            self._namespaces.administered(call, application.organization)
+        if request.assignment_uuid is None:
+            self._namespaces.require_admin(call, application.organization)
             return
         self._assigned.answer(
             call.actor.id,
-            asked.assignment_uuid,
-            client_id=asked.client_id,
-            redirect_uri=asked.redirect_uri,
+            request.assignment_uuid,
+            client_id=request.client_id,
+            redirect_uri=request.redirect_uri,
             scopes=scopes,
         )
 
 
-def _with_token(asked: Authorization, token: str, scopes: list[str]) -> str:
+def _with_token(request: AuthorizationRequest, token: str, scopes: list[str]) -> str:
     """Return the redirect URI with the token in its fragment (RFC 6749, section 4.2.2)."""
-    answer = {
+    parameters = {
         "access_token": token,
         "token_type": "Bearer",
         "expires_in": TOKEN_SECONDS,
         "scope": " ".join(scopes),
-        **({} if asked.state is None else {"state": asked.state}),
+        **({} if request.state is None else {"state": request.state}),
     }
-    return f"{asked.redirect_uri}#{urlencode(answer)}"
+    return f"{request.redirect_uri}#{urlencode(parameters)}"
 
 
 class Authorize:
-    """`/oauth/authorize`: where an application sends the user."""
+    """`/oauth/authorize`: the URL to which an application redirects the user."""
 
-    def __init__(self, redirects: Redirects) -> None:
-        self._redirects = redirects
+    def __init__(self, requests: AuthorizationRequests) -> None:
+        self._requests = requests
 
-    @operation("requestAuthorization", query=Authorization)
+    @operation("requestAuthorization", query=AuthorizationRequest)
     def on_get(self, call: Call) -> Any:
-        """Check the request of an application, and say how to grant it.
+        """Check an authorization request, and return how to grant it.
 
-        Any page can make a browser follow a link, with the session's cookie. So no token is issued
-        here, also not to an application that the user authorized before.
+        Any page can make a browser follow a link with the session's cookie. So no token is issued
+        here, even if the user authorized the application before.
         """
-        person(call)
-        self._redirects.checked(call, call.query)
+        require_user(call)
+        self._requests.check(call, call.query)
         raise falcon.HTTPForbidden(
             description="there is no page to confirm this; send the same fields by POST to"
             " /oauth/authorizeapp, with a session and its CSRF token"
@@ -154,22 +159,22 @@ class Authorize:
 
 
 class LocalApplication:
-    """`/oauth/localapp`: where programs without an address of their own are sent."""
+    """`/oauth/localapp`: the redirect URI for applications without a URL of their own."""
 
     @operation("showLocalApplication", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Say where the token is."""
+        """Explain where to find the token."""
         del call
         return {"message": "the token is in this page's address, after #access_token="}
 
 
 def parse_scopes(text: str) -> list[str]:
-    """Return the scopes that TEXT lists, with white space or commas between, each once."""
+    """Return the distinct scopes in a list separated by white space or commas, sorted."""
     return sorted({scope for scope in re.split(r"[\s,]+", text) if scope})
 
 
-def person(call: Call) -> Principal:
-    """Return the caller, who must be a person and not use a token of limited scopes."""
+def require_user(call: Call) -> Principal:
+    """Return the caller, who must be a user, not a robot, and have no limited scopes."""
     if call.actor.robot_owner is not None or call.actor.scopes is not None:
-        raise call.refuse()
+        raise call.forbidden()
     return call.actor

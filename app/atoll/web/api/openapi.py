@@ -1,4 +1,4 @@
-"""The OpenAPI document, written from the operations themselves."""
+"""Generate the OpenAPI document from the operations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from atoll.web.api.middleware import PREFIX
 from atoll.web.api.operation import NO_CONTENT, Call, Operation, operation
 
 _ERROR = {
-    "description": "The request was refused; the body says why.",
+    "description": "The request failed; the body contains the reason.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
 }
 _ERROR_SCHEMA = {
@@ -28,7 +28,7 @@ _ERROR_SCHEMA = {
     },
     "required": ["detail", "error_message", "error_type", "title", "type", "status"],
 }
-# What a name in a path must look like for there to be anything at it.
+# Path parameters that match no object otherwise.
 _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
     "uuid": {"type": "string", "format": "uuid"},
     "digest": {"type": "string", "pattern": r"^[a-z0-9]+:[a-f0-9]+$"},
@@ -36,7 +36,7 @@ _PATH_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
-class Document:
+class OpenApiDocument:
     """`openapi.json` and `discovery`."""
 
     def __init__(self, resources: list[tuple[str, object]]) -> None:
@@ -44,13 +44,17 @@ class Document:
 
     @operation("discovery", anonymous=True, before_login=True)
     def on_get(self, call: Call) -> Any:
-        """Describe this API."""
+        """Get the OpenAPI document of this API."""
         del call
         return self._document
 
 
 def document(resources: list[tuple[str, object]]) -> dict[str, Any]:
-    """Return the OpenAPI document of RESOURCES, which are given with their paths."""
+    """Return the OpenAPI document of resources.
+
+    Args:
+        resources: pairs of URI template and resource.
+    """
     return {
         "openapi": "3.1.0",
         "info": {"title": "Atoll", "version": atoll.__version__},
@@ -92,7 +96,7 @@ def _path(path: str, resource: object) -> dict[str, Any]:
 
 def _operation(one: Operation, identifier: str) -> dict[str, Any]:
     described: dict[str, Any] = {
-        # Quay's name, of which one may serve users and organizations; so the path tells it apart.
+        # Quay's name. The path makes it unique, because users and organizations share some names.
         "operationId": f"{one.name}: {identifier}",
         "summary": one.summary,
         "responses": {str(one.status): _success(one), "default": _ERROR},
@@ -115,14 +119,14 @@ def _operation(one: Operation, identifier: str) -> dict[str, Any]:
 
 
 def _success(one: Operation) -> dict[str, Any]:
-    described: dict[str, Any] = {"description": "It is done."}
+    described: dict[str, Any] = {"description": "The operation succeeded."}
     if one.status != NO_CONTENT:
-        described["content"] = {"application/json": {"schema": _schema(one.answer)}}
+        described["content"] = {"application/json": {"schema": _schema(one.response)}}
     return described
 
 
 def _schema(model: Any) -> dict[str, Any]:
-    """Return a type's schema with what it refers to put in its place."""
+    """Return the JSON schema of a type with its references resolved."""
     schema = TypeAdapter(model).json_schema(mode="serialization")
     definitions = schema.pop("$defs", {})
     resolved = _resolved(schema, definitions)

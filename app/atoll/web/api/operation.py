@@ -1,7 +1,7 @@
-"""What an operation of the API is: its body, its query, its status and what it needs.
+"""Operations of the API: their parameters, responses and permissions.
 
-`operation` checks a request against these before the responder runs, and `openapi` writes the
-document from them, so that both say the same.
+The `operation` decorator validates requests before the responder runs. `openapi` generates the
+document from the same description, so that both agree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
 from atoll.auth.sessions import Session
 from atoll.names import RepositoryName
-from atoll.web.addresses import client_address
 from atoll.web.api.errors import (
     ForgedRequest,
     InsufficientScope,
@@ -30,6 +29,7 @@ from atoll.web.api.errors import (
     nothing_at,
 )
 from atoll.web.api.forgery import READING, can_be_forged
+from atoll.web.client_address import client_address
 
 CSRF_HEADER = "X-CSRF-Token"
 _BODY_MAXIMUM = 1024 * 1024
@@ -38,22 +38,22 @@ NO_CONTENT = 204
 Responder = TypeVar("Responder", bound=Callable[..., Any])
 
 
-class Body(BaseModel):
-    """Base of what a request carries. Other keys are let through, as Quay lets them."""
+class RequestModel(BaseModel):
+    """Base model of request bodies and queries. As in Quay, unknown keys are ignored."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. `name` is Quay's name for it."""
+    """A method of a path. See the `operation` decorator."""
 
     name: str
     summary: str
     status: int
-    body: type[Body] | None
-    query: type[Body] | None
-    answer: Any
+    body: type[RequestModel] | None
+    query: type[RequestModel] | None
+    response: Any
     scope: str | None
     anonymous: bool
     before_login: bool
@@ -74,24 +74,27 @@ class Call:
 
     @property
     def actor(self) -> Principal:
-        """Return who calls, or raise Unauthenticated."""
+        """The caller. Raises Unauthenticated."""
         if self.principal is None:
             raise Unauthenticated
         return self.principal
 
-    def refuse(self) -> Exception:
-        """Return the error for somebody who may not do this: a login may help, or nothing does."""
+    def forbidden(self) -> Exception:
+        """Return Unauthenticated or, if the caller is logged in, InsufficientScope."""
         if self.principal is None:
             return Unauthenticated()
         return InsufficientScope()
 
     def require(self, role: str) -> RepositoryName:
-        """Return the repository in the path if the caller's role on it is ROLE or more.
+        """Return the repository in the path if the caller has at least a role on it.
 
-        Whether there is such a repository is shown to nobody else; to these NotFound is raised.
+        Raises:
+            Unauthenticated: the caller lacks the role and is not logged in.
+            InsufficientScope: the caller lacks the role, whether or not the repository exists.
+            NotFound: the caller would have the role, but the repository does not exist.
         """
         if self.grant is None or not self.grant.allows(role):
-            raise self.refuse()
+            raise self.forbidden()
         if not self.grant.exists:
             raise NotFound(self._no_repository(self.grant.repository))
         return self.grant.repository
@@ -99,32 +102,35 @@ class Call:
     def _no_repository(self, name: RepositoryName) -> str:
         """Return the error text for a repository that does not exist.
 
-        A longer path may also be meant as one below a repository that is not served.
+        A longer path may also be an unserved path below a repository, so the text names both.
         """
         unknown = f"there is no repository '{name}'"
         return f"{nothing_at(self.req.path)}: {unknown}" if "/" in name.name else unknown
 
     def may(self, role: str) -> bool:
-        """Tell whether the caller may act in ROLE on the repository in the path."""
+        """Return whether the caller has at least a role on the repository in the path."""
         if self.principal is not None and self.principal.read_only and role != READ:
             return False
         return self.grant is not None and self.grant.allows(role)
 
     def require_personal(self) -> RepositoryName:
-        """Return the repository in the path, not for who only sees it because all do."""
+        """Return the repository in the path if the caller has a permission of their own on it.
+
+        Visibility to all users does not suffice. Raises as `require`.
+        """
         name = self.require(READ)
         if self.grant is None or not self.grant.personal:
-            raise self.refuse()
+            raise self.forbidden()
         return name
 
     def require_superuser(self) -> None:
-        """Raise unless the caller is a superuser or, where nothing is changed, an auditor."""
+        """Raise unless the caller is a superuser or, for reading, an auditor."""
         reading = self.req.method in READING
         if not (self.actor.superuser or (reading and self.actor.auditor)):
-            raise self.refuse()
+            raise self.forbidden()
 
     def require_writable(self, role: str) -> RepositoryName:
-        """Return what `require` does, of a repository that may be pushed to."""
+        """Return the repository in the path as `require` does, if it is not read-only."""
         name = self.require(role)
         if self.grant is not None and not self.grant.writable:
             raise InvalidRequest(
@@ -133,7 +139,7 @@ class Call:
         return name
 
     def entry(self, kind: str, namespace: str | None, **metadata: Any) -> Entry:
-        """Return what the audit log is to hold of what is done."""
+        """Return an entry of the audit log for this request."""
         repository = self.grant.repository.name if self.grant else metadata.get("repo")
         return Entry(
             kind,
@@ -145,7 +151,7 @@ class Call:
         )
 
     def log(self, kind: str, namespace: str | None, **metadata: Any) -> None:
-        """Write what was done to the audit log."""
+        """Write an entry to the audit log."""
         self.audit.write(self.entry(kind, namespace, **metadata))
 
 
@@ -153,12 +159,12 @@ def operation(
     name: str,
     *,
     status: int = 200,
-    body: type[Body] | None = None,
-    query: type[Body] | None = None,
-    answer: Any = dict[str, Any],
+    body: type[RequestModel] | None = None,
+    query: type[RequestModel] | None = None,
+    response: Any = dict[str, Any],
     scope: str | None = None,
     anonymous: bool = False,
-    anywhere: bool = False,
+    body_in_query: bool = False,
     form: bool = False,
     before_login: bool = False,
 ) -> Callable[[Responder], Responder]:
@@ -171,20 +177,20 @@ def operation(
         status: Status of a successful response.
         body: Model of the request's body.
         query: Model of the request's query.
-        answer: Type of the response's body, which the responder returns.
+        response: Type of the response's body, which the responder returns.
         scope: Scope that a token needs.
         anonymous: Whether the operation is available without a login.
-        anywhere: Whether the fields of the body may be in the query as well.
-        form: Whether a session may send the body as a form. Its CSRF token proves that the page
-            with the form was not another site's.
-        before_login: Whether the operation is available without a login also where the bundle
-            sets FEATURE_ANONYMOUS_ACCESS to false.
+        body_in_query: Whether fields of the body may be in the query instead.
+        form: Whether a client with a session may send the body as a form. The CSRF token proves
+            that the form was not on another site's page.
+        before_login: Whether the operation is available without a login even if
+            FEATURE_ANONYMOUS_ACCESS is false.
     """
 
     def decorate(responder: Responder) -> Responder:
         summary = (responder.__doc__ or "").strip().partition("\n")[0]
         described = Operation(
-            name, summary, status, body, query, answer, scope, anonymous, before_login
+            name, summary, status, body, query, response, scope, anonymous, before_login
         )
 
         @functools.wraps(responder)
@@ -196,9 +202,9 @@ def operation(
             if can_be_forged(req) and not (form and call.session):
                 _require_json(req)
             if body is not None:
-                call.body = _validated(body, _carried(req, with_query=anywhere), "body")
+                call.body = _validated(body, _read_body(req, with_query=body_in_query), "body")
             if call.session is not None:
-                _refuse_forged(call, call.session)
+                _check_csrf_token(call, call.session)
             result = responder(resource, call, **path)
             resp.status = described.status
             if described.status != NO_CONTENT:
@@ -211,7 +217,7 @@ def operation(
 
 
 def _check_caller(described: Operation, call: Call) -> None:
-    """Raise Unauthenticated or InsufficientScope for whom the operation is not for."""
+    """Raise Unauthenticated or InsufficientScope if the caller may not use the operation."""
     if call.principal is None:
         if not described.anonymous:
             raise Unauthenticated
@@ -220,19 +226,19 @@ def _check_caller(described: Operation, call: Call) -> None:
         raise InsufficientScope
     changing = call.req.method not in READING and not described.anonymous
     if changing and call.principal.read_only:
-        raise InsufficientScope("who is in GLOBAL_READONLY_SUPER_USERS changes nothing")
+        raise InsufficientScope("users in GLOBAL_READONLY_SUPER_USERS may not make changes")
 
 
-def _refuse_forged(call: Call, session: Session) -> None:
-    """Require the session's CSRF token for a change: browsers attach the cookie by themselves.
+def _check_csrf_token(call: Call, session: Session) -> None:
+    """Require the session's CSRF token for a change, because browsers attach cookies on their own.
 
     Raises:
         ForgedRequest: The token is missing or wrong.
     """
     if call.req.method in READING:
         return
-    shown = call.req.get_header(CSRF_HEADER) or getattr(call.body, "csrf_token", None)
-    if not session.confirms(shown):
+    token = call.req.get_header(CSRF_HEADER) or getattr(call.body, "csrf_token", None)
+    if not session.confirms(token):
         raise ForgedRequest
 
 
@@ -253,10 +259,10 @@ def _require_json(req: falcon.Request) -> None:
         )
 
 
-def _carried(req: falcon.Request, *, with_query: bool) -> Any:
+def _read_body(req: falcon.Request, *, with_query: bool) -> Any:
     """Return the content of the body: JSON, or the fields of a form.
 
-    With `with_query` the fields of the query are added.
+    With `with_query`, fields of the query are added.
     """
     raw = req.bounded_stream.read(_BODY_MAXIMUM + 1)
     if len(raw) > _BODY_MAXIMUM:
@@ -266,7 +272,7 @@ def _carried(req: falcon.Request, *, with_query: bool) -> Any:
             value: Any = dict(parse_qsl(raw.decode(), keep_blank_values=True))
         else:
             value = json.loads(raw or b"{}")
-        # PostgreSQL can hold neither half of a surrogate pair nor a number that is none.
+        # PostgreSQL can store neither half of a surrogate pair nor NaN.
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
         written.encode()
     except (ValueError, RecursionError) as error:
@@ -276,10 +282,10 @@ def _carried(req: falcon.Request, *, with_query: bool) -> Any:
     return {**req.params, **value} if with_query and isinstance(value, dict) else value
 
 
-def _validated(model: type[Body], value: Any, what: str) -> Body:
+def _validated(model: type[RequestModel], value: Any, part: str) -> RequestModel:
     try:
         return model.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"])) or what
-        raise InvalidRequest(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        field = ".".join(map(str, first["loc"])) or part
+        raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}") from error

@@ -1,4 +1,4 @@
-"""`organization/`."""
+"""`organization/`: organizations, their members and collaborators."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.team import team_view
-from atoll.web.api.views import avatar, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar, member
+from atoll.web.api.team import serialize_team
 
 
-class NewOrganization(Body):
-    """An organization to make."""
+class NewOrganization(RequestModel):
+    """An organization to create."""
 
     name: str = Field(max_length=255)
     email: str | None = Field(default=None, max_length=320)
 
 
-class OrganizationChange(Body):
-    """What to change of an organization."""
+class OrganizationChange(RequestModel):
+    """Changes of an organization."""
 
     email: str | None = Field(default=None, max_length=320)
     tag_expiration_s: int | None = Field(default=None, ge=0, le=10 * 366 * 86400)
@@ -37,18 +37,18 @@ class OrganizationList:
 
     def __init__(self, database: Database, bundle: Bundle) -> None:
         self._database = database
-        self._by_superusers = bundle.feature_superusers_org_creation_only
+        self._superusers_only = bundle.feature_superusers_org_creation_only
         self._reserved = bundle.reserved_usernames
 
     @operation(
-        "createOrganization", body=NewOrganization, status=201, answer=str, scope="org:admin"
+        "createOrganization", body=NewOrganization, status=201, response=str, scope="org:admin"
     )
     def on_post(self, call: Call) -> Any:
-        """Make an organization, and oneself its owner."""
+        """Create an organization that the caller owns."""
         if call.actor.robot_owner is not None:
-            raise call.refuse()
-        if self._by_superusers and not call.actor.superuser:
-            raise call.refuse()
+            raise call.forbidden()
+        if self._superusers_only and not call.actor.superuser:
+            raise call.forbidden()
         new: NewOrganization = call.body
         reserved = new.name in self._reserved and not call.actor.superuser
         if reserved or not users.create_organization(
@@ -59,7 +59,7 @@ class OrganizationList:
         return "Created"
 
 
-class OneOrganization:
+class OrganizationResource:
     """`organization/{orgname}`."""
 
     def __init__(
@@ -79,27 +79,27 @@ class OneOrganization:
 
     @operation("getOrganization", anonymous=True)
     def on_get(self, call: Call, orgname: str) -> Any:
-        """Show an organization; its teams only to who is in it."""
+        """Get an organization; its teams are for members only."""
         found = self._organizations.get(orgname, call.principal)
-        is_admin = found.is_admin or self._namespaces.full_access(call)
-        inside = bool(found.roles) or self._namespaces.sees_everything(call)
-        teams = self._organizations.teams(orgname) if inside else []
+        is_admin = found.is_admin or self._namespaces.may_administer_all(call)
+        is_member = bool(found.roles) or self._namespaces.may_read_all(call)
+        teams = self._organizations.teams(orgname) if is_member else []
         expiration = found.tag_expiration_s
         return {
             "name": found.name,
-            "email": found.email if is_admin or self._namespaces.sees_everything(call) else "",
+            "email": found.email if is_admin or self._namespaces.may_read_all(call) else "",
             "avatar": avatar(found.name, "org"),
             "is_admin": is_admin,
-            "is_member": inside,
-            "teams": {team.name: team_view(team, can_view=inside) for team in teams},
+            "is_member": is_member,
+            "teams": {team.name: serialize_team(team, can_view=is_member) for team in teams},
             "ordered_teams": [team.name for team in teams],
             "tag_expiration_s": self._expiration if expiration is None else expiration,
         }
 
     @operation("changeOrganizationDetails", body=OrganizationChange, scope="org:admin")
     def on_put(self, call: Call, orgname: str) -> Any:
-        """Change an organization."""
-        self._namespaces.administered(call, orgname)
+        """Update an organization."""
+        self._namespaces.require_admin(call, orgname)
         change: OrganizationChange = call.body
         expiration = change.tag_expiration_s
         if expiration is not None and expiration not in self._expirations:
@@ -112,8 +112,8 @@ class OneOrganization:
 
     @operation("deleteAdminedOrganization", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str) -> None:
-        """Delete an organization with its repositories."""
-        self._namespaces.administered(call, orgname)
+        """Delete an organization and its repositories."""
+        self._namespaces.require_admin(call, orgname)
         self._removal.delete_namespace(
             orgname, call.entry("org_delete", orgname), organization=True
         )
@@ -128,8 +128,8 @@ class OrganizationMembers:
 
     @operation("getOrganizationMembers", scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List who is in a team of the organization."""
-        self._namespaces.administered(call, orgname)
+        """List the members of an organization's teams."""
+        self._namespaces.require_admin(call, orgname)
         return {
             "members": [
                 {
@@ -151,8 +151,8 @@ class OrganizationCollaborators:
 
     @operation("getOrganizationCollaborators", scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List who has permissions on the organization's repositories without being a member."""
-        self._namespaces.administered(call, orgname)
+        """List users with permissions on an organization's repositories who are not members."""
+        self._namespaces.require_admin(call, orgname)
         return {
             "collaborators": [
                 {

@@ -1,4 +1,4 @@
-"""`repository/{repository}/permissions/user/` and `…/team/`: one class for both kinds."""
+"""`repository/{repository}/permissions/user/` and `…/team/`: permissions on a repository."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
 from atoll.auth.permissions import TEAM, Permission, Permissions
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Avatar, avatar, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Avatar, avatar, member
 
 
-class PermissionChange(Body):
-    """A role."""
+class PermissionChange(RequestModel):
+    """The new role."""
 
     role: Literal["read", "write", "admin"]
 
 
-class PermissionView(TypedDict):
-    """What a user, a robot or a team has on a repository."""
+class PermissionSchema(TypedDict):
+    """The permission of a user, robot or team on a repository."""
 
     role: str
     name: str
@@ -29,44 +29,48 @@ class PermissionView(TypedDict):
 
 
 class PermissionList:
-    """`repository/{repository}/permissions/user/` or `…/team/`, by KIND."""
+    """`repository/{repository}/permissions/user/` or `…/team/`, depending on the kind."""
 
     def __init__(self, permissions: Permissions, kind: str) -> None:
         self._permissions = permissions
         self._kind = kind
 
     @operation(
-        "listRepoPermissions", answer=dict[str, dict[str, PermissionView]], scope="repo:admin"
+        "listRepoPermissions", response=dict[str, dict[str, PermissionSchema]], scope="repo:admin"
     )
     def on_get(self, call: Call) -> Any:
-        """List who has a permission on a repository."""
+        """List the permissions on a repository."""
         found = self._permissions.list(call.require(ADMIN), self._kind)
-        return {"permissions": {one.delegate: permission_view(one) for one in found}}
+        return {"permissions": {one.delegate: serialize_permission(one) for one in found}}
 
 
-class OnePermission:
-    """`repository/{repository}/permissions/user/{delegate}` or `…/team/{delegate}`, by KIND."""
+class PermissionResource:
+    """`repository/{repository}/permissions/user/{delegate}` or `…/team/{delegate}`."""
 
     def __init__(self, permissions: Permissions, kind: str) -> None:
         self._permissions = permissions
         self._kind = kind
 
-    @operation("getPermission", answer=PermissionView, scope="repo:admin")
+    @operation("getPermission", response=PermissionSchema, scope="repo:admin")
     def on_get(self, call: Call, delegate: str) -> Any:
-        """Show what one has on a repository."""
-        return permission_view(self._permissions.get(call.require(ADMIN), self._kind, delegate))
+        """Get the permission of a user, robot or team on a repository."""
+        return serialize_permission(
+            self._permissions.get(call.require(ADMIN), self._kind, delegate)
+        )
 
-    @operation("changePermission", body=PermissionChange, answer=PermissionView, scope="repo:admin")
+    @operation(
+        "changePermission", body=PermissionChange, response=PermissionSchema, scope="repo:admin"
+    )
     def on_put(self, call: Call, delegate: str) -> Any:
-        """Give one a role on a repository."""
+        """Grant a user, robot or team a role on a repository."""
         name = call.require(ADMIN)
         self._permissions.put(name, self._kind, delegate, call.body.role)
         call.log("change_repo_permission", name.namespace, delegate=delegate, role=call.body.role)
-        return permission_view(self._permissions.get(name, self._kind, delegate))
+        return serialize_permission(self._permissions.get(name, self._kind, delegate))
 
     @operation("deletePermission", status=204, scope="repo:admin")
     def on_delete(self, call: Call, delegate: str) -> None:
-        """Take one's permission on a repository away."""
+        """Revoke a permission on a repository."""
         name = call.require(ADMIN)
         self._permissions.delete(name, self._kind, delegate)
         call.log("delete_repo_permission", name.namespace, delegate=delegate)
@@ -80,17 +84,17 @@ class TransitivePermissions:
 
     @operation(
         "getUserTransitivePermission",
-        answer=dict[str, list[dict[str, str]]],
+        response=dict[str, list[dict[str, str]]],
         scope="repo:admin",
     )
     def on_get(self, call: Call, username: str) -> Any:
-        """List what a user has on a repository, also by teams."""
+        """List a user's roles on a repository, including those of the user's teams."""
         roles = self._permissions.transitive(call.require(ADMIN), username)
         return {"permissions": [{"role": role} for role in roles]}
 
 
-def permission_view(permission: Permission) -> PermissionView:
-    """Return a permission as the API shows it."""
+def serialize_permission(permission: Permission) -> PermissionSchema:
+    """Return the response schema of a permission."""
     if permission.kind == TEAM:
         return {
             "role": permission.role,

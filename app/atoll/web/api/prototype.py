@@ -1,4 +1,4 @@
-"""`organization/{orgname}/prototypes`: default permissions."""
+"""`organization/{orgname}/prototypes`: default permissions on new repositories."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing_extensions import TypedDict
 
 from atoll.auth.permissions import TEAM, USER, Prototype, Prototypes
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Member, member
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Member, member
 
 _Role = Literal["read", "write", "admin"]
 
 
-class ActivatingUser(Body):
-    """Whoever makes the repository, if it is to be only this one."""
+class ActivatingUser(RequestModel):
+    """The creator of repositories to which the default permission is limited."""
 
     name: str | None = Field(default=None, max_length=255)
 
 
-class Delegate(Body):
-    """Who gets the permission."""
+class Delegate(RequestModel):
+    """The user or team that gets the permission."""
 
     name: str = Field(max_length=255)
     kind: Literal["user", "team"]
 
 
-class NewPrototype(Body):
-    """A default permission to make."""
+class NewPrototype(RequestModel):
+    """A default permission to create."""
 
     role: _Role
     activating_user: ActivatingUser | None = None
     delegate: Delegate
 
 
-class PrototypeChange(Body):
-    """A role."""
+class PrototypeChange(RequestModel):
+    """The new role."""
 
     role: _Role
 
 
-class PrototypeView(TypedDict):
+class PrototypeSchema(TypedDict):
     """A default permission."""
 
     id: str
@@ -61,33 +61,33 @@ class PrototypeList:
 
     @operation(
         "getOrganizationPrototypePermissions",
-        answer=dict[str, list[PrototypeView]],
+        response=dict[str, list[PrototypeSchema]],
         scope="org:admin",
     )
     def on_get(self, call: Call, orgname: str) -> Any:
-        """List default permissions."""
-        self._namespaces.administered(call, orgname)
-        return {"prototypes": [_view(one) for one in self._prototypes.list(orgname)]}
+        """List the default permissions of an organization."""
+        self._namespaces.require_admin(call, orgname)
+        return {"prototypes": [_serialize(one) for one in self._prototypes.list(orgname)]}
 
     @operation(
         "createOrganizationPrototypePermission",
         body=NewPrototype,
-        answer=PrototypeView,
+        response=PrototypeSchema,
         scope="org:admin",
     )
     def on_post(self, call: Call, orgname: str) -> Any:
-        """Make a default permission."""
-        self._namespaces.administered(call, orgname)
+        """Create a default permission."""
+        self._namespaces.require_admin(call, orgname)
         new: NewPrototype = call.body
         activating = new.activating_user.name if new.activating_user else None
-        made = self._prototypes.create(
+        created = self._prototypes.create(
             orgname, new.role, activating, new.delegate.kind, new.delegate.name
         )
         call.log("create_prototype_permission", orgname, delegate=new.delegate.name, role=new.role)
-        return _view(made)
+        return _serialize(created)
 
 
-class OnePrototype:
+class PrototypeResource:
     """`organization/{orgname}/prototypes/{uuid}`."""
 
     def __init__(self, prototypes: Prototypes, namespaces: Namespaces) -> None:
@@ -97,25 +97,25 @@ class OnePrototype:
     @operation(
         "updateOrganizationPrototypePermission",
         body=PrototypeChange,
-        answer=PrototypeView,
+        response=PrototypeSchema,
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str, uuid: UUID) -> Any:
-        """Give a default permission another role."""
-        self._namespaces.administered(call, orgname)
+        """Change the role of a default permission."""
+        self._namespaces.require_admin(call, orgname)
         changed = self._prototypes.change(orgname, uuid, call.body.role)
         call.log("modify_prototype_permission", orgname, prototype=str(uuid), role=call.body.role)
-        return _view(changed)
+        return _serialize(changed)
 
     @operation("deleteOrganizationPrototypePermission", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str, uuid: UUID) -> None:
         """Delete a default permission."""
-        self._namespaces.administered(call, orgname)
+        self._namespaces.require_admin(call, orgname)
         self._prototypes.delete(orgname, uuid)
         call.log("delete_prototype_permission", orgname, prototype=str(uuid))
 
 
-def _view(prototype: Prototype) -> PrototypeView:
+def _serialize(prototype: Prototype) -> PrototypeSchema:
     activating = None
     if prototype.activating_user is not None:
         activating = member(prototype.activating_user, is_robot=prototype.activating_is_robot)

@@ -1,4 +1,4 @@
-"""`…/pull_statistics`: how often a tag, or a manifest, was pulled."""
+"""`…/pull_statistics`: the number of pulls of a tag or manifest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from atoll.audit.statistics import PullCount, PullStatistics
 from atoll.names import Digest, parse_tag
 from atoll.registry.manifests import Manifests
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.schemas import http_date
 
 
 class ManifestStatistics(TypedDict):
-    """Pulls of a manifest, by digest and by tags."""
+    """Pulls of a manifest, by digest and by tag."""
 
     manifest_digest: str
     manifest_pull_count: int
@@ -22,7 +22,7 @@ class ManifestStatistics(TypedDict):
 
 
 class TagStatistics(TypedDict):
-    """Pulls by a tag, and of the manifest that it means now."""
+    """Pulls by a tag, and pulls of its current manifest."""
 
     tag_name: str
     tag_pull_count: int
@@ -33,7 +33,7 @@ class TagStatistics(TypedDict):
 
 
 class _Statistics:
-    """What both share."""
+    """Base of the resources."""
 
     def __init__(self, statistics: PullStatistics, manifests: Manifests) -> None:
         self._statistics = statistics
@@ -43,9 +43,9 @@ class _Statistics:
 class TagPullStatistics(_Statistics):
     """`repository/{repository}/tag/{tag}/pull_statistics`."""
 
-    @operation("getTagPullStatistics", answer=TagStatistics, scope="repo:read")
+    @operation("getTagPullStatistics", response=TagStatistics, scope="repo:read")
     def on_get(self, call: Call, tag: str) -> Any:
-        """Tell how often a tag was pulled."""
+        """Get the number of pulls of a tag."""
         name = call.require_personal()
         digest = str(self._manifests.get(name, parse_tag(tag)).digest)
         by_tag, of_manifest = self._statistics.get(name, tag, digest)
@@ -61,9 +61,9 @@ class TagPullStatistics(_Statistics):
 class ManifestPullStatistics(_Statistics):
     """`repository/{repository}/manifest/{digest}/pull_statistics`."""
 
-    @operation("getManifestPullStatistics", answer=ManifestStatistics, scope="repo:read")
+    @operation("getManifestPullStatistics", response=ManifestStatistics, scope="repo:read")
     def on_get(self, call: Call, digest: str) -> Any:
-        """Tell how often a manifest was pulled."""
+        """Get the number of pulls of a manifest."""
         name = call.require_personal()
         found = str(self._manifests.get(name, str(Digest.parse(digest))).digest)
         _, of_manifest = self._statistics.get(name, None, found)

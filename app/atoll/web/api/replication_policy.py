@@ -1,4 +1,4 @@
-"""`replicationpolicy` of organizations and repositories, and where an image is complete."""
+"""Replication policies of organizations and repositories, and completeness of images."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from atoll.placement.policies import (
 )
 from atoll.registry.image_completeness import ImageCompleteness
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 
 _LOCATIONS_MAXIMUM = 100
 
 
-class Synchronous(Body):
-    """How many locations a push waits for, and for how long."""
+class Synchronous(RequestModel):
+    """The number of locations that a push waits for, and the maximum wait in seconds."""
 
     copies: int = Field(ge=2, le=_LOCATIONS_MAXIMUM)
     seconds: int = Field(default=SYNC_SECONDS, ge=1, le=SYNC_SECONDS_MAXIMUM)
 
 
-class PolicyChange(Body):
-    """A whole policy: what is not said is as by default."""
+class PolicyChange(RequestModel):
+    """A complete policy; omitted fields have their defaults."""
 
     extra_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
     excluded_locations: list[str] = Field(default_factory=list, max_length=_LOCATIONS_MAXIMUM)
@@ -43,40 +43,40 @@ class PolicyChange(Body):
     def _once(self) -> PolicyChange:
         for names in (self.extra_locations, self.excluded_locations):
             if len(set(names)) < len(names):
-                raise ValueError("a location stands there twice")
+                raise ValueError("the list names a location twice")
         return self
 
     def policy(self) -> Policy:
-        """Return it as a policy."""
-        waits = self.synchronous
+        """Return the policy."""
+        synchronous = self.synchronous
         return Policy(
             tuple(self.extra_locations),
             tuple(self.excluded_locations),
             self.urgent,
-            waits.copies if waits else None,
-            waits.seconds if waits else None,
+            synchronous.copies if synchronous else None,
+            synchronous.seconds if synchronous else None,
         )
 
 
-class SynchronousView(TypedDict):
-    """How many locations a push waits for, and for how long."""
+class SynchronousSchema(TypedDict):
+    """The number of locations that a push waits for, and the maximum wait in seconds."""
 
     copies: int
     seconds: int
 
 
-class PolicyView(TypedDict):
-    """A policy, and where blobs must be by it and by that of the namespace."""
+class PolicySchema(TypedDict):
+    """A policy, and the locations that it requires together with the namespace's policy."""
 
     extra_locations: list[str]
     excluded_locations: list[str]
     urgent: bool
-    synchronous: SynchronousView | None
+    synchronous: SynchronousSchema | None
     required_locations: list[str]
 
 
-class LocationView(TypedDict):
-    """How much of an image is at one location."""
+class LocationSchema(TypedDict):
+    """The completeness of an image at a location."""
 
     location: str
     state: str
@@ -87,12 +87,12 @@ class LocationView(TypedDict):
     missing_bytes: int
 
 
-class CompletenessView(TypedDict):
-    """Where an image is complete: its layers, configurations and those of all that it lists."""
+class CompletenessSchema(TypedDict):
+    """The locations of an image with its layers and configurations, and of the images it lists."""
 
     manifest_digest: str
     complete: bool
-    locations: list[LocationView]
+    locations: list[LocationSchema]
 
 
 class OrganizationPolicy:
@@ -102,30 +102,30 @@ class OrganizationPolicy:
         self._policies = policies
         self._namespaces = namespaces
 
-    @operation("getOrganizationReplicationPolicy", answer=PolicyView, scope="org:admin")
+    @operation("getOrganizationReplicationPolicy", response=PolicySchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
-        """Show where an organization's blobs must be, and where never."""
-        return _view(self._policies, self._subject(call, orgname))
+        """Get the replication policy of an organization."""
+        return _serialize(self._policies, self._subject(call, orgname))
 
     @operation(
         "changeOrganizationReplicationPolicy",
         body=PolicyChange,
-        answer=PolicyView,
+        response=PolicySchema,
         scope="org:admin",
     )
     def on_put(self, call: Call, orgname: str) -> Any:
-        """Say where an organization's blobs must be, and where never."""
+        """Set the replication policy of an organization."""
         subject = self._subject(call, orgname)
         return _change(call, self._policies, subject)
 
     @operation("deleteOrganizationReplicationPolicy", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str) -> None:
-        """Take an organization's policy away."""
+        """Delete the replication policy of an organization."""
         _clear(call, self._policies, self._subject(call, orgname))
 
     def _subject(self, call: Call, orgname: str) -> Subject:
         if not call.actor.superuser:
-            self._namespaces.administered(call, orgname)
+            self._namespaces.require_admin(call, orgname)
         return Subject(orgname)
 
 
@@ -135,24 +135,24 @@ class RepositoryPolicy:
     def __init__(self, policies: Policies) -> None:
         self._policies = policies
 
-    @operation("getRepositoryReplicationPolicy", answer=PolicyView, scope="repo:admin")
+    @operation("getRepositoryReplicationPolicy", response=PolicySchema, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
-        """Show where a repository's blobs must be, and where never."""
-        return _view(self._policies, self._subject(call))
+        """Get the replication policy of a repository."""
+        return _serialize(self._policies, self._subject(call))
 
     @operation(
         "changeRepositoryReplicationPolicy",
         body=PolicyChange,
-        answer=PolicyView,
+        response=PolicySchema,
         scope="repo:admin",
     )
     def on_put(self, call: Call) -> Any:
-        """Say where a repository's blobs must be, and where never."""
+        """Set the replication policy of a repository."""
         return _change(call, self._policies, self._subject(call))
 
     @operation("deleteRepositoryReplicationPolicy", status=204, scope="repo:admin")
     def on_delete(self, call: Call) -> None:
-        """Take a repository's policy away."""
+        """Delete the replication policy of a repository."""
         _clear(call, self._policies, self._subject(call))
 
     @staticmethod
@@ -170,9 +170,9 @@ class TagReplication:
     def __init__(self, database: Database, required: list[str]) -> None:
         self._completeness = ImageCompleteness(database, required)
 
-    @operation("getTagReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
+    @operation("getTagReplication", response=CompletenessSchema, scope="repo:read", anonymous=True)
     def on_get(self, call: Call, tag: str) -> Any:
-        """Tell at which locations what a tag means is complete."""
+        """Get the locations at which the image of a tag is complete."""
         name = call.require(READ)
         return self._completeness.of(name, parse_tag(tag)).as_dict()
 
@@ -183,19 +183,21 @@ class ManifestReplication:
     def __init__(self, database: Database, required: list[str]) -> None:
         self._completeness = ImageCompleteness(database, required)
 
-    @operation("getManifestReplication", answer=CompletenessView, scope="repo:read", anonymous=True)
+    @operation(
+        "getManifestReplication", response=CompletenessSchema, scope="repo:read", anonymous=True
+    )
     def on_get(self, call: Call, digest: str) -> Any:
-        """Tell at which locations an image is complete."""
+        """Get the locations at which an image is complete."""
         name = call.require(READ)
         reference = str(Digest.parse(digest))
         return self._completeness.of(name, reference).as_dict()
 
 
-def _change(call: Call, policies: Policies, subject: Subject) -> PolicyView:
+def _change(call: Call, policies: Policies, subject: Subject) -> PolicySchema:
     change: PolicyChange = call.body
     policies.set(subject, change.policy())
     _log(call, "change_replication_policy", subject, **change.model_dump())
-    return _view(policies, subject)
+    return _serialize(policies, subject)
 
 
 def _clear(call: Call, policies: Policies, subject: Subject) -> None:
@@ -209,15 +211,15 @@ def _log(call: Call, kind: str, subject: Subject, **metadata: Any) -> None:
     call.log(kind, subject.namespace, **metadata)
 
 
-def _view(policies: Policies, subject: Subject) -> PolicyView:
+def _serialize(policies: Policies, subject: Subject) -> PolicySchema:
     policy = policies.get(subject)
-    waits = None
+    synchronous = None
     if policy.sync_copies is not None and policy.sync_seconds is not None:
-        waits = SynchronousView(copies=policy.sync_copies, seconds=policy.sync_seconds)
+        synchronous = SynchronousSchema(copies=policy.sync_copies, seconds=policy.sync_seconds)
     return {
         "extra_locations": list(policy.extra),
         "excluded_locations": list(policy.excluded),
         "urgent": policy.urgent,
-        "synchronous": waits,
+        "synchronous": synchronous,
         "required_locations": policies.required(subject),
     }

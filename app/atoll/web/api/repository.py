@@ -1,4 +1,4 @@
-"""`repository`: list, make, show, change and delete repositories."""
+"""`repository`: repositories, their visibility and state."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from atoll.registry.repository_queries import ListedRepository, Repository, Repo
 from atoll.registry.tag_history import TagHistory
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.operation import Body, Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
 from atoll.web.api.tag import tag_dates
 
 _PAGE = 100
 _TAGS_SHOWN = 500
 
 
-class NewRepository(Body):
-    """A repository to make."""
+class NewRepository(RequestModel):
+    """A repository to create."""
 
     repository: str = Field(min_length=1, max_length=255)
     namespace: str | None = Field(default=None, max_length=255)
@@ -32,26 +32,26 @@ class NewRepository(Body):
     repo_kind: Literal["image"] | None = "image"
 
 
-class RepositoryChange(Body):
-    """What to change of a repository."""
+class RepositoryChange(RequestModel):
+    """Changes of a repository."""
 
     description: str = Field(max_length=65536)
 
 
-class VisibilityChange(Body):
-    """Who may pull."""
+class VisibilityChange(RequestModel):
+    """The new visibility."""
 
     visibility: Literal["public", "private"]
 
 
-class StateChange(Body):
-    """Whether it may be pushed to. Mirrors are not made this way yet."""
+class StateChange(RequestModel):
+    """The new state. Mirrors are not supported yet."""
 
     state: Literal["NORMAL", "READ_ONLY"]
 
 
-class RepositoryQuery(Body):
-    """Which repositories to list."""
+class RepositoryQuery(RequestModel):
+    """A selection of repositories, and the page of results."""
 
     namespace: str | None = Field(default=None, max_length=255)
     public: bool = False
@@ -61,13 +61,13 @@ class RepositoryQuery(Body):
     next_page: int = Field(default=0, ge=0, lt=2**63)
 
 
-class OneRepositoryQuery(Body):
-    """What to show of a repository."""
+class RepositoryDetailQuery(RequestModel):
+    """The level of detail."""
 
     include_tags: bool = Field(default=True, alias="includeTags")
 
 
-class RepositoryView(TypedDict):
+class RepositorySchema(TypedDict):
     """A repository in a list."""
 
     namespace: str
@@ -82,9 +82,9 @@ class RepositoryView(TypedDict):
 
 
 class RepositoryPage(TypedDict):
-    """A page of repositories, and what to ask for the next with."""
+    """A page of repositories, and the token of the next page."""
 
-    repositories: list[RepositoryView]
+    repositories: list[RepositorySchema]
     next_page: NotRequired[str]
 
 
@@ -99,10 +99,14 @@ class RepositoryList:
         self._namespaces = namespaces
 
     @operation(
-        "listRepos", query=RepositoryQuery, answer=RepositoryPage, scope="repo:read", anonymous=True
+        "listRepos",
+        query=RepositoryQuery,
+        response=RepositoryPage,
+        scope="repo:read",
+        anonymous=True,
     )
     def on_get(self, call: Call) -> Any:
-        """List the repositories that one may see."""
+        """List visible repositories."""
         query: RepositoryQuery = call.query
         if not query.namespace and not query.public and not query.starred:
             raise InvalidRequest("give a namespace, public=true or starred=true")
@@ -110,26 +114,26 @@ class RepositoryList:
             call.principal.username if call.principal else None,
             namespace=query.namespace,
             public=query.public,
-            everything=self._namespaces.sees_everything(call),
+            everything=self._namespaces.may_read_all(call),
             after=query.next_page,
             limit=_PAGE,
             starred=query.starred,
             last_modified=query.last_modified,
             popularity=query.popularity,
         )
-        answer: dict[str, Any] = {"repositories": [_listed(one, call) for one in found]}
-        return answer if more is None else {**answer, "next_page": str(more)}
+        response: dict[str, Any] = {"repositories": [_listed(one, call) for one in found]}
+        return response if more is None else {**response, "next_page": str(more)}
 
     @operation(
-        "createRepo", body=NewRepository, status=201, answer=dict[str, str], scope="repo:create"
+        "createRepo", body=NewRepository, status=201, response=dict[str, str], scope="repo:create"
     )
     def on_post(self, call: Call) -> Any:
-        """Make a repository."""
+        """Create a repository."""
         new: NewRepository = call.body
         namespace = new.namespace or call.actor.username
         name = RepositoryName.parse(f"{namespace}/{new.repository}")
         if not self._namespaces.may_create_repository(call, name.namespace):
-            raise call.refuse()
+            raise call.forbidden()
         if not self._repositories.create(
             name, new.visibility, call.actor.username, new.description
         ):
@@ -138,7 +142,7 @@ class RepositoryList:
         return {"namespace": name.namespace, "name": name.name, "kind": "image"}
 
 
-class OneRepository:
+class RepositoryResource:
     """`repository/{repository}`."""
 
     def __init__(
@@ -148,13 +152,13 @@ class OneRepository:
         self._history = history
         self._removal = removal
 
-    @operation("getRepo", query=OneRepositoryQuery, scope="repo:read", anonymous=True)
+    @operation("getRepo", query=RepositoryDetailQuery, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """Show a repository."""
+        """Get a repository."""
         name = call.require(READ)
         repository = self._listing.get(name)
-        view = {
-            **repository_view(repository),
+        result = {
+            **serialize_repository(repository),
             "is_organization": repository.in_organization,
             "tag_expiration_s": repository.tag_expiration_s,
             "can_write": call.may(WRITE),
@@ -162,7 +166,7 @@ class OneRepository:
         }
         if call.query.include_tags:
             entries, _ = self._history.list(name, active=True, limit=_TAGS_SHOWN)
-            view["tags"] = {
+            result["tags"] = {
                 entry.name: {
                     "name": entry.name,
                     "size": entry.size,
@@ -171,11 +175,11 @@ class OneRepository:
                 }
                 for entry in entries
             }
-        return view
+        return result
 
-    @operation("updateRepo", body=RepositoryChange, answer=dict[str, bool], scope="repo:write")
+    @operation("updateRepo", body=RepositoryChange, response=dict[str, bool], scope="repo:write")
     def on_put(self, call: Call) -> Any:
-        """Change a repository's description."""
+        """Update the description of a repository."""
         name = call.require(WRITE)
         self._listing.change(name, description=call.body.description)
         call.log("set_repo_description", name.namespace, repo=name.name)
@@ -196,10 +200,10 @@ class Visibility:
         self._listing = listing
 
     @operation(
-        "changeRepoVisibility", body=VisibilityChange, answer=dict[str, bool], scope="repo:admin"
+        "changeRepoVisibility", body=VisibilityChange, response=dict[str, bool], scope="repo:admin"
     )
     def on_post(self, call: Call) -> Any:
-        """Say who may pull."""
+        """Change the visibility of a repository."""
         name = call.require(ADMIN)
         self._listing.change(name, visibility=call.body.visibility)
         call.log(
@@ -217,9 +221,9 @@ class State:
     def __init__(self, listing: RepositoryQueries) -> None:
         self._listing = listing
 
-    @operation("changeRepoState", body=StateChange, answer=dict[str, bool], scope="repo:admin")
+    @operation("changeRepoState", body=StateChange, response=dict[str, bool], scope="repo:admin")
     def on_put(self, call: Call) -> Any:
-        """Say whether a repository may be pushed to."""
+        """Change the state of a repository, which permits or forbids pushes."""
         name = call.require(ADMIN)
         state = call.body.state
         self._listing.change(name, state=state)
@@ -227,19 +231,19 @@ class State:
         return {"success": True}
 
 
-def _listed(one: ListedRepository, call: Call) -> RepositoryView:
-    view = repository_view(one.repository)
+def _listed(one: ListedRepository, call: Call) -> RepositorySchema:
+    result = serialize_repository(one.repository)
     if call.principal is not None:
-        view["is_starred"] = one.starred
+        result["is_starred"] = one.starred
     if call.query.last_modified:
-        view["last_modified"] = one.last_modified_ms and one.last_modified_ms // 1000
+        result["last_modified"] = one.last_modified_ms and one.last_modified_ms // 1000
     if call.query.popularity:
-        view["popularity"] = float(one.popularity or 0)
-    return view
+        result["popularity"] = float(one.popularity or 0)
+    return result
 
 
-def repository_view(repository: Repository) -> RepositoryView:
-    """Return a repository as the API shows it in lists."""
+def serialize_repository(repository: Repository) -> RepositorySchema:
+    """Return the response schema of a repository in a list."""
     return {
         "namespace": repository.name.namespace,
         "name": repository.name.name,

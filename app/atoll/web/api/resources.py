@@ -1,4 +1,4 @@
-"""Which path is which resource; the first that fits is taken."""
+"""URI templates and resources of the API; the first template that matches a path has precedence."""
 
 from __future__ import annotations
 
@@ -58,27 +58,27 @@ from atoll.web.api import (
     tag,
     team,
 )
-from atoll.web.api.app_token import AppTokenList, OneAppToken
-from atoll.web.api.authorization import AuthorizationList, OneAuthorization
+from atoll.web.api.app_token import AppTokenList, AppTokenResource
+from atoll.web.api.authorization import AuthorizationList, AuthorizationResource
 from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
 from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
 from atoll.web.api.middleware import PREFIX, ApiMiddleware
 from atoll.web.api.namespaces import Namespaces
-from atoll.web.api.openapi import Document
+from atoll.web.api.openapi import OpenApiDocument
 from atoll.web.api.organization import (
-    OneOrganization,
     OrganizationCollaborators,
     OrganizationList,
     OrganizationMembers,
+    OrganizationResource,
 )
 from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
-from atoll.web.api.repository import OneRepository, RepositoryList, State, Visibility
+from atoll.web.api.repository import RepositoryList, RepositoryResource, State, Visibility
 from atoll.web.api.superuser_config import SuperuserConfig
 from atoll.web.api.superuser_health import SuperuserHealth
-from atoll.web.api.user import Initialize, Myself
-from atoll.web.authority import Authority
+from atoll.web.api.user import CurrentUser, Initialize
+from atoll.web.external_url import ExternalUrls
 
 Resources = list[tuple[str, object]]
 
@@ -88,7 +88,7 @@ _MANIFEST = "/repository/{repository}/manifest/{digest}"
 
 @dataclass(frozen=True)
 class Api:
-    """The routes of the API, as (URI template, resource), and the middleware they need."""
+    """The routes of the API, as (URI template, resource), and their middleware."""
 
     routes: Resources
     middleware: ApiMiddleware
@@ -107,10 +107,10 @@ def create_api(
     tags: Tags,
     receivers: Receivers,
     log_exports: LogExports,
-    authority: Authority,
+    external_urls: ExternalUrls,
     environment: Mapping[str, str],
 ) -> Api:
-    """Return the operations below `/api/v1`, and the pages next to it."""
+    """Return the resources below `/api/v1`, and those that Quay serves outside of it."""
     audit = Audit(database)
     organizations = Organizations(database)
     namespaces = Namespaces(organizations, bundle)
@@ -127,14 +127,17 @@ def create_api(
         ("/signin", session.SignIn(access, sessions, cookies, bundle)),
         ("/signout", session.SignOut()),
         ("/user/authorizations", AuthorizationList(api_tokens)),
-        ("/user/authorizations/{uuid}", OneAuthorization(api_tokens)),
-        ("/user/assignedauthorizations", assignment.AssignedList(assigned)),
-        ("/user/assignedauthorizations/{uuid}", assignment.OneAssigned(assigned)),
+        ("/user/authorizations/{uuid}", AuthorizationResource(api_tokens)),
+        ("/user/assignedauthorizations", assignment.AssignedAuthorizationList(assigned)),
+        ("/user/assignedauthorizations/{uuid}", assignment.AssignedAuthorizationResource(assigned)),
         *_applications(applications, ApplicationTokens(database), namespaces),
         ("/user/initialize", Initialize(database, bundle, cipher, api_tokens)),
         *_exports(log_exports, receivers, namespaces, bundle),
         *_logs(audit, namespaces, bundle),
-        ("/user/", Myself(database, access, organizations, removal, bundle, throttle=throttle)),
+        (
+            "/user/",
+            CurrentUser(database, access, organizations, removal, bundle, throttle=throttle),
+        ),
         ("/find/repositories", FindRepositories(listing, namespaces, slots)),
         ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
         ("/registry/capabilities", Capabilities()),
@@ -159,7 +162,7 @@ def create_api(
         *_robots(Robots(database, cipher, RobotRule.from_bundle(bundle)), namespaces),
         (
             "/organization/{orgname}",
-            OneOrganization(database, organizations, namespaces, removal, bundle),
+            OrganizationResource(database, organizations, namespaces, removal, bundle),
         ),
         *_replication(database, bundle, namespaces),
         *_tags(history, tags, bundle),
@@ -169,39 +172,39 @@ def create_api(
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         ("/repository/{repository}/changestate", State(listing)),
         ("/user/starred", star.StarList(stars, listing, access)),
-        ("/user/starred/{repository}", star.OneStar(stars)),
+        ("/user/starred/{repository}", star.StarResource(stars)),
         ("/entities/{prefix}", EntitySearch(Entities(database))),
         ("/messages", message.MessageList(messages)),
-        ("/message/{uuid}", message.OneMessage(messages)),
+        ("/message/{uuid}", message.MessageResource(messages)),
         ("/repository", RepositoryList(repositories, listing, namespaces)),
-        ("/repository/{repository}", OneRepository(listing, history, removal)),
+        ("/repository/{repository}", RepositoryResource(listing, history, removal)),
     ]
     if bundle.feature_app_specific_tokens:
         app_tokens = AppTokens(database, cipher, bundle)
         resources.append(("/user/apptoken", AppTokenList(app_tokens)))
-        resources.append(("/user/apptoken/{uuid}", OneAppToken(app_tokens)))
-    described = Document(resources)
+        resources.append(("/user/apptoken/{uuid}", AppTokenResource(app_tokens)))
+    described = OpenApiDocument(resources)
     resources = [*resources, ("/discovery", described), ("/openapi.json", described)]
-    redirects = oauth.Redirects(applications, authority, bundle)
-    # Quay serves these next to `/api/v1`, and scripts use them.
+    requests = oauth.AuthorizationRequests(applications, external_urls, bundle)
+    # Quay serves these outside of `/api/v1`, and scripts use them.
     pages: Resources = [
         ("/csrf_token", session.CsrfToken(sessions, cookies)),
-        ("/oauth/authorize", oauth.Authorize(redirects)),
+        ("/oauth/authorize", oauth.Authorize(requests)),
         (
             "/oauth/authorizeapp",
-            oauth.AuthorizeApplication(redirects, api_tokens, assigned, namespaces),
+            oauth.AuthorizeApplication(requests, api_tokens, assigned, namespaces),
         ),
         (oauth.LOCAL, oauth.LocalApplication()),
     ]
     if bundle.feature_log_export:
         pages.append((EXPORTS_PATH, log_export.ExportedLogs(log_exports)))
     if bundle.feature_assign_oauth_token:
-        assigning = assignment.AssignUser(assigned, redirects, namespaces)
+        assigning = assignment.AssignUser(assigned, requests, namespaces)
         pages.append(("/oauth/authorize/assignuser", assigning))
     middleware = ApiMiddleware(
         access,
         audit,
-        authority,
+        external_urls,
         cookies,
         read_only=bundle.read_only,
         anonymous=bundle.feature_anonymous_access,
@@ -212,16 +215,16 @@ def create_api(
 def _optional(
     bundle: Bundle, environment: Mapping[str, str], manifests: Manifests, database: Database
 ) -> Resources:
-    """Return what is there only where the bundle says so; else it is not found, as in Quay."""
+    """Return the resources of optional features; as in Quay, disabled ones are not found."""
     resources: Resources = []
     if bundle.feature_superuser_configdump:
         resources.append(("/superuser/config", SuperuserConfig(bundle, environment)))
     if bundle.feature_security_scanner:
         resources.append((f"{_MANIFEST}/security", manifest.ManifestSecurity(manifests)))
     if bundle.feature_image_pull_stats:
-        of = (PullStatistics(database), manifests)
-        resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*of)))
-        resources.append((f"{_MANIFEST}/pull_statistics", ManifestPullStatistics(*of)))
+        collaborators = (PullStatistics(database), manifests)
+        resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*collaborators)))
+        resources.append((f"{_MANIFEST}/pull_statistics", ManifestPullStatistics(*collaborators)))
     return resources
 
 
@@ -230,12 +233,12 @@ def _applications(
 ) -> Resources:
     base = "/organization/{orgname}/applications"
     one = f"{base}/{{client_id}}"
-    of = (tokens, applications, namespaces)
+    collaborators = (tokens, applications, namespaces)
     return [
-        (f"{one}/tokens/{{uuid}}", application_token.OneApplicationToken(*of)),
-        (f"{one}/tokens", application_token.ApplicationTokenList(*of)),
+        (f"{one}/tokens/{{uuid}}", application_token.ApplicationTokenResource(*collaborators)),
+        (f"{one}/tokens", application_token.ApplicationTokenList(*collaborators)),
         (f"{one}/resetclientsecret", application.ApplicationSecret(applications, namespaces)),
-        (one, application.OneApplication(applications, namespaces)),
+        (one, application.ApplicationResource(applications, namespaces)),
         (base, application.ApplicationList(applications, namespaces)),
         ("/app/{client_id}", application.ApplicationInformation(applications)),
     ]
@@ -249,7 +252,7 @@ def _exports(
 ) -> Resources:
     if not bundle.feature_log_export:
         return []
-    export = log_export.Exporting(exports, receivers)
+    export = log_export.ExportCreator(exports, receivers)
     return [
         ("/user/exportlogs", log_export.ExportUserLogs(export, allowed=_user_logs(bundle))),
         (
@@ -284,14 +287,14 @@ def _teams(organizations: Organizations, namespaces: Namespaces) -> Resources:
         (f"{base}/members/{{membername}}", team.TeamMember(organizations, namespaces)),
         (f"{base}/members", team.TeamMembers(organizations, namespaces)),
         (f"{base}/permissions", team.TeamPermissions(organizations, namespaces)),
-        (base, team.OneTeam(organizations, namespaces)),
+        (base, team.TeamResource(organizations, namespaces)),
     ]
 
 
 def _prototypes(prototypes: Prototypes, namespaces: Namespaces) -> Resources:
     base = "/organization/{orgname}/prototypes"
     return [
-        (f"{base}/{{uuid}}", prototype.OnePrototype(prototypes, namespaces)),
+        (f"{base}/{{uuid}}", prototype.PrototypeResource(prototypes, namespaces)),
         (base, prototype.PrototypeList(prototypes, namespaces)),
     ]
 
@@ -303,7 +306,7 @@ def _robots(robots: Robots, namespaces: Namespaces) -> Resources:
         resources += [
             (f"{one}/regenerate", robot.RegenerateRobot(robots, namespaces)),
             (f"{one}/permissions", robot.RobotPermissions(robots, namespaces)),
-            (one, robot.OneRobot(robots, namespaces)),
+            (one, robot.RobotResource(robots, namespaces)),
             (base, robot.RobotList(robots, namespaces)),
         ]
     return resources
@@ -334,16 +337,16 @@ def _tags(history: TagHistory, tags: Tags, bundle: Bundle) -> Resources:
     return [
         (f"{_TAG}/restore", tag.RestoreTag(history)),
         (f"{_TAG}/expire", tag.ExpireTag(history)),
-        (_TAG, tag.OneTag(history, tags, changeable=bundle.feature_change_tag_expiration)),
+        (_TAG, tag.TagResource(history, tags, changeable=bundle.feature_change_tag_expiration)),
         ("/repository/{repository}/tag/", tag.TagList(history)),
     ]
 
 
 def _manifests(labels: Labels, manifests: Manifests, tags: Tags) -> Resources:
     return [
-        (f"{_MANIFEST}/labels/{{uuid}}", manifest.OneLabel(labels)),
+        (f"{_MANIFEST}/labels/{{uuid}}", manifest.LabelResource(labels)),
         (f"{_MANIFEST}/labels", manifest.LabelList(labels, manifests, tags)),
-        (_MANIFEST, manifest.OneManifest(manifests)),
+        (_MANIFEST, manifest.ManifestResource(manifests)),
     ]
 
 
@@ -351,7 +354,7 @@ def _notifications(notifications: Notifications, receivers: Receivers) -> Resour
     base = "/repository/{repository}/notification/"
     return [
         (f"{base}{{uuid}}/test", notification.NotificationTest(notifications)),
-        (f"{base}{{uuid}}", notification.OneNotification(notifications)),
+        (f"{base}{{uuid}}", notification.NotificationResource(notifications)),
         (base, notification.NotificationList(notifications, receivers)),
     ]
 
@@ -366,7 +369,7 @@ def _permissions(permissions: Permissions) -> Resources:
     for kind in (USER, TEAM):
         base = f"/repository/{{repository}}/permissions/{kind}/"
         resources += [
-            (f"{base}{{delegate}}", permission.OnePermission(permissions, kind)),
+            (f"{base}{{delegate}}", permission.PermissionResource(permissions, kind)),
             (base, permission.PermissionList(permissions, kind)),
         ]
     return resources

@@ -1,4 +1,4 @@
-"""Sign-in by a session: `csrf_token`, `signin` and `signout`, as scripts written for Quay do it."""
+"""Sessions: `csrf_token`, `signin` and `signout`, for scripts written for Quay."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from atoll.auth.access import Access, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.sessions import Sessions
 from atoll.config import Bundle
-from atoll.web.addresses import client_address
 from atoll.web.api.cookies import COOKIE, Cookies
 from atoll.web.api.errors import ForgedRequest, InsufficientScope
-from atoll.web.api.operation import CSRF_HEADER, Body, Call, operation
+from atoll.web.api.operation import CSRF_HEADER, Call, RequestModel, operation
+from atoll.web.client_address import client_address
 
 
 class CsrfToken:
@@ -25,14 +25,14 @@ class CsrfToken:
 
     @operation("getCsrfToken", anonymous=True, before_login=True)
     def on_get(self, call: Call) -> Any:
-        """Return what a session's next request has to show, and begin a session if need be."""
+        """Get the CSRF token of the session, which is started if there is none."""
         session = self._cookies.read(call.req) or self._sessions.begin()
         self._cookies.write(call.req, call.resp, session)
         return {"csrf_token": session.csrf_token}
 
 
-class SignInBody(Body):
-    """Who signs in."""
+class SignInBody(RequestModel):
+    """Credentials of a user."""
 
     username: str = Field(max_length=255)
     password: str = Field(max_length=1024)
@@ -51,20 +51,20 @@ class SignIn:
 
     @operation("signinUser", body=SignInBody, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
-        """Begin a session with a password."""
+        """Start a session with a password."""
         session = self._cookies.read(call.req)
         if session is None or not session.confirms(call.req.get_header(CSRF_HEADER)):
             raise ForgedRequest
-        shown = Credentials(call.body.username, call.body.password)
-        if not self._enabled or not shown.of_person:
+        credentials = Credentials(call.body.username, call.body.password)
+        if not self._enabled or not credentials.of_person:
             raise InsufficientScope
         try:
-            person, _ = self._access.authenticate(shown, client_address(call.req), [])
+            user, _ = self._access.authenticate(credentials, client_address(call.req), [])
         except WrongCredentials:
-            person = None
-        if person is None:
+            user = None
+        if user is None:
             raise InsufficientScope("Invalid Username or Password")
-        begun = self._sessions.begin(person.username, person.password_hash)
+        begun = self._sessions.begin(user.username, user.password_hash)
         self._cookies.write(call.req, call.resp, begun)
         return {"success": True}
 
@@ -74,6 +74,6 @@ class SignOut:
 
     @operation("logout", anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
-        """End the client's session."""
+        """End the session."""
         call.resp.unset_cookie(COOKIE, path="/", same_site="Lax")
         return {"success": True}

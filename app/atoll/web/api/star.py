@@ -1,4 +1,4 @@
-"""`user/starred`: repositories that one marked."""
+"""`user/starred`: repositories that the user starred."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from atoll.names import RepositoryName
 from atoll.registry.repository_queries import RepositoryQueries
 from atoll.registry.stars import Stars
 from atoll.web.api.errors import NotFound
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.repository import RepositoryPage, repository_view
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.repository import RepositoryPage, serialize_repository
 
 _PAGE = 100
 
 
-class StarQuery(Body):
-    """Which page."""
+class StarQuery(RequestModel):
+    """The page of results."""
 
     next_page: int = Field(default=0, ge=0, lt=2**63)
 
 
-class NewStar(Body):
-    """What to mark."""
+class NewStar(RequestModel):
+    """The repository to star."""
 
     namespace: str = Field(min_length=1, max_length=255)
     repository: str = Field(min_length=1, max_length=255)
@@ -38,9 +38,9 @@ class StarList:
         self._listing = listing
         self._access = access
 
-    @operation("listStarredRepos", query=StarQuery, answer=RepositoryPage, scope="user:admin")
+    @operation("listStarredRepos", query=StarQuery, response=RepositoryPage, scope="user:admin")
     def on_get(self, call: Call) -> Any:
-        """List what one marked and may still see."""
+        """List the starred repositories that are visible to the caller."""
         found, more = self._listing.list(
             call.actor.username,
             namespace=None,
@@ -50,14 +50,14 @@ class StarList:
             limit=_PAGE,
             starred=True,
         )
-        answer: dict[str, Any] = {
-            "repositories": [repository_view(one.repository) for one in found]
+        response: dict[str, Any] = {
+            "repositories": [serialize_repository(one.repository) for one in found]
         }
-        return answer if more is None else {**answer, "next_page": str(more)}
+        return response if more is None else {**response, "next_page": str(more)}
 
-    @operation("createStar", body=NewStar, status=201, answer=dict[str, str], scope="repo:read")
+    @operation("createStar", body=NewStar, status=201, response=dict[str, str], scope="repo:read")
     def on_post(self, call: Call) -> Any:
-        """Mark a repository that one may see."""
+        """Star a visible repository."""
         name = RepositoryName.parse(f"{call.body.namespace}/{call.body.repository}")
         if not self._access.grants(call.actor.username, [name])[0].allows(READ):
             raise NotFound(f"there is no repository '{name}'")
@@ -65,7 +65,7 @@ class StarList:
         return {"namespace": name.namespace, "repository": name.name}
 
 
-class OneStar:
+class StarResource:
     """`user/starred/{repository}`."""
 
     def __init__(self, stars: Stars) -> None:
@@ -73,7 +73,7 @@ class OneStar:
 
     @operation("deleteStar", status=204, scope="user:admin")
     def on_delete(self, call: Call) -> None:
-        """Take a mark away."""
+        """Unstar a repository."""
         if call.grant is None:
-            raise NotFound("name a repository")
+            raise NotFound("give a repository as NAMESPACE/NAME")
         self._stars.remove(call.actor.id, call.grant.repository)

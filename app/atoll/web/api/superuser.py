@@ -1,4 +1,4 @@
-"""`superuser/`: all users and organizations."""
+"""`superuser/`: administration of all users and organizations."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import Avatar, avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import Avatar, avatar
 
 _PASSWORD_BYTES = 18
 
 
-class NewUser(Body):
-    """A user to make; without a password one is made up."""
+class NewUser(RequestModel):
+    """A user to create; without a password, one is generated."""
 
     username: str = Field(max_length=255)
     email: str | None = Field(default=None, max_length=320)
     password: str | None = Field(default=None, max_length=1024)
 
 
-class UserChange(Body):
-    """What to change of a user."""
+class UserChange(RequestModel):
+    """Changes of a user."""
 
     password: str | None = Field(default=None, max_length=1024)
     email: str | None = Field(default=None, max_length=320)
     enabled: bool | None = None
 
 
-class UserQuery(Body):
-    """Which users to list."""
+class UserQuery(RequestModel):
+    """A selection of users."""
 
     disabled: bool = True
 
 
-class OrganizationChange(Body):
-    """What to change of an organization."""
+class OrganizationChange(RequestModel):
+    """Changes of an organization."""
 
     name: str | None = Field(default=None, max_length=255)
     email: str | None = Field(default=None, max_length=320)
 
 
-class UserView(TypedDict):
-    """A user as a superuser sees it."""
+class UserSchema(TypedDict):
+    """A user."""
 
     kind: str
     name: str
@@ -65,8 +65,8 @@ class UserView(TypedDict):
     enabled: bool
 
 
-class OrganizationView(TypedDict):
-    """An organization as a superuser sees it."""
+class OrganizationSchema(TypedDict):
+    """An organization."""
 
     name: str
     email: str | None
@@ -82,17 +82,17 @@ class SuperuserUserList:
         self._superusers = bundle.superusers
 
     @operation(
-        "listAllUsers", query=UserQuery, answer=dict[str, list[UserView]], scope="super:user"
+        "listAllUsers", query=UserQuery, response=dict[str, list[UserSchema]], scope="super:user"
     )
     def on_get(self, call: Call) -> Any:
         """List all users."""
         call.require_superuser()
         found = users.list_users(self._database, disabled=call.query.disabled)
-        return {"users": [_view(user, self._superusers) for user in found]}
+        return {"users": [_serialize(user, self._superusers) for user in found]}
 
     @operation("createInstallUser", body=NewUser, scope="super:user")
     def on_post(self, call: Call) -> Any:
-        """Make a user."""
+        """Create a user."""
         call.require_superuser()
         new: NewUser = call.body
         password = new.password or secrets.token_urlsafe(_PASSWORD_BYTES)
@@ -114,22 +114,22 @@ class SuperuserUser:
         self._removal = removal
         self._superusers = bundle.superusers
 
-    @operation("getInstallUser", answer=UserView, scope="super:user")
+    @operation("getInstallUser", response=UserSchema, scope="super:user")
     def on_get(self, call: Call, username: str) -> Any:
-        """Show a user."""
+        """Get a user."""
         call.require_superuser()
-        return _view(users.get_user(self._database, username), self._superusers)
+        return _serialize(users.get_user(self._database, username), self._superusers)
 
-    @operation("changeInstallUser", body=UserChange, answer=UserView, scope="super:user")
+    @operation("changeInstallUser", body=UserChange, response=UserSchema, scope="super:user")
     def on_put(self, call: Call, username: str) -> Any:
-        """Change a user: the password, the e-mail address, whether logins are let in."""
+        """Update a user: the password, the e-mail address, and whether the account is enabled."""
         call.require_superuser()
         change: UserChange = call.body
         if username in self._superusers and username != call.actor.username:
             raise InvalidRequest("another superuser cannot be changed")
         if username == call.actor.username and change.password is not None:
-            # There the current password is required.
-            raise InvalidRequest("your own password is changed by PUT /api/v1/user/")
+            # That operation requires the current password.
+            raise InvalidRequest("change your own password by PUT /api/v1/user/")
         user = users.change_user(
             self._database,
             username,
@@ -138,11 +138,11 @@ class SuperuserUser:
             enabled=change.enabled,
         )
         call.log("user_change", username, enabled=change.enabled)
-        return _view(user, self._superusers)
+        return _serialize(user, self._superusers)
 
     @operation("deleteInstallUser", status=204, scope="super:user")
     def on_delete(self, call: Call, username: str) -> None:
-        """Delete a user with repositories and robots."""
+        """Delete a user with all repositories and robots."""
         call.require_superuser()
         if username in self._superusers:
             raise InvalidRequest("a superuser cannot be deleted")
@@ -155,13 +155,13 @@ class TakeOwnership:
 
     def __init__(self, database: Database, bundle: Bundle) -> None:
         self._database = database
-        self._named = bundle.superusers | bundle.auditors
+        self._configured = bundle.superusers | bundle.auditors
 
-    @operation("takeOwnership", answer=dict[str, str], scope="super:user")
+    @operation("takeOwnership", response=dict[str, str], scope="super:user")
     def on_post(self, call: Call, namespace: str) -> Any:
-        """Become an owner of an organization, or of a user's namespace, which becomes one."""
+        """Take ownership of an organization, or of a user's namespace, which becomes one."""
         call.require_superuser()
-        if namespace in self._named:
+        if namespace in self._configured:
             raise InvalidRequest("Cannot take ownership of a superuser")
         entity, was_user = take_ownership(self._database, namespace, call.actor.id)
         call.log(
@@ -180,12 +180,14 @@ class SuperuserOrganizationList:
     def __init__(self, organizations: Organizations) -> None:
         self._organizations = organizations
 
-    @operation("listAllOrganizations", answer=dict[str, list[OrganizationView]], scope="super:user")
+    @operation(
+        "listAllOrganizations", response=dict[str, list[OrganizationSchema]], scope="super:user"
+    )
     def on_get(self, call: Call) -> Any:
         """List all organizations."""
         call.require_superuser()
         found = self._organizations.all()
-        return {"organizations": [_organization_view(one) for one in found]}
+        return {"organizations": [_serialize_organization(one) for one in found]}
 
 
 class SuperuserOrganization:
@@ -199,10 +201,13 @@ class SuperuserOrganization:
         self._removal = removal
 
     @operation(
-        "changeOrganization", body=OrganizationChange, answer=OrganizationView, scope="super:user"
+        "changeOrganization",
+        body=OrganizationChange,
+        response=OrganizationSchema,
+        scope="super:user",
     )
     def on_put(self, call: Call, orgname: str) -> Any:
-        """Rename an organization, or change its e-mail address."""
+        """Update an organization: the name or the e-mail address."""
         call.require_superuser()
         self._organizations.get(orgname, None)
         change: OrganizationChange = call.body
@@ -212,18 +217,18 @@ class SuperuserOrganization:
         if name != orgname:
             self._removal.rename_namespace(orgname, name, organization=True)
         call.log("org_change", name, old_name=orgname)
-        return _organization_view(self._organizations.get(name, None))
+        return _serialize_organization(self._organizations.get(name, None))
 
     @operation("deleteOrganization", status=204, scope="super:user")
     def on_delete(self, call: Call, orgname: str) -> None:
-        """Delete an organization with its repositories."""
+        """Delete an organization and its repositories."""
         call.require_superuser()
         self._removal.delete_namespace(
             orgname, call.entry("org_delete", orgname), organization=True
         )
 
 
-def _view(user: users.User, superusers: frozenset[str]) -> UserView:
+def _serialize(user: users.User, superusers: frozenset[str]) -> UserSchema:
     return {
         "kind": "user",
         "name": user.username,
@@ -236,7 +241,7 @@ def _view(user: users.User, superusers: frozenset[str]) -> UserView:
     }
 
 
-def _organization_view(organization: Organization) -> OrganizationView:
+def _serialize_organization(organization: Organization) -> OrganizationSchema:
     return {
         "name": organization.name,
         "email": organization.email,

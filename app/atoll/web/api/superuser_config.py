@@ -1,4 +1,4 @@
-"""`superuser/config`: the configuration of the process that answers, without its secrets."""
+"""`superuser/config`: the configuration of the serving process, without secrets."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class SuperuserConfig:
     def __init__(self, bundle: Bundle, environment: Mapping[str, str]) -> None:
         self._dump = dump(bundle, environment)
 
-    @operation("getConfigDump", answer=dict[str, dict[str, Any]], scope="super:user")
+    @operation("getConfigDump", response=dict[str, dict[str, Any]], scope="super:user")
     def on_get(self, call: Call) -> Any:
-        """Show the configuration."""
+        """Get the configuration without secrets."""
         call.require_superuser()
         return self._dump

@@ -1,4 +1,4 @@
-"""`superuser/health`: what `/health/instance` and `/health/endtoend` say, store by store."""
+"""`superuser/health`: the health of all instances, sites and stores."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from atoll.placement.status import StatusReporter
 from atoll.web.api.operation import Call, operation
 
 
-class StoreView(TypedDict):
-    """What an instance knows of a store: null until its first probe has ended."""
+class StoreSchema(TypedDict):
+    """The state of a store; null until the first probe is complete."""
 
     up: bool | None
     serves: bool | None
     cause: str | None
 
 
-class SightView(StoreView):
-    """The same, with who it is that knows."""
+class StoreObservationSchema(StoreSchema):
+    """The state of a store as observed by an instance."""
 
     hostname: str
     role: str
     preference: list[str]
 
 
-class LocationHealthView(TypedDict):
-    """A location: how each instance sees its store, and what is to be done there."""
+class LocationHealthSchema(TypedDict):
+    """A location, the state of its store on each instance, and its pending work."""
 
     location: str
     state: str
@@ -39,11 +39,11 @@ class LocationHealthView(TypedDict):
     last_error: str | None
     objects_to_delete: int
     down_at: list[str]
-    seen_by: list[SightView]
+    seen_by: list[StoreObservationSchema]
 
 
-class InstanceView(TypedDict):
-    """An instance; `drift` names the keys of its bundle that differ from most others'."""
+class InstanceSchema(TypedDict):
+    """An instance; `drift` names the keys of its bundle that differ from the majority."""
 
     role: str
     hostname: str
@@ -52,26 +52,26 @@ class InstanceView(TypedDict):
     started_at: str
     seen_seconds_ago: float
     drift: list[str]
-    stores: dict[str, StoreView]
+    stores: dict[str, StoreSchema]
     lost: bool
 
 
-class HealthView(TypedDict):
-    """Everything at a glance, of all sites, as `atoll status --json` prints it."""
+class HealthSchema(TypedDict):
+    """The health of all sites, as `atoll status --json` prints it."""
 
-    instances: list[InstanceView]
-    locations: list[LocationHealthView]
+    instances: list[InstanceSchema]
+    locations: list[LocationHealthSchema]
     problems: list[str]
 
 
 class SuperuserHealth:
-    """`superuser/health`. Costs a few statements, and no store is asked."""
+    """`superuser/health`. It runs a few statements, and sends no request to a store."""
 
     def __init__(self, database: Database) -> None:
         self._reporter = StatusReporter(database)
 
-    @operation("getHealthDetail", answer=HealthView, scope="super:user")
+    @operation("getHealthDetail", response=HealthSchema, scope="super:user")
     def on_get(self, call: Call) -> Any:
-        """Show how every site sees every store, the lag, and what somebody should look at."""
+        """Get the state of each store on each instance, the lag, and problems to resolve."""
         call.require_superuser()
         return self._reporter.report().as_dict()

@@ -1,4 +1,4 @@
-"""`repository/{repository}/tag/`: tags, and the time machine."""
+"""`repository/{repository}/tag/`: tags and their history (Quay's time machine)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from atoll.names import Digest, parse_tag
 from atoll.registry.tag_history import TagEntry, TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import InvalidRequest
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import http_date
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import http_date
 
 # The year 9999, after which there are no dates.
 _EXPIRATION_MAXIMUM = 253_402_300_800
 
 
-class TagQuery(Body):
-    """Which tags to list."""
+class TagQuery(RequestModel):
+    """A selection of tags, and the page of results."""
 
     only_active_tags: bool = Field(default=False, alias="onlyActiveTags")
     specific_tag: str | None = Field(default=None, alias="specificTag", max_length=128)
@@ -31,8 +31,8 @@ class TagQuery(Body):
     page: int = Field(default=1, ge=1, le=1_000_000)
 
 
-class ManifestReference(Body):
-    """A manifest, by digest."""
+class ManifestReference(RequestModel):
+    """A reference to a manifest."""
 
     manifest_digest: str
 
@@ -42,8 +42,8 @@ class ManifestReference(Body):
         return str(Digest.parse(value))
 
 
-class TagChange(Body):
-    """The manifest that a tag is to mean, or the second since 1970 at which it is to end."""
+class TagChange(RequestModel):
+    """The new manifest of a tag, or its expiry in seconds since 1970."""
 
     manifest_digest: str | None = Field(default=None, max_length=200)
     expiration: int | None = Field(default=None, ge=0, lt=_EXPIRATION_MAXIMUM)
@@ -54,14 +54,14 @@ class TagChange(Body):
         return None if value is None else str(Digest.parse(value))
 
 
-class Expiry(Body):
-    """What to forget of a tag's past: all, or only one manifest."""
+class Expiry(RequestModel):
+    """The history to delete: all of it, or the entries of one manifest."""
 
     manifest_digest: str | None = Field(default=None, max_length=200)
 
 
-class TagView(TypedDict):
-    """What a tag means or meant; times in seconds since 1970."""
+class TagSchema(TypedDict):
+    """An entry in the history of a tag; times in seconds since 1970."""
 
     name: str
     start_ts: int
@@ -75,9 +75,9 @@ class TagView(TypedDict):
 
 
 class TagPage(TypedDict):
-    """A page of a tag's history."""
+    """A page of the history of tags."""
 
-    tags: list[TagView]
+    tags: list[TagSchema]
     page: int
     has_additional: bool
 
@@ -88,28 +88,28 @@ class TagList:
     def __init__(self, history: TagHistory) -> None:
         self._history = history
 
-    @operation("listRepoTags", query=TagQuery, answer=TagPage, scope="repo:read", anonymous=True)
+    @operation("listRepoTags", query=TagQuery, response=TagPage, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
-        """List what tags mean and, unless onlyActiveTags, what they meant."""
+        """List tags and, unless onlyActiveTags is set, their history."""
         name = call.require(READ)
         query: TagQuery = call.query
-        way, _, text = (query.filter_tag_name or "").partition(":")
+        operator, _, text = (query.filter_tag_name or "").partition(":")
         entries, more = self._history.list(
             name,
             active=query.only_active_tags,
-            tag=text if way == "eq" else query.specific_tag or None,
-            like=text if way == "like" else None,
+            tag=text if operator == "eq" else query.specific_tag or None,
+            like=text if operator == "like" else None,
             limit=query.limit,
             page=query.page,
         )
         return {
-            "tags": [_view(entry) for entry in entries],
+            "tags": [_serialize(entry) for entry in entries],
             "page": query.page,
             "has_additional": more,
         }
 
 
-class OneTag:
+class TagResource:
     """`repository/{repository}/tag/{tag}`."""
 
     def __init__(self, history: TagHistory, tags: Tags, *, changeable: bool) -> None:
@@ -117,22 +117,22 @@ class OneTag:
         self._tags = tags
         self._changeable = changeable
 
-    @operation("changeTag", body=TagChange, status=201, answer=str, scope="repo:write")
+    @operation("changeTag", body=TagChange, status=201, response=str, scope="repo:write")
     def on_put(self, call: Call, tag: str) -> Any:
-        """Let a tag mean a manifest that the repository has, or end at a moment to come."""
+        """Point a tag to a manifest in the repository, or set its expiry."""
         name = call.require_writable(WRITE)
         change: TagChange = call.body
-        expires = "expiration" in change.model_fields_set
-        if not expires and change.manifest_digest is None:
+        sets_expiration = "expiration" in change.model_fields_set
+        if not sets_expiration and change.manifest_digest is None:
             raise InvalidRequest("give manifest_digest, expiration, or both")
-        if expires and not self._changeable:
+        if sets_expiration and not self._changeable:
             raise InvalidRequest("FEATURE_CHANGE_TAG_EXPIRATION is not set")
-        if expires and change.expiration is not None and change.expiration <= time.time():
-            raise InvalidRequest("expiration: must be still to come")
+        if sets_expiration and change.expiration is not None and change.expiration <= time.time():
+            raise InvalidRequest("expiration: must be in the future")
         if change.manifest_digest is not None:
             self._history.point(name, parse_tag(tag), change.manifest_digest)
             call.log("move_tag", name.namespace, tag=tag, manifest_digest=change.manifest_digest)
-        if expires:
+        if sets_expiration:
             moment = change.expiration
             self._tags.expire(name, parse_tag(tag), None if moment is None else moment * 1000)
             call.log("change_tag_expiration", name.namespace, tag=tag, expiration_date=moment)
@@ -140,7 +140,7 @@ class OneTag:
 
     @operation("deleteFullTag", status=204, scope="repo:write")
     def on_delete(self, call: Call, tag: str) -> None:
-        """Delete a tag; it can be restored for a while."""
+        """Delete a tag, which can be restored for a limited time."""
         name = call.require_writable(WRITE)
         self._tags.delete(name, tag)
         call.log("delete_tag", name.namespace, tag=tag)
@@ -154,7 +154,7 @@ class RestoreTag:
 
     @operation("restoreTag", body=ManifestReference, scope="repo:write")
     def on_post(self, call: Call, tag: str) -> Any:
-        """Let a tag mean again what it meant."""
+        """Restore a tag to an earlier manifest."""
         name = call.require_writable(WRITE)
         digest = call.body.manifest_digest
         self._history.restore(name, parse_tag(tag), digest)
@@ -168,9 +168,9 @@ class ExpireTag:
     def __init__(self, history: TagHistory) -> None:
         self._history = history
 
-    @operation("removeTagFromTimemachine", body=Expiry, answer=str, scope="repo:admin")
+    @operation("removeTagFromTimemachine", body=Expiry, response=str, scope="repo:admin")
     def on_post(self, call: Call, tag: str) -> Any:
-        """Forget what a tag meant, so that it cannot be restored."""
+        """Delete the history of a tag, so that it cannot be restored."""
         name = call.require_writable(ADMIN)
         self._history.expire(name, tag, call.body.manifest_digest)
         call.log("permanently_delete_tag", name.namespace, tag=tag)
@@ -178,15 +178,15 @@ class ExpireTag:
 
 
 def tag_dates(entry: TagEntry) -> dict[str, str | None]:
-    """Return when a tag began to mean this, and when it ended, if it did."""
+    """Return the dates at which an entry in a tag's history began and ended."""
     began = datetime.fromtimestamp(entry.start_ms / 1000, UTC)
     ended = datetime.fromtimestamp(entry.end_ms / 1000, UTC) if entry.end_ms else None
     dates = {"last_modified": http_date(began)}
     return {**dates, "expiration": http_date(ended)} if ended else dates
 
 
-def _view(entry: TagEntry) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def _serialize(entry: TagEntry) -> dict[str, Any]:
+    result: dict[str, Any] = {
         "name": entry.name,
         "start_ts": entry.start_ms // 1000,
         "manifest_digest": entry.digest,
@@ -195,4 +195,4 @@ def _view(entry: TagEntry) -> dict[str, Any]:
         "reversion": entry.reversion,
         **tag_dates(entry),
     }
-    return {**view, "end_ts": entry.end_ms // 1000} if entry.end_ms else view
+    return {**result, "end_ts": entry.end_ms // 1000} if entry.end_ms else result

@@ -1,4 +1,4 @@
-"""`user/`: the first user, and who one is."""
+"""`user/`: the caller's account, registration, and the first user."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from atoll.auth.throttle import Throttle
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
-from atoll.web.addresses import client_address
 from atoll.web.api.errors import FreshLoginRequired, InvalidRequest
-from atoll.web.api.operation import Body, Call, operation
-from atoll.web.api.views import avatar
+from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.schemas import avatar
+from atoll.web.client_address import client_address
 
-# The life of the token that the first user gets, in seconds: for the set-up.
+# The lifetime in seconds of the first user's token, which is for setting up the registry.
 _FIRST_TOKEN_SECONDS = 9000
 
 
-class NewUser(Body):
-    """A user to make."""
+class NewUser(RequestModel):
+    """A user to create."""
 
     username: str = Field(max_length=255)
     password: str = Field(max_length=1024)
@@ -36,15 +36,15 @@ class NewUser(Body):
 
 
 class FirstUser(NewUser):
-    """The first user; with `access_token` a token for the API is made too."""
+    """The first user; `access_token` requests an API token as well."""
 
     access_token: bool = False
 
 
-class UserChange(Body):
-    """Changes of one's own account. The name only with FEATURE_USER_RENAME.
+class UserChange(RequestModel):
+    """Changes of the caller's account. The name changes only with FEATURE_USER_RENAME.
 
-    A new password needs `current_password`, unless the request itself shows it (HTTP Basic).
+    A new password requires `current_password`, unless the request has it already (HTTP Basic).
     """
 
     username: str | None = Field(default=None, max_length=255)
@@ -67,14 +67,14 @@ class Initialize:
 
     @operation("createFirstUser", body=FirstUser, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
-        """Make the first user of an empty registry."""
+        """Create the first user of an empty registry."""
         if not self._enabled:
             raise falcon.HTTPNotFound(description="FEATURE_USER_INITIALIZE is not set")
         first: FirstUser = call.body
         if not users.initialize(self._database, first.username, first.email, first.password):
             raise InvalidRequest("Cannot initialize user in a non-empty database")
         call.log("user_create", first.username, username=first.username)
-        answer: dict[str, Any] = {
+        response: dict[str, Any] = {
             "username": first.username,
             "email": first.email,
             "encrypted_password": self._cipher.encrypt(
@@ -82,13 +82,13 @@ class Initialize:
             ),
         }
         if first.access_token:
-            answer["access_token"] = self._tokens.create(
+            response["access_token"] = self._tokens.create(
                 first.username, list(SCOPES), _FIRST_TOKEN_SECONDS
             )
-        return answer
+        return response
 
 
-class Myself:
+class CurrentUser:
     """`user/`."""
 
     def __init__(
@@ -106,9 +106,9 @@ class Myself:
         self._throttle = throttle
         self._organizations = organizations
         self._removal = removal
-        self._renaming = bundle.feature_user_rename
+        self._may_rename = bundle.feature_user_rename
         self._reserved = bundle.reserved_usernames
-        self._creation = (
+        self._may_register = (
             bundle.feature_user_creation and not bundle.feature_invite_only_user_creation
         )
         self._expirations = bundle.tag_expiration_options
@@ -116,17 +116,17 @@ class Myself:
 
     @operation("getLoggedInUser", scope="user:read")
     def on_get(self, call: Call) -> Any:
-        """Tell who is logged in."""
+        """Get the caller's account."""
         actor = call.actor
         if actor.robot_owner is not None:
-            raise call.refuse()
-        return self._view(users.get_user(self._database, actor.username), call)
+            raise call.forbidden()
+        return self._serialize(users.get_user(self._database, actor.username), call)
 
     @operation("changeUserDetails", body=UserChange, scope="user:admin")
     def on_put(self, call: Call) -> Any:
-        """Change one's own account."""
+        """Update the caller's account."""
         if call.actor.robot_owner is not None:
-            raise call.refuse()
+            raise call.forbidden()
         change: UserChange = call.body
         expiration = change.tag_expiration_s
         if expiration is not None and expiration not in self._expirations:
@@ -135,41 +135,41 @@ class Myself:
             self._require_current_password(call, change.current_password)
         user = users.change_user(
             self._database,
-            self._renamed(call, change.username),
+            self._rename(call, change.username),
             email=change.email,
             password=change.password,
             tag_expiration_s=expiration,
         )
         if change.password is not None:
             call.log("account_change_password", user.username)
-        return self._view(user, call)
+        return self._serialize(user, call)
 
     def _require_current_password(self, call: Call, current: str | None) -> None:
         """Raise FreshLoginRequired unless the caller knows the current password.
 
-        A session or an API token that somebody else got hold of must not become the account.
+        A stolen session or API token must not suffice to take over the account.
         """
         if call.session is None and call.actor.scopes is None:
             return
         if current is None:
-            # It is not a guess, so it is not counted as one.
+            # Not counted as a failed login, because no password was tried.
             raise FreshLoginRequired
         try:
-            shown = Credentials(call.actor.username, current)
-            self._access.authenticate(shown, client_address(call.req), [])
+            credentials = Credentials(call.actor.username, current)
+            self._access.authenticate(credentials, client_address(call.req), [])
         except WrongCredentials as error:
             raise FreshLoginRequired from error
 
-    def _renamed(self, call: Call, new_name: str | None) -> str:
-        """Give the caller's namespace another name, if that is asked for and may be; return it.
+    def _rename(self, call: Call, new_name: str | None) -> str:
+        """Rename the caller's namespace if requested, and return its name.
 
-        As Quay does, the wish is passed over without FEATURE_USER_RENAME.
+        As in Quay, the request is ignored without FEATURE_USER_RENAME.
         """
         name = call.actor.username
-        if not self._renaming or new_name in {None, name}:
+        if not self._may_rename or new_name in {None, name}:
             return name
         if name in self._reserved:
-            raise InvalidRequest("a superuser's name is changed in the bundle")
+            raise InvalidRequest("the names of superusers are set in the bundle")
         if new_name in self._reserved:
             # The bundle grants privileges to the name. The error does not disclose that.
             raise users.name_taken(str(new_name))
@@ -179,12 +179,12 @@ class Myself:
 
     @operation("createNewUser", body=NewUser, anonymous=True, before_login=True)
     def on_post(self, call: Call) -> Any:
-        """Make an account for oneself."""
-        if not self._creation:
-            raise InvalidRequest("users are made by superusers here")
+        """Register a user account."""
+        if not self._may_register:
+            raise InvalidRequest("registration is disabled; a superuser can create the user")
         new: NewUser = call.body
         self._throttle.registering(client_address(call.req))
-        # First what applies to every name, so that no error tells a reserved one from others.
+        # Checks of all names come first, so that no error reveals a reserved name.
         users.check_username(new.username)
         check_length(new.password)
         if new.username in self._reserved:
@@ -194,7 +194,7 @@ class Myself:
         call.log("user_create", new.username, username=new.username)
         return {"awaiting_verification": False}
 
-    def _view(self, user: users.User, call: Call) -> dict[str, Any]:
+    def _serialize(self, user: users.User, call: Call) -> dict[str, Any]:
         return {
             "anonymous": False,
             "username": user.username,

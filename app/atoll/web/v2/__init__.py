@@ -1,1 +1,1 @@
-"""The registry protocol: `METHOD /v2/<name>/<noun>/…` is `on_<method>` in `<noun>.py`."""
+"""The OCI distribution API: `METHOD /v2/<name>/<noun>/…` is `on_<method>` in `<noun>.py`."""

@@ -1,7 +1,8 @@
-"""`/v2/auth`: a token for a user name and a password, or for nobody.
+"""`/v2/auth`: the token service, with or without credentials.
 
-GET with HTTP Basic, or POST with a form (OAuth2, grant type "password"). Answer: Docker registry
-token specification, with `expires_in` and `issued_at`, without which clients ask again each minute.
+Clients send GET with HTTP Basic, or POST with a form (OAuth2, grant type "password"). The response
+follows the Docker registry token specification. It contains `expires_in` and `issued_at`, without
+which clients request a new token each minute.
 """
 
 from __future__ import annotations
@@ -16,32 +17,32 @@ from atoll.auth.access import Access, Grant, WrongCredentials
 from atoll.auth.credentials import Credentials
 from atoll.auth.scopes import CATALOG_SCOPE, Scope, parse_scopes
 from atoll.auth.tokens import LIFE_SECONDS, Tokens
-from atoll.web.addresses import client_address
-from atoll.web.credentials import basic_credentials
+from atoll.web.basic_auth import basic_credentials
+from atoll.web.client_address import client_address
 from atoll.web.v2.token_form import read_form
 
 
-class Auth:
-    """Issues tokens. One round trip to the database."""
+class TokenResource:
+    """Issue tokens, with one round trip to the database."""
 
     def __init__(self, access: Access, tokens: Tokens) -> None:
         self._access = access
         self._tokens = tokens
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer with a token for as much of the scopes as the user may do."""
+        """Issue a token for the actions in the scopes that the user is permitted."""
         scopes = req.get_param_as_list("scope") or []
-        self._answer(req, resp, basic_credentials(req), scopes)
+        self._issue(req, resp, basic_credentials(req), scopes)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer as to GET; the form's `username` and `password` stand for the header's."""
+        """Issue a token as GET does, with `username` and `password` from the form or the header."""
         form = read_form(req)
         credentials = basic_credentials(req)
         if credentials is None and "username" in form:
             credentials = Credentials(form["username"], form.get("password", ""))
-        self._answer(req, resp, credentials, [form.get("scope", "")])
+        self._issue(req, resp, credentials, [form.get("scope", "")])
 
-    def _answer(
+    def _issue(
         self,
         req: falcon.Request,
         resp: falcon.Response,
@@ -78,5 +79,5 @@ class Auth:
 
 
 def _granted(scope: Scope, held: Grant) -> Grant:
-    """Return HELD with no more actions than SCOPE asks for."""
+    """Return the grant, limited to the actions in the scope."""
     return replace(held, actions=scope.actions & held.actions)

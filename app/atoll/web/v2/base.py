@@ -1,21 +1,21 @@
-"""`GET /v2/`: tells a client that this is a registry, and whether its token is good."""
+"""`GET /v2/`: the API version check, which also validates the token."""
 
 from __future__ import annotations
 
 import falcon
 
-from atoll.web.guard import Guard
+from atoll.web.bearer_auth import BearerAuth
 
 
 class Base:
-    """The protocol's root (end-1)."""
+    """The root of the API (end-1)."""
 
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
+    def __init__(self, auth: BearerAuth) -> None:
+        self._auth = auth
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer `true`, as Quay does, to whoever has a token."""
-        self._guard.identity(req)
+        """Return `true`, as Quay does, if the token is valid."""
+        self._auth.identity(req)
         resp.media = True
 
     on_head = on_get

@@ -9,12 +9,12 @@ from prometheus_client import Counter
 from atoll.web.v2.download_slots import Slot
 
 SENT_BYTES = Counter(
-    "atoll_blob_sent_bytes", "Bytes of blob responses that the registry sent itself", ["kind"]
+    "atoll_blob_sent_bytes", "Bytes of blobs that the registry sent itself", ["kind"]
 )
 
 
 class BlobStream(Iterator[bytes]):
-    """A body that the server closes at the end of the response, also an unread one.
+    """A response body that the server closes at the end, even if it was not read completely.
 
     Args:
         kind: the label of the bytes in the metrics: blob, range or ranges.

@@ -38,7 +38,7 @@ WHOLE = RequestedRanges()
 def requested_ranges(header: str | None, size: int) -> RequestedRanges:
     """Parse a Range header.
 
-    A header with another unit or a syntax error is ignored, as RFC 9110 demands.
+    A header with another unit or a syntax error is ignored, as RFC 9110 requires.
 
     Args:
         header: the header's value; None if there is none.
@@ -47,7 +47,7 @@ def requested_ranges(header: str | None, size: int) -> RequestedRanges:
     Raises:
         falcon.HTTPRangeNotSatisfiable: no range contains a byte of the content. That includes a
             range that ends before it begins: RFC 9110 permits ignoring it, the OCI conformance
-            tests demand 416.
+            tests require 416.
         TooManyRanges: there are more than RANGES_MAXIMUM ranges, or they add up to more bytes than
             the content has.
     """
@@ -75,7 +75,7 @@ def requested_ranges(header: str | None, size: int) -> RequestedRanges:
 
 
 def _resolve(match: re.Match[str], size: int) -> ByteRange | None:
-    """Return the range that a specification selects of SIZE bytes; None if it selects none."""
+    """Return the bytes that a range specification selects; None if it selects none."""
     if not match["first"]:
         start, end = max(0, size - int(match["last"])), size
     else:

@@ -7,14 +7,14 @@ import falcon
 from atoll.names import Digest
 
 
-def client_has_already(req: falcon.Request, resp: falcon.Response, digest: Digest) -> bool:
-    """Answer 304 if the client holds DIGEST already (If-None-Match), and tell whether it does."""
+def is_not_modified(req: falcon.Request, resp: falcon.Response, digest: Digest) -> bool:
+    """Set status 304 and return true if the client has the content already (If-None-Match)."""
     resp.set_header("ETag", f'"{digest}"')
-    given = req.if_none_match or []
-    has = any(
+    etags = req.if_none_match or []
+    matches = any(
         etag == "*" or (isinstance(etag, falcon.ETag) and str(etag) == str(digest))
-        for etag in given
+        for etag in etags
     )
-    if has:
+    if matches:
         resp.status = falcon.HTTP_NOT_MODIFIED
-    return has
+    return matches

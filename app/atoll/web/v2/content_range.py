@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# Docker's registry writes it without a unit; HTTP (RFC 9110) with one, and with the whole size.
+# Docker's registry writes no unit; HTTP (RFC 9110) requires a unit and the complete size.
 _CONTENT_RANGE = re.compile(r"(?:bytes )?(?P<start>\d{1,18})-(?P<end>\d{1,18})(?:/\S*)?", re.ASCII)
 
 

@@ -1,7 +1,7 @@
-"""A limit of the responses that the registry streams at the same time, per process.
+"""A limit on concurrently streamed responses, per process.
 
-A response that a client takes slowly occupies a thread. Those threads also redirect every other
-pull, so only some of them may be occupied, and a single client may occupy a part of these.
+A response to a slow client occupies a thread. The same threads redirect all other pulls, so only
+some of them may stream, and a single client may use only a part of these.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class DownloadSlots:
 
     Args:
         total: how many responses may be streamed at the same time.
-        of_client: how many of them to the same client address.
+        of_client: how many of them may go to the same client address.
     """
 
     def __init__(self, total: int = SLOTS, of_client: int = SLOTS_OF_CLIENT) -> None:
@@ -40,7 +40,7 @@ class DownloadSlots:
         return Slot(self, client)
 
     def give_back(self, client: str) -> None:
-        """Count one slot of a client less."""
+        """Release one slot of a client."""
         with self._lock:
             self._used[client] -= 1
             if not self._used[client]:

@@ -1,4 +1,4 @@
-"""`/v2/<name>/manifests/<reference>`: by tag or by digest."""
+"""`/v2/<name>/manifests/<reference>`: a manifest by tag or digest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from atoll.registry.errors import ManifestInvalid, ManifestUnknown
 from atoll.registry.manifest_format import MAXIMUM_SIZE
 from atoll.registry.manifests import Manifest, Manifests
 from atoll.registry.tags import Tags
-from atoll.web.addresses import client_address
-from atoll.web.authority import Authority
+from atoll.web.bearer_auth import BearerAuth
+from atoll.web.client_address import client_address
 from atoll.web.errors import BodyTooLarge, TooManyTags
-from atoll.web.guard import Guard
-from atoll.web.v2.conditions import client_has_already
+from atoll.web.external_url import ExternalUrls
+from atoll.web.v2.conditions import is_not_modified
 
-# Of one push, beside the tag in its path. The draft of the specification asks for ten at least.
+# Tags in the query of a push. The draft of the specification requires at least ten.
 TAGS_MAXIMUM = 32
 
 
@@ -29,42 +29,42 @@ class ManifestResource:
         self,
         manifests: Manifests,
         tags: Tags,
-        guard: Guard,
-        authority: Authority,
+        auth: BearerAuth,
+        external_urls: ExternalUrls,
         pulls: PullLog,
     ) -> None:
         self._manifests = manifests
         self._tags = tags
-        self._guard = guard
-        self._authority = authority
+        self._auth = auth
+        self._external_urls = external_urls
         self._pulls = pulls
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
         """Return the manifest, byte for byte."""
-        authorized = self._guard.require(req, RepositoryName.parse(name), PULL)
+        authorized = self._auth.require(req, RepositoryName.parse(name), PULL)
         manifest = self._find(resp, authorized.repository, reference)
         puller = authorized.identity.username
-        self._note(req, authorized.repository, reference, manifest.digest, puller)
-        if not client_has_already(req, resp, manifest.digest):
+        self._record_pull(req, authorized.repository, reference, manifest.digest, puller)
+        if not is_not_modified(req, resp, manifest.digest):
             resp.data = manifest.content
 
     def on_head(
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Return the manifest's digest and size."""
-        repository = self._guard.require_head(req, RepositoryName.parse(name)).repository
+        repository = self._auth.require_head(req, RepositoryName.parse(name)).repository
         manifest = self._find(resp, repository, reference)
-        if not client_has_already(req, resp, manifest.digest):
+        if not is_not_modified(req, resp, manifest.digest):
             resp.content_length = len(manifest.content)
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, reference: str) -> None:
-        """Keep a manifest whose blobs are here."""
+        """Store a manifest whose blobs the repository has."""
         repository = RepositoryName.parse(name)
-        authorized = self._guard.require_push(req, repository)
+        authorized = self._auth.require_push(req, repository)
         _check_reference(reference)
         tags = _tags(req)
-        with self._guard.renewing(req, repository):
-            kept = self._manifests.put(
+        with self._auth.challenge_if_replaced(req, repository):
+            stored = self._manifests.put(
                 authorized.repository,
                 reference,
                 _content(req),
@@ -73,22 +73,22 @@ class ManifestResource:
                 username=authorized.identity.username,
                 address=client_address(req),
             )
-        digest = kept.digest
-        if kept.subject is not None:
-            resp.set_header("OCI-Subject", kept.subject)
+        digest = stored.digest
+        if stored.subject is not None:
+            resp.set_header("OCI-Subject", stored.subject)
         if tags:
             resp.set_header("OCI-Tag", ", ".join(tags))
-        if kept.foreign_layers:
-            resp.set_header("Warning", _warning(kept.foreign_layers))
-        resp.set_header("Location", self._authority.url(req, f"/v2/{name}/manifests/{digest}"))
+        if stored.foreign_layers:
+            resp.set_header("Warning", _warning(stored.foreign_layers))
+        resp.set_header("Location", self._external_urls.url(req, f"/v2/{name}/manifests/{digest}"))
         resp.set_header("Docker-Content-Digest", str(digest))
         resp.status = falcon.HTTP_CREATED
 
     def on_delete(
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
-        """Delete a manifest with its tags, by digest; or a tag alone."""
-        repository = self._guard.require(req, RepositoryName.parse(name), DELETE).repository
+        """Delete a manifest and its tags by digest, or a single tag."""
+        repository = self._auth.require(req, RepositoryName.parse(name), DELETE).repository
         _check_findable(repository, reference)
         if Digest.is_digest(reference):
             self._manifests.delete(repository, Digest.parse(reference))
@@ -104,7 +104,7 @@ class ManifestResource:
         resp.set_header("Docker-Content-Digest", str(manifest.digest))
         return manifest
 
-    def _note(
+    def _record_pull(
         self,
         req: falcon.Request,
         name: RepositoryName,
@@ -120,15 +120,15 @@ class ManifestResource:
         )
 
 
-def _warning(elsewhere: list[str]) -> str:
-    """Return the header (distribution-spec, "Warnings"): agent `-`, no date, no quotes inside."""
-    count = len(elsewhere)
-    some = f"{elsewhere[0]} and {count - 1} more layers are" if count > 1 else f"{elsewhere[0]} is"
-    return f'299 - "{some} not in this registry; whoever pulls needs the URLs in the manifest"'
+def _warning(foreign_layers: list[str]) -> str:
+    """Return a Warning header (distribution-spec, "Warnings"): agent `-`, no date, no quotes."""
+    first, count = foreign_layers[0], len(foreign_layers)
+    layers = f"{first} and {count - 1} more layers are" if count > 1 else f"{first} is"
+    return f'299 - "{layers} not in this registry; pulls need the URLs in the manifest"'
 
 
 def _check_findable(name: RepositoryName, reference: str) -> None:
-    """Raise for a reference that nothing can have: a digest that is none, or a tag that is none."""
+    """Raise for a reference that no manifest can have: a malformed digest or tag."""
     if Digest.is_digest(reference):
         Digest.parse(reference)
     elif not is_tag(reference):
@@ -143,7 +143,7 @@ def _check_reference(reference: str) -> None:
 
 
 def _tags(req: falcon.Request) -> list[str]:
-    """Return the tags in the query, each once. Raises InvalidName or TooManyTags."""
+    """Return the distinct tags in the query. Raises InvalidName or TooManyTags."""
     tags = list(dict.fromkeys(req.get_param_as_list("tag") or []))
     if len(tags) > TAGS_MAXIMUM:
         raise TooManyTags(f"a push may have at most {TAGS_MAXIMUM} tags, not {len(tags)}")

@@ -16,13 +16,13 @@ from atoll.web.v2.byte_range import ByteRange
 # Yields a blob's bytes from the first argument up to the second one (not included).
 Read = Callable[[int, int], Generator[bytes, None, None]]
 
-# Bytes between two ranges that are read and discarded: that takes less time than another request.
-# A store answers a request in some milliseconds, in which it sends this many bytes.
+# Bytes between two ranges that are read and discarded, which takes less time than another request:
+# a store needs some milliseconds for a request, in which it sends this many bytes.
 GAP_MAXIMUM = 64 * 1024
-# Bytes that one response may discard: so many, and so many times the requested bytes. Otherwise a
-# few hundred ranges of one byte would read many megabytes from the store.
+# Bytes that one response may discard: a constant, plus a multiple of the requested bytes. Otherwise
+# a few hundred ranges of one byte would read many megabytes from the store.
 DISCARDED_FREE, DISCARDED_FACTOR = 2**20, 4
-# Requests to the store for one response, one after another, each from a thread of its own.
+# Sequential requests to the store for one response, each from a thread of its own.
 READS_MAXIMUM = 128
 
 
@@ -89,7 +89,7 @@ class MultipartRanges:
 
 
 def _groups(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
-    """Split RANGES, in order, into groups that one read covers without reading a byte twice."""
+    """Split ranges, in order, into groups that one read covers without reading a byte twice."""
     groups: list[list[ByteRange]] = []
     budget = DISCARDED_FREE + DISCARDED_FACTOR * sum(end - start for start, end in ranges)
     for one in ranges:
@@ -103,7 +103,12 @@ def _groups(ranges: Sequence[ByteRange]) -> list[list[ByteRange]]:
 
 
 class _Forward:
-    """Cuts pieces of bytes at given positions, of which the first byte's is POSITION."""
+    """Split a stream of bytes at given positions.
+
+    Args:
+        pieces: the stream.
+        position: the position of its first byte.
+    """
 
     def __init__(self, pieces: Iterator[bytes], position: int) -> None:
         self._pieces = pieces
@@ -111,12 +116,12 @@ class _Forward:
         self._rest = memoryview(b"")
 
     def skip_to(self, position: int) -> None:
-        """Discard the bytes before POSITION."""
+        """Discard the bytes before a position."""
         for _ in self._cut(position):
             pass
 
     def take_until(self, end: int) -> Iterator[bytes]:
-        """Yield the bytes up to END (not included), in pieces that are not empty."""
+        """Yield the bytes up to a position (not included), in pieces that are not empty."""
         return map(bytes, self._cut(end))
 
     def _cut(self, end: int) -> Iterator[memoryview]:

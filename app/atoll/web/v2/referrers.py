@@ -1,4 +1,4 @@
-"""`/v2/<name>/referrers/<digest>`."""
+"""`/v2/<name>/referrers/<digest>`: the referrers of a manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import falcon
 from atoll.auth.access import PULL
 from atoll.names import Digest, RepositoryName
 from atoll.registry.referrers import Referrers
-from atoll.web.guard import Guard
+from atoll.web.bearer_auth import BearerAuth
 
 _INDEX = "application/vnd.oci.image.index.v1+json"
 # PostgreSQL's largest bigint.
@@ -18,15 +18,15 @@ _ID_MAXIMUM = 2**63 - 1
 
 
 class ReferrerList:
-    """Who refers to a manifest (end-12)."""
+    """The referrers of a manifest (end-12)."""
 
-    def __init__(self, referrers: Referrers, guard: Guard) -> None:
+    def __init__(self, referrers: Referrers, auth: BearerAuth) -> None:
         self._referrers = referrers
-        self._guard = guard
+        self._auth = auth
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
-        """Answer with an index, empty where nobody refers to the digest; `Link` leads to more."""
-        repository = self._guard.require(req, RepositoryName.parse(name), PULL).repository
+        """Return an index, which is empty without referrers; `Link` is the next page."""
+        repository = self._auth.require(req, RepositoryName.parse(name), PULL).repository
         artifact_type = req.get_param("artifactType")
         after = req.get_param_as_int("after", min_value=0, max_value=_ID_MAXIMUM, default=0)
         found, more = self._referrers.list(repository, Digest.parse(digest), artifact_type, after)

@@ -16,5 +16,5 @@ UPLOAD = "/v2/{name}/blobs/uploads/{uuid}"
 BLOB = "/v2/{name}/blobs/{digest}"
 MANIFEST = "/v2/{name}/manifests/{reference}"
 
-# Clients send these with and without the slash at the end.
+# Clients send these with and without the trailing slash.
 OPTIONAL_SLASH = frozenset({ROOT, UPLOADS})

@@ -25,9 +25,9 @@ def read_form(req: falcon.Request) -> dict[str, str]:
     try:
         fields = parse_qs(raw.decode(), strict_parsing=bool(raw), keep_blank_values=True)
     except ValueError as error:
-        raise InvalidForm("the form is not well formed") from error
+        raise InvalidForm("the form is malformed") from error
     if any("\0" in value for name in ("username", "password") for value in fields.get(name, [])):
-        raise InvalidForm("user names and passwords have no zero byte")
+        raise InvalidForm("user names and passwords must not contain a zero byte")
     grant_type = fields.get("grant_type", ["password"])[0]
     if grant_type != "password":
         raise InvalidForm("grant_type must be password")

@@ -1,4 +1,4 @@
-"""Credentials in the `Authorization` header."""
+"""HTTP Basic authentication."""
 
 from __future__ import annotations
 

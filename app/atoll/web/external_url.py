@@ -1,7 +1,7 @@
-"""The registry's address as this client knows it, for URLs that the client is to follow.
+"""URLs of the registry in responses, at the address that the client used.
 
-A client may have come through the load balancer or to one site directly; URLs lead back to the same
-address.
+A client may connect through the load balancer or directly to a site. URLs in the response point to
+the same address.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 import falcon
 
 from atoll.config import Bundle
-from atoll.web.addresses import is_from_trusted_proxy
+from atoll.web.client_address import is_from_trusted_proxy
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::\d{1,5})?", re.ASCII)
 
 
-class Authority:
-    """Builds absolute URLs. nginx sets X-Forwarded-Proto to the scheme that the client used."""
+class ExternalUrls:
+    """Build absolute URLs. nginx sets X-Forwarded-Proto to the scheme that the client used."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._hostname = bundle.server_hostname
@@ -28,29 +28,29 @@ class Authority:
         self._trusted = bundle.trusted_proxies
 
     def url(self, req: falcon.Request, path: str) -> str:
-        """Return the URL of PATH at the address that the client used."""
+        """Return the URL of a path at the address that the client used."""
         return f"{self.scheme(req)}://{self._host(req)}{path}"
 
-    def covers(self, req: falcon.Request, url: str) -> bool:
-        """Return whether the host of `url` is the one that this client used, or below it.
+    def is_below_client_host(self, req: falcon.Request, url: str) -> bool:
+        """Return whether the host of `url` is the host that the client used, or a subdomain of it.
 
-        Ports may differ. Programs written in Go send their credentials along to such a host.
+        Ports may differ. HTTP clients written in Go forward credentials to such a host on redirect.
         """
-        return _covers(self._host(req), url)
+        return _is_host_or_subdomain(self._host(req), url)
 
     def is_below_registry(self, url: str) -> bool:
-        """Return whether the host of `url` is SERVER_HOSTNAME, or below it."""
-        return _covers(self._hostname, url)
+        """Return whether the host of `url` is SERVER_HOSTNAME or a subdomain of it."""
+        return _is_host_or_subdomain(self._hostname, url)
 
     def own_hosts(self, req: falcon.Request) -> set[str]:
-        """Return the host names, with ports, under which a browser may know the registry."""
+        """Return the hosts, with ports, by which a browser may address the registry."""
         return {self._host(req), self._hostname}
 
     def _host(self, req: falcon.Request) -> str:
         """Return the host and port that the client used.
 
-        A load balancer that changes Host passes the client's in X-Forwarded-Host. Anybody can send
-        that header, so it counts from TRUSTED_PROXIES only.
+        A load balancer that changes Host passes the original in X-Forwarded-Host. Any client can
+        send that header, so it is read only in requests from TRUSTED_PROXIES.
         """
         if is_from_trusted_proxy(req, self._trusted):
             forwarded = (req.get_header("X-Forwarded-Host") or "").partition(",")[0].strip()
@@ -66,13 +66,13 @@ class Authority:
         return "https" if req.get_header("X-Forwarded-Proto") == "https" else "http"
 
 
-def _covers(host: str, url: str) -> bool:
-    ours, other = urlsplit(f"//{host}").hostname, urlsplit(url).hostname
-    return bool(ours and other and (other == ours or other.endswith(f".{ours}")))
+def _is_host_or_subdomain(host: str, url: str) -> bool:
+    domain, other = urlsplit(f"//{host}").hostname, urlsplit(url).hostname
+    return bool(domain and other and (other == domain or other.endswith(f".{domain}")))
 
 
 def _is_host(text: str) -> bool:
-    """Return whether TEXT is a host name or an IP address, perhaps with a port."""
+    """Return whether a text is a host name or an IP address, optionally with a port."""
     match = _HOST.fullmatch(text)
     if match is None or match["ipv6"] is None:
         return match is not None

@@ -1,4 +1,4 @@
-"""Pieces of answers that several nouns share."""
+"""Response schemas that several resources share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 
 class Avatar(TypedDict):
-    """What a picture is drawn from."""
+    """The data from which user interfaces draw an account's avatar."""
 
     name: str
     hash: str
@@ -19,7 +19,7 @@ class Avatar(TypedDict):
 
 
 class Member(TypedDict):
-    """Somebody who may be in a team or have a permission."""
+    """A user, robot or team that has a permission or belongs to a team."""
 
     name: str
     kind: str
@@ -28,17 +28,17 @@ class Member(TypedDict):
 
 
 def avatar(name: str, kind: str) -> Avatar:
-    """Return what a user interface draws an account's picture from."""
+    """Return the avatar of an account."""
     digest = hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()
     return {"name": name, "hash": digest, "color": f"#{digest[:6]}", "kind": kind}
 
 
 def http_date(moment: datetime | None) -> str | None:
-    """Return a moment as Quay writes it, in the format of e-mail (RFC 5322)."""
+    """Return a time in Quay's format, that of e-mail (RFC 5322)."""
     return None if moment is None else format_datetime(moment.astimezone(UTC))
 
 
 def member(name: str, *, is_robot: bool, kind: str = "user") -> Member:
-    """Return somebody who may be in a team or have a permission."""
-    picture = "robot" if is_robot else kind
-    return {"name": name, "kind": kind, "is_robot": is_robot, "avatar": avatar(name, picture)}
+    """Return the response schema of a user, robot or team."""
+    avatar_kind = "robot" if is_robot else kind
+    return {"name": name, "kind": kind, "is_robot": is_robot, "avatar": avatar(name, avatar_kind)}

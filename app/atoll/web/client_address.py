@@ -1,8 +1,8 @@
-"""Where a request comes from, behind nginx and load balancers.
+"""The client's address behind nginx and load balancers.
 
-Each of these adds whom it spoke with to X-Forwarded-For, at the end; what stands before may have
-been made up by the client. So the list is read from its end, for as long as the one who wrote the
-entry is trusted: our own nginx is, and so is who stands in TRUSTED_PROXIES.
+Each proxy appends the address of its own client to X-Forwarded-For; earlier entries may be forged.
+The list is therefore read from its end, as long as the proxy that wrote an entry is trusted: our
+own nginx, and the networks in TRUSTED_PROXIES.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def find_client_address(req: falcon.Request, trusted: Sequence[Network]) -> str:
-    """Return the address of the first in the chain who is not one of the TRUSTED."""
+    """Return the last address in the chain of proxies that is outside the trusted networks."""
     forwarded = (req.get_header("X-Forwarded-For") or "").split(",")
     entries = [entry.strip() for entry in reversed(forwarded) if entry.strip()]
     if not entries:
@@ -43,7 +43,7 @@ def is_from_trusted_proxy(req: falcon.Request, trusted: Sequence[Network]) -> bo
 
 
 def client_address(req: falcon.Request) -> str:
-    """Return the address that was found when the request came."""
+    """Return the address that the middleware stored in the request's context."""
     return str(req.context.client_address)
 
 

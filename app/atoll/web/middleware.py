@@ -1,4 +1,4 @@
-"""Each request in the log and in the metrics, under an id that its answer carries too."""
+"""Log and count each request, under the id in its response header X-Request-Id."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ from prometheus_client import (
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from atoll import round_trips
-from atoll.web.addresses import Network, find_client_address
+from atoll.web.client_address import Network, find_client_address
 
 log = logging.getLogger("atoll.access")
 
-REQUESTS = Counter(
-    "atoll_http_requests", "HTTP requests answered", ["method", "resource", "status"]
-)
+REQUESTS = Counter("atoll_http_requests", "HTTP requests served", ["method", "resource", "status"])
 SECONDS = Histogram(
-    "atoll_http_request_seconds", "Seconds until a request was answered", ["method", "resource"]
+    "atoll_http_request_seconds", "Duration of HTTP requests in seconds", ["method", "resource"]
 )
 
-# Clients may send any token as a method; each new label value would stay in memory for good.
+# Clients may send any token as a method, and every label value stays in memory.
 _METHODS = frozenset(falcon.HTTP_METHODS)
-# Longer paths are cut in the log. Names of repositories and tags fit.
+# Characters of a path in the log. Names of repositories and tags fit.
 _LOGGED_PATH = 512
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
-# Health checks come every second or two, and metrics as often as somebody likes: not logged.
+# Health checks and scrapes of metrics are too frequent to log.
 _QUIET = ("/health/", "/metrics")
 
 
-class Observer:
-    """Falcon middleware. With SERVER_TIMING each answer tells what it cost.
+class RequestMiddleware:
+    """Falcon middleware that logs and counts requests.
 
-    TRUSTED are the networks of load balancers that are believed whom they forward.
+    Args:
+        server_timing: whether responses report their duration and round trips (Server-Timing).
+        trusted: networks of load balancers whose X-Forwarded-For is trusted.
     """
 
     def __init__(self, *, server_timing: bool = False, trusted: Sequence[Network] = ()) -> None:
@@ -54,7 +54,7 @@ class Observer:
         self._trusted = trusted
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Note when the request came, and give it an id."""
+        """Store start time, id and client address in the request's context."""
         given = req.get_header("X-Request-Id") or ""
         req.context.id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         req.context.began = time.monotonic()
@@ -62,7 +62,7 @@ class Observer:
         round_trips.reset()
         resp.set_header("X-Request-Id", req.context.id)
         if "\0" in req.path or any("\0" in str(value) for value in req.params.values()):
-            # PostgreSQL cannot hold it, and no name of anything has it.
+            # PostgreSQL cannot store it, so no name contains it.
             raise falcon.HTTPBadRequest(description="the request has a zero byte in its URL")
         if req.path == "/v2" or req.path.startswith("/v2/"):
             resp.set_header("Docker-Distribution-API-Version", "registry/2.0")
@@ -70,7 +70,7 @@ class Observer:
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool
     ) -> None:
-        """Count and log the answer. The query is left out: it may hold signatures."""
+        """Count and log the response. The query is not logged: it may contain signatures."""
         del resource, req_succeeded
         seconds = time.monotonic() - req.context.began
         method, name = method_label(req.method), resource_label(req)
@@ -94,15 +94,15 @@ class Observer:
 
 
 def _server_timing(seconds: float) -> str:
-    """Return the header (W3C Server Timing): the whole in ms, and round trips in descriptions."""
+    """Return the header (W3C Server Timing): duration in ms, and round trips as descriptions."""
     parts = [f"total;dur={seconds * 1000:.1f}"]
-    for whom, number in round_trips.counts().items():
-        parts.append(f'{whom};desc="{number} round trips"')
+    for service, number in round_trips.counts().items():
+        parts.append(f'{service};desc="{number} round trips"')
     return ", ".join(parts)
 
 
 def method_label(method: str) -> str:
-    """Return METHOD, or `other` for a method that HTTP does not define."""
+    """Return the method, or `other` for one that HTTP does not define."""
     return method if method in _METHODS else "other"
 
 
@@ -112,10 +112,10 @@ def resource_label(req: falcon.Request) -> str:
 
 
 class Metrics:
-    """`/metrics`, for Prometheus: of all processes of this instance together."""
+    """`/metrics`: Prometheus metrics, summed over all processes of this instance."""
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
-        """Answer in Prometheus' text format."""
+        """Return the metrics in Prometheus' text format."""
         del req
         registry: CollectorRegistry = REGISTRY
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
