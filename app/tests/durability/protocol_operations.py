@@ -325,7 +325,7 @@ class Copy(Action):
         site = world[self.site]
         if not site.graph.locations.health.takes_objects(self.site):
             return
-        worker = Worker(site.database, site.graph.locations, copies=1)
+        worker = Worker(site.database, site.graph.locations, copies=1, cache=RecordingCache())
         tasks = Tasks(site.database, self.site)
         tasks.finish([task for task in tasks.claim(limit=4) if worker._carry_out(task)])
 

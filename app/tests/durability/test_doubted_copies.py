@@ -266,10 +266,10 @@ def test_a_third_site_verifies_doubts_for_a_site_without_a_running_worker(
 def test_a_copy_is_doubted_once_an_hour_by_the_same_worker(registry: MemoryRegistry) -> None:
     us, now = registry["us"], [0.0]
     digest = us.push(b"content")
-    doubts = Doubts(us.database, "eu", RecentReads(monotonic=lambda: now[0]))
+    recorded = Doubts(us.database, "eu", RecentReads(monotonic=lambda: now[0]))
 
     def report() -> bool:
-        doubts.wrong(claimed(us, "eu", digest), "us", "the digest differs")
+        recorded.wrong(claimed(us, "eu", digest), "us", "the digest differs")
         return doubts(us) != []
 
     assert report()

@@ -136,7 +136,7 @@ def _repository_of(name: str) -> str:
 
 def tag_of(reference: str) -> str:
     """Return a tag that is derived from the digest, so that no other image replaces it."""
-    repository, _, digest = reference.partition("@sha256:")
+    repository, _separator, digest = reference.partition("@sha256:")
     return f"{repository}:sha256-{digest[:16]}"
 
 
