@@ -1,3 +1,3 @@
-"""Atoll: one container registry that lives in several regions."""
+"""Atoll: a container registry that spans several regions."""
 
 __version__ = "0.1.0"

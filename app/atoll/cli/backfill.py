@@ -68,17 +68,17 @@ class Estimate:
 @click.command(
     cls=Command,
     exit_codes={
-        0: "No copy is missing (any longer, with --wait).",
-        1: "Copies are missing; they are queued, except with --dry-run.",
+        0: "No copies are missing, with --wait after waiting.",
+        1: "Copies are missing; without --dry-run they were queued.",
     },
-    examples=["atoll backfill --wait --location eu"],
+    examples=["atoll backfill --dry-run", "atoll backfill --location eustorage --wait"],
 )
 @click.option(
     "--location",
     "locations",
     multiple=True,
     metavar="NAME",
-    help="Search this location only; repeatable. Default: all that are required.",
+    help="Search this location only; repeatable. Default: all required locations.",
 )
 @click.option("--namespace", metavar="NAME", help="Search blobs of this namespace only.")
 @click.option("--dry-run", is_flag=True, help="Only count the missing copies.")
@@ -86,9 +86,9 @@ class Estimate:
     "--until",
     type=int,
     metavar="NUMBER",
-    help="Ignore newer blobs: 'last' in the JSON of an earlier run.",
+    help="Ignore blobs newer than this: 'last' in the JSON of an earlier run.",
 )
-@click.option("--wait", is_flag=True, help="Wait until all copies are made.")
+@click.option("--wait", is_flag=True, help="Wait until all required copies exist.")
 @json_option
 @click.pass_obj
 def backfill(
@@ -121,7 +121,7 @@ def backfill(
             }
         )
     elif complete:
-        print_result(f"nothing is missing at {', '.join(wanted)}")
+        print_result(f"no copies are missing at {', '.join(wanted)}")
     else:
         queued = "missing" if dry_run else "queued; wait with `atoll backfill --wait`"
         print_result(f"{_describe(missing)}: {queued}")
@@ -134,7 +134,8 @@ def _wanted(services: Services, names: list[str]) -> list[str]:
     for name in names:
         if name not in required:
             raise UserError(
-                f"'{name}' is no location where blobs must be; those are {', '.join(required)}"
+                f"no blobs are required at '{name}'; the required locations are:"
+                f" {', '.join(required)}"
             )
     return names or required
 
@@ -161,7 +162,7 @@ def _search(services: Services, scope: Scope, *, queue: bool) -> dict[str, Missi
 
 
 def _wait(services: Services, scope: Scope, missing: dict[str, Missing]) -> dict[str, Missing]:
-    """Poll until nothing is missing, and note each change with the remaining time."""
+    """Poll until no copy is missing, and note each change with the remaining time."""
     estimate, noted = Estimate(), ""
     while any(entry.blobs for entry in missing.values()):
         left = estimate.seconds_left(sum(entry.bytes for entry in missing.values()))

@@ -121,7 +121,7 @@ class Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments name. An unknown one is a usage error."""
+        """Return the command that the arguments name. An unknown command is a usage error."""
         if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             ctx.fail(self._unknown_command(args[0]))
         return super().resolve_command(ctx, args)

@@ -1,4 +1,4 @@
-"""`atoll completion`: scripts that complete commands and options in a shell."""
+"""`atoll completion`: shell completion scripts."""
 
 from __future__ import annotations
 

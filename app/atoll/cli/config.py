@@ -1,4 +1,4 @@
-"""`atoll config`: the configuration bundle."""
+"""`atoll config`: check configuration bundles."""
 
 from __future__ import annotations
 
@@ -30,29 +30,32 @@ def config() -> None:
 
 @config.command(
     exit_codes={0: "The file is valid.", 1: "The file has problems; the output lists them."},
-    examples=["atoll config check - --probe eu < config.yaml"],
+    examples=[
+        "atoll config check /conf/stack/config.yaml",
+        "atoll config check - --probe eustorage --connect < config.yaml",
+    ],
 )
 @click.argument("file")
 @click.option(
     "--preference",
     metavar="LOCATIONS",
-    help="Override QUAY_DISTRIBUTED_STORAGE_PREFERENCE.",
+    help="Check with this preference instead of the container's.",
 )
 @click.option(
     "--probe",
     "locations",
     multiple=True,
     metavar="LOCATION",
-    help="Also write an object to this location's store; repeatable.",
+    help="Also write a test object to this location's store; repeatable.",
 )
 @click.option("--connect", is_flag=True, help="Also connect to the database.")
 @json_option
 def check(
     file: str, preference: str | None, locations: tuple[str, ...], connect: bool, as_json: bool
 ) -> int:
-    """Check a config.yaml: FILE, or - for standard input.
+    """Check a config.yaml.
 
-    Runs the same checks as the start of a server.
+    FILE is a path, or - for standard input. A server runs the same checks when it starts.
     """
     result = _check(file, None if preference is None else parse_preference(preference))
     if result.bundle is not None:
@@ -66,7 +69,7 @@ def check(
             for line in lines:
                 print_result(f"{file}: {kind}{line}")
         if not result.problems:
-            print_result(f"{file}: good")
+            print_result(f"{file}: valid")
     return exit_codes.FAILED if result.problems else 0
 
 
@@ -87,7 +90,7 @@ def _connect(bundle: Bundle) -> Iterator[str]:
     except SessionsUnsupported as error:
         yield f"DB_URI: {error}"
     except DatabaseUnavailable as error:
-        yield f"DB_URI: PostgreSQL cannot be reached from here: {error}"
+        yield f"DB_URI: PostgreSQL cannot be reached from this host: {error}"
 
 
 def _probe(bundle: Bundle, locations: Iterable[str]) -> Iterator[str]:
@@ -109,4 +112,4 @@ def _probe(bundle: Bundle, locations: Iterable[str]) -> Iterator[str]:
             store.probe(write=True)
         except StoreError as error:
             cause = getattr(error, "cause", error)
-            yield f"the store of '{location}' takes no object from here: {cause}"
+            yield f"the store of '{location}' accepts no objects from this host: {cause}"

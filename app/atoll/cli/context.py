@@ -1,4 +1,4 @@
-"""What a command gets from its surroundings: the services of the container it runs in."""
+"""The context of a command: the services of the container that it runs in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class CommandContext:
-    """Loads the bundle and wires its services, once a command needs them.
+    """Loads the bundle and wires its services when a command requests them.
 
     Importing the services takes most of a second, which `--help` and `completion` should not cost.
     """

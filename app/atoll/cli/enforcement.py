@@ -22,8 +22,8 @@ from atoll.services import Services
 @click.command(
     cls=Command,
     exit_codes={
-        0: "No copy is over-replicated (any longer).",
-        1: "Over-replicated copies are left, because required ones are missing.",
+        0: "No copies are over-replicated.",
+        1: "Over-replicated copies are kept until all required copies exist.",
     },
 )
 @click.option("--dry-run", is_flag=True, help="Only count the copies.")
@@ -32,7 +32,7 @@ from atoll.services import Services
 def enforce(context: CommandContext, *, dry_run: bool, as_json: bool) -> int:
     """Delete over-replicated copies now.
 
-    The workers do the same in the background.
+    The replication workers also delete them in the background.
     """
     services = context.services()
     if not dry_run:
@@ -61,8 +61,8 @@ def _require_deletions(services: Services) -> None:
         )
     if not services.redis.ping():
         raise UserError(
-            "Redis cannot be reached, and it caches where copies are; retry when it is available,"
-            " or leave this to the workers"
+            "Redis is unavailable, and it may cache the placements of deleted copies; retry when it"
+            " is available, or let the workers delete the copies"
         )
 
 
@@ -81,7 +81,7 @@ def _search(over_replication: OverReplication, *, remove: bool) -> Step:
 def _wait_for_cache(services: Services) -> None:
     """Wait until no cached value names a deleted copy, even if Redis became unavailable."""
     while not (services.redis.ping() and services.redis.repeat_lost_deletions()):
-        note("Redis is unavailable; waiting for it, to delete cached places of these copies")
+        note("Redis is unavailable; waiting to delete the cached placements of these copies")
         look_later(lambda: None)
 
 

@@ -8,7 +8,7 @@ from atoll.errors import UserError
 
 def explain(error: Exception) -> tuple[int, str] | None:
     """Return the exit code and the message for an exception, or None if it is a bug."""
-    # A failed health check, which may run every few seconds, needs none of the other modules.
+    # A failed health check, which may run every few seconds, must not import the other modules.
     if type(error) is UserError:
         return exit_codes.FAILED, str(error)
     from atoll.config import ConfigError  # noqa: PLC0415
@@ -22,7 +22,7 @@ def explain(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, DatabaseUnavailable):
         return (
             exit_codes.UNAVAILABLE,
-            f"PostgreSQL cannot be reached: {error}\nCheck DB_URI, and that it is up.",
+            f"PostgreSQL cannot be reached: {error}\nCheck DB_URI and the state of the server.",
         )
     if isinstance(error, UserError):
         return exit_codes.FAILED, str(error)

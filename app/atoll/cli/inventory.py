@@ -67,19 +67,22 @@ class Objects:
 @click.command(
     cls=Command,
     exit_codes={
-        0: "Objects and rows match.",
+        0: "The store and the database match.",
         1: "There are orphans or missing copies; every blob has a good copy.",
         65: "Blobs have no good copy left.",
         69: "A store was unavailable.",
     },
-    examples=["atoll inventory us", "atoll inventory us --older-than 2d --delete-orphans"],
+    examples=[
+        "atoll inventory eustorage",
+        "atoll inventory eustorage --older-than 2d --delete-orphans",
+    ],
 )
 @click.argument("location")
 @click.option(
     "--older-than",
     metavar="AGE",
-    help="Count an object without a row as an orphan from this age, such as 2d. Default: the age"
-    " at which an unfinished upload is discarded.",
+    help="The minimum age of an orphan, such as 2d. Default: the age at which an unfinished upload"
+    " is discarded.",
 )
 @click.option("--delete-orphans", is_flag=True, help="Delete the orphans.")
 @click.option(
@@ -98,8 +101,8 @@ def inventory(
 ) -> int:
     """Find orphaned objects in the store of LOCATION.
 
-    Compares all objects of the store with the database, in both directions: objects without a row
-    are orphans, and copies without an object are missing.
+    Compares all objects of the store with the database: an object without a row is an orphan, and
+    a copy without an object is missing.
     """
     services = context.services_with_stores()
     database = services.patient_database
@@ -171,19 +174,19 @@ def _store(services: Services, location: str, *, delete: bool) -> ObjectStore:
     require_known(location, states)
     if delete and states[location] == REMOVED:
         raise UserError(
-            f"'{location}' is being removed, and nothing is deleted there as long as that can be"
-            f" undone: finish it (atoll remove-location {location}), or undo it with --undo"
+            f"'{location}' is being removed, and its objects are kept while that can be undone:"
+            f" finish the removal with atoll remove-location {location}, or revert it with --undo"
         )
     if location not in services.locations.stores:
         raise UserError(
-            f"'{location}' is not in this site's DISTRIBUTED_STORAGE_CONFIG, so its store cannot be"
-            " asked from here"
+            f"'{location}' is not in this site's DISTRIBUTED_STORAGE_CONFIG; run the command at a"
+            " site whose bundle contains it"
         )
     return services.locations.stores[location]
 
 
 def _age(services: Services, text: str | None) -> timedelta:
-    """Return the age of an orphan: that of an expired upload unless TEXT gives another one."""
+    """Return the minimum age of an orphan: that of an expired upload unless TEXT is given."""
     seconds = duration_option("--older-than", text)
     if seconds is None:
         return timedelta(minutes=services.bundle.blobupload_deletion_date_threshold)

@@ -28,7 +28,7 @@ _FURTHER = {
 def locations(context: click.Context, *, as_json: bool) -> None:
     """List, drain, activate, remove and purge locations.
 
-    Without a command, lists the locations.
+    Without a command, all locations are listed.
     """
     if context.invoked_subcommand is None:
         _list(context.obj, as_json=as_json)
@@ -40,7 +40,7 @@ def locations(context: click.Context, *, as_json: bool) -> None:
 def list_locations(context: CommandContext, *, as_json: bool) -> None:
     """List locations, their states and their blobs.
 
-    Sole copies are blobs without a copy at another location.
+    A sole copy is a blob without a copy at any other location.
     """
     _list(context, as_json=as_json)
 
@@ -81,9 +81,9 @@ def print_usage(usage: Sequence[LocationUsage], in_bundle: Container[str]) -> No
 @json_option
 @click.pass_obj
 def drain(context: CommandContext, location: str, *, wait: bool, as_json: bool) -> None:
-    """Drain a location.
+    """Stop writes to a location and copy sole copies elsewhere.
 
-    Nothing new is written to it, and its sole copies are copied to other locations.
+    A drained location can be removed. 'atoll locations activate' reverts a drain.
     """
     life_cycle = context.services().location_life_cycle
     remaining = life_cycle.drain(location)
@@ -115,18 +115,18 @@ def _wait(life_cycle: LocationLifeCycle, location: str) -> Remaining:
 
 def _describe(remaining: Remaining) -> str:
     return (
-        f"{remaining.blobs} blobs ({remaining.bytes} bytes) are only there, "
-        f"{remaining.uploads} uploads have bytes there"
+        f"{remaining.blobs} sole copies ({remaining.bytes} bytes) and {remaining.uploads} uploads"
+        " with data there remain"
     )
 
 
 @locations.command()
 @click.argument("location")
-@click.option("--read-only", is_flag=True, help="Read from it, but write nothing to it.")
+@click.option("--read-only", is_flag=True, help="Allow only reads.")
 @json_option
 @click.pass_obj
 def activate(context: CommandContext, location: str, *, read_only: bool, as_json: bool) -> None:
-    """Return a drained location to use."""
+    """Return a location to service."""
     life_cycle = context.services().location_life_cycle
     if read_only:
         life_cycle.make_read_only(location)
@@ -136,4 +136,4 @@ def activate(context: CommandContext, location: str, *, read_only: bool, as_json
     if as_json:
         print_json({"location": location, "state": state})
     else:
-        print_result(f"{location} is {state}; missing copies are made in the background")
+        print_result(f"{location} is {state}; missing copies are queued in the background")

@@ -22,13 +22,13 @@ from atoll.placement.locations.lost import Loss
 def lost(context: CommandContext, *, as_json: bool) -> None:
     """List blobs that were lost with removed locations.
 
-    A blob leaves the list when it is pushed again, or when no image uses it.
+    A blob is removed from the list when it is pushed again or no image uses it.
     """
     loss = context.services().location_life_cycle.lost_blobs()
     if as_json:
         print_json(_as_json(loss))
     else:
-        _print(loss, "with locations that are gone")
+        _print(loss, "with removed locations")
 
 
 def remove_lost(
@@ -62,8 +62,8 @@ def remove_lost(
             print_json({"location": location, "removed": removed, **_as_json(loss)})
     if removed and not as_json:
         print_result(
-            f"{location} is removed, and {len(loss.blobs)} blobs are lost; `atoll lost` lists them"
-            " until they are pushed again or no longer used. Take its entry out of"
+            f"{location} was removed, and {len(loss.blobs)} blobs are lost; `atoll lost` lists them"
+            " until they are pushed again or no longer used. Remove it from"
             " DISTRIBUTED_STORAGE_CONFIG at every site."
         )
 
@@ -95,7 +95,7 @@ def _print(loss: Loss, where: str) -> None:
         f" {len(loss.repositories)} repositories, used by {len(loss.images)} manifests"
     )
     if loss.uploads:
-        print_result(f"{loss.uploads} uploads have bytes there and end; clients restart them")
+        print_result(f"{loss.uploads} uploads with data there are aborted; clients restart them")
     for image in loss.images:
         print_result(f"  {image.repository}@{image.digest}  {' '.join(image.tags) or '(no tag)'}")
     for blob in loss.blobs:

@@ -1,4 +1,4 @@
-"""The command line, `atoll COMMAND`: what a container runs and what operators type."""
+"""The entry point of `atoll COMMAND`, for containers and operators."""
 
 from __future__ import annotations
 

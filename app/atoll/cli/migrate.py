@@ -24,7 +24,7 @@ from atoll.services import Services
 
 log = logging.getLogger(__name__)
 
-# Seconds. When a whole site boots, PostgreSQL may start later than this command.
+# Seconds. When a site boots, PostgreSQL may start later than this command.
 _PATIENCE = 60
 _PAUSE = 2
 
@@ -52,8 +52,8 @@ class Migrated:
 def migrate(context: CommandContext, dry_run: bool, as_json: bool) -> int:
     """Migrate the database to this version.
 
-    Also registers the locations of the bundle, and creates the first superuser. Migrations that
-    older versions cannot work with are postponed until no instance of such a version runs.
+    Also registers the locations of the bundle and creates the first superuser. Migrations that
+    would break older versions are postponed until no instance of an older version runs.
     """
     logs.set_up()
     services = context.services() if dry_run else context.services_to_serve()
@@ -92,7 +92,7 @@ def prepare_database(services: Services) -> Migrated:
 
 
 def _plan(services: Services) -> Migrated:
-    """Return what would be applied now, and what would be postponed."""
+    """Return the migrations that would be applied now, and those that would be postponed."""
     missing = pending(services.database)
     contractions = [str(one) for one in missing if one.contracts]
     others = _other_versions(services) if contractions and is_migrated(services.database) else {}

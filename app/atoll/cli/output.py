@@ -208,7 +208,7 @@ def ask(question: str) -> str:
         UserError: standard input is not a terminal.
     """
     if not sys.stdin.isatty():
-        raise UserError("there is no terminal to ask on; confirm with --yes")
+        raise UserError("standard input is not a terminal; confirm with --yes")
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip()

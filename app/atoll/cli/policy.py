@@ -30,8 +30,8 @@ _SUBJECT = click.argument("subject", metavar="NAMESPACE[/REPOSITORY]")
 def policy() -> None:
     """Manage the placement policies of namespaces and repositories.
 
-    A policy adds locations where blobs must be, or excludes locations. Policies of a repository
-    and of its namespace apply together.
+    A policy requires additional locations for blobs, or excludes locations. The policies of a
+    repository and of its namespace are combined.
     """
 
 
@@ -63,30 +63,36 @@ def list_policies(context: CommandContext, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def show(context: CommandContext, subject: str, as_json: bool) -> None:
-    """Show a policy and what it requires."""
+    """Show a policy and the locations that it requires."""
     _print(_report(context.services(), Subject.parse(subject)), as_json=as_json)
 
 
 @policy.command("set")
 @_SUBJECT
 @click.option(
-    "--extra", multiple=True, metavar="LOCATION", help="Also require copies there; repeatable."
+    "--extra",
+    multiple=True,
+    metavar="LOCATION",
+    help="Also require copies at this location; repeatable.",
 )
 @click.option(
-    "--exclude", multiple=True, metavar="LOCATION", help="Allow no copies there; repeatable."
+    "--exclude",
+    multiple=True,
+    metavar="LOCATION",
+    help="Allow no copies at this location; repeatable.",
 )
-@click.option("--urgent", is_flag=True, help="Copy its blobs before those of others.")
+@click.option("--urgent", is_flag=True, help="Copy these blobs before all others.")
 @click.option(
     "--sync",
     type=int,
     metavar="COPIES",
-    help="Accept a manifest once its blobs are at this number of locations.",
+    help="Accept a push once its blobs are at this number of locations.",
 )
 @click.option(
     "--sync-timeout",
     type=int,
     metavar="SECONDS",
-    help=f"Refuse the manifest after this time. Default: {SYNC_SECONDS}.",
+    help=f"Reject the push after this time, with --sync. Default: {SYNC_SECONDS}.",
 )
 @json_option
 @click.pass_obj
@@ -103,15 +109,15 @@ def set_policy(
 ) -> None:
     """Set a policy, and queue newly required copies.
 
-    Replaces the policy: an option that is not given returns to its default.
+    The policy is replaced: options that are not given are reset to their defaults.
     """
     if sync_timeout is not None and sync is None:
-        raise UserError("--sync-timeout needs --sync")
+        raise UserError("--sync-timeout requires --sync")
     seconds = SYNC_SECONDS if sync_timeout is None else sync_timeout
     if not 0 < seconds <= SYNC_SECONDS_MAXIMUM:
         raise UserError(f"--sync-timeout must be from 1 to {SYNC_SECONDS_MAXIMUM} seconds")
     if sync is not None and sync < 2:  # noqa: PLR2004 - the push itself makes one copy
-        raise UserError("--sync must be 2 or more: one copy is there when a push ends")
+        raise UserError("--sync must be at least 2, because every push stores one copy")
     services = context.services()
     parsed = Subject.parse(subject)
     _policies(services).set(
@@ -158,7 +164,7 @@ def _queue_missing(services: Services) -> None:
         for step in backfill(services.patient_database, required)
         for found in step.found
     )
-    note(f"{missing} copies are to be made" if missing else "no copy is missing")
+    note(f"missing copies queued: {missing}")
 
 
 def _report(services: Services, subject: Subject) -> dict[str, Any]:
@@ -175,13 +181,13 @@ def _print(report: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    print_result(f"{report['subject']}: blobs must be at {', '.join(report['required'])}")
+    print_result(f"{report['subject']}: copies required at {', '.join(report['required'])}")
     for name in report["extra"]:
         print_result(f"  required by this policy: {name}")
     for name in report["excluded"]:
         print_result(f"  excluded: {name}")
     if report["urgent"]:
-        print_result("  urgent: copied before the blobs of others")
+        print_result("  urgent: copied before all other blobs")
     if report["sync_copies"]:
         print_result(
             f"  a push waits for {report['sync_copies']} copies of each blob, and fails after"
@@ -190,5 +196,5 @@ def _print(report: dict[str, Any], *, as_json: bool) -> None:
     for entry in report["excess"]:
         print_result(
             f"  over-replicated at {entry['location']}: {entry['blobs']} blobs"
-            f" ({entry['bytes']} bytes), {entry['shared']} of them required there for others"
+            f" ({entry['bytes']} bytes), {entry['shared']} of them used by other repositories"
         )

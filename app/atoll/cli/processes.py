@@ -1,6 +1,6 @@
 """Commands that run the processes of a container.
 
-Each imports its process when it runs, so that a process holds only what it needs in memory.
+Each imports its process when it runs, so that unused modules take no memory.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _REPLICATION = {
 def registry() -> int:
     """Migrate the database, then serve the registry.
 
-    This is the container's default command: nginx in front of several web processes. SIGTERM stops
-    them after the requests that are in progress.
+    This is the container's default command. It runs nginx in front of several web processes. On
+    SIGTERM, requests in progress are finished first.
     """
     from atoll.server.registry_process import serve
 
@@ -34,7 +34,7 @@ def registry() -> int:
 
 @click.command(cls=Command)
 def registry_nomigrate() -> int:
-    """Serve the registry without a migration of the database."""
+    """Serve the registry without migrating the database."""
     from atoll.server.registry_process import serve
 
     return serve(migrate=False)
@@ -56,7 +56,7 @@ def web(socket: str) -> int:
 )
 @click.pass_context
 def replication(context: click.Context) -> int | None:
-    """Run the replication worker of this site, until SIGTERM."""
+    """Run the replication worker of this site until SIGTERM."""
     if context.invoked_subcommand is not None:
         return None
     from atoll.server.replication_process import replicate
@@ -66,10 +66,10 @@ def replication(context: click.Context) -> int | None:
 
 @click.command(cls=Command)
 def housekeeping() -> int:
-    """Run the maintenance of a site without replication, until SIGTERM.
+    """Run maintenance for a site without replication until SIGTERM.
 
-    Delivers notifications, writes exports of the audit log, and deletes what is no longer used.
-    With replication, the replication worker does the same.
+    Delivers notifications, exports the audit log, and deletes unreferenced manifests and blobs. At
+    a site with replication, the replication worker does this.
     """
     from atoll.server.housekeeping import maintain
 
@@ -78,9 +78,9 @@ def housekeeping() -> int:
 
 @click.command(cls=Command)
 def reload() -> int:
-    """Reload the bundle in this container, and wait until it is active.
+    """Reload the bundle in this container and wait until it is active.
 
-    An invalid bundle is refused with the reason, and the old one stays active.
+    If the new bundle is invalid, the command fails and the current one stays active.
     """
     from atoll.server.reload import request_reload
 
@@ -90,8 +90,8 @@ def reload() -> int:
 
 @click.command(cls=Command)
 def repomirror() -> int:
-    """Mirror repositories (not available yet)."""
-    raise UserError("repository mirroring comes in a later version of Atoll")
+    """Mirror repositories (not implemented)."""
+    raise UserError("repository mirroring is not implemented")
 
 
 @click.command(cls=Command)
@@ -102,13 +102,13 @@ def shell() -> int:
 
 @click.command(
     cls=Command,
-    exit_codes={0: "The process is healthy.", 1: "The process is unhealthy, or does not answer."},
+    exit_codes={0: "The process is healthy.", 1: "The process is unhealthy or unresponsive."},
 )
 @click.option(
-    "--alive", is_flag=True, help="Succeed if only other services, such as PostgreSQL, are down."
+    "--alive", is_flag=True, help="Ignore the health of other services, such as PostgreSQL."
 )
 def healthcheck(alive: bool) -> int:
-    """Check the health of this container's process."""
+    """Check the health of the process in this container."""
     from atoll.server.healthcheck import healthcheck as check
 
     check(alive=alive)

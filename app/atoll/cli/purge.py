@@ -25,7 +25,7 @@ from atoll.storage.errors import StoreUnavailable
 @click.command(
     cls=Command,
     exit_codes={
-        0: "The objects are deleted, or with --dry-run counted.",
+        0: "The objects were deleted, or with --dry-run counted.",
         1: "The deletion was refused; the message gives the reason.",
         69: "The store was unavailable; run the command again to resume.",
     },
@@ -37,7 +37,7 @@ from atoll.storage.errors import StoreUnavailable
     "file",
     required=True,
     metavar="FILE",
-    help="A config.yaml that contains the location, or - for standard input.",
+    help="The config.yaml that contains the location; - for standard input.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count the objects.")
 @yes_option
@@ -45,7 +45,7 @@ from atoll.storage.errors import StoreUnavailable
     "--limit",
     type=click.IntRange(min=1),
     metavar="OBJECTS",
-    help="Stop after this number; run the command again to resume.",
+    help="Stop after this number of objects; run the command again to resume.",
 )
 @json_option
 @click.pass_obj
@@ -61,7 +61,7 @@ def purge(
 ) -> int:
     """Delete all objects of a removed location.
 
-    Refused while an instance may still write to its store.
+    The command fails while an instance may still write to the store. The bucket itself is kept.
     """
     store_purge = context.services_with_stores().store_purge
     stores = _read_bundle(file).stores
@@ -77,12 +77,12 @@ def purge(
         else:
             report = _delete(store_purge, store, yes=yes, limit=limit)
     except StoreUnavailable as error:
-        note(f"{error}; when it answers again, the same command resumes")
+        note(f"{error}; run the command again to resume when the store is available")
         return exit_codes.UNAVAILABLE
     if as_json:
         print_json(asdict(report))
     else:
-        did = "deleted" if report.deleted else "there"
+        did = "deleted" if report.deleted else "found"
         print_result(f"{location}: {report.objects} objects ({report.bytes} bytes) {did}")
     return 0
 

@@ -32,7 +32,7 @@ QUESTION = (
 )
 _ANSWERS = {"y": True, "ye": True, "yes": True, "n": False, "no": False}
 _REMOVED = (
-    "{location} is removed. Its objects are still in its store; take its entry out of"
+    "{location} was removed. Its objects are still in its store. Remove it from"
     " DISTRIBUTED_STORAGE_CONFIG at every site."
 )
 _SHOWN = 20
@@ -41,44 +41,44 @@ _SHOWN = 20
 @click.command(
     cls=Command,
     exit_codes={
-        0: "The location is removed, or with --dry-run can be.",
+        0: "The location was removed, or with --dry-run can be removed.",
         1: "The removal was refused; the message gives the reason.",
     },
     examples=[
         "atoll locations remove eustorage --dry-run",
         "atoll locations remove eustorage --verified-since 7d",
-        "atoll locations remove eustorage --lost",
+        "atoll locations remove eustorage --lost --accept-loss 12",
     ],
 )
 @click.argument("location")
-@click.option("--dry-run", is_flag=True, help="Only check whether it can be removed.")
+@click.option("--dry-run", is_flag=True, help="Only check whether the location can be removed.")
 @yes_option
-@click.option("--undo", is_flag=True, help="Restore the placements of an unfinished removal.")
+@click.option("--undo", is_flag=True, help="Revert an unfinished removal.")
 @click.option(
     "--verified-since",
     metavar="DURATION",
-    help="Count only other copies that were hashed within this time, such as 7d.",
+    help="Count only copies elsewhere that were hashed within this time, such as 7d.",
 )
 @click.option(
     "--check-objects",
     is_flag=True,
-    help="Ask the stores for each copy that would be the last.",
+    help="Check the object of every copy that becomes a sole copy.",
 )
 @click.option(
     "--yes-unverified",
     is_flag=True,
-    help="Also count copies at stores that no site can read.",
+    help="Also count copies elsewhere whose store no site can read.",
 )
 @click.option(
     "--lost",
     is_flag=True,
-    help="Remove a location whose store is gone, and record the lost blobs.",
+    help="Remove a location whose store is permanently gone; record lost blobs.",
 )
 @click.option(
     "--accept-loss",
     type=int,
     metavar="BLOBS",
-    help="The exact number of blobs that are lost, with --lost.",
+    help="With --lost: the exact number of blobs that may be lost.",
 )
 @json_option
 @click.pass_obj
@@ -98,22 +98,24 @@ def remove(
 ) -> None:
     """Remove a drained location from the registry.
 
-    Refused while a blob has its sole copy there. The objects in its store are kept; 'atoll
+    The command fails while a blob has its sole copy there. The objects stay in the store; 'atoll
     locations purge' deletes them.
     """
     if lost and (verified_since or check_objects or yes_unverified):
         raise UserError(
-            "--verified-since, --check-objects and --yes-unverified do not go with --lost"
+            "--verified-since, --check-objects and --yes-unverified are not allowed with --lost"
         )
     if accept_loss is not None and not lost:
-        raise UserError("--accept-loss goes with --lost")
+        raise UserError("--accept-loss requires --lost")
     if lost and yes and not undo:
-        raise UserError("--yes accepts no loss; give the number of lost blobs with --accept-loss")
+        raise UserError(
+            "--yes does not accept a loss; pass the number of lost blobs with --accept-loss"
+        )
     services = context.services_with_stores() if check_objects else context.services()
     life_cycle = services.location_life_cycle
     if undo:
         life_cycle.undo_removal(location)
-        _print(location, f"{location} is back; see 'atoll locations'", as_json=as_json)
+        _print(location, f"the removal of {location} was undone", as_json=as_json)
     elif lost:
         remove_lost(life_cycle, location, dry_run=dry_run, accept_loss=accept_loss, as_json=as_json)
     else:
@@ -185,7 +187,7 @@ def _check_objects(services: Services, location: str) -> None:
     checked = 0
     prober = services.locations.start_probing(services.thread_registry)
     try:
-        with progress("checking the copies that remain") as advance:
+        with progress("checking copies elsewhere") as advance:
             for step in services.location_life_cycle.check_survivors(location, verifier):
                 checked += len(step.copies)
                 advance(step.done, step.last)
@@ -194,7 +196,7 @@ def _check_objects(services: Services, location: str) -> None:
         raise
     finally:
         prober.stop()
-    note(f"{checked} copies that would remain alone are in their stores")
+    note(f"{checked} copies that become sole copies exist in their stores")
 
 
 def _show_bad_copies(bad: list[Looked]) -> None:

@@ -24,14 +24,14 @@ def repository() -> None:
     type=click.Choice(["public", "private"]),
     default="private",
     show_default=True,
-    help="Who can pull from it: everyone, or users with a permission.",
+    help="Whether pulls require a permission.",
 )
 @json_option
 @click.pass_obj
 def create(context: CommandContext, name: str, visibility: str, as_json: bool) -> None:
     """Create a repository in an existing namespace.
 
-    Succeeds without a change if the repository exists.
+    An existing repository is not changed.
     """
     parsed = RepositoryName.parse(name)
     services = context.services()

@@ -12,7 +12,7 @@ _LOCATIONS = "atoll.cli.locations"
 SECTIONS = {
     "Status": {
         "status": Entry("atoll.cli.status:status", "Show instances, stores and replication lag"),
-        "wait": Entry("atoll.cli.wait:wait", "Wait until an image, or everything, is replicated"),
+        "wait": Entry("atoll.cli.wait:wait", "Wait until an image or all blobs are replicated"),
     },
     "Locations": {
         "locations": Entry(
@@ -20,10 +20,12 @@ SECTIONS = {
             "List, drain, activate, remove and purge locations",
         ),
         "backfill": Entry("atoll.cli.backfill:backfill", "Queue missing copies"),
-        "policy": Entry("atoll.cli.policy:policy", "Manage the placement policies of namespaces"),
+        "policy": Entry(
+            "atoll.cli.policy:policy", "Manage placement policies of namespaces and repositories"
+        ),
     },
     "Data integrity": {
-        "verify": Entry("atoll.cli.verify:verify", "Verify that stores hold what is placed there"),
+        "verify": Entry("atoll.cli.verify:verify", "Verify that all copies exist and are intact"),
         "inventory": Entry("atoll.cli.inventory:inventory", "Find orphaned objects in a store"),
     },
     "Accounts and repositories": {
@@ -41,18 +43,19 @@ SECTIONS = {
             "atoll.cli.processes:registry", "Migrate the database, then serve the registry"
         ),
         "registry-nomigrate": Entry(
-            "atoll.cli.processes:registry_nomigrate", "Serve the registry without a migration"
+            "atoll.cli.processes:registry_nomigrate",
+            "Serve the registry without migrating the database",
         ),
         "replication": Entry("atoll.cli.processes:replication", "Run the replication worker"),
         "housekeeping": Entry(
-            "atoll.cli.processes:housekeeping", "Run the maintenance of a site without replication"
+            "atoll.cli.processes:housekeeping", "Run maintenance for a site without replication"
         ),
         "repomirror": Entry(
-            "atoll.cli.processes:repomirror", "Mirror repositories (not available yet)"
+            "atoll.cli.processes:repomirror", "Mirror repositories (not implemented)"
         ),
         "web": Entry("atoll.cli.processes:web", "Run one web process behind nginx", hidden=True),
         "healthcheck": Entry(
-            "atoll.cli.processes:healthcheck", "Check the health of this container"
+            "atoll.cli.processes:healthcheck", "Check the health of the process in this container"
         ),
         "shell": Entry("atoll.cli.processes:shell", "Run a shell in the container"),
     },
@@ -73,7 +76,7 @@ SECTIONS = {
 @click.group(cls=Group, sections=SECTIONS)
 @click.version_option(package.__version__, message="%(prog)s %(version)s")
 def atoll() -> None:
-    """Operate a container registry that lives in several regions.
+    """Operate a container registry that spans several regions.
 
     Run 'atoll COMMAND --help' for the options and exit codes of a command.
     """

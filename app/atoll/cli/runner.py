@@ -1,4 +1,4 @@
-"""Run a click command and turn everything that can end it into an exit code."""
+"""Run a click command and map its result and its exceptions to an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atoll import exit_codes
 from atoll.cli.context import CommandContext
 from atoll.cli.errors import explain
 
-# As a shell reports a process that SIGINT ended.
+# The exit code that shells use for a process terminated by SIGINT.
 _INTERRUPTED = 130
 
 
@@ -43,7 +43,7 @@ def run(
     except click.Abort:
         return _INTERRUPTED
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Python would complain at its exit.
+        # The reader, such as `head`, closed the pipe. Python would report an error at exit.
         sys.stdout = None
         return exit_codes.FAILED
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`atoll status`: instances, stores and replication lag at a glance."""
+"""`atoll status`: instances, stores and replication lag."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from atoll.placement.status import StatusReport, StatusReporter
     "--max-lag",
     type=float,
     metavar="SECONDS",
-    help="Report a copy that has been missing for longer as a problem.",
+    help="Report copies that have been pending for longer as a problem.",
 )
 @json_option
 @click.pass_obj

@@ -27,23 +27,28 @@ def token() -> None:
     "scopes",
     multiple=True,
     metavar="SCOPE",
-    help="A permission of the token, such as repo:read; repeatable. Default: all.",
+    help="A scope of the token, such as repo:read; repeatable. Default: all scopes.",
 )
 @click.option(
-    "--days", type=int, default=365, show_default=True, help="The number of days it is valid."
+    "--days",
+    type=int,
+    default=365,
+    show_default=True,
+    metavar="DAYS",
+    help="The time until the token expires.",
 )
 @json_option
 @click.pass_obj
 def create(
     context: CommandContext, user: str, scopes: tuple[str, ...], days: int, as_json: bool
 ) -> None:
-    """Create a token and print it.
+    """Create an API token for a user and print it.
 
-    Its secret is not stored, so it cannot be printed again.
+    The token is stored only as a hash and cannot be printed again.
     """
     granted = list(scopes) or list(SCOPES)
     if unknown := [scope for scope in granted if scope not in SCOPES]:
-        raise UserError(f"'{unknown[0]}' is no scope; known are {', '.join(SCOPES)}")
+        raise UserError(f"unknown scope '{unknown[0]}'; the scopes are: {', '.join(SCOPES)}")
     if not 0 < days <= _DAYS_MAXIMUM:
         raise UserError(f"--days must be a number from 1 to {_DAYS_MAXIMUM}")
     database = context.services().database

@@ -25,14 +25,14 @@ def user() -> None:
     "--password-stdin",
     is_flag=True,
     required=True,
-    help="Read the password from standard input, where process lists do not show it.",
+    help="Read the password from standard input.",
 )
 @json_option
 @click.pass_obj
 def create(
     context: CommandContext, name: str, email: str | None, password_stdin: bool, as_json: bool
 ) -> None:
-    """Create the user NAME."""
+    """Create a user account."""
     del password_stdin
     password = sys.stdin.readline().rstrip("\r\n")
     users.create_user(context.services().database, name, email, password)

@@ -1,4 +1,4 @@
-"""`atoll verify`: verify that stores hold what is placed there."""
+"""`atoll verify`: verify that all copies exist and are intact."""
 
 from __future__ import annotations
 
@@ -37,27 +37,31 @@ _SHOWN, _SHOWN_JSON = 50, 10_000
     cls=Command,
     exit_codes={
         0: "All copies were verified and are good.",
-        1: "Copies are bad; every blob has a good copy elsewhere.",
+        1: "Copies are bad; every blob has a good copy at another location.",
         65: "Blobs have no good copy left.",
-        69: "A store was unavailable; all copies that were verified are good.",
+        69: "A store was unavailable; all verified copies are good.",
     },
-    examples=["atoll verify --full --rate 50M", "atoll verify --location us --heal"],
+    examples=["atoll verify --full --rate 50M", "atoll verify --location eustorage --heal"],
 )
-@click.option("--location", metavar="NAME", help="Verify the copies of this location only.")
+@click.option("--location", metavar="NAME", help="Verify copies at this location only.")
 @click.option("--namespace", metavar="NAME", help="Verify blobs of this namespace only.")
 @click.option(
-    "--sample", type=float, default=100, metavar="PERCENT", help="Verify a random part only."
+    "--sample",
+    type=float,
+    default=100,
+    metavar="PERCENT",
+    help="Verify a random sample of this size.",
 )
-@click.option("--full", is_flag=True, help="Read and hash every byte, instead of only the size.")
+@click.option("--full", is_flag=True, help="Read and hash all bytes instead of comparing sizes.")
 @click.option(
     "--rate",
     metavar="BYTES_PER_SECOND",
-    help="The maximum read rate with --full, such as 20M.",
+    help="With --full: the maximum read rate, such as 20M.",
 )
 @click.option(
     "--resume", "resumes", is_flag=True, help="Resume the last run with the same options."
 )
-@click.option("--report-only", is_flag=True, help="Change nothing. This is the default.")
+@click.option("--report-only", is_flag=True, help="Change nothing (default).")
 @click.option("--heal", "heals", is_flag=True, help="Quarantine bad copies and replace them.")
 @json_option
 @click.pass_obj
@@ -74,10 +78,10 @@ def verify(
     heals: bool,
     as_json: bool,
 ) -> int:
-    """Verify that stores hold what is placed there.
+    """Verify that all copies exist and are intact.
 
-    Asks the stores for the size of each object, or reads it with --full. With --heal, bad copies
-    are no longer served and are written again from good ones.
+    Requests the size of each object from its store, or reads all bytes with --full. With --heal,
+    bad copies are no longer served and are replaced from good ones.
     """
     if heals and report_only:
         raise click.UsageError("--heal is not allowed with --report-only")
@@ -106,7 +110,7 @@ def _scope(
     database: Database, location: str | None, namespace: str | None, sample: float, *, full: bool
 ) -> Scope:
     if not 0 < sample <= 100:  # noqa: PLR2004 - per cent
-        raise UserError("--sample must be a number of per cent, more than 0 and at most 100")
+        raise UserError("--sample must be a percentage above 0 and at most 100")
     if location is not None:
         LocationTable(database).require_known(location)
     return Scope(location, namespace, sample, full)
@@ -118,8 +122,8 @@ def heal(services: Services, run: Run) -> int:
     spared = [] if named else repair.implausible(run.counts)
     for name in spared:
         note(
-            f"more than half of the copies verified in '{name}' are missing or bad: is its store"
-            " the right one? Nothing was changed there; to quarantine them anyway:"
+            f"more than half of the copies verified at '{name}' are missing or bad, so nothing was"
+            " changed there: check that its store is the right one; to quarantine them anyway, run"
             f" atoll verify --location {name} --heal"
         )
     quarantined = 0
@@ -130,8 +134,7 @@ def heal(services: Services, run: Run) -> int:
             quarantined += 1
     if not (services.redis.ping() and services.redis.repeat_lost_deletions()):
         note(
-            "Redis does not answer; the first process that reaches it corrects what it caches"
-            " of placements"
+            "Redis is unavailable; the first process that reaches it corrects the cached placements"
         )
     return quarantined
 
@@ -185,7 +188,7 @@ def print_findings(database: Database, run: Run, healed: int | None, command: st
     wrong = sum(count.wrong for count in run.counts.values())
     not_verified = sum(count.not_verified for count in run.counts.values())
     if not wrong and not not_verified:
-        print_result("all copies that were verified are good")
+        print_result("all verified copies are good")
     if not_verified:
         print_result(f"{not_verified} copies were not verified: their store is unavailable")
     if wrong and healed is None:
@@ -197,7 +200,7 @@ def print_findings(database: Database, run: Run, healed: int | None, command: st
 
 
 def print_counts(run: Run) -> None:
-    """Print what was counted at each location."""
+    """Print the counts of each location."""
     headings = [
         "location",
         "good",

@@ -1,4 +1,4 @@
-"""`atoll wait`: wait until an image, or everything, is replicated."""
+"""`atoll wait`: wait until an image or all blobs are replicated."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from atoll.services import Services
     cls=Command,
     exit_codes={
         0: "All copies exist.",
-        1: "The time is up, or a copy is never going to be made.",
+        1: "The timeout expired, or a location does not require the image.",
     },
-    examples=["atoll wait acme/app:1.2 --location eu --timeout 600", "atoll wait"],
+    examples=["atoll wait acme/app:1.2 --location eustorage --timeout 600", "atoll wait"],
 )
 @click.argument("image", metavar="[NAMESPACE/REPOSITORY:TAG]", required=False)
 @click.option(
@@ -37,9 +37,9 @@ from atoll.services import Services
     "locations",
     multiple=True,
     metavar="NAME",
-    help="Wait for this location only; repeatable. Default: all that are required.",
+    help="Wait for this location only; repeatable. Default: all required locations.",
 )
-@click.option("--timeout", type=float, metavar="SECONDS", help="Give up after this time.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Fail after this time.")
 @json_option
 @click.pass_obj
 def wait(
@@ -49,10 +49,10 @@ def wait(
     timeout: float | None,
     as_json: bool,
 ) -> int:
-    """Wait until an image, or everything, is replicated.
+    """Wait until an image or all blobs are replicated.
 
-    The image is a tag, or a digest after '@', with everything it lists; without one, the command
-    waits for all blobs.
+    NAMESPACE/REPOSITORY@DIGEST selects an image by its digest. An index includes all images that
+    it lists. Without an argument, the command waits for all blobs.
     """
     services = context.services()
     require_replication(services.bundle)
@@ -65,7 +65,7 @@ def wait(
     if as_json:
         print_json(waiting.report(complete=complete))
     if not complete:
-        raise UserError(f"the time is up: {waiting.timed_out()}")
+        raise UserError(f"timed out: {waiting.timed_out()}")
     if not as_json:
         print_result(waiting.done())
     return 0
@@ -75,23 +75,23 @@ class _Waiting(Protocol):
     """Something to wait for."""
 
     def missing(self) -> str:
-        """Look once; return a sentence about the missing copies, empty if there are none."""
+        """Query once; return a description of the missing copies, empty if there are none."""
 
     def report(self, *, complete: bool) -> dict[str, object]:
-        """Return the result of the last look for JSON."""
+        """Return the result of the last query for JSON."""
 
     def timed_out(self) -> str:
-        """Return what was missing at the last look."""
+        """Return a description of the copies that were missing at the last query."""
 
     def done(self) -> str:
-        """Return a sentence about what is complete."""
+        """Return a message for the complete state."""
 
 
 def _wait(waiting: _Waiting, timeout: float | None) -> bool:
-    """Poll until nothing is missing or the time is up, and note each change.
+    """Poll until no copy is missing or the timeout expires, and note each change.
 
     Returns:
-        Whether nothing is missing.
+        Whether no copy is missing.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     noted, missing = "", waiting.missing()
@@ -138,7 +138,7 @@ def _missing_of(found: Completeness, locations: list[str]) -> str:
     """Return a sentence about an image's missing copies, empty if there are none.
 
     Raises:
-        UserError: the image is never going to be copied to one of the locations.
+        UserError: one of the locations does not exist or does not require the image.
     """
     known = {one.location: one for one in found.locations}
     for location in locations:
@@ -146,7 +146,7 @@ def _missing_of(found: Completeness, locations: list[str]) -> str:
             raise UserError(f"there is no location '{location}'; known are: {', '.join(known)}")
         if not known[location].required and not known[location].complete:
             raise UserError(
-                f"nothing is copied to '{location}' for this repository; it must be at:"
+                f"'{location}' is not required for this repository; the required locations are:"
                 f" {', '.join(one.location for one in found.locations if one.required)}"
             )
     return "; ".join(
@@ -163,7 +163,7 @@ class _WaitingForEverything:
         for location in locations:
             if location not in required:
                 raise UserError(
-                    f"'{location}' is no location where blobs must be; those are"
+                    f"no blobs are required at '{location}'; the required locations are:"
                     f" {', '.join(required)}"
                 )
         self._wanted = locations or required
@@ -173,9 +173,9 @@ class _WaitingForEverything:
         self._found = [
             entry for entry in lag(self._services.database) if entry.location in self._wanted
         ]
-        # The queue shows the progress; only a pass over all blobs proves that nothing is missing.
+        # The queue shows the progress; only a pass over all blobs proves that no copy is missing.
         if not (missing := _to_copy(self._found)) and self._queue_missing():
-            missing = "copies were missing and are queued now"
+            missing = "missing copies were found and queued"
         return missing
 
     def report(self, *, complete: bool) -> dict[str, object]:
@@ -185,7 +185,7 @@ class _WaitingForEverything:
         return f"{_to_copy(self._found) or 'copies were still missing'}; see `atoll status`"
 
     def done(self) -> str:
-        return f"every blob that must be at {', '.join(self._wanted)} is there"
+        return f"all required copies exist at {', '.join(self._wanted)}"
 
     def _queue_missing(self) -> bool:
         """Queue missing copies that have no task, and return whether there were any."""

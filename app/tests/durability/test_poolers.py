@@ -66,7 +66,7 @@ def test_config_check_names_the_pooler(
         problems = json.loads(capsys.readouterr().out)["problems"]
         assert [problem for problem in problems if "pool_mode" in problem]
         assert main(["config", "check", str(written)]) == 0
-        assert capsys.readouterr().out.endswith(": good\n")
+        assert capsys.readouterr().out.endswith(": valid\n")
     assert main(["config", "check", str(written), "--json", "--connect"]) == 1
     problems = json.loads(capsys.readouterr().out)["problems"]
     assert problems[0].startswith("DB_URI: PostgreSQL cannot be reached")

@@ -150,4 +150,4 @@ def test_checks_are_refused_for_a_lost_store(
 ) -> None:
     for words in (["--verified-since", "1d"], ["--check-objects"], ["--yes-unverified"]):
         assert run_command(registry["ap"], "remove-location", "us", "--lost", *words) == 1
-        assert "do not go with --lost" in capsys.readouterr().err
+        assert "are not allowed with --lost" in capsys.readouterr().err

@@ -22,7 +22,7 @@ def test_help_needs_no_bundle_and_lists_every_command(services: Services) -> Non
 def test_repomirror_is_reported_as_not_implemented(services: Services) -> None:
     answer = run_once(services, None, "repomirror")
     assert answer.returncode == exit_codes.FAILED
-    assert answer.stdout == "repository mirroring comes in a later version of Atoll\n"
+    assert answer.stdout == "repository mirroring is not implemented\n"
 
 
 def test_shell_starts_a_shell(services: Services) -> None:
@@ -62,7 +62,7 @@ def test_config_check_reads_a_bundle_from_standard_input(
     good = run_once(services, None, "config", "check", "-", text=text)
     assert good.returncode == 0
     *warnings, verdict = good.stdout.splitlines()
-    assert verdict == "-: good"
+    assert verdict == "-: valid"
     # The services of the tests have no TLS.
     assert all(line.startswith("-: warning: ") for line in warnings), good.stdout
     wrong = run_once(services, None, "config", "check", "-", "--preference", "atlantis", text=text)

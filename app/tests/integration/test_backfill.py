@@ -40,7 +40,7 @@ def test_backfill_queues_missing_copies_and_waits_for_them(us: Site, eu: Site) -
     eu.start_worker()
     last = us.command("backfill", "--wait")
     assert last.returncode == 0, last.stderr
-    assert "nothing is missing at usstorage, eustorage" in last.stdout
+    assert "no copies are missing at usstorage, eustorage" in last.stdout
 
 
 def test_waiting_can_exclude_blobs_that_are_pushed_later(us: Site) -> None:
@@ -68,7 +68,7 @@ def test_backfill_can_be_limited_to_a_location_and_a_namespace(us: Site) -> None
     assert count_tasks(us) == 1
     wrong = us.command("backfill", "--location", "mars")
     assert wrong.returncode == 1
-    assert "'mars' is no location where blobs must be" in wrong.stderr
+    assert "no blobs are required at 'mars'" in wrong.stderr
 
 
 def test_a_task_that_waits_for_a_retry_is_retried_at_once(us: Site) -> None:

@@ -117,7 +117,7 @@ def test_wait_fails_at_once_if_the_image_cannot_become_complete(us: Site) -> Non
     )
     waited = us.command("wait", f"{REPOSITORY}:list", "--location", "eustorage")
     assert waited.returncode == 1
-    assert "nothing is copied to 'eustorage' for this repository" in waited.stderr
+    assert "'eustorage' is not required for this repository" in waited.stderr
     for image, sentence in (
         (f"{REPOSITORY}:none", "has no manifest 'none'"),
         (REPOSITORY, "has no tag; write NAMESPACE/REPOSITORY:TAG"),

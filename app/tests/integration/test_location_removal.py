@@ -78,7 +78,7 @@ def test_after_a_drain_a_location_is_removed_and_everything_can_be_pulled(
 def test_a_drain_is_listed_and_can_be_cancelled(us: Site) -> None:
     Client(us).push_blob(REPOSITORY, b"at us only")
     drained = us.command("drain", "usstorage")
-    assert "1 blobs (10 bytes) are only there" in drained.stdout
+    assert "1 sole copies (10 bytes)" in drained.stdout
     shown = {row["location"]: row for row in json.loads(us.command("locations", "--json").stdout)}
     assert shown["usstorage"]["state"] == "draining"
     assert shown["usstorage"]["only_there"] == 1

@@ -145,7 +145,7 @@ def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
     assert queued_tasks(site) == {(digest, "eustorage")}
     done = site.command("policy", "set", "home", "--extra", THIRD, "--exclude", "eustorage")
     assert done.returncode == 0, done.stderr
-    assert "1 copies are to be made" in done.stderr
+    assert "missing copies queued: 1" in done.stderr
     assert queued_tasks(site) == {(digest, THIRD)}
     done = site.command("policy", "clear", "home")
     assert "must be at eustorage, usstorage" in done.stdout

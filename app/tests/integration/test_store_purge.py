@@ -160,4 +160,4 @@ def test_an_unreachable_store_is_reported(us: Site, remaining: Remaining) -> Non
     remaining.old_bundle.write_text(yaml.safe_dump(old))
     status, _, err = remaining.purge("--yes")
     assert status == os.EX_UNAVAILABLE
-    assert "the same command resumes" in err
+    assert "run the command again to resume" in err

@@ -241,7 +241,7 @@ def test_verification_can_be_limited_to_a_location_or_a_namespace(us: Site) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--sample", "0"], "--sample must be a number of per cent"),
+        (["--sample", "0"], "--sample must be a percentage"),
         (["--rate", "fast"], "--rate must be a number of bytes"),
         (["--rate", "0"], "--rate must be more than 0"),
     ],

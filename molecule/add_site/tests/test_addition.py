@@ -83,7 +83,7 @@ def test_addition_is_refused_while_the_new_store_hangs(
         outcome = add_site(lab, tmp_path)
 
     assert outcome.status != 0
-    assert "the store of 'apstorage' takes no object" in " ".join(outcome.output.split())
+    assert "the store of 'apstorage' accepts no objects" in " ".join(outcome.output.split())
     assert not any(outcome.hosts("changed").values()), outcome.output
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
 
