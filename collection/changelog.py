@@ -43,7 +43,7 @@ class Fragment:
 
 
 class FragmentError(Exception):
-    """A file in `changes/` is no news fragment; the text says why."""
+    """A file in `changes/` is not a valid news fragment; the message names the problem."""
 
 
 def read_fragments(directory: Path) -> list[Fragment]:
@@ -64,7 +64,7 @@ def read_fragments(directory: Path) -> list[Fragment]:
         if not text or len(text) > _LONGEST:
             raise FragmentError(f"{path.name}: must have 1 to {_LONGEST} characters")
         if text.startswith(("-", "*", "#")):
-            raise FragmentError(f"{path.name}: must be plain text; the changelog makes the list")
+            raise FragmentError(f"{path.name}: must be plain text without a list or heading marker")
         found.append(Fragment(match["name"], match["kind"], text))
     return found
 
@@ -74,7 +74,7 @@ def ansible_fragment(fragments: Iterable[Fragment]) -> dict[str, list[str]]:
     sections: dict[str, list[str]] = {}
     for one in fragments:
         if one.name.startswith(_COLLECTION):
-            # Code is in double backticks there.
+            # reStructuredText marks code with double backticks.
             text = re.sub(r"`([^`]+)`", r"``\1``", one.text)
             sections.setdefault(SECTIONS[one.kind], []).append(text)
     return sections

@@ -48,7 +48,7 @@ def test_the_reference_consists_of_the_repository_and_the_digest(tmp_path, saved
         ({"manifests": [manifest("a/b"), manifest("a/c")]}, "holds 2 images"),
         ({"manifests": [{"digest": DIGEST}]}, "does not name its image"),
         ({"manifests": [manifest("dev")]}, "does not name its image"),
-        ({"manifests": [manifest("a/b:c", "md5:1")]}, "no sha256 digest"),
+        ({"manifests": [manifest("a/b:c", "md5:1")]}, "not a SHA-256 digest"),
     ],
 )
 def test_an_archive_without_one_named_image_is_refused(tmp_path, index, sentence):

@@ -165,7 +165,7 @@ def test_a_lost_location_is_not_removed_without_an_accepted_loss():
     registry = Registry("absent", accepted_loss=1)
     registry.params["accepted_loss"] = None
 
-    with pytest.raises(CommandError, match="accepted_loss is missing"):
+    with pytest.raises(CommandError, match="accepted_loss is required"):
         set_state(registry)
     assert registry.commands == []
 

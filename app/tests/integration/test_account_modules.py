@@ -180,10 +180,10 @@ def test_a_role_is_granted_changed_and_revoked(modules: Modules) -> None:
         (
             "organization",
             {"username": SUPERUSER, "password": "wrong password"},
-            "Is the password or the token right",
+            "Check the password or the token",
         ),
         ("organization", {"registry_url": "http://127.0.0.1:1"}, "cannot be reached"),
-        ("user", {}, "give a user_password"),
+        ("user", {}, "set user_password to create it"),
         ("repository", {}, "NAMESPACE/NAME"),
         ("robot", {"organization": "nobodys"}, "nobodys"),
         ("permission", {"name": None, "repository": "admin/app", "user": "nobody"}, "admin/app"),

@@ -62,7 +62,9 @@ def _drained(name: str, answer: dict[str, Any]) -> str:
 
 
 def _complete(name: str, answer: dict[str, Any]) -> str:
-    return f"{name}: {answer['remaining']} blobs ({answer['missing_bytes']} bytes) are missing"
+    return (
+        f"{name}: {answer['remaining']} blobs ({answer['missing_bytes']} bytes) remain to be copied"
+    )
 
 
 _LINES: dict[str, Callable[[str, dict[str, Any]], str]] = {

@@ -26,11 +26,11 @@ def exposure_warnings(
     if _is_wildcard(plain) or (plain == address.strip("[]") and not _is_loopback(plain)):
         found.append(
             f"{role}_metrics_address ({metrics_address}) is an address that clients reach, and"
-            " metrics are served without authentication or TLS: set a management address, or let a"
-            " firewall accept only the monitoring hosts."
+            " metrics are served without authentication or TLS: set an address of a management"
+            " network, or restrict access to the monitoring hosts with a firewall."
         )
     found += [
-        f"{role}_allowed_networks contains {network}, so any host may try passwords: list the"
+        f"{role}_allowed_networks contains {network}, so any host can try passwords: list the"
         " networks of the sites."
         for network in map(str, networks)
         if network in _ANY

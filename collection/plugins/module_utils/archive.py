@@ -30,7 +30,9 @@ def archive_reference(path: str) -> str:
             "podman save --format oci-archive --output FILE NAME:TAG"
         )
     if not DIGEST.fullmatch(digest):
-        raise ArchiveError(f"The digest of the image in {path}, {digest!r}, is no sha256 digest.")
+        raise ArchiveError(
+            f"The digest of the image in {path}, {digest!r}, is not a SHA-256 digest."
+        )
     return f"{name}@{digest}"
 
 
@@ -49,7 +51,7 @@ def _index(path: str) -> dict[str, Any]:
         ) from None
     except KeyError:
         raise ArchiveError(
-            f"{path} is no OCI archive. Save the image with: "
+            f"{path} is not an OCI archive. Save the image with: "
             "podman save --format oci-archive --output FILE NAME:TAG"
         ) from None
     except (OSError, tarfile.TarError, ValueError) as error:

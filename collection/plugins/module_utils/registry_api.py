@@ -1,4 +1,4 @@
-"""Call the registry's API, and bring its entities to a wanted state."""
+"""Call the registry's API, and bring its entities to a desired state."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def registry_module(
 
 
 class Refused(ApiError):
-    """The login has no permission, or the object does not exist and the login may not know that."""
+    """The login has no permission, or the object does not exist and the response hides that."""
 
 
 class RegistryApi:
@@ -131,8 +131,7 @@ class RegistryApi:
             login = self._login.get("url_username") or "the token"
             raise Refused(
                 f"{self._address} refuses {login} {method} {url[len(self._address) :]}: "
-                f"{_error_of(answer)}. Is the password or the token right, and does it have the "
-                "permission?"
+                f"{_error_of(answer)}. Check the password or the token, and its permissions."
             )
         if status >= _FIRST_ERROR and status != _NOT_FOUND:
             raise ApiError(f"{method} {url} failed with status {status}: {_error_of(answer)}")
@@ -169,8 +168,8 @@ class RegistryApi:
             return json.loads(text)
         except ValueError as error:
             raise ApiError(
-                f"{url} responded with status {status} and no JSON. Is registry_url the address of "
-                "the registry itself?"
+                f"{url} responded with status {status} and without JSON. Check that registry_url "
+                "is the address of the registry itself."
             ) from error
 
     def _unreachable(self, error: OSError) -> ApiError:
@@ -193,7 +192,7 @@ class Entity:
         raise NotImplementedError
 
     def wanted(self) -> dict[str, Any]:
-        """Return the wanted values of keys of the state; None for any value."""
+        """Return the desired values of keys of the state; None for any value."""
         raise NotImplementedError
 
     def create(self) -> None:

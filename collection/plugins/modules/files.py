@@ -123,7 +123,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 
 class Writer:
-    """Brings a host's files to their wanted state, and records the differences."""
+    """Brings a host's files to their desired state, and records the differences."""
 
     def __init__(self, module: AnsibleModule) -> None:
         self.module = module
@@ -244,7 +244,7 @@ def _describe(owner: int | None, group: int | None, mode: int) -> str:
 
 
 def obsolete(parameters: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the files in exclusive directories that are not among the wanted files."""
+    """Yield the files in exclusive directories that are not among the desired files."""
     wanted = {file["path"] for file in parameters["files"]}
     for top in parameters["exclusive"]:
         for folder, _folders, names in os.walk(top):
@@ -287,7 +287,7 @@ def specification() -> dict[str, Any]:
 
 
 def main() -> None:
-    """Bring all files to their wanted state."""
+    """Bring all files to their desired state."""
     module = AnsibleModule(argument_spec=specification(), supports_check_mode=True)
     writer = Writer(module)
     try:

@@ -45,7 +45,7 @@ attributes:
   check_mode:
     description: Can run in check mode, and report the changes without making them.
     support: full
-    details: Makes no request in check mode.
+    details: No request is made in check mode.
 author:
   - The Atoll authors (@atoll)
 """

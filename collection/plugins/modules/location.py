@@ -34,8 +34,8 @@ options:
     required: true
   lost:
     description:
-      - The location's store is permanently lost. It is not used, and the location is removed with
-        the sole copies of as many blobs as O(accepted_loss) specifies.
+      - Whether the location's store is permanently lost. The store is not used, and the location is
+        removed with exactly O(accepted_loss) sole copies.
       - Refused while a site reports the store as available and one of these blobs is good there.
       - Requires O(state=absent).
     type: bool
@@ -92,7 +92,7 @@ EXAMPLES = r"""
     lost: true
     accepted_loss: 12
 
-- name: Ensure eustorage is only read from
+- name: Ensure eustorage is read-only
   atoll.registry.location:
     name: eustorage
     state: read-only
@@ -173,13 +173,13 @@ def remaining(location: Mapping[str, Any] | None) -> int:
 
 
 def require_known(name: str, wanted: str, known: Collection[str]) -> None:
-    """Raise CommandError if the wanted state requires a location that does not exist."""
+    """Raise CommandError if the desired state requires a location that does not exist."""
     if name not in known and wanted not in ("absent", "drained"):
         raise CommandError(f"there is no location '{name}'; the locations are: {', '.join(known)}")
 
 
 def command_for(wanted: str, location: Mapping[str, Any] | None) -> list[str]:
-    """Return the command for the wanted state of a location; empty if none is required."""
+    """Return the command for the desired state of a location; empty if none is required."""
     if location is None:
         return []
     state = "draining" if wanted == "drained" else wanted
@@ -216,7 +216,9 @@ def remove_lost(module: AnsibleModule, name: str) -> dict[str, Any]:
     """Remove a location whose store is lost, except in check mode, and return the loss."""
     accepted = module.params["accepted_loss"]
     if accepted is None and not module.check_mode:
-        raise CommandError("accepted_loss is missing: set the number of blobs that may be lost")
+        raise CommandError(
+            "accepted_loss is required: set it to the number of blobs that may be lost"
+        )
     words = ["remove-location", name, "--lost"]
     words += [] if accepted is None else ["--accept-loss", str(accepted)]
     words += ["--dry-run"] if module.check_mode else []
@@ -259,7 +261,7 @@ def wait_until_drained(
 
 
 def count_missing(module: AnsibleModule) -> tuple[int, int, int]:
-    """Return the numbers of missing blobs, of their bytes, and of the newest blob considered."""
+    """Return the number of missing blobs, their bytes, and the number of the newest blob."""
     name, until = module.params["name"], module.params["until"]
     words = ["backfill", "--location", name]
     words += [] if until is None else ["--until", str(until)]
@@ -290,7 +292,7 @@ def wait_until_complete(module: AnsibleModule) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Bring the location to the wanted state."""
+    """Bring the location to the desired state."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -80,7 +80,7 @@ class Organization(Entity):
         }
 
     def wanted(self) -> dict[str, Any]:
-        """Return the wanted values."""
+        """Return the desired values."""
         return {"email": self.params["email"], "tag_expiration": self.params["tag_expiration"]}
 
     def create(self) -> None:
@@ -100,7 +100,7 @@ class Organization(Entity):
 
 
 def main() -> None:
-    """Bring the organization to the wanted state."""
+    """Bring the organization to the desired state."""
     arguments = {
         "name": {"type": "str", "required": True},
         "email": {"type": "str"},

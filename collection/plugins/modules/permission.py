@@ -92,7 +92,7 @@ class Permission(Entity):
         return {"name": found["name"], "role": found["role"]} if found else None
 
     def wanted(self) -> dict[str, Any]:
-        """Return the wanted values."""
+        """Return the desired values."""
         return {"role": self.params["role"]}
 
     def create(self) -> None:
@@ -120,7 +120,7 @@ class Permission(Entity):
 
 
 def main() -> None:
-    """Bring the permission to the wanted state."""
+    """Bring the permission to the desired state."""
     arguments = {
         "repository": {"type": "str", "required": True},
         "user": {"type": "str"},

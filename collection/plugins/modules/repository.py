@@ -95,7 +95,7 @@ class Repository(Entity):
         }
 
     def wanted(self) -> dict[str, Any]:
-        """Return the wanted values."""
+        """Return the desired values."""
         return {key: self.params[key] for key in ("visibility", "description", "read_only")}
 
     def create(self) -> None:
@@ -130,7 +130,7 @@ class Repository(Entity):
 
 
 def main() -> None:
-    """Bring the repository to the wanted state."""
+    """Bring the repository to the desired state."""
     arguments = {
         "name": {"type": "str", "required": True},
         "visibility": {"type": "str", "choices": ["public", "private"]},

@@ -20,7 +20,7 @@ options:
       - The organization that owns the robot. By default, the user that logs in owns it.
     type: str
   description:
-    description: Description of a new robot. That of an existing robot is not changed.
+    description: Description of a new robot. The description of an existing robot is not changed.
     type: str
   state:
     description: Whether the robot exists.
@@ -111,7 +111,7 @@ class Robot(Entity):
 
 
 def main() -> None:
-    """Bring the robot to the wanted state."""
+    """Bring the robot to the desired state."""
     arguments = {
         "name": {"type": "str", "required": True},
         "organization": {"type": "str"},

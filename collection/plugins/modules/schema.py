@@ -8,8 +8,8 @@ module: schema
 short_description: Migrate the registry's database to the version of a container
 description:
   - Applies the migrations of the version in the container. Contractions, which remove parts of the
-    schema that only earlier versions require, are deferred while other versions are running. This
-    is no failure.
+    schema that only earlier versions require, are deferred while other versions are running; the
+    task does not fail then.
   - Runs the C(atoll) command in the registry's container, so no password is required. Concurrent
     migrations wait for each other.
 version_added: 0.1.0
@@ -45,8 +45,8 @@ contractions:
   elements: str
 others:
   description:
-    - The instances for which contractions are deferred. The versions of running or lost instances,
-      by host name.
+    - The versions of the running or lost instances for which contractions are deferred, by host
+      name.
   returned: always
   type: dict
 """

@@ -46,7 +46,7 @@ options:
     type: bool
     default: false
   reload_inputs_changed:
-    description: The same for O(reload_inputs) and the reload.
+    description: Whether an earlier task would have changed a reload input. Used only in check mode.
     type: bool
     default: false
 attributes:
@@ -243,7 +243,7 @@ def stop(unit: Unit, module: AnsibleModule) -> tuple[str, str, bool]:
 
 
 def main() -> None:
-    """Bring the unit to the wanted state."""
+    """Bring the unit to the desired state."""
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},

@@ -9,7 +9,7 @@ short_description: Manage a user of the registry
 description:
   - Creates, changes or removes a user. Requires the login of a superuser, or a token with the scope
     C(super:user).
-  - Other superusers, which the bundle lists, cannot be changed or removed.
+  - Other superusers (SUPER_USERS of the bundle) cannot be changed or removed.
 version_added: 0.1.0
 options:
   name:
@@ -110,7 +110,7 @@ class User(Entity):
         return user
 
     def wanted(self) -> dict[str, Any]:
-        """Return the wanted values."""
+        """Return the desired values."""
         fits = True if self._keeps_password() and self.params["enabled"] is not False else None
         return {
             "email": self.params["email"],
@@ -123,7 +123,7 @@ class User(Entity):
         password = self.params["user_password"]
         if not password:
             raise ApiError(
-                f"there is no user {self.params['name']} yet: to create it, give a user_password"
+                f"user {self.params['name']} does not exist; set user_password to create it"
             )
         body = {
             "username": self.params["name"],
@@ -151,7 +151,7 @@ class User(Entity):
 
 
 def main() -> None:
-    """Bring the user to the wanted state."""
+    """Bring the user to the desired state."""
     arguments = {
         "name": {"type": "str", "required": True},
         "email": {"type": "str"},
