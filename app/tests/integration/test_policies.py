@@ -148,7 +148,7 @@ def test_a_policy_change_queues_missing_copies_and_cancels_excluded_ones(
     assert "missing copies queued: 1" in done.stderr
     assert queued_tasks(site) == {(digest, THIRD)}
     done = site.command("policy", "clear", "home")
-    assert "must be at eustorage, usstorage" in done.stdout
+    assert "copies required at eustorage, usstorage" in done.stdout
     # No policy excludes the third location now, so a copy in progress may finish.
     assert queued_tasks(site) == {(digest, "eustorage"), (digest, THIRD)}
 
