@@ -56,7 +56,7 @@ def migrate(context: CommandContext, dry_run: bool, as_json: bool) -> int:
     older versions cannot work with are postponed until no instance of such a version runs.
     """
     logs.set_up()
-    services = context.services() if dry_run else context.services_to_serve()
+    services = context.services() if dry_run else context.services_for_server()
     migrated = _plan(services) if dry_run else prepare_database(services)
     if as_json:
         print_json(asdict(migrated))

@@ -14,7 +14,7 @@ from atoll.cli.loss import remove_lost
 from atoll.cli.options import duration_option, json_option, yes_option
 from atoll.cli.output import Cell, note, print_json, print_result, print_table, progress
 from atoll.errors import UserError
-from atoll.placement.checks.verify import Looked, Verifier
+from atoll.placement.checks.verify import PlacementCheck, Verifier
 from atoll.placement.locations.errors import SoleCopiesRemain
 from atoll.placement.locations.life_cycle import (
     CopyRequirements,
@@ -197,7 +197,7 @@ def _check_objects(services: Services, location: str) -> None:
     note(f"{checked} copies that would remain alone are in their stores")
 
 
-def _show_bad_copies(bad: list[Looked]) -> None:
+def _show_bad_copies(bad: list[PlacementCheck]) -> None:
     rows: list[list[Cell]] = [
         [str(one.digest), one.location, one.size, str(one.result or one.unreachable)] for one in bad
     ]

@@ -233,13 +233,13 @@ class Worker:
             log.error("wrong bytes read", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
-                self._doubts.wrong(task, error.sources[0], error.reason)
+                self._doubts.record_mismatch(task, error.sources[0], error.reason)
             self._tasks.release(task, str(error))
         except StoreError as error:
             log.warning("copy failed", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
             if isinstance(error, ObjectMissing) and error.location != self._location:
-                self._doubts.wrong(task, error.location, "no such object")
+                self._doubts.record_mismatch(task, error.location, "no such object")
             at_target = getattr(error, "location", None) == self._location
             self._tasks.release(task, str(error), at_target=at_target)
         else:
@@ -271,7 +271,7 @@ class Worker:
             sources = sources[turn:] + sources[:turn]
         sources.sort(key=task.doubted.__contains__)
         used = self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
-        self._doubts.right(task, used)
+        self._doubts.record_match(task, used)
 
     def _wait_or_stop(self, seconds: float) -> bool:
         """Wait for `seconds`, and return whether copies have to stop."""

@@ -354,7 +354,7 @@ class Verify(Action):
         locations = site.graph.locations
         verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
         run = begin(site.database, Scope(None if self.everything else self.site, full=self.full))
-        for _ in verifier.go_on(run):
+        for _ in verifier.verify(run):
             continue
         for _ in heal(site.database, run, spared=implausible(run.counts), queue=True):
             continue
