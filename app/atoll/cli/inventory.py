@@ -102,7 +102,7 @@ def inventory(
     are orphans, and copies without an object are missing.
     """
     services = context.services_with_stores()
-    database = services.patient_database
+    database = services.batch_database
     store = _store(services, location, delete=delete_orphans)
     age = _age(services, older_than)
     run = begin(database, Scope(location=store.location, inventory=True))
@@ -141,7 +141,7 @@ def _compare(
         StoreUnavailable: the store stopped answering.
     """
     verifier = Verifier(
-        services.patient_database,
+        services.batch_database,
         services.locations.stores,
         services.locations.health,
         RateLimiter(None),
@@ -210,7 +210,7 @@ def _record(
         for entry, right in batch
         if isinstance(entry, PlacementCheck)
     ]
-    record(services.patient_database, run, checks)
+    record(services.batch_database, run, checks)
 
 
 def _print(

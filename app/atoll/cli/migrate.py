@@ -25,7 +25,7 @@ from atoll.services import Services
 log = logging.getLogger(__name__)
 
 # Seconds. When a whole site boots, PostgreSQL may start later than this command.
-_PATIENCE = 60
+_INSTANCE_WAIT_SECONDS = 60
 _PAUSE = 2
 
 
@@ -102,7 +102,7 @@ def _plan(services: Services) -> Migrated:
 
 
 def _expand(services: Services) -> list[Migration]:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _INSTANCE_WAIT_SECONDS
     while True:
         try:
             require_sessions(services.database)

@@ -181,7 +181,7 @@ def _check_objects(services: Services, location: str) -> None:
         SurvivorsUnverified: objects are bad, or could not be checked.
     """
     stores, health = services.locations.stores, services.locations.health
-    verifier = Verifier(services.patient_database, stores, health, RateLimiter(None))
+    verifier = Verifier(services.batch_database, stores, health, RateLimiter(None))
     checked = 0
     prober = services.locations.start_probing(services.thread_registry)
     try:

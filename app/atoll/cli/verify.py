@@ -82,7 +82,7 @@ def verify(
     if heals and report_only:
         raise click.UsageError("--heal is not allowed with --report-only")
     services = context.services_with_stores()
-    database = services.patient_database
+    database = services.batch_database
     scope = _scope(database, location, namespace, sample, full=full)
     limit = RateLimiter(size_option("--rate", rate))
     run = (latest_run(database, scope) if resumes else None) or begin(database, scope)
@@ -124,7 +124,7 @@ def heal(services: Services, run: Run) -> int:
         )
     quarantined = 0
     replicated = services.bundle.feature_storage_replication
-    for one in repair.heal(services.patient_database, run, spared=spared, queue=replicated):
+    for one in repair.heal(services.batch_database, run, spared=spared, queue=replicated):
         services.placement_cache.forget(one.digest)
         if not one.intact:
             quarantined += 1

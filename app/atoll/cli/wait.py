@@ -190,7 +190,7 @@ class _WaitingForEverything:
     def _queue_missing(self) -> bool:
         """Queue missing copies that have no task, and return whether there were any."""
         steps = backfill(
-            self._services.patient_database,
+            self._services.batch_database,
             self._services.bundle.required_locations,
             wanted=self._wanted,
         )

@@ -186,7 +186,7 @@ class Worker:
     def _claim(self, queue: WorkQueue, limit: int) -> int:
         """Claim tasks if the worker may copy now, and return their number."""
         try:
-            if not (self._permitted() and self._locations.health.takes_objects(self._location)):
+            if not (self._permitted() and self._locations.health.is_writable(self._location)):
                 return 0
             sources = self._locations.selection.sources(self._location)
             tasks = self._claims[queue.large].claim(limit, sources, self._leases.ids())

@@ -157,7 +157,7 @@ class EndToEndHealth(_HealthResource):
             "auth": self._probe.auth,
             "database": self._probe.database,
             "redis": self._probe.redis,
-            "storage": self._locations.health.state(preferred).whole,
+            "storage": self._locations.health.state(preferred).healthy,
         }
 
     def tolerated(self) -> set[str]:

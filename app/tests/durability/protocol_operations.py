@@ -323,7 +323,7 @@ class Copy(Action):
 
     def run(self, world: World) -> Any:
         site = world[self.site]
-        if not site.graph.locations.health.takes_objects(self.site):
+        if not site.graph.locations.health.is_writable(self.site):
             return
         worker = Worker(site.database, site.graph.locations, copies=1, cache=RecordingCache())
         tasks = Tasks(site.database, self.site)

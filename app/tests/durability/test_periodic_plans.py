@@ -115,7 +115,7 @@ def problem(node: dict[str, Any], limited: bool) -> str | None:
 @pytest.fixture
 def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     registry = make_registry(make_database(), tmp_path, ["us", "eu"])
-    fill(registry["us"].graph.patient_database, ROWS, spacing=TEN_MILLION // ROWS)
+    fill(registry["us"].graph.batch_database, ROWS, spacing=TEN_MILLION // ROWS)
     return registry["us"]
 
 
@@ -145,7 +145,7 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
 
 
 def test_no_periodic_statement_scans_a_large_table(site: MemorySite) -> None:
-    database = site.graph.patient_database
+    database = site.graph.batch_database
     recording = run_everything_once(site)
     pretend_large(database)
     found = {

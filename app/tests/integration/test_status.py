@@ -104,8 +104,8 @@ def test_metrics_contain_the_lag_of_each_target(us: Site) -> None:
 
 def test_superusers_read_by_the_api_how_each_instance_reaches_each_store(us: Site) -> None:
     health = StoreHealth(["usstorage", "eustorage"])
-    health.probed("usstorage", None)
-    health.probed("eustorage", StoreRefused("eustorage", "it answered 403"))
+    health.end_probe("usstorage", None)
+    health.end_probe("eustorage", StoreRefused("eustorage", "it answered 403"))
     Heartbeat(us.services.database, us.services.bundle, "registry", health).record()
     superuser = Api(us)
     found = superuser.call("GET", "superuser/health")
