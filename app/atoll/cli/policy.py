@@ -165,7 +165,7 @@ def _report(services: Services, subject: Subject) -> dict[str, Any]:
         "subject": str(subject),
         **asdict(policies.get(subject)),
         "required": policies.required(subject),
-        "excess": [asdict(entry) for entry in policies.excess(subject)],
+        "excess": [asdict(entry) for entry in policies.over_replicated(subject)],
     }
 
 

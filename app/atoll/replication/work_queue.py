@@ -34,7 +34,7 @@ class WorkQueue:
         self._changed = threading.Condition()
         self._queue: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
 
-    def room(self, seconds: float) -> int:
+    def capacity(self, seconds: float) -> int:
         """Return the number of tasks to claim, after waiting until it is worth a statement.
 
         Args:
@@ -42,8 +42,8 @@ class WorkQueue:
         """
         worthwhile = max(1, (self.held_maximum - self.threads) // 2)
         with self._changed:
-            self._changed.wait_for(lambda: self._room >= worthwhile, seconds)
-            return self._room if self._room >= worthwhile else 0
+            self._changed.wait_for(lambda: self._capacity >= worthwhile, seconds)
+            return self._capacity if self._capacity >= worthwhile else 0
 
     def add(self, tasks: list[Task]) -> None:
         """Queue claimed tasks."""
@@ -56,7 +56,7 @@ class WorkQueue:
         """Wait for a task; None ends the thread."""
         return self._queue.get()
 
-    def over(self) -> None:
+    def task_done(self) -> None:
         """Record that a task is not held any more."""
         with self._changed:
             self._held -= 1
@@ -69,5 +69,5 @@ class WorkQueue:
         self.wake.set()
 
     @property
-    def _room(self) -> int:
+    def _capacity(self) -> int:
         return self.held_maximum - self._held
