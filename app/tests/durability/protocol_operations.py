@@ -327,7 +327,7 @@ class Copy(Action):
             return
         worker = Worker(site.database, site.graph.locations, copies=1, cache=RecordingCache())
         tasks = Tasks(site.database, self.site)
-        tasks.finish([task for task in tasks.claim(limit=4) if worker._carry_out(task)])
+        tasks.finish([task for task in tasks.claim(limit=4) if worker._run_task(task)])
 
 
 @dataclass
