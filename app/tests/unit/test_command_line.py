@@ -165,6 +165,7 @@ def test_commands_of_runbooks_are_accepted(spelling: str) -> None:
         ["drain"],
         ["status", "too", "many"],
         ["verify", "--heal", "--report-only"],
+        ["locations", "--json", "list"],
         [],
     ],
     ids=" ".join,
