@@ -205,11 +205,12 @@ def _show_bad_copies(bad: list[PlacementCheck]) -> None:
 
 
 def _confirmed(location: str) -> bool:
-    while True:
-        answer = _ANSWERS.get(output.ask(QUESTION.format(location=location)).lower())
+    while (text := output.ask(QUESTION.format(location=location))) is not None:
+        answer = _ANSWERS.get(text.lower())
         if answer is not None:
             return answer
         note("Please answer y or n.")
+    return False
 
 
 def _remove(

@@ -1,7 +1,9 @@
 """Queues of claimed tasks, one for small and one for large blobs, so that neither delays the other.
 
 One thread of each queue claims tasks, several with one statement, and others copy. Tasks of small
-blobs are claimed in advance, because a site may be 100 ms away from the database.
+blobs are claimed in advance, because a site may be 100 ms away from the database. `QueueRunner`
+claims one job with each statement and starts a thread for it, which would add a round trip to every
+small copy.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 _OPERATIONS_PORT = 9091
 # Large blobs that are copied at the same time; four times as many small ones are.
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
-# Most threads need a connection for moments only. Each location's delete queue holds one while it
-# waits for its store, so connections for these are added.
+# Threads need a connection for moments only, and none while they wait for a store. Each location
+# has a delete queue whose thread adds one.
 _CONNECTIONS = 15
 # Seconds between two checks for a requested reload, and for a changed policy.
 _RELOAD_SECONDS = 0.2
