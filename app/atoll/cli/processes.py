@@ -71,9 +71,9 @@ def housekeeping() -> int:
     Delivers notifications, exports the audit log, and deletes unreferenced manifests and blobs. At
     a site with replication, the replication worker does this.
     """
-    from atoll.server.housekeeping import maintain
+    from atoll.server.maintenance_process import run_maintenance
 
-    return maintain()
+    return run_maintenance()
 
 
 @click.command(cls=Command)
