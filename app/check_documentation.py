@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check the links, blocks of code, paths and commands in the project's Markdown.
+"""Check the links, blocks of code, paths, commands and names in the project's Markdown.
 
 usage: app/check_documentation.py [FILE]...
 

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 # Seconds.
 _PROBE_TIMEOUT = 2.0
 # The statement timeout, in seconds, of statements that read every blob.
-_PATIENCE = 600
+_BATCH_TIMEOUT = 600
 
 
 @dataclass
@@ -103,10 +103,13 @@ class Services:
             log.warning("database unavailable, connection not checked", extra={"cause": str(error)})
 
     @cached_property
-    def patient_database(self) -> Database:
+    def batch_database(self) -> Database:
         """A pool with a long timeout, for statements that read every blob."""
         database = Database.from_bundle(
-            self.bundle, size=1, answer_timeout=_PATIENCE, statement_timeout=_PATIENCE * 1000
+            self.bundle,
+            size=1,
+            answer_timeout=_BATCH_TIMEOUT,
+            statement_timeout=_BATCH_TIMEOUT * 1000,
         )
         database.on_info = self.database.on_info
         return database
@@ -212,7 +215,7 @@ class Services:
     def location_life_cycle(self) -> LocationLifeCycle:
         """Drains, removals and losses of locations."""
         return LocationLifeCycle.from_bundle(
-            self.bundle, self.patient_database, self.instances, self.placement_cache
+            self.bundle, self.batch_database, self.instances, self.placement_cache
         )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Check Markdown documents: links, anchors, blocks of code, and paths and targets in code."""
+"""Check Markdown documents: links, anchors, blocks of code, and names in code."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 
 import yaml
 
+from reference.source_names import SourceNames
+
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,})(?P<language>[\w+-]*)\s*$")
 _INDENTED = re.compile(r"^ {4,}\S")
 _HEADING = re.compile(r"^#{1,6} +(.+?)\s*$")
@@ -25,6 +27,8 @@ _PATH = re.compile(r"(?:[\w.-]+/)+[\w.*-]+\.(?:py|yml|md|sql|j2|toml)")
 _TARGET = re.compile(r"^\s*make ([a-z][a-z-]*)\b", re.MULTILINE)
 # Directories that paths in code may be relative to.
 _ROOTS = ("", "app/atoll", "app/tests", "docs")
+# Pages that name parts of the source.
+_EXPLANATION = "docs/explanation"
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,7 @@ class Checker:
         self._repository = repository
         self._command_problem = command_problem
         self._documents: dict[Path, Document] = {}
+        self._source_names = SourceNames(repository)
         makefile = (repository / "Makefile").read_text()
         self._targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
 
@@ -107,6 +112,7 @@ class Checker:
             *self._blocks(document),
             *self._paths(document),
             *self._commands(document),
+            *self._names(document),
         ]
         for line, problem in sorted(found):
             yield f"{name}:{line}: {problem}"
@@ -170,6 +176,12 @@ class Checker:
             for words in _command_lines(code):
                 if problem := self._command_problem(words):
                     yield number, f"`{words}`: {problem}"
+
+    def _names(self, document: Document) -> Iterator[tuple[int, str]]:
+        if document.path.parent == self._repository / _EXPLANATION:
+            for number, code in document.inline_code:
+                if problem := self._source_names.problem(code):
+                    yield number, f"`{code}`: {problem}"
 
 
 def _slug(heading: str) -> str:

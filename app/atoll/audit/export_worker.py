@@ -22,10 +22,9 @@ from atoll.audit.log import Audit, Entry, Selection
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, LeaseLost, unleased
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.db.queue_runner import QueueRunner
+from atoll.db.queue_worker import QueueWorker
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.outbound.errors import OutboundError
-from atoll.periodic import ThreadRegistry
 from atoll.storage.errors import StoreError
 from atoll.storage.multipart import PartsWriter
 
@@ -92,8 +91,12 @@ class Export:
         return {"export": str(self.id), "attempts": self.attempts}
 
 
-class LogExporter:
+class LogExporter(QueueWorker[str, Export]):
     """Writes exports in background threads."""
+
+    job_name = "log export"
+    expected = (StoreError, OutboundError, NotReceived, SecretUnreadable)
+    attempts_maximum = _ATTEMPTS_MAXIMUM
 
     def __init__(
         self,
@@ -113,6 +116,12 @@ class LogExporter:
             links: builds the URLs of files.
             backoff_seconds: pause after the first attempt, which doubles with each attempt.
         """
+        super().__init__(
+            "log-exporter",
+            slots=_CONCURRENT,
+            per_group=_CONCURRENT_PER_NAMESPACE,
+            poll_seconds=_POLL_SECONDS,
+        )
         self._database = database
         self._queue = LeasedQueue(
             database,
@@ -124,62 +133,6 @@ class LogExporter:
         self._cipher = cipher
         self._receivers = receivers
         self._links = links
-        self._runner = QueueRunner(
-            "log-exporter",
-            self._claim,
-            self._export,
-            slots=_CONCURRENT,
-            per_group=_CONCURRENT_PER_NAMESPACE,
-            poll_seconds=_POLL_SECONDS,
-        )
-
-    def start(self, registry: ThreadRegistry) -> None:
-        """Start exporting."""
-        self._runner.start(registry)
-
-    def stop(self) -> None:
-        """Stop exporting, after the exports in progress."""
-        self._runner.stop()
-
-    def run_once(self) -> bool:
-        """Attempt one export and return whether one was due."""
-        claimed = self._claim(None, [])
-        if claimed is not None:
-            self._export(claimed[1])
-        return claimed is not None
-
-    def _claim(self, after: str | None, busy: list[str]) -> tuple[str, Export] | None:
-        """Claim the oldest export of the first namespace after `after` that has one."""
-        rows = self._queue.claim(_CLAIM, {"after": after or "", "busy": busy})
-        if not rows:
-            return None
-        export = Export(*rows[0])
-        return export.namespace, export
-
-    def _export(self, export: Export) -> None:
-        """Attempt an export and record the outcome."""
-        if export.attempts > _ATTEMPTS_MAXIMUM:
-            # Earlier attempts recorded no outcome, for example because the process died.
-            self._end_as_failed(export)
-            return
-        try:
-            location = self._written(export) or self._write(export)
-            self._report(export, _SUCCESS, self._links.url(export.id, location, time.time))
-        except LeaseLost:
-            log.warning("lease lost", extra=export.log_fields)
-        except DatabaseUnavailable:
-            # Nothing can be recorded. The export is claimed again after its lease.
-            raise
-        except (StoreError, OutboundError, NotReceived, SecretUnreadable) as error:
-            log.warning("log export failed", extra={**export.log_fields, "cause": str(error)})
-            self._failed(export, str(error))
-        except Exception as error:
-            # A bug must not cause endless retries of the export.
-            log.exception("unhandled exception in a log export", extra=export.log_fields)
-            self._failed(export, f"{type(error).__name__}: {error}")
-        else:
-            EXPORTED.labels("delivered").inc()
-            log.info("log exported", extra=export.log_fields)
 
     def delete_expired(self) -> int:
         """Delete expired files and their records, and return their number."""
@@ -194,6 +147,39 @@ class LogExporter:
                 store.delete(self._links.object_key(uuid))
             self._database.run("DELETE FROM logexport WHERE uuid = %s", [uuid])
         return len(rows)
+
+    def _claim(self, after: str | None, busy: list[str]) -> tuple[str, Export] | None:
+        """Claim the oldest export of the first namespace after `after` that has one."""
+        rows = self._queue.claim(_CLAIM, {"after": after or "", "busy": busy})
+        if not rows:
+            return None
+        export = Export(*rows[0])
+        return export.namespace, export
+
+    def _attempt(self, job: Export) -> None:
+        """Write the file, unless an earlier attempt did, and send its URL.
+
+        Raises:
+            StoreError: the file could not be written.
+            OutboundError, NotReceived, SecretUnreadable: the URL could not be sent.
+            LeaseLost: another process claimed the export.
+        """
+        location = self._written(job) or self._write(job)
+        self._report(job, _SUCCESS, self._links.url(job.id, location, time.time))
+
+    def _succeeded(self, job: Export) -> None:
+        EXPORTED.labels("delivered").inc()
+        log.info("log exported", extra=job.log_fields)
+
+    def _release(self, job: Export, error: str) -> None:
+        EXPORTED.labels("failed").inc()
+        self._queue.release(job, error)
+
+    def _abandon(self, job: Export, error: str | None) -> None:
+        if error is not None:
+            self._report_failure(job)
+        EXPORTED.labels("given up").inc()
+        self._queue.finish(job, _END)
 
     def _written(self, export: Export) -> str | None:
         """Return the location of the file of an earlier attempt, if it is still configured."""
@@ -254,11 +240,7 @@ class LogExporter:
         self._receivers.post(address, document)
         self._queue.finish(export, _END)
 
-    def _failed(self, export: Export, error: str) -> None:
-        if export.attempts < _ATTEMPTS_MAXIMUM:
-            EXPORTED.labels("failed").inc()
-            self._queue.release(export, error)
-            return
+    def _report_failure(self, export: Export) -> None:
         try:
             self._report(export, _FAILED, None)
         except DatabaseUnavailable:
@@ -268,11 +250,6 @@ class LogExporter:
             log.warning(
                 "could not report failed log export", extra={**export.log_fields, "cause": cause}
             )
-        self._end_as_failed(export)
-
-    def _end_as_failed(self, export: Export) -> None:
-        EXPORTED.labels("given up").inc()
-        self._queue.finish(export, _END)
 
 
 def _days(export: Export) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Entry:
         }
 
 
-def logged(statement: str) -> str:
+def with_log_entry(statement: str) -> str:
     """Return a statement that makes a change and, if it affects rows, writes a log entry.
 
     Args:

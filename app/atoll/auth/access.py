@@ -111,7 +111,7 @@ class Principal:
     password_hash: str | None = field(default=None, repr=False)
 
     @property
-    def sees_private(self) -> bool:
+    def can_read_private(self) -> bool:
         """Whether private repositories are visible with the token's scopes, if there is a token."""
         return self.scopes is None or not self.scopes.isdisjoint(_SCOPE_ROLES)
 
@@ -192,8 +192,8 @@ class Access:
         """
         if credentials is None:
             return None, self._query({}, repositories, None)[1]
-        if isinstance(credentials, Credentials) and credentials.of_person:
-            return self._authenticate_person(credentials, address, repositories)
+        if isinstance(credentials, Credentials) and credentials.is_user_password:
+            return self._authenticate_user(credentials, address, repositories)
         actor, grants = self._query(credentials.parameters(), repositories, credentials)
         if actor is not None:
             return actor, grants
@@ -203,7 +203,7 @@ class Access:
         self._throttle.token_failed(address)
         raise WrongCredentials
 
-    def _authenticate_person(
+    def _authenticate_user(
         self, credentials: Credentials, address: str, repositories: list[RepositoryName]
     ) -> tuple[Principal, list[Grant]]:
         username = credentials.username
@@ -269,7 +269,7 @@ class Access:
             if credentials is not None:
                 return None, []
             row = None
-        app = isinstance(credentials, Credentials) and credentials.of_app
+        app = isinstance(credentials, Credentials) and credentials.is_app_token
         principal = self._principal(row, _APP_SCOPES if app else None) if row else None
         return principal, [self._grant(principal, entry) for entry in roles]
 

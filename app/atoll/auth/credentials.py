@@ -76,7 +76,7 @@ class Credentials:
     secret: str = field(repr=False)
 
     @property
-    def of_person(self) -> bool:
+    def is_user_password(self) -> bool:
         """Whether the secret is a user's own password, which can be guessed, unlike a token.
 
         Invalid names count as users, so that guesses with them are throttled before a password is
@@ -85,7 +85,7 @@ class Credentials:
         return self.username not in {APP_USERNAME, OAUTH_USERNAME} and "+" not in self.username
 
     @property
-    def of_app(self) -> bool:
+    def is_app_token(self) -> bool:
         """Whether the secret is an app-specific token."""
         return self.username == APP_USERNAME
 

@@ -167,7 +167,7 @@ class Organizations:
                 f"'{team[:200]}' is not a valid team name; use at least two lower-case letters,"
                 " digits, _ and -, starting with a letter"
             )
-        with self._keeping_an_administrator(organization) as cursor:
+        with self._require_administrator(organization) as cursor:
             cursor.execute(
                 """
                 INSERT INTO team (organization_id, name, role, description)
@@ -197,7 +197,7 @@ class Organizations:
             TeamUnknown: The organization has no such team.
             LastAdministrator: The organization would be left without an administrator.
         """
-        with self._keeping_an_administrator(organization) as cursor:
+        with self._require_administrator(organization) as cursor:
             cursor.execute(
                 f"DELETE FROM team WHERE id = {_TEAM_ID} RETURNING id",
                 {"organization": organization, "team": team},
@@ -298,7 +298,7 @@ class Organizations:
             MemberUnknown: The user or robot is not in the team.
             LastAdministrator: The organization would be left without an administrator.
         """
-        with self._keeping_an_administrator(organization) as cursor:
+        with self._require_administrator(organization) as cursor:
             cursor.execute(
                 f"""
                 DELETE FROM teammember WHERE team_id = {_TEAM_ID}
@@ -311,7 +311,7 @@ class Organizations:
                 raise MemberUnknown(f"'{member}' is not in the team '{team}'")
 
     @contextmanager
-    def _keeping_an_administrator(self, organization: str) -> Iterator[psycopg2.extensions.cursor]:
+    def _require_administrator(self, organization: str) -> Iterator[psycopg2.extensions.cursor]:
         """Roll back the transaction if it leaves the organization without an administrator."""
         with self._database.transaction() as cursor:
             cursor.execute(

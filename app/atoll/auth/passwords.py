@@ -24,8 +24,8 @@ from atoll.errors import UserError
 
 MINIMUM_LENGTH = 8
 # Matches that a process caches at most.
-REMEMBERED_MOST = 4096
-HASHED_AT_ONCE = 2
+CACHED_MATCHES_MAXIMUM = 4096
+CONCURRENT_HASHES = 2
 # Seconds to wait for a slot, and seconds after which clients may retry a refused request.
 _WAIT_SECONDS, _RETRY_SECONDS = 5.0, 2
 
@@ -41,7 +41,7 @@ _DUMMY_HASH = (
 _key = secrets.token_bytes(hashlib.blake2b.MAX_KEY_SIZE)
 _matched: dict[bytes, None] = {}
 _lock = threading.Lock()
-_slots = threading.BoundedSemaphore(HASHED_AT_ONCE)
+_slots = threading.BoundedSemaphore(CONCURRENT_HASHES)
 
 
 class PasswordTooShort(UserError, ValueError):
@@ -146,6 +146,6 @@ def _match_key(password_hash: str, password: str) -> bytes:
 def _remember(match: bytes) -> None:
     """Cache a match; a full cache drops its oldest entry."""
     with _lock:
-        if len(_matched) >= REMEMBERED_MOST:
+        if len(_matched) >= CACHED_MATCHES_MAXIMUM:
             del _matched[next(iter(_matched))]
         _matched[match] = None

@@ -38,7 +38,7 @@ class Session:
             return None
         return SessionCredentials(self.username, self.password_mark)
 
-    def confirms(self, token: str | None) -> bool:
+    def csrf_token_matches(self, token: str | None) -> bool:
         """Return whether `token` is the session's CSRF token."""
         return token is not None and hmac.compare_digest(
             token.encode(errors="replace"), self.csrf_token.encode()

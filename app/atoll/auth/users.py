@@ -45,13 +45,13 @@ class User:
 
 
 _USER = 'SELECT id, username, email, enabled, tag_expiration_s FROM "user"'
-_PERSON = "NOT organization AND robot_owner_id IS NULL"
+_IS_USER = "NOT organization AND robot_owner_id IS NULL"
 
 
 def list_users(database: Database, *, disabled: bool) -> list[User]:
     """Return the users by name, including disabled ones if `disabled` is true."""
     rows = database.read(
-        f"{_USER} WHERE {_PERSON} AND (enabled OR %s) ORDER BY username", [disabled]
+        f"{_USER} WHERE {_IS_USER} AND (enabled OR %s) ORDER BY username", [disabled]
     )
     return [User(*row) for row in rows]
 
@@ -62,7 +62,7 @@ def get_user(database: Database, username: str) -> User:
     Raises:
         UserUnknown: There is no such user.
     """
-    rows = database.read(f"{_USER} WHERE {_PERSON} AND username = %s", [username])
+    rows = database.read(f"{_USER} WHERE {_IS_USER} AND username = %s", [username])
     if not rows:
         raise UserUnknown(f"there is no user '{username}'")
     return User(*rows[0])
@@ -101,7 +101,7 @@ def change_user(
                     password_hash = coalesce(%(hash)s, password_hash),
                     enabled = coalesce(%(enabled)s, enabled),
                     tag_expiration_s = coalesce(%(expiration)s, tag_expiration_s)
-                WHERE username = %(username)s AND {_PERSON}
+                WHERE username = %(username)s AND {_IS_USER}
                 RETURNING id, username, email, enabled, tag_expiration_s
             ), revoked_user AS (
                 SELECT id FROM changed WHERE %(hash)s::text IS NOT NULL OR NOT enabled

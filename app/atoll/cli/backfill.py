@@ -13,7 +13,7 @@ from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
 from atoll.cli.options import json_option
 from atoll.cli.output import note, print_json, print_result, progress
-from atoll.cli.polling import look_later
+from atoll.cli.polling import poll
 from atoll.errors import UserError
 from atoll.placement.rules import targets
 from atoll.placement.upkeep import backfill as domain
@@ -169,7 +169,7 @@ def _wait(services: Services, scope: Scope, missing: dict[str, Missing]) -> dict
         if line != noted:
             note(line if left is None else f"{line}; about {left:.0f} s left")
             noted = line
-        missing = look_later(lambda: _search(services, scope, queue=False))
+        missing = poll(lambda: _search(services, scope, queue=False))
     return missing
 
 

@@ -16,10 +16,10 @@ class CommandContext:
 
     def services(self) -> Services:
         """Return the services for a command that administers the registry."""
-        from atoll.server.bundle import load_bundle_to_administer  # noqa: PLC0415
+        from atoll.server.bundle import load_bundle_for_command  # noqa: PLC0415
         from atoll.server.container import wire_services  # noqa: PLC0415
 
-        return wire_services(load_bundle_to_administer())
+        return wire_services(load_bundle_for_command())
 
     def services_with_stores(self) -> Services:
         """Return the services for a command that connects to object stores."""
@@ -28,7 +28,7 @@ class CommandContext:
 
         return wire_services(load_bundle_for_stores())
 
-    def services_to_serve(self) -> Services:
+    def services_for_server(self) -> Services:
         """Return the services for a command that requires a bundle that a server accepts."""
         from atoll.server.bundle import load_bundle  # noqa: PLC0415
         from atoll.server.container import wire_services  # noqa: PLC0415

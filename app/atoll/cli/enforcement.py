@@ -12,7 +12,7 @@ from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
 from atoll.cli.options import json_option
 from atoll.cli.output import note, print_json, print_result, progress
-from atoll.cli.polling import look_later
+from atoll.cli.polling import poll
 from atoll.errors import UserError
 from atoll.placement.upkeep.over_replication import OverReplication, Step
 from atoll.server.maintenance import over_replication_of
@@ -82,7 +82,7 @@ def _wait_for_cache(services: Services) -> None:
     """Wait until no cached value names a deleted copy, even if Redis became unavailable."""
     while not (services.redis.ping() and services.redis.repeat_lost_deletions()):
         note("Redis is unavailable; waiting for it, to delete cached places of these copies")
-        look_later(lambda: None)
+        poll(lambda: None)
 
 
 def _by_location(found: Step) -> dict[str, dict[str, int]]:

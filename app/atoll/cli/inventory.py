@@ -21,13 +21,13 @@ from atoll.placement.checks.inventory import (
     Entry,
     Inventory,
     Orphan,
-    Recent,
-    Stranger,
-    Waiting,
+    PendingDeletion,
+    RecentObject,
+    UnknownObject,
     delete_orphan,
     now,
 )
-from atoll.placement.checks.verify import Looked, Run, Scope, Verifier, begin, record
+from atoll.placement.checks.verify import PlacementCheck, Run, Scope, Verifier, begin, record
 from atoll.placement.locations.states import LocationTable, require_known
 from atoll.rate_limit import RateLimiter
 from atoll.services import Services
@@ -102,7 +102,7 @@ def inventory(
     are orphans, and copies without an object are missing.
     """
     services = context.services_with_stores()
-    database = services.patient_database
+    database = services.batch_database
     store = _store(services, location, delete=delete_orphans)
     age = _age(services, older_than)
     run = begin(database, Scope(location=store.location, inventory=True))
@@ -141,7 +141,7 @@ def _compare(
         StoreUnavailable: the store stopped answering.
     """
     verifier = Verifier(
-        services.patient_database,
+        services.batch_database,
         services.locations.stores,
         services.locations.health,
         RateLimiter(None),
@@ -196,21 +196,21 @@ def _count(objects: Objects, batch: list[tuple[Entry, bool]], orphans: list[Orph
     objects.orphan_bytes += sum(orphan.size for orphan in orphans)
     objects.shown += [orphan.key for orphan in orphans][: _SHOWN_JSON - len(objects.shown)]
     for entry, _ in batch:
-        objects.too_young += isinstance(entry, Recent)
-        objects.strangers += isinstance(entry, Stranger)
-        objects.waiting_for_deletion += isinstance(entry, Waiting)
+        objects.too_young += isinstance(entry, RecentObject)
+        objects.strangers += isinstance(entry, UnknownObject)
+        objects.waiting_for_deletion += isinstance(entry, PendingDeletion)
 
 
 def _record(
     services: Services, verifier: Verifier, run: Run, batch: list[tuple[Entry, bool]]
 ) -> None:
     """Record the placements of a batch, after those that differ were verified one by one."""
-    looked = [
-        entry if right else verifier.look(entry, full=False)
+    checks = [
+        entry if right else verifier.check(entry, full=False)
         for entry, right in batch
-        if isinstance(entry, Looked)
+        if isinstance(entry, PlacementCheck)
     ]
-    record(services.patient_database, run, looked)
+    record(services.batch_database, run, checks)
 
 
 def _print(

@@ -32,6 +32,8 @@ def locations(context: click.Context, *, as_json: bool) -> None:
     """
     if context.invoked_subcommand is None:
         _list(context.obj, as_json=as_json)
+    elif as_json:
+        context.fail(f"Write --json after '{context.invoked_subcommand}'.")
 
 
 @locations.command("list")

@@ -74,7 +74,7 @@ def _accepted(location: str, loss: Loss, option: int | None) -> int | None:
         return option
     count = len(loss.blobs)
     answer = ask(f"Type the number of blobs that are lost, {count}, to remove {location}: ")
-    return int(answer) if answer.isdecimal() else None
+    return int(answer) if answer and answer.isdecimal() else None
 
 
 def _as_json(loss: Loss) -> dict[str, Any]:

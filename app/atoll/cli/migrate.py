@@ -25,7 +25,7 @@ from atoll.services import Services
 log = logging.getLogger(__name__)
 
 # Seconds. When a whole site boots, PostgreSQL may start later than this command.
-_PATIENCE = 60
+_INSTANCE_WAIT_SECONDS = 60
 _PAUSE = 2
 
 
@@ -56,7 +56,7 @@ def migrate(context: CommandContext, dry_run: bool, as_json: bool) -> int:
     older versions cannot work with are postponed until no instance of such a version runs.
     """
     logs.set_up()
-    services = context.services() if dry_run else context.services_to_serve()
+    services = context.services() if dry_run else context.services_for_server()
     migrated = _plan(services) if dry_run else prepare_database(services)
     if as_json:
         print_json(asdict(migrated))
@@ -102,7 +102,7 @@ def _plan(services: Services) -> Migrated:
 
 
 def _expand(services: Services) -> list[Migration]:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _INSTANCE_WAIT_SECONDS
     while True:
         try:
             require_sessions(services.database)

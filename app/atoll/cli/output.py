@@ -201,8 +201,11 @@ def progress(label: str, *, show: bool = True) -> Iterator[Advance]:
         yield advance
 
 
-def ask(question: str) -> str:
-    """Ask on standard error and return the answer without surrounding spaces.
+def ask(question: str) -> str | None:
+    """Ask on standard error, and return the answer without surrounding spaces.
+
+    Returns:
+        None at the end of the input: the operator pressed Ctrl-D, or the terminal was closed.
 
     Raises:
         UserError: standard input is not a terminal.
@@ -211,4 +214,5 @@ def ask(question: str) -> str:
         raise UserError("there is no terminal to ask on; confirm with --yes")
     sys.stderr.write(question)
     sys.stderr.flush()
-    return sys.stdin.readline().strip()
+    line = sys.stdin.readline()
+    return line.strip() if line else None

@@ -145,7 +145,7 @@ policy.add_command(enforce)
 
 
 def _policies(services: Services) -> Policies:
-    return Policies(services.patient_database, services.bundle.required_locations)
+    return Policies(services.batch_database, services.bundle.required_locations)
 
 
 def _queue_missing(services: Services) -> None:
@@ -154,9 +154,7 @@ def _queue_missing(services: Services) -> None:
         return
     required = services.bundle.required_locations
     missing = sum(
-        found.blobs
-        for step in backfill(services.patient_database, required)
-        for found in step.found
+        found.blobs for step in backfill(services.batch_database, required) for found in step.found
     )
     note(f"{missing} copies are to be made" if missing else "no copy is missing")
 
@@ -167,7 +165,7 @@ def _report(services: Services, subject: Subject) -> dict[str, Any]:
         "subject": str(subject),
         **asdict(policies.get(subject)),
         "required": policies.required(subject),
-        "excess": [asdict(entry) for entry in policies.excess(subject)],
+        "excess": [asdict(entry) for entry in policies.over_replicated(subject)],
     }
 
 

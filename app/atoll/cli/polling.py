@@ -11,10 +11,10 @@ Found = TypeVar("Found")
 _PAUSE_SECONDS = 1.0
 
 
-def look_later(look: Callable[[], Found]) -> Found:
-    """Pause, call LOOK, pause for as long as the call took, and return its result."""
+def poll(query: Callable[[], Found]) -> Found:
+    """Pause, call QUERY, pause for as long as the call took, and return its result."""
     time.sleep(_PAUSE_SECONDS)
     began = time.monotonic()
-    found = look()
+    found = query()
     time.sleep(time.monotonic() - began)
     return found

@@ -71,9 +71,9 @@ def housekeeping() -> int:
     Delivers notifications, writes exports of the audit log, and deletes what is no longer used.
     With replication, the replication worker does the same.
     """
-    from atoll.server.housekeeping import maintain
+    from atoll.server.maintenance_process import run_maintenance
 
-    return maintain()
+    return run_maintenance()
 
 
 @click.command(cls=Command)

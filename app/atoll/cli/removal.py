@@ -14,7 +14,7 @@ from atoll.cli.loss import remove_lost
 from atoll.cli.options import duration_option, json_option, yes_option
 from atoll.cli.output import Cell, note, print_json, print_result, print_table, progress
 from atoll.errors import UserError
-from atoll.placement.checks.verify import Looked, Verifier
+from atoll.placement.checks.verify import PlacementCheck, Verifier
 from atoll.placement.locations.errors import SoleCopiesRemain
 from atoll.placement.locations.life_cycle import (
     CopyRequirements,
@@ -181,7 +181,7 @@ def _check_objects(services: Services, location: str) -> None:
         SurvivorsUnverified: objects are bad, or could not be checked.
     """
     stores, health = services.locations.stores, services.locations.health
-    verifier = Verifier(services.patient_database, stores, health, RateLimiter(None))
+    verifier = Verifier(services.batch_database, stores, health, RateLimiter(None))
     checked = 0
     prober = services.locations.start_probing(services.thread_registry)
     try:
@@ -197,7 +197,7 @@ def _check_objects(services: Services, location: str) -> None:
     note(f"{checked} copies that would remain alone are in their stores")
 
 
-def _show_bad_copies(bad: list[Looked]) -> None:
+def _show_bad_copies(bad: list[PlacementCheck]) -> None:
     rows: list[list[Cell]] = [
         [str(one.digest), one.location, one.size, str(one.result or one.unreachable)] for one in bad
     ]
@@ -205,11 +205,12 @@ def _show_bad_copies(bad: list[Looked]) -> None:
 
 
 def _confirmed(location: str) -> bool:
-    while True:
-        answer = _ANSWERS.get(output.ask(QUESTION.format(location=location)).lower())
+    while (text := output.ask(QUESTION.format(location=location))) is not None:
+        answer = _ANSWERS.get(text.lower())
         if answer is not None:
             return answer
         note("Please answer y or n.")
+    return False
 
 
 def _remove(

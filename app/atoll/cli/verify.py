@@ -23,7 +23,7 @@ from atoll.cli.output import (
 from atoll.db.pool import Database
 from atoll.errors import UserError
 from atoll.placement.checks import repair
-from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
+from atoll.placement.checks.verify import Run, Scope, Verifier, begin, latest_run
 from atoll.placement.locations.sole_copies import SoleCopy
 from atoll.placement.locations.states import LocationTable
 from atoll.rate_limit import RateLimiter
@@ -82,15 +82,15 @@ def verify(
     if heals and report_only:
         raise click.UsageError("--heal is not allowed with --report-only")
     services = context.services_with_stores()
-    database = services.patient_database
+    database = services.batch_database
     scope = _scope(database, location, namespace, sample, full=full)
     limit = RateLimiter(size_option("--rate", rate))
-    run = (resume(database, scope) if resumes else None) or begin(database, scope)
+    run = (latest_run(database, scope) if resumes else None) or begin(database, scope)
     verifier = Verifier(database, services.locations.stores, services.locations.health, limit)
     prober = services.locations.start_probing(services.thread_registry)
     try:
         with progress("verifying copies") as advance:
-            for step in verifier.go_on(run):
+            for step in verifier.verify(run):
                 advance(step.done, step.last)
     finally:
         prober.stop()
@@ -124,9 +124,9 @@ def heal(services: Services, run: Run) -> int:
         )
     quarantined = 0
     replicated = services.bundle.feature_storage_replication
-    for one in repair.heal(services.patient_database, run, spared=spared, queue=replicated):
+    for one in repair.heal(services.batch_database, run, spared=spared, queue=replicated):
         services.placement_cache.forget(one.digest)
-        if not one.sound:
+        if not one.intact:
             quarantined += 1
     if not (services.redis.ping() and services.redis.repeat_lost_deletions()):
         note(

@@ -11,7 +11,7 @@ from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
 from atoll.cli.options import json_option
 from atoll.cli.output import note, print_json, print_result
-from atoll.cli.polling import look_later
+from atoll.cli.polling import poll
 from atoll.errors import UserError
 from atoll.names import RepositoryName, parse_tag
 from atoll.placement.rules import targets
@@ -56,57 +56,57 @@ def wait(
     """
     services = context.services()
     require_replication(services.bundle)
-    waiting: _Waiting
+    condition: _WaitCondition
     if image is None:
-        waiting = _WaitingForEverything(services, list(locations))
+        condition = _AllReplicated(services, list(locations))
     else:
-        waiting = _WaitingForImage(services, image, list(locations))
-    complete = _wait(waiting, timeout)
+        condition = _ImageReplicated(services, image, list(locations))
+    complete = _wait(condition, timeout)
     if as_json:
-        print_json(waiting.report(complete=complete))
+        print_json(condition.report(complete=complete))
     if not complete:
-        raise UserError(f"the time is up: {waiting.timed_out()}")
+        raise UserError(f"the time is up: {condition.timed_out()}")
     if not as_json:
-        print_result(waiting.done())
+        print_result(condition.done())
     return 0
 
 
-class _Waiting(Protocol):
+class _WaitCondition(Protocol):
     """Something to wait for."""
 
     def missing(self) -> str:
-        """Look once; return a sentence about the missing copies, empty if there are none."""
+        """Query once; return a sentence about the missing copies, empty if there are none."""
 
     def report(self, *, complete: bool) -> dict[str, object]:
-        """Return the result of the last look for JSON."""
+        """Return the result of the last query for JSON."""
 
     def timed_out(self) -> str:
-        """Return what was missing at the last look."""
+        """Return a sentence about the copies that were missing at the last query."""
 
     def done(self) -> str:
         """Return a sentence about what is complete."""
 
 
-def _wait(waiting: _Waiting, timeout: float | None) -> bool:
+def _wait(condition: _WaitCondition, timeout: float | None) -> bool:
     """Poll until nothing is missing or the time is up, and note each change.
 
     Returns:
         Whether nothing is missing.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    noted, missing = "", waiting.missing()
+    noted, missing = "", condition.missing()
     while missing:
         if missing != noted:
             note(missing)
             noted = missing
         expired = deadline is not None and time.monotonic() >= deadline
-        missing = look_later(waiting.missing)
+        missing = poll(condition.missing)
         if missing and expired:
             return False
     return True
 
 
-class _WaitingForImage:
+class _ImageReplicated:
     def __init__(self, services: Services, image: str, locations: list[str]) -> None:
         self._completeness = ImageCompleteness(
             services.database, services.bundle.required_locations
@@ -156,7 +156,7 @@ def _missing_of(found: Completeness, locations: list[str]) -> str:
     )
 
 
-class _WaitingForEverything:
+class _AllReplicated:
     def __init__(self, services: Services, locations: list[str]) -> None:
         self._services = services
         required = targets(services.database, services.bundle.required_locations)
@@ -190,7 +190,7 @@ class _WaitingForEverything:
     def _queue_missing(self) -> bool:
         """Queue missing copies that have no task, and return whether there were any."""
         steps = backfill(
-            self._services.patient_database,
+            self._services.batch_database,
             self._services.bundle.required_locations,
             wanted=self._wanted,
         )

@@ -210,7 +210,7 @@ class Instances:
 
 def _healthy(state: StoreState) -> bool | None:
     """Return whether a store is fully healthy; a full one, for example, is only readable."""
-    return None if state.up is None else state.whole
+    return None if state.up is None else state.healthy
 
 
 def _readable(store: dict[str, Any]) -> bool | None:

@@ -38,7 +38,7 @@ class StoreSettings(BaseModel):
     storage_path: str = Field(description="Path in the bucket or container that holds all objects.")
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def bucket_identity(self) -> tuple[str, str, str]:
         """The service, user and bucket, which with the path identify the objects."""
         raise NotImplementedError
 
@@ -55,7 +55,7 @@ class S3StoreSettings(StoreSettings):
     signature_version: str = Field(default="s3v4", description="Version of S3 request signatures.")
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def bucket_identity(self) -> tuple[str, str, str]:
         """The endpoint, access key and bucket."""
         user = self.credentials[0].get_secret_value() if self.credentials else ""
         return self.endpoint or "amazon", user, self.bucket
@@ -325,7 +325,7 @@ class SwiftSettings(StoreSettings):
     )
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def bucket_identity(self) -> tuple[str, str, str]:
         """The authentication URL, user and container."""
         return self.auth_url, self.swift_user, self.swift_container
 
@@ -352,7 +352,7 @@ class AzureSettings(StoreSettings):
     endpoint_url: Url | None = Field(default=None, description="Base URL, if not Azure's.")
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def bucket_identity(self) -> tuple[str, str, str]:
         """The endpoint, account and container."""
         return self.endpoint_url or "azure", self.azure_account_name, self.azure_container
 
@@ -372,7 +372,7 @@ class LocalSettings(StoreSettings):
     storage_path: str = Field(pattern=r"^/", description="Absolute path of the directory.")
 
     @property
-    def place(self) -> tuple[str, str, str]:
+    def bucket_identity(self) -> tuple[str, str, str]:
         """This machine."""
         return "this machine", "", ""
 

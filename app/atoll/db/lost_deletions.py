@@ -48,7 +48,7 @@ class LostDeletions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def keep(self, keys: list[str]) -> None:
+    def record(self, keys: list[str]) -> None:
         """Record the failed deletion of keys.
 
         Raises:

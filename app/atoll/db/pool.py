@@ -72,7 +72,7 @@ FROM pg_stat_activity WHERE pid = %(pid)s AND usename = current_user AND state =
 # them. Together they exceed the statement time-out.
 _CANCEL_ATTEMPTS, _CANCEL_PAUSE = 12, 0.5
 # Seconds for which no connection is attempted after a failure, so that requests fail at once.
-_REST_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
 
 ROUND_TRIPS = Counter("atoll_database_round_trips", "Round trips to PostgreSQL")
 
@@ -159,7 +159,7 @@ class Database:
     ) -> None:
         self._uri = uri
         self._answer_timeout = answer_timeout
-        self._resting_until = 0.0
+        self._retry_at = 0.0
         self._arguments = {
             "connect_timeout": _CONNECT_TIMEOUT,
             "tcp_user_timeout": _TCP_USER_TIMEOUT,
@@ -271,7 +271,7 @@ class Database:
         try:
             return self.run(sql, parameters)
         except DatabaseUnavailable:
-            if self.resting:
+            if self.in_backoff:
                 raise
             self.forget_idle()
             return self.run(sql, parameters)
@@ -298,7 +298,7 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[_Connection]:
-        if self.resting:
+        if self.in_backoff:
             raise DatabaseUnavailable("the server did not respond a moment ago")
         with self._slots:
             connection = self._take()
@@ -352,9 +352,9 @@ class Database:
             log.info("could not cancel abandoned statement", extra={"cause": str(error)})
 
     @property
-    def resting(self) -> bool:
+    def in_backoff(self) -> bool:
         """Whether the server failed a moment ago, so that statements fail without a connection."""
-        return time.monotonic() < self._resting_until
+        return time.monotonic() < self._retry_at
 
     def _take(self) -> _Connection:
         """Return an idle connection or a new one; after a failure, the server is left alone."""
@@ -363,20 +363,20 @@ class Database:
         except IndexError:
             pass
         if not self._unavailable:
-            return self._connect_or_rest()
+            return self._connect_or_back_off()
         if not self._connecting.acquire(blocking=False):
             raise DatabaseUnavailable("the server does not respond; another request is connecting")
         try:
-            return self._connect_or_rest()
+            return self._connect_or_back_off()
         finally:
             self._connecting.release()
 
-    def _connect_or_rest(self) -> _Connection:
+    def _connect_or_back_off(self) -> _Connection:
         try:
             connection = self.connect()
         except DatabaseUnavailable:
             self._unavailable = True
-            self._resting_until = time.monotonic() + _REST_SECONDS
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
             raise
         self._unavailable = False
         return connection

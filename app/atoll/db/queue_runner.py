@@ -2,6 +2,11 @@
 
 Groups take turns, and each has a limited number of concurrent jobs. Jobs that hang occupy only the
 threads of their own group. The runner survives every exception of a claim or a job.
+
+Object deletions do not use it: their groups are the few configured locations, and a periodic thread
+of each already isolates a hanging store, pauses after a batch without progress, and reports the
+location's last success. A shared runner would need all of that again for each group, and would
+query the queues of the other locations after every batch.
 """
 
 from __future__ import annotations
@@ -16,7 +21,8 @@ from atoll.periodic import ServiceUnavailable, ThreadRegistry
 
 log = logging.getLogger(__name__)
 
-_POLL_SECONDS = 1.0
+# The default pause after a claim without result.
+POLL_SECONDS = 1.0
 
 Group = TypeVar("Group", bound=Hashable)
 Job = TypeVar("Job")
@@ -35,7 +41,7 @@ class QueueRunner(Generic[Group, Job]):
         *,
         slots: int,
         per_group: int,
-        poll_seconds: float = _POLL_SECONDS,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         """Make a runner.
 

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 0.5
 # Seconds for which Redis is not called after a failure.
-_REST_SECONDS = 2.0
+_RETRY_SECONDS = 2.0
 # Seconds without a message on a channel after which the connection is tested.
 _LISTEN_SECONDS = 2.0
 # Cached values never change; they are only deleted. Their lifetime bounds the memory of Redis, and
@@ -58,10 +58,10 @@ class SharedRedis:
         self._client = client
         self._lost_deletions = lost_deletions
         self._monotonic = monotonic
-        self._resting_until = 0.0
+        self._retry_at = 0.0
         # While these differ, deletions may be outstanding, and cached values are not read.
         self._failures = 0
-        self._settled_failures = -1
+        self._resolved_failures = -1
         self._unrecorded: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -94,10 +94,10 @@ class SharedRedis:
             answer = bool(self._client.ping())
         except redis.RedisError:
             return False
-        self._resting_until = 0.0
+        self._retry_at = 0.0
         return answer
 
-    def settle(self, *, database_available: bool) -> None:
+    def resume_reads(self, *, database_available: bool) -> None:
         """Resume reading cached values, after repeating outstanding deletions.
 
         Args:
@@ -115,11 +115,11 @@ class SharedRedis:
                 log.warning("could not read lost cache deletions", extra={"cause": str(error)})
             else:
                 return
-        self._settled_failures = failures
+        self._resolved_failures = failures
 
     @property
     def _deletions_outstanding(self) -> bool:
-        return self._settled_failures != self._failures
+        return self._resolved_failures != self._failures
 
     def repeat_lost_deletions(self) -> bool:
         """Repeat failed deletions, and return whether all of them succeeded.
@@ -137,7 +137,7 @@ class SharedRedis:
             if not self._mark([key for key, _ in lost]):
                 return False
             self._lost_deletions.forget(lost)
-        self._settled_failures = failures
+        self._resolved_failures = failures
         return True
 
     def get(self, *keys: str) -> list[bytes | None]:
@@ -177,7 +177,7 @@ class SharedRedis:
         """Record failed deletions in PostgreSQL, or in memory if that fails."""
         self._failures += 1
         try:
-            self._lost_deletions.keep(keys)
+            self._lost_deletions.record(keys)
         except (DatabaseUnavailable, psycopg2.Error) as error:
             log.warning("could not record lost cache deletions", extra={"cause": str(error)})
             with self._lock:
@@ -225,13 +225,13 @@ class SharedRedis:
             log.debug("could not listen for hints", extra={"channel": channel, "cause": str(error)})
 
     def _attempt(self, call: Callable[[], Any]) -> Any:
-        if self._monotonic() < self._resting_until:
+        if self._monotonic() < self._retry_at:
             return None
         round_trips.count(round_trips.CACHE)
         try:
             return call()
         except redis.RedisError as error:
-            self._resting_until = self._monotonic() + _REST_SECONDS
+            self._retry_at = self._monotonic() + _RETRY_SECONDS
             self._failures += 1
             log.warning("redis unavailable", extra={"cause": str(error)})
             return None

@@ -19,12 +19,11 @@ from prometheus_client import Counter
 from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, unleased
 from atoll.db.pool import Database
-from atoll.db.queue_runner import QueueRunner
+from atoll.db.queue_worker import QueueWorker
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import CONFIG_PURPOSE, FAILURES_MAXIMUM
 from atoll.outbound.errors import OutboundError
-from atoll.periodic import ThreadRegistry
 
 log = logging.getLogger(__name__)
 
@@ -130,8 +129,12 @@ class Delivery:
         return {"notification": str(self.notification), "attempts": self.attempts}
 
 
-class Deliverer:
+class Deliverer(QueueWorker[int, Delivery]):
     """Delivers notifications in background threads."""
+
+    job_name = "notification delivery"
+    expected = (OutboundError, NotReceived, SecretUnreadable)
+    attempts_maximum = _ATTEMPTS_MAXIMUM
 
     def __init__(
         self,
@@ -151,6 +154,7 @@ class Deliverer:
             receivers: sends documents.
             backoff_seconds: pause after the first attempt, which doubles with each attempt.
         """
+        super().__init__("deliverer", slots=_CONCURRENT, per_group=_CONCURRENT_PER_NAMESPACE)
         self._queue = LeasedQueue(
             database,
             _TABLE,
@@ -160,28 +164,6 @@ class Deliverer:
         self._cipher = cipher
         self._payloads = payloads
         self._receivers = receivers
-        self._runner = QueueRunner(
-            "deliverer",
-            self._claim,
-            self._deliver,
-            slots=_CONCURRENT,
-            per_group=_CONCURRENT_PER_NAMESPACE,
-        )
-
-    def start(self, registry: ThreadRegistry) -> None:
-        """Start delivering."""
-        self._runner.start(registry)
-
-    def stop(self) -> None:
-        """Stop delivering, after the deliveries in progress."""
-        self._runner.stop()
-
-    def run_once(self) -> bool:
-        """Attempt one delivery and return whether one was due."""
-        claimed = self._claim(None, [])
-        if claimed is not None:
-            self._deliver(claimed[1])
-        return claimed is not None
 
     def _claim(self, after: int | None, busy: list[int]) -> tuple[int, Delivery] | None:
         """Claim the oldest delivery of the first namespace after `after` that has one."""
@@ -192,48 +174,32 @@ class Deliverer:
         namespace_id, *fields = rows[0]
         return namespace_id, Delivery(*fields)
 
-    def _deliver(self, delivery: Delivery) -> None:
-        """Attempt a delivery and record the outcome."""
-        if delivery.attempts > _ATTEMPTS_MAXIMUM:
-            # Earlier attempts recorded no outcome, for example because the process died.
-            self._give_up(delivery)
-            return
-        try:
-            self._send(delivery)
-        except (OutboundError, NotReceived, SecretUnreadable) as error:
-            log.warning(
-                "notification delivery failed", extra={**delivery.log_fields, "cause": str(error)}
-            )
-            self._failed(delivery, str(error))
-        except Exception as error:
-            # A bug must not cause endless retries of the delivery.
-            log.exception("unhandled exception in a delivery", extra=delivery.log_fields)
-            self._failed(delivery, f"{type(error).__name__}: {error}")
-        else:
-            self._queue.finish(delivery, _DELIVERED)
-            DELIVERED.labels("delivered").inc()
-            log.info("notification delivered", extra=delivery.log_fields)
+    def _attempt(self, job: Delivery) -> None:
+        """Send the document.
 
-    def _send(self, delivery: Delivery) -> None:
-        config = json.loads(self._cipher.decrypt(delivery.config, CONFIG_PURPOSE))
-        payload = self._payloads.build(
-            delivery.method, delivery.namespace, delivery.name, delivery.event_data
-        )
+        Raises:
+            OutboundError, NotReceived, SecretUnreadable: it could not be sent.
+        """
+        config = json.loads(self._cipher.decrypt(job.config, CONFIG_PURPOSE))
+        payload = self._payloads.build(job.method, job.namespace, job.name, job.event_data)
         self._receivers.post(config["url"], payload)
 
-    def _failed(self, delivery: Delivery, error: str) -> None:
-        if delivery.attempts >= _ATTEMPTS_MAXIMUM:
-            self._give_up(delivery)
-            return
-        DELIVERED.labels("failed").inc()
-        self._queue.release(delivery, error, statement=_RELEASE)
+    def _succeeded(self, job: Delivery) -> None:
+        self._queue.finish(job, _DELIVERED)
+        DELIVERED.labels("delivered").inc()
+        log.info("notification delivered", extra=job.log_fields)
 
-    def _give_up(self, delivery: Delivery) -> None:
+    def _release(self, job: Delivery, error: str) -> None:
+        DELIVERED.labels("failed").inc()
+        self._queue.release(job, error, statement=_RELEASE)
+
+    def _abandon(self, job: Delivery, error: str | None) -> None:
+        del error
         DELIVERED.labels("given up").inc()
-        dropped = self._queue.finish(delivery, _GIVEN_UP)
+        dropped = self._queue.finish(job, _GIVEN_UP)
         if dropped:
             DELIVERED.labels("dropped").inc(len(dropped))
             log.warning(
                 "notification disabled after repeated failures",
-                extra={**delivery.log_fields, "dropped": len(dropped)},
+                extra={**job.log_fields, "dropped": len(dropped)},
             )

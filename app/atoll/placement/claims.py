@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from prometheus_client import Gauge
 
-from atoll.placement.tasks import END, START, Claimed, Positions, Section, Task, Tasks
+from atoll.placement.tasks import END, START, ClaimResult, Positions, Section, Task, Tasks
 
 # Tasks that one statement examines: as many as it may claim, and more while none has a source.
 _WINDOW_MINIMUM, _WINDOW_GROWTH, _WINDOW_MAXIMUM = 16, 8, 4096
@@ -28,19 +28,19 @@ _SWEEP_PAUSE = 20
 WAITING = Gauge(
     "atoll_replication_blobs_without_source",
     "Pending copies to this worker's location whose sources are all unavailable",
-    ["location", "lane"],
+    ["location", "queue"],
 )
 
 
 @dataclass
-class _Walk:
+class _Cursor:
     """A walk through the queue: its position, and the number of tasks that were not claimed."""
 
     after: Positions
     window: int = _WINDOW_MINIMUM
     skipped: int = 0
 
-    def move(self, claimed: Claimed) -> None:
+    def advance(self, claimed: ClaimResult) -> None:
         self.after = claimed.after
         self.skipped += claimed.examined - len(claimed.tasks)
         if claimed.tasks or claimed.ended:
@@ -93,10 +93,10 @@ class Claims:
         found = self._continue_sweep(limit, held) if self._monotonic() >= self._next_sweep else []
         if len(found) < limit:
             left = limit - len(found)
-            claimed = self._step(self._walk, END, left, held)
+            claimed = self._step(self._cursor, END, left, held)
             self._behind = not claimed.ended and len(claimed.tasks) < left
             if claimed.ended:
-                self._walk.after = _not_after(self._walk.after, claimed)
+                self._cursor.after = _not_after(self._cursor.after, claimed)
             found += claimed.tasks
         return found
 
@@ -109,41 +109,43 @@ class Claims:
         return max(0.0, min(seconds, self._next_sweep - self._monotonic()))
 
     def _restart(self) -> None:
-        """Restart the walk."""
-        self._walk = _Walk(START)
-        self._sweep: _Walk | None = None
+        """Restart the cursor."""
+        self._cursor = _Cursor(START)
+        self._sweep: _Cursor | None = None
         self._next_sweep = self._monotonic() + self._sweep_seconds
 
     def _continue_sweep(self, limit: int, held: Sequence[int]) -> list[Task]:
-        """Continue the sweep up to the position of the walk."""
+        """Continue the sweep up to the position of the cursor."""
         if self._sweep is None:
-            self._sweep = _Walk(START)
+            self._sweep = _Cursor(START)
         started = self._monotonic()
-        claimed = self._step(self._sweep, self._walk.after, limit, held)
+        claimed = self._step(self._sweep, self._cursor.after, limit, held)
         now = self._monotonic()
         pause = _SWEEP_PAUSE * (now - started)
         if claimed.ended:
-            lane = "large" if self._large else "small"
-            WAITING.labels(self._tasks.location, lane).set(self._sweep.skipped)
+            queue = "large" if self._large else "small"
+            WAITING.labels(self._tasks.location, queue).set(self._sweep.skipped)
             self._sweep = None
             pause = max(pause, self._sweep_seconds)
         self._next_sweep = now if claimed.tasks and not claimed.ended else now + pause
         return claimed.tasks
 
-    def _step(self, walk: _Walk, until: Positions, limit: int, held: Sequence[int]) -> Claimed:
+    def _step(
+        self, cursor: _Cursor, until: Positions, limit: int, held: Sequence[int]
+    ) -> ClaimResult:
         claimed = self._tasks.claim_within(
-            Section(walk.after, until),
+            Section(cursor.after, until),
             large=self._large,
             limit=limit,
-            window=max(walk.window, limit),
+            window=max(cursor.window, limit),
             held=held,
             sources=sorted(self._sources),
         )
-        walk.move(claimed)
+        cursor.advance(claimed)
         return claimed
 
 
-def _not_after(positions: Positions, claimed: Claimed) -> Positions:
+def _not_after(positions: Positions, claimed: ClaimResult) -> Positions:
     """Return positions that precede tasks whose transactions may still commit."""
     latest = claimed.now - _OVERLAP
     return {

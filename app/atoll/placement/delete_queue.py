@@ -2,6 +2,11 @@
 
 An unavailable store delays only its own queue, and an object that cannot be deleted only itself. An
 object that something refers to again is kept (`ContentDeletions.discard`).
+
+Each location has a periodic thread (`server/maintenance.py`) instead of a share of `QueueRunner`:
+there are few locations, so one thread for each already keeps a hanging store from delaying others.
+The thread also paces batches that delete nothing and reports the location's last success, which a
+shared runner would have to repeat for each location, with a query of every other queue per batch.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ SELECT md5(coalesce(string_agg((p.*)::text, chr(10) ORDER BY p.id), '')) FROM re
 
 # Blobs of a namespace or a repository at locations that it excludes, and how many of them another
 # repository allows there.
-_EXCESS = f"""
+_OVER_REPLICATED = f"""
 WITH here AS (
     SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
     WHERE n.username = %(namespace)s AND (%(name)s::text IS NULL OR r.name = %(name)s)
@@ -114,7 +114,7 @@ class Policy:
 
 
 @dataclass(frozen=True)
-class Excess:
+class OverReplicatedCopies:
     """Blobs at a location that their policy excludes; `shared` are allowed there by others."""
 
     location: str
@@ -203,7 +203,7 @@ class Policies:
         column, identifier = self._identify(subject)
         self._database.run(_CLEAR.format(column=column), {"subject": identifier})
 
-    def excess(self, subject: Subject) -> list[Excess]:
+    def over_replicated(self, subject: Subject) -> list[OverReplicatedCopies]:
         """Return the subject's over-replicated blobs, after examining all its blobs."""
         policies = self._of_namespace(subject)
         excluded = {
@@ -216,7 +216,7 @@ class Policies:
             "name": subject.name,
             "excluded": sorted(excluded),
         }
-        return [Excess(*row) for row in self._database.read(_EXCESS, values)]
+        return [OverReplicatedCopies(*row) for row in self._database.read(_OVER_REPLICATED, values)]
 
     def _identify(self, subject: Subject) -> tuple[str, int]:
         """Return the column that refers to the subject, and its id."""
@@ -256,11 +256,11 @@ class Policies:
             self._check_effect(Subject(subject.namespace, one), policies)
 
     def _check_effect(self, subject: Subject, policies: dict[str | None, Policy]) -> None:
-        whole, own = policies.get(None, Policy()), policies.get(subject.name, Policy())
-        required = self._effective(whole, own)
+        of_namespace, own = policies.get(None, Policy()), policies.get(subject.name, Policy())
+        required = self._effective(of_namespace, own)
         if not required:
             raise PolicyInvalid(f"no location would be left for the blobs of '{subject}'")
-        copies = own.sync_copies or whole.sync_copies
+        copies = own.sync_copies or of_namespace.sync_copies
         if copies is not None and copies > len(required):
             raise PolicyInvalid(
                 f"the blobs of '{subject}' would be at {len(required)} locations"
@@ -270,11 +270,11 @@ class Policies:
     def _kept(self) -> list[str]:
         return [row[0] for row in self._database.read(_LOCATIONS, {"kept": list(KEPT)})]
 
-    def _effective(self, whole: Policy, own: Policy) -> list[str]:
+    def _effective(self, of_namespace: Policy, own: Policy) -> list[str]:
         """Return the required locations; without replication, those that are not excluded."""
         kept = self._kept()
-        wanted = {*self._required, *whole.extra, *own.extra} if self._required else {*kept}
-        return [name for name in kept if name in wanted - {*whole.excluded, *own.excluded}]
+        wanted = {*self._required, *of_namespace.extra, *own.extra} if self._required else {*kept}
+        return [name for name in kept if name in wanted - {*of_namespace.excluded, *own.excluded}]
 
 
 class PolicyWatch:

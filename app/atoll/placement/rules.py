@@ -89,7 +89,7 @@ def allowed_of(blob: str, location: str) -> str:
     WHERE {_NOT_EXCLUDED.format(location=location)})"""
 
 
-def perhaps_required(location: str) -> str:
+def possibly_required(location: str) -> str:
     """Return the cheap condition that a repository may require a location."""
     return f"""(
     {location}.state IN ('active', 'read-only') AND cardinality(%(required)s::text[]) > 0
@@ -97,7 +97,7 @@ def perhaps_required(location: str) -> str:
          OR EXISTS (SELECT FROM replicationpolicy p WHERE {location}.name = ANY(p.extra))))"""
 
 
-_TARGETS = f"SELECT l.name FROM imagestoragelocation l WHERE {perhaps_required('l')} ORDER BY l.id"
+_TARGETS = f"SELECT l.name FROM imagestoragelocation l WHERE {possibly_required('l')} ORDER BY l.id"
 
 
 def targets(database: Database, required: list[str]) -> list[str]:
@@ -135,7 +135,7 @@ def urgent_in(repository: str) -> str:
     SELECT FROM {_WITH_POLICIES} WHERE r.id = {repository} AND (np.urgent OR rp.urgent))"""
 
 
-def waits_for(repository: str) -> str:
+def sync_requirement(repository: str) -> str:
     """Return the expression for the copies that a push to a repository waits for.
 
     Its value is an array of the number of locations where the blobs must be and the most seconds to

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from atoll.db.pool import Database
-from atoll.placement.checks.verify import COLUMNS, THREADS, Looked, Verifier, to_look_at
+from atoll.placement.checks.verify import COLUMNS, THREADS, PlacementCheck, Verifier
 from atoll.placement.locations.sole_copies import parameters
 from atoll.placement.rules import used
 
@@ -45,12 +45,12 @@ _LAST = "SELECT coalesce(max(id), 0) FROM imagestorage"
 class Checked:
     """Future sole copies of blobs up to the id `done`; `last` is the greatest id."""
 
-    copies: list[Looked]
+    copies: list[PlacementCheck]
     done: int
     last: int
 
     @property
-    def bad(self) -> list[Looked]:
+    def bad(self) -> list[PlacementCheck]:
         """Copies that are missing, have another size, or could not be verified."""
         return [one for one in self.copies if one.result or one.unreachable]
 
@@ -66,6 +66,6 @@ def check_survivors(database: Database, verifier: Verifier, location: str) -> It
         for after in range(0, last, RANGE):
             until = min(after + RANGE, last)
             values = {**parameters(location), "after": after, "until": until}
-            found = [to_look_at(row) for row in database.read(_SOLE, values)]
-            look = partial(verifier.look, full=False)
-            yield Checked(list(executor.map(look, found)), until, last)
+            found = [PlacementCheck.from_row(row) for row in database.read(_SOLE, values)]
+            check = partial(verifier.check, full=False)
+            yield Checked(list(executor.map(check, found)), until, last)

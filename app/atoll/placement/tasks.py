@@ -217,7 +217,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Claimed:
+class ClaimResult:
     """The result of a claim.
 
     Attributes:
@@ -267,7 +267,7 @@ class Tasks:
         window: int,
         held: Sequence[int] = (),
         sources: Sequence[str] | None = None,
-    ) -> Claimed:
+    ) -> ClaimResult:
         """Claim the first tasks of a section of the queue.
 
         Args:
@@ -305,7 +305,7 @@ class Tasks:
             after[urgent] = (at, last.id)
             if urgent:
                 after[False] = section.after[False]
-        return Claimed(
+        return ClaimResult(
             [task for _urgent, task, _at in found],
             after,
             sum(examined.values()),

@@ -21,7 +21,7 @@ from atoll.notifications.subscriptions import ENQUEUE_PUSH_NOTIFICATIONS
 from atoll.placement.locks import lock_digests_shared
 from atoll.placement.placement_cache import cache_key
 from atoll.placement.placements import HAS_GOOD_COPY, REMOVE_TOMBSTONES
-from atoll.placement.rules import waits_for
+from atoll.placement.rules import sync_requirement
 from atoll.placement.upkeep.push_barrier import PushBarrier
 from atoll.registry.blobs import (
     nameable_in,
@@ -68,7 +68,7 @@ SELECT repository.id,
              AND m.deleted_at IS NULL
        ),
        (SELECT state FROM repository r WHERE r.id = repository.id),
-       {waits_for("repository.id")}
+       {sync_requirement("repository.id")}
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
 

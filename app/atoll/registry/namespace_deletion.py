@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from atoll.audit.log import Entry, logged
+from atoll.audit.log import Entry, with_log_entry
 from atoll.auth import users
 from atoll.db.advisory_locks import LARGE_DELETION, lock
 from atoll.db.pool import Database
@@ -168,7 +168,7 @@ class NamespaceDeletion:
 
         def delete() -> None:
             rows = self._database.run(
-                logged(f"DELETE FROM repository WHERE id = {REPOSITORY_ID} RETURNING id"),
+                with_log_entry(f"DELETE FROM repository WHERE id = {REPOSITORY_ID} RETURNING id"),
                 {**name_parameters(name), **entry.parameters()},
             )
             if not rows:
@@ -188,7 +188,7 @@ class NamespaceDeletion:
 
         def delete() -> None:
             rows = self._database.run(
-                logged(_DELETE_NAMESPACE),
+                with_log_entry(_DELETE_NAMESPACE),
                 {"name": name, "organization": organization, **entry.parameters()},
             )
             if not rows:

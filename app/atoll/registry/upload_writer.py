@@ -11,7 +11,7 @@ from atoll.registry.upload_session import Body, Chunk, Upload
 from atoll.registry.write_targets import WriteTargets
 from atoll.storage.abandonment import Attempt, read_or_abandon, write_or_abandon
 from atoll.storage.base import ObjectStore, blob_key
-from atoll.storage.errors import NoHealthyStore, StoreSilent, StoreUnavailable
+from atoll.storage.errors import NoHealthyStore, StoreTimeout, StoreUnavailable
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import PartsWriter, put_file, reopened
 
@@ -102,7 +102,7 @@ class UploadWriter:
             with PartsWriter(store, whole.key, whole.size, attempt.progress) as writer:
                 for piece in self._read_chunks(chunks):
                     if attempt.abandoned:
-                        raise StoreSilent(whole.location, "the write was abandoned")
+                        raise StoreTimeout(whole.location, "the write was abandoned")
                     hasher.update(piece)
                     writer.write(piece)
                 if hasher.hexdigest() != digest.hex:

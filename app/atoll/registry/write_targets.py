@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from atoll.storage.errors import NoHealthyStore, StoreSilent, StoreUnavailable
+from atoll.storage.errors import NoHealthyStore, StoreTimeout, StoreUnavailable
 from atoll.storage.locations import Locations
 
 # How often a write retries locations that stopped responding. Each retry lasts until the driver's
@@ -49,7 +49,7 @@ class WriteTargets:
     def fail(self, error: StoreUnavailable) -> None:
         """Record that the write to the error's location failed."""
         self._failed.append(error.location)
-        if isinstance(error, StoreSilent):
+        if isinstance(error, StoreTimeout):
             self._silent.append(error.location)
 
     def has_alternative(self, location: str) -> bool:

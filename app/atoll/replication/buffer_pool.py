@@ -1,6 +1,6 @@
 """A bounded pool of buffers for bytes in transit.
 
-A buffer is taken before bytes are requested, so copies wait for memory before they read.
+A buffer is acquired before bytes are requested, so copies wait for memory before they read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class BufferPool:
         self._waiting: deque[object] = deque()
         self._changed = threading.Condition()
 
-    def take(self, size: int, *, wait: bool) -> bytearray | None:
+    def acquire(self, size: int, *, wait: bool) -> bytearray | None:
         """Return a buffer.
 
         A buffer larger than the limit is provided while no other one is in use. Later requests wait
@@ -53,7 +53,7 @@ class BufferPool:
                 self._free.clear()
         return bytearray(size)
 
-    def give(self, buffer: bytearray) -> None:
+    def release(self, buffer: bytearray) -> None:
         """Return a buffer to the pool."""
         with self._changed:
             self._used -= len(buffer)

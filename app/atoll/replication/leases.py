@@ -27,12 +27,12 @@ class Leases:
         self._lost: set[UUID] = set()
         self._lock = threading.Lock()
 
-    def hold(self, tasks: list[Task]) -> None:
+    def add(self, tasks: list[Task]) -> None:
         """Extend the leases of tasks from now on."""
         with self._lock:
             self._held.update((task.lease_token, task) for task in tasks)
 
-    def let_go(self, task: Task) -> None:
+    def remove(self, task: Task) -> None:
         """Stop extending the lease of a task."""
         with self._lock:
             self._held.pop(task.lease_token, None)

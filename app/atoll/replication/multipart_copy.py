@@ -15,7 +15,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 
 from atoll.replication.buffer_pool import BufferPool
-from atoll.replication.source import Hold, Source, WrongContent
+from atoll.replication.source import CopyControl, Source, WrongContent
 from atoll.storage.base import ObjectStore, StoredPart
 from atoll.storage.errors import ObjectMissing, OutcomeUnknown, StoreError
 from atoll.storage.multipart import PART_MINIMUM, part_size
@@ -42,15 +42,15 @@ class PartsReader:
     def __init__(
         self,
         source: Source,
-        memory: BufferPool,
+        buffers: BufferPool,
         executor: Executor,
-        hold: Hold,
+        control: CopyControl,
         step: int = PART_MINIMUM,
     ) -> None:
         self._source = source
-        self._memory = memory
+        self._buffers = buffers
         self._executor = executor
-        self._hold = hold
+        self._control = control
         self._step = step
         self._starts = deque(enumerate(range(0, source.size, step), start=1))
         self._reading: deque[tuple[int, bytearray, Future[memoryview]]] = deque()
@@ -68,7 +68,7 @@ class PartsReader:
                 self._read_ahead()
                 number, buffer, reading = self._reading[0]
                 data = reading.result()
-                self._hold.check()
+                self._control.check()
                 self._hasher.update(data)
                 self._reading.popleft()
                 yield Part(number, buffer, data)
@@ -78,13 +78,13 @@ class PartsReader:
     def verify(self) -> None:
         """Read the remaining parts, and raise WrongContent unless the hash is the blob's digest."""
         for part in self.parts():
-            self._memory.give(part.buffer)
+            self._buffers.release(part.buffer)
         self._source.verify(self._hasher.hexdigest())
 
     def _read_ahead(self) -> None:
         """Start to read the next parts while there are buffers; wait for one buffer at most."""
         while self._starts and len(self._reading) < READ_AHEAD:
-            buffer = self._memory.take(self._step, wait=not self._reading)
+            buffer = self._buffers.acquire(self._step, wait=not self._reading)
             if buffer is None:
                 return
             number, start = self._starts.popleft()
@@ -98,7 +98,7 @@ class PartsReader:
             _, buffer, reading = self._reading.popleft()
             if not reading.cancel():
                 reading.exception()
-            self._memory.give(buffer)
+            self._buffers.release(buffer)
 
 
 class PartsCopy:
@@ -108,18 +108,18 @@ class PartsCopy:
         self,
         source: Source,
         target: ObjectStore,
-        memory: BufferPool,
+        buffers: BufferPool,
         executor: Executor,
-        hold: Hold,
+        control: CopyControl,
     ) -> None:
         self._source = source
         self._key = source.key
         self._target = target
-        self._memory = memory
+        self._buffers = buffers
         self._executor = executor
-        self._hold = hold
+        self._control = control
         step = part_size(source.size, target.parts_maximum)
-        self._reader = PartsReader(source, memory, executor, hold, step)
+        self._reader = PartsReader(source, buffers, executor, control, step)
         self._writing: deque[tuple[int, Future[str]]] = deque()
         self._tags: dict[int, str] = {}
 
@@ -136,13 +136,13 @@ class PartsCopy:
             WrongContent: the sources have other bytes.
             StoreError: the blob could not be read or written.
         """
-        if upload_id is not None and self._is_there():
+        if upload_id is not None and self._target_has_object():
             return
         upload_id, stored = self._upload(upload_id)
         self._write_all(upload_id, stored)
         try:
             self._reader.verify()
-            self._hold.check()
+            self._control.check()
             tags = [self._tags[number] for number in sorted(self._tags)]
             self._target.finish_parts(self._key, upload_id, tags, self._source.size)
         except OutcomeUnknown:
@@ -152,10 +152,10 @@ class PartsCopy:
             # The parts are wrong, or the store does not accept them: restart.
             with suppress(StoreError):
                 self._target.abort_parts(self._key, upload_id)
-            self._hold.record_upload(None)
+            self._control.record_upload(None)
             raise
 
-    def _is_there(self) -> bool:
+    def _target_has_object(self) -> bool:
         """Return whether the target has the object, after hashing all its bytes.
 
         An attempt without a response to its last request may have created it.
@@ -165,7 +165,7 @@ class PartsCopy:
             if self._target.size(self._key) != self._source.size:
                 return False
             for piece in self._target.read(self._key):
-                self._hold.check()
+                self._control.check()
                 hasher.update(piece)
         except ObjectMissing:
             return False
@@ -182,7 +182,7 @@ class PartsCopy:
                 log.debug("upload expired", extra={"upload": upload_id})
         upload_id = self._target.begin_parts(self._key)
         try:
-            self._hold.record_upload(upload_id)
+            self._control.record_upload(upload_id)
         except Exception:
             # Without a record nothing would ever abort it.
             with suppress(StoreError):
@@ -197,7 +197,7 @@ class PartsCopy:
                 for part in parts:
                     there = stored.get(part.number)
                     if there is not None and _is_same(there, part.data):
-                        self._memory.give(part.buffer)
+                        self._buffers.release(part.buffer)
                         self._tags[part.number] = there.tag
                     else:
                         self._write(upload_id, part)
@@ -210,17 +210,17 @@ class PartsCopy:
 
     def _write(self, upload_id: str, part: Part) -> None:
         try:
-            self._hold.pace(len(part.data))
+            self._control.throttle(len(part.data))
             if len(self._writing) >= IN_FLIGHT:
                 self._wait_for_oldest()
         except BaseException:
-            self._memory.give(part.buffer)
+            self._buffers.release(part.buffer)
             raise
         writing = self._executor.submit(
             self._target.put_part, self._key, upload_id, part.number, part.data, len(part.data)
         )
         # Called immediately if the write has ended, and also when it is cancelled.
-        writing.add_done_callback(lambda _over: self._memory.give(part.buffer))
+        writing.add_done_callback(lambda _over: self._buffers.release(part.buffer))
         self._writing.append((part.number, writing))
 
     def _wait_for_oldest(self) -> None:

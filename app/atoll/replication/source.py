@@ -22,13 +22,13 @@ class WrongContent(Exception):
         self.reason = reason
 
 
-class Hold(Protocol):
+class CopyControl(Protocol):
     """Control of a copy by its worker."""
 
     def check(self) -> None:
         """Raise if the copy is to stop; called between parts."""
 
-    def pace(self, size: int) -> None:
+    def throttle(self, size: int) -> None:
         """Wait until the rate limit permits more bytes; raises like `check`."""
 
     def record_upload(self, upload_id: str | None) -> None:

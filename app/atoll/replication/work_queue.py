@@ -1,7 +1,9 @@
 """Queues of claimed tasks, one for small and one for large blobs, so that neither delays the other.
 
 One thread of each queue claims tasks, several with one statement, and others copy. Tasks of small
-blobs are claimed in advance, because a site may be 100 ms away from the database.
+blobs are claimed in advance, because a site may be 100 ms away from the database. `QueueRunner`
+claims one job with each statement and starts a thread for it, which would add a round trip to every
+small copy.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class WorkQueue:
         self._changed = threading.Condition()
         self._queue: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
 
-    def room(self, seconds: float) -> int:
+    def capacity(self, seconds: float) -> int:
         """Return the number of tasks to claim, after waiting until it is worth a statement.
 
         Args:
@@ -42,8 +44,8 @@ class WorkQueue:
         """
         worthwhile = max(1, (self.held_maximum - self.threads) // 2)
         with self._changed:
-            self._changed.wait_for(lambda: self._room >= worthwhile, seconds)
-            return self._room if self._room >= worthwhile else 0
+            self._changed.wait_for(lambda: self._capacity >= worthwhile, seconds)
+            return self._capacity if self._capacity >= worthwhile else 0
 
     def add(self, tasks: list[Task]) -> None:
         """Queue claimed tasks."""
@@ -56,7 +58,7 @@ class WorkQueue:
         """Wait for a task; None ends the thread."""
         return self._queue.get()
 
-    def over(self) -> None:
+    def task_done(self) -> None:
         """Record that a task is not held any more."""
         with self._changed:
             self._held -= 1
@@ -69,5 +71,5 @@ class WorkQueue:
         self.wake.set()
 
     @property
-    def _room(self) -> int:
+    def _capacity(self) -> int:
         return self.held_maximum - self._held

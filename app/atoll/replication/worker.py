@@ -174,10 +174,10 @@ class Worker:
     def _claim_until_stopped(self, queue: WorkQueue) -> None:
         while not self._stop.is_set():
             self._threads.beat()
-            room = queue.room(POLL_SECONDS)
+            capacity = queue.capacity(POLL_SECONDS)
             # Cleared before the claim, so that a task created after it is not missed.
             queue.wake.clear()
-            if room == 0 or self._claim(queue, room) == room:
+            if capacity == 0 or self._claim(queue, capacity) == capacity:
                 continue
             self._threads.beat()
             poll = POLL_SECONDS * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
@@ -186,7 +186,7 @@ class Worker:
     def _claim(self, queue: WorkQueue, limit: int) -> int:
         """Claim tasks if the worker may copy now, and return their number."""
         try:
-            if not (self._permitted() and self._locations.health.takes_objects(self._location)):
+            if not (self._permitted() and self._locations.health.is_writable(self._location)):
                 return 0
             sources = self._locations.selection.sources(self._location)
             tasks = self._claims[queue.large].claim(limit, sources, self._leases.ids())
@@ -194,7 +194,7 @@ class Worker:
             fields = {"location": self._location, "cause": str(error)}
             log.warning("tasks not claimed", extra=fields, exc_info=not is_transient(error))
             return 0
-        self._leases.hold(tasks)
+        self._leases.add(tasks)
         queue.add(tasks)
         return len(tasks)
 
@@ -204,7 +204,7 @@ class Worker:
             self._threads.beat()
             copied = False
             try:
-                copied = self._carry_out(task)
+                copied = self._run_task(task)
             except DatabaseUnavailable as error:
                 log.warning("task not released", extra={**self._fields(task), "cause": str(error)})
             except Exception as error:
@@ -215,10 +215,10 @@ class Worker:
                 if copied:
                     self._finisher.add(task)
                 else:
-                    self._over(task)
+                    self._task_done(task)
             self._threads.idle()
 
-    def _carry_out(self, task: Task) -> bool:
+    def _run_task(self, task: Task) -> bool:
         """Copy, and return whether the copy is to be recorded; otherwise release the task."""
         fields = self._fields(task)
         try:
@@ -233,13 +233,13 @@ class Worker:
             log.error("wrong bytes read", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, "wrong content").inc()
             if len(error.sources) == 1:
-                self._doubts.wrong(task, error.sources[0], error.reason)
+                self._doubts.record_mismatch(task, error.sources[0], error.reason)
             self._tasks.release(task, str(error))
         except StoreError as error:
             log.warning("copy failed", extra={**fields, "cause": str(error)})
             FAILED.labels(self._location, type(error).__name__).inc()
             if isinstance(error, ObjectMissing) and error.location != self._location:
-                self._doubts.wrong(task, error.location, "no such object")
+                self._doubts.record_mismatch(task, error.location, "no such object")
             at_target = getattr(error, "location", None) == self._location
             self._tasks.release(task, str(error), at_target=at_target)
         else:
@@ -256,9 +256,9 @@ class Worker:
             log.warning("task not released", extra=fields, exc_info=not is_transient(failure))
 
     def _copy(self, task: Task) -> None:
-        hold = _Hold(task, self._tasks, self._leases, self._limiter, self._wait_or_stop)
-        hold.check()
-        if self._quarantined_copies.is_intact(task, hold.check):
+        control = _TaskControl(task, self._tasks, self._leases, self._limiter, self._wait_or_stop)
+        control.check()
+        if self._quarantined_copies.is_intact(task, control.check):
             log.info("quarantined copy is intact", extra={"digest": str(task.digest)})
             return
         sources = self._locations.selection.to_read(
@@ -270,8 +270,8 @@ class Worker:
             turn = (task.attempts - 1) % len(sources)
             sources = sources[turn:] + sources[:turn]
         sources.sort(key=task.doubted.__contains__)
-        used = self._copier.copy(task.digest, task.size, sources, hold, task.upload_id)
-        self._doubts.right(task, used)
+        used = self._copier.copy(task.digest, task.size, sources, control, task.upload_id)
+        self._doubts.record_match(task, used)
 
     def _wait_or_stop(self, seconds: float) -> bool:
         """Wait for `seconds`, and return whether copies have to stop."""
@@ -289,14 +289,14 @@ class Worker:
             self._report(placed, lost)
         finally:
             for task in (*placed, *lost):
-                self._over(task)
+                self._task_done(task)
 
     def _not_recorded(self, task: Task, error: Exception) -> None:
         """Release a task whose placement PostgreSQL refused."""
         try:
             self._release_if_possible(task, error)
         finally:
-            self._over(task)
+            self._task_done(task)
 
     def _report(self, placed: list[Task], lost: list[Task]) -> None:
         if placed:
@@ -312,13 +312,13 @@ class Worker:
     def _fields(self, task: Task) -> dict[str, object]:
         return {"digest": str(task.digest), "size": task.size, "location": self._location}
 
-    def _over(self, task: Task) -> None:
+    def _task_done(self, task: Task) -> None:
         """Stop holding a task that was recorded, released or lost."""
-        self._leases.let_go(task)
-        self._queues[task.large].over()
+        self._leases.remove(task)
+        self._queues[task.large].task_done()
 
 
-class _Hold:
+class _TaskControl:
     """Controls the copy of one task: stops it, limits its rate and records its upload."""
 
     def __init__(
@@ -339,7 +339,7 @@ class _Hold:
         """Raise _Stopping or LeaseLost if the copy is to stop."""
         self._check_after(0)
 
-    def pace(self, size: int) -> None:
+    def throttle(self, size: int) -> None:
         """Wait until the rate limit permits more bytes; raises like `check`."""
         self._limiter.take(size, self._wait)
 

@@ -16,7 +16,7 @@ OPERATIONS_THREADS = 2
 _SMALL_BODIES = admit_up_to(SMALL_BODY)
 
 
-def serve_beside(
+def serve_in_background(
     name: str,
     app: falcon.App[Any, Any],
     *,

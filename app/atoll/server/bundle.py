@@ -29,7 +29,7 @@ def load_bundle() -> Bundle:
     return config.load(os.environ, bundle_directory())
 
 
-def load_bundle_to_administer() -> Bundle:
+def load_bundle_for_command() -> Bundle:
     """Return the bundle of a command that an operator runs in a container.
 
     If a roll-out was interrupted, the file may be newer than the container and its environment.
@@ -80,7 +80,7 @@ def load_bundle_for_stores() -> Bundle:
     Raises:
         ConfigError: the bundle is invalid.
     """
-    bundle = load_bundle_to_administer()
+    bundle = load_bundle_for_command()
     if not ca_bundle_file().exists():
         prepare_runtime_directory()
         write_ca_bundle()

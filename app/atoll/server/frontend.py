@@ -133,12 +133,12 @@ class Frontend:
         """
         if not new.start(self._supervisor, _START_SECONDS):
             raise UserError("its processes do not serve; see the log")
-        wanted = self._serving.healthy_kinds()
+        wanted = self._serving.healthy_endpoints()
         healthy = self._supervisor.wait(
-            lambda: wanted <= new.healthy_kinds(), _HEALTH_SECONDS, new.children
+            lambda: wanted <= new.healthy_endpoints(), _HEALTH_SECONDS, new.children
         )
         if not healthy:
-            unhealthy = ", ".join(sorted(wanted - new.healthy_kinds()))
+            unhealthy = ", ".join(sorted(wanted - new.healthy_endpoints()))
             raise UserError(f"its processes are unhealthy at {unhealthy}; see the log")
 
     def _switch(self, new: Generation) -> None:

@@ -11,8 +11,8 @@ from uuid import uuid4
 
 from atoll.config import Bundle
 from atoll.server.bundle import load_bundle, write_ca_bundle
+from atoll.server.health_client import healthy_endpoints
 from atoll.server.heartbeat import INSTANCE_VARIABLE
-from atoll.server.local_health import healthy_kinds
 from atoll.server.nginx import nginx_workers, write_nginx_configuration
 from atoll.server.paths import bundle_directory, downloads_socket, operations_socket
 from atoll.server.supervisor import ATOLL, STOP_SECONDS, Child, Supervisor
@@ -92,10 +92,10 @@ class Generation:
             lambda: all(socket.exists() for socket in self.sockets), seconds, self.children
         )
 
-    def healthy_kinds(self) -> set[str]:
+    def healthy_endpoints(self) -> set[str]:
         """Return the health endpoints that report every web process as healthy."""
         return set.intersection(
-            *(healthy_kinds(operations_socket(socket)) for socket in self.sockets)
+            *(healthy_endpoints(operations_socket(socket)) for socket in self.sockets)
         )
 
     def write_nginx_configuration(

@@ -14,14 +14,14 @@ from atoll.services import Services
 
 # The identifier that the processes of one registry share.
 INSTANCE_VARIABLE = "ATOLL_INSTANCE"
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 # Longer than the time-outs of the database for all its hosts.
 _SILENCE_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
 
-class Announcer:
+class HeartbeatThread:
     """Records a heartbeat each half minute, and whenever the state of a store changes."""
 
     def __init__(self, services: Services, role: str) -> None:
@@ -42,7 +42,7 @@ class Announcer:
     def start(self) -> None:
         """Record heartbeats in the background."""
         self._thread = self._registry.repeat(
-            "heartbeat", _LOOK_SECONDS, self._record_if_due, silence_seconds=_SILENCE_SECONDS
+            "heartbeat", _POLL_SECONDS, self._record_if_due, silence_seconds=_SILENCE_SECONDS
         )
 
     def stop(self) -> None:

@@ -49,7 +49,7 @@ def start_maintenance(services: Services) -> None:
 
 def activities(services: Services) -> Iterator[Activity]:
     """Yield the activities that the bundle enables."""
-    yield Activity("housekeeping", INTERVAL_SECONDS, lambda: _clean_up(services))
+    yield Activity("cleanup", INTERVAL_SECONDS, lambda: _clean_up(services))
     if services.bundle.read_only:
         return
     yield Activity("parts", _PARTS_SECONDS, lambda: abort_abandoned_parts(services))
@@ -73,7 +73,7 @@ def _collection(services: Services) -> Iterator[Activity]:
     collector = Collector(services.database, services.bundle, services.placement_cache)
     untagged = UntaggedManifests(services.database, services.bundle, ManifestCache(services.redis))
     yield Activity("garbage", frequency, collector.step)
-    yield Activity("excess", INTERVAL_SECONDS, over_replication_of(services).step)
+    yield Activity("over-replication", INTERVAL_SECONDS, over_replication_of(services).step)
     yield Activity("untagged", frequency, untagged.step)
     for location in services.locations.stores:
         yield Activity(

@@ -10,7 +10,7 @@ import jinja2
 
 from atoll.config import Bundle
 from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
-from atoll.server.paths import LEAVING_FILE, downloads_socket, operations_socket
+from atoll.server.paths import DRAINING_FILE, downloads_socket, operations_socket
 from atoll.server.tls import Certificate, redirects_to_tls
 from atoll.web.admission import API_BODY, SMALL_BODY
 
@@ -54,7 +54,7 @@ def write_nginx_configuration(
         small_body=SMALL_BODY,
         api_body=API_BODY,
         manifest_body=MANIFEST_MAXIMUM,
-        leaving=target.parent / LEAVING_FILE,
+        draining=target.parent / DRAINING_FILE,
         sockets=sockets,
         operations=[operations_socket(socket) for socket in sockets],
         downloads=[downloads_socket(socket) for socket in sockets],

@@ -10,7 +10,7 @@ from atoll.errors import UserError
 HEALTH_URL_FILE = "health-url"
 # While this file exists, health checks return 503, so that load balancers send no new requests;
 # the instance still serves.
-LEAVING_FILE = "leaving"
+DRAINING_FILE = "draining"
 _CA_BUNDLE = "ca-bundle.pem"
 
 

@@ -11,7 +11,7 @@ from atoll import logs
 from atoll.errors import UserError
 from atoll.server.frontend import Frontend
 from atoll.server.generation import load_bundle_directory
-from atoll.server.paths import HEALTH_URL_FILE, LEAVING_FILE, number, prepare_runtime_directory
+from atoll.server.paths import DRAINING_FILE, HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads
 from atoll.server.supervisor import Supervisor
 
@@ -43,11 +43,11 @@ def serve(*, migrate: bool) -> int:
     reloads = Reloads(runtime)
     reloads.listen()
     loaded = load_bundle_directory()
-    (runtime / LEAVING_FILE).unlink(missing_ok=True)
+    (runtime / DRAINING_FILE).unlink(missing_ok=True)
     metrics = runtime / "metrics"
     metrics.mkdir(exist_ok=True)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-    supervisor = Supervisor(drain, notice, runtime / LEAVING_FILE)
+    supervisor = Supervisor(drain, notice, runtime / DRAINING_FILE)
     supervisor.stop_on_signals()
     frontend = Frontend(
         supervisor,

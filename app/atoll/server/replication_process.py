@@ -21,10 +21,10 @@ from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
 from atoll.rate_limit import RateLimiter
 from atoll.replication.worker import Worker
-from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
+from atoll.server.background_server import OPERATIONS_THREADS, serve_in_background
 from atoll.server.bundle import load_bundle, require_replication, write_ca_bundle
 from atoll.server.container import wire_services
-from atoll.server.heartbeat import Announcer
+from atoll.server.heartbeat import HeartbeatThread
 from atoll.server.maintenance import INTERVAL_SECONDS, Activity, start_maintenance
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 _OPERATIONS_PORT = 9091
 # Large blobs that are copied at the same time; four times as many small ones are.
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
-# Most threads need a connection for moments only. Each location's delete queue holds one while it
-# waits for its store, so connections for these are added.
+# Threads need a connection for moments only, and none while they wait for a store. Each location
+# has a delete queue whose thread adds one.
 _CONNECTIONS = 15
 # Seconds between two checks for a requested reload, and for a changed policy.
 _RELOAD_SECONDS = 0.2
@@ -77,7 +77,7 @@ def replicate() -> int:
         cache=services.placement_cache,
     )
     start_maintenance(services)
-    for activity in periodic(services, recent):
+    for activity in worker_activities(services, recent):
         services.thread_registry.repeat(activity.name, activity.seconds, activity.work)
     # Objects that exist now are permanent; scanning them in each collection costs 10 % of the time.
     gc.collect()
@@ -85,19 +85,19 @@ def replicate() -> int:
     worker.start()
     services.deliverer.start(services.thread_registry)
     services.log_exporter.start(services.thread_registry)
-    announcer = Announcer(services, "replication")
-    announcer.start()
+    heartbeat = HeartbeatThread(services, "replication")
+    heartbeat.start()
     port = number("ATOLL_OPERATIONS_PORT", _OPERATIONS_PORT, 65535)
     health = WorkerHealth(services.health_probe, lambda: worker.alive, services.thread_registry)
     operations = create_operations_app(health)
-    serve_beside("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
+    serve_in_background("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     reloads.succeeded()
     reload = _wait_for_reload(stop, reloads)
     services.deliverer.stop()
     services.log_exporter.stop()
     worker.stop()
-    announcer.stop()
+    heartbeat.stop()
     if reload:
         # The new process starts as any worker does, in the same container.
         replace_process([*ATOLL, "replication"], unless=stop)
@@ -135,7 +135,7 @@ def _wait_for_reload(stop: threading.Event, reloads: Reloads) -> bool:
     return False
 
 
-def _reconciling(services: Services) -> Callable[[], None]:
+def _reconcile_step(services: Services) -> Callable[[], None]:
     """Return work that adds missing tasks for some blobs, and exports the lag as a metric."""
     reconciler = Reconciler(services.database, services.bundle.required_locations)
 
@@ -148,7 +148,7 @@ def _reconciling(services: Services) -> Callable[[], None]:
     return work
 
 
-def _following_policies(services: Services) -> Callable[[], None]:
+def _policy_step(services: Services) -> Callable[[], None]:
     """Return work that adds all missing tasks, at first and after each change of a policy."""
     reconciler = Reconciler(services.database, services.bundle.required_locations)
     watch = PolicyWatch(services.database, reconciler)
@@ -160,22 +160,22 @@ def _following_policies(services: Services) -> Callable[[], None]:
     return work
 
 
-def periodic(services: Services, recent: RecentReads) -> Iterator[Activity]:
+def worker_activities(services: Services, recent: RecentReads) -> Iterator[Activity]:
     """Yield the activities that only a replication worker runs.
 
     Args:
         services: the services of the process.
         recent: the worker's reads, which show whether the share of damaged copies is plausible.
     """
-    yield Activity("reconciling", INTERVAL_SECONDS, _reconciling(services))
-    yield Activity("policies", _POLICY_SECONDS, _following_policies(services))
+    yield Activity("reconciling", INTERVAL_SECONDS, _reconcile_step(services))
+    yield Activity("policies", _POLICY_SECONDS, _policy_step(services))
     # Also if the scrub is disabled.
-    yield Activity("doubts", REVIEW_SECONDS, _reviewing(services, recent))
+    yield Activity("doubts", REVIEW_SECONDS, _doubt_review_step(services, recent))
     if rate := services.bundle.background_verification_rate:
-        yield Activity("scrub", INTERVAL_SECONDS, _scrubbing(services, recent, rate))
+        yield Activity("scrub", INTERVAL_SECONDS, _scrub_step(services, recent, rate))
 
 
-def _reviewing(services: Services, recent: RecentReads) -> Callable[[], bool]:
+def _doubt_review_step(services: Services, recent: RecentReads) -> Callable[[], bool]:
     """Return a step of the review of doubted copies."""
     locations = services.locations
     limit = RateLimiter(max(REVIEW_RATE, services.bundle.background_verification_rate))
@@ -186,10 +186,10 @@ def _reviewing(services: Services, recent: RecentReads) -> Callable[[], bool]:
         reachable=locations.stores,
         recent=recent,
         cache=services.placement_cache,
-    ).turn
+    ).step
 
 
-def _scrubbing(services: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
+def _scrub_step(services: Services, recent: RecentReads, rate: int) -> Callable[[], bool]:
     """Return a step of the scrub of this site's location, at RATE bytes per second."""
     verifier = Verifier(
         services.database, services.locations.stores, services.locations.health, RateLimiter(rate)
@@ -202,4 +202,4 @@ def _scrubbing(services: Services, recent: RecentReads, rate: int) -> Callable[[
         recent=recent,
         cache=services.placement_cache,
     )
-    return scrubber.turn
+    return scrubber.step

@@ -91,14 +91,14 @@ class Supervisor:
 
     Args:
         drain: seconds for the frontend to finish requests in progress.
-        notice: seconds before that in which all still serve, and the file `leaving` exists.
-        leaving: the file that makes health checks report 503.
+        notice: seconds before that in which all still serve, and the file `draining` exists.
+        draining: the file that makes health checks report 503.
     """
 
-    def __init__(self, drain: float, notice: float, leaving: Path) -> None:
+    def __init__(self, drain: float, notice: float, draining: Path) -> None:
         self._drain = drain
         self._notice = notice
-        self._leaving = leaving
+        self._draining = draining
         self._frontends: list[Child] = []
         self._backends: list[Child] = []
         # If one of these dies, all are stopped. Others are being started or about to end.
@@ -196,7 +196,7 @@ class Supervisor:
 
     def _give_notice(self) -> None:
         """Serve while load balancers notice that health checks fail."""
-        self._leaving.touch()
+        self._draining.touch()
         until = time.monotonic() + self._notice
         while time.monotonic() < until and self._dead() is None:
             time.sleep(_POLL)

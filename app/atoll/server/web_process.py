@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 
 from atoll import logs
-from atoll.server.background_server import OPERATIONS_THREADS, serve_beside
+from atoll.server.background_server import OPERATIONS_THREADS, serve_in_background
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
-from atoll.server.heartbeat import Announcer
+from atoll.server.heartbeat import HeartbeatThread
 from atoll.server.paths import downloads_socket, operations_socket, spool_directory
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_admission, create_app, create_operations_app
@@ -47,10 +47,10 @@ def serve(address: str) -> int:
     services.health_probe.start(services.thread_registry)
     services.reads.start(services.thread_registry)
     services.pulls.start(services.thread_registry)
-    announcer = Announcer(services, "registry")
-    announcer.start()
+    heartbeat = HeartbeatThread(services, "registry")
+    heartbeat.start()
     socket = Path(address)
-    serve_beside(
+    serve_in_background(
         "operations",
         create_operations_app(
             InstanceHealth(services.health_probe, services.thread_registry),
@@ -60,7 +60,7 @@ def serve(address: str) -> int:
         unix_socket=str(operations_socket(socket)),
         unix_socket_perms="600",
     )
-    serve_beside(
+    serve_in_background(
         "downloads",
         app,
         threads=_DOWNLOADS,
@@ -92,7 +92,7 @@ def serve(address: str) -> int:
     )
     server.run()
     services.pulls.stop()
-    announcer.stop()
+    heartbeat.stop()
     return 0
 
 

@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from atoll import round_trips
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import StoreSilent
+from atoll.storage.errors import StoreTimeout
 from atoll.storage.health import StoreHealth
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Attempt:
         """Record that bytes moved or a request was answered."""
         self._begun = True
         self.resume()
-        self._health.move(self._location, write=self._write)
+        self._health.record_transfer(self._location, write=self._write)
 
     def resume(self) -> None:
         """Start to measure the silence again, after a pause of the waiting thread."""
@@ -90,11 +90,11 @@ class Attempt:
         """Record that the transfer is abandoned."""
         self._abandoned = True
 
-    def failure(self) -> StoreSilent:
+    def failure(self) -> StoreTimeout:
         """Put the store in doubt, and return the error to raise."""
         cause = f"no progress for {self._silence_limit:.0f} s, and no answer to a probe"
         self._health.doubt(self._location, cause, write=self._write)
-        return StoreSilent(self._location, cause)
+        return StoreTimeout(self._location, cause)
 
 
 class _Run(Generic[Result]):
@@ -175,7 +175,7 @@ def write_or_abandon(
             exist then.
 
     Raises:
-        StoreSilent: the write was abandoned.
+        StoreTimeout: the write was abandoned.
     """
     attempt = Attempt(health, location, write=True)
     run = _Run(attempt, work, late, f"write-{location}")
@@ -205,7 +205,7 @@ def read_or_abandon(
         last: there is no other location to continue at, so the store has more time.
 
     Raises:
-        StoreError: the read failed; StoreSilent if it was abandoned.
+        StoreError: the read failed; StoreTimeout if it was abandoned.
     """
     round_trips.count(round_trips.STORE)
     attempt = Attempt(health, store.location, write=False, last=last)

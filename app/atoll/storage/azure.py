@@ -42,7 +42,7 @@ from atoll.storage.errors import (
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.observed_store import Observe, ObservedStore, ignore_outcome
 from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, require_md5, require_range
 from atoll.storage.timeouts import assembly_seconds
@@ -71,7 +71,7 @@ class AzureObjectStore(ObservedStore):
         settings: AzureSettings,
         *,
         ca_bundle: str | None = None,
-        observe: Observe = nobody,
+        observe: Observe = ignore_outcome,
     ) -> None:
         super().__init__(location, observe)
         self._settings = settings
@@ -180,7 +180,7 @@ class AzureObjectStore(ObservedStore):
         """Return the name in the container."""
         return self._path(key)
 
-    def _look(self) -> None:
+    def _check_bucket(self) -> None:
         # Unlike the properties of the container, its list can be read with a token.
         next(iter(self._prober.list_blob_names(results_per_page=1)), None)
 
@@ -203,7 +203,7 @@ class AzureObjectStore(ObservedStore):
         return self._container.get_blob_client(self._path(key))
 
     def _require_range(self, response: Any) -> None:
-        """Raise StoreMisbehaves if a response does not have the requested range."""
+        """Raise InvalidStoreResponse if a response does not have the requested range."""
         answer, asked = response.http_response, response.http_request.headers.get("x-ms-range")
         if asked is None or answer.status_code not in _SUCCESS:
             return

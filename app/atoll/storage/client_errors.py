@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 from urllib3.exceptions import ReadTimeoutError as _ReadTimeoutError
 
-from atoll.storage.errors import StoreSilent, StoreUnavailable, StoreUnreachable
+from atoll.storage.errors import StoreTimeout, StoreUnavailable, StoreUnreachable
 
 # urllib3 counts a refused connection as a kind of time-out, so these are examined first.
 _UNREACHABLE = (ConnectionRefusedError, NameResolutionError, NewConnectionError)
@@ -29,7 +29,7 @@ def unavailable(location: str, error: BaseException) -> StoreUnavailable:
     if any(isinstance(one, _UNREACHABLE) for one in chain):
         kind = StoreUnreachable
     elif any(isinstance(one, _SILENT) for one in chain):
-        kind = StoreSilent
+        kind = StoreTimeout
     return kind(location, type(error).__name__)
 
 

@@ -35,7 +35,7 @@ class DoubtSharing:
     def __init__(self, redis: SharedRedis, health: StoreHealth, locations: list[str]) -> None:
         self._redis = redis
         self._health = health
-        self._distrusted = dict.fromkeys(locations, False)
+        self._doubted = dict.fromkeys(locations, False)
         self._sender = uuid4().hex
         self._stop = threading.Event()
         self._threads: list[PeriodicThread] = []
@@ -61,9 +61,9 @@ class DoubtSharing:
 
     def publish_new(self) -> None:
         """Publish this process's doubts that are new since the last call."""
-        for location, distrusted in self._distrusted.items():
-            self._distrusted[location] = self._health.distrusts(location)
-            if self._distrusted[location] and not distrusted:
+        for location, doubted in self._doubted.items():
+            self._doubted[location] = self._health.has_own_doubt(location)
+            if self._doubted[location] and not doubted:
                 message = json.dumps({"sender": self._sender, "location": location})
                 self._redis.publish(CHANNEL, message)
 
@@ -75,7 +75,7 @@ class DoubtSharing:
         except (ValueError, TypeError, KeyError):
             log.warning("invalid message about a store", extra={"store_message": message[:200]})
             return
-        if sender != self._sender and location in self._distrusted:
+        if sender != self._sender and location in self._doubted:
             self._health.doubt(location, HINT, hint=True)
 
     def _listen(self) -> None:

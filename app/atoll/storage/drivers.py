@@ -17,7 +17,7 @@ from atoll.config.stores import (
     SwiftSettings,
 )
 from atoll.storage.base import ObjectStore
-from atoll.storage.observed_store import Observe, nobody
+from atoll.storage.observed_store import Observe, ignore_outcome
 
 _DRIVERS: tuple[tuple[type[StoreSettings], str, str], ...] = (
     (S3StoreSettings, "atoll.storage.s3.driver", "S3ObjectStore"),
@@ -32,7 +32,7 @@ def make_store(
     settings: StoreSettings,
     *,
     ca_bundle: str | None = None,
-    observe: Observe = nobody,
+    observe: Observe = ignore_outcome,
 ) -> ObjectStore:
     """Return the store of a location, without making a request.
 

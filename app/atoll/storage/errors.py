@@ -3,14 +3,14 @@
 StoreError
 ├── StoreUnavailable    a temporary error, or a broken connection
 │   ├── StoreRefused    permission denied
-│   │   └── StoreOfOtherLocation  bucket and path belong to another location; nothing was requested
+│   │   └── LocationMismatch   bucket and path belong to another location; nothing was requested
 │   ├── StoreFull       no space left
-│   ├── StoreMisbehaves an answer that does not fit the request
-│   │   └── WriteNotProven  a write reported as done without proof
+│   ├── InvalidStoreResponse   an answer that does not fit the request
+│   │   └── WriteNotProven     a write reported as done without proof
 │   ├── OutcomeUnknown  no usable answer to a request that may be carried out nevertheless
 │   └── NoAnswer        no answer at all
 │       ├── StoreUnreachable   connection refused, or no address or route
-│       └── StoreSilent        no answer in time
+│       └── StoreTimeout       no answer in time
 ├── ObjectChanged      the object was replaced meanwhile
 ├── ObjectMissing      the store is available and does not have the object
 ├── ObjectTooShort     the store is available and has only the beginning of the object
@@ -54,14 +54,14 @@ class StoreFull(StoreUnavailable):
     """The store has no space left, on disk or in a quota; it can still be read."""
 
 
-class StoreMisbehaves(StoreUnavailable):
+class InvalidStoreResponse(StoreUnavailable):
     """The store's answer does not fit the request, such as a proxy's error page.
 
     The store, or a proxy in front of it, is unreliable for all objects.
     """
 
 
-class WriteNotProven(StoreMisbehaves):
+class WriteNotProven(InvalidStoreResponse):
     """The store reported a write as done, without proof that it has the bytes."""
 
 
@@ -69,7 +69,7 @@ class OutcomeUnknown(StoreUnavailable):
     """The store may have carried out a request, or may still do so; it did not answer."""
 
 
-class StoreOfOtherLocation(StoreRefused):
+class LocationMismatch(StoreRefused):
     """The marker object in the location's bucket and path names another location."""
 
     def __init__(self, location: str, owner: str, marker: str) -> None:
@@ -91,7 +91,7 @@ class StoreUnreachable(NoAnswer):
     """The store refuses connections, or has no address or route."""
 
 
-class StoreSilent(NoAnswer):
+class StoreTimeout(NoAnswer):
     """The store did not answer in time: it hangs or is busy, or packets are lost."""
 
 

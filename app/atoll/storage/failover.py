@@ -8,7 +8,7 @@ from contextlib import closing
 
 from atoll.storage.abandonment import read_or_abandon
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import ObjectTooShort, StoreError, StoreMisbehaves
+from atoll.storage.errors import InvalidStoreResponse, ObjectTooShort, StoreError
 from atoll.storage.health import StoreHealth
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def read_from_any(
             with closing(reading) as pieces:
                 for piece in pieces:
                     if position + len(piece) > end:
-                        raise StoreMisbehaves(location, "it sent more bytes than requested")
+                        raise InvalidStoreResponse(location, "it sent more bytes than requested")
                     position += len(piece)
                     yield piece
             if position < end:

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from prometheus_client import Gauge
 
 from atoll.storage.errors import (
+    InvalidStoreResponse,
     NoAnswer,
     StoreFull,
-    StoreMisbehaves,
-    StoreSilent,
+    StoreTimeout,
     StoreUnavailable,
     StoreUnreachable,
 )
@@ -33,11 +33,11 @@ from atoll.storage.errors import (
 log = logging.getLogger(__name__)
 
 _USED_SECONDS = 10.0
-_PROBE_FAILURES_TO_FALL = 2
+_PROBE_FAILURES_MAXIMUM = 2
 # Consecutive writing probes without an answer after which a store that answers reads counts as
 # read-only. An overloaded store may confirm no write for seconds. While it is in doubt, it is
 # written to only if there is no other choice.
-_SILENT_WRITES_TO_FALL = 3
+_SILENT_WRITES_MAXIMUM = 3
 # Seconds after which a probe without an answer puts its store in doubt: a multiple of the usual
 # duration of probes, within these bounds. Most take milliseconds; across an ocean, some hundred.
 _ANSWER_MINIMUM, _ANSWER_MAXIMUM = 0.4, 1.0
@@ -78,7 +78,7 @@ class StoreState:
     read_only: bool = False
 
     @property
-    def whole(self) -> bool:
+    def healthy(self) -> bool:
         """Whether a probe proved that the store serves and accepts objects."""
         return self.up is True and not self.read_only
 
@@ -142,7 +142,7 @@ class StoreHealth:
         """Whether the store may be read; true before the first probe."""
         return self.state(location).up is not False
 
-    def takes_objects(self, location: str) -> bool:
+    def is_writable(self, location: str) -> bool:
         """Whether the store may be written to; true before the first probe."""
         return self.is_up(location) and not self.state(location).read_only
 
@@ -150,7 +150,7 @@ class StoreHealth:
         """Whether a request failed since the last successful probe, or a probe is unanswered."""
         return location in self._doubts or self._failing(location)
 
-    def distrusts(self, location: str) -> bool:
+    def has_own_doubt(self, location: str) -> bool:
         """Whether this process has a reason of its own not to use the store."""
         doubt = self._doubts.get(location)
         known = doubt is not None and not doubt.hint
@@ -166,19 +166,19 @@ class StoreHealth:
         """
         trace = self._traces[location]
         answered = self._within(trace.written if write else trace.moved, _ANSWERED_SECONDS)
-        usable = self.takes_objects(location) if write else self.is_up(location)
+        usable = self.is_writable(location) if write else self.is_up(location)
         return not usable or (self._unanswered(location) and not answered)
 
-    def distrust(self, location: str) -> tuple[bool, bool]:
+    def sort_key(self, location: str) -> tuple[bool, bool]:
         """Return a sort key by which unresponsive stores come last."""
         return self.in_doubt(location), self.unresponsive(location, write=False)
 
-    def use(self, location: str) -> None:
+    def record_use(self, location: str) -> None:
         """Record that this process or a redirected client is about to use a store."""
         if trace := self._traces.get(location):
             trace.used = self._monotonic()
 
-    def move(self, location: str, *, write: bool = False) -> None:
+    def record_transfer(self, location: str, *, write: bool = False) -> None:
         """Record that bytes were received from a store or, with `write`, sent to it."""
         trace = self._traces[location]
         trace.moved = trace.used = self._monotonic()
@@ -196,7 +196,7 @@ class StoreHealth:
         if location not in self._states:
             return
         if not isinstance(error, NoAnswer):
-            self.move(location, write=write)
+            self.record_transfer(location, write=write)
         if error is None:
             if write:
                 self._traces[location].written = self._monotonic()
@@ -207,8 +207,8 @@ class StoreHealth:
         if isinstance(error, StoreFull) and self.is_up(location):
             self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
         elif isinstance(error, StoreUnreachable):
-            self._change(location, StoreState(False, _PROBE_FAILURES_TO_FALL, error.cause))
-        elif isinstance(error, StoreMisbehaves):
+            self._change(location, StoreState(False, _PROBE_FAILURES_MAXIMUM, error.cause))
+        elif isinstance(error, InvalidStoreResponse):
             # Only a probe that reads back what it wrote proves that this is the store.
             self.doubt(location, error.cause, write=True)
         elif write or isinstance(error, NoAnswer) or not self._just_proven(location):
@@ -246,12 +246,12 @@ class StoreHealth:
         """Return the event that requests a probe of a store."""
         return self._probe_requests[location]
 
-    def probing(self, location: str) -> bool:
+    def begin_probe(self, location: str) -> bool:
         """Record the start of a probe, and return whether it has to write an object."""
         with self._lock:
             self._probe_requests[location].clear()
             doubt = self._doubts.get(location)
-            write = not self.state(location).whole or (doubt is not None and doubt.write)
+            write = not self.state(location).healthy or (doubt is not None and doubt.write)
             write = write or location in self._writing_probes
             self._writing_probes.discard(location)
             probe = self._probes[location] = _Probe(self._monotonic(), write)
@@ -260,7 +260,7 @@ class StoreHealth:
                 trace.unanswered_since = probe.began
         return write
 
-    def probed(
+    def end_probe(
         self, location: str, error: StoreUnavailable | None, *, readable: bool = False
     ) -> None:
         """Record the end of a probe.
@@ -275,13 +275,13 @@ class StoreHealth:
             probe = self._probes.pop(location, None) or _Probe(now, write=False)
             doubt = self._doubts.get(location)
             doubted = doubt is not None and not doubt.hint and doubt.since <= probe.began
-            if readable or not isinstance(error, StoreSilent):
+            if readable or not isinstance(error, StoreTimeout):
                 self._traces[location].unanswered_since = None
         if error is None:
             self._note_success(location, probe)
-        elif isinstance(error, StoreSilent) and self._busy(location, write=readable):
+        elif isinstance(error, StoreTimeout) and self._busy(location, write=readable):
             self.doubt(location, f"busy: {error.cause}", write=probe.write)
-        elif readable and isinstance(error, StoreSilent) and self._may_still_confirm(location):
+        elif readable and isinstance(error, StoreTimeout) and self._may_still_confirm(location):
             self.doubt(location, f"no write confirmed: {error.cause}", write=True)
         elif readable:
             self._settle(location, probe)
@@ -293,8 +293,8 @@ class StoreHealth:
             # A request and a probe that both got an error agree; two silences may be one load peak.
             agreed = doubted and not isinstance(error, NoAnswer)
             certain = agreed or isinstance(error, StoreUnreachable) or old.up is None
-            fallen = certain or failures >= _PROBE_FAILURES_TO_FALL
-            up = False if fallen else old.up
+            down = certain or failures >= _PROBE_FAILURES_MAXIMUM
+            up = False if down else old.up
             self._change(location, StoreState(up, failures, error.cause, old.read_only))
 
     def recently_used(self, location: str) -> bool:
@@ -313,7 +313,7 @@ class StoreHealth:
         # that it accepted later proves the contrary.
         old = self.state(location)
         accepted = probe.write and probe.began >= trace.lowered
-        if old.up is None or old.whole or accepted:
+        if old.up is None or old.healthy or accepted:
             self._change(location, StoreState(up=True))
 
     def _settle(self, location: str, probe: _Probe) -> None:
@@ -351,7 +351,7 @@ class StoreHealth:
         """Count an unanswered writing probe, and return whether the store has time left."""
         trace = self._traces[location]
         trace.silent_writes += 1
-        return trace.silent_writes < _SILENT_WRITES_TO_FALL and self.state(location).whole
+        return trace.silent_writes < _SILENT_WRITES_MAXIMUM and self.state(location).healthy
 
     def _within(self, moment: float, seconds: float) -> bool:
         return self._monotonic() - moment < seconds
@@ -368,10 +368,10 @@ class StoreHealth:
                 # No doubt is left to settle: only an accepted object makes the store available.
                 self._doubts.pop(location, None)
                 self._traces[location].proven = float("-inf")
-        UP.labels(location).set(1 if new.whole else 0)
+        UP.labels(location).set(1 if new.healthy else 0)
         if (old.up, old.read_only) == (new.up, new.read_only):
             return
-        if new.whole:
+        if new.healthy:
             log.info("store marked available", extra={"location": location})
         elif new.up:
             fields = {"location": location, "cause": new.cause}

@@ -25,7 +25,7 @@ from atoll.storage.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.observed_store import Observe, ObservedStore, ignore_outcome
 from atoll.storage.probe import READ_MAXIMUM
 
 _PIECE = 1024 * 1024
@@ -43,7 +43,7 @@ class LocalObjectStore(ObservedStore):
         settings: LocalSettings,
         *,
         ca_bundle: str | None = None,
-        observe: Observe = nobody,
+        observe: Observe = ignore_outcome,
     ) -> None:
         del ca_bundle
         super().__init__(location, observe)
@@ -134,7 +134,7 @@ class LocalObjectStore(ObservedStore):
         """Return the file's path."""
         return str(self._path(key))
 
-    def _look(self) -> None:
+    def _check_bucket(self) -> None:
         if not self._root.is_dir():
             raise StoreUnavailable(self.location, "its directory does not exist")
 

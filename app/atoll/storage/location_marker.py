@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import ObjectMissing, StoreMisbehaves, StoreOfOtherLocation
+from atoll.storage.errors import InvalidStoreResponse, LocationMismatch, ObjectMissing
 
 MARKER_KEY = "_location"
 # The number of bytes that are read of it.
@@ -27,14 +27,14 @@ def parse_marker(data: bytes, location: str) -> str:
     """Return the location that a marker names.
 
     Raises:
-        StoreMisbehaves: the object is not a marker.
+        InvalidStoreResponse: the object is not a marker.
     """
     try:
         owner = json.loads(data)["location"]
     except (ValueError, TypeError, KeyError):
         owner = None
     if not isinstance(owner, str):
-        raise StoreMisbehaves(location, f"its object '{MARKER_KEY}' does not name a location")
+        raise InvalidStoreResponse(location, f"its object '{MARKER_KEY}' does not name a location")
     return owner
 
 
@@ -42,7 +42,7 @@ def require_own(store: ObjectStore) -> None:
     """Check the marker of a store, for commands that delete objects without a probe.
 
     Raises:
-        StoreOfOtherLocation: the marker names another location.
+        LocationMismatch: the marker names another location.
     """
     try:
         data = b"".join(store.read(MARKER_KEY))
@@ -50,4 +50,4 @@ def require_own(store: ObjectStore) -> None:
         return
     owner = parse_marker(data[:READ_MAXIMUM], store.location)
     if owner != store.location:
-        raise StoreOfOtherLocation(store.location, owner, MARKER_KEY)
+        raise LocationMismatch(store.location, owner, MARKER_KEY)

@@ -33,7 +33,7 @@ class Observe(Protocol):
 REQUESTS = Counter("atoll_store_requests", "Requests to stores", ["location", "outcome"])
 
 
-def nobody(location: str, error: StoreUnavailable | None, *, write: bool = False) -> None:
+def ignore_outcome(location: str, error: StoreUnavailable | None, *, write: bool = False) -> None:
     """Observe nothing."""
 
 
@@ -49,10 +49,10 @@ class ObservedStore(ObjectStore):
         """Check the bucket and, once a minute or with `write`, the probe's object."""
         self._probe.run(write=write)
 
-    def look(self) -> None:
+    def check_bucket(self) -> None:
         """Request the bucket; raise StoreError unless it exists."""
         with self._translated(PROBE_KEY):
-            self._look()
+            self._check_bucket()
 
     def read_small(self, key: str) -> bytes | None:
         """Return the beginning of a probe's object, None if it does not exist."""
@@ -75,7 +75,7 @@ class ObservedStore(ObjectStore):
         """Return an object's name in the bucket, for error messages."""
 
     @abstractmethod
-    def _look(self) -> None:
+    def _check_bucket(self) -> None:
         """Request the bucket. This and the methods below raise the errors of the store's client."""
 
     @abstractmethod
@@ -99,7 +99,7 @@ class ObservedStore(ObjectStore):
             store: the request stores bytes, instead of deleting some.
 
         Raises:
-            StoreOfOtherLocation: a probe found the marker of another location; nothing is
+            LocationMismatch: a probe found the marker of another location; nothing is
                 requested.
         """
         if (refusal := self._probe.refusal) is not None:

@@ -21,10 +21,10 @@ from typing import Protocol
 from uuid import uuid4
 
 from atoll.storage.errors import (
+    InvalidStoreResponse,
+    LocationMismatch,
     ObjectChanged,
     StoreFull,
-    StoreMisbehaves,
-    StoreOfOtherLocation,
     StoreRefused,
     StoreUnavailable,
     WriteNotProven,
@@ -46,7 +46,7 @@ class Probed(Protocol):
 
     location: str
 
-    def look(self) -> None:
+    def check_bucket(self) -> None:
         """Request the bucket; raise StoreError unless it exists."""
 
     def read_small(self, key: str) -> bytes | None:
@@ -75,12 +75,12 @@ class Probe:
         )
 
     @property
-    def refusal(self) -> StoreOfOtherLocation | None:
+    def refusal(self) -> LocationMismatch | None:
         """The error for writes and deletions if the marker names another location, or None."""
         location, owner = self._store.location, self._owner
         if owner in {None, location}:
             return None
-        return StoreOfOtherLocation(location, str(owner), self._store.name_of(MARKER_KEY))
+        return LocationMismatch(location, str(owner), self._store.name_of(MARKER_KEY))
 
     def run(self, *, write: bool) -> None:
         """Prove that the store serves objects and, with `write`, that it keeps written ones.
@@ -93,7 +93,7 @@ class Probe:
             self._compare_at = self._monotonic()
             try:
                 is_new = self._claim()
-            except StoreOfOtherLocation:
+            except LocationMismatch:
                 self._only_read = True
                 raise
             self._only_read = False
@@ -102,7 +102,7 @@ class Probe:
                 # Two locations may have written their markers at once: compare again next time.
                 return
         else:
-            self._store.look()
+            self._store.check_bucket()
             if self._monotonic() < self._compare_at:
                 return
             self._compare()
@@ -112,7 +112,7 @@ class Probe:
         """Write the marker unless there is one, and return whether it was written.
 
         Raises:
-            StoreOfOtherLocation: the marker names another location.
+            LocationMismatch: the marker names another location.
         """
         is_new = self._read_owner() is None
         if is_new:
@@ -175,7 +175,7 @@ class Probe:
             if found == data or (self._is_ours(found) and before not in {None, found}):
                 return
         if found is not None and not self._is_ours(found):
-            raise StoreMisbehaves(
+            raise InvalidStoreResponse(
                 self._store.location, f"it has other bytes in '{PROBE_KEY}' than were written"
             )
         raise WriteNotProven(self._store.location, f"it keeps an old object '{PROBE_KEY}'")

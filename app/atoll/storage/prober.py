@@ -77,13 +77,13 @@ class Prober:
 
     def _interval(self, location: str) -> float:
         """Return the seconds from the end of one probe to the next."""
-        if not self._health.state(location).whole or self._health.in_doubt(location):
+        if not self._health.state(location).healthy or self._health.in_doubt(location):
             return PROBE_INTERVAL_DOUBT
         return PROBE_INTERVAL_USED if self._health.recently_used(location) else PROBE_INTERVAL
 
     def probe_once(self, store: ObjectStore) -> None:
         """Probe one store and record the result. A store that may be read-only is written to."""
-        write = self._health.probing(store.location)
+        write = self._health.begin_probe(store.location)
         try:
             store.probe(write=write)
         except StoreError as error:
@@ -93,13 +93,13 @@ class Prober:
             log.exception("unhandled exception in a probe", extra={"location": store.location})
             self._note_failure(store, write, error)
         else:
-            self._health.probed(store.location, None)
+            self._health.end_probe(store.location, None)
 
     def _note_failure(self, store: ObjectStore, write: bool, error: Exception) -> None:
         """Record a failed probe. If only writing failed, the store can still be read."""
         if not isinstance(error, StoreUnavailable):
             error = StoreUnavailable(store.location, str(error) or type(error).__name__)
-        self._health.probed(store.location, error, readable=write and _can_be_read(store))
+        self._health.end_probe(store.location, error, readable=write and _can_be_read(store))
 
 
 def _can_be_read(store: ObjectStore) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from atoll.storage.base import Body
-from atoll.storage.errors import StoreMisbehaves, WriteNotProven
+from atoll.storage.errors import InvalidStoreResponse, WriteNotProven
 
 _PIECE = 1024 * 1024
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -105,7 +105,7 @@ def require_range(
         end: the byte after the last one, None for all.
 
     Raises:
-        StoreMisbehaves: it is not the requested range.
+        InvalidStoreResponse: it is not the requested range.
     """
     match = _CONTENT_RANGE.fullmatch((content_range or "").strip())
     if status == _PARTIAL_CONTENT and match is not None:
@@ -113,7 +113,7 @@ def require_range(
         total = None if match[3] == "*" else int(match[3])
         if first == start and _is_last(last, total, end):
             return last - first + 1
-    raise StoreMisbehaves(
+    raise InvalidStoreResponse(
         location,
         f"asked for bytes {start} to {'the end' if end is None else end - 1} of an object, it"
         f" answered {status} with Content-Range '{content_range or ''}'",
@@ -121,7 +121,7 @@ def require_range(
 
 
 def exactly(location: str, pieces: Iterator[bytes], length: int) -> Iterator[bytes]:
-    """Yield pieces; raise StoreMisbehaves if they are more or fewer than `length` bytes."""
+    """Yield pieces; raise InvalidStoreResponse if they are more or fewer than `length` bytes."""
     remaining = length
     for piece in pieces:
         remaining -= len(piece)
@@ -129,7 +129,9 @@ def exactly(location: str, pieces: Iterator[bytes], length: int) -> Iterator[byt
             break
         yield piece
     if remaining:
-        raise StoreMisbehaves(location, f"its answer does not have the {length} bytes it announced")
+        raise InvalidStoreResponse(
+            location, f"its answer does not have the {length} bytes it announced"
+        )
 
 
 def _is_last(last: int, total: int | None, end: int | None) -> bool:

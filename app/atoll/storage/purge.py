@@ -14,16 +14,16 @@ from atoll.storage.base import ObjectStore, StoredObject
 # Objects in a batch, and concurrent deletions: S3 services disagree on how to delete several
 # objects with one request.
 _BATCH = 1000
-_AT_ONCE = 16
+_CONCURRENT_DELETIONS = 16
 # The clock of a store may be ahead.
-_LATER = timedelta(days=1)
+_CLOCK_SKEW = timedelta(days=1)
 
 
-class PlaceShared(UserError):
+class StorePathShared(UserError):
     """The location shares its bucket and path, or may do so, with others; the text names them."""
 
 
-def require_own_place(
+def require_unshared_path(
     location: str, settings: StoreSettings, others: Mapping[str, StoreSettings]
 ) -> None:
     """Check that no other location has objects below the path of a location.
@@ -36,10 +36,10 @@ def require_own_place(
         others: the settings of the other locations.
 
     Raises:
-        PlaceShared: another location may have objects there.
+        StorePathShared: another location may have objects there.
     """
     if settings.root and not settings.root.endswith("/"):
-        raise PlaceShared(
+        raise StorePathShared(
             f"all that begins with '{settings.root}' would be deleted, also what is not of"
             f" '{location}': its storage_path does not end with a slash"
         )
@@ -49,7 +49,7 @@ def require_own_place(
         if _same_bucket(settings, other) and other.root.startswith(settings.root)
     ]
     if sharing:
-        raise PlaceShared(
+        raise StorePathShared(
             f"the bucket and path of '{location}' are also those of {', '.join(sharing)}, which"
             " would lose its objects"
         )
@@ -71,7 +71,7 @@ def delete_objects(store: ObjectStore, limit: int | None = None) -> Iterator[lis
         StoreUnavailable: the deletion is incomplete and can be repeated.
     """
     listed = islice(store.list_objects(""), limit)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_CONCURRENT_DELETIONS) as pool:
         while batch := list(islice(listed, _BATCH)):
             for _ in pool.map(store.delete, [stored.key for stored in batch]):
                 continue
@@ -80,12 +80,12 @@ def delete_objects(store: ObjectStore, limit: int | None = None) -> Iterator[lis
 
 def abort_all_uploads(store: ObjectStore) -> int:
     """Abort all multipart uploads, and return their number."""
-    return store.abort_abandoned_parts(datetime.now(UTC) + _LATER, ())
+    return store.abort_abandoned_parts(datetime.now(UTC) + _CLOCK_SKEW, ())
 
 
 def _same_bucket(one: StoreSettings, other: StoreSettings) -> bool:
-    service, user, bucket = one.place
-    its_service, its_user, its_bucket = other.place
+    service, user, bucket = one.bucket_identity
+    its_service, its_user, its_bucket = other.bucket_identity
     return bucket == its_bucket and (
         service.rstrip("/") == its_service.rstrip("/") or (user != "" and user == its_user)
     )

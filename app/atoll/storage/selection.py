@@ -43,8 +43,8 @@ class StoreSelection:
         ]
         if not found:
             raise NoHealthyStore(sorted(placements))
-        found.sort(key=self._health.distrust)
-        self._health.use(found[0])
+        found.sort(key=self._health.sort_key)
+        self._health.record_use(found[0])
         return found
 
     def sources(self, target: str) -> list[str]:
@@ -72,14 +72,12 @@ class StoreSelection:
         usable = [
             name
             for name in self._order
-            if name not in tried
-            and self._health.takes_objects(name)
-            and self._states.writable(name)
+            if name not in tried and self._health.is_writable(name) and self._states.writable(name)
         ]
         allowed = [name for name in usable if name not in excluded]
         if allowed:
-            chosen = min(allowed, key=self._health.distrust)
-            self._health.use(chosen)
+            chosen = min(allowed, key=self._health.sort_key)
+            self._health.record_use(chosen)
             return chosen
         if usable:
             raise NoAllowedStore([name for name in self._order if name not in excluded])

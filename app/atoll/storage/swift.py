@@ -27,16 +27,16 @@ from atoll.config.stores import SwiftSettings
 from atoll.storage.base import Body, StoredObject
 from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
+    InvalidStoreResponse,
     ObjectChanged,
     ObjectMissing,
     OutcomeUnknown,
     StoreFull,
-    StoreMisbehaves,
     StoreRefused,
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.observed_store import Observe, ObservedStore, ignore_outcome
 from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, is_md5, plain, require_md5, require_range
 from atoll.storage.swift_connections import TIMEOUT, SwiftConnections
@@ -68,7 +68,7 @@ class SwiftObjectStore(ObservedStore):
         settings: SwiftSettings,
         *,
         ca_bundle: str | None = None,
-        observe: Observe = nobody,
+        observe: Observe = ignore_outcome,
     ) -> None:
         super().__init__(location, observe)
         self._settings = settings
@@ -187,7 +187,7 @@ class SwiftObjectStore(ObservedStore):
         """
         del upload_id
         manifest = f"[{','.join(tags)}]".encode()
-        with self._writing(key, self._patient(size)) as connection:
+        with self._writing(key, self._connections_for(size)) as connection:
             try:
                 etag = connection.put_object(
                     self._container,
@@ -217,7 +217,7 @@ class SwiftObjectStore(ObservedStore):
             return False
         return plain(found.get("etag", "")) == expected and found.get("content-length") == str(size)
 
-    def _patient(self, size: int) -> SwiftConnections:
+    def _connections_for(self, size: int) -> SwiftConnections:
         """Return connections with a time-out that suits an object of `size` bytes."""
         seconds = assembly_seconds(size)
         if seconds <= TIMEOUT:
@@ -235,7 +235,7 @@ class SwiftObjectStore(ObservedStore):
         """Return the name in the container."""
         return self._path(key)
 
-    def _look(self) -> None:
+    def _check_bucket(self) -> None:
         with self._prober.one() as connection:
             try:
                 connection.head_container(self._container)
@@ -290,7 +290,7 @@ class SwiftObjectStore(ObservedStore):
 
     def _field(self, answer: dict[str, str], name: str) -> str:
         if name not in answer:
-            raise StoreMisbehaves(self.location, f"its answer has no {name}")
+            raise InvalidStoreResponse(self.location, f"its answer has no {name}")
         return answer[name]
 
     def _path(self, key: str) -> str:
@@ -367,7 +367,7 @@ class SwiftObjectStore(ObservedStore):
             raise unavailable(self.location, error) from error
         except json.JSONDecodeError as error:
             cause = "it answered with a page that is no list"
-            raise StoreMisbehaves(self.location, cause) from error
+            raise InvalidStoreResponse(self.location, cause) from error
 
 
 def _unavailable(status: int | None) -> type[StoreUnavailable]:

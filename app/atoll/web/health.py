@@ -66,7 +66,7 @@ class HealthProbe:
         self.database = self.auth = available
         self.redis = self._redis.ping()
         if self.redis:
-            self._redis.settle(database_available=available)
+            self._redis.resume_reads(database_available=available)
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
 
@@ -157,7 +157,7 @@ class EndToEndHealth(_HealthResource):
             "auth": self._probe.auth,
             "database": self._probe.database,
             "redis": self._probe.redis,
-            "storage": self._locations.health.state(preferred).whole,
+            "storage": self._locations.health.state(preferred).healthy,
         }
 
     def tolerated(self) -> set[str]:

@@ -26,7 +26,7 @@ class SiteContext(CommandContext):
     def services_with_stores(self) -> Services:
         return self._site.graph
 
-    def services_to_serve(self) -> Services:
+    def services_for_server(self) -> Services:
         return self._site.graph
 
 

@@ -49,7 +49,7 @@ def subscribe(site: MemorySite, name: RepositoryName, url: str) -> Notification:
 
 def deliver_to_all(site: MemorySite, count: int = 1) -> None:
     """Create `count` deliveries for each notification, as `count` pushes do."""
-    site.graph.patient_database.run(
+    site.graph.batch_database.run(
         "INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)"
         " SELECT n.id, r.namespace_user_id, %(data)s FROM repositorynotification n"
         " JOIN repository r ON r.id = n.repository_id, generate_series(1, %(count)s)"

@@ -67,7 +67,7 @@ class ObservedMemoryStore(ObservedStore):
     def name_of(self, key: str) -> str:
         return key
 
-    def _look(self) -> None:
+    def _check_bucket(self) -> None:
         """Not used, because MemoryStore implements `probe` itself."""
 
     def _read_small(self, key: str) -> bytes:

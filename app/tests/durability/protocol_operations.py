@@ -323,11 +323,11 @@ class Copy(Action):
 
     def run(self, world: World) -> Any:
         site = world[self.site]
-        if not site.graph.locations.health.takes_objects(self.site):
+        if not site.graph.locations.health.is_writable(self.site):
             return
         worker = Worker(site.database, site.graph.locations, copies=1, cache=RecordingCache())
         tasks = Tasks(site.database, self.site)
-        tasks.finish([task for task in tasks.claim(limit=4) if worker._carry_out(task)])
+        tasks.finish([task for task in tasks.claim(limit=4) if worker._run_task(task)])
 
 
 @dataclass
@@ -354,7 +354,7 @@ class Verify(Action):
         locations = site.graph.locations
         verifier = Verifier(site.database, locations.stores, locations.health, RateLimiter(None))
         run = begin(site.database, Scope(None if self.everything else self.site, full=self.full))
-        for _ in verifier.go_on(run):
+        for _ in verifier.verify(run):
             continue
         for _ in heal(site.database, run, spared=implausible(run.counts), queue=True):
             continue

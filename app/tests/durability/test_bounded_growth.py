@@ -54,7 +54,7 @@ _OVERDUE = {
 def busy(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     """The only site of a registry with the default configuration, after a year."""
     registry: MemoryRegistry = make_registry(make_database(), tmp_path, ["us"])
-    fill(registry["us"].graph.patient_database, ROWS)
+    fill(registry["us"].graph.batch_database, ROWS)
     return registry["us"]
 
 

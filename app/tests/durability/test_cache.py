@@ -40,7 +40,7 @@ class Process:
     def probe(self) -> None:
         """Probe Redis, as the prober of the process does."""
         if self.redis.ping():
-            self.redis.settle(database_available=True)
+            self.redis.resume_reads(database_available=True)
 
     def pull(self) -> bool:
         """Pull the manifest by digest; return whether it was found."""
@@ -123,7 +123,7 @@ def test_cached_values_are_read_while_missed_deletions_cannot_be_looked_up(
 ) -> None:
     process = make_process()
     monkeypatch.setattr(process.site.database, "run", refuse)
-    process.redis.settle(database_available=False)
+    process.redis.resume_reads(database_available=False)
     assert process.pull()
 
 

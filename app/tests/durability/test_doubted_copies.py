@@ -89,7 +89,7 @@ def failed_tasks(site: MemorySite) -> int:
 def doubt(site: MemorySite, reporter: str, digest: Digest) -> None:
     """Record that the worker of `reporter` read wrong bytes of `digest` at us."""
     task = claimed(site, reporter, digest)
-    Doubts(site.database, reporter, RecentReads()).wrong(task, "us", "the digest differs")
+    Doubts(site.database, reporter, RecentReads()).record_mismatch(task, "us", "the digest differs")
 
 
 def claimed(site: MemorySite, location: str, digest: Digest) -> Task:
@@ -111,7 +111,7 @@ def test_a_faulty_path_quarantines_no_copy_and_copying_completes_after_its_repai
         # The worker stops recording doubts once their number is implausible.
         assert 0 < len(doubts(us)) <= 5
         assert IMPLAUSIBLE.labels("us")._value.get() == 1
-        assert make_review(us).turn()
+        assert make_review(us).step()
         assert doubts(us) == []
         seen.wrong_bytes.clear()
         make_tasks_due(eu)
@@ -132,7 +132,7 @@ def test_quarantined_intact_copies_are_restored_without_another_source(
         " SELECT storage_id, location_id FROM imagestorageplacement"
     )
     review = make_review(us)
-    while review.turn():
+    while review.step():
         continue
     assert states(us) == {("us", "good"): 200}
     with running_workers(eu):
@@ -177,7 +177,7 @@ def test_a_corrupt_copy_is_doubted_read_last_then_quarantined_and_healed_by_its_
     assert us.stores["us"].requests["read"] == 1
     assert us.placements(digest)["us"] == "good"
     cache = RecordingCache()
-    assert make_review(us, cache=cache).turn()
+    assert make_review(us, cache=cache).step()
     assert us.placements(digest)["us"] == "suspect"
     assert (doubts(us), cache.forgotten) == ([], [str(digest)])
     with running_workers(us):
@@ -190,7 +190,7 @@ def test_a_missing_copy_is_quarantined_by_its_own_site(registry: MemoryRegistry)
     digest = us.push(b"content")
     doubt(us, "eu", digest)
     del us.stores["us"].objects[blob_key(digest)]
-    assert make_review(us).turn()
+    assert make_review(us).step()
     assert us.placements(digest) == {"us": "suspect"}
     tasks = us.database.read(
         "SELECT l.name FROM replicationtask t JOIN imagestoragelocation l ON l.id = t.location_id"
@@ -213,19 +213,19 @@ def test_a_doubt_remains_while_the_store_is_unavailable(registry: MemoryRegistry
     doubt(us, "eu", digest)
     us.stores["us"].unreadable = {blob_key(digest)}
     review = make_review(us)
-    assert not review.turn()
-    assert not review.turn()
+    assert not review.step()
+    assert not review.step()
     # It is not read again within a minute.
     assert us.stores["us"].requests["read"] == 1
     us.stores["us"].down = True
     us.probe("us")
     us.database.run("UPDATE placementdoubt SET looked_at = now() - interval '61 seconds'")
-    assert not review.turn()
+    assert not review.step()
     assert (doubts(us), us.placements(digest)) == ([(str(digest), "eu")], {"us": "good"})
     us.stores["us"].down = False
     us.probe("us")
     us.stores["us"].unreadable = set()
-    assert review.turn()
+    assert review.step()
     assert doubts(us) == []
 
 
@@ -237,7 +237,7 @@ def test_a_site_suspects_its_own_path_if_all_doubted_copies_are_corrupt(
     for digest in digests:
         doubt(us, "eu", digest)
     us.stores["us"].wrong_bytes = {blob_key(digest): PAGE for digest in digests}
-    assert not make_review(us).turn()
+    assert not make_review(us).step()
     assert states(us) == {("us", "good"): 8}
     assert len(doubts(us)) == 8
 
@@ -249,17 +249,17 @@ def test_a_third_site_verifies_doubts_for_a_site_without_a_running_worker(
     digest = us.push(b"content")
     us.stores["us"].objects[blob_key(digest)] = b"CONTENT"
     doubt(us, "eu", digest)
-    assert not make_review(ap).turn()
+    assert not make_review(ap).step()
     us.database.run("UPDATE placementdoubt SET doubted_at = now() - interval '6 minutes'")
     us.database.run(
         "INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint)"
         " VALUES (gen_random_uuid(), 'replication', 'host', '1', '{us,eu}', '{}')"
     )
-    assert not make_review(ap).turn()
+    assert not make_review(ap).step()
     us.database.run("UPDATE instance SET seen_at = now() - interval '2 minutes'")
-    assert not make_review(eu).turn()
+    assert not make_review(eu).step()
     assert us.placements(digest) == {"us": "good"}
-    assert make_review(ap).turn()
+    assert make_review(ap).step()
     assert us.placements(digest) == {"us": "suspect"}
 
 
@@ -269,11 +269,11 @@ def test_a_copy_is_doubted_once_an_hour_by_the_same_worker(registry: MemoryRegis
     recorded = Doubts(us.database, "eu", RecentReads(monotonic=lambda: now[0]))
 
     def report() -> bool:
-        recorded.wrong(claimed(us, "eu", digest), "us", "the digest differs")
+        recorded.record_mismatch(claimed(us, "eu", digest), "us", "the digest differs")
         return doubts(us) != []
 
     assert report()
-    assert make_review(us).turn()
+    assert make_review(us).step()
     assert not report()
     now[0] += 3601
     assert report()

@@ -89,12 +89,12 @@ def test_a_claim_reads_few_rows_regardless_of_the_queue_length(registry: MemoryR
     subscribe(site, HOSTILE, "http://failing.example/")
     deliver_to_all(site, 20_000)
     # Half of them are retried later; the others are due, but their namespace is at its limit.
-    site.graph.patient_database.run(
+    site.graph.batch_database.run(
         "UPDATE notificationdelivery SET available_at = now() + interval '1 hour' WHERE id % 2 = 0"
     )
     subscribe(site, OTHER, "http://fine.example/")
     deliver_to_all(site)
-    site.graph.patient_database.run("ANALYZE notificationdelivery")
+    site.graph.batch_database.run("ANALYZE notificationdelivery")
     ((hostile,),) = site.database.read("SELECT id FROM \"user\" WHERE username = 'hostile'")
     parameters = {"after": -1, "busy": [hostile], "seconds": 60}
     with site.database.transaction() as cursor:

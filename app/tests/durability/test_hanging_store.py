@@ -15,7 +15,7 @@ import pytest
 from atoll.names import Digest
 from atoll.registry.upload_session import Body
 from atoll.storage.base import blob_key
-from atoll.storage.errors import NoHealthyStore, StoreError, StoreSilent
+from atoll.storage.errors import NoHealthyStore, StoreError, StoreTimeout
 
 from ..integration.services import SECONDS, wait_until
 from .memory_store import Fault, MemoryStore
@@ -36,7 +36,7 @@ def hanging(store: MemoryStore, operations: set[str] | None = None) -> Iterator[
         del key
         if (operations is None or operation in operations) and not answers.wait(SECONDS):
             waited.append(operation)
-            raise StoreSilent(store.location, "no answer in time")
+            raise StoreTimeout(store.location, "no answer in time")
 
     store.fault = wait
     try:
@@ -159,7 +159,7 @@ def silent_puts(store: MemoryStore, number: int) -> None:
         del key
         if operation == "put" and left[0] > 0:
             left[0] -= 1
-            raise StoreSilent(store.location, "no answer in time")
+            raise StoreTimeout(store.location, "no answer in time")
 
     store.fault = fail
 

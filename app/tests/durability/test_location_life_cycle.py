@@ -44,7 +44,7 @@ def report(site: MemorySite, *unavailable: str) -> None:
     health = site.locations.health
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in unavailable else None
-        health.probed(location, refused)
+        health.end_probe(location, refused)
     Heartbeat(site.database, site.graph.bundle, "registry", health).record()
 
 

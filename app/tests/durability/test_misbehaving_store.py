@@ -36,7 +36,7 @@ def eu(registry: MemoryRegistry, server: S3Server) -> MemorySite:
     store = S3ObjectStore("eu", settings, observe=site.locations.health.observe)
     site.locations.stores["eu"] = store
     probe(site)
-    assert site.locations.health.state("eu").whole
+    assert site.locations.health.state("eu").healthy
     return site
 
 
@@ -90,7 +90,7 @@ def test_a_misbehaving_store_gets_no_good_placement_and_the_other_store_is_not_r
     wait_until("a copy was tried", lambda: _tried(eu))
     worker.stop()
     probe(eu)
-    assert not eu.locations.health.takes_objects("eu")
+    assert not eu.locations.health.is_writable("eu")
     assert {tuple(us.placements(digest).items()) for digest in digests} == {(("us", "good"),)}
     with pytest.raises(ChangeRefused):
         Removal(LocationTable(us.database)).check("us")

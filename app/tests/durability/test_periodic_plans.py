@@ -11,7 +11,7 @@ from atoll.cluster.instances import Heartbeat
 from atoll.db.pool import Database
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.server.maintenance import activities
-from atoll.server.replication_process import periodic
+from atoll.server.replication_process import worker_activities
 from atoll.storage.states import refresh_once
 
 from ..integration.services import wait_until
@@ -115,7 +115,7 @@ def problem(node: dict[str, Any], limited: bool) -> str | None:
 @pytest.fixture
 def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     registry = make_registry(make_database(), tmp_path, ["us", "eu"])
-    fill(registry["us"].graph.patient_database, ROWS, spacing=TEN_MILLION // ROWS)
+    fill(registry["us"].graph.batch_database, ROWS, spacing=TEN_MILLION // ROWS)
     return registry["us"]
 
 
@@ -123,7 +123,7 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
     """Run each periodic activity of a worker process and return the recorded statements."""
     recording = RecordingDatabase.from_bundle(site.graph.bundle, size=20)
     site.graph.__dict__["database"] = recording
-    for activity in [*activities(site.graph), *periodic(site.graph, RecentReads())]:
+    for activity in [*activities(site.graph), *worker_activities(site.graph, RecentReads())]:
         activity.work()
     refresh_once(site.locations.states, recording)
     Heartbeat(recording, site.graph.bundle, "replication", site.locations.health, None).record()
@@ -145,7 +145,7 @@ def run_everything_once(site: MemorySite) -> RecordingDatabase:
 
 
 def test_no_periodic_statement_scans_a_large_table(site: MemorySite) -> None:
-    database = site.graph.patient_database
+    database = site.graph.batch_database
     recording = run_everything_once(site)
     pretend_large(database)
     found = {

@@ -41,7 +41,7 @@ def record_heartbeat(site: MemorySite, *down: str) -> None:
     health = site.locations.health
     for location in LOCATIONS:
         refused = StoreUnavailable(location, "refused") if location in down else None
-        health.probed(location, refused)
+        health.end_probe(location, refused)
     Heartbeat(site.database, site.graph.bundle, "registry", health).record()
 
 

@@ -159,7 +159,7 @@ def cached(site: MemorySite) -> MemoryRedis:
     """The site with a cache."""
     server = MemoryRedis()
     redis = SharedRedis(cast(Any, MemoryClient(server)), LostDeletions(site.database))
-    redis.settle(database_available=True)
+    redis.resume_reads(database_available=True)
     site.graph.__dict__["redis"] = redis
     return server
 

@@ -17,7 +17,7 @@ from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
 from atoll.placement.checks.verify import (
     Count,
-    Looked,
+    PlacementCheck,
     Scope,
     Verifier,
     begin,
@@ -83,7 +83,7 @@ def pass_an_hour(site: MemorySite, clock: Clock) -> None:
 
 
 def scrub_for_an_hour(site: MemorySite, scrubber: Scrubber, clock: Clock) -> None:
-    """Repeat turns as the worker does: without a pause while there is work, or else after one."""
+    """Repeat steps as the worker does: without a pause while there is work, or else after one."""
     for _ in range(40):
         scrub_until_idle(scrubber)
         clock.now += 90
@@ -91,10 +91,10 @@ def scrub_for_an_hour(site: MemorySite, scrubber: Scrubber, clock: Clock) -> Non
 
 
 def scrub_until_idle(scrubber: Scrubber) -> int:
-    """Repeat turns while there is work, and return their number."""
-    for turns in range(100):
-        if not scrubber.turn():
-            return turns
+    """Repeat steps while there is work, and return their number."""
+    for steps in range(100):
+        if not scrubber.step():
+            return steps
     raise AssertionError("the scrub never pauses")
 
 
@@ -132,21 +132,21 @@ def lose(site: MemorySite, *digests: Digest) -> None:
 
 
 def repeat_with_pauses(
-    scrubber: Scrubber, clock: Clock, pauses: int, turns_maximum: int
+    scrubber: Scrubber, clock: Clock, pauses: int, steps_maximum: int
 ) -> tuple[int, list[float]]:
-    """Run the real background loop for `pauses` pauses; return turns and seconds of each pause.
+    """Run the real background loop for `pauses` pauses; return steps and seconds of each pause.
 
-    A loop without pauses stops after `turns_maximum`; its thread ends with the process.
+    A loop without pauses stops after `steps_maximum`; its thread ends with the process.
     """
     taken = itertools.count(1)
-    turns, waited, ended = 0, [], threading.Event()
+    steps, waited, ended = 0, [], threading.Event()
 
     def work() -> object:
-        nonlocal turns
-        if next(taken) > turns_maximum:
+        nonlocal steps
+        if next(taken) > steps_maximum:
             end()
-        turns += 1
-        return scrubber.turn()
+        steps += 1
+        return scrubber.step()
 
     def pause(seconds: float) -> None:
         waited.append(seconds)
@@ -160,7 +160,7 @@ def repeat_with_pauses(
 
     ThreadRegistry().repeat("scrub", 30, work, pause=pause)
     assert ended.wait(60)
-    return turns, waited
+    return steps, waited
 
 
 def count_statements(site: MemorySite, do: Callable[[], object]) -> int:
@@ -180,19 +180,19 @@ def count_statements(site: MemorySite, do: Callable[[], object]) -> int:
     return next(counted)
 
 
-def test_a_lost_object_costs_a_bounded_number_of_turns_statements_and_rows(
+def test_a_lost_object_costs_a_bounded_number_of_steps_statements_and_rows(
     registry: MemoryRegistry,
 ) -> None:
     us, clock = registry["us"], Clock()
     lose(us, *push_old(us, 1))
-    scrubber, turns = make_scrubber(us, clock), []
+    scrubber, steps = make_scrubber(us, clock), []
 
     def loop() -> None:
-        turns.append(repeat_with_pauses(scrubber, clock, pauses=100, turns_maximum=400))
+        steps.append(repeat_with_pauses(scrubber, clock, pauses=100, steps_maximum=400))
 
     statements = count_statements(us, loop)
-    ((taken, waited),) = turns
-    # One turn more: the turn that quarantined the copy was followed by another without a pause.
+    ((taken, waited),) = steps
+    # One step more: the step that quarantined the copy was followed by another without a pause.
     assert (taken, waited) == (101, [30] * 100)
     assert statements < 3 * taken
     assert recorded(us) == (1, 1)
@@ -204,7 +204,7 @@ def test_a_wrong_bucket_pauses_the_scrub_and_leaves_no_rows(registry: MemoryRegi
     us, clock = registry["us"], Clock()
     lose(us, *push_old(us, 30))
     scrubber = make_scrubber(us, clock)
-    taken, waited = repeat_with_pauses(scrubber, clock, pauses=100, turns_maximum=400)
+    taken, waited = repeat_with_pauses(scrubber, clock, pauses=100, steps_maximum=400)
     assert (taken, len(waited)) == (100, 100)
     assert recorded(us) == (0, 0)
     assert states(us) == {"good": 30}
@@ -266,13 +266,13 @@ def test_a_copy_is_quarantined_only_after_a_second_read_a_minute_later(
     lose(us, digests[0])
     scrubber = make_scrubber(us, clock)
     before = healing.WRONG.labels("us")._value.get()
-    assert scrubber.turn()
-    assert not scrubber.turn()
+    assert scrubber.step()
+    assert not scrubber.step()
     clock.now += 59
-    assert not scrubber.turn()
+    assert not scrubber.step()
     assert states(us) == {"good": 3}
     clock.now += 1
-    assert scrubber.turn()
+    assert scrubber.step()
     assert us.placements(digests[0]) == {"us": "suspect"}
     assert states(us) == {"suspect": 1, "good": 2}
     # Further reads for hours do not count it again.
@@ -289,10 +289,10 @@ def test_a_copy_with_the_right_bytes_at_the_second_read_stays_good(
     (digest,) = push_old(us, 1)
     us.stores["us"].wrong_bytes[blob_key(digest)] = b"blob X"
     scrubber = make_scrubber(us, clock)
-    assert not scrubber.turn()
+    assert not scrubber.step()
     us.stores["us"].wrong_bytes.clear()
     clock.now += 60
-    assert scrubber.turn()
+    assert scrubber.step()
     assert us.placements(digest) == {"us": "good"}
     assert verified(us) == 1
 
@@ -300,17 +300,17 @@ def test_a_copy_with_the_right_bytes_at_the_second_read_stays_good(
 def test_a_restart_between_the_reads_starts_with_a_first_read(registry: MemoryRegistry) -> None:
     us, clock = registry["us"], Clock()
     lose(us, *push_old(us, 1))
-    assert not make_scrubber(us, clock).turn()
+    assert not make_scrubber(us, clock).step()
     clock = Clock()
     scrubber = make_scrubber(us, clock)
     clock.now += 61
-    assert not scrubber.turn()
+    assert not scrubber.step()
     pass_an_hour(us, clock)
-    assert not scrubber.turn()
-    assert not scrubber.turn()
+    assert not scrubber.step()
+    assert not scrubber.step()
     assert states(us) == {"good": 1}
     clock.now += 60
-    assert scrubber.turn()
+    assert scrubber.step()
     assert states(us) == {"suspect": 1}
 
 
@@ -362,13 +362,13 @@ def test_the_position_survives_a_restart_and_is_shared_by_the_workers_of_a_site(
     digests = push_old(us, 60)
     us.stores["us"].unreadable = {blob_key(digest) for digest in digests}
     for expected in (20, 40, 60, 60):
-        assert not make_scrubber(us, Clock()).turn()
+        assert not make_scrubber(us, Clock()).step()
         assert us.stores["us"].requests["read"] == expected
     clock = Clock()
     pass_an_hour(us, clock)
     us.stores["us"].unreadable = set()
     scrubber = make_scrubber(us, clock)
-    assert not scrubber.turn()
+    assert not scrubber.step()
     scrub_until_idle(scrubber)
     assert verified(us) == 60
 
@@ -382,7 +382,7 @@ def test_quarantined_intact_copies_are_restored_first(registry: MemoryRegistry) 
         " (SELECT id FROM imagestorage WHERE content_checksum = %s)",
         [str(young)],
     )
-    assert make_scrubber(us, Clock()).turn()
+    assert make_scrubber(us, Clock()).step()
     assert us.placements(young) == {"us": "good"}
     assert verified(us) == 20
     assert recorded(us) == (1, 1)
@@ -395,8 +395,8 @@ def test_an_unavailable_store_causes_no_statement(registry: MemoryRegistry) -> N
     us.stores["us"].down = True
     us.probe("us")
     scrubber = make_scrubber(us, Clock())
-    assert count_statements(us, scrubber.turn) == 0
-    assert not scrubber.turn()
+    assert count_statements(us, scrubber.step) == 0
+    assert not scrubber.step()
 
 
 def test_a_finished_pass_reads_no_newer_placements(registry: MemoryRegistry) -> None:
@@ -428,9 +428,9 @@ def test_old_runs_are_deleted_in_batches(registry: MemoryRegistry) -> None:
     ((placement, verified_at),) = us.database.read(
         "SELECT id, verified_at FROM imagestorageplacement"
     )
-    looked = Looked(placement, "us", Digest.of(b"content"), 7, False, verified_at, "missing")
+    check = PlacementCheck(placement, "us", Digest.of(b"content"), 7, False, verified_at, "missing")
     run = begin(us.database, Scope())
-    record(us.database, run, [looked])
+    record(us.database, run, [check])
     us.database.run("UPDATE verification SET changed_at = now() - interval '31 days'")
     us.database.run(
         "INSERT INTO verification (scope, changed_at)"

@@ -9,7 +9,7 @@ from atoll.config.stores import RadosGatewaySettings
 from atoll.names import Digest
 from atoll.placement.checks.inventory import Orphan, delete_orphan
 from atoll.storage.base import blob_key
-from atoll.storage.errors import StoreOfOtherLocation
+from atoll.storage.errors import LocationMismatch
 from atoll.storage.location_marker import require_own
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
@@ -67,7 +67,7 @@ def test_cancelling_an_upload_at_the_second_location_deletes_no_object_of_the_fi
     upload = eu.graph.uploads.append(upload, request_body(CONTENT))
     # As an upload from before the bucket was marked.
     eu.database.run("UPDATE blobupload SET first_location = 'eu'")
-    with pytest.raises(StoreOfOtherLocation):
+    with pytest.raises(LocationMismatch):
         eu.graph.content.discard(DIGEST, "eu", upload.uuid)
     eu.graph.uploads.cancel(eu.repository, upload.uuid)
     assert server.objects[f"/bucket/registry/{blob_key(DIGEST)}"] == CONTENT
@@ -80,8 +80,8 @@ def test_an_inventory_of_the_second_location_deletes_no_orphans(
     us, eu = registry_with_one_bucket["us"], registry_with_one_bucket["eu"]
     us.push(CONTENT)
     store = eu.locations.stores["eu"]
-    with pytest.raises(StoreOfOtherLocation):
+    with pytest.raises(LocationMismatch):
         require_own(store)
-    with pytest.raises(StoreOfOtherLocation):
+    with pytest.raises(LocationMismatch):
         delete_orphan(Orphan(blob_key(DIGEST), len(CONTENT)), store, eu.graph.content)
     assert f"/bucket/registry/{blob_key(DIGEST)}" in server.objects

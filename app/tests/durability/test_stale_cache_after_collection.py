@@ -30,7 +30,7 @@ def site(registry: MemoryRegistry, cache: MemoryRedis) -> MemorySite:
     """A site with a cache."""
     site = registry["us"]
     shared = SharedRedis(cast(redis.Redis, MemoryClient(cache)), LostDeletions(site.database))
-    shared.settle(database_available=True)
+    shared.resume_reads(database_available=True)
     site.graph.__dict__["redis"] = shared
     return site
 

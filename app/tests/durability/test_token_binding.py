@@ -50,7 +50,7 @@ def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     site = make_registry(make_database(), tmp_path, ["us"])["us"]
     client = cast(Any, MemoryClient(MemoryRedis()))
     redis = SharedRedis(client, LostDeletions(site.database))
-    redis.settle(database_available=True)
+    redis.resume_reads(database_available=True)
     site.graph.__dict__["redis"] = redis
     return site
 

@@ -15,27 +15,27 @@ def test_a_buffer_beyond_the_limit_is_granted_despite_a_steady_flow_of_others() 
 
     def flow() -> None:
         # Each thread holds its buffer until it has the next one, so one is always in use.
-        held = pool.take(10, wait=True)
+        held = pool.acquire(10, wait=True)
         while not taken.is_set():
-            following = pool.take(10, wait=False)
+            following = pool.acquire(10, wait=False)
             flowing.set()
             if following is None:
                 # Copies wait for a buffer only while they hold none.
                 assert held is not None
-                pool.give(held)
-                held = pool.take(10, wait=True)
+                pool.release(held)
+                held = pool.acquire(10, wait=True)
                 continue
             assert held is not None
-            pool.give(held)
+            pool.release(held)
             held = following
         assert held is not None
-        pool.give(held)
+        pool.release(held)
 
     def take_large() -> None:
-        buffer = pool.take(500, wait=True)
+        buffer = pool.acquire(500, wait=True)
         assert buffer is not None
         taken.set()
-        pool.give(buffer)
+        pool.release(buffer)
 
     threads = [threading.Thread(target=flow, daemon=True) for _ in range(3)]
     for thread in threads:
@@ -51,18 +51,18 @@ def test_a_buffer_beyond_the_limit_is_granted_despite_a_steady_flow_of_others() 
 
 def test_a_non_blocking_request_is_refused_while_others_wait() -> None:
     pool = BufferPool(100, 10)
-    first = pool.take(60, wait=False)
+    first = pool.acquire(60, wait=False)
     assert first is not None
     given = threading.Event()
 
     def take() -> None:
-        pool.take(60, wait=True)
+        pool.acquire(60, wait=True)
         given.set()
 
     thread = threading.Thread(target=take, daemon=True)
     thread.start()
     wait_until("it waits", lambda: len(pool._waiting) == 1)
-    assert pool.take(10, wait=False) is None
-    pool.give(first)
+    assert pool.acquire(10, wait=False) is None
+    pool.release(first)
     assert given.wait(60)
-    assert pool.take(10, wait=False) is not None
+    assert pool.acquire(10, wait=False) is not None

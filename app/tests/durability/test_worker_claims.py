@@ -105,7 +105,7 @@ def test_statements_for_tasks_without_a_source_are_bounded(
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)
     us, eu, ap = registry["us"], registry["eu"], registry["ap"]
     make_blobs(registry, 5000, "us")
-    eu.locations.health.probed("us", StoreUnavailable("us", "down"))
+    eu.locations.health.end_probe("us", StoreUnavailable("us", "down"))
     assert eu.locations.selection.sources("eu") == ["ap"]
     statements = Statements(eu.database)
     worker = eu.worker()
@@ -131,15 +131,15 @@ def test_a_store_that_is_available_again_wakes_the_tasks_that_need_it(
     monkeypatch.setattr(worker_module, "POLL_SECONDS", 0.1)
     us, eu, ap = registry["us"], registry["eu"], registry["ap"]
     old = [us.push(b"old %d" % number) for number in range(30)]
-    eu.locations.health.probed("us", StoreUnavailable("us", "down"))
+    eu.locations.health.end_probe("us", StoreUnavailable("us", "down"))
     worker = eu.worker()
     worker.start()
     try:
         new = ap.push(b"new")
         wait_until("the new one is copied", lambda: eu.has_object("eu", new))
         assert not any(eu.has_object("eu", digest) for digest in old)
-        assert eu.locations.health.probing("us")
-        eu.locations.health.probed("us", None)
+        assert eu.locations.health.begin_probe("us")
+        eu.locations.health.end_probe("us", None)
         wait_until("all are copied", lambda: all(eu.has_object("eu", digest) for digest in old))
     finally:
         worker.stop()

@@ -88,7 +88,7 @@ def test_an_unavailable_source_does_not_count_as_failure_of_its_blobs(
         found = claim(tasks, *arguments, **named)  # type: ignore[arg-type]
         if found.tasks and not fallen:
             fallen.append(True)
-            health.probed("us", StoreUnavailable("us", "down"))
+            health.end_probe("us", StoreUnavailable("us", "down"))
         return found
 
     fallen: list[bool] = []
@@ -110,8 +110,8 @@ def test_an_unavailable_source_does_not_count_as_failure_of_its_blobs(
             "SELECT count(*) FROM replicationtask"
             " WHERE attempts > 0 OR last_error IS NOT NULL OR available_at > clock_timestamp()"
         ) == [[0]]
-        assert health.probing("us")
-        health.probed("us", None)
+        assert health.begin_probe("us")
+        health.end_probe("us", None)
         wait_until("all are copied", lambda: all(eu.has_object("eu", d) for d in digests))
     finally:
         worker.stop()

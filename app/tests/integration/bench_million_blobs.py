@@ -75,7 +75,7 @@ def count_missing(steps: Iterator[Step]) -> int:
 
 @pytest.mark.parametrize("blobs", [10_000, 100_000, 1_000_000])
 def test_planning_and_claiming(us: Site, blobs: int) -> None:
-    database = us.services.patient_database
+    database = us.services.batch_database
     print(f"\n{blobs} blobs x {len(LOCATIONS)} locations, {-(-blobs // BATCH)} statements")  # noqa: T201
     with print_figure("insert blobs, placed at two of three locations"):
         insert_blobs(database, 1, blobs, LOCATIONS[:2])

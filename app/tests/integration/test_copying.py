@@ -38,7 +38,7 @@ class NoHold:
     def check(self) -> None:
         return
 
-    def pace(self, size: int) -> None:
+    def throttle(self, size: int) -> None:
         del size
 
     def record_upload(self, upload_id: str | None) -> None:

@@ -156,7 +156,7 @@ def pause_under_load(site: Site, services: Services, seeds: list[str]) -> Outcom
             wait_until("clients are served again", lambda: load.count("PUT", known) > 10)
         finally:
             services.us.container.unpause()
-        wait_until("the store is used again", lambda: health.state("usstorage").whole)
+        wait_until("the store is used again", lambda: health.state("usstorage").healthy)
     assert load.errors == []
     before = [one.seconds for one in load.requests if one.ended < paused]
     met = [one for one in load.requests if one.ended >= paused]
@@ -221,7 +221,7 @@ def test_sharing_doubts_resumes_after_an_outage_of_redis(
         us.locations.health.observe(
             "eustorage", StoreUnreachable("eustorage", "simulated by the test")
         )
-        wait_until("the doubt is cleared", lambda: us.locations.health.state("eustorage").whole)
+        wait_until("the doubt is cleared", lambda: us.locations.health.state("eustorage").healthy)
     finally:
         services.redis.unpause()
     assert_doubts_are_shared(us, eu, caplog)

@@ -13,7 +13,7 @@ from atoll.cluster.instances import Heartbeat, Instances, Reachability
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.upkeep.backfill import Reconciler
-from atoll.server.heartbeat import Announcer
+from atoll.server.heartbeat import HeartbeatThread
 
 from .images import head_blob, push_image_without_layers, put_manifest_without_layers
 from .placements import REQUIRED, location_states, place_everything, quarantine
@@ -129,8 +129,8 @@ def test_removal_sends_no_request_to_the_lost_store(
 def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     us: Site, lost: str
 ) -> None:
-    announcer = Announcer(us.services, "registry")
-    announcer.start()
+    heartbeat = HeartbeatThread(us.services, "registry")
+    heartbeat.start()
     wait_until(
         "the instance's report is stored",
         lambda: reachability(us).reachable_from != [],
@@ -142,7 +142,7 @@ def test_an_answering_store_is_not_removed_as_lost_while_it_has_sole_copies(
     # As if a check had found the bucket empty.
     quarantine(us, lost, "usstorage")
     assert us.command_here(*words)[0] == 0
-    announcer.stop()
+    heartbeat.stop()
     assert location_states(us) == {"eustorage": "active"}
 
 
@@ -206,10 +206,10 @@ def test_draining_a_dead_location_is_refused_with_the_remedy(
     us: Site, services: Services, lost: str
 ) -> None:
     del lost
-    announcer = Announcer(us.services, "registry")
+    heartbeat = HeartbeatThread(us.services, "registry")
     services.us.container.pause()
     try:
-        announcer.start()
+        heartbeat.start()
         wait_until("the instance's report is stored", lambda: reachability(us).unreachable)
         status, _, err = us.command_here("drain", "usstorage", "--wait")
         assert status == 1
@@ -221,4 +221,4 @@ def test_draining_a_dead_location_is_refused_with_the_remedy(
         assert us.command_here("drain", "usstorage", "--wait")[0] == 0
     finally:
         services.us.container.unpause()
-        announcer.stop()
+        heartbeat.stop()

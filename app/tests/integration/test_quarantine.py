@@ -71,11 +71,15 @@ def test_a_copy_that_was_written_after_the_check_is_not_quarantined(client: Clie
     tasks = Tasks(database, "eustorage")
     (task,) = tasks.claim()
     client.push_blob(REPOSITORY, b"wrong for a while")
-    Doubts(database, "eustorage", RecentReads()).wrong(task, "usstorage", "the digest differs")
+    Doubts(database, "eustorage", RecentReads()).record_mismatch(
+        task, "usstorage", "the digest differs"
+    )
     assert database.read("SELECT 1 FROM placementdoubt") == []
     database.run("UPDATE replicationtask SET lease_expires = now()")
     (again,) = tasks.claim()
-    Doubts(database, "eustorage", RecentReads()).wrong(again, "usstorage", "the digest differs")
+    Doubts(database, "eustorage", RecentReads()).record_mismatch(
+        again, "usstorage", "the digest differs"
+    )
     assert database.read("SELECT doubted_by FROM placementdoubt") == [["eustorage"]]
     client.site.services.redis.delete(f"atoll:placements:{digest}")
     assert head_blob(client, digest).status_code == 200

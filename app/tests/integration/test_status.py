@@ -9,7 +9,7 @@ from atoll.cluster.instances import Heartbeat
 from atoll.placement.status import StatusReport, StatusReporter
 from atoll.placement.tasks import Tasks
 from atoll.placement.upkeep.lag import export_lag
-from atoll.server.heartbeat import Announcer
+from atoll.server.heartbeat import HeartbeatThread
 from atoll.storage.errors import StoreRefused
 from atoll.storage.health import StoreHealth
 from prometheus_client import REGISTRY
@@ -31,8 +31,8 @@ def report(site: Site) -> StatusReport:
 
 
 def test_a_healthy_registry_has_no_problems(us: Site) -> None:
-    announcer = Announcer(us.services, "registry")
-    announcer.start()
+    heartbeat = HeartbeatThread(us.services, "registry")
+    heartbeat.start()
     wait_until("the instance has sent a heartbeat", lambda: report(us).instances != [])
     code, found = status(us)
     assert (code, found["problems"]) == (0, [])
@@ -41,7 +41,7 @@ def test_a_healthy_registry_has_no_problems(us: Site) -> None:
         name: {"up": True, "serves": True, "cause": None} for name in ("usstorage", "eustorage")
     }
     assert "usstorage" in us.command("status").stdout
-    announcer.stop()
+    heartbeat.stop()
     assert report(us).instances == []
 
 
@@ -49,10 +49,10 @@ def test_a_healthy_registry_has_no_problems(us: Site) -> None:
 def test_an_unavailable_store_and_a_missing_instance_are_problems(
     us: Site, services: Services
 ) -> None:
-    announcer = Announcer(us.services, "replication")
+    heartbeat = HeartbeatThread(us.services, "replication")
     services.eu.container.pause()
     try:
-        announcer.start()
+        heartbeat.start()
         wait_until(
             "the dead store is reported",
             lambda: "finds the store of eustorage down" in str(report(us).problems()),
@@ -61,15 +61,15 @@ def test_an_unavailable_store_and_a_missing_instance_are_problems(
     finally:
         services.eu.container.unpause()
     wait_until("the store is available again", lambda: report(us).problems() == [])
-    announcer.stop()
-    announcer = Announcer(us.services, "replication")
-    announcer.start()
+    heartbeat.stop()
+    heartbeat = HeartbeatThread(us.services, "replication")
+    heartbeat.start()
     wait_until("the instance has sent a heartbeat", lambda: report(us).instances != [])
     us.services.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes'")
     code, found = status(us)
     assert code == 1
     assert "replication of usstorage eustorage was seen 3" in str(found["problems"])
-    announcer.stop()
+    heartbeat.stop()
 
 
 def test_lag_is_computed_from_tasks_including_those_of_an_older_version(us: Site) -> None:
@@ -104,8 +104,8 @@ def test_metrics_contain_the_lag_of_each_target(us: Site) -> None:
 
 def test_superusers_read_by_the_api_how_each_instance_reaches_each_store(us: Site) -> None:
     health = StoreHealth(["usstorage", "eustorage"])
-    health.probed("usstorage", None)
-    health.probed("eustorage", StoreRefused("eustorage", "it answered 403"))
+    health.end_probe("usstorage", None)
+    health.end_probe("eustorage", StoreRefused("eustorage", "it answered 403"))
     Heartbeat(us.services.database, us.services.bundle, "registry", health).record()
     superuser = Api(us)
     found = superuser.call("GET", "superuser/health")

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import StoreUnavailable
-from atoll.storage.observed_store import nobody
+from atoll.storage.observed_store import ignore_outcome
 
 from .services import Services
 from .site import Site
@@ -40,7 +40,7 @@ def test_parallel_connections_load_ca_certificates_once(
 ) -> None:
     authority = str(services.us.certificate)
     settings = us.services.bundle.stores["usstorage"]
-    store = make_store("usstorage", settings, ca_bundle=authority, observe=nobody)
+    store = make_store("usstorage", settings, ca_bundle=authority, observe=ignore_outcome)
 
     def use(number: int) -> bytes:
         store.put(f"certificates/{number}", b"content", 7)
@@ -55,7 +55,7 @@ def test_parallel_connections_load_ca_certificates_once(
 
 def test_a_certificate_of_an_unknown_ca_is_refused(us: Site) -> None:
     settings = us.services.bundle.stores["usstorage"]
-    store = make_store("usstorage", settings, ca_bundle=None, observe=nobody)
+    store = make_store("usstorage", settings, ca_bundle=None, observe=ignore_outcome)
 
     with pytest.raises(StoreUnavailable, match="SSLError"):
         store.size("anything")

@@ -12,7 +12,7 @@ import yaml
 from atoll.cluster.instances import Instances
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
-from atoll.server.heartbeat import Announcer
+from atoll.server.heartbeat import HeartbeatThread
 from atoll.storage.base import ObjectStore
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.states import DRAINING
@@ -101,8 +101,8 @@ def test_the_store_of_an_existing_location_is_not_purged(us: Site, remaining: Re
     assert remaining.purge("--dry-run")[1]["objects"] == len(before)
     us.services.database.run("DELETE FROM imagestorageplacement")
     remove(us, "usstorage")
-    announcer = Announcer(us.services, "registry")
-    announcer.start()
+    heartbeat = HeartbeatThread(us.services, "registry")
+    heartbeat.start()
     instances = Instances(us.services.database)
     wait_until(
         "the instance's report is stored",
@@ -110,7 +110,7 @@ def test_the_store_of_an_existing_location_is_not_purged(us: Site, remaining: Re
     )
     status, _, err = remaining.purge("--yes")
     assert (status, "still in the bundle of registry on" in err) == (1, True)
-    announcer.stop()
+    heartbeat.stop()
     words = ("purge-store", "usstorage", "--config", str(remaining.old_bundle), "--yes")
     status, _, err = us.command_here(*words)
     assert (status, "still in the bundle of this site" in err) == (1, True)

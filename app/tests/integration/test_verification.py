@@ -14,7 +14,7 @@ import pytest
 from atoll.placement.checks import repair as healing
 from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.scrub import Scrubber
-from atoll.placement.checks.verify import Run, Scope, Verifier, begin, resume
+from atoll.placement.checks.verify import Run, Scope, Verifier, begin, latest_run
 from atoll.rate_limit import RateLimiter
 
 from ..caches import RecordingCache
@@ -168,19 +168,19 @@ def test_an_interrupted_run_resumes_and_keeps_its_findings(
     damage(services, blobs)
     scope = Scope(full=True)
     first = begin(us.services.database, scope)
-    steps = verifier(us, 3).go_on(first)
+    steps = verifier(us, 3).verify(first)
     for _ in range(2):
         done = next(steps).done
     del steps
-    run = resume(us.services.database, scope)
+    run = latest_run(us.services.database, scope)
     assert run is not None
     assert (run.id, run.done) == (first.id, done)
-    for _ in verifier(us, 3).go_on(run):
+    for _ in verifier(us, 3).verify(run):
         continue
-    looked = sum(count.verified + count.wrong for count in run.counts.values())
-    assert (looked, run.counts["usstorage"].wrong) == (8, 3)
+    checked = sum(count.verified + count.wrong for count in run.counts.values())
+    assert (checked, run.counts["usstorage"].wrong) == (8, 3)
     assert len(healing.findings(us.services.database, run, 10)) == 3
-    assert resume(us.services.database, Scope(location="eustorage", full=True)) is None
+    assert latest_run(us.services.database, Scope(location="eustorage", full=True)) is None
 
 
 @pytest.mark.long
@@ -217,7 +217,7 @@ def insert_placements(site: Site, count: int) -> None:
 
 def run_verifier(site: Site, scope: Scope) -> Run:
     run = begin(site.services.database, scope)
-    for _ in verifier(site, 1000).go_on(run):
+    for _ in verifier(site, 1000).verify(run):
         continue
     return run
 
@@ -278,15 +278,15 @@ def test_the_scrub_verifies_old_copies_and_replaces_those_found_wrong_twice(
         monotonic=lambda: now[0],
     )
     damage(services, blobs)
-    assert not scrubber.turn()
+    assert not scrubber.step()
     us.services.database.run(
         "UPDATE imagestorageplacement SET verified_at = now() - interval '29 days'"
     )
-    assert scrubber.turn()
-    assert not scrubber.turn()
+    assert scrubber.step()
+    assert not scrubber.step()
     assert cache.forgotten == []
     now[0] += 60
-    while scrubber.turn():
+    while scrubber.step():
         assert len(cache.forgotten) <= 3
     assert set(cache.forgotten) == set(blobs.values()) - {blobs["right"]}
     assert placements(us, blobs["right"]) == both_locations()

@@ -21,8 +21,8 @@ class SmallObjects:
         self.requests: list[str] = []
         self.written: Callable[[str], None] = lambda _key: None
 
-    def look(self) -> None:
-        self.requests.append("look")
+    def check_bucket(self) -> None:
+        self.requests.append("check_bucket")
 
     def read_small(self, key: str) -> bytes | None:
         self.requests.append("read")

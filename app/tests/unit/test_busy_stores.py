@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.storage.errors import StoreFull, StoreSilent, StoreUnavailable
+from atoll.storage.errors import StoreFull, StoreTimeout, StoreUnavailable
 from atoll.storage.health import StoreHealth
 from atoll.storage.prober import Prober
 
@@ -19,24 +19,24 @@ def clock() -> Clock:
 @pytest.fixture
 def health(clock: Clock) -> StoreHealth:
     health = StoreHealth(["us"], monotonic=clock)
-    health.probing("us")
-    health.probed("us", None)
+    health.begin_probe("us")
+    health.end_probe("us", None)
     # Until then, the successful probe outweighs any later failure.
     clock.now += 10
     return health
 
 
-def silent() -> StoreSilent:
-    return StoreSilent("us", "no answer in time")
+def silent() -> StoreTimeout:
+    return StoreTimeout("us", "no answer in time")
 
 
 def probe_without_answer(health: StoreHealth, clock: Clock, *, moving: bool) -> None:
-    health.probing("us")
+    health.begin_probe("us")
     for _ in range(20):
         clock.now += 0.1
         if moving:
-            health.move("us", write=True)
-    health.probed("us", silent())
+            health.record_transfer("us", write=True)
+    health.end_probe("us", silent())
 
 
 def test_a_store_with_unanswered_probes_is_available_while_bytes_move(
@@ -45,7 +45,7 @@ def test_a_store_with_unanswered_probes_is_available_while_bytes_move(
     for _ in range(100):
         probe_without_answer(health, clock, moving=True)
     assert health.is_up("us")
-    assert health.takes_objects("us")
+    assert health.is_writable("us")
 
 
 def test_a_store_is_unavailable_after_two_unanswered_probes_and_four_seconds_of_silence(
@@ -63,29 +63,29 @@ def test_a_store_is_unavailable_after_two_unanswered_probes_and_four_seconds_of_
 def test_a_store_is_in_doubt_within_a_second_of_its_last_response(
     health: StoreHealth, clock: Clock
 ) -> None:
-    health.move("us")
+    health.record_transfer("us")
     clock.now += 0.5
-    health.probing("us")
+    health.begin_probe("us")
     assert not health.in_doubt("us")
     clock.now += 0.45
     assert health.in_doubt("us")
 
 
 def test_a_busy_store_is_not_in_doubt_while_bytes_move(health: StoreHealth, clock: Clock) -> None:
-    health.probing("us")
+    health.begin_probe("us")
     for _ in range(20):
         clock.now += 0.5
-        health.move("us")
+        health.record_transfer("us")
         assert not health.in_doubt("us")
 
 
 def test_a_distant_store_gets_a_longer_probe_timeout(clock: Clock) -> None:
     health = StoreHealth(["us"], monotonic=clock)
     for _ in range(50):
-        health.probing("us")
+        health.begin_probe("us")
         clock.now += 0.2
-        health.probed("us", None)
-    health.probing("us")
+        health.end_probe("us", None)
+    health.begin_probe("us")
     clock.now += 0.7
     assert not health.in_doubt("us")
     clock.now += 0.3
@@ -95,9 +95,9 @@ def test_a_distant_store_gets_a_longer_probe_timeout(clock: Clock) -> None:
 def test_a_store_that_receives_bytes_without_confirming_a_write_is_unresponsive_to_writes(
     health: StoreHealth, clock: Clock
 ) -> None:
-    health.probing("us")
+    health.begin_probe("us")
     clock.now += 2
-    health.move("us", write=True)
+    health.record_transfer("us", write=True)
     assert health.unresponsive("us", write=True)
     assert not health.unresponsive("us", write=False)
     health.observe("us", None, write=True)
@@ -109,10 +109,10 @@ def test_a_new_probe_does_not_reset_the_timeout_of_an_unresponsive_store(
 ) -> None:
     probe_without_answer(health, clock, moving=False)
     assert health.unresponsive("us", write=True)
-    health.probing("us")
+    health.begin_probe("us")
     assert health.unresponsive("us", write=True)
-    health.probed("us", None)
-    health.probing("us")
+    health.end_probe("us", None)
+    health.begin_probe("us")
     assert not health.unresponsive("us", write=True)
 
 
@@ -127,7 +127,7 @@ class HangsOnWrites(MemoryStore):
         super().probe(write=write)
         if write:
             self._clock.now += 2
-            self._health.move("us")
+            self._health.record_transfer("us")
             raise silent()
 
 
@@ -141,7 +141,7 @@ def probe_writes(health: StoreHealth, clock: Clock, times: int) -> None:
 def test_successful_reads_do_not_hide_hanging_writes(health: StoreHealth, clock: Clock) -> None:
     probe_writes(health, clock, 3)
     assert health.is_up("us")
-    assert not health.takes_objects("us")
+    assert not health.is_writable("us")
 
 
 def test_a_readable_store_stays_writable_after_two_unanswered_write_probes(
@@ -149,7 +149,7 @@ def test_a_readable_store_stays_writable_after_two_unanswered_write_probes(
 ) -> None:
     probe_writes(health, clock, 2)
     assert health.in_doubt("us")
-    assert health.takes_objects("us")
+    assert health.is_writable("us")
 
 
 def test_a_confirmed_write_resets_the_timeout_of_write_probes(
@@ -159,20 +159,20 @@ def test_a_confirmed_write_resets_the_timeout_of_write_probes(
     health.observe("us", None, write=True)
     clock.now += 10
     probe_writes(health, clock, 2)
-    assert health.takes_objects("us")
+    assert health.is_writable("us")
 
 
 def test_a_full_store_is_read_only_even_while_bytes_move(health: StoreHealth) -> None:
-    health.move("us", write=True)
+    health.record_transfer("us", write=True)
     health.observe("us", StoreFull("us", "no room"), write=True)
-    assert not health.takes_objects("us")
+    assert not health.is_writable("us")
 
 
 def test_a_busy_store_is_unavailable_if_its_probes_fail(health: StoreHealth, clock: Clock) -> None:
-    health.probing("us")
-    health.move("us")
-    health.probed("us", StoreUnavailable("us", "it answered 500"))
-    health.probing("us")
+    health.begin_probe("us")
+    health.record_transfer("us")
+    health.end_probe("us", StoreUnavailable("us", "it answered 500"))
+    health.begin_probe("us")
     clock.now += 0.1
-    health.probed("us", StoreUnavailable("us", "it answered 500"))
+    health.end_probe("us", StoreUnavailable("us", "it answered 500"))
     assert not health.is_up("us")

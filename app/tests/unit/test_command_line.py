@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import click
 import pytest
@@ -162,6 +165,7 @@ def test_commands_of_runbooks_are_accepted(spelling: str) -> None:
         ["drain"],
         ["status", "too", "many"],
         ["verify", "--heal", "--report-only"],
+        ["locations", "--json", "list"],
         [],
     ],
     ids=" ".join,
@@ -200,6 +204,39 @@ def test_a_user_error_is_printed_without_a_traceback_and_exits_with_1(
 def test_an_unexpected_exception_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         main(["status"], RefusingContext(ZeroDivisionError()))
+
+
+class ClosedTerminal(io.StringIO):
+    """A terminal at the end of its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, size: int | None = -1, /) -> str:
+        del size
+        self.reads += 1
+        assert self.reads == 1, "asked again after the end of the input"
+        return ""
+
+
+class RemovableLocation(CommandContext):
+    """Services whose location can be removed but must not be."""
+
+    def services(self) -> Services:
+        life_cycle = SimpleNamespace(check_removal=lambda _location, _requirements: 3)
+        return cast("Services", SimpleNamespace(location_life_cycle=life_cycle))
+
+
+def test_the_end_of_the_input_declines_a_removal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", ClosedTerminal())
+    assert main(["remove-location", "eu"], RemovableLocation()) == 0
+    assert capsys.readouterr().out == "nothing was changed\n"
 
 
 def test_the_word_atoll_may_be_repeated(capsys: pytest.CaptureFixture[str]) -> None:

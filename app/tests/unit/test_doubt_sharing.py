@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from atoll.storage.doubt_sharing import CHANNEL, DoubtSharing
-from atoll.storage.errors import StoreSilent, StoreUnreachable
+from atoll.storage.errors import StoreTimeout, StoreUnreachable
 from atoll.storage.health import StoreHealth
 
 
@@ -39,14 +39,14 @@ class Process:
                 process.sharing.apply(message)
 
     def probe(self, location: str) -> None:
-        self.health.probing(location)
-        self.health.probed(location, None)
+        self.health.begin_probe(location)
+        self.health.end_probe(location, None)
 
 
 def test_a_doubt_applies_to_every_process_until_its_own_probe_succeeds() -> None:
     one, other = Process(), Process()
     with one.delivering_to(other):
-        one.health.observe("us", StoreSilent("us", "no answer in time"))
+        one.health.observe("us", StoreTimeout("us", "no answer in time"))
     assert other.health.in_doubt("us")
     assert other.health.probe_request("us").is_set()
     assert not other.health.in_doubt("eu")
@@ -67,7 +67,7 @@ def test_a_store_unavailable_to_one_process_is_in_doubt_for_others() -> None:
 def test_a_doubt_is_published_once_and_only_by_its_origin() -> None:
     one, other = Process(), Process()
     with one.delivering_to(other):
-        one.health.observe("us", StoreSilent("us", "no answer in time"))
+        one.health.observe("us", StoreTimeout("us", "no answer in time"))
     for process in (one, other):
         process.sharing.publish_new()
         assert process.redis.published == []

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from atoll.config.stores import LocalSettings, RadosGatewaySettings
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import StoreError, StoreMisbehaves, StoreOfOtherLocation
+from atoll.storage.errors import InvalidStoreResponse, LocationMismatch, StoreError
 from atoll.storage.health import StoreHealth
 from atoll.storage.local import LocalObjectStore
 from atoll.storage.location_marker import MARKER_KEY, require_own
@@ -90,14 +90,14 @@ def test_a_store_marked_by_another_location_is_read_only(make: Make, health: Sto
         assert MARKER_KEY in str(state.cause)
     assert b"".join(eu.read("sha256/ab/abcd")) == b"content"
     for change in CHANGES.values():
-        with pytest.raises(StoreOfOtherLocation, match=r"'eu'.*'us'"):
+        with pytest.raises(LocationMismatch, match=r"'eu'.*'us'"):
             change(eu)
     assert b"".join(us.read("sha256/ab/abcd")) == b"content"
     assert b"".join(us.read(PROBE_KEY)) == verified
     # A refusal does not make the store unhealthy.
     assert health.is_up("eu")
-    assert health.state("us").whole
-    with pytest.raises(StoreOfOtherLocation):
+    assert health.state("us").healthy
+    with pytest.raises(LocationMismatch):
         require_own(eu)
 
 
@@ -108,10 +108,10 @@ def test_a_store_is_writable_once_the_marker_of_its_former_location_is_deleted(
     prober = Prober({"eu": new}, health)
     old.probe(write=True)
     prober.probe_once(new)
-    assert not health.takes_objects("eu")
+    assert not health.is_writable("eu")
     old.delete(MARKER_KEY)
     prober.probe_once(new)
-    assert health.state("eu").whole
+    assert health.state("eu").healthy
     new.put("sha256/ab/abcd", b"new", 3)
 
 
@@ -130,7 +130,7 @@ def test_a_malformed_marker_is_reported_as_misbehaviour_of_the_store(make: Make)
     us = make("us")
     for content in (b"", b"<html>", b"[]", b'{"location": 1}'):
         us.put(MARKER_KEY, content, len(content))
-        with pytest.raises(StoreMisbehaves, match=MARKER_KEY):
+        with pytest.raises(InvalidStoreResponse, match=MARKER_KEY):
             us.probe(write=True)
 
 
@@ -152,7 +152,7 @@ def test_a_later_marker_of_another_location_is_detected_within_a_minute(
     prober = Prober({"us": us}, health)
     for _ in range(3):
         prober.probe_once(us)
-    assert health.state("us").whole
+    assert health.state("us").healthy
     content = b'{"location": "eu"}'
     us.put(MARKER_KEY, content, len(content))
     clock.now += COMPARISON_INTERVAL
@@ -194,7 +194,7 @@ def test_one_of_two_locations_that_mark_a_store_concurrently_is_refused() -> Non
     one.write_small = write_small  # type: ignore[method-assign]
     probes[0].run(write=True)
     assert probes[0].refusal is None
-    with pytest.raises(StoreOfOtherLocation):
+    with pytest.raises(LocationMismatch):
         probes[0].run(write=False)
     probes[1].run(write=False)
     assert probes[1].refusal is None

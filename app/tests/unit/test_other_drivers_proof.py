@@ -13,7 +13,7 @@ import pytest
 from atoll.config.stores import AzureSettings, SwiftSettings
 from atoll.storage.azure import AzureObjectStore
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import StoreMisbehaves, StoreUnavailable, WriteNotProven
+from atoll.storage.errors import InvalidStoreResponse, StoreUnavailable, WriteNotProven
 from atoll.storage.swift import SwiftObjectStore
 
 DATA = b"0123456789" * 4
@@ -143,7 +143,7 @@ def test_a_write_to_swift_requires_the_right_md5(
 
 def test_a_web_page_is_refused_as_a_swift_listing(server: Server, swift: SwiftObjectStore) -> None:
     server.ranges = False
-    with pytest.raises(StoreMisbehaves, match="no list"):
+    with pytest.raises(InvalidStoreResponse, match="no list"):
         list(swift.list_objects("sha256/"))
 
 
@@ -184,5 +184,5 @@ def test_a_range_answered_with_200_is_refused(
     store: ObjectStore = request.getfixturevalue(kind)
     assert b"".join(store.read("key", start, end)) == DATA[start:end]
     server.ranges = False
-    with pytest.raises(StoreMisbehaves):
+    with pytest.raises(InvalidStoreResponse):
         next(iter(store.read("key", start, end)))

@@ -63,7 +63,7 @@ def test_no_password_is_accepted_for_an_unknown_user(hasher: CountingHasher) -> 
 def test_remembered_matches_contain_no_password_and_are_limited(
     hasher: CountingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords, "REMEMBERED_MOST", 1)
+    monkeypatch.setattr(passwords, "CACHED_MATCHES_MAXIMUM", 1)
     kept = argon2.PasswordHasher().hash("a password")
     other = argon2.PasswordHasher().hash("b password")
     assert passwords.verify_password(kept, "a password")

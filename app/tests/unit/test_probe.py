@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from atoll.config.stores import LocalSettings, RadosGatewaySettings
 from atoll.storage.errors import (
+    InvalidStoreResponse,
     StoreFull,
-    StoreMisbehaves,
     StoreRefused,
     StoreUnavailable,
     WriteNotProven,
@@ -52,12 +52,12 @@ def test_the_probe_object_of_a_healthy_store_is_compared_once_a_minute(
 ) -> None:
     for _ in range(10):
         probe.run(write=False)
-    assert small.requests == ["look"] * 10
+    assert small.requests == ["check_bucket"] * 10
     clock.now += COMPARISON_INTERVAL
     small.requests.clear()
     for _ in range(10):
         probe.run(write=False)
-    assert small.requests.count("look") == 10
+    assert small.requests.count("check_bucket") == 10
     assert 0 < small.requests.count("read") < 5
     assert "write" not in small.requests
 
@@ -77,7 +77,7 @@ def test_a_failed_comparison_is_repeated_until_it_succeeds(
     small.written = lambda key: small.objects.update({key: PAGE})
     small.objects[PROBE_KEY] = PAGE
     for _ in range(3):
-        with pytest.raises(StoreMisbehaves):
+        with pytest.raises(InvalidStoreResponse):
             probe.run(write=False)
     small.objects[PROBE_KEY] = kept
     probe.run(write=False)
@@ -154,7 +154,7 @@ def test_a_front_end_that_answers_every_request_is_unavailable_after_one_compari
     prober = Prober({"us": store}, health)
     prober.probe_once(store)
     prober.probe_once(store)
-    assert health.state("us").whole
+    assert health.state("us").healthy
     server.page = PAGE
     clock.now += COMPARISON_INTERVAL
     for _ in range(3):
@@ -165,7 +165,7 @@ def test_a_front_end_that_answers_every_request_is_unavailable_after_one_compari
     assert not health.is_up("us")
     server.page = None
     prober.probe_once(store)
-    assert health.state("us").whole
+    assert health.state("us").healthy
 
 
 def test_a_front_end_that_answers_every_request_from_the_start_is_never_available(

@@ -2,7 +2,7 @@
 
 import pytest
 from atoll.config.stores import StoreSettings, parse_store
-from atoll.storage.purge import PlaceShared, require_own_place
+from atoll.storage.purge import StorePathShared, require_unshared_path
 
 SECRET = "a secret"
 
@@ -44,8 +44,8 @@ def local(path: str) -> StoreSettings:
 def test_a_shared_store_is_refused_with_the_name_of_the_other_location(
     one: StoreSettings, other: StoreSettings
 ) -> None:
-    with pytest.raises(PlaceShared, match="also those of other"):
-        require_own_place("eustorage", one, {"other": other})
+    with pytest.raises(StorePathShared, match="also those of other"):
+        require_unshared_path("eustorage", one, {"other": other})
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_a_shared_store_is_refused_with_the_name_of_the_other_location(
     ],
 )
 def test_a_separate_store_is_accepted(one: StoreSettings, other: StoreSettings) -> None:
-    require_own_place("eustorage", one, {"other": other})
+    require_unshared_path("eustorage", one, {"other": other})
 
 
 def test_a_path_that_is_a_prefix_of_other_names_is_refused() -> None:
-    with pytest.raises(PlaceShared, match="does not end with a slash"):
-        require_own_place("eustorage", swift("/eu", simple=True), {})
+    with pytest.raises(StorePathShared, match="does not end with a slash"):
+        require_unshared_path("eustorage", swift("/eu", simple=True), {})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import StoreMisbehaves, StoreUnavailable
+from atoll.storage.errors import InvalidStoreResponse, StoreUnavailable
 from atoll.storage.failover import read_from_any
 from atoll.storage.health import StoreHealth
 from atoll.storage.proof import require_range
@@ -46,7 +46,7 @@ def test_a_range_answered_with_200_is_refused_before_the_first_byte(
     server: S3Server, store: S3ObjectStore, start: int, end: int | None
 ) -> None:
     server.ranges = False
-    with pytest.raises(StoreMisbehaves):
+    with pytest.raises(InvalidStoreResponse):
         next(iter(store.read("key", start, end)))
 
 
@@ -66,7 +66,7 @@ def test_a_range_answered_with_200_is_refused_before_the_first_byte(
 def test_another_range_than_the_requested_one_is_refused(
     status: int, content_range: str | None
 ) -> None:
-    with pytest.raises(StoreMisbehaves):
+    with pytest.raises(InvalidStoreResponse):
         require_range("us", status, content_range, 10, 20)
 
 

@@ -12,7 +12,7 @@ from atoll.config.replication_limits import ReplicationLimit
 from atoll.names import Digest
 from atoll.rate_limit import RateLimiter
 from atoll.replication.buffer_pool import BufferPool
-from atoll.replication.copier import MEMORY_LARGE, Copier
+from atoll.replication.copier import LARGE_POOL_SIZE, Copier
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import WorkQueue
 from atoll.storage.base import Body, StoredPart, blob_key
@@ -46,8 +46,8 @@ class ListingStore(MemoryStore):
         }
 
 
-class UnlimitedHold:
-    """A hold that permits everything and remembers the upload."""
+class UnlimitedControl:
+    """A control that permits everything and remembers the upload."""
 
     def __init__(self) -> None:
         self.upload_id: str | None = None
@@ -55,7 +55,7 @@ class UnlimitedHold:
     def check(self) -> None:
         return
 
-    def pace(self, size: int) -> None:
+    def throttle(self, size: int) -> None:
         del size
 
     def record_upload(self, upload_id: str | None) -> None:
@@ -72,15 +72,15 @@ def stores(data: bytes) -> tuple[ListingStore, ListingStore]:
     return source, target
 
 
-def copy(source: MemoryStore, target: MemoryStore, data: bytes, hold: UnlimitedHold) -> None:
+def copy(source: MemoryStore, target: MemoryStore, data: bytes, control: UnlimitedControl) -> None:
     copier = Copier({"us": source, "eu": target}, "eu")
-    copier.copy(digest(data), len(data), ["us"], hold, hold.upload_id)
+    copier.copy(digest(data), len(data), ["us"], control, control.upload_id)
 
 
 @pytest.mark.parametrize("data", [b"", b"small", LARGE, LARGE + b"x" * 5], ids=len)
 def test_a_copy_has_the_bytes_of_its_source(data: bytes) -> None:
     source, target = stores(data)
-    copy(source, target, data, UnlimitedHold())
+    copy(source, target, data, UnlimitedControl())
     assert (target.objects == source.objects) is True
     assert target.parts == {}
 
@@ -91,35 +91,35 @@ def test_wrong_or_missing_bytes_are_not_stored(data: bytes, damage) -> None:  # 
     source, target = stores(data)
     source.objects[blob_key(digest(data))] = damage(data)
     with pytest.raises(WrongContent) as caught:
-        copy(source, target, data, UnlimitedHold())
+        copy(source, target, data, UnlimitedControl())
     assert caught.value.sources == ["us"]
     assert target.objects == {}
 
 
 def test_an_interrupted_copy_sends_only_missing_parts() -> None:
     source, target = stores(LARGE)
-    hold = UnlimitedHold()
+    control = UnlimitedControl()
     target.fails_after = 1
     with pytest.raises(StoreUnavailable):
-        copy(source, target, LARGE, hold)
-    assert hold.upload_id is not None
+        copy(source, target, LARGE, control)
+    assert control.upload_id is not None
     target.fails_after = None
     first, target.sent = target.sent, []
-    copy(source, target, LARGE, hold)
+    copy(source, target, LARGE, control)
     assert sorted(first + target.sent) == [1, 2, 3]
     assert (target.objects == source.objects) is True
 
 
 def test_a_corrupt_part_of_an_earlier_attempt_is_sent_again() -> None:
     source, target = stores(LARGE)
-    hold = UnlimitedHold()
+    control = UnlimitedControl()
     target.fails_after = 1
     with pytest.raises(StoreUnavailable):
-        copy(source, target, LARGE, hold)
-    (part,) = target.parts[str(hold.upload_id)]
-    target.parts[str(hold.upload_id)][part] = os.urandom(PART_MINIMUM)
+        copy(source, target, LARGE, control)
+    (part,) = target.parts[str(control.upload_id)]
+    target.parts[str(control.upload_id)][part] = os.urandom(PART_MINIMUM)
     target.fails_after = None
-    copy(source, target, LARGE, hold)
+    copy(source, target, LARGE, control)
     assert (target.objects == source.objects) is True
 
 
@@ -131,7 +131,7 @@ def test_concurrent_copies_share_the_buffer_pool_and_complete() -> None:
         source.objects[blob_key(digest(data))] = data
     threads = [
         threading.Thread(
-            target=copier.copy, args=(digest(data), len(data), ["us"], UnlimitedHold(), None)
+            target=copier.copy, args=(digest(data), len(data), ["us"], UnlimitedControl(), None)
         )
         for data in blobs
     ]
@@ -140,30 +140,30 @@ def test_concurrent_copies_share_the_buffer_pool_and_complete() -> None:
     for thread in threads:
         thread.join()
     assert (target.objects == source.objects) is True
-    assert len(copier._large._free) <= MEMORY_LARGE // PART_MINIMUM
+    assert len(copier._large._free) <= LARGE_POOL_SIZE // PART_MINIMUM
     assert copier._large._used == 0
 
 
 def test_a_buffer_beyond_the_limit_is_granted_only_while_no_other_is_in_use() -> None:
     pool = BufferPool(100, 40)
-    first, second = pool.take(40, wait=False), pool.take(40, wait=False)
+    first, second = pool.acquire(40, wait=False), pool.acquire(40, wait=False)
     assert first is not None
     assert second is not None
-    assert pool.take(40, wait=False) is None
-    pool.give(first)
-    assert pool.take(40, wait=True) is first
-    pool.give(first)
-    pool.give(second)
-    assert pool.take(500, wait=True) is not None
+    assert pool.acquire(40, wait=False) is None
+    pool.release(first)
+    assert pool.acquire(40, wait=True) is first
+    pool.release(first)
+    pool.release(second)
+    assert pool.acquire(500, wait=True) is not None
 
 
 def test_a_work_queue_claims_only_once_several_tasks_fit() -> None:
     queue = WorkQueue(large=False, threads=2, held_maximum=10)
-    assert queue.room(0) == 10
+    assert queue.capacity(0) == 10
     queue.add([object()] * 7)  # type: ignore[list-item]
-    assert queue.room(0) == 0
-    queue.over()
-    assert queue.room(0) == 4
+    assert queue.capacity(0) == 0
+    queue.task_done()
+    assert queue.capacity(0) == 4
 
 
 def test_all_copies_of_a_worker_share_one_bandwidth_limit() -> None:

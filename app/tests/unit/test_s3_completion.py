@@ -49,8 +49,8 @@ def is_completion(method: str, path: str) -> bool:
     return method == "POST" and "uploadId" in path
 
 
-class Hold:
-    """A hold that permits everything and remembers the upload."""
+class CopyControl:
+    """A control that permits everything and remembers the upload."""
 
     def __init__(self) -> None:
         self.upload_id: str | None = None
@@ -58,7 +58,7 @@ class Hold:
     def check(self) -> None:
         return
 
-    def pace(self, size: int) -> None:
+    def throttle(self, size: int) -> None:
         del size
 
     def record_upload(self, upload_id: str | None) -> None:
@@ -130,15 +130,15 @@ def source() -> MemoryStore:
 def test_a_copy_whose_completion_was_not_answered_reuses_its_parts(
     server: S3Server, store: S3ObjectStore
 ) -> None:
-    hold = Hold()
+    control = CopyControl()
     copier = Copier({"eu": source(), "registry": store}, "registry")
     server.before = lambda method, path: not is_completion(method, path)
     with pytest.raises(OutcomeUnknown):
-        copier.copy(DIGEST, len(DATA), ["eu"], hold, None)
-    assert hold.upload_id in server.parts
+        copier.copy(DIGEST, len(DATA), ["eu"], control, None)
+    assert control.upload_id in server.parts
     server.before = lambda _method, _path: True
     sent = server.requests["PUT"]
-    copier.copy(DIGEST, len(DATA), ["eu"], hold, hold.upload_id)
+    copier.copy(DIGEST, len(DATA), ["eu"], control, control.upload_id)
     assert server.requests["PUT"] == sent
     assert server.objects[PATH] == DATA
 
@@ -147,16 +147,16 @@ def test_a_copy_whose_completion_was_not_answered_reuses_its_parts(
 def test_an_object_that_appears_after_a_failed_copy_is_verified_before_sending_it_again(
     server: S3Server, store: S3ObjectStore, content: bytes
 ) -> None:
-    hold = Hold()
+    control = CopyControl()
     copier = Copier({"eu": source(), "registry": store}, "registry")
     server.before = lambda method, path: not is_completion(method, path)
     with pytest.raises(OutcomeUnknown):
-        copier.copy(DIGEST, len(DATA), ["eu"], hold, None)
+        copier.copy(DIGEST, len(DATA), ["eu"], control, None)
     server.before = lambda _method, _path: True
     server.parts.clear()
     server.objects[PATH], server.tags[PATH] = content, "tag"
     sent = server.requests["PUT"]
-    copier.copy(DIGEST, len(DATA), ["eu"], hold, hold.upload_id)
+    copier.copy(DIGEST, len(DATA), ["eu"], control, control.upload_id)
     assert (server.requests["PUT"] == sent) is (content == DATA)
     assert server.objects[PATH] == DATA
 

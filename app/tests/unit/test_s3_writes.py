@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from atoll.config.stores import RadosGatewaySettings
 from atoll.storage.base import ObjectStore
-from atoll.storage.errors import StoreMisbehaves, StoreUnavailable, WriteNotProven
+from atoll.storage.errors import InvalidStoreResponse, StoreUnavailable, WriteNotProven
 from atoll.storage.health import StoreHealth
 from atoll.storage.prober import Prober
 from atoll.storage.s3.driver import S3ObjectStore
@@ -29,7 +29,7 @@ def server() -> Iterator[S3Server]:
 @pytest.fixture
 def health() -> StoreHealth:
     health = StoreHealth(["us"])
-    health.probed("us", None)
+    health.end_probe("us", None)
     return health
 
 
@@ -143,13 +143,13 @@ def test_a_web_page_is_refused_as_a_listing_and_deletes_nothing(
     server: S3Server, store: S3ObjectStore
 ) -> None:
     server.page = PAGE
-    with pytest.raises(StoreMisbehaves, match="no list"):
+    with pytest.raises(InvalidStoreResponse, match="no list"):
         list(store.list_objects("sha256/"))
-    with pytest.raises(StoreMisbehaves, match="no list"):
+    with pytest.raises(InvalidStoreResponse, match="no list"):
         store.stored_parts("key", "upload")
-    with pytest.raises(StoreMisbehaves, match="no list"):
+    with pytest.raises(InvalidStoreResponse, match="no list"):
         store.abort_abandoned_parts(datetime.now(UTC), set())
-    with pytest.raises(StoreMisbehaves, match="deleted nothing"):
+    with pytest.raises(InvalidStoreResponse, match="deleted nothing"):
         store.delete("key")
 
 
@@ -158,7 +158,7 @@ def test_a_response_without_required_fields_is_reported_as_misbehaviour(
     server: S3Server, store: S3ObjectStore, page: bytes
 ) -> None:
     server.page = page
-    with pytest.raises(StoreMisbehaves, match="UploadId"):
+    with pytest.raises(InvalidStoreResponse, match="UploadId"):
         store.begin_parts("key")
     with pytest.raises(StoreUnavailable):
         store.finish_parts("key", "upload", [OTHER_MD5], 4)

@@ -18,7 +18,7 @@ from atoll.storage.errors import (
     ObjectTooShort,
     StoreFull,
     StoreRefused,
-    StoreSilent,
+    StoreTimeout,
     StoreUnavailable,
     StoreUnreachable,
 )
@@ -50,7 +50,7 @@ def refused(location: str = "us") -> StoreUnavailable:
 
 
 def silent(location: str = "us") -> StoreUnavailable:
-    return StoreSilent(location, "no answer in time")
+    return StoreTimeout(location, "no answer in time")
 
 
 def failed(location: str = "us") -> StoreUnavailable:
@@ -60,7 +60,7 @@ def failed(location: str = "us") -> StoreUnavailable:
 def make_selection(down: set[str] = frozenset()) -> StoreSelection:  # type: ignore[assignment]
     health = StoreHealth(["us", "eu", "asia"])
     for name in ("us", "eu", "asia"):
-        health.probed(name, refused(name) if name in down else None)
+        health.end_probe(name, refused(name) if name in down else None)
     return StoreSelection(["eu", "us"], ["us", "eu", "asia"], health, LocationStates())
 
 
@@ -96,16 +96,16 @@ def probed_health(*locations: str) -> StoreHealth:
     """Return the health of stores that were probed successfully just now; time stands still."""
     health = StoreHealth(list(locations), monotonic=lambda: 0.0)
     for location in locations:
-        health.probing(location)
-        health.probed(location, None)
+        health.begin_probe(location)
+        health.end_probe(location, None)
     return health
 
 
 def test_a_store_is_unavailable_after_two_failed_probes() -> None:
     health = probed_health("us")
-    health.probed("us", silent())
+    health.end_probe("us", silent())
     assert health.is_up("us")
-    health.probed("us", silent())
+    health.end_probe("us", silent())
     assert not health.is_up("us")
 
 
@@ -113,7 +113,7 @@ def test_a_refused_connection_makes_a_store_unavailable_immediately() -> None:
     health = probed_health("us", "eu")
     health.observe("us", refused())
     assert not health.is_up("us")
-    health.probed("eu", refused("eu"))
+    health.end_probe("eu", refused("eu"))
     assert not health.is_up("eu")
 
 
@@ -125,7 +125,7 @@ def test_an_error_about_one_object_leaves_the_store_available_and_requests_a_pro
     health = probed_health("us")
     health.observe("us", error, write=write)
     assert health.is_up("us")
-    assert health.takes_objects("us")
+    assert health.is_writable("us")
     assert health.probe_request("us").is_set()
 
 
@@ -137,8 +137,8 @@ def test_a_store_in_doubt_is_the_last_choice_until_a_probe_succeeds() -> None:
     assert selection.to_read(["us"]) == ["us"]
     assert selection.to_write() == "eu"
     assert selection.to_write({"eu"}) == "us"
-    health.probing("us")
-    health.probed("us", None)
+    health.begin_probe("us")
+    health.end_probe("us", None)
     assert selection.to_read(["us", "eu"]) == ["us", "eu"]
     assert selection.to_write() == "us"
 
@@ -147,9 +147,9 @@ def test_an_unresponsive_store_is_used_after_one_in_doubt() -> None:
     now = [0.0]
     health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
     selection = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
-    health.probing("us")
+    health.begin_probe("us")
     now[0] = 3.0
-    health.move("eu")
+    health.record_transfer("eu")
     health.observe("eu", silent("eu"))
     assert selection.to_read(["us", "eu"]) == ["eu", "us"]
     assert selection.to_write() == "eu"
@@ -158,10 +158,10 @@ def test_an_unresponsive_store_is_used_after_one_in_doubt() -> None:
 def test_a_probe_that_started_before_the_doubt_does_not_resolve_it() -> None:
     now = [0.0]
     health = StoreHealth(["us"], monotonic=lambda: now[0])
-    health.probing("us")
+    health.begin_probe("us")
     now[0] = 0.1
     health.observe("us", silent())
-    health.probed("us", None)
+    health.end_probe("us", None)
     assert health.in_doubt("us")
     assert health.probe_request("us").is_set()
 
@@ -185,7 +185,7 @@ def test_a_probe_that_raises_any_exception_counts_as_failed_and_is_repeated() ->
     wait_until("the store is unavailable", lambda: not health.is_up("us"))
     assert health.state("us").cause == "raised by the test"
     store.bug = None
-    wait_until("the store is available again", lambda: health.state("us").whole)
+    wait_until("the store is available again", lambda: health.state("us").healthy)
     prober.stop()
 
 
@@ -197,16 +197,16 @@ def test_a_doubt_about_a_write_is_resolved_by_a_write_probe() -> None:
     Prober({"us": store}, health).probe_once(store)
     assert store.probes[0] is True
     assert health.is_up("us")
-    assert not health.takes_objects("us")
+    assert not health.is_writable("us")
     assert selection.to_read(["us", "eu"]) == ["us", "eu"]
 
 
 def test_a_failed_request_and_a_failed_probe_make_the_store_unavailable() -> None:
     health = StoreHealth(["us"])
-    health.probed("us", None)
+    health.end_probe("us", None)
     health.observe("us", failed(), write=True)
-    health.probing("us")
-    health.probed("us", failed())
+    health.begin_probe("us")
+    health.end_probe("us", failed())
     assert not health.is_up("us")
 
 
@@ -231,7 +231,7 @@ def test_a_store_is_usable_but_unproven_before_its_first_probe() -> None:
     health = StoreHealth(["us"])
     assert health.is_up("us")
     assert health.state("us").up is None
-    health.probed("us", refused())
+    health.end_probe("us", refused())
     assert health.state("us").up is False
 
 
@@ -253,7 +253,7 @@ def test_an_unavailable_store_recovers_only_with_a_write_probe() -> None:
 
 def test_a_full_store_is_read_only_until_a_write_probe_succeeds() -> None:
     store, health = MemoryStore("us"), StoreHealth(["us", "eu"])
-    health.probed("eu", None)
+    health.end_probe("eu", None)
     prober, nearest = Prober({"us": store}, health), ["us", "eu"]
     selection = StoreSelection(nearest, nearest, health, LocationStates())
     prober.probe_once(store)
@@ -263,12 +263,12 @@ def test_a_full_store_is_read_only_until_a_write_probe_succeeds() -> None:
     for _ in range(3):
         assert selection.to_write() == "eu"
         assert selection.to_read(["us", "eu"]) == ["us", "eu"]
-        assert not health.state("us").whole
+        assert not health.state("us").healthy
         prober.probe_once(store)
     store.full = False
     prober.probe_once(store)
     assert selection.to_write() == "us"
-    assert health.state("us").whole
+    assert health.state("us").healthy
 
 
 @pytest.mark.parametrize("error", [StoreFull("us", "full"), StoreUnreachable("us", "refused")])
@@ -277,28 +277,28 @@ def test_a_probe_that_started_before_a_failed_request_does_not_hide_the_failure(
     error: StoreUnavailable, write: bool
 ) -> None:
     health = StoreHealth(["us"])
-    health.probed("us", None)
+    health.end_probe("us", None)
     if write:
         health.request_probe("us", write=True)
-    assert health.probing("us") == write
+    assert health.begin_probe("us") == write
     health.observe("us", error, write=True)
-    health.probed("us", None)
-    assert not health.takes_objects("us")
-    assert health.probing("us")
-    health.probed("us", None)
-    assert health.takes_objects("us")
+    health.end_probe("us", None)
+    assert not health.is_writable("us")
+    assert health.begin_probe("us")
+    health.end_probe("us", None)
+    assert health.is_writable("us")
 
 
 def test_a_store_that_hangs_on_writes_is_still_read() -> None:
     """Ceph with a full disk never answers a write, which a request cannot tell from an outage."""
     store, health = MemoryStore("us"), StoreHealth(["us"])
-    health.probed("us", None)
+    health.end_probe("us", None)
     health.observe("us", silent(), write=True)
     assert health.in_doubt("us")
     store.full = True
     Prober({"us": store}, health).probe_once(store)
     assert health.is_up("us")
-    assert not health.takes_objects("us")
+    assert not health.is_writable("us")
 
 
 def test_a_full_store_that_fails_is_unavailable() -> None:
@@ -318,15 +318,15 @@ def test_a_store_with_an_unanswered_probe_is_read_last() -> None:
     health = StoreHealth(["us", "eu"], monotonic=lambda: now[0])
     selection = StoreSelection(["us", "eu"], ["us", "eu"], health, LocationStates())
     for name in ("us", "eu"):
-        health.probed(name, None)
-    health.probing("us")
+        health.end_probe(name, None)
+    health.begin_probe("us")
     assert selection.to_read(["us", "eu"]) == ["us", "eu"]
     now[0] = 1.5
     assert selection.to_read(["us", "eu"]) == ["eu", "us"]
     assert selection.to_read(["us"]) == ["us"]
-    health.probed("us", None)
+    health.end_probe("us", None)
     assert selection.to_read(["us", "eu"]) == ["us", "eu"]
-    health.probed("us", silent())
+    health.end_probe("us", silent())
     assert selection.to_read(["us", "eu"]) == ["eu", "us"]
 
 

@@ -105,7 +105,7 @@ def test_parallel_guesses_do_not_exceed_the_limit(access: Access, hasher: SlowHa
         hasher.release.set()
         outcomes = [guess.result() for guess in guesses]
     # Guesses that are hashed concurrently with the fifth wrong one may be wrong, too.
-    assert 5 <= hasher.count < 5 + passwords.HASHED_AT_ONCE
+    assert 5 <= hasher.count < 5 + passwords.CONCURRENT_HASHES
     assert outcomes.count(WrongCredentials) == hasher.count
     assert outcomes.count(TooManyFailures) == 20 - hasher.count
 
@@ -116,19 +116,19 @@ def test_the_number_of_concurrent_hashes_is_limited(access: Access, hasher: Slow
             pool.submit(outcome, access, f"user{number}", "the password", f"192.0.2.{number}")
             for number in range(8)
         ]
-        for _ in range(passwords.HASHED_AT_ONCE):
+        for _ in range(passwords.CONCURRENT_HASHES):
             hasher.started.acquire()
         hasher.release.set()
         assert [login.result() for login in logins] == [None] * 8
-    assert hasher.most <= passwords.HASHED_AT_ONCE
+    assert hasher.most <= passwords.CONCURRENT_HASHES
 
 
 def test_a_login_that_waits_too_long_for_a_hash_is_refused_with_a_retry_time(
     access: Access, hasher: SlowHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(passwords, "_WAIT_SECONDS", 0.01)
-    with ThreadPoolExecutor(passwords.HASHED_AT_ONCE) as pool:
-        for number in range(passwords.HASHED_AT_ONCE):
+    with ThreadPoolExecutor(passwords.CONCURRENT_HASHES) as pool:
+        for number in range(passwords.CONCURRENT_HASHES):
             pool.submit(outcome, access, f"user{number}", "the password", f"192.0.2.{number}")
             hasher.started.acquire()
         try:
@@ -141,8 +141,8 @@ def test_a_remembered_password_does_not_wait_for_a_hash(access: Access, hasher: 
     hasher.release.set()
     assert outcome(access, "bob", "the password", "192.0.2.1") is None
     hasher.release.clear()
-    with ThreadPoolExecutor(passwords.HASHED_AT_ONCE) as pool:
-        for number in range(passwords.HASHED_AT_ONCE):
+    with ThreadPoolExecutor(passwords.CONCURRENT_HASHES) as pool:
+        for number in range(passwords.CONCURRENT_HASHES):
             pool.submit(outcome, access, f"user{number}", "guess", f"192.0.2.{number + 2}")
         try:
             assert outcome(access, "bob", "the password", "192.0.2.1") is None

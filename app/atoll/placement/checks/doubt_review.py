@@ -17,11 +17,10 @@ from atoll.placement.checks.repair import change_states
 from atoll.placement.checks.scrub import TAKE
 from atoll.placement.checks.verify import (
     COLUMNS,
-    SOUND,
-    Looked,
+    INTACT,
+    PlacementCheck,
     Verifier,
-    note_right,
-    to_look_at,
+    record_intact,
 )
 from atoll.placement.placement_cache import PlacementCache
 
@@ -69,7 +68,7 @@ class _Doubt:
 
     doubted_by: str
     reason: str
-    placement: Looked
+    placement: PlacementCheck
 
 
 class DoubtReview:
@@ -101,7 +100,7 @@ class DoubtReview:
         self._recent = recent
         self._cache = cache
 
-    def turn(self) -> bool:
+    def step(self) -> bool:
         """Verify a batch of doubted copies and a batch of quarantined ones.
 
         Returns:
@@ -110,14 +109,16 @@ class DoubtReview:
         self._recent.refresh()
         reachable = [name for name in self._reachable if self._verifier.reachable(name)]
         rows = self._database.read(_DUE, {"own": self._own, "reachable": reachable})
-        looked = [self._look(_Doubt(row[0], row[1], to_look_at(row[2:]))) for row in rows]
-        wrong = [one for one in looked if one.result is not None]
+        checks = [
+            self._check(_Doubt(row[0], row[1], PlacementCheck.from_row(row[2:]))) for row in rows
+        ]
+        wrong = [one for one in checks if one.result is not None]
         changing = [one for one in wrong if not self._recent.implausible(one.location)]
         for one in changing:
             for changed in change_states(self._database, one.location, [one]):
                 self._cache.forget(changed.digest)
-        right = [one for one in looked if one.hashed]
-        if unresolved := [one.id for one in looked if one not in changing and one not in right]:
+        right = [one for one in checks if one.hashed]
+        if unresolved := [one.id for one in checks if one not in changing and one not in right]:
             self._database.run(_RECORD_CHECK, {"ids": unresolved})
         return bool(right or changing or self._restore())
 
@@ -127,29 +128,29 @@ class DoubtReview:
             return False
         parameters = {"location": self._own, "state": "suspect", "age": 0, "limit": _BATCH}
         rows = self._database.run(TAKE, parameters)
-        looked = [self._verifier.look(to_look_at(row), full=True) for row in rows]
-        sound = [one for one in looked if one.result == SOUND]
-        if not sound:
+        checks = [self._verifier.check(PlacementCheck.from_row(row), full=True) for row in rows]
+        intact = [one for one in checks if one.result == INTACT]
+        if not intact:
             return False
-        for changed in change_states(self._database, self._own, sound):
+        for changed in change_states(self._database, self._own, intact):
             self._cache.forget(changed.digest)
         return True
 
-    def _look(self, doubt: _Doubt) -> Looked:
+    def _check(self, doubt: _Doubt) -> PlacementCheck:
         """Verify all bytes of a copy, and remove the doubt if they are right."""
-        looked = self._verifier.look(doubt.placement, full=True)
+        check = self._verifier.check(doubt.placement, full=True)
         fields = {
-            "digest": str(looked.digest),
-            "location": looked.location,
+            "digest": str(check.digest),
+            "location": check.location,
             "doubted_by": doubt.doubted_by,
             "reason": doubt.reason,
         }
-        if looked.unreachable is not None:
-            log.warning("doubted copy not read", extra={**fields, "cause": looked.unreachable})
-            return looked
-        wrong = looked.result is not None
-        self._recent.add(looked.location, str(looked.digest), wrong=wrong)
+        if check.unreachable is not None:
+            log.warning("doubted copy not read", extra={**fields, "cause": check.unreachable})
+            return check
+        wrong = check.result is not None
+        self._recent.add(check.location, str(check.digest), wrong=wrong)
         if not wrong:
             log.warning("doubted copy intact, network path suspected", extra=fields)
-            note_right(self._database, [looked])
-        return looked
+            record_intact(self._database, [check])
+        return check

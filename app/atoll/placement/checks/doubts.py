@@ -59,12 +59,12 @@ class Doubts:
         self._site = site
         self._recent = recent
 
-    def right(self, task: Task, locations: Iterable[str]) -> None:
+    def record_match(self, task: Task, locations: Iterable[str]) -> None:
         """Record that a blob's bytes from some locations were right."""
         for location in locations:
             self._recent.add(location, str(task.digest), wrong=False)
 
-    def wrong(self, task: Task, location: str, reason: str) -> None:
+    def record_mismatch(self, task: Task, location: str, reason: str) -> None:
         """Record a doubt about a copy, at most once an hour.
 
         Args:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from atoll.db.pool import Database
 from atoll.names import Digest, InvalidDigest
-from atoll.placement.checks.verify import Looked
+from atoll.placement.checks.verify import PlacementCheck
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.storage.base import ObjectStore, StoredObject, blob_key
 
@@ -51,36 +51,36 @@ class Orphan:
 
 
 @dataclass(frozen=True)
-class Recent:
+class RecentObject:
     """An object without a row that may belong to a push in progress."""
 
 
 @dataclass(frozen=True)
-class Stranger:
+class UnknownObject:
     """A foreign object: its key is not that of a blob."""
 
     key: str
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingDeletion:
     """An object that waits to be deleted."""
 
 
 @dataclass(frozen=True)
-class Restorable:
+class RestorableObject:
     """An object whose placement an unfinished removal of the location can restore."""
 
 
-# `Looked` is a placement, which is either consistent with its object or to be verified again.
-Entry = Looked | Orphan | Recent | Stranger | Waiting | Restorable
+# A `PlacementCheck` is either consistent with its object or to be verified again.
+Entry = PlacementCheck | Orphan | RecentObject | UnknownObject | PendingDeletion | RestorableObject
 
 
 @dataclass(frozen=True)
 class _Row:
     checksum: str
     size: int
-    placement: Looked | None
+    placement: PlacementCheck | None
     restorable: bool = False
 
 
@@ -115,7 +115,7 @@ class Inventory:
         for stored in chain.from_iterable(listed):
             digest = _digest(stored.key)
             if digest is None:
-                yield Stranger(stored.key), True
+                yield UnknownObject(stored.key), True
                 continue
             while row is not None and row.checksum < str(digest):
                 yield from _not_listed(row)
@@ -138,13 +138,13 @@ class Inventory:
             known = {row[0] for row in self._database.read(_KNOWN_UPLOADS, {"uuids": uuids})}
             for stored in page:
                 if owners[stored.key] is None:
-                    yield Stranger(stored.key), True
+                    yield UnknownObject(stored.key), True
                 elif owners[stored.key] not in known:
                     yield self._without_row(stored)
 
     def _without_row(self, stored: StoredObject) -> tuple[Entry, bool]:
         if stored.modified_at >= self._before:
-            return Recent(), True
+            return RecentObject(), True
         return Orphan(stored.key, stored.size), False
 
     def _rows(self) -> Iterator[_Row]:
@@ -183,14 +183,16 @@ def _row(location: str, row: Any) -> _Row:
         return _Row(checksum, size, None, restorable)
     digest = Digest.parse(checksum)
     return _Row(
-        checksum, size, Looked(placement_id, location, digest, size, quarantined, verified_at)
+        checksum,
+        size,
+        PlacementCheck(placement_id, location, digest, size, quarantined, verified_at),
     )
 
 
 def _listed(row: _Row, stored: StoredObject) -> tuple[Entry, bool]:
     """Return the entry of a row and its object. Only a verification ends a quarantine."""
     if row.placement is None:
-        return (Restorable() if row.restorable else Waiting()), True
+        return (RestorableObject() if row.restorable else PendingDeletion()), True
     return row.placement, stored.size == row.size and not row.placement.quarantined
 
 

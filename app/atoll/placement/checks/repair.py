@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 
 from atoll.db.pool import Database
-from atoll.placement.checks.verify import SOUND, Count, Looked, Run, Scope, begin, record
+from atoll.placement.checks.verify import INTACT, Count, PlacementCheck, Run, Scope, begin, record
 from atoll.placement.locations.sole_copies import IMAGES, SoleCopy
 from atoll.storage.states import KEPT
 
@@ -110,15 +110,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Healed:
-    """A placement that was quarantined, or restored if `sound`.
+class RepairResult:
+    """A placement that was quarantined, or restored if `intact`.
 
     `changed` is False if it was in that state already.
     """
 
     digest: str
     location: str
-    sound: bool
+    intact: bool
     changed: bool
 
 
@@ -149,7 +149,7 @@ def implausible(counts: Mapping[str, Count]) -> list[str]:
 
 def heal(
     database: Database, run: Run, *, spared: list[str], queue: bool, batch: int = BATCH
-) -> Iterator[Healed]:
+) -> Iterator[RepairResult]:
     """Quarantine the defective copies of a run, and restore intact ones.
 
     The caller deletes each blob's entry from the cache.
@@ -166,7 +166,7 @@ def heal(
     """
     parameters = {
         "run": run.id,
-        "sound": SOUND,
+        "sound": INTACT,
         "spared": spared,
         "queue": queue,
         "kept": list(KEPT),
@@ -175,24 +175,26 @@ def heal(
     after = 0
     while rows := database.run(_HEAL, {**parameters, "after": after}):
         after = rows[-1][0]
-        for _, digest, location, sound, changed in rows:
+        for _, digest, location, intact, changed in rows:
             if digest is not None:
-                yield Healed(digest, location, sound, changed)
+                yield RepairResult(digest, location, intact, changed)
 
 
-def change_states(database: Database, location: str, looked: list[Looked]) -> Iterator[Healed]:
+def change_states(
+    database: Database, location: str, checks: list[PlacementCheck]
+) -> Iterator[RepairResult]:
     """Quarantine defective copies at a location, restore intact ones, and yield changed ones.
 
     The copies are recorded as a verification of their own.
     """
     # `atoll verify` has samples greater than 0, so `--resume` never selects this run.
     run = begin(database, Scope(location=location, full=True, sample=0))
-    record(database, run, looked)
+    record(database, run, checks)
     for one in heal(database, run, spared=[], queue=True):
         if not one.changed:
             continue
         fields = {"location": location, "digest": one.digest, "verification": run.id}
-        if one.sound:
+        if one.intact:
             log.info("quarantined copy is intact, restored", extra=fields)
         else:
             WRONG.labels(location).inc()

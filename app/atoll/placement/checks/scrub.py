@@ -21,17 +21,16 @@ from atoll.placement.checks.plausibility import RecentReads
 from atoll.placement.checks.repair import change_states
 from atoll.placement.checks.verify import (
     COLUMNS,
-    SOUND,
-    Looked,
+    INTACT,
+    PlacementCheck,
     Verifier,
-    note_right,
-    to_look_at,
+    record_intact,
 )
 from atoll.placement.placement_cache import PlacementCache
 
 log = logging.getLogger(__name__)
 
-# Placements of one turn, quarantined ones among them, which come first, and second reads, of which
+# Placements of one step, quarantined ones among them, which come first, and second reads, of which
 # there is one, so that confirming damage remains a small share of all reads.
 _TURN, _QUARANTINED, _SECOND_READS = 20, 10, 1
 # Seconds between the starts of two passes, between two reads of a defective copy, and of the pause
@@ -108,20 +107,20 @@ class _SecondReads:
         ids = [id_ for id_, first in self._waiting.items() if first.due <= now]
         return ids[:_SECOND_READS]
 
-    def confirms(self, looked: Looked, now: float) -> bool:
+    def confirms(self, check: PlacementCheck, now: float) -> bool:
         """Return whether a copy that is defective now was also defective at least a minute ago."""
-        first = self._waiting.get(looked.id)
-        return first is not None and first.verified_at == looked.verified_at and first.due <= now
+        first = self._waiting.get(check.id)
+        return first is not None and first.verified_at == check.verified_at and first.due <= now
 
-    def schedule(self, looked: Looked, now: float) -> None:
+    def schedule(self, check: PlacementCheck, now: float) -> None:
         """Schedule the second read of a defective copy, after the others.
 
         A copy that could not be read remains scheduled, but is not added.
         """
-        scheduled = self._waiting.pop(looked.id, None) is not None
-        if scheduled or (looked.result is not None and len(self._waiting) < _WAITING):
+        scheduled = self._waiting.pop(check.id, None) is not None
+        if scheduled or (check.result is not None and len(self._waiting) < _WAITING):
             due = now + SECOND_READ_SECONDS
-            self._waiting[looked.id] = _FirstRead(looked.verified_at, due)
+            self._waiting[check.id] = _FirstRead(check.verified_at, due)
 
     def drop(self, ids: set[int]) -> None:
         """Drop copies that are intact, quarantined or deleted."""
@@ -163,7 +162,7 @@ class Scrubber:
         self._second_reads = _SecondReads()
         self._paused_until = monotonic()
 
-    def turn(self) -> bool:
+    def step(self) -> bool:
         """Verify a batch of placements and act on defective ones.
 
         Returns:
@@ -174,32 +173,34 @@ class Scrubber:
             return False
         placements = [*self._second_read(now), *self._take("suspect", 0, _QUARANTINED)]
         placements += self._take("good", self._age, _TURN - len(placements))
-        looked = [self._verifier.look(placement, full=True) for placement in placements]
-        right = [one for one in looked if one.hashed]
+        checks = [self._verifier.check(placement, full=True) for placement in placements]
+        right = [one for one in checks if one.hashed]
         if right:
-            note_right(self._database, right)
+            record_intact(self._database, right)
             VERIFIED.labels(self._location).inc(len(right))
-        changing = [one for one in looked if one.result == SOUND] + self._confirmed(looked)
+        changing = [one for one in checks if one.result == INTACT] + self._confirmed(checks)
         changed = self._change_states(changing) if changing else 0
         return bool(right or changed)
 
-    def _take(self, state: str, age: int, limit: int) -> list[Looked]:
+    def _take(self, state: str, age: int, limit: int) -> list[PlacementCheck]:
         """Return the next placements of the pass over one state."""
         parameters = {"location": self._location, "state": state, "age": age, "limit": limit}
-        return [to_look_at(row) for row in self._database.run(TAKE, parameters)]
+        return [PlacementCheck.from_row(row) for row in self._database.run(TAKE, parameters)]
 
-    def _second_read(self, now: float) -> list[Looked]:
+    def _second_read(self, now: float) -> list[PlacementCheck]:
         """Return the good placements whose second read is due, and drop the others."""
         ids = self._second_reads.due(now)
         if not ids:
             return []
-        found = [to_look_at(row) for row in self._database.read(_STILL_GOOD, {"ids": ids})]
+        found = [
+            PlacementCheck.from_row(row) for row in self._database.read(_STILL_GOOD, {"ids": ids})
+        ]
         self._second_reads.drop(set(ids) - {one.id for one in found})
         return found
 
-    def _confirmed(self, looked: list[Looked]) -> list[Looked]:
+    def _confirmed(self, checks: list[PlacementCheck]) -> list[PlacementCheck]:
         """Return the copies to quarantine: defective twice, and plausibly so."""
-        judged = [one for one in looked if not one.quarantined]
+        judged = [one for one in checks if not one.quarantined]
         for one in judged:
             if one.unreachable is None:
                 wrong = one.result is not None
@@ -217,7 +218,7 @@ class Scrubber:
                 self._second_reads.schedule(one, now)
         return confirmed
 
-    def _change_states(self, changing: list[Looked]) -> int:
+    def _change_states(self, changing: list[PlacementCheck]) -> int:
         """Quarantine or restore placements, and return the number of changed ones."""
         changed = 0
         for one in change_states(self._database, self._location, changing):

@@ -28,8 +28,8 @@ from atoll.storage.object_check import inspect
 BATCH, FULL_BATCH = 2000, 100
 # Objects verified in parallel. Each has one piece in memory.
 THREADS = 8
-# A quarantined placement whose bytes are right.
-SOUND = "sound"
+# The recorded result of a quarantined placement whose bytes are right.
+INTACT = "sound"
 _KEPT_DAYS = 30
 # Rows of old runs that one statement deletes.
 _FORGOTTEN_RUNS, _FORGOTTEN_FINDINGS = 1000, 10_000
@@ -62,7 +62,7 @@ SELECT id, counts, done FROM verification WHERE scope = %(scope)s ORDER BY id DE
 
 _LAST = "SELECT coalesce(max(id), 0) FROM imagestorageplacement"
 
-# The columns of `to_look_at`: placement `p` of blob `s` at location `l`.
+# The columns of `PlacementCheck.from_row`: placement `p` of blob `s` at location `l`.
 COLUMNS = "p.id, l.name, s.content_checksum, s.image_size, p.state <> 'good', p.verified_at"
 
 _RANGE = f"""
@@ -80,13 +80,13 @@ ORDER BY p.id
 """
 
 # Skips copies that were written again after the read. Rows are locked in the order of their ids.
-_NOTE_RIGHT = """
+_RECORD_INTACT = """
 WITH verified AS (
     UPDATE imagestorageplacement p SET verified_at = clock_timestamp()
     FROM (SELECT p.id FROM imagestorageplacement p
           JOIN unnest(%(hashed)s::bigint[], %(hashed_seen)s::timestamptz[])
-               AS looked (id, verified_at)
-            ON p.id = looked.id AND p.verified_at = looked.verified_at
+               AS checked (id, verified_at)
+            ON p.id = checked.id AND p.verified_at = checked.verified_at
           ORDER BY p.id FOR NO KEY UPDATE OF p) AS locked
     WHERE p.id = locked.id
     RETURNING p.storage_id, p.location_id
@@ -96,12 +96,12 @@ WHERE d.storage_id = verified.storage_id AND d.location_id = verified.location_i
 """
 
 _RECORD = f"""
-{_NOTE_RIGHT}
+{_RECORD_INTACT}
 INSERT INTO verificationfinding (verification_id, placement_id, verified_at, defect)
-SELECT %(run)s, p.id, p.verified_at, looked.defect
+SELECT %(run)s, p.id, p.verified_at, checked.defect
 FROM unnest(%(wrong)s::bigint[], %(wrong_seen)s::timestamptz[], %(defects)s::text[])
-     AS looked (id, verified_at, defect)
-JOIN imagestorageplacement p ON p.id = looked.id AND p.verified_at = looked.verified_at
+     AS checked (id, verified_at, defect)
+JOIN imagestorageplacement p ON p.id = checked.id AND p.verified_at = checked.verified_at
 ON CONFLICT (verification_id, placement_id) DO NOTHING;
 UPDATE verification SET done = %(done)s, counts = %(counts)s, changed_at = clock_timestamp(),
     finished_at = CASE WHEN %(finished)s THEN clock_timestamp() END
@@ -168,8 +168,8 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Looked:
-    """A placement and the result of its verification.
+class PlacementCheck:
+    """A placement to verify, and the result of its verification.
 
     Attributes:
         id: the placement's key.
@@ -178,7 +178,7 @@ class Looked:
         size: the blob's size in bytes.
         quarantined: whether the placement is in quarantine.
         verified_at: when the copy was last known to be intact.
-        result: a Defect, SOUND, or None for an intact copy.
+        result: a Defect, INTACT if the copy is quarantined but intact, or None.
         hashed: whether all bytes were read.
         unreachable: why the copy could not be verified.
     """
@@ -192,6 +192,12 @@ class Looked:
     result: str | None = None
     hashed: bool = False
     unreachable: str | None = None
+
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> PlacementCheck:
+        """Return the unverified placement of a row of COLUMNS."""
+        id_, location, digest, size, quarantined, verified_at = row
+        return cls(id_, location, Digest.parse(digest), size, quarantined, verified_at)
 
 
 def begin(database: Database, scope: Scope) -> Run:
@@ -209,7 +215,7 @@ def forget_old_runs(database: Database) -> bool:
     return bool(database.run(_FORGET, parameters)[0][0])
 
 
-def resume(database: Database, scope: Scope) -> Run | None:
+def latest_run(database: Database, scope: Scope) -> Run | None:
     """Return the latest run of the same scope, None if there is none."""
     rows = database.read(_RESUME, {"scope": json.dumps(asdict(scope))})
     if not rows:
@@ -244,7 +250,7 @@ class Verifier:
         self._limit = limit
         self._batch = batch
 
-    def go_on(self, run: Run) -> Iterator[Run]:
+    def verify(self, run: Run) -> Iterator[Run]:
         """Verify the remaining placements of a run, and yield the run after each range.
 
         Raises:
@@ -256,16 +262,16 @@ class Verifier:
             while run.done < run.last:
                 until = min(run.done + batch, run.last)
                 found = self._range(run, until)
-                looked = list(executor.map(partial(self.look, full=run.scope.full), found))
+                checks = list(executor.map(partial(self.check, full=run.scope.full), found))
                 run.done = until
-                record(self._database, run, looked)
+                record(self._database, run, checks)
                 yield run
 
     def reachable(self, location: str) -> bool:
         """Return whether copies at a location can be read now, as far as is known."""
         return location in self._stores and self._health.is_up(location)
 
-    def look(self, placement: Looked, *, full: bool) -> Looked:
+    def check(self, placement: PlacementCheck, *, full: bool) -> PlacementCheck:
         """Verify one placement. All bytes of a quarantined copy are read."""
         store = self._stores.get(placement.location)
         if store is None:
@@ -280,36 +286,30 @@ class Verifier:
         if defect is not None:
             return replace(placement, result=defect.value)
         if placement.quarantined:
-            return replace(placement, result=SOUND)
+            return replace(placement, result=INTACT)
         return replace(placement, hashed=full)
 
-    def _range(self, run: Run, until: int) -> list[Looked]:
+    def _range(self, run: Run, until: int) -> list[PlacementCheck]:
         rows = self._database.read(
             _RANGE, {**asdict(run.scope), "run": run.id, "after": run.done, "until": until}
         )
-        return [to_look_at(row) for row in rows]
+        return [PlacementCheck.from_row(row) for row in rows]
 
 
-def to_look_at(row: Sequence[Any]) -> Looked:
-    """Return the placement of a row of COLUMNS."""
-    id_, location, digest, size, quarantined, verified_at = row
-    return Looked(id_, location, Digest.parse(digest), size, quarantined, verified_at)
-
-
-def note_right(database: Database, looked: list[Looked]) -> None:
+def record_intact(database: Database, checks: list[PlacementCheck]) -> None:
     """Record that hashed copies are intact now, and delete doubts about them."""
-    database.run(_NOTE_RIGHT, _hashed(looked))
+    database.run(_RECORD_INTACT, _hashed(checks))
 
 
-def record(database: Database, run: Run, looked: list[Looked]) -> None:
+def record(database: Database, run: Run, checks: list[PlacementCheck]) -> None:
     """Record the results of a range and the position of the run, in one round trip."""
-    for one in looked:
+    for one in checks:
         count(run.counts.setdefault(one.location, Count()), one)
-    wrong = [one for one in looked if one.result is not None]
+    wrong = [one for one in checks if one.result is not None]
     database.run(
         _RECORD,
         {
-            **_hashed(looked),
+            **_hashed(checks),
             "run": run.id,
             "done": run.done,
             "finished": run.done >= run.last,
@@ -321,21 +321,21 @@ def record(database: Database, run: Run, looked: list[Looked]) -> None:
     )
 
 
-def _hashed(looked: list[Looked]) -> dict[str, object]:
-    right = [one for one in looked if one.hashed]
+def _hashed(checks: list[PlacementCheck]) -> dict[str, object]:
+    right = [one for one in checks if one.hashed]
     return {
         "hashed": [one.id for one in right],
         "hashed_seen": [one.verified_at for one in right],
     }
 
 
-def count(counted: Count, looked: Looked) -> None:
+def count(counted: Count, check: PlacementCheck) -> None:
     """Add one result."""
-    if looked.unreachable is not None:
+    if check.unreachable is not None:
         counted.not_verified += 1
-    elif looked.result is None:
+    elif check.result is None:
         counted.verified += 1
-        counted.bytes += looked.size if looked.hashed else 0
+        counted.bytes += check.size if check.hashed else 0
     else:
-        name = looked.result.replace(" ", "_")
+        name = check.result.replace(" ", "_")
         setattr(counted, name, getattr(counted, name) + 1)

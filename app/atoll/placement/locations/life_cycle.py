@@ -9,7 +9,7 @@ from itertools import islice
 from atoll.cluster.instances import Instances
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.placement.checks.verify import Looked, Verifier
+from atoll.placement.checks.verify import PlacementCheck, Verifier
 from atoll.placement.locations.drain import Drain, DrainProgress
 from atoll.placement.locations.errors import ChangeRefused, LossNotAccepted
 from atoll.placement.locations.lost import Loss, Losses
@@ -44,7 +44,7 @@ DEFAULT_REQUIREMENTS = CopyRequirements()
 class SurvivorsUnverified(ChangeRefused):
     """Copies that would be sole copies after a removal are wrong, or could not be checked."""
 
-    def __init__(self, location: str, bad: list[Looked], checked: int) -> None:
+    def __init__(self, location: str, bad: list[PlacementCheck], checked: int) -> None:
         super().__init__(
             f"{len(bad)} of {checked} copies that would remain alone are wrong, or could not be"
             f" checked from here; nothing was changed: atoll verify --heal, then drain {location}"
@@ -161,7 +161,7 @@ class LocationLifeCycle:
         Raises:
             SurvivorsUnverified: at the end, if copies are wrong or could not be checked.
         """
-        bad: list[Looked] = []
+        bad: list[PlacementCheck] = []
         checked = 0
         for step in check_survivors(self._database, verifier, location):
             checked += len(step.copies)

@@ -11,14 +11,14 @@ from atoll.placement.locations.errors import StoreInUse
 from atoll.placement.locations.states import LocationTable
 from atoll.storage.base import ObjectStore
 from atoll.storage.drivers import make_store
-from atoll.storage.errors import StoreOfOtherLocation
+from atoll.storage.errors import LocationMismatch
 from atoll.storage.location_marker import require_own
 from atoll.storage.purge import (
-    PlaceShared,
+    StorePathShared,
     abort_all_uploads,
     count_objects,
     delete_objects,
-    require_own_place,
+    require_unshared_path,
 )
 
 
@@ -74,10 +74,10 @@ class StorePurge:
         others = {**known, **self._stores}
         others.pop(location)
         try:
-            require_own_place(location, known[location], others)
+            require_unshared_path(location, known[location], others)
             store = make_store(location, known[location], ca_bundle=self._ca_bundle)
             require_own(store)
-        except (PlaceShared, StoreOfOtherLocation) as error:
+        except (StorePathShared, LocationMismatch) as error:
             raise StoreInUse(f"{error}; nothing was deleted") from error
         return store
 

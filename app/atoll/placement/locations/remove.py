@@ -257,7 +257,7 @@ class Removal:
         return before
 
     def _restore_state(self, location: str, state: str) -> None:
-        with self._table.locked_patiently() as transaction:
+        with self._table.locked_without_timeout() as transaction:
             if transaction.states().get(location) == DRAINING:
                 transaction.change_state(location, state)
 
@@ -270,7 +270,7 @@ class Removal:
         Returns:
             The number of deleted uploads.
         """
-        with self._table.locked_patiently() as transaction:
+        with self._table.locked_without_timeout() as transaction:
             if not _under_way(transaction, location):
                 return 0
             transaction.cursor.execute(_CANCEL_WORK, {**parameters(location), "lost": lost})
@@ -278,7 +278,7 @@ class Removal:
 
     def _move_batch(self, location: str) -> tuple[int, ...]:
         """Move a batch of placements to the journal; return their ids, none at the end."""
-        with self._table.locked_patiently() as transaction:
+        with self._table.locked_without_timeout() as transaction:
             if not _under_way(transaction, location):
                 return ()
             cursor = transaction.cursor
@@ -289,7 +289,7 @@ class Removal:
         """Delete the location and its journal, or restore all if a blob lost its other copy."""
         values = parameters(location)
         remaining = Remaining(0, 0, 0)
-        with self._table.locked_patiently() as transaction:
+        with self._table.locked_without_timeout() as transaction:
             if not _under_way(transaction, location):
                 return
             if lost:

@@ -127,7 +127,7 @@ class LocationTable:
             yield LocationTransaction(cursor)
 
     @contextmanager
-    def locked_patiently(self) -> Iterator[LocationTransaction]:
+    def locked_without_timeout(self) -> Iterator[LocationTransaction]:
         """Open a transaction that holds the states lock, however long that takes.
 
         For steps of a change that has begun.

@@ -13,7 +13,7 @@ from uuid import UUID
 from atoll.db.pool import Database
 from atoll.placement.rules import (
     allowed_of,
-    perhaps_required,
+    possibly_required,
     required_of,
     required_of_all,
     urgent_of,
@@ -28,7 +28,7 @@ BATCH = 20_000
 _MISSING = f"""
 targets AS MATERIALIZED (
     SELECT l.id, l.name, l.state, {required_of_all("l")} AS of_all FROM imagestoragelocation l
-    WHERE {perhaps_required("l")} AND (%(wanted)s::text[] IS NULL OR l.name = ANY(%(wanted)s))
+    WHERE {possibly_required("l")} AND (%(wanted)s::text[] IS NULL OR l.name = ANY(%(wanted)s))
 ), absent AS MATERIALIZED (
     SELECT s.id, s.uuid, s.image_size, t.id AS location_id, t.name, t.state, t.of_all
     FROM imagestorage s CROSS JOIN targets t
@@ -61,10 +61,10 @@ _NAMED = """
 SELECT name, count(*), sum(image_size)::bigint, array_agg(uuid ORDER BY id)
 FROM missing GROUP BY name ORDER BY name"""
 
-_ONLY_LOOK = f"WITH {_MISSING}"
+_COUNT = f"WITH {_MISSING}"
 
 # An operator who runs a backfill does not want to wait for the next attempt of a failed task.
-_LOOK_AND_QUEUE = f"""
+_COUNT_AND_QUEUE = f"""
 WITH {_MISSING}, {_QUEUE} DO UPDATE SET urgent = EXCLUDED.urgent, available_at = clock_timestamp()
     WHERE replicationtask.lease_token IS NULL
       AND (replicationtask.available_at > clock_timestamp()
@@ -155,7 +155,7 @@ def backfill(
     last = int(database.read(_LAST)[0][0])
     if until is not None:
         last = min(last, until)
-    statement = _DELETE_OBSOLETE + _LOOK_AND_QUEUE if queue else _ONLY_LOOK
+    statement = _DELETE_OBSOLETE + _COUNT_AND_QUEUE if queue else _COUNT
     statement += _NAMED if uuids else _FOUND
     for after in range(0, last, batch):
         end = min(after + batch, last)

@@ -49,17 +49,17 @@ class S3Clients:
         self.default = self._create(CONNECT_TIMEOUT, READ_TIMEOUT, attempts=2)
         self.prober = self._create(_PROBE_TIMEOUT, _PROBE_TIMEOUT, attempts=1)
         # By read time-out in seconds.
-        self._patient: dict[int, S3Client] = {}
+        self._for_assembly: dict[int, S3Client] = {}
 
-    def patient(self, size: int) -> S3Client:
+    def for_assembly(self, size: int) -> S3Client:
         """Return a client that waits as long as a store may need to write `size` bytes."""
         seconds = assembly_seconds(size)
         if seconds <= READ_TIMEOUT:
             return self.default
         with _CREATION_LOCK:
-            if seconds not in self._patient:
-                self._patient[seconds] = self._create(CONNECT_TIMEOUT, seconds, attempts=2)
-            return self._patient[seconds]
+            if seconds not in self._for_assembly:
+                self._for_assembly[seconds] = self._create(CONNECT_TIMEOUT, seconds, attempts=2)
+            return self._for_assembly[seconds]
 
     def frozen_credentials(self) -> ReadOnlyCredentials | None:
         """Return the current credentials, or None if there are none to sign with."""

@@ -29,7 +29,7 @@ from urllib3.exceptions import (
     ReadTimeoutError,
 )
 
-from atoll.storage.errors import StoreMisbehaves
+from atoll.storage.errors import InvalidStoreResponse
 from atoll.storage.proof import exactly, require_range
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class DirectTransfer:
         content_range = answer.headers.get("content-range")
         try:
             length = require_range(self._location, answer.status, content_range, start, end)
-        except StoreMisbehaves:
+        except InvalidStoreResponse:
             answer.close()
             return None
         return exactly(self._location, _pieces(answer), length)

@@ -21,15 +21,15 @@ from atoll.config.stores import S3StoreSettings
 from atoll.storage.base import Body, ObjectStore, StoredObject, StoredPart
 from atoll.storage.client_errors import unavailable
 from atoll.storage.errors import (
+    InvalidStoreResponse,
     ObjectChanged,
     ObjectMissing,
     StoreFull,
-    StoreMisbehaves,
     StoreRefused,
     StoreUnavailable,
     WriteNotProven,
 )
-from atoll.storage.observed_store import Observe, ObservedStore, nobody
+from atoll.storage.observed_store import Observe, ObservedStore, ignore_outcome
 from atoll.storage.probe import READ_MAXIMUM
 from atoll.storage.proof import Content, exactly, plain, require_md5, require_range
 from atoll.storage.s3 import clients
@@ -60,7 +60,7 @@ class S3ObjectStore(ObservedStore):
         settings: S3StoreSettings,
         *,
         ca_bundle: str | None = None,
-        observe: Observe = nobody,
+        observe: Observe = ignore_outcome,
     ) -> None:
         super().__init__(location, observe)
         self._settings = settings
@@ -108,7 +108,9 @@ class S3ObjectStore(ObservedStore):
             answer = self._client.delete_object(Bucket=self._bucket, Key=self._path(key))
             status = answer["ResponseMetadata"]["HTTPStatusCode"]
             if status != _NO_CONTENT and self._exists(key):
-                raise StoreMisbehaves(self.location, f"it answered {status} and deleted nothing")
+                raise InvalidStoreResponse(
+                    self.location, f"it answered {status} and deleted nothing"
+                )
 
     def list_objects(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects below a prefix, in the order of S3."""
@@ -176,8 +178,8 @@ class S3ObjectStore(ObservedStore):
         target = {"Bucket": self._bucket, "Key": self._path(key), "UploadId": upload_id}
         parts = [{"PartNumber": number, "ETag": tag} for number, tag in enumerate(tags, start=1)]
         with self._writes(key):
-            patient = self._clients.patient(size)
-            complete_upload(patient, self._client, self.location, target, parts, size=size)
+            client = self._clients.for_assembly(size)
+            complete_upload(client, self._client, self.location, target, parts, size=size)
 
     def abort_parts(self, key: str, upload_id: str) -> None:
         """Abort a multipart upload."""
@@ -202,7 +204,9 @@ class S3ObjectStore(ObservedStore):
         with source._answers(key):
             answer = source._client.head_object(Bucket=source._bucket, Key=source._path(key))
         prove()
-        copy = ServerSideCopy(self._clients.patient, self.location, self._bucket, self._path(key))
+        copy = ServerSideCopy(
+            self._clients.for_assembly, self.location, self._bucket, self._path(key)
+        )
         with self._writes(key):
             copy.run(source._bucket, source._path(key), self._field(answer, "ETag"), size)
 
@@ -226,7 +230,7 @@ class S3ObjectStore(ObservedStore):
         """Return the key in the bucket."""
         return self._path(key)
 
-    def _look(self) -> None:
+    def _check_bucket(self) -> None:
         self._prober.head_bucket(Bucket=self._bucket)
 
     def _read_small(self, key: str) -> bytes:
@@ -292,15 +296,15 @@ class S3ObjectStore(ObservedStore):
             yield from pieces
 
     def _field(self, answer: Any, name: str) -> Any:
-        """Return a field that every S3 answer has; raise StoreMisbehaves if it is missing."""
+        """Return a field that every S3 answer has; raise InvalidStoreResponse if it is missing."""
         if answer.get(name) in {None, ""}:
-            raise StoreMisbehaves(self.location, f"its answer has no {name}")
+            raise InvalidStoreResponse(self.location, f"its answer has no {name}")
         return answer[name]
 
     def _require_list(self, page: Any) -> Any:
-        """Return a page of a list; raise StoreMisbehaves for anything else."""
+        """Return a page of a list; raise InvalidStoreResponse for anything else."""
         if "IsTruncated" not in page and "Name" not in page and "Bucket" not in page:
-            raise StoreMisbehaves(self.location, "it answered with a page that is no list")
+            raise InvalidStoreResponse(self.location, "it answered with a page that is no list")
         return page
 
     def _exists(self, key: str) -> bool:

@@ -23,7 +23,7 @@ GIBIBYTE = 2**30
 # The largest object that one request copies, and the size of the parts of larger ones.
 SINGLE_MAXIMUM = 5 * GIBIBYTE
 PART_SIZE = GIBIBYTE
-_AT_ONCE = 4
+_CONCURRENT_PARTS = 4
 _MISSING = 404
 
 
@@ -112,7 +112,7 @@ class ServerSideCopy:
             return {"PartNumber": number, "ETag": tag}
 
         try:
-            with ThreadPoolExecutor(_AT_ONCE) as executor:
+            with ThreadPoolExecutor(_CONCURRENT_PARTS) as executor:
                 starts = enumerate(range(0, size, PART_SIZE), start=1)
                 parts: Any = list(executor.map(copy, starts))
             complete_upload(client, self._client_for(0), self._location, upload, parts, size=size)

@@ -87,7 +87,7 @@ class TooManySearches(Exception):
         super().__init__("too many anonymous searches at the same time; try again, or log in")
 
 
-def nothing_at(path: str) -> str:
+def not_found_message(path: str) -> str:
     """Return the error text for a path that is not served."""
     return f"there is nothing at {path[:200]}"
 
@@ -154,7 +154,7 @@ def write(
 ) -> None:
     """Write the response for an exception that an operation raised."""
     if isinstance(error, falcon.HTTPRouteNotFound):
-        error = NotFound(nothing_at(req.path))
+        error = NotFound(not_found_message(req.path))
     status, kind = next(
         (STATUSES[base] for base in type(error).__mro__ if base in STATUSES),
         (500, "internal_error"),

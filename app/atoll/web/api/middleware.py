@@ -85,7 +85,7 @@ class ApiMiddleware:
         refuse_foreign_origin(req, self._external_urls)
         repository: RepositoryName | None = params.pop("repository", None)
         credentials = _credentials(req)
-        if credentials is not None and credentials.of_app:
+        if credentials is not None and credentials.is_app_token:
             raise errors.InsufficientScope(
                 "an app-specific token is for pulling and pushing; use an OAuth token or a password"
                 " for the API"
@@ -116,7 +116,7 @@ def _convert(req: falcon.Request, name: str, text: str) -> Any:
         if "/" not in text:
             raise errors.NotFound(f"there is no repository '{text[:200]}'; write NAMESPACE/NAME")
         if not RepositoryName.fits(text):
-            raise errors.NotFound(errors.nothing_at(req.path))
+            raise errors.NotFound(errors.not_found_message(req.path))
         return RepositoryName.parse(text)
     if name == "uuid":
         try:

@@ -26,7 +26,7 @@ from atoll.web.api.errors import (
     InvalidRequest,
     NotFound,
     Unauthenticated,
-    nothing_at,
+    not_found_message,
 )
 from atoll.web.api.forgery import READING, can_be_forged
 from atoll.web.client_address import client_address
@@ -105,7 +105,7 @@ class Call:
         A longer path may also be an unserved path below a repository, so the text names both.
         """
         unknown = f"there is no repository '{name}'"
-        return f"{nothing_at(self.req.path)}: {unknown}" if "/" in name.name else unknown
+        return f"{not_found_message(self.req.path)}: {unknown}" if "/" in name.name else unknown
 
     def may(self, role: str) -> bool:
         """Return whether the caller has at least a role on the repository in the path."""
@@ -238,7 +238,7 @@ def _check_csrf_token(call: Call, session: Session) -> None:
     if call.req.method in READING:
         return
     token = call.req.get_header(CSRF_HEADER) or getattr(call.body, "csrf_token", None)
-    if not session.confirms(token):
+    if not session.csrf_token_matches(token):
         raise ForgedRequest
 
 

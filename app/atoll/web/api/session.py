@@ -53,10 +53,10 @@ class SignIn:
     def on_post(self, call: Call) -> Any:
         """Start a session with a password."""
         session = self._cookies.read(call.req)
-        if session is None or not session.confirms(call.req.get_header(CSRF_HEADER)):
+        if session is None or not session.csrf_token_matches(call.req.get_header(CSRF_HEADER)):
             raise ForgedRequest
         credentials = Credentials(call.body.username, call.body.password)
-        if not self._enabled or not credentials.of_person:
+        if not self._enabled or not credentials.is_user_password:
             raise InsufficientScope
         try:
             user, _ = self._access.authenticate(credentials, client_address(call.req), [])

@@ -61,10 +61,10 @@ class TokenResource:
             principal.username if principal else None,
             [_granted(scope, held[scope.repository]) for scope in scopes],
             user_id=principal.id if principal else None,
-            public_only=principal is not None and not principal.sees_private,
+            public_only=principal is not None and not principal.can_read_private,
             catalog=bool(
                 principal
-                and principal.sees_private
+                and principal.can_read_private
                 and (principal.superuser or principal.auditor)
                 and CATALOG_SCOPE in " ".join(texts).split()
             ),

@@ -6,14 +6,14 @@ import http.client
 import socket
 from pathlib import Path
 
-KINDS = ("/health/instance", "/health/endtoend")
+ENDPOINTS = ("/health/instance", "/health/endtoend")
 _TIMEOUT = 3
 _HEALTHY = 200
 
 
-def healthy_kinds(operations: Path) -> set[str]:
+def healthy_endpoints(operations: Path) -> set[str]:
     """Return the health endpoints that report the process behind OPERATIONS as healthy."""
-    return {kind for kind in KINDS if _status(operations, kind) == _HEALTHY}
+    return {endpoint for endpoint in ENDPOINTS if _status(operations, endpoint) == _HEALTHY}
 
 
 def _status(operations: Path, path: str) -> int:

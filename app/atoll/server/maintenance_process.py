@@ -17,7 +17,7 @@ from atoll.storage.states import refresh_in_background
 _CONNECTIONS = 6
 
 
-def maintain() -> int:
+def run_maintenance() -> int:
     """Run the maintenance in the background until SIGTERM, and return the exit code."""
     logs.set_up()
     bundle = load_bundle()
