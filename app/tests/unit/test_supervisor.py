@@ -19,7 +19,7 @@ def test_a_process_that_ignores_its_stop_signal_is_killed() -> None:
 
 
 def test_all_processes_stop_when_a_vital_one_dies(tmp_path: Path) -> None:
-    supervisor = Supervisor(drain=5, notice=0, leaving=tmp_path / "leaving")
+    supervisor = Supervisor(drain=5, notice=0, draining=tmp_path / "draining")
     dying = Child("dying", ["true"], signal.SIGTERM)
     other = Child("other", FOREVER, signal.SIGTERM)
     supervisor.start_backends([dying, other])
