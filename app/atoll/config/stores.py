@@ -320,7 +320,9 @@ class SwiftSettings(StoreSettings):
     )
     connect_timeout: int = Field(default=5, ge=1, description=_UNUSED)
     retry_count: int = Field(default=5, ge=0, description=_UNUSED)
-    retry_on_ratelimit: bool = Field(default=True, description=_UNUSED)
+    retry_on_ratelimit: bool = Field(
+        default=True, description="Repeat requests that the service rejected for a rate limit."
+    )
 
     @property
     def bucket_identity(self) -> tuple[str, str, str]:

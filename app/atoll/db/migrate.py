@@ -30,6 +30,7 @@ from importlib import resources
 import psycopg2.extensions
 
 from atoll.db.pool import Database
+from atoll.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Migration:
         return f"{self.number:04d}_{self.name}"
 
 
-class SchemaMismatch(Exception):
+class SchemaMismatch(UserError):
     """The database has another migration under the number of a known one."""
 
     def __init__(self, migration: Migration, applied: str) -> None:

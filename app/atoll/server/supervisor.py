@@ -81,7 +81,7 @@ class Child:
     def kill(self) -> None:
         """Kill the process if it still runs."""
         if self.process is not None and self.running:
-            log.warning("process killed", extra={"process": self.name})
+            log.warning("process killed", extra={"child": self.name})
             self.process.kill()
             self.process.wait()
 
@@ -183,7 +183,7 @@ class Supervisor:
             time.sleep(_POLL)
         dead = self._dead()
         if dead is not None and not self._stopping:
-            log.error("process died, stopping all", extra={"process": dead.name})
+            log.error("process died, stopping all", extra={"child": dead.name})
         elif self._stopping:
             self._give_notice()
             log.info("draining", extra={"seconds": self._drain})

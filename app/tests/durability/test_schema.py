@@ -17,5 +17,5 @@ def test_a_schema_of_a_development_version_is_refused(
 ) -> None:
     database = registry["us"].database
     database.run("UPDATE schema_migration SET name = 'another' WHERE number = 1")
-    with pytest.raises(SchemaMismatch, match="0001_another instead of 0001_registry"):
+    with pytest.raises(SchemaMismatch, match="0001_another instead of 0001_baseline"):
         call(database)

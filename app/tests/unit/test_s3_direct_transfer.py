@@ -14,6 +14,7 @@ from atoll.storage.s3.direct_transfer import DirectTransfer
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials, ReadOnlyCredentials
+from urllib3.exceptions import NewConnectionError, ProxyError
 
 KEYS = Credentials("an access key", "a secret key")
 TEMPORARY = Credentials("an access key", "another secret key", "a token of a role")
@@ -147,19 +148,64 @@ def test_another_range_than_the_requested_one_is_left_to_botocore(server: Server
     assert server.transfer().get("key", 1, 3) is None
 
 
-def test_a_refused_connection_is_left_to_botocore() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    transfer = DirectTransfer(
+def transfer_to(url: str) -> DirectTransfer:
+    return DirectTransfer(
         "us",
-        f"http://127.0.0.1:{port}/bucket/",
+        url,
         "eu-west-1",
         KEYS.get_frozen_credentials,
         ca_bundle=None,
         timeout=(60, 60),
         connections=1,
     )
-    assert transfer.get("key", 0, None) is None
+
+
+def unused_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port: int = unused.getsockname()[1]
+    return port
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "a-store.invalid"])
+def test_a_failed_connection_is_not_repeated(host: str) -> None:
+    transfer = transfer_to(f"http://{host}:{unused_port()}/bucket/")
+    with pytest.raises(NewConnectionError):
+        transfer.get("key", 0, None)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name in ("http_proxy", "HTTP_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("proxy", "authorization"),
+    [
+        ("http://127.0.0.1:{port}", None),
+        ("127.0.0.1:{port}", None),
+        ("//127.0.0.1:{port}", None),
+        ("http://user:p%40ss@127.0.0.1:{port}", "Basic dXNlcjpwQHNz"),
+    ],
+)
+def test_a_proxy_of_the_environment_is_used_as_botocore_does(
+    server: Server, no_proxies: pytest.MonkeyPatch, proxy: str, authorization: str | None
+) -> None:
+    no_proxies.setenv("http_proxy", proxy.format(port=server.server_port))
+    pieces = transfer_to("http://store.example:7480/bucket/").get("key", 0, None)
+    assert pieces is not None
+    assert b"".join(pieces) == CONTENT
+    method, target, headers, _body = server.requests[-1]
+    assert (method, target) == ("GET", "http://store.example:7480/bucket/key")
+    assert headers.get("Proxy-Authorization") == authorization
+
+
+def test_an_unavailable_proxy_is_an_error(no_proxies: pytest.MonkeyPatch) -> None:
+    no_proxies.setenv("http_proxy", f"127.0.0.1:{unused_port()}")
+    transfer = transfer_to("http://store.example:7480/bucket/")
+    with pytest.raises(ProxyError):
+        transfer.get("key", 0, None)
 
 
 def test_connections_are_reused(server: Server) -> None:

@@ -15,17 +15,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 from urllib.parse import quote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.httpsession import get_cert_path
+from botocore.httpsession import ProxyConfiguration, get_cert_path
+from botocore.utils import get_environ_proxies
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
-    NewConnectionError,
+    ProxyError,
     ReadTimeoutError,
 )
 
@@ -144,10 +144,9 @@ class DirectTransfer:
                 preload_content=body is not None,
                 decode_content=False,
             )
-        except NewConnectionError as error:
-            log.debug("request repeated", extra={"cause": type(error).__name__})
-            return None
-        except (ConnectTimeoutError, ReadTimeoutError):
+        except (ConnectTimeoutError, ReadTimeoutError, ProxyError):
+            # Without a connection, botocore's client would fail as well, after repetitions. For
+            # urllib3, a refused connection and an unknown host are kinds of ConnectTimeoutError.
             raise
         except HTTPError as error:
             log.debug("request repeated", extra={"cause": type(error).__name__})
@@ -179,20 +178,20 @@ class DirectTransfer:
 def _pool_manager(
     url: str, ca_bundle: str | None, timeout: tuple[int, int], connections: int
 ) -> urllib3.PoolManager:
-    """Return a pool of connections, through a proxy if the environment names one."""
+    """Return a pool of connections, through the proxy that botocore's client would use."""
     connect, read = timeout
-    address = urlsplit(url)
     options: dict[str, Any] = {
         "num_pools": 1,
         "maxsize": connections,
         "timeout": urllib3.Timeout(connect=connect, read=read),
         "retries": False,
-        "ssl_context": _tls_context(ca_bundle) if address.scheme == "https" else None,
+        "ssl_context": _tls_context(ca_bundle) if urlsplit(url).scheme == "https" else None,
     }
-    proxy = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
-    if proxy is None:
+    proxies = ProxyConfiguration(get_environ_proxies(url))
+    proxy = proxies.proxy_url_for(url)
+    if not proxy:
         return urllib3.PoolManager(**options)
-    return urllib3.ProxyManager(proxy, **options)
+    return urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
 
 
 def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
