@@ -242,7 +242,7 @@ class Policies:
         for name in (*policy.extra, *policy.excluded):
             if name not in kept:
                 raise PolicyInvalid(
-                    f"'{name}' is no location that blobs may be at; those are: {', '.join(kept)}"
+                    f"location '{name}' is unknown or not in use; choose from: {', '.join(kept)}"
                 )
         if both := sorted({*policy.extra} & {*policy.excluded}):
             raise PolicyInvalid(f"'{both[0]}' cannot be both an extra location and excluded")

@@ -101,7 +101,7 @@ class StorePurge:
         if location in self._stores or using:
             raise StoreInUse(
                 f"'{location}' is still in the bundle of {', '.join(using) or 'this site'}, which"
-                " would use it again: take its entry out of DISTRIBUTED_STORAGE_CONFIG at every"
+                " would use it again: remove its entry from DISTRIBUTED_STORAGE_CONFIG at every"
                 " site first. Instances that were killed count as running for a minute and a half"
             )
 
