@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from atoll.names import Digest
-from atoll.placement.checks.inventory import Inventory, Orphan, Restorable, delete_orphan, now
+from atoll.placement.checks.inventory import Inventory, Orphan, RestorableObject, delete_orphan, now
 from atoll.placement.locations.remove import Removal
 from atoll.placement.locations.states import LocationTable
 from atoll.storage.base import blob_key
@@ -39,7 +39,7 @@ def test_objects_with_restorable_placements_are_not_orphans(
     del digests
     found = [entry for entry, _ in old_enough(registry["eu"]).entries()]
     assert not any(isinstance(entry, Orphan) for entry in found)
-    assert sum(isinstance(entry, Restorable) for entry in found) == BLOBS // 2
+    assert sum(isinstance(entry, RestorableObject) for entry in found) == BLOBS // 2
 
 
 def test_an_orphan_listed_before_the_removal_is_kept_and_its_placement_restored(

@@ -212,7 +212,7 @@ def test_urgent_repositories_have_urgent_tasks(site: Site) -> None:
 @pytest.mark.parametrize(
     ("policy", "sentence"),
     [
-        ({"extra_locations": ["mars"]}, "'mars' is no location"),
+        ({"extra_locations": ["mars"]}, "location 'mars' is unknown"),
         ({"excluded_locations": ["usstorage", "eustorage"]}, "no location would be left"),
         (
             {"extra_locations": [THIRD], "excluded_locations": [THIRD]},
