@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http import HTTPStatus
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from commands import PODMAN, podman, succeeds, wait_until
 from definition import Lab, Store
 from site_machine import SiteMachine
@@ -19,8 +19,9 @@ Fault = AbstractContextManager[None]
 
 @contextmanager
 def _between(do: Callable[[], object], undo: Callable[[], object]) -> Iterator[None]:
-    do()
+    # Also an incomplete fault is repaired, because it would make all later tests fail.
     try:
+        do()
         yield
     finally:
         undo()
@@ -49,7 +50,7 @@ def refusing(store: Store, site: SiteMachine) -> Fault:
         # On a busy machine, a gateway may miss the notification by Ceph and keep the user in its
         # cache. The next change notifies it again.
         _administer(store, "user", "suspend" if refusing else "enable", "--uid=atoll")
-        return _refuses(site.lab, store) is refusing
+        return _key_is_refused(site.lab, store) is refusing
 
     return _between(
         partial(wait_until, "the store rejects its key", partial(set_refusing, True)),
@@ -109,11 +110,15 @@ def _dropped(site: SiteMachine, *addresses: str) -> Fault:
     )
 
 
-def _refuses(lab: Lab, store: Store) -> bool:
+def _key_is_refused(lab: Lab, store: Store) -> bool | None:
+    """Return whether the store rejects its key; None if it does not answer the question."""
     try:
         client_of(lab, store).head_bucket(Bucket=store.bucket)
     except ClientError as error:
-        return error.response["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.FORBIDDEN
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"]
+        return True if status == HTTPStatus.FORBIDDEN else None
+    except BotoCoreError:
+        return None
     return False
 
 

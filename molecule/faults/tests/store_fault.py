@@ -1,5 +1,6 @@
 """The failure of a store under load: failed operations and the durations of requests."""
 
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,8 @@ def run_with_store_fault(
 ) -> StoreCase:
     """Cause a fault of the preferred store of a site for some seconds under load."""
     store = next(one for one in registry.lab.stores if one.location == site.location)
+    # A store that is still unavailable cannot be detected as unavailable.
+    wait_until("no site reports a problem", lambda: _status(site).returncode == 0)
     start = time.time()
     with registry.traffic(folder, site) as traffic:
         wait_until("clients push and pull", traffic.works)
@@ -60,7 +63,7 @@ def run_with_store_fault(
             failed = time.time()
             sustain(seconds)
             detected = detections(site, store.location, began)
-            assert detected, f"{site.site.name} did not detect the failure of its store"
+            assert detected, f"{site.site.name} did not detect the fault; {_status(site).stdout}"
             # Clients that were redirected to the store before may hang for longer than the fault.
             wait_until("a client pulls meanwhile", lambda: traffic.pulled(max(detected)) > 0)
         registry.wait_until_healthy()
@@ -68,3 +71,7 @@ def run_with_store_fault(
     usual = max(one.seconds for one in seen if one.began + one.seconds < began)
     later = [one for one in seen if one.began + one.seconds >= began]
     return StoreCase(traffic.failures(began, failed), traffic.pushed, max(detected), usual, later)
+
+
+def _status(site: SiteMachine) -> "subprocess.CompletedProcess[str]":
+    return site.attempt("podman exec atoll-registry atoll status")
