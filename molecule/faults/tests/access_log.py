@@ -46,8 +46,10 @@ def detections(site: SiteMachine, location: str, since: float) -> list[float]:
 
 
 def _lines(site: SiteMachine, since: float) -> list[dict[str, Any]]:
-    command = f"journalctl --unit=atoll-registry --output=cat --since=@{since:.0f}"
-    return [json.loads(line) for line in site.run(command).splitlines() if line.startswith("{")]
+    # Whole seconds, rounded down: a killed store is detected within half a second.
+    command = f"journalctl --unit=atoll-registry --output=cat --since=@{int(since)}"
+    lines = (json.loads(line) for line in site.run(command).splitlines() if line.startswith("{"))
+    return [line for line in lines if _time(line) >= since]
 
 
 def _time(line: dict[str, Any]) -> float:
