@@ -95,7 +95,8 @@ def test_planning_and_claiming(us: Site, blobs: int) -> None:
     assert found == blobs
     database.run("ANALYZE")
     with print_figure("measure the lag of all locations"):
-        assert lag(database)[-1].pending_blobs == blobs
+        # Beyond `EXACT_MAXIMUM` lag is estimated from a sample.
+        assert lag(database)[-1].pending_blobs == pytest.approx(blobs, rel=0.05)
     tasks = Tasks(database, LOCATIONS[2])
     with print_figure(f"claim and finish {CLAIMS} tasks, one after the other"):
         for _ in range(CLAIMS):
