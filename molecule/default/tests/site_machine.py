@@ -29,6 +29,14 @@ class SiteMachine:
         words = [*self._ssh, f"sudo {command}"]
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
+    def remains(self) -> str:
+        """Return the paths that a removal left: the registry's, and those of deleted users.
+
+        The image of the lab's machines has a software bill of materials in /usr/share/atoll.
+        """
+        wanted = "'(' -iname '*atoll*' -o -nouser ')'"
+        return self.run(f"find / -xdev {wanted} -not -path /usr/share/atoll")
+
     def atoll(self, command: str) -> str:
         return self.run(f"podman exec atoll-registry atoll {command}")
 
