@@ -1,4 +1,4 @@
-"""Sequences that lost blobs in earlier versions of the protocol."""
+"""Sequences that lost blobs in earlier versions of the protocol, or misled its model."""
 
 from __future__ import annotations
 
@@ -104,6 +104,24 @@ def suspended_deletion(machine: PlacementProtocol, stop: int) -> Iterator[None]:
     yield
 
 
+def push_beside_a_removal_as_lost(machine: PlacementProtocol, stop: int) -> Iterator[None]:
+    machine.begin({0}, copied=True, accepted=False, stale=True)
+    machine.carry_out(
+        RemoveLost("us", "eu"), Interleaved(Stop(ANY, stop), Push("eu", "one", 2), None)
+    )
+    yield
+
+
+def two_removals_as_lost_in_progress(machine: PlacementProtocol, stop: int) -> Iterator[None]:
+    machine.begin({0, 2}, copied=True, accepted=False)
+    machine.carry_out(RemoveLost("us", "eu"), Suspended(Stop(ANY, stop)))
+    yield
+    machine.carry_out(RemoveLost("us", "us"))
+    yield
+    machine.verify_convergence()
+    yield
+
+
 _REMOVALS = {
     "two removals": (Remove("us", "us", False), Remove("us", "eu", False)),
     "two removals without a drain": (Remove("us", "us", True), Remove("us", "eu", True)),
@@ -117,6 +135,8 @@ KNOWN: dict[str, Sequence] = {
     "orphans of a removed location": orphans_of_a_removed_location,
     "a fail-over that loses a collection": failover_that_loses_a_collection,
     "a cancelled upload of a collected blob": cancelled_upload_of_a_collected_blob,
+    "a push beside a removal as lost": push_beside_a_removal_as_lost,
+    "two removals as lost in progress": two_removals_as_lost_in_progress,
     "a late deletion": late_deletion,
     "a suspended deletion": suspended_deletion,
 }

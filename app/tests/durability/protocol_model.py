@@ -25,6 +25,7 @@ class Model:
         kept: the end of the retention of a manifest without a tag.
         tags: the manifest of each tag, by repository and tag.
         lost: blobs whose loss an operator accepted, by the location that was removed as lost.
+        accepted: the number of the removal with which the loss of a blob was accepted.
     """
 
     now: int = 0
@@ -33,6 +34,7 @@ class Model:
     kept: dict[tuple[str, str], int] = field(default_factory=dict)
     tags: dict[tuple[str, str], str] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    accepted: dict[str, int] = field(default_factory=dict)
 
     def needed(self) -> set[str]:
         """Return the digests of all blobs that must be readable now."""
@@ -44,10 +46,18 @@ class Model:
                 found |= blobs
         return found - self.lost.keys()
 
-    def blob_acknowledged(self, repository: str, digest: str) -> None:
-        """Record a successful push or mount."""
+    def blob_acknowledged(self, repository: str, digest: str, losses_before: int) -> None:
+        """Record a successful push or mount.
+
+        Args:
+            repository: the repository.
+            digest: the blob.
+            losses_before: the number of removals as lost before the push began. A removal beside it
+                may have counted the pushed copy as lost.
+        """
         self.rights[repository, digest] = self.now + KEPT_SECONDS
-        self.lost.pop(digest, None)
+        if self.accepted.get(digest, 0) <= losses_before:
+            self.lost.pop(digest, None)
 
     def right_deleted(self, repository: str, digest: str) -> None:
         """Record that the repository may have lost its right to the blob."""
@@ -75,10 +85,11 @@ class Model:
             if name == repository and self.tags[name, tag] == digest:
                 self.tag_ended(name, tag)
 
-    def loss_accepted(self, digests: set[str], location: str) -> None:
-        """Record blobs whose loss with `location` was accepted."""
+    def loss_accepted(self, digests: set[str], location: str, number: int) -> None:
+        """Record blobs whose loss with `location` was accepted, by removal `number`."""
         for digest in digests:
             self.lost.setdefault(digest, location)
+            self.accepted[digest] = number
 
     def removal_undone(self, location: str) -> None:
         """Record that the removal of `location` was undone, which restores its blobs."""

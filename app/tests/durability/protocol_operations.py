@@ -89,8 +89,10 @@ class Push(Action):
     site: str
     repository: str
     content: int
+    losses_before: int = field(default=0, repr=False)
 
     def run(self, world: World) -> Any:
+        self.losses_before = world.losses
         uploads = world[self.site].graph.uploads
         upload = uploads.start(name_of(self.repository), SUPERUSER)
         content = CONTENTS[self.content]
@@ -98,7 +100,8 @@ class Push(Action):
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done:
-            world.model.blob_acknowledged(self.repository, _digest(self.content))
+            digest = _digest(self.content)
+            world.model.blob_acknowledged(self.repository, digest, self.losses_before)
 
 
 @dataclass
@@ -138,8 +141,10 @@ class ContinueChunks(Action):
     number: int
     more: bool
     finish: bool
+    losses_before: int = field(default=0, repr=False)
 
     def run(self, world: World) -> Any:
+        self.losses_before = world.losses
         session = _session(world, self.number)
         if session is None:
             return None
@@ -157,7 +162,8 @@ class ContinueChunks(Action):
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done and result is not None:
             repository, whole = result
-            world.model.blob_acknowledged(repository, str(Digest.of(whole)))
+            digest = str(Digest.of(whole))
+            world.model.blob_acknowledged(repository, digest, self.losses_before)
 
 
 @dataclass
@@ -192,15 +198,18 @@ class Mount(Action):
     target: str
     source: str
     content: int
+    losses_before: int = field(default=0, repr=False)
 
     def run(self, world: World) -> Any:
+        self.losses_before = world.losses
         blobs = world[self.site].graph.blobs
         digest = Digest.of(CONTENTS[self.content])
         return blobs.mount(name_of(self.target), name_of(self.source), digest)
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done and result:
-            world.model.blob_acknowledged(self.target, _digest(self.content))
+            digest = _digest(self.content)
+            world.model.blob_acknowledged(self.target, digest, self.losses_before)
 
 
 @dataclass
@@ -442,7 +451,8 @@ class RemoveLost(Action):
         if done:
             world.removals.append(result)
         if done or world.states().get(self.location) in ("removed", None):
-            world.model.loss_accepted(self.lost, self.location)
+            world.losses += 1
+            world.model.loss_accepted(self.lost, self.location, world.losses)
 
 
 @dataclass

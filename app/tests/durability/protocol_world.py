@@ -138,6 +138,8 @@ class World:
         self._late_for: dict[str, int] = {}
         self.sessions: list[Any] = []
         self.removals: list[Any] = []
+        # The number of removals as lost, which a fail-over does not reset.
+        self.losses = 0
 
     def __getitem__(self, home: str) -> Site:
         return self.sites[home]
