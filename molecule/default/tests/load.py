@@ -7,6 +7,8 @@ import os
 import subprocess
 import tarfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ class Load:
         self.folder = folder
         self._repository = repository
         self._stop = threading.Event()
+        self._image = threading.Lock()
+        self._may_begin = threading.Event()
+        self._may_begin.set()
         self._thread = threading.Thread(target=self._run)
         # The digests of the pushed images, by name; and the failed operations with their reasons.
         self.pushed: dict[str, str] = {}
@@ -43,7 +48,23 @@ class Load:
         number = 0
         while not self._stop.is_set():
             number += 1
-            self._push_and_pull(f"{self._repository}:{number}")
+            # The lock alone would be taken again before another thread is awake.
+            self._may_begin.wait()
+            with self._image:
+                self._push_and_pull(f"{self._repository}:{number}")
+
+    @contextmanager
+    def between_images(self) -> Iterator[None]:
+        """Hold the load while no image waits for its pull.
+
+        An image that was just pushed may have its only copy at a store that fails next.
+        """
+        self._may_begin.clear()
+        try:
+            with self._image:
+                yield
+        finally:
+            self._may_begin.set()
 
     def _push_and_pull(self, name: str) -> None:
         layout = self.folder / "layout"

@@ -5,6 +5,7 @@ import json
 import socket
 import ssl
 from base64 import b64encode
+from contextlib import ExitStack
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def test_clients_see_no_failure_while_the_nearest_store_hangs(
     us.atoll("wait --timeout 300")
     with Load(clients, tmp_path, "admin/without") as load:
         wait_until("the load is running", lambda: load.pulls > 2)
-        with paused(nearest):
+        with ExitStack() as stack:
+            with load.between_images():
+                stack.enter_context(paused(nearest))
             pulls = load.pulls
             assert clients.skopeo_pull(clients.registry, f"admin/before@{digest}") == digest
             wait_until("the load continues", lambda: load.pulls > pulls + 5)
