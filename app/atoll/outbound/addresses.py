@@ -34,6 +34,7 @@ _NOT_PUBLIC: tuple[Network, ...] = tuple(
         "168.63.129.16/32",  # Azure's host agent, reachable from virtual machines only
         "2001::/23",  # includes Teredo
         "2001:db8::/32",
+        "2002::/16",  # 6to4: public or not depends on Python's version (`is_global`)
         "3fff::/20",
     )
 )
