@@ -17,7 +17,7 @@ _COLLECTION = "atoll.registry"
 
 def modules_page(plugins: Path) -> str:
     """Return the page of all modules and filters in the directory PLUGINS."""
-    return page("Modules and plugins", "collection/plugins", _parts(plugins))
+    return page("Modules and plugins", "plugins", _parts(plugins))
 
 
 def _parts(plugins: Path) -> Iterator[str]:

@@ -26,7 +26,7 @@ def pages(repository: Path = REPOSITORY) -> dict[Path, Callable[[], str]]:
         reference / "command-line.md": command_line_page,
         reference / "api.md": api_page,
         reference / "metrics.md": metrics_page,
-        reference / "modules.md": partial(modules_page, repository / "collection/plugins"),
+        reference / "modules.md": partial(modules_page, repository / "plugins"),
         reference / "role-variables.md": partial(role_variables_page, roles),
         Path("docs/assets/terminal.svg"): partial(
             terminal_picture, repository / "docs/assets/terminal.txt"

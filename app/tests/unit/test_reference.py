@@ -92,7 +92,7 @@ def test_api_page_lists_operations_with_their_scope() -> None:
 
 
 def test_modules_page_includes_the_options_of_documentation_fragments() -> None:
-    robot = modules_page(REPOSITORY / "collection/plugins").split("\n### robot\n")[1]
+    robot = modules_page(REPOSITORY / "plugins").split("\n### robot\n")[1]
     assert "`registry_url` | str | **required**" in robot.split("\n### ")[0]
 
 

@@ -29,10 +29,7 @@ PIP_VERSION = "24_2"
 
 @pytest.fixture(scope="session")
 def checked(machine):
-    """Replace the link to the plugins by the directory, and write the files of ansible-test."""
-    plugins = machine.collection / "plugins"
-    plugins.unlink()
-    (machine.collection / "collection" / "plugins").rename(plugins)
+    """Write the files of ansible-test."""
     ignored = machine.collection / "tests" / "sanity"
     ignored.mkdir(parents=True)
     major, minor = ansible_version.split(".")[:2]
