@@ -32,6 +32,7 @@ def test_a_weak_secret_is_refused_with_a_remedy(key: str, weak: str) -> None:
         secrets.token_hex(32),
         secrets.token_hex(16),
     ],
+    ids=["uuid", "integer", "256 bits", "128 bits"],  # parallel processes must agree on names
 )
 def test_a_random_secret_is_accepted(strong: str) -> None:
     assert problems(valid_bundle(SECRET_KEY=strong, DATABASE_SECRET_KEY=strong)) == []
