@@ -108,6 +108,22 @@ def test_units_start_when_healthy_and_restart_without_a_limit(render, role, cont
     assert not any(re.match(r"Health\w*Cmd=.*[\"']", line) for line in lines)
 
 
+def test_each_unit_template_is_rendered_here(root):
+    templates = root.glob("roles/*/templates/*.container.j2")
+
+    assert {(file.parts[-3], file.name.partition(".")[0]) for file in templates} == set(CONTAINERS)
+
+
+@pytest.mark.parametrize(("role", "container"), CONTAINERS)
+def test_podman_waits_for_a_stop_for_less_time_than_systemd(render, role, container):
+    """Podman kills a container after 10 seconds unless the unit says otherwise."""
+    unit = render(role, container)
+    (podman,) = re.findall(r"^StopTimeout=(\d+)$", unit, re.MULTILINE)
+    (systemd,) = re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)
+
+    assert int(podman) + 5 <= int(systemd)
+
+
 def test_ports_are_published_on_an_address(render):
     for role, container in CONTAINERS:
         for line in render(role, container).splitlines():
