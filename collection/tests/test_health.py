@@ -1,11 +1,14 @@
 """Health is requested as a load balancer does, and errors name the cause."""
 
+import json
+
 import pytest
+from ansible.module_utils import basic
 from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
     Unhealthy,
     request_health,
 )
-from ansible_collections.atoll.registry.plugins.modules.health import wait
+from ansible_collections.atoll.registry.plugins.modules.health import main, wait
 
 
 def parameters(site, **other):
@@ -39,3 +42,19 @@ def test_the_error_for_a_certificate_of_another_name_contains_the_hostname(site,
 def test_a_closed_port_is_reported_as_no_response(site, trust):
     with pytest.raises(Unhealthy, match="does not respond"):
         request_health(parameters(site, port=1), "/health/endtoend", trust)
+
+
+def test_the_error_makes_no_statement_about_other_hosts(site, certificate, monkeypatch, capsys):
+    """Hosts are started concurrently, and the module cannot know the state of the others."""
+    site.RequestHandlerClass.services = {"database": False}
+    options = parameters(site, paths=["/health/instance"], ca_file=str(certificate / "tls.crt"))
+    monkeypatch.setattr(
+        basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": options}).encode()
+    )
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy")
+
+    with pytest.raises(SystemExit):
+        main()
+    message = json.loads(capsys.readouterr().out)["msg"]
+    assert "did not become healthy within 0 seconds" in message
+    assert "host" not in message.partition("seconds")[2]

@@ -124,8 +124,7 @@ def main() -> None:
         module.fail_json(
             msg=f"https://{parameters['address']}:{parameters['port']}{path} did not become "
             f"healthy within {parameters['timeout']} seconds: {error}. "
-            "The last lines of the log are in 'log'. Fix the cause and run the playbook again; "
-            "the hosts after this one were not changed.",
+            "The last lines of the log are in 'log'. Fix the cause and run the playbook again.",
             services=error.services,
             log=last_lines(module, parameters["unit"]) if parameters["unit"] else [],
         )

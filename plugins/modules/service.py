@@ -81,7 +81,7 @@ because:
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -144,7 +144,7 @@ class Unit:
         if not value:
             return 0.0
         moment = datetime.strptime(value, "%a %Y-%m-%d %H:%M:%S.%f UTC")
-        return moment.replace(tzinfo=UTC).timestamp()
+        return moment.replace(tzinfo=timezone.utc).timestamp()
 
     def systemctl(self, verb: str, *arguments: str) -> None:
         """Run systemctl; on failure, fail the task with the log of the unit."""

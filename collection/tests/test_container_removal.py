@@ -1,0 +1,55 @@
+"""The removal of a container can be interrupted at any time and repeated."""
+
+import os
+import subprocess
+
+import pytest
+
+CONTAINER = "container-without-a-unit"
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: atoll.registry.host
+        tasks_from: remove_container
+      vars:
+        host_container: {container}
+"""
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>{folder}/calls
+[ "$1" != show ] || echo {state}
+"""
+
+
+@pytest.fixture
+def remove(root, tmp_path):
+    """Remove a container whose unit file is already removed."""
+
+    def run(load_state):
+        program = tmp_path / "systemctl"
+        program.write_text(SYSTEMCTL.format(folder=tmp_path, state=load_state))
+        program.chmod(0o755)
+        play = tmp_path / "play.yml"
+        play.write_text(PLAY.format(container=CONTAINER))
+        done = subprocess.run(
+            ["ansible-playbook", "--inventory=localhost,", "--connection=local", str(play)],
+            cwd=root,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        assert "changed=0" in done.stdout
+        return (tmp_path / "calls").read_text().splitlines()
+
+    return run
+
+
+def test_systemd_is_reloaded_if_an_earlier_run_removed_only_the_unit_file(remove):
+    assert "daemon-reload" in remove("loaded")
+
+
+def test_systemd_is_not_reloaded_if_nothing_was_to_remove(remove):
+    assert "daemon-reload" not in remove("not-found")
