@@ -20,6 +20,7 @@ from atoll.auth.throttle import Throttle
 from atoll.auth.tokens import Tokens
 from atoll.cluster.instances import Instances
 from atoll.config import Bundle
+from atoll.db.migrate import missing_expansions
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
@@ -80,7 +81,9 @@ class Services:
     @cached_property
     def database(self) -> Database:
         """The connection pool of the shared PostgreSQL."""
-        database = Database.from_bundle(self.bundle, size=self.connections)
+        database = Database.from_bundle(
+            self.bundle, size=self.connections, missing_migrations=missing_expansions
+        )
         database.on_info = WakeUps(database).note
         return database
 
@@ -110,6 +113,7 @@ class Services:
             size=1,
             answer_timeout=_BATCH_TIMEOUT,
             statement_timeout=_BATCH_TIMEOUT * 1000,
+            missing_migrations=missing_expansions,
         )
         database.on_info = self.database.on_info
         return database
@@ -249,8 +253,18 @@ class Services:
     def health_probe(self) -> HealthProbe:
         """The state that the health endpoints report."""
         # A connection of its own with a short timeout, so that the answer is fresh.
-        database = Database.from_bundle(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
-        replicas = replica_databases(self.bundle, size=1, answer_timeout=_PROBE_TIMEOUT)
+        database = Database.from_bundle(
+            self.bundle,
+            size=1,
+            answer_timeout=_PROBE_TIMEOUT,
+            missing_migrations=missing_expansions,
+        )
+        replicas = replica_databases(
+            self.bundle,
+            size=1,
+            answer_timeout=_PROBE_TIMEOUT,
+            missing_migrations=missing_expansions,
+        )
         return HealthProbe(database, self.redis, self.spool, replicas)
 
     def dependencies(self) -> Dependencies:

@@ -12,7 +12,7 @@ def explain(error: Exception) -> tuple[int, str] | None:
     if type(error) is UserError:
         return exit_codes.FAILED, str(error)
     from atoll.config import ConfigError  # noqa: PLC0415
-    from atoll.db.pool import DatabaseUnavailable  # noqa: PLC0415
+    from atoll.db.pool import DatabaseUnavailable, SchemaOutdated  # noqa: PLC0415
     from atoll.db.sessions import SessionsUnsupported  # noqa: PLC0415
 
     if isinstance(error, ConfigError):
@@ -20,10 +20,12 @@ def explain(error: Exception) -> tuple[int, str] | None:
     if isinstance(error, SessionsUnsupported):
         return exit_codes.CONFIG, f"DB_URI: {error}"
     if isinstance(error, DatabaseUnavailable):
-        return (
-            exit_codes.UNAVAILABLE,
-            f"PostgreSQL cannot be reached: {error}\nCheck DB_URI and the state of the server.",
-        )
+        message = str(error)
+        if not isinstance(error, SchemaOutdated):
+            message = (
+                f"PostgreSQL cannot be reached: {error}\nCheck DB_URI and the state of the server."
+            )
+        return exit_codes.UNAVAILABLE, message
     if isinstance(error, UserError):
         return exit_codes.FAILED, str(error)
     return None

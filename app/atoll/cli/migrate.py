@@ -17,7 +17,7 @@ from atoll.cli.options import json_option
 from atoll.cli.output import print_json, print_result
 from atoll.cluster.instances import Instances
 from atoll.db.migrate import Migration, contract, expand, is_migrated, pending
-from atoll.db.pool import DatabaseUnavailable
+from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.sessions import require_sessions
 from atoll.placement.locations.registration import register_locations
 from atoll.services import Services
@@ -57,7 +57,7 @@ def migrate(context: CommandContext, dry_run: bool, as_json: bool) -> int:
     """
     logs.set_up()
     services = context.services() if dry_run else context.services_for_server()
-    migrated = _plan(services) if dry_run else prepare_database(services)
+    migrated = _dry_run(services) if dry_run else prepare_database(services)
     if as_json:
         print_json(asdict(migrated))
     elif dry_run:
@@ -82,7 +82,7 @@ def prepare_database(services: Services) -> Migrated:
     applied = _expand(services)
     register_locations(services.database, services.locations.stores)
     create_first_superuser(services.database, services.bundle)
-    left = _plan(services)
+    left = _plan(services.database)
     if left.contractions:
         log.info("contracting migrations postponed", extra=asdict(left))
     elif left.applied:
@@ -91,11 +91,16 @@ def prepare_database(services: Services) -> Migrated:
     return Migrated([str(one) for one in applied], left.contractions, left.others)
 
 
-def _plan(services: Services) -> Migrated:
+def _dry_run(services: Services) -> Migrated:
+    # Without the check of the schema, which refuses a database that is to be migrated.
+    return _plan(Database.from_bundle(services.bundle, size=1))
+
+
+def _plan(database: Database) -> Migrated:
     """Return the migrations that would be applied now, and those that would be postponed."""
-    missing = pending(services.database)
+    missing = pending(database)
     contractions = [str(one) for one in missing if one.contracts]
-    others = _other_versions(services) if contractions and is_migrated(services.database) else {}
+    others = _other_versions(database) if contractions and is_migrated(database) else {}
     if not others:
         return Migrated([str(one) for one in missing], [], {})
     return Migrated([str(one) for one in missing if not one.contracts], contractions, others)
@@ -114,10 +119,10 @@ def _expand(services: Services) -> list[Migration]:
             time.sleep(_PAUSE)
 
 
-def _other_versions(services: Services) -> dict[str, str]:
+def _other_versions(database: Database) -> dict[str, str]:
     """Return the versions of instances that are not this one, by host."""
     return {
         one.hostname: one.version
-        for one in Instances(services.database).all()
+        for one in Instances(database).all()
         if one.version != atoll.__version__
     }

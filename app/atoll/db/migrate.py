@@ -12,9 +12,10 @@ tables, columns with defaults, functions and indexes. Two kinds of files are spe
   repeatable (IF NOT EXISTS): an interrupted migration restarts from its first statement, after the
   invalid index that it left is dropped.
 
-Migrations in the database that this version does not know come from a newer version and are
-ignored. Numbers have no gaps, and a released migration is never renumbered or renamed: a number
-that was applied under another name is an error.
+Processes treat a database that lacks expanding migrations of their version as unavailable (see
+`missing_expansions`). Migrations in the database that this version does not know come from a newer
+version and are ignored. Numbers have no gaps, and a released migration is never renumbered or
+renamed: a number that was applied under another name is an error.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ _INDEX = re.compile(
 # An arbitrary number, the same in every version.
 _ADVISORY_LOCK = 0x41746F6C6C
 _POLL_SECONDS = 0.5
+_EXISTS = "SELECT to_regclass('schema_migration') IS NOT NULL"
 _APPLIED = "SELECT number, name FROM schema_migration"
 
 
@@ -122,13 +124,30 @@ def pending(database: Database) -> list[Migration]:
     return _missing(applied)
 
 
+def missing_expansions(connection: psycopg2.extensions.connection) -> list[str]:
+    """Return the migrations without which this version does not work, as far as they are pending.
+
+    Pending contractions are no obstacle, nor are migrations of newer versions.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_EXISTS)
+        row = cursor.fetchone()
+        applied: dict[int, str] = {}
+        if row and row[0]:
+            cursor.execute(_APPLIED)
+            applied = dict(cursor.fetchall())
+    return [
+        str(one) for one in available() if not one.contracts and applied.get(one.number) != one.name
+    ]
+
+
 def is_migrated(database: Database) -> bool:
     """Return whether the database was ever migrated.
 
     Raises:
         DatabaseUnavailable: The database cannot be reached.
     """
-    return bool(database.read("SELECT to_regclass('schema_migration') IS NOT NULL")[0][0])
+    return bool(database.read(_EXISTS)[0][0])
 
 
 def _migrate(database: Database, *, contracting: bool) -> list[Migration]:

@@ -6,6 +6,10 @@ few places where Python code decides between two statements.
 
 After a failover, the first use of a broken connection fails and closes all idle connections; new
 ones connect to the host that accepts writes.
+
+A database whose schema lacks migrations of this version counts as unavailable until it is migrated.
+This is checked by the first connection of a pool: a process that has found the migrations once
+does not check again.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg2
 import psycopg2.errors
@@ -26,6 +30,7 @@ import psycopg2.extensions
 from prometheus_client import Counter
 from psycopg2.extras import DictCursor, register_uuid
 
+import atoll
 from atoll import round_trips
 from atoll.config import Bundle
 from atoll.config.database_options import ISOLATION_SETTING, REQUIRED_ISOLATION
@@ -34,6 +39,7 @@ from atoll.periodic import ServiceUnavailable
 log = logging.getLogger(__name__)
 
 Parameters = Mapping[str, Any] | Sequence[Any] | None
+MissingMigrations = Callable[[psycopg2.extensions.connection], Sequence[str]]
 
 # Arguments of Quay's database library that libpq does not know.
 _NOT_FOR_LIBPQ = frozenset({"threadlocals", "autorollback", "max_connections", "stale_timeout"})
@@ -83,6 +89,12 @@ class DatabaseUnavailable(ServiceUnavailable):
     """PostgreSQL cannot be reached, does not answer, or ended the connection."""
 
     event = "database unavailable"
+
+
+class SchemaOutdated(DatabaseUnavailable):
+    """The database lacks migrations that this version requires."""
+
+    event = "schema older than required"
 
 
 class _Connection(psycopg2.extensions.connection):
@@ -143,6 +155,10 @@ class Database:
     If DB_URI names several hosts, connections are made to the one that accepts writes; with
     `writes=False`, to any of them.
 
+    Args:
+        missing_migrations: Returns the required migrations that the database lacks; called with new
+            connections until there are none. None if statements run on any schema.
+
     Attributes:
         on_info: Called with the text of each INFO message of a transaction after its commit.
     """
@@ -156,6 +172,7 @@ class Database:
         answer_timeout: float = ANSWER_TIMEOUT,
         statement_timeout: int = _STATEMENT_TIMEOUT,
         writes: bool = True,
+        missing_migrations: MissingMigrations | None = None,
     ) -> None:
         self._uri = uri
         self._answer_timeout = answer_timeout
@@ -183,6 +200,10 @@ class Database:
         self._connecting = threading.Lock()
         self._idle: deque[_Connection] = deque()
         self.on_info: Callable[[str], None] = lambda _message: None
+        self.missing_migrations = missing_migrations
+        self._migrated = missing_migrations is None
+        # The message of the last failure if the schema was its cause.
+        self._outdated: str | None = None
         self._slots = threading.BoundedSemaphore(size)
 
     @classmethod
@@ -193,6 +214,7 @@ class Database:
         size: int,
         answer_timeout: float = ANSWER_TIMEOUT,
         statement_timeout: int = _STATEMENT_TIMEOUT,
+        missing_migrations: MissingMigrations | None = None,
     ) -> Database:
         """Return the database that DB_URI and DB_CONNECTION_ARGS configure.
 
@@ -201,6 +223,7 @@ class Database:
             size: The maximum number of connections.
             answer_timeout: Seconds to wait for a response.
             statement_timeout: Milliseconds after which the server cancels a statement.
+            missing_migrations: As for the constructor.
         """
         return cls(
             bundle.db_uri.get_secret_value(),
@@ -208,6 +231,7 @@ class Database:
             size=size,
             answer_timeout=answer_timeout,
             statement_timeout=statement_timeout,
+            missing_migrations=missing_migrations,
         )
 
     def connect(self) -> _Connection:
@@ -251,6 +275,7 @@ class Database:
         Raises:
             DatabaseUnavailable: The server cannot be reached, does not respond, or cancelled a
                 statement.
+            SchemaOutdated: The database lacks migrations.
             psycopg2.Error: PostgreSQL rejected a statement.
         """
         with self._connection() as connection, connection.cursor() as cursor:
@@ -299,7 +324,7 @@ class Database:
     @contextmanager
     def _connection(self) -> Iterator[_Connection]:
         if self.in_backoff:
-            raise DatabaseUnavailable("the server did not respond a moment ago")
+            self._refuse("the server did not respond a moment ago")
         with self._slots:
             connection = self._take()
             try:
@@ -365,7 +390,7 @@ class Database:
         if not self._unavailable:
             return self._connect_or_back_off()
         if not self._connecting.acquire(blocking=False):
-            raise DatabaseUnavailable("the server does not respond; another request is connecting")
+            self._refuse("the server does not respond; another request is connecting")
         try:
             return self._connect_or_back_off()
         finally:
@@ -374,12 +399,41 @@ class Database:
     def _connect_or_back_off(self) -> _Connection:
         try:
             connection = self.connect()
-        except DatabaseUnavailable:
+            self._require_schema(connection)
+        except DatabaseUnavailable as error:
+            self._outdated = str(error) if isinstance(error, SchemaOutdated) else None
             self._unavailable = True
             self._retry_at = time.monotonic() + _RETRY_SECONDS
             raise
         self._unavailable = False
+        self._outdated = None
         return connection
+
+    def _refuse(self, cause: str) -> NoReturn:
+        """Raise the error for a statement that runs without an attempt to connect."""
+        if self._outdated is not None:
+            raise SchemaOutdated(self._outdated)
+        raise DatabaseUnavailable(cause)
+
+    def _require_schema(self, connection: _Connection) -> None:
+        """Check the schema unless an earlier connection did; close the connection if that fails."""
+        if self._migrated or self.missing_migrations is None:
+            return
+        try:
+            missing = self.missing_migrations(connection)
+        except psycopg2.OperationalError as error:
+            connection.close()
+            raise DatabaseUnavailable(str(error).strip()) from error
+        except Exception:
+            connection.close()
+            raise
+        if missing:
+            connection.close()
+            raise SchemaOutdated(
+                f"the database lacks {', '.join(missing)}, which version {atoll.__version__}"
+                " requires; run `atoll migrate` of this version, or the playbook site.yml"
+            )
+        self._migrated = True
 
 
 def _end_wait(connection: psycopg2.extensions.connection, backend: int) -> None:

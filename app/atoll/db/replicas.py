@@ -14,7 +14,13 @@ from typing import Any
 import psycopg2
 
 from atoll.config import Bundle
-from atoll.db.pool import ANSWER_TIMEOUT, Database, DatabaseUnavailable, Parameters
+from atoll.db.pool import (
+    ANSWER_TIMEOUT,
+    Database,
+    DatabaseUnavailable,
+    MissingMigrations,
+    Parameters,
+)
 from atoll.db.replica_lag import ReplicaLag
 from atoll.periodic import ThreadRegistry
 
@@ -37,7 +43,10 @@ class Reads:
     @classmethod
     def from_bundle(cls, primary: Database, bundle: Bundle, *, size: int) -> Reads:
         """Return reads on DB_READ_REPLICAS, with a pool of `size` connections to each."""
-        return cls(primary, replica_databases(bundle, size=size))
+        replicas = replica_databases(
+            bundle, size=size, missing_migrations=primary.missing_migrations
+        )
+        return cls(primary, replicas)
 
     def start(self, registry: ThreadRegistry) -> None:
         """Measure the lag of replicas in the background, and skip those that lag."""
@@ -83,9 +92,16 @@ class Reads:
 
 
 def replica_databases(
-    bundle: Bundle, *, size: int, answer_timeout: float = ANSWER_TIMEOUT
+    bundle: Bundle,
+    *,
+    size: int,
+    answer_timeout: float = ANSWER_TIMEOUT,
+    missing_migrations: MissingMigrations | None = None,
 ) -> list[Database]:
-    """Return a database for each of DB_READ_REPLICAS, with a pool of `size` connections."""
+    """Return a database for each of DB_READ_REPLICAS, with a pool of `size` connections.
+
+    With `missing_migrations`, a replica that has not replayed required migrations is unavailable.
+    """
     return [
         Database(
             replica.db_uri.get_secret_value(),
@@ -93,6 +109,7 @@ def replica_databases(
             size=size,
             answer_timeout=answer_timeout,
             writes=False,
+            missing_migrations=missing_migrations,
         )
         for replica in bundle.db_read_replicas
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import falcon
 
-from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.db.pool import Database, DatabaseUnavailable, SchemaOutdated
 from atoll.db.shared_redis import SharedRedis
 from atoll.periodic import PeriodicThread, ThreadRegistry
 from atoll.storage.locations import Locations
@@ -46,6 +46,8 @@ class HealthProbe:
         self.replica = False
         self.redis = False
         self.disk_space = False
+        # The cause of the last failed probe if the schema is too old.
+        self._outdated: str | None = None
         self._probed = threading.Event()
         self._thread: PeriodicThread | None = None
 
@@ -57,8 +59,8 @@ class HealthProbe:
 
     def probe(self) -> None:
         """Probe all services once."""
-        available = _is_available(self._database)
-        self.replica = not available and any(_is_available(replica) for replica in self._replicas)
+        available = self._is_database_available()
+        self.replica = not available and any(_serves(replica) for replica in self._replicas)
         if available and not self.database:
             log.info("database available")
         elif self.database and not available:
@@ -79,14 +81,41 @@ class HealthProbe:
         if self._thread is not None:
             self._thread.stop()
 
+    def _is_database_available(self) -> bool:
+        """Probe the database, and log when its schema is found to be too old."""
+        outdated = None
+        try:
+            return _is_available(self._database)
+        except SchemaOutdated as error:
+            outdated = str(error)
+            if outdated != self._outdated:
+                log.error(error.event, extra={"cause": outdated})
+            return False
+        finally:
+            self._outdated = outdated
+
     def _probe_and_notify(self) -> None:
         self.probe()
         self._probed.set()
 
 
+def _serves(replica: Database) -> bool:
+    try:
+        return _is_available(replica)
+    except SchemaOutdated:
+        return False
+
+
 def _is_available(database: Database) -> bool:
+    """Return whether queries succeed.
+
+    Raises:
+        SchemaOutdated: The database lacks migrations.
+    """
     try:
         database.run('SELECT 1 FROM "user" LIMIT 1')
+    except SchemaOutdated:
+        raise
     except DatabaseUnavailable:
         return False
     except Exception:
