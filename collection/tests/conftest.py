@@ -1,6 +1,8 @@
 """Make the working tree importable as the collection atoll.registry."""
 
+import functools
 import http.server
+import importlib
 import json
 import ssl
 import subprocess
@@ -16,6 +18,7 @@ from ansible.template import Templar, trust_as_template
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 ROOT = Path(__file__).resolve().parents[2]
+PODMAN = Path(__file__).parent / "podman_api.py"
 UTILITIES = "ansible_collections.atoll.registry.plugins.module_utils"
 
 
@@ -75,6 +78,30 @@ class FakeModule:
 
     def fail_json(self, msg, **_details):
         raise Failed(msg)
+
+
+class PodmanModule:
+    """The part of AnsibleModule that locates podman, which is replaced by `podman_api`."""
+
+    def __init__(self, folder, params=None, check_mode=False):
+        self.params = params or {}
+        self.check_mode = check_mode
+        self.tmpdir = str(folder / "module")
+        Path(self.tmpdir).mkdir(exist_ok=True)
+        self.program = folder / "podman"
+        self.program.write_text(f'#!/bin/sh\nexec {sys.executable} {PODMAN} "$@"\n')
+        self.program.chmod(0o755)
+
+    def get_bin_path(self, _name):
+        return str(self.program) if self.program.exists() else None
+
+
+@pytest.fixture
+def podman_module(tmp_path):
+    """Return a function that returns a module on a host with podman."""
+    yield functools.partial(PodmanModule, tmp_path)
+    # By name, because the collection can be imported only after `pytest_configure`.
+    importlib.import_module(f"{UTILITIES}.podman_service").close_podman()
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from ansible_collections.atoll.registry.plugins.filter.status import (
     registry_report,
     registry_table,
 )
+from ansible_collections.atoll.registry.plugins.modules import host_info
 from ansible_collections.atoll.registry.plugins.modules.host_info import gather
 
-pytestmark = pytest.mark.usefixtures("commands")
+pytestmark = pytest.mark.usefixtures("commands", "images")
 
 SITES = {"us-1": "us", "eu-1": "eu"}
 LOCATION = {
@@ -23,6 +24,16 @@ LOCATION = {
     "failing_blobs": 0,
     "seen_by": [{"up": True}, {"up": False}],
 }
+
+
+@pytest.fixture
+def images(monkeypatch):
+    """Let the containers of running hosts have an image."""
+
+    def image_of(module, _container):
+        return f"atoll@sha256:{'a' * 64}" if module.running else ""
+
+    monkeypatch.setattr(host_info, "image_of", image_of)
 
 
 class Host:
@@ -43,8 +54,6 @@ class Host:
     def run_command(self, words):
         if words[0] == "systemctl":
             return 0, f"{self.active}\n", ""
-        if words[1] == "inspect":
-            return (0, f"atoll@sha256:{'a' * 64}\n", "") if self.running else (125, "", "none")
         raise AssertionError(words)
 
     def exec(self, container, program, *words):

@@ -13,7 +13,7 @@ options:
     type: str
     default: atoll-registry
 requirements:
-  - Python library podman on the host (Debian package python3-podman)
+  - Python library podman on the host (package python3-podman)
 attributes:
   check_mode:
     description: Can run in check mode, and report the changes without making them.

@@ -90,14 +90,27 @@ def exec_in_container(
     Raises:
         PodmanUnavailable: There is no usable podman on the host.
     """
-    with podman_client(module) as podman:
-        try:
-            found = podman.containers.get(container)
-            code, (output, error) = found.exec_run(words, demux=True)
-        # podman-py's exceptions for error responses of podman are subclasses.
-        except OSError as refused:
-            return 125, "", str(refused)
+    podman = podman_client(module)
+    try:
+        found = podman.containers.get(container)
+        code, (output, error) = found.exec_run(words, demux=True)
+    # podman-py's exceptions for error responses of podman are subclasses.
+    except OSError as refused:
+        return 125, "", str(refused)
     return code, (output or b"").decode(), (error or b"").decode()
+
+
+def image_of(module: AnsibleModule, container: str) -> str:
+    """Return the image of a container as its unit names it; empty if there is no container.
+
+    Raises:
+        PodmanUnavailable: There is no usable podman on the host.
+    """
+    podman = podman_client(module)
+    try:
+        return str(podman.containers.get(container).attrs["ImageName"])
+    except OSError:
+        return ""
 
 
 def _reason(container: str, words: Sequence[str], code: int, printed: str) -> str:

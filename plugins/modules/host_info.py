@@ -13,7 +13,7 @@ description:
   - Information that cannot be gathered is returned as a problem, and the task does not fail.
 version_added: 0.1.0
 requirements:
-  - Python library podman on the host (Debian package python3-podman)
+  - Python library podman on the host (package python3-podman)
 options:
   units:
     description: Units that should be active on this host.
@@ -127,8 +127,12 @@ from ansible_collections.atoll.registry.plugins.module_utils.endpoint import (
     certificate,
     request_health,
 )
+from ansible_collections.atoll.registry.plugins.module_utils.podman_service import (
+    PodmanUnavailable,
+)
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
     CommandError,
+    image_of,
     read_atoll,
     run_atoll,
 )
@@ -171,18 +175,16 @@ def check_registry(module: AnsibleModule) -> tuple[dict[str, Any], list[str]]:
     container = module.params["container"]
     found: dict[str, Any] = {}
     problems: list[str] = []
-    _code, image, _error = module.run_command(
-        ["podman", "inspect", "--format", "{{.ImageName}}", container]
-    )
-    if image.strip():
-        found["image"] = image.strip()
     try:
+        image = image_of(module, container)
+        if image:
+            found["image"] = image
         found["version"] = run_atoll(module, container, "--version").strip().removeprefix("atoll ")
         lag = module.params["max_lag"]
         words = [] if lag is None else ["--max-lag", str(lag)]
         # Exit status 1 means that the registry has problems.
         found["registry"] = read_atoll(module, container, "status", *words, accepted=(0, 1))
-    except CommandError as error:
+    except (CommandError, PodmanUnavailable) as error:
         problems.append(str(error))
     return found, problems
 

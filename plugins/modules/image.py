@@ -15,7 +15,10 @@ description:
     loaded.
   - Before a new image is loaded or pulled, unused images of the same repository are removed. The
     image of the running container is kept, so that a rollback is possible.
+  - An image that a container uses, even a stopped one, is never removed.
 version_added: 0.1.0
+requirements:
+  - Python library podman on the host (package python3-podman)
 options:
   archive:
     description:
@@ -29,13 +32,15 @@ options:
     type: str
   authfile:
     description:
-      - File on the host with credentials for registries, in podman's format.
+      - File on the host with credentials for registries, in podman's format. Only the credentials
+        in C(auths) are used, and no credential helpers.
       - If the file does not exist, the image is pulled without credentials.
     type: path
   state:
     description:
       - V(present) ensures that the image exists.
-      - V(absent) removes all images of the same repository.
+      - V(absent) removes the images of the same repository that no container uses. Names of other
+        repositories that an image also has are kept.
     type: str
     choices: [present, absent]
     default: present
@@ -74,58 +79,145 @@ reference:
   returned: always
   type: str
 removed:
-  description: IDs of the images that were removed.
+  description: IDs of the images that were removed, or would be removed in check mode.
   returned: always
   type: list
   elements: str
 """
 
+import base64
 import json
 import os
 import re
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.atoll.registry.plugins.module_utils.podman_service import (
+    PodmanUnavailable,
+    podman_client,
+)
 
 REFERENCE = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 
 
-class Podman:
-    """The podman commands of this module."""
+class ImageError(Exception):
+    """The image cannot be used; the message names the cause."""
 
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.program = module.get_bin_path("podman")
 
-    def run(self, *arguments: str) -> str:
-        """Return the output of a command; fail the task if the command fails."""
-        output: str
-        code, output, error = self.module.run_command([self.program, *arguments])
-        if code:
-            self.module.fail_json(
-                msg=f"podman {arguments[0]} failed: {error.strip() or output.strip()}"
-            )
-        return output
+class Images:
+    """The images in podman's storage."""
+
+    def __init__(self, podman: Any) -> None:
+        self._podman = podman
 
     def has(self, reference: str) -> bool:
         """Return whether the image is in the storage."""
-        code, _output, _error = self.module.run_command(
-            [self.program, "image", "exists", reference]
-        )
-        return bool(code == 0)
+        return bool(self._podman.images.exists(reference))
 
-    def images_of(self, repository: str) -> dict[str, set[str]]:
-        """Return the references by digest of each image of a repository, by image ID."""
-        images = json.loads(self.run("image", "ls", "--format", "json"))
-        found: dict[str, set[str]] = {}
-        for image in images:
-            names = (image.get("Names") or []) + (image.get("RepoDigests") or [])
-            if any(_repository_of(name) == repository for name in names):
-                found.setdefault(image["Id"], set()).update(image.get("RepoDigests") or [])
+    def unused(self, repository: str, keep: Collection[str] = ()) -> dict[str, list[str]]:
+        """Return the names of each image of a repository that no container uses, by image ID.
+
+        Args:
+            repository: The repository.
+            keep: The images to leave out, as NAME@DIGEST.
+        """
+        used = {container.attrs["ImageID"] for container in self._podman.containers.list(all=True)}
+        found = {}
+        for image in self._podman.images.list():
+            names = image.attrs.get("Names") or []
+            digests = image.attrs.get("RepoDigests") or []
+            if image.id in used or not {*digests, *names}.isdisjoint(keep):
+                continue
+            if any(_repository_of(name) == repository for name in names or digests):
+                found[image.id] = names
         return found
 
-    def used(self) -> set[str]:
-        """Return the IDs of the images of all containers, including stopped ones."""
-        return set(self.run("ps", "--all", "--no-trunc", "--format", "{{.ImageID}}").split())
+    def remove(self, repository: str, keep: Collection[str] = ()) -> list[str]:
+        """Remove the unused images of a repository, and return their IDs."""
+        unused = self.unused(repository, keep)
+        return [image for image, names in unused.items() if self._remove(image, names, repository)]
+
+    def _remove(self, image: str, names: Collection[str], repository: str) -> bool:
+        """Remove an image, or only its names of the repository if it also has other names.
+
+        podman removes an image with its last name. A digest can only be removed as the last name.
+        """
+        ours = [name for name in names if _repository_of(name) == repository]
+        try:
+            for name in sorted(ours, key=lambda name: "@" in name) if names else [image]:
+                self._podman.images.remove(name)
+        except OSError as error:
+            # A container was created meanwhile, or a program other than podman uses the image.
+            if _status(error) == HTTPStatus.CONFLICT:
+                return False
+            if _status(error) != HTTPStatus.NOT_FOUND:
+                raise
+        return True
+
+    def load(self, archive: str) -> None:
+        """Load the image of an archive."""
+        # podman-py's method reads all of the archive into memory.
+        with open(archive, "rb") as file:
+            response = self._podman.api.post(
+                "/images/load", data=file, headers={"Content-Type": "application/x-tar"}
+            )
+        response.raise_for_status()
+
+    def pull(self, reference: str, authfile: str | None) -> None:
+        """Pull an image from its registry.
+
+        Raises:
+            ImageError: The image cannot be pulled, or the credentials cannot be read.
+        """
+        # podman reports errors in a successful response, and podman-py's method ignores them.
+        response = self._podman.api.post(
+            "/images/pull",
+            params={"reference": reference, "policy": "always", "quiet": True},
+            headers=credentials_header(authfile),
+        )
+        response.raise_for_status()
+        for line in response.text.splitlines():
+            error = json.loads(line).get("error")
+            if error:
+                raise ImageError(f"The image {reference} cannot be pulled: {error}")
+
+    def tag(self, reference: str) -> None:
+        """Give an image the tag that is derived from its digest."""
+        repository, _colon, tag = tag_of(reference).rpartition(":")
+        self._podman.images.get(reference).tag(repository, tag)
+
+
+def credentials_header(authfile: str | None) -> dict[str, str]:
+    """Return the header with the credentials of a file; empty if there is no file.
+
+    Raises:
+        ImageError: The file cannot be read.
+    """
+    if not authfile or not os.path.exists(authfile):
+        return {}
+    try:
+        with open(authfile, encoding="utf-8") as file:
+            registries = json.load(file).get("auths") or {}
+        logins = {name: _login(entry) for name, entry in registries.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise ImageError(f"The credentials in {authfile} cannot be read: {error}") from error
+    logins = {name: login for name, login in logins.items() if login}
+    if not logins:
+        return {}
+    header = base64.urlsafe_b64encode(json.dumps(logins).encode())
+    return {"X-Registry-Auth": header.decode()}
+
+
+def _login(entry: Mapping[str, str]) -> dict[str, str]:
+    encoded = entry.get("auth")
+    if not encoded:
+        token = entry.get("identitytoken")
+        return {"identitytoken": token} if token else {}
+    text = base64.b64decode("".join(encoded.split()), validate=True).decode()
+    name, _colon, password = text.partition(":")
+    return {"username": name, "password": password}
 
 
 def _repository_of(name: str) -> str:
@@ -134,47 +226,68 @@ def _repository_of(name: str) -> str:
     return name if not colon or "/" in tag else repository
 
 
+def _status(error: OSError) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
 def tag_of(reference: str) -> str:
     """Return a tag that is derived from the digest, so that no other image replaces it."""
     repository, _separator, digest = reference.partition("@sha256:")
     return f"{repository}:sha256-{digest[:16]}"
 
 
-def bring(module: AnsibleModule, podman: Podman, reference: str) -> list[str]:
+def bring(module: AnsibleModule, images: Images, reference: str) -> list[str]:
     """Remove unused images of the repository, then load or pull the image.
 
     Returns:
         The IDs of the removed images.
+
+    Raises:
+        ImageError: The image cannot be loaded or pulled.
     """
-    removed = []
-    repository = reference.partition("@")[0]
-    used = podman.used()
-    for image, digests in podman.images_of(repository).items():
-        if image not in used and not digests.intersection(module.params["keep"]):
-            podman.run("image", "rm", "--force", image)
-            removed.append(image)
+    removed = images.remove(reference.partition("@")[0], module.params["keep"])
     if module.params["archive"]:
-        podman.run("load", "--quiet", "--input", module.params["archive"])
+        images.load(module.params["archive"])
+        if not images.has(reference):
+            raise ImageError(
+                f"The archive was loaded, but podman has no image {reference}. "
+                "Save the image again with: podman save --format oci-archive --uncompressed"
+            )
     else:
-        authfile = module.params["authfile"]
-        credentials = ["--authfile", authfile] if authfile and os.path.exists(authfile) else []
-        podman.run("pull", "--quiet", *credentials, reference)
-    if not podman.has(reference):
-        module.fail_json(
-            msg=f"The archive was loaded, but podman has no image {reference}. "
-            "Save the image again with: podman save --format oci-archive --uncompressed"
-        )
-    podman.run("tag", reference, tag_of(reference))
+        images.pull(reference, module.params["authfile"])
+        if not images.has(reference):
+            raise ImageError(
+                f"The image was pulled, but podman has no image {reference}. "
+                "Inspect `podman images --digests` on this host."
+            )
+    images.tag(reference)
     return removed
 
 
-def remove(podman: Podman, repository: str, *, probe: bool) -> list[str]:
-    """Remove all images of a repository unless `probe`, and return their IDs."""
-    images = list(podman.images_of(repository)) if podman.program else []
-    if not probe:
-        for image in images:
-            podman.run("image", "rm", "--force", image)
-    return images
+def present(module: AnsibleModule, reference: str) -> dict[str, Any]:
+    """Ensure the image is present, and return the result of the module."""
+    probe = module.params["probe"] or module.check_mode
+    try:
+        images = Images(podman_client(module))
+    except PodmanUnavailable:
+        # In check mode before the first rollout, podman is not installed yet.
+        if not module.check_mode:
+            raise
+        return {"changed": True, "removed": []}
+    missing = not images.has(reference)
+    removed = bring(module, images, reference) if missing and not probe else []
+    return {"changed": missing, "removed": removed}
+
+
+def absent(module: AnsibleModule, reference: str) -> dict[str, Any]:
+    """Ensure the unused images of the repository are absent, and return the module's result."""
+    if not module.get_bin_path("podman"):
+        return {"changed": False, "removed": []}
+    repository = reference.partition("@")[0]
+    images = Images(podman_client(module))
+    probe = module.params["probe"] or module.check_mode
+    removed = list(images.unused(repository)) if probe else images.remove(repository)
+    return {"changed": bool(removed), "removed": removed}
 
 
 def main() -> None:
@@ -197,17 +310,16 @@ def main() -> None:
             "Use the form NAME@sha256:DIGEST; "
             "'skopeo inspect --format {{.Digest}} docker://NAME:TAG' prints the digest."
         )
-    podman = Podman(module)
-    probe = module.params["probe"] or module.check_mode
-
-    if module.params["state"] == "absent":
-        removed = remove(podman, reference.partition("@")[0], probe=probe)
-        module.exit_json(changed=bool(removed), reference=reference, removed=removed)
-
-    # If podman is not installed yet, in check mode before the first rollout, the image is missing.
-    missing = not podman.program or not podman.has(reference)
-    removed = bring(module, podman, reference) if missing and not probe else []
-    module.exit_json(changed=missing, reference=reference, removed=removed)
+    act = present if module.params["state"] == "present" else absent
+    try:
+        result = act(module, reference)
+    except (ImageError, PodmanUnavailable) as error:
+        module.fail_json(msg=str(error))
+    # podman-py's exceptions for error responses of podman are subclasses.
+    except OSError as error:
+        cause = getattr(error, "explanation", None) or error
+        module.fail_json(msg=f"podman failed with the image {reference}: {cause}")
+    module.exit_json(reference=reference, **result)
 
 
 if __name__ == "__main__":
