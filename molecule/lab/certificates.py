@@ -24,7 +24,7 @@ def issue(lab: Lab) -> None:
     for service in ("postgres", "redis"):
         authority.certify(lab.certificate(service), [service, *_names(*lab.shared)])
     for store in lab.stores:
-        authority.certify(lab.certificate(store.name), _names(store))
+        authority.certify(lab.certificate(store.name), [store.hostname, *_names(store)])
 
 
 def _names(*machines: Machine) -> list[str]:

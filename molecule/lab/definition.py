@@ -30,6 +30,8 @@ class Store(Machine):
 
     kind: str
     location: str
+    # The name in redirects. Some clients refuse to follow a redirect to a private IP address.
+    hostname: str
     port: int
     bucket: str
     access_key: str
@@ -38,7 +40,7 @@ class Store(Machine):
     @property
     def endpoint(self) -> str:
         """The URL for clients on this host."""
-        return f"https://{self.address}:{self.port}"
+        return f"https://{self.hostname}:{self.port}"
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def _store(inventory: _Inventory, machine: Machine) -> Store:
         machine.address,
         kind=str(inventory.variable(machine.name, "store_kind")),
         location=str(inventory.variable(machine.name, "store_location")),
+        hostname=str(inventory.variable(machine.name, "store_hostname")),
         port=int(inventory.variable(machine.name, "store_port")),
         bucket=str(inventory.variable(machine.name, "store_bucket")),
         access_key=str(inventory.variable(machine.name, "store_access_key")),

@@ -1,5 +1,8 @@
-"""The line for the registry's name in /etc/hosts, which is marked with the lab's name."""
+"""The lines for the names of a lab in /etc/hosts, which are marked with the lab's name."""
 
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from definition import Identity, Lab
@@ -7,33 +10,36 @@ from definition import Identity, Lab
 _HOSTS = Path("/etc/hosts")
 
 
-def add(lab: Lab) -> None:
-    """Add or replace the line of the lab."""
-    line = f"{lab.entrance.address} {lab.registry_hostname} {_mark(lab)}"
-    kept = _others(lab)
-    if _lines() != [*kept, line]:
-        _write([*kept, line])
+def add_stores(lab: Lab) -> None:
+    """Add or replace the lines of the stores, whose names clients receive in redirects."""
+    _replace(lab, {store.hostname: store.address for store in lab.stores})
+
+
+def add_all(lab: Lab) -> None:
+    """Add or replace the lines of the registry and of the stores."""
+    stores = {store.hostname: store.address for store in lab.stores}
+    _replace(lab, {lab.registry_hostname: lab.entrance.address} | stores)
 
 
 def remove(identity: Identity) -> None:
-    """Remove the line of the lab."""
-    kept = _others(identity)
-    if _lines() != kept:
-        _write(kept)
+    """Remove the lines of the lab."""
+    _replace(identity, {})
 
 
-def _mark(identity: Identity) -> str:
-    return f"# {identity.name}"
+def _replace(identity: Identity, addresses: dict[str, str]) -> None:
+    mark = f" # {identity.name}"
+    wanted = [f"{address} {name}{mark}" for name, address in addresses.items()]
+    with _locked():
+        present = _HOSTS.read_text().splitlines()
+        lines = [line for line in present if not line.endswith(mark)] + wanted
+        if lines != present:
+            # Write in place: in a container the file is a mount, which cannot be replaced.
+            _HOSTS.write_text("".join(f"{line}\n" for line in lines))
 
 
-def _lines() -> list[str]:
-    return _HOSTS.read_text().splitlines()
-
-
-def _others(identity: Identity) -> list[str]:
-    return [line for line in _lines() if not line.endswith(f" {_mark(identity)}")]
-
-
-# Write in place: in a container the file is a mount, which cannot be replaced.
-def _write(lines: list[str]) -> None:
-    _HOSTS.write_text("".join(f"{line}\n" for line in lines))
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Hold a lock, because several labs may start concurrently."""
+    with _HOSTS.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

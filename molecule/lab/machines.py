@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import certificates
+import hosts_file
 import stores
 from commands import run, succeeds, wait_until
 from containers import Containers
@@ -23,6 +24,8 @@ def create(lab: Lab) -> list[str]:
     """Create or start all machines and stores, wait for them, and return the new containers."""
     _prepare_state(lab)
     certificates.issue(lab)
+    # Containers copy /etc/hosts when they are created.
+    hosts_file.add_stores(lab)
     containers = Containers(lab)
     containers.remove_stale()
     containers.create_network(lab.subnet)
@@ -37,7 +40,8 @@ def create(lab: Lab) -> list[str]:
 
 
 def destroy(identity: Identity) -> None:
-    """Remove all podman objects of the lab, and its directory."""
+    """Remove all podman objects of the lab, its names in /etc/hosts, and its directory."""
+    hosts_file.remove(identity)
     Containers(identity).remove_all()
     shutil.rmtree(identity.state, ignore_errors=True)
 
