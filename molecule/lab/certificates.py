@@ -19,7 +19,8 @@ _RENEWAL = datetime.timedelta(days=30)
 def issue(lab: Lab) -> None:
     """Issue the certificates that are missing, expire soon or have other names."""
     authority = _Authority(lab.certificate_authority, lab.name)
-    registry = [lab.registry_hostname, *_names(*lab.machines)]
+    floating = [one.floating_address for one in lab.load_balancers if one.floating_address]
+    registry = [lab.registry_hostname, *_names(*lab.machines), *floating]
     authority.certify(lab.certificate("registry"), registry)
     for service in ("postgres", "redis"):
         authority.certify(lab.certificate(service), [service, *_names(*lab.shared)])

@@ -45,11 +45,24 @@ class Store(Machine):
 
 @dataclass(frozen=True)
 class Site:
-    """A region with its machine and its preferred location."""
+    """A region with its machines and its preferred location."""
 
     name: str
-    machine: Machine
+    machines: list[Machine]
     location: str
+
+    @property
+    def machine(self) -> Machine:
+        """The first machine."""
+        return self.machines[0]
+
+
+@dataclass(frozen=True)
+class LoadBalancer(Machine):
+    """A load balancer, the site that it prefers, and its address shared with other balancers."""
+
+    site: str
+    floating_address: str | None
 
 
 @dataclass(frozen=True)
@@ -94,14 +107,14 @@ class Lab(Identity):
     shared: list[Machine]
     stores: list[Store]
     sites: list[Site]
-    # None if clients connect to a site directly.
-    load_balancer: Machine | None
+    # Empty if clients connect to a site directly.
+    load_balancers: list[LoadBalancer]
     bundle: dict[str, Any]
 
     @property
     def entrance(self) -> Machine:
         """The machine to which clients connect."""
-        return self.load_balancer or self.sites[0].machine
+        return self.load_balancers[0] if self.load_balancers else self.sites[0].machine
 
     def ssh(self, machine: Machine) -> list[str]:
         """Return the command that logs in to a machine; further words run a command there."""
@@ -135,11 +148,10 @@ class _Inventory:
     def group(self, name: str, *, may_be_empty: bool = False) -> list[str]:
         """Return the hosts of a group, in the order of the inventory."""
         group = self.manager.groups.get(name)
-        if may_be_empty and group:
-            return [host.name for host in group.get_hosts()]
-        if not group or not group.get_hosts():
+        hosts = [host.name for host in group.get_hosts()] if group else []
+        if not hosts and not may_be_empty:
             raise LabError(f"the inventory has no host in the group `{name}`")
-        return [host.name for host in group.get_hosts()]
+        return hosts
 
     def children(self, name: str) -> list[str]:
         """Return the child groups of a group, in the inventory's order."""
@@ -147,9 +159,16 @@ class _Inventory:
 
     def variable(self, host: str, name: str) -> Any:
         """Return what Ansible would use as a host's variable."""
+        value = self.variable_or_none(host, name)
+        if value is None:
+            raise LabError(f"the inventory defines no `{name}` for the host {host}")
+        return value
+
+    def variable_or_none(self, host: str, name: str) -> Any:
+        """Return what Ansible would use as a host's variable, or None if it is undefined."""
         variables = self._variables.get_vars(host=self.manager.get_host(host))
         if name not in variables:
-            raise LabError(f"the inventory defines no `{name}` for the host {host}")
+            return None
         return Templar(loader=self._loader, variables=variables).template(variables[name])
 
 
@@ -168,6 +187,8 @@ def read(inventories: Sequence[Path]) -> Lab:
         return Machine(name, container, str(inventory.variable(name, "ansible_host")))
 
     names = inventory.group("atoll")
+    # Machines that join the registry later.
+    spares = [name for name in inventory.group("spares", may_be_empty=True) if name not in names]
     balancers = inventory.group("atoll_load_balancer", may_be_empty=True)
     services = [*inventory.group("atoll_postgres"), *inventory.group("atoll_redis"), *balancers]
     return Lab(
@@ -176,14 +197,14 @@ def read(inventories: Sequence[Path]) -> Lab:
         inventories=tuple(inventories),
         subnet=str(inventory.variable(names[0], "lab_network")),
         registry_hostname=str(inventory.variable(names[0], "registry_hostname")),
-        machines=[machine(name) for name in names],
+        machines=[machine(name) for name in (*names, *spares)],
         shared=[machine(name) for name in names if name in services],
         stores=[_store(inventory, machine(name)) for name in inventory.group("object_stores")],
         sites=[
-            _site(inventory, group, machine(inventory.group(group)[0]))
+            _site(inventory, group, [machine(name) for name in inventory.group(group)])
             for group in inventory.children("atoll_sites")
         ],
-        load_balancer=machine(balancers[0]) if balancers else None,
+        load_balancers=[_load_balancer(inventory, machine(name)) for name in balancers],
         bundle=inventory.variable(names[0], "registry_config"),
     )
 
@@ -211,6 +232,17 @@ def _store(inventory: _Inventory, machine: Machine) -> Store:
     )
 
 
-def _site(inventory: _Inventory, name: str, machine: Machine) -> Site:
-    preference = inventory.variable(machine.name, "registry_storage_preference")
-    return Site(name, machine, str(preference[0]))
+def _site(inventory: _Inventory, name: str, machines: list[Machine]) -> Site:
+    preference = inventory.variable(machines[0].name, "registry_storage_preference")
+    return Site(name, machines, str(preference[0]))
+
+
+def _load_balancer(inventory: _Inventory, machine: Machine) -> LoadBalancer:
+    address = inventory.variable_or_none(machine.name, "keepalived_address")
+    return LoadBalancer(
+        machine.name,
+        machine.container,
+        machine.address,
+        site=str(inventory.variable(machine.name, "load_balancer_site")),
+        floating_address=str(address) if address else None,
+    )

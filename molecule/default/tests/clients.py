@@ -15,17 +15,21 @@ from definition import Lab
 class Clients:
     """Clients that trust the lab's CA certificate and are logged in."""
 
-    def __init__(self, lab: Lab, user: str, password: str, folder: Path) -> None:
+    def __init__(
+        self, lab: Lab, user: str, password: str, folder: Path, *, registry: str | None = None
+    ) -> None:
         self.folder = folder
         self.user = user
-        self.registry = lab.registry_hostname
+        # The name or the address that the clients connect to.
+        self.registry = registry or lab.registry_hostname
         self._network = lab.name
         self._trust = folder / "trust"
         self._trust.mkdir()
         shutil.copy(lab.certificate_authority, self._trust / "ca.crt")
         self._login = folder / "auth.json"
         login = {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
-        names = (lab.registry_hostname, *(site.machine.address for site in lab.sites))
+        hosts = [machine.address for site in lab.sites for machine in site.machines]
+        names = (lab.registry_hostname, self.registry, *hosts)
         self._login.touch(mode=0o600)
         self._login.write_text(json.dumps({"auths": dict.fromkeys(names, login)}))
 

@@ -22,10 +22,13 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 class Load:
     """A thread that pushes new images and pulls them with skopeo, until the context ends."""
 
-    def __init__(self, clients: Clients, folder: Path, repository: str) -> None:
+    def __init__(
+        self, clients: Clients, folder: Path, repository: str, *, retries: int = 0
+    ) -> None:
         self._clients = clients
         self.folder = folder
         self._repository = repository
+        self._retries = retries
         self._stop = threading.Event()
         self._image = threading.Lock()
         self._may_begin = threading.Event()
@@ -78,18 +81,18 @@ class Load:
             self.pulls += 1
 
     def _attempt(self, verb: str, source: str, target: str) -> bool:
-        reason = copy(self._clients, source, target)
+        reason = copy(self._clients, source, target, retries=self._retries)
         if reason:
             self.failures.append(f"{verb} of {source}: {reason}")
         return not reason
 
 
-def copy(clients: Clients, source: str, target: str) -> str:
+def copy(clients: Clients, source: str, target: str, *, retries: int = 0) -> str:
     """Copy an image with skopeo, and return the error, or "" on success.
 
-    There are no retries, because they would hide failures.
+    By default there are no retries, because they would hide failures.
     """
-    words = [*clients.skopeo_copy, "--preserve-digests", "--retry-times=0"]
+    words = [*clients.skopeo_copy, "--preserve-digests", f"--retry-times={retries}"]
     done = subprocess.run([*words, source, target], capture_output=True, text=True, check=False)
     return (done.stderr.strip() or "no error message") if done.returncode else ""
 
