@@ -16,6 +16,7 @@ from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
 from atoll.config.overlapping_stores import overlapping_stores
 from atoll.config.signing_secrets import secret_problems
+from atoll.config.store_addresses import store_address_warnings
 from atoll.config.stores import StoreSettings, parse_store
 
 _STORES = "DISTRIBUTED_STORAGE_CONFIG"
@@ -90,7 +91,9 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     if bundle is None or found:
         return Check(None, found, _warnings(values))
     checked = bundle.model_copy(update={"distributed_storage_config": stores})
-    return Check(checked, [], [*_warnings(values), *_reserved_name_warnings(checked)])
+    # Without a redirect, only the registry connects to the stores.
+    addresses = [] if checked.feature_proxy_storage else store_address_warnings(stores)
+    return Check(checked, [], [*_warnings(values), *addresses, *_reserved_name_warnings(checked)])
 
 
 def problems(raw: Any, preference: list[str] | None = None) -> list[str]:
