@@ -1,8 +1,11 @@
 """The state of a location is changed with the atoll command, and only if it differs."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from ansible.plugins.action import ActionBase
+from ansible_collections.atoll.registry.plugins.action import location as location_action
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import CommandError
 from ansible_collections.atoll.registry.plugins.modules import location_info
 from ansible_collections.atoll.registry.plugins.modules.location import (
@@ -51,6 +54,7 @@ class Registry:
             "container": "atoll-registry",
             "timeout": 0,
             "until": None,
+            "report_after": None,
         }
         self.check_mode = check_mode
         self.commands = []
@@ -229,6 +233,80 @@ def test_the_error_after_the_timeout_contains_the_missing_copies():
     (answer,) = failure.value.args
     assert answer["msg"].startswith("3 blobs (30 bytes) are missing at eustorage")
     assert (answer["remaining"], answer["last"]) == (3, 70)
+
+
+def test_the_progress_is_reported_before_the_timeout():
+    complete = Registry("complete", missing_blobs=3)
+    drained = Registry("drained", state="draining", only_there=3)
+    for registry in (complete, drained):
+        registry.params |= {"timeout": 86400, "report_after": 0}
+
+    with pytest.raises(Failed):
+        wait_until_complete(complete)
+    with pytest.raises(NotDrained):
+        wait_until_drained(drained, drained.rows["eustorage"])
+
+
+class Clock:
+    """The time of an action, which passes only while its module waits."""
+
+    def __init__(self, answers):
+        self.now = 0.0
+        self.answers = iter(answers)
+        self.waits = []
+        self.until = []
+
+    def monotonic(self):
+        return self.now
+
+    def run_module(self, arguments, _task_vars):
+        self.waits.append(arguments["report_after"])
+        self.until.append(arguments.get("until"))
+        self.now += arguments["report_after"] + 1
+        return next(self.answers)
+
+
+@pytest.fixture
+def wait(monkeypatch):
+    """Return a function that runs the action with the answers of its module."""
+
+    def run(answers, **arguments):
+        clock, lines = Clock(answers), []
+        task = SimpleNamespace(args={"name": "eustorage"} | arguments, check_mode=False)
+        plugin = location_action.ActionModule.__new__(location_action.ActionModule)
+        plugin._task = task
+        monkeypatch.setattr(plugin, "_module", clock.run_module)
+        monkeypatch.setattr(location_action, "time", clock)
+        monkeypatch.setattr(location_action.display, "display", lines.append)
+        monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+        return plugin.run(task_vars={}), clock, lines
+
+    return run
+
+
+def missing(blobs):
+    return {"failed": True, "remaining": blobs, "missing_bytes": 10 * blobs, "last": 70}
+
+
+def test_a_long_wait_takes_few_runs_of_the_module_and_shows_each_change(wait):
+    answers = [missing(3), missing(3), *[missing(2)] * 5, {"changed": False, "remaining": 0}]
+
+    result, clock, lines = wait(answers, state="complete")
+
+    assert result["remaining"] == 0
+    assert clock.waits == [0, 5, 10, 20, 40, 60, 60, 60]
+    assert clock.until == [None, *[70] * 7]
+    assert lines == [
+        "eustorage: 3 blobs (30 bytes) remain to be copied",
+        "eustorage: 2 blobs (20 bytes) remain to be copied",
+    ]
+
+
+def test_a_wait_ends_at_its_timeout(wait):
+    result, clock, _lines = wait([missing(3)] * 4, state="complete", timeout=12)
+
+    assert result["failed"] is True
+    assert clock.waits == [0, 5, 5]
 
 
 def test_later_blobs_are_not_waited_for():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +10,13 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-PAUSE_SECONDS = 5
+FIRST_PAUSE_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 60
 display = Display()
 
 
 class ActionModule(ActionBase):
-    """Run the module repeatedly without waiting in it, and show each result."""
+    """Run the module repeatedly, for longer and longer, and show each result."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Any:
         """Bring the location to the state of the task's arguments."""
@@ -28,11 +30,13 @@ class ActionModule(ActionBase):
 
     def _wait(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
         deadline = time.monotonic() + int(arguments.get("timeout", 86400))
-        arguments = arguments | {"timeout": 0}
         describe = _LINES[arguments["state"]]
         changed, shown = False, ""
+        # The module waits with one connection to podman, so few long runs cost less than many.
+        pause = 0
         while True:
-            answer = self._module(arguments, task_vars)
+            left = max(0, math.ceil(deadline - time.monotonic()))
+            answer = self._module(arguments | {"report_after": min(pause, left)}, task_vars)
             changed = changed or bool(answer.get("changed"))
             waiting = "remaining" in answer and answer.get("failed")
             if not waiting or time.monotonic() >= deadline:
@@ -44,7 +48,7 @@ class ActionModule(ActionBase):
             if "last" in answer:
                 # Do not wait for blobs that are pushed meanwhile.
                 arguments["until"] = answer["last"]
-            time.sleep(PAUSE_SECONDS)
+            pause = min(max(FIRST_PAUSE_SECONDS, 2 * pause), LONGEST_PAUSE_SECONDS)
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> Any:
         return self._execute_module(

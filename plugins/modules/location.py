@@ -57,6 +57,11 @@ options:
       - With V(complete), the number of the newest blob to wait for, which is RV(last) of an earlier
         result.
     type: int
+  report_after:
+    description:
+      - Seconds after which the progress is returned before O(timeout) has passed. Used internally
+        by the action plugin.
+    type: int
 attributes:
   diff_mode:
     description: Returns the differences.
@@ -236,6 +241,13 @@ def difference(
     return {"before": {"state": location["state"]} if location else {}, "after": after}
 
 
+def _deadline(module: AnsibleModule) -> float:
+    seconds: int = module.params["timeout"]
+    if module.params["report_after"] is not None:
+        seconds = min(seconds, module.params["report_after"])
+    return time.monotonic() + seconds
+
+
 def wait_until_drained(
     module: AnsibleModule, location: dict[str, Any] | None
 ) -> dict[str, Any] | None:
@@ -244,7 +256,7 @@ def wait_until_drained(
     Raises:
         NotDrained: The location is not drained after the timeout.
     """
-    deadline = time.monotonic() + module.params["timeout"]
+    deadline = _deadline(module)
     while location is not None and remaining(location):
         if time.monotonic() >= deadline:
             raise NotDrained(
@@ -273,7 +285,7 @@ def count_missing(module: AnsibleModule) -> tuple[int, int, int]:
 
 def wait_until_complete(module: AnsibleModule) -> dict[str, Any]:
     """Wait until no copy is missing, and return the result of the module."""
-    deadline = time.monotonic() + module.params["timeout"]
+    deadline = _deadline(module)
     while True:
         blobs, size, last = count_missing(module)
         module.params["until"] = last
@@ -306,6 +318,7 @@ def main() -> None:
             "container": {"type": "str", "default": "atoll-registry"},
             "timeout": {"type": "int", "default": 86400},
             "until": {"type": "int"},
+            "report_after": {"type": "int"},
         },
         supports_check_mode=True,
     )
