@@ -1,0 +1,104 @@
+"""Run a playbook whose roles and modules are replaced by records of their hosts and variables."""
+
+import json
+import re
+import subprocess
+
+import yaml
+
+# Roles, and modules that contact a host or the registry.
+ACTIONS = re.compile(r"atoll\.registry\.|ansible\.builtin\.(include_role|import_role)$")
+# Files of tasks that read hosts.
+LEFT_OUT = re.compile(r"(bundle|store|confirm|contract)\.yml$")
+
+
+class RecordedPlaybook:
+    """A playbook of the collection, run with the local connection.
+
+    Args:
+        root: The root of the collection.
+        folder: A directory for files of the run.
+        variables: The names of variables that are recorded with each role.
+    """
+
+    def __init__(self, root, folder, variables=()):
+        self._root = root
+        self._folder = folder
+        self._variables = variables
+        self.output = ""
+
+    def run(self, name, groups, *words, **variables):
+        """Return the exit status and the records, as (host, action, variables), in their order.
+
+        Args:
+            name: The name of the playbook.
+            groups: The variables of each host, by group.
+            words: Further arguments of ansible-playbook.
+            variables: Extra variables.
+        """
+        return self.run_plays(self._plays(name, {}), groups, *words, **variables)
+
+    def run_plays(self, plays, groups, *words, **variables):
+        """Return the exit status and the records of plays."""
+        children = {group: {"hosts": hosts} for group, hosts in groups.items()}
+        inventory = self._folder / "inventory.json"
+        inventory.write_text(json.dumps({"all": {"children": {"atoll": {"children": children}}}}))
+        play = self._folder / "play.yml"
+        text = yaml.safe_dump(plays, width=10_000, sort_keys=False)
+        play.write_text(text.replace(": tasks/", f": {self._root}/playbooks/tasks/"))
+        done = subprocess.run(
+            [
+                "ansible-playbook",
+                f"--inventory={inventory}",
+                str(play),
+                *words,
+                f"--extra-vars={json.dumps(variables)}",
+            ],
+            cwd=self._root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.output = " ".join((done.stdout + done.stderr).split())
+        found = re.findall(r"record: (\{.*?\}) end", self.output)
+        return done.returncode, [tuple(json.loads(one).values()) for one in found]
+
+    def _plays(self, name, variables):
+        plays = []
+        for play in yaml.safe_load((self._root / f"playbooks/{name}.yml").read_text()):
+            imported = play.get("ansible.builtin.import_playbook")
+            if imported == "validate.yml":
+                continue
+            if imported:
+                plays += self._plays(imported.removesuffix(".yml"), play.get("vars", {}))
+                continue
+            roles = [self._record(f"{role['role']}:main") for role in play.pop("roles", [])]
+            tasks = [self._task(task) for task in play.get("tasks", []) if not _left_out(task)]
+            changes = {"become": False, "gather_facts": False, "tasks": roles + tasks}
+            plays.append(play | changes | {"vars": play.get("vars", {}) | variables})
+        return plays
+
+    def _task(self, task):
+        if "block" in task:
+            return task | {"block": [self._task(one) for one in task["block"]]}
+        (action,) = [key for key in task if ACTIONS.match(key)] or [None]
+        if action is None:
+            return task
+        options = task[action]
+        kind = action
+        if action.endswith("_role"):
+            kind = options["name"] + ":" + options.get("tasks_from", "main")
+        kept = {key: task[key] for key in ("name", "when", "vars", "loop") if key in task}
+        return kept | self._record(kind)
+
+    def _record(self, kind):
+        values = ", ".join(f"'{name}': {name} | default(none)" for name in self._variables)
+        record = f"{{'host': inventory_hostname, 'action': '{kind}', 'values': {{{values}}}}}"
+        return {"ansible.builtin.debug": {"msg": f"record: {{{{ {record} | to_json }}}} end"}}
+
+
+def _left_out(task):
+    for key in ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks"):
+        if isinstance(task.get(key), str) and LEFT_OUT.search(task[key]):
+            return True
+    return False
