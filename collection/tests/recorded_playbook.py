@@ -19,12 +19,14 @@ class RecordedPlaybook:
         root: The root of the collection.
         folder: A directory for files of the run.
         variables: The names of variables that are recorded with each role.
+        deployed: Whether the files exist on hosts that tasks search for.
     """
 
-    def __init__(self, root, folder, variables=()):
+    def __init__(self, root, folder, variables=(), deployed=False):
         self._root = root
         self._folder = folder
         self._variables = variables
+        self.deployed = deployed
         self.output = ""
 
     def run(self, name, groups, *words, **variables):
@@ -81,6 +83,13 @@ class RecordedPlaybook:
     def _task(self, task):
         if "block" in task:
             return task | {"block": [self._task(one) for one in task["block"]]}
+        if file := _included(task):
+            tasks = yaml.safe_load((self._root / "playbooks" / file).read_text())
+            kept = {key: task[key] for key in ("name", "when", "vars") if key in task}
+            return kept | {"block": [self._task(one) for one in tasks if not _left_out(one)]}
+        if "ansible.builtin.stat" in task:
+            fact = {task["register"]: {"stat": {"exists": self.deployed}}}
+            return {"name": task["name"], "ansible.builtin.set_fact": fact}
         (action,) = [key for key in task if ACTIONS.match(key)] or [None]
         if action is None:
             return task
@@ -97,8 +106,13 @@ class RecordedPlaybook:
         return {"ansible.builtin.debug": {"msg": f"record: {{{{ {record} | to_json }}}} end"}}
 
 
-def _left_out(task):
+def _included(task):
+    """Return the file that a task imports or includes, if any."""
     for key in ("ansible.builtin.import_tasks", "ansible.builtin.include_tasks"):
-        if isinstance(task.get(key), str) and LEFT_OUT.search(task[key]):
-            return True
-    return False
+        if isinstance(task.get(key), str):
+            return task[key]
+    return None
+
+
+def _left_out(task):
+    return LEFT_OUT.search(_included(task) or "")

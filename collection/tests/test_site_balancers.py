@@ -97,3 +97,99 @@ def test_the_address_of_a_joining_load_balancer_may_be_new_in_trusted_proxies(
 
     assert (status == 0) == accepted, playbook.output
     assert accepted or "The bundle on us-1 differs" in playbook.output
+
+
+def lose(groups, *names):
+    """Make hosts unreachable."""
+    for hosts in groups.values():
+        for name in names:
+            if name in hosts:
+                address = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+                hosts[name] = hosts[name] | address | {"ansible_connection": "ssh"}
+
+
+def test_load_balancers_leave_with_their_site(playbook, groups):
+    playbook.deployed = True
+
+    status, records = playbook.run("remove_site", groups, site="eu")
+
+    assert status == 0, playbook.output
+    assert [(host, action) for host, action, _ in records if host.startswith("lb")] == [
+        # Both send no requests to the site before it stops.
+        ("lb-us", BALANCER),
+        ("lb-eu", BALANCER),
+        ("lb-eu", "atoll.registry.load_balancer:leave"),
+        ("lb-eu", "atoll.registry.load_balancer:remove"),
+        ("lb-eu", "atoll.registry.host:remove"),
+    ]
+    left_out = [values for _, action, values in records if action == BALANCER]
+    assert left_out == [{"load_balancer_sites_left_out": ["eu"]}] * 2
+    actions = [(host, action) for host, action, _ in records]
+    stopped = actions.index(("eu-1", "atoll.registry.service"))
+    leaves = actions.index(("lb-eu", "atoll.registry.load_balancer:leave"))
+    assert actions.index(("lb-eu", BALANCER)) < stopped < leaves
+    assert "The load balancers lb-eu were removed, too" in playbook.output
+
+
+def test_a_removed_load_balancer_is_not_deployed_again(playbook, groups):
+    status, records = playbook.run("remove_site", groups, site="eu")
+
+    assert status == 0, playbook.output
+    assert [host for host, action, _ in records if action == BALANCER] == ["lb-us"]
+    assert not [host for host, action, _ in records if action.endswith(":leave")]
+
+
+def test_a_load_balancer_on_a_host_of_another_service_leaves_its_shared_settings(playbook, groups):
+    groups["atoll_postgres"]["lb-eu"] = LOCAL
+
+    status, records = playbook.run("remove_site", groups, site="eu")
+
+    assert status == 0, playbook.output
+    assert ("lb-eu", "atoll.registry.load_balancer:remove") in {one[:2] for one in records}
+    removed = [host for host, action, _ in records if action == "atoll.registry.host:remove"]
+    assert sorted(removed) == ["eu-1", "eu-2"]
+
+
+def test_the_last_load_balancer_is_kept(playbook, groups):
+    del groups["atoll_load_balancer"]["lb-us"]
+    playbook.deployed = True
+
+    status, records = playbook.run("remove_site", groups, site="eu")
+
+    assert status == 0, playbook.output
+    assert [action for host, action, _ in records if host == "lb-eu"] == [BALANCER]
+    assert "set its load_balancer_site to another site" in playbook.output
+
+
+def test_a_lost_site_is_removed_although_its_load_balancer_is_unreachable(playbook, groups):
+    lose(groups, "eu-1", "eu-2", "lb-eu")
+    playbook.deployed = True
+
+    status, records = playbook.run("remove_site", groups, site="eu", lost=True)
+
+    assert status == 0, playbook.output
+    assert {"lb-us", "us-1", "us-2"} == {host for host, _, _ in records}
+    assert [host for host, action, _ in records if action == BALANCER] == ["lb-us"]
+
+
+@pytest.mark.parametrize("host", ["lb-us", "shared-1"])
+def test_other_load_balancers_and_services_must_be_reachable(playbook, groups, host):
+    lose(groups, "eu-1", "lb-eu", host)
+
+    status, records = playbook.run("remove_site", groups, site="eu", lost=True)
+
+    assert status != 0
+    assert records == []
+    assert f"{host} cannot be reached" in playbook.output
+
+
+def test_a_load_balancer_of_a_removed_site_is_explained(playbook, groups):
+    groups["atoll_load_balancer"]["lb-ap"] = LOCAL | {"load_balancer_site": "ap"}
+    task = {"ansible.builtin.import_tasks": "tasks/validate_inventory.yml", "run_once": True}
+    play = {"hosts": "atoll", "gather_facts": False, "tasks": [task]}
+
+    status, _ = playbook.run_plays([play], groups)
+
+    assert status != 0
+    assert "load_balancer_site of lb-ap is not a site" in playbook.output
+    assert "remove lb-ap from the inventory" in playbook.output
