@@ -286,3 +286,23 @@ def test_a_name_a_used_address_or_two_sites_are_refused(validate, mistake):
 
     assert done.returncode
     assert "keepalived_address of lb-1" in done.stdout
+
+
+@pytest.mark.parametrize(("variables", "expected"), [({"keepalived_address": ADDRESS}, 1), ({}, 0)])
+def test_status_includes_keepalived_if_there_is_a_floating_address(root, variables, expected):
+    tasks = yaml.safe_load((root / "playbooks/tasks/status/host.yml").read_text())
+    (task,) = [task for task in tasks if "atoll.registry.host_info" in task]
+    values = {
+        "group_names": ["atoll_load_balancer"],
+        "status_units": [
+            {key: trust_as_template(text) for key, text in unit.items()}
+            for unit in task["vars"]["status_units"]
+            if "status_replicates" not in unit["group"]
+        ],
+        **variables,
+    }
+    units = trust_as_template(task["atoll.registry.host_info"]["units"])
+
+    found = Templar(loader=DataLoader(), variables=values).template(units)
+    assert found.count("atoll-load-balancer.service") == 1
+    assert found.count("keepalived.service") == expected
