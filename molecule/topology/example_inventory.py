@@ -1,4 +1,4 @@
-"""Write inventories/example for the machines of the lab to .cache/atoll-topology/inventory.
+"""Write inventories/example for the machines of the lab to .cache/topology-inventory.
 
 Names, addresses and secrets are replaced, and the files of this scenario are added.
 Everything else is the example as it is shipped.
@@ -11,7 +11,7 @@ from pathlib import Path
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _EXAMPLE = _REPOSITORY / "inventories/example"
 _ADDED = [Path(__file__).resolve().parent / name for name in ("inventory", "joining")]
-_STATE = _REPOSITORY / ".cache/atoll-topology"
+_INVENTORY = _REPOSITORY / ".cache/topology-inventory"
 
 # Text of the example, and what replaces it.
 _REPLACEMENTS = (
@@ -30,18 +30,15 @@ _REPLACEMENTS = (
 
 def main() -> None:
     """Write the inventory, and keep the secrets of an earlier run."""
-    inventory = _STATE / "inventory"
-    vault = inventory / "group_vars/all/vault.yml"
+    vault = _INVENTORY / "group_vars/all/vault.yml"
     kept = vault.read_text() if vault.exists() else _secrets()
-    shutil.rmtree(inventory, ignore_errors=True)
-    _STATE.mkdir(parents=True, exist_ok=True)
-    _STATE.chmod(0o700)
-    shutil.copytree(_EXAMPLE, inventory)
+    shutil.rmtree(_INVENTORY, ignore_errors=True)
+    shutil.copytree(_EXAMPLE, _INVENTORY)
     # Of the two ways to deploy images, the lab uses archives.
-    (inventory / "group_vars/atoll/images.yml").unlink()
-    _replace(sorted(inventory.rglob("*.yml")))
+    (_INVENTORY / "group_vars/atoll/images.yml").unlink()
+    _replace(sorted(_INVENTORY.rglob("*.yml")))
     for folder in _ADDED:
-        shutil.copytree(folder, inventory, dirs_exist_ok=True)
+        shutil.copytree(folder, _INVENTORY, dirs_exist_ok=True)
     vault.touch(mode=0o600)
     vault.write_text(kept)
 

@@ -11,7 +11,7 @@ from clients import Clients
 from definition import Lab
 from load import Load
 
-_INVENTORY = Path(__file__).resolve().parents[3] / ".cache/atoll-topology/inventory"
+_INVENTORY = Path(__file__).resolve().parents[3] / ".cache/topology-inventory"
 INVENTORIES = (_INVENTORY / "hosts.yml", _INVENTORY / "machines.yml")
 # How often a client repeats a request that failed, with increasing pauses.
 RETRIES = 5
