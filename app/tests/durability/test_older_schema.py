@@ -21,6 +21,8 @@ from atoll.db import migrate
 from atoll.db.migrate import Migration, expand
 from atoll.db.pool import Database, DatabaseUnavailable, SchemaOutdated
 from atoll.db.replicas import replica_databases
+from atoll.server.health_client import healthy_endpoints
+from atoll.server.paths import operations_socket
 from atoll.services import Services
 from atoll.web.errors import error_code_of
 
@@ -32,6 +34,12 @@ from .sites import MemoryRegistry, make_registry
 NEXT = Migration(9001, "next_table", "CREATE TABLE next_table ()")
 CONTRACTION = Migration(9002, "contraction", "DROP TABLE message", contracts=True)
 EVENT = "schema older than required"
+# Connections of other processes that have run more than the check of the schema.
+_WORKING = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND query <> ''
+    AND query NOT LIKE '%schema_migration%'
+"""
 
 
 @pytest.fixture
@@ -220,26 +228,77 @@ class Process:
         except urllib.error.URLError:
             return 0, {}
 
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
     def stop(self) -> int:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait()
 
 
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    directory = tmp_path / "process"
+    (directory / "run").mkdir(parents=True)
+    return directory
+
+
+def forget_migration(uri: str) -> None:
+    administer(uri, "UPDATE schema_migration SET number = 90000 WHERE number = 1")
+
+
+def remember_migration(uri: str) -> None:
+    administer(uri, "UPDATE schema_migration SET number = 1 WHERE number = 90000")
+
+
+def test_a_web_process_waits_for_the_migration(registry: MemoryRegistry, directory: Path) -> None:
+    forget_migration(registry.uri)
+    unix_socket = directory / "web.sock"
+    web = Process(registry, directory, "web", str(unix_socket))
+    try:
+        wait_until("the process serves", unix_socket.exists)
+        wait_until("the cause is logged", lambda: EVENT in web.log)
+        assert not healthy_endpoints(operations_socket(unix_socket))
+        remember_migration(registry.uri)
+        wait_until(
+            "the process is healthy",
+            lambda: "/health/instance" in healthy_endpoints(operations_socket(unix_socket)),
+        )
+    finally:
+        web.stop()
+    assert "Traceback" not in web.log
+
+
+def test_the_maintenance_process_waits_for_the_migration(
+    registry: MemoryRegistry, directory: Path
+) -> None:
+    forget_migration(registry.uri)
+    maintenance = Process(registry, directory, "housekeeping")
+    try:
+        wait_until("the cause is logged", lambda: EVENT in maintenance.log)
+        remember_migration(registry.uri)
+        database = registry["us"].database
+        wait_until("it works on the database", lambda: database.run(_WORKING) != [[0]])
+        assert maintenance.running
+    finally:
+        assert maintenance.stop() == 0
+    assert "Traceback" not in maintenance.log
+
+
 def test_a_replication_worker_waits_for_the_migration(
-    registry: MemoryRegistry, tmp_path: Path
+    registry: MemoryRegistry, directory: Path
 ) -> None:
     """It neither works on an older schema nor restarts in a loop."""
-    uri = registry.uri
-    administer(uri, "UPDATE schema_migration SET number = 90000 WHERE number = 1")
-    (tmp_path / "worker").mkdir()
-    worker = Process(registry, tmp_path / "worker", "replication")
+    forget_migration(registry.uri)
+    worker = Process(registry, directory, "replication")
     try:
         wait_until("the worker is unhealthy", lambda: worker.health()[0] == 503)
         wait_until("the cause is logged", lambda: EVENT in worker.log)
         assert worker.health()[1] == {"database": False, "replication": True}
         assert "0001_baseline" in worker.log
         assert "Traceback" not in worker.log
-        administer(uri, "UPDATE schema_migration SET number = 1 WHERE number = 90000")
+        remember_migration(registry.uri)
         wait_until("the worker is healthy", lambda: worker.health()[0] == 200)
     finally:
         status = worker.stop()
