@@ -1,5 +1,6 @@
 """PostgreSQL never starts with an empty database beside the data of another major version."""
 
+import json
 import subprocess
 
 import pytest
@@ -159,6 +160,90 @@ def test_the_data_directory_of_another_image_is_refused(image):
     assert started.returncode == 1
     assert "one directory per major version" in started.stderr
     assert image.files() == before
+
+
+class Host:
+    """A host with a data directory, and a podman that runs an image of PostgreSQL 17."""
+
+    def __init__(self, root, directory):
+        self.data = directory / "host"
+        self._root = root
+        self._directory = directory
+        programs = directory / "programs"
+        programs.mkdir()
+        version = "[[ $* == *' --version' ]] && echo 'postgres (PostgreSQL) 17.6'"
+        (programs / "podman").write_text(f"#!/bin/bash\n{version}\n")
+        (programs / "podman").chmod(0o755)
+        self._play = {
+            "hosts": "localhost",
+            "gather_facts": False,
+            "environment": {"PATH": f"{programs}:/usr/bin:/bin"},
+            "vars": {
+                "postgres_data_directory": str(self.data),
+                "__postgres_image": {"reference": "localhost/atoll-postgres@sha256:0"},
+            },
+            "tasks": [
+                {
+                    "ansible.builtin.import_tasks": str(
+                        root / "roles/postgres/tasks/major_version.yml"
+                    )
+                }
+            ],
+        }
+
+    def add(self, name):
+        (self.data / name).mkdir(parents=True)
+        (self.data / name / "PG_VERSION").touch()
+
+    def roll_out(self, *, image_present=True, check=False):
+        if not image_present:
+            (self._directory / "programs/podman").write_text("#!/bin/bash\nexit 125\n")
+        file = self._directory / "play.json"
+        file.write_text(json.dumps([self._play]))
+        words = ["ansible-playbook", "--inventory=localhost,", "--connection=local", file]
+        return subprocess.run(
+            [*words, *(["--check"] if check else [])],
+            cwd=self._root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def host(root, tmp_path):
+    return Host(root, tmp_path)
+
+
+@pytest.mark.parametrize("other", ["16", "18"])
+def test_a_rollout_stops_before_it_changes_a_server_of_another_major_version(host, other):
+    host.add(MAJOR)
+    host.add(other)
+
+    done = host.roll_out(check=True)
+
+    assert done.returncode == 2
+    assert f"contains data of PostgreSQL {other}, but" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("names", [[], [MAJOR], [MAJOR, "16.old"]])
+def test_a_rollout_continues_on_data_of_the_same_version_or_none(host, names):
+    for name in names:
+        host.add(name)
+
+    done = host.roll_out()
+
+    assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
+    assert "changed=0" in done.stdout
+
+
+def test_a_dry_run_does_not_need_the_image(host):
+    host.add("16")
+
+    done = host.roll_out(image_present=False, check=True)
+
+    assert done.returncode == 0, done.stdout
 
 
 def test_the_image_has_one_major_version(root):
