@@ -13,6 +13,9 @@ SECTIONS = {
     "Status": {
         "status": Entry("atoll.cli.status:status", "Show instances, stores and replication lag"),
         "wait": Entry("atoll.cli.wait:wait", "Wait until an image or all blobs are replicated"),
+        "smoke-test": Entry(
+            "atoll.cli.smoke_test:smoke_test", "Log in, push an image, and pull it at each site"
+        ),
     },
     "Locations": {
         "locations": Entry(
