@@ -41,7 +41,8 @@ class FakeHost(runner.Host):
         self.given = []
         self.words = []
 
-    def run(self, words, given=None):
+    def run(self, words, given=None, seconds=runner.COMMAND_SECONDS):
+        del seconds
         self.words.append(list(words))
         self.given.append(given)
         found = self.programs.get(words[0], (127, ""))
@@ -546,7 +547,7 @@ ANSWER = json.dumps(
     {
         "problems": [
             "the store of 'usstorage' accepts no objects from this host: 403 Forbidden",
-            "DB_URI: PostgreSQL cannot be reached from this host: no password",
+            "DB_URI: PostgreSQL cannot be reached from this host:\n\tno password",
             "SERVER_HOSTNAME: is missing",
         ],
         "warnings": [],
@@ -561,6 +562,7 @@ def test_the_probe_reports_stores_and_the_database_without_secrets(host):
 
     assert ids(found) == [("store-unusable", "error"), ("database-unusable", "error")]
     assert "403 Forbidden" in found[0]["problem"]
+    assert found[1]["problem"].endswith("from this host: no password")
     assert SECRET not in json.dumps(found)
     assert SECRET not in json.dumps(host.words)
     assert host.given == [BUNDLE]

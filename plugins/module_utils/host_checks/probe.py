@@ -19,6 +19,9 @@ _SYSTEM_CERTIFICATES = (
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
 )
+# A container that runs longer is killed. Podman itself needs time to start it.
+PROBE_SECONDS = 25
+START_SECONDS = 10
 _STORE = re.compile(r"the store of '([^']+)' accepts no objects")
 _UNIT = "/etc/containers/systemd/atoll-registry.container"
 
@@ -56,13 +59,14 @@ def probe(
     words += ["--connect"] if "database" not in skipped else []
     with tempfile.TemporaryDirectory(prefix="atoll-preflight-") as folder:
         _write_files(host, folder, files)
-        _status, output = host.run([*_container(folder), image, *words], bundle)
+        command = [*_container(folder), image, *words]
+        _status, output = host.run(command, bundle, PROBE_SECONDS + START_SECONDS)
     start = output.find("{")
     try:
         found = json.loads(output[start:])["problems"] if start >= 0 else []
     except (ValueError, KeyError, TypeError):
         return  # An older version of the registry may have another output.
-    for sentence in found:
+    for sentence in (" ".join(line.split()) for line in found):
         store = _STORE.search(sentence)
         # Other problems concern keys of the bundle, and the controller reports them.
         if store:
@@ -86,6 +90,7 @@ def _container(folder: str) -> list[str]:
     """Return the command of a container that is removed afterwards."""
     return [
         *("podman", "run", "--rm", "--interactive", "--read-only", "--cap-drop=all"),
+        f"--timeout={PROBE_SECONDS}",
         *("--security-opt=no-new-privileges", "--security-opt=label=disable", "--pull=never"),
         *("--log-driver=none", "--env=ATOLL_RUNTIME_DIRECTORY=/preflight/runtime"),
         f"--volume={folder}/runtime:/preflight/runtime:ro",

@@ -82,8 +82,16 @@ class Host:
     def __init__(self, root: str = "/") -> None:
         self._root = root
 
-    def run(self, words: Sequence[str], given: str | None = None) -> tuple[int, str]:
-        """Return the exit status and the output of a program; 127 if it does not exist."""
+    def run(
+        self, words: Sequence[str], given: str | None = None, seconds: float = COMMAND_SECONDS
+    ) -> tuple[int, str]:
+        """Return the exit status and the output of a program; 127 if it does not exist.
+
+        Args:
+            words: The program and its arguments.
+            given: Text for the standard input.
+            seconds: Time after which the program is killed.
+        """
         try:
             done = subprocess.run(  # noqa: S603 - the words are lists of this collection
                 words,
@@ -91,7 +99,7 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "LC_ALL": "C.UTF-8"},
-                timeout=COMMAND_SECONDS,
+                timeout=seconds,
                 encoding="utf-8",
                 errors="replace",
                 check=False,
