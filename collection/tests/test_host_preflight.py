@@ -17,7 +17,7 @@ PLAY = """
     - ansible.builtin.include_role: {name: "{{ role }}", tasks_from: preflight, public: true}
     - ansible.builtin.copy:
         content: "{{ {'ports': __host_ports, 'paths': __host_paths, 'limits': __host_memory_limits,
-                      'problems': host_preflight.problems} | to_json }}"
+                      'problems': __host_preflight.problems} | to_json }}"
         dest: "{{ folder }}/{{ inventory_hostname }}.json"
       check_mode: false
 """
