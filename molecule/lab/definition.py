@@ -116,6 +116,12 @@ class Lab(Identity):
         """The machine to which clients connect."""
         return self.load_balancers[0] if self.load_balancers else self.sites[0].machine
 
+    @property
+    def entrance_address(self) -> str:
+        """The address that the registry's name resolves to."""
+        balancers = self.load_balancers
+        return (balancers[0].floating_address if balancers else None) or self.entrance.address
+
     def ssh(self, machine: Machine) -> list[str]:
         """Return the command that logs in to a machine; further words run a command there."""
         # Machines are recreated with new host keys at the same addresses, on a bridge that only

@@ -1,6 +1,7 @@
 """The lines for the names of a lab in /etc/hosts, which are marked with the lab's name."""
 
 import fcntl
+import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,15 +11,12 @@ from definition import Identity, Lab
 _HOSTS = Path("/etc/hosts")
 
 
-def add_stores(lab: Lab) -> None:
-    """Add or replace the lines of the stores, whose names clients receive in redirects."""
-    _replace(lab, {store.hostname: store.address for store in lab.stores})
-
-
-def add_all(lab: Lab) -> None:
+def add(lab: Lab) -> None:
     """Add or replace the lines of the registry and of the stores."""
-    stores = {store.hostname: store.address for store in lab.stores}
-    _replace(lab, {lab.registry_hostname: lab.entrance.address} | stores)
+    addresses = {store.hostname: store.address for store in lab.stores}
+    if not _is_address(lab.registry_hostname):
+        addresses[lab.registry_hostname] = lab.entrance_address
+    _replace(lab, addresses)
 
 
 def remove(identity: Identity) -> None:
@@ -43,3 +41,11 @@ def _locked() -> Iterator[None]:
     with _HOSTS.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -35,7 +35,6 @@ def up() -> None:
         with steps.step("Deploy the registry") as step:
             step.show(f"log: {lab.log('site').relative_to(REPOSITORY)}")
             roll_out(lab, step)
-        hosts_file.add_all(lab)
         digest = _demonstrate(lab, steps)
     sys.stdout.write(_summary(lab, digest))
 

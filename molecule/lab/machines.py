@@ -25,7 +25,7 @@ def create(lab: Lab) -> list[str]:
     _prepare_state(lab)
     certificates.issue(lab)
     # Containers copy /etc/hosts when they are created.
-    hosts_file.add_stores(lab)
+    hosts_file.add(lab)
     containers = Containers(lab)
     containers.remove_stale()
     containers.create_network(lab.subnet)
