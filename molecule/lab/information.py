@@ -39,6 +39,8 @@ def describe(lab: Lab) -> dict[str, Any]:
                 "container": store.container,
             }
             for store in lab.stores
+            # A store may be waiting for its site to join.
+            if store.location in drivers
         },
         "postgres": {"uri": _postgres(lab.bundle["DB_URI"], certificate_authority)},
         "redis": {"uri": _redis(lab.bundle["BUILDLOGS_REDIS"], certificate_authority)},
