@@ -202,19 +202,31 @@ def test_an_unhealthy_load_balancer_loses_the_address_within_two_seconds(site):
 
 @needs_keepalived
 def test_a_load_balancer_that_recovers_does_not_take_the_address_back(site):
-    assert site.holder("lb-1") == "lb-1"
-    site.set_health("lb-1", 503)
-    site.moves_to("lb-2")
-    site.set_health("lb-1", 200)
+    holder = site.holder(*HOSTS)
+    (other,) = HOSTS.keys() - {holder}
+    site.set_health(holder, 503)
+    site.moves_to(other)
+    site.set_health(holder, 200)
     time.sleep(5)
 
-    assert site.holder(*HOSTS) == "lb-2"
+    assert site.holder(*HOSTS) == other
+
+
+@needs_keepalived
+def test_an_unhealthy_load_balancer_keeps_the_address_if_no_other_is_healthy(site):
+    holder = site.holder(*HOSTS)
+    (other,) = HOSTS.keys() - {holder}
+    site.set_health(other, 503)
+    time.sleep(5)
+    site.set_health(holder, 503)
+    time.sleep(5)
+
+    assert site.holder(*HOSTS) == holder
 
 
 def test_only_load_balancers_with_the_same_address_are_peers(root):
     text = configuration(root, "lb-2")
 
-    assert "priority 253\n" in text
     assert "unicast_src_ip 10.213.7.12\n" in text
     assert "unicast_peer {\n        10.213.7.11\n    }\n" in text
 
