@@ -4,6 +4,9 @@ import os
 import subprocess
 
 import pytest
+import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 
 CONTAINER = "container-without-a-unit"
 PLAY = """
@@ -53,3 +56,22 @@ def test_systemd_is_reloaded_if_an_earlier_run_removed_only_the_unit_file(remove
 
 def test_systemd_is_not_reloaded_if_nothing_was_to_remove(remove):
     assert "daemon-reload" not in remove("not-found")
+
+
+def test_disabling_replication_keeps_the_image_that_the_registry_is_about_to_use(root):
+    """The task runs after a new image is loaded, and before the registry is restarted with it."""
+    tasks = yaml.safe_load((root / "roles/registry/tasks/main.yml").read_text())
+    names = [task["name"] for task in tasks]
+    removal = names.index("Remove the replication worker if replication is disabled")
+    restart = names.index("Ensure the registry and the replication worker are running")
+
+    assert removal < restart
+    kept = Templar(
+        loader=DataLoader(),
+        variables={
+            "kept": trust_as_template(tasks[removal]["vars"]["host_kept_images"]),
+            "registry_image_result": {"reference": "new"},
+            "registry_good_image": {"stdout_lines": ["good"]},
+        },
+    ).template(trust_as_template("{{ kept }}"))
+    assert kept == ["new", "good"]

@@ -110,7 +110,7 @@ def test_check_mode_and_probes_change_nothing(module, store, mode):
     before = store()
 
     assert present(module(**mode), NEW)["changed"] is True
-    assert absent(module(**mode), NEW)["removed"] == ["unused", "nameless", "good", "shared"]
+    assert absent(module(**mode), NEW)["removed"] == ["unused", "nameless", "shared"]
     assert store()["images"] == before["images"]
 
 
@@ -161,19 +161,24 @@ def test_an_image_that_was_pulled_under_another_digest_is_an_error(module, store
         present(module(archive=None), NEW)
 
 
+def test_removal_keeps_images_to_keep(module, store):
+    assert absent(module(), NEW)["removed"] == ["unused", "nameless", "shared"]
+    assert "good" in store()["ids"]
+
+
 def test_removal_keeps_the_images_of_containers(module, store):
-    result = absent(module(), NEW)
+    result = absent(module(keep=[]), NEW)
 
     assert result == {"changed": True, "removed": ["unused", "nameless", "good", "shared"]}
     assert store()["ids"] == ["runs", "shared", "other"]
-    assert absent(module(), NEW) == {"changed": False, "removed": []}
+    assert absent(module(keep=[]), NEW) == {"changed": False, "removed": []}
 
 
 def test_an_image_that_comes_into_use_during_the_removal_is_kept(module, store):
     """No image is removed with force, which would also remove its containers."""
     store(secretly_used=["nameless", "unused"])
 
-    assert absent(module(), NEW)["removed"] == ["good", "shared"]
+    assert absent(module(keep=[]), NEW)["removed"] == ["good", "shared"]
     assert {"nameless", "unused"} <= set(store()["ids"])
 
 

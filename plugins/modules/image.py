@@ -45,7 +45,7 @@ options:
     choices: [present, absent]
     default: present
   keep:
-    description: Unused images to keep, as C(NAME@sha256:DIGEST).
+    description: Unused images to keep with either state, as C(NAME@sha256:DIGEST).
     type: list
     elements: str
     default: []
@@ -286,7 +286,8 @@ def absent(module: AnsibleModule, reference: str) -> dict[str, Any]:
     repository = reference.partition("@")[0]
     images = Images(podman_client(module))
     probe = module.params["probe"] or module.check_mode
-    removed = list(images.unused(repository)) if probe else images.remove(repository)
+    act = images.unused if probe else images.remove
+    removed = list(act(repository, module.params["keep"]))
     return {"changed": bool(removed), "removed": removed}
 
 
