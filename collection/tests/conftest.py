@@ -51,6 +51,35 @@ def example(root):
     return Templar(loader=DataLoader(), variables=trusted).template(trusted["registry_config"])
 
 
+@pytest.fixture
+def groups(example):
+    """Return two sites with two hosts and a load balancer each, and a host of shared services."""
+
+    local = {"ansible_connection": "local"}
+
+    def site(name, other):
+        return local | {
+            "registry_site": name,
+            "registry_storage_preference": [f"{name}storage", f"{other}storage"],
+            "registry_config": example,
+        }
+
+    return {
+        "atoll_sites": {
+            "us-1": site("us", "eu"),
+            "us-2": site("us", "eu"),
+            "eu-1": site("eu", "us"),
+            "eu-2": site("eu", "us"),
+        },
+        "atoll_postgres": {"shared-1": local},
+        "atoll_redis": {"shared-1": local},
+        "atoll_load_balancer": {
+            "lb-us": local | {"load_balancer_site": "us"},
+            "lb-eu": local | {"load_balancer_site": "eu"},
+        },
+    }
+
+
 def _trust(value):
     if isinstance(value, dict):
         return {key: _trust(item) for key, item in value.items()}

@@ -6,10 +6,11 @@ import subprocess
 
 import yaml
 
+LOCAL = {"ansible_connection": "local"}
 # Roles, and modules that contact a host or the registry.
 ACTIONS = re.compile(r"atoll\.registry\.|ansible\.builtin\.(include_role|import_role)$")
 # Files of tasks that read hosts.
-LEFT_OUT = re.compile(r"(bundle|store|confirm|contract)\.yml$")
+LEFT_OUT = re.compile(r"(bundle|compare|confirm|contract|drain|store)\.yml$")
 
 
 class RecordedPlaybook:
@@ -23,7 +24,7 @@ class RecordedPlaybook:
     """
 
     def __init__(self, root, folder, variables=(), deployed=False):
-        self._root = root
+        self.root = root
         self._folder = folder
         self._variables = variables
         self.deployed = deployed
@@ -47,7 +48,7 @@ class RecordedPlaybook:
         inventory.write_text(json.dumps({"all": {"children": {"atoll": {"children": children}}}}))
         play = self._folder / "play.yml"
         text = yaml.safe_dump(plays, width=10_000, sort_keys=False)
-        play.write_text(text.replace(": tasks/", f": {self._root}/playbooks/tasks/"))
+        play.write_text(text.replace(": tasks/", f": {self.root}/playbooks/tasks/"))
         done = subprocess.run(
             [
                 "ansible-playbook",
@@ -56,7 +57,7 @@ class RecordedPlaybook:
                 *words,
                 f"--extra-vars={json.dumps(variables)}",
             ],
-            cwd=self._root,
+            cwd=self.root,
             capture_output=True,
             text=True,
             check=False,
@@ -67,9 +68,9 @@ class RecordedPlaybook:
 
     def _plays(self, name, variables):
         plays = []
-        for play in yaml.safe_load((self._root / f"playbooks/{name}.yml").read_text()):
+        for play in yaml.safe_load((self.root / f"playbooks/{name}.yml").read_text()):
             imported = play.get("ansible.builtin.import_playbook")
-            if imported == "validate.yml":
+            if imported in ("validate.yml", "preflight.yml"):
                 continue
             if imported:
                 plays += self._plays(imported.removesuffix(".yml"), play.get("vars", {}))
@@ -84,7 +85,7 @@ class RecordedPlaybook:
         if "block" in task:
             return task | {"block": [self._task(one) for one in task["block"]]}
         if file := _included(task):
-            tasks = yaml.safe_load((self._root / "playbooks" / file).read_text())
+            tasks = yaml.safe_load((self.root / "playbooks" / file).read_text())
             kept = {key: task[key] for key in ("name", "when", "vars") if key in task}
             return kept | {"block": [self._task(one) for one in tasks if not _left_out(one)]}
         if "ansible.builtin.stat" in task:
@@ -116,3 +117,12 @@ def _included(task):
 
 def _left_out(task):
     return LEFT_OUT.search(_included(task) or "")
+
+
+def lose(groups, *names):
+    """Make hosts unreachable."""
+    for hosts in groups.values():
+        for name in names:
+            if name in hosts:
+                address = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+                hosts[name] = hosts[name] | address | {"ansible_connection": "ssh"}

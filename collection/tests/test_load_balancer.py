@@ -54,3 +54,8 @@ def test_headers_have_a_time_limit_and_bodies_are_not_buffered(configuration):
 
     assert re.search(r"timeout http-request \d+s", text)
     assert "http-buffer-request" not in text
+
+
+def test_a_host_that_is_left_out_receives_no_requests(configuration):
+    assert " server us1 " in configuration()
+    assert " server us1 " not in configuration(load_balancer_hosts_left_out=["us1"])

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-PLAYBOOKS = ["site", "upgrade", "add_site", "remove_site"]
+PLAYBOOKS = ["site", "upgrade", "add_site", "remove_site", "add_host", "remove_host"]
 RECORD = {
     "ansible.builtin.debug": {"msg": "batch: {{ ansible_play_batch | join(' ') }}."},
     "run_once": True,
@@ -85,11 +85,10 @@ def test_a_batch_has_one_host_unless_the_site_sets_another_size(batches, name):
     ]
 
 
-@pytest.mark.parametrize("batch", [9, "100%"])
-def test_a_batch_never_has_all_hosts_of_a_site(batches, batch):
+def test_a_batch_never_has_all_hosts_of_a_site(batches):
     sites = {
-        "us": (["us-1", "us-2"], {"atoll_batch": batch}),
-        "eu": (["eu-1"], {"atoll_batch": batch}),
+        "us": (["us-1", "us-2"], {"atoll_batch": "100%"}),
+        "eu": (["eu-1"], {"atoll_batch": 9}),
     }
 
     assert batches("site", sites) == [["us-1"], ["us-2"], ["eu-1"]]
@@ -135,24 +134,26 @@ def test_other_sites_change_one_after_the_other_if_a_site_joins_or_leaves(batche
     assert batches(name, sites, site="ap") == joining + others
 
 
-@pytest.mark.parametrize("batch", [0, "1.5"])
-def test_an_invalid_batch_size_is_refused(play, batch):
+def test_an_invalid_batch_size_is_refused(play):
     tasks = [{"ansible.builtin.import_tasks": "tasks/plan_batches.yml"}]
     plays = [{"hosts": "atoll_sites", "gather_facts": False, "tasks": tasks}]
+    sites = {"us": (["us-1"], {"atoll_batch": 0}), "eu": (["eu-1"], {"atoll_batch": "1.5"})}
 
-    done = play({"us": (["us-1"], {"atoll_batch": batch})}, plays)
+    done = play(sites, plays)
 
     assert done.returncode != 0
-    assert f'atoll_batch of us-1 is "{batch}"' in done.stdout + done.stderr
+    assert 'atoll_batch of us-1 is "0"' in done.stdout + done.stderr
+    assert 'atoll_batch of eu-1 is "1.5"' in done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", PLAYBOOKS)
-def test_the_hosts_of_a_playbook_can_be_listed(play, root, name):
+def test_the_hosts_of_the_playbooks_can_be_listed(play, root):
     sites = {"us": (["us-1", "us-2"], {}), "eu": (["eu-1"], {})}
+    others = [str(root / f"playbooks/{name}.yml") for name in PLAYBOOKS[1:]]
 
-    done = play(sites, root / f"playbooks/{name}.yml", "--list-hosts", site="us")
+    done = play(sites, root / f"playbooks/{PLAYBOOKS[0]}.yml", *others, "--list-hosts", site="us")
 
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("playbook: ") == len(PLAYBOOKS)
     assert "us-2" in done.stdout
 
 

@@ -2,9 +2,8 @@
 
 import pytest
 import yaml
-from recorded_playbook import RecordedPlaybook
+from recorded_playbook import LOCAL, RecordedPlaybook, lose
 
-LOCAL = {"ansible_connection": "local"}
 HOST = "atoll.registry.host:main"
 BALANCER = "atoll.registry.load_balancer:main"
 
@@ -12,33 +11,6 @@ BALANCER = "atoll.registry.load_balancer:main"
 @pytest.fixture
 def playbook(root, tmp_path):
     return RecordedPlaybook(root, tmp_path, variables=["load_balancer_sites_left_out"])
-
-
-@pytest.fixture
-def groups(example):
-    """Return two sites with two hosts and a load balancer each, and a host of shared services."""
-
-    def site(name, other):
-        return LOCAL | {
-            "registry_site": name,
-            "registry_storage_preference": [f"{name}storage", f"{other}storage"],
-            "registry_config": example,
-        }
-
-    return {
-        "atoll_sites": {
-            "us-1": site("us", "eu"),
-            "us-2": site("us", "eu"),
-            "eu-1": site("eu", "us"),
-            "eu-2": site("eu", "us"),
-        },
-        "atoll_postgres": {"shared-1": LOCAL},
-        "atoll_redis": {"shared-1": LOCAL},
-        "atoll_load_balancer": {
-            "lb-us": LOCAL | {"load_balancer_site": "us"},
-            "lb-eu": LOCAL | {"load_balancer_site": "eu"},
-        },
-    }
 
 
 def test_a_joining_load_balancer_is_prepared_before_it_is_deployed(playbook, groups):
@@ -97,15 +69,6 @@ def test_the_address_of_a_joining_load_balancer_may_be_new_in_trusted_proxies(
 
     assert (status == 0) == accepted, playbook.output
     assert accepted or "The bundle on us-1 differs" in playbook.output
-
-
-def lose(groups, *names):
-    """Make hosts unreachable."""
-    for hosts in groups.values():
-        for name in names:
-            if name in hosts:
-                address = {"ansible_host": "127.0.0.1", "ansible_port": 1}
-                hosts[name] = hosts[name] | address | {"ansible_connection": "ssh"}
 
 
 def test_load_balancers_leave_with_their_site(playbook, groups):
@@ -193,3 +156,42 @@ def test_a_load_balancer_of_a_removed_site_is_explained(playbook, groups):
     assert status != 0
     assert "load_balancer_site of lb-ap is not a site" in playbook.output
     assert "remove lb-ap from the inventory" in playbook.output
+
+
+def test_all_load_balancers_of_a_site_wait_for_their_clients_at_the_same_time(playbook, groups):
+    for name in ("lb-eu", "lb-eu-2"):
+        balancer = {"load_balancer_site": "eu", "keepalived_address": "198.51.100.30"}
+        groups["atoll_load_balancer"][name] = LOCAL | balancer
+    playbook.deployed = True
+
+    status, records = playbook.run("remove_site", groups, site="eu")
+
+    assert status == 0, playbook.output
+    entries = [(host, action.split(".")[-1]) for host, action, _ in records if "lb-eu" in host]
+    assert entries[2:] == [
+        ("lb-eu", "load_balancer:leave"),
+        ("lb-eu-2", "load_balancer:leave"),
+        ("lb-eu", "load_balancer:remove"),
+        ("lb-eu", "host:remove"),
+        ("lb-eu-2", "load_balancer:remove"),
+        ("lb-eu-2", "host:remove"),
+    ]
+
+
+@pytest.mark.parametrize("floating", [True, False])
+def test_a_leaving_load_balancer_keeps_its_floating_address(root, playbook, groups, floating):
+    tasks = yaml.safe_load((root / "roles/load_balancer/tasks/leave.yml").read_text())
+    play = {"hosts": "lb-eu", "gather_facts": False}
+    address = {"keepalived_address": "198.51.100.30"} if floating else {}
+    groups["atoll_load_balancer"]["lb-eu"] = LOCAL | {"load_balancer_leave_notice": 0} | address
+    tasks[0]["ansible.builtin.command"] = {"argv": ["echo", "drained"]}
+    tasks[0]["register"] = "drained"
+    shown = {"msg": "drained: {{ drained is not skipped }}."}
+
+    status, _ = playbook.run_plays(
+        [play | {"tasks": [*tasks, {"ansible.builtin.debug": shown}]}], groups
+    )
+
+    assert status == 0, playbook.output
+    assert f"drained: {not floating}." in playbook.output
+    assert f"Remove {address.get('keepalived_address', 'its address')}" in playbook.output
