@@ -22,3 +22,35 @@ class DestinationRefused(OutboundError):
 
 class RequestFailed(OutboundError):
     """The host could not be resolved or reached, or its response was invalid."""
+
+
+class NotResolved(RequestFailed):
+    """The host name could not be resolved."""
+
+
+class ConnectionFailed(RequestFailed):
+    """The host or the proxy refused or closed the connection."""
+
+
+class TlsFailed(RequestFailed):
+    """The TLS handshake failed; the certificate may be invalid or issued by an unknown CA."""
+
+
+class TimedOut(RequestFailed):
+    """The host did not respond in time."""
+
+
+class InvalidResponse(RequestFailed):
+    """The response is not HTTP, or violates the protocol."""
+
+
+class BodyTooLarge(RequestFailed):
+    """The headers or the body exceed the permitted size."""
+
+
+class BodyTruncated(RequestFailed):
+    """The connection ended before the body was complete."""
+
+
+class TooManyRedirects(RequestFailed):
+    """The host redirected too often."""

@@ -94,16 +94,41 @@ class DestinationPolicy:
             if reason := self._reason(host, address):
                 raise DestinationRefused(f"{reason} (it resolved to {address})")
 
+    def check_unresolved(self, host: str) -> None:
+        """Check a host that a proxy resolves.
+
+        Its address is unknown, so only literal addresses and names of internal services can be
+        refused; the proxy's own rules have to refuse others.
+
+        Raises:
+            DestinationRefused: The host is not permitted. The text is for operators.
+        """
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            if _is_internal(host) and host not in self.allowed.names:
+                raise DestinationRefused(_not_public(host)) from None
+            return
+        if reason := self._reason(host, address):
+            raise DestinationRefused(reason)
+
     def _reason(self, host: str, address: Address) -> str | None:
         """Return the reason for refusing a request to the host; None if it is permitted."""
         if host in self.forbidden.names or self.forbidden.contain((address, *embedded(address))):
             return f"the host '{host}' is in WEBHOOK_HOSTNAME_BLACKLIST"
         if host in self.allowed.names or self.allowed.contain((address, plain(address))):
             return None
-        internal = host in _INTERNAL_NAMES or host.endswith(_INTERNAL_SUFFIXES)
-        if not internal and is_public(address):
+        if not _is_internal(host) and is_public(address):
             return None
-        return (
-            f"the host '{host}' is not a public address; an operator can allow the host or its"
-            " network in SSRF_ALLOWED_HOSTS"
-        )
+        return _not_public(host)
+
+
+def _is_internal(host: str) -> bool:
+    return host in _INTERNAL_NAMES or host.endswith(_INTERNAL_SUFFIXES)
+
+
+def _not_public(host: str) -> str:
+    return (
+        f"the host '{host}' is not a public address; an operator can allow the host or its"
+        " network in SSRF_ALLOWED_HOSTS"
+    )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from atoll.config.hosts import Address
-from atoll.outbound.errors import RequestFailed
+from atoll.outbound.errors import NotResolved
 
 # Concurrent lookups of one process, including abandoned ones, which the system ends after about 30
 # seconds. Deliveries and exports cannot abandon that many in this time, so names that do not
@@ -33,7 +33,7 @@ class Resolver(Protocol):
             The addresses, at least one.
 
         Raises:
-            RequestFailed: The name has no address, or could not be resolved in time.
+            NotResolved: The name has no address, or could not be resolved in time.
         """
         ...
 
@@ -61,7 +61,7 @@ class SystemResolver:
         except ValueError:
             deadline = time.monotonic() + seconds
         if not self._slots.acquire(timeout=seconds):
-            raise RequestFailed(f"'{host}' not resolved: too many pending lookups")
+            raise NotResolved(f"'{host}' not resolved: too many pending lookups")
         answers: queue.SimpleQueue[Sequence[Any] | Exception] = queue.SimpleQueue()
         thread = threading.Thread(target=self._look_up, args=(host, answers), daemon=True)
         try:
@@ -72,9 +72,9 @@ class SystemResolver:
         try:
             answer = answers.get(timeout=max(deadline - time.monotonic(), 0))
         except queue.Empty:
-            raise RequestFailed(f"'{host}' not resolved within {seconds:.1f} s") from None
+            raise NotResolved(f"'{host}' not resolved within {seconds:.1f} s") from None
         if isinstance(answer, Exception):
-            raise RequestFailed(f"'{host}' cannot be resolved: {answer}") from answer
+            raise NotResolved(f"'{host}' cannot be resolved: {answer}") from answer
         return _addresses(host, answer)
 
     def _look_up(self, host: str, answers: queue.SimpleQueue[Sequence[Any] | Exception]) -> None:
@@ -91,5 +91,5 @@ def _addresses(host: str, answer: Sequence[Any]) -> Sequence[Address]:
     # The zone of a link-local address follows a percent sign.
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in answer)
     if not texts:
-        raise RequestFailed(f"'{host}' has no address")
+        raise NotResolved(f"'{host}' has no address")
     return [ipaddress.ip_address(text) for text in texts]

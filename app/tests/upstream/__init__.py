@@ -1,0 +1,1 @@
+"""Servers that stand for the world outside: registries that misbehave on command, and proxies."""
