@@ -64,6 +64,31 @@ def snapshot(directory):
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+def test_load_balancers_of_a_region_share_its_floating_address(create, given, directory):
+    first = given["atoll_regions"][0]
+    first["load_balancers"]["lb-us-2.example.org"] = "192.0.2.21"
+    first["floating_address"] = "192.0.2.25"
+    create(given)
+
+    groups = load(directory / "hosts.yml")["all"]["children"]["atoll"]["children"]
+    hosts = groups["atoll_load_balancer"]["hosts"]
+    addresses = {name: hosts[name].get("keepalived_address") for name in hosts}
+    assert addresses == {
+        "lb-us.example.org": "192.0.2.25",
+        "lb-us-2.example.org": "192.0.2.25",
+        "lb-eu.example.org": None,
+    }
+
+
+@pytest.mark.parametrize("address", ["192.0.2.20", "lb.example.org"])
+def test_floating_address_is_an_address_that_no_host_has(code, given, tmp_path, address):
+    given["atoll_regions"][0]["floating_address"] = address
+
+    with pytest.raises(code.answers.InvalidAnswers) as refused:
+        code.answer_parser.parse_answers(given, tmp_path)
+    assert "atoll_regions[0].floating_address is" in str(refused.value)
+
+
 def test_second_run_with_the_same_answers_creates_nothing(create, given, directory):
     assert create(given)
     before = snapshot(directory)

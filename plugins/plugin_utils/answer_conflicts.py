@@ -48,6 +48,12 @@ def _reused_addresses(answers: Answers) -> Iterator[str]:
             )
         elif names.setdefault(address, name) != name:
             yield f"{where} gives {name} the address {address}, which {names[address]} has, too"
+    for index, region in enumerate(answers.regions):
+        if region.floating_address in addresses.values():
+            yield (
+                f"atoll_regions[{index}].floating_address is {region.floating_address}, the address"
+                " of a host. Choose an unused address in the network of the load balancers"
+            )
 
 
 def _mixed_roles(answers: Answers) -> Iterator[str]:

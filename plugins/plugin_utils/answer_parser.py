@@ -45,7 +45,7 @@ _OPTIONAL = (
     "atoll_ca_files",
     "atoll_image_login",
 )
-_REGION_ANSWERS = ("name", "hosts", "load_balancers", "store")
+_REGION_ANSWERS = ("name", "hosts", "load_balancers", "floating_address", "store")
 _RESERVED_NAMES = frozenset({"all", "ungrouped", "localhost", "object_stores"})
 
 _REGION_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
@@ -227,8 +227,19 @@ class _Reader:
             load_balancers=self._addresses(
                 f"{name}.load_balancers", given.get("load_balancers"), "{lb-us: 192.0.2.20}"
             ),
+            floating_address=self._floating(f"{name}.floating_address", given),
             store=self._store(f"{name}.store", region, given.get("store")),
         )
+
+    def _floating(self, name: str, given: Mapping[str, Any]) -> str | None:
+        address = given.get("floating_address")
+        if address in (None, ""):
+            return None
+        if not _is_address(address):
+            self._problem(name, f'is "{address}", which is not an IPv4 address', "192.0.2.25")
+        elif not given.get("load_balancers"):
+            self._problem(name, "requires load balancers in the same region", "192.0.2.25")
+        return str(address)
 
     def _store(self, name: str, region: str, value: Any) -> Store:
         location = f"{region}storage"

@@ -33,6 +33,7 @@ class Region:
     name: str
     hosts: dict[str, str]
     load_balancers: dict[str, str]
+    floating_address: str | None
     store: Store
 
     @property

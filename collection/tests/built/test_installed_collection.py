@@ -60,3 +60,16 @@ def test_each_playbook_is_found_by_its_name(machine, playbook):
         "--extra-vars=site=eu",
     )
     assert "TAGS" in listed
+
+
+def test_its_playbooks_create_and_validate_an_inventory(machine):
+    given = yaml.safe_load((machine.collection / "inventories/example-answers.yml").read_text())
+    given["atoll_images"] = {
+        name: f"quay.example.org/atoll/{name}@sha256:{'5d0c1a9e7b3f4826' * 4}"
+        for name in ("registry", "postgres", "redis", "load_balancer")
+    }
+    (machine.home / "answers.yml").write_text(yaml.safe_dump(given))
+
+    machine.run("ansible-playbook", "atoll.registry.init", "-e", "@answers.yml")
+
+    machine.run("ansible-playbook", "-i", "inventories/production", "atoll.registry.validate")
