@@ -29,11 +29,60 @@ DEFAULTS = {
 }
 
 
+LIMITED_PLAY = """
+- hosts: all
+  gather_facts: false
+  ignore_unreachable: true
+  vars: {role: atoll.registry.host}
+  tasks:
+    - ansible.builtin.include_role: {name: "{{ role }}", tasks_from: preflight}
+    - ansible.builtin.copy:
+        content: "{{ __host_preflight | to_json }}"
+        dest: "{{ folder }}/{{ inventory_hostname }}.json"
+      delegate_to: localhost
+      vars: {ansible_connection: local}
+"""
+
+
+def run(root, folder, inventory, play):
+    (folder / "hosts.json").write_text(json.dumps({"all": inventory}))
+    (folder / "play.yml").write_text(play)
+    return subprocess.run(
+        ["ansible-playbook", "-i", folder / "hosts.json", folder / "play.yml"],
+        cwd=root,
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_undefined_values_and_unreachable_hosts_do_not_hide_other_problems(root, tmp_path):
+    hosts = {
+        "us-1": {
+            "ansible_connection": "local",
+            "ansible_facts": {"os_family": "Debian"},
+            "registry_address": "198.51.100.77",
+            "registry_metrics_port": "no number",
+            "registry_config": {"DB_URI": "{{ vault_is_missing }}"},
+        },
+        "us-2": {"ansible_host": "127.0.0.1", "ansible_port": 1},
+    }
+    variables = {"folder": str(tmp_path)}
+    inventory = {"vars": variables, "children": {"atoll_sites": {"hosts": hosts}}}
+
+    done = run(root, tmp_path, inventory, LIMITED_PLAY)
+
+    found = {name: json.loads((tmp_path / f"{name}.json").read_text()) for name in hosts}
+    assert "address-missing" in {item["id"] for item in found["us-1"]["problems"]}, done.stdout
+    assert found["us-2"]["unreachable"], done.stdout
+
+
 @pytest.fixture
 def checked(root, example, tmp_path):
     """Return the values of each host of an inventory with all components."""
     example["DISTRIBUTED_STORAGE_CONFIG"] = {
-        "usstorage": ["RadosGWStorage", {"hostname": "store.invalid", "is_secure": True}]
+        "usstorage": ["RadosGWStorage", {"hostname": "store.{{ domain }}", "is_secure": True}]
     }
     example["DB_URI"] = "postgresql://atoll:SECRET-VALUE@127.0.0.1:1/atoll"
     example["USER_EVENTS_REDIS"] = example["BUILDLOGS_REDIS"] = {"host": "127.0.0.1", "port": 2}
@@ -47,24 +96,11 @@ def checked(root, example, tmp_path):
         "ansible_connection": "local",
         "registry_config": example,
         "registry_hostname": "registry.invalid",
+        "domain": "invalid",
         "folder": str(tmp_path),
     }
-    inventory = {
-        "all": {
-            "vars": variables,
-            "children": {name: {"hosts": hosts} for name, hosts in groups.items()},
-        }
-    }
-    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
-    (tmp_path / "play.yml").write_text(PLAY)
-    done = subprocess.run(
-        ["ansible-playbook", "-i", tmp_path / "hosts.json", tmp_path / "play.yml"],
-        cwd=root,
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    children = {name: {"hosts": hosts} for name, hosts in groups.items()}
+    done = run(root, tmp_path, {"vars": variables, "children": children}, PLAY)
     assert done.returncode == 0, done.stdout + done.stderr
     return {
         name: json.loads((tmp_path / f"{name}.json").read_text())
@@ -100,6 +136,7 @@ def test_each_host_is_checked_for_its_own_components(root, checked):
 
     found = {(item["id"], item["host"]) for host in checked.values() for item in host["problems"]}
     assert ("store-unresolved", "us-1") in found
+    assert "cannot resolve store.invalid (usstorage)" in json.dumps(checked["us-1"])
     assert ("registry-unresolved", "lb-1") in found
     assert not {name for name, host in found if host == "db-1"} & {"store-unresolved"}
     # The rollout starts these.

@@ -242,9 +242,9 @@ def test_the_space_for_all_directories_of_a_file_system_is_added_up(tmp_path):
 def test_memory_below_the_limits_is_a_warning_and_below_the_minimum_an_error(host):
     host.write("/proc/meminfo", "MemTotal:        2097152 kB\nMemFree: 1 kB\n")
 
-    assert ids(resources.memory(host, 2**30, 2**31)) == []
-    assert ids(resources.memory(host, 2**30, 2**32)) == [("memory-low", "warning")]
-    assert ids(resources.memory(host, 2**32, 2**32)) == [("memory-low", "error")]
+    assert ids(resources.memory(host, 2**30, ["1G", "512M", "256mb", "nonsense"])) == []
+    assert ids(resources.memory(host, 2**30, ["1G", "1.5G"])) == [("memory-low", "warning")]
+    assert ids(resources.memory(host, 2**32, [])) == [("memory-low", "error")]
 
 
 def port(number, address="127.0.0.1", **other):

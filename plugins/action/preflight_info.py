@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.atoll.registry.plugins.module_utils.archive import (
     ArchiveError,
@@ -38,6 +39,8 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         variables = task_vars or {}
         arguments = {"host": variables.get("inventory_hostname"), **self._task.args}
+        arguments["ports"] = [entry for entry in arguments.get("ports") or [] if _is_valid(entry)]
+        arguments.update(_bundle(arguments, variables))
         arguments = with_servers({**arguments, **_image(arguments)}, _read(arguments))
         hosts = {name: variables["hostvars"][name] for name in arguments.get("sites") or []}
         arguments["endpoints"] += site_endpoints(hosts)
@@ -115,6 +118,23 @@ def clock_problems(offset: float) -> list[dict[str, str]]:
             " clock is wrong.",
         )
     ]
+
+
+def _is_valid(entry: Mapping[str, Any]) -> bool:
+    """Return whether a port is a number; the checks of the controller report other values."""
+    return str(entry.get("port", "")).isdecimal()
+
+
+def _bundle(arguments: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the bundle of a variable, or nothing if a value in it is undefined."""
+    name = arguments.get("bundle_variable")
+    if not name:
+        return {}
+    try:
+        value = variables["hostvars"][variables["inventory_hostname"]][name]
+        return {"bundle": json.dumps(value)}
+    except (AnsibleError, KeyError, TypeError, ValueError):
+        return {}
 
 
 def _read(arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -64,10 +64,13 @@ options:
     description: Memory in bytes below which the host is unusable.
     type: int
     default: 0
-  recommended_memory:
-    description: Memory in bytes below which a warning is returned, the limits of all services.
-    type: int
-    default: 0
+  memory_limits:
+    description:
+      - Memory limits of the services, such as C(2G). A warning is returned if the host has less
+        memory than their sum.
+    type: list
+    elements: str
+    default: []
   packages:
     description: Packages that are installed by the rollout.
     type: list
@@ -141,6 +144,11 @@ options:
     description:
       - The configuration of the registry in JSON, whose database, Redis and stores are checked.
       - It is passed to a container through standard input.
+    type: str
+  bundle_variable:
+    description:
+      - Name of the variable with the configuration, instead of O(bundle). If its template fails,
+        the servers are not checked, and the other checks still run.
     type: str
   ca_files:
     description:
@@ -266,7 +274,7 @@ def checks_of(parameters: Mapping[str, Any], host: Host) -> dict[str, Check]:
             resources.memory,
             host,
             parameters["minimum_memory"],
-            parameters["recommended_memory"],
+            parameters["memory_limits"],
         ),
         "address": partial(resources.addresses, ports),
         "port": partial(resources.ports, host, ports, parameters["own_units"]),
@@ -340,7 +348,7 @@ def main() -> None:
                 },
             },
             "minimum_memory": {"type": "int", "default": 0},
-            "recommended_memory": {"type": "int", "default": 0},
+            "memory_limits": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "minimum_podman_version": {"type": "str", "default": "5.0"},
             "podman_reason": {
@@ -378,6 +386,7 @@ def main() -> None:
             },
             "sites": {"type": "list", "elements": "str", "default": []},
             "bundle": {"type": "str", "no_log": True},
+            "bundle_variable": {"type": "str"},
             "ca_files": {"type": "dict", "default": {}},
             "deployed": {
                 "type": "list",

@@ -51,12 +51,13 @@ def _existing(path: str) -> str:
     return path
 
 
-def memory(host: Host, minimum: int, recommended: int) -> Iterator[Problem]:
+def memory(host: Host, minimum: int, limits: Iterable[str]) -> Iterator[Problem]:
     """Compare the memory with the minimum and with the limits of all services."""
     found = re.search(r"^MemTotal: +(\d+) kB", host.read("/proc/meminfo"), re.MULTILINE)
     if not found:
         return
     total = int(found.group(1)) * 1024
+    recommended = sum(map(size_of, limits))
     if total < max(minimum, recommended):
         wanted = minimum if total < minimum else recommended
         yield problem(
@@ -70,6 +71,14 @@ def memory(host: Host, minimum: int, recommended: int) -> Iterator[Problem]:
             ),
             "Add memory, or reduce the limits, such as registry_memory.",
         )
+
+
+def size_of(text: str) -> int:
+    """Return the bytes of a size such as 2G or 256mb; 0 for other text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) *([kmgt]?)i?b?", text.strip().lower())
+    if not found:
+        return 0
+    return int(float(found.group(1)) * 1024 ** " kmgt".index(found.group(2) or " "))
 
 
 def _gibibytes(size: int) -> str:
