@@ -659,3 +659,23 @@ def test_the_module_changes_nothing_and_prints_no_secret(root, tmp_path):
     found = json.loads(base64.b64decode(encoded[0]))
     assert ("database-unreachable", "error") in ids(found)
     assert {item["host"] for item in found} == {"us-1"}
+
+
+def test_every_problem_is_documented(root):
+    page = (root / "docs/reference/host-problems.md").read_text()
+    folder = root / "plugins/module_utils/host_checks"
+    files = [*folder.glob("*.py"), root / "plugins/action/preflight_info.py"]
+    found = {
+        call.args[0]
+        for file in files
+        for call in ast.walk(ast.parse(file.read_text()))
+        if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "problem"
+    }
+    constant = {argument.value for argument in found if isinstance(argument, ast.Constant)}
+    composed = {
+        argument.values[-1].value for argument in found if isinstance(argument, ast.JoinedStr)
+    }
+
+    assert len(constant) > 20
+    assert [name for name in sorted(constant) if f"`{name}`" not in page] == []
+    assert [name for name in sorted(composed) if f"{name}`" not in page] == []
