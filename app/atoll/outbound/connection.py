@@ -61,6 +61,8 @@ class Limits:
         connect: Seconds to connect to one address.
         idle: Seconds without progress.
         total: Seconds for the request, including redirects and name resolution; None for no limit.
+        slowest: Bytes per second below which a transfer counts as stalled, on average over
+            `idle` seconds of waiting; 0 for no limit.
         header_bytes: The size of all headers of a response, in bytes.
         redirects: The number of redirects that are followed.
     """
@@ -70,6 +72,7 @@ class Limits:
     total: float | None = 15.0
     header_bytes: int = 65_536
     redirects: int = 5
+    slowest: float = 0.0
 
 
 class Deadline:
@@ -107,6 +110,8 @@ class LimitedSocket:
         """Apply the limits to the next request on the same connection."""
         self._deadline = deadline
         self._left: int | None = self._limits.header_bytes
+        self._waited = 0.0
+        self._received = 0
 
     def set_deadline(self, deadline: Deadline) -> None:
         """Replace the deadline of the current request."""
@@ -126,12 +131,23 @@ class LimitedSocket:
     def receive_into(self, buffer: Any) -> int:
         """Receive bytes into a buffer and return their number; 0 at the end of the stream."""
         self._socket.settimeout(self._deadline.within(self._limits.idle))
+        started = time.monotonic()
         count = int(self._socket.recv_into(buffer) or 0)
+        self._check_speed(time.monotonic() - started, count)
         if self._left is not None:
             self._left -= count
             if self._left < 0:
                 raise TooLarge("the response is too large")
         return count
+
+    def _check_speed(self, seconds: float, count: int) -> None:
+        """Detect a peer that sends single bytes, from the time spent waiting for it."""
+        self._waited += seconds
+        self._received += count
+        if self._waited >= self._limits.idle:
+            if self._received < self._limits.slowest * self._waited:
+                raise TimeoutError("the transfer is too slow")
+            self._waited, self._received = 0.0, 0
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """Return a file for reading."""

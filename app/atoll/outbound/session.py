@@ -26,7 +26,7 @@ from atoll.outbound.resolver import Resolver
 from atoll.outbound.response import Response, failures
 
 # The limits of requests whose response is a document, and of the headers of all others.
-SESSION_LIMITS = Limits(connect=10, idle=30, total=60)
+SESSION_LIMITS = Limits(connect=10, idle=30, total=60, slowest=1024)
 # Seconds after which an idle connection is closed; many servers close theirs after 60.
 _IDLE_SECONDS = 30.0
 # Bytes of a body without interest that are read so that the connection can be used again.

@@ -1,1 +1,1 @@
-"""Servers that stand for the world outside: registries that misbehave on command, and proxies."""
+"""Servers outside of the registry: other registries that misbehave on command, and proxies."""

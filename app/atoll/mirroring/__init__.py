@@ -1,0 +1,1 @@
+"""Mirroring of external registries: the client for upstreams, and their shared budget."""
