@@ -146,18 +146,6 @@ def test_other_load_balancers_and_services_must_be_reachable(playbook, groups, h
     assert f"{host} cannot be reached" in playbook.output
 
 
-def test_a_load_balancer_of_a_removed_site_is_explained(playbook, groups):
-    groups["atoll_load_balancer"]["lb-ap"] = LOCAL | {"load_balancer_site": "ap"}
-    task = {"ansible.builtin.import_tasks": "tasks/validate_inventory.yml", "run_once": True}
-    play = {"hosts": "atoll", "gather_facts": False, "tasks": [task]}
-
-    status, _ = playbook.run_plays([play], groups)
-
-    assert status != 0
-    assert "load_balancer_site of lb-ap is not a site" in playbook.output
-    assert "remove lb-ap from the inventory" in playbook.output
-
-
 def test_all_load_balancers_of_a_site_wait_for_their_clients_at_the_same_time(playbook, groups):
     for name in ("lb-eu", "lb-eu-2"):
         balancer = {"load_balancer_site": "eu", "keepalived_address": "198.51.100.30"}

@@ -13,29 +13,30 @@ from ansible_collections.atoll.registry.plugins.module_utils.archive import (
     ArchiveError,
     archive_reference,
 )
+from ansible_collections.atoll.registry.plugins.plugin_utils.plain import plain
 
 
 def bundle_problems(bundle: Any, preference: Any = None) -> list[str]:
     """Return a sentence for each problem of a configuration bundle, as the registry would."""
-    problems = _registry_configuration().problems(_plain(bundle), _plain(preference))
+    problems = _registry_configuration().problems(plain(bundle), plain(preference))
     return list(problems)
 
 
 def bundle_warnings(bundle: Any, preference: Any = None) -> list[str]:
     """Return a sentence for each warning about a configuration bundle, as the registry would."""
-    return list(_registry_configuration().check(_plain(bundle), _plain(preference)).warnings)
+    return list(_registry_configuration().check(plain(bundle), plain(preference)).warnings)
 
 
 def bundle_for_hosts(bundle: Any) -> dict[str, Any]:
     """Return a bundle as it is stored on hosts: without the initial superuser's password."""
     return {
-        key: value for key, value in _plain(bundle).items() if key != "INITIAL_SUPERUSER_PASSWORD"
+        key: value for key, value in plain(bundle).items() if key != "INITIAL_SUPERUSER_PASSWORD"
     }
 
 
 def bundle_without_location(bundle: Any, location: str) -> dict[str, Any]:
     """Return a bundle without the store and all other mentions of a location."""
-    reduced: dict[str, Any] = _plain(bundle)
+    reduced: dict[str, Any] = plain(bundle)
     stores = reduced.get("DISTRIBUTED_STORAGE_CONFIG")
     if isinstance(stores, dict):
         reduced["DISTRIBUTED_STORAGE_CONFIG"] = {
@@ -79,20 +80,6 @@ def _application() -> Path:
         "The collection is incomplete: app/atoll, which validates the configuration bundle, is"
         " missing. Install the collection again."
     )
-
-
-def _plain(value: Any) -> Any:
-    """Convert Ansible's tagged values to the plain types that PyYAML returns."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, bool) or value is None:
-        return value
-    for kind in (int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
 
 
 class FilterModule:

@@ -1,0 +1,59 @@
+"""All checks of the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.bundle import (
+    configuration_problems,
+)
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.files import (
+    file_problems,
+    image_problems,
+)
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.inventory import Inventory
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.ports import port_problems
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems import (
+    CONTROLLER,
+    Problem,
+    problem,
+)
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.topology import (
+    topology_problems,
+)
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.variables import (
+    undefined_problems,
+    variable_problems,
+)
+
+# The errors in templates come last, because the other checks evaluate the variables.
+_CHECKS: tuple[Callable[[Inventory], Iterator[Problem]], ...] = (
+    topology_problems,
+    variable_problems,
+    port_problems,
+    image_problems,
+    file_problems,
+    configuration_problems,
+    undefined_problems,
+)
+
+
+def controller_problems(inventory: Inventory) -> list[Problem]:
+    """Return the problems that all checks of the controller find.
+
+    A check that raises an error becomes a problem, so that the others are reported too.
+    """
+    found: list[Problem] = []
+    for check in _CHECKS:
+        try:
+            found += check(inventory)
+        except Exception as error:
+            found.append(
+                problem(
+                    "check-failed",
+                    CONTROLLER,
+                    f"The check {check.__name__} failed: {' '.join(str(error).split())}",
+                    "Report it as a bug, unless the message names a remedy.",
+                )
+            )
+    return found
