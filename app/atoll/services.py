@@ -286,6 +286,7 @@ class Services:
                 self.redis,
                 self.repositories,
                 self.bundle.required_locations,
+                sparse_indexes=self.bundle.feature_sparse_index,
             ),
             tags=Tags(self.database),
             referrers=Referrers(self.database),

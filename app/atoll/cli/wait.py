@@ -52,7 +52,7 @@ def wait(
     """Wait until an image or all blobs are replicated.
 
     NAMESPACE/REPOSITORY@DIGEST selects an image by its digest. An index includes all images that
-    it lists. Without an argument, the command waits for all blobs.
+    it lists and that the repository has. Without an argument, the command waits for all blobs.
     """
     services = context.services()
     require_replication(services.bundle)
@@ -131,7 +131,12 @@ class _ImageReplicated:
 
     def done(self) -> str:
         required = [one.location for one in self._found.locations if one.required]
-        return f"{self._image} is complete at {', '.join(self._locations or required)}"
+        absent = self._found.absent_manifests
+        return f"{self._image} is complete at {', '.join(self._locations or required)}" + (
+            f", except for {absent} listed images that the repository does not have"
+            if absent
+            else ""
+        )
 
 
 def _missing_of(found: Completeness, locations: list[str]) -> str:

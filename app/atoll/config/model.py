@@ -307,6 +307,10 @@ class Bundle(BaseModel):
     action_log_rotation_threshold: Duration = Field(
         default=30 * 86400, ge=86400, description="Age at which log entries are rotated."
     )
+    feature_sparse_index: bool = Field(
+        default=False,
+        description="An index may list images that its repository does not have.",
+    )
     registry_state: Literal["normal", "readonly"] = Field(
         default="normal", description="`readonly` refuses pushes and all other changes."
     )

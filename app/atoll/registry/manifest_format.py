@@ -31,9 +31,20 @@ _INDEX_TYPES = frozenset(
     }
 )
 _SCHEMA_VERSION = 2
+# The largest size that PostgreSQL stores, in bytes.
+_MAXIMUM_BYTES = 2**63 - 1
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]*/[A-Za-z0-9][\w!#$&^.+-]*", re.ASCII)
 # Substrings of the media types of foreign layers, which clients pull from the URLs in the manifest.
 _FOREIGN = ("nondistributable", "foreign.diff")
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """A reference to a manifest, with its size in bytes; None for values that are not valid."""
+
+    digest: str
+    media_type: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class ParsedManifest:
 
     Attributes:
         blobs: The digests of the configuration and of the layers of an image.
-        children: The digests of the manifests in an index.
+        listed: The manifests in an index.
         config: The digest of the configuration of an image.
         subject: The digest of the manifest that it refers to.
         artifact_type: The artifact type.
@@ -50,11 +61,16 @@ class ParsedManifest:
     """
 
     blobs: list[str] = field(default_factory=list)
-    children: list[str] = field(default_factory=list)
+    listed: list[Descriptor] = field(default_factory=list)
     config: str | None = None
     subject: str | None = None
     artifact_type: str | None = None
     optional: list[str] = field(default_factory=list)
+
+    @property
+    def children(self) -> list[str]:
+        """The digests of the manifests in an index."""
+        return [one.digest for one in self.listed]
 
 
 def parse(content: bytes, media_type: str) -> ParsedManifest:
@@ -70,11 +86,11 @@ def parse(content: bytes, media_type: str) -> ParsedManifest:
         artifact_type=_artifact_type(document),
     )
     if media_type in _INDEX_TYPES:
-        children = [
-            _digest(entry, f"manifests[{number}]")
+        listed = [
+            _descriptor(entry, f"manifests[{number}]")
             for number, entry in _entries(document, "manifests", MAXIMUM_CHILDREN)
         ]
-        return replace(parsed, children=children)
+        return replace(parsed, listed=listed)
     if media_type in _IMAGE_TYPES:
         blobs = [_digest(document.get("config"), "config")]
         optional: list[str] = []
@@ -111,6 +127,17 @@ def _entries(document: dict[str, Any], key: str, maximum: int) -> list[tuple[int
     return list(enumerate(entries))
 
 
+def _descriptor(entry: Any, path: str) -> Descriptor:
+    """Return a descriptor. Clients push manifests with invalid sizes and media types, too."""
+    digest = _digest(entry, path)
+    media_type, size = entry.get("mediaType"), entry.get("size")
+    return Descriptor(
+        digest,
+        media_type if _is_media_type(media_type) else None,
+        size if type(size) is int and 0 <= size <= _MAXIMUM_BYTES else None,
+    )
+
+
 def _digest(descriptor: Any, path: str) -> str:
     if not isinstance(descriptor, dict) or not isinstance(descriptor.get("digest"), str):
         raise ManifestInvalid(f"{path} must be a descriptor with a digest")
@@ -124,9 +151,13 @@ def _artifact_type(document: dict[str, Any]) -> str | None:
     artifact_type = document.get("artifactType")
     if artifact_type is None:
         return None
-    if not isinstance(artifact_type, str) or not _MEDIA_TYPE.fullmatch(artifact_type):
+    if not _is_media_type(artifact_type):
         raise ManifestInvalid("artifactType must be a media type")
-    return artifact_type
+    return str(artifact_type)
+
+
+def _is_media_type(text: Any) -> bool:
+    return isinstance(text, str) and _MEDIA_TYPE.fullmatch(text) is not None
 
 
 def _is_foreign(descriptor: Any) -> bool:

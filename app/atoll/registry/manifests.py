@@ -1,7 +1,8 @@
 """Push, pull and delete manifests.
 
 The bytes of a manifest are stored in PostgreSQL and returned unchanged. A manifest is accepted only
-if the repository has all blobs and manifests that it refers to.
+if the repository has all blobs and manifests that it refers to. With FEATURE_SPARSE_INDEX an index
+may list manifests that the repository does not have (`absent_manifests`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ from atoll.placement.placement_cache import cache_key
 from atoll.placement.placements import HAS_GOOD_COPY, REMOVE_TOMBSTONES
 from atoll.placement.rules import sync_requirement
 from atoll.placement.upkeep.push_barrier import PushBarrier
+from atoll.registry.absent_manifests import (
+    LINK_ARRIVED,
+    LOCK_RELATED,
+    LOCK_REPOSITORY,
+    RECORD_ABSENT,
+)
 from atoll.registry.blobs import (
     nameable_in,
     proves_repository,
@@ -44,7 +51,7 @@ from atoll.registry.repositories import (
     name_parameters,
     raise_if_read_only,
 )
-from atoll.registry.tag_locks import lock_tags
+from atoll.registry.tag_locks import lock_references
 from atoll.registry.tags import NOW_MS, alive
 
 # Advisory locks that any number of concurrent transactions may hold. PostgreSQL's lock table has 64
@@ -74,31 +81,44 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 
 # Store a manifest with its references, point its tags to it, write log entries and enqueue
 # notifications, in one transaction. The locks, acquired in a fixed order, serialize pushes of a tag
-# and prevent the collection of blobs that the lookup found. If the collector was faster, the
-# reference is null and violates a constraint, as for a child that was deleted. PostgreSQL's lock
-# table is shared, so transactions that need many locks are serialized first.
+# and of a manifest, and prevent the collection of blobs and manifests that the lookup found. If the
+# collector was faster, the reference is null and violates a constraint; an absent manifest is
+# recorded instead if permitted. PostgreSQL's lock table is shared, so transactions that need
+# many locks are serialized first.
 _STORE = f"""
 SELECT {lock(LARGE_MANIFEST)}
-WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[]) > {_LOCKS};
-{lock_tags("%(repository_id)s", "%(tags)s")}
+WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[])
+      + cardinality(%(optional_children)s::text[]) > {_LOCKS};
+{
+    lock_references(
+        "%(repository_id)s",
+        exclusive="%(tags)s::text[] || %(digest)s::text",
+        shared="%(optional_children)s::text[]",
+    )
+}
 {lock_digests_shared("%(blobs)s")}
 {REMOVE_TOMBSTONES}
+{LOCK_REPOSITORY}
 INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
 VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
 ON CONFLICT (repository_id, digest)
 DO UPDATE SET deleted_at = NULL, pushed_at = clock_timestamp();
+{LOCK_RELATED}
 INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
 SELECT m.repository_id, m.id, (
     SELECT s.id FROM imagestorage s WHERE s.content_checksum = blob AND {HAS_GOOD_COPY})
 FROM manifest m, unnest(%(blobs)s::text[]) AS blob
 WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
 ON CONFLICT DO NOTHING;
+{RECORD_ABSENT}
 INSERT INTO manifestchild (manifest_id, child_manifest_id)
 SELECT m.id, (
     SELECT c.id FROM manifest c WHERE c.repository_id = m.repository_id AND c.digest = child)
 FROM manifest m, unnest(%(children)s::text[]) AS child
-WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s
+WHERE m.repository_id = %(repository_id)s AND m.digest = %(digest)s AND NOT EXISTS (
+    SELECT FROM manifestabsent a WHERE a.manifest_id = m.id AND a.digest = child)
 ON CONFLICT DO NOTHING;
+{LINK_ARRIVED}
 UPDATE tag SET lifetime_end_ms = least({NOW_MS}, tag.expires_ms)
 FROM manifest m
 WHERE tag.repository_id = %(repository_id)s AND tag.name = ANY(%(tags)s)
@@ -184,12 +204,15 @@ class Manifests:
         redis: SharedRedis,
         repositories: Repositories,
         required: list[str],
+        *,
+        sparse_indexes: bool,
     ) -> None:
         self._database = database
         self._reads = reads
         self._redis = redis
         self._repositories = repositories
         self._required = required
+        self._sparse_indexes = sparse_indexes
         self._barrier = PushBarrier(database)
 
     def put(
@@ -218,7 +241,8 @@ class Manifests:
 
         Raises:
             ManifestInvalid: The manifest is malformed or of an unsupported type.
-            ManifestBlobUnknown: The repository lacks blobs or manifests that it refers to.
+            ManifestBlobUnknown: The repository lacks blobs that it refers to, or manifests that
+                must not be absent.
             DigestMismatch: The reference is another digest than the manifest's.
             Denied: The user lacks push permission, or the repository is read-only.
             NotCopiedYet: The copies that a policy requires were not completed in time.
@@ -230,7 +254,7 @@ class Manifests:
         if repository_id is None:
             name = self._repositories.create_for_push(username, name)
             repository_id, known, waits = self._look_up(name, parsed)
-        required = [*parsed.blobs, *parsed.children]
+        required = [*parsed.blobs, *([] if self._sparse_indexes else parsed.children)]
         if missing := [one for one in required if one not in known]:
             self._invalidate_cache(name, missing)
             raise ManifestBlobUnknown(missing)
@@ -360,6 +384,9 @@ class Manifests:
                     "artifact_type": parsed.artifact_type,
                     "blobs": parsed.blobs,
                     "children": parsed.children,
+                    "child_types": [one.media_type for one in parsed.listed],
+                    "child_sizes": [one.size for one in parsed.listed],
+                    "optional_children": parsed.children if self._sparse_indexes else [],
                     "config": parsed.config,
                 },
             )

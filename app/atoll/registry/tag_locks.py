@@ -1,8 +1,12 @@
-"""The advisory lock on a tag of a repository, which serializes writers of the tag."""
+"""The advisory locks on a tag and on a manifest's digest in a repository.
+
+The lock on a tag serializes its writers. A push of a manifest holds the lock on its digest
+exclusively; a push of an index that lists the manifest, and may find it absent, holds it shared.
+"""
 
 from __future__ import annotations
 
-from atoll.db.advisory_locks import lock, pair_key, short_hash
+from atoll.db.advisory_locks import lock, lock_shared, pair_key, short_hash
 
 
 def lock_tag(repository: str, tag: str) -> str:
@@ -15,12 +19,16 @@ def lock_tag(repository: str, tag: str) -> str:
     return f"SELECT {lock(pair_key(repository, tag))};"
 
 
-def lock_tags(repository: str, tags: str) -> str:
-    """Return the statement that locks several tags in a fixed order.
+def lock_references(repository: str, *, exclusive: str, shared: str) -> str:
+    """Return the statement that locks tags and digests of manifests in a fixed order.
 
     Args:
         repository: An SQL expression for the repository's id.
-        tags: An SQL expression for an array of names.
+        exclusive: An SQL expression for an array of tags and digests.
+        shared: An SQL expression for an array of digests.
     """
-    return f"""SELECT {lock(pair_key(repository, "tag"))}
-FROM unnest({tags}::text[]) AS tag ORDER BY {short_hash("tag")};"""
+    key = pair_key(repository, "reference")
+    return f"""SELECT CASE WHEN written THEN {lock(key)} ELSE {lock_shared(key)} END
+FROM (SELECT unnest({exclusive}) AS reference, true AS written
+      UNION ALL SELECT unnest({shared}), false) AS locked
+ORDER BY {short_hash("reference")}, written DESC;"""

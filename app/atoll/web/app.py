@@ -104,7 +104,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
 
     full_catalog = deps.bundle.superusers | deps.bundle.auditors
     resources: dict[str, object] = {
-        routes.ROOT: Base(auth),
+        routes.ROOT: Base(auth, sparse_indexes=deps.bundle.feature_sparse_index),
         routes.CATALOG: CatalogList(deps.catalog, auth, full_catalog),
         routes.AUTH: TokenResource(deps.access, deps.tokens),
         routes.TAGS: TagList(deps.tags, auth),

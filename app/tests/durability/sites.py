@@ -84,8 +84,14 @@ class MemorySite:
     def manifests(self) -> Manifests:
         """Return the manifests of this site."""
         graph = self.graph
-        required = graph.bundle.required_locations
-        return Manifests(graph.database, graph.reads, graph.redis, graph.repositories, required)
+        return Manifests(
+            graph.database,
+            graph.reads,
+            graph.redis,
+            graph.repositories,
+            graph.bundle.required_locations,
+            sparse_indexes=graph.bundle.feature_sparse_index,
+        )
 
     def worker(self, **arguments: Any) -> Worker:
         """Return a replication worker of this site, not started."""

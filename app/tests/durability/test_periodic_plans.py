@@ -31,6 +31,7 @@ LARGE = (
     "imagestorageplacement",
     "logentry",
     "manifest",
+    "manifestabsent",
     "manifestblob",
     "manifestchild",
     "manifestlabel",
@@ -59,6 +60,8 @@ _MORE_ROWS = (
     FROM imagestorage WHERE random() < 0.2""",
     """INSERT INTO manifestchild (manifest_id, child_manifest_id)
     SELECT id, id FROM manifest WHERE random() < 0.3""",
+    """INSERT INTO manifestabsent (manifest_id, digest, kind, repository_id)
+    SELECT id, 'sha256:' || id, 'manifest', repository_id FROM manifest WHERE random() < 0.3""",
     """INSERT INTO repositorynotification (repository_id, event, method, config, title)
     SELECT id, 'repo_push', 'webhook', '{}', 'title' FROM repository""",
     """INSERT INTO notificationdelivery (notification_id, event_data, available_at)

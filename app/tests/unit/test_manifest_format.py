@@ -6,7 +6,13 @@ import json
 
 import pytest
 from atoll.registry.errors import ManifestInvalid
-from atoll.registry.manifest_format import MAXIMUM_CHILDREN, MAXIMUM_LAYERS, ParsedManifest, parse
+from atoll.registry.manifest_format import (
+    MAXIMUM_CHILDREN,
+    MAXIMUM_LAYERS,
+    Descriptor,
+    ParsedManifest,
+    parse,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +38,7 @@ def test_a_manifest_in_another_encoding_than_utf_8_is_refused(encoding: str) -> 
 
 def test_an_index_references_its_manifests() -> None:
     content = json.dumps({"schemaVersion": 2, "manifests": [{"digest": A}]}).encode()
-    assert parse(content, INDEX) == ParsedManifest(children=[A])
+    assert parse(content, INDEX) == ParsedManifest(listed=[Descriptor(A)])
 
 
 def test_subject_and_artifact_type_are_extracted() -> None:

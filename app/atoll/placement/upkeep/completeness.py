@@ -1,7 +1,7 @@
 """Report at which locations an image is complete.
 
 An image is complete where its layers and its configuration are, and those of every manifest that it
-lists.
+lists and that its repository has. Other manifests that it lists are absent, not missing.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ WITH RECURSIVE image AS (
 ), blobs AS (
     SELECT s.id, s.image_size FROM imagestorage s
     WHERE s.id IN (SELECT mb.blob_id FROM named JOIN manifestblob mb ON mb.manifest_id = named.id)
+), absent AS (
+    SELECT a.digest FROM named JOIN manifestabsent a ON a.manifest_id = named.id
+    UNION SELECT m.digest FROM named JOIN manifest m ON m.id = named.id
+    WHERE m.deleted_at IS NOT NULL
 )
-SELECT image.digest, l.name, l.state,
+SELECT image.digest, (SELECT count(*) FROM absent), l.name, l.state,
        {required_in("image.repository_id", "l")},
        (SELECT count(*) FROM blobs), there.blobs,
        (SELECT coalesce(sum(image_size), 0) FROM blobs)::bigint - there.bytes
@@ -61,9 +65,15 @@ class LocationCompleteness:
 
 @dataclass(frozen=True)
 class Completeness:
-    """The completeness of an image, by its manifest's digest, at each location."""
+    """The completeness of an image, by its manifest's digest, at each location.
+
+    Attributes:
+        absent_manifests: the number of manifests that it lists and that cannot be pulled: they were
+            not pushed, or deleted. No location needs them to be complete.
+    """
 
     digest: str
+    absent_manifests: int
     locations: list[LocationCompleteness]
 
     @property
@@ -78,6 +88,7 @@ class Completeness:
         return {
             "manifest_digest": self.digest,
             "complete": self.complete,
+            "absent_manifests": self.absent_manifests,
             "locations": [{**vars(one), "complete": one.complete} for one in self.locations],
         }
 
@@ -102,8 +113,9 @@ class CompletenessQuery:
             return None
         return Completeness(
             rows[0][0],
+            rows[0][1],
             [
                 LocationCompleteness(location, state, is_required, blobs, blobs - there, missing)
-                for _, location, state, is_required, blobs, there, missing in rows
+                for _, _, location, state, is_required, blobs, there, missing in rows
             ],
         )

@@ -54,14 +54,37 @@ def _unneeded(within: str = "true") -> str:
 _UNNEEDED = _unneeded()
 
 # Locked rows are evaluated again, so a manifest that was just restored is kept.
+_LOCK_MANIFESTS = """
+SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id
+JOIN "user" n ON n.id = r.namespace_user_id
+WHERE m.deleted_at < clock_timestamp()
+      - make_interval(secs => coalesce(n.tag_expiration_s, %(expiration)s))
+ORDER BY m.deleted_at LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED
+"""
+
+# Lock the indexes that list the manifests. One that is being deleted is not waited for, because
+# that deletion may wait for the manifests.
+_LOCK_INDEXES = """
+SELECT m.id FROM manifest m
+WHERE m.id IN (SELECT c.manifest_id FROM manifestchild c WHERE c.child_manifest_id = ANY(%(ids)s))
+ORDER BY m.id FOR KEY SHARE SKIP LOCKED
+"""
+
+# Delete the manifests all of whose indexes are locked, and record in these that they are absent.
 _DELETE_MANIFESTS = """
-DELETE FROM manifest WHERE id IN (
-    SELECT m.id FROM manifest m JOIN repository r ON r.id = m.repository_id
-    JOIN "user" n ON n.id = r.namespace_user_id
-    WHERE m.deleted_at < clock_timestamp()
-          - make_interval(secs => coalesce(n.tag_expiration_s, %(expiration)s))
-    ORDER BY m.deleted_at LIMIT %(batch)s FOR UPDATE OF m SKIP LOCKED)
-RETURNING id
+WITH gone AS (
+    DELETE FROM manifest m WHERE m.id = ANY(%(ids)s) AND NOT EXISTS (
+        SELECT FROM manifestchild c
+        WHERE c.child_manifest_id = m.id AND c.manifest_id <> ALL(%(indexes)s))
+    RETURNING m.id, m.repository_id, m.digest, m.media_type, octet_length(m.manifest_bytes) AS size
+), absent AS (
+    INSERT INTO manifestabsent (manifest_id, digest, kind, repository_id, size, media_type)
+    SELECT c.manifest_id, gone.digest, 'manifest', gone.repository_id, gone.size, gone.media_type
+    FROM gone JOIN manifestchild c ON c.child_manifest_id = gone.id
+    WHERE c.manifest_id NOT IN (SELECT id FROM gone)
+    ON CONFLICT DO NOTHING
+)
+SELECT id FROM gone
 """
 
 # Locked rows are evaluated again, so a right that was just extended is kept.
@@ -180,9 +203,20 @@ class Collector:
             continue
 
     def delete_manifests(self) -> int:
-        """Delete a batch of manifests that cannot be restored any more, and return their number."""
+        """Delete a batch of manifests that cannot be restored any more, and return their number.
+
+        Indexes that list one of them keep a record of it, which a push replaces.
+        """
         parameters = {"expiration": self._expiration, "batch": self._batch}
-        return len(self._database.run(_DELETE_MANIFESTS, parameters))
+        with self._database.transaction() as cursor:
+            cursor.execute(_LOCK_MANIFESTS, parameters)
+            ids = [row[0] for row in cursor.fetchall()]
+            if not ids:
+                return 0
+            cursor.execute(_LOCK_INDEXES, {"ids": ids})
+            indexes = [row[0] for row in cursor.fetchall()]
+            cursor.execute(_DELETE_MANIFESTS, {"ids": ids, "indexes": indexes})
+            return len(cursor.fetchall())
 
     def delete_rights(self) -> int:
         """Delete a batch of rights that expired a grace period ago, and return their number."""

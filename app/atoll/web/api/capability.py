@@ -6,6 +6,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from atoll.config import Bundle
 from atoll.web.api.operation import Call, operation
 
 # Quay lists the architectures that it can mirror even if mirroring is disabled.
@@ -30,17 +31,20 @@ class CapabilitiesSchema(TypedDict):
 class Capabilities:
     """`registry/capabilities`."""
 
+    def __init__(self, bundle: Bundle) -> None:
+        self._sparse_indexes = bundle.feature_sparse_index
+
     @operation(
         "getRegistryCapabilities", response=CapabilitiesSchema, anonymous=True, before_login=True
     )
     def on_get(self, call: Call) -> Any:
-        """Get the registry's capabilities. An index is accepted only if all its images exist."""
+        """Get the registry's capabilities."""
         del call
         return {
             "sparse_manifests": {
-                "supported": False,
+                "supported": self._sparse_indexes,
                 "required_architectures": [],
-                "optional_architectures_allowed": False,
+                "optional_architectures_allowed": self._sparse_indexes,
             },
             "mirror_architectures": _MIRROR_ARCHITECTURES,
         }

@@ -88,10 +88,15 @@ class LocationSchema(TypedDict):
 
 
 class CompletenessSchema(TypedDict):
-    """The locations of an image with its layers and configurations, and of the images it lists."""
+    """The locations of an image with its layers and configurations, and of the images it lists.
+
+    `absent_manifests` is the number of listed images that cannot be pulled: they were not pushed,
+    or deleted.
+    """
 
     manifest_digest: str
     complete: bool
+    absent_manifests: int
     locations: list[LocationSchema]
 
 

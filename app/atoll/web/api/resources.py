@@ -140,7 +140,7 @@ def create_api(
         ),
         ("/find/repositories", FindRepositories(listing, namespaces, slots)),
         ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
-        ("/registry/capabilities", Capabilities()),
+        ("/registry/capabilities", Capabilities(bundle)),
         *_optional(bundle, environment, manifests, database),
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),

@@ -10,11 +10,14 @@ from atoll.web.bearer_auth import BearerAuth
 class Base:
     """The root of the API (end-1)."""
 
-    def __init__(self, auth: BearerAuth) -> None:
+    def __init__(self, auth: BearerAuth, *, sparse_indexes: bool) -> None:
         self._auth = auth
+        self._sparse_indexes = sparse_indexes
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Return `true`, as Quay does, if the token is valid."""
+        if self._sparse_indexes:
+            resp.set_header("X-Sparse-Manifest-Support", "true")
         self._auth.identity(req)
         resp.media = True
 
