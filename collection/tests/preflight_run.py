@@ -13,6 +13,12 @@ import yaml
 from ansible.parsing.dataloader import DataLoader
 
 ROOT = Path(__file__).resolve().parents[2]
+DIGEST = "5d0c1a9e7b3f4826" * 4
+REAL = {
+    "192.0.2.": "10.1.0.",
+    "198.51.100.": "10.2.0.",
+    "example.org": "acme.test",
+}
 
 
 @dataclass
@@ -34,17 +40,51 @@ class Outcome:
 
 
 class Directory:
-    """A copy of the example inventory."""
+    """An inventory in a directory.
+
+    Args:
+        folder: The directory.
+    """
 
     def __init__(self, folder):
-        self.folder = folder / "inventory"
-        shutil.copytree(ROOT / "inventories/example", self.folder)
-        example = self.folder / "group_vars/all/vault.yml.example"
+        self.folder = folder
+
+    @classmethod
+    def example(cls, folder):
+        """Copy the example inventory, and generate its secrets."""
+        directory = cls(folder / "inventory")
+        shutil.copytree(ROOT / "inventories/example", directory.folder)
+        example = directory.folder / "group_vars/all/vault.yml.example"
         names = yaml.safe_load(example.read_text())
-        self.write(
-            "group_vars/all/vault.yml",
-            {name: f"{n}5d0c1a9e7b3f48261f4c02{name}" for n, name in enumerate(names)},
+        secrets = {name: f"{n}5d0c1a9e7b3f48261f4c02{name}" for n, name in enumerate(names)}
+        directory.write("group_vars/all/vault.yml", secrets)
+        return directory
+
+    @classmethod
+    def created(cls, folder):
+        """Create an inventory from answers, without the names and addresses of documentation."""
+        text = (ROOT / "inventories/example-answers.yml").read_text()
+        for old, new in REAL.items():
+            text = text.replace(old, new)
+        answers = yaml.safe_load(text)
+        answers["atoll_inventory"] = str(folder / "inventory")
+        answers["atoll_images"] = {
+            name: f"registry.acme.test/atoll/{name}@sha256:{DIGEST}"
+            for name in ("registry", "postgres", "redis", "load_balancer")
+        }
+        (folder / "answers.yml").write_text(yaml.safe_dump(answers))
+        subprocess.run(
+            [
+                "ansible-playbook",
+                "--inventory=localhost,",
+                f"--extra-vars=@{folder}/answers.yml",
+                str(ROOT / "playbooks/init.yml"),
+            ],
+            cwd=ROOT,
+            check=True,
+            capture_output=True,
         )
+        return cls(folder / "inventory")
 
     def edit(self, file, *replacements):
         """Replace texts of a file, each of which must occur."""
@@ -57,7 +97,9 @@ class Directory:
 
     def write(self, file, values):
         """Write variables to a file."""
-        (self.folder / file).write_text(yaml.safe_dump(values))
+        path = self.folder / file
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(values))
 
     def preflight(self, *words, playbook="validate"):
         """Run a playbook and return its outcome."""

@@ -4,12 +4,13 @@ import json
 import socket
 
 import pytest
+import yaml
 from preflight_run import Directory
 
 
 @pytest.fixture
 def directory(tmp_path):
-    return Directory(tmp_path)
+    return Directory.example(tmp_path)
 
 
 def test_two_primaries_are_refused_and_cannot_be_accepted(directory):
@@ -74,7 +75,7 @@ def test_an_accepted_error_does_not_stop_the_playbook(directory):
     assert "configuration-key-unknown" in outcome.ids - outcome.errors()
 
 
-def test_an_unreachable_host_does_not_hide_other_problems(directory):
+def test_an_unreachable_host_does_not_hide_other_problems_or_start_the_rollout(directory):
     directory.edit(
         "group_vars/all/registry.yml",
         ("FEATURE_STORAGE_REPLICATION", "FEATURE_STORAGE_REPLICATON"),
@@ -82,10 +83,18 @@ def test_an_unreachable_host_does_not_hide_other_problems(directory):
     # The port refuses connections.
     ssh = ["-e", "ansible_host=127.0.0.1", "-e", "ansible_port=1", "-e", "ansible_user=nobody"]
 
-    outcome = directory.preflight(*ssh, playbook="preflight")
+    outcome = directory.preflight(*ssh, playbook="site")
 
     assert {"host-unreachable", "configuration-key-unknown"} <= outcome.errors()
     assert outcome.status != 0
+    assert "PLAY [Prepare the hosts]" not in outcome.output
+
+
+@pytest.mark.parametrize("playbook", ["site", "add_site", "add_host", "upgrade"])
+def test_playbooks_that_roll_out_begin_with_a_preflight(root, playbook):
+    (first, *_others) = yaml.safe_load((root / f"playbooks/{playbook}.yml").read_text())
+
+    assert first["ansible.builtin.import_playbook"] == "preflight.yml"
 
 
 def test_components_on_one_host_cannot_publish_the_same_port(directory):

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.bundle import (
     configuration_problems,
 )
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.certificates import (
+    certificate_problems,
+)
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.files import (
     file_problems,
     image_problems,
@@ -21,6 +24,11 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems 
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.topology import (
     topology_problems,
 )
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.values import (
+    consistency_problems,
+    placeholder_problems,
+    secret_problems,
+)
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.variables import (
     undefined_problems,
     variable_problems,
@@ -33,6 +41,10 @@ _CHECKS: tuple[Callable[[Inventory], Iterator[Problem]], ...] = (
     port_problems,
     image_problems,
     file_problems,
+    certificate_problems,
+    placeholder_problems,
+    secret_problems,
+    consistency_problems,
     configuration_problems,
     undefined_problems,
 )
