@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Any:
         """Validate the answers, and create the missing files."""
         result = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        _valid, arguments = self.validate_argument_spec(
             {
                 "answers": {"type": "dict", "required": True, "no_log": False},
                 "working_directory": {"type": "path"},

@@ -27,7 +27,7 @@ def _shared_names(answers: Answers) -> Iterator[str]:
     regions = [region.name for region in answers.regions]
     for name in sorted({name for name in regions if regions.count(name) > 1}):
         yield f'atoll_regions has several regions named "{name}". Give each its own name'
-    for where, host, _ in _all_hosts(answers):
+    for where, host, _address in _all_hosts(answers):
         if host in regions:
             yield f'{where} has a host "{host}", which is the name of a region. Example: {host}-1'
     seen: dict[str, str] = {}

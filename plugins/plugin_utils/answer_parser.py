@@ -88,7 +88,7 @@ def parse_hosts(text: str) -> dict[str, str]:
     """Return the hosts in `NAME=ADDRESS, NAME=ADDRESS`, as typed at a prompt."""
     found = {}
     for word in re.split(r"[,\s]+", text.strip()):
-        name, _, address = word.partition("=")
+        name, _equals, address = word.partition("=")
         if word:
             found[name] = address
     return found

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime
 import ipaddress
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+# Ansible itself requires cryptography, but tools that only read the documentation may lack it.
+with suppress(ImportError):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 # The maximum that Apple's clients accept from a private CA.
 SERVER_LIFETIME = datetime.timedelta(days=825)
@@ -20,7 +23,6 @@ _CLOCK_SKEW = datetime.timedelta(hours=1)
 # A replacement of a host in the same network needs no new CA.
 _NETWORK_PREFIX = 24
 
-_Name = x509.DNSName | x509.IPAddress
 _UTC = datetime.timezone(datetime.timedelta())
 
 
@@ -128,14 +130,14 @@ def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _general_name(name: str) -> _Name:
+def _general_name(name: str) -> x509.DNSName | x509.IPAddress:
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
 
 
-def _permitted(name: str) -> _Name:
+def _permitted(name: str) -> x509.DNSName | x509.IPAddress:
     try:
         address = ipaddress.ip_address(name)
     except ValueError:
