@@ -26,6 +26,7 @@ def test_two_primaries_are_refused_and_cannot_be_accepted(directory):
 
     assert outcome.status != 0
     assert "several-postgres-hosts" in outcome.errors()
+    assert "These errors cannot be accepted: several-postgres-hosts." in outcome.output
 
 
 def test_a_misspelt_configuration_key_is_reported_with_the_correct_one(directory):

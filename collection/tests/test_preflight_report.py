@@ -65,7 +65,9 @@ def test_errors_precede_warnings():
 
 def test_a_good_inventory_is_one_line():
     assert report.summary([], 6) == "No problems found on 6 hosts."
-    assert report.summary([one()], 1) == "1 error and 0 warnings found on 1 host."
+    assert report.summary([one()], 1) == "1 error found on 1 host."
+    both = [one(), one(severity="warning"), one("us-1", "exposed", "warning")]
+    assert report.summary(both, 2) == "1 error and 2 warnings found on 2 hosts."
 
 
 def test_an_unreachable_host_is_a_problem():

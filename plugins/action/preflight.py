@@ -20,6 +20,7 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.report im
     accept,
     count,
     host_problems,
+    refused,
     summary,
     table,
 )
@@ -41,15 +42,18 @@ class ActionModule(ActionBase):
         inventory = Inventory(
             variables["hostvars"], variables["groups"], Roles(self._loader, _roles())
         )
+        accepted = _ids(arguments.get("accept"))
         problems = accept(
             [*controller_problems(inventory), *host_problems(arguments.get("results") or {})],
-            _ids(arguments.get("accept")),
+            accepted,
         )
         if problems:
             lines = table(problems, inventory.hosts, display.columns)
             display.display("\n".join(["", *lines, ""]))
         sentence = summary(problems, len(inventory.hosts))
         display.display(sentence)
+        if ids := refused(problems, accepted):
+            display.display(f"These errors cannot be accepted: {', '.join(ids)}.")
         counts = {
             "error_count": count(problems, "error"),
             "warning_count": count(problems, "warning"),

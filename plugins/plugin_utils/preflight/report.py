@@ -77,11 +77,19 @@ def count(problems: Iterable[Problem], severity: str) -> int:
 
 def summary(problems: Sequence[Problem], hosts: int) -> str:
     """Return one sentence with the numbers of problems and of examined hosts."""
-    number = _plural(hosts, "host")
-    if not problems:
-        return f"No problems found on {number}."
-    errors, warnings = count(problems, "error"), count(problems, "warning")
-    return f"{_plural(errors, 'error')} and {_plural(warnings, 'warning')} found on {number}."
+    counts = [
+        _plural(number, severity)
+        for severity in ("error", "warning")
+        if (number := count(problems, severity))
+    ]
+    found = " and ".join(counts) or "No problems"
+    return f"{found} found on {_plural(hosts, 'host')}."
+
+
+def refused(problems: Iterable[Problem], accepted: Collection[str]) -> list[str]:
+    """Return the ids that an operator accepted although the errors cannot be accepted."""
+    found = {item["id"] for item in problems}
+    return sorted(found & NEVER_ACCEPTED & set(accepted))
 
 
 def table(problems: Sequence[Problem], hosts: Collection[str], width: int) -> list[str]:
