@@ -14,10 +14,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from atoll.audit.log import Entry
 from atoll.names import Digest
 from atoll.placement.upkeep.garbage import Collector
-from atoll.registry.errors import ManifestUnknown
+from atoll.registry.errors import ManifestBlobUnknown, ManifestUnknown
 from atoll.registry.manifest_cache import ManifestCache
+from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.registry.tag_history import TagHistory
 from atoll.registry.untagged_manifests import UntaggedManifests
 
@@ -72,6 +74,12 @@ def collect_untagged(site: MemorySite) -> None:
 def expire(site: MemorySite) -> None:
     """End the time for which untagged and deleted manifests are kept."""
     site.database.run(f"{_EXPIRE} - interval '1 day'")
+
+
+def delete_repository(site: MemorySite) -> None:
+    name = site.repository
+    entry = Entry("delete_repo", name.namespace, name.name, None, None, {})
+    NamespaceDeletion(site.database, site.graph.redis).delete_repository(name, entry)
 
 
 @dataclass
@@ -184,6 +192,47 @@ def test_two_changes_leave_right_records_wherever_the_first_is_interrupted(
         first.finish(second)
         assert (first.error, second.error) == (None, None), (stop, first.stops, second.stops)
         assert wrong_references(world.site.database) == [], (stop, first.stops, second.stops)
+        stop += 1
+    assert stop > 2
+
+
+DELETION_SCENARIOS: dict[str, tuple[list[Change], Change]] = {
+    "image": ([push(INDEX, "a"), push(OUTER, "b")], push(IMAGE, "a")),
+    "image again": (
+        [push(IMAGE, "b"), push(INDEX, "a"), push(OUTER), push(OTHER_IMAGE)],
+        push(IMAGE, "a"),
+    ),
+    "index": ([push(IMAGE, "a"), push(OUTER, "b")], push(INDEX, "a")),
+    "index again": ([push(IMAGE, "a"), push(INDEX, "b"), push(OUTER)], push(INDEX, "a")),
+    "collection of an image": (
+        [push(IMAGE, "a"), push(INDEX), push(OUTER), delete(IMAGE), expire],
+        collect_deleted,
+    ),
+    "collection of an index": ([push(INDEX), push(OUTER), expire], collect_untagged),
+}
+
+
+@pytest.mark.parametrize("reversed_", [False, True], ids=["", "reversed"])
+@pytest.mark.parametrize("name", DELETION_SCENARIOS)
+def test_changes_and_the_deletion_of_their_repository_do_not_deadlock(
+    world: World, name: str, *, reversed_: bool
+) -> None:
+    before, change = DELETION_SCENARIOS[name]
+    for one in before:
+        one(world.site)
+    beginning = world.snapshots.take()
+    stop, state = 0, State.STOPPED
+    while state is not State.ENDED:
+        world.snapshots.restore(beginning)
+        changed, deleted = world.start(change), world.start(delete_repository)
+        first, second = (deleted, changed) if reversed_ else (changed, deleted)
+        state = first.advance(Stop(ANY, stop))
+        second.advance(None)
+        first.finish(second)
+        assert deleted.error is None, (stop, first.stops, second.stops)
+        # The repository may have been deleted before a push, or between its two statements.
+        assert isinstance(changed.error, ManifestBlobUnknown | type(None)), (stop, changed.error)
+        assert wrong_references(world.site.database) == []
         stop += 1
     assert stop > 2
 
