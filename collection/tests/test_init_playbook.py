@@ -9,6 +9,8 @@ import subprocess
 import pytest
 import yaml
 
+# Placeholders are errors of the validation.
+REPLACEMENTS = {"example.org": "acme.test", "192.0.2.": "10.1.0.", "198.51.100.": "10.2.0."}
 DIGEST = "5d0c1a9e7b3f4826" * 4
 
 
@@ -39,10 +41,13 @@ def ansible(root, tmp_path):
 
 @pytest.fixture
 def answers(root, tmp_path):
-    """Write the example's answers with image references to a file."""
-    given = yaml.safe_load((root / "inventories/example-answers.yml").read_text())
+    """Write the example's answers with image references, and without its names and addresses."""
+    text = (root / "inventories/example-answers.yml").read_text()
+    for documented, real in REPLACEMENTS.items():
+        text = text.replace(documented, real)
+    given = yaml.safe_load(text)
     given["atoll_images"] = {
-        name: f"quay.example.org/atoll/{name}@sha256:{DIGEST}"
+        name: f"quay.acme.test/atoll/{name}@sha256:{DIGEST}"
         for name in ("registry", "postgres", "redis", "load_balancer")
     }
     file = tmp_path / "answers.yml"
@@ -50,8 +55,6 @@ def answers(root, tmp_path):
     return file
 
 
-# The answers contain names and addresses of the documentation.
-ACCEPTED = ("-e", "atoll_preflight_accept=placeholder")
 LOCAL = ("-i", "localhost,")
 
 
@@ -63,8 +66,8 @@ def test_created_inventory_passes_the_validation_without_an_edit(ansible, answer
     lines = [line.strip() for line in printed.splitlines()]
     assert f"ansible-playbook -i {directory} {root}/playbooks/site.yml" in lines
 
-    checked = ansible("validate.yml", "-i", str(directory), *ACCEPTED)
-    assert "failed=0" in checked
+    checked = ansible("validate.yml", "-i", str(directory))
+    assert "No problems found on 7 hosts" in checked
     assert "Unable to parse" not in checked
 
     again = ansible("init.yml", *LOCAL, "-e", f"@{answers}")
@@ -90,7 +93,7 @@ def test_vault_password_encrypts_secrets_that_the_playbooks_can_read(ansible, an
         assert (directory / name).read_text().startswith("$ANSIBLE_VAULT;1.1;AES256")
 
     words = ("-i", str(directory), "--vault-password-file", str(password))
-    ansible("validate.yml", *words, *ACCEPTED)
+    ansible("validate.yml", *words)
     again = ansible("init.yml", *LOCAL, "-e", f"@{answers}", f"--vault-password-file={password}")
     assert "nothing changed" in again
 
