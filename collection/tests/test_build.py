@@ -70,7 +70,7 @@ def packed(request, tracked, tmp_path_factory):
 def test_no_inventory_vault_or_key_of_an_operator_is_packed(packed):
     assert packed & set(SECRETS) == set()
     inventories = {name for name in packed if name.startswith("inventories/")}
-    assert {name.split("/")[1] for name in inventories} == {"example"}
+    assert {name.split("/")[1] for name in inventories} == {"example", "example-answers.yml"}
 
 
 def test_each_file_that_the_playbooks_need_is_packed(packed, tracked):
