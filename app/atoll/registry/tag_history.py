@@ -18,12 +18,20 @@ _INDEX_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 
-# List a page of the history, newest first, with the size of each image.
+# List a page of the history, newest first, with the size of each image, and for indexes with the
+# manifests that they list and whether these can be pulled.
 _LIST = f"""
 SELECT t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
         JOIN imagestorage s ON s.id = mb.blob_id WHERE mb.manifest_id = m.id),
-       t.reversion
+       t.reversion,
+       CASE WHEN m.media_type = ANY(%(indexes)s) THEN (
+           SELECT coalesce(jsonb_object_agg(listed.digest, listed.present), '{{}}') FROM (
+               SELECT child.digest, child.deleted_at IS NULL AS present
+               FROM manifestchild mc JOIN manifest child ON child.id = mc.child_manifest_id
+               WHERE mc.manifest_id = m.id
+               UNION ALL SELECT a.digest, false FROM manifestabsent a WHERE a.manifest_id = m.id
+           ) AS listed) END
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
 WHERE t.repository_id = {REPOSITORY_ID}
   AND (NOT %(active)s OR {alive("t")})
@@ -81,6 +89,8 @@ class TagEntry:
         is_list: Whether the manifest is an index.
         size: The size of the manifest's blobs, in bytes.
         reversion: Whether the tag was restored to an earlier manifest.
+        listed: The digests of the manifests in an index, and whether each can be pulled; None for
+            other manifests.
     """
 
     name: str
@@ -90,6 +100,7 @@ class TagEntry:
     is_list: bool
     size: int
     reversion: bool
+    listed: dict[str, bool] | None = None
 
 
 class TagHistory:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from falcon import testing
 
 from ..caches import RecordingCache
 from .indexes import CONFIG, absent, image, index, put, wrong_references
-from .sites import MANIFEST_TYPE, MemorySite, image_manifest, make_registry
+from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
 
 OTHER = RepositoryName("admin", "other")
 AMD64, ARM64 = image(1), image(2)
@@ -238,6 +239,42 @@ def test_an_image_arrives_although_the_feature_was_disabled_meanwhile(
     push(strict, ARM64)
     assert not wrong_references(site.database)
     push(strict, index(ARM64), "again")
+
+
+def test_tags_report_which_listed_images_can_be_pulled(site: MemorySite) -> None:
+    client = testing.TestClient(create_app(site.graph.dependencies()))
+    credentials = base64.b64encode(f"{SUPERUSER}:correct horse battery".encode()).decode()
+
+    def presence(tag: str) -> dict[str, object]:
+        answer = client.simulate_get(
+            "/api/v1/repository/admin/app/tag/",
+            params={"specificTag": tag},
+            headers={"Authorization": f"Basic {credentials}"},
+        )
+        assert answer.status_code == 200, answer.text
+        return {
+            name: value
+            for name, value in answer.json["tags"][0].items()
+            if name == "is_sparse" or "child" in name
+        }
+
+    push(site, AMD64, "amd")
+    push(site, INDEX, "latest")
+    assert presence("amd") == {}
+    assert presence("latest") == {
+        "is_sparse": True,
+        "child_manifest_count": 2,
+        "present_child_count": 1,
+        "child_manifests_presence": {str(Digest.of(AMD64)): True, str(Digest.of(ARM64)): False},
+    }
+    push(site, ARM64)
+    both = {"is_sparse": False, "child_manifest_count": 2, "present_child_count": 2}
+    assert presence("latest") == both
+    site.manifests().delete(site.repository, Digest.of(AMD64))
+    assert presence("latest")["present_child_count"] == 1
+    push(site, index(), "empty")
+    counts = {"is_sparse": False, "child_manifest_count": 0, "present_child_count": 0}
+    assert presence("empty") == counts
 
 
 @pytest.mark.parametrize(("fixture", "supported"), [("site", True), ("strict", False)])

@@ -61,7 +61,11 @@ class Expiry(RequestModel):
 
 
 class TagSchema(TypedDict):
-    """An entry in the history of a tag; times in seconds since 1970."""
+    """An entry in the history of a tag; times in seconds since 1970.
+
+    An index has the number of manifests that it lists, and of those that can be pulled; if these
+    differ, also a map from each digest to whether it can be pulled.
+    """
 
     name: str
     start_ts: int
@@ -72,6 +76,10 @@ class TagSchema(TypedDict):
     reversion: bool
     last_modified: str | None
     expiration: NotRequired[str | None]
+    is_sparse: NotRequired[bool]
+    child_manifest_count: NotRequired[int]
+    present_child_count: NotRequired[int]
+    child_manifests_presence: NotRequired[dict[str, bool]]
 
 
 class TagPage(TypedDict):
@@ -194,5 +202,17 @@ def _serialize(entry: TagEntry) -> dict[str, Any]:
         "size": None if entry.is_list else entry.size,
         "reversion": entry.reversion,
         **tag_dates(entry),
+        **(_presence(entry.listed) if entry.listed is not None else {}),
     }
     return {**result, "end_ts": entry.end_ms // 1000} if entry.end_ms else result
+
+
+def _presence(listed: dict[str, bool]) -> dict[str, Any]:
+    """Return the fields that describe which manifests of an index can be pulled."""
+    present = sum(listed.values())
+    counts = {
+        "is_sparse": present < len(listed),
+        "child_manifest_count": len(listed),
+        "present_child_count": present,
+    }
+    return {**counts, "child_manifests_presence": listed} if counts["is_sparse"] else counts
