@@ -7,12 +7,11 @@ import ssl
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from atoll.config import Bundle
+from atoll.mirroring.access import Access
 from atoll.mirroring.budget import Budget, Unlimited
 from atoll.mirroring.client import UpstreamClient
-from atoll.mirroring.credentials import Credentials
 from atoll.mirroring.errors import InvalidReference
 from atoll.mirroring.exchange import Exchanges
 from atoll.mirroring.reference import UpstreamReference
@@ -27,24 +26,7 @@ from atoll.outbound.session import SESSION_LIMITS, OutboundSession
 _KEPT = 64
 
 
-@dataclass(frozen=True)
-class Access:
-    """How an upstream is reached.
-
-    Attributes:
-        credentials: The credentials; None for anonymous access.
-        verify_tls: Whether its certificate is verified. If not, plain HTTP is permitted, too.
-        ca_certificate: Further CA certificates in PEM format.
-        proxies: The proxies; None for those of the environment.
-    """
-
-    credentials: Credentials | None = None
-    verify_tls: bool = True
-    ca_certificate: str | None = field(default=None, repr=False)
-    proxies: Proxies | None = None
-
-
-MakeBudget = Callable[[UpstreamReference, Credentials | None], Budget]
+MakeBudget = Callable[[UpstreamReference, Access], Budget]
 
 
 class Upstreams:
@@ -77,7 +59,7 @@ class Upstreams:
         self._ca_bundle = ca_bundle
         self._proxies = proxies or Proxies()
         self._resolver = resolver or SystemResolver()
-        self._make_budget = make_budget or (lambda _reference, _credentials: Unlimited())
+        self._make_budget = make_budget or (lambda _reference, _access: Unlimited())
         self._limits = limits or SESSION_LIMITS
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, Access], tuple[OutboundSession, RegistryRequests]] = (
@@ -150,7 +132,7 @@ class Upstreams:
             reference.host,
             Exchanges(session),
             access.credentials,
-            self._make_budget(reference, access.credentials),
+            self._make_budget(reference, access),
             insecure=not access.verify_tls,
         )
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import json
 import logging
-import select
 import threading
 import time
-from collections.abc import Callable
 
 import psycopg2
 
+from atoll.db.notifications import notify
 from atoll.db.pool import Database, DatabaseUnavailable
 
 log = logging.getLogger(__name__)
@@ -26,15 +25,6 @@ log = logging.getLogger(__name__)
 CHANNEL = "atoll_replication"
 # Seconds between two notifications of one process.
 _PAUSE = 0.2
-
-# NOTIFY takes a cluster-wide lock when its transaction commits. It must not wait for a standby
-# while it holds the lock, and only briefly for another transaction that does.
-_NOTIFY = """
-SET LOCAL synchronous_commit = off; SET LOCAL lock_timeout = '1s';
-SELECT pg_notify(%(channel)s, location) FROM unnest(%(locations)s::text[]) AS location
-"""
-
-_LISTENS = "SELECT %(channel)s IN (SELECT pg_listening_channels())"
 
 
 class WakeUps:
@@ -73,7 +63,7 @@ class WakeUps:
     def _send_all(self) -> None:
         while locations := self._take():
             try:
-                self._database.run(_NOTIFY, {"channel": CHANNEL, "locations": locations})
+                notify(self._database, CHANNEL, locations)
             except (DatabaseUnavailable, psycopg2.Error) as error:
                 log.warning("workers not notified", extra={"cause": str(error)})
             except Exception:
@@ -87,71 +77,3 @@ class WakeUps:
             self._pending.clear()
             self._sending = bool(locations)
             return locations
-
-
-def listen_until(
-    stop: threading.Event,
-    database: Database,
-    location: str,
-    seconds: float,
-    *,
-    wake: Callable[[], None],
-    beat: Callable[[], None],
-) -> None:
-    """Call a function for each notification of new tasks, until stopped.
-
-    Args:
-        stop: checked after each notification and each pause.
-        database: provides a dedicated connection.
-        location: the location of the tasks.
-        seconds: time without a notification after which the connection is checked, and pause before
-            a broken connection, or one that does not listen any more, is replaced.
-        wake: called from this thread.
-        beat: called at least once in `seconds`.
-    """
-    while not stop.is_set():
-        beat()
-        try:
-            _listen(stop, database, location, seconds, wake=wake, beat=beat)
-        except (DatabaseUnavailable, psycopg2.Error) as error:
-            log.warning("no wake-ups for new tasks, polling", extra={"cause": str(error)})
-        except Exception:
-            log.exception("unhandled exception", extra={"activity": "listener"})
-        stop.wait(seconds)
-
-
-def _listen(
-    stop: threading.Event,
-    database: Database,
-    location: str,
-    seconds: float,
-    *,
-    wake: Callable[[], None],
-    beat: Callable[[], None],
-) -> None:
-    connection = database.connect()
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(f"LISTEN {CHANNEL}")
-            # For tasks that were created before.
-            wake()
-            while not stop.is_set():
-                beat()
-                waiting = select.poll()
-                waiting.register(connection.fileno(), select.POLLIN)
-                if waiting.poll(seconds * 1000):
-                    connection.poll()
-                else:
-                    cursor.execute(_LISTENS, {"channel": CHANNEL})
-                    row = cursor.fetchone()
-                    if not (row and row[0]):
-                        raise psycopg2.OperationalError(
-                            "the session lost its LISTEN; a pooler between Atoll and PostgreSQL"
-                            " must pool sessions, not transactions"
-                        )
-                locations = {notice.payload for notice in connection.notifies}
-                connection.notifies.clear()
-                if location in locations:
-                    wake()
-    finally:
-        connection.close()

@@ -19,6 +19,7 @@ from prometheus_client import Counter
 
 from atoll.config.replication_limits import ReplicationLimit
 from atoll.db.leased_queue import LeaseLost
+from atoll.db.notifications import listen_until
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
 from atoll.periodic import ThreadRegistry
@@ -36,7 +37,7 @@ from atoll.rate_limit import RateLimiter
 from atoll.replication.completion import Finisher
 from atoll.replication.copier import Copier
 from atoll.replication.leases import Leases
-from atoll.replication.listener import listen_until
+from atoll.replication.listener import CHANNEL
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import WorkQueue
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
@@ -161,13 +162,17 @@ class Worker:
         for queue in self._queues.values():
             queue.wake.set()
 
+    def _heard(self, locations: frozenset[str] | None) -> None:
+        if locations is None or self._location in locations:
+            self._wake()
+
     def _listen(self) -> None:
         listen_until(
             self._stopped,
             self._database,
-            self._location,
+            CHANNEL,
             POLL_SECONDS,
-            wake=self._wake,
+            heard=self._heard,
             beat=self._threads.beat,
         )
 

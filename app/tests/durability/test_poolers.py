@@ -13,9 +13,9 @@ import yaml
 from atoll.cli.main import main
 from atoll.cli.migrate import prepare_database
 from atoll.db import migrate
+from atoll.db.notifications import _listen
 from atoll.db.pool import Database
 from atoll.db.sessions import SessionsUnsupported, require_sessions
-from atoll.replication.listener import _listen
 
 from ..integration.services import wait_until
 from .sites import MemoryRegistry, bundle, make_registry
@@ -79,7 +79,12 @@ def test_a_listener_detects_a_lost_listen(registry: MemoryRegistry) -> None:
     def listen() -> None:
         try:
             _listen(
-                threading.Event(), database(uri), "us", 0.05, wake=listening.set, beat=lambda: None
+                threading.Event(),
+                database(uri),
+                "atoll_replication",
+                0.05,
+                heard=lambda _payloads: listening.set(),
+                beat=lambda: None,
             )
         except psycopg2.OperationalError as error:
             failures.append(error)

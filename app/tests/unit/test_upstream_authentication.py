@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from atoll.config.hosts import Address
+from atoll.mirroring.access import Access
 from atoll.mirroring.client import UpstreamClient
 from atoll.mirroring.credentials import Credentials
 from atoll.mirroring.errors import (
@@ -25,7 +26,6 @@ from atoll.mirroring.errors import (
     UpstreamError,
 )
 from atoll.mirroring.reference import UpstreamReference
-from atoll.mirroring.upstreams import Access
 from atoll.names import Digest
 from atoll.outbound.proxies import Proxies
 

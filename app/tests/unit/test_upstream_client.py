@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from atoll.mirroring.access import Access
 from atoll.mirroring.client import UpstreamClient, attached_tags, fallback_tag
 from atoll.mirroring.download import RangesUnsupported
 from atoll.mirroring.errors import (
@@ -35,7 +36,6 @@ from atoll.mirroring.errors import (
     UpstreamTimedOut,
     WrongDigest,
 )
-from atoll.mirroring.upstreams import Access
 from atoll.names import Digest
 from atoll.outbound.connection import Limits
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from atoll.mirroring.access import Access
 from atoll.mirroring.client import UpstreamClient
 from atoll.mirroring.credentials import Credentials
 from atoll.mirroring.reference import UpstreamReference
-from atoll.mirroring.upstreams import Access, MakeBudget, Upstreams
+from atoll.mirroring.upstreams import MakeBudget, Upstreams
 from atoll.outbound.connection import Limits
 from atoll.outbound.policy import DestinationPolicy, Rules
 from atoll.outbound.resolver import Resolver
