@@ -80,6 +80,9 @@ class Download:
     def pieces(self) -> Iterator[bytes]:
         """Yield the bytes in pieces of at most 64 KiB; interruptions are resumed.
 
+        After an error, another call continues with the next byte: for example after the pause that
+        `Paused` asks for.
+
         Raises:
             Stopped: The download was aborted.
             UpstreamError: The download failed, or made no progress several times in a row.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +43,7 @@ from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import USER, client
 from ..upstream.content import OCI_IMAGE, OCI_INDEX, UpstreamRepository
 from ..upstream.fault_upstream import FaultUpstream, Oddities
+from ..upstream.skopeo import skopeo
 
 SHORT = Limits(connect=1, idle=0.5, total=5, slowest=1000)
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
@@ -368,6 +368,28 @@ def test_a_download_can_continue_an_earlier_one(
     assert upstream.requests[0].headers["range"] == f"bytes=100000-{len(content) - 1}"
 
 
+def test_a_download_continues_after_a_pause(
+    upstream: FaultUpstream, repository: UpstreamRepository, one: UpstreamClient
+) -> None:
+    content = bytes(range(256)) * 2000
+    blob = repository.add_blob(content)
+    upstream.fail("blob", faults.truncate(200_000))
+    upstream.fail("blob", faults.too_many_requests("7"))
+    download = one.blob(digest(blob), len(content))
+    received = bytearray()
+
+    def read() -> None:
+        for piece in download.pieces():
+            received.extend(piece)
+
+    with pytest.raises(RateLimited) as paused:
+        read()
+    assert paused.value.seconds == 7
+    read()
+    assert bytes(received) == content
+    assert upstream.sent < 1.1 * len(content)
+
+
 def test_an_empty_blob_is_requested_and_verified(
     upstream: FaultUpstream, repository: UpstreamRepository, one: UpstreamClient
 ) -> None:
@@ -647,15 +669,15 @@ def test_skopeo_copies_the_same_bytes(
     repository.add_image("third", seed=8)
     one = client(ca, upstream)
 
-    listed = _skopeo(ca, "list-tags", f"docker://{upstream.host}/team/app")
+    listed = skopeo(ca, USER, "list-tags", f"docker://{upstream.host}/team/app")
     assert json.loads(listed)["Tags"] == one.tags().names
     for tag in one.tags().names:
-        raw = _skopeo(ca, "inspect", "--raw", f"docker://{upstream.host}/team/app:{tag}")
+        raw = skopeo(ca, USER, "inspect", "--raw", f"docker://{upstream.host}/team/app:{tag}")
         assert raw == one.manifest(tag).content
         assert one.head(tag) == one.manifest(tag).digest
 
     source = f"docker://{upstream.host}/team/app:latest"
-    _skopeo(ca, "copy", "--all", source, f"oci:{tmp_path / 'copy'}:latest")
+    skopeo(ca, USER, "copy", "--all", source, f"oci:{tmp_path / 'copy'}:latest")
     blobs = {path.name: path.read_bytes() for path in (tmp_path / "copy/blobs/sha256").iterdir()}
     for child in json.loads(one.manifest("latest").content)["manifests"]:
         manifest = one.manifest(child["digest"])
@@ -665,18 +687,3 @@ def test_skopeo_copies_the_same_bytes(
             content = fetch(one, blob["digest"], blob["size"])
             assert blobs.pop(digest(blob["digest"]).hex) == content
     assert list(blobs) == [one.manifest("latest").digest.hex]
-
-
-def _skopeo(ca: PrivateCa, command: str, *words: str) -> bytes:
-    directory = ca.certificate.parent / "skopeo"
-    directory.mkdir(exist_ok=True)
-    (directory / "ca.crt").write_bytes(ca.certificate.read_bytes())
-    prefix = "--src-" if command == "copy" else "--"
-    options = [f"{prefix}cert-dir={directory}", f"{prefix}creds={USER.username}:{USER.password}"]
-    done = subprocess.run(
-        ["skopeo", "--insecure-policy", command, *options, *words],
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
