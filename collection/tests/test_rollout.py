@@ -57,7 +57,7 @@ def batches(root, play):
         if name in ("add_site", "remove_site"):
             groups = {"add_site": ("joining", "serving"), "remove_site": ("leaving", "staying")}
             yes, no = groups[name]
-            key = f"{{{{ 'atoll_{yes}' if registry_site == site else 'atoll_{no}' }}}}"
+            key = f"{{{{ 'atoll_{yes}' if registry_site == atoll_site else 'atoll_{no}' }}}}"
             grouping = {"hosts": "atoll_sites", "gather_facts": False}
             plays.insert(0, grouping | {"tasks": [{"ansible.builtin.group_by": {"key": key}}]})
         done = play(sites, plays, *words, **variables)
@@ -131,7 +131,7 @@ def test_other_sites_change_one_after_the_other_if_a_site_joins_or_leaves(batche
     others = [["us-1"], ["us-2"], ["eu-1"], ["eu-2"]]
     joining = [["ap-1", "ap-2"], ["ap-3"]] if name == "add_site" else []
 
-    assert batches(name, sites, site="ap") == joining + others
+    assert batches(name, sites, atoll_site="ap") == joining + others
 
 
 def test_an_invalid_batch_size_is_refused(play):
@@ -150,7 +150,7 @@ def test_the_hosts_of_the_playbooks_can_be_listed(play, root):
     sites = {"us": (["us-1", "us-2"], {}), "eu": (["eu-1"], {})}
     others = [str(root / f"playbooks/{name}.yml") for name in PLAYBOOKS[1:]]
 
-    done = play(sites, root / f"playbooks/{PLAYBOOKS[0]}.yml", *others, "--list-hosts", site="us")
+    done = play(sites, root / f"playbooks/{PLAYBOOKS[0]}.yml", *others, "--list-hosts", atoll_site="us")
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("playbook: ") == len(PLAYBOOKS)
@@ -167,7 +167,7 @@ def test_stop_secondaries_stops_the_hosts_of_other_sites_only(play, root):
     plays = [check | {"become": False, "gather_facts": False, "tasks": tasks}]
 
     for strategy, stopped in (("stop_secondaries", "eu-1 eu-2"), ("rolling", "")):
-        done = play(sites, plays, strategy=strategy)
+        done = play(sites, plays, atoll_strategy=strategy)
 
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"stopped: {stopped}." in done.stdout

@@ -14,7 +14,7 @@ def playbook(root, tmp_path):
 
 
 def test_a_joining_load_balancer_is_prepared_before_it_is_deployed(playbook, groups):
-    status, records = playbook.run("add_site", groups, site="eu")
+    status, records = playbook.run("add_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     hosts = [host for host, action, _ in records if action == HOST]
@@ -25,7 +25,7 @@ def test_a_joining_load_balancer_is_prepared_before_it_is_deployed(playbook, gro
 
 
 def test_load_balancers_use_a_joining_site_after_its_location_is_complete(playbook, groups):
-    status, records = playbook.run("add_site", groups, site="eu")
+    status, records = playbook.run("add_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     # Any of the other hosts waits for the location.
@@ -65,7 +65,7 @@ def test_the_address_of_a_joining_load_balancer_may_be_new_in_trusted_proxies(
         play | {"hosts": "us-1", "tasks": [{"ansible.builtin.set_fact": fact}, *bundle[1:]]},
     ]
 
-    status, _ = playbook.run_plays(plays, groups, site="eu")
+    status, _ = playbook.run_plays(plays, groups, atoll_site="eu")
 
     assert (status == 0) == accepted, playbook.output
     assert accepted or "The bundle on us-1 differs" in playbook.output
@@ -74,7 +74,7 @@ def test_the_address_of_a_joining_load_balancer_may_be_new_in_trusted_proxies(
 def test_load_balancers_leave_with_their_site(playbook, groups):
     playbook.deployed = True
 
-    status, records = playbook.run("remove_site", groups, site="eu")
+    status, records = playbook.run("remove_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     assert [(host, action) for host, action, _ in records if host.startswith("lb")] == [
@@ -95,7 +95,7 @@ def test_load_balancers_leave_with_their_site(playbook, groups):
 
 
 def test_a_removed_load_balancer_is_not_deployed_again(playbook, groups):
-    status, records = playbook.run("remove_site", groups, site="eu")
+    status, records = playbook.run("remove_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     assert [host for host, action, _ in records if action == BALANCER] == ["lb-us"]
@@ -105,7 +105,7 @@ def test_a_removed_load_balancer_is_not_deployed_again(playbook, groups):
 def test_a_load_balancer_on_a_host_of_another_service_leaves_its_shared_settings(playbook, groups):
     groups["atoll_postgres"]["lb-eu"] = LOCAL
 
-    status, records = playbook.run("remove_site", groups, site="eu")
+    status, records = playbook.run("remove_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     assert ("lb-eu", "atoll.registry.load_balancer:remove") in {one[:2] for one in records}
@@ -117,7 +117,7 @@ def test_the_last_load_balancer_is_kept(playbook, groups):
     del groups["atoll_load_balancer"]["lb-us"]
     playbook.deployed = True
 
-    status, records = playbook.run("remove_site", groups, site="eu")
+    status, records = playbook.run("remove_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     assert [action for host, action, _ in records if host == "lb-eu"] == [BALANCER]
@@ -128,7 +128,7 @@ def test_a_lost_site_is_removed_although_its_load_balancer_is_unreachable(playbo
     lose(groups, "eu-1", "eu-2", "lb-eu")
     playbook.deployed = True
 
-    status, records = playbook.run("remove_site", groups, site="eu", lost=True)
+    status, records = playbook.run("remove_site", groups, atoll_site="eu", atoll_lost=True)
 
     assert status == 0, playbook.output
     assert {"lb-us", "us-1", "us-2"} == {host for host, _, _ in records}
@@ -139,7 +139,7 @@ def test_a_lost_site_is_removed_although_its_load_balancer_is_unreachable(playbo
 def test_other_load_balancers_and_services_must_be_reachable(playbook, groups, host):
     lose(groups, "eu-1", "lb-eu", host)
 
-    status, records = playbook.run("remove_site", groups, site="eu", lost=True)
+    status, records = playbook.run("remove_site", groups, atoll_site="eu", atoll_lost=True)
 
     assert status != 0
     assert records == []
@@ -152,7 +152,7 @@ def test_all_load_balancers_of_a_site_wait_for_their_clients_at_the_same_time(pl
         groups["atoll_load_balancer"][name] = LOCAL | balancer
     playbook.deployed = True
 
-    status, records = playbook.run("remove_site", groups, site="eu")
+    status, records = playbook.run("remove_site", groups, atoll_site="eu")
 
     assert status == 0, playbook.output
     entries = [(host, action.split(".")[-1]) for host, action, _ in records if "lb-eu" in host]

@@ -45,7 +45,7 @@ def test_remaining_sites_keep_the_order_of_their_preference(root, inventory, tmp
     play = tmp_path / "play.yml"
     tasks = root / "playbooks/tasks/remove_site/inventory.yml"
     play.write_text(PLAY.format(tasks=tasks, folder=tmp_path))
-    words = ["ansible-playbook", f"--inventory={inventory}", str(play), "-e", "site=eu"]
+    words = ["ansible-playbook", f"--inventory={inventory}", str(play), "-e", "atoll_site=eu"]
     done = subprocess.run(
         words,
         cwd=root,

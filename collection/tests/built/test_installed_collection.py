@@ -57,7 +57,7 @@ def test_each_playbook_is_found_by_its_name(machine, playbook):
         str(example),
         "--list-tasks",
         f"atoll.registry.{playbook}",
-        "--extra-vars=site=eu",
+        "--extra-vars=atoll_site=eu",
     )
     assert "TAGS" in listed
 

@@ -26,7 +26,7 @@ LAYER = 60_000_000
 
 
 def add_site(lab: Lab, folder: Path, *words: str, **variables: Any) -> Outcome:
-    return run_playbook("add_site", lab, folder, *words, **{"site": "ap", **variables})
+    return run_playbook("add_site", lab, folder, *words, **{"atoll_site": "ap", **variables})
 
 
 def containers(machine: SiteMachine) -> list[str]:
@@ -66,7 +66,7 @@ def test_a_changed_bundle_is_deployed_without_a_restart(
 def test_addition_is_refused_for_a_site_that_is_not_in_the_inventory(
     lab: Lab, us: SiteMachine, tmp_path: Path
 ) -> None:
-    outcome = add_site(lab, tmp_path, site="mars")
+    outcome = add_site(lab, tmp_path, atoll_site="mars")
 
     assert outcome.status != 0
     output = " ".join(outcome.output.split())
@@ -134,7 +134,7 @@ def test_clients_see_no_failure_while_a_site_is_added_and_the_playbook_is_killed
     before = containers(us), containers(eu)
     with Load(clients, tmp_path, REPOSITORY) as load:
         for _ in range(3):
-            kill_playbook(random.uniform(10, 60), "add_site", lab, tmp_path, site="ap")
+            kill_playbook(random.uniform(10, 60), "add_site", lab, tmp_path, atoll_site="ap")
         _add(lab, us, tmp_path)
         wait_until("the load balancer uses the new site", lambda: "ap-1" in sites_in_use(lab))
         pulls = load.pulls

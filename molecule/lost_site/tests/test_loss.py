@@ -25,7 +25,7 @@ REMAINING = {"usstorage", "apstorage"}
 
 
 def lost_site(folder: Path) -> dict[str, str]:
-    return {"site": "eu", "lost_list": str(folder / "lost.json")}
+    return {"atoll_site": "eu", "atoll_lost_list": str(folder / "lost.json")}
 
 
 def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
@@ -40,7 +40,7 @@ def blobs_of(layout: Path, digest: str) -> set[str]:
 def status(lab: Lab, folder: Path, *words: str) -> Any:
     """Return the report of playbooks/status.yml; check its exit status and its table."""
     file = folder / "status.json"
-    outcome = run_playbook("status", lab, folder, *words, status_file=str(file))
+    outcome = run_playbook("status", lab, folder, *words, atoll_status_file=str(file))
     report = json.loads(file.read_text())
     assert (outcome.status == 0) == report["healthy"], outcome.output
     assert all(finding.split()[0] in outcome.output for finding in report["findings"])
@@ -83,7 +83,7 @@ def lost_digest(lost_image: Path) -> str:
 def test_removal_as_lost_is_refused_while_the_store_responds(
     lab: Lab, us: SiteMachine, folder: Path
 ) -> None:
-    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+    outcome = remove_site(lab, folder, atoll_lost="true", atoll_accept_loss="2")
 
     assert outcome.status != 0
     assert "the store of 'eustorage' answers" in " ".join(outcome.output.split())
@@ -137,10 +137,22 @@ def test_all_instances_detect_that_the_store_is_unavailable(us: SiteMachine) -> 
     ("variables", "sentence"),
     [
         ({}, "eu-1 cannot be reached"),
-        ({"lost": "true"}, "2 blobs would be lost with eustorage, and this loss was not accepted"),
-        ({"lost": "true", "accept_loss": "1"}, "2 blobs would be lost with eustorage, not 1."),
-        ({"lost": "true", "accept_loss": "3"}, "2 blobs would be lost with eustorage, not 3."),
-        ({"lost": "true", "accept_loss": "2", "purge_bucket": "true"}, "purge-store eustorage"),
+        (
+            {"atoll_lost": "true"},
+            "2 blobs would be lost with eustorage, and this loss was not accepted",
+        ),
+        (
+            {"atoll_lost": "true", "atoll_accept_loss": "1"},
+            "2 blobs would be lost with eustorage, not 1.",
+        ),
+        (
+            {"atoll_lost": "true", "atoll_accept_loss": "3"},
+            "2 blobs would be lost with eustorage, not 3.",
+        ),
+        (
+            {"atoll_lost": "true", "atoll_accept_loss": "2", "atoll_purge_bucket": "true"},
+            "purge-store eustorage",
+        ),
     ],
     ids=["not declared lost", "no number", "too few", "too many", "bucket of a lost store"],
 )
@@ -159,7 +171,7 @@ def test_removal_is_refused_unless_exactly_the_loss_is_accepted(
 def test_check_mode_lists_exactly_the_sole_copies(
     lab: Lab, us: SiteMachine, folder: Path, lost_image: Path, lost_digest: str
 ) -> None:
-    outcome = remove_site(lab, folder, "--check", lost="true")
+    outcome = remove_site(lab, folder, "--check", atoll_lost="true")
 
     assert outcome.status == 0, outcome.output
     output = " ".join(outcome.output.split())
@@ -174,7 +186,7 @@ def test_check_mode_lists_exactly_the_sole_copies(
 def test_clients_see_no_failure_while_the_site_is_removed_and_the_playbook_is_killed(
     lab: Lab, clients: Clients, us: SiteMachine, folder: Path, load: Load
 ) -> None:
-    accepted = {"lost": "true", "accept_loss": "2"}
+    accepted = {"atoll_lost": "true", "atoll_accept_loss": "2"}
     with load:
         kill_playbook_at(WRITTEN, "remove_site", lab, folder, **lost_site(folder), **accepted)
         for _ in range(2):
@@ -206,7 +218,7 @@ def test_the_status_report_is_healthy_after_the_removal(lab: Lab, folder: Path) 
 
 
 def test_a_second_run_changes_nothing(lab: Lab, folder: Path) -> None:
-    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+    outcome = remove_site(lab, folder, atoll_lost="true", atoll_accept_loss="2")
 
     assert outcome.status == 0, outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output
@@ -245,7 +257,7 @@ def test_a_recovered_machine_and_store_of_the_removed_site_do_no_harm(
 def test_a_second_removal_cleans_the_recovered_machine(
     lab: Lab, us: SiteMachine, eu: SiteMachine, folder: Path
 ) -> None:
-    outcome = remove_site(lab, folder, lost="true", accept_loss="2")
+    outcome = remove_site(lab, folder, atoll_lost="true", atoll_accept_loss="2")
 
     assert outcome.status == 0, outcome.output
     assert set(us.locations()) == REMAINING

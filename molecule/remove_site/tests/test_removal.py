@@ -24,7 +24,7 @@ REPOSITORY = "admin/load"
 
 
 def remove_site(lab: Lab, folder: Path, *words: str, **variables: str) -> Outcome:
-    return run_playbook("remove_site", lab, folder, *words, **{"site": "eu", **variables})
+    return run_playbook("remove_site", lab, folder, *words, **{"atoll_site": "eu", **variables})
 
 
 @contextmanager
@@ -41,10 +41,10 @@ def another_bundle(machine: SiteMachine) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("variables", "sentence"),
     [
-        ({"site": "mars"}, "There is no site mars; the sites of the inventory are: us, eu."),
-        ({"confirm": "usstorage"}, "the location of site eu is eustorage"),
+        ({"atoll_site": "mars"}, "There is no site mars; the sites of the inventory are: us, eu."),
+        ({"atoll_confirm": "usstorage"}, "the location of site eu is eustorage"),
         # There is no terminal, so the prompt remains unanswered.
-        ({}, "set -e confirm=eustorage"),
+        ({}, "set -e atoll_confirm=eustorage"),
     ],
     ids=["no such site", "another location", "no confirmation"],
 )
@@ -63,7 +63,7 @@ def test_removal_is_refused_while_a_host_is_unreachable(
     lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     with paused(eu.site.machine):
-        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+        outcome = remove_site(lab, tmp_path, atoll_confirm="eustorage")
 
     assert outcome.status != 0
     assert "eu-1 cannot be reached" in " ".join(outcome.output.split())
@@ -75,7 +75,7 @@ def test_removal_is_refused_if_a_bundle_differs(
     lab: Lab, us: SiteMachine, eu: SiteMachine, tmp_path: Path
 ) -> None:
     with another_bundle(eu):
-        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+        outcome = remove_site(lab, tmp_path, atoll_confirm="eustorage")
 
     assert outcome.status != 0
     assert "The bundle on eu-1 differs from the inventory" in " ".join(outcome.output.split())
@@ -93,7 +93,7 @@ def test_removal_is_refused_while_a_sole_copy_cannot_be_copied(
     assert not copy(clients, f"oci:{tmp_path}/unique:1", unique)
     with paused(store):
         wait_until("the site is unhealthy", lambda: eu.health("endtoend") != HTTPStatus.OK)
-        outcome = remove_site(lab, tmp_path, confirm="eustorage")
+        outcome = remove_site(lab, tmp_path, atoll_confirm="eustorage")
     us.run("systemctl start atoll-replication")
 
     assert outcome.status != 0
@@ -105,7 +105,9 @@ def test_removal_is_refused_while_a_sole_copy_cannot_be_copied(
 
 
 def test_check_mode_changes_nothing(lab: Lab, us: SiteMachine, tmp_path: Path) -> None:
-    outcome = remove_site(lab, tmp_path, "--check", confirm="eustorage", purge_bucket="true")
+    outcome = remove_site(
+        lab, tmp_path, "--check", atoll_confirm="eustorage", atoll_purge_bucket="true"
+    )
 
     assert outcome.status == 0, outcome.output
     assert us.locations() == {"usstorage": "active", "eustorage": "active"}
@@ -117,12 +119,12 @@ def test_clients_see_no_failure_while_a_site_is_removed_and_the_playbook_is_kill
 ) -> None:
     StoredBlobs(lab, "eustorage").begin("uploads/of-a-killed-process")
     with Load(clients, tmp_path, REPOSITORY) as load:
-        confirmed = {"site": "eu", "confirm": "eustorage"}
+        confirmed = {"atoll_site": "eu", "atoll_confirm": "eustorage"}
         kill_playbook_at(WRITTEN, "remove_site", lab, tmp_path, **confirmed)
         for _ in range(2):
             seconds = random.uniform(10, 60)
             kill_playbook(seconds, "remove_site", lab, tmp_path, **confirmed)
-        outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
+        outcome = remove_site(lab, tmp_path, atoll_confirm="eustorage", atoll_purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
     assert load.failures == []
@@ -147,7 +149,7 @@ def test_its_machine_is_clean(eu: SiteMachine) -> None:
 
 
 def test_a_second_run_changes_nothing(lab: Lab, tmp_path: Path) -> None:
-    outcome = remove_site(lab, tmp_path, confirm="eustorage", purge_bucket="true")
+    outcome = remove_site(lab, tmp_path, atoll_confirm="eustorage", atoll_purge_bucket="true")
 
     assert outcome.status == 0, outcome.output
     assert not any(outcome.hosts("changed").values()), outcome.output

@@ -41,7 +41,9 @@ def test_the_site_is_healthy(machine: SiteMachine) -> None:
 def test_removal_of_the_last_site_is_refused(
     lab: Lab, machine: SiteMachine, tmp_path: Path
 ) -> None:
-    outcome = run_playbook("remove_site", lab, tmp_path, site="main", confirm="mainstorage")
+    outcome = run_playbook(
+        "remove_site", lab, tmp_path, atoll_site="main", atoll_confirm="mainstorage"
+    )
 
     assert outcome.status != 0
     output = " ".join(outcome.output.split())

@@ -67,19 +67,19 @@ def test_removal_is_refused_without_a_confirmation(
     outcome = run_playbook("remove", lab, tmp_path)
 
     assert outcome.status != 0
-    assert "-e remove_confirm=yes" in outcome.output
+    assert "-e atoll_confirm=yes" in outcome.output
     assert running(machine) == ALL
 
 
 def test_check_mode_removes_nothing(lab: Lab, machine: SiteMachine, tmp_path: Path) -> None:
-    assert changed(run_playbook("remove", lab, tmp_path, "--check", remove_confirm="yes"))
+    assert changed(run_playbook("remove", lab, tmp_path, "--check", atoll_confirm="yes"))
     assert running(machine) == ALL
 
 
 def test_data_is_kept_and_used_by_the_next_rollout_even_if_the_playbook_is_killed(
     lab: Lab, clients: Clients, machine: SiteMachine, pushed: str, tmp_path: Path
 ) -> None:
-    assert changed(run_playbook("remove", lab, tmp_path, remove_confirm="yes"))
+    assert changed(run_playbook("remove", lab, tmp_path, atoll_confirm="yes"))
     assert running(machine) == []
     kill_three_times("site", lab, tmp_path)
     assert run_site(lab, tmp_path).status == 0
@@ -90,7 +90,7 @@ def test_data_is_kept_and_used_by_the_next_rollout_even_if_the_playbook_is_kille
 def test_nothing_is_left_even_if_the_playbook_is_killed(
     lab: Lab, machine: SiteMachine, tmp_path: Path
 ) -> None:
-    everything = {"remove_confirm": "yes", "remove_data": "true"}
+    everything = {"atoll_confirm": "yes", "atoll_remove_data": "true"}
     kill_three_times("remove", lab, tmp_path, **everything)
     assert run_playbook("remove", lab, tmp_path, **everything).status == 0
 

@@ -139,7 +139,7 @@ def test_an_upgrade_that_stops_other_sites_succeeds_after_it_was_killed(
     lab: Lab, us: SiteMachine, eu: SiteMachine, newest: Path, tmp_path: Path
 ) -> None:
     before = image_of(us)
-    archive = {"registry_image_archive": str(newest), "strategy": "stop_secondaries"}
+    archive = {"registry_image_archive": str(newest), "atoll_strategy": "stop_secondaries"}
     _kill_while_it_drains(eu, lab, tmp_path, **archive)
     process = start_playbook("upgrade", lab, tmp_path, **archive)
     await_task(process, "Wait for a stop of an interrupted upgrade to finish")
@@ -148,13 +148,13 @@ def test_an_upgrade_that_stops_other_sites_succeeds_after_it_was_killed(
     kill(process)
     assert "inactive" in eu.run("systemctl is-active atoll-registry || true")
     kill_playbook(random.uniform(10, 60), "upgrade", lab, tmp_path, **archive)
-    outcome = upgrade(lab, tmp_path, newest, strategy="stop_secondaries")
+    outcome = upgrade(lab, tmp_path, newest, atoll_strategy="stop_secondaries")
 
     assert outcome.status == 0, outcome.output
     assert image_of(us) == image_of(eu) != before
     assert us.health("endtoend") == eu.health("endtoend") == 200
 
-    again = upgrade(lab, tmp_path, newest, strategy="stop_secondaries")
+    again = upgrade(lab, tmp_path, newest, atoll_strategy="stop_secondaries")
     assert again.status == 0, again.output
     assert not any(again.hosts("changed").values()), again.output
 
@@ -164,7 +164,7 @@ def test_stopped_sites_are_started_if_the_upgrade_fails(
 ) -> None:
     before = image_of(us)
     outcome = upgrade(
-        lab, tmp_path, broken, strategy="stop_secondaries", registry_start_timeout="45"
+        lab, tmp_path, broken, atoll_strategy="stop_secondaries", registry_start_timeout="45"
     )
 
     assert outcome.status != 0
