@@ -18,8 +18,8 @@ touched. Set them in the inventory; `inventories/example` shows all that a regis
 """
 # Examples of required variables, by the ending of their name; others are secrets.
 _SAMPLES: dict[str, Any] = {
-    "_certificate_file": "{{ inventory_dir }}/files/tls.crt",
-    "_key_file": "{{ inventory_dir }}/files/tls.key",
+    "_certificate_file": "{{ inventory_dir }}/group_vars/atoll/tls/registry.crt",
+    "_key_file": "{{ inventory_dir }}/group_vars/atoll/tls/registry.key",
     "_hostname": "registry.example.org",
     "_site": "us",
     "_storage_preference": ["usstorage", "eustorage"],

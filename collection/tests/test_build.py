@@ -1,13 +1,13 @@
 """The archive of the collection contains the files that it needs, and no others."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+from checkout import copy_checkout, tracked_files
 
 TOOLS = Path(sys.executable).parent
 SHIPPED = ("app/atoll", "meta", "inventories/example", "playbooks", "plugins", "roles")
@@ -31,26 +31,18 @@ SECRETS = (
 
 @pytest.fixture(scope="module")
 def tracked(request):
-    """Return the paths of the files in version control."""
+    """Return the paths of the regular files in version control."""
     root = request.config.rootpath
-    words = ["git", "-C", str(root), "ls-files", "-z"]
-    listed = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return [name for name in listed.split("\0") if (root / name).is_file()]
+    return [name for name in tracked_files(root) if not (root / name).is_symlink()]
 
 
 @pytest.fixture(scope="module")
-def packed(request, tracked, tmp_path_factory):
+def packed(request, tmp_path_factory):
     """Build the collection in a copy of the repository that also holds secrets; list its files."""
-    copy = tmp_path_factory.mktemp("checkout")
-    for name in tracked:
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(request.config.rootpath / name, copy / name, follow_symlinks=False)
+    copy = copy_checkout(request.config.rootpath, tmp_path_factory.mktemp("checkout"))
     for name in SECRETS:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text("secret\n")
-    link = copy / ".cache/collections/ansible_collections/atoll/registry"
-    link.parent.mkdir(parents=True)
-    link.symlink_to("../../../..")
     output = tmp_path_factory.mktemp("archive")
     words = [TOOLS / "ansible-galaxy", "collection", "build", "--output-path", output, copy]
     done = subprocess.run(

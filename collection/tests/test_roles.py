@@ -1,7 +1,6 @@
 """Roles document their variables, and their units are hardened and contain no secrets."""
 
 import re
-from fnmatch import fnmatch
 
 import jinja2
 import pytest
@@ -170,17 +169,6 @@ def test_the_networks_of_the_database_have_no_default(root):
     assert options["postgres_allowed_networks"]["required"]
     defaults = yaml.safe_load((root / "roles/postgres/defaults/main.yml").read_text())
     assert "postgres_allowed_networks" not in defaults
-
-
-def test_each_file_of_a_role_is_part_of_the_built_collection(root):
-    directives = yaml.safe_load((root / "galaxy.yml").read_text())["manifest"]["directives"]
-    (packed,) = [
-        line.split()[2:] for line in directives if line.startswith("recursive-include roles")
-    ]
-    files = [file.name for file in root.glob("roles/*/files/*")]
-
-    assert files
-    assert [name for name in files if not any(fnmatch(name, pattern) for pattern in packed)] == []
 
 
 def test_only_the_migration_can_read_the_initial_password(render):

@@ -67,7 +67,8 @@ def _registry_configuration() -> Any:
         raise AnsibleFilterError(
             f"The controller cannot validate the configuration bundle: the Python that runs"
             f" Ansible ({sys.executable}) has no module {error.name}."
-            f" Install it with: {sys.executable} -m pip install pydantic pyyaml"
+            f" Install it with: {sys.executable} -m pip install idna psycopg2-binary pydantic"
+            " pyyaml"
         ) from error
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ansible.module_utils.common.text.converters import to_native
 from ansible.module_utils.urls import open_url
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
-    "registry_url": {"type": "str", "required": True},
+    "registry_url": {"type": "str", "required": True, "fallback": (env_fallback, ["ATOLL_URL"])},
     "username": {"type": "str"},
     "password": {"type": "str", "no_log": True},
     "token": {"type": "str", "no_log": True},
-    "ca_path": {"type": "path"},
-    "validate_certs": {"type": "bool", "default": True},
+    "ca_path": {"type": "path", "fallback": (env_fallback, ["ATOLL_CA_PATH"])},
+    "validate_certs": {
+        "type": "bool",
+        "default": True,
+        "fallback": (env_fallback, ["ATOLL_VALIDATE_CERTS"]),
+    },
     "timeout": {"type": "int", "default": 30},
 }
 _NOT_FOUND = 404
@@ -39,14 +44,32 @@ def registry_module(
         arguments: The module's own options.
         one_of: Two options, exactly one of which is required.
     """
-    alternatives = [("token", "username"), *([one_of] if one_of else [])]
-    return AnsibleModule(
+    alternatives = [one_of] if one_of else []
+    module = AnsibleModule(
         argument_spec={**ARGUMENTS, **arguments},
         required_one_of=alternatives,
-        mutually_exclusive=alternatives,
+        mutually_exclusive=[("token", "username"), *alternatives],
         required_together=[("username", "password")],
         supports_check_mode=True,
     )
+    _set_login(module)
+    return module
+
+
+def _set_login(module: AnsibleModule) -> None:
+    """Read the token from the environment, unless there is another login.
+
+    A fallback of the option would conflict with a user name.
+    """
+    params = module.params
+    if params["token"] or params["username"]:
+        return
+    params["token"] = os.environ.get("ATOLL_TOKEN")
+    if not params["token"]:
+        module.fail_json(
+            msg="there is no login: set token, username, or ATOLL_TOKEN in the environment"
+        )
+    module.no_log_values.add(params["token"])
 
 
 class Refused(ApiError):

@@ -81,3 +81,59 @@ def test_its_playbooks_create_and_validate_an_inventory(machine):
     machine.run("ansible-playbook", "atoll.registry.init", "-e", "@answers.yml")
 
     machine.run("ansible-playbook", "-i", "inventories/production", "atoll.registry.validate")
+
+
+def test_the_installed_collection_validates_an_inventory(machine, inventory):
+    output = machine.run(
+        "ansible-playbook", "--inventory", str(inventory), "atoll.registry.validate"
+    )
+
+    assert "failed=0" in output
+    assert "Unable to parse" not in output
+
+
+def test_a_fresh_clone_validates_an_inventory_in_its_own_directory(clone, inventory):
+    yours = clone.home / "inventories/yours"
+    inventory.rename(yours)
+    output = clone.run(
+        "ansible-playbook", "--inventory", "inventories/yours", "playbooks/validate.yml"
+    )
+
+    assert "failed=0" in output
+    assert "Unable to parse" not in output
+
+
+def test_a_fresh_clone_validates_an_inventory_from_another_directory(clone, inventory, tmp_path):
+    output = clone.run(
+        "ansible-playbook",
+        "--inventory",
+        str(inventory),
+        str(clone.home / "playbooks/validate.yml"),
+        directory=tmp_path,
+    )
+
+    assert "failed=0" in output
+
+
+def test_a_fresh_clone_is_built_and_installed_as_documented(clone, inventory):
+    page = (clone.home / "docs/how-to/roll-out.md").read_text()
+    _, commands = page.split("ansible-galaxy collection build --output-path /srv/atoll\n", 1)
+    folder = inventory.parent
+    clone.run("ansible-galaxy", "collection", "build", "--output-path", str(folder))
+    for command in commands.partition("```")[0].splitlines()[1:]:
+        words = ["bash", "-c", command]
+        output = clone.run(*words, directory=folder)
+
+    assert "failed=0" in output
+    assert (clone.home / ".ansible/collections/ansible_collections/atoll/registry").is_dir()
+
+
+def test_the_execution_environment_contains_what_the_collection_requires(machine):
+    definition = yaml.safe_load((machine.collection / "execution-environment.yml").read_text())
+    galaxy = yaml.safe_load((ROOT / "galaxy.yml").read_text())
+    (collection,) = definition["dependencies"]["galaxy"]["collections"]
+    assert collection["name"] == f"atoll-registry-{galaxy['version']}.tar.gz"
+    assert definition["additional_build_files"][0]["src"] == collection["name"]
+    metadata = yaml.safe_load((machine.collection / "meta/execution-environment.yml").read_text())
+    for name in metadata["dependencies"].values():
+        assert (machine.collection / name).is_file()
