@@ -150,7 +150,9 @@ def test_the_hosts_of_the_playbooks_can_be_listed(play, root):
     sites = {"us": (["us-1", "us-2"], {}), "eu": (["eu-1"], {})}
     others = [str(root / f"playbooks/{name}.yml") for name in PLAYBOOKS[1:]]
 
-    done = play(sites, root / f"playbooks/{PLAYBOOKS[0]}.yml", *others, "--list-hosts", atoll_site="us")
+    done = play(
+        sites, root / f"playbooks/{PLAYBOOKS[0]}.yml", *others, "--list-hosts", atoll_site="us"
+    )
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("playbook: ") == len(PLAYBOOKS)
