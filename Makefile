@@ -8,6 +8,8 @@ INSIDE := molecule/lab/in-machine-namespace
 SELECTION := $(if $(ALL),,-m "not long")
 # Seconds for each fuzz target: a minute or, with ALL, about an hour for all targets.
 FUZZ_SECONDS ?= $(if $(ALL),420,60)
+# The oldest supported version of ansible-core or, with ALL, every version with a lock file.
+ANSIBLE_VERSIONS := $(if $(ALL),$(sort $(patsubst collection/ansible_versions/%.lock,%,$(wildcard collection/ansible_versions/*.lock))),2.18)
 SCENARIOS := $(if $(ALL),--all,--scenario-name default)
 LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header --annotation-style line \
 	--no-emit-index-url --only-binary :all: --group build $(if $(UPGRADE),--upgrade)
@@ -15,7 +17,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 COVERAGE = COVERAGE_FILE=.cache/coverage/$(1) pytest $(SELECTION) --cov --cov-report= --cov-fail-under=0
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection integration coverage image-tests security fuzz benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection ansible-versions integration coverage image-tests security fuzz benchmark molecule
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +28,7 @@ setup: ## install the dependencies on Debian 12 or 13, as root
 lock: setup ## pin and hash the dependencies in pyproject.toml
 	uv pip compile $(LOCK) --extra dev --output-file requirements-dev.lock pyproject.toml
 	uv pip compile $(LOCK) --constraint requirements-dev.lock --output-file requirements.lock pyproject.toml
+	@collection/ansible_versions/lock $(if $(UPGRADE),--upgrade)
 
 audit: setup ## check the pinned dependencies for known vulnerabilities
 	@app/audit_dependencies.py requirements.lock requirements-dev.lock
@@ -47,7 +50,7 @@ images: setup ## build changed images and their archives for hosts
 
 test: setup ## run the tests of CI: all except those marked as long
 	@.ci/side-by-side images lint,unit
-	@.ci/side-by-side integration,image-tests molecule,collection,security fuzz
+	@.ci/side-by-side integration,image-tests molecule,collection,ansible-versions,security fuzz
 	@.ci/side-by-side coverage
 
 test-all: ## run all tests and benchmarks
@@ -76,6 +79,9 @@ unit: setup ## run the tests that need only Python
 
 collection: setup ## build, install and test the Ansible collection
 	pytest collection/tests/built
+
+ansible-versions: setup ## test the collection with supported versions of ansible-core
+	@collection/ansible_versions/run $(ANSIBLE_VERSIONS)
 
 integration: images ## test against PostgreSQL, Redis and Ceph
 	@$(if $(ALL),$(LAB) images swift-store azure-store)

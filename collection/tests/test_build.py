@@ -2,14 +2,12 @@
 
 import os
 import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 from checkout import copy_checkout, tracked_files
+from tools import TOOLS
 
-TOOLS = Path(sys.executable).parent
 SHIPPED = ("app/atoll", "meta", "inventories/example", "playbooks", "plugins", "roles")
 SECRETS = (
     "inventories/yours/hosts.yml",

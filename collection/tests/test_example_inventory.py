@@ -4,12 +4,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tools import TOOLS
 
-TOOLS = Path(sys.executable).parent
 NAMES = ("ca.crt", "registry.crt", "registry.key", "postgres.crt", "postgres.key", "redis.crt")
 
 

@@ -3,13 +3,11 @@
 import os
 import re
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from tools import TOOLS
 
-TOOLS = Path(sys.executable).parent
 PLAY = """
 - hosts: all
   gather_facts: false

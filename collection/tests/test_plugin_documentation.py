@@ -5,13 +5,12 @@ import inspect
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from tools import TOOLS
 
-TOOLS = Path(sys.executable).parent
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
 
 

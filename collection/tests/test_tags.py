@@ -4,14 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 from checkout import copy_checkout
 from operator_inventory import make_inventory
+from tools import TOOLS
 
-TOOLS = Path(sys.executable).parent
 # In place of the modules that change a host.
 RECORDER = """#!/usr/bin/python
 import json
