@@ -53,7 +53,7 @@ def _problems(host: Host, errors: list[str], warnings: list[str]) -> Iterator[Pr
                 "Correct registry_config.",
             )
     for message in warnings:
-        key, _, text = message.partition(":")
+        key, _colon, text = message.partition(":")
         if key.split(".")[0] in failed:
             continue
         similar = text.partition("(did you mean ")[2].partition("?")[0]

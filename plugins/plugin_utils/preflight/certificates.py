@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import ipaddress
 import re
@@ -19,13 +20,16 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems 
     Problem,
     problem,
 )
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
-from cryptography.x509.oid import ExtensionOID
+
+# Ansible itself requires cryptography, but tools that only read the documentation may lack it.
+with contextlib.suppress(ImportError):
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import (
+        Encoding,
+        PublicFormat,
+        load_pem_private_key,
+    )
+    from cryptography.x509.oid import ExtensionOID
 
 _UTC = datetime.timezone.utc  # noqa: UP017, Python 3.10 has no datetime.UTC
 _WARNING_DAYS = 30
@@ -278,7 +282,7 @@ def chain_error(
         now: The time at which all certificates must be valid.
     """
     current = chain[0]
-    for _ in range(_MAXIMUM_CHAIN):
+    for _step in range(_MAXIMUM_CHAIN):
         if current in anchors:
             return ""
         issuers = [one for one in (*anchors, *chain[1:]) if _issued(current, one)]

@@ -131,7 +131,7 @@ def _exposure(host: Host, role: str) -> Iterator[Problem]:
         networks=networks if isinstance(networks, list) else [],
     )
     for warning in warnings:
-        text, _, remedy = warning.rstrip(".").rpartition(": ")
+        text, _colon, remedy = warning.rstrip(".").rpartition(": ")
         yield problem(
             "exposed", host.name, f"{text}.", f"{remedy[:1].upper()}{remedy[1:]}.", "warning"
         )

@@ -136,9 +136,10 @@ def _duplicates(inventory: Inventory) -> Iterator[Problem]:
                 owners.setdefault(value, {}).setdefault(name, host)
     for names in owners.values():
         if len(names) > 1:
+            (first, *_others) = names.values()
             yield problem(
                 "secret-duplicate",
-                next(iter(names.values())).name,
+                first.name,
                 f"{', '.join(sorted(names))} have the same value.",
                 "Generate a value for each. Keep DATABASE_SECRET_KEY of an existing database.",
                 "warning",
