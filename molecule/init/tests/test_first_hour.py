@@ -3,12 +3,12 @@
 The tests depend on their order: each begins with the state that the previous one left.
 """
 
+import json
 import re
 import shutil
 from typing import Any
 
 import pytest
-import yaml
 from commands import REPOSITORY
 from conftest import Operator
 from definition import Lab, Machine, Store
@@ -57,11 +57,11 @@ def answers(lab: Lab) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def initialized(lab: Lab, operator: Operator) -> Operator:
     """Create the inventory in the empty directory."""
-    file = operator.directory / "answers.yml"
+    file = operator.directory / "answers.json"
     file.touch(mode=0o600)
-    file.write_text(yaml.safe_dump(answers(lab)))
+    file.write_text(json.dumps(answers(lab)))
     shutil.copy(lab.certificate_authority, operator.directory / "stores.crt")
-    done = operator.run("ansible-playbook", "atoll.registry.init", "--extra-vars=@answers.yml")
+    done = operator.run("ansible-playbook", "atoll.registry.init", "--extra-vars=@answers.json")
     assert done.returncode == 0, done.stdout
     return operator
 
