@@ -141,7 +141,7 @@ def test_the_files_of_all_components_are_reported_in_one_run(directory):
 def test_an_encrypted_key_is_read_with_the_vault_password(directory):
     password = directory.folder.parent / "password"
     password.write_text("correct")
-    directory.encrypt("tls/redis.key", "secret", password)
+    directory.encrypt("group_vars/atoll/tls/redis.key", "secret", password)
 
     def redis_key(*words):
         problems = directory.preflight(*words).report["problems"]
