@@ -21,7 +21,7 @@ PLAY = """
 
 def options(root):
     """Return the options, each with its former names."""
-    text = (root / "playbooks/group_vars/all/options.yml").read_text()
+    text = (root / "playbooks/group_vars/atoll/options.yml").read_text()
     return {
         name: re.findall(r"'(\w+)'", value.partition("option=")[0].partition(",")[2])
         for name, value in yaml.safe_load(text).items()
@@ -47,7 +47,9 @@ def play(root, tmp_path):
     (tmp_path / "play.yml").write_text(PLAY)
     inventory = tmp_path / "inventory"
     (inventory / "group_vars").mkdir(parents=True)
-    (inventory / "hosts.yml").write_text("all: {children: {us: {hosts: {us-1: }}}}\n")
+    (inventory / "hosts.yml").write_text(
+        "all: {children: {atoll: {children: {us: {hosts: {us-1: }}}}}}\n"
+    )
 
     def run(*words, **variables):
         (inventory / "group_vars/us.yml").write_text(yaml.safe_dump(variables))

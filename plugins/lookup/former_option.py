@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-from ansible.utils.display import Display
-from ansible.utils.vars import load_extra_vars
-
 DOCUMENTATION = r"""
 name: former_option
 short_description: Read an option of a playbook by its former name
@@ -47,7 +41,12 @@ _raw:
   elements: raw
 """
 
-REMOVED_IN = "0.2.0"
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+from ansible.utils.vars import load_extra_vars
+
 display = Display()
 
 
@@ -64,7 +63,7 @@ class LookupModule(LookupBase):
             if name in given:
                 display.deprecated(
                     f"The option {name} has been renamed to {self.get_option('option')}.",
-                    version=REMOVED_IN,
+                    version="0.2.0",
                     collection_name="atoll.registry",
                 )
                 return [given[name]]

@@ -12,7 +12,7 @@ from ansible.release import __version__ as ansible_version
 
 # The exceptions: the collection's license is Apache's, and health checks are no modules.
 EXCEPTIONS = """\
-plugins/modules/{module}.py validate-modules:missing-gplv3-license
+plugins/{plugin}.py validate-modules:missing-gplv3-license
 roles/{script} shebang
 """
 
@@ -56,13 +56,18 @@ def test_ansible_test_sanity_finds_nothing(checked):
 
 def _exceptions(collection: Path) -> str:
     license_line, script_line = EXCEPTIONS.splitlines()
-    modules = sorted(path.stem for path in (collection / "plugins/modules").glob("*.py"))
+    plugins = collection / "plugins"
+    documented = sorted(
+        path.relative_to(plugins).with_suffix("")
+        for kind in ("lookup", "modules")
+        for path in (plugins / kind).glob("*.py")
+    )
     scripts = sorted(
         str(path.relative_to(collection / "roles"))
         for path in (collection / "roles").glob("*/files/*")
         if path.is_file() and path.read_bytes().startswith(b"#!")
     )
-    lines = [license_line.format(module=module) for module in modules]
+    lines = [license_line.format(plugin=plugin) for plugin in documented]
     lines += [script_line.format(script=script) for script in scripts]
     return "".join(f"{line}\n" for line in lines)
 
