@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from definition import Lab
-from playbook import ALWAYS_LOG_IN, logins, run_site
+from playbook import ALWAYS_LOG_IN, logins, run_playbook, run_site
 from site_machine import SiteMachine
 
 Bundle = dict[str, Any]
@@ -43,28 +43,37 @@ def invalid(request: pytest.FixtureRequest, lab: Lab) -> tuple[str, Bundle]:
     return request.param, bundle
 
 
-def test_the_playbook_names_the_invalid_key_and_logs_in_to_no_host(
+def test_the_validation_names_the_invalid_key_and_logs_in_to_no_host(
     invalid: tuple[str, Bundle], lab: Lab, tmp_path: Path
 ) -> None:
     key, bundle = invalid
 
     before = logins(lab)
-    outcome = run_site(lab, tmp_path, registry_config=bundle, **ALWAYS_LOG_IN)
+    outcome = run_playbook("validate", lab, tmp_path, registry_config=bundle, **ALWAYS_LOG_IN)
 
     assert outcome.status != 0
     assert key in outcome.output
     assert logins(lab) == before
 
 
-def test_the_playbook_rejects_a_preference_for_an_unknown_location(
-    lab: Lab, tmp_path: Path
+def test_the_rollout_names_the_invalid_key_and_changes_no_host(
+    invalid: tuple[str, Bundle], lab: Lab, tmp_path: Path
 ) -> None:
-    before = logins(lab)
-    outcome = run_site(lab, tmp_path, registry_storage_preference=["atlantis"], **ALWAYS_LOG_IN)
+    key, bundle = invalid
+
+    outcome = run_site(lab, tmp_path, registry_config=bundle)
 
     assert outcome.status != 0
-    assert "DISTRIBUTED_STORAGE_PREFERENCE: 'atlantis'" in outcome.output
-    assert logins(lab) == before
+    assert key in outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
+
+
+def test_the_rollout_rejects_a_preference_for_an_unknown_location(lab: Lab, tmp_path: Path) -> None:
+    outcome = run_site(lab, tmp_path, registry_storage_preference=["atlantis"])
+
+    assert outcome.status != 0
+    assert "'atlantis'" in outcome.output
+    assert not any(outcome.hosts("changed").values()), outcome.output
 
 
 def test_a_login_is_counted(lab: Lab, us: SiteMachine) -> None:
