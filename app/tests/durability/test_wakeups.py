@@ -153,7 +153,7 @@ def test_wake_ups_of_one_process_are_sent_in_one_statement() -> None:
 
     class Recorder:
         def run(self, _sql: str, parameters: dict[str, list[str]]) -> None:
-            sent.append(parameters["locations"])
+            sent.append(parameters["payloads"])
             first.wait()
             if len(sent) == 1:
                 raise DatabaseUnavailable("unavailable")
