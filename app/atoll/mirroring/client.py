@@ -26,6 +26,7 @@ from atoll.mirroring.errors import (
 from atoll.mirroring.exchange import outbound_failures, unexpected_status
 from atoll.mirroring.links import next_page
 from atoll.mirroring.media_types import ACCEPT, OCI_INDEX, SUPPORTED, is_schema_1, manifest_type
+from atoll.mirroring.numbers import content_length
 from atoll.mirroring.registry_requests import RegistryRequests
 from atoll.names import Digest, Hash, InvalidDigest, is_tag
 from atoll.outbound.errors import BodyTooLarge
@@ -253,7 +254,9 @@ class UpstreamClient:
         for entry in entries if isinstance(entries, list) else ():
             try:
                 digest = Digest.parse(entry["digest"])
-                media_type, size = str(entry["mediaType"]), int(entry["size"])
+                media_type, size = entry["mediaType"], entry["size"]
+                if not isinstance(size, int) or size < 0:
+                    raise ValueError("not a size")
             except (TypeError, KeyError, ValueError) as error:
                 raise InvalidContent(f"a referrer in {self._name} is malformed") from error
             kind = entry.get("artifactType")
@@ -317,9 +320,8 @@ class UpstreamClient:
         return document
 
     def _read(self, response: Response, maximum: int, name: str) -> bytes:
-        text = response.headers.get("Content-Length", "")
         too_large = TooLarge(f"{name} has more than {maximum} bytes")
-        if text.isdecimal() and int(text) > maximum:
+        if (content_length(response.headers) or 0) > maximum:
             raise too_large
         try:
             return response.read(maximum)

@@ -19,6 +19,7 @@ from atoll.mirroring.errors import (
     UpstreamTimedOut,
     WrongDigest,
 )
+from atoll.mirroring.numbers import content_length
 from atoll.names import Digest, Hash
 from atoll.outbound.response import Response
 
@@ -27,7 +28,7 @@ from atoll.outbound.response import Response
 _ATTEMPTS = 3
 _PROGRESS = 65_536
 _INTERRUPTIONS = (Unreachable, UpstreamTimedOut, Truncated, ServerFailed)
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(?:\d+|\*)", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)", re.ASCII)
 
 # Sends a request for a part of a blob; takes the headers.
 Fetch = Callable[[dict[str, str]], AbstractContextManager[Response]]
@@ -153,10 +154,10 @@ class Download:
 
     def _check_length(self, response: Response, skipped: int) -> None:
         """Detect a blob that is too long before its bytes are received."""
-        text = response.headers.get("Content-Length", "")
-        if not text.isdecimal() or self._end < self._size:
+        length = content_length(response.headers)
+        if length is None or self._end < self._size:
             return
-        if int(text) - skipped > self._end - self.offset:
+        if length - skipped > self._end - self.offset:
             raise TooLong(f"{self._name} has more than {self._size} bytes")
 
 

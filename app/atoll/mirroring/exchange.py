@@ -24,6 +24,7 @@ from atoll.mirroring.errors import (
     UpstreamError,
     UpstreamTimedOut,
 )
+from atoll.mirroring.numbers import natural
 from atoll.outbound.errors import (
     BodyTooLarge,
     BodyTruncated,
@@ -126,9 +127,9 @@ def requested_pause(status: int, headers: Message, now: float) -> float | None:
 
 def _seconds(text: str, date: str | None, now: float) -> float | None:
     """Parse Retry-After: seconds, or a date, which is compared with the server's own clock."""
-    text = text.strip()
-    if text.isascii() and text.isdecimal():
-        return float(text[:9])
+    seconds = natural(text)
+    if seconds is not None:
+        return float(seconds)
     until = _timestamp(text)
     if until is None:
         return None
@@ -139,7 +140,7 @@ def _seconds(text: str, date: str | None, now: float) -> float | None:
 def _timestamp(text: str) -> float | None:
     try:
         return email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return None
 
 

@@ -41,14 +41,15 @@ class UpstreamReference:
         """
         authority, _, repository = text.partition("/")
         match = _AUTHORITY.fullmatch(authority)
-        # As in docker: a first component without dot and port is no host.
-        if match is None or not _is_host(match):
+        if match is None:
             raise _malformed(text)
         try:
             name = canonical_host(match["host"].strip("[]"))
         except ValueError as error:
             raise _malformed(text) from error
         port = match["port"]
+        if port is None and not _is_host(name):
+            raise _malformed(text)
         if port is not None and not 0 < int(port) <= _PORT_MAXIMUM:
             raise _malformed(text)
         host = f"[{name}]" if ":" in name else name
@@ -67,9 +68,9 @@ class UpstreamReference:
         return f"{self.registry}/{self.repository}"
 
 
-def _is_host(match: re.Match[str]) -> bool:
-    host = match["host"]
-    return "." in host or ":" in host or match["port"] is not None or host == "localhost"
+def _is_host(name: str) -> bool:
+    """Return whether the first component of a reference is a host, as docker decides it."""
+    return "." in name or ":" in name or name == "localhost"
 
 
 def _malformed(text: str) -> InvalidReference:

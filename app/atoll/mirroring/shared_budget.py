@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +37,7 @@ from atoll.mirroring.leases import (
     Usage,
 )
 from atoll.mirroring.limits import UpstreamLimits
+from atoll.mirroring.numbers import natural
 from atoll.mirroring.reference import UpstreamReference
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,6 @@ _BUSY_SECONDS = 5.0
 # upstreams use a sliding period.
 _BELIEVED_SECONDS = 300.0
 _UPSTREAM_FAILURES = (Unreachable, UpstreamTimedOut, ServerFailed, TlsError)
-_NUMBER = re.compile(r"\s*(\d{1,15})", re.ASCII)
 _LISTENER_SECONDS = 5.0
 
 
@@ -340,5 +339,4 @@ def _route(access: Access) -> str:
 
 def _number(text: str | None) -> int | None:
     """Parse a value such as `100;w=21600`."""
-    match = _NUMBER.match(text or "")
-    return int(match[1]) if match else None
+    return natural((text or "").partition(";")[0])

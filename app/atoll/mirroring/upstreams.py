@@ -13,10 +13,11 @@ from atoll.mirroring.access import Access
 from atoll.mirroring.budget import Budget, Unlimited
 from atoll.mirroring.client import UpstreamClient
 from atoll.mirroring.errors import InvalidReference
-from atoll.mirroring.exchange import Exchanges
+from atoll.mirroring.exchange import Exchanges, outbound_failures
 from atoll.mirroring.reference import UpstreamReference
 from atoll.mirroring.registry_requests import RegistryRequests
 from atoll.outbound.connection import Limits
+from atoll.outbound.destination import parse
 from atoll.outbound.policy import DestinationPolicy
 from atoll.outbound.proxies import Proxies
 from atoll.outbound.resolver import Resolver, SystemResolver
@@ -86,6 +87,27 @@ class Upstreams:
             proxies=Proxies.from_environment(os.environ),
             make_budget=make_budget,
         )
+
+    def check(self, reference: UpstreamReference, access: Access) -> None:
+        """Check an upstream as far as possible without resolving names and without connecting.
+
+        Args:
+            reference: The repository.
+            access: How it is reached.
+
+        Raises:
+            InvalidReference: The CA certificate is malformed, or an address is not permitted.
+            AddressRefused: The host is that of an internal service.
+        """
+        destinations = [parse(f"https://{reference.host}/")]
+        if access.proxies is not None:
+            chosen = (access.proxies.http, access.proxies.https)
+            destinations += [proxy.destination for proxy in chosen if proxy is not None]
+        for destination in destinations:
+            with outbound_failures(destination.host):
+                self._policy.check(destination)
+                self._policy.check_unresolved(destination.host)
+        self._tls(access)
 
     def client(self, reference: UpstreamReference, access: Access) -> UpstreamClient:
         """Return the client for a repository.

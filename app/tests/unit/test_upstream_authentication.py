@@ -366,6 +366,30 @@ def test_a_name_that_changes_between_look_ups_is_refused(
         read(one)
 
 
+@pytest.mark.parametrize(
+    "host", ["10.1.2.3", "127.0.0.2", "[::1]", "169.254.169.254", "localhost", "x.internal"]
+)
+def test_an_internal_address_is_refused_without_a_look_up(ca: PrivateCa, host: str) -> None:
+    clients = upstreams(ca, resolver=Names())
+    internal = UpstreamReference.parse(f"{host}:5000/app")
+    proxied = Access(proxies=Proxies.of(https=f"http://{host}:3128"))
+    public = UpstreamReference.parse("quay.io/team/app")
+    for reference, access in ((internal, Access()), (public, proxied)):
+        with pytest.raises((AddressRefused, InvalidReference)) as refused:
+            clients.check(reference, access)
+        assert refused.value.reason == "invalid_source_registry"
+        assert "SSRF" not in str(refused.value)
+
+
+def test_an_upstream_is_checked_without_a_look_up(ca: PrivateCa) -> None:
+    clients = upstreams(ca, resolver=Names())
+    clients.check(UpstreamReference.parse("127.0.0.1:5000/app"), Access())
+    own = Access(proxies=Proxies.of("http://proxy.example:3128", "http://127.0.0.1:3128"))
+    clients.check(UpstreamReference.parse("name.that.does.not.exist/app"), own)
+    with pytest.raises(InvalidReference, match="PEM"):
+        clients.check(UpstreamReference.parse("quay.io/app"), Access(ca_certificate="x"))
+
+
 def test_credentials_are_not_sent_to_a_token_service_without_tls(
     ca: PrivateCa, upstream: FaultUpstream
 ) -> None:
