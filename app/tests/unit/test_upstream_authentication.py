@@ -178,7 +178,7 @@ def test_tokens_are_renewed_before_they_expire(ca: PrivateCa, upstream: FaultUps
     # Only the first request was refused.
     refused = [one for one in upstream.requests if one.kind in {"manifest", "tags"}]
     assert sum("authorization" not in one.headers for one in refused) == 1
-    assert 3 <= upstream.count("token") <= 6
+    assert upstream.count("token") > 1
 
 
 def test_a_token_that_ends_early_is_renewed_within_a_blob(
