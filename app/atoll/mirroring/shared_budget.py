@@ -246,7 +246,8 @@ class SharedBudget:
         self._pulls = share.pulls
         # A portion that is used up is replaced at once, unless the period has no pulls left.
         self._period_ends = 0.0 if share.pulls else now + share.period_left
-        self._blocked_until = now + (share.blocked or 0.0)
+        # A request may have been refused while the share was read. Pauses are never shortened.
+        self._blocked_until = max(self._blocked_until, now + (share.blocked or 0.0))
         if not self._is_news and share.announced is not None:
             self._remaining, self._allowance = share.remaining, share.allowance
             self._announced_at = now - share.announced

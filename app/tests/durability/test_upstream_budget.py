@@ -272,6 +272,22 @@ def test_a_pause_is_never_shortened(database: Database) -> None:
     assert 90 < left[0][0] <= 100
 
 
+def test_a_pause_that_begins_during_a_renewal_is_kept(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = budget_of(database)
+    renew = budget._leases.renew
+
+    def renew_and_refuse(*arguments: object) -> object:
+        share = renew(*arguments)  # type: ignore[arg-type]
+        budget._block(100)
+        return share
+
+    monkeypatch.setattr(budget._leases, "renew", renew_and_refuse)
+    with pytest.raises(RateLimited), budget.request(counts=False):
+        pass
+
+
 def test_accounts_hosts_and_chosen_routes_are_separate(database: Database) -> None:
     budgets = budgets_of(database)
     other_host = UpstreamReference.parse("other.example/team/app")
