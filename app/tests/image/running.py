@@ -17,6 +17,7 @@ import requests
 import yaml
 from podman.domain.containers import Container
 
+from ..integration.ports import free_ports
 from ..integration.services import LABEL, NAMESPACE, OWNER, Services, owner_label, wait_until
 from ..integration.site import PASSWORD, SUPERUSER, bundle
 
@@ -25,6 +26,8 @@ IMAGE = os.environ.get("ATOLL_TEST_IMAGE", "localhost/atoll-registry:dev")
 PODMAN = (str(NAMESPACE), "podman")
 # The options of the collection's units.
 CONFINED = ("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges")
+# Registry without TLS, registry with TLS, metrics and health of the instance.
+_PORTS = (8080, 8443, 9091)
 # The image's user, who must be able to read the bundle.
 USER = 1001
 
@@ -153,23 +156,22 @@ def start(
     words: tuple[str, ...] = (),
 ) -> Container:
     """Start a container of the image as documented, on free ports."""
-    answer = podman(
-        "run",
-        "--detach",
-        f"--label={LABEL}",
-        f"--label={OWNER}={owner_label()}",
-        f"--network={services.network}",
-        "-p=127.0.0.1::8080",
-        "-p=127.0.0.1::8443",
-        "-p=127.0.0.1::9091",
-        "-v",
-        f"{stack}:/conf/stack:Z",
-        "-e",
-        f"QUAY_DISTRIBUTED_STORAGE_PREFERENCE={preference}",
-        *options,
-        IMAGE,
-        *words,
-    )
+    with free_ports(len(_PORTS)) as free:
+        answer = podman(
+            "run",
+            "--detach",
+            f"--label={LABEL}",
+            f"--label={OWNER}={owner_label()}",
+            f"--network={services.network}",
+            *(f"-p=127.0.0.1:{own}:{port}" for port, own in zip(_PORTS, free, strict=True)),
+            "-v",
+            f"{stack}:/conf/stack:Z",
+            "-e",
+            f"QUAY_DISTRIBUTED_STORAGE_PREFERENCE={preference}",
+            *options,
+            IMAGE,
+            *words,
+        )
     assert answer.returncode == 0, answer.stdout
     return services.containers.get(answer.stdout.split()[-1])
 

@@ -34,6 +34,8 @@ from podman.domain.containers import Container
 from podman.domain.containers_manager import ContainersManager
 from podman.errors import NotFound
 
+from .ports import free_ports
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 NAMESPACE = REPOSITORY / "molecule/lab/in-machine-namespace"
 LABEL = "atoll.tests=integration"
@@ -380,15 +382,16 @@ def run_container(
 ) -> Container:
     """Start a container of this run, and publish each of its ports on a free port of 127.0.0.1."""
     name, _, value = LABEL.partition("=")
-    container = client.containers.create(
-        image,
-        labels={name: value, OWNER: owner_label()},
-        ports=dict.fromkeys(ports, ("127.0.0.1", 0)),
-        network_mode="bridge",
-        networks={network: {"static_ips": [address]} if address else {}},
-        **arguments,
-    )
-    container.start()
+    with free_ports(len(ports)) as free:
+        container = client.containers.create(
+            image,
+            labels={name: value, OWNER: owner_label()},
+            ports={port: ("127.0.0.1", own) for port, own in zip(ports, free, strict=True)},
+            network_mode="bridge",
+            networks={network: {"static_ips": [address]} if address else {}},
+            **arguments,
+        )
+        container.start()
     container.reload()
     return container
 

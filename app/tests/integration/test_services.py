@@ -1,10 +1,26 @@
-"""The services of the tests: parallel starts after an interrupted run."""
+"""The services of the tests: parallel starts, and what interrupted runs leave."""
 
 from __future__ import annotations
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
-from .services import LABEL, OWNER, Services, podman_client, remove_leftovers
+from podman.errors import APIError
+
+from .ports import PORTS, is_free
+from .services import (
+    LABEL,
+    OWNER,
+    Services,
+    podman_client,
+    published_port,
+    remove_leftovers,
+    run_container,
+    wait_until,
+)
 
 NO_PROCESS = "4194305-0"
 
@@ -26,3 +42,32 @@ def test_processes_that_start_in_parallel_remove_the_same_leftovers(services: Se
         list(threads.map(remove, range(3)))
     left = services.containers.list(all=True, filters={"label": LABEL})
     assert not {container.id for container in leftovers} & {container.id for container in left}
+
+
+def test_no_port_of_a_container_is_ever_assigned_to_another_server_by_the_kernel() -> None:
+    first, _last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert PORTS.stop <= first
+
+
+def test_a_port_that_is_redirected_to_a_killed_container_is_not_free(services: Services) -> None:
+    with podman_client() as client:
+        container = run_container(
+            client,
+            services.network,
+            "localhost/atoll-redis:dev",
+            "6379/tcp",
+            command=["redis-server"],
+        )
+        port = published_port(container, "6379/tcp")
+        state = container.attrs["State"]
+        for process in (state["ConmonPid"], state["Pid"]):
+            os.kill(process, signal.SIGKILL)
+            wait_until("it has ended", lambda pid=process: not Path(f"/proc/{pid}").exists())
+        try:
+            assert not is_free(port)
+        finally:
+            # podman notices only at the first attempt that the container has ended.
+            with suppress(APIError):
+                container.remove(force=True, v=True)
+            remove_leftovers(client)
+        wait_until("the redirection is removed", lambda: is_free(port))
