@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.mirroring.access import Access
-from atoll.mirroring.client import UpstreamClient
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.errors import (
+from atoll.outbound.proxies import Proxies
+from atoll.upstream.access import Access
+from atoll.upstream.client import UpstreamClient
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.errors import (
     CircuitOpen,
     Paused,
     QuotaExhausted,
@@ -23,10 +24,9 @@ from atoll.mirroring.errors import (
     ServerFailed,
     Unreachable,
 )
-from atoll.mirroring.limits import UpstreamLimits
-from atoll.mirroring.reference import UpstreamReference
-from atoll.mirroring.shared_budget import SharedBudget, SharedBudgets
-from atoll.outbound.proxies import Proxies
+from atoll.upstream.limits import UpstreamLimits
+from atoll.upstream.reference import UpstreamReference
+from atoll.upstream.shared_budget import SharedBudget, SharedBudgets
 
 from ..integration.services import wait_until
 from ..unit.clock import Clock

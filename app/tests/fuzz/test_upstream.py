@@ -1,4 +1,4 @@
-"""Any response of an upstream is used or refused with an error of mirroring."""
+"""Any response of an upstream is used or refused with an UpstreamError."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import Mock
 
-from atoll.mirroring.budget import Unlimited
-from atoll.mirroring.challenges import parse_challenges
-from atoll.mirroring.client import UpstreamClient
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.errors import UpstreamError
-from atoll.mirroring.exchange import Exchanges
-from atoll.mirroring.links import next_page
-from atoll.mirroring.reference import UpstreamReference
-from atoll.mirroring.registry_requests import RegistryRequests
 from atoll.names import Digest, RepositoryName, is_tag
 from atoll.outbound.destination import parse
 from atoll.outbound.response import Response
+from atoll.upstream.budget import Unlimited
+from atoll.upstream.challenges import parse_challenges
+from atoll.upstream.client import UpstreamClient
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.errors import UpstreamError
+from atoll.upstream.exchange import Exchanges
+from atoll.upstream.links import next_page
+from atoll.upstream.reference import UpstreamReference
+from atoll.upstream.registry_requests import RegistryRequests
 from hypothesis import strategies as st
 
 from .fuzzing import assert_linear, fuzz

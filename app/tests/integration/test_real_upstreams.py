@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 import urllib3
-from atoll.mirroring.access import Access
-from atoll.mirroring.client import UpstreamClient, fallback_tag
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.errors import AuthFailed, BlobUnknown, ManifestUnknown, NotFound, TlsError
-from atoll.mirroring.reference import UpstreamReference
 from atoll.names import Digest
+from atoll.upstream.access import Access
+from atoll.upstream.client import UpstreamClient, fallback_tag
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.errors import AuthFailed, BlobUnknown, ManifestUnknown, NotFound, TlsError
+from atoll.upstream.reference import UpstreamReference
 
 from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import upstreams

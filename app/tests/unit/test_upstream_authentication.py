@@ -13,10 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from atoll.config.hosts import Address
-from atoll.mirroring.access import Access
-from atoll.mirroring.client import UpstreamClient
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.errors import (
+from atoll.names import Digest
+from atoll.outbound.proxies import Proxies
+from atoll.upstream.access import Access
+from atoll.upstream.client import UpstreamClient
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.errors import (
     AddressRefused,
     AuthFailed,
     InvalidReference,
@@ -25,9 +27,7 @@ from atoll.mirroring.errors import (
     ServerFailed,
     UpstreamError,
 )
-from atoll.mirroring.reference import UpstreamReference
-from atoll.names import Digest
-from atoll.outbound.proxies import Proxies
+from atoll.upstream.reference import UpstreamReference
 
 from ..upstream import fault_upstream as faults
 from ..upstream.certificates import PrivateCa, private_ca

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from atoll.mirroring.breaker import Breaker
+from atoll.upstream.breaker import Breaker
 
 
 def fail(breaker: Breaker, times: int, now: float = 0.0) -> float:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from atoll.mirroring.access import Access
-from atoll.mirroring.client import UpstreamClient, attached_tags, fallback_tag
-from atoll.mirroring.download import RangesUnsupported
-from atoll.mirroring.errors import (
+from atoll.names import Digest
+from atoll.outbound.connection import Limits
+from atoll.upstream.access import Access
+from atoll.upstream.client import UpstreamClient, attached_tags, fallback_tag
+from atoll.upstream.download import RangesUnsupported
+from atoll.upstream.errors import (
     BlobUnknown,
     EncodedContent,
     EndlessListing,
@@ -35,8 +37,6 @@ from atoll.mirroring.errors import (
     UpstreamTimedOut,
     WrongDigest,
 )
-from atoll.names import Digest
-from atoll.outbound.connection import Limits
 
 from ..upstream import fault_upstream as faults
 from ..upstream.certificates import PrivateCa, private_ca

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from atoll.mirroring.challenges import Challenge, parse_challenges
-from atoll.mirroring.errors import InvalidContent, InvalidReference
-from atoll.mirroring.links import next_page
-from atoll.mirroring.reference import UpstreamReference
+from atoll.upstream.challenges import Challenge, parse_challenges
+from atoll.upstream.errors import InvalidContent, InvalidReference
+from atoll.upstream.links import next_page
+from atoll.upstream.reference import UpstreamReference
 
 
 @pytest.mark.parametrize(

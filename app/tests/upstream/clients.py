@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from atoll.mirroring.access import Access
-from atoll.mirroring.client import UpstreamClient
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.reference import UpstreamReference
-from atoll.mirroring.upstreams import MakeBudget, Upstreams
 from atoll.outbound.connection import Limits
 from atoll.outbound.policy import DestinationPolicy, Rules
 from atoll.outbound.resolver import Resolver
+from atoll.upstream.access import Access
+from atoll.upstream.client import UpstreamClient
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.reference import UpstreamReference
+from atoll.upstream.upstreams import MakeBudget, Upstreams
 
 from .certificates import PrivateCa
 from .fault_upstream import FaultUpstream

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from atoll.mirroring.credentials import Credentials
+from atoll.upstream.credentials import Credentials
 
 from .certificates import PrivateCa
 

@@ -9,19 +9,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from atoll.config import Bundle
-from atoll.mirroring.access import Access
-from atoll.mirroring.budget import Budget, Unlimited
-from atoll.mirroring.client import UpstreamClient
-from atoll.mirroring.errors import InvalidReference
-from atoll.mirroring.exchange import Exchanges, outbound_failures
-from atoll.mirroring.reference import UpstreamReference
-from atoll.mirroring.registry_requests import RegistryRequests
 from atoll.outbound.connection import Limits
 from atoll.outbound.destination import parse
 from atoll.outbound.policy import DestinationPolicy
 from atoll.outbound.proxies import Proxies
 from atoll.outbound.resolver import Resolver, SystemResolver
 from atoll.outbound.session import SESSION_LIMITS, OutboundSession
+from atoll.upstream.access import Access
+from atoll.upstream.budget import Budget, Unlimited
+from atoll.upstream.client import UpstreamClient
+from atoll.upstream.errors import InvalidReference
+from atoll.upstream.exchange import Exchanges, outbound_failures
+from atoll.upstream.reference import UpstreamReference
+from atoll.upstream.registry_requests import RegistryRequests
 
 # Upstreams whose connections and tokens are kept.
 _KEPT = 64

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-from atoll.mirroring.errors import (
+from atoll.names import Digest, Hash
+from atoll.outbound.response import Response
+from atoll.upstream.errors import (
     BlobUnknown,
     InvalidContent,
     ServerFailed,
@@ -19,9 +21,7 @@ from atoll.mirroring.errors import (
     UpstreamTimedOut,
     WrongDigest,
 )
-from atoll.mirroring.numbers import content_length
-from atoll.names import Digest, Hash
-from atoll.outbound.response import Response
+from atoll.upstream.numbers import content_length
 
 # Attempts in a row without progress, after which the download fails, and the bytes that count as
 # progress.

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-from atoll.mirroring.challenges import Challenge, parse_challenges
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.errors import AuthFailed, NotARegistry
-from atoll.mirroring.exchange import Exchanges, unexpected_status
 from atoll.outbound.response import Response
+from atoll.upstream.challenges import Challenge, parse_challenges
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.errors import AuthFailed, NotARegistry
+from atoll.upstream.exchange import Exchanges, unexpected_status
 
 _TOKEN_MAXIMUM = 256 * 1024
 # Seconds that a token lasts if the service does not specify it, and by which it is renewed early.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from atoll.mirroring.errors import InvalidContent, Schema1, UnsupportedManifest
+from atoll.upstream.errors import InvalidContent, Schema1, UnsupportedManifest
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"

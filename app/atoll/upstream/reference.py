@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from atoll.config.hosts import canonical_host
-from atoll.mirroring.errors import InvalidReference
 from atoll.names import RepositoryName
+from atoll.upstream.errors import InvalidReference
 
 # Docker Hub has one name in references and another for requests.
 _DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})

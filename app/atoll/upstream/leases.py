@@ -12,7 +12,7 @@ from uuid import UUID
 from atoll.db.notifications import notify
 from atoll.db.pool import Database
 from atoll.db.transient import run_with_retries
-from atoll.mirroring.limits import UpstreamLimits
+from atoll.upstream.limits import UpstreamLimits
 
 # The payload of a notification is the id of an upstream.
 CHANNEL = "atoll_upstream"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from urllib.parse import urljoin, urlsplit
 
-from atoll.mirroring.errors import InvalidContent
+from atoll.upstream.errors import InvalidContent
 
 # Characters of a header that are parsed; a real one has a few hundred.
 _MAXIMUM = 8192

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from atoll.mirroring.credentials import Credentials
 from atoll.outbound.proxies import Proxies
+from atoll.upstream.credentials import Credentials
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from atoll.mirroring.download import Download, VerifiedDownload
-from atoll.mirroring.errors import (
+from atoll.names import Digest, Hash, InvalidDigest, is_tag
+from atoll.outbound.errors import BodyTooLarge
+from atoll.outbound.response import Response
+from atoll.registry.manifest_format import MAXIMUM_SIZE
+from atoll.upstream.download import Download, VerifiedDownload
+from atoll.upstream.errors import (
     EndlessListing,
     InvalidContent,
     ManifestUnknown,
@@ -23,15 +27,11 @@ from atoll.mirroring.errors import (
     TooLarge,
     WrongDigest,
 )
-from atoll.mirroring.exchange import outbound_failures, unexpected_status
-from atoll.mirroring.links import next_page
-from atoll.mirroring.media_types import ACCEPT, OCI_INDEX, SUPPORTED, is_schema_1, manifest_type
-from atoll.mirroring.numbers import content_length
-from atoll.mirroring.registry_requests import RegistryRequests
-from atoll.names import Digest, Hash, InvalidDigest, is_tag
-from atoll.outbound.errors import BodyTooLarge
-from atoll.outbound.response import Response
-from atoll.registry.manifest_format import MAXIMUM_SIZE
+from atoll.upstream.exchange import outbound_failures, unexpected_status
+from atoll.upstream.links import next_page
+from atoll.upstream.media_types import ACCEPT, OCI_INDEX, SUPPORTED, is_schema_1, manifest_type
+from atoll.upstream.numbers import content_length
+from atoll.upstream.registry_requests import RegistryRequests
 
 _PAGE_SIZE = 1000
 # Limits of listings: entries of all pages, pages, and bytes of one page.

@@ -1,4 +1,4 @@
-"""Single requests to an upstream: errors of connections and statuses become errors of mirroring."""
+"""Single requests to an upstream: errors of connections and statuses become UpstreamErrors."""
 
 from __future__ import annotations
 
@@ -10,21 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.message import Message
 
-from atoll.mirroring.errors import (
-    AddressRefused,
-    InvalidContent,
-    InvalidReference,
-    NotARegistry,
-    RateLimited,
-    ServerFailed,
-    TlsError,
-    TooLarge,
-    Truncated,
-    Unreachable,
-    UpstreamError,
-    UpstreamTimedOut,
-)
-from atoll.mirroring.numbers import natural
 from atoll.outbound.errors import (
     BodyTooLarge,
     BodyTruncated,
@@ -38,6 +23,21 @@ from atoll.outbound.errors import (
 )
 from atoll.outbound.response import Response
 from atoll.outbound.session import OutboundSession
+from atoll.upstream.errors import (
+    AddressRefused,
+    InvalidContent,
+    InvalidReference,
+    NotARegistry,
+    RateLimited,
+    ServerFailed,
+    TlsError,
+    TooLarge,
+    Truncated,
+    Unreachable,
+    UpstreamError,
+    UpstreamTimedOut,
+)
+from atoll.upstream.numbers import natural
 
 log = logging.getLogger(__name__)
 

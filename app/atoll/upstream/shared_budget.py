@@ -16,9 +16,9 @@ import psycopg2
 
 from atoll.db.notifications import listen_until
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.mirroring.access import Access
-from atoll.mirroring.breaker import Breaker
-from atoll.mirroring.errors import (
+from atoll.upstream.access import Access
+from atoll.upstream.breaker import Breaker
+from atoll.upstream.errors import (
     CircuitOpen,
     Paused,
     QuotaExhausted,
@@ -28,7 +28,7 @@ from atoll.mirroring.errors import (
     Unreachable,
     UpstreamTimedOut,
 )
-from atoll.mirroring.leases import (
+from atoll.upstream.leases import (
     CHANNEL,
     RENEW_SECONDS,
     Share,
@@ -36,9 +36,9 @@ from atoll.mirroring.leases import (
     UpstreamLeases,
     Usage,
 )
-from atoll.mirroring.limits import UpstreamLimits
-from atoll.mirroring.numbers import natural
-from atoll.mirroring.reference import UpstreamReference
+from atoll.upstream.limits import UpstreamLimits
+from atoll.upstream.numbers import natural
+from atoll.upstream.reference import UpstreamReference
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ _LISTENER_SECONDS = 5.0
 class SharedBudget:
     """The share of this process in the budget of one upstream; thread-safe.
 
-    Implements `atoll.mirroring.budget.Budget`.
+    Implements `atoll.upstream.budget.Budget`.
     """
 
     def __init__(

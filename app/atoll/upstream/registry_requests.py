@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from atoll.mirroring.authentication import Authentication
-from atoll.mirroring.budget import Budget
-from atoll.mirroring.credentials import Credentials
-from atoll.mirroring.errors import (
+from atoll.outbound.destination import parse
+from atoll.outbound.response import Response
+from atoll.upstream.authentication import Authentication
+from atoll.upstream.budget import Budget
+from atoll.upstream.credentials import Credentials
+from atoll.upstream.errors import (
     AuthFailed,
     EncodedContent,
     NotARegistry,
@@ -18,9 +20,7 @@ from atoll.mirroring.errors import (
     TlsError,
     Unreachable,
 )
-from atoll.mirroring.exchange import Exchanges, unexpected_status
-from atoll.outbound.destination import parse
-from atoll.outbound.response import Response
+from atoll.upstream.exchange import Exchanges, unexpected_status
 
 _OWN_REFUSALS = frozenset({http.client.UNAUTHORIZED, http.client.FORBIDDEN})
 _NO_SCOPE = ""

@@ -1,1 +1,0 @@
-"""Mirroring of external registries: the client for upstreams, and their shared budget."""

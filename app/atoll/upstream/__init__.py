@@ -1,0 +1,1 @@
+"""The client for other registries, and the budget of requests that all sites share."""
