@@ -1,0 +1,114 @@
+-- Mirrors of repositories of other registries. The names are Quay's where it has one.
+CREATE TABLE repomirrorconfig (
+    id                       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    repository_id            bigint NOT NULL UNIQUE REFERENCES repository ON DELETE CASCADE,
+    -- The robot in whose name tags change. A robot of a mirror cannot be deleted.
+    internal_robot_id        bigint NOT NULL REFERENCES "user",
+    is_enabled               boolean NOT NULL DEFAULT true,
+    external_reference       text NOT NULL,
+    external_registry_username text,
+    -- Encrypted, bound to the repository.
+    external_registry_password text,
+    external_registry_config jsonb NOT NULL DEFAULT '{}',
+    -- The patterns of tags, in Quay's form.
+    root_rule                jsonb NOT NULL,
+    architecture_filter      text[] NOT NULL DEFAULT '{}',
+    -- Seconds between runs; 0 for runs on demand only.
+    sync_interval            integer NOT NULL CHECK (sync_interval >= 0),
+    sync_start_date          timestamptz NOT NULL,
+    -- Seconds without progress after which a tag fails.
+    skopeo_timeout           integer NOT NULL DEFAULT 300 CHECK (skopeo_timeout > 0),
+    -- What Quay does not have: further filters, deletions, referrers, roll-back.
+    options                  jsonb NOT NULL DEFAULT '{}',
+    created_at               timestamptz NOT NULL DEFAULT now(),
+
+    sync_status              text NOT NULL DEFAULT 'NEVER_RUN' CHECK (sync_status IN
+                             ('NEVER_RUN', 'SYNC_NOW', 'SYNCING', 'SUCCESS', 'FAIL', 'CANCEL')),
+    -- The code of the failure of the last run, and a text for people.
+    reason                   text,
+    status_message           text,
+    retries_remaining        integer NOT NULL DEFAULT 3,
+    -- When the next run is due; NULL if only a request starts it.
+    next_at                  timestamptz,
+    requested_at             timestamptz,
+    cancel_requested_at      timestamptz,
+    last_success_at          timestamptz,
+    -- Refusals of the credentials in a row.
+    refusals                 integer NOT NULL DEFAULT 0,
+    -- Whether the next run may exceed the limit of deletions.
+    deletions_confirmed      boolean NOT NULL DEFAULT false,
+    -- The current run; NULL between runs.
+    run_id                   bigint UNIQUE,
+    -- The lease of the process that plans the run.
+    lease_token              uuid,
+    lease_expires            timestamptz,
+    attempts                 integer NOT NULL DEFAULT 0,
+    available_at             timestamptz NOT NULL DEFAULT now(),
+    last_error               text
+);
+CREATE INDEX repomirrorconfig_next ON repomirrorconfig (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX repomirrorconfig_active ON repomirrorconfig (id)
+    WHERE requested_at IS NOT NULL OR run_id IS NOT NULL;
+CREATE INDEX repomirrorconfig_robot ON repomirrorconfig (internal_robot_id);
+
+CREATE TABLE mirrorrun (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    mirror_id       bigint NOT NULL REFERENCES repomirrorconfig ON DELETE CASCADE,
+    cause           text NOT NULL CHECK (cause IN ('schedule', 'request', 'retry')),
+    -- Where the run was planned last.
+    site            text NOT NULL,
+    instance        text NOT NULL,
+    started_at      timestamptz NOT NULL DEFAULT now(),
+    -- When all tasks of the run had been written.
+    planned_at      timestamptz,
+    finished_at     timestamptz,
+    outcome         text CHECK (outcome IN ('SUCCESS', 'FAIL', 'CANCEL')),
+    reason          text,
+    message         text,
+    tags_total      integer NOT NULL DEFAULT 0,
+    tags_unchanged  integer NOT NULL DEFAULT 0,
+    tags_copied     integer NOT NULL DEFAULT 0,
+    tags_failed     integer NOT NULL DEFAULT 0,
+    tags_deleted    integer NOT NULL DEFAULT 0,
+    bytes_copied    bigint NOT NULL DEFAULT 0,
+    -- Bytes of blobs that did not have to be fetched.
+    bytes_present   bigint NOT NULL DEFAULT 0,
+    requests        bigint NOT NULL DEFAULT 0
+);
+CREATE INDEX mirrorrun_mirror ON mirrorrun (mirror_id, id DESC);
+ALTER TABLE repomirrorconfig ADD FOREIGN KEY (run_id) REFERENCES mirrorrun ON DELETE SET NULL;
+
+-- A tag is to be copied. The row is deleted when the tag was switched, or failed for good.
+CREATE TABLE mirrortask (
+    id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run_id        bigint NOT NULL REFERENCES mirrorrun ON DELETE CASCADE,
+    tag           text NOT NULL,
+    -- The digest that the tag had at the upstream when the run was planned.
+    digest        text NOT NULL,
+    -- `copied`: the content is here, and the tag waits for the others (roll-back).
+    state         text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'copied', 'failed')),
+    bytes_copied  bigint NOT NULL DEFAULT 0,
+    reason        text,
+    available_at  timestamptz NOT NULL DEFAULT now(),
+    lease_token   uuid,
+    lease_expires timestamptz,
+    attempts      integer NOT NULL DEFAULT 0,
+    last_error    text,
+    UNIQUE (run_id, tag)
+);
+CREATE INDEX mirrortask_pending ON mirrortask (available_at, id) WHERE state = 'pending';
+
+-- What is known of the selected tags of a mirror.
+CREATE TABLE mirrortag (
+    mirror_id       bigint NOT NULL REFERENCES repomirrorconfig ON DELETE CASCADE,
+    tag             text NOT NULL,
+    upstream_digest text,
+    -- When the image was created, as its configuration says.
+    image_created   timestamptz,
+    seen_at         timestamptz NOT NULL DEFAULT now(),
+    checked_at      timestamptz,
+    -- Since when listings do not have the tag.
+    gone_since      timestamptz,
+    last_error      text,
+    PRIMARY KEY (mirror_id, tag)
+);

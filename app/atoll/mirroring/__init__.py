@@ -1,0 +1,1 @@
+"""Mirrors: repositories that are kept in step with repositories of other registries."""
