@@ -20,6 +20,7 @@ class Clients:
     ) -> None:
         self.folder = folder
         self.user = user
+        self.password = password
         # The name or the address that the clients connect to.
         self.registry = registry or lab.registry_hostname
         self._network = lab.name
