@@ -38,7 +38,7 @@ def _metrics() -> Iterator[Any]:
     for module in pkgutil.walk_packages(atoll.__path__, "atoll."):
         importlib.import_module(module.name)
     for collector in prometheus_client.REGISTRY._collector_to_names:
-        if getattr(collector, "_name", "").startswith("atoll_"):
+        if getattr(collector, "_name", "").startswith(("atoll_", "quay_")):
             yield collector
 
 

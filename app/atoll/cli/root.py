@@ -11,7 +11,7 @@ _LOCATIONS = "atoll.cli.locations"
 
 SECTIONS = {
     "Status": {
-        "status": Entry("atoll.cli.status:status", "Show instances, stores and replication lag"),
+        "status": Entry("atoll.cli.status:status", "Show instances, stores, lag and mirrors"),
         "wait": Entry("atoll.cli.wait:wait", "Wait until an image or all blobs are replicated"),
         "smoke-test": Entry(
             "atoll.cli.smoke_test:smoke_test", "Log in, push an image, and pull it at each site"
@@ -34,6 +34,7 @@ SECTIONS = {
     "Accounts and repositories": {
         "user": Entry("atoll.cli.users:user", "Manage user accounts"),
         "token": Entry("atoll.cli.tokens:token", "Manage API tokens"),
+        "mirror": Entry("atoll.cli.mirror:mirror", "Inspect mirrors of other registries"),
         "repository": Entry("atoll.cli.repositories:repository", "Manage repositories"),
     },
     "Configuration": {

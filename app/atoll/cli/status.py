@@ -1,4 +1,4 @@
-"""`atoll status`: instances, stores and replication lag."""
+"""`atoll status`: instances, stores, replication lag and mirrors."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from atoll.cli.output import (
     size_text,
 )
 from atoll.cluster.instances import Instance
+from atoll.mirroring.status import MirrorStatuses, MirrorSummary
 from atoll.placement.status import StatusReport, StatusReporter
 
 
@@ -37,21 +38,26 @@ from atoll.placement.status import StatusReport, StatusReporter
 @json_option
 @click.pass_obj
 def status(context: CommandContext, max_lag: float | None, as_json: bool) -> int:
-    """Show instances, stores and replication lag."""
-    found = StatusReporter(context.services().database).report()
-    problems = found.problems(max_lag)
+    """Show instances, stores, replication lag and mirrors."""
+    database = context.services().database
+    found = StatusReporter(database).report()
+    mirrors = MirrorStatuses(database).summary()
+    problems = found.problems(max_lag) + mirrors.problems()
     if as_json:
-        print_json({**found.as_dict(), "problems": problems})
+        print_json({**found.as_dict(), "mirrors": mirrors.as_dict(), "problems": problems})
     else:
-        print_status(found, problems)
+        print_status(found, mirrors, problems)
     return exit_codes.FAILED if problems else 0
 
 
-def print_status(found: StatusReport, problems: list[str]) -> None:
-    """Print the instances, the locations and the problems."""
+def print_status(found: StatusReport, mirrors: MirrorSummary, problems: list[str]) -> None:
+    """Print the instances, the locations, the counts of mirrors if any, and the problems."""
     _print_instances(found)
     print_result("")
     _print_locations(found)
+    if mirrors.mirrors:
+        print_result("")
+        _print_mirrors(mirrors)
     if problems:
         print_result("")
         print_items("Problems:", problems)
@@ -94,6 +100,20 @@ def _print_locations(found: StatusReport) -> None:
     ]
     headings = ["location", "state", "store", "to copy", "size", "oldest", "failing", "to delete"]
     print_table(headings, rows, empty="There are no locations; run 'atoll migrate'.")
+
+
+def _print_mirrors(mirrors: MirrorSummary) -> None:
+    failed = alarm(str(mirrors.failed)) if mirrors.failed else mirrors.failed
+    overdue = len(mirrors.overdue)
+    row: list[Cell] = [
+        mirrors.mirrors,
+        mirrors.active,
+        mirrors.running,
+        mirrors.due,
+        failed,
+        alarm(str(overdue)) if overdue else overdue,
+    ]
+    print_table(["mirrors", "active", "running", "due", "failed", "overdue"], [row])
 
 
 def _health(instances: list[Instance], location: str) -> Cell:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from atoll import logs
 from atoll.config import Bundle
 from atoll.errors import UserError
+from atoll.mirroring.metrics import export_mirrors
 from atoll.placement.checks.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
 from atoll.placement.checks.doubts import export_doubts
 from atoll.placement.checks.plausibility import RecentReads
@@ -169,6 +170,7 @@ def worker_activities(services: Services, recent: RecentReads) -> Iterator[Activ
     """
     yield Activity("reconciling", INTERVAL_SECONDS, _reconcile_step(services))
     yield Activity("policies", _POLICY_SECONDS, _policy_step(services))
+    yield Activity("mirror-metrics", INTERVAL_SECONDS, lambda: export_mirrors(services.database))
     # Also if the scrub is disabled.
     yield Activity("doubts", REVIEW_SECONDS, _doubt_review_step(services, recent))
     if rate := services.bundle.background_verification_rate:

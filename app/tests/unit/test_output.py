@@ -12,6 +12,7 @@ from atoll.cli.status import print_status
 from atoll.cli.verify import print_counts
 from atoll.cluster.instances import Instance
 from atoll.errors import UserError
+from atoll.mirroring.status import MirrorSummary
 from atoll.placement.checks.verify import Count, Run, Scope
 from atoll.placement.locations.usage import LocationUsage
 from atoll.placement.status import StatusReport
@@ -84,6 +85,9 @@ def test_brackets_in_a_cell_are_printed_literally(capsys: pytest.CaptureFixture[
     assert "[Errno 111] refused [bold]" in printed(capsys)
 
 
+MIRRORS = MirrorSummary(mirrors=1200, active=1100, running=4, due=3, failed=0, overdue=[])
+
+
 def overview_of(*names: str) -> StatusReport:
     stores = {name: {"up": name != names[-1], "cause": "refused"} for name in names}
     instance = Instance(
@@ -104,14 +108,14 @@ def overview_of(*names: str) -> StatusReport:
 @pytest.mark.usefixtures("terminal")
 def test_status_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     found = overview_of("usstorage", "eustorage")
-    print_status(found, [])
+    print_status(found, MIRRORS, [])
     assert [line for line in printed(capsys).splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.usefixtures("terminal")
 def test_status_does_not_truncate_names_of_locations(capsys: pytest.CaptureFixture[str]) -> None:
     found = overview_of("usstorage", LONG)
-    print_status(found, found.problems())
+    print_status(found, MIRRORS, found.problems())
     lines = printed(capsys).splitlines()
     assert lines[lines.index(LONG) + 1].split()[:2] == ["active", "down"]
 

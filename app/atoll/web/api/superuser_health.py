@@ -7,6 +7,7 @@ from typing import Any
 from typing_extensions import TypedDict
 
 from atoll.db.pool import Database
+from atoll.mirroring.status import MirrorStatuses
 from atoll.placement.status import StatusReporter
 from atoll.web.api.operation import Call, operation
 
@@ -56,11 +57,23 @@ class InstanceSchema(TypedDict):
     lost: bool
 
 
+class MirrorCountsSchema(TypedDict):
+    """The numbers of mirrors; `overdue` ones have had no recent success."""
+
+    mirrors: int
+    active: int
+    running: int
+    due: int
+    failed: int
+    overdue: int
+
+
 class HealthSchema(TypedDict):
     """The health of all sites, as `atoll status --json` prints it."""
 
     instances: list[InstanceSchema]
     locations: list[LocationHealthSchema]
+    mirrors: MirrorCountsSchema
     problems: list[str]
 
 
@@ -69,9 +82,15 @@ class SuperuserHealth:
 
     def __init__(self, database: Database) -> None:
         self._reporter = StatusReporter(database)
+        self._mirrors = MirrorStatuses(database)
 
     @operation("getHealthDetail", response=HealthSchema, scope="super:user")
     def on_get(self, call: Call) -> Any:
-        """Get the state of each store on each instance, the lag, and problems to resolve."""
+        """Get the state of stores on each instance, lag, mirrors, and problems to resolve."""
         call.require_superuser()
-        return self._reporter.report().as_dict()
+        report, mirrors = self._reporter.report(), self._mirrors.summary()
+        return {
+            **report.as_dict(),
+            "mirrors": mirrors.as_dict(),
+            "problems": report.problems() + mirrors.problems(),
+        }

@@ -1,0 +1,208 @@
+"""`atoll mirror`: repositories that are kept in step with those of other registries."""
+
+from __future__ import annotations
+
+import click
+
+from atoll.cli.commands import Group
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import (
+    Cell,
+    alarm,
+    duration_text,
+    print_json,
+    print_result,
+    print_table,
+    size_text,
+)
+from atoll.mirroring.status import TAG_STATES, MirrorStatus, MirrorStatuses, RunStatus
+from atoll.names import RepositoryName
+from atoll.upstream.usage import upstream_usage
+
+_REPOSITORY = click.argument("repository", metavar="NAMESPACE/REPOSITORY")
+_RUNS_SHOWN = 20
+
+
+@click.group(cls=Group)
+def mirror() -> None:
+    """Inspect the mirrors of repositories of other registries."""
+
+
+@mirror.command("list", examples=["atoll mirror list --failed"])
+@click.option("--failed", is_flag=True, help="List only mirrors whose last run failed.")
+@json_option
+@click.pass_obj
+def list_mirrors(context: CommandContext, *, failed: bool, as_json: bool) -> None:
+    """List all mirrors."""
+    found = MirrorStatuses(context.services().database).all()
+    found = [one for one in found if not failed or one.sync_status == "FAIL"]
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows: list[list[Cell]] = [
+        [one.repository, one.reference, _state(one), _interval(one), _last_success(one)]
+        for one in found
+    ]
+    headings = ["repository", "upstream", "state", "interval", "last success"]
+    print_table(headings, rows, empty="There are no such mirrors.")
+
+
+@mirror.command()
+@_REPOSITORY
+@json_option
+@click.pass_obj
+def show(context: CommandContext, repository: str, as_json: bool) -> None:
+    """Show a mirror and its current or last run."""
+    found = MirrorStatuses(context.services().database).one(RepositoryName.parse(repository))
+    if as_json:
+        print_json(found.as_dict())
+        return
+    print_result(f"{found.repository} mirrors {found.reference} as {found.robot}")
+    next_at = found.next_at.isoformat(" ", "seconds") if found.next_at else "on request only"
+    lines = {
+        "enabled": "yes" if found.is_enabled else "no",
+        "repository": found.state,
+        "state": found.sync_status,
+        "reason": found.reason or "-",
+        "message": found.message or "-",
+        "interval": _interval(found),
+        "next run": next_at,
+        "retries left": str(found.retries_remaining),
+        "last success": _last_success(found),
+    }
+    if found.run is not None:
+        lines |= _run_lines(found.run)
+    width = max(map(len, lines))
+    for label, text in lines.items():
+        print_result(f"  {f'{label}:'.ljust(width + 1)} {text}")
+
+
+@mirror.command()
+@_REPOSITORY
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=_RUNS_SHOWN,
+    show_default=True,
+    help="The number of runs.",
+)
+@json_option
+@click.pass_obj
+def runs(context: CommandContext, repository: str, limit: int, as_json: bool) -> None:
+    """List the latest runs of a mirror."""
+    name = RepositoryName.parse(repository)
+    statuses = MirrorStatuses(context.services().database)
+    statuses.one(name)
+    found = statuses.runs(name, limit)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows: list[list[Cell]] = [
+        [
+            one.started_at.isoformat(" ", "seconds"),
+            one.cause,
+            one.site,
+            _outcome(one),
+            one.tags_total,
+            one.tags_copied,
+            one.tags_failed,
+            one.tags_deleted,
+            size_text(one.bytes_copied),
+        ]
+        for one in found
+    ]
+    headings = "started", "cause", "site", "outcome", "tags", "copied", "failed", "deleted", "bytes"
+    print_table(headings, rows, empty=f"{name} has had no run.")
+
+
+@mirror.command(examples=["atoll mirror tags acme/app --state failed"])
+@_REPOSITORY
+@click.option("--state", type=click.Choice(TAG_STATES), help="List only tags in this state.")
+@json_option
+@click.pass_obj
+def tags(context: CommandContext, repository: str, state: str | None, as_json: bool) -> None:
+    """List the tags of a mirror and the errors of their copies."""
+    name = RepositoryName.parse(repository)
+    statuses = MirrorStatuses(context.services().database)
+    statuses.one(name)
+    found = statuses.tags(name, state)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows: list[list[Cell]] = [
+        [
+            one.tag,
+            alarm(one.state) if one.state == "failed" else one.state,
+            one.seen_at.isoformat(" ", "seconds") if one.seen_at else "-",
+            one.error or "-",
+        ]
+        for one in found
+    ]
+    print_table(["tag", "state", "last seen", "error"], rows, empty="There are no such tags.")
+
+
+@mirror.command()
+@json_option
+@click.pass_obj
+def budget(context: CommandContext, as_json: bool) -> None:
+    """Show the requests to upstreams, and their pauses.
+
+    All processes of all sites share the permitted requests of an upstream and account.
+    """
+    found = upstream_usage(context.services().database)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows: list[list[Cell]] = [
+        [
+            one.host + (" (own route)" if one.has_route else ""),
+            one.account or "-",
+            f"{one.in_use}/{one.wanted}",
+            one.processes,
+            one.pulls,
+            "-" if one.remaining is None else f"{one.remaining} of {one.allowance or 'unknown'}",
+            alarm(duration_text(one.blocked)) if one.blocked else "-",
+        ]
+        for one in found
+    ]
+    headings = ["upstream", "account", "requests", "processes", "pulls", "pulls left", "paused"]
+    print_table(headings, rows, empty="No requests have been sent to upstreams.")
+
+
+def _state(found: MirrorStatus) -> Cell:
+    if not found.is_enabled:
+        return f"{found.sync_status} (disabled)"
+    return alarm("FAIL") if found.sync_status == "FAIL" else found.sync_status
+
+
+def _interval(found: MirrorStatus) -> str:
+    return duration_text(found.interval) if found.interval else "-"
+
+
+def _last_success(found: MirrorStatus) -> str:
+    if found.last_success_at is None:
+        return "never"
+    return f"{duration_text(found.seconds_without_success)} ago"
+
+
+def _outcome(found: RunStatus) -> Cell:
+    text = found.outcome or "running"
+    if found.reason:
+        text = f"{text} ({found.reason})"
+    return alarm(text) if found.outcome == "FAIL" else text
+
+
+def _run_lines(run: RunStatus) -> dict[str, str]:
+    ended = run.finished_at.isoformat(" ", "seconds") if run.finished_at else "running"
+    return {
+        "run": f"{run.cause} at {run.site} on {run.instance}",
+        "started": run.started_at.isoformat(" ", "seconds"),
+        "ended": ended,
+        "tags": (
+            f"{run.tags_total}, {run.tags_unchanged} unchanged, {run.tags_copied} copied,"
+            f" {run.tags_pending} pending, {run.tags_failed} failed, {run.tags_deleted} deleted"
+        ),
+        "copied": f"{size_text(run.bytes_copied)}, {size_text(run.bytes_present)} present before",
+        "requests": str(run.requests),
+    }
