@@ -245,14 +245,20 @@ def remove_leftovers(client: podman.PodmanClient) -> None:
 
 
 def _remove_own(client: podman.PodmanClient) -> None:
-    _remove(client, lambda owner: owner == owner_label())
+    """Remove the network of this process and its containers, but no other containers."""
+    _remove(client, lambda owner: owner == owner_label(), {"network": [_network_name()]})
 
 
-def _remove(client: podman.PodmanClient, wanted: Callable[[str], bool]) -> None:
+def _remove(
+    client: podman.PodmanClient,
+    wanted: Callable[[str], bool],
+    filters: dict[str, list[str]] | None = None,
+) -> None:
     # The processes of one run take turns; otherwise two would remove the same container.
     with _CLEANUP_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for container in client.containers.list(all=True, filters={"label": LABEL}):
+        found = client.containers.list(all=True, filters={"label": [LABEL], **(filters or {})})
+        for container in found:
             if wanted(container.labels.get(OWNER, "")):
                 # A container with automatic removal may be gone by now.
                 with suppress(NotFound):
@@ -260,6 +266,10 @@ def _remove(client: podman.PodmanClient, wanted: Callable[[str], bool]) -> None:
         for network in client.networks.list(filters={"label": LABEL}):
             if wanted(network.attrs.get("labels", {}).get(OWNER, "")):
                 network.remove(force=True)
+
+
+def _network_name() -> str:
+    return f"atoll-tests-{owner_label()}"
 
 
 def owner_label() -> str:
@@ -332,7 +342,7 @@ def _make_network(client: podman.PodmanClient) -> tuple[str, list[str]]:
     """
     name, _, value = LABEL.partition("=")
     network = client.networks.create(
-        f"atoll-tests-{owner_label()}",
+        _network_name(),
         driver="bridge",
         dns_enabled=False,
         labels={name: value, OWNER: owner_label()},

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import psycopg2
 from podman.errors import APIError
 
 from .ports import PORTS, is_free
@@ -19,6 +20,8 @@ from .services import (
     published_port,
     remove_leftovers,
     run_container,
+    running_postgres,
+    running_services,
     wait_until,
 )
 
@@ -42,6 +45,13 @@ def test_processes_that_start_in_parallel_remove_the_same_leftovers(services: Se
         list(threads.map(remove, range(3)))
     left = services.containers.list(all=True, filters={"label": LABEL})
     assert not {container.id for container in leftovers} & {container.id for container in left}
+
+
+def test_the_end_of_the_services_affects_no_other_server_of_the_process() -> None:
+    with running_postgres() as uri:
+        with running_services():
+            pass
+        psycopg2.connect(uri).close()
 
 
 def test_no_port_of_a_container_is_ever_assigned_to_another_server_by_the_kernel() -> None:
