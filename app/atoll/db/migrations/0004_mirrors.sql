@@ -3,7 +3,8 @@ CREATE TABLE repomirrorconfig (
     id                       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     repository_id            bigint NOT NULL UNIQUE REFERENCES repository ON DELETE CASCADE,
     -- The robot in whose name tags change. A robot of a mirror cannot be deleted.
-    internal_robot_id        bigint NOT NULL REFERENCES "user",
+    -- Checked at the end of a transaction that deletes a namespace with its robots and mirrors.
+    internal_robot_id        bigint NOT NULL REFERENCES "user" DEFERRABLE INITIALLY DEFERRED,
     is_enabled               boolean NOT NULL DEFAULT true,
     external_reference       text NOT NULL,
     external_registry_username text,

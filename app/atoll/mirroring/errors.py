@@ -1,0 +1,33 @@
+"""Errors of mirrors that users can correct."""
+
+from __future__ import annotations
+
+from atoll.errors import UserError
+
+
+class MirrorUnknown(UserError):
+    """The repository is no mirror."""
+
+
+class MirrorExists(UserError):
+    """The repository is a mirror already."""
+
+
+class InvalidMirror(UserError):
+    """A setting is not valid.
+
+    Attributes:
+        field: Its name in the API.
+    """
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+
+
+class NothingToConfirm(UserError):
+    """No run failed because it would have deleted too many tags."""
+
+
+class MirrorInactive(UserError):
+    """The state of the repository does not permit runs of its mirror."""
