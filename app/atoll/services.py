@@ -25,6 +25,7 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
+from atoll.mirroring.mirrors import Mirrors
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
@@ -45,6 +46,7 @@ from atoll.registry.uploads import Uploads
 from atoll.replication.listener import WakeUps
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
+from atoll.upstream.upstreams import Upstreams
 from atoll.web.app import Dependencies
 from atoll.web.health import HealthProbe
 
@@ -194,6 +196,12 @@ class Services:
     def cipher(self) -> Cipher:
         """The encryption of secrets at rest."""
         return Cipher.from_bundle(self.secured_bundle)
+
+    @cached_property
+    def mirrors(self) -> Mirrors:
+        """The mirrors of repositories of other registries."""
+        upstreams = Upstreams.from_bundle(self.bundle, self.ca_bundle)
+        return Mirrors(self.database, self.cipher, upstreams.check)
 
     @cached_property
     def repositories(self) -> Repositories:

@@ -6,6 +6,7 @@ import click
 
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
+from atoll.cli.mirror_runs import cancel, confirm_deletions, sync, wait
 from atoll.cli.options import json_option
 from atoll.cli.output import (
     Cell,
@@ -26,7 +27,7 @@ _RUNS_SHOWN = 20
 
 @click.group(cls=Group)
 def mirror() -> None:
-    """Inspect the mirrors of repositories of other registries."""
+    """Manage the mirrors of repositories of other registries."""
 
 
 @mirror.command("list", examples=["atoll mirror list --failed"])
@@ -168,6 +169,10 @@ def budget(context: CommandContext, as_json: bool) -> None:
     ]
     headings = ["upstream", "account", "requests", "processes", "pulls", "pulls left", "paused"]
     print_table(headings, rows, empty="No requests have been sent to upstreams.")
+
+
+for command in (sync, wait, cancel, confirm_deletions):
+    mirror.add_command(command)
 
 
 def _state(found: MirrorStatus) -> Cell:

@@ -34,7 +34,7 @@ SECTIONS = {
     "Accounts and repositories": {
         "user": Entry("atoll.cli.users:user", "Manage user accounts"),
         "token": Entry("atoll.cli.tokens:token", "Manage API tokens"),
-        "mirror": Entry("atoll.cli.mirror:mirror", "Inspect mirrors of other registries"),
+        "mirror": Entry("atoll.cli.mirror:mirror", "Manage mirrors of other registries"),
         "repository": Entry("atoll.cli.repositories:repository", "Manage repositories"),
     },
     "Configuration": {
