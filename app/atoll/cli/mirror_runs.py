@@ -75,10 +75,10 @@ def cancel(context: CommandContext, repository: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def confirm_deletions(context: CommandContext, repository: str, as_json: bool) -> None:
-    """Permit the deletions that the last run refused, and request a run.
+    """Permit the deletions that the last run refused.
 
-    A run deletes nothing if it would delete too many tags at once. `atoll mirror tags --state gone`
-    lists the tags that the upstream no longer has.
+    This also requests a run. A run deletes nothing if it would delete too many tags at once.
+    `atoll mirror tags --state gone` lists the tags that the upstream no longer has.
     """
     name = RepositoryName.parse(repository)
     context.services().mirrors.confirm_deletions(name)
@@ -93,9 +93,9 @@ def confirm_deletions(context: CommandContext, repository: str, as_json: bool) -
 @json_option
 @click.pass_obj
 def wait(context: CommandContext, repository: str, timeout: float | None, as_json: bool) -> None:
-    """Wait until the requested or current run of a mirror succeeded.
+    """Wait until the run of a mirror succeeds.
 
-    If there is none, a run is requested.
+    This is the current or requested run. If there is none, a run is requested.
     """
     services, name = context.services(), RepositoryName.parse(repository)
     before = MirrorStatuses(services.database).one(name)
