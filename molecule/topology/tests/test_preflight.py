@@ -114,7 +114,7 @@ def listener(lab: Lab, machine: Machine, port: int) -> Iterator[None]:
     finally:
         server.terminate()
         server.wait()
-        run([*lab.ssh(machine), f"sudo pkill -f 'http.server {port}' || true"])
+        run([*lab.ssh(machine), f"sudo pkill -f '[h]ttp.server {port}' || true"])
 
 
 def test_a_running_registry_has_no_errors(lab: Lab, tmp_path: Path) -> None:
