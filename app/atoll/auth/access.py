@@ -25,8 +25,8 @@ _ROLE_ACTIONS = {
 }
 # The highest role that each scope of an API token allows.
 _SCOPE_ROLES = {"repo:read": READ, "repo:write": WRITE, "repo:admin": ADMIN}
-# Repositories in any other state are read-only.
-NORMAL = "NORMAL"
+# Repositories in any other state are read-only, except that the robot of a mirror changes it.
+NORMAL, MIRROR = "NORMAL", "MIRROR"
 CREATE_SCOPE, SUPERUSER_SCOPE = "repo:create", "super:user"
 # App-specific tokens are limited to pulling and pushing.
 _APP_SCOPES = frozenset({"repo:read", "repo:write", CREATE_SCOPE})
@@ -57,6 +57,8 @@ WITH app_token AS (
     SELECT a.namespace, a.name, n.id IS NOT NULL AS namespace_exists,
            coalesce(n.enabled, true) AS namespace_enabled, r.id AS repository_id,
            r.visibility, r.state,
+           (SELECT m.internal_robot_id FROM repomirrorconfig m
+            WHERE m.repository_id = r.id) AS mirror_robot,
            coalesce(n.id = actor.id, false) OR EXISTS (
                SELECT FROM team t JOIN teammember m ON m.team_id = t.id
                WHERE t.organization_id = n.id AND m.user_id = actor.id AND t.role = 'admin'
@@ -130,7 +132,7 @@ class Grant:
         role: The role that permits them. On a repository that does not exist, a role means that
             the principal administers the namespace.
         exists: Whether the repository exists.
-        writable: Whether the state of the repository permits changes.
+        writable: Whether the state of the repository permits changes by users.
         personal: Whether the role goes beyond what every user has.
         id: The repository's id; None if it does not exist.
     """
@@ -304,7 +306,10 @@ class Access:
         elif not exists:
             actions -= _ROLE_ACTIONS[WRITE]
         writable = not exists or row["state"] == NORMAL
-        if not writable or (principal and principal.read_only):
+        mirroring = (
+            row["state"] == MIRROR and principal is not None and principal.id == row["mirror_robot"]
+        )
+        if not (writable or mirroring) or (principal and principal.read_only):
             actions &= {PULL}
         personal = role is not None and principal is not None and self._personal(principal, row)
         return Grant(

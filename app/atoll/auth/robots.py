@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
+import psycopg2.errors
+
 from atoll.auth.credentials import ROBOT_PURPOSE
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.secrets import Cipher, random_token
@@ -17,6 +19,14 @@ _TOKEN_LENGTH = 64
 _COLUMNS = "r.username, r.robot_secret, r.description, r.created_at"
 _OF_NAMESPACE = """FROM "user" r JOIN "user" n ON n.id = r.robot_owner_id
 WHERE n.username = %(namespace)s"""
+
+# Some of the mirrors that a robot is used by.
+_MIRRORS = """
+SELECT n.username || '/' || r.name FROM repomirrorconfig m
+JOIN "user" robot ON robot.id = m.internal_robot_id
+JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_user_id
+WHERE robot.username = %(username)s ORDER BY 1 LIMIT 5
+"""
 
 
 class InvalidRobotName(ValueError):
@@ -33,6 +43,10 @@ class RobotExists(Exception):
 
 class RobotUnknown(Exception):
     """The namespace has no such robot."""
+
+
+class RobotInUse(Exception):
+    """A mirror uses the robot."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +129,22 @@ class Robots:
 
         Raises:
             RobotUnknown: The namespace has no such robot.
+            RobotInUse: A mirror uses the robot.
         """
-        rows = self._database.run(
-            'DELETE FROM "user" WHERE username = %(username)s AND robot_owner_id IS NOT NULL'
-            " RETURNING username",
-            self._names(namespace, short_name),
-        )
+        names = self._names(namespace, short_name)
+        try:
+            rows = self._database.run(
+                'DELETE FROM "user" WHERE username = %(username)s AND robot_owner_id IS NOT NULL'
+                " RETURNING username",
+                names,
+            )
+        except psycopg2.errors.ForeignKeyViolation as error:
+            mirrors = self._database.read(_MIRRORS, names)
+            listed = ", ".join(f"'{row[0]}'" for row in mirrors)
+            raise RobotInUse(
+                f"the robot '{names['username']}' is used by the mirror {listed}; give the mirror"
+                " another robot first"
+            ) from error
         if not rows:
             raise self._unknown(namespace, short_name)
 

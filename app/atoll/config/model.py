@@ -311,6 +311,10 @@ class Bundle(BaseModel):
         default=False,
         description="An index may list images that its repository does not have.",
     )
+    feature_repo_mirror: bool = Field(
+        default=False,
+        description="Repositories may be mirrors, which only their robot changes.",
+    )
     registry_state: Literal["normal", "readonly"] = Field(
         default="normal", description="`readonly` refuses pushes and all other changes."
     )

@@ -422,17 +422,24 @@ class Blobs:
             raise RepositoryUnknown(f"there is no repository '{name}'")
         return bool(mounted)
 
-    def delete(self, name: RepositoryName, digest: Digest) -> None:
+    def delete(self, name: RepositoryName, digest: Digest, username: str | None = None) -> None:
         """Delete the repository's right to a blob.
+
+        Args:
+            name: The repository.
+            digest: The blob's digest.
+            username: The user who deletes it; None for anonymous clients.
 
         Raises:
             BlobUnknown: The repository has no such blob.
             BlobInUse: A manifest of the repository refers to the blob.
             Denied: The repository is read-only.
         """
-        rows = self._database.run(_DELETE, {**name_parameters(name), "digest": str(digest)})
+        rows = self._database.run(
+            _DELETE, {**name_parameters(name), "digest": str(digest), "username": username}
+        )
         if not rows:
-            raise_if_read_only(self._database, name)
+            raise_if_read_only(self._database, name, username)
             raise BlobUnknown(f"'{name}' has no blob {digest}")
         if rows[0][0]:
             raise BlobInUse(

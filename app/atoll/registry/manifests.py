@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import psycopg2.errors
 
-from atoll.auth.access import NORMAL
 from atoll.db.advisory_locks import LARGE_MANIFEST, lock
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
@@ -37,7 +36,6 @@ from atoll.registry.blobs import (
     right_cache_key,
 )
 from atoll.registry.errors import (
-    Denied,
     DigestMismatch,
     ManifestBlobUnknown,
     ManifestUnknown,
@@ -50,6 +48,7 @@ from atoll.registry.repositories import (
     Repositories,
     name_parameters,
     raise_if_read_only,
+    read_only,
 )
 from atoll.registry.tag_locks import lock_references
 from atoll.registry.tags import NOW_MS, alive
@@ -60,8 +59,8 @@ _LOCKS = 48
 # The maximum number of missing digests whose cache keys are deleted. Images have fewer layers.
 _INVALIDATED_MAXIMUM = 1000
 
-# Return the repository's id, which of the referenced digests it has, its state, and the copies that
-# its policy requires before a push is confirmed.
+# Return the repository's id, which of the referenced digests it has, whether its state permits the
+# push, and the copies that its policy requires before a push is confirmed.
 _LOOK_UP = f"""
 SELECT repository.id,
        array(
@@ -74,7 +73,7 @@ SELECT repository.id,
            WHERE m.repository_id = repository.id AND m.digest = ANY(%(children)s)
              AND m.deleted_at IS NULL
        ),
-       (SELECT state FROM repository r WHERE r.id = repository.id),
+       {WRITABLE.format(id="repository.id")},
        {sync_requirement("repository.id")}
 FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 """
@@ -250,10 +249,10 @@ class Manifests:
         parsed = parse(content, media_type)
         digest, tag = self._identify(reference, content)
         tags = tags if tag is None else [tag, *tags]
-        repository_id, known, waits = self._look_up(name, parsed)
+        repository_id, known, waits = self._look_up(name, parsed, username)
         if repository_id is None:
             name = self._repositories.create_for_push(username, name)
-            repository_id, known, waits = self._look_up(name, parsed)
+            repository_id, known, waits = self._look_up(name, parsed, username)
         required = [*parsed.blobs, *([] if self._sparse_indexes else parsed.children)]
         if missing := [one for one in required if one not in known]:
             self._invalidate_cache(name, missing)
@@ -306,17 +305,22 @@ class Manifests:
             self._redis.fill(owner_key, repository_value(repository_id))
         return manifest
 
-    def delete(self, name: RepositoryName, digest: Digest) -> None:
+    def delete(self, name: RepositoryName, digest: Digest, username: str | None = None) -> None:
         """Delete a manifest and all tags that point to it.
+
+        Args:
+            name: The repository.
+            digest: The manifest's digest.
+            username: The user who deletes it; None for anonymous clients.
 
         Raises:
             ManifestUnknown: The repository has no such manifest.
             Denied: The repository is read-only.
         """
-        values = {**name_parameters(name), "reference": str(digest)}
+        values = {**name_parameters(name), "reference": str(digest), "username": username}
         rows = self._database.run(_DELETE, values)
         if not rows:
-            raise_if_read_only(self._database, name)
+            raise_if_read_only(self._database, name, username)
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
         ManifestCache(self._redis).forget(name, digest, rows[0][0])
 
@@ -353,20 +357,21 @@ class Manifests:
         return digest, None
 
     def _look_up(
-        self, name: RepositoryName, parsed: ParsedManifest
+        self, name: RepositoryName, parsed: ParsedManifest, username: str | None
     ) -> tuple[int | None, set[str], list[int] | None]:
-        repository_id, known, state, waits = self._database.read(
+        repository_id, known, writable, waits = self._database.read(
             _LOOK_UP,
             {
                 **name_parameters(name),
                 "blobs": [*parsed.blobs, *parsed.optional],
                 "children": parsed.children,
                 "required": self._required,
+                "username": username,
             },
         )[0]
-        if repository_id is not None and state != NORMAL:
-            # Tokens do not reflect later changes of the state.
-            raise Denied(f"the repository '{name}' is read only")
+        if repository_id is not None and not writable:
+            # Tokens do not reflect later changes of the state, or of a mirror's robot.
+            raise read_only(name)
         return repository_id, set(known), waits
 
     def _store(

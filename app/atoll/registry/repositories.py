@@ -16,8 +16,14 @@ REPOSITORY_ID = """(
     WHERE n.username = %(namespace)s AND r.name = %(name)s
       AND (%(bound_id)s::bigint IS NULL OR r.id = %(bound_id)s AND n.enabled))"""
 
-# SQL condition that the repository with the given id can be changed.
-WRITABLE = "(SELECT r.state = 'NORMAL' FROM repository r WHERE r.id = {id})"
+# SQL condition that the user %(username)s may change the repository with the given id as far as its
+# state is concerned. A mirror is changed by its robot only.
+WRITABLE = """(
+    SELECT r.state = 'NORMAL' OR r.state = 'MIRROR' AND EXISTS (
+        SELECT FROM repomirrorconfig mirror
+        JOIN "user" robot ON robot.id = mirror.internal_robot_id
+        WHERE mirror.repository_id = r.id AND robot.username = %(username)s)
+    FROM repository r WHERE r.id = {id})"""
 
 
 def name_parameters(name: RepositoryName) -> dict[str, object]:
@@ -55,14 +61,22 @@ SELECT id FROM new_repository
 """
 
 
-def raise_if_read_only(database: Database, name: RepositoryName) -> None:
-    """Raise Denied if the repository exists and its state permits no changes.
+def raise_if_read_only(database: Database, name: RepositoryName, username: str | None) -> None:
+    """Raise Denied if the repository exists and its state permits no changes by the user.
 
     Called after a change that affected no rows, because it takes a round trip.
     """
-    writable = database.read(f"SELECT {WRITABLE.format(id=REPOSITORY_ID)}", name_parameters(name))
+    writable = database.read(
+        f"SELECT {WRITABLE.format(id=REPOSITORY_ID)}",
+        {**name_parameters(name), "username": username},
+    )
     if writable[0][0] is False:
-        raise Denied(f"the repository '{name}' is read only")
+        raise read_only(name)
+
+
+def read_only(name: RepositoryName) -> Denied:
+    """Return the error for a change that the state of a repository does not permit."""
+    return Denied(f"the repository '{name}' is read only or a mirror, which its robot changes")
 
 
 class Repositories:
@@ -86,7 +100,7 @@ class Repositories:
             Denied: The user lacks push permission, or the repository is read-only.
         """
         if name.id:
-            raise_if_read_only(self._database, name)
+            raise_if_read_only(self._database, name, username)
             raise RepositoryReplaced(name)
         if username is None:
             raise Denied(f"you may not create the repository '{name}'")

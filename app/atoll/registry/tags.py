@@ -109,13 +109,20 @@ class Tags:
         values = {**name_parameters(name), "digest": digest, "seconds": seconds}
         self._database.run(_EXPIRE_ALL_OF, values)
 
-    def delete(self, name: RepositoryName, tag: str) -> None:
+    def delete(self, name: RepositoryName, tag: str, username: str | None = None) -> None:
         """Delete a tag, but not its manifest.
+
+        Args:
+            name: The repository.
+            tag: The tag.
+            username: The user who deletes it; None for anonymous clients.
 
         Raises:
             ManifestUnknown: The repository has no such tag.
             Denied: The repository is read-only.
         """
-        if not self._database.run(_DELETE, {**name_parameters(name), "tag": tag}):
-            raise_if_read_only(self._database, name)
+        if not self._database.run(
+            _DELETE, {**name_parameters(name), "tag": tag, "username": username}
+        ):
+            raise_if_read_only(self._database, name, username)
             raise ManifestUnknown(f"'{name}' has no tag '{tag}'")

@@ -109,13 +109,13 @@ class UploadRecords:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def start(self, upload: Upload) -> tuple[str, ...] | None:
+    def start(self, upload: Upload, username: str | None) -> tuple[str, ...] | None:
         """Create a record, and return the locations that the repository excludes.
 
         Returns:
-            None if the repository does not exist or is read-only.
+            None if the repository does not exist, or the user may not change it in its state.
         """
-        rows = self._database.run(_START, _parameters(upload))
+        rows = self._database.run(_START, {**_parameters(upload), "username": username})
         return tuple(rows[0][0] or ()) if rows else None
 
     def status(self, upload: Upload) -> UploadStatus:

@@ -64,10 +64,10 @@ class Uploads:
             Denied: The repository is read-only, or may not be created.
         """
         upload = Upload(name, uuid4(), 0)
-        excluded = self._records.start(upload)
+        excluded = self._records.start(upload, username)
         if excluded is None:
             upload = replace(upload, name=self._repositories.create_for_push(username, name))
-            excluded = self._records.start(upload)
+            excluded = self._records.start(upload, username)
         return replace(upload, excluded=excluded or ())
 
     def find(self, name: RepositoryName, uuid: UUID) -> Upload:

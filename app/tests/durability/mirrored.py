@@ -46,15 +46,15 @@ def make_robot(site: MemorySite, name: str = ROBOT) -> None:
 def make_mirror(
     site: MemorySite, repository: RepositoryName, change: MirrorChange | None = None
 ) -> RepositoryName:
-    """Create a repository with a mirror, and return its bound name.
+    """Create a repository, unless it exists, with a mirror, and return its bound name.
 
     Args:
         site: The site.
-        repository: The name, in the namespace of SUPERUSER.
+        repository: The name, in the namespace of the robot.
         change: Settings that differ from those of `new_mirror`.
     """
     site.graph.repositories.create(repository, "private")
-    make_robot(site)
+    make_robot(site, (change or {}).get("robot_username", ROBOT))
     new: MirrorChange = {**new_mirror(), **(change or {})}
     mirrors(site).create(repository, new)
     return mirrors(site).find(repository).repository

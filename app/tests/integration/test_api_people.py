@@ -77,9 +77,9 @@ def test_a_push_to_a_read_only_repository_is_refused(api: Api) -> None:
     assert fresh.request("POST", "/v2/admin/app/blobs/uploads/", scope).status_code == 401
     pulled = fresh.request("GET", "/v2/admin/app/manifests/v1", "repository:admin/app:pull")
     assert pulled.status_code == 200
-    refused = api.call("PUT", "repository/admin/app/tag/v2", {"manifest_digest": digest}, 400)
+    refused = api.call("PUT", "repository/admin/app/tag/v2", {"manifest_digest": digest}, 503)
     assert "read only" in refused["error_message"]
-    api.call("DELETE", "repository/admin/app/tag/v1", status=400)
+    api.call("DELETE", "repository/admin/app/tag/v1", status=503)
     api.call("PUT", state, {"state": "MIRROR"}, 400)
     api.call("PUT", state, {"state": "NORMAL"})
     push_image_with_layer(Client(api.site), "admin/app", "v2", b"y")

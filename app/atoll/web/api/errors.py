@@ -80,6 +80,13 @@ class ForeignOrigin(Exception):
         )
 
 
+class RepositoryReadOnly(Exception):
+    """The state of the repository permits no changes."""
+
+    def __init__(self) -> None:
+        super().__init__("Repository is in read only or mirror mode")
+
+
 class TooManySearches(Exception):
     """Too many unauthenticated searches run at the same time."""
 
@@ -106,6 +113,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     robots.InvalidRobotName: (400, _BAD),
     robots.RobotExists: (400, _BAD),
     robots.RobotsDisallowed: (400, _BAD),
+    robots.RobotInUse: (400, _BAD),
     # As in Quay, an unknown robot is a bad request.
     robots.RobotUnknown: (400, _BAD),
     organizations.InvalidTeam: (400, _BAD),
@@ -144,6 +152,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     log_exports.TooManyExports: (429, _TOO_MANY),
     TooManySearches: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
+    RepositoryReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
 }

@@ -136,7 +136,7 @@ class LabelList:
     )
     def on_post(self, call: Call, digest: str) -> Any:
         """Add a label to a manifest."""
-        name = call.require(WRITE)
+        name = call.require_writable(WRITE)
         new: NewLabel = call.body
         label = self._labels.add(name, digest, new.key, new.value, new.media_type or "text/plain")
         seconds = seconds_of(new.value) if new.key == EXPIRES_AFTER else None
@@ -162,7 +162,7 @@ class LabelResource:
     @operation("deleteManifestLabel", status=204, scope="repo:write")
     def on_delete(self, call: Call, digest: str, uuid: UUID) -> None:
         """Delete a label of a manifest."""
-        name = call.require(WRITE)
+        name = call.require_writable(WRITE)
         label = self._labels.delete(name, digest, uuid)
         call.log("manifest_label_delete", name.namespace, key=label.key, manifest_digest=digest)
 

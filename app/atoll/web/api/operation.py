@@ -25,6 +25,7 @@ from atoll.web.api.errors import (
     InsufficientScope,
     InvalidRequest,
     NotFound,
+    RepositoryReadOnly,
     Unauthenticated,
     not_found_message,
 )
@@ -130,12 +131,14 @@ class Call:
             raise self.forbidden()
 
     def require_writable(self, role: str) -> RepositoryName:
-        """Return the repository in the path as `require` does, if it is not read-only."""
+        """Return the repository in the path as `require` does, if users may change it.
+
+        Raises:
+            RepositoryReadOnly: The repository is read-only or a mirror.
+        """
         name = self.require(role)
         if self.grant is not None and not self.grant.writable:
-            raise InvalidRequest(
-                "Repository is currently read only or mirror. Cannot perform write operation."
-            )
+            raise RepositoryReadOnly
         return name
 
     def entry(self, kind: str, namespace: str | None, **metadata: Any) -> Entry:

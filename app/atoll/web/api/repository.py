@@ -7,7 +7,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from atoll.auth.access import ADMIN, READ, WRITE
+from atoll.auth.access import ADMIN, MIRROR, READ, WRITE
 from atoll.names import RepositoryName
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.registry.repositories import Repositories
@@ -45,9 +45,9 @@ class VisibilityChange(RequestModel):
 
 
 class StateChange(RequestModel):
-    """The new state. Mirrors are not supported yet."""
+    """The new state. In the state MIRROR, only the robot of the mirror may push."""
 
-    state: Literal["NORMAL", "READ_ONLY"]
+    state: Literal["NORMAL", "READ_ONLY", "MIRROR"]
 
 
 class RepositoryQuery(RequestModel):
@@ -218,14 +218,17 @@ class Visibility:
 class State:
     """`repository/{repository}/changestate`."""
 
-    def __init__(self, listing: RepositoryQueries) -> None:
+    def __init__(self, listing: RepositoryQueries, *, mirrors: bool) -> None:
         self._listing = listing
+        self._mirrors = mirrors
 
     @operation("changeRepoState", body=StateChange, response=dict[str, bool], scope="repo:admin")
     def on_put(self, call: Call) -> Any:
         """Change the state of a repository, which permits or forbids pushes."""
         name = call.require(ADMIN)
         state = call.body.state
+        if state == MIRROR and not self._mirrors:
+            raise InvalidRequest("state: MIRROR requires FEATURE_REPO_MIRROR: true in the bundle")
         self._listing.change(name, state=state)
         call.log("change_repo_state", name.namespace, repo=name.name, state_changed=state)
         return {"success": True}

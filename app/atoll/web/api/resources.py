@@ -170,7 +170,10 @@ def create_api(
         *_permissions(Permissions(database)),
         *_notifications(Notifications(database, cipher), receivers),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
-        ("/repository/{repository}/changestate", State(listing)),
+        (
+            "/repository/{repository}/changestate",
+            State(listing, mirrors=bundle.feature_repo_mirror),
+        ),
         ("/user/starred", star.StarList(stars, listing, access)),
         ("/user/starred/{repository}", star.StarResource(stars)),
         ("/entities/{prefix}", EntitySearch(Entities(database))),

@@ -126,6 +126,8 @@ class BlobResource:
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, name: str, digest: str) -> None:
         """Remove the blob from the repository (end-10)."""
-        repository = self._auth.require(req, RepositoryName.parse(name), DELETE).repository
-        self._blobs.delete(repository, Digest.parse(digest))
+        authorized = self._auth.require(req, RepositoryName.parse(name), DELETE)
+        self._blobs.delete(
+            authorized.repository, Digest.parse(digest), authorized.identity.username
+        )
         resp.status = falcon.HTTP_ACCEPTED

@@ -88,12 +88,13 @@ class ManifestResource:
         self, req: falcon.Request, resp: falcon.Response, name: str, reference: str
     ) -> None:
         """Delete a manifest and its tags by digest, or a single tag."""
-        repository = self._auth.require(req, RepositoryName.parse(name), DELETE).repository
+        authorized = self._auth.require(req, RepositoryName.parse(name), DELETE)
+        repository, username = authorized.repository, authorized.identity.username
         _check_findable(repository, reference)
         if Digest.is_digest(reference):
-            self._manifests.delete(repository, Digest.parse(reference))
+            self._manifests.delete(repository, Digest.parse(reference), username)
         else:
-            self._tags.delete(repository, reference)
+            self._tags.delete(repository, reference, username)
         resp.status = falcon.HTTP_ACCEPTED
 
     def _find(self, resp: falcon.Response, repository: RepositoryName, reference: str) -> Manifest:
