@@ -62,8 +62,8 @@ WITH RECURSIVE namespaces (id) AS (
     ) due
     WHERE n.id <> ALL(%(busy)s::bigint[]) LIMIT 1
 ), {_TABLE.claimed}
-SELECT c.namespace_id, c.id, c.lease_token, c.attempts, c.event_data, n.uuid, n.method, n.config,
-       owner.username, r.name
+SELECT c.namespace_id, c.id, c.lease_token, c.attempts, c.event_data, n.uuid, n.event, n.method,
+       n.config, owner.username, r.name
 FROM claimed c JOIN repositorynotification n ON n.id = c.notification_id
 JOIN repository r ON r.id = n.repository_id JOIN "user" owner ON owner.id = r.namespace_user_id
 """
@@ -118,6 +118,7 @@ class Delivery:
     attempts: int
     event_data: Mapping[str, Any]
     notification: UUID
+    event: str
     method: str
     config: str
     namespace: str
@@ -181,7 +182,9 @@ class Deliverer(QueueWorker[int, Delivery]):
             OutboundError, NotReceived, SecretUnreadable: it could not be sent.
         """
         config = json.loads(self._cipher.decrypt(job.config, CONFIG_PURPOSE))
-        payload = self._payloads.build(job.method, job.namespace, job.name, job.event_data)
+        payload = self._payloads.build(
+            job.event, job.method, job.namespace, job.name, job.event_data
+        )
         self._receivers.post(config["url"], payload)
 
     def _succeeded(self, job: Delivery) -> None:

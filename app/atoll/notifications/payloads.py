@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from atoll.config import Bundle
+from atoll.notifications.events import ERROR, EVENTS, INFO, PRIMARY, SUCCESS
 from atoll.notifications.subscriptions import SLACK
 
-_SLACK_COLOR = "good"
+_SLACK_COLORS = {INFO: "#ffffff", SUCCESS: "good", ERROR: "danger", PRIMARY: "good"}
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class Payloads:
         return cls(bundle.server_hostname, bundle.preferred_url_scheme)
 
     def build(
-        self, method: str, namespace: str, name: str, event_data: Mapping[str, Any]
+        self, event: str, method: str, namespace: str, name: str, event_data: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Return the payload for an event in a repository.
 
         Args:
+            event: The name of the event.
             method: WEBHOOK or SLACK.
             namespace: The repository's namespace.
             name: The repository's name in the namespace.
@@ -38,12 +40,11 @@ class Payloads:
         repository = f"{namespace}/{name}"
         homepage = f"{self.scheme}://{self.hostname}/repository/{repository}"
         if method == SLACK:
-            tags = ", ".join(event_data["updated_tags"])
-            text = f"<{homepage}|{repository}> has been updated: {tags}"
+            happened = EVENTS[event].text(event_data)
             attachment = {
-                "fallback": f"Repository {repository} has been updated: {tags}",
-                "text": text,
-                "color": _SLACK_COLOR,
+                "fallback": f"Repository {repository} {happened}",
+                "text": f"<{homepage}|{repository}> {_escape(happened)}",
+                "color": _SLACK_COLORS[EVENTS[event].level],
                 "mrkdwn_in": ["text"],
             }
             return {"attachments": [attachment]}
@@ -55,3 +56,8 @@ class Payloads:
             "homepage": homepage,
             **event_data,
         }
+
+
+def _escape(text: str) -> str:
+    """Escape the characters that Slack interprets as the beginning of a link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -11,8 +11,8 @@ from uuid import UUID
 from atoll.auth.secrets import Cipher
 from atoll.db.pool import Database
 from atoll.names import RepositoryName
+from atoll.notifications.events import EVENTS, REPO_PUSH
 
-REPO_PUSH = "repo_push"
 WEBHOOK, SLACK = "webhook", "slack"
 CONFIG_PURPOSE = "notification"
 # As in Quay, a notification is disabled after this many failed deliveries until it is reset.
@@ -26,14 +26,29 @@ _REPOSITORY_ID = """(SELECT r.id FROM repository r JOIN "user" n ON n.id = r.nam
 _COLUMNS = "uuid, event, method, title, config, event_config, number_of_failures"
 
 # Enqueue a delivery for each subscription to pushes, in the transaction of the push. Parameters:
-# %(repository_id)s and %(tags)s. A push by digest alone causes no notification.
+# %(repository_id)s and %(tags)s. A push by digest alone causes no notification. Subscriptions are
+# locked, so that one that is deleted meanwhile is left out instead of violating the foreign key.
 ENQUEUE_PUSH_NOTIFICATIONS = f"""
 INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)
 SELECT n.id, r.namespace_user_id, jsonb_build_object('updated_tags', to_jsonb(%(tags)s::text[]))
 FROM repositorynotification n JOIN repository r ON r.id = n.repository_id
-WHERE n.repository_id = %(repository_id)s AND n.event = '{REPO_PUSH}'
+WHERE n.repository_id = %(repository_id)s AND n.event = '{REPO_PUSH.name}'
   AND n.number_of_failures < {FAILURES_MAXIMUM} AND cardinality(%(tags)s::text[]) > 0
+FOR KEY SHARE OF n
 """
+
+# Enqueue a delivery for each subscription to an event, in the transaction of the event. Parameters:
+# %(repository_id)s, %(event)s and its fields %(event_data)s.
+ENQUEUE_NOTIFICATIONS = f"""
+INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)
+SELECT n.id, r.namespace_user_id, %(event_data)s
+FROM repositorynotification n JOIN repository r ON r.id = n.repository_id
+WHERE n.repository_id = %(repository_id)s AND n.event = %(event)s
+  AND n.number_of_failures < {FAILURES_MAXIMUM}
+FOR KEY SHARE OF n
+"""
+
+_SAMPLES = json.dumps({name: event.sample for name, event in EVENTS.items()})
 
 
 class NotificationUnknown(Exception):
@@ -179,13 +194,18 @@ class Notifications:
                 WHERE repository_id = {_REPOSITORY_ID} AND uuid = %(uuid)s
                   AND (tested_at IS NULL
                        OR tested_at < clock_timestamp() - make_interval(secs => %(pause)s))
-                RETURNING id, repository_id
+                RETURNING id, repository_id, event
             )
             INSERT INTO notificationdelivery (notification_id, namespace_id, event_data)
-            SELECT t.id, r.namespace_user_id, '{{"updated_tags": ["latest"]}}'
+            SELECT t.id, r.namespace_user_id, %(samples)s::jsonb -> t.event
             FROM tested t JOIN repository r ON r.id = t.repository_id RETURNING id
             """,
-            {**_names(repository), "uuid": uuid, "pause": TEST_PAUSE_SECONDS},
+            {
+                **_names(repository),
+                "uuid": uuid,
+                "pause": TEST_PAUSE_SECONDS,
+                "samples": _SAMPLES,
+            },
         )
         if not rows:
             self.get(repository, uuid)

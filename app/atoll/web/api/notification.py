@@ -26,7 +26,12 @@ class MethodConfig(RequestModel):
 class NewNotification(RequestModel):
     """A notification to create. Quay's other events and methods are not supported yet."""
 
-    event: Literal["repo_push"]
+    event: Literal[
+        "repo_push",
+        "repo_mirror_sync_started",
+        "repo_mirror_sync_success",
+        "repo_mirror_sync_failed",
+    ]
     method: Literal["webhook", "slack"]
     config: MethodConfig
     event_config: dict[str, Any] = Field(default_factory=dict, alias="eventConfig")
