@@ -35,8 +35,9 @@ TIMEOUT_MINIMUM = 300
 INTERVAL_MAXIMUM = 2**31 - 1
 # Later dates plus an interval exceed the dates that Python can represent.
 YEAR_MAXIMUM = 2999
+# The number of patterns in a list.
+PATTERNS_MAXIMUM = 500
 
-_PATTERNS_MAXIMUM = 500
 _PATTERN_LENGTH = 255
 _CA_CERTIFICATE_MAXIMUM = 64 * 1024
 _DAY = 86_400
@@ -47,8 +48,8 @@ _FORBIDDEN_IN_REFERENCES = re.compile(r"[?#\\%\s]")
 
 def _pattern_list(patterns: list[str]) -> list[str]:
     found = split_patterns(patterns)
-    if len(found) > _PATTERNS_MAXIMUM:
-        raise ValueError(f"may have at most {_PATTERNS_MAXIMUM} patterns")
+    if len(found) > PATTERNS_MAXIMUM:
+        raise ValueError(f"may have at most {PATTERNS_MAXIMUM} patterns")
     if any(len(one) > _PATTERN_LENGTH for one in found):
         raise ValueError(f"a pattern may have at most {_PATTERN_LENGTH} characters")
     return list(found)
@@ -96,7 +97,7 @@ def _certificates(text: str) -> str:
 
 Patterns = Annotated[
     list[Annotated[str, Field(max_length=10_000)]],
-    Field(max_length=_PATTERNS_MAXIMUM),
+    Field(max_length=PATTERNS_MAXIMUM),
     AfterValidator(_pattern_list),
 ]
 ExternalReference = Annotated[str, Field(max_length=512), AfterValidator(_reference)]
