@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import psycopg2
 import psycopg2.errors
@@ -15,6 +16,8 @@ from atoll.db.pool import Database, DatabaseUnavailable, Parameters
 # them, in seconds.
 _ATTEMPTS = 3
 _PAUSE_SECONDS = 0.1
+
+Result = TypeVar("Result")
 
 
 def is_transient(error: BaseException) -> bool:
@@ -42,9 +45,17 @@ def run_with_retries(database: Database, sql: str, parameters: Parameters = None
         DatabaseUnavailable: Raised without a retry; the caller decides when to retry.
         psycopg2.Error: The statement failed for another reason, or conflicted each time.
     """
+    return retry_conflicts(lambda: database.run(sql, parameters))
+
+
+def retry_conflicts(transaction: Callable[[], Result]) -> Result:
+    """Run a transaction, and retry it after a deadlock or serialization failure.
+
+    For background threads only, as `run_with_retries`.
+    """
     for _ in range(_ATTEMPTS - 1):
         try:
-            return database.run(sql, parameters)
+            return transaction()
         except psycopg2.errors.TransactionRollbackError:
             time.sleep(random.uniform(0, _PAUSE_SECONDS))  # noqa: S311
-    return database.run(sql, parameters)
+    return transaction()

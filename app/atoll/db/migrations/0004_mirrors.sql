@@ -40,6 +40,8 @@ CREATE TABLE repomirrorconfig (
     deletions_confirmed      boolean NOT NULL DEFAULT false,
     -- The current run; NULL between runs.
     run_id                   bigint UNIQUE,
+    -- Whether all tasks of the current run have been written.
+    is_planned               boolean NOT NULL DEFAULT false,
     -- The lease of the process that plans the run.
     lease_token              uuid,
     lease_expires            timestamptz,
@@ -89,15 +91,19 @@ CREATE TABLE mirrortask (
     -- `copied`: the content is here, and the tag waits for the others (roll-back).
     state         text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'copied', 'failed')),
     bytes_copied  bigint NOT NULL DEFAULT 0,
+    -- The tags that change with a copied one because they belong to its image, with their digests.
+    attached      jsonb NOT NULL DEFAULT '{}',
     reason        text,
     available_at  timestamptz NOT NULL DEFAULT now(),
     lease_token   uuid,
     lease_expires timestamptz,
     attempts      integer NOT NULL DEFAULT 0,
+    -- Attempts that failed; others ended with their process.
+    failures      integer NOT NULL DEFAULT 0,
     last_error    text,
     UNIQUE (run_id, tag)
 );
-CREATE INDEX mirrortask_pending ON mirrortask (available_at, id) WHERE state = 'pending';
+CREATE INDEX mirrortask_pending ON mirrortask (run_id, available_at, id) WHERE state = 'pending';
 
 -- What is known of the selected tags of a mirror.
 CREATE TABLE mirrortag (

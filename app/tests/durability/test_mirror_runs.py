@@ -1,0 +1,253 @@
+"""The life cycle of runs of mirrors, with several workers, crashes and cancellations."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from atoll.db.leased_queue import LeaseLost
+from atoll.mirroring.mirrors import Mirrors
+from atoll.mirroring.outcome import failed
+from atoll.mirroring.runs import Plan, RunClaim, Runs
+from atoll.mirroring.tasks import Task, Tasks
+from atoll.names import RepositoryName
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from prometheus_client import REGISTRY
+
+from .mirror_runs import SWITCHED, MirrorRuns, RecordedSwitch
+from .mirrored import make_mirror, mirrors
+from .sites import SUPERUSER, MemoryRegistry, MemorySite
+
+ONE = RepositoryName(SUPERUSER, "one")
+TWO = RepositoryName(SUPERUSER, "two")
+
+
+@pytest.fixture
+def site(registry: MemoryRegistry) -> Iterator[MemorySite]:
+    """A site whose switched tags are recorded."""
+    registry["us"].database.run(SWITCHED)
+    return registry["us"]
+
+
+@pytest.fixture
+def runs(site: MemorySite) -> Runs:
+    return Runs(site.database, site.graph.cipher, RecordedSwitch(), site="us", instance="worker")
+
+
+@pytest.fixture
+def tasks(site: MemorySite) -> Tasks:
+    return Tasks(site.database, RecordedSwitch())
+
+
+def claimed_run(runs: Runs) -> RunClaim:
+    claimed = runs.claim(None, [])
+    assert claimed is not None
+    return claimed[1]
+
+
+def claimed_task(tasks: Tasks, after: int | None = None) -> Task:
+    claimed = tasks.claim(after, [])
+    assert claimed is not None
+    return claimed[1]
+
+
+def planned(runs: Runs, tags: int) -> int:
+    """Plan the run that is due, with a number of changed tags; return the run."""
+    claim = claimed_run(runs)
+    selected = {f"tag{number:04}": f"digest {number}" for number in range(tags)}
+    runs.record_plan(claim, Plan(selected))
+    return claim.run_id
+
+
+def statements() -> float:
+    """Return the number of round trips to PostgreSQL so far."""
+    return REGISTRY.get_sample_value("atoll_database_round_trips_total") or 0.0
+
+
+def status(site: MemorySite, name: RepositoryName = ONE) -> str:
+    return mirrors(site).find(name).status
+
+
+@pytest.mark.parametrize("examples", [12, pytest.param(200, marks=pytest.mark.long)])
+def test_any_sequence_of_workers_crashes_and_cancels_ends_in_a_state_of_the_table(
+    site: MemorySite, examples: int
+) -> None:
+    MirrorRuns.site = site
+    MirrorRuns.outcomes = set()
+    run_state_machine_as_test(
+        MirrorRuns,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert "SUCCESS" in {outcome for outcome, _ in MirrorRuns.outcomes}
+
+
+def test_two_workers_that_finish_the_last_two_tags_end_the_run_once(
+    site: MemorySite, runs: Runs, tasks: Tasks
+) -> None:
+    for number in range(10):
+        name = make_mirror(site, RepositoryName(SUPERUSER, f"app{number}"))
+        run = planned(runs, 2)
+        ended: list[object] = []
+        barrier = threading.Barrier(2)
+
+        def work(
+            task: Task,
+            run: int = run,
+            ended: list[object] = ended,
+            barrier: threading.Barrier = barrier,
+        ) -> None:
+            barrier.wait()
+            tasks.complete(task, {}, together=False)
+            ended.append(runs.finish(run))
+
+        threads = [threading.Thread(target=work, args=(claimed_task(tasks),)) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len([one for one in ended if one is not None]) == 1
+        found = mirrors(site).find(name)
+        assert (found.status, found.run and found.run.tags_copied) == ("SUCCESS", 2)
+
+
+def test_runs_take_turns(site: MemorySite, runs: Runs, tasks: Tasks) -> None:
+    make_mirror(site, ONE)
+    large = planned(runs, 1000)
+    make_mirror(site, TWO)
+    small = planned(runs, 3)
+    order, last = [], None
+    for _ in range(6):
+        task = tasks.claim(last, []) or tasks.claim(None, [])
+        assert task is not None
+        last = task[0]
+        order.append(last)
+    assert order == [large, small] * 3
+
+
+def test_a_pause_of_the_upstream_postpones_all_tags_and_loses_no_attempt(
+    site: MemorySite, runs: Runs, tasks: Tasks
+) -> None:
+    make_mirror(site, ONE)
+    planned(runs, 20)
+    tasks.postpone(claimed_task(tasks), 20, "too many requests")
+    assert tasks.claim(None, []) is None
+    assert site.database.read("SELECT sum(attempts), sum(failures) FROM mirrortask") == [[0, 0]]
+    found = mirrors(site).find(ONE)
+    assert found.status == "SYNCING"
+    assert found.waiting_until is not None
+
+
+def test_a_tag_is_retried_three_times(site: MemorySite, runs: Runs, tasks: Tasks) -> None:
+    make_mirror(site, ONE)
+    run = planned(runs, 1)
+    pauses = []
+    for _ in range(3):
+        assert not tasks.fail(claimed_task(tasks), "truncated", "short", is_temporary=True)
+        rows = site.database.read(
+            "SELECT extract(epoch FROM available_at - now()) / 60 FROM mirrortask"
+        )
+        pauses.append(float(rows[0][0]))
+        site.database.run("UPDATE mirrortask SET available_at = now()")
+    assert pauses == pytest.approx([1, 5, 15], rel=0.25)
+    assert tasks.fail(claimed_task(tasks), "truncated", "short", is_temporary=True)
+    finished = runs.finish(run)
+    assert finished is not None
+    assert (finished.outcome.status, finished.outcome.reason) == ("FAIL", "truncated")
+
+
+def test_a_crash_is_not_a_failure_of_the_tag(site: MemorySite, runs: Runs, tasks: Tasks) -> None:
+    make_mirror(site, ONE)
+    planned(runs, 1)
+    for _ in range(20):
+        task = claimed_task(tasks)
+        site.database.run("UPDATE mirrortask SET lease_expires = now()")
+    assert not tasks.fail(task, "truncated", "short", is_temporary=True)
+
+
+def test_a_run_that_cannot_be_planned_is_retried_three_times_before_its_next_date(
+    site: MemorySite, runs: Runs
+) -> None:
+    make_mirror(site, ONE)
+    causes, pauses = [], []
+    for _ in range(4):
+        claim = claimed_run(runs)
+        causes.append(claim.cause)
+        runs.fail(claim, failed("network_timeout", "no response", is_temporary=True))
+        rows = site.database.read(
+            "SELECT extract(epoch FROM next_at - now()) / 60, retries_remaining"
+            " FROM repomirrorconfig"
+        )
+        pauses.append(float(rows[0][0]))
+        site.database.run("UPDATE repomirrorconfig SET next_at = now()")
+    assert causes == ["schedule", "retry", "retry", "retry"]
+    assert pauses[:3] == pytest.approx([1, 5, 15], rel=0.25)
+    # The schedule has a date each hour.
+    assert pauses[3] <= 60
+    assert claimed_run(runs).cause == "schedule"
+
+
+def test_a_cancelled_run_ends_without_its_workers_and_keeps_the_schedule(
+    site: MemorySite, runs: Runs, tasks: Tasks
+) -> None:
+    make_mirror(site, ONE)
+    run = planned(runs, 3)
+    task = claimed_task(tasks)
+    mirrors(site).request_cancel(ONE)
+    assert tasks.held([task]) == set()
+    assert tasks.claim(None, []) is None
+    assert runs.to_finish() == [run]
+    assert runs.finish(run) is not None
+    assert status(site) == "CANCEL"
+    assert mirrors(site).find(ONE).row["next_at"] is not None
+    with pytest.raises(LeaseLost):
+        tasks.complete(task, {}, together=False)
+    assert site.database.read("SELECT count(*) FROM switched") == [[0]]
+
+
+def test_a_cancelled_plan_writes_nothing(site: MemorySite, runs: Runs) -> None:
+    make_mirror(site, ONE)
+    claim = claimed_run(runs)
+    mirrors(site).request_cancel(ONE)
+    with pytest.raises(LeaseLost):
+        runs.record_plan(claim, Plan({"latest": "digest"}))
+    assert runs.claim(None, []) is None
+    assert runs.finish(claim.run_id) is not None
+    assert status(site) == "CANCEL"
+
+
+@pytest.mark.parametrize("state", ["NORMAL", "READ_ONLY"])
+def test_a_mirror_runs_in_the_state_mirror_only(site: MemorySite, runs: Runs, state: str) -> None:
+    make_mirror(site, ONE)
+    site.database.run("UPDATE repository SET state = %s", [state])
+    assert runs.claim(None, []) is None
+
+
+def test_a_disabled_mirror_runs_on_request_only(site: MemorySite, runs: Runs) -> None:
+    make_mirror(site, ONE, {"is_enabled": False})
+    assert runs.claim(None, []) is None
+    found: Mirrors = mirrors(site)
+    found.request_sync(ONE)
+    assert claimed_run(runs).cause == "request"
+
+
+def test_an_unchanged_run_takes_one_statement_after_its_claim(site: MemorySite, runs: Runs) -> None:
+    make_mirror(site, ONE)
+    claim = claimed_run(runs)
+    selected = {f"tag{number}": f"digest {number}" for number in range(1000)}
+    before = statements()
+    finished = runs.record_plan(claim, Plan(selected, frozenset(selected)))
+    assert statements() - before == 1
+    assert finished is not None
+    found = mirrors(site).find(ONE)
+    assert found.status == "SUCCESS"
+    assert found.run is not None
+    assert (found.run.tags_total, found.run.tags_unchanged) == (1000, 1000)
+    assert found.row["next_at"] > claim.now
+    assert runs.claim(None, []) is None
