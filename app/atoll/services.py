@@ -26,6 +26,7 @@ from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.mirroring.mirrors import Mirrors
+from atoll.mirroring.verification import Verification
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
@@ -47,6 +48,7 @@ from atoll.replication.listener import WakeUps
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.upstream.upstreams import Upstreams
+from atoll.web.api.mirror import Mirroring
 from atoll.web.app import Dependencies
 from atoll.web.health import HealthProbe
 
@@ -275,6 +277,13 @@ class Services:
         )
         return HealthProbe(database, self.redis, self.spool, replicas)
 
+    def _mirroring(self) -> Mirroring | None:
+        """Return the collaborators of the resources of mirrors, if there can be any."""
+        if not self.bundle.feature_repo_mirror:
+            return None
+        verification = Verification(self.mirrors, self.bundle, self.ca_bundle)
+        return Mirroring(self.mirrors, verification)
+
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the web application."""
         return Dependencies(
@@ -301,6 +310,7 @@ class Services:
             catalog=Catalog(self.database),
             receivers=self.receivers,
             log_exports=self.log_exports,
+            mirroring=self._mirroring(),
             pulls=self.pulls,
             environment=os.environ,
         )

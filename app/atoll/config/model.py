@@ -315,6 +315,12 @@ class Bundle(BaseModel):
         default=False,
         description="Repositories may be mirrors, which only their robot changes.",
     )
+    repo_mirror_worker_replicas: int = Field(
+        default=1,
+        ge=0,
+        description="The number of mirror processes of all sites; with fewer, mirrors are"
+        " reported as unhealthy.",
+    )
     registry_state: Literal["normal", "readonly"] = Field(
         default="normal", description="`readonly` refuses pushes and all other changes."
     )

@@ -1,4 +1,4 @@
-"""Rows of mirrors and of their runs, as the API and the command line show them."""
+"""Mirrors as they are stored."""
 
 from __future__ import annotations
 
@@ -20,53 +20,6 @@ STATUSES = (NEVER_RUN, SYNC_NOW, SYNCING, SUCCESS, FAIL, CANCEL)
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run of a mirror.
-
-    Attributes:
-        id: Its key.
-        cause: `schedule`, `request` or `retry`.
-        site: The site that planned it last.
-        instance: The process that planned it last.
-        started_at: When it started.
-        finished_at: When it finished; None while it is in progress.
-        outcome: SUCCESS, FAIL or CANCEL; None while it is in progress.
-        reason: The code of its failure.
-        message: A text for people.
-        tags_total: The number of selected tags.
-        tags_unchanged: The number of tags that had not changed.
-        tags_copied: The number of copied tags.
-        tags_failed: The number of failed tags.
-        tags_deleted: The number of deleted tags.
-        bytes_copied: The bytes that were fetched.
-        bytes_present: The bytes that did not have to be fetched.
-        requests: The number of requests to the upstream.
-    """
-
-    id: int
-    cause: str
-    site: str
-    instance: str
-    started_at: datetime
-    finished_at: datetime | None
-    outcome: str | None
-    reason: str | None
-    message: str | None
-    tags_total: int
-    tags_unchanged: int
-    tags_copied: int
-    tags_failed: int
-    tags_deleted: int
-    bytes_copied: int
-    bytes_present: int
-    requests: int
-
-
-RUN_COLUMNS = ", ".join(Run.__dataclass_fields__)
-_RUN_PREFIX = "run."
-
-
-@dataclass(frozen=True)
 class Mirror:
     """A mirror of a repository.
 
@@ -77,7 +30,6 @@ class Mirror:
         robot: The robot in whose name tags change.
         row: The row of `repomirrorconfig`, for `MirrorSettings.from_row`. It contains the
             encrypted password.
-        run: The current run or, between runs, the last one; None if there was none.
         waiting_until: Until when the current run waits for the upstream.
     """
 
@@ -86,7 +38,6 @@ class Mirror:
     repository_state: str
     robot: str
     row: Mapping[str, Any]
-    run: Run | None
     waiting_until: datetime | None
 
     @property
@@ -112,15 +63,14 @@ class Mirror:
         return list(split_patterns(self.row["root_rule"]["rule_value"]))
 
 
-_RUN = ", ".join(f'run.{name} AS "{_RUN_PREFIX}{name}"' for name in Run.__dataclass_fields__)
-
-# Mirrors with their repositories and runs. A run whose remaining tasks are all postponed waits for
-# the upstream.
-MIRRORS = f"""
+# Mirrors with their repositories. A run whose remaining tasks are all postponed waits for the
+# upstream.
+MIRRORS = """
 SELECT m.*, n.username AS namespace, r.name AS repository, r.state AS repository_state,
-       robot.username AS robot, {_RUN},
+       robot.username AS robot,
        CASE WHEN m.run_id IS NULL THEN NULL
-            WHEN run.planned_at IS NULL THEN nullif(greatest(m.available_at, now()), now())
+            WHEN (SELECT planned_at FROM mirrorrun WHERE id = m.run_id) IS NULL
+            THEN nullif(greatest(m.available_at, now()), now())
             ELSE (SELECT nullif(greatest(min(t.available_at), now()), now()) FROM mirrortask t
                   WHERE t.run_id = m.run_id AND t.state = 'pending')
        END AS waiting_until
@@ -128,22 +78,17 @@ FROM repomirrorconfig m
 JOIN repository r ON r.id = m.repository_id
 JOIN "user" n ON n.id = r.namespace_user_id
 JOIN "user" robot ON robot.id = m.internal_robot_id
-LEFT JOIN LATERAL (
-    SELECT * FROM mirrorrun WHERE mirror_id = m.id ORDER BY id DESC LIMIT 1
-) AS run ON true
 """
 
 
 def mirror_from_row(row: Mapping[str, Any]) -> Mirror:
     """Return the mirror in a row of MIRRORS."""
     values = dict(row)
-    run = {name: values.pop(f"{_RUN_PREFIX}{name}") for name in Run.__dataclass_fields__}
     return Mirror(
         values["id"],
         RepositoryName(values["namespace"], values["repository"], values["repository_id"]),
         values["repository_state"],
         values["robot"],
         values,
-        None if run["id"] is None else Run(**run),
         values["waiting_until"],
     )

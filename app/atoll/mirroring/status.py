@@ -92,7 +92,8 @@ WITH mirror AS (
         USING (tag)
 )
 SELECT tag, state, digest, seen_at, checked_at, gone_since, error FROM tags
-WHERE %(state)s::text IS NULL OR state = %(state)s ORDER BY tag
+WHERE (%(state)s::text IS NULL OR state = %(state)s) AND tag COLLATE "C" > %(after)s
+ORDER BY tag COLLATE "C" LIMIT %(limit)s
 """
 
 TAG_STATES = ("current", "pending", "failed", "gone")
@@ -294,14 +295,25 @@ class MirrorStatuses:
         rows = self._database.read(_RUNS, {**_key(repository), "limit": limit})
         return [RunStatus(*row) for row in rows]
 
-    def tags(self, repository: RepositoryName, state: str | None = None) -> list[TagStatus]:
+    def tags(
+        self,
+        repository: RepositoryName,
+        state: str | None = None,
+        *,
+        after: str = "",
+        limit: int | None = None,
+    ) -> list[TagStatus]:
         """Return the tags of a mirror by name; empty if it is not a mirror.
 
         Args:
             repository: the repository.
             state: one of TAG_STATES; None for tags in any state.
+            after: the tag that the list begins after.
+            limit: the maximum number of tags.
         """
-        rows = self._database.read(_TAGS, {**_key(repository), "state": state})
+        rows = self._database.read(
+            _TAGS, {**_key(repository), "state": state, "after": after, "limit": limit}
+        )
         return [TagStatus(*row) for row in rows]
 
 

@@ -69,7 +69,12 @@ class Upstreams:
 
     @classmethod
     def from_bundle(
-        cls, bundle: Bundle, ca_bundle: str | None, make_budget: MakeBudget | None = None
+        cls,
+        bundle: Bundle,
+        ca_bundle: str | None,
+        make_budget: MakeBudget | None = None,
+        *,
+        limits: Limits | None = None,
     ) -> Upstreams:
         """Return clients with the rules of the bundle and the proxies of the environment.
 
@@ -77,6 +82,7 @@ class Upstreams:
             bundle: The bundle, for SSRF_ALLOWED_HOSTS.
             ca_bundle: A file of CA certificates; None to use those of the system.
             make_budget: As for the constructor.
+            limits: As for the constructor.
 
         Raises:
             InvalidDestination: A proxy of the environment is malformed.
@@ -86,6 +92,7 @@ class Upstreams:
             ca_bundle=ca_bundle,
             proxies=Proxies.from_environment(os.environ),
             make_budget=make_budget,
+            limits=limits,
         )
 
     def check(self, reference: UpstreamReference, access: Access) -> None:

@@ -29,6 +29,7 @@ from atoll.web import errors
 from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.middleware import is_api
+from atoll.web.api.mirror import Mirroring
 from atoll.web.api.resources import create_api
 from atoll.web.bearer_auth import BearerAuth, TokenAuth
 from atoll.web.external_url import ExternalUrls
@@ -65,6 +66,8 @@ class Dependencies:
     catalog: Catalog
     receivers: Receivers
     log_exports: LogExports
+    # None without FEATURE_REPO_MIRROR.
+    mirroring: Mirroring | None
     pulls: PullLog
     environment: Mapping[str, str]
 
@@ -89,6 +92,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         tags=deps.tags,
         receivers=deps.receivers,
         log_exports=deps.log_exports,
+        mirroring=deps.mirroring,
         external_urls=external_urls,
         environment=deps.environment,
     )

@@ -47,7 +47,7 @@ def test_a_new_mirror_has_its_settings_and_may_be_pushed_to_by_its_robot(
     assert (settings.rule.include, settings.rule.newest) == (("*",), 3)
     assert settings.delete_after == timedelta(0)
     assert settings.referrers == "all"
-    assert (mirror.status, mirror.robot, mirror.run) == ("NEVER_RUN", ROBOT, None)
+    assert (mirror.status, mirror.robot) == ("NEVER_RUN", ROBOT)
     assert mirror.repository_state == "MIRROR"
     assert mirror.row["next_at"] == START
     assert _role_of_robot(site) == "write"
@@ -248,8 +248,6 @@ def test_the_cancellation_of_a_run_is_recorded(site: MemorySite) -> None:
     mirror = _found(site)
     assert mirror.status == "SYNCING"
     assert mirror.row["cancel_requested_at"] is not None
-    assert mirror.run is not None
-    assert (mirror.run.cause, mirror.run.finished_at) == ("schedule", None)
 
 
 def test_deletions_are_confirmed_only_after_a_refusal(site: MemorySite) -> None:

@@ -20,6 +20,7 @@ from atoll.auth.access import WrongCredentials
 from atoll.auth.passwords import PasswordTooShort
 from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
+from atoll.mirroring import errors as mirroring
 from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import subscriptions
 from atoll.outbound.errors import InvalidDestination
@@ -99,6 +100,13 @@ def not_found_message(path: str) -> str:
     return f"there is nothing at {path[:200]}"
 
 
+class TooManyVerifications(Exception):
+    """Too many connections to upstreams are verified at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__("too many upstreams are verified at the same time; try again later")
+
+
 _BAD, _NOT_FOUND, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
@@ -123,6 +131,9 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     subscriptions.TooManyNotifications: (400, _BAD),
     registry.Denied: (400, _BAD),
     policies.PolicyInvalid: (400, _BAD),
+    mirroring.InvalidMirror: (400, _BAD),
+    mirroring.MirrorInactive: (400, _BAD),
+    mirroring.NothingToConfirm: (400, _BAD),
     Unauthorized: (401, "invalid_token"),
     Unauthenticated: (401, "invalid_token"),
     WrongCredentials: (401, "invalid_token"),
@@ -147,10 +158,13 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     registry.RepositoryUnknown: (404, _NOT_FOUND),
     registry.ManifestUnknown: (404, _NOT_FOUND),
     labels.LabelUnknown: (404, _NOT_FOUND),
+    mirroring.MirrorUnknown: (404, _NOT_FOUND),
+    mirroring.MirrorExists: (409, "conflict"),
     Throttled: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),
     TooManySearches: (429, _TOO_MANY),
+    TooManyVerifications: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
     RepositoryReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
@@ -196,7 +210,7 @@ def write(
         resp.media["is_readonly"] = True
     if isinstance(error, _THROTTLED):
         resp.set_header("Retry-After", str(error.seconds))
-    if isinstance(error, TooManySearches):
+    if isinstance(error, TooManySearches | TooManyVerifications):
         resp.set_header("Retry-After", "1")
     if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         # Basic credentials are accepted, but the challenge does not offer them: a browser would

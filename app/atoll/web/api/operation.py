@@ -72,6 +72,8 @@ class Call:
     session: Session | None = None
     body: Any = None
     query: Any = None
+    # Replaces the operation's status.
+    status: int | None = None
 
     @property
     def actor(self) -> Principal:
@@ -209,7 +211,7 @@ def operation(
             if call.session is not None:
                 _check_csrf_token(call, call.session)
             result = responder(resource, call, **path)
-            resp.status = described.status
+            resp.status = call.status or described.status
             if described.status != NO_CONTENT:
                 resp.media = result
 

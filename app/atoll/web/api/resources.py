@@ -22,9 +22,12 @@ from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
 from atoll.auth.sessions import Sessions
 from atoll.auth.throttle import Throttle
+from atoll.cluster.instances import Instances
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
+from atoll.mirroring.health import MirrorHealthReporter
+from atoll.mirroring.status import MirrorStatuses
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
 from atoll.placement.policies import Policies
@@ -46,6 +49,8 @@ from atoll.web.api import (
     log_export,
     manifest,
     message,
+    mirror,
+    mirror_health,
     notification,
     oauth,
     permission,
@@ -65,6 +70,7 @@ from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
 from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
 from atoll.web.api.middleware import PREFIX, ApiMiddleware
+from atoll.web.api.mirror import Mirroring
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.openapi import OpenApiDocument
 from atoll.web.api.organization import (
@@ -84,6 +90,7 @@ Resources = list[tuple[str, object]]
 
 _TAG = "/repository/{repository}/tag/{tag}"
 _MANIFEST = "/repository/{repository}/manifest/{digest}"
+_MIRROR = "/repository/{repository}/mirror"
 
 
 @dataclass(frozen=True)
@@ -107,6 +114,7 @@ def create_api(
     tags: Tags,
     receivers: Receivers,
     log_exports: LogExports,
+    mirroring: Mirroring | None,
     external_urls: ExternalUrls,
     environment: Mapping[str, str],
 ) -> Api:
@@ -142,6 +150,7 @@ def create_api(
         ("/find/all", FindAll(listing, Search(database), namespaces, slots)),
         ("/registry/capabilities", Capabilities(bundle)),
         *_optional(bundle, environment, manifests, database),
+        *_mirrors(mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
@@ -229,6 +238,31 @@ def _optional(
         resources.append((f"{_TAG}/pull_statistics", TagPullStatistics(*collaborators)))
         resources.append((f"{_MANIFEST}/pull_statistics", ManifestPullStatistics(*collaborators)))
     return resources
+
+
+def _mirrors(
+    mirroring: Mirroring | None, bundle: Bundle, database: Database, namespaces: Namespaces
+) -> Resources:
+    if mirroring is None:
+        return []
+    mirrors, statuses = mirroring.mirrors, MirrorStatuses(database)
+    reporter = MirrorHealthReporter(
+        database, Instances(database), bundle.repo_mirror_worker_replicas
+    )
+    return [
+        ("/repository/mirror/health", mirror_health.RepositoryMirrorHealth(reporter, namespaces)),
+        ("/superuser/mirror/health", mirror_health.SuperuserMirrorHealth(reporter)),
+        (f"{_MIRROR}/sync-now", mirror.MirrorSync(mirrors)),
+        (f"{_MIRROR}/sync-cancel", mirror.MirrorCancellation(mirrors)),
+        (
+            f"{_MIRROR}/verify",
+            mirror.MirrorVerification(mirrors, mirroring.verification),
+        ),
+        (f"{_MIRROR}/confirm-deletions", mirror.MirrorDeletions(mirrors)),
+        (f"{_MIRROR}/runs", mirror.MirrorRuns(mirrors, statuses)),
+        (f"{_MIRROR}/tags", mirror.MirrorTags(mirrors, statuses)),
+        (_MIRROR, mirror.MirrorResource(mirrors, statuses)),
+    ]
 
 
 def _applications(

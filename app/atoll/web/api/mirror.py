@@ -1,0 +1,447 @@
+"""`repository/{repository}/mirror`: mirrors of repositories, with FEATURE_REPO_MIRROR.
+
+Operations, statuses and fields are Quay's. Settings and operations that Quay does not have are in
+the object `atoll`, and at paths of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from typing_extensions import TypedDict
+
+from atoll.auth.access import ADMIN
+from atoll.mirroring.mirror_records import Mirror
+from atoll.mirroring.mirrors import MirrorChange, Mirrors
+from atoll.mirroring.settings import (
+    INTERVAL_MAXIMUM,
+    TAG_GLOBS,
+    TIMEOUT_MINIMUM,
+    YEAR_MAXIMUM,
+    Architectures,
+    ExternalReference,
+    MirrorOptions,
+    Patterns,
+    RegistryConfig,
+)
+from atoll.mirroring.status import MirrorStatuses, RunStatus
+from atoll.mirroring.verification import Verification
+from atoll.names import RepositoryName
+from atoll.web.api.errors import NotFound, TooManyVerifications
+from atoll.web.api.operation import Call, RequestModel, operation
+
+_DATE = "%Y-%m-%dT%H:%M:%SZ"
+_HIDDEN = "********"
+# Verifications at the same time in one process; each occupies a thread.
+_VERIFICATIONS = 2
+# Fields of `atoll` in responses that requests may repeat.
+_STATE_FIELDS = frozenset(
+    {"run", "next_date", "last_success_date", "reason", "message", "deletions_confirmed"}
+)
+
+
+def _date(text: str) -> str:
+    try:
+        year = datetime.strptime(text, _DATE).replace(tzinfo=UTC).year
+    except ValueError as error:
+        raise ValueError("must be a date of the form 2026-01-31T23:59:59Z") from error
+    if year > YEAR_MAXIMUM:
+        raise ValueError(f"must be before the year {YEAR_MAXIMUM + 1}")
+    return text
+
+
+SyncDate = Annotated[str, Field(max_length=20), AfterValidator(_date)]
+Interval = Annotated[int, Field(ge=0, le=INTERVAL_MAXIMUM)]
+Timeout = Annotated[int, Field(ge=TIMEOUT_MINIMUM, le=INTERVAL_MAXIMUM)]
+Robot = Annotated[str, Field(min_length=1, max_length=512)]
+Username = Annotated[str, Field(min_length=1, max_length=1024)]
+# Keys of cloud services serve as passwords.
+Password = Annotated[str, Field(max_length=64 * 1024)]
+
+
+@dataclass(frozen=True)
+class Mirroring:
+    """The collaborators of the resources of mirrors."""
+
+    mirrors: Mirrors
+    verification: Verification
+
+
+class MirrorRule(RequestModel):
+    """Patterns of tags, one of which a tag must match."""
+
+    rule_kind: Literal["tag_glob_csv"]
+    rule_value: Annotated[Patterns, Field(min_length=1)]
+
+
+class AtollOptions(MirrorOptions):
+    """The options that Quay does not have; null resets an option."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_state(cls, value: Any) -> Any:
+        """Accept the object of a response, whose further fields describe the state."""
+        if not isinstance(value, Mapping):
+            return value
+        return {name: one for name, one in value.items() if name not in _STATE_FIELDS}
+
+
+class NewMirror(RequestModel):
+    """A mirror to create."""
+
+    is_enabled: bool = True
+    external_reference: ExternalReference
+    external_registry_username: Username | None = None
+    external_registry_password: Password | None = None
+    external_registry_config: RegistryConfig | None = None
+    sync_interval: Interval
+    sync_start_date: SyncDate
+    robot_username: Robot
+    root_rule: MirrorRule
+    skopeo_timeout_interval: Timeout = TIMEOUT_MINIMUM
+    architecture_filter: Architectures | None = None
+    atoll: AtollOptions | None = None
+
+
+class ChangedMirror(RequestModel):
+    """The settings of a mirror to change."""
+
+    is_enabled: bool = Field(default=True)
+    external_reference: ExternalReference = Field(default="")
+    external_registry_username: Username | None = None
+    external_registry_password: Password | None = None
+    external_registry_config: RegistryConfig | None = None
+    sync_interval: Interval = Field(default=0)
+    sync_start_date: SyncDate = Field(default="")
+    robot_username: Robot = Field(default="")
+    root_rule: MirrorRule | None = None
+    skopeo_timeout_interval: Timeout = Field(default=TIMEOUT_MINIMUM)
+    architecture_filter: Architectures | None = None
+    atoll: AtollOptions | None = None
+
+
+class RunQuery(RequestModel):
+    """The maximum number of runs."""
+
+    limit: int = Field(default=20, ge=1, le=1000)
+
+
+class TagQuery(RequestModel):
+    """The state of tags, and the page of results."""
+
+    state: Literal["current", "pending", "failed", "gone"] | None = None
+    limit: int = Field(default=100, ge=1, le=1000)
+    next_page: str = Field(default="", max_length=128)
+
+
+class MirrorSchema(TypedDict):
+    """A mirror; `atoll` has further options, and the current or last run."""
+
+    is_enabled: bool
+    mirror_type: str
+    external_reference: str
+    external_registry_username: str | None
+    external_registry_config: dict[str, Any]
+    sync_interval: int
+    sync_start_date: str
+    sync_expiration_date: str | None
+    sync_retries_remaining: int
+    sync_status: str
+    root_rule: dict[str, Any]
+    robot_username: str
+    skopeo_timeout_interval: int
+    architecture_filter: list[str]
+    atoll: dict[str, Any]
+
+
+class TagPage(TypedDict, total=False):
+    """A page of the tags of a mirror, and the token of the next page."""
+
+    tags: list[dict[str, Any]]
+    next_page: str
+
+
+class VerificationSchema(TypedDict):
+    """The result of a connection to the upstream."""
+
+    success: bool
+    message: str
+    tags: int | None
+
+
+class MirrorResource:
+    """`repository/{repository}/mirror`."""
+
+    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses) -> None:
+        self._mirrors = mirrors
+        self._statuses = statuses
+
+    @operation("getRepoMirrorConfig", response=MirrorSchema, scope="repo:admin")
+    def on_get(self, call: Call) -> Any:
+        """Get the mirror of a repository."""
+        mirror = self._mirrors.find(_administered(call))
+        return _serialize(mirror, self._statuses.one(mirror.repository).run)
+
+    @operation(
+        "createRepoMirrorConfig", body=NewMirror, status=201, response=str, scope="repo:admin"
+    )
+    def on_post(self, call: Call) -> Any:
+        """Make a repository a mirror, which only its robot changes from now on."""
+        name = _administered(call)
+        self._mirrors.create(name, _change(call.body))
+        call.log(
+            "repo_mirror_config_changed",
+            name.namespace,
+            changed="external_reference",
+            to=call.body.external_reference,
+        )
+        return ""
+
+    @operation(
+        "changeRepoMirrorConfig", body=ChangedMirror, status=201, response=str, scope="repo:admin"
+    )
+    def on_put(self, call: Call) -> Any:
+        """Change settings of a mirror: all that are given or, if one is invalid, none."""
+        name = _administered(call)
+        change = _change(call.body)
+        before, after = self._mirrors.change(name, change)
+        if before.is_enabled != after.is_enabled:
+            kind = "repo_mirror_enabled" if after.is_enabled else "repo_mirror_disabled"
+            call.log(kind, name.namespace, changed="is_enabled", to=after.is_enabled)
+        for setting, value in _differences(before, after):
+            call.log("repo_mirror_config_changed", name.namespace, changed=setting, to=value)
+        return ""
+
+    @operation("deleteRepoMirrorConfig", status=204, scope="repo:admin")
+    def on_delete(self, call: Call) -> None:
+        """Delete a mirror; the repository keeps its tags and becomes an ordinary one."""
+        name = _administered(call)
+        self._mirrors.delete(name)
+        call.log("repo_mirror_disabled", name.namespace, changed="mirror", to=None)
+
+
+class MirrorSync:
+    """`repository/{repository}/mirror/sync-now`."""
+
+    def __init__(self, mirrors: Mirrors) -> None:
+        self._mirrors = mirrors
+
+    @operation("syncNow", status=204, scope="repo:admin")
+    def on_post(self, call: Call) -> None:
+        """Request a run of a mirror, which starts at once."""
+        name = _administered(call)
+        self._mirrors.request_sync(name)
+        call.log("repo_mirror_sync_now_requested", name.namespace)
+
+
+class MirrorCancellation:
+    """`repository/{repository}/mirror/sync-cancel`."""
+
+    def __init__(self, mirrors: Mirrors) -> None:
+        self._mirrors = mirrors
+
+    @operation("syncCancel", status=204, scope="repo:admin")
+    def on_post(self, call: Call) -> None:
+        """Cancel the current or requested run of a mirror."""
+        self._mirrors.request_cancel(_administered(call))
+
+
+class MirrorDeletions:
+    """`repository/{repository}/mirror/confirm-deletions`."""
+
+    def __init__(self, mirrors: Mirrors) -> None:
+        self._mirrors = mirrors
+
+    @operation("confirmMirrorDeletions", status=204, scope="repo:admin")
+    def on_post(self, call: Call) -> None:
+        """Permit the deletions that the last run refused, and request a run."""
+        name = _administered(call)
+        self._mirrors.confirm_deletions(name)
+        call.log("repo_mirror_sync_now_requested", name.namespace, changed="deletions_confirmed")
+
+
+class MirrorRuns:
+    """`repository/{repository}/mirror/runs`."""
+
+    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses) -> None:
+        self._mirrors = mirrors
+        self._statuses = statuses
+
+    @operation(
+        "listMirrorRuns",
+        query=RunQuery,
+        response=dict[str, list[dict[str, Any]]],
+        scope="repo:admin",
+    )
+    def on_get(self, call: Call) -> Any:
+        """List the latest runs of a mirror, newest first."""
+        name = self._mirrors.find(_administered(call)).repository
+        return {"runs": [run.as_dict() for run in self._statuses.runs(name, call.query.limit)]}
+
+
+class MirrorTags:
+    """`repository/{repository}/mirror/tags`."""
+
+    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses) -> None:
+        self._mirrors = mirrors
+        self._statuses = statuses
+
+    @operation("listMirrorTags", query=TagQuery, response=TagPage, scope="repo:admin")
+    def on_get(self, call: Call) -> Any:
+        """List the tags of a mirror with their state, by name."""
+        name = self._mirrors.find(_administered(call)).repository
+        query: TagQuery = call.query
+        found = self._statuses.tags(name, query.state, after=query.next_page, limit=query.limit + 1)
+        page = found[: query.limit]
+        response: dict[str, Any] = {"tags": [tag.as_dict() for tag in page]}
+        return {**response, "next_page": page[-1].tag} if len(found) > len(page) else response
+
+
+class VerificationSlots:
+    """A limit on connections to upstreams, each of which occupies a thread of the process."""
+
+    def __init__(self, slots: int = _VERIFICATIONS) -> None:
+        self._free = threading.BoundedSemaphore(slots)
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a slot. Raises TooManyVerifications."""
+        if not self._free.acquire(blocking=False):
+            raise TooManyVerifications
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class MirrorVerification:
+    """`repository/{repository}/mirror/verify`."""
+
+    def __init__(self, mirrors: Mirrors, verification: Verification) -> None:
+        self._mirrors = mirrors
+        self._verification = verification
+        self._slots = VerificationSlots()
+
+    @operation("verifyRepoMirror", response=VerificationSchema, scope="repo:admin")
+    def on_post(self, call: Call) -> Any:
+        """Connect to the upstream of a mirror with its credentials, and list its tags."""
+        mirror = self._mirrors.find(_administered(call))
+        with self._slots.one():
+            result = self._verification.verify(mirror)
+        return {"success": result.success, "message": result.message, "tags": result.tags}
+
+
+def _administered(call: Call) -> RepositoryName:
+    """Return the repository in the path if the caller administers it or is a superuser.
+
+    Raises:
+        NotFound: The repository does not exist.
+        Unauthenticated: The caller lacks the permission and is not logged in.
+        InsufficientScope: The caller lacks the permission.
+    """
+    grant = call.grant
+    if grant is None or call.principal is None or not call.principal.superuser:
+        name = call.require(ADMIN)
+    elif not grant.exists:
+        raise NotFound(f"there is no repository '{grant.repository}'")
+    else:
+        name = grant.repository
+    return name if grant is None or grant.id is None else name.bound(grant.id)
+
+
+def _change(body: NewMirror | ChangedMirror) -> MirrorChange:
+    """Return the settings that a request gives."""
+    given = body.model_dump(exclude_unset=True)
+    change: dict[str, Any] = {
+        name: value for name, value in given.items() if name not in {"atoll", "root_rule"}
+    }
+    if given.get("root_rule"):
+        change["root_rule"] = given["root_rule"]["rule_value"]
+    if "sync_start_date" in given:
+        change["sync_start_date"] = datetime.strptime(body.sync_start_date, _DATE).replace(
+            tzinfo=UTC
+        )
+    for name in ("external_registry_config", "architecture_filter"):
+        if name in given:
+            change[name] = given[name] or ([] if name == "architecture_filter" else {})
+    if given.get("atoll"):
+        change["options"] = given["atoll"]
+    return change  # type: ignore[return-value]
+
+
+def _differences(before: Mirror, after: Mirror) -> Iterator[tuple[str, Any]]:
+    """Return the names of changed settings, and values without secrets."""
+    old, new = _logged(before), _logged(after)
+    for name, value in new.items():
+        if value != old[name]:
+            yield name, value
+    if before.row["external_registry_password"] != after.row["external_registry_password"]:
+        yield "external_registry_password", _HIDDEN
+    if before.row["external_registry_config"] != after.row["external_registry_config"]:
+        # The URL of a proxy may contain a password.
+        config = dict(after.row["external_registry_config"])
+        if config.get("proxy"):
+            config["proxy"] = _HIDDEN
+        yield "external_registry_config", config
+
+
+def _logged(mirror: Mirror) -> dict[str, Any]:
+    shown = _serialize(mirror, None)
+    hidden = ("is_enabled", "external_registry_config", "sync_expiration_date", "sync_status")
+    settings = {
+        name: value
+        for name, value in shown.items()
+        if name not in {*hidden, "sync_retries_remaining", "atoll"}
+    }
+    return {**settings, "atoll": mirror.row["options"]}
+
+
+def _serialize(mirror: Mirror, run: RunStatus | None) -> MirrorSchema:
+    row = mirror.row
+    options = {name: row["options"].get(name) for name in MirrorOptions.model_fields}
+    return {
+        "is_enabled": mirror.is_enabled,
+        "mirror_type": "PULL",
+        "external_reference": row["external_reference"],
+        "external_registry_username": row["external_registry_username"],
+        "external_registry_config": row["external_registry_config"],
+        "sync_interval": row["sync_interval"],
+        "sync_start_date": _formatted(row["sync_start_date"]) or "",
+        "sync_expiration_date": _formatted(row["lease_expires"]),
+        "sync_retries_remaining": row["retries_remaining"],
+        "sync_status": mirror.status,
+        "root_rule": {"rule_kind": TAG_GLOBS, "rule_value": mirror.patterns},
+        "robot_username": mirror.robot,
+        "skopeo_timeout_interval": row["skopeo_timeout"],
+        "architecture_filter": row["architecture_filter"],
+        "atoll": {
+            **options,
+            "next_date": _formatted(row["next_at"]),
+            "last_success_date": _formatted(row["last_success_at"]),
+            "reason": row["reason"],
+            "message": row["status_message"],
+            "deletions_confirmed": row["deletions_confirmed"],
+            "run": None if run is None else _serialize_run(mirror, run),
+        },
+    }
+
+
+def _serialize_run(mirror: Mirror, run: RunStatus) -> dict[str, Any]:
+    return {
+        **run.as_dict(),
+        "tags_done": run.tags_unchanged + run.tags_copied + run.tags_failed,
+        "waiting_until": _formatted(mirror.waiting_until),
+    }
+
+
+def _formatted(date: datetime | None) -> str | None:
+    # Years before 1000 have four digits, too.
+    return None if date is None else date.astimezone(UTC).strftime(_DATE).rjust(20, "0")
