@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
+from atoll import exit_codes
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
 from atoll.cli.mirror_import import import_mirrors
@@ -18,7 +21,9 @@ from atoll.cli.output import (
     print_table,
     size_text,
 )
+from atoll.errors import UserError
 from atoll.mirroring.status import TAG_STATES, MirrorStatus, MirrorStatuses, RunStatus
+from atoll.mirroring.verification import Verification
 from atoll.names import RepositoryName
 from atoll.upstream.usage import upstream_usage
 
@@ -142,6 +147,32 @@ def tags(context: CommandContext, repository: str, state: str | None, as_json: b
         for one in found
     ]
     print_table(["tag", "state", "last seen", "error"], rows, empty="There are no such tags.")
+
+
+@mirror.command(
+    exit_codes={
+        0: "The tags of the upstream could be listed.",
+        1: "They could not; the output has the reason.",
+    }
+)
+@_REPOSITORY
+@json_option
+@click.pass_obj
+def verify(context: CommandContext, repository: str, as_json: bool) -> int:
+    """Connect to the upstream of a mirror and list its tags.
+
+    The credentials of the mirror are used. Nothing is changed.
+    """
+    services = context.services()
+    found = services.mirrors.find(RepositoryName.parse(repository))
+    result = Verification(services.mirrors, services.bundle, services.ca_bundle).verify(found)
+    if as_json:
+        print_json(asdict(result))
+    elif result.success:
+        print_result(f"{found.repository}: {result.message}")
+    else:
+        raise UserError(result.message)
+    return 0 if result.success else exit_codes.FAILED
 
 
 @mirror.command()

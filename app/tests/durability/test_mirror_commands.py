@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from atoll.cli import mirror_runs
 from atoll.db.pool import Database
+from atoll.mirroring.mirrors import MirrorChange
+from atoll.names import RepositoryName
 
+from ..upstream.certificates import private_ca
+from ..upstream.clients import USER
+from ..upstream.fault_upstream import FaultUpstream, Oddities
 from .commands import run_command
+from .mirrored import make_robot, new_mirror
 from .mirrors import add_mirror, add_run, update_mirror
-from .sites import MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
 
 Found = TypeVar("Found")
 Step = Callable[[Database, int], object]
@@ -178,3 +185,39 @@ def test_deletions_are_confirmed_only_if_they_were_refused(
     update_mirror(site.database, mirror, reason="too_many_deletions")
     assert run_command(site, "mirror", "confirm-deletions", "admin/app") == 0
     assert requested(site)
+
+
+@pytest.mark.parametrize(
+    ("password", "code", "text"),
+    [
+        (USER.password, 0, "admin/copy: the upstream has 1 tags\n"),
+        ("wrong", 1, ""),
+    ],
+)
+def test_verify_lists_the_tags_of_the_upstream(
+    make_database: Callable[[], str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    password: str,
+    code: int,
+    text: str,
+) -> None:
+    allowed: dict[str, object] = {"SSRF_ALLOWED_HOSTS": ["127.0.0.1"]}
+    site = make_registry(make_database(), tmp_path, ["us"], allowed)["us"]
+    ca = private_ca(tmp_path)
+    upstream = FaultUpstream(ca.server_context(), Oddities(authentication="basic"))
+    upstream.users[USER.username] = USER.password
+    with upstream.running() as running:
+        running.repository().add_image("1.0")
+        change: MirrorChange = {
+            "external_reference": f"{upstream.host}/team/app",
+            "external_registry_username": USER.username,
+            "external_registry_password": password,
+            "options": {"ca_certificate": ca.certificate.read_text()},
+        }
+        name = RepositoryName(SUPERUSER, "copy")
+        site.graph.repositories.create(name, "private")
+        make_robot(site)
+        site.graph.mirrors.create(name, {**new_mirror(), **change})
+        assert run_command(site, "mirror", "verify", str(name)) == code
+    assert capsys.readouterr().out == text
