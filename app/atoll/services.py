@@ -25,7 +25,10 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
+from atoll.mirroring.blob_copier import BlobCopier
+from atoll.mirroring.image_copier import ImageCopier
 from atoll.mirroring.mirrors import Mirrors
+from atoll.mirroring.presence import Presence
 from atoll.mirroring.verification import Verification
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.payloads import Payloads
@@ -260,6 +263,36 @@ class Services:
         )
 
     @cached_property
+    def manifests(self) -> Manifests:
+        """Manifests."""
+        return Manifests(
+            self.database,
+            self.reads,
+            self.redis,
+            self.repositories,
+            self.bundle.required_locations,
+            sparse_indexes=self.bundle.feature_sparse_index,
+        )
+
+    @cached_property
+    def image_copier(self) -> ImageCopier:
+        """The copier of images to mirrors."""
+        blob_copier = BlobCopier(
+            self.database,
+            self.locations,
+            blobs=self.blobs,
+            uploads=self.uploads,
+            content=self.content,
+        )
+        return ImageCopier(
+            Presence(self.database),
+            self.blobs,
+            self.manifests,
+            blob_copier,
+            sparse_indexes=self.bundle.feature_sparse_index,
+        )
+
+    @cached_property
     def health_probe(self) -> HealthProbe:
         """The state that the health endpoints report."""
         # A connection of its own with a short timeout, so that the answer is fresh.
@@ -297,14 +330,7 @@ class Services:
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,
             uploads=self.uploads,
-            manifests=Manifests(
-                self.database,
-                self.reads,
-                self.redis,
-                self.repositories,
-                self.bundle.required_locations,
-                sparse_indexes=self.bundle.feature_sparse_index,
-            ),
+            manifests=self.manifests,
             tags=Tags(self.database),
             referrers=Referrers(self.database),
             catalog=Catalog(self.database),

@@ -33,6 +33,12 @@ class ArchitectureMissing(CopyError):
     code = "architecture_missing"
 
 
+class SparseIndexDisabled(CopyError):
+    """An index would lack images, which FEATURE_SPARSE_INDEX does not permit."""
+
+    code = "sparse_index_disabled"
+
+
 class NotAMirror(CopyError):
     """The repository is no mirror any more, or the robot may not push to it."""
 

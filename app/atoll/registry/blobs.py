@@ -8,18 +8,19 @@ remove the tombstone of the garbage collector (`placement.upkeep.garbage`).
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from atoll.auth.visibility import readable_by
 from atoll.config import Bundle
+from atoll.db.advisory_locks import lock, pair_key
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import DELETED_SINCE
-from atoll.placement.locks import LOCK_DIGEST_SHARED
+from atoll.placement.locks import LOCK_DIGEST_SHARED, lock_digests_shared
 from atoll.placement.placement_cache import cache_key
 from atoll.placement.placements import (
     GOOD_LOCATIONS,
@@ -44,6 +45,9 @@ from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters
 from atoll.storage.base import blob_key
 from atoll.storage.failover import read_from_any
 from atoll.storage.locations import Locations
+
+# The maximum number of blobs that one statement mounts.
+MOUNTED_MAXIMUM = 40
 
 
 def usable_in(repository: str) -> str:
@@ -167,6 +171,42 @@ WITH blob AS (
                        FROM repository) AS source
           WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
 ), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
+"""
+
+# Mount all blobs of an image that the user can read in any repository, and return their sizes.
+# Mounts in one repository are serialized, because they write rows of the same blobs.
+_MOUNT_VISIBLE = f"""
+SELECT {lock(pair_key(REPOSITORY_ID, "'mounts'::text"))};
+{lock_digests_shared("%(digests)s")}
+WITH blob AS MATERIALIZED (
+    SELECT s.id, s.image_size, s.content_checksum FROM imagestorage s
+    WHERE s.content_checksum = ANY(%(digests)s::text[])
+      AND {HAS_GOOD_COPY}
+      AND EXISTS (
+          SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
+                       FROM repository) AS source
+          WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
+    ORDER BY s.id
+), {REMOVE_TOMBSTONE}, {
+    _GRANT_RIGHT.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")
+}, tasks AS ({create_for_blob(REPOSITORY_ID)})
+SELECT blob.content_checksum, blob.image_size
+FROM blob JOIN granted ON granted.blob_id = blob.id
+"""
+
+# Give a repository the right to a blob that a store has, regardless of its other repositories.
+_GRANT_PROVEN = f"""
+{LOCK_DIGEST_SHARED}
+WITH blob AS (
+    SELECT s.id, s.image_size FROM imagestorage s
+    WHERE s.content_checksum = %(digest)s AND s.image_size = %(size)s
+      AND {HAS_GOOD_COPY}
+), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
+"""
+
+_IS_STORED = f"""
+SELECT 1 FROM imagestorage s
+WHERE s.content_checksum = %(digest)s AND s.image_size = %(size)s AND {HAS_GOOD_COPY}
 """
 
 # Delete the right of a repository to a blob, unless a manifest refers to the blob.
@@ -411,6 +451,56 @@ class Blobs:
             "keep_seconds": self._keep_seconds,
         }
         return self._mount(_MOUNT_FROM_ANY, name, parameters)
+
+    def mount_visible(
+        self, name: RepositoryName, digests: Sequence[str], username: str
+    ) -> dict[str, int]:
+        """Mount those of several blobs that the user can pull from any repository.
+
+        Args:
+            name: The target repository.
+            digests: The blobs; at most `MOUNTED_MAXIMUM`, because each takes a lock.
+            username: The user's name.
+
+        Returns:
+            The size in bytes of each mounted blob.
+        """
+        parameters = {
+            **name_parameters(name),
+            "digests": list(digests),
+            "username": username,
+            "user_id": None,
+            "everything": False,
+            "keep_seconds": self._keep_seconds,
+            "required": self._locations.required,
+            "location": None,
+        }
+        return dict(self._database.run(_MOUNT_VISIBLE, parameters))
+
+    def is_stored(self, digest: Digest, size: int) -> bool:
+        """Return whether a store has a blob, in whatever repository."""
+        values = {"digest": str(digest), "size": size}
+        return bool(self._database.read(_IS_STORED, values))
+
+    def grant_proven(self, name: RepositoryName, digest: Digest, size: int) -> bool:
+        """Give a repository the right to a stored blob of which the caller has all bytes.
+
+        No repository has to share the blob: only its bytes prove the possession, so the caller must
+        have received and hashed them.
+
+        Returns:
+            Whether a store has the blob.
+
+        Raises:
+            RepositoryUnknown: The repository does not exist.
+        """
+        parameters: Mapping[str, object] = {
+            **name_parameters(name),
+            "digest": str(digest),
+            "size": size,
+            "keep_seconds": self._keep_seconds,
+        }
+        return self._mount(_GRANT_PROVEN, name, parameters)
 
     def _mount(
         self, statement: str, name: RepositoryName, parameters: Mapping[str, object]

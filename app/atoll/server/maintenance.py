@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from atoll.mirroring.blob_records import BlobRecords
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
@@ -29,7 +30,10 @@ _PARTS_SECONDS = 3600
 # Long enough that a file holds more than a few of the log's old entries.
 _ROTATION_SECONDS = 3600
 
-_UNFINISHED_UPLOADS = "SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL"
+_UNFINISHED_UPLOADS = """
+SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL
+UNION ALL SELECT upload_id FROM mirrorblob WHERE upload_id IS NOT NULL
+"""
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def over_replication_of(services: Services) -> OverReplication:
 
 def abort_abandoned_parts(services: Services) -> None:
     """Delete the parts of abandoned multipart uploads at every store that is up."""
+    BlobRecords(services.database).delete_abandoned(_PARTS_AGE)
     kept = {row[0] for row in services.database.read(_UNFINISHED_UPLOADS)}
     before = datetime.now(UTC) - _PARTS_AGE
     for location, store in services.locations.stores.items():

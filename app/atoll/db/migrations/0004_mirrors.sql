@@ -119,3 +119,24 @@ CREATE TABLE mirrortag (
     last_error      text,
     PRIMARY KEY (mirror_id, tag)
 );
+
+-- A large blob that a worker is copying to a mirror. The row is deleted when the blob was placed;
+-- after a crash or a pause the next worker continues from it.
+CREATE TABLE mirrorblob (
+    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    digest        text NOT NULL,
+    lease_token   uuid NOT NULL,
+    lease_expires timestamptz NOT NULL,
+    changed_at    timestamptz NOT NULL DEFAULT now(),
+    -- The multipart upload of the received bytes; NULL if they are only hashed, because a store has
+    -- the blob already.
+    location      text,
+    upload_id     text,
+    -- The number of bytes that were received and written, the state of their hash, and the MD5 of
+    -- each part.
+    received      bigint NOT NULL DEFAULT 0,
+    hash_state    bytea,
+    part_md5s     text[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (repository_id, digest)
+);
+CREATE INDEX mirrorblob_changed ON mirrorblob (changed_at);
