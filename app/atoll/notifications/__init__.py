@@ -1,1 +1,1 @@
-"""Notifications of events in repositories: webhooks and Slack."""
+"""Notifications of events in repositories: webhooks, Slack and notices in the API."""

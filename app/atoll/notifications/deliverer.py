@@ -1,4 +1,4 @@
-"""Deliver notifications to their receivers.
+"""Deliver notifications to their receivers: other servers, or users of the API.
 
 Pushes write deliveries to a queue. A failed delivery is retried with a growing back-off and given
 up after some attempts, which counts as one failure of its notification, as in Quay. Namespaces take
@@ -20,9 +20,14 @@ from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, unleased
 from atoll.db.pool import Database
 from atoll.db.queue_worker import QueueWorker
+from atoll.notifications.notices import Notices, Target
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
-from atoll.notifications.subscriptions import CONFIG_PURPOSE, FAILURES_MAXIMUM
+from atoll.notifications.subscriptions import (
+    CONFIG_PURPOSE,
+    FAILURES_MAXIMUM,
+    QUAY_NOTIFICATION,
+)
 from atoll.outbound.errors import OutboundError
 
 log = logging.getLogger(__name__)
@@ -165,6 +170,7 @@ class Deliverer(QueueWorker[int, Delivery]):
         self._cipher = cipher
         self._payloads = payloads
         self._receivers = receivers
+        self._notices = Notices(database)
 
     def _claim(self, after: int | None, busy: list[int]) -> tuple[int, Delivery] | None:
         """Claim the oldest delivery of the first namespace after `after` that has one."""
@@ -185,7 +191,11 @@ class Deliverer(QueueWorker[int, Delivery]):
         payload = self._payloads.build(
             job.event, job.method, job.namespace, job.name, job.event_data
         )
-        self._receivers.post(config["url"], payload)
+        if job.method == QUAY_NOTIFICATION:
+            target = Target(**config["target"])
+            self._notices.add(job.id, job.namespace, target, job.event, payload)
+        else:
+            self._receivers.post(config["url"], payload)
 
     def _succeeded(self, job: Delivery) -> None:
         self._queue.finish(job, _DELIVERED)

@@ -32,7 +32,7 @@ class Payloads:
 
         Args:
             event: The name of the event.
-            method: WEBHOOK or SLACK.
+            method: The method; SLACK has a format of its own.
             namespace: The repository's namespace.
             name: The repository's name in the namespace.
             event_data: The fields of the event.

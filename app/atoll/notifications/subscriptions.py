@@ -13,7 +13,7 @@ from atoll.db.pool import Database
 from atoll.names import RepositoryName
 from atoll.notifications.events import EVENTS, REPO_PUSH
 
-WEBHOOK, SLACK = "webhook", "slack"
+WEBHOOK, SLACK, QUAY_NOTIFICATION = "webhook", "slack", "quay_notification"
 CONFIG_PURPOSE = "notification"
 # As in Quay, a notification is disabled after this many failed deliveries until it is reset.
 FAILURES_MAXIMUM = 3
@@ -53,6 +53,10 @@ _SAMPLES = json.dumps({name: event.sample for name, event in EVENTS.items()})
 
 class NotificationUnknown(Exception):
     """The repository has no such notification."""
+
+
+class InvalidReceiver(Exception):
+    """A notification cannot be sent to the receiver in its configuration."""
 
 
 class TooManyNotifications(Exception):

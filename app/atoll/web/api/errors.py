@@ -22,7 +22,7 @@ from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.mirroring import errors as mirroring
 from atoll.names import InvalidDigest, InvalidName
-from atoll.notifications import subscriptions
+from atoll.notifications import notices, subscriptions
 from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
 from atoll.registry import banners, labels
@@ -129,6 +129,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     permissions.DelegateUnknown: (400, _BAD),
     InvalidDestination: (400, _BAD),
     subscriptions.TooManyNotifications: (400, _BAD),
+    subscriptions.InvalidReceiver: (400, _BAD),
     registry.Denied: (400, _BAD),
     policies.PolicyInvalid: (400, _BAD),
     mirroring.InvalidMirror: (400, _BAD),
@@ -150,6 +151,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     organizations.MemberUnknown: (404, _NOT_FOUND),
     permissions.PrototypeUnknown: (404, _NOT_FOUND),
     subscriptions.NotificationUnknown: (404, _NOT_FOUND),
+    notices.NoticeUnknown: (404, _NOT_FOUND),
     api_tokens.AppTokenUnknown: (404, _NOT_FOUND),
     users.UserUnknown: (404, _NOT_FOUND),
     banners.BannerUnknown: (404, _NOT_FOUND),

@@ -2,25 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ValidationInfo, WrapValidator
 from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
+from atoll.names import RepositoryName
+from atoll.notifications.notices import Notices, Target
 from atoll.notifications.receivers import Receivers
-from atoll.notifications.subscriptions import Notification, Notifications
+from atoll.notifications.subscriptions import (
+    QUAY_NOTIFICATION,
+    SLACK,
+    WEBHOOK,
+    Notification,
+    Notifications,
+)
 from atoll.web.api.operation import Call, RequestModel, operation
 
 
-class MethodConfig(RequestModel):
+class UrlConfig(RequestModel):
     """The URL of the receiver. Templates for the payload are not supported."""
 
     model_config = ConfigDict(extra="forbid")
 
     url: str = Field(min_length=1, max_length=4096)
     template: Literal["", None] = None
+
+
+class NoticeTarget(RequestModel):
+    """A user, the repository's organization, or one of its teams."""
+
+    kind: Literal["user", "org", "team"]
+    name: str = Field(min_length=1, max_length=255)
+
+
+class NoticeConfig(RequestModel):
+    """Who gets the notification in `user/notifications`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    target: NoticeTarget
+
+
+_CONFIGS: dict[str, type[UrlConfig | NoticeConfig]] = {
+    WEBHOOK: UrlConfig,
+    SLACK: UrlConfig,
+    QUAY_NOTIFICATION: NoticeConfig,
+}
 
 
 class NewNotification(RequestModel):
@@ -32,10 +62,20 @@ class NewNotification(RequestModel):
         "repo_mirror_sync_success",
         "repo_mirror_sync_failed",
     ]
-    method: Literal["webhook", "slack"]
-    config: MethodConfig
+    method: Literal["webhook", "slack", "quay_notification"]
+    # Validated by the validator below, whose errors name the fields of the method only.
+    config: Annotated[
+        UrlConfig | NoticeConfig,
+        WrapValidator(lambda value, _default, info: _method_config(value, info)),
+    ]
     event_config: dict[str, Any] = Field(default_factory=dict, alias="eventConfig")
     title: str | None = Field(default=None, max_length=255)
+
+
+def _method_config(value: Any, info: ValidationInfo) -> Any:
+    """Validate the configuration of the method that was given before it."""
+    model = _CONFIGS.get(info.data.get("method", ""))
+    return value if model is None else model.model_validate(value)
 
 
 class NotificationSchema(TypedDict):
@@ -53,9 +93,12 @@ class NotificationSchema(TypedDict):
 class NotificationList:
     """`repository/{repository}/notification/`."""
 
-    def __init__(self, notifications: Notifications, receivers: Receivers) -> None:
+    def __init__(
+        self, notifications: Notifications, receivers: Receivers, notices: Notices
+    ) -> None:
         self._notifications = notifications
         self._receivers = receivers
+        self._notices = notices
 
     @operation(
         "listRepoNotifications", response=dict[str, list[NotificationSchema]], scope="repo:admin"
@@ -76,13 +119,13 @@ class NotificationList:
         """Create a notification."""
         name = call.require(ADMIN)
         new: NewNotification = call.body
-        self._receivers.check(new.config.url)
+        self._check(name, new.config)
         created = self._notifications.create(
             name,
             new.event,
             new.method,
             title=new.title,
-            config={"url": new.config.url},
+            config=new.config.model_dump(exclude={"template"}),
             event_config=new.event_config,
         )
         call.log(
@@ -93,6 +136,18 @@ class NotificationList:
             method=new.method,
         )
         return _serialize(created)
+
+    def _check(self, name: RepositoryName, config: UrlConfig | NoticeConfig) -> None:
+        """Check a receiver.
+
+        Raises:
+            InvalidDestination: The URL is malformed, or its host is forbidden.
+            InvalidReceiver: The target of the notice does not exist.
+        """
+        if isinstance(config, UrlConfig):
+            self._receivers.check(config.url)
+        else:
+            self._notices.check(name, Target(config.target.kind, config.target.name))
 
 
 class NotificationResource:

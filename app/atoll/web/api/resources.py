@@ -28,6 +28,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.mirroring.health import MirrorHealthReporter
 from atoll.mirroring.status import MirrorStatuses
+from atoll.notifications.notices import Notices
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
 from atoll.placement.policies import Policies
@@ -62,6 +63,7 @@ from atoll.web.api import (
     superuser,
     tag,
     team,
+    user_notification,
 )
 from atoll.web.api.app_token import AppTokenList, AppTokenResource
 from atoll.web.api.authorization import AuthorizationList, AuthorizationResource
@@ -177,7 +179,7 @@ def create_api(
         *_tags(history, tags, bundle),
         *_manifests(Labels(database), manifests, tags),
         *_permissions(Permissions(database)),
-        *_notifications(Notifications(database, cipher), receivers),
+        *_notifications(Notifications(database, cipher), receivers, Notices(database)),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         (
             "/repository/{repository}/changestate",
@@ -387,12 +389,16 @@ def _manifests(labels: Labels, manifests: Manifests, tags: Tags) -> Resources:
     ]
 
 
-def _notifications(notifications: Notifications, receivers: Receivers) -> Resources:
+def _notifications(
+    notifications: Notifications, receivers: Receivers, notices: Notices
+) -> Resources:
     base = "/repository/{repository}/notification/"
     return [
         (f"{base}{{uuid}}/test", notification.NotificationTest(notifications)),
         (f"{base}{{uuid}}", notification.NotificationResource(notifications)),
-        (base, notification.NotificationList(notifications, receivers)),
+        (base, notification.NotificationList(notifications, receivers, notices)),
+        ("/user/notifications", user_notification.NoticeList(notices)),
+        ("/user/notifications/{uuid}", user_notification.NoticeResource(notices)),
     ]
 
 
