@@ -31,6 +31,7 @@ from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.presence import Presence
 from atoll.mirroring.verification import Verification
 from atoll.notifications.deliverer import Deliverer
+from atoll.notifications.mailer import Mailer
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import Receivers
 from atoll.outbound.client import OutboundClient
@@ -157,6 +158,11 @@ class Services:
         return Receivers(OutboundClient.from_bundle(self.bundle, self.ca_bundle))
 
     @cached_property
+    def mailer(self) -> Mailer:
+        """The mailer of notifications."""
+        return Mailer.from_bundle(self.bundle, self.ca_bundle)
+
+    @cached_property
     def pulls(self) -> PullLog:
         """Pulls that are not in the audit log yet."""
         return PullLog(Audit(self.database), counting=self.bundle.feature_image_pull_stats)
@@ -165,7 +171,7 @@ class Services:
     def deliverer(self) -> Deliverer:
         """The deliverer of notifications."""
         payloads = Payloads.from_bundle(self.bundle)
-        return Deliverer(self.database, self.cipher, payloads, self.receivers)
+        return Deliverer(self.database, self.cipher, payloads, self.receivers, self.mailer)
 
     @cached_property
     def export_links(self) -> ExportLinks:
@@ -335,6 +341,7 @@ class Services:
             referrers=Referrers(self.database),
             catalog=Catalog(self.database),
             receivers=self.receivers,
+            mailer=self.mailer,
             log_exports=self.log_exports,
             mirroring=self._mirroring(),
             pulls=self.pulls,

@@ -25,6 +25,9 @@ _BUNDLE = {
     "DISTRIBUTED_STORAGE_PREFERENCE": ["local"],
     "DISTRIBUTED_STORAGE_CONFIG": {"local": ["LocalStorage", {"storage_path": "/data"}]},
     "FEATURE_IMAGE_PULL_STATS": True,
+    "FEATURE_MAILING": True,
+    "MAIL_SERVER": "registry.example",
+    "MAIL_DEFAULT_SENDER": "registry@registry.example",
     "FEATURE_SECURITY_SCANNER": True,
     "FEATURE_SUPERUSER_CONFIGDUMP": True,
 }

@@ -147,6 +147,15 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
             f"{_REQUIRED}: is empty although {_REPLICATION} is true, so no blob would be copied;"
             " list the locations that every blob is copied to"
         )
+    if bundle.feature_mailing:
+        found += [
+            f"{key}: is required because FEATURE_MAILING is true"
+            for key, value in (
+                ("MAIL_SERVER", bundle.mail_server),
+                ("MAIL_DEFAULT_SENDER", bundle.mail_default_sender),
+            )
+            if not value
+        ]
     if bundle.super_users and bundle.initial_superuser_password is not None:
         minimum = 8
         if len(bundle.initial_superuser_password.get_secret_value()) < minimum:

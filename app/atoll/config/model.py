@@ -379,6 +379,24 @@ class Bundle(BaseModel):
         " sent to.",
     )
 
+    feature_mailing: bool = Field(
+        default=False,
+        description="Send notifications by e-mail. Requires MAIL_SERVER and MAIL_DEFAULT_SENDER.",
+    )
+    mail_server: str | None = Field(default=None, description="Host of the mail server (SMTP).")
+    mail_port: int = Field(default=587, ge=1, le=65535, description="Port of the mail server.")
+    mail_use_tls: bool = Field(
+        default=True,
+        description="Require TLS: by STARTTLS, or from the beginning if MAIL_PORT is 465.",
+    )
+    mail_username: str | None = Field(
+        default=None, description="User of the mail server; no login if not set."
+    )
+    mail_password: SecretStr | None = Field(default=None, description="Password of MAIL_USERNAME.")
+    mail_default_sender: str | None = Field(
+        default=None, description="Address that e-mail is sent from."
+    )
+
     trusted_proxies: list[IPvAnyNetwork] = Field(
         default_factory=list,
         description="Addresses and networks of load balancers whose X-Forwarded-For and"

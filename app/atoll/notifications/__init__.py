@@ -1,1 +1,1 @@
-"""Notifications of events in repositories: webhooks, Slack and notices in the API."""
+"""Notifications of events in repositories: webhooks, Slack, e-mail and notices in the API."""

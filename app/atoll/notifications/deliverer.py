@@ -1,4 +1,4 @@
-"""Deliver notifications to their receivers: other servers, or users of the API.
+"""Deliver notifications to their receivers: other servers, mailboxes, or users of the API.
 
 Pushes write deliveries to a queue. A failed delivery is retried with a growing back-off and given
 up after some attempts, which counts as one failure of its notification, as in Quay. Namespaces take
@@ -20,11 +20,13 @@ from atoll.auth.secrets import Cipher, SecretUnreadable
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, unleased
 from atoll.db.pool import Database
 from atoll.db.queue_worker import QueueWorker
+from atoll.notifications.mailer import Mailer, NotMailed
 from atoll.notifications.notices import Notices, Target
 from atoll.notifications.payloads import Payloads
 from atoll.notifications.receivers import NotReceived, Receivers
 from atoll.notifications.subscriptions import (
     CONFIG_PURPOSE,
+    EMAIL,
     FAILURES_MAXIMUM,
     QUAY_NOTIFICATION,
 )
@@ -139,7 +141,7 @@ class Deliverer(QueueWorker[int, Delivery]):
     """Delivers notifications in background threads."""
 
     job_name = "notification delivery"
-    expected = (OutboundError, NotReceived, SecretUnreadable)
+    expected = (OutboundError, NotReceived, NotMailed, SecretUnreadable)
     attempts_maximum = _ATTEMPTS_MAXIMUM
 
     def __init__(
@@ -148,6 +150,7 @@ class Deliverer(QueueWorker[int, Delivery]):
         cipher: Cipher,
         payloads: Payloads,
         receivers: Receivers,
+        mailer: Mailer,
         *,
         backoff_seconds: float = _BACKOFF_SECONDS,
     ) -> None:
@@ -158,6 +161,7 @@ class Deliverer(QueueWorker[int, Delivery]):
             cipher: decrypts the receivers' configuration.
             payloads: builds documents for receivers.
             receivers: sends documents.
+            mailer: sends e-mail.
             backoff_seconds: pause after the first attempt, which doubles with each attempt.
         """
         super().__init__("deliverer", slots=_CONCURRENT, per_group=_CONCURRENT_PER_NAMESPACE)
@@ -170,6 +174,7 @@ class Deliverer(QueueWorker[int, Delivery]):
         self._cipher = cipher
         self._payloads = payloads
         self._receivers = receivers
+        self._mailer = mailer
         self._notices = Notices(database)
 
     def _claim(self, after: int | None, busy: list[int]) -> tuple[int, Delivery] | None:
@@ -185,12 +190,15 @@ class Deliverer(QueueWorker[int, Delivery]):
         """Send the document.
 
         Raises:
-            OutboundError, NotReceived, SecretUnreadable: it could not be sent.
+            OutboundError, NotReceived, NotMailed, SecretUnreadable: it could not be sent.
         """
         config = json.loads(self._cipher.decrypt(job.config, CONFIG_PURPOSE))
-        payload = self._payloads.build(
-            job.event, job.method, job.namespace, job.name, job.event_data
-        )
+        repository = (job.namespace, job.name)
+        if job.method == EMAIL:
+            subject, text = self._payloads.mail(job.event, *repository, job.event_data)
+            self._mailer.send(config["email"], subject, text)
+            return
+        payload = self._payloads.build(job.event, job.method, *repository, job.event_data)
         if job.method == QUAY_NOTIFICATION:
             target = Target(**config["target"])
             self._notices.add(job.id, job.namespace, target, job.event, payload)

@@ -38,7 +38,7 @@ class Payloads:
             event_data: The fields of the event.
         """
         repository = f"{namespace}/{name}"
-        homepage = f"{self.scheme}://{self.hostname}/repository/{repository}"
+        homepage = self._homepage(repository)
         if method == SLACK:
             happened = EVENTS[event].text(event_data)
             attachment = {
@@ -56,6 +56,29 @@ class Payloads:
             "homepage": homepage,
             **event_data,
         }
+
+    def mail(
+        self, event: str, namespace: str, name: str, event_data: Mapping[str, Any]
+    ) -> tuple[str, str]:
+        """Return the subject and the text of an e-mail for an event in a repository.
+
+        Args:
+            event: The name of the event.
+            namespace: The repository's namespace.
+            name: The repository's name in the namespace.
+            event_data: The fields of the event.
+        """
+        repository = f"{namespace}/{name}"
+        summary = EVENTS[event].summary(repository, event_data)
+        text = (
+            f"The repository {summary}\n\n{self._homepage(repository)}\n\n"
+            f"This address was confirmed for notifications of {repository}. Its administrators"
+            " can stop them.\n"
+        )
+        return f"[{self.hostname}] {summary}", text
+
+    def _homepage(self, repository: str) -> str:
+        return f"{self.scheme}://{self.hostname}/repository/{repository}"
 
 
 def _escape(text: str) -> str:

@@ -13,7 +13,7 @@ from atoll.db.pool import Database
 from atoll.names import RepositoryName
 from atoll.notifications.events import EVENTS, REPO_PUSH
 
-WEBHOOK, SLACK, QUAY_NOTIFICATION = "webhook", "slack", "quay_notification"
+WEBHOOK, SLACK, QUAY_NOTIFICATION, EMAIL = "webhook", "slack", "quay_notification", "email"
 CONFIG_PURPOSE = "notification"
 # As in Quay, a notification is disabled after this many failed deliveries until it is reset.
 FAILURES_MAXIMUM = 3

@@ -17,6 +17,7 @@ from atoll.auth.tokens import Tokens, signing_key
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
+from atoll.notifications.mailer import Mailer
 from atoll.notifications.receivers import Receivers
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
@@ -65,6 +66,7 @@ class Dependencies:
     referrers: Referrers
     catalog: Catalog
     receivers: Receivers
+    mailer: Mailer
     log_exports: LogExports
     # None without FEATURE_REPO_MIRROR.
     mirroring: Mirroring | None
@@ -91,6 +93,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         manifests=deps.manifests,
         tags=deps.tags,
         receivers=deps.receivers,
+        mailer=deps.mailer,
         log_exports=deps.log_exports,
         mirroring=deps.mirroring,
         external_urls=external_urls,

@@ -65,5 +65,6 @@ def deliverer(site: MemorySite, receivers: Receivers, backoff_seconds: float = 0
         site.graph.cipher,
         Payloads.from_bundle(site.graph.bundle),
         receivers,
+        site.graph.mailer,
         backoff_seconds=backoff_seconds,
     )

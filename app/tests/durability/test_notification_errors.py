@@ -39,7 +39,13 @@ def test_an_unexpected_error_counts_as_failed_attempt_with_a_backoff(
 ) -> None:
     site = registry["us"]
     make_delivery(site)
-    deliverer = Deliverer(site.database, site.graph.cipher, BrokenPayloads(), site.graph.receivers)
+    deliverer = Deliverer(
+        site.database,
+        site.graph.cipher,
+        BrokenPayloads(),
+        site.graph.receivers,
+        site.graph.mailer,
+    )
     assert deliverer.run_once()
     assert site.database.read(
         "SELECT attempts, last_error, lease_token IS NULL,"
@@ -58,6 +64,7 @@ def test_an_unexpected_error_is_not_retried_indefinitely(
         site.graph.cipher,
         BrokenPayloads(),
         site.graph.receivers,
+        site.graph.mailer,
         backoff_seconds=0,
     )
     attempts = 0

@@ -42,6 +42,7 @@ def deliverer(site: Site) -> Deliverer:
         site_services.cipher,
         payloads,
         site_services.receivers,
+        site_services.mailer,
         backoff_seconds=0,
     )
 

@@ -343,3 +343,11 @@ def test_a_list_of_hosts_accepts_hosts_addresses_and_networks(key: str) -> None:
         (problem,) = problems(valid_bundle(**{key: [entry]}))
         assert problem.startswith(f"{key}.0: ")
         assert "without scheme, port or wildcards" in problem
+
+
+def test_mailing_needs_a_server_and_a_sender() -> None:
+    found = problems(valid_bundle(FEATURE_MAILING=True))
+    assert [line.split(":")[0] for line in found] == ["MAIL_SERVER", "MAIL_DEFAULT_SENDER"]
+    mail = {"MAIL_SERVER": "mail.example.com", "MAIL_DEFAULT_SENDER": "registry@example.com"}
+    assert problems(valid_bundle(FEATURE_MAILING=True, **mail)) == []
+    assert check(valid_bundle(**mail)).warnings == []

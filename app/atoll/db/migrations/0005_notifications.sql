@@ -13,3 +13,16 @@ CREATE TABLE notification (
     UNIQUE (target_id, delivery_id)
 );
 CREATE INDEX notification_target ON notification (target_id, id DESC);
+
+-- Addresses that may receive notifications of a repository by e-mail, once their owner has opened
+-- the link with the code. Only a hash of the code is stored. The name is Quay's.
+CREATE TABLE repositoryauthorizedemail (
+    repository_id bigint NOT NULL REFERENCES repository ON DELETE CASCADE,
+    email         text NOT NULL,
+    code_hash     bytea NOT NULL UNIQUE,
+    confirmed     boolean NOT NULL DEFAULT false,
+    -- When the link was sent last.
+    requested_at  timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (repository_id, email)
+);
+CREATE INDEX repositoryauthorizedemail_email ON repositoryauthorizedemail (email, requested_at);

@@ -22,7 +22,7 @@ from atoll.auth.throttle import Throttled
 from atoll.db.pool import DatabaseUnavailable
 from atoll.mirroring import errors as mirroring
 from atoll.names import InvalidDigest, InvalidName
-from atoll.notifications import notices, subscriptions
+from atoll.notifications import authorized_addresses, mailer, notices, subscriptions
 from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
 from atoll.registry import banners, labels
@@ -109,7 +109,12 @@ class TooManyVerifications(Exception):
 
 _BAD, _NOT_FOUND, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
-_THROTTLED = (Throttled, subscriptions.TooManyTests, log_exports.TooManyExports)
+_THROTTLED = (
+    Throttled,
+    subscriptions.TooManyTests,
+    authorized_addresses.TooManyRequests,
+    log_exports.TooManyExports,
+)
 
 STATUSES: dict[type[Exception], tuple[int, str]] = {
     InvalidRequest: (400, _BAD),
@@ -130,6 +135,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     InvalidDestination: (400, _BAD),
     subscriptions.TooManyNotifications: (400, _BAD),
     subscriptions.InvalidReceiver: (400, _BAD),
+    authorized_addresses.InvalidLink: (400, _BAD),
     registry.Denied: (400, _BAD),
     policies.PolicyInvalid: (400, _BAD),
     mirroring.InvalidMirror: (400, _BAD),
@@ -152,6 +158,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     permissions.PrototypeUnknown: (404, _NOT_FOUND),
     subscriptions.NotificationUnknown: (404, _NOT_FOUND),
     notices.NoticeUnknown: (404, _NOT_FOUND),
+    authorized_addresses.AddressUnknown: (404, _NOT_FOUND),
     api_tokens.AppTokenUnknown: (404, _NOT_FOUND),
     users.UserUnknown: (404, _NOT_FOUND),
     banners.BannerUnknown: (404, _NOT_FOUND),
@@ -164,12 +171,14 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     mirroring.MirrorExists: (409, "conflict"),
     Throttled: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
+    authorized_addresses.TooManyRequests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),
     TooManySearches: (429, _TOO_MANY),
     TooManyVerifications: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
     RepositoryReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
+    mailer.NotMailed: (503, _UNAVAILABLE),
     DatabaseUnavailable: (503, _UNAVAILABLE),
 }
 

@@ -12,6 +12,7 @@ from atoll.audit.log import Audit
 from atoll.auth.access import Access
 from atoll.auth.credentials import Credentials
 from atoll.names import RepositoryName
+from atoll.notifications.authorized_addresses import PATH as AUTHORIZATION_PATH
 from atoll.web.api import errors
 from atoll.web.api.cookies import NEXT_CSRF_HEADER, Cookies
 from atoll.web.api.forgery import BEARER, READING, refuse_foreign_origin
@@ -23,7 +24,7 @@ from atoll.web.external_url import ExternalUrls
 
 PREFIX = "/api/v1"
 # Quay serves the others outside of `/api/v1`, and scripts use them.
-_PREFIXES = (PREFIX, "/oauth/", "/csrf_token", EXPORTS_PATH)
+_PREFIXES = (PREFIX, "/oauth/", "/csrf_token", EXPORTS_PATH, AUTHORIZATION_PATH)
 # Pages of other sites must not frame, execute or sniff a response. Caches must not store it: it may
 # contain a token.
 _HEADERS = {

@@ -10,12 +10,15 @@ from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
 from atoll.names import RepositoryName
+from atoll.notifications.authorized_addresses import AuthorizedAddresses
 from atoll.notifications.notices import Notices, Target
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import (
+    EMAIL,
     QUAY_NOTIFICATION,
     SLACK,
     WEBHOOK,
+    InvalidReceiver,
     Notification,
     Notifications,
 )
@@ -46,10 +49,21 @@ class NoticeConfig(RequestModel):
     target: NoticeTarget
 
 
-_CONFIGS: dict[str, type[UrlConfig | NoticeConfig]] = {
+class EmailConfig(RequestModel):
+    """A confirmed address; see `repository/{repository}/authorizedemail/{email}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: str = Field(min_length=1, max_length=254)
+
+
+MethodConfig = UrlConfig | NoticeConfig | EmailConfig
+
+_CONFIGS: dict[str, type[MethodConfig]] = {
     WEBHOOK: UrlConfig,
     SLACK: UrlConfig,
     QUAY_NOTIFICATION: NoticeConfig,
+    EMAIL: EmailConfig,
 }
 
 
@@ -62,10 +76,10 @@ class NewNotification(RequestModel):
         "repo_mirror_sync_success",
         "repo_mirror_sync_failed",
     ]
-    method: Literal["webhook", "slack", "quay_notification"]
+    method: Literal["webhook", "slack", "quay_notification", "email"]
     # Validated by the validator below, whose errors name the fields of the method only.
     config: Annotated[
-        UrlConfig | NoticeConfig,
+        MethodConfig,
         WrapValidator(lambda value, _default, info: _method_config(value, info)),
     ]
     event_config: dict[str, Any] = Field(default_factory=dict, alias="eventConfig")
@@ -94,11 +108,24 @@ class NotificationList:
     """`repository/{repository}/notification/`."""
 
     def __init__(
-        self, notifications: Notifications, receivers: Receivers, notices: Notices
+        self,
+        notifications: Notifications,
+        receivers: Receivers,
+        notices: Notices,
+        addresses: AuthorizedAddresses | None,
     ) -> None:
+        """Make the resource.
+
+        Args:
+            notifications: The notifications of all repositories.
+            receivers: Checks URLs.
+            notices: Checks targets.
+            addresses: Checks addresses; None without FEATURE_MAILING.
+        """
         self._notifications = notifications
         self._receivers = receivers
         self._notices = notices
+        self._addresses = addresses
 
     @operation(
         "listRepoNotifications", response=dict[str, list[NotificationSchema]], scope="repo:admin"
@@ -137,15 +164,20 @@ class NotificationList:
         )
         return _serialize(created)
 
-    def _check(self, name: RepositoryName, config: UrlConfig | NoticeConfig) -> None:
+    def _check(self, name: RepositoryName, config: MethodConfig) -> None:
         """Check a receiver.
 
         Raises:
             InvalidDestination: The URL is malformed, or its host is forbidden.
-            InvalidReceiver: The target of the notice does not exist.
+            InvalidReceiver: The target of the notice does not exist, or the address is not
+                confirmed.
         """
         if isinstance(config, UrlConfig):
             self._receivers.check(config.url)
+        elif isinstance(config, EmailConfig):
+            if self._addresses is None:
+                raise InvalidReceiver("this registry sends no e-mail: FEATURE_MAILING is not true")
+            self._addresses.check(name, config.email)
         else:
             self._notices.check(name, Target(config.target.kind, config.target.name))
 

@@ -28,6 +28,9 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.mirroring.health import MirrorHealthReporter
 from atoll.mirroring.status import MirrorStatuses
+from atoll.notifications.authorized_addresses import PATH as AUTHORIZATION_PATH
+from atoll.notifications.authorized_addresses import AuthorizedAddresses
+from atoll.notifications.mailer import Mailer
 from atoll.notifications.notices import Notices
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
@@ -46,6 +49,7 @@ from atoll.web.api import (
     application,
     application_token,
     assignment,
+    authorized_email,
     log,
     log_export,
     manifest,
@@ -115,6 +119,7 @@ def create_api(
     manifests: Manifests,
     tags: Tags,
     receivers: Receivers,
+    mailer: Mailer,
     log_exports: LogExports,
     mirroring: Mirroring | None,
     external_urls: ExternalUrls,
@@ -133,6 +138,11 @@ def create_api(
     assigned = AssignedAuthorizations(database)
     sessions = Sessions.from_bundle(bundle)
     cookies = Cookies(sessions, bundle)
+    addresses = (
+        AuthorizedAddresses.from_bundle(bundle, database, mailer)
+        if bundle.feature_mailing
+        else None
+    )
     resources: Resources = [
         ("/signin", session.SignIn(access, sessions, cookies, bundle)),
         ("/signout", session.SignOut()),
@@ -179,7 +189,7 @@ def create_api(
         *_tags(history, tags, bundle),
         *_manifests(Labels(database), manifests, tags),
         *_permissions(Permissions(database)),
-        *_notifications(Notifications(database, cipher), receivers, Notices(database)),
+        *_notifications(Notifications(database, cipher), receivers, Notices(database), addresses),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         (
             "/repository/{repository}/changestate",
@@ -210,6 +220,8 @@ def create_api(
         ),
         (oauth.LOCAL, oauth.LocalApplication()),
     ]
+    if addresses is not None:
+        pages.append((AUTHORIZATION_PATH, authorized_email.ConfirmationLink(addresses)))
     if bundle.feature_log_export:
         pages.append((EXPORTS_PATH, log_export.ExportedLogs(log_exports)))
     if bundle.feature_assign_oauth_token:
@@ -390,16 +402,23 @@ def _manifests(labels: Labels, manifests: Manifests, tags: Tags) -> Resources:
 
 
 def _notifications(
-    notifications: Notifications, receivers: Receivers, notices: Notices
+    notifications: Notifications,
+    receivers: Receivers,
+    notices: Notices,
+    addresses: AuthorizedAddresses | None,
 ) -> Resources:
     base = "/repository/{repository}/notification/"
-    return [
+    resources: Resources = [
         (f"{base}{{uuid}}/test", notification.NotificationTest(notifications)),
         (f"{base}{{uuid}}", notification.NotificationResource(notifications)),
-        (base, notification.NotificationList(notifications, receivers, notices)),
+        (base, notification.NotificationList(notifications, receivers, notices, addresses)),
         ("/user/notifications", user_notification.NoticeList(notices)),
         ("/user/notifications/{uuid}", user_notification.NoticeResource(notices)),
     ]
+    if addresses is not None:
+        path = "/repository/{repository}/authorizedemail/{email}"
+        resources.append((path, authorized_email.AuthorizedEmail(addresses)))
+    return resources
 
 
 def _permissions(permissions: Permissions) -> Resources:
