@@ -39,21 +39,40 @@ def inventory(example, tmp_path):
     return file
 
 
+@pytest.fixture
+def check(root, inventory, tmp_path):
+    """Return a function that checks the inventory for the removal of site eu."""
+
+    def run(*words, seed="0"):
+        play = tmp_path / "play.yml"
+        tasks = root / "playbooks/tasks/remove_site/inventory.yml"
+        play.write_text(PLAY.format(tasks=tasks, folder=tmp_path))
+        command = ["ansible-playbook", f"--inventory={inventory}", str(play), "-e", "atoll_site=eu"]
+        return subprocess.run(
+            [*command, *words],
+            cwd=root,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["registry_config", "registry_storage_preference"])
+def test_removal_is_refused_if_an_extra_variable_keeps_the_location(check, example, name):
+    value = {"registry_config": example, "registry_storage_preference": ["usstorage", "eustorage"]}
+    done = check("-e", json.dumps({name: value[name]}))
+
+    assert done.returncode != 0
+    assert "is an extra variable (-e)" in done.stdout
+
+
 # The order of sets depends on the hash seed.
 @pytest.mark.parametrize("seed", ["0", "1", "2", "3"])
-def test_remaining_sites_keep_the_order_of_their_preference(root, inventory, tmp_path, seed):
-    play = tmp_path / "play.yml"
-    tasks = root / "playbooks/tasks/remove_site/inventory.yml"
-    play.write_text(PLAY.format(tasks=tasks, folder=tmp_path))
-    words = ["ansible-playbook", f"--inventory={inventory}", str(play), "-e", "atoll_site=eu"]
-    done = subprocess.run(
-        words,
-        cwd=root,
-        env={**os.environ, "PYTHONHASHSEED": seed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_remaining_sites_keep_the_order_of_their_preference(check, tmp_path, seed):
+    done = check(seed=seed)
 
     assert done.returncode == 0, done.stdout
     left = {site: json.loads((tmp_path / f"{site}.json").read_text()) for site in ("us", "ap")}

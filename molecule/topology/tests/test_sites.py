@@ -3,13 +3,16 @@
 The tests depend on their order: the site joins, serves clients, and leaves.
 """
 
+import json
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clients import Clients
 from commands import run, wait_until
-from conftest import RegionalLoads
+from conftest import INVENTORIES, RegionalLoads
 from definition import Lab, Machine
 from playbook import Outcome, run_playbook, run_site
 
@@ -18,8 +21,8 @@ JOINING = ("ap-1.atoll-topology.test", "lb-ap.atoll-topology.test")
 
 
 @pytest.fixture(scope="session")
-def bundle(lab_with_site: Lab) -> dict[str, Any]:
-    """The bundle with the location of the new site, as an operator adds it."""
+def joined(lab_with_site: Lab) -> Iterator[Lab]:
+    """The inventory with the new site, and with its location in the bundle."""
     store = next(one for one in lab_with_site.stores if one.location == LOCATION)
     settings = {
         "hostname": store.hostname,
@@ -32,11 +35,21 @@ def bundle(lab_with_site: Lab) -> dict[str, Any]:
     }
     before = lab_with_site.bundle
     storage = before["DISTRIBUTED_STORAGE_CONFIG"] | {LOCATION: ["RadosGWStorage", settings]}
-    return before | {
+    bundle = before | {
         "DISTRIBUTED_STORAGE_CONFIG": storage,
         "DISTRIBUTED_STORAGE_PREFERENCE": list(storage),
         "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS": list(storage),
     }
+    # Variables of hosts override the files of group_vars; extra variables would override those
+    # that the playbooks set.
+    hosts = [machine.name for site in lab_with_site.sites for machine in site.machines]
+    file = INVENTORIES[0].with_name("joined_bundle.yml")
+    file.touch(mode=0o600)
+    file.write_text(
+        json.dumps({"all": {"hosts": {name: {"registry_config": bundle} for name in hosts}}})
+    )
+    yield replace(lab_with_site, inventories=(*lab_with_site.inventories, file))
+    file.unlink()
 
 
 def joining(lab: Lab) -> list[Machine]:
@@ -46,8 +59,8 @@ def joining(lab: Lab) -> list[Machine]:
     return machines
 
 
-def change(name: str, lab: Lab, folder: Path, bundle: dict[str, Any], **variables: Any) -> Outcome:
-    return run_playbook(name, lab, folder, atoll_site=SITE, registry_config=bundle, **variables)
+def change(name: str, lab: Lab, folder: Path, **variables: Any) -> Outcome:
+    return run_playbook(name, lab, folder, atoll_site=SITE, **variables)
 
 
 def expect_no_failure(outcome: Outcome, loads: RegionalLoads) -> None:
@@ -58,10 +71,10 @@ def expect_no_failure(outcome: Outcome, loads: RegionalLoads) -> None:
 
 
 def test_clients_see_no_failure_while_a_site_with_its_own_load_balancer_joins(
-    lab_with_site: Lab, loads: RegionalLoads, bundle: dict[str, Any], tmp_path: Path
+    joined: Lab, loads: RegionalLoads, tmp_path: Path
 ) -> None:
-    expect_no_failure(change("add_site", lab_with_site, tmp_path, bundle), loads)
-    again = change("add_site", lab_with_site, tmp_path, bundle)
+    expect_no_failure(change("add_site", joined, tmp_path), loads)
+    again = change("add_site", joined, tmp_path)
     assert again.status == 0, again.output
     assert not any(again.hosts("changed").values()), again.output
 
@@ -80,19 +93,18 @@ def test_clients_of_the_new_region_use_its_load_balancer(
 
 
 def test_clients_see_no_failure_while_the_site_leaves(
-    lab: Lab, lab_with_site: Lab, loads: RegionalLoads, bundle: dict[str, Any], tmp_path: Path
+    lab: Lab, joined: Lab, loads: RegionalLoads, tmp_path: Path
 ) -> None:
     outcome = change(
         "remove_site",
-        lab_with_site,
+        joined,
         tmp_path,
-        bundle,
         atoll_confirm=LOCATION,
         load_balancer_leave_notice=20,
     )
 
     expect_no_failure(outcome, loads)
-    for machine in joining(lab_with_site):
+    for machine in joining(joined):
         assert run([*lab.ssh(machine), "sudo podman ps --all --quiet"]) == ""
     # The inventory without the site finds nothing more to change.
     outcome = run_site(lab, tmp_path)
