@@ -10,7 +10,6 @@ import os
 import click
 
 from atoll.cli.commands import Command, Entry, Group
-from atoll.errors import UserError
 
 _REPLICATION = {
     "Commands": {
@@ -90,8 +89,22 @@ def reload() -> int:
 
 @click.command(cls=Command)
 def repomirror() -> int:
-    """Mirror repositories (not implemented)."""
-    raise UserError("repository mirroring is not implemented")
+    """Migrate the database, then run the mirror worker of this site until SIGTERM.
+
+    Any number of workers at any site share the work. ATOLL_MIRROR_COPIES is the number of tags that
+    one process copies at once.
+    """
+    from atoll.server.mirror_process import mirror
+
+    return mirror(migrate=True)
+
+
+@click.command(cls=Command)
+def repomirror_nomigrate() -> int:
+    """Run the mirror worker without migrating the database."""
+    from atoll.server.mirror_process import mirror
+
+    return mirror(migrate=False)
 
 
 @click.command(cls=Command)

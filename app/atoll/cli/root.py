@@ -55,7 +55,11 @@ SECTIONS = {
             "atoll.cli.processes:housekeeping", "Run maintenance for a site without replication"
         ),
         "repomirror": Entry(
-            "atoll.cli.processes:repomirror", "Mirror repositories (not implemented)"
+            "atoll.cli.processes:repomirror", "Migrate the database, then run the mirror worker"
+        ),
+        "repomirror-nomigrate": Entry(
+            "atoll.cli.processes:repomirror_nomigrate",
+            "Run the mirror worker without migrating the database",
         ),
         "web": Entry("atoll.cli.processes:web", "Run one web process behind nginx", hidden=True),
         "healthcheck": Entry(

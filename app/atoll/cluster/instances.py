@@ -47,7 +47,7 @@ class Instance:
     """An instance of the registry.
 
     Attributes:
-        role: `registry`, `replication` or `housekeeping`.
+        role: `registry`, `replication`, `mirror` or `housekeeping`.
         preference: the locations of its site, nearest first.
         drift: keys of its bundle that differ from those of most instances.
         stores: for each location `up` (the store is fully healthy; null before the first probe),

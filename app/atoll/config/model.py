@@ -321,6 +321,11 @@ class Bundle(BaseModel):
         description="The number of mirror processes of all sites; with fewer, mirrors are"
         " reported as unhealthy.",
     )
+    repo_mirror_rollback: bool = Field(
+        default=False,
+        description="All tags of a mirror change together or, if one cannot be copied, not at all."
+        " A mirror's option `rollback` overrides it.",
+    )
     registry_state: Literal["normal", "readonly"] = Field(
         default="normal", description="`readonly` refuses pushes and all other changes."
     )

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, cast
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, LeaseLost, 
 from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
 from atoll.mirroring.deletions import IS_SELECTABLE, UNSELECTED, due_deletions, forget
+from atoll.mirroring.events import MirrorEvents
 from atoll.mirroring.mirror_records import FAIL, MIRROR, SUCCESS, SYNCING
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
@@ -39,6 +41,7 @@ from atoll.mirroring.outcome import (
     too_many_deletions,
 )
 from atoll.mirroring.settings import MirrorSettings, schedule_of
+from atoll.mirroring.tag_rules import split_patterns
 from atoll.mirroring.tag_switch import ManifestsMissing
 from atoll.mirroring.tasks import LEASE_SECONDS, SwitchTags
 from atoll.names import RepositoryName
@@ -52,7 +55,10 @@ JOIN "user" robot ON robot.id = m.internal_robot_id
 """
 _NAME_COLUMNS = """
 n.username AS namespace, r.name AS repository, r.state AS repository_state,
-robot.username AS robot, robot.enabled AS robot_enabled
+robot.username AS robot, robot.enabled AND EXISTS (
+    SELECT FROM repositorypermission p LEFT JOIN teammember member ON member.team_id = p.team_id
+    WHERE p.repository_id = r.id AND p.role IN ('write', 'admin')
+      AND robot.id IN (p.user_id, member.user_id)) AS robot_permitted
 """
 
 # Claim a mirror for planning: one whose planner died or waited for the upstream, or one that is
@@ -181,6 +187,13 @@ SELECT tag, digest, state, attached, reason, last_error FROM mirrortask
 WHERE run_id = %(run_id)s ORDER BY id
 """
 
+_FAILED_TAGS = """
+SELECT tag, coalesce(reason, 'unknown_error') FROM mirrortask
+WHERE run_id = %(run_id)s AND state = 'failed' ORDER BY tag
+"""
+# Failed tags of a run that get an entry in the audit log of their own.
+_FAILED_MAXIMUM = 50
+
 _COPY_AGAIN = """
 UPDATE mirrortask SET state = 'pending', available_at = clock_timestamp()
 WHERE run_id = %(run_id)s AND tag = ANY(%(tags)s::text[]) AND state = 'copied'
@@ -259,7 +272,7 @@ class RunClaim:
         repository: The repository, bound to its id.
         repository_state: Its state; only a repository in the state MIRROR may change.
         robot: The robot in whose name tags change.
-        robot_enabled: Whether the robot's account is enabled.
+        robot_permitted: Whether the robot is enabled and may push.
         row: The row of `repomirrorconfig`, for `MirrorSettings.from_row`.
         now: The time of the claim.
         existing_tags: The tags of the repository that a rule can select.
@@ -275,7 +288,7 @@ class RunClaim:
     repository: RepositoryName
     repository_state: str
     robot: str
-    robot_enabled: bool
+    robot_permitted: bool
     row: Mapping[str, Any]
     now: datetime
     existing_tags: frozenset[str]
@@ -421,9 +434,18 @@ class Runs:
             "gone": sorted(plan.gone),
             "requests": plan.requests,
         }
+        values |= {"id": claim.id, "token": claim.lease_token}
+        events = _events(claim.row, claim.repository, claim.robot)
         if not plan.unchanged.issuperset(tags):
-            if not self._queue.finish(claim, _PLAN, values):
-                raise _lost(claim)
+
+            def transaction() -> None:
+                with self._database.transaction() as cursor:
+                    cursor.execute(_PLAN, values)
+                    if cursor.fetchone() is None:
+                        raise _lost(claim)
+                    events.started(cursor)
+
+            retry_conflicts(transaction)
             return None
         now = claim.now + timedelta(seconds=time.monotonic() - claim.claimed_at)
         values |= {
@@ -434,9 +456,29 @@ class Runs:
             "sync_interval": claim.row["sync_interval"],
             "options": json.dumps(claim.row["options"]),
         }
-        if self._queue.finish(claim, f"{_PLAN}; {_FINISH_UNCHANGED}", values):
-            return FinishedRun(claim.run_id, claim.repository, claim.robot, SUCCEEDED)
-        return self.finish(claim.run_id)
+        try:
+            retry_conflicts(partial(self._finish_unchanged, values, events))
+        except _NotUnchanged:
+            # Tags are to be deleted, or the mirror changed.
+            if not self._queue.finish(claim, _PLAN, values):
+                raise _lost(claim) from None
+            return self.finish(claim.run_id, is_new=True)
+        return FinishedRun(claim.run_id, claim.repository, claim.robot, SUCCEEDED)
+
+    def _finish_unchanged(self, values: Mapping[str, Any], events: MirrorEvents) -> None:
+        """Record a plan without tasks and end its run, with one statement.
+
+        Raises:
+            _NotUnchanged: The run does not end like this.
+        """
+        with self._database.transaction() as cursor:
+            batch = _Batch(cursor)
+            events.started(cast("Any", batch))
+            events.succeeded(cast("Any", batch))
+            batch.execute(_PLAN, values)
+            batch.execute(_FINISH_UNCHANGED, values)
+            if not batch.run():
+                raise _NotUnchanged
 
     def postpone(self, claim: RunClaim, seconds: float, message: str) -> None:
         """Release a run whose upstream asked for a pause; this does not count as a failure.
@@ -454,7 +496,7 @@ class Runs:
         Raises:
             LeaseLost: Another worker plans the run, or it was cancelled.
         """
-        finished = retry_conflicts(lambda: self._finish(claim.run_id, claim, outcome))
+        finished = retry_conflicts(lambda: self._finish(claim.run_id, claim, outcome, is_new=True))
         if finished is None:
             raise _lost(claim)
         return finished
@@ -463,21 +505,34 @@ class Runs:
         """Return the runs that are cancelled, or of which no task is left."""
         return [row[0] for row in self._database.run(_TO_FINISH)]
 
-    def finish(self, run_id: int) -> FinishedRun | None:
+    def is_done(self, run_id: int) -> bool:
+        """Return whether no task of a run is left."""
+        return bool(self._database.run(f"{_TO_FINISH} AND m.run_id = %s", [run_id]))
+
+    def finish(self, run_id: int, *, is_new: bool = False) -> FinishedRun | None:
         """End a run that was cancelled or whose tasks are all done.
+
+        Args:
+            run_id: The run.
+            is_new: Whether its start has yet to be reported.
 
         Returns:
             The run; None if it ended already or is still in progress.
         """
         try:
-            return retry_conflicts(lambda: self._finish(run_id))
+            return retry_conflicts(lambda: self._finish(run_id, is_new=is_new))
         except ManifestsMissing as error:
             # Manifests without a tag were collected while the run waited for the others.
             self._database.run(_COPY_AGAIN, {"run_id": run_id, "tags": error.tags})
             return None
 
     def _finish(
-        self, run_id: int, claim: RunClaim | None = None, failure: Outcome | None = None
+        self,
+        run_id: int,
+        claim: RunClaim | None = None,
+        failure: Outcome | None = None,
+        *,
+        is_new: bool = False,
     ) -> FinishedRun | None:
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, {"run_id": run_id})
@@ -497,6 +552,10 @@ class Runs:
                 outcome, switched, deleted = self._end(cursor, row, name)
             if outcome is None:
                 return None
+            events = _events(row, name, row["robot"])
+            if is_new:
+                events.started(cursor)
+            _record_events(cursor, events, row, outcome)
             self._record(cursor, row, outcome, switched=switched, deleted=deleted)
             return FinishedRun(run_id, name, row["robot"], outcome)
 
@@ -529,6 +588,8 @@ class Runs:
             switched |= {**task["attached"], task["tag"]: task["digest"]}
         if switched:
             self._switch.switch_in(cursor, name, switched, row["robot"])
+            events = _events(row, name, row["robot"])
+            events.tags_succeeded(cursor, [task["tag"] for task in tasks])
         deletions = due_deletions(cursor, row, self.settings(row))
         if deletions.is_refused:
             outcome = too_many_deletions(len(deletions.tags), deletions.existing)
@@ -569,6 +630,52 @@ class Runs:
         cursor.execute(_FINISH, values)
 
 
+class _NotUnchanged(Exception):
+    """A run without tasks does not end at once."""
+
+
+class _Batch:
+    """Collects statements, and runs them in one round trip."""
+
+    def __init__(self, cursor: psycopg2.extensions.cursor) -> None:
+        self._cursor = cursor
+        self._statements: list[bytes] = []
+
+    def execute(self, statement: str, values: Mapping[str, Any]) -> None:
+        """Add statements."""
+        self._statements.append(self._cursor.mogrify(statement, values))
+
+    def run(self) -> bool:
+        """Run the statements, and return whether the last one returned a row."""
+        self._cursor.execute(b";".join(self._statements))
+        return self._cursor.fetchone() is not None
+
+
+def _events(row: Mapping[str, Any], name: RepositoryName, robot: str) -> MirrorEvents:
+    patterns = split_patterns(row["root_rule"]["rule_value"])
+    return MirrorEvents(name, robot, row["external_reference"], patterns)
+
+
+def _record_events(
+    cursor: psycopg2.extensions.cursor,
+    events: MirrorEvents,
+    row: Mapping[str, Any],
+    outcome: Outcome,
+) -> None:
+    """Record the end of a run, and its failed tags, of which the first ones are named."""
+    if outcome.status == SUCCESS:
+        events.succeeded(cursor)
+        return
+    cursor.execute(_FAILED_TAGS, row)
+    failures: dict[str, str] = dict(cursor.fetchall())
+    for tag, code in list(failures.items())[:_FAILED_MAXIMUM]:
+        events.tag_failed(cursor, tag, code)
+    if outcome == STOPPED:
+        events.cancelled(cursor)
+    else:
+        events.failed(cursor, outcome.reason or "unknown_error", failures)
+
+
 def _claim(row: Mapping[str, Any]) -> RunClaim:
     values = dict(row)
     known = values.pop("known_tags")
@@ -581,7 +688,7 @@ def _claim(row: Mapping[str, Any]) -> RunClaim:
         RepositoryName(values["namespace"], values["repository"], values["repository_id"]),
         values["repository_state"],
         values["robot"],
-        values["robot_enabled"],
+        values["robot_permitted"],
         values,
         values["now"],
         frozenset(values.pop("existing_tags")),

@@ -25,7 +25,9 @@ from atoll.db.leased_queue import (
 )
 from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
+from atoll.mirroring.events import MirrorEvents
 from atoll.mirroring.outcome import RETRIES, RETRY_SECONDS, retry_seconds, stored_text
+from atoll.mirroring.tag_rules import split_patterns
 from atoll.names import RepositoryName
 
 LEASE_SECONDS = 60.0
@@ -294,6 +296,7 @@ class Tasks:
                     tags = {**attached, task.tag: task.digest}
                     self._switch.switch_in(cursor, task.repository, tags, task.robot)
                     cursor.execute(_TABLE.delete, values)
+                    _events(task).tag_succeeded(cursor, task.tag)
                 cursor.execute(_COPIED, values)
 
         values = {
@@ -366,6 +369,11 @@ def _task(row: Mapping[str, Any]) -> Task:
         values["robot"],
         values,
     )
+
+
+def _events(task: Task) -> MirrorEvents:
+    patterns = split_patterns(task.row["root_rule"]["rule_value"])
+    return MirrorEvents(task.repository, task.robot, task.row["external_reference"], patterns)
 
 
 def _key(task: Task) -> dict[str, object]:

@@ -53,6 +53,16 @@ def require_replication(bundle: Bundle) -> None:
         )
 
 
+def require_mirroring(bundle: Bundle) -> None:
+    """Refuse to run a mirror worker that would have nothing to do.
+
+    Raises:
+        UserError: the bundle does not enable mirroring.
+    """
+    if not bundle.feature_repo_mirror:
+        raise UserError("FEATURE_REPO_MIRROR is not true in the bundle: there is nothing to mirror")
+
+
 def write_ca_bundle() -> Path:
     """Write the CA certificates of the system and of the bundle to one file, and return it.
 

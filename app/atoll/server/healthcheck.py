@@ -13,9 +13,9 @@ from atoll.errors import UserError
 from atoll.server.paths import HEALTH_URL_FILE, runtime_directory
 
 _TIMEOUT = 3
-# The only service whose failure a restart can fix. While another service is down, the process that
-# reports this is alive.
-_OWN = "replication"
+# The services whose failure a restart can fix; a process reports one of them at most. While another
+# service is down, the process that reports this is alive.
+_OWN = ("replication", "mirroring")
 
 
 def healthcheck(*, alive: bool) -> None:
@@ -42,6 +42,7 @@ def healthcheck(*, alive: bool) -> None:
 
 def _is_alive(body: bytes) -> bool:
     try:
-        return bool(json.loads(body)["data"]["services"].get(_OWN, True))
+        services = json.loads(body)["data"]["services"]
+        return all(services.get(name, True) for name in _OWN)
     except (ValueError, LookupError):
         return False

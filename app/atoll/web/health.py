@@ -195,12 +195,17 @@ class EndToEndHealth(_HealthResource):
 
 
 class WorkerHealth(_HealthResource):
-    """`/health/instance` of the replication worker."""
+    """`/health/instance` of a worker: replication, unless another name is given."""
 
     def __init__(
-        self, probe: HealthProbe, alive: Callable[[], bool], registry: ThreadRegistry
+        self,
+        probe: HealthProbe,
+        alive: Callable[[], bool],
+        registry: ThreadRegistry,
+        name: str = "replication",
     ) -> None:
         self._probe = probe
+        self._name = name
         self._alive = alive
         self._registry = registry
 
@@ -208,5 +213,5 @@ class WorkerHealth(_HealthResource):
         """Return the services that the worker needs, and whether it runs."""
         return {
             "database": self._probe.database,
-            "replication": self._alive() and not self._registry.silent(),
+            self._name: self._alive() and not self._registry.silent(),
         }

@@ -19,12 +19,6 @@ def test_help_needs_no_bundle_and_lists_every_command(services: Services) -> Non
         assert command in answer.stdout
 
 
-def test_repomirror_is_reported_as_not_implemented(services: Services) -> None:
-    answer = run_once(services, None, "repomirror")
-    assert answer.returncode == exit_codes.FAILED
-    assert answer.stdout == "repository mirroring is not implemented\n"
-
-
 def test_shell_starts_a_shell(services: Services) -> None:
     answer = run_once(services, None, "shell", text="id -u; atoll --version; exit 3\n")
     assert answer.returncode == 3

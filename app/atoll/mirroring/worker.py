@@ -1,0 +1,378 @@
+"""The mirror worker: plans runs, copies tags and ends runs, beside the workers of all sites.
+
+Claims poll every second. A thread watches the leases of the work in progress: it extends them, and
+stops copies that lost theirs, that were cancelled, or that make no progress.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import UUID
+
+from prometheus_client import Counter, Gauge
+
+from atoll.auth.secrets import SecretUnreadable
+from atoll.db.leased_queue import LeaseLost
+from atoll.db.queue_runner import QueueRunner
+from atoll.errors import AtollError
+from atoll.mirroring.copy_control import CopyControl
+from atoll.mirroring.copy_errors import CopyError
+from atoll.mirroring.image_copier import CopyOptions, ImageCopier
+from atoll.mirroring.outcome import AUTH_FAILED, Outcome, failed
+from atoll.mirroring.planner import Planner, RunRefused
+from atoll.mirroring.problems import problem_text
+from atoll.mirroring.runs import FinishedRun, RunClaim, Runs
+from atoll.mirroring.settings import MirrorSettings
+from atoll.mirroring.tasks import LEASE_SECONDS, Task, Tasks
+from atoll.names import Digest
+from atoll.periodic import PeriodicThread, ServiceUnavailable, ThreadRegistry
+from atoll.upstream.access import Access
+from atoll.upstream.client import UpstreamClient
+from atoll.upstream.errors import Paused, UpstreamError
+from atoll.upstream.reference import UpstreamReference
+
+log = logging.getLogger(__name__)
+
+# Runs that one process plans at once.
+_PLANS_AT_ONCE = 2
+# Seconds between checks of leases, cancellations and time-outs, and between checks for runs that
+# are to end.
+_WATCH_SECONDS = 2.0
+# Leases are extended three times before they expire.
+_EXTENSIONS = 3
+# Listings that are kept, for the tags of cosign.
+_LISTINGS = 64
+
+WORKERS_ACTIVE = Gauge(
+    "quay_repository_mirror_workers_active", "Mirror workers in this process: 1 while it claims"
+)
+FAILURES = Counter(
+    "quay_repository_mirror_sync_failures",
+    "Failed attempts of this process to plan a run or to copy a tag",
+    ["namespace", "reason"],
+)
+BYTES = Counter(
+    "atoll_mirror_bytes", "Bytes that this process received from upstreams", ["upstream"]
+)
+
+Connect = Callable[[UpstreamReference, Access], UpstreamClient]
+
+
+class TagTimedOut(CopyError):
+    """A tag made no progress within its time-out."""
+
+    code = "tag_timeout"
+    reason = "network_timeout"
+    is_temporary = True
+
+
+class _Stopping(AtollError):
+    """The worker stops; the work is given back."""
+
+
+@dataclass(eq=False)
+class _Work:
+    """Work in progress.
+
+    Attributes:
+        control: Stops it.
+        claim: The run that is being planned.
+        task: The tag that is being copied.
+        timeout: The seconds without progress after which a copy fails.
+        received: The bytes that were received.
+    """
+
+    control: CopyControl
+    claim: RunClaim | None = None
+    task: Task | None = None
+    timeout: float | None = None
+    received: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, size: int) -> None:
+        """Count received bytes."""
+        with self.lock:
+            self.received += size
+
+
+class MirrorWorker:
+    """Works on the runs of all mirrors."""
+
+    def __init__(
+        self,
+        runs: Runs,
+        tasks: Tasks,
+        planner: Planner,
+        copier: ImageCopier,
+        *,
+        connect: Connect,
+        registry: ThreadRegistry,
+        copies: int,
+        watch_seconds: float = _WATCH_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        """Make a worker.
+
+        Args:
+            runs: The runs of all mirrors.
+            tasks: Their tasks.
+            planner: Plans runs.
+            copier: Copies images.
+            connect: Returns the client of an upstream.
+            registry: Watches the threads.
+            copies: The number of tags that are copied at once.
+            watch_seconds: The pause between checks of the work in progress.
+            lease_seconds: How long leases last.
+        """
+        self._runs, self._tasks = runs, tasks
+        self._planner, self._copier, self._connect = planner, copier, connect
+        self._registry = registry
+        self._watch_seconds = watch_seconds
+        self._extend_after = max(1, int(lease_seconds / _EXTENSIONS / watch_seconds))
+        self._checks = 0
+        self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._work: dict[UUID, _Work] = {}
+        self._listings: dict[int, list[str]] = {}
+        self._threads: list[PeriodicThread] = []
+        # One slot is left for other mirrors, so that a slow upstream does not delay them.
+        self._planning: QueueRunner[int, RunClaim] = QueueRunner(
+            "mirror-plan", runs.claim, self._plan, slots=_PLANS_AT_ONCE, per_group=1
+        )
+        self._copying: QueueRunner[int, Task] = QueueRunner(
+            "mirror-copy", tasks.claim, self._copy, slots=copies, per_group=max(1, copies - 1)
+        )
+
+    def start(self) -> None:
+        """Start all threads."""
+        for name, work in (("mirror-leases", self.watch), ("mirror-finish", self.finish_runs)):
+            self._threads.append(self._registry.repeat(name, self._watch_seconds, work))
+        self._planning.start(self._registry)
+        self._copying.start(self._registry)
+        WORKERS_ACTIVE.set(1)
+
+    def stop(self) -> None:
+        """Stop claiming, and give back the work in progress."""
+        WORKERS_ACTIVE.set(0)
+        self._stopping.set()
+        with self._lock:
+            works = list(self._work.values())
+        for work in works:
+            work.control.stop(_Stopping())
+        for runner in (self._planning, self._copying):
+            runner.stop()
+        for thread in self._threads:
+            thread.stop()
+            thread.join()
+
+    @property
+    def busy(self) -> bool:
+        """Whether runs are planned or tags are copied at this moment."""
+        with self._lock:
+            return bool(self._work)
+
+    def plan_next(self) -> bool:
+        """Plan a run that is due, in this thread, and return whether there was one."""
+        if (claimed := self._runs.claim(None, [])) is None:
+            return False
+        self._plan(claimed[1])
+        return True
+
+    # Planning ---------------------------------------------------------------------------------
+
+    def _plan(self, claim: RunClaim) -> None:
+        work = _Work(CopyControl(), claim=claim)
+        self._run(claim.lease_token, work, partial(self._plan_run, claim, work))
+
+    def _plan_run(self, claim: RunClaim, work: _Work) -> None:
+        fields = {"repository": str(claim.repository), "run": claim.run_id}
+        try:
+            settings = self._runs.settings(claim.row)
+            source = self._connect(settings.reference, settings.access)
+            planned = self._planner.plan(claim, settings, source, work.control.check)
+            self._keep_listing(claim.run_id, list(planned.listed))
+            _report(self._runs.record_plan(claim, planned.plan))
+        except _Stopping:
+            self._runs.give_back([claim])
+        except LeaseLost:
+            log.warning("lease lost", extra=fields)
+        except Paused as error:
+            log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
+            self._runs.postpone(claim, error.seconds, problem_text(error.code))
+        except ServiceUnavailable:
+            # The lease expires, and the next claim plans again.
+            raise
+        except Exception as error:
+            outcome = _outcome(error)
+            FAILURES.labels(claim.repository.namespace, _reason(error)).inc()
+            log.warning(
+                "run not planned",
+                extra={**fields, "cause": str(error)},
+                exc_info=outcome.reason == "unknown_error",
+            )
+            _report(self._runs.fail(claim, outcome))
+
+    # Copying ----------------------------------------------------------------------------------
+
+    def _copy(self, task: Task) -> None:
+        work = _Work(CopyControl(), task=task)
+        work.control = CopyControl(work.add)
+        self._run(task.lease_token, work, partial(self._copy_tag, task, work))
+
+    def _copy_tag(self, task: Task, work: _Work) -> None:
+        fields = {"repository": str(task.repository), "tag": task.tag, "digest": task.digest}
+        try:
+            self._copy_image(task, work)
+        except _Stopping:
+            self._tasks.give_back([task])
+            return
+        except LeaseLost:
+            log.warning("lease lost", extra=fields)
+            return
+        except Paused as error:
+            log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
+            self._tasks.postpone(task, error.seconds, problem_text(error.code))
+            return
+        except ServiceUnavailable:
+            raise
+        except Exception as error:
+            self._fail_tag(task, error, fields)
+        else:
+            log.info("tag copied", extra=fields)
+        if self._runs.is_done(task.run_id):
+            _report(self._runs.finish(task.run_id))
+
+    def _copy_image(self, task: Task, work: _Work) -> None:
+        settings = self._runs.settings(task.row)
+        work.timeout = settings.tag_timeout.total_seconds()
+        source = self._connect(settings.reference, settings.access)
+        options = CopyOptions(
+            settings.architectures, settings.referrers, self._listing(task, settings, source)
+        )
+        result = self._copier.copy(
+            source,
+            task.repository,
+            Digest.parse(task.digest),
+            options,
+            robot=task.robot,
+            control=work.control,
+        )
+        BYTES.labels(settings.reference.host).inc(result.bytes_copied)
+        self._tasks.complete(
+            task,
+            result.attached,
+            together=self._runs.changes_together(settings),
+            bytes_copied=result.bytes_copied,
+            bytes_present=result.bytes_present,
+        )
+
+    def _fail_tag(self, task: Task, error: Exception, fields: dict[str, str]) -> None:
+        outcome = _outcome(error)
+        code = outcome.reason or "unknown_error"
+        FAILURES.labels(task.repository.namespace, _reason(error)).inc()
+        log.warning(
+            "tag not copied",
+            extra={**fields, "cause": str(error)},
+            exc_info=code == "unknown_error",
+        )
+        text = problem_text(code)
+        self._tasks.fail(task, code, text, is_temporary=outcome.is_temporary)
+        if code == AUTH_FAILED:
+            # Credentials that were refused are not sent again for each tag.
+            self._tasks.fail_others(task, code, text)
+
+    def _keep_listing(self, run_id: int, tags: list[str]) -> None:
+        with self._lock:
+            self._listings[run_id] = tags
+            while len(self._listings) > _LISTINGS:
+                del self._listings[next(iter(self._listings))]
+
+    def _listing(self, task: Task, settings: MirrorSettings, source: UpstreamClient) -> list[str]:
+        """Return the tags of the upstream, among which are those of cosign."""
+        if settings.referrers != "all":
+            return []
+        with self._lock:
+            known = self._listings.get(task.run_id)
+        if known is None:
+            known = source.tags().names
+            self._keep_listing(task.run_id, known)
+        return known
+
+    # Work in progress -------------------------------------------------------------------------
+
+    def _run(self, token: UUID, work: _Work, run: Callable[[], None]) -> None:
+        with self._lock:
+            self._work[token] = work
+            if self._stopping.is_set():
+                work.control.stop(_Stopping())
+        try:
+            run()
+        finally:
+            with self._lock:
+                del self._work[token]
+
+    def watch(self) -> None:
+        """Extend leases, and stop copies that lost theirs or make no progress."""
+        with self._lock:
+            copies = [(one.task, one) for one in self._work.values() if one.task is not None]
+            claims = [one.claim for one in self._work.values() if one.claim is not None]
+        for _task, work in copies:
+            if work.timeout is not None and work.control.idle_seconds > work.timeout:
+                work.control.stop(TagTimedOut("the tag made no progress within its time-out"))
+        tasks = [task for task, _work in copies]
+        if tasks:
+            held = self._tasks.held(tasks)
+            for task, work in copies:
+                if task.lease_token not in held:
+                    work.control.stop(LeaseLost(f"the lease of the tag '{task.tag}'"))
+        self._checks += 1
+        if self._checks % self._extend_after == 0:
+            if claims:
+                self._runs.extend(claims)
+            if tasks:
+                self._tasks.extend(tasks)
+                self._tasks.progress({task: work.received for task, work in copies})
+
+    def finish_runs(self) -> None:
+        """End runs that were cancelled, and those whose last worker died."""
+        for run_id in self._runs.to_finish():
+            _report(self._runs.finish(run_id))
+
+
+def _outcome(error: Exception) -> Outcome:
+    """Return how a run or a tag fails with an error."""
+    if isinstance(error, RunRefused):
+        return error.outcome
+    if isinstance(error, UpstreamError | CopyError):
+        code, is_temporary = error.code, error.is_temporary
+    elif isinstance(error, SecretUnreadable):
+        code, is_temporary = "decryption_failed", False
+    else:
+        code, is_temporary = "unknown_error", True
+    return failed(code, problem_text(code), is_temporary=is_temporary)
+
+
+def _reason(error: Exception) -> str:
+    """Return Quay's name of a failure."""
+    if isinstance(error, UpstreamError | CopyError):
+        return error.reason
+    if isinstance(error, RunRefused):
+        return error.outcome.reason or "unknown_error"
+    return "decryption_failed" if isinstance(error, SecretUnreadable) else "unknown_error"
+
+
+def _report(finished: FinishedRun | None) -> None:
+    if finished is not None:
+        log.info(
+            "run finished",
+            extra={
+                "repository": str(finished.repository),
+                "run": finished.run_id,
+                "outcome": finished.outcome.status,
+                "reason": finished.outcome.reason,
+            },
+        )
