@@ -22,6 +22,7 @@ MIRROR = f"{REPOSITORY}/mirror"
 AUDITOR = "auditor"
 SETTINGS: dict[str, object] = {
     "FEATURE_REPO_MIRROR": True,
+    "FEATURE_SPARSE_INDEX": True,
     "SSRF_ALLOWED_HOSTS": ["127.0.0.1"],
     "GLOBAL_READONLY_SUPER_USERS": [AUDITOR],
 }

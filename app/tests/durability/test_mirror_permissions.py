@@ -173,6 +173,16 @@ def test_the_state_requires_its_feature(registry: MemoryRegistry) -> None:
     assert "FEATURE_REPO_MIRROR" in refused["detail"]
 
 
+def test_architectures_require_sparse_indexes(site: MemorySite) -> None:
+    _mirror(site)
+    path = f"repository/{site.repository}/mirror"
+    body = {"sync_interval": 1, "architecture_filter": ["amd64"]}
+    refused = ApiClient(site).call("PUT", path, body, status=400)
+    assert refused["detail"] == "architecture_filter: requires FEATURE_SPARSE_INDEX: true"
+    assert ApiClient(site).call("GET", path)["sync_interval"] == 3600
+    ApiClient(site).call("PUT", path, {**body, "architecture_filter": []}, status=201)
+
+
 def test_a_robot_of_a_mirror_is_not_deleted(site: MemorySite) -> None:
     _mirror(site)
     refused = ApiClient(site).call("DELETE", "user/robots/mirror", status=400)

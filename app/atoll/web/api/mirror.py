@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
+from atoll.mirroring.errors import InvalidMirror
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
 from atoll.mirroring.settings import (
@@ -180,9 +181,10 @@ class VerificationSchema(TypedDict):
 class MirrorResource:
     """`repository/{repository}/mirror`."""
 
-    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses) -> None:
+    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses, *, sparse_indexes: bool) -> None:
         self._mirrors = mirrors
         self._statuses = statuses
+        self._sparse_indexes = sparse_indexes
 
     @operation("getRepoMirrorConfig", response=MirrorSchema, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
@@ -196,7 +198,7 @@ class MirrorResource:
     def on_post(self, call: Call) -> Any:
         """Make a repository a mirror, which only its robot changes from now on."""
         name = _administered(call)
-        self._mirrors.create(name, _change(call.body))
+        self._mirrors.create(name, self._change(call.body))
         call.log(
             "repo_mirror_config_changed",
             name.namespace,
@@ -211,7 +213,7 @@ class MirrorResource:
     def on_put(self, call: Call) -> Any:
         """Change settings of a mirror: all that are given or, if one is invalid, none."""
         name = _administered(call)
-        change = _change(call.body)
+        change = self._change(call.body)
         before, after = self._mirrors.change(name, change)
         if before.is_enabled != after.is_enabled:
             kind = "repo_mirror_enabled" if after.is_enabled else "repo_mirror_disabled"
@@ -226,6 +228,16 @@ class MirrorResource:
         name = _administered(call)
         self._mirrors.delete(name)
         call.log("repo_mirror_disabled", name.namespace, changed="mirror", to=None)
+
+    def _change(self, body: NewMirror | ChangedMirror) -> MirrorChange:
+        """Return the settings that a request gives.
+
+        Raises:
+            InvalidMirror: Indexes would lack images, which the bundle does not permit.
+        """
+        if body.architecture_filter and not self._sparse_indexes:
+            raise InvalidMirror("architecture_filter", "requires FEATURE_SPARSE_INDEX: true")
+        return _change(body)
 
 
 class MirrorSync:

@@ -275,7 +275,10 @@ def _mirrors(
         (f"{_MIRROR}/confirm-deletions", mirror.MirrorDeletions(mirrors)),
         (f"{_MIRROR}/runs", mirror.MirrorRuns(mirrors, statuses)),
         (f"{_MIRROR}/tags", mirror.MirrorTags(mirrors, statuses)),
-        (_MIRROR, mirror.MirrorResource(mirrors, statuses)),
+        (
+            _MIRROR,
+            mirror.MirrorResource(mirrors, statuses, sparse_indexes=bundle.feature_sparse_index),
+        ),
     ]
 
 
