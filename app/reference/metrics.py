@@ -24,9 +24,10 @@ def metrics_page() -> str:
         "the collectors in app/atoll",
         [
             paragraph(
-                "Metrics in Prometheus' format, at port 9091 of `atoll-registry` and port 9092 of"
-                " `atoll-replication`. `location` is the name of a store in the bundle. For"
-                " access, processes, alerts and estimates see [Monitor](../how-to/monitor.md)."
+                "Metrics in Prometheus' format, at port 9091 of `atoll-registry`, port 9092 of"
+                " `atoll-replication` and port 9093 of `atoll-mirror`. `location` is the name of a"
+                " store in the bundle. For access, processes, alerts and estimates see"
+                " [Monitor](../how-to/monitor.md)."
             ),
             table(("metric", "type", "meaning"), rows),
         ],

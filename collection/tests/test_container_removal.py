@@ -58,12 +58,19 @@ def test_systemd_is_not_reloaded_if_nothing_was_to_remove(remove):
     assert "daemon-reload" not in remove("not-found")
 
 
-def test_disabling_replication_keeps_the_image_that_the_registry_is_about_to_use(root):
+@pytest.mark.parametrize(
+    "task",
+    [
+        "Remove the replication worker if replication is disabled",
+        "Remove the mirror process if mirroring is disabled",
+    ],
+)
+def test_removing_a_worker_keeps_the_image_that_the_registry_is_about_to_use(root, task):
     """The task runs after a new image is loaded, and before the registry is restarted with it."""
     tasks = yaml.safe_load((root / "roles/registry/tasks/main.yml").read_text())
     names = [task["name"] for task in tasks]
-    removal = names.index("Remove the replication worker if replication is disabled")
-    restart = names.index("Ensure the registry and the replication worker are running")
+    removal = names.index(task)
+    restart = names.index("Ensure the registry and its workers are running")
 
     assert removal < restart
     kept = Templar(

@@ -106,6 +106,7 @@ def test_a_host_is_removed_after_load_balancers_left_it(playbook, groups):
         ("lb-eu", BALANCER),
         ("us-1", "atoll.registry.service"),
         ("us-1", "atoll.registry.service"),
+        ("us-1", "atoll.registry.service"),
         ("us-1", f"{REGISTRY}:remove"),
         ("us-1", f"{HOST}:remove"),
     ]

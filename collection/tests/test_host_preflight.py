@@ -84,6 +84,7 @@ def checked(root, example, tmp_path):
     example["DISTRIBUTED_STORAGE_CONFIG"] = {
         "usstorage": ["RadosGWStorage", {"hostname": "store.{{ domain }}", "is_secure": True}]
     }
+    example["FEATURE_REPO_MIRROR"] = True
     example["DB_URI"] = "postgresql://atoll:SECRET-VALUE@127.0.0.1:1/atoll"
     example["USER_EVENTS_REDIS"] = example["BUILDLOGS_REDIS"] = {"host": "127.0.0.1", "port": 2}
     groups = {
@@ -118,8 +119,8 @@ def test_each_host_is_checked_for_its_own_components(root, checked):
         return {found["name"]: int(found["port"]) for found in checked[host]["ports"]}
 
     expected = {role: {name: defaults[role][name] for name in DEFAULTS[role]} for role in DEFAULTS}
-    replication = "registry_replication_metrics_port"
-    expected["registry"][replication] = defaults["registry"][replication]
+    for worker in ("registry_replication_metrics_port", "registry_mirror_metrics_port"):
+        expected["registry"][worker] = defaults["registry"][worker]
     assert ports("us-1") == expected["registry"]
     assert ports("db-1") == expected["postgres"] | expected["redis"]
     assert ports("lb-1") == expected["load_balancer"]
@@ -130,7 +131,7 @@ def test_each_host_is_checked_for_its_own_components(root, checked):
     assert paths("us-1") == {"/var/lib/containers", defaults["registry"]["registry_data_directory"]}
     assert paths("db-1") == {"/var/lib/containers", defaults["postgres"]["postgres_data_directory"]}
     assert paths("lb-1") == {"/var/lib/containers"}
-    limits = ("registry_memory", "registry_replication_memory")
+    limits = ("registry_memory", "registry_replication_memory", "registry_mirror_memory")
     assert checked["us-1"]["limits"] == [defaults["registry"][name] for name in limits]
     assert checked["lb-1"]["limits"] == [defaults["load_balancer"]["load_balancer_memory"]]
 

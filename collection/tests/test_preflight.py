@@ -110,6 +110,21 @@ def test_components_on_one_host_cannot_publish_the_same_port(directory):
     assert "registry_https_port and load_balancer_https_port are both 443" in found[0]["problem"]
 
 
+def test_the_port_of_the_mirror_process_collides_only_where_it_runs(directory):
+    collision = "registry_mirror_metrics_port: 9091\n"
+    directory.edit("group_vars/atoll/connection.yml", ("---\n", f"---\n{collision}"))
+    assert "port-collision" not in directory.preflight().errors()
+
+    directory.edit(
+        "group_vars/all/registry.yml",
+        (
+            "  FEATURE_STORAGE_REPLICATION",
+            "  FEATURE_REPO_MIRROR: true\n  FEATURE_STORAGE_REPLICATION",
+        ),
+    )
+    assert "port-collision" in directory.preflight().errors()
+
+
 def test_two_hosts_with_one_address_are_one_machine(directory):
     directory.edit("hosts.yml", ("ansible_host: 192.0.2.20", "ansible_host: 192.0.2.11"))
 

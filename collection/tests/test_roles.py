@@ -13,6 +13,7 @@ CONTAINERS = [
     ("redis", "atoll-redis"),
     ("registry", "atoll-registry"),
     ("registry", "atoll-replication"),
+    ("registry", "atoll-mirror"),
     ("registry", "atoll-migrate"),
 ]
 SECRET = "SECRET-VALUE"
@@ -153,6 +154,7 @@ def test_the_memory_of_containers_that_clients_reach_is_limited(render, role, co
         ("load_balancer", "atoll-load-balancer", {"8404"}),
         ("registry", "atoll-registry", {"9091"}),
         ("registry", "atoll-replication", {"9091"}),
+        ("registry", "atoll-mirror", {"9091"}),
     ],
 )
 def test_metrics_and_statistics_are_published_on_loopback_unless_set(
@@ -177,6 +179,7 @@ def test_only_the_migration_can_read_the_initial_password(render):
     assert f"Volume={folder}:" in render("registry", "atoll-migrate")
     assert folder not in render("registry", "atoll-registry")
     assert folder not in render("registry", "atoll-replication")
+    assert folder not in render("registry", "atoll-mirror")
 
 
 def test_no_file_of_a_host_contains_the_unfiltered_bundle(root):

@@ -118,6 +118,12 @@ def test_the_bundle_is_deployed_alone(roll_out):
     assert "image" not in modules
 
 
+def test_the_mirror_process_gets_the_bundle_where_it_runs(roll_out):
+    records = roll_out("--tags", "config", "-e", "registry_mirror=true")
+
+    assert "atoll-mirror.service" in services(records)
+
+
 def test_load_balancers_are_deployed_alone(roll_out):
     records = roll_out("--tags", "load_balancer")
 

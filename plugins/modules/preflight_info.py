@@ -45,7 +45,13 @@ options:
     description: Units that may already listen on the ports, without the suffix C(.service).
     type: list
     elements: str
-    default: [atoll-registry, atoll-replication, atoll-postgres, atoll-redis, atoll-load-balancer]
+    default:
+      - atoll-registry
+      - atoll-replication
+      - atoll-mirror
+      - atoll-postgres
+      - atoll-redis
+      - atoll-load-balancer
   paths:
     description: Directories and the free space that they require, added up for each file system.
     type: list
@@ -333,6 +339,7 @@ def main() -> None:
                 "default": [
                     "atoll-registry",
                     "atoll-replication",
+                    "atoll-mirror",
                     "atoll-postgres",
                     "atoll-redis",
                     "atoll-load-balancer",

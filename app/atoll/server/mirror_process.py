@@ -16,6 +16,7 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
 from atoll.errors import UserError
+from atoll.mirroring.metrics import export_mirrors
 from atoll.mirroring.planner import Planner
 from atoll.mirroring.presence import Presence
 from atoll.mirroring.runs import Runs
@@ -26,6 +27,7 @@ from atoll.server.background_server import OPERATIONS_THREADS, serve_in_backgrou
 from atoll.server.bundle import load_bundle, require_mirroring, write_ca_bundle
 from atoll.server.container import wire_services
 from atoll.server.heartbeat import HeartbeatThread
+from atoll.server.maintenance import INTERVAL_SECONDS
 from atoll.server.paths import HEALTH_URL_FILE, number, prepare_runtime_directory
 from atoll.server.reload import Reloads, replace_process
 from atoll.server.supervisor import ATOLL
@@ -73,6 +75,9 @@ def mirror(*, migrate: bool) -> int:
     services.doubt_sharing.start(services.thread_registry)
     refresh_in_background(services.locations.states, services.database, services.thread_registry)
     services.health_probe.start(services.thread_registry)
+    services.thread_registry.repeat(
+        "mirror-metrics", INTERVAL_SECONDS, lambda: export_mirrors(services.database)
+    )
     gc.collect()
     gc.freeze()
     mirroring = wire_mirroring(services, copies=copies)

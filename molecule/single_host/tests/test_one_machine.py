@@ -32,6 +32,7 @@ def test_all_services_run_except_the_replication_worker(
 
     assert sorted(running) == ["atoll-postgres", "atoll-redis", "atoll-registry"]
     assert machine.run("find /etc/containers/systemd -name 'atoll-replication*'") == ""
+    assert machine.run("find /etc/containers/systemd -name 'atoll-mirror*'") == ""
 
 
 def test_the_site_is_healthy(machine: SiteMachine) -> None:

@@ -6,7 +6,9 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.atoll.registry.plugins.filter.exposure import exposure_warnings
+from ansible_collections.atoll.registry.plugins.filter.mirroring import runs_mirror
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.inventory import (
     Host,
     Inventory,
@@ -22,6 +24,7 @@ _PUBLISHED = {
         ("registry_address", "registry_https_port"),
         ("registry_metrics_address", "registry_metrics_port"),
         ("registry_metrics_address", "registry_replication_metrics_port"),
+        ("registry_metrics_address", "registry_mirror_metrics_port"),
     ),
     "postgres": (("postgres_address", "postgres_port"),),
     "redis": (("redis_address", "redis_port"),),
@@ -31,6 +34,7 @@ _PUBLISHED = {
     ),
 }
 _WORKER_PORT = "registry_replication_metrics_port"
+_MIRROR_PORT = "registry_mirror_metrics_port"
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def published(host: Host, role: str) -> list[Published]:
     for address, variable in _PUBLISHED[role]:
         if variable == _WORKER_PORT and not _replicates(host):
             continue
+        if variable == _MIRROR_PORT and not _runs_mirror(host):
+            continue
         try:
             port = int(host.text(variable) or 0)
         except ValueError:
@@ -87,6 +93,13 @@ def _replicates(host: Host) -> bool:
     bundle = host.get("registry_config")
     value = bundle.get("FEATURE_STORAGE_REPLICATION") if isinstance(bundle, dict) else None
     return str(value).lower() in ("true", "yes", "on", "1")
+
+
+def _runs_mirror(host: Host) -> bool:
+    try:
+        return runs_mirror(host.get("registry_config"), host.text("registry_mirror") or "auto")
+    except AnsibleFilterError:
+        return False  # The argument specification reports it.
 
 
 def _invalid_addresses(host: Host, role: str) -> Iterator[Problem]:
