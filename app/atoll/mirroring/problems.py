@@ -54,6 +54,7 @@ PROBLEMS: Mapping[str, str] = {
     "manifest_invalid": "a manifest is malformed, or exceeds a limit",
     "architecture_missing": "the image does not exist for the selected architectures",
     # This registry.
+    "sparse_index_disabled": "selecting architectures requires FEATURE_SPARSE_INDEX in the bundle",
     "store_unavailable": "no store accepted a blob",
     "copies_pending": "copies at other locations were not completed in time",
     "content_collected": "content was deleted while it was copied",
