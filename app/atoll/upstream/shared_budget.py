@@ -13,6 +13,7 @@ from email.message import Message
 from uuid import UUID, uuid4
 
 import psycopg2
+from prometheus_client import Counter
 
 from atoll.db.notifications import listen_until
 from atoll.db.pool import Database, DatabaseUnavailable
@@ -41,6 +42,12 @@ from atoll.upstream.numbers import natural
 from atoll.upstream.reference import UpstreamReference
 
 log = logging.getLogger(__name__)
+
+REQUESTS = Counter(
+    "atoll_upstream_requests",
+    "Responses of upstreams to requests of this process, by status",
+    ["upstream", "status"],
+)
 
 # Seconds between renewals while slots are redistributed.
 _WAITING_SECONDS = 1.0
@@ -135,6 +142,7 @@ class SharedBudget:
 
     def responded(self, status: int, headers: Message) -> None:
         """Record a response and the pulls that the upstream announces to be left."""
+        REQUESTS.labels(self._key.host, str(status)).inc()
         remaining = _number(headers.get("RateLimit-Remaining"))
         with self._changed:
             if status < http.client.INTERNAL_SERVER_ERROR:

@@ -27,6 +27,7 @@ from atoll.upstream.errors import (
 from atoll.upstream.limits import UpstreamLimits
 from atoll.upstream.reference import UpstreamReference
 from atoll.upstream.shared_budget import SharedBudget, SharedBudgets
+from prometheus_client import REGISTRY
 
 from ..integration.services import wait_until
 from ..unit.clock import Clock
@@ -419,6 +420,19 @@ def test_malformed_announcements_are_ignored(database: Database) -> None:
     for text in ("", "many", "-1", "1e9", "99999999999999999999"):
         pull(budget, text, text)
     pull(budget)
+
+
+def test_responses_are_counted_by_status(database: Database) -> None:
+    def counted(status: str) -> float:
+        labels = {"upstream": REFERENCE.host, "status": status}
+        return REGISTRY.get_sample_value("atoll_upstream_requests_total", labels) or 0
+
+    before = counted("200"), counted("404")
+    budget = budget_of(database)
+    pull(budget)
+    with budget.request(counts=False) as turn:
+        turn.responded(404, Message())
+    assert (counted("200") - before[0], counted("404") - before[1]) == (1, 1)
 
 
 # With an upstream ---------------------------------------------------------------------------
