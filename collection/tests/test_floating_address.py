@@ -301,7 +301,8 @@ def test_status_includes_keepalived_if_there_is_a_floating_address(root, variabl
         "status_units": [
             {key: trust_as_template(text) for key, text in unit.items()}
             for unit in task["vars"]["status_units"]
-            if "status_replicates" not in unit["group"]
+            # Those of sites depend on the bundle.
+            if "atoll_sites" not in unit["group"]
         ],
         **variables,
     }

@@ -222,8 +222,10 @@ class BlobStream:
         if self._store is None:
             return False
         if self._end.upload_id is not None:
+            # An upload without confirmed parts is not continued: a late request of its former
+            # worker could replace a part, which some stores identify by its number only.
             try:
-                if self._restore_parts(self._store, self._end.upload_id):
+                if self._end.part_md5s and self._restore_parts(self._store, self._end.upload_id):
                     return False
             except ObjectMissing:
                 if self._end.received == self._transfer.size and self._has_object(self._store):

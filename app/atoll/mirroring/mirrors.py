@@ -379,6 +379,12 @@ class Mirrors:
         row["options"] = {name: value for name, value in options.items() if value is not None}
         self._set_credentials(row, change)
         self._check_upstream(row)
+        if _may_send_password_elsewhere(old, row, change):
+            raise InvalidMirror(
+                "external_registry_password",
+                "must be given again with external_registry_username if the host of the upstream"
+                " or its proxies change",
+            )
         return row
 
     def _set_credentials(self, row: dict[str, Any], change: MirrorChange) -> None:
@@ -416,6 +422,24 @@ class Mirrors:
                     "its address is not permitted; the operator permits addresses with"
                     " SSRF_ALLOWED_HOSTS",
                 ) from error
+
+
+def _may_send_password_elsewhere(
+    old: Mapping[str, Any], new: Mapping[str, Any], change: MirrorChange
+) -> bool:
+    """Return whether a change would send the stored password where its owner did not send it.
+
+    Whoever administers the repository could otherwise read the password at a server of their own.
+    """
+    if new["external_registry_password"] is None or "external_registry_password" in change:
+        return False
+    return _route(old) != _route(new)
+
+
+def _route(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what decides which server gets the credentials of a mirror."""
+    proxies = row["external_registry_config"].get("proxy") or {}
+    return UpstreamReference.parse(row["external_reference"]).host, proxies
 
 
 def _defaults(repository_id: int) -> dict[str, Any]:

@@ -226,18 +226,19 @@ class _LookUp:
                 return None
             self.requests += 1
             blob = self._source.blob(Digest.parse(config["digest"]), config["size"])
-            return _date(json.loads(b"".join(blob.pieces())))
+            return image_date(json.loads(b"".join(blob.pieces())))
         except (ManifestUnknown, InvalidDigest, ValueError, KeyError, TypeError, RecursionError):
             return None
 
 
-def _date(config: object) -> datetime | None:
-    """Return the date in a configuration."""
+def image_date(config: object) -> datetime | None:
+    """Return the date on which an image was created, in UTC, from its configuration."""
     text = config.get("created") if isinstance(config, dict) else None
     if not isinstance(text, str):
         return None
     try:
         date = datetime.fromisoformat(text)
-    except ValueError:
+        # PostgreSQL accepts fewer offsets than Python. The year may leave the range of Python.
+        return date.astimezone(UTC) if date.tzinfo else date.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)

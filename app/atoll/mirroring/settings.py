@@ -90,7 +90,8 @@ def _reference(text: str) -> str:
 def _certificates(text: str) -> str:
     try:
         ssl.create_default_context(cadata=text)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, ValueError, TypeError) as error:
+        # TypeError: there are other characters than those of ASCII.
         raise ValueError("is not a list of certificates in PEM format") from error
     return text
 

@@ -36,21 +36,29 @@ SELECT confirmed FROM repositoryauthorizedemail
 WHERE repository_id = {_REPOSITORY_ID} AND email = %(email)s
 """
 
-# Record a request, unless there were too many; a confirmed address stays confirmed.
+# Record a request and its message, unless there were too many messages; a confirmed address stays
+# confirmed.
 _REQUEST = f"""
-INSERT INTO repositoryauthorizedemail AS a (repository_id, email, code_hash)
-SELECT r.id, %(email)s, %(code_hash)s FROM repository r WHERE r.id = {_REPOSITORY_ID}
-  AND (SELECT count(*) FROM repositoryauthorizedemail o
-       WHERE o.email = %(email)s AND o.requested_at > now() - interval '1 hour'
-      ) < {_ADDRESS_MAXIMUM}
-  AND (SELECT count(*) FROM repositoryauthorizedemail o
-       JOIN repository other ON other.id = o.repository_id
-       WHERE other.namespace_user_id = r.namespace_user_id
-         AND o.requested_at > now() - interval '1 hour') < {_NAMESPACE_MAXIMUM}
-ON CONFLICT (repository_id, email) DO UPDATE
-SET code_hash = excluded.code_hash, requested_at = now()
-WHERE NOT a.confirmed AND a.requested_at < now() - make_interval(secs => {_PAUSE_SECONDS})
-RETURNING a.email
+WITH expired AS (
+    DELETE FROM confirmationmessage WHERE sent_at < now() - interval '1 day'
+), recorded AS (
+    INSERT INTO repositoryauthorizedemail AS a (repository_id, email, code_hash)
+    SELECT r.id, %(email)s, %(code_hash)s FROM repository r WHERE r.id = {_REPOSITORY_ID}
+      AND (SELECT count(*) FROM confirmationmessage m
+           WHERE m.address = lower(%(email)s) AND m.sent_at > now() - interval '1 hour'
+          ) < {_ADDRESS_MAXIMUM}
+      AND (SELECT count(*) FROM confirmationmessage m
+           WHERE m.namespace_user_id = r.namespace_user_id
+             AND m.sent_at > now() - interval '1 hour') < {_NAMESPACE_MAXIMUM}
+    ON CONFLICT (repository_id, email) DO UPDATE
+    SET code_hash = excluded.code_hash, requested_at = now()
+    WHERE NOT a.confirmed AND a.requested_at < now() - make_interval(secs => {_PAUSE_SECONDS})
+    RETURNING a.repository_id
+)
+INSERT INTO confirmationmessage (namespace_user_id, address)
+SELECT r.namespace_user_id, lower(%(email)s)
+FROM recorded JOIN repository r ON r.id = recorded.repository_id
+RETURNING address
 """
 
 _CONFIRM = f"""

@@ -170,7 +170,7 @@ class Upstreams:
         if access.ca_certificate:
             try:
                 context.load_verify_locations(cadata=access.ca_certificate)
-            except (ssl.SSLError, ValueError) as error:
+            except (ssl.SSLError, ValueError, TypeError) as error:
                 raise InvalidReference(
                     "the CA certificate of the upstream is not in PEM format"
                 ) from error

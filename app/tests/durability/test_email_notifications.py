@@ -164,6 +164,25 @@ def test_the_number_of_links_is_limited(site: MemorySite, mails: MailServer) -> 
     assert len(mails.messages) == 20
 
 
+@pytest.mark.parametrize("between", ["repeat", "delete"])
+def test_an_address_gets_few_links_whatever_is_requested(
+    site: MemorySite, mails: MailServer, between: str
+) -> None:
+    api = ApiClient(site)
+    statements = {
+        "repeat": "UPDATE repositoryauthorizedemail SET requested_at = now() - interval '2 min'",
+        # As the deletion of the repository does.
+        "delete": "DELETE FROM repositoryauthorizedemail",
+    }
+    for number in range(5):
+        domain = ("example.org", "EXAMPLE.org")[number % 2]
+        api.call("POST", f"{BASE}/authorizedemail/user@{domain}")
+        site.database.run(statements[between])
+    refused = api.request("POST", f"{BASE}/authorizedemail/user@example.org")
+    assert refused.status_code == 429
+    assert len(mails.messages) == 5
+
+
 @pytest.mark.parametrize("address", ["nobody", "a@b@c", "a%20b@example.org", "a@example.org%0d"])
 def test_what_is_no_address_gets_no_message(
     site: MemorySite, mails: MailServer, address: str

@@ -381,18 +381,18 @@ def test_an_upstream_is_verified_with_its_credentials(
 def test_problems_of_an_upstream_are_reported(
     api: ApiClient, ca: PrivateCa, upstream: FaultUpstream
 ) -> None:
-    create(
-        api,
-        external_reference=f"{upstream.host}/team/app",
-        external_registry_username=USER.username,
-        external_registry_password=USER.password,
-    )
+    credentials = {
+        "external_registry_username": USER.username,
+        "external_registry_password": USER.password,
+    }
+    create(api, external_reference=f"{upstream.host}/team/app", **credentials)
     assert "TLS" in verify(api)["message"]
     certificate = {"ca_certificate": ca.certificate.read_text()}
     api.call("PUT", MIRROR, {"atoll": certificate}, status=201)
     upstream.fail("tags", too_many_requests("20"))
     assert "20 s" in verify(api)["message"]
-    api.call("PUT", MIRROR, {"external_reference": "unresolvable.invalid/a/b"}, status=201)
+    moved = {"external_reference": "unresolvable.invalid/a/b", **credentials}
+    api.call("PUT", MIRROR, moved, status=201)
     assert verify(api)["success"] is False
 
 

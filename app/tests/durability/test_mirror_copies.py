@@ -542,7 +542,7 @@ class Killed(BaseException):
     """The process ends at once."""
 
 
-def kill_after(parts: int) -> Callable[[int], None]:
+def kill_after(parts: float) -> Callable[[int], None]:
     """Return a callback that ends the process after parts of a blob were received."""
     received = 0
 
@@ -579,6 +579,31 @@ def test_a_crash_does_not_fetch_a_large_blob_again(
     copy(registry[resumed_at], source, image, CopyControl(fetched.append))
     assert site.has_object("us", Digest.of(LARGE))
     assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE
+    assert leftovers(site) == []
+
+
+def test_an_upload_without_parts_is_not_continued(
+    site: MemorySite,
+    source: UpstreamClient,
+    there: UpstreamRepository,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(BlobRecords, "release", lambda _self, _claim: None)
+    store = site.stores["us"]
+    begin, begun = store.begin_parts, list[str]()
+
+    def recorded(key: str) -> str:
+        begun.append(key)
+        return begin(key)
+
+    store.begin_parts = recorded  # type: ignore[method-assign]
+    image = there.add_image(layers=[LARGE])
+    with pytest.raises(Killed):
+        copy(site, source, image, CopyControl(kill_after(0.1)))
+    expire_leases(site)
+    # A late request of the first attempt may still write a part of its upload.
+    copy(site, source, image)
+    assert len(begun) == 2
     assert leftovers(site) == []
 
 

@@ -148,6 +148,7 @@ def test_a_change_keeps_all_other_settings(site: MemorySite) -> None:
     before, after = mirrors(site).change(
         APP,
         {
+            **CREDENTIALS,
             "robot_username": f"{SUPERUSER}+second",
             "external_registry_config": {"proxy": {"https_proxy": "http://proxy.example.com:3128"}},
             "options": {"newest": None, "semver": ["1.x"]},
@@ -162,6 +163,33 @@ def test_a_change_keeps_all_other_settings(site: MemorySite) -> None:
     assert settings.architectures == ("amd64",)
     assert after.row["options"] == {"exclude": ["*-rc*"], "semver": ["1.x"]}
     assert after.row["next_at"] == before.row["next_at"]
+
+
+ELSEWHERE: list[MirrorChange] = [
+    {"external_reference": "other.example.com/team/app"},
+    {"external_registry_config": {"proxy": {"https_proxy": "http://proxy.example.com:3128"}}},
+    {"external_registry_username": "another", "external_reference": "other.example.com/app"},
+]
+
+
+@pytest.mark.parametrize("change", ELSEWHERE)
+def test_a_stored_password_is_not_sent_to_another_server(
+    site: MemorySite, change: MirrorChange
+) -> None:
+    make_mirror(site, APP, CREDENTIALS)
+    before = mirrors(site).find(APP)
+    with pytest.raises(InvalidMirror) as caught:
+        mirrors(site).change(APP, change)
+    assert caught.value.field == "external_registry_password"
+    assert mirrors(site).find(APP) == before
+    mirrors(site).change(APP, {**change, **CREDENTIALS})
+    assert mirrors(site).settings(mirrors(site).find(APP)).access.credentials is not None
+
+
+def test_another_repository_of_the_same_server_gets_the_stored_password(site: MemorySite) -> None:
+    make_mirror(site, APP, CREDENTIALS)
+    _, after = mirrors(site).change(APP, {"external_reference": "registry.example.com/team/other"})
+    assert mirrors(site).settings(after).access.credentials == Credentials("reader", "sesame")
 
 
 def test_credentials_are_removed_with_their_user_name(site: MemorySite) -> None:

@@ -109,6 +109,7 @@ def test_the_upstream_is_reached_as_configured() -> None:
         ({"immutable_tags": [1]}, "immutable_tags"),
         ({"ca_certificate": "no certificate"}, "ca_certificate"),
         ({"ca_certificate": ""}, "ca_certificate"),
+        ({"ca_certificate": "# Főtanúsítvány"}, "ca_certificate"),
     ],
 )
 def test_a_wrong_option_is_named(wrong: dict[str, Any], field: str) -> None:

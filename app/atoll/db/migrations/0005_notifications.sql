@@ -25,4 +25,15 @@ CREATE TABLE repositoryauthorizedemail (
     requested_at  timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (repository_id, email)
 );
-CREATE INDEX repositoryauthorizedemail_email ON repositoryauthorizedemail (email, requested_at);
+
+-- The messages with links of the last day, by address in lower case. No row refers to others: who
+-- deletes a repository or a namespace may not send more.
+CREATE TABLE confirmationmessage (
+    id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    namespace_user_id bigint NOT NULL,
+    address           text NOT NULL,
+    sent_at           timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX confirmationmessage_address ON confirmationmessage (address, sent_at);
+CREATE INDEX confirmationmessage_namespace ON confirmationmessage (namespace_user_id, sent_at);
+CREATE INDEX confirmationmessage_sent ON confirmationmessage (sent_at);
