@@ -429,7 +429,7 @@ def _may_send_password_elsewhere(
 ) -> bool:
     """Return whether a change would send the stored password where its owner did not send it.
 
-    Whoever administers the repository could otherwise read the password at a server of their own.
+    An administrator of the repository could otherwise read the password at a server of their own.
     """
     if new["external_registry_password"] is None or "external_registry_password" in change:
         return False
