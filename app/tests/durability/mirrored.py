@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from atoll.auth.robot_rule import RobotRule
 from atoll.auth.robots import RobotExists, Robots
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
+from atoll.mirroring.status import MirrorStatuses, RunStatus
 from atoll.names import RepositoryName
 from atoll.outbound.policy import DestinationPolicy, Rules
 from atoll.upstream.upstreams import Upstreams
@@ -58,3 +59,10 @@ def make_mirror(
     new: MirrorChange = {**new_mirror(), **(change or {})}
     mirrors(site).create(repository, new)
     return mirrors(site).find(repository).repository
+
+
+def last_run(site: MemorySite, repository: RepositoryName) -> RunStatus:
+    """Return the last run of a mirror."""
+    run = MirrorStatuses(site.database).one(repository).run
+    assert run is not None
+    return run

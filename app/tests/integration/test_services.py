@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import psycopg2
 from podman.errors import APIError
 
 from .ports import PORTS, is_free
 from .services import (
     LABEL,
     OWNER,
+    REPOSITORY,
     Services,
     podman_client,
     published_port,
     remove_leftovers,
     run_container,
-    running_postgres,
-    running_services,
     wait_until,
 )
 
@@ -47,11 +47,25 @@ def test_processes_that_start_in_parallel_remove_the_same_leftovers(services: Se
     assert not {container.id for container in leftovers} & {container.id for container in left}
 
 
+# The services of this process must not be the ones that end.
+_PROGRAM = """
+import psycopg2
+from tests.integration.services import running_postgres, running_services
+
+with running_postgres() as uri:
+    with running_services():
+        pass
+    psycopg2.connect(uri).close()
+"""
+
+
 def test_the_end_of_the_services_affects_no_other_server_of_the_process() -> None:
-    with running_postgres() as uri:
-        with running_services():
-            pass
-        psycopg2.connect(uri).close()
+    path = os.pathsep.join([str(REPOSITORY / "app"), *sys.path])
+    words = [sys.executable, "-c", _PROGRAM]
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_port_of_a_container_is_ever_assigned_to_another_server_by_the_kernel() -> None:
