@@ -246,18 +246,18 @@ def remove_leftovers(client: podman.PodmanClient) -> None:
 
 def _remove_own(client: podman.PodmanClient) -> None:
     """Remove the network of this process and its containers, but no other containers."""
-    _remove(client, lambda owner: owner == owner_label(), {"network": [_network_name()]})
+    _remove(client, lambda owner: owner == owner_label(), {"network": _network_name()})
 
 
 def _remove(
     client: podman.PodmanClient,
     wanted: Callable[[str], bool],
-    filters: dict[str, list[str]] | None = None,
+    filters: dict[str, str] | None = None,
 ) -> None:
     # The processes of one run take turns; otherwise two would remove the same container.
     with _CLEANUP_LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = client.containers.list(all=True, filters={"label": [LABEL], **(filters or {})})
+        found = client.containers.list(all=True, filters={"label": LABEL, **(filters or {})})
         for container in found:
             if wanted(container.labels.get(OWNER, "")):
                 # A container with automatic removal may be gone by now.
