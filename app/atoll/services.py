@@ -25,10 +25,10 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
-from atoll.mirroring.blob_copier import BlobCopier
-from atoll.mirroring.image_copier import ImageCopier
+from atoll.mirroring.copying.blob_copier import BlobCopier
+from atoll.mirroring.copying.image_copier import ImageCopier
+from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirrors import Mirrors
-from atoll.mirroring.presence import Presence
 from atoll.mirroring.verification import Verification
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.mailer import Mailer

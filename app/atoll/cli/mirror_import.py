@@ -15,8 +15,14 @@ from atoll.cli.context import CommandContext
 from atoll.cli.options import duration_option, json_option
 from atoll.cli.output import print_json, print_result
 from atoll.errors import UserError
-from atoll.mirroring.sync_files import read_sync_file
-from atoll.mirroring.sync_import import CREATED, EXISTS, Defaults, ImportedMirror, SyncImport
+from atoll.mirroring.conversion.sync_files import read_sync_file
+from atoll.mirroring.conversion.sync_import import (
+    CREATED,
+    EXISTS,
+    Defaults,
+    ImportedMirror,
+    SyncImport,
+)
 
 
 @click.command(

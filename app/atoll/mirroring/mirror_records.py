@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from atoll.mirroring.schedule import Schedule
-from atoll.mirroring.settings import schedule_of
-from atoll.mirroring.tag_rules import split_patterns
+from atoll.mirroring.rules.schedule import Schedule
+from atoll.mirroring.rules.settings import schedule_of
+from atoll.mirroring.rules.tag_rules import split_patterns
 from atoll.names import RepositoryName
 
 # The state of repositories that only the robot of a mirror changes.

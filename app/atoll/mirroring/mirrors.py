@@ -28,7 +28,7 @@ from atoll.mirroring.mirror_records import (
     Mirror,
     mirror_from_row,
 )
-from atoll.mirroring.settings import (
+from atoll.mirroring.rules.settings import (
     MirrorSettings,
     access_of,
     include_rule,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from atoll.mirroring.blob_records import BlobRecords
+from atoll.mirroring.copying.blob_records import BlobRecords
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector

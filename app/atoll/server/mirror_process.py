@@ -16,13 +16,13 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
 from atoll.errors import UserError
+from atoll.mirroring.copying.presence import Presence
+from atoll.mirroring.copying.tag_switch import TagSwitch
 from atoll.mirroring.metrics import export_mirrors
-from atoll.mirroring.planner import Planner
-from atoll.mirroring.presence import Presence
-from atoll.mirroring.runs import Runs
-from atoll.mirroring.tag_switch import TagSwitch
-from atoll.mirroring.tasks import Tasks
-from atoll.mirroring.worker import MirrorWorker
+from atoll.mirroring.runs.planner import Planner
+from atoll.mirroring.runs.runs import Runs
+from atoll.mirroring.runs.tasks import Tasks
+from atoll.mirroring.runs.worker import MirrorWorker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_in_background
 from atoll.server.bundle import load_bundle, require_mirroring, write_ca_bundle
 from atoll.server.container import wire_services

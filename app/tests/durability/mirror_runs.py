@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 
 import psycopg2.extensions
 from atoll.db.leased_queue import LeaseLost
+from atoll.mirroring.copying.tag_switch import ManifestsMissing
 from atoll.mirroring.errors import MirrorUnknown
 from atoll.mirroring.mirror_records import CANCEL, FAIL, NEVER_RUN, SUCCESS, SYNC_NOW, SYNCING
 from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.outcome import failed
-from atoll.mirroring.runs import Plan, RunClaim, Runs
-from atoll.mirroring.tag_switch import ManifestsMissing
-from atoll.mirroring.tasks import Task, Tasks
+from atoll.mirroring.runs.runs import Plan, RunClaim, Runs
+from atoll.mirroring.runs.tasks import Task, Tasks
 from atoll.names import RepositoryName
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

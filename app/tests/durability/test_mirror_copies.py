@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from atoll.mirroring.blob_records import LEASE_SECONDS, BlobRecords
-from atoll.mirroring.copy_control import CopyControl
-from atoll.mirroring.copy_errors import (
+from atoll.mirroring.copying.blob_records import LEASE_SECONDS, BlobRecords
+from atoll.mirroring.copying.copy_control import CopyControl
+from atoll.mirroring.copying.copy_errors import (
     ArchitectureMissing,
     CopyError,
     NotAMirror,
     SparseIndexDisabled,
     StoreFailed,
 )
-from atoll.mirroring.image_copier import CopyOptions, CopyResult
+from atoll.mirroring.copying.image_copier import CopyOptions, CopyResult
 from atoll.names import Digest, RepositoryName
 from atoll.placement.upkeep.completeness import Completeness
 from atoll.registry.errors import ManifestUnknown
@@ -568,7 +568,7 @@ def test_a_crash_does_not_fetch_a_large_blob_again(
     monkeypatch: pytest.MonkeyPatch,
     resumed_at: str,
 ) -> None:
-    monkeypatch.setattr("atoll.mirroring.blob_stream.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("atoll.mirroring.copying.blob_stream.CHECKPOINT_SECONDS", 0)
     # The process cannot release its lease.
     monkeypatch.setattr(BlobRecords, "release", lambda _self, _claim: None)
     image = there.add_image(layers=[LARGE])
@@ -613,7 +613,7 @@ def test_a_crash_of_a_verification_does_not_fetch_again(
     there: UpstreamRepository,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("atoll.mirroring.blob_stream.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("atoll.mirroring.copying.blob_stream.CHECKPOINT_SECONDS", 0)
     other_repository(site, LARGE)
     image = there.add_image(layers=[LARGE])
     with pytest.raises(Killed):
@@ -630,7 +630,7 @@ def test_parts_with_other_bytes_are_not_used(
     there: UpstreamRepository,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("atoll.mirroring.blob_stream.CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr("atoll.mirroring.copying.blob_stream.CHECKPOINT_SECONDS", 0)
     image = there.add_image(layers=[LARGE])
     with pytest.raises(Killed):
         copy(site, source, image, CopyControl(kill_after(2)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from atoll import round_trips
-from atoll.mirroring.presence import Presence
+from atoll.mirroring.copying.presence import Presence
 from atoll.names import Digest
 
 from .mirror_images import INDEX_TYPE, bound, index_of, push_image, put

@@ -9,8 +9,8 @@ import pytest
 from atoll.db.leased_queue import LeaseLost
 from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.outcome import failed
-from atoll.mirroring.runs import Plan, RunClaim, Runs
-from atoll.mirroring.tasks import Task, Tasks
+from atoll.mirroring.runs.runs import Plan, RunClaim, Runs
+from atoll.mirroring.runs.tasks import Task, Tasks
 from atoll.names import RepositoryName
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test

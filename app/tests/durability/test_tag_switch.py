@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from atoll.mirroring.copy_errors import NotAMirror
-from atoll.mirroring.tag_switch import ManifestsMissing, TagSwitch
+from atoll.mirroring.copying.copy_errors import NotAMirror
+from atoll.mirroring.copying.tag_switch import ManifestsMissing, TagSwitch
 from atoll.names import Digest
 from atoll.registry.tag_history import TagHistory
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from atoll.mirroring.platforms import selected_digests
+from atoll.mirroring.rules.platforms import selected_digests
 
 IMAGE_AMD64, IMAGE_ARM64, UNKNOWN, PLAIN = (f"sha256:{letter * 64}" for letter in "abcd")
 ATTESTATION_AMD64, ATTESTATION_ARM64 = (f"sha256:{letter * 64}" for letter in "ef")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.mirroring import copy_errors
+from atoll.mirroring.copying import copy_errors
 from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
 from atoll.mirroring.problems import PROBLEMS, problem_text
 from atoll.upstream import errors

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import pytest
 from atoll.config.replication_limits import parse_hours
-from atoll.mirroring.schedule import Schedule
+from atoll.mirroring.rules.schedule import Schedule
 from hypothesis import given
 from hypothesis import strategies as some
 

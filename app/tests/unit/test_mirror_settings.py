@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from atoll.auth.secrets import Cipher
-from atoll.mirroring.settings import (
+from atoll.mirroring.rules.settings import (
     MirrorOptions,
     MirrorSettings,
     RegistryConfig,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-from atoll.mirroring import resumable_hash
-from atoll.mirroring.resumable_hash import ResumableHash, is_usable
+from atoll.mirroring.copying import resumable_hash
+from atoll.mirroring.copying.resumable_hash import ResumableHash, is_usable
 from atoll.names import Digest
 from hypothesis import given
 from hypothesis import strategies as st

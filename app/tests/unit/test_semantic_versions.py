@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.mirroring.semantic_versions import InvalidRange, Version, VersionRange
+from atoll.mirroring.rules.semantic_versions import InvalidRange, Version, VersionRange
 
 
 def test_versions_are_ordered_by_precedence() -> None:

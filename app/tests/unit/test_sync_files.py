@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 from atoll.errors import UserError
-from atoll.mirroring.sync_files import SyncEntry, read_sync_file
+from atoll.mirroring.conversion.sync_files import SyncEntry, read_sync_file
 from hypothesis import example, given
 from hypothesis import strategies as st
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from atoll.mirroring.tag_patterns import NotConvertible, TagPatterns, tag_patterns
-from atoll.mirroring.tag_rules import matches
+from atoll.mirroring.rules.tag_patterns import NotConvertible, TagPatterns, tag_patterns
+from atoll.mirroring.rules.tag_rules import matches
 from hypothesis import given
 from hypothesis import strategies as st
 

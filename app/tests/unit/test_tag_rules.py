@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from atoll.mirroring.semantic_versions import VersionRange
-from atoll.mirroring.tag_rules import TagRule, is_digest_tag, split_patterns
+from atoll.mirroring.rules.semantic_versions import VersionRange
+from atoll.mirroring.rules.tag_rules import TagRule, is_digest_tag, split_patterns
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TAGS = ["latest", "1.0.0", "1.1.0", "1.2.0-rc.1", "1.2.0", "2.0.0", "nightly", "edge"]

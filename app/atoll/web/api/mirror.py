@@ -20,7 +20,7 @@ from atoll.auth.access import ADMIN
 from atoll.mirroring.errors import InvalidMirror
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
-from atoll.mirroring.settings import (
+from atoll.mirroring.rules.settings import (
     INTERVAL_MAXIMUM,
     TAG_GLOBS,
     TIMEOUT_MINIMUM,

@@ -18,10 +18,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from atoll.db.pool import DatabaseUnavailable
-from atoll.mirroring.blob_records import BlobRecords, Checkpoint, Claim
-from atoll.mirroring.copy_control import CopyControl
-from atoll.mirroring.copy_errors import LeaseLost
-from atoll.mirroring.resumable_hash import ResumableHash, is_usable
+from atoll.mirroring.copying.blob_records import BlobRecords, Checkpoint, Claim
+from atoll.mirroring.copying.copy_control import CopyControl
+from atoll.mirroring.copying.copy_errors import LeaseLost
+from atoll.mirroring.copying.resumable_hash import ResumableHash, is_usable
 from atoll.names import Digest
 from atoll.replication.buffer_pool import BufferPool
 from atoll.storage.abandonment import Attempt

@@ -11,9 +11,9 @@ from typing import Any
 from atoll.auth.robots import InvalidRobotName, RobotExists, Robots, RobotsDisallowed
 from atoll.db.pool import Database
 from atoll.errors import UserError
+from atoll.mirroring.conversion.sync_files import SyncEntry
 from atoll.mirroring.errors import MirrorExists
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
-from atoll.mirroring.sync_files import SyncEntry
 from atoll.names import InvalidName, RepositoryName
 from atoll.registry.errors import RepositoryUnknown
 from atoll.registry.repositories import Repositories

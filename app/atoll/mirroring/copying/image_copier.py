@@ -13,9 +13,9 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_complete
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from atoll.mirroring.blob_copier import BlobCopier
-from atoll.mirroring.copy_control import CopyControl
-from atoll.mirroring.copy_errors import (
+from atoll.mirroring.copying.blob_copier import BlobCopier
+from atoll.mirroring.copying.copy_control import CopyControl
+from atoll.mirroring.copying.copy_errors import (
     ArchitectureMissing,
     ContentCollected,
     CopiesPending,
@@ -23,8 +23,8 @@ from atoll.mirroring.copy_errors import (
     NotAMirror,
     SparseIndexDisabled,
 )
-from atoll.mirroring.platforms import selected_digests
-from atoll.mirroring.presence import Presence
+from atoll.mirroring.copying.presence import Presence
+from atoll.mirroring.rules.platforms import selected_digests
 from atoll.names import Digest, RepositoryName
 from atoll.placement.upkeep.push_barrier import NotCopiedYet
 from atoll.registry.blobs import MOUNTED_MAXIMUM, Blobs

@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from atoll.mirroring.semantic_versions import Version, VersionRange
+from atoll.mirroring.rules.semantic_versions import Version, VersionRange
 
 NewestBy = Literal["semver", "created", "name"]
 

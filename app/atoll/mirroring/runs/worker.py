@@ -19,15 +19,15 @@ from atoll.auth.secrets import SecretUnreadable
 from atoll.db.leased_queue import LeaseLost
 from atoll.db.queue_runner import QueueRunner
 from atoll.errors import AtollError
-from atoll.mirroring.copy_control import CopyControl
-from atoll.mirroring.copy_errors import CopyError
-from atoll.mirroring.image_copier import CopyOptions, ImageCopier
+from atoll.mirroring.copying.copy_control import CopyControl
+from atoll.mirroring.copying.copy_errors import CopyError
+from atoll.mirroring.copying.image_copier import CopyOptions, ImageCopier
 from atoll.mirroring.outcome import AUTH_FAILED, Outcome, failed
-from atoll.mirroring.planner import Planner, RunRefused
 from atoll.mirroring.problems import problem_text
-from atoll.mirroring.runs import FinishedRun, RunClaim, Runs
-from atoll.mirroring.settings import MirrorSettings
-from atoll.mirroring.tasks import LEASE_SECONDS, Task, Tasks
+from atoll.mirroring.rules.settings import MirrorSettings
+from atoll.mirroring.runs.planner import Planner, RunRefused
+from atoll.mirroring.runs.runs import FinishedRun, RunClaim, Runs
+from atoll.mirroring.runs.tasks import LEASE_SECONDS, Task, Tasks
 from atoll.names import Digest
 from atoll.periodic import PeriodicThread, ServiceUnavailable, ThreadRegistry
 from atoll.upstream.access import Access

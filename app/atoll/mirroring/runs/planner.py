@@ -14,6 +14,7 @@ from typing import Any
 
 from atoll.auth.robot_rule import RobotRule
 from atoll.errors import AtollError
+from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirror_records import MIRROR
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
@@ -22,12 +23,11 @@ from atoll.mirroring.outcome import (
     Outcome,
     failed,
 )
-from atoll.mirroring.platforms import selected_digests
-from atoll.mirroring.presence import Presence
 from atoll.mirroring.problems import problem_text
-from atoll.mirroring.runs import Plan, RunClaim
-from atoll.mirroring.settings import MirrorSettings
-from atoll.mirroring.tag_rules import matches
+from atoll.mirroring.rules.platforms import selected_digests
+from atoll.mirroring.rules.settings import MirrorSettings
+from atoll.mirroring.rules.tag_rules import matches
+from atoll.mirroring.runs.runs import Plan, RunClaim
 from atoll.names import Digest, InvalidDigest
 from atoll.upstream.client import UpstreamClient
 from atoll.upstream.errors import ManifestUnknown

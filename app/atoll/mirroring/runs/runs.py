@@ -25,7 +25,7 @@ from atoll.auth.secrets import Cipher
 from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, LeaseLost, unleased
 from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
-from atoll.mirroring.deletions import IS_SELECTABLE, UNSELECTED, due_deletions, forget
+from atoll.mirroring.copying.tag_switch import ManifestsMissing
 from atoll.mirroring.events import MirrorEvents
 from atoll.mirroring.mirror_records import FAIL, MIRROR, SUCCESS, SYNCING
 from atoll.mirroring.outcome import (
@@ -40,10 +40,10 @@ from atoll.mirroring.outcome import (
     stored_text,
     too_many_deletions,
 )
-from atoll.mirroring.settings import MirrorSettings, schedule_of
-from atoll.mirroring.tag_rules import split_patterns
-from atoll.mirroring.tag_switch import ManifestsMissing
-from atoll.mirroring.tasks import LEASE_SECONDS, SwitchTags
+from atoll.mirroring.rules.settings import MirrorSettings, schedule_of
+from atoll.mirroring.rules.tag_rules import split_patterns
+from atoll.mirroring.runs.deletions import IS_SELECTABLE, UNSELECTED, due_deletions, forget
+from atoll.mirroring.runs.tasks import LEASE_SECONDS, SwitchTags
 from atoll.names import RepositoryName
 from atoll.registry.tags import alive
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import psycopg2.extensions
 
-from atoll.mirroring.settings import MirrorSettings
+from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.registry.tags import alive
 
 # Repositories with fewer tags have no limit of deletions.

@@ -8,7 +8,7 @@ import psycopg2.extensions
 
 from atoll.db.advisory_locks import LARGE_MANIFEST, lock
 from atoll.db.pool import Database
-from atoll.mirroring.copy_errors import ContentCollected, NotAMirror
+from atoll.mirroring.copying.copy_errors import ContentCollected, NotAMirror
 from atoll.names import RepositoryName
 from atoll.notifications.subscriptions import ENQUEUE_PUSH_NOTIFICATIONS
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters

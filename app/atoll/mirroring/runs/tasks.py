@@ -27,7 +27,7 @@ from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
 from atoll.mirroring.events import MirrorEvents
 from atoll.mirroring.outcome import RETRIES, RETRY_SECONDS, retry_seconds, stored_text
-from atoll.mirroring.tag_rules import split_patterns
+from atoll.mirroring.rules.tag_rules import split_patterns
 from atoll.names import RepositoryName
 
 LEASE_SECONDS = 60.0

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from atoll.errors import UserError
 from atoll.mirroring.mirrors import MirrorChange
-from atoll.mirroring.semantic_versions import InvalidRange, VersionRange
-from atoll.mirroring.settings import ARCHITECTURES, PATTERNS_MAXIMUM, MirrorOptions
-from atoll.mirroring.tag_patterns import REPETITIONS_MAXIMUM, NotConvertible, tag_patterns
+from atoll.mirroring.rules.semantic_versions import InvalidRange, VersionRange
+from atoll.mirroring.rules.settings import ARCHITECTURES, PATTERNS_MAXIMUM, MirrorOptions
+from atoll.mirroring.rules.tag_patterns import REPETITIONS_MAXIMUM, NotConvertible, tag_patterns
 from atoll.names import Digest, is_tag
 from atoll.upstream.errors import InvalidReference
 from atoll.upstream.reference import UpstreamReference

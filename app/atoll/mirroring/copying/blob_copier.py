@@ -18,10 +18,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.mirroring.blob_records import BlobRecords, Claim
-from atoll.mirroring.blob_stream import BlobStream, Progress, Transfer, acquire
-from atoll.mirroring.copy_control import CopyControl
-from atoll.mirroring.copy_errors import ContentCollected, NotAMirror, StoreFailed
+from atoll.mirroring.copying.blob_records import BlobRecords, Claim
+from atoll.mirroring.copying.blob_stream import BlobStream, Progress, Transfer, acquire
+from atoll.mirroring.copying.copy_control import CopyControl
+from atoll.mirroring.copying.copy_errors import ContentCollected, NotAMirror, StoreFailed
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs

@@ -7,7 +7,7 @@ from datetime import timedelta
 from uuid import UUID, uuid4
 
 from atoll.db.pool import Database
-from atoll.mirroring.copy_errors import LeaseLost
+from atoll.mirroring.copying.copy_errors import LeaseLost
 from atoll.names import Digest, RepositoryName
 
 # A worker renews the lease while bytes move. It is longer than the time-out of a silent upstream.

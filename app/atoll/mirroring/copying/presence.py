@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from atoll.db.pool import Database
-from atoll.mirroring.platforms import selected_digests
+from atoll.mirroring.rules.platforms import selected_digests
 from atoll.names import RepositoryName
 from atoll.placement.placements import HAS_GOOD_COPY
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters

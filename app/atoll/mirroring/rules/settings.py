@@ -17,9 +17,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from atoll.auth.secrets import Cipher
 from atoll.config.replication_limits import parse_hours
-from atoll.mirroring.schedule import Schedule
-from atoll.mirroring.semantic_versions import VersionRange
-from atoll.mirroring.tag_rules import NewestBy, TagRule, split_patterns
+from atoll.mirroring.rules.schedule import Schedule
+from atoll.mirroring.rules.semantic_versions import VersionRange
+from atoll.mirroring.rules.tag_rules import NewestBy, TagRule, split_patterns
 from atoll.outbound.errors import InvalidDestination
 from atoll.outbound.proxies import Proxies
 from atoll.upstream.access import Access

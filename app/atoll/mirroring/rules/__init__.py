@@ -1,0 +1,1 @@
+"""The settings of a mirror: which tags it copies, of which platforms, and when."""

@@ -1,0 +1,1 @@
+"""Runs of mirrors: planned, divided into tasks, copied and finished."""
