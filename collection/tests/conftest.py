@@ -18,19 +18,15 @@ from ansible.template import Templar, trust_as_template
 from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
 ROOT = Path(__file__).resolve().parents[2]
+IMPORT_ROOT = ROOT / "collection/import_root"
 PODMAN = Path(__file__).parent / "podman_api.py"
 UTILITIES = "ansible_collections.atoll.registry.plugins.module_utils"
 
 
-def pytest_configure(config):
-    """Create a link to the working tree in a directory of Ansible's collection importer."""
-    parent = Path(config.cache.mkdir("collections"))
-    link = parent / "ansible_collections" / "atoll" / "registry"
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.is_symlink():
-        link.symlink_to(ROOT, target_is_directory=True)
+def pytest_configure():
+    """Let Ansible's collection importer find the plugins of the working tree."""
     if not any(isinstance(finder, _AnsibleCollectionFinder) for finder in sys.meta_path):
-        _AnsibleCollectionFinder(paths=[str(parent)], scan_sys_paths=False)._install()
+        _AnsibleCollectionFinder(paths=[str(IMPORT_ROOT)], scan_sys_paths=False)._install()
 
 
 @pytest.fixture
