@@ -18,7 +18,9 @@ from atoll.mirroring.errors import MirrorUnknown
 from atoll.mirroring.mirror_records import CANCEL, FAIL, NEVER_RUN, SUCCESS, SYNC_NOW, SYNCING
 from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.outcome import failed
-from atoll.mirroring.runs.runs import Plan, RunClaim, Runs
+from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.plans import Plan
+from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import Task, Tasks
 from atoll.names import RepositoryName
 from hypothesis import strategies as st
@@ -162,14 +164,14 @@ class MirrorRuns(RuleBasedStateMachine):
     @rule(worker=workers)
     def stop(self, worker: int) -> None:
         """Give leases back, as on SIGTERM."""
-        self.runs[worker].give_back(self.plans[worker])
+        self.runs[worker].claims.give_back(self.plans[worker])
         self.tasks[worker].give_back(self.held[worker])
         self.plans[worker].clear()
         self.held[worker].clear()
 
     @rule(worker=workers)
     def claim_run(self, worker: int) -> None:
-        if claimed := self.runs[worker].claim(None, []):
+        if claimed := self.runs[worker].claims.claim(None, []):
             self.plans[worker].append(claimed[1])
 
     @rule(worker=workers, tags=tag_sets, unchanged=tag_sets)
@@ -179,7 +181,7 @@ class MirrorRuns(RuleBasedStateMachine):
         claim = self.plans[worker].pop()
         selected = {tag: f"run {claim.run_id} {tag}" for tag in tags}
         with suppress(LeaseLost):
-            self.runs[worker].record_plan(claim, Plan(selected, unchanged & tags))
+            self.runs[worker].plans.record(claim, Plan(selected, unchanged & tags))
 
     @rule(worker=workers, temporary=st.booleans())
     def fail_plan(self, worker: int, temporary: bool) -> None:
@@ -188,13 +190,13 @@ class MirrorRuns(RuleBasedStateMachine):
         claim = self.plans[worker].pop()
         outcome = failed("network_timeout", "no response", is_temporary=temporary)
         with suppress(LeaseLost):
-            self.runs[worker].fail(claim, outcome)
+            self.runs[worker].endings.fail(claim, outcome)
 
     @rule(worker=workers)
     def postpone_plan(self, worker: int) -> None:
         if self.plans[worker]:
             with suppress(LeaseLost):
-                self.runs[worker].postpone(self.plans[worker].pop(), 60, "paused")
+                self.runs[worker].claims.postpone(self.plans[worker].pop(), 60, "paused")
 
     @rule(worker=workers)
     def claim_task(self, worker: int) -> None:
@@ -207,7 +209,9 @@ class MirrorRuns(RuleBasedStateMachine):
             self._copy(worker, self.held[worker].pop(0))
 
     def _copy(self, worker: int, task: Task) -> None:
-        rollback = self.runs[worker].changes_together(self.runs[worker].settings(task.row))
+        rollback = self.runs[worker].settings.changes_together(
+            self.runs[worker].settings.of(task.row)
+        )
         with suppress(LeaseLost):
             try:
                 self.tasks[worker].complete(task, {}, together=rollback, bytes_copied=10)
@@ -248,8 +252,8 @@ class MirrorRuns(RuleBasedStateMachine):
 
     @rule(worker=workers)
     def finish(self, worker: int) -> None:
-        for run in self.runs[worker].to_finish():
-            self.runs[worker].finish(run)
+        for run in self.runs[worker].endings.to_finish():
+            self.runs[worker].endings.finish(run)
 
     @invariant()
     def states_are_those_of_the_table(self) -> None:

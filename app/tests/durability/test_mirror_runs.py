@@ -9,7 +9,9 @@ import pytest
 from atoll.db.leased_queue import LeaseLost
 from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.outcome import failed
-from atoll.mirroring.runs.runs import Plan, RunClaim, Runs
+from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.plans import Plan
+from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import Task, Tasks
 from atoll.names import RepositoryName
 from hypothesis import HealthCheck, settings
@@ -41,7 +43,7 @@ def tasks(site: MemorySite) -> Tasks:
 
 
 def claimed_run(runs: Runs) -> RunClaim:
-    claimed = runs.claim(None, [])
+    claimed = runs.claims.claim(None, [])
     assert claimed is not None
     return claimed[1]
 
@@ -56,7 +58,7 @@ def planned(runs: Runs, tags: int) -> int:
     """Plan the run that is due, with a number of changed tags; return the run."""
     claim = claimed_run(runs)
     selected = {f"tag{number:04}": f"digest {number}" for number in range(tags)}
-    runs.record_plan(claim, Plan(selected))
+    runs.plans.record(claim, Plan(selected))
     return claim.run_id
 
 
@@ -99,7 +101,7 @@ def test_two_workers_that_finish_the_last_two_tags_end_the_run_once(
         ) -> None:
             barrier.wait()
             tasks.complete(task, {}, together=False)
-            ended.append(runs.finish(run))
+            ended.append(runs.endings.finish(run))
 
         threads = [threading.Thread(target=work, args=(claimed_task(tasks),)) for _ in range(2)]
         for thread in threads:
@@ -151,7 +153,7 @@ def test_a_tag_is_retried_three_times(site: MemorySite, runs: Runs, tasks: Tasks
         site.database.run("UPDATE mirrortask SET available_at = now()")
     assert pauses == pytest.approx([1, 5, 15], rel=0.25)
     assert tasks.fail(claimed_task(tasks), "truncated", "short", is_temporary=True)
-    finished = runs.finish(run)
+    finished = runs.endings.finish(run)
     assert finished is not None
     assert (finished.outcome.status, finished.outcome.reason) == ("FAIL", "truncated")
 
@@ -173,7 +175,7 @@ def test_a_run_that_cannot_be_planned_is_retried_three_times_before_its_next_dat
     for _ in range(4):
         claim = claimed_run(runs)
         causes.append(claim.cause)
-        runs.fail(claim, failed("network_timeout", "no response", is_temporary=True))
+        runs.endings.fail(claim, failed("network_timeout", "no response", is_temporary=True))
         rows = site.database.read(
             "SELECT extract(epoch FROM next_at - now()) / 60, retries_remaining"
             " FROM repomirrorconfig"
@@ -196,8 +198,8 @@ def test_a_cancelled_run_ends_without_its_workers_and_keeps_the_schedule(
     mirrors(site).request_cancel(ONE)
     assert tasks.held([task]) == set()
     assert tasks.claim(None, []) is None
-    assert runs.to_finish() == [run]
-    assert runs.finish(run) is not None
+    assert runs.endings.to_finish() == [run]
+    assert runs.endings.finish(run) is not None
     assert status(site) == "CANCEL"
     assert mirrors(site).find(ONE).row["next_at"] is not None
     with pytest.raises(LeaseLost):
@@ -210,9 +212,9 @@ def test_a_cancelled_plan_writes_nothing(site: MemorySite, runs: Runs) -> None:
     claim = claimed_run(runs)
     mirrors(site).request_cancel(ONE)
     with pytest.raises(LeaseLost):
-        runs.record_plan(claim, Plan({"latest": "digest"}))
-    assert runs.claim(None, []) is None
-    assert runs.finish(claim.run_id) is not None
+        runs.plans.record(claim, Plan({"latest": "digest"}))
+    assert runs.claims.claim(None, []) is None
+    assert runs.endings.finish(claim.run_id) is not None
     assert status(site) == "CANCEL"
 
 
@@ -220,12 +222,12 @@ def test_a_cancelled_plan_writes_nothing(site: MemorySite, runs: Runs) -> None:
 def test_a_mirror_runs_in_the_state_mirror_only(site: MemorySite, runs: Runs, state: str) -> None:
     make_mirror(site, ONE)
     site.database.run("UPDATE repository SET state = %s", [state])
-    assert runs.claim(None, []) is None
+    assert runs.claims.claim(None, []) is None
 
 
 def test_a_disabled_mirror_runs_on_request_only(site: MemorySite, runs: Runs) -> None:
     make_mirror(site, ONE, {"is_enabled": False})
-    assert runs.claim(None, []) is None
+    assert runs.claims.claim(None, []) is None
     found: Mirrors = mirrors(site)
     found.request_sync(ONE)
     assert claimed_run(runs).cause == "request"
@@ -235,11 +237,11 @@ def test_an_unchanged_run_ends_with_its_plan(site: MemorySite, runs: Runs) -> No
     make_mirror(site, ONE)
     claim = claimed_run(runs)
     selected = {f"tag{number}": f"digest {number}" for number in range(1000)}
-    finished = runs.record_plan(claim, Plan(selected, frozenset(selected)))
+    finished = runs.plans.record(claim, Plan(selected, frozenset(selected)))
     assert finished is not None
     found = mirrors(site).find(ONE)
     assert found.status == "SUCCESS"
     run = last_run(site, found.repository)
     assert (run.tags_total, run.tags_unchanged) == (1000, 1000)
     assert found.row["next_at"] > claim.now
-    assert runs.claim(None, []) is None
+    assert runs.claims.claim(None, []) is None

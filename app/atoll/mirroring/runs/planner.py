@@ -27,7 +27,8 @@ from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.platforms import selected_digests
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.rules.tag_rules import matches
-from atoll.mirroring.runs.runs import Plan, RunClaim
+from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.plans import Plan
 from atoll.names import Digest, InvalidDigest
 from atoll.upstream.client import UpstreamClient
 from atoll.upstream.errors import ManifestUnknown

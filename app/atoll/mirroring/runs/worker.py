@@ -25,8 +25,10 @@ from atoll.mirroring.copying.image_copier import CopyOptions, ImageCopier
 from atoll.mirroring.outcome import AUTH_FAILED, Outcome, failed
 from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.settings import MirrorSettings
+from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.endings import FinishedRun
 from atoll.mirroring.runs.planner import Planner, RunRefused
-from atoll.mirroring.runs.runs import FinishedRun, RunClaim, Runs
+from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import LEASE_SECONDS, Task, Tasks
 from atoll.names import Digest
 from atoll.periodic import PeriodicThread, ServiceUnavailable, ThreadRegistry
@@ -141,7 +143,7 @@ class MirrorWorker:
         self._threads: list[PeriodicThread] = []
         # One slot is left for other mirrors, so that a slow upstream does not delay them.
         self._planning: QueueRunner[int, RunClaim] = QueueRunner(
-            "mirror-plan", runs.claim, self._plan, slots=_PLANS_AT_ONCE, per_group=1
+            "mirror-plan", runs.claims.claim, self._plan, slots=_PLANS_AT_ONCE, per_group=1
         )
         self._copying: QueueRunner[int, Task] = QueueRunner(
             "mirror-copy", tasks.claim, self._copy, slots=copies, per_group=max(1, copies - 1)
@@ -177,7 +179,7 @@ class MirrorWorker:
 
     def plan_next(self) -> bool:
         """Plan a run that is due, in this thread, and return whether there was one."""
-        if (claimed := self._runs.claim(None, [])) is None:
+        if (claimed := self._runs.claims.claim(None, [])) is None:
             return False
         self._plan(claimed[1])
         return True
@@ -191,18 +193,18 @@ class MirrorWorker:
     def _plan_run(self, claim: RunClaim, work: _Work) -> None:
         fields = {"repository": str(claim.repository), "run": claim.run_id}
         try:
-            settings = self._runs.settings(claim.row)
+            settings = self._runs.settings.of(claim.row)
             source = self._connect(settings.reference, settings.access)
             planned = self._planner.plan(claim, settings, source, work.control.check)
             self._keep_listing(claim.run_id, list(planned.listed))
-            _report(self._runs.record_plan(claim, planned.plan))
+            _report(self._runs.plans.record(claim, planned.plan))
         except _Stopping:
-            self._runs.give_back([claim])
+            self._runs.claims.give_back([claim])
         except LeaseLost:
             log.warning("lease lost", extra=fields)
         except Paused as error:
             log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
-            self._runs.postpone(claim, error.seconds, problem_text(error.code))
+            self._runs.claims.postpone(claim, error.seconds, problem_text(error.code))
         except ServiceUnavailable:
             # The lease expires, and the next claim plans again.
             raise
@@ -214,7 +216,7 @@ class MirrorWorker:
                 extra={**fields, "cause": str(error)},
                 exc_info=outcome.reason == "unknown_error",
             )
-            _report(self._runs.fail(claim, outcome))
+            _report(self._runs.endings.fail(claim, outcome))
 
     # Copying ----------------------------------------------------------------------------------
 
@@ -243,11 +245,11 @@ class MirrorWorker:
             self._fail_tag(task, error, fields)
         else:
             log.info("tag copied", extra=fields)
-        if self._runs.is_done(task.run_id):
-            _report(self._runs.finish(task.run_id))
+        if self._runs.endings.is_done(task.run_id):
+            _report(self._runs.endings.finish(task.run_id))
 
     def _copy_image(self, task: Task, work: _Work) -> None:
-        settings = self._runs.settings(task.row)
+        settings = self._runs.settings.of(task.row)
         work.timeout = settings.tag_timeout.total_seconds()
         source = self._connect(settings.reference, settings.access)
         options = CopyOptions(
@@ -265,7 +267,7 @@ class MirrorWorker:
         self._tasks.complete(
             task,
             result.attached,
-            together=self._runs.changes_together(settings),
+            together=self._runs.settings.changes_together(settings),
             bytes_copied=result.bytes_copied,
             bytes_present=result.bytes_present,
         )
@@ -332,15 +334,15 @@ class MirrorWorker:
         self._checks += 1
         if self._checks % self._extend_after == 0:
             if claims:
-                self._runs.extend(claims)
+                self._runs.claims.extend(claims)
             if tasks:
                 self._tasks.extend(tasks)
                 self._tasks.progress({task: work.received for task, work in copies})
 
     def finish_runs(self) -> None:
         """End runs that were cancelled, and those whose last worker died."""
-        for run_id in self._runs.to_finish():
-            _report(self._runs.finish(run_id))
+        for run_id in self._runs.endings.to_finish():
+            _report(self._runs.endings.finish(run_id))
 
 
 def _outcome(error: Exception) -> Outcome:
