@@ -15,6 +15,7 @@ from atoll.upstream.credentials import Credentials
 from atoll.upstream.errors import (
     AuthFailed,
     EncodedContent,
+    InvalidContent,
     NotARegistry,
     ServerFailed,
     TlsError,
@@ -127,6 +128,34 @@ class RegistryRequests:
                         return
                     refused = response
                 sent = authentication.answer(refused, scope, sent)
+
+    @contextmanager
+    def get_own(self, url: str, authorization: str | None) -> Iterator[Response]:
+        """Send a GET request whose challenges are not answered, and yield the upstream's response.
+
+        Statuses are converted to errors as in `request`. A response of another server is refused.
+
+        Args:
+            url: A URL of the upstream.
+            authorization: The value of Authorization; None for anonymous access.
+
+        Raises:
+            Paused: The upstream must not be asked now.
+            UpstreamError: The request failed.
+        """
+        self._prepare()
+        headers = {"Accept": "application/json"}
+        if authorization is not None:
+            headers["Authorization"] = authorization
+        with (
+            self._budget.request(counts=False) as turn,
+            self._exchanges.send("GET", url, headers, host=self.host, streaming=False) as response,
+        ):
+            turn.responded(response.status, response.headers)
+            if not self._is_own(response):
+                raise InvalidContent(f"'{self.host}' redirects its API to another server")
+            self._check(response, own=True)
+            yield response
 
     def _check(self, response: Response, *, own: bool) -> None:
         if response.status >= http.client.INTERNAL_SERVER_ERROR and (

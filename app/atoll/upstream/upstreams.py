@@ -18,6 +18,7 @@ from atoll.outbound.session import SESSION_LIMITS, OutboundSession
 from atoll.upstream.access import Access
 from atoll.upstream.budget import Budget, Unlimited
 from atoll.upstream.client import UpstreamClient
+from atoll.upstream.documents import UpstreamDocuments
 from atoll.upstream.errors import InvalidReference
 from atoll.upstream.exchange import Exchanges, outbound_failures
 from atoll.upstream.reference import UpstreamReference
@@ -126,6 +127,22 @@ class Upstreams:
         Raises:
             InvalidReference: The CA certificate is malformed.
         """
+        return UpstreamClient(self._requests(reference, access), reference.repository)
+
+    def documents(self, reference: UpstreamReference, access: Access) -> UpstreamDocuments:
+        """Return the reader of documents of an upstream.
+
+        Args:
+            reference: Any repository of the upstream.
+            access: How it is reached.
+
+        Raises:
+            InvalidReference: The CA certificate is malformed.
+        """
+        return UpstreamDocuments(self._requests(reference, access))
+
+    def _requests(self, reference: UpstreamReference, access: Access) -> RegistryRequests:
+        """Return the requests to an upstream with an account; the latest ones are kept."""
         key = reference.host, access
         closed = None
         with self._lock:
@@ -137,7 +154,7 @@ class Upstreams:
             _session, requests = self._known[key]
         if closed is not None:
             closed[0].close()
-        return UpstreamClient(requests, reference.repository)
+        return requests
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -91,7 +91,7 @@ class Request:
     Attributes:
         at: The time on the monotonic clock.
         method: The method.
-        kind: `ping`, `token`, `tags`, `manifest`, `blob`, `referrers` or `other`.
+        kind: `ping`, `token`, `tags`, `manifest`, `blob`, `referrers`, `listing` or `other`.
         path: The path with its query.
         headers: The headers, with names in lower case.
     """
@@ -101,6 +101,18 @@ class Request:
     kind: str
     path: str
     headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to a request for a list of repositories."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Listing = Callable[["FaultUpstream", Request], Answer]
 
 
 @dataclass
@@ -141,6 +153,7 @@ class FaultUpstream:
         users: The passwords by user names.
         oddities: The deviations.
         requests: The requests in their order.
+        listing: Answers requests for lists of repositories; None for status 404.
         sent: The number of bytes of blobs that were sent.
     """
 
@@ -164,6 +177,7 @@ class FaultUpstream:
         self.users: dict[str, str] = {}
         self.oddities = oddities or Oddities()
         self.requests: list[Request] = []
+        self.listing: Listing | None = None
         self.sent = 0
         self.pulls = 0
         self._faults: list[Fault] = []
@@ -254,13 +268,17 @@ class _Handler(BaseHTTPRequestHandler):
             kind = kinds.get(match["kind"], "referrers")
         else:
             kind = {"/v2/": "ping", "/token": "token"}.get(path, "other")
+            if path.startswith("/api/") or path == "/v2/_catalog":
+                kind = "listing"
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(time.monotonic(), self.command, kind, self.path, headers)
         fault = self.upstream.take_fault(request)
         self._fault = fault.action if fault else None
         if kind == "token":
             self._token()
-        elif kind == "other":
+        elif kind == "listing" and self.upstream.listing is not None:
+            self._listing(request)
+        elif kind in {"listing", "other"}:
             self.respond(404, b"not found", {"Content-Type": "text/html"})
         elif not self._is_permitted(match["name"] if match else None):
             self._challenge(match["name"] if match else None)
@@ -271,6 +289,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.do_GET()
+
+    def _listing(self, request: Request) -> None:
+        is_catalog = request.path.startswith("/v2/")
+        if is_catalog and not self._is_permitted(None):
+            self._challenge(None)
+            return
+        assert self.upstream.listing is not None
+        answer = self.upstream.listing(self.upstream, request)
+        self.respond(answer.status, answer.body, answer.headers)
 
     def _repository(self, kind: str, name: str, reference: str) -> None:
         repository = self.upstream.repositories.get(name)

@@ -1,0 +1,1 @@
+"""Mirrors of organizations: the repositories of a namespace of another registry."""
