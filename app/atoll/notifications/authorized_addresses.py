@@ -1,4 +1,7 @@
-"""Addresses whose owners agreed to notifications of a repository, by opening a link."""
+"""Addresses whose owners agreed to notifications of a repository, on the page of a link.
+
+Opening the link changes nothing, because mail servers open the links in messages to scan them.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +64,19 @@ FROM recorded JOIN repository r ON r.id = recorded.repository_id
 RETURNING address
 """
 
+_IS_VALID = f"""
+a.code_hash = %(code_hash)s AND r.id = a.repository_id
+AND (a.confirmed OR a.requested_at > now() - make_interval(days => {_VALID_DAYS}))
+"""
+_LOOK_UP = f"""
+SELECT n.username, r.name, a.email
+FROM repositoryauthorizedemail a, repository r JOIN "user" n ON n.id = r.namespace_user_id
+WHERE {_IS_VALID}
+"""
 _CONFIRM = f"""
 UPDATE repositoryauthorizedemail a SET confirmed = true
 FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
-WHERE a.code_hash = %(code_hash)s AND r.id = a.repository_id
-  AND (a.confirmed OR a.requested_at > now() - make_interval(days => {_VALID_DAYS}))
-RETURNING n.username, r.name, a.email
+WHERE {_IS_VALID} RETURNING n.username, r.name, a.email
 """
 
 
@@ -120,8 +130,8 @@ class AuthorizedAddresses:
         if self._find(repository, email) is not True:
             raise InvalidReceiver(
                 "The specified e-mail address is not authorized to receive notifications for this"
-                f" repository; POST to repository/{repository}/authorizedemail/ADDRESS, and open"
-                " the link in the message"
+                f" repository; POST to repository/{repository}/authorizedemail/ADDRESS, and"
+                " confirm the address on the page of the link in the message"
             )
 
     def is_confirmed(self, repository: RepositoryName, email: str) -> bool:
@@ -153,19 +163,31 @@ class AuthorizedAddresses:
             raise TooManyRequests
         text = (
             f"Somebody wants notifications of the repository {repository} to be sent to this"
-            f" address. If you agree, open this link within {_VALID_DAYS} days:\n\n"
-            f"{self.base}{PATH}?code={code}\n\nOtherwise, ignore this message.\n"
+            f" address. If you agree, open this link within {_VALID_DAYS} days and confirm the"
+            f" address there:\n\n{self.base}{PATH}?code={code}\n\n"
+            "Otherwise, ignore this message.\n"
         )
         self.mailer.send(email, f"Confirm notifications of {repository}", text)
         return False
 
-    def confirm(self, code: str) -> tuple[RepositoryName, str]:
-        """Confirm an address, and return it with its repository. Repetitions have no effect.
+    def look_up(self, code: str) -> tuple[RepositoryName, str]:
+        """Return the repository and the address of a link, which changes nothing.
 
         Raises:
             InvalidLink: There is no such code, or it has expired.
         """
-        rows = self.database.run(_CONFIRM, {"code_hash": _hash(code)})
+        return self._of_link(_LOOK_UP, code)
+
+    def confirm(self, code: str) -> tuple[RepositoryName, str]:
+        """Confirm an address, and return its repository and it. Repetitions have no effect.
+
+        Raises:
+            InvalidLink: There is no such code, or it has expired.
+        """
+        return self._of_link(_CONFIRM, code)
+
+    def _of_link(self, statement: str, code: str) -> tuple[RepositoryName, str]:
+        rows = self.database.run(statement, {"code_hash": _hash(code)})
         if not rows:
             raise InvalidLink
         namespace, name, email = rows[0]

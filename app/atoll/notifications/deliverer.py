@@ -201,7 +201,14 @@ class Deliverer(QueueWorker[int, Delivery]):
         payload = self._payloads.build(job.event, job.method, *repository, job.event_data)
         if job.method == QUAY_NOTIFICATION:
             target = Target(**config["target"])
-            self._notices.add(job.id, job.namespace, target, job.event, payload)
+            self._notices.add(
+                job.id,
+                job.notification,
+                job.namespace,
+                target,
+                event=job.event,
+                payload=payload,
+            )
         else:
             self._receivers.post(config["url"], payload)
 

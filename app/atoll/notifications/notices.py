@@ -15,14 +15,21 @@ from atoll.notifications.subscriptions import InvalidReceiver
 
 USER, ORGANIZATION, TEAM = "user", "org", "team"
 
-# The number of notices that are kept for a user or an organization.
-NOTICES_MAXIMUM = 500
+# The number of notices of one subscription that are kept for a user or an organization. There is no
+# common maximum, so that one subscription cannot displace the notices of another.
+NOTICES_MAXIMUM = 100
 
-# The accounts that a target refers to. A team and an organization are those of the repository.
+# The accounts that a target refers to. A team and an organization are those of the repository. A
+# user is the owner or a member of the namespace, or chose to be notified: nobody else can be made
+# to get notices.
 _TARGETS = f"""
 SELECT u.id FROM "user" u
 WHERE u.username = %(target)s AND u.robot_owner_id IS NULL
-  AND CASE %(kind)s WHEN '{USER}' THEN NOT u.organization
+  AND CASE %(kind)s WHEN '{USER}' THEN NOT u.organization AND (
+                        u.username = %(namespace)s OR u.id = {{creator}}
+                        OR EXISTS (SELECT FROM team t JOIN "user" o ON o.id = t.organization_id
+                                   JOIN teammember m ON m.team_id = t.id
+                                   WHERE o.username = %(namespace)s AND m.user_id = u.id))
                     WHEN '{ORGANIZATION}' THEN u.organization AND u.username = %(namespace)s
                     ELSE false END
 UNION
@@ -36,21 +43,27 @@ WHERE %(kind)s = '{TEAM}' AND o.username = %(namespace)s AND t.name = %(target)s
 
 # A team may be without members.
 _EXISTS = f"""
-SELECT EXISTS ({_TARGETS}) OR (%(kind)s = '{TEAM}' AND EXISTS (
-    SELECT FROM team t JOIN "user" o ON o.id = t.organization_id
-    WHERE o.username = %(namespace)s AND t.name = %(target)s))
+SELECT EXISTS ({_TARGETS.format(creator="%(creator_id)s")})
+    OR (%(kind)s = '{TEAM}' AND EXISTS (
+        SELECT FROM team t JOIN "user" o ON o.id = t.organization_id
+        WHERE o.username = %(namespace)s AND t.name = %(target)s))
 """
 
-# Add a notice for each account, and delete the oldest ones of accounts that have too many. The
-# second statement sees the rows of the first.
+# Add a notice for each account, and delete the oldest ones of the subscription of accounts that
+# have too many. The second statement sees the rows of the first.
 _ADD = f"""
-INSERT INTO notification (kind, target_id, metadata, delivery_id)
-SELECT %(event)s, target.id, %(metadata)s, %(delivery_id)s FROM ({_TARGETS}) AS target
+INSERT INTO notification (kind, target_id, metadata, delivery_id, source_id)
+SELECT %(event)s, target.id, %(metadata)s, %(delivery_id)s, source.id
+FROM repositorynotification source
+CROSS JOIN LATERAL ({_TARGETS.format(creator="source.creator_id")}) AS target
+WHERE source.uuid = %(source)s
 ON CONFLICT (target_id, delivery_id) DO NOTHING;
-DELETE FROM notification n USING ({_TARGETS}) AS target
-WHERE n.target_id = target.id AND n.id <= (
-    SELECT kept.id FROM notification kept WHERE kept.target_id = target.id
-    ORDER BY kept.id DESC OFFSET {NOTICES_MAXIMUM} LIMIT 1)
+DELETE FROM notification n USING (
+    SELECT id, source_id, row_number() OVER (PARTITION BY target_id ORDER BY id DESC) AS number
+    FROM notification
+    WHERE source_id = (SELECT id FROM repositorynotification WHERE uuid = %(source)s)
+) AS kept
+WHERE n.id = kept.id AND kept.number > {NOTICES_MAXIMUM}
 """
 
 # Users read their own notices and those of organizations that they administer.
@@ -116,23 +129,33 @@ class Notices:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def check(self, repository: RepositoryName, target: Target) -> None:
+    def check(self, repository: RepositoryName, target: Target, creator_id: int | None) -> None:
         """Check that a repository may send notices to a target.
 
+        Args:
+            repository: The repository.
+            target: The target.
+            creator_id: The user who creates the notification; None if it is not known.
+
         Raises:
-            InvalidReceiver: The target does not exist, or is another organization.
+            InvalidReceiver: The target does not exist, is another organization, or is another user
+                who is no member of the namespace.
         """
-        if not self._database.read(_EXISTS, _parameters(repository.namespace, target))[0][0]:
+        values = {**_parameters(repository.namespace, target), "creator_id": creator_id}
+        if not self._database.read(_EXISTS, values)[0][0]:
             raise InvalidReceiver(
-                f"there is no {target.kind} '{target.name}' that '{repository}' can notify; name a"
-                " user, the organization of the repository, or one of its teams"
+                f"there is no {target.kind} '{target.name}' that '{repository}' can notify; name"
+                " yourself, a member of the namespace, the organization of the repository, or one"
+                " of its teams"
             )
 
     def add(
         self,
         delivery_id: int,
+        source: UUID,
         namespace: str,
         target: Target,
+        *,
         event: str,
         payload: Mapping[str, Any],
     ) -> None:
@@ -140,8 +163,9 @@ class Notices:
 
         Args:
             delivery_id: The delivery.
+            source: The subscription.
             namespace: The namespace of the repository.
-            target: The target; there is no notice if it was deleted.
+            target: The target; there is no notice if it was deleted, or left the namespace.
             event: The name of the event.
             payload: The document that describes it.
         """
@@ -150,6 +174,7 @@ class Notices:
             "event": event,
             "metadata": json.dumps(dict(payload)),
             "delivery_id": delivery_id,
+            "source": source,
         }
         self._database.run(_ADD, values)
 

@@ -110,8 +110,18 @@ class Notifications:
         title: str | None,
         config: Mapping[str, Any],
         event_config: Mapping[str, Any],
+        creator_id: int | None = None,
     ) -> Notification:
         """Create a notification.
+
+        Args:
+            repository: The repository.
+            event: The name of the event.
+            method: The name of the method.
+            title: A text for people.
+            config: The configuration of the method.
+            event_config: The configuration of the event.
+            creator_id: The user who creates it; None if it is not known.
 
         Raises:
             NotificationUnknown: There is no such repository.
@@ -120,8 +130,9 @@ class Notifications:
         rows = self._database.run(
             f"""
             INSERT INTO repositorynotification
-                (repository_id, event, method, title, config, event_config)
-            SELECT repository.id, %(event)s, %(method)s, %(title)s, %(config)s, %(event_config)s
+                (repository_id, event, method, title, config, event_config, creator_id)
+            SELECT repository.id, %(event)s, %(method)s, %(title)s, %(config)s, %(event_config)s,
+                   %(creator_id)s
             FROM (SELECT {_REPOSITORY_ID} AS id) AS repository WHERE repository.id IS NOT NULL
               AND (SELECT count(*) FROM repositorynotification
                    WHERE repository_id = repository.id) < %(maximum)s
@@ -134,6 +145,7 @@ class Notifications:
                 "title": title,
                 "config": self._cipher.encrypt(json.dumps(dict(config)), CONFIG_PURPOSE),
                 "event_config": json.dumps(dict(event_config)),
+                "creator_id": creator_id,
                 "maximum": NOTIFICATIONS_MAXIMUM,
             },
         )

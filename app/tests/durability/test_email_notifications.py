@@ -57,9 +57,15 @@ def subscribe(api: ApiClient, *, status: int = 201) -> Any:
     return api.call("POST", f"{BASE}/notification/", body, status=status)
 
 
-def open_link(site: MemorySite, link: str) -> falcon.testing.Result:
+def open_link(site: MemorySite, link: str, method: str = "GET") -> falcon.testing.Result:
+    """Open the page of a link or, with POST, send its form as a browser does."""
     client = falcon.testing.TestClient(create_app(site.graph.dependencies()))
-    return client.simulate_get(link.removeprefix("http://registry.test"))
+    headers = {}
+    if method == "POST":
+        headers = {"Content-Type": falcon.MEDIA_URLENCODED, "Sec-Fetch-Site": "same-origin"}
+    return client.simulate_request(
+        method, link.removeprefix("http://registry.test"), headers=headers
+    )
 
 
 def link_in(server: MailServer) -> str:
@@ -70,7 +76,7 @@ def link_in(server: MailServer) -> str:
 
 def confirm(site: MemorySite, server: MailServer, api: ApiClient) -> None:
     api.call("POST", PATH)
-    assert open_link(site, link_in(server)).status_code == 200
+    assert open_link(site, link_in(server), "POST").status_code == 200
 
 
 def fail_a_run(site: MemorySite) -> None:
@@ -97,7 +103,7 @@ def test_an_address_is_confirmed_by_its_owner_and_then_notified(
     assert mails.recipients == [[ADDRESS]]
     link = link_in(mails)
     for _ in range(2):
-        opened = open_link(site, link)
+        opened = open_link(site, link, "POST")
         assert opened.status_code == 200
         assert opened.text == f"{ADDRESS} may receive notifications of {REPOSITORY} from now on.\n"
     assert api.call("GET", PATH) == {**answer, "confirmed": True}
@@ -139,6 +145,23 @@ def test_a_mail_server_that_fails_is_asked_again_and_the_run_is_not_affected(
     ) == [[2]]
 
 
+def test_a_link_that_is_only_opened_confirms_nothing(site: MemorySite, mails: MailServer) -> None:
+    api = ApiClient(site)
+    api.call("POST", PATH)
+    page = open_link(site, link_in(mails))
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    assert '<form method="post">' in page.text
+    assert ADDRESS in page.text
+    assert str(REPOSITORY) in page.text
+    assert api.call("GET", PATH)["confirmed"] is False
+
+
+def test_the_page_of_a_link_quotes_the_address(site: MemorySite, mails: MailServer) -> None:
+    ApiClient(site).call("POST", f"{BASE}/authorizedemail/a&lt@example.org")
+    assert "a&amp;lt@example.org" in open_link(site, link_in(mails)).text
+
+
 def test_a_link_expires_and_a_new_one_replaces_it(site: MemorySite, mails: MailServer) -> None:
     api = ApiClient(site)
     api.call("POST", PATH)
@@ -151,7 +174,8 @@ def test_a_link_expires_and_a_new_one_replaces_it(site: MemorySite, mails: MailS
     api.call("POST", PATH)
     assert open_link(site, first).status_code == 400
     assert open_link(site, link_in(mails)).status_code == 200
-    assert open_link(site, "/authrepoemail?code=guess").status_code == 400
+    for method in ("GET", "POST"):
+        assert open_link(site, "/authrepoemail?code=guess", method).status_code == 400
 
 
 def test_the_number_of_links_is_limited(site: MemorySite, mails: MailServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from atoll.auth import users
@@ -27,7 +28,7 @@ class Registry:
     def __init__(self, site: MemorySite) -> None:
         self.site = site
         self.api = {}
-        for name in ("owner", "member", "stranger"):
+        for name in ("owner", "member", "helper", "stranger"):
             users.create_user(site.database, name, f"{name}@example.com", PASSWORD)
             self.api[name] = ApiClient(site, name)
         self.owner = self.api["owner"]
@@ -37,15 +38,17 @@ class Registry:
         self.owner.call("PUT", "organization/acme/team/readers", {"role": "member"})
         self.owner.call("PUT", "organization/acme/team/readers/members/member")
         site.graph.repositories.create(REPOSITORY, "private")
+        # An administrator of the repository who is in no team.
+        self.owner.call("PUT", "repository/acme/app/permissions/user/helper", {"role": "admin"})
 
-    def subscribe(self, kind: str, name: str, *, status: int = 201) -> Any:
+    def subscribe(self, kind: str, name: str, *, status: int = 201, creator: str = "owner") -> Any:
         body = {
             "event": "repo_mirror_sync_failed",
             "method": "quay_notification",
             "config": {"target": {"kind": kind, "name": name}},
             "eventConfig": {},
         }
-        return self.owner.call("POST", BASE, body, status=status)
+        return self.api[creator].call("POST", BASE, body, status=status)
 
     def deliver(self) -> None:
         """Enqueue an event and deliver it to all subscriptions."""
@@ -75,7 +78,7 @@ def acme(registry: MemoryRegistry) -> Registry:
 @pytest.mark.parametrize(
     ("kind", "name", "readers", "organization"),
     [
-        ("user", "stranger", {"stranger"}, None),
+        ("user", "member", {"member"}, None),
         ("team", "readers", {"member"}, None),
         ("org", "acme", {"owner"}, "acme"),
     ],
@@ -117,6 +120,8 @@ def test_a_target_reads_the_event_and_dismisses_it(
     ("kind", "name"),
     [
         ("user", "nobody"),
+        ("user", "stranger"),
+        ("user", "helper"),
         ("user", "acme"),
         ("org", "other"),
         ("org", "owner"),
@@ -133,6 +138,22 @@ def test_an_unknown_target_is_refused(acme: Registry, kind: str, name: str) -> N
     )
 
 
+def test_a_user_outside_of_the_namespace_is_notified_at_their_own_request_only(
+    acme: Registry,
+) -> None:
+    acme.subscribe("user", "helper", creator="helper")
+    acme.deliver()
+    assert acme.readers() == {"helper"}
+    acme.subscribe("user", "stranger", creator="helper", status=400)
+
+
+def test_a_user_who_left_the_namespace_gets_no_more_notices(acme: Registry) -> None:
+    acme.subscribe("user", "member")
+    acme.owner.call("DELETE", "organization/acme/team/readers/members/member", status=204)
+    acme.deliver()
+    assert acme.readers() == set()
+
+
 def test_a_target_that_was_deleted_does_not_fail_deliveries(acme: Registry) -> None:
     acme.subscribe("team", "readers")
     acme.owner.call("DELETE", "organization/acme/team/readers", status=204)
@@ -144,28 +165,30 @@ def test_a_target_that_was_deleted_does_not_fail_deliveries(acme: Registry) -> N
 
 def test_a_repeated_delivery_writes_one_notice(acme: Registry) -> None:
     notices = Notices(acme.site.database)
+    source = UUID(acme.subscribe("user", "member")["uuid"])
     for delivery in (1, 1, 2):
-        notices.add(delivery, "acme", Target("user", "stranger"), "repo_push", {})
-    assert len(acme.api["stranger"].call("GET", NOTICES)["notifications"]) == 2
+        notices.add(
+            delivery, source, "acme", Target("user", "member"), event="repo_push", payload={}
+        )
+    assert len(acme.api["member"].call("GET", NOTICES)["notifications"]) == 2
 
 
-def test_notices_are_paged_newest_first_and_their_number_is_limited(acme: Registry) -> None:
+def test_notices_are_paged_newest_first_and_limited_for_each_subscription(acme: Registry) -> None:
     notices = Notices(acme.site.database)
-    for number in range(NOTICES_MAXIMUM + 3):
-        notices.add(number, "acme", Target("user", "stranger"), "repo_push", {"number": number})
-    assert acme.site.database.read("SELECT count(*) FROM notification") == [[NOTICES_MAXIMUM]]
-    stranger = acme.api["stranger"]
-    first = stranger.call("GET", NOTICES)
-    assert [one["metadata"]["number"] for one in first["notifications"]] == [
-        502,
-        501,
-        500,
-        499,
-        498,
-    ]
+    quiet, noisy = (UUID(acme.subscribe("user", "member")["uuid"]) for _ in range(2))
+    target = Target("user", "member")
+    notices.add(0, quiet, "acme", target, event="repo_push", payload={"number": 0})
+    for number in range(1, NOTICES_MAXIMUM + 4):
+        notices.add(number, noisy, "acme", target, event="repo_push", payload={"number": number})
+    member = acme.api["member"]
+    first = member.call("GET", NOTICES)
+    newest = NOTICES_MAXIMUM + 3
+    assert [one["metadata"]["number"] for one in first["notifications"]] == list(
+        range(newest, newest - 5, -1)
+    )
     assert first["additional"] is True
-    last = stranger.call("GET", NOTICES, query={"page": "4", "limit": "100"})
-    assert last["notifications"][-1]["metadata"] == {"number": 3}
+    last = member.call("GET", NOTICES, query={"page": "1", "limit": str(NOTICES_MAXIMUM - 1)})
+    assert [one["metadata"]["number"] for one in last["notifications"]] == [4, 0]
     assert last["additional"] is False
 
 

@@ -1,3 +1,7 @@
+-- The user who created a notification, and who may be its target; NULL for those of earlier versions.
+ALTER TABLE repositorynotification
+    ADD COLUMN creator_id bigint REFERENCES "user" ON DELETE SET NULL;
+
 -- Notices that users and administrators of organizations read in the API. The name is Quay's.
 CREATE TABLE notification (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -10,9 +14,12 @@ CREATE TABLE notification (
     created_at  timestamptz NOT NULL DEFAULT now(),
     -- The delivery that wrote the notice; its repetition writes no other.
     delivery_id bigint NOT NULL,
+    -- The subscription that the notice is of.
+    source_id   bigint NOT NULL REFERENCES repositorynotification ON DELETE CASCADE,
     UNIQUE (target_id, delivery_id)
 );
 CREATE INDEX notification_target ON notification (target_id, id DESC);
+CREATE INDEX notification_source ON notification (source_id, target_id, id DESC);
 
 -- Addresses that may receive notifications of a repository by e-mail, once their owner has opened
 -- the link with the code. Only a hash of the code is stored. The name is Quay's.

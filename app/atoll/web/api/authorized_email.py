@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import falcon
@@ -12,6 +13,17 @@ from atoll.auth.access import ADMIN
 from atoll.names import RepositoryName
 from atoll.notifications.authorized_addresses import AuthorizedAddresses
 from atoll.web.api.operation import Call, RequestModel, operation
+
+# A form without an action is sent to the address of its page, which contains the code.
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<title>Confirm notifications</title>
+<p>Send notifications of the repository {repository} to {email}?</p>
+<form method="post"><button>Confirm</button></form>
+<p>Otherwise, close this page.</p>
+</html>
+"""
 
 
 class AuthorizedEmailSchema(TypedDict):
@@ -54,8 +66,17 @@ class ConfirmationLink:
     def __init__(self, addresses: AuthorizedAddresses) -> None:
         self._addresses = addresses
 
-    @operation("confirmRepoEmail", query=LinkQuery, anonymous=True, before_login=True)
+    @operation("showRepoEmail", query=LinkQuery, anonymous=True, before_login=True)
     def on_get(self, call: Call) -> None:
+        """Get a page that confirms the address; programs that scan messages confirm nothing."""
+        name, email = self._addresses.look_up(call.query.code)
+        call.resp.content_type = falcon.MEDIA_HTML
+        call.resp.text = _PAGE.format(email=escape(email), repository=escape(str(name)))
+
+    @operation(
+        "confirmRepoEmail", query=LinkQuery, anonymous=True, before_login=True, secret_in_query=True
+    )
+    def on_post(self, call: Call) -> None:
         """Permit notifications to the address that the link was sent to."""
         name, email = self._addresses.confirm(call.query.code)
         call.resp.content_type = falcon.MEDIA_TEXT

@@ -35,7 +35,7 @@ class UrlConfig(RequestModel):
 
 
 class NoticeTarget(RequestModel):
-    """A user, the repository's organization, or one of its teams."""
+    """The caller, a member of the namespace, the repository's organization, or one of its teams."""
 
     kind: Literal["user", "org", "team"]
     name: str = Field(min_length=1, max_length=255)
@@ -146,7 +146,7 @@ class NotificationList:
         """Create a notification."""
         name = call.require(ADMIN)
         new: NewNotification = call.body
-        self._check(name, new.config)
+        self._check(name, new.config, call.actor.id)
         created = self._notifications.create(
             name,
             new.event,
@@ -154,6 +154,7 @@ class NotificationList:
             title=new.title,
             config=new.config.model_dump(exclude={"template"}),
             event_config=new.event_config,
+            creator_id=call.actor.id,
         )
         call.log(
             "add_repo_notification",
@@ -164,13 +165,13 @@ class NotificationList:
         )
         return _serialize(created)
 
-    def _check(self, name: RepositoryName, config: MethodConfig) -> None:
+    def _check(self, name: RepositoryName, config: MethodConfig, creator_id: int | None) -> None:
         """Check a receiver.
 
         Raises:
             InvalidDestination: The URL is malformed, or its host is forbidden.
-            InvalidReceiver: The target of the notice does not exist, or the address is not
-                confirmed.
+            InvalidReceiver: The target of the notice does not exist or may not be notified, or the
+                address is not confirmed.
         """
         if isinstance(config, UrlConfig):
             self._receivers.check(config.url)
@@ -179,7 +180,8 @@ class NotificationList:
                 raise InvalidReceiver("this registry sends no e-mail: FEATURE_MAILING is not true")
             self._addresses.check(name, config.email)
         else:
-            self._notices.check(name, Target(config.target.kind, config.target.name))
+            target = Target(config.target.kind, config.target.name)
+            self._notices.check(name, target, creator_id)
 
 
 class NotificationResource:

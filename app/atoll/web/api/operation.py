@@ -172,6 +172,7 @@ def operation(
     body_in_query: bool = False,
     form: bool = False,
     before_login: bool = False,
+    secret_in_query: bool = False,
 ) -> Callable[[Responder], Responder]:
     """Make a method `on_<method>(self, call, ...)` a Falcon responder that serves an API operation.
 
@@ -190,6 +191,8 @@ def operation(
             that the form was not on another site's page.
         before_login: Whether the operation is available without a login even if
             FEATURE_ANONYMOUS_ACCESS is false.
+        secret_in_query: Whether a secret in the query permits the request, so that the page of a
+            link may send a form without a session or a CSRF token.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -204,11 +207,11 @@ def operation(
             _check_caller(described, call)
             if query is not None:
                 call.query = _validated(query, dict(req.params), "query")
-            if can_be_forged(req) and not (form and call.session):
+            if can_be_forged(req) and not (secret_in_query or (form and call.session)):
                 _require_json(req)
             if body is not None:
                 call.body = _validated(body, _read_body(req, with_query=body_in_query), "body")
-            if call.session is not None:
+            if call.session is not None and not secret_in_query:
                 _check_csrf_token(call, call.session)
             result = responder(resource, call, **path)
             resp.status = call.status or described.status

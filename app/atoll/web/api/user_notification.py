@@ -8,15 +8,17 @@ from uuid import UUID
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from atoll.notifications.notices import NOTICES_MAXIMUM, Notice, Notices
+from atoll.notifications.notices import Notice, Notices
 from atoll.web.api.operation import Call, RequestModel, operation
 from atoll.web.api.schemas import http_date
+
+_PAGE_MAXIMUM = 10_000
 
 
 class NoticeQuery(RequestModel):
     """The page of results, from 0, and its size."""
 
-    page: int = Field(default=0, ge=0, le=NOTICES_MAXIMUM)
+    page: int = Field(default=0, ge=0, le=_PAGE_MAXIMUM)
     limit: int = Field(default=5, ge=1, le=100)
 
 
