@@ -146,6 +146,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"robot_username": "other+robot"}, "robot_username"),
     ({"root_rule": {"rule_kind": "tag_glob_csv", "rule_value": []}}, "root_rule.rule_value"),
     ({"root_rule": {"rule_kind": "tag_glob_csv", "rule_value": [","]}}, "root_rule.rule_value"),
+    ({"root_rule": {"rule_kind": "tag_glob_csv", "rule_value": ["a\nb"]}}, "root_rule.rule_value"),
     ({"root_rule": {"rule_kind": "regex", "rule_value": ["x"]}}, "root_rule.rule_kind"),
     ({"skopeo_timeout_interval": 299}, "skopeo_timeout_interval"),
     ({"architecture_filter": ["sparc"]}, "architecture_filter"),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from atoll.mirroring.rules.globs import PATTERNS_MAXIMUM, SEARCHES_MAXIMUM, check_patterns
 from atoll.mirroring.rules.semantic_versions import VersionRange
-from atoll.mirroring.rules.tag_rules import TagRule, is_digest_tag, split_patterns
+from atoll.mirroring.rules.tag_rules import TagRule, is_digest_tag, matches, split_patterns
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TAGS = ["latest", "1.0.0", "1.1.0", "1.2.0-rc.1", "1.2.0", "2.0.0", "nightly", "edge"]
@@ -95,6 +100,36 @@ def test_tags_that_are_named_after_digests_are_recognized(tag: str, *, expected:
 
 def test_strings_of_patterns_are_split() -> None:
     assert split_patterns([" a , b,", "", "c*"]) == ("a", "b", "c*")
+
+
+@given(
+    st.lists(st.text(alphabet="a1.*?[]!-", min_size=1, max_size=6), max_size=4),
+    st.text(alphabet="a1.-", min_size=1, max_size=6),
+)
+def test_compiled_patterns_match_as_single_ones(patterns: list[str], tag: str) -> None:
+    assert matches(tag, tuple(patterns)) == any(fnmatchcase(tag, one) for one in patterns)
+
+
+def test_the_slowest_permitted_patterns_take_a_small_multiple_of_the_time_of_others() -> None:
+    # Each position of the tag begins like what the pattern searches.
+    tags = ["a" * 127 + "c"] * 20
+    searching = [f"*aaa[b{number}]" for number in range(10, 10 + SEARCHES_MAXIMUM // 9)]
+    plain = ["?" * 126 + f"b{number}" for number in range(PATTERNS_MAXIMUM)]
+    slowest = (*searching, *plain[len(searching) :])
+    check_patterns(slowest)
+    with pytest.raises(ValueError, match=r"patterns with \* before other characters"):
+        check_patterns([*slowest[:400], "*" + "a" * 20])
+    assert _seconds(slowest, tags) < 10 * _seconds(tuple(plain), tags)
+
+
+def _seconds(patterns: tuple[str, ...], tags: Sequence[str]) -> float:
+    """Return the least processor time of five selections, in seconds."""
+    rule, times = TagRule(patterns), []
+    for _ in range(5):
+        start = time.thread_time()
+        assert rule.candidates(tags) == []
+        times.append(time.thread_time() - start)
+    return min(times)
 
 
 def test_many_wildcards_are_matched_quickly() -> None:

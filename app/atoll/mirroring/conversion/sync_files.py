@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from atoll.errors import UserError
 from atoll.mirroring.mirrors import MirrorChange
+from atoll.mirroring.rules.globs import check_patterns
 from atoll.mirroring.rules.semantic_versions import InvalidRange, VersionRange
-from atoll.mirroring.rules.settings import ARCHITECTURES, PATTERNS_MAXIMUM, MirrorOptions
+from atoll.mirroring.rules.settings import ARCHITECTURES, MirrorOptions
 from atoll.mirroring.rules.tag_patterns import REPETITIONS_MAXIMUM, NotConvertible, tag_patterns
 from atoll.names import Digest, is_tag
 from atoll.upstream.errors import InvalidReference
@@ -107,8 +108,10 @@ class _Settings:
     def finished(self) -> MirrorChange:
         """Return the settings. Raises _Unusable."""
         change: MirrorChange = {**self.change, "root_rule": self.patterns or ["*"]}
-        if len(self.patterns) > PATTERNS_MAXIMUM:
-            raise _Unusable(f"the tags need more than {PATTERNS_MAXIMUM} patterns")
+        try:
+            check_patterns(self.patterns)
+        except ValueError as error:
+            raise _Unusable(f"the patterns of the tags: {error}") from error
         try:
             MirrorOptions.model_validate(self.options)
         except ValidationError as error:

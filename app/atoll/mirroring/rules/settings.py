@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from atoll.auth.secrets import Cipher
 from atoll.config.replication_limits import parse_hours
+from atoll.mirroring.rules.globs import PATTERNS_MAXIMUM, check_patterns
 from atoll.mirroring.rules.schedule import Schedule
 from atoll.mirroring.rules.semantic_versions import VersionRange
 from atoll.mirroring.rules.tag_rules import NewestBy, TagRule, split_patterns
@@ -35,10 +36,9 @@ TIMEOUT_MINIMUM = 300
 INTERVAL_MAXIMUM = 2**31 - 1
 # Later dates plus an interval exceed the dates that Python can represent.
 YEAR_MAXIMUM = 2999
-# The number of patterns in a list.
-PATTERNS_MAXIMUM = 500
 
-_PATTERN_LENGTH = 255
+# The characters of all ranges of versions of a rule. Each tag is compared with each of them.
+_RANGES_LENGTH = 1000
 _CA_CERTIFICATE_MAXIMUM = 64 * 1024
 _DAY = 86_400
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*")
@@ -48,16 +48,15 @@ _FORBIDDEN_IN_REFERENCES = re.compile(r"[?#\\%\s]")
 
 def _pattern_list(patterns: list[str]) -> list[str]:
     found = split_patterns(patterns)
-    if len(found) > PATTERNS_MAXIMUM:
-        raise ValueError(f"may have at most {PATTERNS_MAXIMUM} patterns")
-    if any(len(one) > _PATTERN_LENGTH for one in found):
-        raise ValueError(f"a pattern may have at most {_PATTERN_LENGTH} characters")
+    check_patterns(found)
     return list(found)
 
 
 def _ranges(ranges: list[str]) -> list[str]:
     for one in ranges:
         VersionRange.parse(one)
+    if sum(map(len, ranges)) > _RANGES_LENGTH:
+        raise ValueError(f"may have at most {_RANGES_LENGTH} characters in total")
     return ranges
 
 

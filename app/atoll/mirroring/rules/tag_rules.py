@@ -14,9 +14,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Literal
 
+from atoll.mirroring.rules.globs import matcher
 from atoll.mirroring.rules.semantic_versions import Version, VersionRange
 
 NewestBy = Literal["semver", "created", "name"]
@@ -39,9 +39,9 @@ def split_patterns(patterns: Sequence[str]) -> tuple[str, ...]:
     return tuple(part for part in parts if part)
 
 
-def matches(tag: str, patterns: Sequence[str]) -> bool:
+def matches(tag: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a tag matches one of the patterns, which are those of a Unix shell."""
-    return any(fnmatchcase(tag, pattern) for pattern in patterns)
+    return matcher(patterns)(tag)
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,9 @@ class TagRule:
 
     def candidates(self, tags: Sequence[str]) -> list[str]:
         """Return the tags that pass the conditions on names and versions, in the given order."""
+        included, excluded = matcher(self.include), matcher(self.exclude)
         found = [
-            tag
-            for tag in tags
-            if not is_digest_tag(tag)
-            and matches(tag, self.include)
-            and not matches(tag, self.exclude)
+            tag for tag in tags if included(tag) and not excluded(tag) and not is_digest_tag(tag)
         ]
         if not self.versions and not (self.newest is not None and self.newest_by == "semver"):
             return found
