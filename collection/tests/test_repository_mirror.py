@@ -62,7 +62,9 @@ class Registry(http.server.BaseHTTPRequestHandler):
         elif mirror is None:
             self.respond(404, {"detail": "the repository 'acme/app' is no mirror"})
         else:
-            self.respond(200, {key: mirror[key] for key in mirror if "password" not in key})
+            shown = {key: mirror[key] for key in mirror if "password" not in key}
+            text = json.dumps(shown).replace(":hunter2@", ":********@")
+            self.respond(200, json.loads(text))
 
     def do_POST(self):
         self.server.mirror = {**DEFAULTS, **self.body()}
@@ -144,6 +146,7 @@ def test_a_new_mirror_needs_an_upstream_and_a_robot(registry, apply, missing):
         {"referrers": ["application/spdx+json"], "immutable_tags": ["v*"]},
         {"architectures": ["amd64"], "enabled": False, "tag_timeout": 600, "sync_interval": 0},
         {"verify_tls": False, "https_proxy": "http://proxy.test:3128", "no_proxy": "a.test"},
+        {"http_proxy": "http://john:hunter2@proxy.test:3128"},
         {"sync_start_date": "2026-01-31T22:00:00Z", "hours": "22:00-06:00", "max_age": 60},
         {"external_registry_username": "john", "external_registry_password": "secret"},
         {"robot": "acme+other", "newest_by": "created", "ca_certificate": "PEM"},
@@ -282,3 +285,20 @@ def test_the_module_sends_the_password_always_if_told_to(registry, play):
     assert found["changed"]
     assert registry.mirror["external_registry_password"] == "hunter2"
     assert "requires external_registry_username" in play(external_registry_password="hunter2")
+
+
+def test_the_module_sends_the_password_of_a_proxy_if_told_to_and_shows_none(registry, play):
+    proxy = {"https_proxy": "http://john:hunter2@proxy.test:3128"}
+    assert play(**NEW, **proxy)["changed"]
+    assert not play(**proxy)["changed"]
+    stored = registry.mirror["external_registry_config"]
+    assert stored["proxy"]["https_proxy"] == proxy["https_proxy"]
+    stored["proxy"]["https_proxy"] = "http://john:former@proxy.test:3128"
+
+    assert play(**proxy, update_password="always")["changed"]
+
+    assert registry.mirror["external_registry_config"]["proxy"] == {
+        "http_proxy": None,
+        "https_proxy": proxy["https_proxy"],
+        "no_proxy": None,
+    }

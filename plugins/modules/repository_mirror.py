@@ -32,8 +32,9 @@ options:
     type: str
   update_password:
     description:
-      - V(on_create) sends the password if the mirror is new or its user name changes. V(always)
-        sends it in each run, which always reports a change.
+      - V(on_create) sends the password if the mirror is new or its user name changes, and passwords
+        of proxies if their URLs differ in something else. V(always) sends all passwords in each
+        run, which always reports a change.
     type: str
     choices: [always, on_create]
     default: on_create
@@ -100,10 +101,12 @@ options:
     description: Further CA certificates for the other registry, in PEM format.
     type: str
   http_proxy:
-    description: Proxy for requests without TLS. By default, those of the container are used.
+    description:
+      - Proxy for requests without TLS. By default, those of the container are used. The registry
+        does not return a password in the URL; see O(update_password).
     type: str
   https_proxy:
-    description: Proxy for requests with TLS.
+    description: Proxy for requests with TLS, as O(http_proxy).
     type: str
   no_proxy:
     description: Hosts that are reached without a proxy, separated by commas.
@@ -162,6 +165,7 @@ mirror:
   type: dict
 """
 
+import re
 from datetime import datetime, timezone
 from typing import Any
 
@@ -198,6 +202,8 @@ _OPTIONS = (
     "immutable_tags",
 )
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+# The password in the URL of a proxy, which the registry replaces by asterisks.
+_PROXY_PASSWORD = re.compile(r"(?<=:)[^/]+(?=@[^@/]*/?$)")
 _DAY = 86_400
 _ALWAYS = "always"
 
@@ -234,6 +240,8 @@ class Mirror(Entity):
                 # One text may have several patterns.
                 parts = (part.strip() for text in values[name] for part in text.split(","))
                 values[name] = [part for part in parts if part]
+        for name in _PROXIES:
+            values[name] = _hidden(values[name])
         robot = values["robot"]
         if robot and "+" not in robot:
             values["robot"] = f"{self.params['name'].partition('/')[0]}+{robot}"
@@ -256,12 +264,14 @@ class Mirror(Entity):
             differing = {**{name: current.get(name) for name in _PROXIES}, **differing}
         self.api.send("PUT", *self._path(), body=self._body(differing))
 
-    def send_password(self) -> None:
-        """Replace the password."""
-        username = self.params["external_registry_username"]
-        self.api.send(
-            "PUT", *self._path(), body=self._body({"external_registry_username": username})
-        )
+    def send_passwords(self) -> None:
+        """Replace the passwords."""
+        names = ("external_registry_username", *_PROXIES)
+        values = {name: self.params[name] for name in names if self.params[name] is not None}
+        if any(name in values for name in _PROXIES):
+            current = self.read() or {}
+            values = {**{name: current.get(name) for name in _PROXIES}, **values}
+        self.api.send("PUT", *self._path(), body=self._body(values))
 
     def remove(self) -> None:
         """Remove the mirror, and keep the repository."""
@@ -284,7 +294,7 @@ class Mirror(Entity):
         if "verify_tls" in values:
             config["verify_tls"] = values["verify_tls"]
         if any(option in values for option in _PROXIES):
-            config["proxy"] = {option: values.get(option) for option in _PROXIES}
+            config["proxy"] = {option: self._proxy(values, option) for option in _PROXIES}
         if config:
             body["external_registry_config"] = config
         options = {option: values[option] for option in _OPTIONS if option in values}
@@ -293,6 +303,16 @@ class Mirror(Entity):
         if options:
             body["atoll"] = options
         return body
+
+    def _proxy(self, values: dict[str, Any], option: str) -> str | None:
+        """Return the URL of a proxy; with its password if the options have it."""
+        given, value = self.params[option], values.get(option)
+        return given if given is not None and _hidden(given) == _hidden(value) else value
+
+
+def _hidden(url: str | None) -> str | None:
+    """Return a URL with asterisks instead of a password."""
+    return None if url is None else _PROXY_PASSWORD.sub("********", url)
 
 
 def main() -> None:
@@ -343,16 +363,20 @@ def main() -> None:
     has_password = params["external_registry_password"] is not None
     if has_password and params["external_registry_username"] is None:
         module.fail_json(msg="external_registry_password requires external_registry_username")
+    proxy_passwords = {
+        match[0] for name in _PROXIES if (match := _PROXY_PASSWORD.search(params[name] or ""))
+    }
+    module.no_log_values |= proxy_passwords
     try:
         mirror = Mirror(RegistryApi(params), params)
         before, after = converge(mirror, params["state"], check_mode=module.check_mode)
         changed = before != after
         # A new mirror has the password already.
         sends_always = params["update_password"] == _ALWAYS
-        if before and after and has_password and sends_always:
+        if before and after and (has_password or proxy_passwords) and sends_always:
             changed = True
             if not module.check_mode:
-                mirror.send_password()
+                mirror.send_passwords()
     except ApiError as error:
         module.fail_json(msg=str(error))
     answer = {} if after is None else {"mirror": after}

@@ -28,6 +28,7 @@ from atoll.mirroring.mirror_records import (
     Mirror,
     mirror_from_row,
 )
+from atoll.mirroring.rules.proxy_passwords import ProxyPasswords
 from atoll.mirroring.rules.settings import (
     MirrorSettings,
     access_of,
@@ -60,12 +61,13 @@ WITH robot AS (
     INSERT INTO repomirrorconfig (
         repository_id, internal_robot_id, is_enabled, external_reference,
         external_registry_username, external_registry_password, external_registry_config,
-        root_rule, architecture_filter, sync_interval, sync_start_date, skopeo_timeout, options,
-        next_at)
+        proxy_passwords, root_rule, architecture_filter, sync_interval, sync_start_date,
+        skopeo_timeout, options, next_at)
     SELECT %(repository_id)s, id, %(is_enabled)s, %(external_reference)s,
         %(external_registry_username)s, %(external_registry_password)s,
-        %(external_registry_config)s, %(root_rule)s, %(architecture_filter)s, %(sync_interval)s,
-        %(sync_start_date)s, %(skopeo_timeout)s, %(options)s, %(next_at)s
+        %(external_registry_config)s, %(proxy_passwords)s, %(root_rule)s,
+        %(architecture_filter)s, %(sync_interval)s, %(sync_start_date)s,
+        %(skopeo_timeout)s, %(options)s, %(next_at)s
     FROM robot
     ON CONFLICT (repository_id) DO NOTHING RETURNING id, repository_id, internal_robot_id
 ), mirrored AS (
@@ -98,7 +100,8 @@ WITH changed AS (
         is_enabled = %(is_enabled)s, external_reference = %(external_reference)s,
         external_registry_username = %(external_registry_username)s,
         external_registry_password = %(external_registry_password)s,
-        external_registry_config = %(external_registry_config)s, root_rule = %(root_rule)s,
+        external_registry_config = %(external_registry_config)s,
+        proxy_passwords = %(proxy_passwords)s, root_rule = %(root_rule)s,
         architecture_filter = %(architecture_filter)s, sync_interval = %(sync_interval)s,
         sync_start_date = %(sync_start_date)s, skopeo_timeout = %(skopeo_timeout)s,
         options = %(options)s, next_at = %(next_at)s,
@@ -375,6 +378,7 @@ class Mirrors:
             **row["external_registry_config"],
             **change.get("external_registry_config", {}),
         }
+        self._hide_proxy_passwords(row, old)
         options = {**row["options"], **change.get("options", {})}
         row["options"] = {name: value for name, value in options.items() if value is not None}
         self._set_credentials(row, change)
@@ -386,6 +390,19 @@ class Mirrors:
                 " or its proxies change",
             )
         return row
+
+    def _hide_proxy_passwords(self, row: dict[str, Any], old: Mapping[str, Any]) -> None:
+        """Move the passwords in the URLs of proxies to their column."""
+        config, old_config = row["external_registry_config"], old["external_registry_config"]
+        try:
+            proxy, passwords = ProxyPasswords.from_row(old, self._cipher).replaced(
+                old_config.get("proxy") or {}, config.get("proxy") or {}
+            )
+        except ValueError as error:
+            raise InvalidMirror("external_registry_config.proxy", str(error)) from error
+        if config.get("proxy"):
+            config["proxy"] = proxy
+        row["proxy_passwords"] = passwords.encrypted(row, self._cipher)
 
     def _set_credentials(self, row: dict[str, Any], change: MirrorChange) -> None:
         """Set the credentials; as in Quay, a password is accepted with its user name only."""
@@ -449,6 +466,7 @@ def _defaults(repository_id: int) -> dict[str, Any]:
         "external_registry_username": None,
         "external_registry_password": None,
         "external_registry_config": {},
+        "proxy_passwords": None,
         "architecture_filter": [],
         "skopeo_timeout": 300,
         "options": {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import USER
 from ..upstream.fault_upstream import FaultUpstream, Oddities, too_many_requests
 from .api_client import PASSWORD, ApiClient
-from .mirrored import ROBOT, make_robot
+from .mirrored import ROBOT, make_robot, mirrors
 from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
 
 REPOSITORY = "repository/admin/copy"
@@ -136,6 +137,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"external_registry_config": {"proxy": {"http_proxy": "http://10.0.0.1:3128"}}},
         "external_registry_config.proxy",
     ),
+    (
+        {"external_registry_config": {"proxy": {"http_proxy": "http://user:pass/word@x:1"}}},
+        "external_registry_config.proxy",
+    ),
     ({"sync_interval": -1}, "sync_interval"),
     ({"sync_interval": 2**31}, "sync_interval"),
     ({"sync_interval": None}, "sync_interval"),
@@ -231,12 +236,52 @@ def test_changes_are_logged_without_secrets(site: MemorySite, api: ApiClient) ->
         (
             config,
             "external_registry_config",
-            {"verify_tls": True, "unsigned_images": False, "proxy": "********"},
+            {
+                "verify_tls": True,
+                "unsigned_images": False,
+                "proxy": {"https_proxy": "http://user:********@proxy.example.com:3128"},
+            },
         ),
         ("repo_mirror_enabled", "is_enabled", True),
         ("repo_mirror_sync_now_requested", None, None),
         ("repo_mirror_disabled", "mirror", None),
     ]
+
+
+def test_a_password_of_a_proxy_is_stored_encrypted_and_not_returned(
+    site: MemorySite, api: ApiClient
+) -> None:
+    url = "http://user:s%40same@proxy.example.com:3128"
+    shown_url = "http://user:********@proxy.example.com:3128"
+    create(api, external_registry_config={"proxy": {"https_proxy": url}})
+    stored = str(site.database.read("SELECT row_to_json(m) FROM repomirrorconfig m"))
+    shown = api.call("GET", MIRROR)
+    assert shown["external_registry_config"]["proxy"]["https_proxy"] == shown_url
+    for text in (stored, str(shown), str(logged(site))):
+        assert "s%40same" not in text
+        assert "s@same" not in text
+    entries = logged(site)
+    api.call("PUT", MIRROR, shown, status=201)
+    assert logged(site) == entries
+    mirror = mirrors(site).find(RepositoryName.parse("admin/copy"))
+    proxies = mirrors(site).settings(mirror).access.proxies
+    assert proxies is not None
+    assert proxies.https is not None
+    assert proxies.https.authorization == basic("user", "s@same")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://user:********@other.example.com:3128", "http://root:********@proxy.example.com:3128"],
+)
+def test_a_hidden_password_is_not_sent_to_another_proxy(api: ApiClient, url: str) -> None:
+    new = {"proxy": {"http_proxy": url}}
+    refused = api.call("POST", MIRROR, {**NEW, "external_registry_config": new}, status=400)
+    assert refused["detail"].startswith("external_registry_config.proxy: http_proxy needs")
+    stored = {"proxy": {"http_proxy": "http://user:sesame@proxy.example.com:3128"}}
+    create(api, external_registry_config=stored)
+    refused = api.call("PUT", MIRROR, {"external_registry_config": new}, status=400)
+    assert refused["detail"].startswith("external_registry_config.proxy: http_proxy needs")
 
 
 def test_runs_are_requested_and_cancelled(api: ApiClient) -> None:
@@ -395,6 +440,11 @@ def test_problems_of_an_upstream_are_reported(
     moved = {"external_reference": "unresolvable.invalid/a/b", **credentials}
     api.call("PUT", MIRROR, moved, status=201)
     assert verify(api)["success"] is False
+
+
+def basic(username: str, password: str) -> str:
+    """Return the value of the header for Basic authentication."""
+    return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
 def run_of(site: MemorySite, **counts: int) -> None:

@@ -23,6 +23,7 @@ ROW: dict[str, Any] = {
     "external_registry_username": None,
     "external_registry_password": None,
     "external_registry_config": {},
+    "proxy_passwords": None,
     "root_rule": {"rule_kind": "tag_glob_csv", "rule_value": ["3.*,latest", "edge"]},
     "architecture_filter": [],
     "sync_interval": 3600,

@@ -10,7 +10,10 @@ CREATE TABLE repomirrorconfig (
     external_registry_username text,
     -- Encrypted, bound to the repository.
     external_registry_password text,
+    -- The URLs of proxies have asterisks instead of passwords.
     external_registry_config jsonb NOT NULL DEFAULT '{}',
+    -- The passwords of the proxies, encrypted, bound to the repository.
+    proxy_passwords          text,
     -- The patterns of tags, in Quay's form.
     root_rule                jsonb NOT NULL,
     architecture_filter      text[] NOT NULL DEFAULT '{}',

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from atoll.auth.secrets import Cipher
 from atoll.config.replication_limits import parse_hours
 from atoll.mirroring.rules.globs import PATTERNS_MAXIMUM, check_patterns
+from atoll.mirroring.rules.proxy_passwords import ProxyPasswords, hide_password
 from atoll.mirroring.rules.schedule import Schedule
 from atoll.mirroring.rules.semantic_versions import VersionRange
 from atoll.mirroring.rules.tag_rules import NewestBy, TagRule, split_patterns
@@ -130,6 +131,8 @@ def _proxy(value: ProxySettings | None) -> ProxySettings | None:
     try:
         if value is not None:
             value.proxies()
+            for url in filter(None, (value.http_proxy, value.https_proxy)):
+                hide_password(url)
     except InvalidDestination as error:
         raise ValueError(str(error)) from error
     return value
@@ -280,9 +283,12 @@ def access_of(row: Mapping[str, Any], cipher: Cipher) -> Access:
     """Return how the upstream of a row of `repomirrorconfig` is reached.
 
     Raises:
-        SecretUnreadable: The password was encrypted with another bundle's key.
+        SecretUnreadable: A password was encrypted with another bundle's key.
     """
-    config = RegistryConfig.model_validate(row["external_registry_config"])
+    stored = dict(row["external_registry_config"])
+    if stored.get("proxy"):
+        stored["proxy"] = ProxyPasswords.from_row(row, cipher).revealed(stored["proxy"])
+    config = RegistryConfig.model_validate(stored)
     username, encrypted = row["external_registry_username"], row["external_registry_password"]
     credentials = None
     if username is not None:

@@ -20,6 +20,7 @@ from atoll.auth.access import ADMIN
 from atoll.mirroring.errors import InvalidMirror
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
+from atoll.mirroring.rules.proxy_passwords import HIDDEN
 from atoll.mirroring.rules.settings import (
     INTERVAL_MAXIMUM,
     TAG_GLOBS,
@@ -38,7 +39,6 @@ from atoll.web.api.errors import NotFound, TooManyVerifications
 from atoll.web.api.operation import Call, RequestModel, operation
 
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
-_HIDDEN = "********"
 # Verifications at the same time in one process; each occupies a thread.
 _VERIFICATIONS = 2
 # Fields of `atoll` in responses that requests may repeat.
@@ -396,13 +396,10 @@ def _differences(before: Mirror, after: Mirror) -> Iterator[tuple[str, Any]]:
         if value != old[name]:
             yield name, value
     if before.row["external_registry_password"] != after.row["external_registry_password"]:
-        yield "external_registry_password", _HIDDEN
-    if before.row["external_registry_config"] != after.row["external_registry_config"]:
-        # The URL of a proxy may contain a password.
-        config = dict(after.row["external_registry_config"])
-        if config.get("proxy"):
-            config["proxy"] = _HIDDEN
-        yield "external_registry_config", config
+        yield "external_registry_password", HIDDEN
+    names = ("external_registry_config", "proxy_passwords")
+    if any(before.row[name] != after.row[name] for name in names):
+        yield "external_registry_config", after.row["external_registry_config"]
 
 
 def _logged(mirror: Mirror) -> dict[str, Any]:
