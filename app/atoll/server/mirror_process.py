@@ -45,7 +45,8 @@ log = logging.getLogger(__name__)
 _OPERATIONS_PORT = 9091
 # Tags that are copied at the same time.
 _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
-# Connections of the threads that do not copy; blobs are copied by 8 threads.
+# Connections of the threads that do not plan a run or copy a tag. Copies of blobs share them, and
+# need one for moments.
 _CONNECTIONS = 16
 _RELOAD_SECONDS = 0.2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from email.message import Message
 from typing import Protocol
@@ -28,6 +28,19 @@ class Budget(Protocol):
             counts: Whether the upstream counts the request as a pull.
 
         Raises:
+            Paused: No request may be sent for some time, or all slots are in use.
+        """
+        ...
+
+    def hold(self, waiting: Callable[[], None]) -> AbstractContextManager[Budget]:
+        """Wait for a slot, and hold it for requests that follow each other.
+
+        The yielded budget permits one request at a time, without a wait for a slot.
+
+        Args:
+            waiting: Called about once a second during the wait; ends it by an error.
+
+        Raises:
             Paused: No request may be sent for some time.
         """
         ...
@@ -41,6 +54,12 @@ class Unlimited:
         """Permit a request at once."""
         del counts
         yield _FREE
+
+    @contextmanager
+    def hold(self, waiting: Callable[[], None]) -> Iterator[Budget]:
+        """Permit requests at once."""
+        del waiting
+        yield self
 
 
 class _Free:

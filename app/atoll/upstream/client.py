@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -107,6 +107,24 @@ class UpstreamClient:
         self._scope = f"repository:{repository}:pull"
         self._path = f"/v2/{repository}"
         self._name = f"'{requests.host}/{repository}'"
+
+    @property
+    def host(self) -> str:
+        """The host and port."""
+        return self._requests.host
+
+    @contextmanager
+    def slot(self, waiting: Callable[[], None]) -> Iterator[UpstreamClient]:
+        """Wait for a slot of the budget, and hold it for the requests of the yielded client.
+
+        These follow each other: the slot permits one at a time. Other requests wait for a slot for
+        half a minute at most.
+
+        Args:
+            waiting: Called about once a second during the wait; ends it by an error.
+        """
+        with self._requests.slot(waiting) as requests:
+            yield UpstreamClient(requests, self._repository)
 
     def ping(self) -> None:
         """Check that the upstream is a registry and accepts the credentials."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import http.client
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from atoll.outbound.destination import parse
@@ -56,6 +57,22 @@ class RegistryRequests:
         self._lock = threading.Lock()
         self._authentication = None if insecure else self._authenticate("https")
         self._base = f"https://{host}"
+
+    @contextmanager
+    def slot(self, waiting: Callable[[], None]) -> Iterator[RegistryRequests]:
+        """Wait for a slot of the budget, and hold it for requests that follow each other.
+
+        Args:
+            waiting: Called about once a second during the wait; ends it by an error.
+
+        Raises:
+            Paused: The upstream must not be asked now.
+        """
+        self._prepare()
+        with self._budget.hold(waiting) as budget:
+            held = copy.copy(self)
+            held._budget = budget
+            yield held
 
     def ping(self) -> None:
         """Check that the upstream is a registry and accepts the credentials.

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from email.message import Message
 from uuid import UUID, uuid4
 
@@ -19,6 +19,7 @@ from atoll.db.notifications import listen_until
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.upstream.access import Access
 from atoll.upstream.breaker import Breaker
+from atoll.upstream.budget import Budget
 from atoll.upstream.errors import (
     CircuitOpen,
     Paused,
@@ -51,7 +52,8 @@ REQUESTS = Counter(
 
 # Seconds between renewals while slots are redistributed.
 _WAITING_SECONDS = 1.0
-# The longest wait for a slot in seconds, and the pause that the caller is then asked for.
+# The longest wait of a single request for a slot in seconds, and the pause that its caller is then
+# asked for.
 _PATIENCE = 30.0
 _BUSY_SECONDS = 5.0
 # Seconds after which an announcement of remaining pulls is not believed any more, because most
@@ -125,20 +127,28 @@ class SharedBudget:
             Paused: No request may be sent for some time, or all slots are in use.
             DatabaseUnavailable: The database cannot be reached.
         """
-        self._admit(counts=counts)
-        try:
+        with self._slot(counts=counts), self._recorded():
             yield self
-        except RateLimited as error:
-            self._block(error.seconds)
-            raise
-        except _UPSTREAM_FAILURES:
-            with self._changed:
-                self._breaker.failed(self._monotonic())
-            raise
-        finally:
-            with self._changed:
-                self._in_use -= 1
-                self._changed.notify()
+
+    @contextmanager
+    def hold(self, waiting: Callable[[], None]) -> Iterator[Budget]:
+        """Wait for a slot as long as `waiting` permits, and hold it; see `Budget.hold`.
+
+        Raises:
+            Paused: No request may be sent for some time.
+            DatabaseUnavailable: The database cannot be reached.
+        """
+        with self._slot(counts=False, waiting=waiting):
+            yield _HeldSlot(self)
+
+    @contextmanager
+    def request_in_slot(self, *, counts: bool) -> Iterator[SharedBudget]:
+        """Wait for the permission to send a request in a slot that the caller holds."""
+        with self._changed:
+            self._wait(counts=counts, has_slot=True)
+            self._count_pull(counts=counts)
+        with self._recorded():
+            yield self
 
     def responded(self, status: int, headers: Message) -> None:
         """Record a response and the pulls that the upstream announces to be left."""
@@ -153,19 +163,45 @@ class SharedBudget:
                 self._announced_at = self._monotonic()
                 self._is_news = True
 
-    def _admit(self, *, counts: bool) -> None:
+    @contextmanager
+    def _slot(self, *, counts: bool, waiting: Callable[[], None] | None = None) -> Iterator[None]:
         with self._changed:
             self._waiting += 1
             self._peak = max(self._peak, self._in_use + self._waiting)
             try:
-                self._wait_for_slot(counts=counts)
+                self._wait(counts=counts, waiting=waiting)
             finally:
                 self._waiting -= 1
             self._in_use += 1
-            if counts and self._pulls is not None:
-                self._pulls -= 1
+            self._count_pull(counts=counts)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._in_use -= 1
+                self._changed.notify()
 
-    def _wait_for_slot(self, *, counts: bool) -> None:
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Record the errors of a request."""
+        try:
+            yield
+        except RateLimited as error:
+            self._block(error.seconds)
+            raise
+        except _UPSTREAM_FAILURES:
+            with self._changed:
+                self._breaker.failed(self._monotonic())
+            raise
+
+    def _count_pull(self, *, counts: bool) -> None:
+        if counts and self._pulls is not None:
+            self._pulls -= 1
+
+    def _wait(
+        self, *, counts: bool, has_slot: bool = False, waiting: Callable[[], None] | None = None
+    ) -> None:
+        """Wait until a request may be sent, and for a slot unless the caller has one."""
         patience_ends = self._monotonic() + _PATIENCE
         while True:
             now = self._monotonic()
@@ -177,13 +213,23 @@ class SharedBudget:
             else:
                 if counts:
                     self._check_quota(now)
-                if self._share is not None and self._in_use < self._share.slots:
+                if has_slot or (self._share is not None and self._in_use < self._share.slots):
                     return
-            if now >= patience_ends:
+            if waiting is None and now >= patience_ends:
                 raise Paused(
                     f"all permitted connections to '{self._key.host}' are in use", _BUSY_SECONDS
                 )
             self._changed.wait(_WAITING_SECONDS)
+            if waiting is not None:
+                self._call(waiting)
+
+    def _call(self, waiting: Callable[[], None]) -> None:
+        """Call a function that may take its time; the lock is released meanwhile."""
+        self._changed.release()
+        try:
+            waiting()
+        finally:
+            self._changed.acquire()
 
     def _must_renew(self, now: float, *, counts: bool) -> bool:
         if now >= self._renew_at or min(self._peak, self._limits.concurrent) > self._asked:
@@ -272,6 +318,21 @@ class SharedBudget:
                 "pause of upstream not shared",
                 extra={"upstream": self._key.host, "cause": str(error)},
             )
+
+
+class _HeldSlot:
+    """A budget for requests in a slot that the caller holds. Implements `Budget`."""
+
+    def __init__(self, budget: SharedBudget) -> None:
+        self._budget = budget
+
+    def request(self, *, counts: bool) -> AbstractContextManager[SharedBudget]:
+        return self._budget.request_in_slot(counts=counts)
+
+    @contextmanager
+    def hold(self, waiting: Callable[[], None]) -> Iterator[Budget]:
+        del waiting
+        yield self
 
 
 class SharedBudgets:

@@ -541,6 +541,16 @@ def _changed(handler: _Handler, body: bytes) -> tuple[int, bytes, dict[str, str]
     return handler._head[0], body, handler._head[1]
 
 
+def held(until: Callable[[], object]) -> Action:
+    """Respond after a function returned."""
+
+    def act(handler: _Handler, body: bytes) -> None:
+        until()
+        handler.respond(*_changed(handler, body))
+
+    return act
+
+
 def stall(size: int, seconds: float = 3600.0) -> Action:
     """Stop sending after some bytes, and keep the connection open."""
 

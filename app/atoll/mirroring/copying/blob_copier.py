@@ -15,13 +15,14 @@ import io
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.mirroring.copying.blob_records import BlobRecords, Claim
-from atoll.mirroring.copying.blob_stream import BlobStream, Progress, Transfer, acquire
+from atoll.mirroring.copying.blob_stream import BlobStream, Progress, Transfer
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.copy_errors import ContentCollected, NotAMirror, StoreFailed
+from atoll.mirroring.copying.shared_buffers import SharedBuffers
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry.blobs import Blobs
@@ -36,21 +37,21 @@ from atoll.registry.upload_records import UploadRecords
 from atoll.registry.upload_session import Body, Chunk, Upload
 from atoll.registry.uploads import Uploads
 from atoll.registry.write_targets import WriteTargets
-from atoll.replication.buffer_pool import BufferPool
 from atoll.storage.abandonment import Attempt, write_or_abandon
 from atoll.storage.base import blob_key
 from atoll.storage.errors import NoHealthyStore, OutcomeUnknown, StoreError, StoreUnavailable
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import MEBIBYTE, PART_MINIMUM
 from atoll.upstream.client import UpstreamClient
+from atoll.upstream.download import Download
 
 log = logging.getLogger(__name__)
 
 # The most bytes of a blob that is received before it is written.
 SMALL_MAXIMUM = PART_MINIMUM
-# Bytes of buffers; the second are six parts.
-SMALL_POOL_SIZE = 24 * MEBIBYTE
-LARGE_POOL_SIZE = 48 * MEBIBYTE
+# Bytes of buffers, and those that one upstream leaves for others.
+SMALL_POOL_SIZE, _SMALL_RESERVE = 40 * MEBIBYTE, 8 * MEBIBYTE
+LARGE_POOL_SIZE, _LARGE_RESERVE = 64 * MEBIBYTE, 16 * MEBIBYTE
 # How often a blob is written again because its object was deleted, or its store failed.
 _REWRITES = 5
 # Seconds between two looks at a blob that another worker copies.
@@ -77,8 +78,8 @@ class BlobCopier:
         self._content = content
         self._records = BlobRecords(database)
         self._cleanup = UploadCleanup(UploadRecords(database), locations, content)
-        self._small = BufferPool(SMALL_POOL_SIZE, SMALL_MAXIMUM)
-        self._large = BufferPool(LARGE_POOL_SIZE, PART_MINIMUM)
+        self._small = SharedBuffers(SMALL_POOL_SIZE, SMALL_MAXIMUM, reserve=_SMALL_RESERVE)
+        self._large = SharedBuffers(LARGE_POOL_SIZE, PART_MINIMUM, reserve=_LARGE_RESERVE)
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="mirror-part")
 
     def copy(
@@ -117,11 +118,12 @@ class BlobCopier:
                 if self._blobs.mount_visible(name, [str(digest)], robot):
                     return 0
             progress = Progress(self._records, claim, control)
-            transfer = Transfer(source, digest, size, control, progress)
             try:
                 # Another worker, or a push, may have placed it.
                 if not self._blobs.mount_visible(name, [str(digest)], robot):
-                    self._place_large(transfer, name, robot)
+                    with source.slot(progress.waiting) as held:
+                        transfer = Transfer(held, digest, size, control, progress)
+                        self._place_large(transfer, name, robot)
                 self._records.delete(claim)
             except BaseException:
                 self._release(claim)
@@ -138,21 +140,15 @@ class BlobCopier:
         robot: str,
         control: CopyControl,
     ) -> int:
-        buffer = acquire(self._small, size, control)
-        try:
-            length = 0
-            download = source.blob(digest, size)
-            with control.transfer(download):
-                for piece in download.pieces():
-                    buffer[length : length + len(piece)] = piece
-                    length += len(piece)
-                    control.progress(len(piece))
-            if not self._blobs.grant_proven(name, digest, size):
-                upload = self._uploads.start(name, robot)
-                body = Body(io.BytesIO(memoryview(buffer)[:size]), size)
-                self._uploads.finish(upload, digest, body)
-        finally:
-            self._small.release(buffer)
+        with ExitStack() as slot:
+            held = slot.enter_context(source.slot(control.waiting))
+            with self._small.buffer(held.host, size, control) as buffer:
+                _receive(held.blob(digest, size), buffer, control)
+                slot.close()
+                if not self._blobs.grant_proven(name, digest, size):
+                    upload = self._uploads.start(name, robot)
+                    body = Body(io.BytesIO(memoryview(buffer)[:size]), size)
+                    self._uploads.finish(upload, digest, body)
         return size
 
     def _release(self, claim: Claim) -> None:
@@ -272,6 +268,16 @@ class BlobCopier:
             elsewhere=lambda: targets.has_alternative(chunk.location),
             late=lambda: self._cleanup.delete_later(chunk),
         )
+
+
+def _receive(download: Download, buffer: bytearray, control: CopyControl) -> None:
+    """Fill the beginning of a buffer with a whole blob."""
+    length = 0
+    with control.transfer(download):
+        for piece in download.pieces():
+            buffer[length : length + len(piece)] = piece
+            length += len(piece)
+            control.progress(len(piece))
 
 
 @contextmanager

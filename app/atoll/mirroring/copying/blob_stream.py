@@ -22,8 +22,8 @@ from atoll.mirroring.copying.blob_records import BlobRecords, Checkpoint, Claim
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.copy_errors import LeaseLost
 from atoll.mirroring.copying.resumable_hash import ResumableHash, is_usable
+from atoll.mirroring.copying.shared_buffers import SharedBuffers
 from atoll.names import Digest
-from atoll.replication.buffer_pool import BufferPool
 from atoll.storage.abandonment import Attempt
 from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import ObjectMissing, StoreError, StoreTimeout
@@ -78,6 +78,11 @@ class Progress:
         if self._monotonic() - self._renewed_at >= _RENEW_SECONDS:
             self.renew()
 
+    def waiting(self) -> None:
+        """Record a wait for others, and do what `keep` does."""
+        self._control.waiting()
+        self.keep()
+
     def renew(self) -> None:
         """Renew the lease.
 
@@ -116,7 +121,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Transfer:
-    """A large blob of an upstream, and the state of its copy."""
+    """A large blob of an upstream, and the state of its copy; `source` holds a slot."""
 
     source: UpstreamClient
     digest: Digest
@@ -147,11 +152,12 @@ class BlobStream:
         self,
         transfer: Transfer,
         store: ObjectStore | None,
-        buffers: BufferPool,
+        buffers: SharedBuffers,
         writers: Executor,
     ) -> None:
         self._transfer = transfer
         self._store = store
+        self._host = transfer.source.host
         self._key = blob_key(transfer.digest)
         self._buffers = buffers
         self._writers = writers
@@ -289,7 +295,7 @@ class BlobStream:
             pieces = _Pieces(download, self._transfer.progress)
             while self._end.received < size:
                 length = min(self._step, size - self._end.received)
-                buffer = acquire(self._buffers, self._step, self._transfer.control)
+                buffer = self._buffers.acquire(self._host, self._step, self._transfer.control)
                 kept = False
                 try:
                     pieces.fill(buffer, length)
@@ -298,7 +304,7 @@ class BlobStream:
                     kept = self._send(buffer, length, hasher)
                 finally:
                     if not kept:
-                        self._buffers.release(buffer)
+                        self._buffers.release(self._host, buffer)
             pieces.end()
 
     def _send(self, buffer: bytearray, length: int, hasher: ResumableHash) -> bool:
@@ -324,7 +330,7 @@ class BlobStream:
             length,
         )
         # Called immediately if the write has ended, and also when it is cancelled.
-        writing.add_done_callback(lambda _over: self._buffers.release(buffer))
+        writing.add_done_callback(lambda _over: self._buffers.release(self._host, buffer))
         self._sent.append(_Sent(writing, after))
         self._end = after
         return True
@@ -399,10 +405,3 @@ class _Pieces:
         """Read the end of the last response; the download raises if it has too many bytes."""
         for _ in self._pieces:
             continue
-
-
-def acquire(pool: BufferPool, size: int, control: CopyControl) -> bytearray:
-    """Return a buffer of a pool; waits while all are in use, unless the copy is stopped."""
-    while (buffer := pool.acquire(size, wait=False)) is None:
-        control.wait(0.05)
-    return buffer

@@ -79,6 +79,10 @@ class CopyControl:
     def wait(self, seconds: float) -> None:
         """Wait, or raise the error of `stop`. Others make progress meanwhile."""
         self._stopped.wait(seconds)
+        self.waiting()
+
+    def waiting(self) -> None:
+        """Record a wait for others, which make progress meanwhile; raises like `check`."""
         self.check()
         self.moved()
 

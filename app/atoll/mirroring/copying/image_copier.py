@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -45,8 +45,10 @@ INDEX_DEPTH, REFERRER_DEPTH = 3, 2
 BLOB_MAXIMUM = 400 * 2**30
 # How often an image is stored again because its blobs were deleted meanwhile.
 _ATTEMPTS = 3
-# Blobs that one process copies at once.
+# Blobs of one image that are copied at once; the budget of the upstream may permit fewer.
 _BLOBS_AT_ONCE = 8
+# Seconds between two looks at the control of the copy, and how long blobs may take to stop.
+_TICK, _STOP_SECONDS = 0.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,6 @@ class ImageCopier:
         self._manifests = manifests
         self._blob_copier = blob_copier
         self._sparse_indexes = sparse_indexes
-        self._executor = ThreadPoolExecutor(_BLOBS_AT_ONCE, thread_name_prefix="mirror-blob")
 
     def copy(
         self,
@@ -141,7 +142,7 @@ class ImageCopier:
             self._blob_copier,
             sparse_indexes=self._sparse_indexes,
         )
-        copy = _ImageCopy(source, target, options, control, self._executor)
+        copy = _ImageCopy(source, target, options, control)
         try:
             copy.run(digest)
         except (Denied, RepositoryUnknown) as error:
@@ -173,13 +174,11 @@ class _ImageCopy:
         target: _Target,
         options: CopyOptions,
         control: CopyControl,
-        executor: Executor,
     ) -> None:
         self._source = source
         self._target = target
         self._options = options
         self._control = control
-        self._executor = executor
         self._done: set[str] = set()
         self.result = CopyResult()
 
@@ -198,7 +197,12 @@ class _ImageCopy:
         """Copy a manifest and all below it; return their digests, as far as they are selected."""
         if digest in self._done:
             return []
-        return self._store(self._source.manifest(digest), 0)
+        return self._store(self._manifest(digest), 0)
+
+    def _manifest(self, reference: str) -> UpstreamManifest:
+        """Return a manifest; blobs of other images may have all slots of the upstream for long."""
+        with self._source.slot(self._control.waiting) as source:
+            return source.manifest(reference)
 
     def _store(self, manifest: UpstreamManifest, depth: int) -> list[str]:
         self._control.check()
@@ -244,7 +248,7 @@ class _ImageCopy:
                 self._done.add(digest)
                 found.append(digest)
             elif digest not in self._done:
-                found += self._store(self._source.manifest(digest), depth + 1)
+                found += self._store(self._manifest(digest), depth + 1)
         return found
 
     def _put_index(self, manifest: UpstreamManifest) -> None:
@@ -280,14 +284,21 @@ class _ImageCopy:
             )
         self.result.bytes_present += sum(visible.values())
         missing = [digest for digest in digests if digest not in visible]
-        with self._control.part() as control:
-            self._wait_for_all(
-                [
-                    self._executor.submit(self._copy_blob, digest, sizes[digest], control)
-                    for digest in missing
-                ],
-                control,
-            )
+        if not missing:
+            return
+        # Threads of its own, so that a slow upstream occupies those of no other image.
+        executor = ThreadPoolExecutor(min(len(missing), _BLOBS_AT_ONCE), "mirror-blob")
+        try:
+            with self._control.part() as control:
+                self._wait_for_all(
+                    {
+                        executor.submit(self._copy_blob, digest, sizes[digest], control)
+                        for digest in missing
+                    },
+                    control,
+                )
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def _copy_blob(self, digest: str, size: int, control: CopyControl) -> int:
         control.check()
@@ -300,20 +311,21 @@ class _ImageCopy:
             control=control,
         )
 
-    def _wait_for_all(self, copies: list[Future[int]], control: CopyControl) -> None:
-        """Wait for copies of blobs; the first error stops the others."""
-        failure: Exception | None = None
-        for copy in as_completed(copies):
-            error = copy.exception()
-            if error is None:
-                self.result.bytes_copied += copy.result()
-            elif not isinstance(error, Exception):
-                raise error
-            elif failure is None:
-                failure = error
-                control.stop(error)
-        if failure is not None:
-            raise failure
+    def _wait_for_all(self, copies: set[Future[int]], control: CopyControl) -> None:
+        """Wait for copies of blobs; the first error stops the others.
+
+        Those that do not stop in time, because a store does not respond, end by themselves.
+        """
+        try:
+            while copies:
+                ended, copies = wait(copies, _TICK, FIRST_COMPLETED)
+                for copy in ended:
+                    self.result.bytes_copied += copy.result()
+                control.check()
+        except Exception as error:
+            control.stop(error)
+            wait({copy for copy in copies if not copy.cancel()}, _STOP_SECONDS)
+            raise
 
     def _put(self, manifest: UpstreamManifest) -> None:
         self._control.check()
@@ -332,7 +344,9 @@ class _ImageCopy:
     def _copy_referrers(self, digest: str, depth: int) -> None:
         self._control.check()
         types = self._options.referrers
-        for referrer in self._source.referrers(Digest.parse(digest)):
+        with self._source.slot(self._control.waiting) as source:
+            referrers = source.referrers(Digest.parse(digest))
+        for referrer in referrers:
             if types != "all" and referrer.artifact_type not in types:
                 continue
             try:
@@ -349,7 +363,7 @@ class _ImageCopy:
             if tag == fallback_tag(digest):
                 continue
             try:
-                manifest = self._source.manifest(tag)
+                manifest = self._manifest(tag)
             except ManifestUnknown:
                 # Deleted since the tags were listed.
                 continue
