@@ -48,15 +48,15 @@ _PROBLEMS = {
     ("us_2", "site-inconsistent"),
     ("us_3", "port-in-use"),
     ("eu_1", "port-collision"),
-    ("eu_2", "file-missing"),
+    ("eu_2", "image-invalid"),
     ("eu_2", "memory-low"),
-    ("shared_2", "several-postgres-hosts"),
     ("shared_2", "host-unreachable"),
     ("lb_us_2", "floating-address"),
     ("lb_eu", "certificate-key-mismatch"),
     ("lb_eu", "certificate-name"),
     ("lb_eu_2", "site-unknown"),
-    # Those of the bundle.
+    # Those of all hosts and of the bundle.
+    ("", "several-postgres-hosts"),
     ("", "configuration-key-unknown"),
     ("", "placeholder"),
     ("", "secret-weak"),
