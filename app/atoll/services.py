@@ -25,6 +25,8 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
+from atoll.media.exporter import Exporter
+from atoll.media.image_content import ImageContents
 from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
@@ -297,6 +299,12 @@ class Services:
             blob_copier,
             sparse_indexes=self.bundle.feature_sparse_index,
         )
+
+    @cached_property
+    def exporter(self) -> Exporter:
+        """The export of images to media."""
+        contents = ImageContents(self.manifests, self.blobs, Referrers(self.database))
+        return Exporter(self.database, contents, self.blobs, self.bundle.server_hostname)
 
     @cached_property
     def health_probe(self) -> HealthProbe:

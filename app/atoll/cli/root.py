@@ -36,6 +36,7 @@ SECTIONS = {
         "token": Entry("atoll.cli.tokens:token", "Manage API tokens"),
         "mirror": Entry("atoll.cli.mirror:mirror", "Manage mirrors of other registries"),
         "repository": Entry("atoll.cli.repositories:repository", "Manage repositories"),
+        "export": Entry("atoll.cli.export:export", "Write images to a medium for an air gap"),
     },
     "Configuration": {
         "config": Entry("atoll.cli.config:config", "Check a configuration bundle"),

@@ -133,7 +133,7 @@ def _descriptor(entry: Any, path: str) -> Descriptor:
     media_type, size = entry.get("mediaType"), entry.get("size")
     return Descriptor(
         digest,
-        media_type if _is_media_type(media_type) else None,
+        media_type if is_media_type(media_type) else None,
         size if type(size) is int and 0 <= size <= _MAXIMUM_BYTES else None,
     )
 
@@ -151,12 +151,13 @@ def _artifact_type(document: dict[str, Any]) -> str | None:
     artifact_type = document.get("artifactType")
     if artifact_type is None:
         return None
-    if not _is_media_type(artifact_type):
+    if not is_media_type(artifact_type):
         raise ManifestInvalid("artifactType must be a media type")
     return str(artifact_type)
 
 
-def _is_media_type(text: Any) -> bool:
+def is_media_type(text: Any) -> bool:
+    """Return whether a value is a media type."""
     return isinstance(text, str) and _MEDIA_TYPE.fullmatch(text) is not None
 
 

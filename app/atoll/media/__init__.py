@@ -1,0 +1,1 @@
+"""Media that carry images to registries without a network connection."""
