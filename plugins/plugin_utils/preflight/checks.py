@@ -15,6 +15,9 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.files imp
     image_problems,
 )
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.inventory import Inventory
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.mirrors import (
+    mirror_problems,
+)
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.ports import port_problems
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems import (
     CONTROLLER,
@@ -46,6 +49,7 @@ _CHECKS: tuple[Callable[[Inventory], Iterator[Problem]], ...] = (
     secret_problems,
     consistency_problems,
     configuration_problems,
+    mirror_problems,
     undefined_problems,
 )
 
