@@ -1,8 +1,9 @@
 """Collect manifests without a tag, as Quay does.
 
 A manifest is kept while a tag points to it or can be restored to it (the time machine), while
-another manifest of its repository lists it or has it as its subject, and for
-PUSH_TEMP_TAG_EXPIRATION_SEC after its push. `placement.upkeep.garbage` collects its blobs later.
+another manifest of its repository lists it or has it as its subject, for
+PUSH_TEMP_TAG_EXPIRATION_SEC after its push, and during a run of its mirror, which may change the
+tags at its end. `placement.upkeep.garbage` collects its blobs later.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ AND NOT EXISTS (
 AND NOT EXISTS (SELECT FROM manifestchild c WHERE c.child_manifest_id = m.id)
 AND NOT EXISTS (SELECT FROM manifest s
                 WHERE s.repository_id = m.repository_id AND s.digest = m.subject)
+AND NOT EXISTS (SELECT FROM repomirrorconfig mirror
+                WHERE mirror.repository_id = m.repository_id AND mirror.run_id IS NOT NULL)
 """
 
 _LAST = "SELECT coalesce(max(id), 0) FROM manifest"

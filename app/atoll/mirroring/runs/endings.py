@@ -61,9 +61,11 @@ WHERE run_id = %(run_id)s AND state = 'failed' ORDER BY tag
 # Failed tags of a run that get an entry in the audit log of their own.
 _FAILED_MAXIMUM = 50
 
+# Copy the images of missing tags again, which may be the signatures of these images.
 _COPY_AGAIN = """
 UPDATE mirrortask SET state = 'pending', available_at = clock_timestamp()
-WHERE run_id = %(run_id)s AND tag = ANY(%(tags)s::text[]) AND state = 'copied'
+WHERE run_id = %(run_id)s AND state = 'copied'
+  AND (tag = ANY(%(tags)s::text[]) OR attached ?| %(tags)s::text[])
 """
 
 _RECORD_ERRORS = """
