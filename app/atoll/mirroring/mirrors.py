@@ -46,6 +46,18 @@ from atoll.upstream.reference import UpstreamReference
 # The reason of a run that would have deleted too many tags.
 TOO_MANY_DELETIONS = "too_many_deletions"
 
+# The columns that the plan of a run depends on, unlike those of the schedule.
+_PLANNED_BY = (
+    "internal_robot_id",
+    "external_reference",
+    "external_registry_username",
+    "external_registry_password",
+    "external_registry_config",
+    "root_rule",
+    "architecture_filter",
+    "options",
+)
+
 # Check an upstream without connecting to it, as `Upstreams.check` does.
 CheckUpstream = Callable[[UpstreamReference, Access], None]
 
@@ -92,8 +104,9 @@ _ROBOT = """
 SELECT id FROM "user" WHERE username = %(robot)s AND robot_owner_id = %(namespace_id)s
 """
 
-# Other credentials may be sent even if the earlier ones were refused, and another repository has
-# other digests.
+# A run whose settings changed deletes nothing, and a confirmation of deletions was for the earlier
+# settings. Other credentials may be sent even if the earlier ones were refused, and another
+# repository has other digests.
 _CHANGE = """
 WITH changed AS (
     UPDATE repomirrorconfig SET internal_robot_id = %(internal_robot_id)s,
@@ -105,6 +118,8 @@ WITH changed AS (
         architecture_filter = %(architecture_filter)s, sync_interval = %(sync_interval)s,
         sync_start_date = %(sync_start_date)s, skopeo_timeout = %(skopeo_timeout)s,
         options = %(options)s, next_at = %(next_at)s,
+        settings_version = settings_version + CASE WHEN %(new_plan)s THEN 1 ELSE 0 END,
+        deletions_confirmed = deletions_confirmed AND NOT %(new_plan)s,
         refusals = CASE WHEN %(new_access)s THEN 0 ELSE refusals END
     WHERE id = %(id)s RETURNING id, repository_id, internal_robot_id
 ), forgotten AS (
@@ -142,7 +157,7 @@ UPDATE repomirrorconfig m
 SET cancel_requested_at = CASE WHEN m.run_id IS NOT NULL
                                THEN coalesce(m.cancel_requested_at, now()) END,
     sync_status = CASE WHEN m.run_id IS NULL THEN '{CANCEL}' ELSE m.sync_status END,
-    requested_at = NULL
+    requested_at = NULL, deletions_confirmed = false
 WHERE m.repository_id = {REPOSITORY_ID}
   AND (m.run_id IS NOT NULL OR m.sync_status IN ('{SYNC_NOW}', '{SYNCING}'))
 RETURNING m.id
@@ -296,6 +311,7 @@ class Mirrors:
                 "next_at": _next_at(old, row),
                 "new_reference": new_reference,
                 "new_access": new_access,
+                "new_plan": any(row[name] != old[name] for name in _PLANNED_BY),
             }
             cursor.execute(_CHANGE, parameters)
         return before, self.find(before.repository)

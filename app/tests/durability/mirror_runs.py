@@ -7,7 +7,7 @@ transaction, so that a tag that was switched twice is found.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
@@ -80,7 +80,7 @@ class RecordedSwitch:
         self,
         cursor: psycopg2.extensions.cursor,
         name: RepositoryName,
-        tags: Collection[str],
+        tags: Mapping[str, int],
         robot: str,
     ) -> list[str]:
         raise AssertionError(f"tags of {name} were ended: {cursor} {tags} {robot}")

@@ -85,7 +85,7 @@ def test_tags_of_other_repositories_do_not_change(site: MemorySite, state: str) 
     with pytest.raises(NotAMirror):
         switch.switch(bound(site), {"a": str(new)}, ROBOT)
     with pytest.raises(NotAMirror):
-        switch.end(bound(site), ["a"], ROBOT)
+        switch.end(bound(site), {"a": 1}, ROBOT)
     assert tags_of(site) == {"a": str(old)}
 
 
@@ -101,7 +101,9 @@ def test_ended_tags_stay_in_the_history(site: MemorySite) -> None:
     digest = push_image(site, "one", "a")
     site.database.run("DELETE FROM logentry")
     set_state(site, "MIRROR")
-    assert TagSwitch(site.database).end(bound(site), ["a", "unknown"], ROBOT) == ["a"]
+    rows: dict[str, int] = dict(site.database.read("SELECT name, id FROM tag"))
+    assert TagSwitch(site.database).end(bound(site), rows | {"a": -1}, ROBOT) == []
+    assert TagSwitch(site.database).end(bound(site), rows, ROBOT) == ["a"]
     assert tags_of(site) == {}
     assert entries(site, "delete_tag") == [(ROBOT, "a", str(digest))]
     history = TagHistory(site.database, site.graph.redis, 86_400)

@@ -24,6 +24,8 @@ CREATE TABLE repomirrorconfig (
     skopeo_timeout           integer NOT NULL DEFAULT 300 CHECK (skopeo_timeout > 0),
     -- What Quay does not have: further filters, deletions, referrers, roll-back.
     options                  jsonb NOT NULL DEFAULT '{}',
+    -- Counts the changes of settings that plans depend on.
+    settings_version         bigint NOT NULL DEFAULT 0,
     created_at               timestamptz NOT NULL DEFAULT now(),
 
     sync_status              text NOT NULL DEFAULT 'NEVER_RUN' CHECK (sync_status IN
@@ -39,7 +41,7 @@ CREATE TABLE repomirrorconfig (
     last_success_at          timestamptz,
     -- Refusals of the credentials in a row.
     refusals                 integer NOT NULL DEFAULT 0,
-    -- Whether the next run may exceed the limit of deletions.
+    -- Whether the next run may exceed the limit of deletions. Its end resets it.
     deletions_confirmed      boolean NOT NULL DEFAULT false,
     -- The current run; NULL between runs.
     run_id                   bigint UNIQUE,
@@ -67,6 +69,10 @@ CREATE TABLE mirrorrun (
     started_at      timestamptz NOT NULL DEFAULT now(),
     -- When all tasks of the run had been written.
     planned_at      timestamptz,
+    -- The version of the settings that the plan is based on.
+    settings_version bigint NOT NULL DEFAULT 0,
+    -- The rows of tags that the plan saw and did not select. Only these may end with the run.
+    unselected      bigint[] NOT NULL DEFAULT '{}',
     finished_at     timestamptz,
     outcome         text CHECK (outcome IN ('SUCCESS', 'FAIL', 'CANCEL')),
     reason          text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import psycopg2.extensions
 
@@ -56,7 +56,7 @@ RETURNING name, (SELECT digest FROM manifest WHERE id = manifest_id)
 
 _END = f"""
 UPDATE tag SET lifetime_end_ms = {NOW_MS}
-WHERE repository_id = %(repository_id)s AND name = ANY(%(tags)s::text[]) AND {alive("tag")}
+WHERE repository_id = %(repository_id)s AND id = ANY(%(rows)s::bigint[]) AND {alive("tag")}
 RETURNING name, (SELECT digest FROM manifest WHERE id = manifest_id)
 """
 
@@ -95,7 +95,7 @@ class TagSwitch:
         with self._database.transaction() as cursor:
             return self.switch_in(cursor, name, tags, robot)
 
-    def end(self, name: RepositoryName, tags: Collection[str], robot: str) -> list[str]:
+    def end(self, name: RepositoryName, tags: Mapping[str, int], robot: str) -> list[str]:
         """End tags; see `end_in`."""
         with self._database.transaction() as cursor:
             return self.end_in(cursor, name, tags, robot)
@@ -142,13 +142,20 @@ class TagSwitch:
         self,
         cursor: psycopg2.extensions.cursor,
         name: RepositoryName,
-        tags: Collection[str],
+        tags: Mapping[str, int],
         robot: str,
     ) -> list[str]:
         """End tags, in a transaction of the caller. They stay in the tag history.
 
+        Args:
+            cursor: A cursor in a transaction.
+            name: The repository.
+            tags: The keys of the rows of the tags. A tag with another row was changed by someone
+                else meanwhile, and does not end.
+            robot: The robot of the mirror.
+
         Returns:
-            The tags that existed.
+            The tags that ended.
 
         Raises:
             NotAMirror: The repository is not in the state MIRROR.
@@ -156,6 +163,7 @@ class TagSwitch:
         if not tags:
             return []
         values = self._lock(cursor, name, list(tags), robot)
+        values["rows"] = list(tags.values())
         cursor.execute(_END, values)
         return self._log(cursor, values, "delete_tag")
 

@@ -79,8 +79,9 @@ WITH next AS (
     FROM run WHERE m.id = run.mirror_id RETURNING m.*, run.cause, run.started_at
 )
 SELECT m.*, {NAME_COLUMNS}, clock_timestamp() AS now,
-       array(SELECT t.name FROM tag t WHERE t.repository_id = m.repository_id AND {alive("t")}
-             AND {IS_SELECTABLE}) AS existing_tags,
+       coalesce((SELECT jsonb_object_agg(t.name, t.id) FROM tag t
+                 WHERE t.repository_id = m.repository_id AND {alive("t")} AND {IS_SELECTABLE}),
+                '{{}}') AS existing_tags,
        coalesce((SELECT jsonb_object_agg(known.tag, jsonb_build_array(
                      known.upstream_digest, extract(epoch FROM known.checked_at),
                      extract(epoch FROM known.image_created)))
@@ -127,7 +128,8 @@ class RunClaim:
         robot_permitted: Whether the robot is enabled and may push.
         row: The row of `repomirrorconfig`, for `MirrorSettings.from_row`.
         now: The time of the claim.
-        existing_tags: The tags of the repository that a rule can select.
+        existing_tags: The tags of the repository that a rule can select, with the keys of their
+            rows.
         known_tags: What earlier runs recorded of tags.
         claimed_at: The time of the claim by the monotonic clock of the process.
     """
@@ -143,7 +145,7 @@ class RunClaim:
     robot_permitted: bool
     row: Mapping[str, Any]
     now: datetime
-    existing_tags: frozenset[str]
+    existing_tags: Mapping[str, int]
     known_tags: Mapping[str, KnownTag]
     claimed_at: float = field(default_factory=time.monotonic)
 
@@ -231,6 +233,6 @@ def _claim(row: Mapping[str, Any]) -> RunClaim:
         values["robot_permitted"],
         values,
         values["now"],
-        frozenset(values.pop("existing_tags")),
+        values.pop("existing_tags"),
         {tag: KnownTag(*facts) for tag, facts in known.items()},
     )

@@ -5,6 +5,9 @@ A successful run ends a tag that exists here if
 - the rule does not select it any more, or
 - the upstream did not list it for the configured time, in at least two runs.
 
+The plan of the run decides which rows of tags are not selected. A tag that was pushed since has
+another row, and is left alone, as are all tags if the settings changed since.
+
 If these are too many, none of them ends until an administrator confirms the deletions. Ended tags
 stay in the tag history. Tags that are named after a digest accompany their image and are left
 alone.
@@ -12,7 +15,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,18 +32,17 @@ IS_SELECTABLE = """
 (t.name !~ '^(sha256-[0-9a-f]{64}|sha512-[0-9a-f]{128})([.][A-Za-z0-9._-]+)?$')
 """
 
-# Return each tag that the current run did not select, with whether its time has come, and the
-# number of all tags. Expects %(run_id)s, %(repository_id)s and %(delete_after)s.
+# Return each tag that the current run did not select and that did not change since, with its row
+# and whether its time has come. Expects %(run_id)s, %(repository_id)s and %(delete_after)s.
 UNSELECTED = f"""
-SELECT t.name,
+SELECT t.name, t.id,
        known.gone_since IS NULL OR %(delete_after)s = 0 OR (
            known.gone_since < run.started_at
            AND known.gone_since + make_interval(secs => %(delete_after)s) <= clock_timestamp())
-FROM mirrorrun run
-JOIN tag t ON t.repository_id = %(repository_id)s AND {alive("t")} AND {IS_SELECTABLE}
+FROM mirrorrun run CROSS JOIN LATERAL unnest(run.unselected) AS unselected (id)
+JOIN tag t ON t.id = unselected.id AND t.repository_id = %(repository_id)s AND {alive("t")}
 LEFT JOIN mirrortag known ON known.mirror_id = run.mirror_id AND known.tag = t.name
 WHERE run.id = %(run_id)s
-  AND (known.tag IS NULL OR known.gone_since IS NOT NULL OR known.seen_at < run.started_at)
 ORDER BY t.name
 """
 
@@ -57,12 +59,12 @@ class Deletions:
     """The tags that a run is to end.
 
     Attributes:
-        tags: The tags.
+        tags: The tags, with the keys of their rows.
         existing: The number of tags of the repository.
         is_refused: Whether they are too many.
     """
 
-    tags: Sequence[str]
+    tags: Mapping[str, int]
     existing: int = 0
     is_refused: bool = False
 
@@ -83,7 +85,7 @@ def due_deletions(
         "delete_after": settings.delete_after.total_seconds(),
     }
     cursor.execute(UNSELECTED, values)
-    tags = [name for name, is_due in cursor.fetchall() if is_due]
+    tags = {name: row_id for name, row_id, is_due in cursor.fetchall() if is_due}
     if not tags:
         return Deletions(tags)
     cursor.execute(_COUNT, values)
@@ -95,6 +97,6 @@ def due_deletions(
     )
 
 
-def forget(cursor: psycopg2.extensions.cursor, mirror_id: int, tags: Sequence[str]) -> None:
+def forget(cursor: psycopg2.extensions.cursor, mirror_id: int, tags: Collection[str]) -> None:
     """Forget ended tags."""
     cursor.execute(_FORGET, {"mirror_id": mirror_id, "tags": list(tags)})

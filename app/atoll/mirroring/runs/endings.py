@@ -6,6 +6,7 @@ that a run ends once. The end is found by polling if the worker of the last task
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,11 +14,13 @@ from typing import Any, cast
 
 import psycopg2.extensions
 
+from atoll.auth.secrets import SecretUnreadable
 from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
+from atoll.mirroring.copying.copy_errors import CopyError
 from atoll.mirroring.copying.tag_switch import ManifestsMissing
 from atoll.mirroring.events import MirrorEvents
-from atoll.mirroring.mirror_records import FAIL, SUCCESS
+from atoll.mirroring.mirror_records import CANCEL, FAIL, SUCCESS
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
     RETRIES,
@@ -32,9 +35,13 @@ from atoll.mirroring.rules.settings import schedule_of
 from atoll.mirroring.rules.tag_rules import split_patterns
 from atoll.mirroring.runs.claims import NAME_COLUMNS, NAMES, RunClaim, lost
 from atoll.mirroring.runs.deletions import due_deletions, forget
+from atoll.mirroring.runs.failures import outcome_of
 from atoll.mirroring.runs.run_settings import RunSettings
 from atoll.mirroring.runs.tasks import SwitchTags
 from atoll.names import RepositoryName
+from atoll.upstream.errors import UpstreamError
+
+log = logging.getLogger(__name__)
 
 _TO_FINISH = """
 SELECT m.run_id FROM repomirrorconfig m
@@ -53,6 +60,8 @@ _TASKS = """
 SELECT tag, digest, state, attached, reason, last_error FROM mirrortask
 WHERE run_id = %(run_id)s ORDER BY id
 """
+
+_RUN = "SELECT tags_total, settings_version FROM mirrorrun WHERE id = %(run_id)s"
 
 _FAILED_TAGS = """
 SELECT tag, coalesce(reason, 'unknown_error') FROM mirrortask
@@ -78,7 +87,7 @@ DELETE FROM mirrortask WHERE run_id = %(run_id)s;
 
 _FINISH = f"""
 UPDATE mirrorrun SET finished_at = clock_timestamp(), outcome = %(status)s, reason = %(reason)s,
-    message = %(message)s, tags_copied = tags_copied + %(switched)s,
+    message = %(message)s, unselected = '{{}}', tags_copied = tags_copied + %(switched)s,
     tags_deleted = tags_deleted + %(deleted)s
 WHERE id = %(run_id)s;
 UPDATE repomirrorconfig SET sync_status = %(status)s, reason = %(reason)s,
@@ -87,7 +96,7 @@ UPDATE repomirrorconfig SET sync_status = %(status)s, reason = %(reason)s,
     cancel_requested_at = NULL, requested_at = NULL, last_error = NULL,
     retries_remaining = %(retries)s,
     refusals = CASE WHEN %(refused)s THEN refusals + 1 ELSE refusals END,
-    deletions_confirmed = deletions_confirmed AND %(status)s <> '{SUCCESS}',
+    deletions_confirmed = false,
     last_success_at = CASE WHEN %(status)s = '{SUCCESS}' THEN clock_timestamp()
                            ELSE last_success_at END
 WHERE id = %(id)s
@@ -109,6 +118,15 @@ class FinishedRun:
     repository: RepositoryName
     robot: str
     outcome: Outcome
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """How a run ends, and how many tags change with its end."""
+
+    outcome: Outcome
+    switched: int = 0
+    deleted: int = 0
 
 
 class RunEndings:
@@ -161,6 +179,10 @@ class RunEndings:
             # Manifests without a tag were collected while the run waited for the others.
             self._database.run(_COPY_AGAIN, {"run_id": run_id, "tags": error.tags})
             return None
+        except (CopyError, UpstreamError, SecretUnreadable) as error:
+            log.warning("run failed at its end", extra={"run": run_id, "cause": str(error)})
+            failure = outcome_of(error)
+            return retry_conflicts(lambda: self._finish(run_id, failure=failure, is_new=is_new))
 
     def _finish(
         self,
@@ -179,46 +201,55 @@ class RunEndings:
             if claim is not None and row["lease_token"] != claim.lease_token:
                 return None
             name = RepositoryName(row["namespace"], row["repository"], row["repository_id"])
-            switched = deleted = 0
+            # A new snapshot: the run and its tasks as they are after the lock was taken.
+            cursor.execute(_RUN, row)
+            total, version = cast("tuple[int, int]", cursor.fetchone())
+            if claim is not None:
+                version = claim.row["settings_version"]
+            is_outdated = row["settings_version"] != version
             if row["cancel_requested_at"] is not None:
-                outcome: Outcome | None = STOPPED
+                ending: _Ending | None = _Ending(STOPPED)
             elif failure is not None:
-                outcome = failure
+                ending = _Ending(failure)
             else:
-                outcome, switched, deleted = self._end(cursor, row, name)
-            if outcome is None:
+                ending = self._end(cursor, row, name, total, may_delete=not is_outdated)
+            if ending is None:
                 return None
             events = events_of(row, name, row["robot"])
             if is_new:
                 events.started(cursor)
-            _record_events(cursor, events, row, outcome)
-            self._record(cursor, row, outcome, switched=switched, deleted=deleted)
-            return FinishedRun(run_id, name, row["robot"], outcome)
+            _record_events(cursor, events, row, ending.outcome)
+            cursor.execute(_RECORD_ERRORS, row)
+            cursor.execute(_FINISH, _last_values(row, ending, is_outdated=is_outdated))
+            return FinishedRun(run_id, name, row["robot"], ending.outcome)
 
     def _end(
-        self, cursor: psycopg2.extensions.cursor, row: Mapping[str, Any], name: RepositoryName
-    ) -> tuple[Outcome | None, int, int]:
+        self,
+        cursor: psycopg2.extensions.cursor,
+        row: Mapping[str, Any],
+        name: RepositoryName,
+        total: int,
+        *,
+        may_delete: bool,
+    ) -> _Ending | None:
         """Switch the tags that waited for each other, and delete tags.
 
         Returns:
-            The outcome, None if tasks are left, and the numbers of switched and deleted tags.
+            How the run ends; None if tasks are left.
         """
         if not row["is_planned"]:
-            return None, 0, 0
-        # A new snapshot: the tasks as they are after the lock was taken.
+            return None
         cursor.execute(_TASKS, row)
         tasks: list[Mapping[str, Any]] = cast("Any", cursor.fetchall())
         if any(task["state"] == "pending" for task in tasks):
-            return None, 0, 0
+            return None
         reasons = {
             task["tag"]: task["reason"] or "unknown_error"
             for task in tasks
             if task["state"] == "failed"
         }
         if reasons:
-            cursor.execute("SELECT tags_total FROM mirrorrun WHERE id = %(run_id)s", row)
-            total = cursor.fetchone()
-            return failed_tags(reasons, total[0] if total else 0), 0, 0
+            return _Ending(failed_tags(reasons, total))
         switched: dict[str, str] = {}
         for task in tasks:
             switched |= {**task["attached"], task["tag"]: task["digest"]}
@@ -226,44 +257,51 @@ class RunEndings:
             self._switch.switch_in(cursor, name, switched, row["robot"])
             events = events_of(row, name, row["robot"])
             events.tags_succeeded(cursor, [task["tag"] for task in tasks])
+        if not may_delete:
+            return _Ending(SUCCEEDED, len(tasks))
         deletions = due_deletions(cursor, row, self._settings.of(row))
         if deletions.is_refused:
             outcome = too_many_deletions(len(deletions.tags), deletions.existing)
-            return outcome, len(tasks), 0
+            return _Ending(outcome, len(tasks))
         if deletions.tags:
             self._switch.end_in(cursor, name, deletions.tags, row["robot"])
             forget(cursor, row["id"], deletions.tags)
-        return SUCCEEDED, len(tasks), len(deletions.tags)
+        return _Ending(SUCCEEDED, len(tasks), len(deletions.tags))
 
-    def _record(
-        self,
-        cursor: psycopg2.extensions.cursor,
-        row: Mapping[str, Any],
-        outcome: Outcome,
-        *,
-        switched: int,
-        deleted: int,
-    ) -> None:
-        retries = row["retries_remaining"]
-        if not outcome.is_temporary:
-            retries = 0 if outcome.status == FAIL else RETRIES
-        next_at = schedule_of(row).after(row["now"])
-        if outcome.is_temporary and retries > 0:
-            next_at = row["now"] + timedelta(seconds=retry_seconds(RETRIES - retries + 1))
-        values = {
-            "id": row["id"],
-            "run_id": row["run_id"],
-            "status": outcome.status,
-            "reason": outcome.reason,
-            "message": outcome.message,
-            "switched": switched,
-            "deleted": deleted,
-            "next_at": next_at,
-            "retries": retries,
-            "refused": outcome.reason == AUTH_FAILED,
-        }
-        cursor.execute(_RECORD_ERRORS, values)
-        cursor.execute(_FINISH, values)
+
+def _last_values(
+    row: Mapping[str, Any], ending: _Ending, *, is_outdated: bool
+) -> dict[str, object]:
+    """Return the parameters of _FINISH.
+
+    Args:
+        row: The row of `repomirrorconfig`.
+        ending: How the run ends.
+        is_outdated: Whether the settings changed since the run was planned, so that the next one
+            is to begin at once.
+    """
+    outcome, schedule, now = ending.outcome, schedule_of(row), row["now"]
+    retries = row["retries_remaining"]
+    if not outcome.is_temporary:
+        retries = 0 if outcome.status == FAIL else RETRIES
+    next_at = schedule.after(now)
+    if is_outdated and outcome.status != CANCEL:
+        retries, next_at = RETRIES, schedule.postponed(now)
+    elif outcome.is_temporary and retries > 0:
+        retry_at = now + timedelta(seconds=retry_seconds(RETRIES - retries + 1))
+        next_at = schedule.postponed(retry_at)
+    return {
+        "id": row["id"],
+        "run_id": row["run_id"],
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "switched": ending.switched,
+        "deleted": ending.deleted,
+        "next_at": next_at,
+        "retries": retries,
+        "refused": outcome.reason == AUTH_FAILED and not is_outdated,
+    }
 
 
 def events_of(row: Mapping[str, Any], name: RepositoryName, robot: str) -> MirrorEvents:

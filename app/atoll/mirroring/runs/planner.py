@@ -13,21 +13,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from atoll.auth.robot_rule import RobotRule
-from atoll.errors import AtollError
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirror_records import MIRROR
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
     ROBOT_NOT_ALLOWED,
     UPSTREAM_EMPTY,
-    Outcome,
-    failed,
 )
-from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.platforms import selected_digests
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.rules.tag_rules import matches
 from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.failures import RunRefused
 from atoll.mirroring.runs.plans import Plan
 from atoll.names import Digest, InvalidDigest
 from atoll.upstream.client import UpstreamClient
@@ -42,18 +39,6 @@ _IMMUTABLE_FOR = timedelta(days=7)
 _REQUESTS_AT_ONCE = 8
 # Bytes of a configuration that are read for the date of its image.
 _CONFIG_MAXIMUM = 4 * 2**20
-
-
-class RunRefused(AtollError):
-    """A run cannot be planned.
-
-    Attributes:
-        outcome: How the run ends.
-    """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome: Outcome = failed(reason, problem_text(reason))
 
 
 @dataclass(frozen=True)
@@ -111,8 +96,9 @@ class Planner:
         digests = look_up.digests(selected)
         present = {tag: digests[tag] for tag in selected if tag in digests}
         unchanged = self._presence.unchanged(claim.repository, present, settings.architectures)
-        gone = claim.existing_tags - set(listed)
-        gone |= {tag for tag in selected if tag not in present} & claim.existing_tags
+        existing = claim.existing_tags.keys()
+        gone = existing - set(listed)
+        gone |= {tag for tag in selected if tag not in present} & existing
         plan = Plan(
             selected=present,
             unchanged=frozenset(unchanged),

@@ -26,12 +26,14 @@ from atoll.mirroring.runs.deletions import UNSELECTED
 from atoll.mirroring.runs.endings import FinishedRun, RunEndings, events_of
 from atoll.mirroring.runs.run_settings import RunSettings
 
-# Record what the upstream has. Returns no row if the lease was lost or the run was cancelled.
+# Record what the upstream has. Returns no row if the lease was lost, the run was cancelled, or the
+# settings changed.
 _PLAN = f"""
 WITH ours AS (
     UPDATE repomirrorconfig SET lease_token = NULL, lease_expires = NULL, is_planned = true,
         refusals = 0, last_error = NULL
     WHERE {MIRROR_LEASES.is_held} AND run_id = %(run_id)s AND cancel_requested_at IS NULL
+      AND settings_version = %(settings_version)s
     RETURNING id, run_id
 ), selected AS (
     INSERT INTO mirrortag (mirror_id, tag, upstream_digest, image_created, seen_at, checked_at)
@@ -67,6 +69,7 @@ WITH ours AS (
     ON CONFLICT (run_id, tag) DO NOTHING
 ), counted AS (
     UPDATE mirrorrun SET planned_at = clock_timestamp(),
+        settings_version = %(settings_version)s, unselected = %(unselected)s::bigint[],
         tags_total = cardinality(%(tags)s::text[]),
         tags_unchanged = (SELECT count(*) FROM unnest(%(unchanged)s::boolean[]) AS one WHERE one),
         requests = requests + %(requests)s
@@ -87,7 +90,7 @@ WITH ended AS (
       AND m.cancel_requested_at IS NULL AND m.sync_start_date = %(sync_start_date)s
       AND m.sync_interval = %(sync_interval)s AND m.options = %(options)s::jsonb
       AND NOT EXISTS (SELECT FROM mirrortask WHERE run_id = %(run_id)s)
-      AND NOT EXISTS (SELECT FROM ({UNSELECTED}) AS unselected (tag, is_due) WHERE is_due)
+      AND NOT EXISTS (SELECT FROM ({UNSELECTED}) AS unselected (tag, row, is_due) WHERE is_due)
     RETURNING id
 )
 UPDATE mirrorrun SET finished_at = clock_timestamp(), outcome = '{SUCCESS}' FROM ended
@@ -138,7 +141,7 @@ class RunPlans:
             The run if it ended.
 
         Raises:
-            LeaseLost: Another worker plans the run, or it was cancelled.
+            LeaseLost: Another worker plans the run, it was cancelled, or the settings changed.
         """
         tags = sorted(plan.selected)
         values = {
@@ -149,6 +152,10 @@ class RunPlans:
             "unchanged": [tag in plan.unchanged for tag in tags],
             "checked": [tag not in plan.not_checked for tag in tags],
             "gone": sorted(plan.gone),
+            "unselected": sorted(
+                row for tag, row in claim.existing_tags.items() if tag not in plan.selected
+            ),
+            "settings_version": claim.row["settings_version"],
             "requests": plan.requests,
         }
         values |= {"id": claim.id, "token": claim.lease_token}

@@ -8,7 +8,7 @@ changes nothing. The row is deleted when its tag was switched; it remains as `fa
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import UUID
@@ -195,10 +195,10 @@ class SwitchTags(Protocol):
         self,
         cursor: psycopg2.extensions.cursor,
         name: RepositoryName,
-        tags: Collection[str],
+        tags: Mapping[str, int],
         robot: str,
     ) -> list[str]:
-        """End tags, in a transaction of the caller."""
+        """End tags whose rows have these keys, in a transaction of the caller."""
 
 
 class Tasks:

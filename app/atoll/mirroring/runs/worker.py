@@ -15,26 +15,26 @@ from uuid import UUID
 
 from prometheus_client import Counter, Gauge
 
-from atoll.auth.secrets import SecretUnreadable
 from atoll.db.leased_queue import LeaseLost
 from atoll.db.queue_runner import QueueRunner
 from atoll.errors import AtollError
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.copy_errors import CopyError
 from atoll.mirroring.copying.image_copier import CopyOptions, ImageCopier
-from atoll.mirroring.outcome import AUTH_FAILED, Outcome, failed
+from atoll.mirroring.outcome import AUTH_FAILED
 from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.runs.claims import RunClaim
 from atoll.mirroring.runs.endings import FinishedRun
-from atoll.mirroring.runs.planner import Planner, RunRefused
+from atoll.mirroring.runs.failures import outcome_of, reason_of
+from atoll.mirroring.runs.planner import Planner
 from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import LEASE_SECONDS, Task, Tasks
 from atoll.names import Digest
 from atoll.periodic import PeriodicThread, ServiceUnavailable, ThreadRegistry
 from atoll.upstream.access import Access
 from atoll.upstream.client import UpstreamClient
-from atoll.upstream.errors import Paused, UpstreamError
+from atoll.upstream.errors import Paused
 from atoll.upstream.reference import UpstreamReference
 
 log = logging.getLogger(__name__)
@@ -201,7 +201,9 @@ class MirrorWorker:
         except _Stopping:
             self._runs.claims.give_back([claim])
         except LeaseLost:
-            log.warning("lease lost", extra=fields)
+            log.warning("plan discarded", extra=fields)
+            # If the settings changed, the lease is held, and the run is planned again at once.
+            self._runs.claims.give_back([claim])
         except Paused as error:
             log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
             self._runs.claims.postpone(claim, error.seconds, problem_text(error.code))
@@ -209,8 +211,8 @@ class MirrorWorker:
             # The lease expires, and the next claim plans again.
             raise
         except Exception as error:
-            outcome = _outcome(error)
-            FAILURES.labels(claim.repository.namespace, _reason(error)).inc()
+            outcome = outcome_of(error)
+            FAILURES.labels(claim.repository.namespace, reason_of(error)).inc()
             log.warning(
                 "run not planned",
                 extra={**fields, "cause": str(error)},
@@ -273,9 +275,9 @@ class MirrorWorker:
         )
 
     def _fail_tag(self, task: Task, error: Exception, fields: dict[str, str]) -> None:
-        outcome = _outcome(error)
+        outcome = outcome_of(error)
         code = outcome.reason or "unknown_error"
-        FAILURES.labels(task.repository.namespace, _reason(error)).inc()
+        FAILURES.labels(task.repository.namespace, reason_of(error)).inc()
         log.warning(
             "tag not copied",
             extra={**fields, "cause": str(error)},
@@ -342,29 +344,12 @@ class MirrorWorker:
     def finish_runs(self) -> None:
         """End runs that were cancelled, and those whose last worker died."""
         for run_id in self._runs.endings.to_finish():
-            _report(self._runs.endings.finish(run_id))
-
-
-def _outcome(error: Exception) -> Outcome:
-    """Return how a run or a tag fails with an error."""
-    if isinstance(error, RunRefused):
-        return error.outcome
-    if isinstance(error, UpstreamError | CopyError):
-        code, is_temporary = error.code, error.is_temporary
-    elif isinstance(error, SecretUnreadable):
-        code, is_temporary = "decryption_failed", False
-    else:
-        code, is_temporary = "unknown_error", True
-    return failed(code, problem_text(code), is_temporary=is_temporary)
-
-
-def _reason(error: Exception) -> str:
-    """Return Quay's name of a failure."""
-    if isinstance(error, UpstreamError | CopyError):
-        return error.reason
-    if isinstance(error, RunRefused):
-        return error.outcome.reason or "unknown_error"
-    return "decryption_failed" if isinstance(error, SecretUnreadable) else "unknown_error"
+            try:
+                _report(self._runs.endings.finish(run_id))
+            except ServiceUnavailable:
+                raise
+            except Exception:
+                log.exception("run not ended", extra={"run": run_id})
 
 
 def _report(finished: FinishedRun | None) -> None:
