@@ -121,13 +121,20 @@ class LocalObjectStore(ObservedStore):
                 shutil.rmtree(self._parts(upload_id))
 
     def abort_abandoned_parts(self, before: datetime, kept: Collection[str]) -> int:
-        """Delete the directories of uploads without a write since the given time."""
+        """Delete the directories of uploads without a write since the given time.
+
+        Files that a killed process left are deleted, too.
+        """
         aborted = 0
         with self._writes(_UNFINISHED, store=False):
             for path in (self._root / _UNFINISHED).glob("*"):
-                if path.is_dir() and path.name not in kept and _modified_at(path) < before:
+                if path.name in kept or _modified_at(path) >= before:
+                    continue
+                if path.is_dir():
                     shutil.rmtree(path)
                     aborted += 1
+                else:
+                    path.unlink(missing_ok=True)
         return aborted
 
     def name_of(self, key: str) -> str:
