@@ -18,7 +18,7 @@ _RENEWAL = datetime.timedelta(days=30)
 
 def issue(lab: Lab) -> None:
     """Issue the certificates that are missing, expire soon or have other names."""
-    authority = _Authority(lab.certificate_authority, lab.name)
+    authority = Authority(lab.certificate_authority, lab.name)
     floating = [one.floating_address for one in lab.load_balancers if one.floating_address]
     registry = [lab.registry_hostname, *_names(*lab.machines), *floating]
     authority.certify(lab.certificate("registry"), registry)
@@ -34,7 +34,7 @@ def _names(*machines: Machine) -> list[str]:
     ]
 
 
-class _Authority:
+class Authority:
     """A certificate authority, which is created if it does not exist."""
 
     def __init__(self, certificate: Path, name: str) -> None:

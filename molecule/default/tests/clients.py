@@ -13,10 +13,17 @@ from definition import Lab
 
 
 class Clients:
-    """Clients that trust the lab's CA certificate and are logged in."""
+    """Clients that trust the lab's CA certificate, or another one, and are logged in."""
 
     def __init__(
-        self, lab: Lab, user: str, password: str, folder: Path, *, registry: str | None = None
+        self,
+        lab: Lab,
+        user: str,
+        password: str,
+        folder: Path,
+        *,
+        registry: str | None = None,
+        certificate_authority: Path | None = None,
     ) -> None:
         self.folder = folder
         self.user = user
@@ -26,7 +33,7 @@ class Clients:
         self._network = lab.name
         self._trust = folder / "trust"
         self._trust.mkdir()
-        shutil.copy(lab.certificate_authority, self._trust / "ca.crt")
+        shutil.copy(certificate_authority or lab.certificate_authority, self._trust / "ca.crt")
         self._login = folder / "auth.json"
         login = {"auth": base64.b64encode(f"{user}:{password}".encode()).decode()}
         hosts = [machine.address for site in lab.sites for machine in site.machines]
@@ -97,6 +104,22 @@ class Clients:
         where = f"--workdir={self.folder}"
         image = images.CLIENTS.tag
         return run([*PODMAN, "run", "--rm", *inside, where, image, "oras", verb, *trust, *words])
+
+    def cosign(self, verb: str, *words: str) -> str:
+        """Run cosign of Debian 13, with keys in the folder of the clients."""
+        # It reads the login of Docker.
+        docker = self.folder / "docker"
+        docker.mkdir(exist_ok=True)
+        shutil.copy(self._login, docker / "config.json")
+        options = ("--rm", "--network=host", f"--volume={self.folder}:{self.folder}")
+        trust = (f"--env=DOCKER_CONFIG={docker}", f"--env=SSL_CERT_FILE={self._trust}/ca.crt")
+        where = (
+            f"--workdir={self.folder}",
+            "--env=COSIGN_PASSWORD=",
+            "--env=COSIGN_EXPERIMENTAL=0",
+        )
+        image = images.ENGINES.tag
+        return run([*PODMAN, "run", *options, *trust, *where, image, "cosign", verb, *words])
 
     def partial_pull(self, name: str) -> str:
         """Push two versions of a zstd:chunked image, pull both, and return the output.
