@@ -19,12 +19,12 @@ from pathlib import Path
 import yaml
 from atoll.config import load
 from atoll.server.mirror_process import mirror
+from atoll.server.paths import HEALTH_URL_FILE
 from atoll.services import Services
 from atoll.storage.base import StoredPart
 from atoll.storage.errors import ObjectMissing
 from atoll.storage.local import LocalObjectStore
 
-from ..upstream.certificates import PrivateCa
 from .sites import MemorySite, bundle
 
 _APP = Path(__file__).parents[2]
@@ -70,6 +70,11 @@ class MirrorWorkerSite:
     environment: Mapping[str, str]
     process: subprocess.Popen[bytes] | None = field(default=None)
 
+    @property
+    def is_up(self) -> bool:
+        """Whether the worker claims runs and tasks."""
+        return (self.directory / "run" / HEALTH_URL_FILE).exists()
+
     def start(self) -> subprocess.Popen[bytes]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -101,8 +106,7 @@ class MirrorWorkerSite:
 def worker_site(
     uri: str,
     directory: Path,
-    ca: PrivateCa,
-    *,
+    *certificates: Path,
     store: Sequence[object] | None = None,
     changes: Mapping[str, object] | None = None,
 ) -> MirrorWorkerSite:
@@ -111,14 +115,15 @@ def worker_site(
     Args:
         uri: The database.
         directory: An empty directory.
-        ca: Issued the certificates of upstreams.
+        certificates: Files with the CA certificates of upstreams and stores.
         store: The driver and arguments of the store; None for a directory.
         changes: Other keys of the bundle.
     """
     stack, objects = directory / "stack", directory / "store"
     for one in (stack / "extra_ca_certs", objects):
         one.mkdir(parents=True)
-    shutil.copy(ca.certificate, stack / "extra_ca_certs" / "upstreams.crt")
+    for number, certificate in enumerate(certificates):
+        shutil.copy(certificate, stack / "extra_ca_certs" / f"{number}.crt")
     settings = {
         **bundle(uri, [LOCATION]),
         "DISTRIBUTED_STORAGE_CONFIG": {

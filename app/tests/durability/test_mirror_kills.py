@@ -44,7 +44,7 @@ def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
 def worker(
     make_database: Callable[[], str], tmp_path: Path, ca: PrivateCa
 ) -> Iterator[MirrorWorkerSite]:
-    made = worker_site(make_database(), tmp_path, ca)
+    made = worker_site(make_database(), tmp_path, ca.certificate)
     yield made
     made.stop()
 

@@ -7,7 +7,6 @@ import random
 from collections.abc import Iterator
 
 import pytest
-import urllib3
 from atoll.names import Digest
 from atoll.upstream.access import Access
 from atoll.upstream.client import UpstreamClient, fallback_tag
@@ -18,8 +17,7 @@ from atoll.upstream.reference import UpstreamReference
 from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import upstreams
 from ..upstream.content import OCI_INDEX, UpstreamRepository, layer
-from ..upstream.docker_registry import PASSWORD, USERNAME, docker_registry
-from ..upstream.fault_upstream import FaultUpstream
+from ..upstream.docker_registry import PASSWORD, USERNAME, filled_docker_registry
 from ..upstream.skopeo import skopeo
 
 USER = Credentials(USERNAME, PASSWORD)
@@ -55,31 +53,8 @@ def real(
     ca: PrivateCa, content: UpstreamRepository, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
     """A registry with the content, which skopeo copied there."""
-    with (
-        FaultUpstream(ca.server_context()).running() as source,
-        docker_registry(ca, tmp_path_factory.mktemp("registry")) as address,
-    ):
-        source.repositories["team/app"] = content
-        for tag in content.tags:
-            if not tag.startswith("sha256-"):
-                names = (f"docker://{host}/team/app:{tag}" for host in (source.host, address))
-                skopeo(ca, USER, "copy", "--quiet", "--all", "--preserve-digests", *names)
-        put_referrers(ca, content, address)
+    with filled_docker_registry(ca, tmp_path_factory.mktemp("registry"), content) as address:
         yield address
-
-
-def put_referrers(ca: PrivateCa, content: UpstreamRepository, address: str) -> None:
-    """Upload the index of referrers, which skopeo would convert."""
-    tag = next(tag for tag in content.tags if tag.startswith("sha256-"))
-    media_type, manifest = content.manifests[content.tags[tag]]
-    with urllib3.PoolManager(ca_certs=str(ca.certificate)) as pool:
-        response = pool.request(
-            "PUT",
-            f"https://{address}/v2/team/app/manifests/{tag}",
-            body=manifest,
-            headers={"Content-Type": media_type, "Authorization": USER.basic},
-        )
-    assert response.status == 201, response.data
 
 
 def client(

@@ -9,10 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import urllib3
+from atoll.upstream.credentials import Credentials
+
 from ..integration.services import wait_until
 from .certificates import PrivateCa
+from .content import UpstreamRepository
+from .fault_upstream import FaultUpstream
+from .skopeo import skopeo
 
 USERNAME, PASSWORD = "mirror", "sesame"
+_USER = Credentials(USERNAME, PASSWORD)
 # The registry accepts bcrypt only.
 _HASH = "$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O"
 
@@ -47,6 +54,44 @@ def docker_registry(ca: PrivateCa, directory: Path) -> Iterator[str]:
         process.kill()
         process.wait()
         log.close()
+
+
+@contextmanager
+def filled_docker_registry(
+    ca: PrivateCa, directory: Path, content: UpstreamRepository
+) -> Iterator[str]:
+    """Run a registry whose repository `team/app` has images, which skopeo copied there."""
+    with (
+        FaultUpstream(ca.server_context()).running() as source,
+        docker_registry(ca, directory) as address,
+    ):
+        source.repositories["team/app"] = content
+        # Indexes of referrers last, because the registry requires the manifests that they list.
+        for tag in sorted(content.tags, key=is_referrers_tag):
+            if is_referrers_tag(tag):
+                _put_referrers(ca, content, address, tag)
+                continue
+            names = (f"docker://{host}/team/app:{tag}" for host in (source.host, address))
+            skopeo(ca, _USER, "copy", "--quiet", "--all", "--preserve-digests", *names)
+        yield address
+
+
+def is_referrers_tag(tag: str) -> bool:
+    """Return whether a tag is that of an index of referrers, not of cosign."""
+    return tag.startswith("sha256-") and "." not in tag
+
+
+def _put_referrers(ca: PrivateCa, content: UpstreamRepository, address: str, tag: str) -> None:
+    """Upload an index of referrers, which skopeo would convert."""
+    media_type, manifest = content.manifests[content.tags[tag]]
+    with urllib3.PoolManager(ca_certs=str(ca.certificate)) as pool:
+        response = pool.request(
+            "PUT",
+            f"https://{address}/v2/team/app/manifests/{tag}",
+            body=manifest,
+            headers={"Content-Type": media_type, "Authorization": _USER.basic},
+        )
+    assert response.status == 201, response.data
 
 
 def _accepts_connections(address: str, process: subprocess.Popen[bytes]) -> bool:
