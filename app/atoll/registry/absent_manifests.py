@@ -24,8 +24,8 @@ absent.
 
 from __future__ import annotations
 
-# Lock the repository, so that it is not deleted.
-LOCK_REPOSITORY = "SELECT FROM repository WHERE id = %(repository_id)s FOR KEY SHARE;"
+# Lock the repository, so that it is not deleted and its state does not change.
+LOCK_REPOSITORY = "SELECT FROM repository WHERE id = %(repository_id)s FOR SHARE;"
 
 # Lock the manifests that list the pushed one or that it lists, so that none of them is deleted.
 LOCK_RELATED = """

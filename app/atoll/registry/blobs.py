@@ -41,7 +41,13 @@ from atoll.registry.errors import (
     RepositoryUnknown,
     UploadUnknown,
 )
-from atoll.registry.repositories import REPOSITORY_ID, WRITABLE, name_parameters, raise_if_read_only
+from atoll.registry.repositories import (
+    REPOSITORY_ID,
+    WRITABLE,
+    name_parameters,
+    raise_if_read_only,
+    read_only,
+)
 from atoll.storage.base import blob_key
 from atoll.storage.failover import read_from_any
 from atoll.storage.locations import Locations
@@ -115,8 +121,9 @@ ended_upload AS (
 )"""
 
 # Place the object of an upload as a blob. Nothing is placed if the object may have been deleted, if
-# its location is removed or excluded, or if a blob in one request (`whole`) belongs to an upload
-# with chunks. Returns the blob's id, and whether the upload still exists.
+# its location is removed or excluded, if a blob in one request (`whole`) belongs to an upload with
+# chunks, or if the state of the repository changed since the upload began. Returns the blob's id,
+# whether the upload still exists, and whether the state permits the blob.
 _PLACE = f"""
 {LOCK_TO_PLACE}
 WITH {TARGET}, upload AS (
@@ -129,12 +136,14 @@ WITH {TARGET}, upload AS (
       AND NOT {DELETED_SINCE} AND EXISTS (SELECT FROM location)
       AND (%(location)s = ANY({excluded_in("u.repository_id")})) IS NOT TRUE
       AND (u.byte_count = 0 OR NOT %(whole)s)
+      AND {WRITABLE.format(id="u.repository_id")}
     FOR UPDATE
 ), {place_blob("upload")}, {_END_UPLOAD},
 {_GRANT_RIGHT.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
-               WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID})
+               WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID}),
+       {WRITABLE.format(id=REPOSITORY_ID)}
 """
 
 # End of the mount statements. The policy of the target repository may require the blob at further
@@ -358,6 +367,7 @@ class Blobs:
         name: RepositoryName,
         upload: UUID,
         *,
+        username: str | None = None,
         expires_after: int | None = None,
         whole: bool = False,
     ) -> bool:
@@ -371,6 +381,7 @@ class Blobs:
             location: The object's location.
             name: The upload's repository.
             upload: The upload's id.
+            username: The user who uploads; None for anonymous clients.
             expires_after: Seconds after which tags of the image expire, if the blob is an image
                 configuration with that label and was sent with the last request.
             whole: Whether the blob was sent in one request, so that the upload has no chunks.
@@ -382,8 +393,9 @@ class Blobs:
 
         Raises:
             UploadUnknown: The upload has ended, or belongs to another repository.
+            Denied: The repository is read-only, or a mirror that another user changes.
         """
-        storage_id, upload_remains = self._database.run(
+        storage_id, upload_remains, writable = self._database.run(
             _PLACE,
             {
                 **name_parameters(name),
@@ -391,6 +403,7 @@ class Blobs:
                 "size": size,
                 "location": location,
                 "uuid": upload,
+                "username": username,
                 "required": self._locations.required,
                 "keep_seconds": self._keep_seconds,
                 "expires_after": expires_after,
@@ -398,6 +411,8 @@ class Blobs:
             },
         )[0]
         if storage_id is None:
+            if upload_remains and not writable:
+                raise read_only(name)
             if upload_remains:
                 return False
             raise UploadUnknown(f"upload {upload} has ended")

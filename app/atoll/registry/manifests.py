@@ -82,8 +82,9 @@ FROM (SELECT {REPOSITORY_ID} AS id) AS repository
 # notifications, in one transaction. The locks, acquired in a fixed order, serialize pushes of a tag
 # and of a manifest, and prevent the collection of blobs and manifests that the lookup found. If the
 # collector was faster, the reference is null and violates a constraint; an absent manifest is
-# recorded instead if permitted. PostgreSQL's lock table is shared, so transactions that need
-# many locks are serialized first.
+# recorded instead if permitted. The state of the repository, which the lookup found, is locked and
+# checked again: a manifest of a repository that must not change violates a constraint, too.
+# PostgreSQL's lock table is shared, so transactions that need many locks are serialized first.
 _STORE = f"""
 SELECT {lock(LARGE_MANIFEST)}
 WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[])
@@ -99,7 +100,8 @@ WHERE cardinality(%(tags)s::text[]) + cardinality(%(blobs)s::text[])
 {REMOVE_TOMBSTONES}
 {LOCK_REPOSITORY}
 INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes, subject, artifact_type)
-VALUES (%(repository_id)s, %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
+VALUES (CASE WHEN {WRITABLE.format(id="%(repository_id)s")} IS NOT FALSE THEN %(repository_id)s END,
+        %(digest)s, %(media_type)s, %(content)s, %(subject)s, %(artifact_type)s)
 ON CONFLICT (repository_id, digest)
 DO UPDATE SET deleted_at = NULL, pushed_at = clock_timestamp();
 {LOCK_RELATED}
@@ -264,10 +266,10 @@ class Manifests:
             self._barrier.wait(repository_id, parsed.blobs, parsed.children, *waits)
         try:
             self._store(
+                name,
                 Manifest(digest, media_type, content),
                 parsed,
                 {
-                    **name_parameters(name),
                     "repository_id": repository_id,
                     "tags": tags,
                     "username": username,
@@ -375,12 +377,17 @@ class Manifests:
         return repository_id, set(known), waits
 
     def _store(
-        self, manifest: Manifest, parsed: ParsedManifest, push: Mapping[str, object]
+        self,
+        name: RepositoryName,
+        manifest: Manifest,
+        parsed: ParsedManifest,
+        push: Mapping[str, object],
     ) -> None:
         try:
             self._database.run(
                 _STORE,
                 {
+                    **name_parameters(name),
                     **push,
                     "digest": str(manifest.digest),
                     "media_type": manifest.media_type,
@@ -396,5 +403,7 @@ class Manifests:
                 },
             )
         except (psycopg2.errors.ForeignKeyViolation, psycopg2.errors.NotNullViolation) as error:
+            if error.diag.table_name == "manifest" and error.diag.column_name == "repository_id":
+                raise read_only(name) from error
             # A reference that the lookup found was deleted concurrently.
             raise ManifestBlobUnknown([*parsed.blobs, *parsed.children]) from error

@@ -78,6 +78,7 @@ class Upload:
         excluded: The locations that the repository's policy excludes, as last read.
         uncertain: The locations where an earlier deletion of the same content has an unknown
             outcome.
+        username: The user of the current request; None for anonymous clients.
     """
 
     name: RepositoryName
@@ -85,6 +86,7 @@ class Upload:
     offset: int
     excluded: tuple[str, ...] = ()
     uncertain: tuple[str, ...] = ()
+    username: str | None = None
 
     def new_key(self, digest: Digest, *, first: bool) -> str:
         """Return the key for an attempt to write a chunk.

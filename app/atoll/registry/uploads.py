@@ -18,7 +18,13 @@ from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import ContentDeletions
 from atoll.registry import upload_records
 from atoll.registry.blobs import Blobs
-from atoll.registry.errors import DigestMismatch, RangeOutOfOrder, SizeInvalid, UploadUnknown
+from atoll.registry.errors import (
+    Denied,
+    DigestMismatch,
+    RangeOutOfOrder,
+    SizeInvalid,
+    UploadUnknown,
+)
 from atoll.registry.expiry_label import expires_after
 from atoll.registry.repositories import Repositories
 from atoll.registry.upload_cleanup import UploadCleanup
@@ -63,7 +69,7 @@ class Uploads:
         Raises:
             Denied: The repository is read-only, or may not be created.
         """
-        upload = Upload(name, uuid4(), 0)
+        upload = Upload(name, uuid4(), 0, username=username)
         excluded = self._records.start(upload, username)
         if excluded is None:
             upload = replace(upload, name=self._repositories.create_for_push(username, name))
@@ -107,6 +113,8 @@ class Uploads:
 
         Raises:
             DigestMismatch: The content has another digest. The upload ends.
+            Denied: The repository is read-only, or a mirror that another user changes. The upload
+                is unchanged.
             UploadUnknown, RangeOutOfOrder, SizeInvalid, NoHealthyStore: As in `append`. The upload
                 is unchanged.
         """
@@ -120,7 +128,14 @@ class Uploads:
             raise RangeOutOfOrder(status.size)
         if len(status.chunks) == 1 and status.chunks[0].digest == str(digest):
             location = status.chunks[0].location
-            if self._blobs.place(digest, status.size, location, upload.name, upload.uuid):
+            if self._blobs.place(
+                digest,
+                status.size,
+                location,
+                upload.name,
+                upload.uuid,
+                username=upload.username,
+            ):
                 return status.size
             # The location is being removed or was excluded: copy the object to another one.
             self._locations.states.refresh(self._database)
@@ -186,7 +201,7 @@ class Uploads:
     def _place(
         self, whole: Chunk, upload: Upload, expiry: int | None, *, in_one_request: bool = False
     ) -> bool:
-        """Place an object as a blob; delete it if the upload has ended."""
+        """Place an object as a blob; delete it if that is refused."""
         try:
             return self._blobs.place(
                 Digest.parse(whole.digest),
@@ -194,10 +209,11 @@ class Uploads:
                 whole.location,
                 upload.name,
                 upload.uuid,
+                username=upload.username,
                 expires_after=expiry,
                 whole=in_one_request,
             )
-        except UploadUnknown:
+        except (UploadUnknown, Denied):
             self._cleanup.delete_object(whole, upload.uuid, first=True)
             raise
 

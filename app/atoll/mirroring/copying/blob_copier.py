@@ -178,7 +178,9 @@ class BlobCopier:
         placed = False
         try:
             chunk = self._write_anywhere(transfer, upload)
-            placed = self._blobs.place(digest, size, chunk.location, name, upload.uuid)
+            placed = self._blobs.place(
+                digest, size, chunk.location, name, upload.uuid, username=robot
+            )
             if placed:
                 return True
             # Deleted concurrently, or the location is being removed or was excluded.

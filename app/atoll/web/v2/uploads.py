@@ -197,9 +197,10 @@ class UploadResource:
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, name: str, uuid: str) -> None:
         """Append the last chunk, if there is one, and store the upload as a blob."""
-        repository = self._repository(req, name)
+        authorized = self._auth.require_push(req, RepositoryName.parse(name))
         digest = Digest.parse(req.get_param("digest") or "")
-        upload = self._upload(req, repository, _uuid(uuid))
+        upload = self._upload(req, authorized.repository, _uuid(uuid))
+        upload = replace(upload, username=authorized.identity.username)
         body = _body(req, upload.offset, self._maximum_size)
         with self._in_order(req, resp, name, upload):
             _check_content_range(req, upload, body)
