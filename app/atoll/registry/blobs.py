@@ -182,9 +182,9 @@ WITH blob AS (
 ), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
 """
 
-# Mount all blobs of an image that the user can read in any repository, and return their sizes.
+# Mount all blobs of an image that the repository or a public one has, and return their sizes.
 # Mounts in one repository are serialized, because they write rows of the same blobs.
-_MOUNT_VISIBLE = f"""
+_MOUNT_PUBLIC = f"""
 SELECT {lock(pair_key(REPOSITORY_ID, "'mounts'::text"))};
 {lock_digests_shared("%(digests)s")}
 WITH blob AS MATERIALIZED (
@@ -194,7 +194,8 @@ WITH blob AS MATERIALIZED (
       AND EXISTS (
           SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
                        FROM repository) AS source
-          WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
+          WHERE {usable_in("source.id")}
+            AND (source.id = {REPOSITORY_ID} OR {readable_by("source")}))
     ORDER BY s.id
 ), {REMOVE_TOMBSTONE}, {
     _GRANT_RIGHT.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")
@@ -467,15 +468,12 @@ class Blobs:
         }
         return self._mount(_MOUNT_FROM_ANY, name, parameters)
 
-    def mount_visible(
-        self, name: RepositoryName, digests: Sequence[str], username: str
-    ) -> dict[str, int]:
-        """Mount those of several blobs that the user can pull from any repository.
+    def mount_public(self, name: RepositoryName, digests: Sequence[str]) -> dict[str, int]:
+        """Mount those of several blobs that the repository itself or a public one has.
 
         Args:
             name: The target repository.
             digests: The blobs; at most `MOUNTED_MAXIMUM`, because each takes a lock.
-            username: The user's name.
 
         Returns:
             The size in bytes of each mounted blob.
@@ -483,14 +481,13 @@ class Blobs:
         parameters = {
             **name_parameters(name),
             "digests": list(digests),
-            "username": username,
-            "user_id": None,
+            "username": None,
             "everything": False,
             "keep_seconds": self._keep_seconds,
             "required": self._locations.required,
             "location": None,
         }
-        return dict(self._database.run(_MOUNT_VISIBLE, parameters))
+        return dict(self._database.run(_MOUNT_PUBLIC, parameters))
 
     def is_stored(self, digest: Digest, size: int) -> bool:
         """Return whether a store has a blob, in whatever repository."""

@@ -115,12 +115,12 @@ class BlobCopier:
                 return self._copy_small(source, name, digest, size, robot=robot, control=control)
             while (claim := self._records.claim(name, digest)) is None:
                 control.wait(_POLL_SECONDS)
-                if self._blobs.mount_visible(name, [str(digest)], robot):
+                if self._blobs.mount_public(name, [str(digest)]):
                     return 0
             progress = Progress(self._records, claim, control)
             try:
                 # Another worker, or a push, may have placed it.
-                if not self._blobs.mount_visible(name, [str(digest)], robot):
+                if not self._blobs.mount_public(name, [str(digest)]):
                     with source.slot(progress.waiting) as held:
                         transfer = Transfer(held, digest, size, control, progress)
                         self._place_large(transfer, name, robot)

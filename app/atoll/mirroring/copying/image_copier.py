@@ -274,14 +274,12 @@ class _ImageCopy:
         raise ContentCollected(f"blobs of {manifest.digest} were deleted while it was copied")
 
     def _copy_blobs(self, sizes: dict[str, int]) -> None:
-        """Mount the blobs that the robot can read, and copy the others."""
+        """Mount the blobs of this and of public repositories, and copy the others."""
         digests = list(sizes)
         visible: dict[str, int] = {}
         for start in range(0, len(digests), MOUNTED_MAXIMUM):
             slice_ = digests[start : start + MOUNTED_MAXIMUM]
-            visible |= self._target.blobs.mount_visible(
-                self._target.name, slice_, self._target.robot
-            )
+            visible |= self._target.blobs.mount_public(self._target.name, slice_)
         self.result.bytes_present += sum(visible.values())
         missing = [digest for digest in digests if digest not in visible]
         if not missing:
