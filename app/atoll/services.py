@@ -31,6 +31,8 @@ from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirrors import Mirrors
+from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
+from atoll.mirroring.organizations.organization_verification import OrganizationVerification
 from atoll.mirroring.verification import Verification
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.mailer import Mailer
@@ -55,6 +57,7 @@ from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.upstream.upstreams import Upstreams
 from atoll.web.api.mirror import Mirroring
+from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.app import Dependencies
 from atoll.web.health import HealthProbe
 
@@ -217,6 +220,12 @@ class Services:
         return Mirrors(self.database, self.cipher, upstreams.check)
 
     @cached_property
+    def organization_mirrors(self) -> OrganizationMirrors:
+        """The mirrors of namespaces of other registries."""
+        upstreams = Upstreams.from_bundle(self.bundle, self.ca_bundle)
+        return OrganizationMirrors(self.database, self.cipher, upstreams.check)
+
+    @cached_property
     def repositories(self) -> Repositories:
         """Repositories."""
         return Repositories(self.database, self.access, self.bundle)
@@ -331,6 +340,14 @@ class Services:
         verification = Verification(self.mirrors, self.bundle, self.ca_bundle)
         return Mirroring(self.mirrors, verification)
 
+    def _organization_mirroring(self) -> OrganizationMirroring | None:
+        """Return the collaborators of the resources of mirrors of organizations, if any."""
+        if not self.bundle.feature_org_mirror:
+            return None
+        mirrors = self.organization_mirrors
+        verification = OrganizationVerification(mirrors, self.bundle, self.ca_bundle)
+        return OrganizationMirroring(mirrors, verification)
+
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the web application."""
         return Dependencies(
@@ -352,6 +369,7 @@ class Services:
             mailer=self.mailer,
             log_exports=self.log_exports,
             mirroring=self._mirroring(),
+            organization_mirroring=self._organization_mirroring(),
             pulls=self.pulls,
             environment=os.environ,
         )

@@ -15,6 +15,7 @@ REPOSITORIES = {"FEATURE_REPO_MIRROR": True}
         ({"FEATURE_REPO_MIRROR": False}, "auto", False),
         (REPOSITORIES, "auto", True),
         ({"FEATURE_REPO_MIRROR": "true"}, "auto", True),
+        ({"FEATURE_ORG_MIRROR": True}, "auto", True),
         (REPOSITORIES, False, False),
         (REPOSITORIES, "no", False),
         ({}, True, True),

@@ -9,6 +9,8 @@ from ansible.errors import AnsibleFilterError
 from ansible.module_utils.common.text.converters import to_native
 from ansible.module_utils.parsing.convert_bool import boolean
 
+_FEATURES = ("FEATURE_REPO_MIRROR", "FEATURE_ORG_MIRROR")
+
 
 def runs_mirror(bundle: Any, setting: Any = "auto") -> bool:
     """Return whether a host runs the mirror process.
@@ -29,7 +31,7 @@ def runs_mirror(bundle: Any, setting: Any = "auto") -> bool:
             ) from error
     if not isinstance(bundle, dict):
         return False
-    return bool(boolean(bundle.get("FEATURE_REPO_MIRROR", False), strict=False))
+    return any(bool(boolean(bundle.get(key, False), strict=False)) for key in _FEATURES)
 
 
 class FilterModule:

@@ -22,10 +22,13 @@ WHERE n.username = %(namespace)s"""
 
 # Some of the mirrors that a robot is used by.
 _MIRRORS = """
+SELECT o.username FROM orgmirrorconfig m JOIN "user" o ON o.id = m.organization_id
+JOIN "user" robot ON robot.id = m.internal_robot_id WHERE robot.username = %(username)s
+UNION ALL (
 SELECT n.username || '/' || r.name FROM repomirrorconfig m
 JOIN "user" robot ON robot.id = m.internal_robot_id
 JOIN repository r ON r.id = m.repository_id JOIN "user" n ON n.id = r.namespace_user_id
-WHERE robot.username = %(username)s ORDER BY 1 LIMIT 5
+WHERE robot.username = %(username)s AND m.org_mirror_id IS NULL ORDER BY 1 LIMIT 5)
 """
 
 

@@ -315,6 +315,15 @@ class Bundle(BaseModel):
         default=False,
         description="Repositories may be mirrors, which only their robot changes.",
     )
+    feature_org_mirror: bool = Field(
+        default=False,
+        description="Organizations may be mirrors of a namespace of another registry.",
+    )
+    org_mirror_max_discovery_duration: int = Field(
+        default=1800,
+        ge=1,
+        description="Seconds after which the list of the repositories of a namespace is given up.",
+    )
     repo_mirror_worker_replicas: int = Field(
         default=1,
         ge=0,

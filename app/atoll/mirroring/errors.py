@@ -31,3 +31,15 @@ class NothingToConfirm(UserError):
 
 class MirrorInactive(UserError):
     """The state of the repository does not permit runs of its mirror."""
+
+
+class MirroredOrganization(UserError):
+    """The organization is a mirror, whose repositories have no settings of their own."""
+
+
+class OrganizationMirrorUnknown(UserError):
+    """The organization is no mirror."""
+
+
+class OrganizationMirrorRefused(UserError):
+    """The organization cannot become a mirror, or its mirror cannot do that now."""

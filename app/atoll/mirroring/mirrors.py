@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -28,19 +28,21 @@ from atoll.mirroring.mirror_records import (
     Mirror,
     mirror_from_row,
 )
-from atoll.mirroring.rules.proxy_passwords import ProxyPasswords
+from atoll.mirroring.mirrored_organizations import require_own_settings
 from atoll.mirroring.rules.settings import (
     MirrorSettings,
-    access_of,
     include_rule,
-    password_purpose,
     schedule_of,
+)
+from atoll.mirroring.upstream_access import (
+    CheckUpstream,
+    check_upstream,
+    merge_access,
+    require_password_for_new_route,
 )
 from atoll.names import RepositoryName
 from atoll.registry.errors import RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
-from atoll.upstream.access import Access
-from atoll.upstream.errors import AddressRefused, InvalidReference
 from atoll.upstream.reference import UpstreamReference
 
 # The reason of a run that would have deleted too many tags.
@@ -58,10 +60,7 @@ _PLANNED_BY = (
     "options",
 )
 
-# Check an upstream without connecting to it, as `Upstreams.check` does.
-CheckUpstream = Callable[[UpstreamReference, Access], None]
-
-_IDENTITY = f"SELECT {REPOSITORY_ID}, now()"
+_IDENTITY = f"SELECT {REPOSITORY_ID}"
 
 # Create a mirror, unless there is one, and let its robot push. Returns the robot's id and that of
 # the mirror.
@@ -244,8 +243,10 @@ class Mirrors:
         Raises:
             RepositoryUnknown: There is no such repository.
             MirrorExists: The repository is a mirror already.
+            MirroredOrganization: The organization is a mirror.
             InvalidMirror: A setting is not valid.
         """
+        require_own_settings(self._database, repository)
         rows = self._database.read(_IDENTITY, name_parameters(repository))
         repository_id = rows[0][0]
         if repository_id is None:
@@ -280,9 +281,11 @@ class Mirrors:
 
         Raises:
             MirrorUnknown: The repository is no mirror.
+            MirroredOrganization: The organization is a mirror.
             InvalidMirror: A setting is not valid.
         """
         before = self.find(repository)
+        require_own_settings(self._database, repository)
         with self._database.transaction() as cursor:
             cursor.execute(_LOCK, name_parameters(before.repository))
             found = cursor.fetchone()
@@ -321,7 +324,9 @@ class Mirrors:
 
         Raises:
             MirrorUnknown: The repository is no mirror.
+            MirroredOrganization: The organization is a mirror.
         """
+        require_own_settings(self._database, repository)
         if not self._database.run(_DELETE, name_parameters(repository)):
             raise _unknown(repository)
 
@@ -390,89 +395,15 @@ class Mirrors:
             row["skopeo_timeout"] = change["skopeo_timeout_interval"]
         if "root_rule" in change:
             row["root_rule"] = _root_rule(change["root_rule"])
-        row["external_registry_config"] = {
-            **row["external_registry_config"],
-            **change.get("external_registry_config", {}),
-        }
-        self._hide_proxy_passwords(row, old)
-        options = {**row["options"], **change.get("options", {})}
-        row["options"] = {name: value for name, value in options.items() if value is not None}
-        self._set_credentials(row, change)
-        self._check_upstream(row)
-        if _may_send_password_elsewhere(old, row, change):
-            raise InvalidMirror(
-                "external_registry_password",
-                "must be given again with external_registry_username if the host of the upstream"
-                " or its proxies change",
-            )
+        merge_access(row, old, change, self._cipher)
+        reference = UpstreamReference.parse(row["external_reference"])
+        check_upstream(self._check, reference, row, self._cipher, field="external_reference")
+        require_password_for_new_route(old, row, change, host=_host)
         return row
 
-    def _hide_proxy_passwords(self, row: dict[str, Any], old: Mapping[str, Any]) -> None:
-        """Move the passwords in the URLs of proxies to their column."""
-        config, old_config = row["external_registry_config"], old["external_registry_config"]
-        try:
-            proxy, passwords = ProxyPasswords.from_row(old, self._cipher).replaced(
-                old_config.get("proxy") or {}, config.get("proxy") or {}
-            )
-        except ValueError as error:
-            raise InvalidMirror("external_registry_config.proxy", str(error)) from error
-        if config.get("proxy"):
-            config["proxy"] = proxy
-        row["proxy_passwords"] = passwords.encrypted(row, self._cipher)
 
-    def _set_credentials(self, row: dict[str, Any], change: MirrorChange) -> None:
-        """Set the credentials; as in Quay, a password is accepted with its user name only."""
-        username_given = "external_registry_username" in change
-        username = change.get("external_registry_username")
-        password = change.get("external_registry_password")
-        if password is not None and username is None:
-            raise InvalidMirror(
-                "external_registry_password",
-                "needs the user name that it belongs to; set external_registry_username, too",
-            )
-        if username_given:
-            row["external_registry_username"] = username
-        if "external_registry_password" in change or (username_given and username is None):
-            row["external_registry_password"] = (
-                None
-                if password is None
-                else self._cipher.encrypt(password, password_purpose(row["repository_id"]))
-            )
-
-    def _check_upstream(self, row: Mapping[str, Any]) -> None:
-        """Check the addresses of the upstream and of its proxies, without resolving names."""
-        reference = UpstreamReference.parse(row["external_reference"])
-        access = access_of({**row, "external_registry_username": None}, self._cipher)
-        places = [("external_reference", Access(access.credentials))]
-        if access.proxies is not None:
-            places.append(("external_registry_config.proxy", access))
-        for field, one in places:
-            try:
-                self._check(reference, one)
-            except (AddressRefused, InvalidReference) as error:
-                raise InvalidMirror(
-                    field,
-                    "its address is not permitted; the operator permits addresses with"
-                    " SSRF_ALLOWED_HOSTS",
-                ) from error
-
-
-def _may_send_password_elsewhere(
-    old: Mapping[str, Any], new: Mapping[str, Any], change: MirrorChange
-) -> bool:
-    """Return whether a change would send the stored password where its owner did not send it.
-
-    An administrator of the repository could otherwise read the password at a server of their own.
-    """
-    if new["external_registry_password"] is None or "external_registry_password" in change:
-        return False
-    return _route(old) != _route(new)
-
-
-def _route(row: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return what decides which server gets the credentials of a mirror."""
-    proxies = row["external_registry_config"].get("proxy") or {}
-    return UpstreamReference.parse(row["external_reference"]).host, proxies
+def _host(row: Mapping[str, Any]) -> str:
+    return UpstreamReference.parse(row["external_reference"]).host
 
 
 def _defaults(repository_id: int) -> dict[str, Any]:

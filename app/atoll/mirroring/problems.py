@@ -12,6 +12,9 @@ PARTIAL = "partial"
 UPSTREAM_EMPTY = "upstream_empty"
 CANCELLED = "cancelled"
 
+# As UPSTREAM_EMPTY, for the repositories of an organization's mirror.
+REPOSITORIES_EMPTY = "the upstream lists no repositories, but some were mirrored; none was changed"
+
 _UNKNOWN = "an internal error occurred; operators find it in the log"
 
 PROBLEMS: Mapping[str, str] = {

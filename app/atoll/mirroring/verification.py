@@ -18,7 +18,7 @@ from atoll.upstream.upstreams import Upstreams
 
 # Seconds after which no further request is sent, and the limits of one request.
 _PATIENCE = 15.0
-_LIMITS = Limits(connect=5, idle=5, total=10)
+VERIFICATION_LIMITS = Limits(connect=5, idle=5, total=10)
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,21 @@ class Verified:
     tags: int | None = None
 
 
-class _LimitedTime(Unlimited):
+class LimitedTime(Unlimited):
     """Refuses requests after some seconds, because listings may have any number of pages."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
+        """Begin the time.
+
+        Args:
+            monotonic: The clock.
+        """
         self._monotonic = monotonic
         self._end = monotonic() + _PATIENCE
 
     @contextmanager
     def request(self, *, counts: bool) -> Iterator[Turn]:
+        """Permit a request unless the time is over. Raises UpstreamTimedOut."""
         if self._monotonic() > self._end:
             raise UpstreamTimedOut(f"the upstream needs more than {_PATIENCE:.0f} s for its list")
         with super().request(counts=counts) as turn:
@@ -79,8 +85,8 @@ class Verification:
         upstreams = Upstreams.from_bundle(
             self._bundle,
             self._ca_bundle,
-            lambda _reference, _access: _LimitedTime(self._monotonic),
-            limits=_LIMITS,
+            lambda _reference, _access: LimitedTime(self._monotonic),
+            limits=VERIFICATION_LIMITS,
         )
         try:
             settings = self._mirrors.settings(mirror)

@@ -59,8 +59,11 @@ def require_mirroring(bundle: Bundle) -> None:
     Raises:
         UserError: the bundle does not enable mirroring.
     """
-    if not bundle.feature_repo_mirror:
-        raise UserError("FEATURE_REPO_MIRROR is not true in the bundle: there is nothing to mirror")
+    if not (bundle.feature_repo_mirror or bundle.feature_org_mirror):
+        raise UserError(
+            "neither FEATURE_REPO_MIRROR nor FEATURE_ORG_MIRROR is true in the bundle: there is"
+            " nothing to mirror"
+        )
 
 
 def write_ca_bundle() -> Path:

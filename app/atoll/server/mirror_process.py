@@ -19,6 +19,9 @@ from atoll.errors import UserError
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.copying.tag_switch import TagSwitch
 from atoll.mirroring.metrics import export_mirrors
+from atoll.mirroring.organizations.discoveries import Discoveries
+from atoll.mirroring.organizations.discovery_worker import DiscoveryWorker
+from atoll.mirroring.organizations.reconciliation import Reconciliation
 from atoll.mirroring.runs.planner import Planner
 from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import Tasks
@@ -108,12 +111,14 @@ class Mirroring:
     Attributes:
         services: the services of the process.
         worker: the worker.
+        discovery: the worker that discovers repositories; None without FEATURE_ORG_MIRROR.
         upstreams: the clients for upstreams.
         budgets: the shares of this process in the requests of all sites.
     """
 
     services: Services
     worker: MirrorWorker
+    discovery: DiscoveryWorker | None
     upstreams: Upstreams
     budgets: SharedBudgets
 
@@ -132,12 +137,16 @@ class Mirroring:
         listen = partial(self.budgets.listen, self._stopped, registry.beat)
         registry.start("upstream-budgets", listen)
         self.worker.start()
+        if self.discovery is not None:
+            self.discovery.start()
         self._started = True
 
     def stop(self) -> None:
         """Give back leases and shares."""
         if not self._started:
             return
+        if self.discovery is not None:
+            self.discovery.stop()
         self.worker.stop()
         self._stopped.set()
         self.upstreams.close()
@@ -184,7 +193,20 @@ def wire_mirroring(
         copies=copies,
         **({} if watch_seconds is None else {"watch_seconds": watch_seconds}),
     )
-    return Mirroring(services, worker, clients, budgets)
+    discovery = _wire_discovery(services, clients) if bundle.feature_org_mirror else None
+    return Mirroring(services, worker, discovery, clients, budgets)
+
+
+def _wire_discovery(services: Services, upstreams: Upstreams) -> DiscoveryWorker:
+    organizations = services.organization_mirrors
+    return DiscoveryWorker(
+        Discoveries(services.database),
+        Reconciliation(services.database, services.cipher),
+        lambda claim: organizations.settings(claim.mirror),
+        connect=upstreams.documents,
+        registry=services.thread_registry,
+        seconds=services.bundle.org_mirror_max_discovery_duration,
+    )
 
 
 def _read_bundle() -> Bundle:

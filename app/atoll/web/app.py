@@ -31,6 +31,7 @@ from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
 from atoll.web.api.middleware import is_api
 from atoll.web.api.mirror import Mirroring
+from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.resources import create_api
 from atoll.web.bearer_auth import BearerAuth, TokenAuth
 from atoll.web.external_url import ExternalUrls
@@ -70,6 +71,8 @@ class Dependencies:
     log_exports: LogExports
     # None without FEATURE_REPO_MIRROR.
     mirroring: Mirroring | None
+    # None without FEATURE_ORG_MIRROR.
+    organization_mirroring: OrganizationMirroring | None
     pulls: PullLog
     environment: Mapping[str, str]
 
@@ -96,6 +99,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         mailer=deps.mailer,
         log_exports=deps.log_exports,
         mirroring=deps.mirroring,
+        organization_mirroring=deps.organization_mirroring,
         external_urls=external_urls,
         environment=deps.environment,
     )

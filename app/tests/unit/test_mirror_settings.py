@@ -76,7 +76,9 @@ def test_the_upstream_is_reached_as_configured() -> None:
     row = {
         **ROW,
         "external_registry_username": "reader",
-        "external_registry_password": CIPHER.encrypt("sesame", password_purpose(7)),
+        "external_registry_password": CIPHER.encrypt(
+            "sesame", password_purpose({"repository_id": 7})
+        ),
         "external_registry_config": {
             "verify_tls": False,
             "proxy": {"https_proxy": "http://proxy.example.com:3128", "http_proxy": None},

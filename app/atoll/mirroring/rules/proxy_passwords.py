@@ -42,7 +42,7 @@ class ProxyPasswords:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], cipher: Cipher) -> ProxyPasswords:
-        """Return the passwords of a row of `repomirrorconfig`.
+        """Return the passwords of a row of `repomirrorconfig` or `orgmirrorconfig`.
 
         Raises:
             SecretUnreadable: They were encrypted with another bundle's key.
@@ -86,6 +86,10 @@ class ProxyPasswords:
         unchanged = passwords == self._passwords
         return hidden, ProxyPasswords(passwords, self._encrypted if unchanged else None)
 
+    def copied(self, row: Mapping[str, Any], cipher: Cipher) -> str | None:
+        """Return the column of another row, to which the passwords are copied."""
+        return ProxyPasswords(self._passwords, None).encrypted(row, cipher)
+
     def encrypted(self, row: Mapping[str, Any], cipher: Cipher) -> str | None:
         """Return the column of a row; it changes only if a password does."""
         if not self._passwords:
@@ -93,5 +97,12 @@ class ProxyPasswords:
         return self._encrypted or cipher.encrypt(json.dumps(self._passwords), _purpose(row))
 
 
+def mirrored(row: Mapping[str, Any]) -> str:
+    """Return what a row of `repomirrorconfig` or `orgmirrorconfig` mirrors, by its id."""
+    if "organization_id" in row:
+        return f"organization {row['organization_id']}"
+    return f"repository {row['repository_id']}"
+
+
 def _purpose(row: Mapping[str, Any]) -> str:
-    return f"proxies of the mirror of repository {row['repository_id']}"
+    return f"proxies of the mirror of {mirrored(row)}"

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from atoll.auth.secrets import Cipher
 from atoll.config.replication_limits import parse_hours
 from atoll.mirroring.rules.globs import PATTERNS_MAXIMUM, check_patterns
-from atoll.mirroring.rules.proxy_passwords import ProxyPasswords, hide_password
+from atoll.mirroring.rules.proxy_passwords import ProxyPasswords, hide_password, mirrored
 from atoll.mirroring.rules.schedule import Schedule
 from atoll.mirroring.rules.semantic_versions import VersionRange
 from atoll.mirroring.rules.tag_rules import NewestBy, TagRule, split_patterns
@@ -274,13 +274,17 @@ class MirrorSettings:
         )
 
 
-def password_purpose(repository_id: int) -> str:
-    """Return the purpose for which a mirror's password is encrypted."""
-    return f"mirror of repository {repository_id}"
+def password_purpose(row: Mapping[str, Any]) -> str:
+    """Return the purpose for which the password of a mirror is encrypted.
+
+    Args:
+        row: A row of `repomirrorconfig` or `orgmirrorconfig`.
+    """
+    return f"mirror of {mirrored(row)}"
 
 
 def access_of(row: Mapping[str, Any], cipher: Cipher) -> Access:
-    """Return how the upstream of a row of `repomirrorconfig` is reached.
+    """Return how the upstream of a row of `repomirrorconfig` or `orgmirrorconfig` is reached.
 
     Raises:
         SecretUnreadable: A password was encrypted with another bundle's key.
@@ -292,8 +296,7 @@ def access_of(row: Mapping[str, Any], cipher: Cipher) -> Access:
     username, encrypted = row["external_registry_username"], row["external_registry_password"]
     credentials = None
     if username is not None:
-        purpose = password_purpose(row["repository_id"])
-        password = "" if encrypted is None else cipher.decrypt(encrypted, purpose)
+        password = "" if encrypted is None else cipher.decrypt(encrypted, password_purpose(row))
         credentials = Credentials(username, password)
     return Access(
         credentials,

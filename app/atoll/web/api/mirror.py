@@ -47,9 +47,14 @@ _STATE_FIELDS = frozenset(
 )
 
 
+def parsed(date: str) -> datetime:
+    """Return the time of a SyncDate."""
+    return datetime.strptime(date, _DATE).replace(tzinfo=UTC)
+
+
 def _date(text: str) -> str:
     try:
-        year = datetime.strptime(text, _DATE).replace(tzinfo=UTC).year
+        year = parsed(text).year
     except ValueError as error:
         raise ValueError("must be a date of the form 2026-01-31T23:59:59Z") from error
     if year > YEAR_MAXIMUM:
@@ -378,9 +383,7 @@ def _change(body: NewMirror | ChangedMirror) -> MirrorChange:
     if given.get("root_rule"):
         change["root_rule"] = given["root_rule"]["rule_value"]
     if "sync_start_date" in given:
-        change["sync_start_date"] = datetime.strptime(body.sync_start_date, _DATE).replace(
-            tzinfo=UTC
-        )
+        change["sync_start_date"] = parsed(body.sync_start_date)
     for name in ("external_registry_config", "architecture_filter"):
         if name in given:
             change[name] = given[name] or ([] if name == "architecture_filter" else {})
@@ -423,8 +426,8 @@ def _serialize(mirror: Mirror, run: RunStatus | None) -> MirrorSchema:
         "external_registry_username": row["external_registry_username"],
         "external_registry_config": row["external_registry_config"],
         "sync_interval": row["sync_interval"],
-        "sync_start_date": _formatted(row["sync_start_date"]) or "",
-        "sync_expiration_date": _formatted(row["lease_expires"]),
+        "sync_start_date": formatted(row["sync_start_date"]) or "",
+        "sync_expiration_date": formatted(row["lease_expires"]),
         "sync_retries_remaining": row["retries_remaining"],
         "sync_status": mirror.status,
         "root_rule": {"rule_kind": TAG_GLOBS, "rule_value": mirror.patterns},
@@ -433,8 +436,8 @@ def _serialize(mirror: Mirror, run: RunStatus | None) -> MirrorSchema:
         "architecture_filter": row["architecture_filter"],
         "atoll": {
             **options,
-            "next_date": _formatted(row["next_at"]),
-            "last_success_date": _formatted(row["last_success_at"]),
+            "next_date": formatted(row["next_at"]),
+            "last_success_date": formatted(row["last_success_at"]),
             "reason": row["reason"],
             "message": row["status_message"],
             "deletions_confirmed": row["deletions_confirmed"],
@@ -447,10 +450,11 @@ def _serialize_run(mirror: Mirror, run: RunStatus) -> dict[str, Any]:
     return {
         **run.as_dict(),
         "tags_done": run.tags_unchanged + run.tags_copied + run.tags_failed,
-        "waiting_until": _formatted(mirror.waiting_until),
+        "waiting_until": formatted(mirror.waiting_until),
     }
 
 
-def _formatted(date: datetime | None) -> str | None:
+def formatted(date: datetime | None) -> str | None:
+    """Return a date in the form of SyncDate."""
     # Years before 1000 have four digits, too.
     return None if date is None else date.astimezone(UTC).strftime(_DATE).rjust(20, "0")

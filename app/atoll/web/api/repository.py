@@ -8,6 +8,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN, MIRROR, READ, WRITE
+from atoll.db.pool import Database
+from atoll.mirroring.mirrored_organizations import require_own_settings
 from atoll.names import RepositoryName
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.registry.repositories import Repositories
@@ -218,8 +220,9 @@ class Visibility:
 class State:
     """`repository/{repository}/changestate`."""
 
-    def __init__(self, listing: RepositoryQueries, *, mirrors: bool) -> None:
+    def __init__(self, listing: RepositoryQueries, database: Database, *, mirrors: bool) -> None:
         self._listing = listing
+        self._database = database
         self._mirrors = mirrors
 
     @operation("changeRepoState", body=StateChange, response=dict[str, bool], scope="repo:admin")
@@ -229,6 +232,7 @@ class State:
         state = call.body.state
         if state == MIRROR and not self._mirrors:
             raise InvalidRequest("state: MIRROR requires FEATURE_REPO_MIRROR: true in the bundle")
+        require_own_settings(self._database, name)
         self._listing.change(name, state=state)
         call.log("change_repo_state", name.namespace, repo=name.name, state_changed=state)
         return {"success": True}

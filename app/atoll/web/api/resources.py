@@ -27,6 +27,7 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.mirroring.health import MirrorHealthReporter
+from atoll.mirroring.organizations.organization_status import OrganizationStatuses
 from atoll.mirroring.status import MirrorStatuses
 from atoll.notifications.authorized_addresses import PATH as AUTHORIZATION_PATH
 from atoll.notifications.authorized_addresses import AuthorizedAddresses
@@ -58,6 +59,7 @@ from atoll.web.api import (
     mirror_health,
     notification,
     oauth,
+    organization_mirror,
     permission,
     prototype,
     replication_policy,
@@ -85,6 +87,7 @@ from atoll.web.api.organization import (
     OrganizationMembers,
     OrganizationResource,
 )
+from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
 from atoll.web.api.repository import RepositoryList, RepositoryResource, State, Visibility
 from atoll.web.api.superuser_config import SuperuserConfig
@@ -97,6 +100,7 @@ Resources = list[tuple[str, object]]
 _TAG = "/repository/{repository}/tag/{tag}"
 _MANIFEST = "/repository/{repository}/manifest/{digest}"
 _MIRROR = "/repository/{repository}/mirror"
+_ORGANIZATION_MIRROR = "/organization/{orgname}/mirror"
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ def create_api(
     mailer: Mailer,
     log_exports: LogExports,
     mirroring: Mirroring | None,
+    organization_mirroring: OrganizationMirroring | None,
     external_urls: ExternalUrls,
     environment: Mapping[str, str],
 ) -> Api:
@@ -163,6 +168,7 @@ def create_api(
         ("/registry/capabilities", Capabilities(bundle)),
         *_optional(bundle, environment, manifests, database),
         *_mirrors(mirroring, bundle, database, namespaces),
+        *_organization_mirrors(organization_mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
@@ -193,7 +199,7 @@ def create_api(
         ("/repository/{repository}/changevisibility", Visibility(listing)),
         (
             "/repository/{repository}/changestate",
-            State(listing, mirrors=bundle.feature_repo_mirror),
+            State(listing, database, mirrors=bundle.feature_repo_mirror),
         ),
         ("/user/starred", star.StarList(stars, listing, access)),
         ("/user/starred/{repository}", star.StarResource(stars)),
@@ -278,6 +284,41 @@ def _mirrors(
         (
             _MIRROR,
             mirror.MirrorResource(mirrors, statuses, sparse_indexes=bundle.feature_sparse_index),
+        ),
+    ]
+
+
+def _organization_mirrors(
+    mirroring: OrganizationMirroring | None,
+    bundle: Bundle,
+    database: Database,
+    namespaces: Namespaces,
+) -> Resources:
+    if mirroring is None:
+        return []
+    mirrors, statuses = mirroring.mirrors, OrganizationStatuses(database)
+    return [
+        (
+            f"{_ORGANIZATION_MIRROR}/sync-now",
+            organization_mirror.OrganizationMirrorSync(mirrors, namespaces),
+        ),
+        (
+            f"{_ORGANIZATION_MIRROR}/sync-cancel",
+            organization_mirror.OrganizationMirrorCancellation(mirrors, namespaces),
+        ),
+        (
+            f"{_ORGANIZATION_MIRROR}/verify",
+            organization_mirror.OrganizationMirrorVerification(mirroring, namespaces),
+        ),
+        (
+            f"{_ORGANIZATION_MIRROR}/repositories",
+            organization_mirror.OrganizationMirrorRepositories(mirrors, statuses, namespaces),
+        ),
+        (
+            _ORGANIZATION_MIRROR,
+            organization_mirror.OrganizationMirrorResource(
+                mirrors, statuses, namespaces, sparse_indexes=bundle.feature_sparse_index
+            ),
         ),
     ]
 

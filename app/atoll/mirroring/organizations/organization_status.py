@@ -1,0 +1,212 @@
+"""The state of mirrors of organizations and of their repositories, for people and monitoring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from atoll.db.pool import Database
+from atoll.mirroring.errors import OrganizationMirrorUnknown
+from atoll.mirroring.mirror_records import FAIL, NEVER_RUN, STATUSES
+from atoll.mirroring.organizations.records import CONFLICT, REFERENCE, SKIP, SKIPPED
+
+# Quay's statuses of repositories.
+REPOSITORY_STATUSES = (*STATUSES, SKIP)
+
+# A mirror is reported when its last success is older than two intervals, and than this number of
+# seconds.
+_INTERVALS, _GRACE_SECONDS = 2, 600
+
+_STATUS = f"""
+CASE found.state WHEN '{SKIPPED}' THEN '{SKIP}' WHEN '{CONFLICT}' THEN '{FAIL}'
+                 ELSE coalesce(mirror.sync_status, '{NEVER_RUN}') END
+"""
+_FOUND = """
+orgmirrorrepository found JOIN orgmirrorconfig m ON m.id = found.org_mirror_id
+JOIN "user" o ON o.id = m.organization_id
+LEFT JOIN repository r ON r.namespace_user_id = m.organization_id AND r.name = found.name
+LEFT JOIN repomirrorconfig mirror ON mirror.repository_id = r.id AND mirror.org_mirror_id = m.id
+"""
+
+_REPOSITORIES = f"""
+SELECT found.name, {_STATUS}, found.discovered_at,
+    (SELECT max(finished_at) FROM mirrorrun WHERE mirror_id = mirror.id),
+    coalesce(found.message, mirror.status_message),
+    CASE WHEN mirror.id IS NOT NULL THEN o.username || '/' || r.name END
+FROM {_FOUND}
+WHERE o.username = %(organization)s AND (%(status)s::text IS NULL OR {_STATUS} = %(status)s)
+ORDER BY found.name LIMIT %(limit)s OFFSET %(offset)s
+"""
+
+_COUNTS = f"""
+SELECT o.username, {_STATUS}, count(*) FROM {_FOUND}
+WHERE %(organization)s::text IS NULL OR o.username = %(organization)s GROUP BY 1, 2
+"""
+
+_LAST_SUCCESS = "coalesce(m.last_success_at, greatest(m.created_at, m.sync_start_date))"
+_MIRRORS = f"""
+SELECT o.username, robot.username, m.external_registry_type, {REFERENCE}, m.is_enabled,
+    m.visibility, m.repository_filters, m.sync_interval, m.sync_status, m.reason,
+    m.status_message, m.retries_remaining, m.next_at, m.started_at, m.finished_at,
+    m.last_success_at,
+    greatest(0, extract(epoch FROM now() - {_LAST_SUCCESS}))::float8
+FROM orgmirrorconfig m JOIN "user" o ON o.id = m.organization_id
+JOIN "user" robot ON robot.id = m.internal_robot_id
+WHERE %(organization)s::text IS NULL OR o.username = %(organization)s ORDER BY o.username
+"""
+
+
+@dataclass(frozen=True)
+class RepositoryStatus:
+    """A repository that an upstream lists, or listed.
+
+    Attributes:
+        name: its name without the namespace.
+        status: one of REPOSITORY_STATUSES.
+        discovered_at: when it was listed first.
+        last_sync_at: when its last run ended.
+        message: a text for people.
+        repository: the repository as `namespace/name`; None if it is no mirror.
+    """
+
+    name: str
+    status: str
+    discovered_at: datetime
+    last_sync_at: datetime | None
+    message: str | None
+    repository: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return _for_json(asdict(self))
+
+
+@dataclass(frozen=True)
+class OrganizationStatus:
+    """A mirror of an organization and its last discovery.
+
+    Attributes:
+        kind: the kind of registry.
+        reference: the upstream's URL and namespace.
+        interval: seconds between discoveries.
+        sync_status: the state of the current or last discovery, one of STATUSES.
+        reason: the code of its failure.
+        seconds_without_success: seconds since the last success, or since the mirror's start.
+        repositories: the numbers of repositories by their statuses.
+    """
+
+    organization: str
+    robot: str
+    kind: str
+    reference: str
+    is_enabled: bool
+    visibility: str
+    filters: list[str]
+    interval: int
+    sync_status: str
+    reason: str | None
+    message: str | None
+    retries_remaining: int
+    next_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    last_success_at: datetime | None
+    seconds_without_success: float
+    repositories: dict[str, int]
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether discoveries on schedule have not succeeded for two intervals."""
+        limit = max(_INTERVALS * self.interval, _GRACE_SECONDS)
+        return self.is_enabled and self.seconds_without_success > limit
+
+    @property
+    def problem(self) -> str:
+        """Why the mirror is overdue, as a sentence."""
+        hours = self.seconds_without_success / 3600
+        cause = ": ".join(text for text in (self.reason, self.message) if text)
+        return (
+            f"the repositories of the mirrored organization {self.organization} have not been"
+            f" discovered for {hours:.1f} h ({self.sync_status}{f', {cause}' if cause else ''})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON."""
+        return _for_json(asdict(self))
+
+
+class OrganizationStatuses:
+    """Read the state of mirrors. Every method may raise DatabaseUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def all(self) -> list[OrganizationStatus]:
+        """Return all mirrors, by organization."""
+        return self._mirrors(None)
+
+    def one(self, organization: str) -> OrganizationStatus:
+        """Return the mirror of an organization.
+
+        Raises:
+            OrganizationMirrorUnknown: The organization is no mirror.
+        """
+        for found in self._mirrors(organization):
+            return found
+        raise OrganizationMirrorUnknown(
+            f"the organization '{organization}' is no mirror;"
+            " `atoll mirror organization list` lists the mirrors"
+        )
+
+    def repositories(
+        self,
+        organization: str,
+        status: str | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[RepositoryStatus]:
+        """Return the repositories of a mirror by name; empty if the organization is no mirror.
+
+        Args:
+            organization: the organization.
+            status: one of REPOSITORY_STATUSES; None for repositories with any status.
+            limit: the maximum number of repositories.
+            offset: the number of repositories to leave out.
+        """
+        values = {
+            "organization": organization,
+            "status": status,
+            "limit": limit,
+            "offset": offset,
+        }
+        return [RepositoryStatus(*row) for row in self._database.read(_REPOSITORIES, values)]
+
+    def counts(self, organization: str) -> dict[str, int]:
+        """Return the numbers of the repositories of a mirror by each of REPOSITORY_STATUSES."""
+        return self._counts(organization).get(organization, _no_repositories())
+
+    def _mirrors(self, organization: str | None) -> list[OrganizationStatus]:
+        rows = self._database.read(_MIRRORS, {"organization": organization})
+        counts = self._counts(organization) if rows else {}
+        return [OrganizationStatus(*(*row, counts.get(row[0], _no_repositories()))) for row in rows]
+
+    def _counts(self, organization: str | None) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        rows: Sequence[Sequence[Any]] = self._database.read(_COUNTS, {"organization": organization})
+        for name, status, count in rows:
+            found.setdefault(name, _no_repositories())[status] = count
+        return found
+
+
+def _no_repositories() -> dict[str, int]:
+    return dict.fromkeys(REPOSITORY_STATUSES, 0)
+
+
+def _for_json(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in fields.items()
+    }
