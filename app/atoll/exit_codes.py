@@ -6,5 +6,7 @@ FAILED = 1
 LOST = 65
 # A required service is unavailable.
 UNAVAILABLE = 69
+# Incomplete: content is missing that another medium has; the output lists it.
+INCOMPLETE = 75
 # The bundle is invalid; the message names the key.
 CONFIG = 78

@@ -27,6 +27,7 @@ from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
 from atoll.media.exporter import Exporter
 from atoll.media.image_content import ImageContents
+from atoll.media.importer import Importer
 from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
@@ -292,20 +293,24 @@ class Services:
         )
 
     @cached_property
-    def image_copier(self) -> ImageCopier:
-        """The copier of images to mirrors."""
-        blob_copier = BlobCopier(
+    def blob_copier(self) -> BlobCopier:
+        """The copier of blobs of upstreams and media."""
+        return BlobCopier(
             self.database,
             self.locations,
             blobs=self.blobs,
             uploads=self.uploads,
             content=self.content,
         )
+
+    @cached_property
+    def image_copier(self) -> ImageCopier:
+        """The copier of images to mirrors."""
         return ImageCopier(
             Presence(self.database),
             self.blobs,
             self.manifests,
-            blob_copier,
+            self.blob_copier,
             sparse_indexes=self.bundle.feature_sparse_index,
         )
 
@@ -314,6 +319,18 @@ class Services:
         """The export of images to media."""
         contents = ImageContents(self.manifests, self.blobs, Referrers(self.database))
         return Exporter(self.database, contents, self.blobs, self.bundle.server_hostname)
+
+    @cached_property
+    def importer(self) -> Importer:
+        """The import of media."""
+        return Importer(
+            self.database,
+            self.repositories,
+            self.blobs,
+            self.manifests,
+            self.blob_copier,
+            sparse_indexes=self.bundle.feature_sparse_index,
+        )
 
     @cached_property
     def health_probe(self) -> HealthProbe:

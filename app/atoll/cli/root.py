@@ -36,7 +36,8 @@ SECTIONS = {
         "token": Entry("atoll.cli.tokens:token", "Manage API tokens"),
         "mirror": Entry("atoll.cli.mirror:mirror", "Manage mirrors of other registries"),
         "repository": Entry("atoll.cli.repositories:repository", "Manage repositories"),
-        "export": Entry("atoll.cli.export:export", "Write images to a medium for an air gap"),
+        "export": Entry("atoll.cli.media_export:export", "Write images to a medium for an air gap"),
+        "import": Entry("atoll.cli.media_import:import_media", "Import images from media"),
     },
     "Configuration": {
         "config": Entry("atoll.cli.config:config", "Check a configuration bundle"),

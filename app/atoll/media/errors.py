@@ -15,3 +15,7 @@ class MediumRefused(MediumError):
 
 class MediumNotWritable(MediumError):
     """A medium cannot be written."""
+
+
+class SparseIndexRefused(MediumError):
+    """An index lacks images that no medium has, which FEATURE_SPARSE_INDEX does not permit."""

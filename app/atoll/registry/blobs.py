@@ -99,13 +99,14 @@ WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
 """
 
-# CTE: write the right of a repository to a blob.
+# CTE: write the right of a repository to a blob, or extend it.
 _GRANT_RIGHT = """
 granted AS (
     INSERT INTO uploadedblob (repository_id, blob_id, expires_at)
     SELECT {repository}, blob.id, now() + make_interval(secs => %(keep_seconds)s)
     FROM blob {where}
-    ON CONFLICT (repository_id, blob_id) DO UPDATE SET expires_at = EXCLUDED.expires_at
+    ON CONFLICT (repository_id, blob_id) DO UPDATE
+    SET expires_at = greatest(uploadedblob.expires_at, EXCLUDED.expires_at)
     RETURNING blob_id
 )"""
 

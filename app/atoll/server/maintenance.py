@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from atoll.media.import_records import ImportRecords
 from atoll.mirroring.copying.blob_records import BlobRecords
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
@@ -95,8 +96,9 @@ def over_replication_of(services: Services) -> OverReplication:
 
 
 def abort_abandoned_parts(services: Services) -> None:
-    """Delete the parts of abandoned multipart uploads at every store that is up."""
+    """Delete abandoned imports, and the parts of abandoned uploads at every store that is up."""
     BlobRecords(services.database).delete_abandoned(_PARTS_AGE)
+    ImportRecords(services.database).delete_expired()
     kept = {row[0] for row in services.database.read(_UNFINISHED_UPLOADS)}
     before = datetime.now(UTC) - _PARTS_AGE
     for location, store in services.locations.stores.items():

@@ -19,6 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.mirroring.copying.blob_records import BlobRecords, Claim
+from atoll.mirroring.copying.blob_source import BlobSource, ByteStream
 from atoll.mirroring.copying.blob_stream import BlobStream, Progress, Transfer
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.copy_errors import ContentCollected, NotAMirror, StoreFailed
@@ -42,8 +43,6 @@ from atoll.storage.base import blob_key
 from atoll.storage.errors import NoHealthyStore, OutcomeUnknown, StoreError, StoreUnavailable
 from atoll.storage.locations import Locations
 from atoll.storage.multipart import MEBIBYTE, PART_MINIMUM
-from atoll.upstream.client import UpstreamClient
-from atoll.upstream.download import Download
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class BlobCopier:
 
     def copy(
         self,
-        source: UpstreamClient,
+        source: BlobSource,
         name: RepositoryName,
         digest: Digest,
         size: int,
@@ -132,7 +131,7 @@ class BlobCopier:
 
     def _copy_small(
         self,
-        source: UpstreamClient,
+        source: BlobSource,
         name: RepositoryName,
         digest: Digest,
         size: int,
@@ -272,7 +271,7 @@ class BlobCopier:
         )
 
 
-def _receive(download: Download, buffer: bytearray, control: CopyControl) -> None:
+def _receive(download: ByteStream, buffer: bytearray, control: CopyControl) -> None:
     """Fill the beginning of a buffer with a whole blob."""
     length = 0
     with control.transfer(download):

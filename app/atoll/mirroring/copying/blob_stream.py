@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 from atoll.db.pool import DatabaseUnavailable
 from atoll.mirroring.copying.blob_records import BlobRecords, Checkpoint, Claim
+from atoll.mirroring.copying.blob_source import BlobSource, ByteStream
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.copy_errors import LeaseLost
 from atoll.mirroring.copying.resumable_hash import ResumableHash, is_usable
@@ -28,8 +29,6 @@ from atoll.storage.abandonment import Attempt
 from atoll.storage.base import ObjectStore, blob_key
 from atoll.storage.errors import ObjectMissing, StoreError, StoreTimeout
 from atoll.storage.multipart import PART_MINIMUM, part_size
-from atoll.upstream.client import UpstreamClient
-from atoll.upstream.download import Download
 from atoll.upstream.errors import InvalidContent, WrongDigest
 
 log = logging.getLogger(__name__)
@@ -123,7 +122,7 @@ class Progress:
 class Transfer:
     """A large blob of an upstream, and the state of its copy; `source` holds a slot."""
 
-    source: UpstreamClient
+    source: BlobSource
     digest: Digest
     size: int
     control: CopyControl
@@ -383,7 +382,7 @@ class BlobStream:
 class _Pieces:
     """The bytes of a download in portions of any size."""
 
-    def __init__(self, download: Download, progress: Progress) -> None:
+    def __init__(self, download: ByteStream, progress: Progress) -> None:
         self._pieces: Iterator[bytes] = download.pieces()
         self._progress = progress
         self._rest = memoryview(b"")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from atoll.upstream.download import Download
+from atoll.mirroring.copying.blob_source import ByteStream
 from atoll.upstream.errors import Stopped
 
 
@@ -38,7 +38,7 @@ class CopyControl:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._error: Exception | None = None
-        self._downloads: set[Download] = set()
+        self._downloads: set[ByteStream] = set()
         self._moved_at = monotonic()
 
     @property
@@ -99,7 +99,7 @@ class CopyControl:
         self.check()
 
     @contextmanager
-    def transfer(self, download: Download) -> Iterator[None]:
+    def transfer(self, download: ByteStream) -> Iterator[None]:
         """Let `stop` abort a download while the block runs.
 
         Raises:
