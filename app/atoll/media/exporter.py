@@ -35,7 +35,7 @@ from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import RegistryError
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.storage.errors import StoreError
-from atoll.upstream.client import attached_tags, fallback_tag
+from atoll.upstream.attached_tags import attached_tags, fallback_tag
 
 # The blobs of manifests that an earlier medium has.
 _BLOBS_OF = f"""
@@ -283,7 +283,7 @@ class _RepositoryExporter:
         for manifest in self._content.images[tag.digest]:
             digest = Digest.parse(manifest)
             near = self._by_stem.get(fallback_tag(digest), {})
-            for name in attached_tags(digest, list(near)):
+            for name in attached_tags(digest, near):
                 self._export_tag(near[name])
         self._content.tags[tag.name] = ExportedTag(digest=tag.digest, changed_ms=tag.changed_ms)
 

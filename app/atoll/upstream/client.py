@@ -7,9 +7,8 @@ with the deviations of well-known registries.
 from __future__ import annotations
 
 import http.client
-import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -18,6 +17,8 @@ from atoll.names import Digest, Hash, InvalidDigest, is_tag
 from atoll.outbound.errors import BodyTooLarge
 from atoll.outbound.response import Response
 from atoll.registry.manifest_format import MAXIMUM_SIZE
+from atoll.upstream.attached_tags import fallback_tag
+from atoll.upstream.bounded_json import parsed
 from atoll.upstream.download import Download, VerifiedDownload
 from atoll.upstream.errors import (
     EndlessListing,
@@ -34,11 +35,15 @@ from atoll.upstream.numbers import content_length
 from atoll.upstream.registry_requests import RegistryRequests
 
 _PAGE_SIZE = 1000
-# Limits of listings: entries of all pages, pages, and bytes of one page.
-_TAGS_MAXIMUM = 200_000
+# Limits of listings: entries of all pages, pages, and bytes of one page. Some registries send all
+# tags as one page.
+TAGS_MAXIMUM = 200_000
+REFERRERS_MAXIMUM = 1000
 _PAGES_MAXIMUM = 10_000
 _REFERRER_PAGES_MAXIMUM = 100
-_PAGE_BYTES = 16 * 2**20
+_TAGS_PAGE_BYTES = 8 * 2**20
+# Values of a page in addition to its tags.
+_OTHER_VALUES = 100
 _ERROR_BYTES = 64 * 1024
 # Statuses with which registries without the referrers API respond to it.
 _NO_REFERRERS_API = frozenset(
@@ -107,6 +112,7 @@ class UpstreamClient:
         self._scope = f"repository:{repository}:pull"
         self._path = f"/v2/{repository}"
         self._name = f"'{requests.host}/{repository}'"
+        self._listing = f"a listing of {self._name}"
 
     @property
     def host(self) -> str:
@@ -133,23 +139,29 @@ class UpstreamClient:
     def tags(self) -> Tags:
         """Return all tags.
 
+        They need up to 50 MB, and while a page is read, up to 110 MB more.
+
         Raises:
             NotFound: The repository does not exist.
-            EndlessListing: There are too many tags or pages.
+            EndlessListing: There are more than 200,000 tags, or too many pages.
+            TooLarge: A page has more than 8 MiB, or more values than tags are permitted.
         """
         names: dict[str, None] = {}
         skipped, is_null = 0, False
-        for document in self._pages("tags/list", {"n": str(_PAGE_SIZE)}, pages=_PAGES_MAXIMUM):
-            if "tags" not in document or not isinstance(document["tags"], list | None):
-                raise InvalidContent(f"the tags of {self._name} are not a list")
-            is_null |= document["tags"] is None
-            for tag in document["tags"] or ():
-                if isinstance(tag, str) and is_tag(tag):
-                    names[tag] = None
-                else:
-                    skipped += 1
-            if len(names) + skipped > _TAGS_MAXIMUM:
-                raise EndlessListing(f"{self._name} has more than {_TAGS_MAXIMUM} tags")
+        for body in self._pages(
+            "tags/list", {"n": str(_PAGE_SIZE)}, pages=_PAGES_MAXIMUM, maximum=_TAGS_PAGE_BYTES
+        ):
+            with parsed(body, self._listing, values=TAGS_MAXIMUM + _OTHER_VALUES) as document:
+                if "tags" not in document or not isinstance(document["tags"], list | None):
+                    raise InvalidContent(f"the tags of {self._name} are not a list")
+                is_null |= document["tags"] is None
+                for tag in document["tags"] or ():
+                    if isinstance(tag, str) and is_tag(tag):
+                        names[tag] = None
+                    else:
+                        skipped += 1
+            if len(names) + skipped > TAGS_MAXIMUM:
+                raise EndlessListing(f"{self._name} has more than {TAGS_MAXIMUM} tags")
         return Tags(list(names), skipped, is_null and not names)
 
     def head(self, reference: str) -> Digest | None:
@@ -182,7 +194,7 @@ class UpstreamClient:
 
         Raises:
             ManifestUnknown: It does not exist.
-            TooLarge: It has more than 4 MiB.
+            TooLarge: It has more than 4 MiB or 100,000 values.
             Schema1: It is a Docker image manifest of schema 1.
             UnsupportedManifest: It is of another unsupported type.
             WrongDigest: The bytes do not have the digest.
@@ -245,31 +257,44 @@ class UpstreamClient:
 
         Args:
             digest: The digest of the manifest.
+
+        Raises:
+            EndlessListing: There are more than 1,000 referrers, or too many pages.
+            TooLarge: A page has more than 4 MiB or 100,000 values.
         """
+        found: dict[Digest, Referrer] = {}
+        listed = 0
+        for body in self._referrer_pages(digest):
+            with parsed(body, self._listing) as document:
+                entries = document.get("manifests")
+                # Null is how some registries encode an empty list.
+                if isinstance(entries, list):
+                    listed += len(entries)
+                    if listed > REFERRERS_MAXIMUM:
+                        raise EndlessListing(
+                            f"{digest} in {self._name} has more than {REFERRERS_MAXIMUM} referrers"
+                        )
+                    found |= {one.digest: one for one in self._entries(entries)}
+        return list(found.values())
+
+    def _referrer_pages(self, digest: Digest) -> Iterator[bytes]:
         try:
-            pages = list(
-                self._pages(
-                    f"referrers/{digest}",
-                    {},
-                    pages=_REFERRER_PAGES_MAXIMUM,
-                    headers={"Accept": OCI_INDEX},
-                    unsupported=_NO_REFERRERS_API,
-                )
+            yield from self._pages(
+                f"referrers/{digest}",
+                {},
+                pages=_REFERRER_PAGES_MAXIMUM,
+                maximum=MAXIMUM_SIZE,
+                headers={"Accept": OCI_INDEX},
+                unsupported=_NO_REFERRERS_API,
             )
         except _Unsupported:
-            try:
+            with suppress(NotFound):
                 fallback = self.manifest(fallback_tag(digest))
-            except NotFound:
-                return []
-            if fallback.media_type != OCI_INDEX:
-                return []
-            pages = [json.loads(fallback.content)]
-        return list({one.digest: one for page in pages for one in self._entries(page)}.values())
+                if fallback.media_type == OCI_INDEX:
+                    yield fallback.content
 
-    def _entries(self, document: Mapping[str, Any]) -> Iterator[Referrer]:
-        entries = document.get("manifests")
-        # Null is how some registries encode an empty list.
-        for entry in entries if isinstance(entries, list) else ():
+    def _entries(self, entries: Iterable[Any]) -> Iterator[Referrer]:
+        for entry in entries:
             try:
                 digest = Digest.parse(entry["digest"])
                 media_type, size = entry["mediaType"], entry["size"]
@@ -305,37 +330,41 @@ class UpstreamClient:
         query: Mapping[str, str],
         *,
         pages: int,
+        maximum: int,
         headers: Mapping[str, str] | None = None,
         unsupported: frozenset[int] = frozenset(),
-    ) -> Iterator[dict[str, Any]]:
-        """Yield the documents of a paginated listing."""
+    ) -> Iterator[bytes]:
+        """Yield the pages of a listing, each of which is requested after the one before was used.
+
+        Args:
+            path: The path within the repository.
+            query: The query of the first page.
+            pages: The maximum number of pages.
+            maximum: The maximum size of a page in bytes.
+            headers: Headers of the requests.
+            unsupported: Statuses of the first page that mean that there is no such listing.
+
+        Raises:
+            _Unsupported: There is no such listing.
+        """
         suffix = f"?{urlencode(query)}" if query else ""
         target: str | None = self._requests.url(f"{self._path}/{path}{suffix}")
-        seen: set[str] = set()
+        # Hashes, because an upstream chooses the length of its URLs.
+        seen: set[int] = set()
         while target is not None:
-            if target in seen or len(seen) == pages:
-                raise EndlessListing(f"a listing of {self._name} does not end")
-            seen.add(target)
+            if hash(target) in seen or len(seen) == pages:
+                raise EndlessListing(f"{self._listing} does not end")
+            seen.add(hash(target))
             with self._requests.get(target, self._scope, headers) as response:
                 if len(seen) == 1 and response.status in unsupported:
                     raise _Unsupported
-                document = self._document(response)
+                if response.status == http.client.NOT_FOUND:
+                    raise NotFound(f"the repository {self._name} was not found")
+                if response.status != http.client.OK:
+                    raise unexpected_status(self._requests.host, response.status)
+                body = self._read(response, maximum, self._listing)
                 target = next_page(response.headers.get_all("Link", []), target)
-            yield document
-
-    def _document(self, response: Response) -> dict[str, Any]:
-        if response.status == http.client.NOT_FOUND:
-            raise NotFound(f"the repository {self._name} was not found")
-        if response.status != http.client.OK:
-            raise unexpected_status(self._requests.host, response.status)
-        body = self._read(response, _PAGE_BYTES, f"a listing of {self._name}")
-        try:
-            document = json.loads(body.decode())
-        except (ValueError, RecursionError) as error:
-            raise InvalidContent(f"a listing of {self._name} is not JSON") from error
-        if not isinstance(document, dict):
-            raise InvalidContent(f"a listing of {self._name} is not a JSON object")
-        return document
+            yield body
 
     def _read(self, response: Response, maximum: int, name: str) -> bytes:
         too_large = TooLarge(f"{name} has more than {maximum} bytes")
@@ -357,25 +386,6 @@ class UpstreamClient:
 
 class _Unsupported(Exception):
     """The upstream does not have the referrers API."""
-
-
-def fallback_tag(digest: Digest) -> str:
-    """Return the tag of the index of referrers at registries without the referrers API."""
-    return f"{digest.algorithm}-{digest.hex}"
-
-
-def attached_tags(digest: Digest, tags: list[str]) -> list[str]:
-    """Return the tags that belong to a manifest by their names.
-
-    These are the index of its referrers, and the signature, attestation and SBOM of cosign.
-
-    Args:
-        digest: The digest of the manifest.
-        tags: All tags of the repository.
-    """
-    name = fallback_tag(digest)
-    wanted = {name, *(f"{name}.{kind}" for kind in ("sig", "att", "sbom"))}
-    return [tag for tag in tags if tag in wanted]
 
 
 def _header_digest(response: Response) -> Digest | None:

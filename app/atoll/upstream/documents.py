@@ -10,6 +10,7 @@ from typing import Any
 
 from atoll.outbound.errors import BodyTooLarge
 from atoll.outbound.response import Response
+from atoll.upstream.bounded_json import check_structure
 from atoll.upstream.errors import InvalidContent, NotFound, TooLarge
 from atoll.upstream.exchange import unexpected_status
 from atoll.upstream.links import next_page
@@ -37,7 +38,8 @@ class UpstreamDocuments:
     """Reads documents of one upstream with one account; thread-safe.
 
     All methods raise UpstreamError: NotFound for status 404, AuthFailed for 401 and 403, and
-    InvalidContent for a document that is not JSON, is too large, or comes from another server.
+    InvalidContent for a document that is not JSON, is too large, has too many values, or comes from
+    another server.
     """
 
     def __init__(self, requests: RegistryRequests) -> None:
@@ -77,6 +79,7 @@ class UpstreamDocuments:
                 raise unexpected_status(self.host, response.status)
             body = _read(response, name)
             following = next_page(response.headers.get_all("Link", []), url)
+        check_structure(body, name)
         try:
             return Document(json.loads(body.decode()), following)
         except (ValueError, RecursionError) as error:

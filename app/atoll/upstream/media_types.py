@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from atoll.upstream.errors import InvalidContent, Schema1, UnsupportedManifest
+from atoll.upstream.bounded_json import parsed
+from atoll.upstream.errors import Schema1, UnsupportedManifest
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_IMAGE = "application/vnd.oci.image.manifest.v1+json"
@@ -40,14 +40,14 @@ def manifest_type(content: bytes, content_type: str, name: str) -> str:
     Raises:
         Schema1: It is a Docker image manifest of schema 1.
         UnsupportedManifest: The type is not supported.
+        TooLarge: It has too many values.
         InvalidContent: It is not a JSON object.
     """
-    try:
-        document = json.loads(content.decode())
-    except (ValueError, RecursionError) as error:
-        raise InvalidContent(f"the manifest {name} is not JSON") from error
-    if not isinstance(document, dict):
-        raise InvalidContent(f"the manifest {name} is not a JSON object")
+    with parsed(content, f"the manifest {name}") as document:
+        return _type_of(document, content_type, name)
+
+
+def _type_of(document: dict[str, Any], content_type: str, name: str) -> str:
     if document.get("schemaVersion") == 1 or is_schema_1(content_type):
         raise Schema1(f"the manifest {name} is of Docker's schema 1, which is not supported")
     for found in (document.get("mediaType"), _plain(content_type), _by_content(document)):

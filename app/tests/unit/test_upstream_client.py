@@ -13,7 +13,8 @@ import pytest
 from atoll.names import Digest
 from atoll.outbound.connection import Limits
 from atoll.upstream.access import Access
-from atoll.upstream.client import UpstreamClient, attached_tags, fallback_tag
+from atoll.upstream.attached_tags import attached_tags, fallback_tag, is_attached_tag
+from atoll.upstream.client import REFERRERS_MAXIMUM, UpstreamClient
 from atoll.upstream.download import RangesUnsupported
 from atoll.upstream.errors import (
     BlobUnknown,
@@ -148,10 +149,11 @@ def test_a_listing_does_not_continue_on_another_server(
         (b"[]", InvalidContent),
         (b"{}", InvalidContent),
         (b'{"tags": "latest"}', InvalidContent),
-        (b"[" * 100_000, InvalidContent),
-        (b'{"tags": ["' + b"x" * 17_000_000 + b'"]}', TooLarge),
+        (b"[" * 100_000, TooLarge),
+        (b'{"tags": [' + b"{}," * 2_000_000 + b"{}]}", TooLarge),
+        (b'{"tags": ["' + b"x" * 9_000_000 + b'"]}', TooLarge),
     ],
-    ids=["HTML", "a list", "no tags", "a string", "nesting", "17 MB"],
+    ids=["HTML", "a list", "no tags", "a string", "nesting", "objects", "9 MB"],
 )
 def test_a_malformed_listing_is_refused(
     upstream: FaultUpstream,
@@ -260,10 +262,21 @@ def test_the_media_type_is_derived_if_it_is_not_given(
         (b"{}", "application/json", UnsupportedManifest, "unsupported_manifest"),
         (b"\xff", OCI_IMAGE, InvalidContent, "invalid_response"),
         (b"[1]", OCI_IMAGE, InvalidContent, "invalid_response"),
-        (b"[" * 100_000, OCI_IMAGE, InvalidContent, "invalid_response"),
+        (b"[" * 100_000, OCI_IMAGE, TooLarge, "too_large"),
+        (b'{"layers": [' + b"{}," * 1_000_000 + b"{}]}", OCI_IMAGE, TooLarge, "too_large"),
         (b" " * (4 * 2**20) + b"{}", OCI_IMAGE, TooLarge, "too_large"),
     ],
-    ids=["schema 1", "schema 1 as JSON", "new", "unknown", "binary", "list", "nesting", "4.1 MiB"],
+    ids=[
+        "schema 1",
+        "schema 1 as JSON",
+        "new",
+        "unknown",
+        "binary",
+        "list",
+        "nesting",
+        "objects",
+        "4.1 MiB",
+    ],
 )
 def test_an_unusable_manifest_has_a_named_reason(
     repository: UpstreamRepository,
@@ -554,12 +567,52 @@ def test_referrers_are_found_by_the_fallback_tag(
     assert found.artifact_type == "application/x-sbom"
 
 
+@pytest.mark.parametrize("by_tag", [False, True], ids=["API", "fallback tag"])
+def test_too_many_referrers_are_refused(
+    upstream: FaultUpstream, repository: UpstreamRepository, one: UpstreamClient, *, by_tag: bool
+) -> None:
+    image = repository.add_image("latest")
+    descriptor = {"mediaType": OCI_IMAGE, "digest": image, "size": 1}
+
+    def found(number: int) -> int:
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor] * number}
+        body = json.dumps(document).encode()
+        if by_tag:
+            upstream.oddities.no_referrers = 404
+            repository.add_raw_manifest(body, OCI_INDEX, fallback_tag(digest(image)))
+        else:
+            upstream.fail("referrers", faults.replace(lambda _body: body))
+        return len(one.referrers(digest(image)))
+
+    assert found(REFERRERS_MAXIMUM) == 1
+    with pytest.raises(EndlessListing, match="more than 1000 referrers"):
+        found(REFERRERS_MAXIMUM + 1)
+
+
+def test_pages_of_referrers_are_requested_until_there_are_too_many(
+    upstream: FaultUpstream,
+    repository: UpstreamRepository,
+    one: UpstreamClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image = repository.add_image("latest")
+    entries = [{"mediaType": OCI_IMAGE, "digest": image, "size": 1}] * 5000
+    monkeypatch.setattr(repository, "referrers", lambda _subject: entries)
+    upstream.oddities.page_size = 400
+    with pytest.raises(EndlessListing):
+        one.referrers(digest(image))
+    assert upstream.count("referrers") == 3
+
+
 def test_tags_that_belong_to_a_manifest_are_recognized() -> None:
     name = digest("sha256:" + "a" * 64)
     base = "sha256-" + "a" * 64
-    mine = [f"{base}.sig", base, f"{base}.att", f"{base}.sbom"]
-    others = ["latest", f"{base}.other", f"sha256-{'b' * 64}.sig"]
-    assert attached_tags(name, [*mine, *others]) == mine
+    mine = [base, f"{base}.sig", f"{base}.att", f"{base}.sbom"]
+    of_another = f"sha256-{'b' * 64}.sig"
+    others = ["latest", f"{base}.other", f"{base}.sig.sig"]
+    assert attached_tags(name, {*mine, of_another, *others}) == mine
+    assert all(map(is_attached_tag, [*mine[1:], of_another]))
+    assert not any(map(is_attached_tag, [base, *others]))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ nothing incomplete behind. Manifests are kept byte for byte.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -36,7 +36,8 @@ from atoll.registry.errors import (
 )
 from atoll.registry.manifest_format import ParsedManifest, parse
 from atoll.registry.manifests import Manifests
-from atoll.upstream.client import UpstreamClient, UpstreamManifest, attached_tags, fallback_tag
+from atoll.upstream.attached_tags import attached_tags, fallback_tag
+from atoll.upstream.client import UpstreamClient, UpstreamManifest
 from atoll.upstream.errors import ManifestUnknown
 
 # Indexes in indexes, and referrers of referrers, that are copied.
@@ -58,12 +59,12 @@ class CopyOptions:
     Attributes:
         architectures: The architectures of the images in an index; all if empty.
         referrers: `all`, `none`, or the artifact types of referrers.
-        listed_tags: The tags of the upstream, among which those of cosign are found.
+        listed_tags: The tags of the upstream among which those of cosign are found.
     """
 
     architectures: tuple[str, ...] = ()
     referrers: Literal["all", "none"] | tuple[str, ...] = "all"
-    listed_tags: Sequence[str] = ()
+    listed_tags: Container[str] = ()
 
 
 @dataclass
@@ -357,7 +358,7 @@ class _ImageCopy:
 
     def _copy_attached(self, digest: Digest) -> None:
         """Copy what cosign attaches by tags; the index of referrers is not needed here."""
-        for tag in attached_tags(digest, list(self._options.listed_tags)):
+        for tag in attached_tags(digest, self._options.listed_tags):
             if tag == fallback_tag(digest):
                 continue
             try:

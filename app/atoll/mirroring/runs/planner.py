@@ -27,8 +27,9 @@ from atoll.mirroring.runs.claims import RunClaim
 from atoll.mirroring.runs.failures import RunRefused
 from atoll.mirroring.runs.plans import Plan
 from atoll.names import Digest, InvalidDigest
+from atoll.upstream.bounded_json import parsed
 from atoll.upstream.client import UpstreamClient
-from atoll.upstream.errors import ManifestUnknown
+from atoll.upstream.errors import InvalidContent, ManifestUnknown
 
 # After this number of refusals in a row the credentials are not sent again, so that no account is
 # locked, until they change or a user requests a run.
@@ -213,9 +214,17 @@ class _LookUp:
                 return None
             self.requests += 1
             blob = self._source.blob(Digest.parse(config["digest"]), config["size"])
-            return image_date(json.loads(b"".join(blob.pieces())))
+            return _date_in(b"".join(blob.pieces()))
         except (ManifestUnknown, InvalidDigest, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+
+def _date_in(config: bytes) -> datetime | None:
+    try:
+        with parsed(config, "the configuration of an image") as document:
+            return image_date(document)
+    except InvalidContent:
+        return None
 
 
 def image_date(config: object) -> datetime | None:

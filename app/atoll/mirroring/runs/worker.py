@@ -25,6 +25,7 @@ from atoll.mirroring.outcome import AUTH_FAILED
 from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.cosign_tags import CosignTags
 from atoll.mirroring.runs.endings import FinishedRun
 from atoll.mirroring.runs.failures import outcome_of, reason_of
 from atoll.mirroring.runs.planner import Planner
@@ -46,8 +47,6 @@ _PLANS_AT_ONCE = 2
 _WATCH_SECONDS = 2.0
 # Leases are extended three times before they expire.
 _EXTENSIONS = 3
-# Listings that are kept, for the tags of cosign.
-_LISTINGS = 64
 
 WORKERS_ACTIVE = Gauge(
     "quay_repository_mirror_workers_active", "Mirror workers in this process: 1 while it claims"
@@ -139,7 +138,7 @@ class MirrorWorker:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._work: dict[UUID, _Work] = {}
-        self._listings: dict[int, list[str]] = {}
+        self._cosign_tags = CosignTags()
         self._threads: list[PeriodicThread] = []
         # One slot is left for other mirrors, so that a slow upstream does not delay them.
         self._planning: QueueRunner[int, RunClaim] = QueueRunner(
@@ -196,7 +195,7 @@ class MirrorWorker:
             settings = self._runs.settings.of(claim.row)
             source = self._connect(settings.reference, settings.access)
             planned = self._planner.plan(claim, settings, source, work.control.check)
-            self._keep_listing(claim.run_id, list(planned.listed))
+            self._cosign_tags.keep(claim.run_id, planned.listed)
             _report(self._runs.plans.record(claim, planned.plan))
         except _Stopping:
             self._runs.claims.give_back([claim])
@@ -289,22 +288,14 @@ class MirrorWorker:
             # Credentials that were refused are not sent again for each tag.
             self._tasks.fail_others(task, code, text)
 
-    def _keep_listing(self, run_id: int, tags: list[str]) -> None:
-        with self._lock:
-            self._listings[run_id] = tags
-            while len(self._listings) > _LISTINGS:
-                del self._listings[next(iter(self._listings))]
-
-    def _listing(self, task: Task, settings: MirrorSettings, source: UpstreamClient) -> list[str]:
-        """Return the tags of the upstream, among which are those of cosign."""
+    def _listing(
+        self, task: Task, settings: MirrorSettings, source: UpstreamClient
+    ) -> frozenset[str]:
+        """Return the tags of cosign at the upstream, if they are to be copied."""
         if settings.referrers != "all":
-            return []
-        with self._lock:
-            known = self._listings.get(task.run_id)
-        if known is None:
-            known = source.tags().names
-            self._keep_listing(task.run_id, known)
-        return known
+            return frozenset()
+        known = self._cosign_tags.find(task.run_id)
+        return self._cosign_tags.keep(task.run_id, source.tags().names) if known is None else known
 
     # Work in progress -------------------------------------------------------------------------
 
