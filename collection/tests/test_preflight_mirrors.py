@@ -77,7 +77,7 @@ def test_a_repository_with_two_mirrors_is_reported():
 
 
 def test_mirrors_need_the_feature_and_a_login():
-    found = problems(MIRROR, bundle={"SUPER_USERS": ["admin"]})
+    found = problems(MIRROR, bundle={"SUPER_USERS": ["admin"], "FEATURE_ORG_MIRROR": True})
 
     assert [one["id"] for one in found] == ["mirrors-disabled", "mirrors-login-missing"]
     assert problems(bundle={}) == []

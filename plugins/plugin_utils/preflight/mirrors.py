@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.atoll.registry.plugins.filter.mirroring import runs_mirror
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.atoll.registry.plugins.modules.repository_mirror import DOCUMENTATION
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.inventory import (
     Host,
@@ -53,7 +53,7 @@ def _missing_settings(host: Host) -> Iterator[Problem]:
     bundle = host.get("registry_config")
     if not isinstance(bundle, dict):
         return
-    if not runs_mirror(bundle):
+    if not boolean(bundle.get("FEATURE_REPO_MIRROR", False), strict=False):
         yield problem(
             "mirrors-disabled",
             host.name,
