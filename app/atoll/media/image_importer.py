@@ -137,12 +137,12 @@ class ImageImporter:
     def _copy_blobs(self, digests: list[str]) -> set[str]:
         """Mount or copy blobs; return those that neither registry nor media have."""
         digests = list(dict.fromkeys(digests))
-        visible: dict[str, int] = {}
+        mounted: dict[str, int] = {}
         for start in range(0, len(digests), MOUNTED_MAXIMUM):
             slice_ = digests[start : start + MOUNTED_MAXIMUM]
-            visible |= self.registry.blobs.mount_visible(self.name, slice_, self.username)
-        self.transferred.present += sum(visible.values())
-        others = [one for one in digests if one not in visible]
+            mounted |= self.registry.blobs.mount_public(self.name, slice_)
+        self.transferred.present += sum(mounted.values())
+        others = [one for one in digests if one not in mounted]
         wanted = [one for one in others if self.library.size(one) is not None]
         self._copy(wanted)
         return set(others) - set(wanted)
