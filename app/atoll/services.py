@@ -31,6 +31,7 @@ from atoll.media.importer import Importer
 from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
+from atoll.mirroring.dry_runs import DryRuns
 from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
 from atoll.mirroring.organizations.organization_verification import OrganizationVerification
@@ -350,12 +351,17 @@ class Services:
         )
         return HealthProbe(database, self.redis, self.spool, replicas)
 
+    @property
+    def mirror_dry_runs(self) -> DryRuns:
+        """The plans of runs of mirrors that are not started."""
+        return DryRuns.from_bundle(self.database, self.cipher, self.bundle, self.ca_bundle)
+
     def _mirroring(self) -> Mirroring | None:
         """Return the collaborators of the resources of mirrors, if there can be any."""
         if not self.bundle.feature_repo_mirror:
             return None
         verification = Verification(self.mirrors, self.bundle, self.ca_bundle)
-        return Mirroring(self.mirrors, verification)
+        return Mirroring(self.mirrors, verification, self.mirror_dry_runs)
 
     def _organization_mirroring(self) -> OrganizationMirroring | None:
         """Return the collaborators of the resources of mirrors of organizations, if any."""

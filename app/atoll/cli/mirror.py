@@ -9,6 +9,7 @@ import click
 from atoll import exit_codes
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
+from atoll.cli.mirror_dry_run import plan
 from atoll.cli.mirror_import import import_mirrors
 from atoll.cli.mirror_runs import cancel, confirm_deletions, sync, wait
 from atoll.cli.options import json_option
@@ -34,6 +35,9 @@ _RUNS_SHOWN = 20
 @click.group(cls=Group)
 def mirror() -> None:
     """Manage the mirrors of repositories of other registries."""
+
+
+mirror.add_command(plan)
 
 
 @mirror.command("list", examples=["atoll mirror list --failed"])

@@ -35,6 +35,17 @@ robot.username AS robot, robot.enabled AND EXISTS (
     WHERE p.repository_id = r.id AND p.role IN ('write', 'admin')
       AND robot.id IN (p.user_id, member.user_id)) AS robot_permitted
 """
+# The time, the tags of the repository and what earlier runs recorded of tags.
+_TAG_COLUMNS = f"""
+clock_timestamp() AS now,
+coalesce((SELECT jsonb_object_agg(t.name, t.id) FROM tag t
+          WHERE t.repository_id = m.repository_id AND {alive("t")} AND {IS_SELECTABLE}),
+         '{{}}') AS existing_tags,
+coalesce((SELECT jsonb_object_agg(known.tag, jsonb_build_array(
+              known.upstream_digest, extract(epoch FROM known.checked_at),
+              extract(epoch FROM known.image_created)))
+          FROM mirrortag known WHERE known.mirror_id = m.id), '{{}}') AS known_tags
+"""
 
 # Claim a mirror for planning: one whose planner died or waited for the upstream, or one that is
 # due. A run in progress is claimed in any state of its repository, because it has to end.
@@ -78,15 +89,12 @@ WITH next AS (
                                  ELSE {RETRIES} END
     FROM run WHERE m.id = run.mirror_id RETURNING m.*, run.cause, run.started_at
 )
-SELECT m.*, {NAME_COLUMNS}, clock_timestamp() AS now,
-       coalesce((SELECT jsonb_object_agg(t.name, t.id) FROM tag t
-                 WHERE t.repository_id = m.repository_id AND {alive("t")} AND {IS_SELECTABLE}),
-                '{{}}') AS existing_tags,
-       coalesce((SELECT jsonb_object_agg(known.tag, jsonb_build_array(
-                     known.upstream_digest, extract(epoch FROM known.checked_at),
-                     extract(epoch FROM known.image_created)))
-                 FROM mirrortag known WHERE known.mirror_id = m.id), '{{}}') AS known_tags
-FROM claimed m {NAMES}
+SELECT m.*, {NAME_COLUMNS}, {_TAG_COLUMNS}FROM claimed m {NAMES}
+"""
+
+_OBSERVE = f"""
+SELECT m.*, 'request' AS cause, {NAME_COLUMNS}, {_TAG_COLUMNS}
+FROM repomirrorconfig m {NAMES} WHERE m.id = %(id)s
 """
 
 _POSTPONE = f"""
@@ -211,6 +219,12 @@ class RunClaims:
         values = {"run_id": claim.run_id, "wait": seconds, "error": stored_text(message)}
         if not self._queue.finish(claim, _POSTPONE, values):
             raise lost(claim)
+
+
+def observed(database: Database, mirror_id: int) -> RunClaim | None:
+    """Return a mirror as a claim finds it, but without a lease; None if it was deleted."""
+    rows = database.read(_OBSERVE, {"id": mirror_id})
+    return _claim(rows[0]) if rows else None
 
 
 def lost(claim: RunClaim) -> LeaseLost:

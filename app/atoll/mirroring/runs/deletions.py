@@ -91,10 +91,18 @@ def due_deletions(
     cursor.execute(_COUNT, values)
     counted = cursor.fetchone()
     existing = counted[0] if counted else 0
-    is_limited = existing >= _LIMITED_FROM and not row["deletions_confirmed"]
-    return Deletions(
-        tags, existing, is_refused=is_limited and len(tags) > settings.delete_limit * existing
+    is_refused = are_too_many(
+        len(tags), existing, settings, is_confirmed=row["deletions_confirmed"]
     )
+    return Deletions(tags, existing, is_refused=is_refused)
+
+
+def are_too_many(
+    deleted: int, existing: int, settings: MirrorSettings, *, is_confirmed: bool
+) -> bool:
+    """Return whether a run that would delete this number of existing tags deletes none."""
+    is_limited = existing >= _LIMITED_FROM and not is_confirmed
+    return is_limited and deleted > settings.delete_limit * existing
 
 
 def forget(cursor: psycopg2.extensions.cursor, mirror_id: int, tags: Collection[str]) -> None:

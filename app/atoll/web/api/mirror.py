@@ -17,6 +17,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN
+from atoll.mirroring.dry_runs import DryRuns
 from atoll.mirroring.errors import InvalidMirror
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
@@ -41,6 +42,8 @@ from atoll.web.api.operation import Call, RequestModel, operation
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
 # Verifications at the same time in one process; each occupies a thread.
 _VERIFICATIONS = 2
+# Seconds after which a plan sends no further request.
+_PLAN_SECONDS = 30.0
 # Fields of `atoll` in responses that requests may repeat.
 _STATE_FIELDS = frozenset(
     {"run", "next_date", "last_success_date", "reason", "message", "deletions_confirmed"}
@@ -77,6 +80,7 @@ class Mirroring:
 
     mirrors: Mirrors
     verification: Verification
+    dry_runs: DryRuns
 
 
 class MirrorRule(RequestModel):
@@ -173,6 +177,25 @@ class TagPage(TypedDict, total=False):
 
     tags: list[dict[str, Any]]
     next_page: str
+
+
+class PlanSchema(TypedDict):
+    """What a run would do; up to 1000 tags of each kind are listed, and `bytes` is not known."""
+
+    success: bool
+    reason: str | None
+    message: str | None
+    tags_listed: int
+    tags_selected: int
+    tags_unchanged: int
+    tags_copied: int
+    tags_ended: int
+    tags_postponed: int
+    bytes: int | None
+    requests: int
+    copied: list[dict[str, str]]
+    ended: list[dict[str, str]]
+    postponed: list[dict[str, str | None]]
 
 
 class VerificationSchema(TypedDict):
@@ -354,6 +377,22 @@ class MirrorVerification:
         with self._slots.one():
             result = self._verification.verify(mirror)
         return {"success": result.success, "message": result.message, "tags": result.tags}
+
+
+class MirrorPlan:
+    """`repository/{repository}/mirror/plan`."""
+
+    def __init__(self, mirrors: Mirrors, dry_runs: DryRuns) -> None:
+        self._mirrors = mirrors
+        self._dry_runs = dry_runs
+        self._slots = VerificationSlots()
+
+    @operation("planRepoMirror", response=PlanSchema, scope="repo:admin")
+    def on_post(self, call: Call) -> Any:
+        """Get what a run of a mirror would copy and delete, without starting it."""
+        mirror = self._mirrors.find(_administered(call))
+        with self._slots.one():
+            return self._dry_runs.plan(mirror, _PLAN_SECONDS).as_dict()
 
 
 def _administered(call: Call) -> RepositoryName:

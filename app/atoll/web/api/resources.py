@@ -278,6 +278,7 @@ def _mirrors(
             f"{_MIRROR}/verify",
             mirror.MirrorVerification(mirrors, mirroring.verification),
         ),
+        (f"{_MIRROR}/plan", mirror.MirrorPlan(mirrors, mirroring.dry_runs)),
         (f"{_MIRROR}/confirm-deletions", mirror.MirrorDeletions(mirrors)),
         (f"{_MIRROR}/runs", mirror.MirrorRuns(mirrors, statuses)),
         (f"{_MIRROR}/tags", mirror.MirrorTags(mirrors, statuses)),
