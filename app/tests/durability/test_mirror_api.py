@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from atoll.auth import users
+from atoll.mirroring.rules.settings import MirrorOptions, RegistryConfig
 from atoll.names import RepositoryName
+from atoll.web.api.mirror import MirrorRule, NewMirror
 
 from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import USER
@@ -159,7 +161,39 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"atoll": {"semver": ["latest"]}}, "atoll.semver"),
     ({"atoll": {"ca_certificate": "x"}}, "atoll.ca_certificate"),
     ({"atoll": {"unknown": 1}}, "atoll.unknown"),
+    ({"atoll": []}, "atoll"),
+    ({"atoll": {"exclude": ["a b"]}}, "atoll.exclude"),
+    ({"atoll": {"newest_by": "size"}}, "atoll.newest_by"),
+    ({"atoll": {"max_age": 0}}, "atoll.max_age"),
+    ({"atoll": {"hours": "25:00-26:00"}}, "atoll.hours"),
+    ({"atoll": {"referrers": ["no type"]}}, "atoll.referrers"),
+    ({"atoll": {"rollback": "x"}}, "atoll.rollback"),
+    ({"atoll": {"delete_after": -1}}, "atoll.delete_after"),
+    ({"atoll": {"delete_limit": 2}}, "atoll.delete_limit"),
+    ({"atoll": {"immutable_tags": "v1"}}, "atoll.immutable_tags"),
+    (
+        {"external_registry_config": {"unsigned_images": "x"}},
+        "external_registry_config.unsigned_images",
+    ),
+    ({"external_registry_config": {"proxy": 1}}, "external_registry_config.proxy"),
+    (
+        {"external_registry_config": {"proxy": {"https_proxy": "http://"}}},
+        "external_registry_config.proxy",
+    ),
+    (
+        {"external_registry_config": {"proxy": {"no_proxy": 1}}},
+        "external_registry_config.proxy.no_proxy",
+    ),
 ]
+
+
+def test_a_wrong_value_of_each_field_is_tested() -> None:
+    tested = {field for _wrong, field in WRONG}
+    fields = {*NewMirror.model_fields} - {"root_rule"}
+    fields |= {f"root_rule.{name}" for name in MirrorRule.model_fields}
+    fields |= {f"external_registry_config.{name}" for name in RegistryConfig.model_fields}
+    fields |= {f"atoll.{name}" for name in MirrorOptions.model_fields}
+    assert fields - tested == set()
 
 
 @pytest.mark.parametrize("present", [False, True], ids=["new", "changed"])
@@ -347,7 +381,7 @@ def test_only_administrators_and_superusers_have_access(site: MemorySite, api: A
         ("GET", f"{MIRROR}/tags", None),
         *(
             ("POST", f"{MIRROR}/{path}", None)
-            for path in ("sync-now", "sync-cancel", "verify", "confirm-deletions")
+            for path in ("sync-now", "sync-cancel", "verify", "plan", "confirm-deletions")
         ),
     ]
     for method, path, body in calls:
