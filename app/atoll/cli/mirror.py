@@ -11,6 +11,7 @@ from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
 from atoll.cli.mirror_dry_run import plan
 from atoll.cli.mirror_import import import_mirrors
+from atoll.cli.mirror_organization import organizations
 from atoll.cli.mirror_runs import cancel, confirm_deletions, sync, wait
 from atoll.cli.options import json_option
 from atoll.cli.output import (
@@ -207,7 +208,7 @@ def budget(context: CommandContext, as_json: bool) -> None:
     print_table(headings, rows, empty="No requests have been sent to upstreams.")
 
 
-for command in (sync, wait, cancel, confirm_deletions, import_mirrors):
+for command in (sync, wait, cancel, confirm_deletions, import_mirrors, organizations):
     mirror.add_command(command)
 
 

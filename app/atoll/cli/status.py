@@ -20,6 +20,11 @@ from atoll.cli.output import (
     size_text,
 )
 from atoll.cluster.instances import Instance
+from atoll.mirroring.organizations.organization_status import (
+    OrganizationStatuses,
+    OrganizationSummary,
+)
+from atoll.mirroring.organizations.records import SKIP
 from atoll.mirroring.status import MirrorStatuses, MirrorSummary
 from atoll.placement.status import StatusReport, StatusReporter
 
@@ -42,15 +47,25 @@ def status(context: CommandContext, max_lag: float | None, as_json: bool) -> int
     database = context.services().database
     found = StatusReporter(database).report()
     mirrors = MirrorStatuses(database).summary()
-    problems = found.problems(max_lag) + mirrors.problems()
+    organizations = OrganizationStatuses(database).summary()
+    problems = found.problems(max_lag) + mirrors.problems() + organizations.problems()
     if as_json:
-        print_json({**found.as_dict(), "mirrors": mirrors.as_dict(), "problems": problems})
+        counts = {
+            "mirrors": mirrors.as_dict(),
+            "organization_mirrors": organizations.as_dict(),
+        }
+        print_json({**found.as_dict(), **counts, "problems": problems})
     else:
-        print_status(found, mirrors, problems)
+        print_status(found, mirrors, organizations, problems)
     return exit_codes.FAILED if problems else 0
 
 
-def print_status(found: StatusReport, mirrors: MirrorSummary, problems: list[str]) -> None:
+def print_status(
+    found: StatusReport,
+    mirrors: MirrorSummary,
+    organizations: OrganizationSummary,
+    problems: list[str],
+) -> None:
     """Print the instances, the locations, the counts of mirrors if any, and the problems."""
     _print_instances(found)
     print_result("")
@@ -58,6 +73,9 @@ def print_status(found: StatusReport, mirrors: MirrorSummary, problems: list[str
     if mirrors.mirrors:
         print_result("")
         _print_mirrors(mirrors)
+    if organizations.mirrors:
+        print_result("")
+        _print_organizations(organizations)
     if problems:
         print_result("")
         print_items("Problems:", problems)
@@ -114,6 +132,19 @@ def _print_mirrors(mirrors: MirrorSummary) -> None:
         alarm(str(overdue)) if overdue else overdue,
     ]
     print_table(["mirrors", "active", "running", "due", "failed", "overdue"], [row])
+
+
+def _print_organizations(organizations: OrganizationSummary) -> None:
+    overdue, counts = len(organizations.overdue), organizations.repositories
+    row: list[Cell] = [
+        len(organizations.mirrors),
+        sum(counts.values()) - counts[SKIP],
+        counts[SKIP],
+        alarm(str(organizations.failed)) if organizations.failed else organizations.failed,
+        alarm(str(overdue)) if overdue else overdue,
+    ]
+    headings = ["mirrored organizations", "repositories", "skipped", "failed", "overdue"]
+    print_table(headings, [row])
 
 
 def _health(instances: list[Instance], location: str) -> Cell:

@@ -5,31 +5,87 @@ Each process that exports them exports those of all mirrors.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client import Gauge
 
 from atoll.db.pool import Database
+from atoll.mirroring.mirror_records import SYNC_NOW, SYNCING
+from atoll.mirroring.organizations.organization_status import (
+    OrganizationStatus,
+    OrganizationStatuses,
+)
 from atoll.mirroring.status import MirrorStatus, MirrorStatuses
 from atoll.upstream.usage import upstream_usage
 
 _LABELS = ("namespace", "repository")
 
-PENDING_TAGS = Gauge(
-    "quay_repository_mirror_pending_tags", "Tags that the current run has yet to copy", _LABELS
+
+class _RunGauges:
+    """The gauges of mirrors of one kind."""
+
+    def __init__(self, prefix: str, kind: str) -> None:
+        self._pending_tags = Gauge(
+            f"{prefix}_pending_tags",
+            f"Tags that the current run of {kind} has yet to copy",
+            _LABELS,
+        )
+        self._last_status = Gauge(
+            f"{prefix}_last_sync_status",
+            f"Outcome of the last run of {kind}: 0 failed or cancelled, 1 succeeded, 2 in progress",
+            _LABELS,
+        )
+        self._complete = Gauge(
+            f"{prefix}_sync_complete",
+            f"Whether the last finished run of {kind} copied all selected tags",
+            _LABELS,
+        )
+        self._last_timestamp = Gauge(
+            f"{prefix}_last_sync_timestamp",
+            f"When the last run of {kind} finished, in Unix time",
+            _LABELS,
+        )
+
+    def clear(self) -> None:
+        """Remove all samples."""
+        for gauge in (
+            self._pending_tags,
+            self._last_status,
+            self._complete,
+            self._last_timestamp,
+        ):
+            gauge.clear()
+
+    def export(self, mirror: MirrorStatus) -> None:
+        """Set the samples of a mirror."""
+        labels = mirror.namespace, mirror.name
+        running = mirror.run is not None and mirror.run.outcome is None
+        self._pending_tags.labels(*labels).set(mirror.run.tags_pending if mirror.run else 0)
+        succeeded = mirror.last_outcome == "SUCCESS"
+        if running:
+            self._last_status.labels(*labels).set(_RUNNING)
+        elif mirror.last_outcome is not None:
+            self._last_status.labels(*labels).set(_SUCCEEDED if succeeded else _FAILED)
+        if mirror.last_run_at is not None:
+            self._complete.labels(*labels).set(succeeded)
+            self._last_timestamp.labels(*labels).set(mirror.last_run_at.timestamp())
+
+
+_OF_REPOSITORIES = _RunGauges("quay_repository_mirror", "a mirror")
+_OF_ORGANIZATIONS = _RunGauges("quay_org_mirror", "a mirror of an organization's mirror")
+DISCOVERY_STATUS = Gauge(
+    "quay_org_mirror_last_discovery_status",
+    "Outcome of the last discovery: 0 failed or cancelled, 1 succeeded, 2 in progress",
+    ["namespace"],
 )
-LAST_STATUS = Gauge(
-    "quay_repository_mirror_last_sync_status",
-    "Outcome of the last run: 0 failed or cancelled, 1 succeeded, 2 in progress",
-    _LABELS,
+DISCOVERY_TIMESTAMP = Gauge(
+    "quay_org_mirror_last_discovery_timestamp",
+    "When the last discovery ended, in Unix time",
+    ["namespace"],
 )
-COMPLETE = Gauge(
-    "quay_repository_mirror_sync_complete",
-    "Whether the last finished run copied all selected tags",
-    _LABELS,
-)
-LAST_TIMESTAMP = Gauge(
-    "quay_repository_mirror_last_sync_timestamp",
-    "When the last run finished, in Unix time",
-    _LABELS,
+DISCOVERIES_PENDING = Gauge(
+    "quay_org_mirror_configs_pending_discovery",
+    "Mirrored organizations whose discovery is requested or in progress",
 )
 DUE = Gauge("atoll_mirror_due", "Mirrors whose run is due or requested, and has not started")
 OLDEST_SUCCESS = Gauge(
@@ -41,7 +97,6 @@ BLOCKED = Gauge(
     "Time for which the upstream asked for no requests, in seconds",
     ["upstream"],
 )
-_PER_MIRROR = (PENDING_TAGS, LAST_STATUS, COMPLETE, LAST_TIMESTAMP)
 _FAILED, _SUCCEEDED, _RUNNING = 0, 1, 2
 
 
@@ -53,10 +108,12 @@ def export_mirrors(database: Database) -> None:
     """
     mirrors = MirrorStatuses(database).all()
     upstreams = upstream_usage(database)
-    for gauge in (*_PER_MIRROR, BLOCKED):
-        gauge.clear()
+    BLOCKED.clear()
+    _OF_REPOSITORIES.clear()
+    _OF_ORGANIZATIONS.clear()
     for mirror in mirrors:
-        _export(mirror)
+        (_OF_ORGANIZATIONS if mirror.of_organization else _OF_REPOSITORIES).export(mirror)
+    _export_organizations(OrganizationStatuses(database).all())
     DUE.set(sum(one.is_due for one in mirrors))
     scheduled = [one.seconds_without_success for one in mirrors if one.is_active]
     OLDEST_SUCCESS.set(max(scheduled, default=0))
@@ -64,15 +121,17 @@ def export_mirrors(database: Database) -> None:
         BLOCKED.labels(host).set(max(one.blocked for one in upstreams if one.host == host))
 
 
-def _export(mirror: MirrorStatus) -> None:
-    labels = mirror.namespace, mirror.name
-    running = mirror.run is not None and mirror.run.outcome is None
-    PENDING_TAGS.labels(*labels).set(mirror.run.tags_pending if mirror.run else 0)
-    succeeded = mirror.last_outcome == "SUCCESS"
-    if running:
-        LAST_STATUS.labels(*labels).set(_RUNNING)
-    elif mirror.last_outcome is not None:
-        LAST_STATUS.labels(*labels).set(_SUCCEEDED if succeeded else _FAILED)
-    if mirror.last_run_at is not None:
-        COMPLETE.labels(*labels).set(succeeded)
-        LAST_TIMESTAMP.labels(*labels).set(mirror.last_run_at.timestamp())
+def _export_organizations(organizations: Sequence[OrganizationStatus]) -> None:
+    DISCOVERY_STATUS.clear()
+    DISCOVERY_TIMESTAMP.clear()
+    pending = 0
+    for one in organizations:
+        pending += one.sync_status in {SYNC_NOW, SYNCING}
+        if one.sync_status == SYNCING:
+            DISCOVERY_STATUS.labels(one.organization).set(_RUNNING)
+        elif one.finished_at is not None:
+            succeeded = one.finished_at == one.last_success_at
+            DISCOVERY_STATUS.labels(one.organization).set(_SUCCEEDED if succeeded else _FAILED)
+        if one.finished_at is not None:
+            DISCOVERY_TIMESTAMP.labels(one.organization).set(one.finished_at.timestamp())
+    DISCOVERIES_PENDING.set(pending)

@@ -43,7 +43,7 @@ SELECT n.username, r.name, r.state, robot.username, m.external_reference, m.is_e
     m.sync_interval, m.sync_status, m.reason, m.status_message, m.retries_remaining, m.next_at,
     m.last_success_at,
     greatest(0, extract(epoch FROM now() - {_LAST_SUCCESS}))::float8, {_IS_DUE},
-    ended.finished_at, ended.outcome,
+    m.org_mirror_id IS NOT NULL, ended.finished_at, ended.outcome,
     {_RUN}
 FROM {_NAMED}
 JOIN "user" robot ON robot.id = m.internal_robot_id
@@ -144,6 +144,7 @@ class MirrorStatus:
         reason: the code of the last failure.
         seconds_without_success: seconds since the last success, or since the mirror's start.
         is_due: whether a run is due or requested, and has not started.
+        of_organization: whether the mirror belongs to that of its organization.
         last_run_at: when the last finished run ended.
         last_outcome: its outcome.
         run: the current or last run.
@@ -164,6 +165,7 @@ class MirrorStatus:
     last_success_at: datetime | None
     seconds_without_success: float
     is_due: bool
+    of_organization: bool
     last_run_at: datetime | None
     last_outcome: str | None
     run: RunStatus | None
@@ -322,7 +324,7 @@ def _key(repository: RepositoryName) -> dict[str, Any]:
 
 
 # The number of columns before those of the run.
-_OWN_COLUMNS = 17
+_OWN_COLUMNS = 18
 
 
 def _mirror(row: Sequence[Any]) -> MirrorStatus:

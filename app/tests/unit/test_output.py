@@ -7,11 +7,17 @@ from datetime import UTC, datetime
 
 import pytest
 from atoll.cli.locations import print_usage
+from atoll.cli.mirror_organization import print_organizations
 from atoll.cli.output import ask, duration_text, print_table, progress, size_text
 from atoll.cli.status import print_status
 from atoll.cli.verify import print_counts
 from atoll.cluster.instances import Instance
 from atoll.errors import UserError
+from atoll.mirroring.organizations.organization_status import (
+    REPOSITORY_STATUSES,
+    OrganizationStatus,
+    OrganizationSummary,
+)
 from atoll.mirroring.status import MirrorSummary
 from atoll.placement.checks.verify import Count, Run, Scope
 from atoll.placement.locations.usage import LocationUsage
@@ -87,6 +93,28 @@ def test_brackets_in_a_cell_are_printed_literally(capsys: pytest.CaptureFixture[
 
 MIRRORS = MirrorSummary(mirrors=1200, active=1100, running=4, due=3, failed=0, overdue=[])
 
+ORGANIZATION = OrganizationStatus(
+    organization="platform",
+    robot="platform+mirror",
+    kind="harbor",
+    reference="https://harbor.example.com/platform",
+    is_enabled=True,
+    visibility="private",
+    filters=[],
+    interval=3600,
+    sync_status="SUCCESS",
+    reason=None,
+    message="1200 mirrored",
+    retries_remaining=3,
+    next_at=None,
+    started_at=None,
+    finished_at=None,
+    last_success_at=datetime(2026, 11, 27, tzinfo=UTC),
+    seconds_without_success=90.0,
+    repositories=dict.fromkeys(REPOSITORY_STATUSES, 171),
+)
+ORGANIZATIONS = OrganizationSummary([ORGANIZATION])
+
 
 def overview_of(*names: str) -> StatusReport:
     stores = {name: {"up": name != names[-1], "cause": "refused"} for name in names}
@@ -108,14 +136,20 @@ def overview_of(*names: str) -> StatusReport:
 @pytest.mark.usefixtures("terminal")
 def test_status_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     found = overview_of("usstorage", "eustorage")
-    print_status(found, MIRRORS, [])
+    print_status(found, MIRRORS, ORGANIZATIONS, [])
+    assert [line for line in printed(capsys).splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.usefixtures("terminal")
+def test_mirrored_organizations_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_organizations([ORGANIZATION])
     assert [line for line in printed(capsys).splitlines() if len(line) > 80] == []
 
 
 @pytest.mark.usefixtures("terminal")
 def test_status_does_not_truncate_names_of_locations(capsys: pytest.CaptureFixture[str]) -> None:
     found = overview_of("usstorage", LONG)
-    print_status(found, MIRRORS, found.problems())
+    print_status(found, MIRRORS, ORGANIZATIONS, found.problems())
     lines = printed(capsys).splitlines()
     assert lines[lines.index(LONG) + 1].split()[:2] == ["active", "down"]
 

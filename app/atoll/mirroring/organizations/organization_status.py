@@ -18,6 +18,8 @@ REPOSITORY_STATUSES = (*STATUSES, SKIP)
 # A mirror is reported when its last success is older than two intervals, and than this number of
 # seconds.
 _INTERVALS, _GRACE_SECONDS = 2, 600
+# A report names this number of mirrors at most.
+_NAMED_MAXIMUM = 10
 
 _STATUS = f"""
 CASE found.state WHEN '{SKIPPED}' THEN '{SKIP}' WHEN '{CONFLICT}' THEN '{FAIL}'
@@ -137,6 +139,52 @@ class OrganizationStatus:
         return _for_json(asdict(self))
 
 
+@dataclass(frozen=True)
+class OrganizationSummary:
+    """All mirrors of organizations together.
+
+    Attributes:
+        mirrors: the mirrors.
+    """
+
+    mirrors: Sequence[OrganizationStatus]
+
+    @property
+    def failed(self) -> int:
+        """The number of mirrors whose last discovery failed."""
+        return sum(one.sync_status == FAIL for one in self.mirrors)
+
+    @property
+    def overdue(self) -> list[OrganizationStatus]:
+        """The mirrors without a recent success, oldest first."""
+        found = [one for one in self.mirrors if one.is_overdue]
+        return sorted(found, key=lambda one: -one.seconds_without_success)
+
+    @property
+    def repositories(self) -> dict[str, int]:
+        """The numbers of the repositories of all mirrors by their statuses."""
+        return {
+            status: sum(one.repositories[status] for one in self.mirrors)
+            for status in REPOSITORY_STATUSES
+        }
+
+    def problems(self) -> list[str]:
+        """Return one sentence for each of the longest overdue mirrors, and one for the rest."""
+        found = [one.problem for one in self.overdue[:_NAMED_MAXIMUM]]
+        if (more := len(self.overdue) - _NAMED_MAXIMUM) > 0:
+            found.append(f"{more} more mirrored organizations have had no recent discovery")
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the counts for JSON."""
+        return {
+            "mirrors": len(self.mirrors),
+            "failed": self.failed,
+            "overdue": len(self.overdue),
+            "repositories": self.repositories,
+        }
+
+
 class OrganizationStatuses:
     """Read the state of mirrors. Every method may raise DatabaseUnavailable."""
 
@@ -159,6 +207,10 @@ class OrganizationStatuses:
             f"the organization '{organization}' is no mirror;"
             " `atoll mirror organization list` lists the mirrors"
         )
+
+    def summary(self) -> OrganizationSummary:
+        """Return all mirrors together."""
+        return OrganizationSummary(self.all())
 
     def repositories(
         self,

@@ -91,7 +91,7 @@ DELETE FROM orgmirrorrepository WHERE org_mirror_id = %(id)s AND name = ANY(%(na
 _FINISH = f"""
 UPDATE orgmirrorconfig SET sync_status = '{SUCCESS}', reason = NULL, status_message = %(message)s,
     lease_token = NULL, lease_expires = NULL, attempts = 0, requested_at = NULL, refusals = 0,
-    finished_at = clock_timestamp(), last_success_at = clock_timestamp(),
+    finished_at = now(), last_success_at = now(),
     available_at = clock_timestamp(), retries_remaining = {RETRIES}, next_at = %(next_at)s
 WHERE id = %(id)s
 """

@@ -1,0 +1,272 @@
+"""`atoll mirror organization`: organizations that follow a namespace of another registry."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import click
+
+from atoll import exit_codes
+from atoll.cli.commands import Group
+from atoll.cli.context import CommandContext
+from atoll.cli.options import json_option
+from atoll.cli.output import (
+    Cell,
+    alarm,
+    duration_text,
+    note,
+    print_json,
+    print_result,
+    print_table,
+)
+from atoll.cli.polling import poll
+from atoll.errors import UserError
+from atoll.mirroring.mirror_records import FAIL, NEVER_RUN, SUCCESS, SYNC_NOW, SYNCING
+from atoll.mirroring.organizations.organization_status import (
+    REPOSITORY_STATUSES,
+    OrganizationStatus,
+    OrganizationStatuses,
+)
+from atoll.mirroring.organizations.organization_verification import OrganizationVerification
+from atoll.mirroring.organizations.records import SKIP
+
+_ORGANIZATION = click.argument("organization", metavar="ORGANIZATION")
+
+
+@click.group("organization", cls=Group)
+def organizations() -> None:
+    """Manage the mirrors of namespaces of other registries."""
+
+
+@organizations.command("list")
+@json_option
+@click.pass_obj
+def list_mirrors(context: CommandContext, as_json: bool) -> None:
+    """List all mirrored organizations."""
+    found = OrganizationStatuses(context.services().database).all()
+    if as_json:
+        print_json([one.as_dict() for one in found])
+    else:
+        print_organizations(found)
+
+
+def print_organizations(found: Sequence[OrganizationStatus]) -> None:
+    """Print a table of mirrored organizations."""
+    rows: list[list[Cell]] = [
+        [
+            one.organization,
+            one.reference,
+            _state(one),
+            sum(one.repositories.values()) - one.repositories[SKIP],
+            _failing(one),
+            _last_success(one),
+        ]
+        for one in found
+    ]
+    headings = ["organization", "upstream", "state", "mirrored", "failed", "last success"]
+    print_table(headings, rows, empty="No organization is a mirror.")
+
+
+@organizations.command()
+@_ORGANIZATION
+@json_option
+@click.pass_obj
+def show(context: CommandContext, organization: str, as_json: bool) -> None:
+    """Show a mirrored organization and its last discovery."""
+    found = OrganizationStatuses(context.services().database).one(organization)
+    if as_json:
+        print_json(found.as_dict())
+        return
+    print_result(f"{found.organization} mirrors {found.reference} as {found.robot}")
+    counts = [f"{count} {status}" for status, count in found.repositories.items() if count]
+    lines = {
+        "registry": found.kind,
+        "enabled": "yes" if found.is_enabled else "no",
+        "filters": ", ".join(found.filters) or "all repositories",
+        "state": found.sync_status,
+        "reason": found.reason or "-",
+        "message": found.message or "-",
+        "interval": duration_text(found.interval),
+        "next run": found.next_at.isoformat(" ", "seconds") if found.next_at else "-",
+        "retries left": str(found.retries_remaining),
+        "last success": _last_success(found),
+        "repositories": ", ".join(counts) or "none",
+    }
+    width = max(map(len, lines))
+    for label, text in lines.items():
+        print_result(f"  {f'{label}:'.ljust(width + 1)} {text}")
+
+
+@organizations.command(examples=["atoll mirror organization repositories acme --status FAIL"])
+@_ORGANIZATION
+@click.option(
+    "--status", type=click.Choice(REPOSITORY_STATUSES), help="List only those with this status."
+)
+@json_option
+@click.pass_obj
+def repositories(
+    context: CommandContext, organization: str, status: str | None, as_json: bool
+) -> None:
+    """List the repositories that the upstream lists, or listed."""
+    statuses = OrganizationStatuses(context.services().database)
+    statuses.one(organization)
+    found = statuses.repositories(organization, status)
+    if as_json:
+        print_json([one.as_dict() for one in found])
+        return
+    rows: list[list[Cell]] = [
+        [
+            one.name,
+            alarm(one.status) if one.status == FAIL else one.status,
+            one.last_sync_at.isoformat(" ", "seconds") if one.last_sync_at else "-",
+            one.message or "-",
+        ]
+        for one in found
+    ]
+    headings = ["repository", "status", "last run", "message"]
+    print_table(headings, rows, empty="There are no such repositories.")
+
+
+@organizations.command()
+@_ORGANIZATION
+@json_option
+@click.pass_obj
+def sync(context: CommandContext, organization: str, as_json: bool) -> None:
+    """Request a discovery, and then a run of each repository.
+
+    It starts at once, even if the mirror is disabled.
+    """
+    context.services().organization_mirrors.request_sync(organization)
+    _confirm(organization, "requested", as_json=as_json)
+
+
+@organizations.command()
+@_ORGANIZATION
+@json_option
+@click.pass_obj
+def cancel(context: CommandContext, organization: str, as_json: bool) -> None:
+    """Cancel the discovery and the runs of all repositories.
+
+    The next discovery on schedule is not affected.
+    """
+    context.services().organization_mirrors.request_cancel(organization)
+    _confirm(organization, "cancelled", as_json=as_json)
+
+
+@organizations.command(
+    exit_codes={
+        0: "The repositories of the upstream could be listed.",
+        1: "They could not; the output has the reason.",
+    }
+)
+@_ORGANIZATION
+@json_option
+@click.pass_obj
+def verify(context: CommandContext, organization: str, as_json: bool) -> int:
+    """Connect to the upstream and list its repositories.
+
+    The credentials of the mirror are used. Nothing is changed.
+    """
+    services = context.services()
+    mirrors = services.organization_mirrors
+    verification = OrganizationVerification(mirrors, services.bundle, services.ca_bundle)
+    success, message = verification.verify(mirrors.find(organization))
+    if as_json:
+        print_json({"success": success, "message": message})
+    elif success:
+        print_result(f"{organization}: {message}")
+    else:
+        raise UserError(message)
+    return 0 if success else exit_codes.FAILED
+
+
+@organizations.command(
+    exit_codes={
+        0: "The discovery and the runs of all repositories succeeded.",
+        1: "One failed or was cancelled, or the timeout expired.",
+    },
+    examples=["atoll mirror organization wait acme --timeout 3600"],
+)
+@_ORGANIZATION
+@click.option("--timeout", type=float, metavar="SECONDS", help="Fail after this time.")
+@json_option
+@click.pass_obj
+def wait(context: CommandContext, organization: str, timeout: float | None, as_json: bool) -> None:
+    """Wait until the discovery and all runs succeed.
+
+    The discovery is the current or requested one. If there is none, one is requested.
+    """
+    services = context.services()
+    statuses = OrganizationStatuses(services.database)
+    found = statuses.one(organization)
+    if not _is_discovering(found):
+        services.organization_mirrors.request_sync(organization)
+        found = statuses.one(organization)
+    deadline = None if timeout is None else time.monotonic() + timeout
+    noted = ""
+    while _is_discovering(found) or (found.sync_status == SUCCESS and _pending(found)):
+        if (progress := _progress(found)) != noted:
+            note(progress)
+            noted = progress
+        if deadline is not None and time.monotonic() >= deadline:
+            raise UserError(f"timed out: {progress}")
+        found = poll(lambda: statuses.one(organization))
+    if as_json:
+        print_json(found.as_dict())
+    if found.sync_status != SUCCESS:
+        cause = ": ".join(text for text in (found.reason, found.message) if text)
+        raise UserError(f"the discovery of {organization} ended with {found.sync_status}: {cause}")
+    if failed := found.repositories[FAIL]:
+        raise UserError(
+            f"{failed} repositories of {organization} failed; 'atoll mirror organization"
+            f" repositories {organization} --status FAIL' lists them"
+        )
+    if not as_json:
+        print_result(f"{organization}: {found.message}")
+
+
+def _is_discovering(found: OrganizationStatus) -> bool:
+    return found.sync_status in {SYNC_NOW, SYNCING}
+
+
+def _pending(found: OrganizationStatus) -> int:
+    """Return the number of repositories whose run is requested, due or in progress."""
+    counts = found.repositories
+    first_runs = counts[NEVER_RUN] if found.is_enabled else 0
+    return counts[SYNC_NOW] + counts[SYNCING] + first_runs
+
+
+def _progress(found: OrganizationStatus) -> str:
+    name = found.organization
+    if found.sync_status == SYNC_NOW:
+        return f"{name} waits for a mirror process"
+    if found.sync_status == SYNCING:
+        text = f"the repositories of {name} are being discovered"
+        return f"{text} ({found.message})" if found.message else text
+    total = sum(found.repositories.values()) - found.repositories[SKIP]
+    return f"{name}: {_pending(found)} of {total} repositories pending"
+
+
+def _confirm(organization: str, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"organization": organization, "discovery": what})
+    else:
+        print_result(f"a discovery of the repositories of {organization} was {what}")
+
+
+def _state(found: OrganizationStatus) -> Cell:
+    if not found.is_enabled:
+        return f"{found.sync_status} (disabled)"
+    return alarm(FAIL) if found.sync_status == FAIL else found.sync_status
+
+
+def _failing(found: OrganizationStatus) -> Cell:
+    count = found.repositories[FAIL]
+    return alarm(str(count)) if count else count
+
+
+def _last_success(found: OrganizationStatus) -> str:
+    if found.last_success_at is None:
+        return "never"
+    return f"{duration_text(found.seconds_without_success)} ago"
