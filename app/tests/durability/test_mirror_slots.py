@@ -12,6 +12,7 @@ from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.image_copier import CopyOptions
 from atoll.mirroring.copying.shared_buffers import SharedBuffers
 from atoll.names import Digest, RepositoryName
+from atoll.server.mirror_process import wire_mirroring
 from atoll.upstream.access import Access
 from atoll.upstream.client import UpstreamClient
 from atoll.upstream.errors import RateLimited
@@ -23,7 +24,7 @@ from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import USER, upstreams
 from ..upstream.content import UpstreamRepository, layer
 from ..upstream.fault_upstream import FaultUpstream
-from .mirrored import ROBOT, make_mirror
+from .mirrored import ROBOT, make_mirror, mirrors
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
 # Slots of an upstream, and blobs of one image that are copied at once.
@@ -207,6 +208,37 @@ def test_stalled_images_of_one_upstream_do_not_delay_another_one(
         one.control.stop(LookupError("cancelled"))
         with pytest.raises(LookupError):
             one.result()
+
+
+def test_a_stalled_mirror_delays_no_other_mirror_and_is_cancelled_within_seconds(
+    site: MemorySite, ca: PrivateCa, upstream: FaultUpstream, there: UpstreamRepository
+) -> None:
+    budgets = SharedBudgets(site.database)
+    upstream.fail("blob", faults.stall(0), times=None)
+    stalled = RepositoryName(SUPERUSER, "stalled")
+    for number in range(4):
+        layers = [bytes([number, seed]) * 1000 for seed in range(_AT_ONCE)]
+        there.add_image(f"v{number}", layers=layers)
+    make_mirror(site, stalled, {"external_reference": f"{upstream.host}/team/app"})
+    clients = upstreams(ca, make_budget=budgets.budget)
+    mirroring = wire_mirroring(site.graph, copies=4, upstreams=clients, watch_seconds=0.2)
+    mirroring.start()
+    try:
+        until(lambda: upstream.count("blob") == _SLOTS)
+        fast = RepositoryName(SUPERUSER, "fast")
+        with FaultUpstream(ca.server_context()).running() as other:
+            for number in range(3):
+                other.repository().add_image(f"v{number}", layers=[layer(number)])
+            make_mirror(site, fast, {"external_reference": f"{other.host}/team/app"})
+            until(lambda: mirrors(site).find(fast).status == "SUCCESS")
+        assert mirrors(site).find(stalled).status == "SYNCING"
+        assert upstream.count("blob") == _SLOTS
+        begun = time.monotonic()
+        mirrors(site).request_cancel(stalled)
+        until(lambda: mirrors(site).find(stalled).status == "CANCEL" and not mirroring.worker.busy)
+        assert time.monotonic() - begun < 5
+    finally:
+        mirroring.stop()
 
 
 def test_an_upstream_leaves_buffers_for_others() -> None:
