@@ -49,7 +49,7 @@ images: setup ## build changed images and their archives for hosts
 	@$(LAB) images
 
 test: setup ## run the tests of CI: all except those marked as long
-	@.ci/side-by-side images,lint unit
+	@.ci/side-by-side images lint,unit
 	@.ci/side-by-side integration,image-tests molecule,collection,ansible-versions,security fuzz
 	@.ci/side-by-side coverage
 
@@ -75,7 +75,8 @@ docs: setup ## generate the reference, build the site in .cache/site
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 unit: setup ## run the tests that need only Python
-	$(call COVERAGE,unit) app/tests/unit collection/tests --ignore collection/tests/built
+	$(call COVERAGE,unit) app/tests/unit
+	pytest $(SELECTION) --numprocesses 2 --dist loadfile collection/tests --ignore collection/tests/built
 
 collection: setup ## build, install and test the Ansible collection
 	pytest collection/tests/built
