@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from atoll.cli.migrate import prepare_database
 
+from ..cheap_hashes import cheap_hashes
 from ..integration.services import running_postgres
 from .databases import administer, database_uri
 from .sites import MemoryRegistry, make_registry
@@ -24,6 +25,13 @@ def postgres_uri() -> Iterator[str]:
         return
     with running_postgres() as uri:
         yield uri
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords with minimal cost, because tests create users and log in often."""
+    with cheap_hashes():
+        yield
 
 
 @pytest.fixture(scope="session")

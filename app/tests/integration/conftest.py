@@ -6,14 +6,13 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import argon2
 import psycopg2
 import pytest
 import redis
-from atoll.auth import passwords
 from atoll.cli.migrate import prepare_database
 from atoll.placement.locations.registration import register_locations
 
+from ..cheap_hashes import cheap_hashes
 from .clients import Api
 from .placements import THIRD
 from .receiver import Receiver
@@ -40,9 +39,7 @@ def _administer(services: Services, statement: str) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def cheap_passwords() -> Iterator[None]:
     """Hash passwords with minimal cost, because tests log in often."""
-    with pytest.MonkeyPatch.context() as patch:
-        cheap = argon2.PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-        patch.setattr(passwords, "_hasher", cheap)
+    with cheap_hashes():
         yield
 
 
