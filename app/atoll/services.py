@@ -57,6 +57,8 @@ from atoll.registry.uploads import Uploads
 from atoll.replication.listener import WakeUps
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
+from atoll.upstream.limits import configured_limits
+from atoll.upstream.shared_budget import SharedBudgets
 from atoll.upstream.upstreams import Upstreams
 from atoll.web.api.mirror import Mirroring
 from atoll.web.api.organization_mirror import OrganizationMirroring
@@ -214,6 +216,11 @@ class Services:
     def cipher(self) -> Cipher:
         """The encryption of secrets at rest."""
         return Cipher.from_bundle(self.secured_bundle)
+
+    @cached_property
+    def upstream_budgets(self) -> SharedBudgets:
+        """The shares of this process in the budgets of upstreams, as UPSTREAM_LIMITS says."""
+        return SharedBudgets(self.database, configured_limits(self.bundle))
 
     @cached_property
     def mirrors(self) -> Mirrors:

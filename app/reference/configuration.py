@@ -12,6 +12,7 @@ from atoll.config.model import Bundle, ReadReplica, RedisSettings, parse_duratio
 from atoll.config.replication_limits import ReplicationLimit, parse_hours
 from atoll.config.stores import DRIVERS
 from atoll.config.units import parse_size
+from atoll.config.upstream_limits import UpstreamLimit
 from pydantic import BaseModel, BeforeValidator, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -66,6 +67,9 @@ def _parts() -> Iterator[str]:
     yield "## Replication limits"
     yield "Arguments of each location in REPLICATION_LIMITS."
     yield _arguments(ReplicationLimit)
+    yield "## Upstream limits"
+    yield "Arguments of each registry in UPSTREAM_LIMITS."
+    yield _arguments(UpstreamLimit)
     yield "## Storage drivers"
     yield paragraph(
         "Each entry of DISTRIBUTED_STORAGE_CONFIG is a list of two: the name of a driver and a map"

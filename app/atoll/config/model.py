@@ -24,6 +24,7 @@ from atoll.config.hosts import checked_host_rule
 from atoll.config.replication_limits import ReplicationLimit
 from atoll.config.stores import StoreSettings
 from atoll.config.units import Size
+from atoll.config.upstream_limits import UpstreamLimit, checked_registry
 
 _DURATION_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
@@ -45,6 +46,7 @@ def _postgresql_only(value: SecretStr) -> SecretStr:
 
 Duration = Annotated[int, BeforeValidator(parse_duration)]
 HostRule = Annotated[str, AfterValidator(checked_host_rule)]
+Registry = Annotated[str, AfterValidator(checked_registry)]
 
 
 # Top-level paths that are reserved for blobs and uploads.
@@ -334,6 +336,11 @@ class Bundle(BaseModel):
         default=False,
         description="All tags of a mirror change together or, if one cannot be copied, not at all."
         " A mirror's option `rollback` overrides it.",
+    )
+    upstream_limits: dict[Registry, UpstreamLimit] = Field(
+        default_factory=dict,
+        description="The use of other registries by all mirrors and sites together, by registry.",
+        json_schema_extra=_ATOLL,
     )
     registry_state: Literal["normal", "readonly"] = Field(
         default="normal", description="`readonly` refuses pushes and all other changes."

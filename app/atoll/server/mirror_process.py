@@ -172,7 +172,7 @@ def wire_mirroring(
         watch_seconds: replaces the pause between checks of the work in progress.
     """
     bundle = services.bundle
-    budgets = SharedBudgets(services.database)
+    budgets = services.upstream_budgets
     clients = upstreams or Upstreams.from_bundle(bundle, services.ca_bundle, budgets.budget)
     switch = TagSwitch(services.database)
     runs = Runs(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from atoll import round_trips
+from atoll.config.upstream_limits import UpstreamLimit
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.names import RepositoryName
 from atoll.server.mirror_process import Mirroring, wire_mirroring
-from atoll.upstream.shared_budget import SharedBudgets
+from atoll.upstream.access import Access
+from atoll.upstream.errors import QuotaExhausted
+from atoll.upstream.reference import UpstreamReference
 
 from ..upstream import fault_upstream as faults
 from ..upstream.certificates import PrivateCa, private_ca
@@ -55,8 +59,7 @@ def work(registry: MemoryRegistry, ca: PrivateCa) -> Iterator[Callable[[str], Mi
 
     def start(location: str) -> Mirroring:
         graph = registry[location].graph
-        budgets = SharedBudgets(graph.database)
-        clients = upstreams(ca, make_budget=budgets.budget)
+        clients = upstreams(ca, make_budget=graph.upstream_budgets.budget)
         mirroring = wire_mirroring(graph, copies=4, upstreams=clients, watch_seconds=0.2)
         mirroring.start()
         started.append(mirroring)
@@ -179,6 +182,22 @@ def test_too_many_requests_pause_all_sites_and_cost_no_retry(
     assert len(tags(site)) == 6
     assert mirror.row["retries_remaining"] == 3
     assert last_run(site, mirror.repository).tags_failed == 0
+
+
+def test_the_requests_of_a_process_obey_upstream_limits(site: MemorySite) -> None:
+    graph = copy.copy(site.graph)
+    limits = {"registry.example": UpstreamLimit.model_validate({"requests": "2/h"})}
+    graph.bundle = graph.bundle.model_copy(update={"upstream_limits": limits})
+    mirroring = wire_mirroring(graph, copies=1)
+    for host, permitted in [("registry.example", 2), ("other.example", 10)]:
+        reference = UpstreamReference.parse(f"{host}/team/app")
+        budget = mirroring.budgets.budget(reference, Access())
+        for _ in range(permitted):
+            with budget.request(counts=True):
+                pass
+        if permitted == 2:
+            with pytest.raises(QuotaExhausted), budget.request(counts=True):
+                pass
 
 
 def test_roll_back_changes_all_tags_or_none(

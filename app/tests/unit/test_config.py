@@ -12,6 +12,7 @@ from atoll.config.dump import dump
 from atoll.config.fingerprint import fingerprint
 from atoll.config.load import parse_preference, read
 from atoll.config.units import parse_size
+from atoll.upstream.limits import UpstreamLimits, configured_limits
 
 from .valid_bundle import OTHER_STORE, STORE, valid_bundle, with_store
 
@@ -333,6 +334,44 @@ def test_a_replication_limit_requires_a_known_location() -> None:
     bundle = check(valid_bundle(REPLICATION_LIMITS=limits)).bundle
     assert bundle is not None
     assert bundle.replication_limits["eustorage"].bandwidth == 50 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ({"concurrent": 0}, ".concurrent: "),
+        ({"requests": "100"}, ".requests: must be a number of pulls and a period"),
+        ({"requests": "0/6h"}, ".requests: must be a number of pulls and a period"),
+        ({"reserve": "120%"}, ".reserve: must be a percentage, such as 20%"),
+        ({"bandwidth": "20M"}, ".bandwidth: is not a known argument"),
+    ],
+)
+def test_an_invalid_upstream_limit_is_refused_with_its_key(
+    limit: dict[str, object], sentence: str
+) -> None:
+    (problem,) = problems(valid_bundle(UPSTREAM_LIMITS={"quay.io": limit}))
+    assert problem.startswith(f"UPSTREAM_LIMITS.quay.io{sentence}")
+
+
+@pytest.mark.parametrize(
+    "registry", ["https://quay.io", "quay.io/team", "", "quay.io:port", "quay.io:65536", "quay"]
+)
+def test_an_upstream_limit_requires_a_registry(registry: str) -> None:
+    (problem,) = problems(valid_bundle(UPSTREAM_LIMITS={registry: {}}))
+    assert problem.startswith(f"UPSTREAM_LIMITS.{registry}")
+
+
+def test_upstream_limits_apply_to_all_names_of_a_registry() -> None:
+    limits = {
+        "index.docker.io": {"concurrent": 2, "requests": "100/6h", "reserve": "50%"},
+        "Registry.example.com:5000": {"requests": "5/m"},
+    }
+    bundle = check(valid_bundle(UPSTREAM_LIMITS=limits)).bundle
+    assert bundle is not None
+    found = configured_limits(bundle)
+    assert found("docker.io") == UpstreamLimits(2, 100, 21_600.0, 0.5)
+    assert found("registry.example.com:5000") == UpstreamLimits(pulls=5, period=60.0)
+    assert found("quay.io") == UpstreamLimits()
 
 
 @pytest.mark.parametrize("key", ["SSRF_ALLOWED_HOSTS", "WEBHOOK_HOSTNAME_BLACKLIST"])
