@@ -6,13 +6,18 @@ process that dies loses its share when the lease expires.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from uuid import UUID
 
+import psycopg2
+
 from atoll.db.notifications import notify
-from atoll.db.pool import Database
+from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import run_with_retries
 from atoll.upstream.limits import UpstreamLimits
+
+log = logging.getLogger(__name__)
 
 # The payload of a notification is the id of an upstream.
 CHANNEL = "atoll_upstream"
@@ -240,4 +245,11 @@ class UpstreamLeases:
         run_with_retries(self._database, _GIVE_BACK, {"holder": self._holder})
 
     def _notify(self, upstream_id: int) -> None:
-        notify(self._database, CHANNEL, [str(upstream_id)])
+        """Notify the other processes; without it, they read the change with their next renewal."""
+        try:
+            notify(self._database, CHANNEL, [str(upstream_id)])
+        except (DatabaseUnavailable, psycopg2.Error) as error:
+            log.warning(
+                "notification of upstream not sent",
+                extra={"upstream": upstream_id, "cause": str(error)},
+            )

@@ -9,10 +9,12 @@ from contextlib import ExitStack, contextmanager
 from email.message import Message
 from itertools import pairwise
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.outbound.proxies import Proxies
+from atoll.upstream import leases
 from atoll.upstream.access import Access
 from atoll.upstream.client import UpstreamClient
 from atoll.upstream.credentials import Credentials
@@ -238,6 +240,37 @@ def test_a_lost_database_is_no_failure_of_the_upstream(
                 pass
     with budget.request(counts=False):
         pass
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        "DO $$ BEGIN RAISE lock_not_available; END $$",
+    ],
+    ids=["broken connection", "lock time-out"],
+)
+def test_a_lost_notification_is_logged_and_fails_no_renewal(
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    statement: str,
+) -> None:
+    monkeypatch.setattr(
+        leases, "notify", lambda database, _channel, _payloads: database.run(statement)
+    )
+    key, limits = leases.UpstreamKey("registry.example"), UpstreamLimits(concurrent=1)
+    first, second = (leases.UpstreamLeases(database, uuid4()) for _ in range(2))
+    assert first.renew(key, limits, leases.Usage(in_use=1)).slots == 1
+    share = second.renew(key, limits, leases.Usage())
+    assert (share.slots, share.is_short) == (0, True)
+    assert [record.message for record in caplog.records if record.name == leases.__name__] == [
+        "notification of upstream not sent"
+    ]
+    second.block(key, 60)
+    blocked = first.renew(key, limits, leases.Usage(in_use=1)).blocked
+    assert blocked is not None
+    assert blocked > 50
 
 
 # Pauses -------------------------------------------------------------------------------------
