@@ -12,8 +12,8 @@ from typing import ClassVar
 from atoll.errors import AtollError
 
 
-class UpstreamError(AtollError):
-    """A request to an upstream failed.
+class TransferError(AtollError):
+    """Something could not be fetched from an upstream, or not be stored.
 
     Attributes:
         code: The specific name of the failure.
@@ -24,6 +24,10 @@ class UpstreamError(AtollError):
     code: ClassVar[str] = "unknown_error"
     reason: ClassVar[str] = "unknown_error"
     is_temporary: ClassVar[bool] = False
+
+
+class UpstreamError(TransferError):
+    """A request to an upstream failed."""
 
 
 # Access -------------------------------------------------------------------------------------

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from atoll.errors import AtollError
+from atoll.upstream.errors import TransferError
 
 
-class CopyError(AtollError):
-    """A tag could not be copied. The text is for operators and contains no secrets.
-
-    Attributes:
-        code: The specific name of the failure.
-        reason: Quay's name of the failure.
-        is_temporary: Whether a later attempt may succeed although nothing is changed.
-    """
-
-    code: ClassVar[str] = "unknown_error"
-    reason: ClassVar[str] = "unknown_error"
-    is_temporary: ClassVar[bool] = False
+class CopyError(TransferError):
+    """A tag could not be copied. The text is for operators and contains no secrets."""
 
 
 class ManifestRefused(CopyError):

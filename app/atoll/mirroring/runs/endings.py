@@ -17,7 +17,6 @@ import psycopg2.extensions
 from atoll.auth.secrets import SecretUnreadable
 from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
-from atoll.mirroring.copying.copy_errors import CopyError
 from atoll.mirroring.copying.tag_switch import ManifestsMissing
 from atoll.mirroring.events import MirrorEvents
 from atoll.mirroring.mirror_records import CANCEL, FAIL, SUCCESS
@@ -39,7 +38,7 @@ from atoll.mirroring.runs.failures import outcome_of
 from atoll.mirroring.runs.run_settings import RunSettings
 from atoll.mirroring.runs.tasks import SwitchTags
 from atoll.names import RepositoryName
-from atoll.upstream.errors import UpstreamError
+from atoll.upstream.errors import TransferError
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +178,7 @@ class RunEndings:
             # Manifests without a tag were collected while the run waited for the others.
             self._database.run(_COPY_AGAIN, {"run_id": run_id, "tags": error.tags})
             return None
-        except (CopyError, UpstreamError, SecretUnreadable) as error:
+        except (TransferError, SecretUnreadable) as error:
             log.warning("run failed at its end", extra={"run": run_id, "cause": str(error)})
             failure = outcome_of(error)
             return retry_conflicts(lambda: self._finish(run_id, failure=failure, is_new=is_new))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from atoll.auth.secrets import SecretUnreadable
 from atoll.errors import AtollError
-from atoll.mirroring.copying.copy_errors import CopyError
 from atoll.mirroring.outcome import Outcome, failed
 from atoll.mirroring.problems import problem_text
-from atoll.upstream.errors import UpstreamError
+from atoll.upstream.errors import TransferError
 
 _UNKNOWN = "unknown_error"
 
@@ -28,7 +27,7 @@ def outcome_of(error: Exception) -> Outcome:
     """Return how a run or a tag fails with an error."""
     if isinstance(error, RunRefused):
         return error.outcome
-    if isinstance(error, UpstreamError | CopyError):
+    if isinstance(error, TransferError):
         code, is_temporary = error.code, error.is_temporary
     elif isinstance(error, SecretUnreadable):
         code, is_temporary = "decryption_failed", False
@@ -39,7 +38,7 @@ def outcome_of(error: Exception) -> Outcome:
 
 def reason_of(error: Exception) -> str:
     """Return Quay's name of a failure."""
-    if isinstance(error, UpstreamError | CopyError):
+    if isinstance(error, TransferError):
         return error.reason
     if isinstance(error, RunRefused):
         return error.outcome.reason or _UNKNOWN
