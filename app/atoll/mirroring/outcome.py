@@ -11,6 +11,7 @@ from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
 
 CANCELLED, PARTIAL, UPSTREAM_EMPTY = "cancelled", "partial", "upstream_empty"
 ROBOT_NOT_ALLOWED, AUTH_FAILED = "robot_not_allowed", "auth_failed"
+PLAN_INTERRUPTED = "plan_interrupted"
 
 # Seconds before each retry of a run or a tag, and their random deviation as a share.
 RETRY_SECONDS = (60.0, 300.0, 900.0)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
+from atoll.auth.robot_rule import RobotRule
 from atoll.db.leased_queue import LeaseLost
+from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirrors import Mirrors
 from atoll.mirroring.outcome import failed
 from atoll.mirroring.runs.claims import RunClaim
+from atoll.mirroring.runs.failures import RunRefused
+from atoll.mirroring.runs.planner import LOST_CLAIMS_MAXIMUM, Planner
 from atoll.mirroring.runs.plans import Plan
 from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import Task, Tasks
 from atoll.names import RepositoryName
+from atoll.upstream.client import UpstreamClient
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -165,6 +171,33 @@ def test_a_crash_is_not_a_failure_of_the_tag(site: MemorySite, runs: Runs, tasks
         task = claimed_task(tasks)
         site.database.run("UPDATE mirrortask SET lease_expires = now()")
     assert not tasks.fail(task, "truncated", "short", is_temporary=True)
+
+
+def test_a_run_whose_planners_die_is_refused_after_five_of_them(
+    site: MemorySite, runs: Runs
+) -> None:
+    make_mirror(site, ONE)
+    planner = Planner(Presence(site.database), RobotRule.from_bundle(site.graph.bundle))
+    # A pause of the upstream, and work that is given back, do not count.
+    runs.claims.postpone(claimed_run(runs), 0, "wait")
+    runs.claims.give_back([claimed_run(runs)])
+    lost = []
+    for _ in range(LOST_CLAIMS_MAXIMUM):
+        lost.append(claimed_run(runs).row["lost_claims"])
+        site.database.run("UPDATE repomirrorconfig SET lease_expires = now()")
+    assert lost == [0, 1, 2, 3, 4]
+    claim = claimed_run(runs)
+    source = Mock(spec=UpstreamClient)
+    with pytest.raises(RunRefused) as refused:
+        planner.plan(claim, runs.settings.of(claim.row), source, lambda: None)
+    assert source.mock_calls == []
+    assert refused.value.outcome.reason == "plan_interrupted"
+    runs.endings.fail(claim, refused.value.outcome)
+    mirror = mirrors(site).find(ONE)
+    assert (mirror.status, mirror.row["reason"]) == ("FAIL", "plan_interrupted")
+    # The next run is planned.
+    mirrors(site).request_sync(ONE)
+    assert claimed_run(runs).row["lost_claims"] == 0
 
 
 def test_a_run_that_cannot_be_planned_is_retried_three_times_before_its_next_date(

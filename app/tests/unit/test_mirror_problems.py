@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from atoll.mirroring.copying import copy_errors
 from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
+from atoll.mirroring.outcome import PLAN_INTERRUPTED
 from atoll.mirroring.problems import PROBLEMS, problem_text
 from atoll.upstream import errors
 
@@ -22,7 +23,7 @@ def codes(module: object, base: type[Exception]) -> set[str]:
     sorted(
         codes(errors, errors.UpstreamError)
         | codes(copy_errors, copy_errors.CopyError)
-        | {TOO_MANY_DELETIONS}
+        | {TOO_MANY_DELETIONS, PLAN_INTERRUPTED}
     ),
 )
 def test_each_failure_has_a_text(code: str) -> None:

@@ -51,6 +51,8 @@ CREATE TABLE repomirrorconfig (
     lease_token              uuid,
     lease_expires            timestamptz,
     attempts                 integer NOT NULL DEFAULT 0,
+    -- Claims of the current run whose lease expired, because their process died or lost the database.
+    lost_claims              integer NOT NULL DEFAULT 0,
     available_at             timestamptz NOT NULL DEFAULT now(),
     last_error               text
 );

@@ -79,6 +79,8 @@ WITH next AS (
         lease_token = gen_random_uuid(),
         lease_expires = clock_timestamp() + make_interval(secs => %(seconds)s),
         attempts = CASE WHEN run.is_new THEN 1 ELSE m.attempts + 1 END,
+        lost_claims = CASE WHEN run.is_new THEN 0
+                           ELSE m.lost_claims + (m.lease_token IS NOT NULL)::int END,
         is_planned = false, requested_at = NULL,
         cancel_requested_at = CASE WHEN run.is_new THEN NULL ELSE m.cancel_requested_at END,
         reason = CASE WHEN run.is_new THEN NULL ELSE m.reason END,

@@ -17,6 +17,7 @@ from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirror_records import MIRROR
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
+    PLAN_INTERRUPTED,
     ROBOT_NOT_ALLOWED,
     UPSTREAM_EMPTY,
 )
@@ -34,6 +35,9 @@ from atoll.upstream.errors import InvalidContent, ManifestUnknown
 # After this number of refusals in a row the credentials are not sent again, so that no account is
 # locked, until they change or a user requests a run.
 REFUSALS_MAXIMUM = 3
+# After this number of claims without an outcome a run is not planned again: its plan may be what
+# kills the process, and with it the work for other mirrors.
+LOST_CLAIMS_MAXIMUM = 5
 # How often an immutable tag is checked in spite of its pattern.
 _IMMUTABLE_FOR = timedelta(days=7)
 # Concurrent requests; the budget of the upstream may permit fewer.
@@ -84,9 +88,12 @@ class Planner:
             check: Called before each request; raises to stop.
 
         Raises:
-            RunRefused: The mirror may not run, or the upstream is empty.
+            RunRefused: The mirror may not run, its plan was interrupted too often, or the upstream
+                is empty.
             UpstreamError: The upstream failed.
         """
+        if claim.row["lost_claims"] >= LOST_CLAIMS_MAXIMUM:
+            raise RunRefused(PLAN_INTERRUPTED)
         self._check_permission(claim)
         check()
         listed = source.tags().names
