@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from email.message import Message
 from itertools import pairwise
 from pathlib import Path
@@ -240,6 +240,42 @@ def test_a_lost_database_is_no_failure_of_the_upstream(
                 pass
     with budget.request(counts=False):
         pass
+
+
+def test_a_budget_continues_after_the_loss_of_all_sessions(database: Database) -> None:
+    clock = Clock()
+    budget = budget_of(database, UpstreamLimits(pulls=50, period=3600), clock)
+    used = _pull(budget, 3)
+    with budget.request(counts=False):
+        with closing(database.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        clock.now += 60
+    wait_until("requests are sent again", lambda: _is_admitted(budget))
+    used += _pull(budget, 100)
+    # The pulls that were granted and not returned are lost, a portion at most.
+    assert 45 <= used <= 50
+
+
+def _pull(budget: SharedBudget, number: int) -> int:
+    """Send pulls until there are enough or none is permitted, and return their number."""
+    for sent in range(number):
+        try:
+            with budget.request(counts=True):
+                pass
+        except QuotaExhausted:
+            return sent
+    return number
+
+
+def _is_admitted(budget: SharedBudget) -> bool:
+    try:
+        with budget.request(counts=False):
+            return True
+    except DatabaseUnavailable:
+        return False
 
 
 @pytest.mark.parametrize(
