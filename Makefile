@@ -49,7 +49,7 @@ images: setup ## build changed images and their archives for hosts
 	@$(LAB) images
 
 test: setup ## run the tests of CI: all except those marked as long
-	@.ci/side-by-side images lint,unit
+	@.ci/side-by-side images,lint unit
 	@.ci/side-by-side integration,image-tests molecule,collection,ansible-versions,security fuzz
 	@.ci/side-by-side coverage
 
