@@ -15,7 +15,7 @@ from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.errors import MirrorUnknown
 from atoll.mirroring.limited_upstreams import LimitedUpstreams
 from atoll.mirroring.mirror_records import Mirror
-from atoll.mirroring.outcome import Outcome, too_many_deletions
+from atoll.mirroring.outcome import Outcome, failed_tags, too_many_deletions
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.runs.claims import RunClaim, observed
 from atoll.mirroring.runs.deletions import are_too_many
@@ -145,7 +145,9 @@ class DryRuns:
         ended: dict[str, str] = {}
         postponed: dict[str, datetime | None] = {}
         gone_since: dict[str, datetime] = dict(self._database.read(_GONE, [claim.id]))
-        for tag in sorted(claim.existing_tags.keys() - plan.selected.keys()):
+        # A run with failed tags deletes none.
+        unselected = set() if plan.failed else claim.existing_tags.keys() - plan.kept
+        for tag in sorted(unselected):
             since = gone_since.get(tag)
             end = None if since is None else since + settings.delete_after
             if tag not in plan.gone:
@@ -157,10 +159,13 @@ class DryRuns:
         existing = len(claim.existing_tags.keys() | plan.selected.keys())
         confirmed = claim.row["deletions_confirmed"]
         refused = are_too_many(len(ended), existing, settings, is_confirmed=confirmed)
+        outcome = too_many_deletions(len(ended), existing) if refused else None
+        if plan.failed:
+            outcome = failed_tags(plan.failed, plan.total)
         return DryRun(
-            too_many_deletions(len(ended), existing) if refused else None,
+            outcome,
             len(planned.listed),
-            len(plan.selected),
+            plan.total,
             {tag: digest for tag, digest in plan.selected.items() if tag not in plan.unchanged},
             len(plan.unchanged),
             ended,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from atoll.mirroring.mirror_records import CANCEL, FAIL, SUCCESS
@@ -19,7 +19,7 @@ RETRIES = len(RETRY_SECONDS)
 _JITTER = 0.2
 # Characters of a message.
 _MESSAGE_MAXIMUM = 1000
-# A message names this number of failed tags at most.
+# A message names this number of tags at most.
 _NAMED_MAXIMUM = 10
 
 
@@ -59,14 +59,19 @@ def failed_tags(reasons: Mapping[str, str], selected: int) -> Outcome:
         selected: The number of selected tags.
     """
     codes = sorted(set(reasons.values()))
-    tags = sorted(reasons)
-    named = ", ".join(tags[:_NAMED_MAXIMUM])
-    more = len(tags) - _NAMED_MAXIMUM
-    names = f"{named} and {more} more" if more > 0 else named
-    is_common = len(codes) == 1 and len(tags) == selected
+    is_common = len(codes) == 1 and len(reasons) == selected
     return failed(
         codes[0] if is_common else PARTIAL,
-        f"{len(tags)} of {selected} tags were not copied ({', '.join(codes)}): {names}",
+        f"{len(reasons)} of {selected} tags were not copied ({', '.join(codes)}):"
+        f" {_named(reasons)}",
+    )
+
+
+def undated_tags(tags: Collection[str]) -> str:
+    """Return the message of a run whose rule depends on the dates of images that have none."""
+    return stored_text(
+        f"{len(tags)} tags have images without a readable date, which the rule needs; they were"
+        f" neither copied nor deleted: {_named(tags)}"
     )
 
 
@@ -86,6 +91,13 @@ def retry_seconds(failures: int) -> float:
     """
     seconds = RETRY_SECONDS[min(max(failures, 1), RETRIES) - 1]
     return seconds * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+
+
+def _named(tags: Collection[str]) -> str:
+    """Return tags by name, as a text of limited length."""
+    named = ", ".join(sorted(tags)[:_NAMED_MAXIMUM])
+    more = len(tags) - _NAMED_MAXIMUM
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def stored_text(text: str) -> str:

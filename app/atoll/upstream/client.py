@@ -103,6 +103,10 @@ class Referrer:
     artifact_type: str | None
 
 
+def _continue() -> None:
+    """Let a listing continue."""
+
+
 class UpstreamClient:
     """Reads one repository of an upstream; thread-safe. All methods raise UpstreamError."""
 
@@ -136,10 +140,13 @@ class UpstreamClient:
         """Check that the upstream is a registry and accepts the credentials."""
         self._requests.ping()
 
-    def tags(self) -> Tags:
+    def tags(self, check: Callable[[], None] = _continue) -> Tags:
         """Return all tags.
 
         They need up to 50 MB, and while a page is read, up to 110 MB more.
+
+        Args:
+            check: Called after each page; ends the listing by an error.
 
         Raises:
             NotFound: The repository does not exist.
@@ -151,6 +158,7 @@ class UpstreamClient:
         for body in self._pages(
             "tags/list", {"n": str(_PAGE_SIZE)}, pages=_PAGES_MAXIMUM, maximum=_TAGS_PAGE_BYTES
         ):
+            check()
             with parsed(body, self._listing, values=TAGS_MAXIMUM + _OTHER_VALUES) as document:
                 if "tags" not in document or not isinstance(document["tags"], list | None):
                     raise InvalidContent(f"the tags of {self._name} are not a list")

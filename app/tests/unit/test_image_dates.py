@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from atoll.mirroring.runs.planner import image_date
+from atoll.mirroring.runs.look_up import image_date
 
 DATE = datetime(2024, 1, 1, tzinfo=UTC)
 

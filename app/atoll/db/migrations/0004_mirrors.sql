@@ -78,6 +78,7 @@ CREATE TABLE mirrorrun (
     finished_at     timestamptz,
     outcome         text CHECK (outcome IN ('SUCCESS', 'FAIL', 'CANCEL')),
     reason          text,
+    -- Also what a successful run has to report.
     message         text,
     tags_total      integer NOT NULL DEFAULT 0,
     tags_unchanged  integer NOT NULL DEFAULT 0,
@@ -97,8 +98,9 @@ CREATE TABLE mirrortask (
     id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id        bigint NOT NULL REFERENCES mirrorrun ON DELETE CASCADE,
     tag           text NOT NULL,
-    -- The digest that the tag had at the upstream when the run was planned.
-    digest        text NOT NULL,
+    -- The digest that the tag had at the upstream when the run was planned; NULL if the upstream did
+    -- not return it, so that the tag failed.
+    digest        text CHECK (digest IS NOT NULL OR state = 'failed'),
     -- `copied`: the content is here, and the tag waits for the others (roll-back).
     state         text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'copied', 'failed')),
     bytes_copied  bigint NOT NULL DEFAULT 0,

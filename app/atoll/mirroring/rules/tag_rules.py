@@ -90,7 +90,8 @@ class TagRule:
     ) -> list[str]:
         """Return the selected tags, in the given order.
 
-        A tag whose image has no date is older than all others.
+        A tag whose image has no date is older than all others. Its age is not known, so it must not
+        be deleted because it is not selected.
 
         Args:
             tags: The tags of the upstream.

@@ -13,7 +13,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from atoll.db.leased_queue import Backoff, LeasedQueue, LeasedTable, LeaseLost, unleased
+from atoll.db.leased_queue import (
+    Backoff,
+    LeasedQueue,
+    LeasedTable,
+    LeaseLost,
+    lease_parameters,
+    unleased,
+)
 from atoll.db.pool import Database
 from atoll.mirroring.mirror_records import FAIL, MIRROR, SYNCING
 from atoll.mirroring.outcome import RETRIES, RETRY_SECONDS, stored_text
@@ -97,6 +104,13 @@ SELECT m.*, {NAME_COLUMNS}, {_TAG_COLUMNS}FROM claimed m {NAMES}
 _OBSERVE = f"""
 SELECT m.*, 'request' AS cause, {NAME_COLUMNS}, {_TAG_COLUMNS}
 FROM repomirrorconfig m {NAMES} WHERE m.id = %(id)s
+"""
+
+_HELD = f"""
+WITH {MIRROR_LEASES.held}
+SELECT m.lease_token FROM held
+JOIN repomirrorconfig m ON m.id = held.id AND m.lease_token = held.token
+WHERE m.cancel_requested_at IS NULL
 """
 
 _POSTPONE = f"""
@@ -207,6 +221,10 @@ class RunClaims:
     def extend(self, claims: Sequence[RunClaim]) -> set[UUID]:
         """Extend leases of planners and return the tokens of those that are still held."""
         return self._queue.extend(claims)
+
+    def held(self, claims: Sequence[RunClaim]) -> set[UUID]:
+        """Return the tokens of the plans whose leases are held and whose runs are not cancelled."""
+        return {row[0] for row in self._queue.run(_HELD, lease_parameters(claims))}
 
     def give_back(self, claims: Sequence[RunClaim]) -> None:
         """Release runs whose planning did not end; they can be claimed at once."""

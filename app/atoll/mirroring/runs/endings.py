@@ -86,11 +86,12 @@ DELETE FROM mirrortask WHERE run_id = %(run_id)s;
 
 _FINISH = f"""
 UPDATE mirrorrun SET finished_at = clock_timestamp(), outcome = %(status)s, reason = %(reason)s,
-    message = %(message)s, unselected = '{{}}', tags_copied = tags_copied + %(switched)s,
-    tags_deleted = tags_deleted + %(deleted)s
+    message = coalesce(%(message)s, message), unselected = '{{}}',
+    tags_copied = tags_copied + %(switched)s, tags_deleted = tags_deleted + %(deleted)s
 WHERE id = %(run_id)s;
 UPDATE repomirrorconfig SET sync_status = %(status)s, reason = %(reason)s,
-    status_message = %(message)s, next_at = %(next_at)s, run_id = NULL, is_planned = false,
+    status_message = coalesce(%(message)s, (SELECT message FROM mirrorrun WHERE id = %(run_id)s)),
+    next_at = %(next_at)s, run_id = NULL, is_planned = false,
     lease_token = NULL, lease_expires = NULL, attempts = 0, available_at = clock_timestamp(),
     cancel_requested_at = NULL, requested_at = NULL, last_error = NULL,
     retries_remaining = %(retries)s,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +19,8 @@ from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts, run_with_retries
 from atoll.mirroring.events import MirrorEvents
 from atoll.mirroring.mirror_records import SUCCESS
-from atoll.mirroring.outcome import RETRIES, SUCCEEDED
+from atoll.mirroring.outcome import RETRIES, SUCCEEDED, undated_tags
+from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.settings import schedule_of
 from atoll.mirroring.runs.claims import MIRROR_LEASES, RunClaim, lost
 from atoll.mirroring.runs.deletions import UNSELECTED
@@ -67,10 +68,17 @@ WITH ours AS (
         AS given (tag, digest, is_unchanged)
     WHERE NOT given.is_unchanged
     ON CONFLICT (run_id, tag) DO NOTHING
+), failed AS (
+    INSERT INTO mirrortask (run_id, tag, state, reason, last_error)
+    SELECT ours.run_id, given.tag, 'failed', given.reason, given.error
+    FROM ours, unnest(%(failed)s::text[], %(reasons)s::text[], %(errors)s::text[])
+        AS given (tag, reason, error)
+    ON CONFLICT (run_id, tag) DO NOTHING
 ), counted AS (
     UPDATE mirrorrun SET planned_at = clock_timestamp(),
         settings_version = %(settings_version)s, unselected = %(unselected)s::bigint[],
-        tags_total = cardinality(%(tags)s::text[]),
+        tags_total = %(total)s,
+        tags_failed = cardinality(%(failed)s::text[]), message = %(message)s,
         tags_unchanged = (SELECT count(*) FROM unnest(%(unchanged)s::boolean[]) AS one WHERE one),
         requests = requests + %(requests)s
     FROM ours WHERE mirrorrun.id = ours.run_id
@@ -84,7 +92,8 @@ _FINISH_UNCHANGED = f"""
 WITH ended AS (
     UPDATE repomirrorconfig m SET sync_status = '{SUCCESS}', next_at = %(next_at)s, run_id = NULL,
         is_planned = false, attempts = 0, available_at = clock_timestamp(),
-        retries_remaining = {RETRIES}, deletions_confirmed = false, status_message = NULL,
+        retries_remaining = {RETRIES}, deletions_confirmed = false,
+        status_message = (SELECT message FROM mirrorrun WHERE id = %(run_id)s),
         last_success_at = clock_timestamp()
     WHERE m.id = %(id)s AND m.run_id = %(run_id)s AND m.is_planned AND m.lease_token IS NULL
       AND m.cancel_requested_at IS NULL AND m.sync_start_date = %(sync_start_date)s
@@ -108,6 +117,9 @@ class Plan:
         gone: Tags of the repository that the upstream does not list.
         created: When images of selected tags were created, as far as it is known.
         not_checked: Selected tags for which the upstream was not asked.
+        failed: Tags that the upstream did not describe, with the codes of the failures. They are
+            kept as they are, and the run fails.
+        undated: Tags that are not selected because their images have no date. They are kept.
         requests: The number of requests to the upstream.
     """
 
@@ -116,7 +128,19 @@ class Plan:
     gone: frozenset[str] = frozenset()
     created: Mapping[str, datetime] = field(default_factory=dict)
     not_checked: frozenset[str] = frozenset()
+    failed: Mapping[str, str] = field(default_factory=dict)
+    undated: frozenset[str] = frozenset()
     requests: int = 0
+
+    @property
+    def total(self) -> int:
+        """The number of selected tags, with those that failed."""
+        return len(self.selected) + len(self.failed)
+
+    @property
+    def kept(self) -> Set[str]:
+        """The tags that do not end with the run."""
+        return self.selected.keys() | self.failed.keys() | self.undated
 
 
 class RunPlans:
@@ -143,7 +167,7 @@ class RunPlans:
         Raises:
             LeaseLost: Another worker plans the run, it was cancelled, or the settings changed.
         """
-        tags = sorted(plan.selected)
+        tags, failed, kept = sorted(plan.selected), sorted(plan.failed), plan.kept
         values = {
             "run_id": claim.run_id,
             "tags": tags,
@@ -153,8 +177,13 @@ class RunPlans:
             "checked": [tag not in plan.not_checked for tag in tags],
             "gone": sorted(plan.gone),
             "unselected": sorted(
-                row for tag, row in claim.existing_tags.items() if tag not in plan.selected
+                row for tag, row in claim.existing_tags.items() if tag not in kept
             ),
+            "total": plan.total,
+            "failed": failed,
+            "reasons": [plan.failed[tag] for tag in failed],
+            "errors": [problem_text(plan.failed[tag]) for tag in failed],
+            "message": undated_tags(plan.undated) if plan.undated else None,
             "settings_version": claim.row["settings_version"],
             "requests": plan.requests,
         }
@@ -181,9 +210,11 @@ class RunPlans:
             "options": json.dumps(claim.row["options"]),
         }
         try:
+            if failed:
+                raise _NotUnchanged
             retry_conflicts(partial(self._finish_unchanged, values, events))
         except _NotUnchanged:
-            # Tags are to be deleted, or the mirror changed.
+            # Tags failed or are to be deleted, or the mirror changed.
             if not run_with_retries(self._database, _PLAN, values):
                 raise lost(claim) from None
             return self._endings.finish(claim.run_id, is_new=True)

@@ -311,19 +311,23 @@ class MirrorWorker:
                 del self._work[token]
 
     def watch(self) -> None:
-        """Extend leases, and stop copies that lost theirs or make no progress."""
+        """Extend leases, and stop plans and copies that lost theirs or make no progress."""
         with self._lock:
             copies = [(one.task, one) for one in self._work.values() if one.task is not None]
-            claims = [one.claim for one in self._work.values() if one.claim is not None]
+            plans = [(one.claim, one) for one in self._work.values() if one.claim is not None]
         for _task, work in copies:
             if work.timeout is not None and work.control.idle_seconds > work.timeout:
                 work.control.stop(TagTimedOut("the tag made no progress within its time-out"))
-        tasks = [task for task, _work in copies]
+        tasks, claims = [task for task, _work in copies], [claim for claim, _work in plans]
+        held = set[UUID]()
         if tasks:
-            held = self._tasks.held(tasks)
-            for task, work in copies:
-                if task.lease_token not in held:
-                    work.control.stop(LeaseLost(f"the lease of the tag '{task.tag}'"))
+            held |= self._tasks.held(tasks)
+        if claims:
+            held |= self._runs.claims.held(claims)
+        leased: list[tuple[Task | RunClaim, _Work]] = [*copies, *plans]
+        for one, work in leased:
+            if one.lease_token not in held:
+                work.control.stop(LeaseLost(f"the lease of work for '{one.repository}'"))
         self._checks += 1
         if self._checks % self._extend_after == 0:
             if claims:
