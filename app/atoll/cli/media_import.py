@@ -43,7 +43,7 @@ _SHOWN = 3
     "username",
     required=True,
     metavar="NAME",
-    help="The user or robot whose permissions apply, and who is in the log.",
+    help="The user or robot whose permissions apply, recorded in the audit log.",
 )
 @json_option
 @click.pass_obj

@@ -38,7 +38,7 @@ class Registry:
         self.owner.call("PUT", "organization/acme/team/readers", {"role": "member"})
         self.owner.call("PUT", "organization/acme/team/readers/members/member")
         site.graph.repositories.create(REPOSITORY, "private")
-        # An administrator of the repository who is in no team.
+        # An administrator of the repository, but not a member of a team.
         self.owner.call("PUT", "repository/acme/app/permissions/user/helper", {"role": "admin"})
 
     def subscribe(self, kind: str, name: str, *, status: int = 201, creator: str = "owner") -> Any:

@@ -1,4 +1,4 @@
--- The user who created a notification, and who may be its target; NULL for those of earlier versions.
+-- The creator of a notification, a permitted target of it; NULL for those of earlier versions.
 ALTER TABLE repositorynotification
     ADD COLUMN creator_id bigint REFERENCES "user" ON DELETE SET NULL;
 
