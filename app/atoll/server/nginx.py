@@ -13,6 +13,7 @@ from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.server.paths import DRAINING_FILE, downloads_socket, operations_socket
 from atoll.server.tls import Certificate, redirects_to_tls
 from atoll.web.admission import API_BODY, SMALL_BODY
+from atoll.web.spool import REFUSALS
 
 _PORT = re.compile(r":\d{1,5}$")
 
@@ -54,6 +55,7 @@ def write_nginx_configuration(
         small_body=SMALL_BODY,
         api_body=API_BODY,
         manifest_body=MANIFEST_MAXIMUM,
+        refusals=REFUSALS,
         draining=target.parent / DRAINING_FILE,
         sockets=sockets,
         operations=[operations_socket(socket) for socket in sockets],

@@ -33,8 +33,16 @@ _RESERVE = 0.02
 _LOGGED_PATH = 512
 
 
+# The statuses of refusals. nginx has a location for each, `@refused_401` for example.
+REFUSALS = (400, 401, 403, 404, 405, 413, 429, 500, 503)
+
+
 class Refused(Exception, Error):
     """A response that is sent instead of receiving a request's body.
+
+    nginx would announce that the connection to the client stays open, and close it with the unread
+    body; a client that sent its next request on it would get no response. So the headers of a
+    refusal that leaves a part unread let nginx send the same response with `Connection: close`.
 
     Args:
         status: the status line without the protocol, such as `401 Unauthorized`.
@@ -47,6 +55,7 @@ class Refused(Exception, Error):
         self.status = status
         self._headers = {"Content-Type": "application/json", **headers}
         self._document = document
+        self.body_is_unread = False
         code, _, self.reason = status.partition(" ")
         self.code = int(code)
 
@@ -56,7 +65,10 @@ class Refused(Exception, Error):
     ) -> tuple[str, list[tuple[str, str]], bytes]:
         """Return status, headers and body."""
         del ident
-        return self.status, list(self._headers.items()), json.dumps(self._document).encode()
+        headers, body = dict(self._headers), json.dumps(self._document)
+        if self.body_is_unread and self.code in REFUSALS:
+            headers |= {"X-Accel-Redirect": f"@refused_{self.code}", "X-Refusal": body}
+        return self.status, list(headers.items()), body.encode()
 
 
 class SpoolFull(Refused):
@@ -144,6 +156,7 @@ class SpooledRequest(HTTPRequestParser):
     def _refuse(self, data: bytes, response: Refused) -> int:
         # Frees the received part of the body.
         self.close()
+        response.body_is_unread = not self.completed
         self.error = response
         self.completed = True
         self.expect_continue = False

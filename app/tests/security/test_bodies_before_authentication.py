@@ -71,6 +71,18 @@ def test_a_push_without_permission_is_answered_before_its_body(
     assert spooled(image) == 0
 
 
+def test_a_refusal_that_leaves_a_body_unread_closes_the_connection(image: RunningImage) -> None:
+    """The next request of the client on this connection would get no response."""
+    with begin(image.url, "PUT", "/v2/a/b/manifests/latest", "Content-Length: 9", sent=0) as unread:
+        answer = read_answer(unread)
+        assert_challenged(answer, "a/b")
+        assert answer.headers["connection"] == "close"
+        assert answer.headers["content-type"] == "application/json"
+        assert not [name for name in answer.headers if name.startswith("x-")]
+        unread.sendall(bytes(9))
+        assert unread.recv(1) == b""
+
+
 def authorization(image: RunningImage, token: str) -> list[str]:
     """Return the header of a client without permission to push to a/b."""
     if token == "none":
