@@ -29,7 +29,7 @@ def pytest_configure():
         _AnsibleCollectionFinder(paths=[str(IMPORT_ROOT)], scan_sys_paths=False)._install()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def root():
     """Return the root of the collection."""
     return ROOT

@@ -1,23 +1,13 @@
 """A load balancer drains before it stops, and load balancers are deployed one after the other."""
 
-import http.client
 import http.server
-import re
-import shutil
-import socket
-import ssl
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
 
 import pytest
 import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
-
-NAME = "registry.example.org"
-needs_haproxy = pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is not installed")
+from haproxy import Balancer, needs_haproxy, running, serving, wait_until
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
@@ -39,101 +29,16 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def registry(certificate):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-    server.started, server.finish = threading.Event(), threading.Event()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.finish.set()
-    server.shutdown()
-    server.server_close()
-
-
-class Balancer:
-    """HAProxy with the role's configuration and scripts, on free ports of this machine."""
-
-    def __init__(self, root, folder, certificate, site_port):
-        self.ports = {port: free_port() for port in ("8443", "8404", "8405")}
-        self.scripts = root / "roles/load_balancer/files"
-        pem = folder / "tls.pem"
-        pem.write_text(
-            (certificate / "tls.crt").read_text() + (certificate / "tls.key").read_text()
-        )
-        text = self.on_free_ports(configuration(root, site_port))
-        text = re.sub("/etc/atoll-load-balancer/tls.crt", str(pem), text)
-        text = re.sub("/etc/atoll-load-balancer/ca.crt", str(certificate / "tls.crt"), text)
-        self.configuration = folder / "haproxy.cfg"
-        self.configuration.write_text(re.sub(r"bind :", "bind 127.0.0.1:", text))
-        self.trust = ssl.create_default_context(cafile=certificate / "tls.crt")
-
-    def on_free_ports(self, text):
-        return re.sub("8443|8404|8405", lambda match: str(self.ports[match[0]]), text)
-
-    def script(self, name, *arguments):
-        text = self.on_free_ports((self.scripts / name).read_text())
-        return subprocess.Popen(["bash", "-c", text, name, *map(str, arguments)])
-
-    def status(self, port, path):
-        if port == "8443":
-            with socket.create_connection(("127.0.0.1", self.ports[port])) as plain:
-                connection = http.client.HTTPConnection(NAME)
-                connection.sock = self.trust.wrap_socket(plain, server_hostname=NAME)
-                connection.request("GET", path, headers={"Host": NAME})
-                response = connection.getresponse()
-                return response.status, response.headers.get("Connection")
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port])
-        connection.request("GET", path)
-        return connection.getresponse().status
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def configuration(root, site_port):
-    defaults = yaml.safe_load((root / "roles/load_balancer/defaults/main.yml").read_text())
-    host = {
-        "inventory_hostname": "us-1",
-        "registry_site": "us",
-        "registry_address": "127.0.0.1",
-        "registry_https_port": site_port,
-    }
-    variables = defaults | {
-        "ansible_managed": "Ansible managed",
-        "groups": {"atoll_sites": ["us-1"]},
-        "hostvars": {"us-1": host},
-        "registry_hostname": NAME,
-        "load_balancer_site": "us",
-        "load_balancer_ca_file": "ca.crt",
-    }
-    template = (root / "roles/load_balancer/templates/haproxy.cfg.j2").read_text()
-    return Templar(loader=DataLoader(), variables=variables).template(trust_as_template(template))
+    with serving(Registry, certificate) as server:
+        server.started, server.finish = threading.Event(), threading.Event()
+        yield server
+        server.finish.set()
 
 
 @pytest.fixture
 def balancer(root, tmp_path, certificate, registry):
-    balancer = Balancer(root, tmp_path, certificate, registry.server_address[1])
-    command = ["haproxy", "-W", "-db", "-f", balancer.configuration]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            wait_until(lambda: balancer.status("8443", "/v2/")[0] == 200)
-            yield balancer
-        finally:
-            process.terminate()
-
-
-def wait_until(condition):
-    for _attempt in range(600):
-        try:
-            if condition():
-                return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError
+    with running(Balancer(root, tmp_path, certificate, registry.server_address[1])) as balancer:
+        yield balancer
 
 
 @contextmanager
