@@ -13,6 +13,7 @@ from commands import REPOSITORY
 from definition import Lab
 from docker_upstream import DockerUpstream
 from playbook import Outcome, run_playbook
+from site_machine import SiteMachine
 from two_sites import INVENTORIES, clients, eu, us
 
 __all__ = ["clients", "eu", "us"]
@@ -26,13 +27,23 @@ def lab() -> Lab:
 
 
 @pytest.fixture(scope="session")
-def upstream(tmp_path_factory: pytest.TempPathFactory) -> Clients:
-    """Return clients of the second registry, of its superuser."""
+def upstream_lab() -> Lab:
+    """Return the definition of the second registry."""
     inventories = (REPOSITORY / "inventories/single/hosts.yml", _SCENARIO / "upstream.yml")
-    lab = definition.read(inventories)
-    login = information.describe(lab)["registry"]
+    return definition.read(inventories)
+
+
+@pytest.fixture(scope="session")
+def upstream_host(upstream_lab: Lab) -> SiteMachine:
+    return SiteMachine(upstream_lab, upstream_lab.sites[0])
+
+
+@pytest.fixture(scope="session")
+def upstream(upstream_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Clients:
+    """Return clients of the second registry, of its superuser."""
+    login = information.describe(upstream_lab)["registry"]
     folder = tmp_path_factory.mktemp("upstream")
-    return Clients(lab, login["username"], login["password"], folder)
+    return Clients(upstream_lab, login["username"], login["password"], folder)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from clients import Clients
 from commands import wait_until
 from definition import Lab
 
+# A name that no host of the registry resolves.
+NAME = "upstream.example"
 USERNAME, PASSWORD = "mirror", "sesame"
 # The registry accepts bcrypt only.
 _HASH = "$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O"
@@ -31,7 +33,9 @@ class DockerUpstream:
         self.address = f"{self.host}:{self.port}"
         self.certificate_authority = folder / "ca.crt"
         self._certificate = folder / "registry.crt"
-        Authority(self.certificate_authority, "upstream").certify(self._certificate, [self.host])
+        Authority(self.certificate_authority, "upstream").certify(
+            self._certificate, [self.host, NAME]
+        )
         self._folder = folder
         self._log = folder / "log"
         own = folder / "clients"
@@ -79,11 +83,11 @@ class DockerUpstream:
         found = _REQUEST.findall(self._log.read_text())
         return [(method, path, int(status)) for method, path, status in found]
 
-    def mirror(self, name: str, source: str) -> dict[str, object]:
+    def mirror(self, name: str, source: str, *, host: str | None = None) -> dict[str, object]:
         """Return an entry of registry_mirrors that runs on request only."""
         return {
             "name": name,
-            "external_reference": f"{self.address}/{source}",
+            "external_reference": f"{host or self.host}:{self.port}/{source}",
             "external_registry_username": USERNAME,
             "external_registry_password": PASSWORD,
             "ca_certificate": self.certificate_authority.read_text(),
