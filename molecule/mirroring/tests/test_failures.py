@@ -1,15 +1,17 @@
-"""A site dies in the middle of a run, and another site ends the run."""
+"""A site, the database, Redis or a store fails in the middle of a run, and the run succeeds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clients import Clients
-from commands import wait_until
+from commands import podman, run, wait_until
 from conftest import Apply
+from definition import Lab
 from docker_upstream import DockerUpstream
+from errors import LabError
 from load import copy, write_image
 from mirror_runs import last_run, run_mirror
 from pausing import paused
@@ -112,6 +114,59 @@ def test_another_site_ends_the_run_of_a_site_that_dies(
     assert run_mirror(us, MIRROR)["tags_unchanged"] == _IMAGES
     for tag, manifest in manifests.items():
         assert clients.skopeo_manifest(us.address, f"{MIRROR}:{tag}") == manifest
+
+
+def kill_database(lab: Lab) -> None:
+    _kill_service(lab, "atoll-postgres")
+
+
+def kill_redis(lab: Lab) -> None:
+    _kill_service(lab, "atoll-redis")
+
+
+def kill_store(lab: Lab) -> None:
+    podman("kill", "--signal=KILL", lab.stores[0].container)
+
+
+@pytest.fixture
+def stores_restarted(lab: Lab, us: SiteMachine) -> Iterator[None]:
+    """Start the stores again after the test."""
+    yield
+    for store in lab.stores:
+        podman("start", store.container)
+    wait_until("the site recovers", lambda: us.health("endtoend") == HTTPStatus.OK, seconds=300)
+
+
+@pytest.mark.usefixtures("slow_link", "eu_without_mirrors", "stores_restarted")
+@pytest.mark.parametrize("fail", [kill_database, kill_redis, kill_store])
+def test_a_run_succeeds_although_a_service_is_killed(
+    fail: Callable[[Lab], None],
+    lab: Lab,
+    us: SiteMachine,
+    eu: SiteMachine,
+    begun: dict[str, Any],
+) -> None:
+    fail(lab)
+    us.attempt("nft delete table inet test")
+
+    wait_until("the run ends", lambda: _outcome(eu) is not None, seconds=300)
+
+    done = last_run(eu, MIRROR)
+    assert (done["id"], done["outcome"]) == (begun["id"], "SUCCESS")
+    assert (done["tags_copied"], done["tags_failed"]) == (_IMAGES, 0)
+
+
+def _kill_service(lab: Lab, container: str) -> None:
+    """Kill a container of the shared host, which systemd starts again."""
+    run([*lab.ssh(lab.shared[0]), f"sudo podman kill --signal=KILL {container}"])
+
+
+def _outcome(site: SiteMachine) -> str | None:
+    """Return the outcome of the last run; None if it is in progress or cannot be read."""
+    try:
+        return last_run(site, MIRROR)["outcome"]
+    except LabError:
+        return None
 
 
 def _claimed(database: Any, docker: DockerUpstream) -> int:
