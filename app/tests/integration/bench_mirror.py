@@ -17,13 +17,17 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import psycopg2.extensions
 import pytest
 from atoll import round_trips
 from atoll.cli.migrate import prepare_database
+from atoll.mirroring.mirrors import MirrorChange
+from atoll.names import RepositoryName
 from atoll.server.mirror_process import wire_mirroring
 
 from ..durability.databases import administer, database_uri
@@ -39,9 +43,29 @@ from .counting_proxy import CountingProxy
 from .services import Services, running_postgres, wait_until
 
 TAGS = 1000
+MIRRORS, TAGS_OF_EACH, INTERVAL = 1000, 100, 60
 IMAGES, LAYERS, LAYER_SIZE = 20, 5, MEBIBYTE
 # Longer than any run.
 PATIENCE = 1800.0
+
+# Gives all mirrors the content of the first one, and makes them due.
+_COPY_CONTENT = """
+INSERT INTO manifest (repository_id, digest, media_type, manifest_bytes)
+SELECT mirror.repository_id, manifest.digest, manifest.media_type, manifest.manifest_bytes
+FROM manifest, repomirrorconfig mirror
+WHERE manifest.repository_id = %(first)s AND mirror.repository_id <> %(first)s;
+INSERT INTO manifestblob (repository_id, manifest_id, blob_id)
+SELECT other.repository_id, other.id, manifestblob.blob_id
+FROM manifest JOIN manifestblob ON manifestblob.manifest_id = manifest.id
+JOIN manifest other ON other.digest = manifest.digest AND other.id <> manifest.id
+WHERE manifest.repository_id = %(first)s;
+INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
+SELECT other.repository_id, tag.name, other.id, tag.lifetime_start_ms
+FROM tag JOIN manifest ON manifest.id = tag.manifest_id
+JOIN manifest other ON other.digest = manifest.digest AND other.id <> manifest.id
+WHERE tag.repository_id = %(first)s;
+UPDATE repomirrorconfig SET next_at = now(), sync_interval = %(interval)s;
+"""
 
 
 @dataclass(frozen=True)
@@ -264,3 +288,76 @@ def test_a_first_run(
     assert (kinds["GET tags"], kinds["HEAD manifest"]) == (1, IMAGES)
     # Each blob is fetched once.
     assert kinds["GET blob"] == len(upstream.repository().blobs)
+
+
+class DatabaseProcesses:
+    """Samples the processor time of the server processes of a database."""
+
+    def __init__(self, uri: str) -> None:
+        self._name = f" {psycopg2.extensions.parse_dsn(uri)['dbname']} ".encode()
+        self._samplers: dict[int, ResourceSampler] = {}
+
+    @property
+    def seconds(self) -> float:
+        """The processor time since the first sample of each process."""
+        return sum(one.processor for one in self._samplers.values())
+
+    def sample(self) -> None:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                title = (process / "cmdline").read_bytes()
+                if title.startswith(b"postgres: ") and self._name in title:
+                    pid = int(process.name)
+                    self._samplers.setdefault(pid, ResourceSampler(pid)).sample()
+
+
+def runs_of(mirror: MirrorWorkerSite, condition: str) -> list[int]:
+    """Return the mirrors of the runs that meet a condition, in the order of their beginnings."""
+    rows = mirror.site.database.read(
+        f"SELECT mirror_id FROM mirrorrun WHERE {condition} ORDER BY id"
+    )
+    return [int(row[0]) for row in rows]
+
+
+def test_many_mirrors(
+    mirror: MirrorWorkerSite,
+    uri: str,
+    ca: PrivateCa,
+    backend: Backend,
+    upstream: FaultUpstream,
+    tmp_path: Path,
+) -> None:
+    """Mirrors that are due at once take turns, and leave the database to the registry."""
+    there = upstream.repository()
+    fill(there, 1, 1, 1000)
+    there.tags = {f"v{number}": there.tags["v0"] for number in range(TAGS_OF_EACH)}
+    run_mirror(mirror)
+    mirror.stop()
+    first = mirrors(mirror.site).find(mirror.site.repository).repository
+    for number in range(1, MIRRORS):
+        name = RepositoryName(first.namespace, f"mirror-{number}")
+        change = {"external_reference": f"{upstream.host}/team/app", "sync_interval": 0}
+        make_mirror(mirror.site, name, cast(MirrorChange, change))
+    mirror.site.database.run("DELETE FROM mirrorrun")
+    mirror.site.database.run(_COPY_CONTENT, {"first": first.id, "interval": INTERVAL})
+    other = site_on(uri, tmp_path / "other", ca, backend)
+    database = DatabaseProcesses(uri)
+    began = time.perf_counter()
+    for one in (mirror, other):
+        one.start()
+    try:
+        while len(set(runs_of(mirror, "outcome = 'SUCCESS'"))) < MIRRORS:
+            assert time.perf_counter() - began < PATIENCE
+            database.sample()
+            time.sleep(SAMPLE_SECONDS)
+    finally:
+        other.stop()
+    seconds = time.perf_counter() - began
+    print(  # noqa: T201
+        f"\n{MIRRORS} mirrors of {TAGS_OF_EACH} tags, every {INTERVAL} s, two processes\n"
+        f"  all ran within {seconds:.0f} s; PostgreSQL used the processor for"
+        f" {database.seconds:.1f} s"
+    )
+    # No mirror runs again before all others began.
+    assert len(set(runs_of(mirror, "true")[:MIRRORS])) == MIRRORS
+    assert database.seconds < seconds / 5
