@@ -124,6 +124,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"external_reference": "quay.io"}, "external_reference"),
     ({"external_reference": "127.0.0.2/a/b"}, "external_reference"),
     ({"external_registry_username": 5}, "external_registry_username"),
+    ({"external_registry_username": "john\n"}, "external_registry_username"),
+    (
+        {"external_registry_username": "john", "external_registry_password": "\x1b[31m"},
+        "external_registry_password",
+    ),
     ({"external_registry_password": "x"}, "external_registry_password"),
     (
         {"external_registry_username": None, "external_registry_password": "x"},
@@ -150,6 +155,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"sync_start_date": "2026-02-30T00:00:00Z"}, "sync_start_date"),
     ({"sync_start_date": "9999-01-01T00:00:00Z"}, "sync_start_date"),
     ({"robot_username": None}, "robot_username"),
+    ({"robot_username": "other\x7f+robot"}, "robot_username: must not contain control"),
     ({"robot_username": "other+robot"}, "robot_username"),
     ({"root_rule": {"rule_kind": "tag_glob_csv", "rule_value": []}}, "root_rule.rule_value"),
     ({"root_rule": {"rule_kind": "tag_glob_csv", "rule_value": [","]}}, "root_rule.rule_value"),
@@ -166,6 +172,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"atoll": {"newest_by": "size"}}, "atoll.newest_by"),
     ({"atoll": {"max_age": 0}}, "atoll.max_age"),
     ({"atoll": {"hours": "25:00-26:00"}}, "atoll.hours"),
+    ({"atoll": {"hours": "22:00-06:00\n"}}, "atoll.hours"),
+    ({"atoll": {"semver": [">=1\x1f"]}}, "atoll.semver"),
     ({"atoll": {"referrers": ["no type"]}}, "atoll.referrers"),
     ({"atoll": {"rollback": "x"}}, "atoll.rollback"),
     ({"atoll": {"delete_after": -1}}, "atoll.delete_after"),
@@ -183,6 +191,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"external_registry_config": {"proxy": {"no_proxy": 1}}},
         "external_registry_config.proxy.no_proxy",
+    ),
+    (
+        {"external_registry_config": {"proxy": {"no_proxy": "a.test\r\n"}}},
+        "external_registry_config.proxy.no_proxy",
+    ),
+    (
+        {"external_registry_config": {"proxy": {"https_proxy": "http://john\n:a@x.test:1"}}},
+        "external_registry_config.proxy.https_proxy",
     ),
 ]
 

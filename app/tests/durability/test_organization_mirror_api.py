@@ -130,6 +130,18 @@ def test_each_wrong_field_is_named(api: ApiClient, method: str) -> None:
         ({"external_namespace": ""}, "external_namespace"),
         ({"external_namespace": "a/b"}, "external_namespace"),
         ({"robot_username": "nobody"}, "robot_username"),
+        ({"robot_username": "acme+\x1b[31m"}, "robot_username"),
+        ({"external_registry_username": "john\n"}, "external_registry_username"),
+        (
+            {"external_registry_username": "john", "external_registry_password": "\x1b[31m"},
+            "external_registry_password",
+        ),
+        (
+            {"external_registry_config": {"proxy": {"http_proxy": "http://x\n:a@x.test:1"}}},
+            "external_registry_config.proxy.http_proxy",
+        ),
+        ({"repository_filters": ["a\npp"]}, "repository_filters"),
+        ({"external_registry_url": "https://harbor.example.com\x7f"}, "external_registry_url"),
         ({"visibility": "secret"}, "visibility"),
         ({"sync_interval": 59}, "sync_interval"),
         ({"sync_start_date": "tomorrow"}, "sync_start_date"),
@@ -152,6 +164,13 @@ def test_each_wrong_field_is_named(api: ApiClient, method: str) -> None:
         for name in NEW:
             body = {key: value for key, value in NEW.items() if key != name}
             assert api.call("POST", MIRROR, body, status=400)["detail"].startswith(f"{name}: ")
+
+
+def test_only_a_password_that_is_no_header_may_have_lines(api: ApiClient) -> None:
+    key = {"external_registry_username": "_json_key", "external_registry_password": "{\n}\n"}
+    refused = api.call("POST", MIRROR, {**NEW, **key, "external_registry_type": "quay"}, status=400)
+    assert refused["detail"].startswith("external_registry_password: an OAuth token of Quay")
+    api.call("POST", MIRROR, {**NEW, **key, "external_registry_type": "oci"}, status=201)
 
 
 def test_administrators_of_the_organization_manage_its_mirror(

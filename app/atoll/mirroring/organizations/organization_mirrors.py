@@ -22,6 +22,7 @@ from atoll.mirroring.mirror_records import CANCEL, NEVER_RUN, SYNC_NOW, SYNCING
 from atoll.mirroring.organizations.organization_settings import (
     TIMEOUT_DEFAULT,
     DiscoverySettings,
+    check_password,
     check_row,
     host_of,
     scope_of,
@@ -365,6 +366,7 @@ class OrganizationMirrors:
                 row[name] = change[name]  # type: ignore[literal-required]
         if "tags" in change:
             row["root_rule"] = include_rule(change["tags"])
+        check_password(row["external_registry_type"], change.get("external_registry_password"))
         merge_access(row, old, change, self._cipher)
         reference = check_row(row)
         check_upstream(self._check, reference, row, self._cipher, field="external_registry_url")

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from atoll.auth.secrets import Cipher
 from atoll.mirroring.errors import InvalidMirror
-from atoll.mirroring.organizations.sources import OCI
+from atoll.mirroring.organizations.sources import OCI, QUAY
 from atoll.mirroring.rules.globs import PATTERNS_MAXIMUM, check_patterns, matcher
 from atoll.mirroring.rules.settings import (
     INTERVAL_MAXIMUM,
@@ -29,6 +29,7 @@ INTERVAL_MINIMUM = 60
 TIMEOUT_DEFAULT, TIMEOUT_MINIMUM, TIMEOUT_MAXIMUM = 300, 30, 3600
 VISIBILITIES = ("public", "private")
 
+_TOKEN = re.compile(r"[ -~]*")
 _FORBIDDEN = re.compile(r"[?#\\%@\s]")
 _FORM = "use the form https://registry.example.com, without a path"
 
@@ -141,6 +142,19 @@ def check_row(row: Mapping[str, Any]) -> UpstreamReference:
         return UpstreamReference.parse(namespace_reference(row))
     except InvalidReference as error:
         raise InvalidMirror("external_registry_url", str(error)) from error
+
+
+def check_password(kind: str, password: str | None) -> None:
+    """Check that a password can be sent to a registry of some kind.
+
+    Raises:
+        InvalidMirror: Quay needs an OAuth token, which is a header of requests as it is.
+    """
+    if kind == QUAY and password is not None and not _TOKEN.fullmatch(password):
+        raise InvalidMirror(
+            "external_registry_password",
+            "an OAuth token of Quay must have one line of ASCII characters",
+        )
 
 
 def scope_of(row: Mapping[str, Any]) -> Sequence[object]:

@@ -22,6 +22,7 @@ from atoll.mirroring.rules.proxy_passwords import ProxyPasswords, hide_password,
 from atoll.mirroring.rules.schedule import Schedule
 from atoll.mirroring.rules.semantic_versions import VersionRange
 from atoll.mirroring.rules.tag_rules import NewestBy, TagRule, split_patterns
+from atoll.mirroring.rules.texts import printable
 from atoll.outbound.errors import InvalidDestination
 from atoll.outbound.proxies import Proxies
 from atoll.upstream.access import Access
@@ -55,14 +56,14 @@ def _pattern_list(patterns: list[str]) -> list[str]:
 
 def _ranges(ranges: list[str]) -> list[str]:
     for one in ranges:
-        VersionRange.parse(one)
+        VersionRange.parse(printable(one))
     if sum(map(len, ranges)) > _RANGES_LENGTH:
         raise ValueError(f"may have at most {_RANGES_LENGTH} characters in total")
     return ranges
 
 
 def _hours(text: str) -> str:
-    parse_hours(text)
+    parse_hours(printable(text))
     return text
 
 
@@ -112,9 +113,9 @@ class ProxySettings(BaseModel):
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    http_proxy: str | None = Field(default=None, max_length=1024)
-    https_proxy: str | None = Field(default=None, max_length=1024)
-    no_proxy: str | None = Field(default=None, max_length=4096)
+    http_proxy: Annotated[str, Field(max_length=1024), AfterValidator(printable)] | None = None
+    https_proxy: Annotated[str, Field(max_length=1024), AfterValidator(printable)] | None = None
+    no_proxy: Annotated[str, Field(max_length=4096), AfterValidator(printable)] | None = None
 
     def proxies(self) -> Proxies | None:
         """Return the proxies; None for those of the environment.

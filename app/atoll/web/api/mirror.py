@@ -33,6 +33,7 @@ from atoll.mirroring.rules.settings import (
     Patterns,
     RegistryConfig,
 )
+from atoll.mirroring.rules.texts import Password, Robot, Username
 from atoll.mirroring.status import MirrorStatuses, RunStatus
 from atoll.mirroring.verification import Verification
 from atoll.names import RepositoryName
@@ -68,10 +69,6 @@ def _date(text: str) -> str:
 SyncDate = Annotated[str, Field(max_length=20), AfterValidator(_date)]
 Interval = Annotated[int, Field(ge=0, le=INTERVAL_MAXIMUM)]
 Timeout = Annotated[int, Field(ge=TIMEOUT_MINIMUM, le=INTERVAL_MAXIMUM)]
-Robot = Annotated[str, Field(min_length=1, max_length=512)]
-Username = Annotated[str, Field(min_length=1, max_length=1024)]
-# Keys of cloud services serve as passwords.
-Password = Annotated[str, Field(max_length=64 * 1024)]
 
 
 @dataclass(frozen=True)

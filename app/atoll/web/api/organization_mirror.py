@@ -32,13 +32,11 @@ from atoll.mirroring.organizations.organization_status import OrganizationStatus
 from atoll.mirroring.organizations.organization_verification import OrganizationVerification
 from atoll.mirroring.organizations.records import OrganizationMirror
 from atoll.mirroring.rules.settings import TAG_GLOBS, Architectures, MirrorOptions, RegistryConfig
+from atoll.mirroring.rules.texts import Password, Robot, Username
 from atoll.web.api.mirror import (
     AtollOptions,
     MirrorRule,
-    Password,
-    Robot,
     SyncDate,
-    Username,
     VerificationSlots,
     formatted,
     parsed,
