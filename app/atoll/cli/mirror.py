@@ -6,12 +6,18 @@ from dataclasses import asdict
 
 import click
 
-from atoll import exit_codes
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
 from atoll.cli.mirror_dry_run import plan
 from atoll.cli.mirror_import import import_mirrors
 from atoll.cli.mirror_organization import organizations
+from atoll.cli.mirror_output import (
+    date_text,
+    print_fields,
+    print_verification,
+    state_cell,
+    success_text,
+)
 from atoll.cli.mirror_runs import cancel, confirm_deletions, sync, wait
 from atoll.cli.options import json_option
 from atoll.cli.output import (
@@ -19,11 +25,9 @@ from atoll.cli.output import (
     alarm,
     duration_text,
     print_json,
-    print_result,
     print_table,
     size_text,
 )
-from atoll.errors import UserError
 from atoll.mirroring.status import TAG_STATES, MirrorStatus, MirrorStatuses, RunStatus
 from atoll.mirroring.verification import Verification
 from atoll.names import RepositoryName
@@ -53,7 +57,13 @@ def list_mirrors(context: CommandContext, *, failed: bool, as_json: bool) -> Non
         print_json([one.as_dict() for one in found])
         return
     rows: list[list[Cell]] = [
-        [one.repository, one.reference, _state(one), _interval(one), _last_success(one)]
+        [
+            one.repository,
+            one.reference,
+            state_cell(one.sync_status, is_enabled=one.is_enabled),
+            _interval(one),
+            success_text(one.last_success_at, one.seconds_without_success),
+        ]
         for one in found
     ]
     headings = ["repository", "upstream", "state", "interval", "last success"]
@@ -70,24 +80,20 @@ def show(context: CommandContext, repository: str, as_json: bool) -> None:
     if as_json:
         print_json(found.as_dict())
         return
-    print_result(f"{found.repository} mirrors {found.reference} as {found.robot}")
-    next_at = found.next_at.isoformat(" ", "seconds") if found.next_at else "on request only"
-    lines = {
+    fields = {
         "enabled": "yes" if found.is_enabled else "no",
         "repository": found.state,
         "state": found.sync_status,
         "reason": found.reason or "-",
         "message": found.message or "-",
         "interval": _interval(found),
-        "next run": next_at,
+        "next run": date_text(found.next_at, "on request only"),
         "retries left": str(found.retries_remaining),
-        "last success": _last_success(found),
+        "last success": success_text(found.last_success_at, found.seconds_without_success),
     }
     if found.run is not None:
-        lines |= _run_lines(found.run)
-    width = max(map(len, lines))
-    for label, text in lines.items():
-        print_result(f"  {f'{label}:'.ljust(width + 1)} {text}")
+        fields |= _run_fields(found.run)
+    print_fields(f"{found.repository} mirrors {found.reference} as {found.robot}", fields)
 
 
 @mirror.command()
@@ -146,7 +152,7 @@ def tags(context: CommandContext, repository: str, state: str | None, as_json: b
         [
             one.tag,
             alarm(one.state) if one.state == "failed" else one.state,
-            one.seen_at.isoformat(" ", "seconds") if one.seen_at else "-",
+            date_text(one.seen_at),
             one.error or "-",
         ]
         for one in found
@@ -171,13 +177,9 @@ def verify(context: CommandContext, repository: str, as_json: bool) -> int:
     services = context.services()
     found = services.mirrors.find(RepositoryName.parse(repository))
     result = Verification(services.mirrors, services.bundle, services.ca_bundle).verify(found)
-    if as_json:
-        print_json(asdict(result))
-    elif result.success:
-        print_result(f"{found.repository}: {result.message}")
-    else:
-        raise UserError(result.message)
-    return 0 if result.success else exit_codes.FAILED
+    return print_verification(
+        str(found.repository), asdict(result), success=result.success, as_json=as_json
+    )
 
 
 @mirror.command()
@@ -212,20 +214,8 @@ for command in (sync, wait, cancel, confirm_deletions, import_mirrors, organizat
     mirror.add_command(command)
 
 
-def _state(found: MirrorStatus) -> Cell:
-    if not found.is_enabled:
-        return f"{found.sync_status} (disabled)"
-    return alarm("FAIL") if found.sync_status == "FAIL" else found.sync_status
-
-
 def _interval(found: MirrorStatus) -> str:
     return duration_text(found.interval) if found.interval else "-"
-
-
-def _last_success(found: MirrorStatus) -> str:
-    if found.last_success_at is None:
-        return "never"
-    return f"{duration_text(found.seconds_without_success)} ago"
 
 
 def _outcome(found: RunStatus) -> Cell:
@@ -235,12 +225,11 @@ def _outcome(found: RunStatus) -> Cell:
     return alarm(text) if found.outcome == "FAIL" else text
 
 
-def _run_lines(run: RunStatus) -> dict[str, str]:
-    ended = run.finished_at.isoformat(" ", "seconds") if run.finished_at else "running"
+def _run_fields(run: RunStatus) -> dict[str, str]:
     return {
         "run": f"{run.cause} at {run.site} on {run.instance}",
         "started": run.started_at.isoformat(" ", "seconds"),
-        "ended": ended,
+        "ended": date_text(run.finished_at, "running"),
         "tags": (
             f"{run.tags_total}, {run.tags_unchanged} unchanged, {run.tags_copied} copied,"
             f" {run.tags_pending} pending, {run.tags_failed} failed, {run.tags_deleted} deleted"

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import click
 
-from atoll import exit_codes
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
+from atoll.cli.mirror_output import (
+    cause_text,
+    date_text,
+    print_fields,
+    print_request,
+    print_verification,
+    state_cell,
+    success_text,
+)
 from atoll.cli.options import json_option
 from atoll.cli.output import (
     Cell,
     alarm,
     duration_text,
-    note,
     print_json,
     print_result,
     print_table,
 )
-from atoll.cli.polling import poll
+from atoll.cli.polling import Pending, timeout_option, wait_for_end
 from atoll.errors import UserError
 from atoll.mirroring.mirror_records import FAIL, NEVER_RUN, SUCCESS, SYNC_NOW, SYNCING
 from atoll.mirroring.organizations.organization_status import (
@@ -57,10 +63,10 @@ def print_organizations(found: Sequence[OrganizationStatus]) -> None:
         [
             one.organization,
             one.reference,
-            _state(one),
+            state_cell(one.sync_status, is_enabled=one.is_enabled),
             sum(one.repositories.values()) - one.repositories[SKIP],
             _failing(one),
-            _last_success(one),
+            success_text(one.last_success_at, one.seconds_without_success),
         ]
         for one in found
     ]
@@ -78,9 +84,8 @@ def show(context: CommandContext, organization: str, as_json: bool) -> None:
     if as_json:
         print_json(found.as_dict())
         return
-    print_result(f"{found.organization} mirrors {found.reference} as {found.robot}")
     counts = [f"{count} {status}" for status, count in found.repositories.items() if count]
-    lines = {
+    fields = {
         "registry": found.kind,
         "enabled": "yes" if found.is_enabled else "no",
         "filters": ", ".join(found.filters) or "all repositories",
@@ -88,14 +93,12 @@ def show(context: CommandContext, organization: str, as_json: bool) -> None:
         "reason": found.reason or "-",
         "message": found.message or "-",
         "interval": duration_text(found.interval),
-        "next run": found.next_at.isoformat(" ", "seconds") if found.next_at else "-",
+        "next run": date_text(found.next_at),
         "retries left": str(found.retries_remaining),
-        "last success": _last_success(found),
+        "last success": success_text(found.last_success_at, found.seconds_without_success),
         "repositories": ", ".join(counts) or "none",
     }
-    width = max(map(len, lines))
-    for label, text in lines.items():
-        print_result(f"  {f'{label}:'.ljust(width + 1)} {text}")
+    print_fields(f"{found.organization} mirrors {found.reference} as {found.robot}", fields)
 
 
 @organizations.command(examples=["atoll mirror organization repositories acme --status FAIL"])
@@ -119,7 +122,7 @@ def repositories(
         [
             one.name,
             alarm(one.status) if one.status == FAIL else one.status,
-            one.last_sync_at.isoformat(" ", "seconds") if one.last_sync_at else "-",
+            date_text(one.last_sync_at),
             one.message or "-",
         ]
         for one in found
@@ -138,7 +141,7 @@ def sync(context: CommandContext, organization: str, as_json: bool) -> None:
     It starts at once, even if the mirror is disabled.
     """
     context.services().organization_mirrors.request_sync(organization)
-    _confirm(organization, "requested", as_json=as_json)
+    print_request("organization", organization, "discovery", "requested", as_json=as_json)
 
 
 @organizations.command()
@@ -151,7 +154,7 @@ def cancel(context: CommandContext, organization: str, as_json: bool) -> None:
     The next discovery on schedule is not affected.
     """
     context.services().organization_mirrors.request_cancel(organization)
-    _confirm(organization, "cancelled", as_json=as_json)
+    print_request("organization", organization, "discovery", "cancelled", as_json=as_json)
 
 
 @organizations.command(
@@ -172,13 +175,8 @@ def verify(context: CommandContext, organization: str, as_json: bool) -> int:
     mirrors = services.organization_mirrors
     verification = OrganizationVerification(mirrors, services.bundle, services.ca_bundle)
     success, message = verification.verify(mirrors.find(organization))
-    if as_json:
-        print_json({"success": success, "message": message})
-    elif success:
-        print_result(f"{organization}: {message}")
-    else:
-        raise UserError(message)
-    return 0 if success else exit_codes.FAILED
+    fields = {"success": success, "message": message}
+    return print_verification(organization, fields, success=success, as_json=as_json)
 
 
 @organizations.command(
@@ -189,7 +187,7 @@ def verify(context: CommandContext, organization: str, as_json: bool) -> int:
     examples=["atoll mirror organization wait acme --timeout 3600"],
 )
 @_ORGANIZATION
-@click.option("--timeout", type=float, metavar="SECONDS", help="Fail after this time.")
+@timeout_option
 @json_option
 @click.pass_obj
 def wait(context: CommandContext, organization: str, timeout: float | None, as_json: bool) -> None:
@@ -199,23 +197,19 @@ def wait(context: CommandContext, organization: str, timeout: float | None, as_j
     """
     services = context.services()
     statuses = OrganizationStatuses(services.database)
-    found = statuses.one(organization)
-    if not _is_discovering(found):
+    if not _is_discovering(statuses.one(organization)):
         services.organization_mirrors.request_sync(organization)
+
+    def query() -> OrganizationStatus | Pending:
         found = statuses.one(organization)
-    deadline = None if timeout is None else time.monotonic() + timeout
-    noted = ""
-    while _is_discovering(found) or (found.sync_status == SUCCESS and _pending(found)):
-        if (progress := _progress(found)) != noted:
-            note(progress)
-            noted = progress
-        if deadline is not None and time.monotonic() >= deadline:
-            raise UserError(f"timed out: {progress}")
-        found = poll(lambda: statuses.one(organization))
+        text = _progress(found)
+        return found if text is None else Pending(text)
+
+    found = wait_for_end(query, timeout)
     if as_json:
         print_json(found.as_dict())
     if found.sync_status != SUCCESS:
-        cause = ": ".join(text for text in (found.reason, found.message) if text)
+        cause = cause_text(found.reason, found.message)
         raise UserError(f"the discovery of {organization} ended with {found.sync_status}: {cause}")
     if failed := found.repositories[FAIL]:
         raise UserError(
@@ -237,36 +231,20 @@ def _pending(found: OrganizationStatus) -> int:
     return counts[SYNC_NOW] + counts[SYNCING] + first_runs
 
 
-def _progress(found: OrganizationStatus) -> str:
+def _progress(found: OrganizationStatus) -> str | None:
+    """Return what is waited for; None if the discovery failed or all runs ended."""
     name = found.organization
     if found.sync_status == SYNC_NOW:
         return f"{name} waits for a mirror process"
     if found.sync_status == SYNCING:
         text = f"the repositories of {name} are being discovered"
         return f"{text} ({found.message})" if found.message else text
+    if found.sync_status != SUCCESS or not _pending(found):
+        return None
     total = sum(found.repositories.values()) - found.repositories[SKIP]
     return f"{name}: {_pending(found)} of {total} repositories pending"
-
-
-def _confirm(organization: str, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"organization": organization, "discovery": what})
-    else:
-        print_result(f"a discovery of the repositories of {organization} was {what}")
-
-
-def _state(found: OrganizationStatus) -> Cell:
-    if not found.is_enabled:
-        return f"{found.sync_status} (disabled)"
-    return alarm(FAIL) if found.sync_status == FAIL else found.sync_status
 
 
 def _failing(found: OrganizationStatus) -> Cell:
     count = found.repositories[FAIL]
     return alarm(str(count)) if count else count
-
-
-def _last_success(found: OrganizationStatus) -> str:
-    if found.last_success_at is None:
-        return "never"
-    return f"{duration_text(found.seconds_without_success)} ago"

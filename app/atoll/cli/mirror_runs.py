@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
+from atoll.cli.mirror_output import cause_text, print_request
 from atoll.cli.options import json_option
-from atoll.cli.output import note, print_json, print_result, size_text
-from atoll.cli.polling import poll
+from atoll.cli.output import print_json, print_result, size_text
+from atoll.cli.polling import Pending, timeout_option, wait_for_end
 from atoll.errors import UserError
 from atoll.mirroring.mirror_records import CANCEL, SUCCESS, SYNC_NOW
 from atoll.mirroring.status import MirrorStatus, MirrorStatuses, RunStatus
@@ -18,7 +17,6 @@ from atoll.names import RepositoryName
 from atoll.services import Services
 
 _REPOSITORY = click.argument("repository", metavar="NAMESPACE/REPOSITORY")
-_TIMEOUT = click.option("--timeout", type=float, metavar="SECONDS", help="Fail after this time.")
 # More runs than finish between two polls.
 _RUNS_READ = 100
 _EXIT_CODES = {
@@ -30,7 +28,7 @@ _EXIT_CODES = {
 @click.command(cls=Command, examples=["atoll mirror sync acme/app --wait"])
 @_REPOSITORY
 @click.option("--wait", "waits", is_flag=True, help="Wait until the run succeeded.")
-@_TIMEOUT
+@timeout_option
 @json_option
 @click.pass_obj
 def sync(
@@ -53,7 +51,7 @@ def sync(
     if waits:
         _wait(services, before, timeout, as_json=as_json)
     else:
-        _confirm(name, "requested", as_json=as_json)
+        print_request("repository", str(name), "run", "requested", as_json=as_json)
 
 
 @click.command(cls=Command)
@@ -67,7 +65,7 @@ def cancel(context: CommandContext, repository: str, as_json: bool) -> None:
     """
     name = RepositoryName.parse(repository)
     context.services().mirrors.request_cancel(name)
-    _confirm(name, "cancelled", as_json=as_json)
+    print_request("repository", str(name), "run", "cancelled", as_json=as_json)
 
 
 @click.command("confirm-deletions", cls=Command)
@@ -82,14 +80,14 @@ def confirm_deletions(context: CommandContext, repository: str, as_json: bool) -
     """
     name = RepositoryName.parse(repository)
     context.services().mirrors.confirm_deletions(name)
-    _confirm(name, "requested", as_json=as_json)
+    print_request("repository", str(name), "run", "requested", as_json=as_json)
 
 
 @click.command(
     cls=Command, exit_codes=_EXIT_CODES, examples=["atoll mirror wait acme/app --timeout 3600"]
 )
 @_REPOSITORY
-@_TIMEOUT
+@timeout_option
 @json_option
 @click.pass_obj
 def wait(context: CommandContext, repository: str, timeout: float | None, as_json: bool) -> None:
@@ -102,13 +100,6 @@ def wait(context: CommandContext, repository: str, timeout: float | None, as_jso
     if not _is_running(before) and before.sync_status != SYNC_NOW:
         services.mirrors.request_sync(name)
     _wait(services, before, timeout, as_json=as_json)
-
-
-def _confirm(repository: RepositoryName, what: str, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"repository": str(repository), "run": what})
-    else:
-        print_result(f"a run of {repository} was {what}")
 
 
 def _is_running(mirror: MirrorStatus) -> bool:
@@ -129,21 +120,19 @@ def _wait(
     first = 0
     if before.run is not None:
         first = before.run.id if _is_running(before) else before.run.id + 1
-    deadline = None if timeout is None else time.monotonic() + timeout
-    noted, found = "", statuses.one(name)
-    while (run := _finished(statuses, found, first)) is None:
-        if found.sync_status == CANCEL and not _is_running(found):
+
+    def query() -> RunStatus | Pending:
+        found = statuses.one(name)
+        run = _finished(statuses, found, first)
+        if run is None and found.sync_status == CANCEL and not _is_running(found):
             raise UserError(f"the run of {name} was cancelled before it started")
-        if (progress := _progress(found)) != noted:
-            note(progress)
-            noted = progress
-        if deadline is not None and time.monotonic() >= deadline:
-            raise UserError(f"timed out: {progress}")
-        found = poll(lambda: statuses.one(name))
+        return run or Pending(_progress(found))
+
+    run = wait_for_end(query, timeout)
     if as_json:
         print_json(run.as_dict())
     if run.outcome != SUCCESS:
-        cause = ": ".join(text for text in (run.reason, run.message) if text)
+        cause = cause_text(run.reason, run.message)
         raise UserError(
             f"the run of {name} ended with {run.outcome}" + (f": {cause}" * bool(cause))
         )

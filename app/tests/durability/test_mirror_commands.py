@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from atoll.cli import mirror_runs
+from atoll.cli import polling
 from atoll.db.pool import Database
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.names import RepositoryName
@@ -50,7 +50,7 @@ def process(site: MemorySite, mirror: int, monkeypatch: pytest.MonkeyPatch) -> C
             left.pop(0)(site.database, mirror)
             return query()
 
-        monkeypatch.setattr(mirror_runs, "poll", poll)
+        monkeypatch.setattr(polling, "poll", poll)
 
     return run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from atoll.cli import mirror_organization
+from atoll.cli import polling
 from atoll.mirroring.metrics import export_mirrors
 from atoll.mirroring.organizations.discoveries import Discoveries
 from atoll.mirroring.organizations.reconciliation import Reconciliation
@@ -94,7 +94,7 @@ def test_a_discovery_is_requested_awaited_and_cancelled(
         steps.pop(0)()
         return query()
 
-    monkeypatch.setattr(mirror_organization, "poll", poll)
+    monkeypatch.setattr(polling, "poll", poll)
     for result, code in (("SUCCESS", 0), ("FAIL", 1)):
         steps[:] = [discovery, partial(runs, result)]
         assert command(site, "wait", ORGANIZATION) == code
