@@ -32,9 +32,15 @@ from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.dry_runs import DryRuns
+from atoll.mirroring.health import MirrorHealthReporter
+from atoll.mirroring.limited_upstreams import LimitedUpstreams
 from atoll.mirroring.mirrors import Mirrors
+from atoll.mirroring.organizations.organization_dry_runs import OrganizationDryRuns
+from atoll.mirroring.organizations.organization_health import OrganizationHealthReporter
 from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
+from atoll.mirroring.organizations.organization_status import OrganizationStatuses
 from atoll.mirroring.organizations.organization_verification import OrganizationVerification
+from atoll.mirroring.organizations.reconciliation import Reconciliation
 from atoll.mirroring.verification import Verification
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.mailer import Mailer
@@ -363,12 +369,27 @@ class Services:
         """The plans of runs of mirrors that are not started."""
         return DryRuns.from_bundle(self.database, self.cipher, self.bundle, self.ca_bundle)
 
+    @property
+    def organization_dry_runs(self) -> OrganizationDryRuns:
+        """The plans of discoveries of mirrors of organizations that are not started."""
+        return OrganizationDryRuns(
+            self.organization_mirrors,
+            Reconciliation(self.database, self.cipher),
+            LimitedUpstreams(self.bundle, self.ca_bundle),
+        )
+
+    @property
+    def _mirror_health(self) -> MirrorHealthReporter:
+        """The health of mirrors."""
+        expected = self.bundle.repo_mirror_worker_replicas
+        return MirrorHealthReporter(self.database, self.instances, expected)
+
     def _mirroring(self) -> Mirroring | None:
         """Return the collaborators of the resources of mirrors, if there can be any."""
         if not self.bundle.feature_repo_mirror:
             return None
         verification = Verification(self.mirrors, self.bundle, self.ca_bundle)
-        return Mirroring(self.mirrors, verification, self.mirror_dry_runs)
+        return Mirroring(self.mirrors, verification, self.mirror_dry_runs, self._mirror_health)
 
     def _organization_mirroring(self) -> OrganizationMirroring | None:
         """Return the collaborators of the resources of mirrors of organizations, if any."""
@@ -376,7 +397,10 @@ class Services:
             return None
         mirrors = self.organization_mirrors
         verification = OrganizationVerification(mirrors, self.bundle, self.ca_bundle)
-        return OrganizationMirroring(mirrors, verification)
+        health = OrganizationHealthReporter(
+            self._mirror_health, OrganizationStatuses(self.database)
+        )
+        return OrganizationMirroring(mirrors, verification, self.organization_dry_runs, health)
 
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the web application."""

@@ -8,6 +8,7 @@ import click
 
 from atoll.cli.commands import Group
 from atoll.cli.context import CommandContext
+from atoll.cli.mirror_organization_plan import plan
 from atoll.cli.mirror_output import (
     cause_text,
     date_text,
@@ -43,6 +44,9 @@ _ORGANIZATION = click.argument("organization", metavar="ORGANIZATION")
 @click.group("organization", cls=Group)
 def organizations() -> None:
     """Manage the mirrors of namespaces of other registries."""
+
+
+organizations.add_command(plan)
 
 
 @organizations.command("list")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from atoll.auth import users
+from atoll.cluster.instances import Heartbeat
 from atoll.config import Bundle
 from atoll.names import RepositoryName
 
@@ -61,7 +62,7 @@ def logged(site: MemorySite) -> list[tuple[str, dict[str, Any]]]:
 
 def test_a_mirror_is_created_shown_changed_and_deleted(api: ApiClient, site: MemorySite) -> None:
     api.call("GET", MIRROR, status=404)
-    for path in ("/sync-now", "/sync-cancel", "/verify"):
+    for path in ("/sync-now", "/sync-cancel", "/verify", "/plan"):
         api.call("POST", f"{MIRROR}{path}", status=404)
     api.call("GET", f"{MIRROR}/repositories", status=404)
     assert api.call("POST", MIRROR, NEW, status=201) == ""
@@ -232,6 +233,50 @@ def test_repositories_are_listed_by_status_and_page(api: ApiClient, site: Memory
     assert counts == {**COUNTS, "SUCCESS": 2, "FAIL": 1, "SKIP": 1}
 
 
+def test_the_health_has_the_runs_and_the_discovery(api: ApiClient, site: MemorySite) -> None:
+    health = f"{MIRROR}/health"
+    users.create_user(site.database, "reader", None, PASSWORD)
+    api.call("GET", health, status=404)
+    api.call("POST", MIRROR, NEW, status=201)
+    ApiClient(site, "reader").call("GET", health, status=403)
+    ApiClient(site, None).call("GET", health, status=401)
+    graph = site.graph
+    Heartbeat(site.database, graph.bundle, "mirror", graph.locations.health).record()
+    graph.repositories.create(RepositoryName(ORGANIZATION, "taken"), "private")
+    discover(site, "app", "taken", "web")
+    discover(site, "app", "taken")
+    site.database.run("UPDATE repomirrorconfig SET sync_status = 'SUCCESS'")
+    response = api.request("GET", health)
+    assert response.status_code == 200, response.text
+    assert response.headers["Cache-Control"] == "no-cache, no-store, must-revalidate"
+    body = response.json
+    counts = {"total": 1, "completed": 1, "skipped": 1, "conflicts": 1}
+    assert {name: body["repositories"][name] for name in counts} == counts
+    assert body["discovery"].pop("last_success").endswith("Z")
+    assert body["discovery"].pop("next_date").endswith("Z")
+    assert body["discovery"] == {
+        "sync_status": "SUCCESS",
+        "is_enabled": True,
+        "overdue": False,
+        "retries_remaining": 3,
+        "reason": None,
+        "message": "1 mirrored, 1 skipped, 1 in conflict",
+    }
+    (issue,) = body["issues"]
+    assert issue["message"].startswith("Repository acme/taken is no mirror: a repository with this")
+    for unhealthy in (
+        "sync_status = 'FAIL', reason = 'auth_failed', retries_remaining = 0",
+        "sync_status = 'SUCCESS', last_success_at = now() - interval '1 d'",
+    ):
+        site.database.run(f"UPDATE orgmirrorconfig SET {unhealthy}")
+        body = api.call("GET", health, status=503)
+        assert body["healthy"] is False
+        assert body["issues"][0]["severity"] == "critical"
+        assert f"mirrored organization {ORGANIZATION} " in body["issues"][0]["message"]
+    site.database.run("UPDATE orgmirrorconfig SET is_enabled = false")
+    assert api.call("GET", health)["healthy"] is True
+
+
 def test_a_repository_of_a_mirror_is_not_changed_by_itself(
     api: ApiClient, site: MemorySite
 ) -> None:
@@ -286,6 +331,8 @@ def test_nothing_is_found_without_the_feature(
         ("GET", ""),
         ("POST", ""),
         ("POST", "/sync-now"),
+        ("POST", "/plan"),
+        ("GET", "/health"),
         ("GET", "/repositories"),
     ]:
         api.call(method, f"{MIRROR}{path}", NEW if method == "POST" else None, status=404)

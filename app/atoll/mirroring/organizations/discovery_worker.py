@@ -10,27 +10,26 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from prometheus_client import Counter, Histogram
 
-from atoll.auth.secrets import SecretUnreadable
 from atoll.db.leased_queue import LeaseLost
 from atoll.db.queue_runner import QueueRunner
 from atoll.errors import AtollError
 from atoll.mirroring.organizations.discoveries import LEASE_SECONDS, Discoveries, DiscoveryClaim
-from atoll.mirroring.organizations.listing import list_repositories
+from atoll.mirroring.organizations.discovery import (
+    Connect,
+    check_refusals,
+    discover,
+    outcome_of,
+)
 from atoll.mirroring.organizations.organization_settings import DiscoverySettings
 from atoll.mirroring.organizations.reconciliation import Reconciled, Reconciliation
-from atoll.mirroring.organizations.sources import SOURCES
-from atoll.mirroring.outcome import UPSTREAM_EMPTY, Outcome, failed
-from atoll.mirroring.problems import REPOSITORIES_EMPTY, problem_text
-from atoll.mirroring.runs.planner import REFUSALS_MAXIMUM
+from atoll.mirroring.problems import problem_text
 from atoll.periodic import PeriodicThread, ServiceUnavailable, ThreadRegistry
-from atoll.upstream.access import Access
-from atoll.upstream.documents import UpstreamDocuments
-from atoll.upstream.errors import AuthFailed, Paused, UpstreamError, UpstreamTimedOut
-from atoll.upstream.reference import UpstreamReference
+from atoll.upstream.errors import Paused, UpstreamTimedOut
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +51,6 @@ DURATION = Histogram(
 CREATED = Counter(
     "quay_org_mirror_repos_created", "Repositories that this process created for mirrors"
 )
-
-Connect = Callable[[UpstreamReference, Access], UpstreamDocuments]
-
-
-class UpstreamEmpty(AtollError):
-    """The upstream lists no repositories, but some were mirrored."""
 
 
 class _Stopping(AtollError):
@@ -199,24 +192,18 @@ class DiscoveryWorker:
             UpstreamError: The list could not be read.
             LeaseLost: Another process has the discovery, or it was cancelled.
         """
-        if claim.mirror.row["refusals"] >= REFUSALS_MAXIMUM:
-            raise AuthFailed("the credentials were refused and are not sent again")
-        settings = self._settings(claim)
-        namespace = settings.reference.repository
-        source = SOURCES[settings.kind](
-            self._connect(settings.reference, settings.access),
-            namespace,
-            settings.access.credentials,
+        check_refusals(claim.mirror)
+        found = discover(
+            self._settings(claim),
+            self._connect,
+            partial(self._reconciliation.known, claim.id),
+            work.proceed,
         )
-        listed = list_repositories(source, namespace, work.proceed)
-        if not listed and self._reconciliation.known(claim):
-            raise UpstreamEmpty
         work.proceed()
-        selected = [name for name in listed if settings.selects(name)]
-        return self._reconciliation.apply(claim, selected, listed)
+        return self._reconciliation.apply(claim, found.selected, found.listed)
 
     def _fail(self, claim: DiscoveryClaim, error: Exception) -> None:
-        outcome = _outcome(error)
+        outcome = outcome_of(error)
         DISCOVERIES.labels("failure").inc()
         log.warning(
             "repositories not discovered",
@@ -225,17 +212,6 @@ class DiscoveryWorker:
         )
         if not self._discoveries.fail(claim, outcome):
             log.warning("lease lost", extra={"organization": claim.mirror.organization})
-
-
-def _outcome(error: Exception) -> Outcome:
-    """Return how a discovery fails with an error."""
-    if isinstance(error, UpstreamError):
-        return failed(error.code, problem_text(error.code), is_temporary=error.is_temporary)
-    if isinstance(error, UpstreamEmpty):
-        return failed(UPSTREAM_EMPTY, REPOSITORIES_EMPTY)
-    if isinstance(error, SecretUnreadable):
-        return failed("decryption_failed", problem_text("decryption_failed"))
-    return failed("unknown_error", problem_text("unknown_error"), is_temporary=True)
 
 
 def _lost(claim: DiscoveryClaim) -> LeaseLost:

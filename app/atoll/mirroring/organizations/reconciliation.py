@@ -17,6 +17,7 @@ from atoll.db.leased_queue import LeaseLost
 from atoll.db.pool import Database
 from atoll.db.transient import retry_conflicts
 from atoll.mirroring.mirror_records import MIRROR, SUCCESS
+from atoll.mirroring.organizations.decisions import Decision, Listing, decide, fitting_names
 from atoll.mirroring.organizations.discoveries import DiscoveryClaim
 from atoll.mirroring.organizations.organization_events import (
     SYNC_SUCCESS,
@@ -34,12 +35,6 @@ from atoll.mirroring.organizations.records import (
 from atoll.mirroring.organizations.repository_mirrors import RepositoryMirrors
 from atoll.mirroring.outcome import RETRIES
 from atoll.mirroring.rules.settings import schedule_of
-from atoll.names import NAME_MAXIMUM_LENGTH, RepositoryName
-
-_NOT_LISTED = "the upstream no longer lists the repository"
-_NOT_SELECTED = "repository_filters no longer select the repository"
-_TAKEN = "a repository with this name exists and is not part of the mirror; delete or rename it"
-_TOO_LONG = f"the name exceeds {NAME_MAXIMUM_LENGTH} characters with the organization"
 
 _LOCK = f"""
 {ORGANIZATION_MIRRORS} WHERE m.id = %(id)s AND m.lease_token = %(token)s FOR NO KEY UPDATE OF m
@@ -128,21 +123,6 @@ class Reconciled:
         return ", ".join([f"{self.found} mirrored", *changes])
 
 
-@dataclass(frozen=True)
-class _Listing:
-    """The repositories that the upstream lists, and what earlier discoveries recorded.
-
-    Attributes:
-        known: The recorded states by names.
-        selected: The repositories to mirror, by name.
-        listed: All repositories of the namespace.
-    """
-
-    known: Mapping[str, str]
-    selected: Sequence[str]
-    listed: Collection[str]
-
-
 class Reconciliation:
     """Applies lists of repositories."""
 
@@ -150,10 +130,25 @@ class Reconciliation:
         self._database = database
         self._repositories = RepositoryMirrors(cipher)
 
-    def known(self, claim: DiscoveryClaim) -> int:
-        """Return the number of repositories that earlier discoveries made mirrors."""
-        rows = self._database.read(_KNOWN, {"id": claim.id})
+    def known(self, mirror_id: int) -> int:
+        """Return the number of repositories that earlier discoveries of a mirror made mirrors."""
+        rows = self._database.read(_KNOWN, {"id": mirror_id})
         return sum(state != CONFLICT for _name, state in rows)
+
+    def preview(
+        self, mirror: OrganizationMirror, selected: Sequence[str], listed: Collection[str]
+    ) -> Decision:
+        """Return what `apply` would do now, without a change.
+
+        Args:
+            mirror: The mirror.
+            selected: The repositories to mirror, without the namespace.
+            listed: All repositories that the upstream lists.
+        """
+        known: dict[str, str] = dict(self._database.read(_KNOWN, {"id": mirror.id}))
+        names = fitting_names(mirror.organization, selected)
+        existing = dict(self._database.read(_EXISTING, {**_key(mirror), "names": names}))
+        return decide(mirror.organization, Listing(known, sorted(selected), set(listed)), existing)
 
     def apply(
         self, claim: DiscoveryClaim, selected: Sequence[str], listed: Collection[str]
@@ -190,45 +185,34 @@ class Reconciliation:
         mirror = organization_mirror(dict(row))
         cursor.execute(_KNOWN, {"id": claim.id})
         known: dict[str, str] = dict(cursor.fetchall())
-        result = self._reconcile(cursor, mirror, _Listing(known, selected, listed))
+        result = self._reconcile(cursor, mirror, Listing(known, selected, listed))
         log_outcome(cursor, mirror, SYNC_SUCCESS, result.message)
         next_at = schedule_of(mirror.row).after(mirror.row["now"])
         cursor.execute(_FINISH, {"id": claim.id, "message": result.message, "next_at": next_at})
         return result
 
     def _reconcile(
-        self, cursor: psycopg2.extensions.cursor, mirror: OrganizationMirror, listing: _Listing
+        self, cursor: psycopg2.extensions.cursor, mirror: OrganizationMirror, listing: Listing
     ) -> Reconciled:
         """Change repositories and the records of them, and log it."""
-        known = listing.known
-        fitting, conflicts = _fitting(mirror, listing.selected)
+        fitting = fitting_names(mirror.organization, listing.selected)
         created = self._create(cursor, mirror, fitting)
+        # Others may have created repositories meanwhile.
         existing = self._existing(cursor, mirror, fitting)
-        ours = {name for name in fitting if existing.get(name)}
-        conflicts |= {name: _TAKEN for name in fitting if name not in ours}
-        resumed = [name for name in fitting if name in ours and known.get(name) == SKIPPED]
-        gone = {
-            name: _NOT_SELECTED if name in listing.listed else _NOT_LISTED
-            for name, state in known.items()
-            if name not in ours and name not in conflicts and state != CONFLICT
-        }
-        _record(cursor, mirror, ours, conflicts, gone)
-        settled = [
-            name
-            for name, state in known.items()
-            if state == CONFLICT and name not in ours and name not in conflicts
-        ]
-        cursor.execute(_FORGET, {"id": mirror.id, "names": settled})
-        if gone:
+        found = decide(mirror.organization, listing, existing)
+        _record(cursor, mirror, found)
+        cursor.execute(_FORGET, {"id": mirror.id, "names": found.settled})
+        if found.gone:
             self._repositories.skip(cursor, mirror.row)
-        if resumed:
-            self._repositories.resume(cursor, mirror.row, resumed)
+        if found.resumed:
+            self._repositories.resume(cursor, mirror.row, found.resumed)
         if mirror.row["requested_at"] is not None:
             self._repositories.request(cursor, mirror.row)
-        skipped = [name for name in gone if known[name] != SKIPPED]
-        new = {name: text for name, text in conflicts.items() if known.get(name) != CONFLICT}
+        known = listing.known
+        skipped = [name for name in found.gone if known[name] != SKIPPED]
+        new = {name: text for name, text in found.conflicts.items() if known.get(name) != CONFLICT}
         log_repositories(cursor, mirror, created, new)
-        return Reconciled(len(ours), created, resumed, skipped, conflicts)
+        return Reconciled(len(found.mirrored), created, found.resumed, skipped, found.conflicts)
 
     def _create(
         self, cursor: psycopg2.extensions.cursor, mirror: OrganizationMirror, names: list[str]
@@ -252,24 +236,13 @@ class Reconciliation:
         return dict(cursor.fetchall())
 
 
-def _fitting(mirror: OrganizationMirror, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Return the names that are valid here, and why the others are not."""
-    fitting = [name for name in names if RepositoryName.fits(f"{mirror.organization}/{name}")]
-    valid = set(fitting)
-    return fitting, {name: _TOO_LONG for name in names if name not in valid}
-
-
 def _record(
-    cursor: psycopg2.extensions.cursor,
-    mirror: OrganizationMirror,
-    found: Collection[str],
-    conflicts: Mapping[str, str],
-    gone: Mapping[str, str],
+    cursor: psycopg2.extensions.cursor, mirror: OrganizationMirror, decision: Decision
 ) -> None:
     rows: list[tuple[str, str, str | None]] = [
-        *((name, FOUND, None) for name in found),
-        *((name, CONFLICT, text) for name, text in conflicts.items()),
-        *((name, SKIPPED, text) for name, text in gone.items()),
+        *((name, FOUND, None) for name in decision.mirrored),
+        *((name, CONFLICT, text) for name, text in decision.conflicts.items()),
+        *((name, SKIPPED, text) for name, text in decision.gone.items()),
     ]
     values = {
         "id": mirror.id,

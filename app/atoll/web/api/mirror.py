@@ -19,6 +19,7 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN
 from atoll.mirroring.dry_runs import DryRuns
 from atoll.mirroring.errors import InvalidMirror
+from atoll.mirroring.health import MirrorHealthReporter
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
 from atoll.mirroring.rules.proxy_passwords import HIDDEN
@@ -44,7 +45,7 @@ _DATE = "%Y-%m-%dT%H:%M:%SZ"
 # Verifications at the same time in one process; each occupies a thread.
 _VERIFICATIONS = 2
 # Seconds after which a plan sends no further request.
-_PLAN_SECONDS = 30.0
+PLAN_SECONDS = 30.0
 # Fields of `atoll` in responses that requests may repeat.
 _STATE_FIELDS = frozenset(
     {"run", "next_date", "last_success_date", "reason", "message", "deletions_confirmed"}
@@ -78,6 +79,7 @@ class Mirroring:
     mirrors: Mirrors
     verification: Verification
     dry_runs: DryRuns
+    health: MirrorHealthReporter
 
 
 class MirrorRule(RequestModel):
@@ -389,7 +391,7 @@ class MirrorPlan:
         """Get what a run of a mirror would copy and delete, without starting it."""
         mirror = self._mirrors.find(_administered(call))
         with self._slots.one():
-            return self._dry_runs.plan(mirror, _PLAN_SECONDS).as_dict()
+            return self._dry_runs.plan(mirror, PLAN_SECONDS).as_dict()
 
 
 def _administered(call: Call) -> RepositoryName:

@@ -1,4 +1,4 @@
-"""`repository/mirror/health` and `superuser/mirror/health`: the health of mirrors, as in Quay."""
+"""The health of mirrors: of all, of a namespace and of an organization that is a mirror."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing_extensions import TypedDict
 
 from atoll.auth.organizations import OrganizationUnknown
 from atoll.mirroring.health import MirrorDetail, MirrorHealth, MirrorHealthReporter
+from atoll.mirroring.organizations.organization_health import OrganizationHealthReporter
+from atoll.mirroring.organizations.records import SKIP
 from atoll.web.api.namespaces import Namespaces
 from atoll.web.api.operation import Call, RequestModel, operation
 
@@ -51,6 +53,25 @@ class MirrorHealthSchema(TypedDict):
     issues: NotRequired[list[IssueSchema]]
 
 
+class DiscoverySchema(TypedDict):
+    """The current or last discovery of the repositories of an organization."""
+
+    sync_status: str
+    is_enabled: bool
+    overdue: bool
+    last_success: str | None
+    next_date: str | None
+    retries_remaining: int
+    reason: str | None
+    message: str | None
+
+
+class OrganizationMirrorHealthSchema(MirrorHealthSchema):
+    """The health of the mirror of an organization."""
+
+    discovery: DiscoverySchema
+
+
 class RepositoryMirrorHealth:
     """`repository/mirror/health`."""
 
@@ -67,7 +88,7 @@ class RepositoryMirrorHealth:
     def on_get(self, call: Call) -> Any:
         """Get the health of mirrors; the status is 503 if they are unhealthy."""
         query: HealthQuery = call.query
-        self._require_reader(call, query.namespace)
+        _require_reader(call, self._namespaces, query.namespace)
         health = self._reporter.check(query.namespace)
         body = _serialize(call, health)
         if query.detailed:
@@ -79,18 +100,6 @@ class RepositoryMirrorHealth:
                 "has_more": more,
             }
         return body
-
-    def _require_reader(self, call: Call, namespace: str | None) -> None:
-        """Raise unless the caller is a superuser, an auditor, or a member of the namespace."""
-        if call.actor.superuser or call.actor.auditor or call.actor.username == namespace:
-            return
-        if namespace is None:
-            raise call.forbidden()
-        try:
-            self._namespaces.require_member(call, namespace)
-        except OrganizationUnknown as error:
-            # It may be the namespace of another user.
-            raise call.forbidden() from error
 
 
 class SuperuserMirrorHealth:
@@ -106,6 +115,52 @@ class SuperuserMirrorHealth:
         body = _serialize(call, self._reporter.check())
         del body["issues"]
         return body
+
+
+class OrganizationMirrorHealth:
+    """`organization/{orgname}/mirror/health`."""
+
+    def __init__(self, reporter: OrganizationHealthReporter, namespaces: Namespaces) -> None:
+        self._reporter = reporter
+        self._namespaces = namespaces
+
+    @operation("getOrgMirrorHealth", response=OrganizationMirrorHealthSchema, scope="repo:read")
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """Get the health of the mirror of an organization; the status is 503 if it is unhealthy."""
+        _require_reader(call, self._namespaces, orgname)
+        health = self._reporter.check(orgname)
+        discovery = health.discovery
+        body = _serialize(call, health.mirrors)
+        body["repositories"] |= {
+            "skipped": discovery.repositories[SKIP],
+            "conflicts": health.conflicts,
+        }
+        return {
+            **body,
+            "discovery": {
+                "sync_status": discovery.sync_status,
+                "is_enabled": discovery.is_enabled,
+                "overdue": discovery.is_overdue,
+                "last_success": _formatted_or_none(discovery.last_success_at),
+                "next_date": _formatted_or_none(discovery.next_at),
+                "retries_remaining": discovery.retries_remaining,
+                "reason": discovery.reason,
+                "message": discovery.message,
+            },
+        }
+
+
+def _require_reader(call: Call, namespaces: Namespaces, namespace: str | None) -> None:
+    """Raise unless the caller is a superuser, an auditor, or a member of the namespace."""
+    if call.actor.superuser or call.actor.auditor or call.actor.username == namespace:
+        return
+    if namespace is None:
+        raise call.forbidden()
+    try:
+        namespaces.require_member(call, namespace)
+    except OrganizationUnknown as error:
+        # It may be the namespace of another user.
+        raise call.forbidden() from error
 
 
 def _serialize(call: Call, health: MirrorHealth) -> MirrorHealthSchema:
@@ -143,9 +198,13 @@ def _serialize_detail(one: MirrorDetail) -> dict[str, Any]:
         "repository": one.repository,
         "sync_status": one.sync_status,
         "is_enabled": one.is_enabled,
-        "last_sync": None if one.last_sync is None else _formatted(one.last_sync),
+        "last_sync": _formatted_or_none(one.last_sync),
         "retries_remaining": one.retries_remaining,
     }
+
+
+def _formatted_or_none(date: datetime | None) -> str | None:
+    return None if date is None else _formatted(date)
 
 
 def _formatted(date: datetime) -> str:

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field
 from typing_extensions import TypedDict
 
 from atoll.mirroring.errors import InvalidMirror
+from atoll.mirroring.organizations.organization_dry_runs import OrganizationDryRuns
+from atoll.mirroring.organizations.organization_health import OrganizationHealthReporter
 from atoll.mirroring.organizations.organization_mirrors import (
     OrganizationMirrorChange,
     OrganizationMirrors,
@@ -34,6 +36,7 @@ from atoll.mirroring.organizations.records import OrganizationMirror
 from atoll.mirroring.rules.settings import TAG_GLOBS, Architectures, MirrorOptions, RegistryConfig
 from atoll.mirroring.rules.texts import Password, Robot, Username
 from atoll.web.api.mirror import (
+    PLAN_SECONDS,
     AtollOptions,
     MirrorRule,
     SyncDate,
@@ -60,6 +63,8 @@ class OrganizationMirroring:
 
     mirrors: OrganizationMirrors
     verification: OrganizationVerification
+    dry_runs: OrganizationDryRuns
+    health: OrganizationHealthReporter
 
 
 class OrganizationOptions(AtollOptions):
@@ -171,6 +176,28 @@ class OrganizationVerificationSchema(TypedDict):
 
     success: bool
     message: str
+
+
+class PlannedRepositorySchema(TypedDict):
+    """What would become of a repository."""
+
+    name: str
+    action: str
+    repository: str
+    external_reference: str
+    reason: str | None
+
+
+class OrganizationPlanSchema(TypedDict):
+    """What a discovery would do; up to 1000 repositories of each action are listed."""
+
+    success: bool
+    reason: str | None
+    message: str | None
+    repositories_listed: int
+    repositories_selected: int
+    actions: dict[str, int]
+    repositories: list[PlannedRepositorySchema]
 
 
 class OrganizationMirrorResource:
@@ -305,6 +332,24 @@ class OrganizationMirrorVerification:
         with self._slots.one():
             success, message = self._verification.verify(mirror)
         return {"success": success, "message": message}
+
+
+class OrganizationMirrorPlan:
+    """`organization/{orgname}/mirror/plan`."""
+
+    def __init__(self, mirroring: OrganizationMirroring, namespaces: Namespaces) -> None:
+        self._mirrors = mirroring.mirrors
+        self._dry_runs = mirroring.dry_runs
+        self._namespaces = namespaces
+        self._slots = VerificationSlots()
+
+    @operation("planOrgMirror", response=OrganizationPlanSchema, scope="org:admin")
+    def on_post(self, call: Call, orgname: str) -> Any:
+        """Get which repositories a discovery would create or skip, without starting it."""
+        self._namespaces.require_admin(call, orgname)
+        mirror = self._mirrors.find(orgname)
+        with self._slots.one():
+            return self._dry_runs.plan(mirror, PLAN_SECONDS).as_dict()
 
 
 class OrganizationMirrorRepositories:

@@ -22,11 +22,9 @@ from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
 from atoll.auth.sessions import Sessions
 from atoll.auth.throttle import Throttle
-from atoll.cluster.instances import Instances
 from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
-from atoll.mirroring.health import MirrorHealthReporter
 from atoll.mirroring.organizations.organization_status import OrganizationStatuses
 from atoll.mirroring.status import MirrorStatuses
 from atoll.notifications.authorized_addresses import PATH as AUTHORIZATION_PATH
@@ -266,12 +264,10 @@ def _mirrors(
     if mirroring is None:
         return []
     mirrors, statuses = mirroring.mirrors, MirrorStatuses(database)
-    reporter = MirrorHealthReporter(
-        database, Instances(database), bundle.repo_mirror_worker_replicas
-    )
+    health = mirroring.health
     return [
-        ("/repository/mirror/health", mirror_health.RepositoryMirrorHealth(reporter, namespaces)),
-        ("/superuser/mirror/health", mirror_health.SuperuserMirrorHealth(reporter)),
+        ("/repository/mirror/health", mirror_health.RepositoryMirrorHealth(health, namespaces)),
+        ("/superuser/mirror/health", mirror_health.SuperuserMirrorHealth(health)),
         (f"{_MIRROR}/sync-now", mirror.MirrorSync(mirrors)),
         (f"{_MIRROR}/sync-cancel", mirror.MirrorCancellation(mirrors)),
         (
@@ -310,6 +306,14 @@ def _organization_mirrors(
         (
             f"{_ORGANIZATION_MIRROR}/verify",
             organization_mirror.OrganizationMirrorVerification(mirroring, namespaces),
+        ),
+        (
+            f"{_ORGANIZATION_MIRROR}/plan",
+            organization_mirror.OrganizationMirrorPlan(mirroring, namespaces),
+        ),
+        (
+            f"{_ORGANIZATION_MIRROR}/health",
+            mirror_health.OrganizationMirrorHealth(mirroring.health, namespaces),
         ),
         (
             f"{_ORGANIZATION_MIRROR}/repositories",
