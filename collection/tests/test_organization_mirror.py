@@ -5,7 +5,6 @@ import json
 import threading
 
 import pytest
-import yaml
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     ARGUMENTS,
     ApiError,
@@ -29,7 +28,7 @@ DEFAULTS = {
     "skopeo_timeout": 300,
     "sync_status": "NEVER_RUN",
 }
-OPTIONS = ARGUMENTS | yaml.safe_load(organization_mirror.DOCUMENTATION)["options"]
+OPTIONS = ARGUMENTS | organization_mirror.ARGUMENTS
 NEW = {
     "external_registry_type": "harbor",
     "external_registry_url": "https://harbor.example.com",
@@ -63,7 +62,9 @@ class Registry(http.server.BaseHTTPRequestHandler):
             name = "b" if last else "a"
             self.respond(200, {"repositories": [{"name": name}], "has_next": not last})
         else:
-            self.respond(200, {key: mirror[key] for key in mirror if "password" not in key})
+            shown = {key: mirror[key] for key in mirror if "password" not in key}
+            text = json.dumps(shown).replace(":hunter2@", ":********@")
+            self.respond(200, json.loads(text))
 
     def do_POST(self):
         given = self.body()
@@ -148,6 +149,10 @@ def test_a_new_mirror_has_defaults(registry, apply):
         {"verify_tls": False, "ca_certificate": "PEM", "newest_by": "created"},
         {"external_registry_url": "https://other.example.com", "external_namespace": "other"},
         {"robot": "acme+other", "sync_start_date": "2026-01-31T22:00:00Z"},
+        {"referrers": ["none"], "rollback": True, "delete_limit": 0.25, "delete_after": 0},
+        {"referrers": ["application/spdx+json"], "immutable_tags": ["v*, 1.*"]},
+        {"http_proxy": "http://john:hunter2@proxy.test:3128", "hours": "22:00-06:00"},
+        {"https_proxy": "http://proxy.test:3128", "no_proxy": "a.test"},
     ],
 )
 def test_the_same_options_change_nothing(registry, apply, options):
@@ -171,9 +176,26 @@ def test_a_password_is_sent_with_a_new_user_name_or_on_request(registry, apply):
     assert "secret" not in json.dumps(after)
 
     given = params(registry, external_registry_username="john", external_registry_password="new")
-    OrganizationMirror(RegistryApi(given), given).send_password()
+    OrganizationMirror(RegistryApi(given), given).send_passwords()
 
     assert registry.mirror["external_registry_password"] == "new"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"external_registry_url": "https://other.example.com"},
+        {"https_proxy": "http://proxy.test:3128"},
+    ],
+)
+def test_a_password_is_sent_again_with_a_new_route(registry, apply, change):
+    login = {"external_registry_username": "john", "external_registry_password": "secret"}
+    apply(**NEW, **login)
+
+    apply(**login, **change)
+
+    ((_method, body),) = registry.requests
+    assert login.items() <= body.items()
 
 
 def test_an_absent_mirror_is_removed_once(registry, apply):
@@ -186,10 +208,13 @@ def test_an_absent_mirror_is_removed_once(registry, apply):
 def test_information_has_the_repositories_of_all_pages(registry, apply):
     given = {**params(registry), "status": None}
     assert read(RegistryApi(given), given) == []
-    apply(**NEW)
+    apply(**NEW, delete_after=60, https_proxy="http://john:hunter2@proxy.test:3128")
 
     (found,) = read(RegistryApi(given), {**given, "status": "FAIL"})
 
     assert found["sync_status"] == "NEVER_RUN"
+    assert found["atoll"]["delete_after"] == 60
+    proxy = found["external_registry_config"]["proxy"]
+    assert proxy["https_proxy"] == "http://john:********@proxy.test:3128"
     assert [one["name"] for one in found["repositories"]] == ["a", "b"]
     assert registry.queries == ["limit=500&status=FAIL&page=1", "limit=500&status=FAIL&page=2"]

@@ -7,7 +7,6 @@ import subprocess
 import threading
 
 import pytest
-import yaml
 from ansible_collections.atoll.registry.plugins.module_utils.registry_api import (
     ARGUMENTS,
     ApiError,
@@ -30,7 +29,7 @@ DEFAULTS = {
     "sync_status": "NEVER_RUN",
     "atoll": {},
 }
-OPTIONS = ARGUMENTS | yaml.safe_load(repository_mirror.DOCUMENTATION)["options"]
+OPTIONS = ARGUMENTS | repository_mirror.ARGUMENTS
 
 
 class Registry(http.server.BaseHTTPRequestHandler):
@@ -196,6 +195,20 @@ def test_a_password_is_sent_with_a_new_user_name_only(registry, apply):
     apply(external_registry_username="jane", external_registry_password="other")
 
     assert registry.mirror["external_registry_password"] == "other"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"external_reference": "other.test/app"}, {"https_proxy": "http://proxy.test:3128"}],
+)
+def test_a_password_is_sent_again_with_a_new_route(registry, apply, change):
+    login = {"external_registry_username": "john", "external_registry_password": "secret"}
+    apply(**NEW, **login)
+
+    apply(**login, **change)
+
+    ((_method, body),) = registry.requests
+    assert login.items() <= body.items()
 
 
 def test_check_mode_changes_nothing(registry, apply):

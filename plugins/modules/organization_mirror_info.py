@@ -41,8 +41,9 @@ EXAMPLES = r"""
 RETURN = r"""
 mirrors:
   description:
-    - The mirror as the API returns it, with C(sync_status), C(repo_sync_status_counts) and
-      C(atoll), and with C(repositories). Empty if the organization is no mirror.
+    - The mirror as the API returns it, with C(sync_status), C(repo_sync_status_counts),
+      C(external_registry_config) with the proxies, and the further options in C(atoll), and with
+      C(repositories). Empty if the organization is no mirror.
   returned: always
   type: list
   elements: dict

@@ -8,10 +8,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.atoll.registry.plugins.modules.repository_mirror import DOCUMENTATION
+from ansible_collections.atoll.registry.plugins.modules.repository_mirror import ARGUMENTS
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.inventory import (
     Host,
     Inventory,
@@ -22,7 +21,7 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems 
 )
 
 _VARIABLE = "registry_mirrors"
-_OPTIONS: dict[str, Any] = yaml.safe_load(DOCUMENTATION)["options"]
+_OPTIONS = ARGUMENTS
 _SIMILARITY = 0.6
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]*(?:/[a-z0-9][a-z0-9_.-]*)+")
 _REFERENCE = re.compile(r"[^\s/?#\\%]+(?:/[^\s/?#\\%]+)+")
