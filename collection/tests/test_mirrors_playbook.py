@@ -11,7 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
-from ansible_collections.atoll.registry.plugins.modules import repository_mirror
+from ansible_collections.atoll.registry.plugins.modules import (
+    organization_mirror,
+    repository_mirror,
+)
 from tools import TOOLS
 
 PASSWORD = "hunter2-of-the-upstream"
@@ -29,6 +32,21 @@ MIRRORS = [
     {"name": "admin/base", "external_reference": "quay.io/team/base", "robot": "admin+copies"},
     {"name": "acme/former", "state": "absent"},
 ]
+ORGANIZATIONS = [
+    {
+        "name": "platform",
+        "external_registry_type": "harbor",
+        "external_registry_url": "https://harbor.test",
+        "external_namespace": "base",
+        "robot": "mirror",
+        "external_registry_username": "john",
+        "external_registry_password": "{{ vault_upstream_password }}",
+        "repositories": ["tools-*"],
+        "delete_after": 60,
+        "https_proxy": "http://proxy.test:3128",
+    },
+    {"name": "former", "state": "absent"},
+]
 MIRROR = {
     "is_enabled": True,
     "external_registry_config": {},
@@ -36,8 +54,16 @@ MIRROR = {
     "architecture_filter": [],
     "atoll": {},
 }
+ORGANIZATION_MIRROR = {
+    "is_enabled": True,
+    "external_registry_config": {},
+    "repository_filters": [],
+    "skopeo_timeout": 300,
+}
+ORGANIZATION_OPTIONS = {"tags": {"rule_value": ["*"]}, "architecture_filter": []}
 PATH = re.compile(
-    r"/api/v1/(?:(?P<mirror>repository/.+/mirror)|(?P<robot>(?:user|organization/\w+)/robots.*)"
+    r"/api/v1/(?:(?P<mirror>repository/.+/mirror)|(?P<organization_mirror>organization/\w+/mirror)"
+    r"|(?P<robot>(?:user|organization/\w+)/robots.*)"
     r"|(?P<repository>repository.*)|(?P<organization>organization.*))"
 )
 
@@ -84,7 +110,10 @@ class Registry(http.server.BaseHTTPRequestHandler):
             body = {"namespace": body["namespace"], "name": body["repository"], "state": "NORMAL"}
             body |= {"is_public": False, "description": ""}
         else:
-            body = {**MIRROR, **self.server.objects.get(path, {}), **body}
+            new = MIRROR
+            if kind == "organization_mirror":
+                new, body["atoll"] = ORGANIZATION_MIRROR, {**ORGANIZATION_OPTIONS, **body["atoll"]}
+            body = {**new, **self.server.objects.get(path, {}), **body}
             body.setdefault("external_registry_username", None)
         self.server.objects[path] = body
         self.respond(201, {})
@@ -119,11 +148,13 @@ def apply(root, registry, tmp_path):
         "registry_tls_key_file": str(unused),
         "registry_config": {
             "FEATURE_REPO_MIRROR": True,
+            "FEATURE_ORG_MIRROR": True,
             "SUPER_USERS": ["admin"],
             "INITIAL_SUPERUSER_PASSWORD": LOGIN,
         },
         "registry_mirrors_url": f"http://127.0.0.1:{registry.server_port}",
         "registry_mirrors": MIRRORS,
+        "registry_organization_mirrors": ORGANIZATIONS,
         "vault_upstream_password": PASSWORD,
     }
     sites = {"atoll_sites": {"hosts": {"us-1": None, "eu-1": None}}}
@@ -154,11 +185,14 @@ def test_mirrors_and_what_they_need_are_created_once_without_printing_secrets(re
 
     assert sorted(registry.changes) == [
         ("POST", "/api/v1/organization"),
+        ("POST", "/api/v1/organization"),
+        ("POST", "/api/v1/organization/platform/mirror"),
         ("POST", "/api/v1/repository"),
         ("POST", "/api/v1/repository"),
         ("POST", "/api/v1/repository/acme/app/mirror"),
         ("POST", "/api/v1/repository/admin/base/mirror"),
         ("PUT", "/api/v1/organization/acme/robots/mirror"),
+        ("PUT", "/api/v1/organization/platform/robots/mirror"),
         ("PUT", "/api/v1/user/robots/copies"),
     ]
     created = registry.objects["/api/v1/repository/acme/app/mirror"]
@@ -166,6 +200,11 @@ def test_mirrors_and_what_they_need_are_created_once_without_printing_secrets(re
     assert created["root_rule"]["rule_value"] == ["1.*"]
     assert created["atoll"] == {"newest": 3}
     assert created["robot_username"] == "acme+mirror"
+    created = registry.objects["/api/v1/organization/platform/mirror"]
+    assert created["external_registry_password"] == PASSWORD
+    assert created["repository_filters"] == ["tools-*"]
+    assert created["atoll"] == {**ORGANIZATION_OPTIONS, "delete_after": 60}
+    assert created["external_registry_config"]["proxy"]["https_proxy"] == "http://proxy.test:3128"
     for secret in (PASSWORD, LOGIN, "s3cret-token"):
         assert secret not in first
 
@@ -173,7 +212,7 @@ def test_mirrors_and_what_they_need_are_created_once_without_printing_secrets(re
 
     assert registry.changes == []
     assert re.search(r"us-1 .*changed=0 ", second)
-    assert re.search(r"eu-1 .*changed=0 .*skipped=6", second)
+    assert re.search(r"eu-1 .*changed=0 .*skipped=7", second)
 
 
 def test_check_mode_reports_mirrors_that_it_does_not_create(registry, apply):
@@ -183,14 +222,13 @@ def test_check_mode_reports_mirrors_that_it_does_not_create(registry, apply):
 
     assert registry.changes == []
     assert re.search(r"us-1 .*changed=[1-9]", output), output
+    assert re.search(r"changed: \[us-1\] => \(item=platform\)", output), output
 
 
-def test_each_option_of_the_module_is_passed(root):
+@pytest.mark.parametrize("module", [repository_mirror, organization_mirror])
+def test_each_option_of_the_modules_is_passed(root, module):
+    name = f"atoll.registry.{module.__name__.rpartition('.')[2]}"
     tasks = yaml.safe_load((root / "roles/registry/tasks/mirrors.yml").read_text())
-    (passed,) = [
-        task["atoll.registry.repository_mirror"]
-        for task in tasks[1]["block"]
-        if "atoll.registry.repository_mirror" in task
-    ]
+    (passed,) = [task[name] for task in tasks[1]["block"] if name in task]
 
-    assert set(passed) == set(repository_mirror.ARGUMENTS)
+    assert set(passed) == set(module.ARGUMENTS)

@@ -7,8 +7,16 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.mirrors i
 from preflight_run import inventory
 
 MIRROR = {"name": "acme/app", "external_reference": "quay.io/team/app", "robot": "mirror"}
+ORGANIZATION = {
+    "name": "acme",
+    "external_registry_type": "harbor",
+    "external_registry_url": "https://harbor.test",
+    "external_namespace": "platform",
+    "robot": "mirror",
+}
 BUNDLE = {
     "FEATURE_REPO_MIRROR": True,
+    "FEATURE_ORG_MIRROR": True,
     "SUPER_USERS": ["admin"],
     "INITIAL_SUPERUSER_PASSWORD": "an initial password",
 }
@@ -87,3 +95,58 @@ def test_a_token_is_a_login():
     bundle = {"FEATURE_REPO_MIRROR": True}
 
     assert problems(MIRROR, bundle=bundle, registry_mirrors_token="token") == []
+
+
+def organization_problems(*mirrors, bundle=BUNDLE):
+    """Return the problems of a list of mirrors of organizations at two hosts."""
+    host = {"registry_organization_mirrors": list(mirrors), "registry_config": bundle}
+    return list(mirror_problems(inventory(atoll_sites={"us-1": host, "eu-1": host})))
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        ORGANIZATION,
+        ORGANIZATION | {"robot": "acme+mirror", "external_registry_url": "harbor.test:8443"},
+        ORGANIZATION | {"external_registry_type": "oci", "external_namespace": "a/b"},
+        ORGANIZATION | {"repositories": ["base/*"], "delete_after": 0, "hours": "22:00-06:00"},
+        {"name": "former", "state": "absent"},
+    ],
+)
+def test_a_correct_mirror_of_an_organization_has_no_problem(mirror):
+    assert organization_problems(mirror) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "remedy"),
+    [
+        ({"external_reference": "quay.io/a/b"}, "external_reference is not an option", "Re"),
+        ({"robot": None}, "robot is missing", "Set robot."),
+        ({"external_registry_type": None}, "external_registry_type is missing", "Set external_"),
+        ({"external_registry_type": "docker"}, "external_registry_type", "organization_mirror"),
+        ({"name": "acme/app"}, "'acme/app' is not an organization", "without a repository"),
+        ({"external_registry_url": "https://a.test/b"}, "not the URL of a registry", "https://"),
+        ({"external_registry_url": "https://u:hunter2@a.test"}, "not the URL", "a login"),
+        ({"external_registry_url": "https://[a.test"}, "not the URL", "https://"),
+        ({"external_namespace": "Team"}, "'Team' is not a namespace", "lower-case"),
+        ({"external_namespace": "a/b"}, "several components", "external_registry_type oci"),
+        ({"robot": "other+mirror"}, "the robot belongs to other", "the namespace"),
+        ({"external_registry_password": "hunter2"}, "has no user", "external_registry_username"),
+    ],
+)
+def test_a_mistake_in_a_mirror_of_an_organization_is_reported_once(change, problem, remedy):
+    (found,) = organization_problems(ORGANIZATION | change)
+
+    assert found["id"] == "mirror-invalid"
+    assert found["problem"].startswith("registry_organization_mirrors: acme")
+    assert problem in found["problem"]
+    assert remedy in found["remedy"]
+    assert "hunter2" not in str(found)
+
+
+def test_mirrors_of_organizations_need_their_feature_and_one_entry_each():
+    bundle = {**BUNDLE, "FEATURE_ORG_MIRROR": False}
+    (found,) = organization_problems(ORGANIZATION, bundle=bundle)
+    assert (found["id"], "FEATURE_ORG_MIRROR" in found["remedy"]) == ("mirrors-disabled", True)
+    (found,) = organization_problems(ORGANIZATION, ORGANIZATION)
+    assert found["problem"] == "registry_organization_mirrors contains acme 2 times."
