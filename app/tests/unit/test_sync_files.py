@@ -9,7 +9,8 @@ from textwrap import dedent
 
 import pytest
 from atoll.errors import UserError
-from atoll.mirroring.conversion.sync_files import SyncEntry, read_sync_file
+from atoll.mirroring.conversion.entries import SyncEntry
+from atoll.mirroring.conversion.sync_files import read_sync_file
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -155,6 +156,7 @@ def test_other_schedules_are_noted(schedule: str) -> None:
     ("values", "problem"),
     [
         ({"type": "registry"}, "mirrors keep single repositories"),
+        ({"type": "registry"}, "make an organization the mirror of a namespace"),
         ({"type": "tag"}, "it must be image or repository"),
         ({"source": "'{{.Source}}'"}, "must not be templates"),
         ({"source": "UPPER/case"}, "is not a reference"),
@@ -167,6 +169,7 @@ def test_other_schedules_are_noted(schedule: str) -> None:
         ({"tags": "{deny: ['a+']}"}, "would select more"),
         ({"tags": "{semverRange: ['not a range']}"}, "is not a range"),
         ({"tags": "{allow: [{a: b}]}"}, "must be a list of texts"),
+        ({"tagSets": "[{allow: [a]}, {allow: [b], deny: [c]}]"}, "tagSets cannot be converted"),
     ],
 )
 def test_entries_that_cannot_be_mirrors_are_refused(
@@ -185,6 +188,9 @@ def test_entries_that_cannot_be_mirrors_are_refused(
         ("images-by-tag-regex: {a: '('}", "incomplete expression|unbalanced"),
         ("images: {a: ['no tag']}", "is not a valid tag"),
         (f"images: {{a: ['sha256:{'0' * 64}']}}", "lists no tags"),
+        ("images: {}", "it lists no images"),
+        ("tls-verify: false", "it lists no images"),
+        ('images: {a: []}\n  credentials: {username: "a\\nb"}', "external_registry_username"),
     ],
 )
 def test_wrong_selections_of_skopeo_are_refused(selection: str, problem: str) -> None:
@@ -206,6 +212,61 @@ def test_wrong_selections_of_skopeo_are_refused(selection: str, problem: str) ->
 def test_other_files_are_refused(text: str, problem: str) -> None:
     with pytest.raises(UserError, match=problem):
         read_sync_file(text, NOW)
+
+
+def test_unknown_settings_and_other_logins_are_named() -> None:
+    (found,) = read(
+        """
+        registry.test:
+          images: {a: []}
+          credentials: {identitytoken: secret}
+          tls_verify: false
+        """
+    )
+    assert found.notes == (
+        "the credentials have no username; set them in the mirror",
+        "tls_verify is ignored: it is no setting of skopeo sync",
+    )
+    (found,) = read(
+        """
+        creds: [{registry: docker.io, hostname: mirror.test, reqPerSec: 5, blobMax: 1}]
+        sync:
+          - {source: a, target: acme/a, type: repository, tag: {allow: [x]}, fastCheck: true}
+        """
+    )
+    assert found.notes == (
+        "hostname of creds is ignored: name that host in the external_reference of the mirror",
+        "reqPerSec of creds is ignored: UPSTREAM_LIMITS in the bundle limits requests",
+        "tag is ignored: it is no setting of regsync",
+    )
+
+
+def test_several_ranges_of_skopeo_are_read() -> None:
+    (found,) = read("registry.test: {images-by-semver: {a: ['>=1 <2', '>=3']}}")
+    assert found.settings["options"] == {"semver": [">=1 <2", ">=3"]}
+
+
+def test_defaults_of_regsync_apply_as_there() -> None:
+    first, second = read(
+        """
+        defaults: {schedule: "15 3 * * *", referrers: false}
+        sync:
+          - {source: a, target: acme/a, type: repository, interval: 2h}
+          - {source: b, target: acme/b, type: repository}
+        """
+    )
+    assert first.settings["sync_interval"] == 7200
+    assert second.settings["sync_interval"] == 86_400
+    assert second.settings["options"] == {"referrers": "none"}
+
+
+def test_images_of_one_repository_become_one_mirror_as_far_as_patterns_are_permitted() -> None:
+    image = "{source: 'a:%s', target: 'acme/a:%s', type: image, backup: 'b-%s'}"
+    lines = "\n".join(f"  - {image % ((tag,) * 3)}" for tag in range(501))
+    first, last = read_sync_file(f"sync:\n{lines}\n", NOW)
+    assert len(first.settings["root_rule"]) == 500
+    assert (last.settings["root_rule"], last.line) == (["500"], 502)
+    assert first.notes == ("backup is ignored: the time machine keeps replaced tags",)
 
 
 def test_upstreams_without_tls_are_refused() -> None:

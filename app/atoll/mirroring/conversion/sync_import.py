@@ -11,7 +11,7 @@ from typing import Any
 from atoll.auth.robots import InvalidRobotName, RobotExists, Robots, RobotsDisallowed
 from atoll.db.pool import Database
 from atoll.errors import UserError
-from atoll.mirroring.conversion.sync_files import SyncEntry
+from atoll.mirroring.conversion.entries import SyncEntry
 from atoll.mirroring.errors import MirrorExists
 from atoll.mirroring.mirrors import MirrorChange, Mirrors
 from atoll.names import InvalidName, RepositoryName
