@@ -15,7 +15,6 @@ from atoll import logs
 from atoll.auth.robot_rule import RobotRule
 from atoll.config import Bundle
 from atoll.db.pool import DatabaseUnavailable
-from atoll.errors import UserError
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.copying.tag_switch import TagSwitch
 from atoll.mirroring.metrics import export_mirrors
@@ -51,7 +50,6 @@ _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
 # Connections of the threads that do not plan a run or copy a tag. Copies of blobs share them, and
 # need one for moments.
 _CONNECTIONS = 16
-_RELOAD_SECONDS = 0.2
 
 
 def mirror(*, migrate: bool) -> int:
@@ -96,7 +94,7 @@ def mirror(*, migrate: bool) -> int:
     serve_in_background("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     reloads.succeeded()
-    reload = _wait_for_reload(stop, reloads)
+    reload = reloads.wait(stop, _read_bundle)
     mirroring.stop()
     heartbeat.stop()
     if reload:
@@ -219,22 +217,3 @@ def _read_bundle() -> Bundle:
     require_mirroring(bundle)
     write_ca_bundle()
     return bundle
-
-
-def _wait_for_reload(stop: threading.Event, reloads: Reloads) -> bool:
-    """Wait for a signal to stop or a reload.
-
-    Returns:
-        Whether a valid bundle is to be loaded.
-    """
-    while not stop.wait(_RELOAD_SECONDS):
-        if not reloads.pending:
-            continue
-        reloads.begin()
-        try:
-            _read_bundle()
-        except UserError as error:
-            reloads.refused(str(error))
-        else:
-            return True
-    return False

@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 _PROCESS, _REQUEST, _ANSWER, _TURN = (
     f"reload-{word}" for word in ("process", "request", "answer", "turn")
 )
-_POLL = 0.1
+# Seconds between two looks for an answer, and for a request.
+_POLL, _PENDING_POLL = 0.1, 0.2
 # Signals that are blocked while a process replaces itself, so that the new one receives them.
 _HELD = {signal.SIGHUP, signal.SIGTERM, signal.SIGINT}
 
@@ -101,6 +102,28 @@ class Reloads:
         self._pending = False
         request = self._runtime / _REQUEST
         self._request = request.read_text() if request.exists() else ""
+
+    def wait(self, stop: threading.Event, read: Callable[[], object]) -> bool:
+        """Wait until the process is to stop or to load a new bundle; refuse invalid bundles.
+
+        Args:
+            stop: set when the process is to stop.
+            read: reads the bundle; raises UserError if it is invalid.
+
+        Returns:
+            Whether a valid bundle is to be loaded.
+        """
+        while not stop.wait(_PENDING_POLL):
+            if not self.pending:
+                continue
+            self.begin()
+            try:
+                read()
+            except UserError as error:
+                self.refused(str(error))
+            else:
+                return True
+        return False
 
     def succeeded(self) -> None:
         """Answer that the new bundle is active."""

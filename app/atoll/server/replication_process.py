@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 from atoll import logs
 from atoll.config import Bundle
-from atoll.errors import UserError
 from atoll.mirroring.metrics import export_mirrors
 from atoll.placement.checks.doubt_review import REVIEW_RATE, REVIEW_SECONDS, DoubtReview
 from atoll.placement.checks.doubts import export_doubts
@@ -45,8 +44,7 @@ _COPIES_AT_ONCE, _COPIES_MAXIMUM = 4, 16
 # Threads need a connection for moments only, and none while they wait for a store. Each location
 # has a delete queue whose thread adds one.
 _CONNECTIONS = 15
-# Seconds between two checks for a requested reload, and for a changed policy.
-_RELOAD_SECONDS = 0.2
+# Seconds between two checks for a changed policy.
 _POLICY_SECONDS = 2
 
 
@@ -94,7 +92,7 @@ def replicate() -> int:
     serve_in_background("operations", operations, threads=OPERATIONS_THREADS, listen=f"*:{port}")
     (runtime / HEALTH_URL_FILE).write_text(f"http://127.0.0.1:{port}/health/instance")
     reloads.succeeded()
-    reload = _wait_for_reload(stop, reloads)
+    reload = reloads.wait(stop, _read_bundle)
     services.deliverer.stop()
     services.log_exporter.stop()
     worker.stop()
@@ -115,25 +113,6 @@ def _read_bundle() -> Bundle:
     require_replication(bundle)
     write_ca_bundle()
     return bundle
-
-
-def _wait_for_reload(stop: threading.Event, reloads: Reloads) -> bool:
-    """Wait for a signal to stop or a reload.
-
-    Returns:
-        Whether a valid bundle is to be loaded.
-    """
-    while not stop.wait(_RELOAD_SECONDS):
-        if not reloads.pending:
-            continue
-        reloads.begin()
-        try:
-            _read_bundle()
-        except UserError as error:
-            reloads.refused(str(error))
-        else:
-            return True
-    return False
 
 
 def _reconcile_step(services: Services) -> Callable[[], None]:

@@ -1,0 +1,54 @@
+"""A process waits for requests to reload, and answers those for invalid bundles."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from atoll.errors import UserError
+from atoll.server.reload import Reloads
+
+
+@pytest.fixture
+def reloads(tmp_path: Path) -> Iterator[Reloads]:
+    """Requests in the directory of the test, while SIGHUP is handled."""
+    before = signal.getsignal(signal.SIGHUP)
+    found = Reloads(tmp_path)
+    found.listen()
+    yield found
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_an_invalid_bundle_is_refused_and_the_next_one_is_loaded(
+    reloads: Reloads, tmp_path: Path
+) -> None:
+    answers: list[str] = []
+
+    def read() -> None:
+        if answers:
+            answers.append(json.loads((tmp_path / "reload-answer").read_text())["problem"])
+            return
+        answers.append("")
+        os.kill(os.getpid(), signal.SIGHUP)
+        raise UserError("SERVER_HOSTNAME is missing")
+
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert reloads.wait(threading.Event(), read) is True
+    assert answers == ["", "SERVER_HOSTNAME is missing"]
+    assert reloads.pending is False
+
+
+def test_a_process_that_is_to_stop_loads_nothing(reloads: Reloads) -> None:
+    stop = threading.Event()
+    stop.set()
+    os.kill(os.getpid(), signal.SIGHUP)
+
+    def read() -> None:
+        pytest.fail("the bundle was read")
+
+    assert reloads.wait(stop, read) is False
