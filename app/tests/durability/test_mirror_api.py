@@ -11,7 +11,7 @@ import pytest
 from atoll.auth import users
 from atoll.mirroring.rules.settings import MirrorOptions, RegistryConfig
 from atoll.names import RepositoryName
-from atoll.web.api.mirror import MirrorRule, NewMirror
+from atoll.web.api.mirror_models import MirrorRule, NewMirror
 
 from ..upstream.certificates import PrivateCa, private_ca
 from ..upstream.clients import USER
