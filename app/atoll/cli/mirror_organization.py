@@ -27,7 +27,13 @@ from atoll.cli.output import (
     print_result,
     print_table,
 )
-from atoll.cli.polling import Pending, timeout_option, wait_for_end
+from atoll.cli.polling import (
+    Pending,
+    check_timeout,
+    timeout_option,
+    wait_for_end,
+    wait_option,
+)
 from atoll.errors import UserError
 from atoll.mirroring.mirror_records import FAIL, NEVER_RUN, SUCCESS, SYNC_NOW, SYNCING
 from atoll.mirroring.organizations.organization_status import (
@@ -37,6 +43,7 @@ from atoll.mirroring.organizations.organization_status import (
 )
 from atoll.mirroring.organizations.organization_verification import OrganizationVerification
 from atoll.mirroring.organizations.records import SKIP
+from atoll.services import Services
 
 _ORGANIZATION = click.argument("organization", metavar="ORGANIZATION")
 
@@ -49,12 +56,16 @@ def organizations() -> None:
 organizations.add_command(plan)
 
 
-@organizations.command("list")
+@organizations.command("list", examples=["atoll mirror organization list --failed"])
+@click.option(
+    "--failed", is_flag=True, help="List only those whose discovery or repositories failed."
+)
 @json_option
 @click.pass_obj
-def list_mirrors(context: CommandContext, as_json: bool) -> None:
+def list_mirrors(context: CommandContext, *, failed: bool, as_json: bool) -> None:
     """List all mirrored organizations."""
     found = OrganizationStatuses(context.services().database).all()
+    found = [one for one in found if not failed or _has_failed(one)]
     if as_json:
         print_json([one.as_dict() for one in found])
     else:
@@ -135,17 +146,31 @@ def repositories(
     print_table(headings, rows, empty="There are no such repositories.")
 
 
-@organizations.command()
+@organizations.command(examples=["atoll mirror organization sync acme --wait"])
 @_ORGANIZATION
+@wait_option
+@timeout_option
 @json_option
 @click.pass_obj
-def sync(context: CommandContext, organization: str, as_json: bool) -> None:
+def sync(
+    context: CommandContext,
+    *,
+    organization: str,
+    waits: bool,
+    timeout: float | None,
+    as_json: bool,
+) -> None:
     """Request a discovery, and then a run of each repository.
 
     It starts at once, even if the mirror is disabled.
     """
-    context.services().organization_mirrors.request_sync(organization)
-    print_request("organization", organization, "discovery", "requested", as_json=as_json)
+    check_timeout(timeout, waits=waits)
+    services = context.services()
+    services.organization_mirrors.request_sync(organization)
+    if waits:
+        _wait(services, organization, timeout, as_json=as_json)
+    else:
+        print_request("organization", organization, "discovery", "requested", as_json=as_json)
 
 
 @organizations.command()
@@ -200,9 +225,18 @@ def wait(context: CommandContext, organization: str, timeout: float | None, as_j
     The discovery is the current or requested one. If there is none, one is requested.
     """
     services = context.services()
-    statuses = OrganizationStatuses(services.database)
-    if not _is_discovering(statuses.one(organization)):
+    if not _is_discovering(OrganizationStatuses(services.database).one(organization)):
         services.organization_mirrors.request_sync(organization)
+    _wait(services, organization, timeout, as_json=as_json)
+
+
+def _wait(services: Services, organization: str, timeout: float | None, *, as_json: bool) -> None:
+    """Wait for the current or requested discovery and the runs after it, and print the result.
+
+    Raises:
+        UserError: The discovery or a run failed or was cancelled, or the timeout expired.
+    """
+    statuses = OrganizationStatuses(services.database)
 
     def query() -> OrganizationStatus | Pending:
         found = statuses.one(organization)
@@ -247,6 +281,10 @@ def _progress(found: OrganizationStatus) -> str | None:
         return None
     total = sum(found.repositories.values()) - found.repositories[SKIP]
     return f"{name}: {_pending(found)} of {total} repositories pending"
+
+
+def _has_failed(found: OrganizationStatus) -> bool:
+    return found.sync_status == FAIL or found.repositories[FAIL] > 0
 
 
 def _failing(found: OrganizationStatus) -> Cell:

@@ -9,7 +9,13 @@ from atoll.cli.context import CommandContext
 from atoll.cli.mirror_output import cause_text, print_request
 from atoll.cli.options import json_option
 from atoll.cli.output import print_json, print_result, size_text
-from atoll.cli.polling import Pending, timeout_option, wait_for_end
+from atoll.cli.polling import (
+    Pending,
+    check_timeout,
+    timeout_option,
+    wait_for_end,
+    wait_option,
+)
 from atoll.errors import UserError
 from atoll.mirroring.mirror_records import CANCEL, SUCCESS, SYNC_NOW
 from atoll.mirroring.status import MirrorStatus, MirrorStatuses, RunStatus
@@ -27,7 +33,7 @@ _EXIT_CODES = {
 
 @click.command(cls=Command, examples=["atoll mirror sync acme/app --wait"])
 @_REPOSITORY
-@click.option("--wait", "waits", is_flag=True, help="Wait until the run succeeded.")
+@wait_option
 @timeout_option
 @json_option
 @click.pass_obj
@@ -43,8 +49,7 @@ def sync(
 
     It starts at once, even if the mirror is disabled.
     """
-    if timeout is not None and not waits:
-        raise UserError("--timeout requires --wait")
+    check_timeout(timeout, waits=waits)
     services, name = context.services(), RepositoryName.parse(repository)
     before = MirrorStatuses(services.database).one(name)
     services.mirrors.request_sync(name)

@@ -14,6 +14,7 @@ from atoll.errors import UserError
 
 Found = TypeVar("Found")
 
+wait_option = click.option("--wait", "waits", is_flag=True, help="Wait for the success.")
 timeout_option = click.option(
     "--timeout", type=float, metavar="SECONDS", help="Fail after this time."
 )
@@ -30,6 +31,12 @@ class Pending:
     """
 
     text: str
+
+
+def check_timeout(timeout: float | None, *, waits: bool) -> None:
+    """Raise UserError if there is a timeout without a wait."""
+    if timeout is not None and not waits:
+        raise UserError("--timeout requires --wait")
 
 
 def poll(query: Callable[[], Found]) -> Found:

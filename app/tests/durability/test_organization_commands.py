@@ -67,6 +67,11 @@ def test_a_mirror_and_its_repositories_are_shown(
     assert listed[0]["reference"] == "https://quay.example.com/team"
     counts = {name: count for name, count in listed[0]["repositories"].items() if count}
     assert counts == {"SUCCESS": 1, "FAIL": 1, "SKIP": 1}
+    assert command(site, "list", "--failed", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    site.database.run("DELETE FROM orgmirrorrepository WHERE state = 'conflict'")
+    assert command(site, "list", "--failed", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
     assert command(site, "repositories", ORGANIZATION, "--status", "SKIP", "--json") == 0
     assert [one["name"] for one in json.loads(capsys.readouterr().out)] == ["web"]
 
@@ -103,6 +108,11 @@ def test_a_discovery_is_requested_awaited_and_cancelled(
     assert command(site, "wait", ORGANIZATION) == 1
     assert "CANCEL" in capsys.readouterr().err
     assert command(site, "wait", ORGANIZATION, "--timeout", "0") == 1
+    discovery()
+    steps[:] = [discovery, partial(runs, "SUCCESS")]
+    assert command(site, "sync", ORGANIZATION, "--wait") == 0
+    assert command(site, "sync", ORGANIZATION, "--timeout", "1") == 1
+    assert "--timeout requires --wait" in capsys.readouterr().err
 
 
 def test_the_upstream_is_verified(
