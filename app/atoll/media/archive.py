@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 
 from atoll.media.directory import UNFINISHED
 from atoll.media.errors import MediumNotWritable, MediumRefused
+from atoll.media.export_lock import ExportLock
 from atoll.media.files import (
     MediumReader,
     MediumWriter,
@@ -65,21 +66,25 @@ class ArchiveReader(MediumReader):
 
 
 class ArchiveWriter(MediumWriter):
-    """Writes a new medium to a tar file, which has another name until the medium is valid."""
+    """Writes a new medium to a tar file, which has another name until the medium is valid.
+
+    The file is locked until the writer is closed.
+
+    Raises:
+        MediumNotWritable: The file exists or cannot be written, or another process writes it.
+    """
 
     def __init__(self, path: Path) -> None:
-        if path.exists() or path.is_symlink():
-            raise MediumNotWritable(
-                f"'{path}' exists, and archives are not extended; name another file, and this one"
-                " with --since for an archive of only the changes"
-            )
         self._path = path
         self._partial = path.with_name(f"{path.name}{UNFINISHED}")
         self._sizes: dict[str, int] = {}
         with self._converted_errors():
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = os.fdopen(os.open(self._partial, flags, 0o644), "r+b")
-            self._resume()
+            self._export_lock = ExportLock(path.parent, f"{path.name}.lock", path)
+            try:
+                self._file = self._open()
+            except BaseException:
+                self._export_lock.release()
+                raise
 
     def description(self) -> bytes | None:
         """Return None: an archive is always new."""
@@ -125,26 +130,43 @@ class ArchiveWriter(MediumWriter):
             self._partial.rename(self._path)
 
     def close(self) -> None:
-        """Close the archive."""
+        """Close and release the archive."""
         with suppress(OSError):
             self._file.close()
+        self._export_lock.release()
 
-    def _resume(self) -> None:
+    def _open(self) -> BinaryIO:
+        """Open the archive, at the end of what an interrupted export left."""
+        if self._path.exists() or self._path.is_symlink():
+            raise MediumNotWritable(
+                f"'{self._path}' exists, and archives are not extended; name another file, and"
+                " this one with --since for an archive of only the changes"
+            )
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.fdopen(os.open(self._partial, flags, 0o644), "r+b")
+        try:
+            self._resume(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _resume(self, file: BinaryIO) -> None:
         """Keep the intact blobs of an interrupted export, and continue after them."""
         end = 0
         with suppress(MediumRefused):
-            for member in _members(self._partial, self._file):
+            for member in _members(self._partial, file):
                 if not member.name.startswith("blobs/"):
                     break
                 _, algorithm, hexadecimal = member.name.split("/")
                 digest = Digest(algorithm, hexadecimal)
-                self._file.seek(member.offset_data)
-                if hash_file(self._file, digest, member.size) != digest:
+                file.seek(member.offset_data)
+                if hash_file(file, digest, member.size) != digest:
                     break
                 self._sizes[member.name] = member.size
                 end = member.offset_data + -(-member.size // _BLOCK) * _BLOCK
-        self._file.seek(end)
-        self._file.truncate()
+        file.seek(end)
+        file.truncate()
 
     @contextmanager
     def _converted_errors(self) -> Iterator[None]:

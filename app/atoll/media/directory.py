@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from atoll.media.description import MAXIMUM_BYTES
 from atoll.media.errors import MediumError, MediumNotWritable, MediumRefused
+from atoll.media.export_lock import ExportLock
 from atoll.media.files import (
     DESCRIPTION,
     PIECE,
@@ -29,6 +30,7 @@ from atoll.names import Digest
 
 # The end of the names of unfinished files and directories.
 UNFINISHED = ".partial"
+_LOCK = "atoll-export.lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Opening a FIFO does not wait.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -78,20 +80,18 @@ class DirectoryReader(MediumReader):
 class DirectoryWriter(MediumWriter):
     """Writes a medium to a directory, or extends the one that a directory has.
 
-    A new directory has another name until the medium is valid.
+    A new directory has another name until the medium is valid. The directory is locked until the
+    writer is closed.
+
+    Raises:
+        MediumNotWritable: The directory cannot be written, or another process writes it.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._root = path
-        if not path.is_dir():
-            if path.exists() or path.is_symlink():
-                raise MediumNotWritable(f"'{path}' is not a directory; name another one")
-            self._root = path.with_name(f"{path.name}{UNFINISHED}")
-            try:
-                self._root.mkdir(exist_ok=True)
-            except OSError as error:
-                raise _not_writable(self._root, error) from error
+        while (lock := self._lock()) is None:
+            pass
+        self._export_lock = lock
         self._reader = DirectoryReader(self._root)
 
     def description(self) -> bytes | None:
@@ -153,12 +153,36 @@ class DirectoryWriter(MediumWriter):
                 self._root = self._path
 
     def close(self) -> None:
-        """Do nothing: no file stays open."""
+        """Release the directory."""
+        self._export_lock.release()
+
+    def _lock(self) -> ExportLock | None:
+        """Lock the directory; None if another process has named a new directory meanwhile."""
+        self._root = self._path
+        with self._converted_errors():
+            if self._path.is_dir():
+                return ExportLock(self._root, _LOCK, self._path)
+            if self._path.exists() or self._path.is_symlink():
+                raise MediumNotWritable(f"'{self._path}' is not a directory; name another one")
+            self._root = self._path.with_name(f"{self._path.name}{UNFINISHED}")
+            self._root.mkdir(exist_ok=True)
+            try:
+                lock = ExportLock(self._root, _LOCK, self._path)
+            except FileNotFoundError:
+                if self._root.is_dir():
+                    raise
+                return None
+        if not self._path.is_dir():
+            return lock
+        lock.release()
+        with suppress(OSError):
+            self._root.rmdir()
+        return None
 
     def _require_empty(self) -> None:
         """Refuse a directory of other files; an unfinished medium has only blobs."""
         with self._converted_errors():
-            names = {one.name for one in self._root.iterdir()} - {"blobs", "lost+found"}
+            names = {one.name for one in self._root.iterdir()} - {"blobs", "lost+found", _LOCK}
         foreign = sorted(one for one in names if not one.endswith(UNFINISHED))
         if foreign:
             raise MediumNotWritable(
