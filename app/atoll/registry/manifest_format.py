@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import Digest, InvalidDigest
 from atoll.registry.errors import ManifestInvalid
 
@@ -77,7 +78,8 @@ def parse(content: bytes, media_type: str) -> ParsedManifest:
     """Parse a manifest of a given media type.
 
     Raises:
-        ManifestInvalid: The manifest is malformed or of an unsupported type.
+        ManifestInvalid: The manifest is malformed or of an unsupported type, or has too many values
+            or levels.
     """
     document = _document(content, media_type)
     subject = document.get("subject")
@@ -102,6 +104,12 @@ def parse(content: bytes, media_type: str) -> ParsedManifest:
 
 
 def _document(content: bytes, media_type: str) -> dict[str, Any]:
+    try:
+        check_structure(content)
+    except BoundExceeded as error:
+        raise ManifestInvalid(
+            f"the manifest {error}; remove annotations, or push several smaller manifests"
+        ) from error
     try:
         # Given bytes, json also accepts UTF-16, which neither clients nor PostgreSQL support.
         document = json.loads(content.decode())

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import pytest
 from atoll.registry.errors import ManifestInvalid
 from atoll.registry.manifest_format import (
     MAXIMUM_CHILDREN,
     MAXIMUM_LAYERS,
+    MAXIMUM_SIZE,
     Descriptor,
     ParsedManifest,
     parse,
@@ -97,6 +99,25 @@ def test_any_json_is_either_parsed_or_refused(document: object, kind: str) -> No
         parse(json.dumps(document).encode(), kind)
     except ManifestInvalid:
         return
+
+
+@pytest.mark.parametrize("value", [b'{"":{}},', b"[" * 1000])
+def test_a_manifest_of_many_values_is_refused_in_constant_memory(value: bytes) -> None:
+    content = manifest(annotations={"a": 1})[:-2] + b"[" + value * (4 * 2**20 // len(value))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ManifestInvalid, match=r"the manifest (has|is nested) more than"):
+            parse(content, IMAGE)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_manifest_of_the_maximum_number_of_layers_may_have_many_annotations() -> None:
+    annotations = {f"org.example.annotation-{number}": "value" for number in range(90)}
+    content = manifest(layers=[{"digest": B, "annotations": annotations}] * MAXIMUM_LAYERS)
+    assert 3 * 2**20 < len(content) < MAXIMUM_SIZE
+    assert len(parse(content, IMAGE).blobs) == 1 + MAXIMUM_LAYERS
 
 
 def test_the_number_of_entries_in_a_manifest_is_limited() -> None:

@@ -6,7 +6,8 @@ import json
 import tracemalloc
 
 import pytest
-from atoll.upstream.bounded_json import DEPTH_MAXIMUM, check_structure, parsed
+from atoll.json_bounds import DEPTH_MAXIMUM
+from atoll.upstream.bounded_json import check_structure, parsed
 from atoll.upstream.errors import InvalidContent, TooLarge, UpstreamError
 
 
