@@ -17,7 +17,7 @@ _LIMITS = Limits(connect=5, idle=5, total=10)
 
 
 class _LimitedTime(Unlimited):
-    """Refuses requests after some seconds, because upstreams may have any number of tags."""
+    """Refuses requests after some seconds, because listings may have any number of pages."""
 
     def __init__(self, seconds: float, monotonic: Callable[[], float]) -> None:
         self._seconds = seconds
