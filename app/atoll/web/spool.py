@@ -23,7 +23,7 @@ from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 from waitress.utilities import Error
 
-from atoll.web.errors import PUBLIC_UNAVAILABLE, RETRY_AFTER, envelope
+from atoll.web.errors import ERROR_CODES, PUBLIC_UNAVAILABLE, RETRY_AFTER, envelope
 
 log = logging.getLogger(__name__)
 
@@ -32,22 +32,25 @@ log = logging.getLogger(__name__)
 _RESERVE = 0.02
 _LOGGED_PATH = 512
 
-
 # The statuses of refusals. nginx has a location for each, `@refused_401` for example.
-REFUSALS = (400, 401, 403, 404, 405, 413, 429, 500, 503)
+REFUSALS = sorted({one.status for one in ERROR_CODES.values()} | {500})
 
 
 class Refused(Exception, Error):
     """A response that is sent instead of receiving a request's body.
 
-    nginx would announce that the connection to the client stays open, and close it with the unread
-    body; a client that sent its next request on it would get no response. So the headers of a
-    refusal that leaves a part unread let nginx send the same response with `Connection: close`.
+    nginx announces a persistent connection to the client, although it closes connections with an
+    unread body. The next request on such a connection would get no response. So if a part of the
+    body is unread, the headers name a location of nginx that sends the same response with
+    `Connection: close`.
 
     Args:
         status: the status line without the protocol, such as `401 Unauthorized`.
         headers: the response's headers.
         document: the response's JSON.
+
+    Attributes:
+        body_is_unread: whether a part of the body was not received.
     """
 
     def __init__(self, status: str, headers: dict[str, str], document: Any) -> None:
@@ -114,6 +117,7 @@ class SpooledRequest(HTTPRequestParser):
 
     def received(self, data: bytes) -> int:
         """Parse received bytes. A refused request is complete immediately, with an error."""
+        consumed = 0
         try:
             consumed = int(super().received(data))
             if self.body_rcv is not None and self.error is None:
@@ -123,10 +127,10 @@ class SpooledRequest(HTTPRequestParser):
                 "spool write failed",
                 extra={"cause": error.strerror or type(error).__name__, "path": self._logged_path},
             )
-            return self._refuse(data, SpoolFull())
+            return self._refuse(data, consumed, SpoolFull())
         except Refused as refused:
             log.info("body refused", extra={"status": refused.code, "path": self._logged_path})
-            return self._refuse(data, refused)
+            return self._refuse(data, consumed, refused)
         return consumed
 
     def _check_body(self) -> None:
@@ -153,10 +157,13 @@ class SpooledRequest(HTTPRequestParser):
         stored = 0 if self.body_rcv is None else int(self.body_rcv.__len__())
         return self.content_length or stored
 
-    def _refuse(self, data: bytes, response: Refused) -> int:
+    def _refuse(self, data: bytes, consumed: int, response: Refused) -> int:
         # Frees the received part of the body.
         self.close()
-        response.body_is_unread = not self.completed
+        received = self.body_bytes_received + len(data) - consumed
+        # The end of a chunked body is not searched for in bytes that are discarded.
+        is_complete = self.completed or (not self.chunked and received >= self.content_length)
+        response.body_is_unread = not is_complete
         self.error = response
         self.completed = True
         self.expect_continue = False

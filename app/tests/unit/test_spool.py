@@ -11,7 +11,8 @@ from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import pytest
-from atoll.web.spool import SpooledRequest, admit_up_to, spooling_channel
+from atoll.web.errors import envelope
+from atoll.web.spool import REFUSALS, Refused, SpooledRequest, admit_up_to, spooling_channel
 from waitress.adjustments import Adjustments
 from waitress.server import create_server
 
@@ -82,6 +83,48 @@ def test_a_body_of_unknown_length_does_not_use_the_reserve(monkeypatch: pytest.M
     begun.received(b"100000\r\n" + bytes(MEBIBYTE) + b"\r\n")
     assert begun.completed
     assert begun.error.code == 503
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "is_unread"),
+    [
+        ("Content-Length: 20", [b""], True),
+        ("Content-Length: 20", [bytes(19)], True),
+        ("Content-Length: 20", [bytes(20)], False),
+        ("Transfer-Encoding: chunked", [b"", b"14\r\n" + bytes(20) + b"\r\n"], True),
+        ("Transfer-Encoding: chunked", [b"", b"14\r\n" + bytes(20) + b"\r\n0\r\n\r\n"], False),
+    ],
+)
+def test_nginx_closes_the_connection_of_an_unread_body_only(
+    headers: str, body: list[bytes], is_unread: bool
+) -> None:
+    begun = SpooledRequest(Adjustments(), admit=admit_up_to(10))
+    begun.received(f"PUT / HTTP/1.1\r\n{headers}\r\n\r\n".encode() + body[0])
+    for data in body[1:]:
+        begun.received(data)
+    assert begun.completed
+    status, response_headers, content = begun.error.to_response()
+    assert status.startswith("413 ")
+    expected = {"X-Accel-Redirect": "@refused_413", "X-Refusal": content.decode()}
+    sent = dict(response_headers)
+    assert {name: sent[name] for name in expected if name in sent} == (
+        expected if is_unread else {}
+    )
+
+
+@pytest.mark.parametrize("status", [*REFUSALS, 418])
+def test_a_refusal_is_one_header_of_ascii(status: int) -> None:
+    refused = Refused(f"{status} Any", {"Allow": "GET"}, envelope("DENIED", "a\r\n\u2028\xe4"))
+    refused.body_is_unread = True
+    _, headers, content = refused.to_response()
+    sent = dict(headers)
+    assert sent["Allow"] == "GET"
+    # nginx has no location for other statuses, and sends them as they are.
+    assert sent.get("X-Accel-Redirect") == (f"@refused_{status}" if status != 418 else None)
+    refusal = sent.get("X-Refusal", "")
+    assert refusal.isascii()
+    assert refusal.isprintable()
+    assert refusal == ("" if status == 418 else content.decode())
 
 
 def empty(_environ: object, start: Callable[..., object]) -> list[bytes]:
