@@ -53,6 +53,7 @@ from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.placement.locations.purge import StorePurge
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.placement_cache import PlacementCache
+from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -251,6 +252,11 @@ class Services:
         return Blobs(self.database, self.reads, self.redis, self.locations, self.bundle)
 
     @cached_property
+    def blob_mounts(self) -> BlobMounts:
+        """Mounts of blobs that other repositories have."""
+        return BlobMounts(self.database, self.locations, self.bundle)
+
+    @cached_property
     def instances(self) -> Instances:
         """The instances of all sites."""
         return Instances(self.database)
@@ -313,6 +319,7 @@ class Services:
             self.database,
             self.locations,
             blobs=self.blobs,
+            mounts=self.blob_mounts,
             uploads=self.uploads,
             content=self.content,
         )
@@ -322,7 +329,7 @@ class Services:
         """The copier of images to mirrors."""
         return ImageCopier(
             Presence(self.database),
-            self.blobs,
+            self.blob_mounts,
             self.manifests,
             self.blob_copier,
             sparse_indexes=self.bundle.feature_sparse_index,
@@ -340,7 +347,7 @@ class Services:
         return Importer(
             self.database,
             self.repositories,
-            self.blobs,
+            self.blob_mounts,
             self.manifests,
             self.blob_copier,
             sparse_indexes=self.bundle.feature_sparse_index,
@@ -414,6 +421,7 @@ class Services:
             repositories=self.repositories,
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,
+            blob_mounts=self.blob_mounts,
             uploads=self.uploads,
             manifests=self.manifests,
             tags=Tags(self.database),

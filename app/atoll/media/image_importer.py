@@ -11,7 +11,7 @@ from atoll.media.library import Library, altered
 from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.names import Digest, RepositoryName
-from atoll.registry.blobs import MOUNTED_MAXIMUM, Blobs
+from atoll.registry.blob_mounts import MOUNTED_MAXIMUM, BlobMounts
 from atoll.registry.errors import ManifestBlobUnknown, ManifestInvalid
 from atoll.registry.manifest_format import ParsedManifest, parse
 from atoll.registry.manifests import Manifests
@@ -33,7 +33,7 @@ class Transferred:
 class Registry:
     """The parts of the registry that an import changes."""
 
-    blobs: Blobs
+    mounts: BlobMounts
     manifests: Manifests
     blob_copier: BlobCopier
     executor: Executor
@@ -140,7 +140,7 @@ class ImageImporter:
         mounted: dict[str, int] = {}
         for start in range(0, len(digests), MOUNTED_MAXIMUM):
             slice_ = digests[start : start + MOUNTED_MAXIMUM]
-            mounted |= self.registry.blobs.mount_public(self.name, slice_)
+            mounted |= self.registry.mounts.mount_public(self.name, slice_)
         self.transferred.present += sum(mounted.values())
         others = [one for one in digests if one not in mounted]
         wanted = [one for one in others if self.library.size(one) is not None]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from atoll.db.pool import Database
 from atoll.media.description import ExportedTag
 from atoll.names import RepositoryName
-from atoll.registry.blobs import nameable_in
+from atoll.registry.blob_rights import nameable_in
 
 # How long incomplete images are kept, in days.
 AWAITED_DAYS = 30

@@ -25,7 +25,7 @@ from atoll.mirroring.copying.copy_errors import ContentCollected
 from atoll.mirroring.copying.presence import Presence
 from atoll.names import RepositoryName
 from atoll.placement.upkeep.push_barrier import NotCopiedYet
-from atoll.registry.blobs import Blobs
+from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.errors import RegistryError
 from atoll.registry.manifests import Manifests
 from atoll.registry.repositories import Repositories
@@ -98,7 +98,7 @@ class Importer:
         self,
         database: Database,
         repositories: Repositories,
-        blobs: Blobs,
+        mounts: BlobMounts,
         manifests: Manifests,
         blob_copier: BlobCopier,
         *,
@@ -109,7 +109,7 @@ class Importer:
         self._records = ImportRecords(database)
         self._selection = Selection(database)
         executor = ThreadPoolExecutor(_BLOBS_AT_ONCE, thread_name_prefix="import-blob")
-        self._registry = Registry(blobs, manifests, blob_copier, executor, sparse_indexes)
+        self._registry = Registry(mounts, manifests, blob_copier, executor, sparse_indexes)
 
     def run(
         self,

@@ -1,44 +1,45 @@
-"""Find, place, mount and delete blobs of repositories.
+"""Find, place and delete blobs of repositories.
 
 One statement places a blob: it writes the blob, its placement, the repository's right to it and the
-replication tasks. Placing and mounting hold a shared lock on the digest (`placement.locks`) and
-remove the tombstone of the garbage collector (`placement.upkeep.garbage`).
+replication tasks. Placing holds a shared lock on the digest (`placement.locks`) and removes the
+tombstone of the garbage collector (`placement.upkeep.garbage`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator
 from dataclasses import dataclass
 from uuid import UUID
 
-from atoll.auth.visibility import readable_by
 from atoll.config import Bundle
-from atoll.db.advisory_locks import lock, pair_key
 from atoll.db.pool import Database
 from atoll.db.replicas import Reads
 from atoll.db.shared_redis import LIFE_SECONDS, SharedRedis
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import DELETED_SINCE
-from atoll.placement.locks import LOCK_DIGEST_SHARED, lock_digests_shared
 from atoll.placement.placement_cache import cache_key
 from atoll.placement.placements import (
     GOOD_LOCATIONS,
-    HAS_GOOD_COPY,
     HAS_NO_COPY,
     LOCK_TO_PLACE,
-    REMOVE_TOMBSTONE,
     TARGET,
     place_blob,
 )
 from atoll.placement.rules import excluded_in
-from atoll.placement.task_creation import create_for_blob
+from atoll.registry.blob_rights import (
+    GRANT_RIGHT,
+    proves_repository,
+    repository_value,
+    right_cache_key,
+    right_in,
+    usable_in,
+)
 from atoll.registry.errors import (
     BlobInUse,
     BlobLost,
     BlobQuarantined,
     BlobUnknown,
-    RepositoryUnknown,
     UploadUnknown,
 )
 from atoll.registry.repositories import (
@@ -52,63 +53,17 @@ from atoll.storage.base import blob_key
 from atoll.storage.failover import read_from_any
 from atoll.storage.locations import Locations
 
-# The maximum number of blobs that one statement mounts.
-MOUNTED_MAXIMUM = 40
-
-
-def usable_in(repository: str) -> str:
-    """Return the condition that blob `s` can be read and mounted from a repository.
-
-    A manifest of the repository refers to it, or it was recently uploaded or mounted there.
-
-    Args:
-        repository: An SQL expression for the repository's id.
-    """
-    return _right_in(repository, "ub.expires_at > now()")
-
-
-def nameable_in(repository: str) -> str:
-    """Return the condition that a manifest pushed to a repository may refer to blob `s`.
-
-    For slow pushes this includes expired rights that the garbage collector has not deleted yet.
-
-    Args:
-        repository: An SQL expression for the repository's id.
-    """
-    return _right_in(repository, "true")
-
-
-def _right_in(repository: str, valid: str) -> str:
-    return f"""(
-    EXISTS (SELECT FROM uploadedblob ub
-            WHERE ub.repository_id = {repository} AND ub.blob_id = s.id AND {valid})
-    OR EXISTS (SELECT FROM manifestblob mb JOIN manifest m ON m.id = mb.manifest_id
-               WHERE mb.repository_id = {repository} AND mb.blob_id = s.id
-                 AND m.deleted_at IS NULL))"""
-
-
 # Return the repository's id, and the blob's size and placements; whether it has no copy at all, and
 # whether the right to it outlasts the cache.
 _FIND = f"""
 SELECT repository.id, s.image_size,
        {GOOD_LOCATIONS},
        {HAS_NO_COPY},
-       {_right_in("repository.id", f"ub.expires_at > now() + interval '{LIFE_SECONDS} seconds'")}
+       {right_in("repository.id", f"ub.expires_at > now() + interval '{LIFE_SECONDS} seconds'")}
 FROM imagestorage s, (SELECT {REPOSITORY_ID} AS id) AS repository
 WHERE s.content_checksum = %(digest)s
   AND {usable_in("repository.id")}
 """
-
-# CTE: write the right of a repository to a blob, or extend it.
-_GRANT_RIGHT = """
-granted AS (
-    INSERT INTO uploadedblob (repository_id, blob_id, expires_at)
-    SELECT {repository}, blob.id, now() + make_interval(secs => %(keep_seconds)s)
-    FROM blob {where}
-    ON CONFLICT (repository_id, blob_id) DO UPDATE
-    SET expires_at = greatest(uploadedblob.expires_at, EXCLUDED.expires_at)
-    RETURNING blob_id
-)"""
 
 # CTEs: end the upload. If it has chunks other than the blob, it is only marked as ended, so that
 # they are deleted before its row.
@@ -140,84 +95,11 @@ WITH {TARGET}, upload AS (
       AND {WRITABLE.format(id="u.repository_id")}
     FOR UPDATE
 ), {place_blob("upload")}, {_END_UPLOAD},
-{_GRANT_RIGHT.format(repository="upload.repository_id", where=", upload")}
+{GRANT_RIGHT.format(repository="upload.repository_id", where=", upload")}
 SELECT (SELECT storage_id FROM placement),
        EXISTS (SELECT FROM blobupload
                WHERE uuid = %(uuid)s AND NOT ended AND repository_id = {REPOSITORY_ID}),
        {WRITABLE.format(id=REPOSITORY_ID)}
-"""
-
-# End of the mount statements. The policy of the target repository may require the blob at further
-# locations, so replication tasks are created. Returns whether the blob was mounted, and whether the
-# repository exists.
-_GRANT_AND_REPLICATE = f"""
-{_GRANT_RIGHT.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")},
-tasks AS ({create_for_blob(REPOSITORY_ID)})
-SELECT count(*) > 0, {REPOSITORY_ID} IS NOT NULL FROM granted"""
-
-# Mount a blob from a given repository.
-_MOUNT = f"""
-{LOCK_DIGEST_SHARED}
-WITH blob AS (
-    SELECT s.id, s.image_size FROM imagestorage s, (
-        SELECT r.id FROM repository r JOIN "user" n ON n.id = r.namespace_user_id
-        WHERE n.username = %(from_namespace)s AND r.name = %(from_name)s AND n.enabled
-          AND (%(from_id)s::bigint IS NULL OR r.id = %(from_id)s)) AS source
-    WHERE s.content_checksum = %(digest)s
-      AND {HAS_GOOD_COPY}
-      AND {usable_in("source.id")}
-), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
-"""
-
-# Mount a blob from any repository that has it and that the user can read.
-_MOUNT_FROM_ANY = f"""
-{LOCK_DIGEST_SHARED}
-WITH blob AS (
-    SELECT s.id, s.image_size FROM imagestorage s
-    WHERE s.content_checksum = %(digest)s
-      AND {HAS_GOOD_COPY}
-      AND EXISTS (
-          SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
-                       FROM repository) AS source
-          WHERE {usable_in("source.id")} AND {readable_by("source", by_id=True)})
-), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
-"""
-
-# Mount all blobs of an image that the repository or a public one has, and return their sizes.
-# Mounts in one repository are serialized, because they write rows of the same blobs.
-_MOUNT_PUBLIC = f"""
-SELECT {lock(pair_key(REPOSITORY_ID, "'mounts'::text"))};
-{lock_digests_shared("%(digests)s")}
-WITH blob AS MATERIALIZED (
-    SELECT s.id, s.image_size, s.content_checksum FROM imagestorage s
-    WHERE s.content_checksum = ANY(%(digests)s::text[])
-      AND {HAS_GOOD_COPY}
-      AND EXISTS (
-          SELECT FROM (SELECT id, visibility, namespace_user_id AS namespace_id
-                       FROM repository) AS source
-          WHERE {usable_in("source.id")}
-            AND (source.id = {REPOSITORY_ID} OR {readable_by("source")}))
-    ORDER BY s.id
-), {REMOVE_TOMBSTONE}, {
-    _GRANT_RIGHT.format(repository=REPOSITORY_ID, where=f"WHERE {REPOSITORY_ID} IS NOT NULL")
-}, tasks AS ({create_for_blob(REPOSITORY_ID)})
-SELECT blob.content_checksum, blob.image_size
-FROM blob JOIN granted ON granted.blob_id = blob.id
-"""
-
-# Give a repository the right to a blob that a store has, regardless of its other repositories.
-_GRANT_PROVEN = f"""
-{LOCK_DIGEST_SHARED}
-WITH blob AS (
-    SELECT s.id, s.image_size FROM imagestorage s
-    WHERE s.content_checksum = %(digest)s AND s.image_size = %(size)s
-      AND {HAS_GOOD_COPY}
-), {REMOVE_TOMBSTONE}, {_GRANT_AND_REPLICATE}
-"""
-
-_IS_STORED = f"""
-SELECT 1 FROM imagestorage s
-WHERE s.content_checksum = %(digest)s AND s.image_size = %(size)s AND {HAS_GOOD_COPY}
 """
 
 # Delete the right of a repository to a blob, unless a manifest refers to the blob.
@@ -253,26 +135,6 @@ class Blob:
     size: int
     placements: list[str]
     lost: bool = False
-
-
-def right_cache_key(name: RepositoryName | str, digest: Digest | str) -> str:
-    """Return the cache key of a repository's right to a blob."""
-    return f"atoll:right:{name}:{digest}"
-
-
-def repository_value(repository_id: int) -> bytes:
-    """Return the value of a cached right, which identifies the repository beyond its name."""
-    return f"id:{repository_id}".encode()
-
-
-def proves_repository(value: bytes | None, name: RepositoryName) -> bool:
-    """Return whether a cached right belongs to the repository that a name is bound to.
-
-    For an unbound name, a right of any repository of that name is sufficient.
-    """
-    if value is None:
-        return False
-    return name.id is None or value == repository_value(name.id)
 
 
 class Blobs:
@@ -420,110 +282,6 @@ class Blobs:
             raise UploadUnknown(f"upload {upload} has ended")
         self._redis.delete(cache_key(digest))
         return True
-
-    def mount(self, name: RepositoryName, source: RepositoryName, digest: Digest) -> bool:
-        """Mount a blob from another repository, and return whether that repository has it.
-
-        Raises:
-            RepositoryUnknown: The target repository does not exist.
-        """
-        parameters: Mapping[str, object] = {
-            **name_parameters(name),
-            "from_namespace": source.namespace,
-            "from_name": source.name,
-            "from_id": source.id,
-            "digest": str(digest),
-            "keep_seconds": self._keep_seconds,
-        }
-        return self._mount(_MOUNT, name, parameters)
-
-    def mount_from_any(
-        self,
-        name: RepositoryName,
-        digest: Digest,
-        username: str | None,
-        user_id: int | None = None,
-    ) -> bool:
-        """Mount a blob from any repository that the user can pull from.
-
-        Args:
-            name: The target repository.
-            digest: The blob.
-            username: The user's name; None for anonymous clients.
-            user_id: The expected id of the account. An account of the same name with another id
-                is treated as anonymous.
-
-        Returns:
-            Whether such a repository has the blob.
-
-        Raises:
-            RepositoryUnknown: The target repository does not exist.
-        """
-        parameters: Mapping[str, object] = {
-            **name_parameters(name),
-            "digest": str(digest),
-            "username": username,
-            "user_id": user_id,
-            "everything": False,
-            "keep_seconds": self._keep_seconds,
-        }
-        return self._mount(_MOUNT_FROM_ANY, name, parameters)
-
-    def mount_public(self, name: RepositoryName, digests: Sequence[str]) -> dict[str, int]:
-        """Mount those of several blobs that the repository itself or a public one has.
-
-        Args:
-            name: The target repository.
-            digests: The blobs; at most `MOUNTED_MAXIMUM`, because each takes a lock.
-
-        Returns:
-            The size in bytes of each mounted blob.
-        """
-        parameters = {
-            **name_parameters(name),
-            "digests": list(digests),
-            "username": None,
-            "everything": False,
-            "keep_seconds": self._keep_seconds,
-            "required": self._locations.required,
-            "location": None,
-        }
-        return dict(self._database.run(_MOUNT_PUBLIC, parameters))
-
-    def is_stored(self, digest: Digest, size: int) -> bool:
-        """Return whether a store has a blob, in whatever repository."""
-        values = {"digest": str(digest), "size": size}
-        return bool(self._database.read(_IS_STORED, values))
-
-    def grant_proven(self, name: RepositoryName, digest: Digest, size: int) -> bool:
-        """Give a repository the right to a stored blob of which the caller has all bytes.
-
-        No repository has to share the blob: only its bytes prove the possession, so the caller must
-        have received and hashed them.
-
-        Returns:
-            Whether a store has the blob.
-
-        Raises:
-            RepositoryUnknown: The repository does not exist.
-        """
-        parameters: Mapping[str, object] = {
-            **name_parameters(name),
-            "digest": str(digest),
-            "size": size,
-            "keep_seconds": self._keep_seconds,
-        }
-        return self._mount(_GRANT_PROVEN, name, parameters)
-
-    def _mount(
-        self, statement: str, name: RepositoryName, parameters: Mapping[str, object]
-    ) -> bool:
-        mounted, exists = self._database.run(
-            statement, {**parameters, "required": self._locations.required, "location": None}
-        )[0]
-        if not exists:
-            raise RepositoryUnknown(f"there is no repository '{name}'")
-        return bool(mounted)
 
     def delete(self, name: RepositoryName, digest: Digest, username: str | None = None) -> None:
         """Delete the repository's right to a blob.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
-from atoll.registry.blobs import right_cache_key
+from atoll.registry.blob_rights import right_cache_key
 
 
 def manifest_cache_key(name: RepositoryName | str, digest: str) -> str:

@@ -29,7 +29,7 @@ from atoll.registry.absent_manifests import (
     LOCK_REPOSITORY,
     RECORD_ABSENT,
 )
-from atoll.registry.blobs import (
+from atoll.registry.blob_rights import (
     nameable_in,
     proves_repository,
     repository_value,

@@ -19,6 +19,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.mailer import Mailer
 from atoll.notifications.receivers import Receivers
+from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
 from atoll.registry.manifests import Manifests
@@ -61,6 +62,7 @@ class Dependencies:
     repositories: Repositories
     tokens: Tokens
     blobs: Blobs
+    blob_mounts: BlobMounts
     uploads: Uploads
     manifests: Manifests
     tags: Tags
@@ -122,7 +124,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         routes.REFERRERS: ReferrerList(deps.referrers, auth),
         routes.UPLOADS: UploadCollection(
             deps.uploads,
-            deps.blobs,
+            deps.blob_mounts,
             deps.repositories,
             auth,
             responses,

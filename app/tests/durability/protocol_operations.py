@@ -202,9 +202,9 @@ class Mount(Action):
 
     def run(self, world: World) -> Any:
         self.losses_before = world.losses
-        blobs = world[self.site].graph.blobs
+        mounts = world[self.site].graph.blob_mounts
         digest = Digest.of(CONTENTS[self.content])
-        return blobs.mount(name_of(self.target), name_of(self.source), digest)
+        return mounts.mount(name_of(self.target), name_of(self.source), digest)
 
     def settled(self, world: World, result: Any, *, done: bool) -> None:
         if done and result:

@@ -134,7 +134,7 @@ def test_an_arriving_index_brings_its_own_absent_images(site: MemorySite) -> Non
 
 def test_an_image_of_another_repository_is_absent(site: MemorySite) -> None:
     site.graph.repositories.create_for_push("admin", OTHER)
-    assert site.graph.blobs.mount(OTHER, site.repository, Digest.of(CONFIG))
+    assert site.graph.blob_mounts.mount(OTHER, site.repository, Digest.of(CONFIG))
     put(site.manifests(), OTHER, ARM64)
     push(site, index(ARM64))
     assert len(absent(site)) == 1

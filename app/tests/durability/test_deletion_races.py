@@ -124,8 +124,9 @@ class Pusher:
 
     def _push_blob(self, content: bytes) -> bool:
         uploads, digest = self.site.graph.uploads, Digest.of(content)
+        mounts = self.site.graph.blob_mounts
         way = self.random.choice(["whole", "chunk", "chunks", "cancel", "cancel", "mount"])
-        if way == "mount" and self.site.graph.blobs.mount_from_any(self.name, digest, SUPERUSER):
+        if way == "mount" and mounts.mount_from_any(self.name, digest, SUPERUSER):
             return True
         upload = uploads.start(self.name, SUPERUSER)
         pieces = {"chunk": [content], "cancel": [content], "chunks": [content[:3], content[3:]]}

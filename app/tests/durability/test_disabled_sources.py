@@ -19,8 +19,8 @@ def test_a_blob_is_not_mounted_from_a_named_repository_of_a_disabled_user(
     target = RepositoryName("admin", "copy")
     site.graph.repositories.create(target, "private", "admin")
     digests = [site.push(content) for content in (b"one", b"two")]
-    assert site.graph.blobs.mount(target, site.repository, digests[0])
+    assert site.graph.blob_mounts.mount(target, site.repository, digests[0])
     users.change_user(site.database, "bob", enabled=False)
-    assert not site.graph.blobs.mount(target, site.repository, digests[1])
+    assert not site.graph.blob_mounts.mount(target, site.repository, digests[1])
     users.change_user(site.database, "bob", enabled=True)
-    assert site.graph.blobs.mount(target, site.repository, digests[1])
+    assert site.graph.blob_mounts.mount(target, site.repository, digests[1])

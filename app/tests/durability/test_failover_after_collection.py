@@ -97,7 +97,7 @@ def test_a_manifest_is_accepted_after_a_failover_and_its_blobs_remain(
     us.database.run("UPDATE uploadedblob SET expires_at = now() + interval '1 hour'")
     other = RepositoryName(SUPERUSER, "other")
     us.graph.repositories.create_for_push(SUPERUSER, other)
-    assert all(us.graph.blobs.mount(other, us.repository, digest) for digest in digests)
+    assert all(us.graph.blob_mounts.mount(other, us.repository, digest) for digest in digests)
     content = image_manifest(CONFIG, [LAYER])
     us.manifests().put(other, "latest", content, MANIFEST_TYPE, tags=[], username=SUPERUSER)
     collector(us).step()

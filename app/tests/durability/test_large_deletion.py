@@ -13,7 +13,7 @@ from atoll.db.lost_deletions import LostDeletions
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import RepositoryName
-from atoll.registry.blobs import right_cache_key
+from atoll.registry.blob_rights import right_cache_key
 from atoll.registry.errors import DeletionUnfinished, RepositoryUnknown
 from atoll.registry.manifest_cache import manifest_cache_key
 from atoll.registry.namespace_deletion import NamespaceDeletion

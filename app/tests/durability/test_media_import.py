@@ -524,7 +524,7 @@ def sparse(target: MemorySite, monkeypatch: pytest.MonkeyPatch) -> MemorySite:
     importer = Importer(
         graph.database,
         graph.repositories,
-        graph.blobs,
+        graph.blob_mounts,
         manifests,
         graph.blob_copier,
         sparse_indexes=True,

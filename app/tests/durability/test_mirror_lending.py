@@ -26,11 +26,11 @@ def test_a_blob_of_a_private_repository_that_the_robot_reads_is_not_lent(
     site.database.run(_PERMIT, [ROBOT])
     expected = {digest: len(CONTENT)} if is_lent else {}
     for _ in range(2):
-        assert site.graph.blobs.mount_public(name, [digest]) == expected
+        assert site.graph.blob_mounts.mount_public(name, [digest]) == expected
 
 
 def test_a_mirror_is_lent_what_it_has(registry: MemoryRegistry) -> None:
     site = registry["us"]
     digest = str(site.push(CONTENT))
     name = make_mirror(site, site.repository)
-    assert site.graph.blobs.mount_public(name, [digest]) == {digest: len(CONTENT)}
+    assert site.graph.blob_mounts.mount_public(name, [digest]) == {digest: len(CONTENT)}

@@ -11,7 +11,8 @@ from atoll.names import Digest, RepositoryName
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.garbage import BATCH, Collector
 from atoll.placement.upkeep.over_replication import OverReplication
-from atoll.registry.blobs import Blob, right_cache_key
+from atoll.registry.blob_rights import right_cache_key
+from atoll.registry.blobs import Blob
 from atoll.registry.errors import BlobUnknown, ManifestBlobUnknown
 from atoll.server.maintenance import activities
 
@@ -63,7 +64,7 @@ def site(registry: MemoryRegistry) -> MemorySite:
 def mount(site: MemorySite, digest: Digest) -> None:
     """Mount a blob of a manifest of the first repository in the other one."""
     put(site, site.repository)
-    assert site.graph.blobs.mount(OTHER, site.repository, digest)
+    assert site.graph.blob_mounts.mount(OTHER, site.repository, digest)
 
 
 def test_a_mounted_blob_is_readable_until_the_right_expires(site: MemorySite) -> None:
@@ -73,7 +74,7 @@ def test_a_mounted_blob_is_readable_until_the_right_expires(site: MemorySite) ->
     age_rights(site, 0.1)
     with pytest.raises(BlobUnknown):
         find(site, OTHER, digest)
-    assert not site.graph.blobs.mount(RepositoryName(SUPERUSER, "app"), OTHER, digest)
+    assert not site.graph.blob_mounts.mount(RepositoryName(SUPERUSER, "app"), OTHER, digest)
     assert find(site, site.repository, digest).size == len(DATA)
 
 

@@ -83,7 +83,7 @@ def test_an_upload_that_began_before_the_mirror_places_no_blob(site: MemorySite)
     for upload, content, rest in ((whole, b"one", b"one"), (chunked, b"two", b"")):
         with pytest.raises(Denied):
             uploads.finish(upload, Digest.of(content), body(rest))
-        assert not site.graph.blobs.is_stored(Digest.of(content), len(content))
+        assert not site.graph.blob_mounts.is_stored(Digest.of(content), len(content))
     ours = uploads.start(site.repository, ROBOT)
     assert uploads.finish(ours, Digest.of(b"one"), body(b"one")) == len(b"one")
 

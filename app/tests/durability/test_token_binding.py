@@ -11,7 +11,8 @@ from atoll.auth.users import create_user
 from atoll.db.lost_deletions import LostDeletions
 from atoll.db.shared_redis import SharedRedis
 from atoll.names import Digest, RepositoryName
-from atoll.registry.blobs import cache_key, right_cache_key
+from atoll.placement.placement_cache import cache_key
+from atoll.registry.blob_rights import right_cache_key
 from atoll.registry.errors import BlobUnknown, ManifestUnknown, RepositoryReplaced
 from atoll.web.app import create_app
 from falcon import testing

@@ -26,6 +26,7 @@ from atoll.mirroring.copying.copy_errors import ContentCollected, NotAMirror, St
 from atoll.mirroring.copying.shared_buffers import SharedBuffers
 from atoll.names import Digest, RepositoryName
 from atoll.placement.content_deletions import ContentDeletions
+from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.blobs import Blobs
 from atoll.registry.errors import (
     DeletionUnresolved,
@@ -67,12 +68,14 @@ class BlobCopier:
         locations: Locations,
         *,
         blobs: Blobs,
+        mounts: BlobMounts,
         uploads: Uploads,
         content: ContentDeletions,
     ) -> None:
         self._database = database
         self._locations = locations
         self._blobs = blobs
+        self._mounts = mounts
         self._uploads = uploads
         self._content = content
         self._records = BlobRecords(database)
@@ -114,12 +117,12 @@ class BlobCopier:
                 return self._copy_small(source, name, digest, size, robot=robot, control=control)
             while (claim := self._records.claim(name, digest)) is None:
                 control.wait(_POLL_SECONDS)
-                if self._blobs.mount_public(name, [str(digest)]):
+                if self._mounts.mount_public(name, [str(digest)]):
                     return 0
             progress = Progress(self._records, claim, control)
             try:
                 # Another worker, or a push, may have placed it.
-                if not self._blobs.mount_public(name, [str(digest)]):
+                if not self._mounts.mount_public(name, [str(digest)]):
                     with source.slot(progress.waiting) as held:
                         transfer = Transfer(held, digest, size, control, progress)
                         self._place_large(transfer, name, robot)
@@ -144,7 +147,7 @@ class BlobCopier:
             with self._small.buffer(held.host, size, control) as buffer:
                 _receive(held.blob(digest, size), buffer, control)
                 slot.close()
-                if not self._blobs.grant_proven(name, digest, size):
+                if not self._mounts.grant_proven(name, digest, size):
                     upload = self._uploads.start(name, robot)
                     body = Body(io.BytesIO(memoryview(buffer)[:size]), size)
                     self._uploads.finish(upload, digest, body)
@@ -158,10 +161,10 @@ class BlobCopier:
     def _place_large(self, transfer: Transfer, name: RepositoryName, robot: str) -> None:
         for _ in range(_REWRITES):
             transfer.control.check()
-            if self._blobs.is_stored(transfer.digest, transfer.size):
+            if self._mounts.is_stored(transfer.digest, transfer.size):
                 stream = BlobStream(transfer, None, self._large, self._writers)
                 stream.run(None, lambda: None)
-                if self._blobs.grant_proven(name, transfer.digest, transfer.size):
+                if self._mounts.grant_proven(name, transfer.digest, transfer.size):
                     stream.discard_parts(self._locations.stores)
                     return
                 # Deleted meanwhile; the bytes were not kept.

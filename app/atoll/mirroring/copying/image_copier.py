@@ -27,7 +27,7 @@ from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.rules.platforms import selected_digests
 from atoll.names import Digest, RepositoryName
 from atoll.placement.upkeep.push_barrier import NotCopiedYet
-from atoll.registry.blobs import MOUNTED_MAXIMUM, Blobs
+from atoll.registry.blob_mounts import MOUNTED_MAXIMUM, BlobMounts
 from atoll.registry.errors import (
     Denied,
     ManifestBlobUnknown,
@@ -88,7 +88,7 @@ class ImageCopier:
 
     Args:
         presence: Reports which manifests mirrors have.
-        blobs: The blobs of all repositories.
+        mounts: Mounts blobs.
         manifests: The manifests of all repositories.
         blob_copier: Copies blobs.
         sparse_indexes: Whether an index may lack images, as FEATURE_SPARSE_INDEX says.
@@ -97,14 +97,14 @@ class ImageCopier:
     def __init__(
         self,
         presence: Presence,
-        blobs: Blobs,
+        mounts: BlobMounts,
         manifests: Manifests,
         blob_copier: BlobCopier,
         *,
         sparse_indexes: bool,
     ) -> None:
         self._presence = presence
-        self._blobs = blobs
+        self._mounts = mounts
         self._manifests = manifests
         self._blob_copier = blob_copier
         self._sparse_indexes = sparse_indexes
@@ -138,7 +138,7 @@ class ImageCopier:
             name,
             robot,
             self._presence,
-            self._blobs,
+            self._mounts,
             self._manifests,
             self._blob_copier,
             sparse_indexes=self._sparse_indexes,
@@ -160,7 +160,7 @@ class _Target:
     name: RepositoryName
     robot: str
     presence: Presence
-    blobs: Blobs
+    mounts: BlobMounts
     manifests: Manifests
     blob_copier: BlobCopier
     sparse_indexes: bool
@@ -280,7 +280,7 @@ class _ImageCopy:
         visible: dict[str, int] = {}
         for start in range(0, len(digests), MOUNTED_MAXIMUM):
             slice_ = digests[start : start + MOUNTED_MAXIMUM]
-            visible |= self._target.blobs.mount_public(self._target.name, slice_)
+            visible |= self._target.mounts.mount_public(self._target.name, slice_)
         self.result.bytes_present += sum(visible.values())
         missing = [digest for digest in digests if digest not in visible]
         if not missing:

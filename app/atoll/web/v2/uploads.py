@@ -17,7 +17,7 @@ import jwt
 
 from atoll.auth.tokens import Identity
 from atoll.names import Digest, RepositoryName
-from atoll.registry.blobs import Blobs
+from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.errors import RangeOutOfOrder, RepositoryUnknown, SizeInvalid, UploadUnknown
 from atoll.registry.repositories import Repositories
 from atoll.registry.upload_session import Body, Upload
@@ -103,7 +103,7 @@ class UploadCollection:
     def __init__(
         self,
         uploads: Uploads,
-        blobs: Blobs,
+        mounts: BlobMounts,
         repositories: Repositories,
         auth: BearerAuth,
         responses: UploadResponses,
@@ -111,7 +111,7 @@ class UploadCollection:
         maximum_size: int,
     ) -> None:
         self._uploads = uploads
-        self._blobs = blobs
+        self._mounts = mounts
         self._repositories = repositories
         self._auth = auth
         self._responses = responses
@@ -164,9 +164,9 @@ class UploadCollection:
             if not RepositoryName.fits(source):
                 return False
             bound = self._auth.source(identity, RepositoryName.parse(source))
-            return bound is not None and self._blobs.mount(name, bound, digest)
+            return bound is not None and self._mounts.mount(name, bound, digest)
         username = None if identity.public_only else identity.username
-        return self._blobs.mount_from_any(name, digest, username, identity.user_id)
+        return self._mounts.mount_from_any(name, digest, username, identity.user_id)
 
 
 class UploadResource:
