@@ -12,8 +12,11 @@ from atoll.cli.migrate import prepare_database
 
 from ..cheap_hashes import cheap_hashes
 from ..integration.services import running_postgres
+from ..upstream.fixtures import ca, there, upstream
 from .databases import administer, database_uri
-from .sites import MemoryRegistry, make_registry
+from .sites import MemoryRegistry, MemorySite, make_registry
+
+__all__ = ["ca", "there", "upstream"]
 
 
 @pytest.fixture(scope="session")
@@ -69,3 +72,9 @@ def make_database(postgres_uri: str, template: str) -> Iterator[Callable[[], str
 def registry(make_database: Callable[[], str], tmp_path: Path) -> MemoryRegistry:
     """Sites us, eu and ap, all of whose locations are required."""
     return make_registry(make_database(), tmp_path, ["us", "eu", "ap"])
+
+
+@pytest.fixture
+def site(registry: MemoryRegistry) -> MemorySite:
+    """Site us of the registry."""
+    return registry["us"]

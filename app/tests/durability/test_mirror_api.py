@@ -13,7 +13,7 @@ from atoll.mirroring.rules.settings import MirrorOptions, RegistryConfig
 from atoll.names import RepositoryName
 from atoll.web.api.mirror_models import MirrorRule, NewMirror
 
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER
 from ..upstream.fault_upstream import FaultUpstream, Oddities, too_many_requests
 from .api_client import PASSWORD, ApiClient
@@ -429,11 +429,6 @@ def test_nothing_is_found_without_the_feature(registry: MemoryRegistry) -> None:
         ("GET", "superuser/mirror/health"),
     ]:
         assert api.request(method, path, {} if method == "POST" else None).status_code in {404, 405}
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

@@ -19,16 +19,10 @@ from ..upstream.fault_upstream import FaultUpstream, Oddities
 from .commands import run_command
 from .mirrored import make_robot, new_mirror
 from .mirrors import add_mirror, add_run, update_mirror
-from .sites import SUPERUSER, MemoryRegistry, MemorySite, make_registry
+from .sites import SUPERUSER, MemorySite, make_registry
 
 Found = TypeVar("Found")
 Step = Callable[[Database, int], object]
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    """A site of the registry."""
-    return registry["us"]
 
 
 @pytest.fixture

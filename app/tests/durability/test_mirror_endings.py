@@ -20,7 +20,7 @@ from atoll.names import RepositoryName
 from atoll.periodic import ThreadRegistry
 
 from .mirrored import make_mirror, mirrors
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemorySite
 
 ONE = RepositoryName(SUPERUSER, "one")
 TWO = RepositoryName(SUPERUSER, "two")
@@ -35,11 +35,6 @@ WITH manifest AS (
 INSERT INTO tag (repository_id, name, manifest_id, lifetime_start_ms)
 SELECT %(id)s, name, id, 0 FROM manifest, unnest(%(tags)s) AS name
 """
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from atoll.names import Digest, RepositoryName
 
 from .commands import run_command
 from .mirrored import make_mirror
-from .sites import MANIFEST_TYPE, SUPERUSER, MemoryRegistry, MemorySite, image_manifest
+from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest
 
 FILE = """
 registry.example.com:
@@ -20,12 +20,6 @@ registry.example.com:
     other: []
     broken: ["no tag"]
 """
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    """A site of the registry."""
-    return registry["us"]
 
 
 @pytest.fixture

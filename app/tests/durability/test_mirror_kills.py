@@ -13,7 +13,7 @@ from atoll.names import Digest
 from atoll.server.maintenance import abort_abandoned_parts
 from atoll.storage.base import blob_key
 
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.content import UpstreamRepository, layer
 from ..upstream.fault_upstream import FaultUpstream, Oddities
 from .mirror_worker import MirrorWorkerSite, worker_site
@@ -26,11 +26,6 @@ MEBIBYTE = 2**20
 _PER_KILL, _SPEED, _LOST = 16 * MEBIBYTE, 32 * MEBIBYTE, 6 * 8 * MEBIBYTE
 # Longer than any wait that can succeed.
 _PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

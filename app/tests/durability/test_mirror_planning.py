@@ -13,28 +13,17 @@ from atoll.names import RepositoryName
 from atoll.server.mirror_process import Mirroring, wire_mirroring
 
 from ..upstream import fault_upstream as faults
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER, upstreams
 from ..upstream.content import OCI_CONFIG, OCI_IMAGE, UpstreamRepository, layer
 from ..upstream.fault_upstream import FaultUpstream, _Handler
 from .mirrored import last_run, make_mirror, mirrors
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemorySite
 
 NAME = RepositoryName(SUPERUSER, "app")
 _PATIENCE = 120.0
 _YEARS = 10 * 365 * 86_400
 _SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+json"
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
-    with FaultUpstream(ca.server_context()).running() as running:
-        yield running
 
 
 @pytest.fixture
@@ -44,11 +33,6 @@ def there(upstream: FaultUpstream) -> UpstreamRepository:
     for number in range(2):
         content.add_image(f"v{number}", layers=[layer(number)])
     return content
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
 
 
 @pytest.fixture

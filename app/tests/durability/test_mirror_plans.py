@@ -15,7 +15,7 @@ from atoll.mirroring.status import RunStatus
 from atoll.names import RepositoryName
 from atoll.server.mirror_process import wire_mirroring
 
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER
 from ..upstream.content import UpstreamRepository
 from ..upstream.fault_upstream import FaultUpstream, too_many_requests
@@ -37,17 +37,6 @@ RULES: list[MirrorChange] = [
     {"options": {"newest": 2, "newest_by": "created", "delete_after": 0}},
     {"options": {"max_age": 1, "delete_limit": 1}},
 ]
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
-    with FaultUpstream(ca.server_context()).running() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -20,39 +20,17 @@ from atoll.upstream.reference import UpstreamReference
 from atoll.upstream.shared_budget import SharedBudgets
 
 from ..upstream import fault_upstream as faults
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER, upstreams
 from ..upstream.content import UpstreamRepository, layer
 from ..upstream.fault_upstream import FaultUpstream
 from .mirrored import ROBOT, make_mirror, mirrors
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemorySite
 
 # Slots of an upstream, and blobs of one image that are copied at once.
 _SLOTS, _AT_ONCE = 4, 8
 # Longer than any wait that can succeed.
 _PATIENCE = 60.0
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
-    with FaultUpstream(ca.server_context()).running() as running:
-        yield running
-
-
-@pytest.fixture
-def there(upstream: FaultUpstream) -> UpstreamRepository:
-    """The content of the upstream."""
-    return upstream.repository()
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
 
 
 class SteppedClock:

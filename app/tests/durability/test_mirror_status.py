@@ -13,13 +13,7 @@ from prometheus_client import REGISTRY
 
 from .commands import run_command
 from .mirrors import add_mirror, add_run, add_task
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    """A site of the registry."""
-    return registry["us"]
+from .sites import SUPERUSER, MemorySite
 
 
 def ago(**duration: float) -> datetime:

@@ -54,11 +54,6 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
 
 
 @pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
-
-
-@pytest.fixture
 def content() -> UpstreamRepository:
     """An index with a signature, an SBOM, and an image with a layer in parts."""
     there = UpstreamRepository()

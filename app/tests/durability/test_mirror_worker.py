@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,7 +19,7 @@ from atoll.upstream.errors import QuotaExhausted
 from atoll.upstream.reference import UpstreamReference
 
 from ..upstream import fault_upstream as faults
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER, upstreams
 from ..upstream.content import UpstreamRepository, layer
 from ..upstream.fault_upstream import FaultUpstream, Oddities
@@ -28,28 +29,6 @@ from .sites import SUPERUSER, MemoryRegistry, MemorySite
 NAME = RepositoryName(SUPERUSER, "app")
 # Longer than any wait that can succeed.
 _PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
-    with FaultUpstream(ca.server_context()).running() as running:
-        yield running
-
-
-@pytest.fixture
-def there(upstream: FaultUpstream) -> UpstreamRepository:
-    """The content of the upstream."""
-    return upstream.repository()
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
 
 
 @pytest.fixture
@@ -349,7 +328,10 @@ def test_nothing_is_claimed_while_the_registry_refuses_pushes(
     create(site, upstream)
     value: object = "readonly" if key == "registry_state" else True
     monkeypatch.setitem(site.graph.bundle.__dict__, key, value)
+    before = set(threading.enumerate())
     work("us")
-    # Longer than two polls.
-    time.sleep(2.5)
-    assert mirrors(site).find(NAME).status == "NEVER_RUN"
+    assert set(threading.enumerate()) <= before
+    monkeypatch.undo()
+    work("us")
+    names = {thread.name for thread in set(threading.enumerate()) - before}
+    assert {"mirror-plan", "mirror-copy"} <= names

@@ -21,18 +21,13 @@ from atoll.registry.errors import RepositoryUnknown
 from atoll.upstream.credentials import Credentials
 
 from .mirrored import ROBOT, START, make_mirror, make_robot, mirrors, new_mirror
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemorySite
 
 APP = RepositoryName(SUPERUSER, "copy")
 CREDENTIALS: MirrorChange = {
     "external_registry_username": "reader",
     "external_registry_password": "sesame",
 }
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
 
 
 def test_a_new_mirror_has_its_settings_and_may_be_pushed_to_by_its_robot(

@@ -15,7 +15,7 @@ from atoll.server.mirror_process import Mirroring, wire_mirroring
 
 from ..upstream import fault_upstream as faults
 from ..upstream import listings
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import upstreams
 from ..upstream.fault_upstream import Answer, FaultUpstream, Request
 from .mirrored_organizations import (
@@ -27,11 +27,6 @@ from .sites import MemorySite, make_registry
 
 # Longer than any wait that can succeed.
 _PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

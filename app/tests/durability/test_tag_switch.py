@@ -12,12 +12,7 @@ from atoll.names import Digest
 from atoll.registry.tag_history import TagHistory
 
 from .mirror_images import ROBOT, bound, push_image, set_state
-from .sites import MemoryRegistry, MemorySite
-
-
-@pytest.fixture
-def site(registry: MemoryRegistry) -> MemorySite:
-    return registry["us"]
+from .sites import MemorySite
 
 
 def tags_of(site: MemorySite) -> dict[str, str]:

@@ -34,7 +34,7 @@ from prometheus_client import REGISTRY
 from ..integration.services import wait_until
 from ..unit.clock import Clock
 from ..upstream import fault_upstream as faults
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import upstreams
 from ..upstream.fault_upstream import FaultUpstream, Oddities
 from .sites import MemoryRegistry
@@ -505,11 +505,6 @@ def test_responses_are_counted_by_status(database: Database) -> None:
 
 
 # With an upstream ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
 
 
 def clients(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from atoll.mirroring.organizations import listing
@@ -26,7 +26,7 @@ from atoll.upstream.reference import UpstreamReference
 
 from ..upstream import fault_upstream as faults
 from ..upstream import listings
-from ..upstream.certificates import PrivateCa, private_ca
+from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER, upstreams
 from ..upstream.fault_upstream import Answer, FaultUpstream, Listing
 
@@ -36,17 +36,6 @@ KINDS: dict[str, Listing] = {
     "oci": listings.catalog,
 }
 ROBOT = Credentials("$oauthtoken", listings.TOKEN)
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
-    with FaultUpstream(ca.server_context()).running() as running:
-        yield running
 
 
 @pytest.fixture

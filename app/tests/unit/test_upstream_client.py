@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +48,6 @@ from ..upstream.skopeo import skopeo
 
 SHORT = Limits(connect=1, idle=0.5, total=5, slowest=1000)
 SCHEMA_1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
-
-
-@pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> PrivateCa:
-    return private_ca(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture
-def upstream(ca: PrivateCa) -> Iterator[FaultUpstream]:
-    with FaultUpstream(ca.server_context()).running() as running:
-        yield running
 
 
 @pytest.fixture
