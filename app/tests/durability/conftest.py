@@ -14,9 +14,20 @@ from ..cheap_hashes import cheap_hashes
 from ..integration.services import running_postgres
 from ..upstream.fixtures import ca, there, upstream
 from .databases import administer, database_uri
+from .media_transfers import connected, isolated, medium, run, source, target
 from .sites import MemoryRegistry, MemorySite, make_registry
 
-__all__ = ["ca", "there", "upstream"]
+__all__ = [
+    "ca",
+    "connected",
+    "isolated",
+    "medium",
+    "run",
+    "source",
+    "target",
+    "there",
+    "upstream",
+]
 
 
 @pytest.fixture(scope="session")

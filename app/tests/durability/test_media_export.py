@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,35 +20,19 @@ from .media import (
     blob_file,
     blob_files,
     command,
-    forget_repositories,
     image,
     index,
     referrer,
-    shared_registry,
     skopeo,
 )
-from .sites import SUPERUSER, MemoryRegistry, MemorySite
+from .sites import SUPERUSER, MemorySite
 
 LAYER = bytes(range(256)) * 5000
 
 
-@pytest.fixture(scope="module")
-def shared(
-    postgres_uri: str, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MemoryRegistry]:
-    with shared_registry(postgres_uri, template, tmp_path_factory.mktemp("site")) as made:
-        yield made
-
-
 @pytest.fixture
-def site(shared: MemoryRegistry) -> MemorySite:
-    forget_repositories(shared)
-    return shared["us"]
-
-
-@pytest.fixture
-def medium(tmp_path: Path) -> Path:
-    return tmp_path / "medium"
+def site(source: MemorySite) -> MemorySite:
+    return source
 
 
 def test_skopeo_reads_a_directory_and_an_archive(
