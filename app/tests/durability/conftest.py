@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from atoll.cli.migrate import prepare_database
+from atoll.db.pool import Database
 
 from ..cheap_hashes import cheap_hashes
 from ..integration.services import running_postgres
@@ -89,3 +90,9 @@ def registry(make_database: Callable[[], str], tmp_path: Path) -> MemoryRegistry
 def site(registry: MemoryRegistry) -> MemorySite:
     """Site us of the registry."""
     return registry["us"]
+
+
+@pytest.fixture
+def database(registry: MemoryRegistry) -> Database:
+    """The database of the registry."""
+    return registry["us"].database
