@@ -154,7 +154,7 @@ def test_too_many_requests_pause_all_sites_and_cost_no_retry(
     for number in range(6):
         there.add_image(f"v{number}", layers=[layer(number)])
     create(site, upstream)
-    upstream.fail("blob", faults.too_many_requests("4"))
+    upstream.fail("blob", faults.too_many_requests("1"))
     work("us")
     work("eu")
     mirror = finished(site, "SUCCESS")
