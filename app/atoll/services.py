@@ -14,6 +14,8 @@ from atoll.audit.log import Audit
 from atoll.audit.pulls import PullLog
 from atoll.audit.rotation import LogRotation
 from atoll.auth.access import Access
+from atoll.auth.robot_rule import RobotRule
+from atoll.auth.robots import Robots
 from atoll.auth.secrets import Cipher
 from atoll.auth.signing import with_shared_secret
 from atoll.auth.throttle import Throttle
@@ -28,6 +30,7 @@ from atoll.db.shared_redis import SharedRedis
 from atoll.media.exporter import Exporter
 from atoll.media.image_content import ImageContents
 from atoll.media.importer import Importer
+from atoll.mirroring.conversion.sync_import import SyncImport
 from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
@@ -386,6 +389,27 @@ class Services:
         )
 
     @property
+    def mirror_verification(self) -> Verification:
+        """The verification that a mirror can read its upstream."""
+        return Verification(self.mirrors, self.bundle, self.ca_bundle)
+
+    @property
+    def organization_verification(self) -> OrganizationVerification:
+        """The verification that a mirror of an organization can list its upstream."""
+        return OrganizationVerification(self.organization_mirrors, self.bundle, self.ca_bundle)
+
+    @property
+    def sync_import(self) -> SyncImport:
+        """The import of configuration files of other tools."""
+        return SyncImport(
+            self.database,
+            self.repositories,
+            Robots(self.database, self.cipher, RobotRule.from_bundle(self.bundle)),
+            self.mirrors,
+            sparse_indexes=self.bundle.feature_sparse_index,
+        )
+
+    @property
     def _mirror_health(self) -> MirrorHealthReporter:
         """The health of mirrors."""
         expected = self.bundle.repo_mirror_worker_replicas
@@ -395,19 +419,23 @@ class Services:
         """Return the collaborators of the resources of mirrors, if there can be any."""
         if not self.bundle.feature_repo_mirror:
             return None
-        verification = Verification(self.mirrors, self.bundle, self.ca_bundle)
-        return Mirroring(self.mirrors, verification, self.mirror_dry_runs, self._mirror_health)
+        return Mirroring(
+            self.mirrors, self.mirror_verification, self.mirror_dry_runs, self._mirror_health
+        )
 
     def _organization_mirroring(self) -> OrganizationMirroring | None:
         """Return the collaborators of the resources of mirrors of organizations, if any."""
         if not self.bundle.feature_org_mirror:
             return None
-        mirrors = self.organization_mirrors
-        verification = OrganizationVerification(mirrors, self.bundle, self.ca_bundle)
         health = OrganizationHealthReporter(
             self._mirror_health, OrganizationStatuses(self.database)
         )
-        return OrganizationMirroring(mirrors, verification, self.organization_dry_runs, health)
+        return OrganizationMirroring(
+            self.organization_mirrors,
+            self.organization_verification,
+            self.organization_dry_runs,
+            health,
+        )
 
     def dependencies(self) -> Dependencies:
         """Return the dependencies of the web application."""

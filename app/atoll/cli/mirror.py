@@ -29,7 +29,6 @@ from atoll.cli.output import (
     size_text,
 )
 from atoll.mirroring.status import TAG_STATES, MirrorStatus, MirrorStatuses, RunStatus
-from atoll.mirroring.verification import Verification
 from atoll.names import RepositoryName
 from atoll.upstream.usage import upstream_usage
 
@@ -176,7 +175,7 @@ def verify(context: CommandContext, repository: str, as_json: bool) -> int:
     """
     services = context.services()
     found = services.mirrors.find(RepositoryName.parse(repository))
-    result = Verification(services.mirrors, services.bundle, services.ca_bundle).verify(found)
+    result = services.mirror_verification.verify(found)
     return print_verification(
         str(found.repository), asdict(result), success=result.success, as_json=as_json
     )

@@ -8,8 +8,6 @@ from typing import TextIO
 import click
 
 from atoll import exit_codes
-from atoll.auth.robot_rule import RobotRule
-from atoll.auth.robots import Robots
 from atoll.cli.commands import Command
 from atoll.cli.context import CommandContext
 from atoll.cli.options import duration_option, json_option
@@ -21,7 +19,6 @@ from atoll.mirroring.conversion.sync_import import (
     EXISTS,
     Defaults,
     ImportedMirror,
-    SyncImport,
 )
 
 
@@ -83,15 +80,7 @@ def import_mirrors(
         text = file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"'{file.name}' is not a text in UTF-8") from error
-    robots = Robots(services.database, services.cipher, RobotRule.from_bundle(services.bundle))
-    imports = SyncImport(
-        services.database,
-        services.repositories,
-        robots,
-        services.mirrors,
-        sparse_indexes=services.bundle.feature_sparse_index,
-    )
-    found = imports.run(read_sync_file(text, now), defaults, dry_run=dry_run)
+    found = services.sync_import.run(read_sync_file(text, now), defaults, dry_run=dry_run)
     if as_json:
         print_json({"dry_run": dry_run, "mirrors": [one.as_dict() for one in found]})
     else:

@@ -41,7 +41,6 @@ from atoll.mirroring.organizations.organization_status import (
     OrganizationStatus,
     OrganizationStatuses,
 )
-from atoll.mirroring.organizations.organization_verification import OrganizationVerification
 from atoll.mirroring.organizations.records import SKIP
 from atoll.services import Services
 
@@ -201,9 +200,8 @@ def verify(context: CommandContext, organization: str, as_json: bool) -> int:
     The credentials of the mirror are used. Nothing is changed.
     """
     services = context.services()
-    mirrors = services.organization_mirrors
-    verification = OrganizationVerification(mirrors, services.bundle, services.ca_bundle)
-    success, message = verification.verify(mirrors.find(organization))
+    mirror = services.organization_mirrors.find(organization)
+    success, message = services.organization_verification.verify(mirror)
     fields = {"success": success, "message": message}
     return print_verification(organization, fields, success=success, as_json=as_json)
 
