@@ -88,7 +88,7 @@ class DirectoryWriter(MediumWriter):
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = self._root = path
         while (lock := self._lock()) is None:
             pass
         self._export_lock = lock
