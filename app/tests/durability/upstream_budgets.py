@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from atoll.db.pool import Database
 from atoll.upstream.access import Access
+from atoll.upstream.leases import CHANNEL
 from atoll.upstream.limits import UpstreamLimits
 from atoll.upstream.reference import UpstreamReference
 from atoll.upstream.shared_budget import SharedBudget, SharedBudgets
@@ -67,5 +68,7 @@ def listening(*all_budgets: SharedBudgets) -> Iterator[None]:
         yield
     finally:
         stop.set()
+        # A listener looks whether it is to stop after a notification.
+        all_budgets[0]._database.run(f"NOTIFY {CHANNEL}, 'none'")
         for thread in threads:
             thread.join()
