@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,17 +35,25 @@ from atoll.mirroring.conversion.sync_import import SyncImport
 from atoll.mirroring.copying.blob_copier import BlobCopier
 from atoll.mirroring.copying.image_copier import ImageCopier
 from atoll.mirroring.copying.presence import Presence
+from atoll.mirroring.copying.tag_switch import TagSwitch
 from atoll.mirroring.dry_runs import DryRuns
 from atoll.mirroring.health import MirrorHealthReporter
 from atoll.mirroring.limited_upstreams import LimitedUpstreams
 from atoll.mirroring.mirrors import Mirrors
+from atoll.mirroring.organizations.discoveries import Discoveries
+from atoll.mirroring.organizations.discovery_worker import DiscoveryWorker
 from atoll.mirroring.organizations.organization_dry_runs import OrganizationDryRuns
 from atoll.mirroring.organizations.organization_health import OrganizationHealthReporter
 from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrors
 from atoll.mirroring.organizations.organization_status import OrganizationStatuses
 from atoll.mirroring.organizations.organization_verification import OrganizationVerification
 from atoll.mirroring.organizations.reconciliation import Reconciliation
+from atoll.mirroring.runs.planner import Planner
+from atoll.mirroring.runs.runs import Runs
+from atoll.mirroring.runs.tasks import Tasks
+from atoll.mirroring.runs.worker import MirrorWorker
 from atoll.mirroring.verification import Verification
+from atoll.mirroring.workers import MirrorWorkers
 from atoll.notifications.deliverer import Deliverer
 from atoll.notifications.mailer import Mailer
 from atoll.notifications.payloads import Payloads
@@ -386,6 +395,61 @@ class Services:
             self.organization_mirrors,
             Reconciliation(self.database, self.cipher),
             LimitedUpstreams(self.bundle, self.ca_bundle),
+        )
+
+    def mirror_workers(
+        self,
+        *,
+        copies: int,
+        upstreams: Upstreams | None = None,
+        watch_seconds: float | None = None,
+    ) -> MirrorWorkers:
+        """Return the workers of a mirror process, not started.
+
+        Args:
+            copies: the number of tags that are copied at once.
+            upstreams: replaces the clients for upstreams.
+            watch_seconds: replaces the pause between checks of the work in progress.
+        """
+        bundle, budgets = self.bundle, self.upstream_budgets
+        clients = upstreams or Upstreams.from_bundle(bundle, self.ca_bundle, budgets.budget)
+        switch = TagSwitch(self.database)
+        worker = MirrorWorker(
+            Runs(
+                self.database,
+                self.cipher,
+                switch,
+                site=bundle.preference[0],
+                instance=socket.gethostname(),
+                rollback=bundle.repo_mirror_rollback,
+            ),
+            Tasks(self.database, switch),
+            Planner(Presence(self.database), RobotRule.from_bundle(bundle)),
+            self.image_copier,
+            connect=clients.client,
+            registry=self.thread_registry,
+            copies=copies,
+            **({} if watch_seconds is None else {"watch_seconds": watch_seconds}),
+        )
+        forbidding = {"REGISTRY_STATE": bundle.read_only, "DISABLE_PUSHES": bundle.disable_pushes}
+        return MirrorWorkers(
+            worker,
+            self._discovery_worker(clients) if bundle.feature_org_mirror else None,
+            upstreams=clients,
+            budgets=budgets,
+            registry=self.thread_registry,
+            disabled_by=next((key for key, is_set in forbidding.items() if is_set), None),
+        )
+
+    def _discovery_worker(self, upstreams: Upstreams) -> DiscoveryWorker:
+        organizations = self.organization_mirrors
+        return DiscoveryWorker(
+            Discoveries(self.database),
+            Reconciliation(self.database, self.cipher),
+            lambda claim: organizations.settings(claim.mirror),
+            connect=upstreams.documents,
+            registry=self.thread_registry,
+            seconds=self.bundle.org_mirror_max_discovery_duration,
         )
 
     @property

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.mirroring.status import RunStatus
+from atoll.mirroring.workers import MirrorWorkers
 from atoll.names import RepositoryName
-from atoll.server.mirror_process import Mirroring, wire_mirroring
 
 from ..upstream import fault_upstream as faults
 from ..upstream.certificates import PrivateCa
@@ -36,8 +36,8 @@ def there(upstream: FaultUpstream) -> UpstreamRepository:
 
 
 @pytest.fixture
-def mirroring(site: MemorySite, ca: PrivateCa) -> Iterator[Mirroring]:
-    found = wire_mirroring(site.graph, copies=2, upstreams=upstreams(ca), watch_seconds=0.2)
+def mirroring(site: MemorySite, ca: PrivateCa) -> Iterator[MirrorWorkers]:
+    found = site.graph.mirror_workers(copies=2, upstreams=upstreams(ca), watch_seconds=0.2)
     yield found
     found.stop()
 
@@ -94,7 +94,7 @@ def test_a_tag_that_the_upstream_refuses_does_not_stop_the_others(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    mirroring: Mirroring,
+    mirroring: MirrorWorkers,
     rollback: bool,
 ) -> None:
     there.add_image("forbidden", layers=[layer(3)])
@@ -118,7 +118,7 @@ def test_a_tag_that_the_upstream_refuses_does_not_stop_the_others(
 
 
 def test_a_failure_that_passes_is_not_one_of_the_tag(
-    site: MemorySite, upstream: FaultUpstream, there: UpstreamRepository, mirroring: Mirroring
+    site: MemorySite, upstream: FaultUpstream, there: UpstreamRepository, mirroring: MirrorWorkers
 ) -> None:
     create(site, upstream)
     upstream.fail("manifest", faults.status(500), path="/manifests/v0")
@@ -128,7 +128,7 @@ def test_a_failure_that_passes_is_not_one_of_the_tag(
 
 
 def test_an_upstream_that_describes_no_tag_fails_the_run(
-    site: MemorySite, upstream: FaultUpstream, there: UpstreamRepository, mirroring: Mirroring
+    site: MemorySite, upstream: FaultUpstream, there: UpstreamRepository, mirroring: MirrorWorkers
 ) -> None:
     create(site, upstream)
     upstream.fail("manifest", faults.status(500), times=None)
@@ -144,7 +144,7 @@ def test_tags_of_unknown_age_are_kept_and_reported(
     ca: PrivateCa,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    mirroring: Mirroring,
+    mirroring: MirrorWorkers,
 ) -> None:
     undated_image(there, "undated")
     there.add_image("unreadable", layers=[layer(5)], architecture="arm64")
@@ -153,7 +153,7 @@ def test_tags_of_unknown_age_are_kept_and_reported(
     mirroring.start()
     assert ended(site).outcome == "SUCCESS"
     mirroring.stop()
-    planner = wire_mirroring(site.graph, copies=1, upstreams=upstreams(ca)).worker
+    planner = site.graph.mirror_workers(copies=1, upstreams=upstreams(ca)).worker
     there.add_raw_manifest(b'{"schemaVersion": 1}', _SCHEMA_1, "old-format")
     undated_image(there, "undated-too")
     mirrors(site).change(NAME, {"options": {"max_age": _YEARS, "delete_limit": 1.0}})
@@ -178,7 +178,7 @@ def test_tags_of_unknown_age_are_kept_and_reported(
 
 
 def test_a_cancelled_plan_sends_no_further_requests(
-    site: MemorySite, upstream: FaultUpstream, there: UpstreamRepository, mirroring: Mirroring
+    site: MemorySite, upstream: FaultUpstream, there: UpstreamRepository, mirroring: MirrorWorkers
 ) -> None:
     digest = next(iter(there.tags.values()))
     there.tags |= {f"copy{number}": digest for number in range(400)}

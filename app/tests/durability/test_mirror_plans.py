@@ -13,7 +13,6 @@ from atoll.auth import users
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.mirroring.status import RunStatus
 from atoll.names import RepositoryName
-from atoll.server.mirror_process import wire_mirroring
 
 from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER
@@ -70,7 +69,7 @@ def create(site: MemorySite, ca: PrivateCa, upstream: FaultUpstream) -> None:
 def worker(site: MemorySite, ca: PrivateCa, upstream: FaultUpstream) -> Iterator[None]:
     """A mirror that runs on request, and a worker."""
     create(site, ca, upstream)
-    mirroring = wire_mirroring(site.graph, copies=4, watch_seconds=0.2)
+    mirroring = site.graph.mirror_workers(copies=4, watch_seconds=0.2)
     mirroring.start()
     yield
     mirroring.stop()

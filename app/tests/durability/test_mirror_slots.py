@@ -12,7 +12,6 @@ from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.image_copier import CopyOptions
 from atoll.mirroring.copying.shared_buffers import SharedBuffers
 from atoll.names import Digest, RepositoryName
-from atoll.server.mirror_process import wire_mirroring
 from atoll.upstream.access import Access
 from atoll.upstream.client import UpstreamClient
 from atoll.upstream.errors import RateLimited
@@ -199,7 +198,7 @@ def test_a_stalled_mirror_delays_no_other_mirror_and_is_cancelled_within_seconds
         there.add_image(f"v{number}", layers=layers)
     make_mirror(site, stalled, {"external_reference": f"{upstream.host}/team/app"})
     clients = upstreams(ca, make_budget=budgets.budget)
-    mirroring = wire_mirroring(site.graph, copies=4, upstreams=clients, watch_seconds=0.2)
+    mirroring = site.graph.mirror_workers(copies=4, upstreams=clients, watch_seconds=0.2)
     mirroring.start()
     try:
         until(lambda: upstream.count("blob") == _SLOTS)

@@ -16,7 +16,6 @@ from atoll.names import Digest, RepositoryName
 from atoll.placement.policies import Policies, Policy, Subject
 from atoll.registry.image_completeness import ImageCompleteness
 from atoll.registry.referrers import Referrers
-from atoll.server.mirror_process import wire_mirroring
 from atoll.upstream.client import fallback_tag
 from atoll.upstream.credentials import Credentials
 from atoll.web.app import create_app
@@ -69,7 +68,7 @@ def content() -> UpstreamRepository:
 @contextmanager
 def working(site: MemorySite, ca: PrivateCa) -> Iterator[None]:
     """Run the mirror worker of a site."""
-    mirroring = wire_mirroring(site.graph, copies=4, upstreams=upstreams(ca), watch_seconds=0.2)
+    mirroring = site.graph.mirror_workers(copies=4, upstreams=upstreams(ca), watch_seconds=0.2)
     mirroring.start()
     try:
         yield

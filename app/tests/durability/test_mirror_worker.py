@@ -12,8 +12,8 @@ from atoll import round_trips
 from atoll.config.upstream_limits import UpstreamLimit
 from atoll.mirroring.mirror_records import Mirror
 from atoll.mirroring.mirrors import MirrorChange
+from atoll.mirroring.workers import MirrorWorkers
 from atoll.names import RepositoryName
-from atoll.server.mirror_process import Mirroring, wire_mirroring
 from atoll.upstream.access import Access
 from atoll.upstream.errors import QuotaExhausted
 from atoll.upstream.reference import UpstreamReference
@@ -32,14 +32,14 @@ _PATIENCE = 120.0
 
 
 @pytest.fixture
-def work(registry: MemoryRegistry, ca: PrivateCa) -> Iterator[Callable[[str], Mirroring]]:
+def work(registry: MemoryRegistry, ca: PrivateCa) -> Iterator[Callable[[str], MirrorWorkers]]:
     """Start the worker of a site."""
     started = []
 
-    def start(location: str) -> Mirroring:
+    def start(location: str) -> MirrorWorkers:
         graph = registry[location].graph
         clients = upstreams(ca, make_budget=graph.upstream_budgets.budget)
-        mirroring = wire_mirroring(graph, copies=4, upstreams=clients, watch_seconds=0.2)
+        mirroring = graph.mirror_workers(copies=4, upstreams=clients, watch_seconds=0.2)
         mirroring.start()
         started.append(mirroring)
         return mirroring
@@ -93,7 +93,7 @@ def test_two_sites_mirror_all_tags_and_switch_each_once(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     digests = {
         f"v{number}": there.add_image(f"v{number}", layers=[layer(number)]) for number in range(12)
@@ -121,7 +121,7 @@ def test_an_unchanged_run_sends_head_requests_and_one_listing_only(
     ca: PrivateCa,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     for number in range(20):
         there.add_image(f"v{number}", layers=[layer(number)])
@@ -131,7 +131,7 @@ def test_an_unchanged_run_sends_head_requests_and_one_listing_only(
     first.stop()
     upstream.requests.clear()
     stores = {name: dict(store.objects) for name, store in site.stores.items()}
-    again = wire_mirroring(site.graph, copies=1, upstreams=upstreams(ca))
+    again = site.graph.mirror_workers(copies=1, upstreams=upstreams(ca))
     mirrors(site).request_sync(NAME)
     round_trips.reset()
     assert again.worker.plan_next()
@@ -149,7 +149,7 @@ def test_too_many_requests_pause_all_sites_and_cost_no_retry(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     for number in range(6):
         there.add_image(f"v{number}", layers=[layer(number)])
@@ -167,7 +167,7 @@ def test_the_requests_of_a_process_obey_upstream_limits(site: MemorySite) -> Non
     graph = copy.copy(site.graph)
     limits = {"registry.example": UpstreamLimit.model_validate({"requests": "2/h"})}
     graph.bundle = graph.bundle.model_copy(update={"upstream_limits": limits})
-    mirroring = wire_mirroring(graph, copies=1)
+    mirroring = graph.mirror_workers(copies=1)
     for host, permitted in [("registry.example", 2), ("other.example", 10)]:
         reference = UpstreamReference.parse(f"{host}/team/app")
         budget = mirroring.budgets.budget(reference, Access())
@@ -183,7 +183,7 @@ def test_roll_back_changes_all_tags_or_none(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     create(site, upstream, {"options": {"rollback": True}})
     for number in range(4):
@@ -205,7 +205,7 @@ def test_best_effort_keeps_the_copied_tags(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     create(site, upstream)
     for number in range(4):
@@ -221,7 +221,7 @@ def test_tags_end_by_the_rule_at_once_and_after_a_delay_if_the_upstream_lost_the
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     for name in ("a1", "a2", "b1"):
         there.add_image(name, layers=[layer(len(name))])
@@ -247,7 +247,7 @@ def test_too_many_deletions_need_a_confirmation(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     for number in range(12):
         there.add_image(f"v{number}", layers=[layer(number)])
@@ -266,7 +266,7 @@ def test_cancel_ends_a_stalled_transfer_within_seconds(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     there.add_image("latest", layers=[layer(1, 500_000)])
     create(site, upstream)
@@ -286,7 +286,7 @@ def test_a_worker_that_stops_gives_its_work_back(
     site: MemorySite,
     upstream: FaultUpstream,
     there: UpstreamRepository,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
 ) -> None:
     there.add_image("latest", layers=[layer(1, 500_000)])
     create(site, upstream)
@@ -307,7 +307,7 @@ def test_refused_credentials_are_sent_three_times_only(
     upstream.users[USER.username] = USER.password
     upstream.oddities = Oddities(authentication="basic")
     create(site, upstream, {"external_registry_password": "wrong"})
-    worker = wire_mirroring(site.graph, copies=1, upstreams=upstreams(ca))
+    worker = site.graph.mirror_workers(copies=1, upstreams=upstreams(ca))
     sent = []
     for _ in range(5):
         site.database.run("UPDATE repomirrorconfig SET next_at = now()")
@@ -321,7 +321,7 @@ def test_refused_credentials_are_sent_three_times_only(
 def test_nothing_is_claimed_while_the_registry_refuses_pushes(
     site: MemorySite,
     upstream: FaultUpstream,
-    work: Callable[[str], Mirroring],
+    work: Callable[[str], MirrorWorkers],
     monkeypatch: pytest.MonkeyPatch,
     key: str,
 ) -> None:

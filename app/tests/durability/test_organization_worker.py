@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from atoll.db.queue_runner import QueueRunner
 from atoll.mirroring.organizations.organization_mirrors import OrganizationMirrorChange
+from atoll.mirroring.workers import MirrorWorkers
 from atoll.names import RepositoryName
-from atoll.server.mirror_process import Mirroring, wire_mirroring
 
 from ..upstream import fault_upstream as faults
 from ..upstream import listings
@@ -43,9 +43,9 @@ def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
 
 
 @pytest.fixture
-def mirroring(site: MemorySite, ca: PrivateCa) -> Iterator[Mirroring]:
+def mirroring(site: MemorySite, ca: PrivateCa) -> Iterator[MirrorWorkers]:
     """The started worker of the site."""
-    found = wire_mirroring(site.graph, copies=4, upstreams=upstreams(ca), watch_seconds=0.2)
+    found = site.graph.mirror_workers(copies=4, upstreams=upstreams(ca), watch_seconds=0.2)
     found.start()
     yield found
     found.stop()
@@ -147,7 +147,7 @@ def test_refused_credentials_are_sent_three_times_only(
 def test_a_cancelled_discovery_ends_and_a_stopped_one_is_given_back(
     site: MemorySite,
     upstream: FaultUpstream,
-    mirroring: Mirroring,
+    mirroring: MirrorWorkers,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked, proceed = threading.Event(), threading.Event()

@@ -28,7 +28,6 @@ from atoll import round_trips
 from atoll.cli.migrate import prepare_database
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.names import RepositoryName
-from atoll.server.mirror_process import wire_mirroring
 
 from ..durability.databases import administer, database_uri
 from ..durability.mirror_worker import MirrorWorkerSite, worker_site
@@ -229,7 +228,7 @@ def count_statements(uri: str, directory: Path, ca: PrivateCa, backend: Backend)
     port = psycopg2.extensions.parse_dsn(uri)["port"]
     proxy = CountingProxy(int(port))
     here = site_on(uri.replace(f":{port}/", f":{proxy.port}/"), directory, ca, backend)
-    mirroring = wire_mirroring(here.site.graph, copies=1, upstreams=upstreams(ca))
+    mirroring = here.site.graph.mirror_workers(copies=1, upstreams=upstreams(ca))
     mirrors(here.site).request_sync(here.site.repository)
     before = proxy.round_trips
     round_trips.reset()
