@@ -22,11 +22,26 @@ PODMAN = """\
 #!{python}
 import json, pathlib, sys
 folder = pathlib.Path({folder!r})
+if sys.argv[1] == "inspect":
+    print({inspected!r})
+    sys.exit(0)
 folder.joinpath("words.json").write_text(json.dumps(sys.argv[1:]))
 folder.joinpath("given").write_text(sys.stdin.read())
 print((folder / "output").read_text())
 sys.exit(int((folder / "status").read_text()))
 """
+CONTAINER = {
+    "Image": "4f5c",
+    "Config": {
+        "User": "994:992",
+        "Env": ["PATH=/opt/atoll/bin", "QUAY_DISTRIBUTED_STORAGE_PREFERENCE=usstorage eustorage"],
+    },
+    "Mounts": [
+        {"Source": "/etc/atoll/stack", "Destination": "/conf/stack"},
+        {"Source": "/var/lib/atoll/spool", "Destination": "/var/spool/atoll"},
+    ],
+}
+INSPECTED = json.dumps([CONTAINER])
 HOSTS = {
     "us-1": {"registry_site": "us", "ansible_host": "192.0.2.11"},
     "eu-1": {"registry_site": "eu", "ansible_host": "198.51.100.11", "registry_https_port": 8443},
@@ -38,7 +53,9 @@ HOSTS = {
 def ansible(root, tmp_path):
     """Return a function that runs the playbook with a podman that prints a given output."""
     podman = tmp_path / "podman"
-    podman.write_text(PODMAN.format(python=sys.executable, folder=str(tmp_path)))
+    podman.write_text(
+        PODMAN.format(python=sys.executable, folder=str(tmp_path), inspected=INSPECTED)
+    )
     podman.chmod(0o755)
     local = {"ansible_connection": "local", "ansible_become": False}
     local |= {"ansible_python_interpreter": sys.executable}
@@ -87,7 +104,18 @@ def test_playbook_ends_with_a_summary_and_changes_nothing(ansible, tmp_path):
     assert f"-i {tmp_path}/inventory.json playbooks/status.yml" in printed
     assert "changed=1" not in printed
     words = json.loads((tmp_path / "words.json").read_text())
-    assert words[:3] == ["exec", "--interactive", "atoll-registry"]
+    # A container cannot reach its own published port on hosts with br_netfilter.
+    assert words[:2] == ["run", "--rm"]
+    command = words.index("4f5c")
+    assert words[command + 1 : command + 3] == ["atoll", "smoke-test"]
+    assert {
+        "--network=host",
+        "--pull=never",
+        "--user=994:992",
+        "--env=QUAY_DISTRIBUTED_STORAGE_PREFERENCE=usstorage eustorage",
+        "--volume=/etc/atoll/stack:/conf/stack:ro",
+    } < set(words[:command])
+    assert "/var/spool/atoll" not in " ".join(words)
     assert {"--endpoint=192.0.2.20:443", "--endpoint=198.51.100.11:8443"} < set(words)
 
 
@@ -105,7 +133,9 @@ def test_certificates_reach_the_command_by_its_standard_input(tmp_path):
                 "container": "atoll-registry",
             }
 
-        def run_command(self, words, data):
+        def run_command(self, words, data=None):
+            if words[1] == "inspect":
+                return 0, INSPECTED, ""
             self.words, self.given = words, data
             return 0, PRINTED, ""
 

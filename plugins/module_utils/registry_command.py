@@ -64,6 +64,61 @@ def read_atoll(
     raise CommandError(_reason(container, words, code, output + error))
 
 
+def read_atoll_from_host(
+    module: AnsibleModule, container: str, *words: str, given: str = ""
+) -> Any:
+    """Return the JSON output of a command that connects to addresses as the host does.
+
+    It runs in a new container in the network of the host: on a host with br_netfilter, the
+    registry's container cannot connect to its own published port. The new container has the image,
+    the user, the settings and the bundle of the other one, and no privileges.
+
+    Args:
+        module: The running module.
+        container: Name of the registry's container.
+        words: The command, without the program and without --json.
+        given: Text for the standard input.
+
+    Raises:
+        CommandError: The container is not running, or the command failed or printed no JSON.
+    """
+    command = ["podman", "inspect", "--type=container", container]
+    code, output, error = module.run_command(command)
+    if code:
+        raise CommandError(_reason(container, words, code, output + error))
+    start = _start_beside(json.loads(output)[0])
+    code, output, error = module.run_command([*start, "atoll", *words, "--json"], data=given)
+    try:
+        if not code:
+            return json.loads(output)
+    except ValueError:
+        pass
+    raise CommandError(_reason(container, words, code, output + error))
+
+
+def _start_beside(found: dict[str, Any]) -> list[str]:
+    """Return the command that starts a container like a running one, up to the image."""
+    configuration = found["Config"]
+    settings = [
+        f"--env={setting}"
+        for setting in configuration["Env"]
+        if setting.startswith(("QUAY_", "ATOLL_"))
+    ]
+    bundles = [
+        f"--volume={mount['Source']}:{mount['Destination']}:ro"
+        for mount in found["Mounts"]
+        if mount["Destination"] == "/conf/stack"
+    ]
+    return [
+        *("podman", "run", "--rm", "--interactive", "--pull=never", "--network=host"),
+        *("--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"),
+        f"--user={configuration['User']}",
+        *settings,
+        *bundles,
+        found["Image"],
+    ]
+
+
 def _run(
     module: AnsibleModule, container: str, words: Sequence[str], given: str | None
 ) -> tuple[int, str, str]:

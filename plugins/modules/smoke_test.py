@@ -9,8 +9,9 @@ short_description: Use the registry as its clients do
 description:
   - Logs in, pushes a small image, waits until it is complete at all required locations, and pulls
     it through each endpoint.
-  - Runs the C(atoll) command in the registry's container on this host. It uses a temporary user,
-    and deletes the user with the image afterwards. The task is never changed.
+  - Runs the C(atoll) command in a container in the network of this host, with the image and the
+    bundle of the registry's container. It uses a temporary user, and deletes the user with the
+    image afterwards. The task is never changed.
   - Skipped if the image of the registry is older than this module.
 version_added: 0.1.0
 options:
@@ -76,7 +77,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.atoll.registry.plugins.module_utils.registry_command import (
     CommandError,
-    read_atoll,
+    read_atoll_from_host,
 )
 
 
@@ -93,7 +94,7 @@ def run_smoke_test(module: AnsibleModule) -> dict[str, Any]:
     if parameters["ca_file"]:
         given = Path(parameters["ca_file"]).read_text(encoding="utf-8")
     try:
-        found: dict[str, Any] = read_atoll(
+        found: dict[str, Any] = read_atoll_from_host(
             module, parameters["container"], "smoke-test", *words, given=given
         )
     except CommandError as error:
