@@ -46,6 +46,8 @@ MEBIBYTE = 2**20
 # Three parts of 8 MiB.
 LARGE = bytes(range(256)) * (20 * MEBIBYTE // 256)
 PARTS = 3
+# The bytes of a configuration, which a killed copy of an image may not have fetched yet.
+CONFIG_MAXIMUM = 1000
 
 
 @pytest.fixture(scope="module")
@@ -578,7 +580,7 @@ def test_a_crash_does_not_fetch_a_large_blob_again(
     fetched: list[int] = []
     copy(registry[resumed_at], source, image, CopyControl(fetched.append))
     assert site.has_object("us", Digest.of(LARGE))
-    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE
+    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE + CONFIG_MAXIMUM
     assert leftovers(site) == []
 
 
@@ -620,7 +622,7 @@ def test_a_crash_of_a_verification_does_not_fetch_again(
         copy(site, source, image, CopyControl(kill_after(2)))
     fetched: list[int] = []
     copy(site, source, image, CopyControl(fetched.append))
-    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE
+    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE + CONFIG_MAXIMUM
     assert rights(site, LARGE) == 1
 
 
@@ -702,7 +704,7 @@ def test_what_was_received_is_kept_while_no_store_accepts_more(
     site.stores["us"].fault = None
     fetched: list[int] = []
     copy(site, source, image, CopyControl(fetched.append))
-    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE
+    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE + CONFIG_MAXIMUM
     assert site.has_object("us", Digest.of(LARGE))
 
 
@@ -786,7 +788,7 @@ def test_a_stopped_copy_ends_at_once_and_keeps_what_it_has(
         copy(site, source, image, control)
     fetched: list[int] = []
     copy(site, source, image, CopyControl(fetched.append))
-    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE
+    assert sum(fetched) <= len(LARGE) - 8 * MEBIBYTE + CONFIG_MAXIMUM
 
 
 def test_an_abandoned_copy_is_forgotten(
