@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
@@ -11,14 +12,17 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.db.leased_queue import LeaseLost
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirrors import Mirrors
-from atoll.mirroring.outcome import failed
+from atoll.mirroring.outcome import LOST_CLAIMS_MAXIMUM, failed
+from atoll.mirroring.runs import tasks as tasks_module
 from atoll.mirroring.runs.claims import RunClaim
 from atoll.mirroring.runs.failures import RunRefused
-from atoll.mirroring.runs.planner import LOST_CLAIMS_MAXIMUM, Planner
+from atoll.mirroring.runs.planner import Planner
 from atoll.mirroring.runs.plans import Plan
 from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import Task, Tasks
+from atoll.mirroring.runs.worker import MirrorWorker
 from atoll.names import RepositoryName
+from atoll.periodic import ThreadRegistry
 from atoll.upstream.client import UpstreamClient
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -167,10 +171,64 @@ def test_a_tag_is_retried_three_times(site: MemorySite, runs: Runs, tasks: Tasks
 def test_a_crash_is_not_a_failure_of_the_tag(site: MemorySite, runs: Runs, tasks: Tasks) -> None:
     make_mirror(site, ONE)
     planned(runs, 1)
-    for _ in range(20):
+    for _ in range(LOST_CLAIMS_MAXIMUM - 1):
         task = claimed_task(tasks)
         site.database.run("UPDATE mirrortask SET lease_expires = now()")
     assert not tasks.fail(task, "truncated", "short", is_temporary=True)
+
+
+def test_a_tag_whose_processes_die_fails_after_five_of_them(
+    site: MemorySite, runs: Runs, tasks: Tasks
+) -> None:
+    name = make_mirror(site, ONE)
+    planned(runs, 1)
+    # A pause of the upstream, work that is given back, and a failure do not count.
+    tasks.postpone(claimed_task(tasks), 0, "wait")
+    tasks.give_back([claimed_task(tasks)])
+    assert not tasks.fail(claimed_task(tasks), "truncated", "short", is_temporary=True)
+    site.database.run("UPDATE mirrortask SET available_at = now()")
+    lost = []
+    for _ in range(LOST_CLAIMS_MAXIMUM):
+        lost.append(claimed_task(tasks).lost_claims)
+        site.database.run("UPDATE mirrortask SET lease_expires = now()")
+    assert lost == [0, 1, 2, 3, 4]
+    connect = Mock()
+    nothing = cast("Any", None)
+    worker = MirrorWorker(
+        runs, tasks, nothing, nothing, connect=connect, registry=ThreadRegistry(), copies=1
+    )
+    assert worker.copy_next()
+    assert connect.mock_calls == []
+    assert status(site) == "FAIL"
+    run = last_run(site, name)
+    assert (run.reason, run.tags_failed) == ("copy_interrupted", 1)
+
+
+def test_a_claim_reads_few_rows_regardless_of_postponed_tags(
+    site: MemorySite, runs: Runs, tasks: Tasks
+) -> None:
+    make_mirror(site, ONE)
+    planned(runs, 5000)
+    tasks.postpone(claimed_task(tasks), 3600, "too many requests")
+    make_mirror(site, TWO)
+    planned(runs, 1)
+    site.database.run("ANALYZE mirrortask; ANALYZE repomirrorconfig")
+    with site.database.transaction() as cursor:
+        cursor.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {tasks_module._CLAIM}",
+            {"after": 0, "busy": [], "seconds": 60},
+        )
+        plan = cast("Any", cursor.fetchone())[0][0]["Plan"]
+    assert plan["Actual Rows"] == 1
+    assert rows_read(plan, "mirrortask") < 10
+
+
+def rows_read(plan: Mapping[str, Any], table: str) -> float:
+    """Return the number of rows of a table that a statement read, by its plan."""
+    found = sum(rows_read(one, table) for one in plan.get("Plans", ()))
+    if plan.get("Relation Name") == table:
+        found += plan["Actual Rows"] * plan["Actual Loops"] + plan.get("Rows Removed by Filter", 0)
+    return float(found)
 
 
 def test_a_run_whose_planners_die_is_refused_after_five_of_them(

@@ -54,6 +54,12 @@ class ContentCollected(CopyError):
     is_temporary = True
 
 
+class CopyInterrupted(CopyError):
+    """Several processes that copied the tag died, or lost the database."""
+
+    code = "copy_interrupted"
+
+
 class LeaseLost(CopyError):
     """Another process continues the copy of a blob."""
 

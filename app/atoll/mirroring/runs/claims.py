@@ -63,13 +63,15 @@ WITH next AS (
                 WHEN m.sync_status = '{FAIL}' AND m.retries_remaining > 0 THEN 'retry'
                 ELSE 'schedule' END AS cause
     FROM repomirrorconfig m JOIN repository r ON r.id = m.repository_id
-    WHERE (m.requested_at IS NOT NULL OR m.run_id IS NOT NULL OR m.next_at <= clock_timestamp())
-      AND {unleased("m")} AND m.id > %(after)s AND m.id <> ALL(%(busy)s::bigint[])
+    WHERE (m.requested_at IS NOT NULL OR m.run_id IS NOT NULL
+           OR m.next_at <= statement_timestamp())
+      AND {unleased("m", "statement_timestamp()")}
+      AND m.id > %(after)s AND m.id <> ALL(%(busy)s::bigint[])
       AND CASE WHEN m.run_id IS NOT NULL
                THEN NOT m.is_planned AND m.cancel_requested_at IS NULL
-                    AND m.available_at <= clock_timestamp()
+                    AND m.available_at <= statement_timestamp()
                ELSE r.state = '{MIRROR}' AND (m.requested_at IS NOT NULL
-                    OR (m.is_enabled AND m.next_at <= clock_timestamp())) END
+                    OR (m.is_enabled AND m.next_at <= statement_timestamp())) END
     ORDER BY m.id LIMIT 1 FOR NO KEY UPDATE OF m SKIP LOCKED
 ), started AS (
     INSERT INTO mirrorrun (mirror_id, cause, site, instance, started_at)

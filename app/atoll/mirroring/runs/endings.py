@@ -71,7 +71,7 @@ _FAILED_MAXIMUM = 50
 
 # Copy the images of missing tags again, which may be the signatures of these images.
 _COPY_AGAIN = """
-UPDATE mirrortask SET state = 'pending', available_at = clock_timestamp()
+UPDATE mirrortask SET state = 'pending', available_at = clock_timestamp(), attempts = failures
 WHERE run_id = %(run_id)s AND state = 'copied'
   AND (tag = ANY(%(tags)s::text[]) OR attached ?| %(tags)s::text[])
 """

@@ -13,6 +13,7 @@ from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirror_records import MIRROR
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
+    LOST_CLAIMS_MAXIMUM,
     PLAN_INTERRUPTED,
     ROBOT_NOT_ALLOWED,
     UPSTREAM_EMPTY,
@@ -27,9 +28,6 @@ from atoll.upstream.client import UpstreamClient
 # After this number of refusals in a row the credentials are not sent again, so that no account is
 # locked, until they change or a user requests a run.
 REFUSALS_MAXIMUM = 3
-# After this number of claims without an outcome a run is not planned again: its plan may be what
-# kills the process, and with it the work for other mirrors.
-LOST_CLAIMS_MAXIMUM = 5
 
 
 @dataclass(frozen=True)

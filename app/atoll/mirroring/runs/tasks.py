@@ -35,14 +35,15 @@ LEASE_SECONDS = 60.0
 _TABLE = LeasedTable("mirrortask")
 
 # Claim a task of the run after the one that had the last turn. Only runs in progress are read, and
-# of each one the first task that is due.
+# of each one the first task that is due. statement_timestamp() is stable, unlike clock_timestamp(),
+# so that the index bounds the scan and postponed tasks are not read.
 _CLAIM = f"""
 WITH next AS (
     SELECT task.id FROM repomirrorconfig m
     CROSS JOIN LATERAL (
         SELECT t.id FROM mirrortask t
-        WHERE t.run_id = m.run_id AND t.state = 'pending' AND t.available_at <= clock_timestamp()
-          AND {unleased("t")}
+        WHERE t.run_id = m.run_id AND t.state = 'pending'
+          AND t.available_at <= statement_timestamp() AND {unleased("t", "statement_timestamp()")}
         ORDER BY t.available_at, t.id LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS task
     WHERE m.run_id > %(after)s AND m.is_planned AND m.cancel_requested_at IS NULL
@@ -157,6 +158,8 @@ class Task:
         lease_token: The token of its lease.
         attempts: The number of claims.
         failures: The number of failed attempts.
+        lost_claims: The number of earlier claims whose lease expired, because their process died or
+            lost the database.
         run_id: The run.
         mirror_id: The mirror.
         tag: The tag.
@@ -170,6 +173,7 @@ class Task:
     lease_token: UUID
     attempts: int
     failures: int
+    lost_claims: int
     run_id: int
     mirror_id: int
     tag: str
@@ -361,6 +365,7 @@ def _task(row: Mapping[str, Any]) -> Task:
         values["task_token"],
         values["task_attempts"],
         values["failures"],
+        values["task_attempts"] - 1 - values["failures"],
         values["run_id"],
         values["id"],
         values["tag"],

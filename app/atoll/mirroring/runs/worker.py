@@ -19,9 +19,9 @@ from atoll.db.leased_queue import LeaseLost
 from atoll.db.queue_runner import QueueRunner
 from atoll.errors import AtollError
 from atoll.mirroring.copying.copy_control import CopyControl
-from atoll.mirroring.copying.copy_errors import CopyError
+from atoll.mirroring.copying.copy_errors import CopyError, CopyInterrupted
 from atoll.mirroring.copying.image_copier import CopyOptions, ImageCopier
-from atoll.mirroring.outcome import AUTH_FAILED
+from atoll.mirroring.outcome import AUTH_FAILED, LOST_CLAIMS_MAXIMUM
 from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.runs.claims import RunClaim
@@ -183,6 +183,13 @@ class MirrorWorker:
         self._plan(claimed[1])
         return True
 
+    def copy_next(self) -> bool:
+        """Copy a tag that is due, in this thread, and return whether there was one."""
+        if (claimed := self._tasks.claim(None, [])) is None:
+            return False
+        self._copy(claimed[1])
+        return True
+
     # Planning ---------------------------------------------------------------------------------
 
     def _plan(self, claim: RunClaim) -> None:
@@ -250,6 +257,8 @@ class MirrorWorker:
             _report(self._runs.endings.finish(task.run_id))
 
     def _copy_image(self, task: Task, work: _Work) -> None:
+        if task.lost_claims >= LOST_CLAIMS_MAXIMUM:
+            raise CopyInterrupted(f"the copy was interrupted {task.lost_claims} times")
         settings = self._runs.settings.of(task.row)
         work.timeout = settings.tag_timeout.total_seconds()
         source = self._connect(settings.reference, settings.access)
