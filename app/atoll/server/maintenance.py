@@ -10,6 +10,7 @@ from functools import partial
 
 from atoll.media.import_records import ImportRecords
 from atoll.mirroring.copying.blob_records import BlobRecords
+from atoll.mirroring.runs.run_pruning import RunPruning
 from atoll.placement.checks.verify import forget_old_runs
 from atoll.placement.delete_queue import DeleteQueue, export_queue_lengths
 from atoll.placement.upkeep.garbage import Collector
@@ -30,6 +31,8 @@ _PARTS_AGE = timedelta(days=1)
 _PARTS_SECONDS = 3600
 # Long enough that a file holds more than a few of the log's old entries.
 _ROTATION_SECONDS = 3600
+# A pass over the runs of all mirrors.
+_MIRROR_RUNS_SECONDS = 3600
 
 _UNFINISHED_UPLOADS = """
 SELECT upload_id FROM replicationtask WHERE upload_id IS NOT NULL
@@ -64,6 +67,7 @@ def activities(services: Services) -> Iterator[Activity]:
     yield Activity(
         "log-exports", INTERVAL_SECONDS, lambda: services.log_exporter.delete_expired() > 0
     )
+    yield Activity("mirror-runs", _MIRROR_RUNS_SECONDS, RunPruning(services.database).step)
     if services.bundle.feature_action_log_rotation:
         yield Activity("log-rotation", _ROTATION_SECONDS, lambda: _rotate(services))
     retention = Retention(services.database, services.bundle)
