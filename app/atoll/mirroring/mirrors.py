@@ -60,7 +60,7 @@ _PLANNED_BY = (
     "options",
 )
 
-_IDENTITY = f"SELECT {REPOSITORY_ID}"
+_IDENTITY = f"SELECT {REPOSITORY_ID}, now()"
 
 # Create a mirror, unless there is one, and let its robot push. Returns the robot's id and that of
 # the mirror.
@@ -248,7 +248,7 @@ class Mirrors:
         """
         require_own_settings(self._database, repository)
         rows = self._database.read(_IDENTITY, name_parameters(repository))
-        repository_id = rows[0][0]
+        repository_id, now = rows[0]
         if repository_id is None:
             raise _no_repository(repository)
         row = self._merged(_defaults(repository_id), new)
@@ -258,7 +258,7 @@ class Mirrors:
                 {
                     **_stored(row),
                     "robot": new["robot_username"],
-                    "next_at": schedule_of(row).first(),
+                    "next_at": schedule_of(row).first(now),
                 },
             )[0]
         except psycopg2.errors.ForeignKeyViolation as error:
@@ -440,7 +440,7 @@ def _next_at(old: Mapping[str, Any], new: Mapping[str, Any]) -> datetime | None:
         next_at: datetime | None = old["next_at"]
         return next_at
     now: datetime = old["now"]
-    return schedule.first() if old["sync_status"] == NEVER_RUN else schedule.after(now)
+    return schedule.first(now) if old["sync_status"] == NEVER_RUN else schedule.after(now)
 
 
 def _no_repository(repository: RepositoryName) -> RepositoryUnknown:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from atoll.db.pool import Database
 from atoll.errors import UserError
+from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
+from atoll.mirroring.rules.schedule import (
+    OVERDUE_INTERVALS,
+    OVERDUE_SECONDS,
+    Schedule,
+    within_hours,
+)
 from atoll.names import RepositoryName
 
-# A mirror is reported when its last success is older than two intervals, and than this number of
-# seconds: a mirror with a short interval may need longer for one run.
-_INTERVALS, _GRACE_SECONDS = 2, 600
 # A report names this number of mirrors at most.
 _NAMED_MAXIMUM = 10
 
@@ -32,9 +36,9 @@ JOIN "user" n ON n.id = r.namespace_user_id
 
 _IS_ACTIVE = "m.is_enabled AND r.state = 'MIRROR'"
 # A requested run starts even if the mirror is disabled.
-_IS_DUE = """
-(r.state = 'MIRROR' AND m.run_id IS NULL
-    AND (m.requested_at IS NOT NULL OR (m.is_enabled AND coalesce(m.next_at <= now(), false))))
+_IS_DUE = f"""
+(r.state = 'MIRROR' AND m.run_id IS NULL AND (m.requested_at IS NOT NULL
+    OR (m.is_enabled AND coalesce(m.next_at <= now(), false) AND {within_hours("m")})))
 """
 _LAST_SUCCESS = "coalesce(m.last_success_at, greatest(m.created_at, m.sync_start_date))"
 
@@ -44,6 +48,7 @@ SELECT n.username, r.name, r.state, robot.username, m.external_reference, m.is_e
     m.last_success_at,
     greatest(0, extract(epoch FROM now() - {_LAST_SUCCESS}))::float8, {_IS_DUE},
     m.org_mirror_id IS NOT NULL, ended.finished_at, ended.outcome,
+    now(), {_LAST_SUCCESS}, m.sync_start_date, m.options ->> 'hours',
     {_RUN}
 FROM {_NAMED}
 JOIN "user" robot ON robot.id = m.internal_robot_id
@@ -64,9 +69,9 @@ SELECT count(*), count(*) FILTER (WHERE {_IS_ACTIVE}),
 FROM {_NAMED}
 """
 _OVERDUE = f"""
-{_MIRRORS} WHERE {_IS_ACTIVE} AND (m.reason = 'too_many_deletions'
+{_MIRRORS} WHERE {_IS_ACTIVE} AND (m.reason = '{TOO_MANY_DELETIONS}'
     OR (m.sync_interval > 0 AND {_LAST_SUCCESS}
-        < now() - make_interval(secs => greatest(%(intervals)s * m.sync_interval, %(grace)s))))
+        < now() - make_interval(secs => greatest(%(intervals)s * m.sync_interval, %(seconds)s))))
 ORDER BY {_LAST_SUCCESS}, m.id
 """
 
@@ -147,6 +152,8 @@ class MirrorStatus:
         of_organization: whether the mirror belongs to that of its organization.
         last_run_at: when the last finished run ended.
         last_outcome: its outcome.
+        is_overdue: whether scheduled runs have not succeeded for two intervals. Time outside of the
+            hours in which runs begin does not count.
         run: the current or last run.
     """
 
@@ -168,6 +175,7 @@ class MirrorStatus:
     of_organization: bool
     last_run_at: datetime | None
     last_outcome: str | None
+    is_overdue: bool
     run: RunStatus | None
 
     @property
@@ -183,7 +191,7 @@ class MirrorStatus:
     @property
     def problem(self) -> str:
         """Why the mirror is overdue, as a sentence."""
-        if self.reason == "too_many_deletions":
+        if self.reason == TOO_MANY_DELETIONS:
             return (
                 f"the mirror {self.repository} deletes no tags until they are confirmed with"
                 f" `atoll mirror confirm-deletions {self.repository}`"
@@ -288,8 +296,9 @@ class MirrorStatuses:
 
     def summary(self) -> MirrorSummary:
         """Return the counts of all mirrors, and the mirrors without a recent success."""
-        limits = {"intervals": _INTERVALS, "grace": _GRACE_SECONDS}
-        overdue = [_mirror(row) for row in self._database.read(_OVERDUE, limits)]
+        limits = {"intervals": OVERDUE_INTERVALS, "seconds": OVERDUE_SECONDS}
+        found = [_mirror(row) for row in self._database.read(_OVERDUE, limits)]
+        overdue = [one for one in found if one.is_overdue or one.reason == TOO_MANY_DELETIONS]
         return MirrorSummary(*(*self._database.read(_SUMMARY)[0], overdue))
 
     def runs(self, repository: RepositoryName, limit: int) -> list[RunStatus]:
@@ -323,13 +332,17 @@ def _key(repository: RepositoryName) -> dict[str, Any]:
     return {"namespace": repository.namespace, "name": repository.name}
 
 
-# The number of columns before those of the run.
-_OWN_COLUMNS = 18
+# The numbers of columns before those of the schedule, and before those of the run.
+_OWN_COLUMNS, _SCHEDULE_COLUMNS = 18, 22
 
 
 def _mirror(row: Sequence[Any]) -> MirrorStatus:
-    own, run = row[:_OWN_COLUMNS], row[_OWN_COLUMNS:]
-    return MirrorStatus(*(*own, RunStatus(*run) if run[0] is not None else None))
+    own, run = row[:_OWN_COLUMNS], row[_SCHEDULE_COLUMNS:]
+    now, success, start, hours = row[_OWN_COLUMNS:_SCHEDULE_COLUMNS]
+    last = RunStatus(*run) if run[0] is not None else None
+    found = MirrorStatus(*(*own, False, last))
+    schedule = Schedule.within(start, found.interval, hours)
+    return replace(found, is_overdue=found.is_active and now > schedule.overdue_at(success))
 
 
 def _for_json(fields: dict[str, Any]) -> dict[str, Any]:

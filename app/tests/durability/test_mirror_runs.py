@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 from unittest.mock import Mock
 
@@ -314,6 +315,20 @@ def test_a_mirror_runs_in_the_state_mirror_only(site: MemorySite, runs: Runs, st
     make_mirror(site, ONE)
     site.database.run("UPDATE repository SET state = %s", [state])
     assert runs.claims.claim(None, []) is None
+
+
+@pytest.mark.parametrize(("begin", "end"), [(2, 3), (-3, -2), (2, -2)])
+def test_a_scheduled_run_begins_within_its_hours_only(
+    site: MemorySite, runs: Runs, begin: int, end: int
+) -> None:
+    now = datetime.now(UTC)
+    hours = "-".join(f"{now + timedelta(hours=hour):%H:%M}" for hour in (begin, end))
+    make_mirror(site, ONE, {"options": {"hours": hours}})
+    assert mirrors(site).find(ONE).row["next_at"] > now
+    site.database.run("UPDATE repomirrorconfig SET next_at = now()")
+    assert runs.claims.claim(None, []) is None
+    mirrors(site).request_sync(ONE)
+    assert claimed_run(runs).cause == "request"
 
 
 def test_a_disabled_mirror_runs_on_request_only(site: MemorySite, runs: Runs) -> None:

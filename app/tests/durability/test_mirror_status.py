@@ -55,6 +55,25 @@ def test_a_short_interval_leaves_time_for_a_run(site: MemorySite) -> None:
     assert overdue(site) == ["old"]
 
 
+def hours(begin: float, end: float) -> str:
+    """Return the options of a mirror whose period is between two times, in hours from now."""
+    times = [ago(hours=-moment).strftime("%H:%M") for moment in (begin, end)]
+    return json.dumps({"hours": "-".join(times)})
+
+
+def test_a_mirror_outside_of_its_hours_is_neither_overdue_nor_due(site: MemorySite) -> None:
+    columns = {"last_success_at": ago(hours=21.5), "next_at": ago(hours=1)}
+    add_mirror(site.database, "closed", options=hours(2, 3), **columns)
+    add_mirror(site.database, "open", options=hours(-2, 2), **columns)
+    add_mirror(site.database, "always", **columns)
+    add_mirror(site.database, "succeeded", options=hours(-2, 2), last_success_at=ago(hours=1))
+    summary = MirrorStatuses(site.database).summary()
+    assert sorted(one.name for one in summary.overdue) == ["always", "open"]
+    assert summary.due == 2
+    due = {one.name for one in MirrorStatuses(site.database).all() if one.is_due}
+    assert due == {"always", "open"}
+
+
 @pytest.mark.parametrize("columns", [{"is_enabled": False}, {"sync_interval": 0}])
 def test_a_mirror_that_runs_on_request_only_is_not_overdue(
     site: MemorySite, columns: dict[str, object]

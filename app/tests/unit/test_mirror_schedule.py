@@ -42,9 +42,39 @@ def test_the_next_date_is_on_the_grid(
 
 
 def test_the_first_date_may_have_passed() -> None:
-    assert _schedule(_HOUR).first() == at("03-01T10:00")
-    assert _schedule(_HOUR, "22:00-06:00").first() == at("03-01T22:00")
-    assert _schedule(0).first() is None
+    now = at("03-05T12:00")
+    assert _schedule(_HOUR).first(now) == at("03-01T10:00")
+    assert _schedule(0).first(now) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        ("02-01T12:00", "03-01T22:00"),
+        ("03-05T12:00", "03-05T22:00"),
+        ("03-05T23:30", "03-05T23:30"),
+    ],
+)
+def test_the_first_date_is_within_permitted_hours(now: str, expected: str) -> None:
+    assert _schedule(_HOUR, "22:00-06:00").first(at(now)) == at(expected)
+
+
+@pytest.mark.parametrize(
+    ("interval", "hours", "success", "expected"),
+    [
+        (_HOUR, None, "03-01T12:30", "03-01T14:30"),
+        (60, None, "03-01T12:30", "03-01T12:40"),
+        (_HOUR, "22:00-06:00", "03-02T00:30", "03-02T02:30"),
+        (_HOUR, "22:00-06:00", "03-02T05:30", "03-02T23:00"),
+        (60, "22:00-06:00", "03-02T05:59", "03-02T22:10"),
+        # A whole period without a success.
+        (_HOUR, "22:00-22:10", "03-01T22:05", "03-02T23:00"),
+    ],
+)
+def test_time_outside_of_permitted_hours_does_not_make_a_mirror_overdue(
+    interval: int, hours: str | None, success: str, expected: str
+) -> None:
+    assert _schedule(interval, hours).overdue_at(at(success)) == at(expected)
 
 
 @given(some.integers(1, 10**7), some.integers(0, 10**9))

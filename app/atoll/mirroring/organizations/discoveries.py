@@ -28,6 +28,7 @@ from atoll.mirroring.organizations.records import (
     organization_mirror,
 )
 from atoll.mirroring.outcome import AUTH_FAILED, RETRIES, RETRY_SECONDS, Outcome, retry_seconds
+from atoll.mirroring.rules.schedule import within_hours
 from atoll.mirroring.rules.settings import schedule_of
 
 LEASE_SECONDS = 60.0
@@ -42,7 +43,7 @@ WITH next AS (
                AND m.retries_remaining > 0 AS is_retry
     FROM orgmirrorconfig m
     WHERE (m.requested_at IS NOT NULL OR m.sync_status = '{SYNCING}'
-           OR (m.is_enabled AND m.next_at <= clock_timestamp()))
+           OR (m.is_enabled AND m.next_at <= clock_timestamp() AND {within_hours("m")}))
       AND {unleased("m")} AND m.available_at <= clock_timestamp()
       AND m.id > %(after)s AND m.id <> ALL(%(busy)s::bigint[])
     ORDER BY m.id LIMIT 1 FOR NO KEY UPDATE OF m SKIP LOCKED

@@ -76,7 +76,7 @@ FROM occupied
 """
 
 _ORGANIZATION_ID = """
-SELECT id FROM "user" WHERE username = %(organization)s AND organization
+SELECT id, now() FROM "user" WHERE username = %(organization)s AND organization
 """
 
 _ROBOT = """
@@ -220,12 +220,13 @@ class OrganizationMirrors:
         rows = self._database.read(_ORGANIZATION_ID, {"organization": organization})
         if not rows:
             raise _no_organization(organization)
-        row = self._merged(_defaults(rows[0][0]), new)
+        organization_key, now = rows[0]
+        row = self._merged(_defaults(organization_key), new)
         values = {
             **_stored(row),
             "organization": organization,
             "robot": new["robot_username"],
-            "next_at": schedule_of(row).first(),
+            "next_at": schedule_of(row).first(now),
         }
         try:
             organization_id, robot_id, mirror_id, occupied = self._database.run(_CREATE, values)[0]
@@ -407,7 +408,7 @@ def _next_at(old: Mapping[str, Any], new: Mapping[str, Any]) -> datetime | None:
     if schedule == schedule_of(old):
         return None
     now: datetime = old["now"]
-    return schedule.first() if old["sync_status"] == NEVER_RUN else schedule.after(now)
+    return schedule.first(now) if old["sync_status"] == NEVER_RUN else schedule.after(now)
 
 
 def _robot_id(cursor: psycopg2.extensions.cursor, mirror: OrganizationMirror, robot: str) -> int:

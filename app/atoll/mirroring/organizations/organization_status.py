@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +11,11 @@ from atoll.db.pool import Database
 from atoll.mirroring.errors import OrganizationMirrorUnknown
 from atoll.mirroring.mirror_records import FAIL, NEVER_RUN, STATUSES
 from atoll.mirroring.organizations.records import CONFLICT, REFERENCE, SKIP, SKIPPED
+from atoll.mirroring.rules.schedule import Schedule
 
 # Quay's statuses of repositories.
 REPOSITORY_STATUSES = (*STATUSES, SKIP)
 
-# A mirror is reported when its last success is older than two intervals, and than this number of
-# seconds.
-_INTERVALS, _GRACE_SECONDS = 2, 600
 # A report names this number of mirrors at most.
 _NAMED_MAXIMUM = 10
 
@@ -53,7 +51,8 @@ SELECT o.username, robot.username, m.external_registry_type, {REFERENCE}, m.is_e
     m.visibility, m.repository_filters, m.sync_interval, m.sync_status, m.reason,
     m.status_message, m.retries_remaining, m.next_at, m.started_at, m.finished_at,
     m.last_success_at,
-    greatest(0, extract(epoch FROM now() - {_LAST_SUCCESS}))::float8
+    greatest(0, extract(epoch FROM now() - {_LAST_SUCCESS}))::float8,
+    now(), {_LAST_SUCCESS}, m.sync_start_date, m.options ->> 'hours'
 FROM orgmirrorconfig m JOIN "user" o ON o.id = m.organization_id
 JOIN "user" robot ON robot.id = m.internal_robot_id
 WHERE %(organization)s::text IS NULL OR o.username = %(organization)s ORDER BY o.username
@@ -97,6 +96,8 @@ class OrganizationStatus:
         reason: the code of its failure.
         seconds_without_success: seconds since the last success, or since the mirror's start.
         repositories: the numbers of repositories by their statuses.
+        is_overdue: whether discoveries on schedule have not succeeded for two intervals. Time
+            outside of the hours in which they begin does not count.
     """
 
     organization: str
@@ -117,12 +118,7 @@ class OrganizationStatus:
     last_success_at: datetime | None
     seconds_without_success: float
     repositories: dict[str, int]
-
-    @property
-    def is_overdue(self) -> bool:
-        """Whether discoveries on schedule have not succeeded for two intervals."""
-        limit = max(_INTERVALS * self.interval, _GRACE_SECONDS)
-        return self.is_enabled and self.seconds_without_success > limit
+    is_overdue: bool = False
 
     @property
     def problem(self) -> str:
@@ -243,7 +239,7 @@ class OrganizationStatuses:
     def _mirrors(self, organization: str | None) -> list[OrganizationStatus]:
         rows = self._database.read(_MIRRORS, {"organization": organization})
         counts = self._counts(organization) if rows else {}
-        return [OrganizationStatus(*(*row, counts.get(row[0], _no_repositories()))) for row in rows]
+        return [_status(row, counts.get(row[0], _no_repositories())) for row in rows]
 
     def _counts(self, organization: str | None) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
@@ -251,6 +247,17 @@ class OrganizationStatuses:
         for name, status, count in rows:
             found.setdefault(name, _no_repositories())[status] = count
         return found
+
+
+# The number of columns before those of the schedule.
+_OWN_COLUMNS = 17
+
+
+def _status(row: Sequence[Any], repositories: dict[str, int]) -> OrganizationStatus:
+    now, success, start, hours = row[_OWN_COLUMNS:]
+    found = OrganizationStatus(*(*row[:_OWN_COLUMNS], repositories))
+    schedule = Schedule.within(start, found.interval, hours)
+    return replace(found, is_overdue=found.is_enabled and now > schedule.overdue_at(success))
 
 
 def _no_repositories() -> dict[str, int]:

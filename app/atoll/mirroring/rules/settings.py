@@ -10,7 +10,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -310,8 +310,7 @@ def access_of(row: Mapping[str, Any], cipher: Cipher) -> Access:
 def schedule_of(row: Mapping[str, Any]) -> Schedule:
     """Return the schedule of a row of `repomirrorconfig`."""
     hours = MirrorOptions.model_validate(row["options"]).hours
-    start: datetime = row["sync_start_date"]
-    return Schedule(start, row["sync_interval"], parse_hours(hours) if hours else None)
+    return Schedule.within(row["sync_start_date"], row["sync_interval"], hours)
 
 
 def include_rule(patterns: list[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from atoll.db.leased_queue import (
 from atoll.db.pool import Database
 from atoll.mirroring.mirror_records import FAIL, MIRROR, SYNCING
 from atoll.mirroring.outcome import RETRIES, RETRY_SECONDS, stored_text
+from atoll.mirroring.rules.schedule import within_hours
 from atoll.mirroring.runs.deletions import IS_SELECTABLE
 from atoll.names import RepositoryName
 from atoll.registry.tags import alive
@@ -71,7 +72,8 @@ WITH next AS (
                THEN NOT m.is_planned AND m.cancel_requested_at IS NULL
                     AND m.available_at <= statement_timestamp()
                ELSE r.state = '{MIRROR}' AND (m.requested_at IS NOT NULL
-                    OR (m.is_enabled AND m.next_at <= statement_timestamp())) END
+                    OR (m.is_enabled AND m.next_at <= statement_timestamp()
+                        AND {within_hours("m")})) END
     ORDER BY m.id LIMIT 1 FOR NO KEY UPDATE OF m SKIP LOCKED
 ), started AS (
     INSERT INTO mirrorrun (mirror_id, cause, site, instance, started_at)
