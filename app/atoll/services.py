@@ -394,7 +394,7 @@ class Services:
         return OrganizationDryRuns(
             self.organization_mirrors,
             Reconciliation(self.database, self.cipher),
-            LimitedUpstreams(self.bundle, self.ca_bundle),
+            LimitedUpstreams(self.bundle, self.ca_bundle, database=self.database),
         )
 
     def mirror_workers(

@@ -93,7 +93,7 @@ class DryRuns:
         """Provide the plans of all mirrors.
 
         Args:
-            database: Where mirrors are stored; it is only read.
+            database: Where mirrors are stored, which are only read, and the budgets of upstreams.
             cipher: Decrypts passwords.
             planner: Plans runs.
             upstreams: Makes clients of upstreams.
@@ -116,7 +116,9 @@ class DryRuns:
             ca_bundle: A file of CA certificates; None to use those of the system.
         """
         planner = Planner(Presence(database), RobotRule.from_bundle(bundle))
-        return cls(database, cipher, planner, LimitedUpstreams(bundle, ca_bundle))
+        return cls(
+            database, cipher, planner, LimitedUpstreams(bundle, ca_bundle, database=database)
+        )
 
     def plan(self, mirror: Mirror, seconds: float) -> DryRun:
         """Return what a run of a mirror would do.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from atoll.auth import users
 from atoll.mirroring.mirrors import MirrorChange
 from atoll.mirroring.status import RunStatus
 from atoll.names import RepositoryName
+from atoll.upstream.reference import UpstreamReference
 
 from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER
@@ -26,6 +29,8 @@ from .sites import SUPERUSER, MemorySite, make_registry
 NAME = RepositoryName(SUPERUSER, "app")
 PATH = f"repository/{NAME}/mirror/plan"
 SETTINGS: dict[str, object] = {"FEATURE_REPO_MIRROR": True, "SSRF_ALLOWED_HOSTS": ["127.0.0.1"]}
+# Slots of an upstream without limits in the bundle.
+_SLOTS = 4
 # Longer than any wait that can succeed.
 _PATIENCE = 120.0
 RULES: list[MirrorChange] = [
@@ -91,6 +96,11 @@ def tags(site: MemorySite) -> dict[str, int]:
     return dict(rows)
 
 
+def holders(site: MemorySite) -> set[str]:
+    """Return the holders of shares in upstreams."""
+    return {row[0] for row in site.database.read("SELECT holder::text FROM upstreamlease")}
+
+
 def plan(site: MemorySite) -> Any:
     return ApiClient(site).call("POST", PATH)
 
@@ -146,7 +156,11 @@ def test_a_plan_that_fails_has_the_reason(
     upstream.fail("tags", too_many_requests("20"))
     planned = plan(site)
     assert (planned["success"], planned["tags_listed"]) == (False, 0)
-    assert planned["reason"]
+    assert planned["reason"] == "rate_limited"
+    # The pause that the upstream asked for holds for everyone.
+    assert plan(site)["reason"] == "rate_limited"
+    assert upstream.count("tags") == 1
+    site.database.run("UPDATE upstream SET blocked_until = now()")
     assert run_command(site, "mirror", "plan", str(NAME)) == 0
     table = capsys.readouterr().out
     assert all(len(line) <= 80 for line in table.splitlines())
@@ -157,6 +171,30 @@ def test_a_plan_that_fails_has_the_reason(
     assert run_command(site, "mirror", "plan", str(NAME), "--json") == 1
     assert json.loads(capsys.readouterr().out)["reason"] == "robot_not_allowed"
     assert site.database.read("SELECT count(*) FROM mirrorrun") == [[0]]
+
+
+def test_a_plan_waits_while_others_use_all_slots_of_the_upstream(
+    site: MemorySite, ca: PrivateCa, upstream: FaultUpstream, there: UpstreamRepository
+) -> None:
+    create(site, ca, upstream)
+    reference = UpstreamReference.parse(f"{upstream.host}/team/app")
+    settings = mirrors(site).settings(mirrors(site).find(NAME))
+    budget = site.graph.upstream_budgets.budget(reference, settings.access)
+    with ThreadPoolExecutor(1) as executor:
+        with ExitStack() as others:
+            for _ in range(_SLOTS):
+                others.enter_context(budget.request(counts=False))
+            before = holders(site)
+            planning = executor.submit(plan, site)
+            deadline = time.monotonic() + _PATIENCE
+            while not (waiting := holders(site) - before):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert not planning.done()
+            assert upstream.requests == []
+        assert planning.result(_PATIENCE)["tags_copied"] == len(there.tags)
+    # Its share was returned.
+    assert not holders(site) & waiting
 
 
 def test_only_administrators_plan(site: MemorySite, ca: PrivateCa, upstream: FaultUpstream) -> None:

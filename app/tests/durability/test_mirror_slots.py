@@ -8,9 +8,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
+from atoll.auth.robot_rule import RobotRule
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.image_copier import CopyOptions
+from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.copying.shared_buffers import SharedBuffers
+from atoll.mirroring.runs.claims import observed
+from atoll.mirroring.runs.planner import Planner
 from atoll.names import Digest, RepositoryName
 from atoll.upstream.access import Access
 from atoll.upstream.client import UpstreamClient
@@ -111,6 +115,29 @@ def test_slow_blobs_that_use_all_slots_delay_the_other_blobs_of_their_image_only
     Copy(site, source, image).result()
     assert upstream.count("blob") == len(there.blobs) == _AT_ONCE + 1
     assert site.database.read("SELECT digest FROM manifest") == [[image]]
+
+
+def test_a_plan_waits_for_slots_instead_of_failing(
+    site: MemorySite, ca: PrivateCa, upstream: FaultUpstream, there: UpstreamRepository
+) -> None:
+    clock = SteppedClock()
+    source = source_of(ca, upstream, SharedBudgets(site.database, monotonic=clock))
+
+    def slow() -> None:
+        if upstream.count("manifest", "HEAD") == _SLOTS:
+            # Longer than a single request waits for a slot. Then the others look at the clock.
+            clock.step(60)
+        assert clock.noticed.wait(_PATIENCE)
+
+    upstream.fail("manifest", faults.held(slow), times=None)
+    for number in range(_AT_ONCE):
+        there.add_image(f"v{number}")
+    mirror = mirrors(site).find(make_mirror(site, RepositoryName(SUPERUSER, "app")))
+    claim = observed(site.database, mirror.id)
+    assert claim is not None
+    planner = Planner(Presence(site.database), RobotRule())
+    planned = planner.plan(claim, mirrors(site).settings(mirror), source, lambda: None)
+    assert len(planned.plan.selected) == _AT_ONCE
 
 
 def test_a_manifest_waits_for_the_blobs_of_another_image(

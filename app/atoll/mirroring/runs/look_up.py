@@ -40,6 +40,8 @@ _OF_ONE_TAG = (ServerFailed, AuthFailed, NotFound, InvalidContent)
 _FAILURES_MAXIMUM = 50
 
 Result = TypeVar("Result")
+# Requests for a tag, by a client that holds a slot of the upstream.
+Work = Callable[[UpstreamClient, str], Result]
 
 
 class LookUp:
@@ -67,7 +69,7 @@ class LookUp:
             claim: The run.
             settings: The settings of its mirror.
             source: The upstream.
-            check: Called before each request; raises to stop.
+            check: Called before each request, and during waits for a slot; raises to stop.
         """
         self._claim = claim
         self._settings = settings
@@ -108,10 +110,12 @@ class LookUp:
                 self.created[tag] = datetime.fromtimestamp(known.created, UTC)
         missing = [tag for tag in digests if tag not in self.created]
         self.created |= dict.fromkeys(missing)
-        self.created |= self._each(lambda tag: self._creation_date(digests[tag]), missing)
+        self.created |= self._each(
+            lambda source, tag: self._creation_date(source, digests[tag]), missing
+        )
         return self.created
 
-    def _each(self, work: Callable[[str], Result], tags: Collection[str]) -> dict[str, Result]:
+    def _each(self, work: Work[Result], tags: Collection[str]) -> dict[str, Result]:
         """Return the results of requests for tags, which are sent concurrently.
 
         Tags that fail alone are added to `failures`, after a second attempt.
@@ -127,7 +131,7 @@ class LookUp:
         return found
 
     def _attempt(
-        self, work: Callable[[str], Result], tags: Collection[str], found: dict[str, Result]
+        self, work: Work[Result], tags: Collection[str], found: dict[str, Result]
     ) -> dict[str, UpstreamError]:
         """Add the results of requests to `found`, and return the errors of single tags."""
         errors: dict[str, UpstreamError] = {}
@@ -150,13 +154,14 @@ class LookUp:
         with self._lock:
             self.requests += 1
 
-    def _checked(self, work: Callable[[str], Result], tag: str) -> Result:
+    def _checked(self, work: Work[Result], tag: str) -> Result:
         self._check()
-        return work(tag)
+        with self._source.slot(self._check) as source:
+            return work(source, tag)
 
-    def _head(self, tag: str) -> str | None:
+    def _head(self, source: UpstreamClient, tag: str) -> str | None:
         self._count()
-        digest = self._source.head(tag)
+        digest = source.head(tag)
         return None if digest is None else str(digest)
 
     def _immutable(self, tag: str) -> str | None:
@@ -171,10 +176,10 @@ class LookUp:
             return None
         return known.digest
 
-    def _creation_date(self, digest: str) -> datetime | None:
+    def _creation_date(self, source: UpstreamClient, digest: str) -> datetime | None:
         """Return when an image was created; that of an index is that of its first image."""
         try:
-            manifest = self._manifest(digest)
+            manifest = self._manifest(source, digest)
             document = json.loads(manifest.content)
             if "config" not in document:
                 wanted = selected_digests(manifest.content, self._settings.architectures)
@@ -182,21 +187,21 @@ class LookUp:
                 first = next((one for one in children if one in wanted), None)
                 if first is None:
                     return None
-                document = json.loads(self._manifest(first).content)
+                document = json.loads(self._manifest(source, first).content)
             config = document["config"]
             if not 0 < config["size"] <= _CONFIG_MAXIMUM:
                 return None
             self._check()
             self._count()
-            blob = self._source.blob(Digest.parse(config["digest"]), config["size"])
+            blob = source.blob(Digest.parse(config["digest"]), config["size"])
             return _date_in(b"".join(blob.pieces()))
         except (ManifestUnknown, InvalidDigest, ValueError, KeyError, TypeError, RecursionError):
             return None
 
-    def _manifest(self, digest: str) -> UpstreamManifest:
+    def _manifest(self, source: UpstreamClient, digest: str) -> UpstreamManifest:
         self._check()
         self._count()
-        return self._source.manifest(digest)
+        return source.manifest(digest)
 
 
 def _date_in(config: bytes) -> datetime | None:

@@ -69,7 +69,7 @@ class Planner:
             claim: The run.
             settings: The settings of its mirror.
             source: The upstream.
-            check: Called between requests; raises to stop.
+            check: Called between requests, and during waits for a slot; raises to stop.
 
         Raises:
             RunRefused: The mirror may not run, its plan was interrupted too often, or the upstream
@@ -80,7 +80,8 @@ class Planner:
             raise RunRefused(PLAN_INTERRUPTED)
         self._check_permission(claim)
         check()
-        listed = source.tags(check).names
+        with source.slot(check) as held:
+            listed = held.tags(check).names
         if not listed and claim.existing_tags:
             raise RunRefused(UPSTREAM_EMPTY)
         look_up = LookUp(claim, settings, source, check)

@@ -263,7 +263,7 @@ class MirrorWorker:
         work.timeout = settings.tag_timeout.total_seconds()
         source = self._connect(settings.reference, settings.access)
         options = CopyOptions(
-            settings.architectures, settings.referrers, self._listing(task, settings, source)
+            settings.architectures, settings.referrers, self._listing(task, settings, source, work)
         )
         result = self._copier.copy(
             source,
@@ -298,13 +298,17 @@ class MirrorWorker:
             self._tasks.fail_others(task, code, text)
 
     def _listing(
-        self, task: Task, settings: MirrorSettings, source: UpstreamClient
+        self, task: Task, settings: MirrorSettings, source: UpstreamClient, work: _Work
     ) -> frozenset[str]:
         """Return the tags of cosign at the upstream, if they are to be copied."""
         if settings.referrers != "all":
             return frozenset()
         known = self._cosign_tags.find(task.run_id)
-        return self._cosign_tags.keep(task.run_id, source.tags().names) if known is None else known
+        if known is not None:
+            return known
+        with source.slot(work.control.waiting) as held:
+            listed = held.tags(work.control.waiting)
+        return self._cosign_tags.keep(task.run_id, listed.names)
 
     # Work in progress -------------------------------------------------------------------------
 
