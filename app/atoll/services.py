@@ -28,6 +28,7 @@ from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.replicas import Reads, replica_databases
 from atoll.db.sessions import require_sessions
 from atoll.db.shared_redis import SharedRedis
+from atoll.db.wake_ups import WakeUps
 from atoll.media.exporter import Exporter
 from atoll.media.image_content import ImageContents
 from atoll.media.importer import Importer
@@ -73,7 +74,6 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
-from atoll.replication.listener import WakeUps
 from atoll.storage.doubt_sharing import DoubtSharing
 from atoll.storage.locations import Locations
 from atoll.upstream.limits import configured_limits
@@ -429,12 +429,14 @@ class Services:
             connect=clients.client,
             registry=self.thread_registry,
             copies=copies,
+            poll_seconds=bundle.repo_mirror_interval,
             **({} if watch_seconds is None else {"watch_seconds": watch_seconds}),
         )
         forbidding = {"REGISTRY_STATE": bundle.read_only, "DISABLE_PUSHES": bundle.disable_pushes}
         return MirrorWorkers(
             worker,
             self._discovery_worker(clients) if bundle.feature_org_mirror else None,
+            database=self.database,
             upstreams=clients,
             budgets=budgets,
             registry=self.thread_registry,
@@ -450,6 +452,7 @@ class Services:
             connect=upstreams.documents,
             registry=self.thread_registry,
             seconds=self.bundle.org_mirror_max_discovery_duration,
+            poll_seconds=self.bundle.org_mirror_interval,
         )
 
     @property

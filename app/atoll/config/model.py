@@ -321,10 +321,22 @@ class Bundle(BaseModel):
         default=False,
         description="Organizations may be mirrors of a namespace of another registry.",
     )
+    org_mirror_interval: int = Field(
+        default=30,
+        ge=1,
+        description="Seconds between two looks for due discoveries of repositories; requested ones"
+        " start at once.",
+    )
     org_mirror_max_discovery_duration: int = Field(
         default=1800,
         ge=1,
         description="Seconds after which the list of the repositories of a namespace is given up.",
+    )
+    repo_mirror_interval: int = Field(
+        default=30,
+        ge=1,
+        description="Seconds between two looks of a mirror process for due runs and tags; requested"
+        " runs start at once.",
     )
     repo_mirror_worker_replicas: int = Field(
         default=1,

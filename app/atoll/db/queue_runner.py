@@ -12,7 +12,9 @@ query the queues of the other locations after every batch.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -66,6 +68,8 @@ class QueueRunner(Generic[Group, Job]):
         self._stop = threading.Event()
         # Set when a job ended, because its group may have a turn again, and by `wake`.
         self._changed = threading.Event()
+        # When a job is known to be due, on the monotonic clock.
+        self._due_at = math.inf
         self._registry: ThreadRegistry | None = None
         self._claimer: threading.Thread | None = None
 
@@ -76,6 +80,12 @@ class QueueRunner(Generic[Group, Job]):
 
     def wake(self) -> None:
         """Claim now instead of after the pause: jobs may be due."""
+        self._changed.set()
+
+    def wake_after(self, seconds: float) -> None:
+        """Claim after some seconds instead of after a longer pause: a job will be due."""
+        with self._lock:
+            self._due_at = min(self._due_at, time.monotonic() + seconds)
         self._changed.set()
 
     def stop(self) -> None:
@@ -97,12 +107,21 @@ class QueueRunner(Generic[Group, Job]):
             if self._stop.is_set():
                 return
             self._changed.clear()
+            pause_until = self._pause_until()
             claimed = self._next()
             if claimed is None:
                 self._slots.release()
-                self._changed.wait(self._poll_seconds)
+                self._changed.wait(max(0.0, pause_until - time.monotonic()))
             else:
                 self._begin(*claimed)
+
+    def _pause_until(self) -> float:
+        """Return when to claim again if no job is due, on the monotonic clock."""
+        now = time.monotonic()
+        with self._lock:
+            if self._due_at <= now:
+                self._due_at = math.inf
+            return min(now + self._poll_seconds, self._due_at)
 
     def _next(self) -> tuple[Group, Job] | None:
         """Claim the next job; return None if none is due or the claim failed."""

@@ -15,6 +15,7 @@ from atoll.mirroring.organizations.organization_status import (
     OrganizationStatus,
     OrganizationStatuses,
 )
+from atoll.mirroring.organizations.records import SKIP
 from atoll.mirroring.status import MirrorStatus, MirrorStatuses
 from atoll.upstream.usage import upstream_usage
 
@@ -87,6 +88,14 @@ DISCOVERIES_PENDING = Gauge(
     "quay_org_mirror_configs_pending_discovery",
     "Mirrored organizations whose discovery is requested or in progress",
 )
+DISCOVERED = Gauge(
+    "quay_org_mirror_repos_discovered",
+    "Repositories that the last discoveries found and selected, of all mirrored organizations",
+)
+UNMIRRORED = Gauge(
+    "quay_org_mirror_repositories_unmirrored",
+    "Mirrors of mirrored organizations that have not succeeded yet",
+)
 DUE = Gauge("atoll_mirror_due", "Mirrors whose run is due or requested, and has not started")
 OLDEST_SUCCESS = Gauge(
     "atoll_mirror_oldest_success_seconds",
@@ -114,6 +123,7 @@ def export_mirrors(database: Database) -> None:
     for mirror in mirrors:
         (_OF_ORGANIZATIONS if mirror.of_organization else _OF_REPOSITORIES).export(mirror)
     _export_organizations(OrganizationStatuses(database).all())
+    UNMIRRORED.set(sum(one.of_organization and one.last_success_at is None for one in mirrors))
     DUE.set(sum(one.is_due for one in mirrors))
     scheduled = [one.seconds_without_success for one in mirrors if one.is_active]
     OLDEST_SUCCESS.set(max(scheduled, default=0))
@@ -135,3 +145,11 @@ def _export_organizations(organizations: Sequence[OrganizationStatus]) -> None:
         if one.finished_at is not None:
             DISCOVERY_TIMESTAMP.labels(one.organization).set(one.finished_at.timestamp())
     DISCOVERIES_PENDING.set(pending)
+    DISCOVERED.set(
+        sum(
+            number
+            for one in organizations
+            for status, number in one.repositories.items()
+            if status != SKIP
+        )
+    )

@@ -6,7 +6,9 @@ import logging
 import threading
 from functools import partial
 
-from atoll.db.pool import DatabaseUnavailable
+from atoll.db.notifications import listen_until
+from atoll.db.pool import Database, DatabaseUnavailable
+from atoll.db.wake_ups import MIRROR_CHANNEL
 from atoll.mirroring.organizations.discovery_worker import DiscoveryWorker
 from atoll.mirroring.runs.worker import MirrorWorker
 from atoll.periodic import ThreadRegistry
@@ -14,6 +16,9 @@ from atoll.upstream.shared_budget import SharedBudgets
 from atoll.upstream.upstreams import Upstreams
 
 log = logging.getLogger(__name__)
+
+# Seconds after which the connection for notifications is checked, or replaced.
+_LISTENER_SECONDS = 5.0
 
 
 class MirrorWorkers:
@@ -30,6 +35,7 @@ class MirrorWorkers:
         worker: MirrorWorker,
         discovery: DiscoveryWorker | None,
         *,
+        database: Database,
         upstreams: Upstreams,
         budgets: SharedBudgets,
         registry: ThreadRegistry,
@@ -40,6 +46,7 @@ class MirrorWorkers:
         Args:
             worker: The worker that runs mirrors.
             discovery: The worker that discovers repositories, if there can be any.
+            database: Where new work is announced.
             upstreams: The clients for upstreams.
             budgets: The shares of this process in the requests of all sites.
             registry: Watches the threads.
@@ -47,6 +54,7 @@ class MirrorWorkers:
         """
         self.worker = worker
         self.discovery = discovery
+        self._database = database
         self._upstreams = upstreams
         self.budgets = budgets
         self._registry = registry
@@ -61,10 +69,26 @@ class MirrorWorkers:
             return
         listen = partial(self.budgets.listen, self._stopped, self._registry.beat)
         self._registry.start("upstream-budgets", listen)
+        self._registry.start("mirror-listener", self._listen)
         self.worker.start()
         if self.discovery is not None:
             self.discovery.start()
         self._started = True
+
+    def _listen(self) -> None:
+        listen_until(
+            self._stopped,
+            self._database,
+            MIRROR_CHANNEL,
+            _LISTENER_SECONDS,
+            heard=self._heard,
+            beat=self._registry.beat,
+        )
+
+    def _heard(self, reported: frozenset[str] | None) -> None:
+        self.worker.wake(reported)
+        if self.discovery is not None:
+            self.discovery.wake(reported)
 
     def stop(self) -> None:
         """Give back leases and shares."""

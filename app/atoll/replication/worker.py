@@ -22,6 +22,7 @@ from atoll.db.leased_queue import LeaseLost
 from atoll.db.notifications import listen_until
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.transient import is_transient
+from atoll.db.wake_ups import REPLICATION_CHANNEL
 from atoll.periodic import ThreadRegistry
 from atoll.placement.checks.doubts import Doubts
 from atoll.placement.checks.plausibility import RecentReads
@@ -37,7 +38,6 @@ from atoll.rate_limit import RateLimiter
 from atoll.replication.completion import Finisher
 from atoll.replication.copier import Copier
 from atoll.replication.leases import Leases
-from atoll.replication.listener import CHANNEL
 from atoll.replication.source import WrongContent
 from atoll.replication.work_queue import WorkQueue
 from atoll.storage.errors import NoHealthyStore, ObjectMissing, StoreError
@@ -170,7 +170,7 @@ class Worker:
         listen_until(
             self._stopped,
             self._database,
-            CHANNEL,
+            REPLICATION_CHANNEL,
             POLL_SECONDS,
             heard=self._heard,
             beat=self._threads.beat,

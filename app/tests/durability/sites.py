@@ -55,6 +55,9 @@ def bundle(database_uri: str, locations: list[str]) -> dict[str, object]:
         "DISTRIBUTED_STORAGE_PREFERENCE": locations,
         "FEATURE_STORAGE_REPLICATION": True,
         "CREATE_NAMESPACE_ON_PUSH": True,
+        # Retries and dates of mirrors are not reported by notifications.
+        "REPO_MIRROR_INTERVAL": 1,
+        "ORG_MIRROR_INTERVAL": 1,
     }
 
 

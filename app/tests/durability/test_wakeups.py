@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg2
 import pytest
 from atoll.cli.migrate import prepare_database
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.replication.listener import CHANNEL, WakeUps
+from atoll.db.wake_ups import MIRROR_CHANNEL, REPLICATION_CHANNEL, WakeUps
 
 from ..integration.services import SECONDS, running_postgres, wait_until
 from .databases import administer
@@ -120,7 +121,7 @@ def test_a_push_wakes_the_workers_of_the_other_locations(registry: MemoryRegistr
     site = registry["us"]
     connection = site.database.connect()
     with connection.cursor() as cursor:
-        cursor.execute(f"LISTEN {CHANNEL}")
+        cursor.execute(f"LISTEN {REPLICATION_CHANNEL}")
         site.push(b"content")
         wait_until("both are notified", lambda: _notified(cursor) == {"eu", "ap"})
     connection.close()
@@ -144,26 +145,31 @@ def test_a_transaction_that_is_rolled_back_wakes_no_worker(registry: MemoryRegis
     with site.database.transaction() as cursor:
         cursor.execute(insert)
         assert messages == []
-    assert messages == [f'{CHANNEL} ["eu"]']
+    assert messages == [f'{REPLICATION_CHANNEL} ["eu"]']
 
 
-def test_wake_ups_of_one_process_are_sent_in_one_statement() -> None:
-    sent: list[list[str]] = []
+def test_wake_ups_of_one_process_are_sent_in_one_statement_for_each_channel() -> None:
+    sent: list[tuple[str, list[str]]] = []
     first = threading.Event()
 
     class Recorder:
-        def run(self, _sql: str, parameters: dict[str, list[str]]) -> None:
-            sent.append(parameters["payloads"])
+        def run(self, _sql: str, parameters: dict[str, Any]) -> None:
+            sent.append((parameters["channel"], parameters["payloads"]))
             first.wait()
             if len(sent) == 1:
                 raise DatabaseUnavailable("unavailable")
 
     wake_ups = WakeUps(Recorder(), pause=0)  # type: ignore[arg-type]
-    wake_ups.wake(["us"])
+    wake_ups.wake(REPLICATION_CHANNEL, ["us"])
     wait_until("the first is being sent", lambda: len(sent) == 1)
     for _ in range(100):
-        wake_ups.wake(["eu"])
-        wake_ups.wake(["ap"])
+        wake_ups.wake(REPLICATION_CHANNEL, ["eu"])
+        wake_ups.wake(REPLICATION_CHANNEL, ["ap"])
+        wake_ups.wake(MIRROR_CHANNEL, ["plan"])
     first.set()
-    wait_until("the others are sent", lambda: len(sent) == 2)
-    assert sent == [["us"], ["ap", "eu"]]
+    wait_until("the others are sent", lambda: len(sent) == 3)
+    assert sent == [
+        (REPLICATION_CHANNEL, ["us"]),
+        (MIRROR_CHANNEL, ["plan"]),
+        (REPLICATION_CHANNEL, ["ap", "eu"]),
+    ]

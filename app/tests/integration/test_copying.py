@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from atoll.config.stores import RadosGatewaySettings
+from atoll.db.wake_ups import REPLICATION_CHANNEL
 from atoll.names import Digest
 from atoll.placement.tasks import Tasks
 from atoll.replication.copier import Copier
-from atoll.replication.listener import CHANNEL
 from atoll.storage.base import blob_key
 from atoll.storage.drivers import make_store
 from atoll.storage.errors import ObjectChanged, ObjectMissing
@@ -112,7 +112,7 @@ def test_small_and_large_blobs_do_not_wait_for_each_other(us: Site, eu: Site) ->
 def test_a_push_wakes_up_the_worker_of_the_other_location(us: Site) -> None:
     connection = us.services.database.connect()
     with connection.cursor() as cursor:
-        cursor.execute(f"LISTEN {CHANNEL}")
+        cursor.execute(f"LISTEN {REPLICATION_CHANNEL}")
         Client(us).push_blob(REPOSITORY, b"new")
 
         def is_woken() -> bool:

@@ -12,7 +12,7 @@ from atoll.db.pool import DatabaseUnavailable
 from atoll.db.queue_runner import QueueRunner
 from atoll.periodic import ThreadRegistry
 
-from ..integration.services import wait_until
+from ..integration.services import SECONDS, wait_until
 
 Job = tuple[str, int]
 
@@ -114,3 +114,24 @@ def test_stop_waits_for_running_jobs() -> None:
         wait_until("the job began", lambda: bool(jobs.begun))
         assert jobs._running["hung"] == 1
     assert jobs._running["hung"] == 0
+
+
+def test_a_job_that_will_be_due_is_claimed_before_the_pause_ends() -> None:
+    claims: list[int] = []
+    done = threading.Event()
+
+    def claim(_after: str | None, _busy: list[str]) -> tuple[str, int] | None:
+        claims.append(1)
+        # Not at the first claim, nor at the one that follows the call.
+        return ("group", 1) if len(claims) == 3 else None
+
+    runner = QueueRunner(
+        "test", claim, lambda _job: done.set(), slots=1, per_group=1, poll_seconds=3600
+    )
+    runner.start(ThreadRegistry())
+    try:
+        wait_until("the first claim was made", lambda: bool(claims))
+        runner.wake_after(0.1)
+        assert done.wait(SECONDS)
+    finally:
+        runner.stop()

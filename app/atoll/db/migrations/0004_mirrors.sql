@@ -153,3 +153,35 @@ CREATE TABLE mirrorblob (
     PRIMARY KEY (repository_id, digest)
 );
 CREATE INDEX mirrorblob_changed ON mirrorblob (changed_at);
+
+-- Report work of mirrors to the client that wrote it; that client notifies the mirror processes after
+-- its commit, as it does for `replicationtask`.
+CREATE FUNCTION mirror_work_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE INFO USING MESSAGE = 'atoll_mirror ["' || TG_ARGV[0] || '"]';
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION mirrortask_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM written WHERE state = 'pending') THEN
+        RAISE INFO USING MESSAGE = 'atoll_mirror ["copy"]';
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER mirrortask_written AFTER INSERT ON mirrortask
+REFERENCING NEW TABLE AS written
+FOR EACH STATEMENT EXECUTE FUNCTION mirrortask_written();
+
+CREATE TRIGGER repomirrorconfig_created AFTER INSERT ON repomirrorconfig
+FOR EACH ROW WHEN (NEW.is_enabled AND NEW.next_at <= clock_timestamp())
+EXECUTE FUNCTION mirror_work_written('plan');
+
+CREATE TRIGGER repomirrorconfig_due
+AFTER UPDATE OF requested_at, next_at, is_enabled ON repomirrorconfig
+FOR EACH ROW WHEN (NEW.run_id IS NULL AND (NEW.requested_at IS NOT NULL
+    OR (NEW.is_enabled AND NEW.next_at <= clock_timestamp())))
+EXECUTE FUNCTION mirror_work_written('plan');

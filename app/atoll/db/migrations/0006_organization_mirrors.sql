@@ -69,3 +69,13 @@ ALTER TABLE repomirrorconfig
     ADD COLUMN org_mirror_id bigint REFERENCES orgmirrorconfig ON DELETE CASCADE;
 CREATE INDEX repomirrorconfig_organization ON repomirrorconfig (org_mirror_id)
     WHERE org_mirror_id IS NOT NULL;
+
+CREATE TRIGGER orgmirrorconfig_created AFTER INSERT ON orgmirrorconfig
+FOR EACH ROW WHEN (NEW.is_enabled AND NEW.next_at <= clock_timestamp())
+EXECUTE FUNCTION mirror_work_written('discover');
+
+CREATE TRIGGER orgmirrorconfig_due
+AFTER UPDATE OF requested_at, next_at, is_enabled ON orgmirrorconfig
+FOR EACH ROW WHEN (NEW.sync_status <> 'SYNCING' AND (NEW.requested_at IS NOT NULL
+    OR (NEW.is_enabled AND NEW.next_at <= clock_timestamp())))
+EXECUTE FUNCTION mirror_work_written('discover');

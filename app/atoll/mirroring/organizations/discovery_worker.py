@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 _DISCOVERIES_AT_ONCE = 2
 # Leases are extended three times before they expire.
 _EXTENSIONS = 3
+# Seconds between claims if no notification reports a discovery, and the payload of one that does.
+_POLL_SECONDS, _DISCOVER = 30.0, "discover"
 
 DISCOVERIES = Counter(
     "quay_org_mirror_discovery",
@@ -89,6 +91,7 @@ class DiscoveryWorker:
         connect: Connect,
         registry: ThreadRegistry,
         seconds: float,
+        poll_seconds: float = _POLL_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         """Make a worker.
@@ -101,6 +104,7 @@ class DiscoveryWorker:
             connect: Returns the reader of an upstream.
             registry: Watches the threads.
             seconds: The maximum duration of a discovery.
+            poll_seconds: The pause between claims if no notification reports a discovery.
             lease_seconds: How long leases last.
         """
         self._discoveries, self._reconciliation = discoveries, reconciliation
@@ -118,6 +122,7 @@ class DiscoveryWorker:
             self._discover,
             slots=_DISCOVERIES_AT_ONCE,
             per_group=1,
+            poll_seconds=poll_seconds,
         )
 
     def start(self) -> None:
@@ -126,6 +131,11 @@ class DiscoveryWorker:
             "discovery-leases", self._extend_seconds, self.extend
         )
         self._runner.start(self._registry)
+
+    def wake(self, reported: frozenset[str] | None) -> None:
+        """Claim discoveries that notifications report; None if some may have been missed."""
+        if reported is None or _DISCOVER in reported:
+            self._runner.wake()
 
     def stop(self) -> None:
         """Stop claiming, and give back the discoveries in progress."""
@@ -174,6 +184,7 @@ class DiscoveryWorker:
         except Paused as error:
             log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
             self._discoveries.postpone(claim, error.seconds, problem_text(error.code))
+            self._runner.wake_after(error.seconds)
         except ServiceUnavailable:
             raise
         except Exception as error:

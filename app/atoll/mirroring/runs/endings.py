@@ -60,7 +60,10 @@ SELECT tag, digest, state, attached, reason, last_error FROM mirrortask
 WHERE run_id = %(run_id)s ORDER BY id
 """
 
-_RUN = "SELECT tags_total, settings_version FROM mirrorrun WHERE id = %(run_id)s"
+_RUN = """
+SELECT tags_total, settings_version, extract(epoch FROM clock_timestamp() - started_at)::float8
+FROM mirrorrun WHERE id = %(run_id)s
+"""
 
 _FAILED_TAGS = """
 SELECT tag, coalesce(reason, 'unknown_error') FROM mirrortask
@@ -112,12 +115,16 @@ class FinishedRun:
         repository: The repository.
         robot: The robot of the mirror.
         outcome: How it ended.
+        seconds: The time from its start to its end.
+        of_organization: Whether the mirror belongs to that of its organization.
     """
 
     run_id: int
     repository: RepositoryName
     robot: str
     outcome: Outcome
+    seconds: float
+    of_organization: bool
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,7 @@ class RunEndings:
             name = RepositoryName(row["namespace"], row["repository"], row["repository_id"])
             # A new snapshot: the run and its tasks as they are after the lock was taken.
             cursor.execute(_RUN, row)
-            total, version = cast("tuple[int, int]", cursor.fetchone())
+            total, version, seconds = cast("tuple[int, int, float]", cursor.fetchone())
             if claim is not None:
                 version = claim.row["settings_version"]
             is_outdated = row["settings_version"] != version
@@ -221,7 +228,14 @@ class RunEndings:
             _record_events(cursor, events, row, ending.outcome)
             cursor.execute(_RECORD_ERRORS, row)
             cursor.execute(_FINISH, _last_values(row, ending, is_outdated=is_outdated))
-            return FinishedRun(run_id, name, row["robot"], ending.outcome)
+            return FinishedRun(
+                run_id,
+                name,
+                row["robot"],
+                ending.outcome,
+                seconds,
+                of_organization=row["org_mirror_id"] is not None,
+            )
 
     def _end(
         self,

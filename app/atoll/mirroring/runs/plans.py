@@ -218,7 +218,14 @@ class RunPlans:
             if not run_with_retries(self._database, _PLAN, values):
                 raise lost(claim) from None
             return self._endings.finish(claim.run_id, is_new=True)
-        return FinishedRun(claim.run_id, claim.repository, claim.robot, SUCCEEDED)
+        return FinishedRun(
+            claim.run_id,
+            claim.repository,
+            claim.robot,
+            SUCCEEDED,
+            (now - claim.row["started_at"]).total_seconds(),
+            of_organization=claim.row["org_mirror_id"] is not None,
+        )
 
     def _finish_unchanged(self, values: Mapping[str, Any], events: MirrorEvents) -> None:
         """Record a plan without tasks and end its run, with one statement.

@@ -1,7 +1,8 @@
 """The mirror worker: plans runs, copies tags and ends runs, beside the workers of all sites.
 
-Claims poll every second. A thread watches the leases of the work in progress: it extends them, and
-stops copies that lost theirs, that were cancelled, or that make no progress.
+Claims are made when a notification reports work, and at intervals. A thread watches the leases of
+the work in progress: it extends them, and stops copies that lost theirs, that were cancelled, or
+that make no progress.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
-
-from prometheus_client import Counter, Gauge
 
 from atoll.db.leased_queue import LeaseLost
 from atoll.db.queue_runner import QueueRunner
@@ -29,6 +28,7 @@ from atoll.mirroring.runs.cosign_tags import CosignTags
 from atoll.mirroring.runs.endings import FinishedRun
 from atoll.mirroring.runs.failures import outcome_of, reason_of
 from atoll.mirroring.runs.planner import Planner
+from atoll.mirroring.runs.run_metrics import BYTES, WORKERS_ACTIVE, count_failure, count_run
 from atoll.mirroring.runs.runs import Runs
 from atoll.mirroring.runs.tasks import LEASE_SECONDS, Task, Tasks
 from atoll.names import Digest
@@ -47,18 +47,10 @@ _PLANS_AT_ONCE = 2
 _WATCH_SECONDS = 2.0
 # Leases are extended three times before they expire.
 _EXTENSIONS = 3
-
-WORKERS_ACTIVE = Gauge(
-    "quay_repository_mirror_workers_active", "Mirror workers in this process: 1 while it claims"
-)
-FAILURES = Counter(
-    "quay_repository_mirror_sync_failures",
-    "Failed attempts of this process to plan a run or to copy a tag",
-    ["namespace", "reason"],
-)
-BYTES = Counter(
-    "atoll_mirror_bytes", "Bytes that this process received from upstreams", ["upstream"]
-)
+# Seconds between claims if no notification reports work.
+_POLL_SECONDS = 30.0
+# The payloads of notifications: a run is due, or a tag is to be copied.
+_PLAN, _COPY = "plan", "copy"
 
 Connect = Callable[[UpstreamReference, Access], UpstreamClient]
 
@@ -113,6 +105,7 @@ class MirrorWorker:
         connect: Connect,
         registry: ThreadRegistry,
         copies: int,
+        poll_seconds: float = _POLL_SECONDS,
         watch_seconds: float = _WATCH_SECONDS,
         lease_seconds: float = LEASE_SECONDS,
     ) -> None:
@@ -126,6 +119,7 @@ class MirrorWorker:
             connect: Returns the client of an upstream.
             registry: Watches the threads.
             copies: The number of tags that are copied at once.
+            poll_seconds: The pause between claims if no notification reports work.
             watch_seconds: The pause between checks of the work in progress.
             lease_seconds: How long leases last.
         """
@@ -142,10 +136,20 @@ class MirrorWorker:
         self._threads: list[PeriodicThread] = []
         # One slot is left for other mirrors, so that a slow upstream does not delay them.
         self._planning: QueueRunner[int, RunClaim] = QueueRunner(
-            "mirror-plan", runs.claims.claim, self._plan, slots=_PLANS_AT_ONCE, per_group=1
+            "mirror-plan",
+            runs.claims.claim,
+            self._plan,
+            slots=_PLANS_AT_ONCE,
+            per_group=1,
+            poll_seconds=poll_seconds,
         )
         self._copying: QueueRunner[int, Task] = QueueRunner(
-            "mirror-copy", tasks.claim, self._copy, slots=copies, per_group=max(1, copies - 1)
+            "mirror-copy",
+            tasks.claim,
+            self._copy,
+            slots=copies,
+            per_group=max(1, copies - 1),
+            poll_seconds=poll_seconds,
         )
 
     def start(self) -> None:
@@ -169,6 +173,17 @@ class MirrorWorker:
         for thread in self._threads:
             thread.stop()
             thread.join()
+
+    def wake(self, reported: frozenset[str] | None) -> None:
+        """Claim work that notifications report.
+
+        Args:
+            reported: The payloads; None if some may have been missed.
+        """
+        if reported is None or _PLAN in reported:
+            self._planning.wake()
+        if reported is None or _COPY in reported:
+            self._copying.wake()
 
     @property
     def busy(self) -> bool:
@@ -204,6 +219,7 @@ class MirrorWorker:
             planned = self._planner.plan(claim, settings, source, work.control.check)
             self._cosign_tags.keep(claim.run_id, planned.listed)
             _report(self._runs.plans.record(claim, planned.plan))
+            self._copying.wake()
         except _Stopping:
             self._runs.claims.give_back([claim])
         except LeaseLost:
@@ -213,12 +229,13 @@ class MirrorWorker:
         except Paused as error:
             log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
             self._runs.claims.postpone(claim, error.seconds, problem_text(error.code))
+            self._planning.wake_after(error.seconds)
         except ServiceUnavailable:
             # The lease expires, and the next claim plans again.
             raise
         except Exception as error:
             outcome = outcome_of(error)
-            FAILURES.labels(claim.repository.namespace, reason_of(error)).inc()
+            _count_failure(claim, error)
             log.warning(
                 "run not planned",
                 extra={**fields, "cause": str(error)},
@@ -246,6 +263,7 @@ class MirrorWorker:
         except Paused as error:
             log.warning("upstream paused", extra={**fields, "seconds": error.seconds})
             self._tasks.postpone(task, error.seconds, problem_text(error.code))
+            self._copying.wake_after(error.seconds)
             return
         except ServiceUnavailable:
             raise
@@ -285,7 +303,7 @@ class MirrorWorker:
     def _fail_tag(self, task: Task, error: Exception, fields: dict[str, str]) -> None:
         outcome = outcome_of(error)
         code = outcome.reason or "unknown_error"
-        FAILURES.labels(task.repository.namespace, reason_of(error)).inc()
+        _count_failure(task, error)
         log.warning(
             "tag not copied",
             extra={**fields, "cause": str(error)},
@@ -358,10 +376,18 @@ class MirrorWorker:
                 raise
             except Exception:
                 log.exception("run not ended", extra={"run": run_id})
+            # Images whose manifests are missing are copied again.
+            self._copying.wake()
+
+
+def _count_failure(work: RunClaim | Task, error: Exception) -> None:
+    of_organization = work.row["org_mirror_id"] is not None
+    count_failure(work.repository.namespace, reason_of(error), of_organization=of_organization)
 
 
 def _report(finished: FinishedRun | None) -> None:
     if finished is not None:
+        count_run(finished)
         log.info(
             "run finished",
             extra={
