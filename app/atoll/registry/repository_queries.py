@@ -42,7 +42,7 @@ SELECT {_COLUMNS}, r.id,
            WHERE s.repository_id = r.id AND u.username = %(username)s)
 FROM {_REPOSITORIES}
 WHERE {readable_by("r")} AND (%(namespace)s IS NULL OR r.namespace = %(namespace)s)
-  AND (NOT %(public)s OR r.visibility = 'public') AND r.id > %(after)s
+  AND r.id > %(after)s
   AND (NOT %(starred)s OR EXISTS (
       SELECT FROM star s JOIN "user" u ON u.id = s.user_id
       WHERE s.repository_id = r.id AND u.username = %(username)s))
@@ -213,7 +213,6 @@ class RepositoryQueries:
         username: str | None,
         *,
         namespace: str | None,
-        public: bool,
         everything: bool,
         after: int,
         limit: int,
@@ -226,7 +225,6 @@ class RepositoryQueries:
         Args:
             username: The user's name; None for anonymous clients.
             namespace: The namespace to list; None for all.
-            public: Whether to list only public repositories.
             everything: Whether to ignore permissions, for superusers.
             after: The position that the previous page returned; 0 for the first page.
             limit: The size of a page.
@@ -242,7 +240,6 @@ class RepositoryQueries:
             {
                 "username": username,
                 "namespace": namespace,
-                "public": public,
                 "starred": starred,
                 "last_modified": last_modified,
                 "popularity": popularity,

@@ -112,6 +112,16 @@ def test_a_repository_can_be_created_read_changed_and_deleted(api: Api) -> None:
     api.call("GET", "repository/admin/deep/app", status=404)
 
 
+def test_public_repositories_are_listed_beside_private_ones(api: Api) -> None:
+    """As in Quay, whose clients list an organization so."""
+    for name, visibility in (("closed", "private"), ("open", "public")):
+        body = private_repository("admin", name) | {"visibility": visibility}
+        api.call("POST", "repository", body, 201)
+    query = "repository?namespace=admin&public=true"
+    for client, names in ((api, ["closed", "open"]), (Api(api.site, None), ["open"])):
+        assert [one["name"] for one in client.call("GET", query)["repositories"]] == names
+
+
 @pytest.mark.parametrize("below", ["unserved", "Unserved", "tag/latest/unserved"])
 def test_an_unknown_path_below_a_repository_is_named_in_the_error(api: Api, below: str) -> None:
     api.call("POST", "repository", private_repository("admin", "app"), 201)

@@ -7,7 +7,7 @@ from api import Api
 from clients import Clients
 from commands import podman
 from definition import Lab
-from load import write_image
+from load import copy, write_image
 from site_machine import SiteMachine
 
 NAMESPACE = "carried"
@@ -56,7 +56,8 @@ def test_media_in_reverse_order_yield_equal_digests(
 
 def _push(upstream: Clients, layout: Path, tag: str) -> str:
     digest = write_image(layout)
-    assert upstream.skopeo_push(f"oci:{layout}:1", f"{NAMESPACE}/app:{tag}") == digest
+    target = f"docker://{upstream.registry}/{NAMESPACE}/app:{tag}"
+    assert not copy(upstream, f"oci:{layout}:1", target)
     return digest
 
 

@@ -10,7 +10,7 @@ from api import Api
 from clients import Clients
 from commands import wait_until
 from definition import Lab
-from load import write_image
+from load import copy, write_image
 from mirror_runs import run_mirror
 from site_machine import SiteMachine
 
@@ -100,7 +100,8 @@ def test_a_repository_that_vanished_is_kept_without_further_runs(
 
 def _push(upstream: Clients, layout: Path, name: str) -> str:
     digest = write_image(layout)
-    assert upstream.skopeo_push(f"oci:{layout}:1", f"{SOURCE}/{name}:1") == digest
+    target = f"docker://{upstream.registry}/{SOURCE}/{name}:1"
+    assert not copy(upstream, f"oci:{layout}:1", target)
     return digest
 
 

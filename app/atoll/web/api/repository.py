@@ -53,7 +53,11 @@ class StateChange(RequestModel):
 
 
 class RepositoryQuery(RequestModel):
-    """A selection of repositories, and the page of results."""
+    """A selection of repositories, and the page of results.
+
+    As in Quay, `public` adds repositories that are visible because they are public. Here they are
+    always visible, so it only permits a list without a namespace.
+    """
 
     namespace: str | None = Field(default=None, max_length=255)
     public: bool = False
@@ -115,7 +119,6 @@ class RepositoryList:
         found, more = self._listing.list(
             call.principal.username if call.principal else None,
             namespace=query.namespace,
-            public=query.public,
             everything=self._namespaces.may_read_all(call),
             after=query.next_page,
             limit=_PAGE,

@@ -44,7 +44,6 @@ class StarList:
         found, more = self._listing.list(
             call.actor.username,
             namespace=None,
-            public=False,
             everything=False,
             after=call.query.next_page,
             limit=_PAGE,
