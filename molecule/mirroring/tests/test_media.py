@@ -31,6 +31,8 @@ def carried(
     upstream: Clients, upstream_host: SiteMachine, us: SiteMachine, tmp_path: Path
 ) -> dict[str, str]:
     """Export an image, and then another one as a delta, carry both, and return the digests."""
+    for host in (upstream_host, us):
+        host.run(f"rm -rf {_DIRECTORY}")
     digests = {}
     for tag, more in (("1", ""), ("2", "--since /medium/1.tar ")):
         digests[tag] = _push(upstream, tmp_path / tag, tag)
