@@ -14,8 +14,9 @@ ROBOT_NOT_ALLOWED, AUTH_FAILED = "robot_not_allowed", "auth_failed"
 PLAN_INTERRUPTED = "plan_interrupted"
 
 # After this number of claims without an outcome a plan or a copy fails: it may be what kills the
-# process, and with it the work for other mirrors.
-LOST_CLAIMS_MAXIMUM = 5
+# process, and with it the work for other mirrors. A large image continues with its next part after
+# each interruption, so many of them do not mean that it is the cause.
+LOST_PLANS_MAXIMUM, LOST_COPIES_MAXIMUM = 5, 100
 # Seconds before each retry of a run or a tag, and their random deviation as a share.
 RETRY_SECONDS = (60.0, 300.0, 900.0)
 RETRIES = len(RETRY_SECONDS)

@@ -25,7 +25,7 @@ PROBLEMS: Mapping[str, str] = {
     "robot_not_allowed": "the robot of the mirror may not push to the repository",
     CANCELLED: "cancelled",
     "plan_interrupted": "the plan was interrupted five times, for example by a lack of memory",
-    "copy_interrupted": "the copy was interrupted five times, for example by a lack of memory",
+    "copy_interrupted": "the copy was interrupted 100 times, for example by a lack of memory",
     "tag_timeout": "the upstream sent nothing within the time-out of a tag",
     "decryption_failed": "the credentials cannot be decrypted; enter them again",
     "unknown_error": _UNKNOWN,

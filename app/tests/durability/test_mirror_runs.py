@@ -13,7 +13,7 @@ from atoll.auth.robot_rule import RobotRule
 from atoll.db.leased_queue import LeaseLost
 from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirrors import Mirrors
-from atoll.mirroring.outcome import LOST_CLAIMS_MAXIMUM, failed
+from atoll.mirroring.outcome import LOST_COPIES_MAXIMUM, LOST_PLANS_MAXIMUM, failed
 from atoll.mirroring.runs import tasks as tasks_module
 from atoll.mirroring.runs.claims import RunClaim
 from atoll.mirroring.runs.failures import RunRefused
@@ -172,13 +172,13 @@ def test_a_tag_is_retried_three_times(site: MemorySite, runs: Runs, tasks: Tasks
 def test_a_crash_is_not_a_failure_of_the_tag(site: MemorySite, runs: Runs, tasks: Tasks) -> None:
     make_mirror(site, ONE)
     planned(runs, 1)
-    for _ in range(LOST_CLAIMS_MAXIMUM - 1):
+    for _ in range(LOST_COPIES_MAXIMUM - 1):
         task = claimed_task(tasks)
         site.database.run("UPDATE mirrortask SET lease_expires = now()")
     assert not tasks.fail(task, "truncated", "short", is_temporary=True)
 
 
-def test_a_tag_whose_processes_die_fails_after_five_of_them(
+def test_a_tag_whose_processes_always_die_fails_in_the_end(
     site: MemorySite, runs: Runs, tasks: Tasks
 ) -> None:
     name = make_mirror(site, ONE)
@@ -189,10 +189,10 @@ def test_a_tag_whose_processes_die_fails_after_five_of_them(
     assert not tasks.fail(claimed_task(tasks), "truncated", "short", is_temporary=True)
     site.database.run("UPDATE mirrortask SET available_at = now()")
     lost = []
-    for _ in range(LOST_CLAIMS_MAXIMUM):
+    for _ in range(LOST_COPIES_MAXIMUM):
         lost.append(claimed_task(tasks).lost_claims)
         site.database.run("UPDATE mirrortask SET lease_expires = now()")
-    assert lost == [0, 1, 2, 3, 4]
+    assert lost == list(range(LOST_COPIES_MAXIMUM))
     connect = Mock()
     nothing = cast("Any", None)
     worker = MirrorWorker(
@@ -241,7 +241,7 @@ def test_a_run_whose_planners_die_is_refused_after_five_of_them(
     runs.claims.postpone(claimed_run(runs), 0, "wait")
     runs.claims.give_back([claimed_run(runs)])
     lost = []
-    for _ in range(LOST_CLAIMS_MAXIMUM):
+    for _ in range(LOST_PLANS_MAXIMUM):
         lost.append(claimed_run(runs).row["lost_claims"])
         site.database.run("UPDATE repomirrorconfig SET lease_expires = now()")
     assert lost == [0, 1, 2, 3, 4]

@@ -13,7 +13,7 @@ from atoll.mirroring.copying.presence import Presence
 from atoll.mirroring.mirror_records import MIRROR
 from atoll.mirroring.outcome import (
     AUTH_FAILED,
-    LOST_CLAIMS_MAXIMUM,
+    LOST_PLANS_MAXIMUM,
     PLAN_INTERRUPTED,
     ROBOT_NOT_ALLOWED,
     UPSTREAM_EMPTY,
@@ -76,7 +76,7 @@ class Planner:
                 is empty.
             UpstreamError: The upstream failed.
         """
-        if claim.row["lost_claims"] >= LOST_CLAIMS_MAXIMUM:
+        if claim.row["lost_claims"] >= LOST_PLANS_MAXIMUM:
             raise RunRefused(PLAN_INTERRUPTED)
         self._check_permission(claim)
         check()

@@ -20,7 +20,7 @@ from atoll.errors import AtollError
 from atoll.mirroring.copying.copy_control import CopyControl
 from atoll.mirroring.copying.copy_errors import CopyError, CopyInterrupted
 from atoll.mirroring.copying.image_copier import CopyOptions, ImageCopier
-from atoll.mirroring.outcome import AUTH_FAILED, LOST_CLAIMS_MAXIMUM
+from atoll.mirroring.outcome import AUTH_FAILED, LOST_COPIES_MAXIMUM
 from atoll.mirroring.problems import problem_text
 from atoll.mirroring.rules.settings import MirrorSettings
 from atoll.mirroring.runs.claims import RunClaim
@@ -275,7 +275,7 @@ class MirrorWorker:
             _report(self._runs.endings.finish(task.run_id))
 
     def _copy_image(self, task: Task, work: _Work) -> None:
-        if task.lost_claims >= LOST_CLAIMS_MAXIMUM:
+        if task.lost_claims >= LOST_COPIES_MAXIMUM:
             raise CopyInterrupted(f"the copy was interrupted {task.lost_claims} times")
         settings = self._runs.settings.of(task.row)
         work.timeout = settings.tag_timeout.total_seconds()
