@@ -66,13 +66,14 @@ WHERE uploadedblob.repository_id = %(repository_id)s AND uploadedblob.blob_id = 
 # Lists the waiting tags of a repository with the digests that are still missing.
 _AWAITED_TAGS = f"""
 SELECT a.name, a.registry, a.changed_ms, a.digest, a.required, array(
-    SELECT digest FROM unnest(a.missing) AS digest
+    SELECT wanted.digest FROM unnest(a.missing) AS wanted (digest)
     WHERE NOT EXISTS (SELECT FROM manifest m
-                      WHERE m.repository_id = a.repository_id AND m.digest = digest
+                      WHERE m.repository_id = a.repository_id AND m.digest = wanted.digest
                         AND m.deleted_at IS NULL)
       AND NOT EXISTS (SELECT FROM imagestorage s
-                      WHERE s.content_checksum = digest AND {nameable_in("a.repository_id")})
-    ), a.media
+                      WHERE s.content_checksum = wanted.digest
+                        AND {nameable_in("a.repository_id")})
+    ORDER BY wanted.digest COLLATE "C"), a.media
 FROM awaitedtag a WHERE a.repository_id = %(repository_id)s ORDER BY a.name COLLATE "C"
 """
 

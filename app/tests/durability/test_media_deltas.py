@@ -82,6 +82,18 @@ def test_missing_content_is_named_with_its_medium(
     assert max(map(len, lines)) <= 80
 
 
+def test_missing_content_is_named_in_a_repository_with_other_images(
+    source: MemorySite, target: MemorySite, tmp_path: Path, run: Run
+) -> None:
+    media = three_media(source, tmp_path, run)
+    image(target, b"other", tag="other")
+    code, result = run.load(target, media[1])
+    assert code == 75
+    (missing,) = [one["missing"] for one in result["waiting"] if one["image"] == "admin/app:1.0"]
+    assert str(Digest.of(b"base")) in missing
+    assert missing == sorted(missing)
+
+
 def test_an_older_medium_does_not_replace_a_newer_tag(
     source: MemorySite, target: MemorySite, tmp_path: Path, run: Run
 ) -> None:
