@@ -139,7 +139,7 @@ class Notices:
 
         Raises:
             InvalidReceiver: The target does not exist, is another organization, or is another user
-                who is not a member of the namespace.
+                without membership in the namespace.
         """
         values = {**_parameters(repository.namespace, target), "creator_id": creator_id}
         if not self._database.read(_EXISTS, values)[0][0]:

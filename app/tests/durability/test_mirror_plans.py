@@ -157,7 +157,7 @@ def test_a_plan_that_fails_has_the_reason(
     planned = plan(site)
     assert (planned["success"], planned["tags_listed"]) == (False, 0)
     assert planned["reason"] == "rate_limited"
-    # The pause that the upstream asked for holds for everyone.
+    # The pause that the upstream asked for applies to all processes.
     assert plan(site)["reason"] == "rate_limited"
     assert upstream.count("tags") == 1
     site.database.run("UPDATE upstream SET blocked_until = now()")
