@@ -119,6 +119,24 @@ class SharedBudget:
             self._renew_at = 0.0
             self._changed.notify_all()
 
+    def release(self) -> None:
+        """Return the slots if no request needs them, so that other processes need not wait.
+
+        Without it, a process that has nothing to do any more keeps them until its lease expires.
+        """
+        with self._changed:
+            has_slots = self._share is not None and self._share.slots > 0
+            if not has_slots or self._in_use or self._waiting or self._renewing:
+                return
+            self._peak = 0
+            try:
+                self._renew(self._monotonic())
+            except (DatabaseUnavailable, psycopg2.Error) as error:
+                log.warning(
+                    "slots of upstream not returned",
+                    extra={"upstream": self._key.host, "cause": str(error)},
+                )
+
     @contextmanager
     def request(self, *, counts: bool) -> Iterator[SharedBudget]:
         """Wait for the permission to send a request; see `Budget.request`.
@@ -373,7 +391,7 @@ class SharedBudgets:
             return self._known[key]
 
     def listen(self, stop: threading.Event, beat: Callable[[], None]) -> None:
-        """Apply changes by other processes at once, until stopped.
+        """Apply changes by other processes at once, and return unused slots, until stopped.
 
         Without it, they are applied with the next renewal.
 
@@ -381,7 +399,19 @@ class SharedBudgets:
             stop: Ends the listening.
             beat: Called every few seconds.
         """
-        listen_until(stop, self._database, CHANNEL, _LISTENER_SECONDS, heard=self._heard, beat=beat)
+
+        def release_and_beat() -> None:
+            self._release()
+            beat()
+
+        listen_until(
+            stop,
+            self._database,
+            CHANNEL,
+            _LISTENER_SECONDS,
+            heard=self._heard,
+            beat=release_and_beat,
+        )
 
     def give_back(self) -> None:
         """Return the shares of this process, so that others need not wait until they expire.
@@ -392,11 +422,17 @@ class SharedBudgets:
         self._leases.give_back()
 
     def _heard(self, upstream_ids: frozenset[str] | None) -> None:
-        with self._lock:
-            budgets = list(self._known.values())
-        for budget in budgets:
+        for budget in self._budgets():
             if upstream_ids is None or str(budget.upstream_id) in upstream_ids:
                 budget.refresh()
+
+    def _release(self) -> None:
+        for budget in self._budgets():
+            budget.release()
+
+    def _budgets(self) -> list[SharedBudget]:
+        with self._lock:
+            return list(self._known.values())
 
 
 def _route(access: Access) -> str:

@@ -192,6 +192,8 @@ def test_a_plan_waits_while_others_use_all_slots_of_the_upstream(
                 time.sleep(0.05)
             assert not planning.done()
             assert upstream.requests == []
+        # As the listener of a worker does.
+        budget.release()
         assert planning.result(_PATIENCE)["tags_copied"] == len(there.tags)
     # Its share was returned.
     assert not holders(site) & waiting

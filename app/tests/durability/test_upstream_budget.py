@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
-from atoll.upstream import leases
+from atoll.upstream import leases, shared_budget
 from atoll.upstream.access import Access
 from atoll.upstream.errors import (
     Paused,
@@ -90,6 +90,31 @@ def test_a_waiting_process_gets_its_share_by_notification(database: Database) ->
         hold(stack, second)
         # The lease of the first process has not expired, else its row would be gone.
         assert len(slots(database)) == 2
+
+
+def test_an_idle_process_returns_its_slots_to_a_waiting_one(database: Database) -> None:
+    one, other = budgets_of(database, clock=Clock()), budgets_of(database)
+    first, second = (budgets.budget(REFERENCE, Access()) for budgets in (one, other))
+    with listening(one, other), ExitStack() as stack:
+        with ExitStack() as requests:
+            hold(requests, first, 4)
+        hold(stack, second, 4)
+        # The lease of the first process has not expired, else its row would be gone.
+        assert slots(database) == [0, 4]
+
+
+def test_a_process_returns_its_slots_when_it_becomes_idle(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_budget, "_LISTENER_SECONDS", 0.05)
+    budgets = budgets_of(database, clock=Clock())
+    budget = budgets.budget(REFERENCE, Access())
+    with listening(budgets):
+        with ExitStack() as requests:
+            hold(requests, budget, 4)
+            assert slots(database) == [4]
+        wait_until("the slots are returned", lambda: slots(database) == [0])
+        hold(requests, budget)
 
 
 def test_processes_take_turns_if_there_are_more_than_slots(database: Database) -> None:
