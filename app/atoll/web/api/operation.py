@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
 from atoll.auth.sessions import Session
+from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import RepositoryName
 from atoll.web.api.errors import (
     ForgedRequest,
@@ -279,10 +280,13 @@ def _read_body(req: falcon.Request, *, with_query: bool) -> Any:
         if (req.content_type or "").startswith(falcon.MEDIA_URLENCODED):
             value: Any = dict(parse_qsl(raw.decode(), keep_blank_values=True))
         else:
+            check_structure(raw)
             value = json.loads(raw or b"{}")
         # PostgreSQL can store neither half of a surrogate pair nor NaN.
         written = json.dumps(value, ensure_ascii=False, allow_nan=False)
         written.encode()
+    except BoundExceeded as error:
+        raise InvalidRequest(f"the body {error}") from error
     except (ValueError, RecursionError) as error:
         raise InvalidRequest("the body is neither JSON nor a form") from error
     if "\\u0000" in written:
