@@ -51,12 +51,17 @@ class Clients:
     @property
     def skopeo_copy(self) -> list[str]:
         """The command of skopeo that copies with trust and login for source and destination."""
-        trust = [
-            f"--{end}-{word}"
-            for end in ("src", "dest")
-            for word in (f"authfile={self._login}", f"cert-dir={self._trust}")
-        ]
-        return ["skopeo", "copy", "--quiet", *trust]
+        return ["skopeo", "copy", "--quiet", *self.skopeo_trust("src"), *self.skopeo_trust("dest")]
+
+    def skopeo_trust(self, end: str) -> list[str]:
+        """Return the options of skopeo for trust and login at one end, `src` or `dest`."""
+        return [f"--{end}-authfile={self._login}", f"--{end}-cert-dir={self._trust}"]
+
+    def skopeo_tags(self, host: str, name: str) -> list[str]:
+        """Return the tags of a repository."""
+        trust = (f"--authfile={self._login}", f"--cert-dir={self._trust}")
+        listed = json.loads(run(["skopeo", "list-tags", *trust, f"docker://{host}/{name}"]))
+        return sorted(listed["Tags"])
 
     def skopeo_push(self, source: str, name: str) -> str:
         digest = self.folder / "digest"

@@ -10,6 +10,7 @@ import pytest
 from clients import Clients
 from commands import run
 from conftest import Apply
+from definition import Lab
 from docker_upstream import DockerUpstream
 from errors import LabError
 from image_index import write_index
@@ -54,6 +55,24 @@ def test_the_first_run_copies_all_tags_to_both_sites(
             assert clients.skopeo_manifest(site.address, f"{MIRROR}:{tag}") == original
         for tag in ("1", "2"):
             assert clients.skopeo_pull(site.address, f"{MIRROR}:{tag}") == pushed[tag]
+
+
+@pytest.mark.usefixtures("pushed")
+def test_the_mirror_has_the_tags_and_digests_that_skopeo_sync_copies(
+    lab: Lab, docker: DockerUpstream, clients: Clients, us: SiteMachine, tmp_path: Path
+) -> None:
+    third = DockerUpstream(lab, tmp_path)
+    trust = (*docker.clients.skopeo_trust("src"), *third.clients.skopeo_trust("dest"))
+    words = ("--all", "--preserve-digests", "--src=docker", "--dest=docker", *trust)
+    with third.running():
+        run(["skopeo", "sync", *words, f"{docker.address}/{SOURCE}", f"{third.address}/synced"])
+
+        name = f"synced/{SOURCE.rpartition('/')[2]}"
+        tags = third.clients.skopeo_tags(third.address, name)
+        assert clients.skopeo_tags(us.address, MIRROR) == tags
+        for tag in tags:
+            synced = third.clients.skopeo_manifest(third.address, f"{name}:{tag}")
+            assert clients.skopeo_manifest(us.address, f"{MIRROR}:{tag}") == synced
 
 
 def test_podman_pulls_a_mirrored_image(clients: Clients, pushed: dict[str, str]) -> None:
