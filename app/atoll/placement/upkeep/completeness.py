@@ -6,37 +6,48 @@ lists and that its repository has. Other manifests that it lists are absent, not
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from atoll.db.pool import Database
 from atoll.placement.rules import required_in
 
-# Count the image's blobs at each location.
+# Count the blobs of each image at each location. Images with the same manifest are counted once.
 _COMPLETENESS = f"""
-WITH RECURSIVE image AS (
-    SELECT m.id, m.repository_id, m.digest FROM manifest m WHERE m.id = %(manifest_id)s
-), named AS (
-    SELECT id FROM image
-    UNION SELECT c.child_manifest_id FROM named JOIN manifestchild c ON c.manifest_id = named.id
+WITH RECURSIVE image (name, id) AS ({{images}}),
+named AS (
+    SELECT DISTINCT id AS image_id, id FROM image
+    UNION SELECT named.image_id, c.child_manifest_id
+    FROM named JOIN manifestchild c ON c.manifest_id = named.id
 ), blobs AS (
-    SELECT s.id, s.image_size FROM imagestorage s
-    WHERE s.id IN (SELECT mb.blob_id FROM named JOIN manifestblob mb ON mb.manifest_id = named.id)
+    SELECT DISTINCT named.image_id, s.id, s.image_size
+    FROM named JOIN manifestblob mb ON mb.manifest_id = named.id
+    JOIN imagestorage s ON s.id = mb.blob_id
+), all_blobs AS (
+    SELECT image_id, count(*) AS blobs, sum(image_size)::bigint AS bytes FROM blobs GROUP BY 1
+), there AS (
+    SELECT blobs.image_id, p.location_id, count(*) AS blobs, sum(image_size)::bigint AS bytes
+    FROM blobs JOIN imagestorageplacement p ON p.storage_id = blobs.id AND p.state = 'good'
+    GROUP BY 1, 2
 ), absent AS (
-    SELECT a.digest FROM named JOIN manifestabsent a ON a.manifest_id = named.id
-    UNION SELECT m.digest FROM named JOIN manifest m ON m.id = named.id
-    WHERE m.deleted_at IS NOT NULL
+    SELECT image_id, count(*) AS manifests FROM (
+        SELECT named.image_id, a.digest
+        FROM named JOIN manifestabsent a ON a.manifest_id = named.id
+        UNION SELECT named.image_id, m.digest FROM named JOIN manifest m ON m.id = named.id
+        WHERE m.deleted_at IS NOT NULL) AS named_absent
+    GROUP BY 1
 )
-SELECT image.digest, (SELECT count(*) FROM absent), l.name, l.state,
-       {required_in("image.repository_id", "l")},
-       (SELECT count(*) FROM blobs), there.blobs,
-       (SELECT coalesce(sum(image_size), 0) FROM blobs)::bigint - there.bytes
-FROM image CROSS JOIN imagestoragelocation l CROSS JOIN LATERAL (
-    SELECT count(*) AS blobs, coalesce(sum(blobs.image_size), 0)::bigint AS bytes
-    FROM blobs JOIN imagestorageplacement p
-      ON p.storage_id = blobs.id AND p.location_id = l.id AND p.state = 'good') there
+SELECT image.name, m.digest, coalesce(absent.manifests, 0), l.name, l.state,
+       {required_in("m.repository_id", "l")},
+       coalesce(all_blobs.blobs, 0), coalesce(there.blobs, 0),
+       coalesce(all_blobs.bytes, 0) - coalesce(there.bytes, 0)
+FROM image JOIN manifest m ON m.id = image.id CROSS JOIN imagestoragelocation l
+LEFT JOIN absent ON absent.image_id = image.id
+LEFT JOIN all_blobs ON all_blobs.image_id = image.id
+LEFT JOIN there ON there.image_id = image.id AND there.location_id = l.id
 WHERE l.state <> 'removed'
-ORDER BY l.name
+ORDER BY image.name, l.name
 """
 
 
@@ -98,24 +109,25 @@ class CompletenessQuery:
 
     Args:
         required: the default locations.
+        images: an SQL query of the names and the manifests' ids of images.
     """
 
-    def __init__(self, database: Database, required: list[str]) -> None:
+    def __init__(self, database: Database, required: list[str], images: str) -> None:
         self._database = database
         self._required = required
+        self._statement = _COMPLETENESS.format(images=images)
 
-    def of_manifest(self, manifest_id: int) -> Completeness | None:
-        """Return the completeness of an image; None if there is no such manifest."""
-        rows = self._database.read(
-            _COMPLETENESS, {"manifest_id": manifest_id, "required": self._required}
-        )
-        if not rows:
-            return None
-        return Completeness(
-            rows[0][0],
-            rows[0][1],
-            [
+    def run(self, parameters: Mapping[str, object]) -> dict[str, Completeness]:
+        """Return the completeness of the images by their names, in one round trip.
+
+        Args:
+            parameters: those of the query of images.
+        """
+        rows = self._database.read(self._statement, {**parameters, "required": self._required})
+        found: dict[str, Completeness] = {}
+        for name, digest, absent, location, state, is_required, blobs, there, missing in rows:
+            image = found.setdefault(name, Completeness(digest, absent, []))
+            image.locations.append(
                 LocationCompleteness(location, state, is_required, blobs, blobs - there, missing)
-                for _, _, location, state, is_required, blobs, there, missing in rows
-            ],
-        )
+            )
+        return found

@@ -35,6 +35,7 @@ from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
 from atoll.placement.policies import Policies
 from atoll.registry.banners import Banners
+from atoll.registry.image_completeness import ImageCompleteness
 from atoll.registry.labels import Labels
 from atoll.registry.manifests import Manifests
 from atoll.registry.namespace_deletion import NamespaceDeletion
@@ -190,7 +191,7 @@ def create_api(
             OrganizationResource(database, organizations, namespaces, removal, bundle),
         ),
         *_replication(database, bundle, namespaces),
-        *_tags(history, tags, bundle),
+        *_tags(database, history, tags, bundle),
         *_manifests(Labels(database), manifests, tags),
         *_permissions(Permissions(database)),
         *_notifications(Notifications(database, cipher), receivers, Notices(database), addresses),
@@ -433,12 +434,13 @@ def _replication(database: Database, bundle: Bundle, namespaces: Namespaces) -> 
     ]
 
 
-def _tags(history: TagHistory, tags: Tags, bundle: Bundle) -> Resources:
+def _tags(database: Database, history: TagHistory, tags: Tags, bundle: Bundle) -> Resources:
+    completeness = ImageCompleteness(database, bundle.required_locations)
     return [
         (f"{_TAG}/restore", tag.RestoreTag(history)),
         (f"{_TAG}/expire", tag.ExpireTag(history)),
         (_TAG, tag.TagResource(history, tags, changeable=bundle.feature_change_tag_expiration)),
-        ("/repository/{repository}/tag/", tag.TagList(history)),
+        ("/repository/{repository}/tag/", tag.TagList(history, completeness)),
     ]
 
 

@@ -10,11 +10,13 @@ from pydantic import Field, field_validator
 from typing_extensions import TypedDict
 
 from atoll.auth.access import ADMIN, READ, WRITE
-from atoll.names import Digest, parse_tag
+from atoll.names import Digest, RepositoryName, parse_tag
+from atoll.registry.image_completeness import ImageCompleteness
 from atoll.registry.tag_history import TagEntry, TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call, RequestModel, operation
+from atoll.web.api.replication_policy import CompletenessSchema
 from atoll.web.api.schemas import http_date
 
 # The year 9999, after which there are no dates.
@@ -29,6 +31,8 @@ class TagQuery(RequestModel):
     filter_tag_name: str | None = Field(default=None, pattern="^(like|eq):.{1,128}$")
     limit: int = Field(default=50, ge=1, le=100)
     page: int = Field(default=1, ge=1, le=1_000_000)
+    # Not Quay's: whether to add the locations at which the images of active tags are complete.
+    replication: bool = False
 
 
 class ManifestReference(RequestModel):
@@ -63,7 +67,8 @@ class Expiry(RequestModel):
 class TagSchema(TypedDict):
     """An entry in the history of a tag; times in seconds since 1970.
 
-    An index has the number of manifests that it lists, and of those that can be pulled; if these
+    With the parameter `replication`, an active tag has the locations at which it is complete. An
+    index has the number of manifests that it lists, and of those that can be pulled; if these
     differ, also a map from each digest to whether it can be pulled.
     """
 
@@ -80,6 +85,7 @@ class TagSchema(TypedDict):
     child_manifest_count: NotRequired[int]
     present_child_count: NotRequired[int]
     child_manifests_presence: NotRequired[dict[str, bool]]
+    replication: NotRequired[CompletenessSchema]
 
 
 class TagPage(TypedDict):
@@ -93,8 +99,9 @@ class TagPage(TypedDict):
 class TagList:
     """`repository/{repository}/tag/`."""
 
-    def __init__(self, history: TagHistory) -> None:
+    def __init__(self, history: TagHistory, completeness: ImageCompleteness) -> None:
         self._history = history
+        self._completeness = completeness
 
     @operation("listRepoTags", query=TagQuery, response=TagPage, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
@@ -110,11 +117,18 @@ class TagList:
             limit=query.limit,
             page=query.page,
         )
-        return {
-            "tags": [_serialize(entry) for entry in entries],
-            "page": query.page,
-            "has_additional": more,
-        }
+        tags = [_serialize(entry) for entry in entries]
+        if query.replication:
+            self._add_replication(name, tags)
+        return {"tags": tags, "page": query.page, "has_additional": more}
+
+    def _add_replication(self, name: RepositoryName, tags: list[dict[str, Any]]) -> None:
+        """Add the completeness of active tags, of which there is one of each name."""
+        found = self._completeness.of_tags(name, [one["name"] for one in tags])
+        for one in tags:
+            image = found.get(one["name"])
+            if image is not None and image.digest == one["manifest_digest"] and _is_active(one):
+                one["replication"] = image.as_dict()
 
 
 class TagResource:
@@ -205,6 +219,10 @@ def _serialize(entry: TagEntry) -> dict[str, Any]:
         **(_presence(entry.listed) if entry.listed is not None else {}),
     }
     return {**result, "end_ts": entry.end_ms // 1000} if entry.end_ms else result
+
+
+def _is_active(tag: dict[str, Any]) -> bool:
+    return "end_ts" not in tag or tag["end_ts"] > time.time()
 
 
 def _presence(listed: dict[str, bool]) -> dict[str, Any]:
