@@ -442,6 +442,11 @@ class Bundle(BaseModel):
         description="Send blobs through the registry instead of redirecting clients to stores.",
     )
 
+    feature_ui_panel: bool = Field(
+        default=True,
+        description="Serve the panel, the pages for users and operators, at `/`.",
+        json_schema_extra=_ATOLL,
+    )
     feature_server_timing: bool = Field(
         default=False,
         description="Report the round trips of each request in the header Server-Timing.",

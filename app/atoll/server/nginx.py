@@ -13,6 +13,8 @@ from atoll.registry.manifest_format import MAXIMUM_SIZE as MANIFEST_MAXIMUM
 from atoll.server.paths import DRAINING_FILE, downloads_socket, operations_socket
 from atoll.server.tls import Certificate, redirects_to_tls
 from atoll.web.admission import API_BODY, SMALL_BODY
+from atoll.web.panel import static_files
+from atoll.web.panel.static_files import StaticFiles
 from atoll.web.spool import REFUSALS
 
 _PORT = re.compile(r":\d{1,5}$")
@@ -65,6 +67,8 @@ def write_nginx_configuration(
         redirect=redirects_to_tls(bundle, certificate),
         # The TLS port that clients use is that of SERVER_HOSTNAME, by default 443.
         tls_port=port.group() if port else "",
+        static_files=list(StaticFiles.installed()) if bundle.feature_ui_panel else [],
+        static_headers=static_files.HEADERS,
     )
     target.write_text(text)
 

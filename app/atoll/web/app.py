@@ -37,6 +37,8 @@ from atoll.web.api.resources import create_api
 from atoll.web.bearer_auth import BearerAuth, TokenAuth
 from atoll.web.external_url import ExternalUrls
 from atoll.web.middleware import Metrics, RequestMiddleware
+from atoll.web.panel.middleware import is_panel
+from atoll.web.panel.resources import Panel, create_panel
 from atoll.web.router import Router
 from atoll.web.v2 import routes
 from atoll.web.v2.auth import TokenResource
@@ -108,7 +110,19 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
     app.add_middleware(api.middleware)
     for template, resource in api.routes:
         app.add_route(template, resource, optional_slash=True)
-    handle_error = _error_handler(external_urls)
+    panel = None
+    if deps.bundle.feature_ui_panel:
+        panel = create_panel(
+            bundle=deps.bundle,
+            database=deps.database,
+            access=deps.access,
+            external_urls=external_urls,
+            api=api,
+        )
+        app.add_middleware(panel.middleware)
+        for template, resource in panel.routes:
+            app.add_route(template, resource, optional_slash=template != "/")
+    handle_error = _error_handler(external_urls, panel)
     app.add_error_handler(Exception, handle_error)
     app.add_error_handler(falcon.HTTPError, handle_error)
     auth = BearerAuth(deps.tokens, deps.access, external_urls, deps.bundle)
@@ -149,12 +163,14 @@ def create_admission(deps: Dependencies) -> BodyAdmission:
     return BodyAdmission(auth, deps.bundle.maximum_layer_size)
 
 
-def _error_handler(external_urls: ExternalUrls) -> Callable[..., None]:
+def _error_handler(external_urls: ExternalUrls, panel: Panel | None) -> Callable[..., None]:
     """Return a handler that writes an error in the format of the request's protocol."""
 
     def handle(req: falcon.Request, resp: falcon.Response, error: Exception, params: Any) -> None:
         if is_api(req.path):
             api_errors.write(req, resp, error, external_urls)
+        elif panel is not None and is_panel(req.path):
+            panel.errors.write(req, resp, error)
         elif isinstance(error, falcon.HTTPError):
             errors.handle_http_error(req, resp, error, params)
         else:

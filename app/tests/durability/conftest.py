@@ -16,6 +16,7 @@ from ..integration.services import running_postgres
 from ..upstream.fixtures import ca, there, upstream
 from .databases import administer, database_uri
 from .media_transfers import connected, isolated, medium, run, source, target
+from .panel_site import panel_site, panel_uri
 from .sites import MemoryRegistry, MemorySite, make_registry
 
 __all__ = [
@@ -23,6 +24,8 @@ __all__ = [
     "connected",
     "isolated",
     "medium",
+    "panel_site",
+    "panel_uri",
     "run",
     "source",
     "target",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import falcon
 
@@ -186,16 +187,28 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
 }
 
 
-def write(
-    req: falcon.Request, resp: falcon.Response, error: Exception, external_urls: ExternalUrls
-) -> None:
-    """Write the response for an exception that an operation raised."""
-    if isinstance(error, falcon.HTTPRouteNotFound):
-        error = NotFound(not_found_message(req.path))
-    status, kind = next(
+@dataclass(frozen=True)
+class ErrorResponse:
+    """The status, Quay's name and the text of a response to an exception."""
+
+    status: int
+    kind: str
+    message: str
+
+
+def status_of(error: Exception) -> tuple[int, str]:
+    """Return the status and Quay's name of the response to an exception."""
+    return next(
         (STATUSES[base] for base in type(error).__mro__ if base in STATUSES),
         (500, "internal_error"),
     )
+
+
+def describe(req: falcon.Request, resp: falcon.Response, error: Exception) -> ErrorResponse:
+    """Return the response to an exception, after setting its headers and logging it."""
+    if isinstance(error, falcon.HTTPRouteNotFound):
+        error = NotFound(not_found_message(req.path))
+    status, kind = status_of(error)
     message = str(error) or "Invalid credentials"
     if isinstance(error, falcon.HTTPError):
         status, kind = error.status_code, _BAD
@@ -210,23 +223,30 @@ def write(
             # The details name hosts, which are for operators only.
             message = "the registry cannot serve this now; try again"
         resp.set_header("Retry-After", "5")
-    message = printable(message)
-    resp.status = status
-    resp.media = {
-        "detail": message,
-        "error_message": message,
-        "error_type": kind,
-        "title": kind,
-        "type": external_urls.url(req, f"/api/v1/error/{kind}"),
-        "status": status,
-    }
-    if isinstance(error, ReadOnly):
-        resp.media["is_readonly"] = True
     if isinstance(error, _THROTTLED):
         resp.set_header("Retry-After", str(error.seconds))
     if isinstance(error, TooManySearches | TooManyVerifications):
         resp.set_header("Retry-After", "1")
-    if status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
+    return ErrorResponse(status, kind, printable(message))
+
+
+def write(
+    req: falcon.Request, resp: falcon.Response, error: Exception, external_urls: ExternalUrls
+) -> None:
+    """Write the response for an exception that an operation raised."""
+    described = describe(req, resp, error)
+    resp.status = described.status
+    resp.media = {
+        "detail": described.message,
+        "error_message": described.message,
+        "error_type": described.kind,
+        "title": described.kind,
+        "type": external_urls.url(req, f"/api/v1/error/{described.kind}"),
+        "status": described.status,
+    }
+    if isinstance(error, ReadOnly):
+        resp.media["is_readonly"] = True
+    if described.status == falcon.http_status_to_code(falcon.HTTP_UNAUTHORIZED):
         # Basic credentials are accepted, but the challenge does not offer them: a browser would
         # prompt for them and attach them to all requests, including those of other sites' pages.
         resp.set_header("WWW-Authenticate", 'Bearer realm="api"')

@@ -80,7 +80,7 @@ class ApiMiddleware:
         described: Operation | None = getattr(responder, "operation", None)
         if described is None:
             return
-        params.update({name: _convert(req, name, text) for name, text in params.items()})
+        params.update({name: convert_parameter(req, name, text) for name, text in params.items()})
         if self._read_only and req.method not in READING:
             raise ReadOnly
         refuse_foreign_origin(req, self._external_urls)
@@ -111,7 +111,7 @@ def is_api(path: str) -> bool:
     return path.startswith(_PREFIXES)
 
 
-def _convert(req: falcon.Request, name: str, text: str) -> Any:
+def convert_parameter(req: falcon.Request, name: str, text: str) -> Any:
     """Convert a path parameter to its type. Raises NotFound if no object can have this value."""
     if name == "repository":
         if "/" not in text:

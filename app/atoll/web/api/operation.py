@@ -205,13 +205,13 @@ def operation(
         @functools.wraps(responder)
         def respond(resource: Any, req: falcon.Request, resp: falcon.Response, **path: Any) -> None:
             call: Call = req.context.call
-            _check_caller(described, call)
+            check_caller(described, call)
             if query is not None:
-                call.query = _validated(query, dict(req.params), "query")
+                call.query = validated(query, dict(req.params), "query")
             if can_be_forged(req) and not (secret_in_query or (form and call.session)):
                 _require_json(req)
             if body is not None:
-                call.body = _validated(body, _read_body(req, with_query=body_in_query), "body")
+                call.body = validated(body, _read_body(req, with_query=body_in_query), "body")
             if call.session is not None and not secret_in_query:
                 _check_csrf_token(call, call.session)
             result = responder(resource, call, **path)
@@ -225,7 +225,7 @@ def operation(
     return decorate
 
 
-def _check_caller(described: Operation, call: Call) -> None:
+def check_caller(described: Operation, call: Call) -> None:
     """Raise Unauthenticated or InsufficientScope if the caller may not use the operation."""
     if call.principal is None:
         if not described.anonymous:
@@ -294,7 +294,17 @@ def _read_body(req: falcon.Request, *, with_query: bool) -> Any:
     return {**req.params, **value} if with_query and isinstance(value, dict) else value
 
 
-def _validated(model: type[RequestModel], value: Any, part: str) -> RequestModel:
+def validated(model: type[RequestModel], value: Any, part: str) -> RequestModel:
+    """Return the body or query of a request as its model.
+
+    Args:
+        model: The model.
+        value: The content of the body or query.
+        part: What an error calls the whole of it.
+
+    Raises:
+        InvalidRequest: The content does not fit the model.
+    """
     try:
         return model.model_validate(value)
     except ValidationError as error:

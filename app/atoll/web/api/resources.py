@@ -142,13 +142,14 @@ def create_api(
     assigned = AssignedAuthorizations(database)
     sessions = Sessions.from_bundle(bundle)
     cookies = Cookies(sessions, bundle)
+    login = session.PasswordLogin(access, sessions, bundle)
     addresses = (
         AuthorizedAddresses.from_bundle(bundle, database, mailer)
         if bundle.feature_mailing
         else None
     )
     resources: Resources = [
-        ("/signin", session.SignIn(access, sessions, cookies, bundle)),
+        ("/signin", session.SignIn(login, cookies)),
         ("/signout", session.SignOut()),
         ("/user/authorizations", AuthorizationList(api_tokens)),
         ("/user/authorizations/{uuid}", AuthorizationResource(api_tokens)),

@@ -1,0 +1,28 @@
+"""`/`: the first page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atoll.web.panel.page import page
+from atoll.web.panel.visit import Visit
+
+# Repositories of each list; the link below it leads to all.
+_SHOWN = 12
+
+
+class Home:
+    """`/`."""
+
+    @page("home.html.j2", before_login=True)
+    def on_get(self, visit: Visit) -> dict[str, Any]:
+        """Show the caller's starred repositories, or the public ones to anonymous callers."""
+        if visit.principal is None and not visit.calls.anonymous:
+            return {"repositories": None, "more": False}
+        selection = {"public": True} if visit.principal is None else {"starred": True}
+        found = visit.api("GET", "/repository", query={**selection, "last_modified": True})
+        repositories = found["repositories"]
+        return {
+            "repositories": repositories[:_SHOWN],
+            "more": len(repositories) > _SHOWN or "next_page" in found,
+        }

@@ -1,0 +1,35 @@
+"""`/repository/{repository}`: a repository and its tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atoll.auth.access import READ
+from atoll.web.panel.page import page
+from atoll.web.panel.visit import Visit
+
+_TAGS = 50
+
+
+class RepositoryPage:
+    """`/repository/{repository}`."""
+
+    @page("repository.html.j2")
+    def on_get(self, visit: Visit) -> dict[str, Any]:
+        """Show a page of the tags of a repository."""
+        name = visit.call.require(READ)
+        like = (visit.req.get_param("filter") or "").strip()
+        number = visit.req.get_param("page") or "1"
+        query = {"onlyActiveTags": True, "limit": _TAGS, "page": number}
+        if like:
+            query["filter_tag_name"] = f"like:{like}"
+        repository = visit.api("GET", "/repository/{repository}", query={"includeTags": False})
+        found = visit.api("GET", "/repository/{repository}/tag/", query=query)
+        return {
+            "name": name,
+            "repository": repository,
+            "tags": found["tags"],
+            "filter": like,
+            "page": found["page"],
+            "more": found["has_additional"],
+        }

@@ -1,0 +1,77 @@
+"""URI templates and resources of the panel; the first template that matches has precedence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atoll.audit.log import Audit
+from atoll.auth.access import Access
+from atoll.auth.sessions import Sessions
+from atoll.config import Bundle
+from atoll.db.pool import Database
+from atoll.web.api.cookies import Cookies
+from atoll.web.api.resources import Api, Resources
+from atoll.web.api.session import PasswordLogin
+from atoll.web.external_url import ExternalUrls
+from atoll.web.panel.api_calls import ApiCalls
+from atoll.web.panel.errors import ErrorPages
+from atoll.web.panel.fresh_login import FreshLogin
+from atoll.web.panel.home import Home
+from atoll.web.panel.licences import Licences
+from atoll.web.panel.middleware import PanelMiddleware
+from atoll.web.panel.organizations import OrganizationsPage
+from atoll.web.panel.rendering import Renderer
+from atoll.web.panel.repositories import RepositoriesPage
+from atoll.web.panel.repository import RepositoryPage
+from atoll.web.panel.search import SearchPage
+from atoll.web.panel.signin import SignIn, SignOut
+from atoll.web.panel.static_files import PREFIX as STATIC_PREFIX
+from atoll.web.panel.static_files import StaticFileResource, StaticFiles
+from atoll.web.panel.superuser import SuperuserPage
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The routes of the panel, as (URI template, resource), and what they need."""
+
+    routes: Resources
+    middleware: PanelMiddleware
+    errors: ErrorPages
+
+
+def create_panel(
+    *, bundle: Bundle, database: Database, access: Access, external_urls: ExternalUrls, api: Api
+) -> Panel:
+    """Return the resources of the panel."""
+    sessions = Sessions.from_bundle(bundle)
+    cookies = Cookies(sessions, bundle)
+    login = PasswordLogin(access, sessions, bundle)
+    fresh_login = FreshLogin.from_bundle(bundle, login)
+    static_files = StaticFiles.installed()
+    calls = ApiCalls(
+        api.routes, read_only=bundle.read_only, anonymous=bundle.feature_anonymous_access
+    )
+    renderer = Renderer(static_files, registry=bundle.server_hostname)
+    middleware = PanelMiddleware(
+        access=access,
+        audit=Audit(database),
+        external_urls=external_urls,
+        cookies=cookies,
+        sessions=sessions,
+        calls=calls,
+        renderer=renderer,
+        fresh_login=fresh_login,
+    )
+    routes: Resources = [
+        ("/", Home()),
+        ("/signin", SignIn(login, cookies, fresh_login)),
+        ("/signout", SignOut()),
+        ("/search", SearchPage()),
+        ("/repository", RepositoriesPage()),
+        ("/repository/{repository}", RepositoryPage()),
+        ("/organization", OrganizationsPage()),
+        ("/superuser", SuperuserPage()),
+        ("/panel/licences", Licences()),
+        (f"{STATIC_PREFIX}{{file}}", StaticFileResource(static_files)),
+    ]
+    return Panel(routes, middleware, ErrorPages(renderer))

@@ -1,0 +1,65 @@
+// Copy buttons, times in the viewer's zone, and the focus after a part of the page was replaced.
+// Pages work without this script, except for the copy buttons.
+"use strict";
+
+(() => {
+  const announce = (text) => {
+    const region = document.getElementById("announcement");
+    if (region) region.textContent = text;
+  };
+
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+  const prepare = (root) => {
+    for (const time of root.querySelectorAll("time[datetime]")) {
+      const moment = new Date(time.dateTime);
+      if (time.title || Number.isNaN(moment.getTime())) continue;
+      time.title = time.textContent;
+      time.textContent = format.format(moment);
+    }
+    for (const button of root.querySelectorAll("button[data-copy]")) {
+      button.hidden = !navigator.clipboard;
+    }
+  };
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copy]");
+    if (button) {
+      const word = button.querySelector("[aria-hidden]");
+      try {
+        await navigator.clipboard.writeText(button.dataset.copy);
+        word.textContent = "Copied";
+        announce("Copied");
+      } catch {
+        word.textContent = "Not copied";
+        announce("The browser did not allow the copy");
+      }
+      setTimeout(() => { word.textContent = "Copy"; }, 2000);
+    }
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      if (!menu.contains(event.target)) menu.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+  });
+
+  let focused = "";
+  document.addEventListener("htmx:beforeSwap", () => {
+    focused = document.activeElement ? document.activeElement.id : "";
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    prepare(event.target);
+    const element = focused && document.getElementById(focused);
+    if (element && element !== document.activeElement) element.focus({ preventScroll: true });
+  });
+
+  prepare(document);
+  const error = document.getElementById("form-error");
+  if (error) error.focus();
+})();
