@@ -98,6 +98,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         throttle=deps.throttle,
         repositories=deps.repositories,
         manifests=deps.manifests,
+        blobs=deps.blobs,
         tags=deps.tags,
         receivers=deps.receivers,
         mailer=deps.mailer,

@@ -35,10 +35,13 @@ from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
 from atoll.placement.policies import Policies
 from atoll.registry.banners import Banners
+from atoll.registry.blobs import Blobs
 from atoll.registry.image_completeness import ImageCompleteness
+from atoll.registry.image_details import ImageDetails
 from atoll.registry.labels import Labels
 from atoll.registry.manifests import Manifests
 from atoll.registry.namespace_deletion import NamespaceDeletion
+from atoll.registry.referrer_tree import ReferrerTree
 from atoll.registry.repositories import Repositories
 from atoll.registry.repository_queries import RepositoryQueries
 from atoll.registry.search import Search
@@ -50,6 +53,7 @@ from atoll.web.api import (
     application_token,
     assignment,
     authorized_email,
+    image,
     log,
     log_export,
     manifest,
@@ -120,6 +124,7 @@ def create_api(
     throttle: Throttle,
     repositories: Repositories,
     manifests: Manifests,
+    blobs: Blobs,
     tags: Tags,
     receivers: Receivers,
     mailer: Mailer,
@@ -193,7 +198,7 @@ def create_api(
         ),
         *_replication(database, bundle, namespaces),
         *_tags(database, history, tags, bundle),
-        *_manifests(Labels(database), manifests, tags),
+        *_manifests(database, Labels(database), manifests, blobs, tags),
         *_permissions(Permissions(database)),
         *_notifications(Notifications(database, cipher), receivers, Notices(database), addresses),
         ("/repository/{repository}/changevisibility", Visibility(listing)),
@@ -445,8 +450,12 @@ def _tags(database: Database, history: TagHistory, tags: Tags, bundle: Bundle) -
     ]
 
 
-def _manifests(labels: Labels, manifests: Manifests, tags: Tags) -> Resources:
+def _manifests(
+    database: Database, labels: Labels, manifests: Manifests, blobs: Blobs, tags: Tags
+) -> Resources:
     return [
+        (f"{_MANIFEST}/image", image.ImageResource(ImageDetails(database, manifests, blobs))),
+        (f"{_MANIFEST}/referrers", image.ImageReferrers(ReferrerTree(database))),
         (f"{_MANIFEST}/labels/{{uuid}}", manifest.LabelResource(labels)),
         (f"{_MANIFEST}/labels", manifest.LabelList(labels, manifests, tags)),
         (_MANIFEST, manifest.ManifestResource(manifests)),

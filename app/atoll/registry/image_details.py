@@ -1,0 +1,309 @@
+"""What an image consists of: platforms, configuration, history, and the locations of its layers.
+
+Formats: OCI image-spec v1.1 (config.md), Docker image manifest version 2, schema 2.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from atoll.db.pool import Database
+from atoll.json_bounds import BoundExceeded, check_structure
+from atoll.names import Digest, RepositoryName
+from atoll.registry.blobs import Blob, Blobs
+from atoll.registry.errors import BlobLost, BlobQuarantined
+from atoll.registry.manifests import Manifests
+from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.storage.errors import StoreError
+
+# Bytes of a configuration that is read; image builders write some tens of kilobytes.
+_CONFIG_MAXIMUM = 1024 * 1024
+_CONFIG_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.config.v1+json",
+        "application/vnd.docker.container.image.v1+json",
+    }
+)
+# Characters of a text of a configuration that are reported.
+_TEXT_MAXIMUM = 4096
+_PLATFORM = re.compile(r"[A-Za-z0-9._+-]{1,64}")
+
+# Return the blobs of a manifest with their copies, and the manifests that it lists and that can be
+# pulled.
+_PARTS = f"""
+WITH parent AS (
+    SELECT m.id FROM manifest m
+    WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND m.deleted_at IS NULL
+)
+SELECT s.content_checksum, s.image_size, coalesce((
+    SELECT jsonb_agg(jsonb_build_array(l.name, p.state, p.verified_at) ORDER BY l.name)
+    FROM imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
+    WHERE p.storage_id = s.id AND l.state <> 'removed'), '[]')
+FROM parent JOIN manifestblob mb ON mb.manifest_id = parent.id
+JOIN imagestorage s ON s.id = mb.blob_id
+UNION ALL
+SELECT child.digest, NULL, NULL
+FROM parent JOIN manifestchild mc ON mc.manifest_id = parent.id
+JOIN manifest child ON child.id = mc.child_manifest_id
+WHERE child.deleted_at IS NULL
+"""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of a blob; `state` is `good`, or why it is not served."""
+
+    location: str
+    state: str
+    verified_at: str | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer; the command that made it and when, if the history of the image says so."""
+
+    digest: str
+    media_type: str | None
+    size: int | None
+    command: str | None
+    created: str | None
+    copies: list[Copy]
+
+
+@dataclass(frozen=True)
+class Platform:
+    """An image in an index; `present` if it can be pulled."""
+
+    digest: str
+    media_type: str | None
+    size: int | None
+    platform: str | None
+    artifact_type: str | None
+    present: bool
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The configuration of an image, as far as a reader of a page needs it."""
+
+    created: str | None
+    author: str | None
+    platform: str | None
+    entrypoint: list[str]
+    command: list[str]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """A step of the build of an image; `empty_layer` if it made no layer."""
+
+    created: str | None
+    command: str | None
+    comment: str | None
+    empty_layer: bool
+
+
+@dataclass(frozen=True)
+class Details:
+    """An image, an index or an artifact.
+
+    Attributes:
+        config_error: Why the configuration of an image could not be read; None if it could.
+    """
+
+    digest: str
+    media_type: str
+    artifact_type: str | None
+    size: int
+    subject: str | None
+    annotations: dict[str, str]
+    platforms: list[Platform]
+    configuration: Configuration | None
+    config_error: str | None
+    history: list[HistoryEntry]
+    layers: list[Layer]
+
+
+class ImageDetails:
+    """Describe images, with two statements and, for an image, one read of a store."""
+
+    def __init__(self, database: Database, manifests: Manifests, blobs: Blobs) -> None:
+        self._database = database
+        self._manifests = manifests
+        self._blobs = blobs
+
+    def of(self, name: RepositoryName, digest: Digest) -> Details:
+        """Return the details of an image.
+
+        Content that clients pushed is reported only where it has the specified type.
+
+        Raises:
+            ManifestUnknown: The repository has no such manifest.
+            DatabaseUnavailable: The database cannot be reached.
+        """
+        manifest = self._manifests.get(name, str(digest))
+        document = json.loads(manifest.content)
+        rows = self._database.read(_PARTS, {**name_parameters(name), "digest": str(digest)})
+        present = {one for one, size, _ in rows if size is None}
+        blobs = {
+            one: (size, [Copy(*copy) for copy in copies])
+            for one, size, copies in rows
+            if size is not None
+        }
+        config, error = self._configuration(document, blobs)
+        history = list(_history(config))
+        return Details(
+            digest=str(digest),
+            media_type=manifest.media_type,
+            artifact_type=_text(document.get("artifactType"))
+            or _text(_object(document.get("config")).get("mediaType")),
+            size=len(manifest.content),
+            subject=_text(_object(document.get("subject")).get("digest")),
+            annotations=_texts(document.get("annotations")),
+            platforms=[
+                _platform_entry(entry, present) for entry in _objects(document.get("manifests"))
+            ],
+            configuration=_configuration(config) if config is not None else None,
+            config_error=error,
+            history=history,
+            layers=list(_layers(document, blobs, history)),
+        )
+
+    def _configuration(
+        self, document: dict[str, Any], blobs: dict[str, tuple[int, list[Copy]]]
+    ) -> tuple[dict[str, Any] | None, str | None]:
+        """Return the configuration of an image, or None with the reason if there should be one."""
+        descriptor = _object(document.get("config"))
+        digest = _text(descriptor.get("digest"))
+        if digest is None or descriptor.get("mediaType") not in _CONFIG_TYPES:
+            return None, None
+        size, copies = blobs.get(digest, (0, []))
+        if size > _CONFIG_MAXIMUM:
+            return None, f"the configuration has more than {_CONFIG_MAXIMUM} bytes"
+        good = [copy.location for copy in copies if copy.state == "good"]
+        try:
+            content = b"".join(self._blobs.read(Blob(Digest.parse(digest), size, good), 0, size))
+        except (BlobLost, BlobQuarantined, StoreError) as unavailable:
+            return None, str(unavailable)
+        try:
+            check_structure(content)
+            config = json.loads(content)
+        except BoundExceeded as exceeded:
+            return None, f"the configuration {exceeded}"
+        except (ValueError, RecursionError):
+            config = None
+        if not isinstance(config, dict):
+            return None, "the configuration is not a JSON object"
+        return config, None
+
+
+def _layers(
+    document: dict[str, Any],
+    blobs: dict[str, tuple[int, list[Copy]]],
+    history: list[HistoryEntry],
+) -> Iterator[Layer]:
+    """Yield the layers with the steps that made them, if there is one for each."""
+    entries = _objects(document.get("layers"))
+    steps = [entry for entry in history if not entry.empty_layer]
+    for number, entry in enumerate(entries):
+        digest = _text(entry.get("digest")) or ""
+        step = steps[number] if len(steps) == len(entries) else None
+        yield Layer(
+            digest,
+            _text(entry.get("mediaType")),
+            _size(entry.get("size")),
+            step.command if step else None,
+            step.created if step else None,
+            blobs.get(digest, (0, []))[1],
+        )
+
+
+def _history(config: dict[str, Any] | None) -> Iterator[HistoryEntry]:
+    for entry in _objects((config or {}).get("history")):
+        yield HistoryEntry(
+            _date(entry.get("created")),
+            _text(entry.get("created_by")),
+            _text(entry.get("comment")),
+            entry.get("empty_layer") is True,
+        )
+
+
+def _configuration(config: dict[str, Any]) -> Configuration:
+    settings = _object(config.get("config"))
+    return Configuration(
+        created=_date(config.get("created")),
+        author=_text(config.get("author")),
+        platform=_platform(config),
+        entrypoint=_list(settings.get("Entrypoint")),
+        command=_list(settings.get("Cmd")),
+        labels=_texts(settings.get("Labels")),
+    )
+
+
+def _platform_entry(entry: dict[str, Any], present: set[str]) -> Platform:
+    digest = _text(entry.get("digest")) or ""
+    return Platform(
+        digest,
+        _text(entry.get("mediaType")),
+        _size(entry.get("size")),
+        _platform(_object(entry.get("platform"))),
+        _text(entry.get("artifactType")),
+        digest in present,
+    )
+
+
+def _platform(value: dict[str, Any]) -> str | None:
+    """Return a platform as `linux/arm64/v8`; None unless its parts are valid."""
+    parts = [value.get("os"), value.get("architecture"), value.get("variant") or None]
+    given = [part for part in parts if part is not None]
+    valid = all(isinstance(part, str) and _PLATFORM.fullmatch(part) for part in given)
+    return "/".join(given) if valid and None not in parts[:2] else None
+
+
+def _date(value: object) -> str | None:
+    """Return a date of RFC 3339 unchanged; None if it is none."""
+    if not isinstance(value, str) or len(value) > len("2026-01-01T00:00:00.000000000+00:00"):
+        return None
+    try:
+        datetime.fromisoformat(re.sub(r"\.\d+", "", value))
+    except ValueError:
+        return None
+    return value
+
+
+def _object(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _text(value: object) -> str | None:
+    return value[:_TEXT_MAXIMUM] if isinstance(value, str) and value else None
+
+
+def _list(value: object) -> list[str]:
+    return (
+        [one[:_TEXT_MAXIMUM] for one in value if isinstance(one, str)]
+        if isinstance(value, list)
+        else []
+    )
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {
+        key[:_TEXT_MAXIMUM]: one[:_TEXT_MAXIMUM]
+        for key, one in _object(value).items()
+        if isinstance(one, str)
+    }
+
+
+def _size(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
