@@ -110,7 +110,7 @@ def test_tags_are_filtered_by_a_part_of_their_name(
 def test_a_misspelt_search_finds_the_repository(
     browsers: dict[str | None, PanelBrowser],
 ) -> None:
-    assert f'href="/repository/{PUBLIC}"' in browsers[None].text("/search?q=pubilc")
+    assert f'href="/repository/{PUBLIC}"' in browsers[None].text("/search?q=publik")
 
 
 def test_a_visitor_sees_public_repositories_and_a_user_those_they_starred(
