@@ -517,6 +517,7 @@ class Services:
             tokens=Tokens.from_bundle(self.secured_bundle),
             blobs=self.blobs,
             blob_mounts=self.blob_mounts,
+            life_cycle=lambda: self.location_life_cycle,
             uploads=self.uploads,
             manifests=self.manifests,
             tags=Tags(self.database),

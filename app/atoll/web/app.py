@@ -19,6 +19,7 @@ from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
 from atoll.notifications.mailer import Mailer
 from atoll.notifications.receivers import Receivers
+from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.registry.blob_mounts import BlobMounts
 from atoll.registry.blobs import Blobs
 from atoll.registry.catalog import Catalog
@@ -65,6 +66,8 @@ class Dependencies:
     tokens: Tokens
     blobs: Blobs
     blob_mounts: BlobMounts
+    # A function, because most processes never change a location, which needs a pool of its own.
+    life_cycle: Callable[[], LocationLifeCycle]
     uploads: Uploads
     manifests: Manifests
     tags: Tags
@@ -99,6 +102,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
         repositories=deps.repositories,
         manifests=deps.manifests,
         blobs=deps.blobs,
+        life_cycle=deps.life_cycle,
         tags=deps.tags,
         receivers=deps.receivers,
         mailer=deps.mailer,

@@ -12,7 +12,7 @@ from atoll.db.pool import Database
 from atoll.placement.checks.verify import PlacementCheck, Verifier
 from atoll.placement.locations.drain import Drain, DrainProgress
 from atoll.placement.locations.errors import ChangeRefused, LossNotAccepted
-from atoll.placement.locations.lost import Loss, Losses
+from atoll.placement.locations.lost import Loss, Losses, LossPreview
 from atoll.placement.locations.remove import Removal, RemovalStep
 from atoll.placement.locations.sole_copies import Remaining, SafeCopies, SoleCopies, SoleCopy
 from atoll.placement.locations.states import LocationTable
@@ -197,6 +197,20 @@ class LocationLifeCycle:
         """
         self._removal.check_lost(location)
         return self._losses.expected(location)
+
+    def preview_loss(self, location: str, limit: int) -> LossPreview:
+        """Return the expected loss in numbers, with its first images and blobs.
+
+        Args:
+            location: the name of the location.
+            limit: the number of images, and of blobs, to list.
+
+        Raises:
+            LocationUnknown: there is no such location.
+            ChangeRefused: no other location would remain.
+        """
+        self._removal.check_lost(location)
+        return self._losses.preview(location, limit)
 
     def require_store_lost(self, location: str, loss: Loss) -> None:
         """Raise ChangeRefused while an instance could still copy some of the lost blobs."""

@@ -64,6 +64,23 @@ SELECT count(*) FILTER (WHERE EXISTS (
 FROM ({SOLE_COPIES}) lost
 """
 
+# Count the lost blobs, the repositories that use them, and the manifests and tags that need them.
+_TOTALS = f"""
+WITH RECURSIVE blob AS MATERIALIZED ({SOLE_COPIES}), needing AS (
+    SELECT mb.manifest_id FROM manifestblob mb JOIN blob ON blob.id = mb.blob_id
+    UNION SELECT mc.manifest_id FROM manifestchild mc
+    JOIN needing ON needing.manifest_id = mc.child_manifest_id
+)
+SELECT (SELECT count(*) FROM blob), (SELECT coalesce(sum(image_size), 0)::bigint FROM blob),
+       (SELECT count(*) FROM (
+           SELECT mb.repository_id FROM manifestblob mb JOIN blob ON blob.id = mb.blob_id
+           UNION SELECT ub.repository_id FROM uploadedblob ub JOIN blob ON blob.id = ub.blob_id
+       ) AS uses),
+       (SELECT count(*) FROM needing),
+       (SELECT count(*) FROM needing JOIN tag t ON t.manifest_id = needing.manifest_id
+        WHERE t.lifetime_end_ms IS NULL)
+"""
+
 # Record the blobs that are lost with a location. A lost blob has no source, so its tasks are
 # deleted; a copy in progress may still succeed. Tasks that another transaction has locked are left
 # to the reconciler, because waiting for them could deadlock.
@@ -125,6 +142,28 @@ class Loss:
         return sorted({name for blob in self.blobs for name in blob.repositories})
 
 
+@dataclass(frozen=True)
+class LossPreview:
+    """A loss in numbers, and the first blobs and images of it.
+
+    Attributes:
+        good: blobs whose copy at the location is recorded as good.
+        uploads: uploads in progress that have bytes at the location.
+        repositories: repositories that use one of the blobs.
+        images: manifests that need one of the blobs, with `tags` that point to them.
+    """
+
+    blobs: int
+    bytes: int
+    good: int
+    uploads: int
+    repositories: int
+    images: int
+    tags: int
+    lost_images: list[LostImage]
+    lost_blobs: list[LostBlob]
+
+
 class Losses:
     """Query lost blobs and the images that need them."""
 
@@ -139,6 +178,34 @@ class Losses:
         images = self._database.read(_IMAGES.format(blobs=SOLE_COPIES), values)
         return Loss(
             [LostBlob(*row) for row in blobs], [LostImage(*row) for row in images], good, uploads
+        )
+
+    def preview(self, location: str, limit: int) -> LossPreview:
+        """Return what would be lost with a location, in bounded memory.
+
+        Args:
+            location: the name of the location, all of whose blobs are read.
+            limit: the number of images, and of blobs, to list.
+        """
+        values = {**_parameters(location), "limit": limit}
+        blobs, size, repositories, images, tags = self._database.read(_TOTALS, values)[0]
+        good, uploads = self._database.read(_COUNTS, values)[0]
+        first_images = self._database.read(
+            _IMAGES.format(blobs=SOLE_COPIES) + "LIMIT %(limit)s", values
+        )
+        first_blobs = self._database.read(
+            _BLOBS.format(blobs=SOLE_COPIES) + "LIMIT %(limit)s", values
+        )
+        return LossPreview(
+            blobs,
+            size,
+            good,
+            uploads,
+            repositories,
+            images,
+            tags,
+            [LostImage(*row) for row in first_images],
+            [LostBlob(*row) for row in first_blobs],
         )
 
     def recorded(self) -> Loss:

@@ -26,6 +26,7 @@ from atoll.names import InvalidDigest, InvalidName
 from atoll.notifications import authorized_addresses, mailer, notices, subscriptions
 from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
+from atoll.placement.locations import errors as locations
 from atoll.registry import banners, labels
 from atoll.registry import errors as registry
 from atoll.web.errors import ReadOnly, Unauthorized, printable
@@ -108,6 +109,15 @@ class TooManyVerifications(Exception):
         super().__init__("too many upstreams are verified at the same time; try again later")
 
 
+class TooManyReports(Exception):
+    """Another operation that reads all blobs of a location is in progress."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "another drain or preview of a loss is in progress; try again when it has ended"
+        )
+
+
 _BAD, _NOT_FOUND, _UNAVAILABLE = "invalid_request", "not_found", "downstream_issue"
 _TOO_MANY = "too_many_requests"
 _THROTTLED = (
@@ -172,13 +182,16 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     labels.LabelUnknown: (404, _NOT_FOUND),
     mirroring.MirrorUnknown: (404, _NOT_FOUND),
     mirroring.OrganizationMirrorUnknown: (404, _NOT_FOUND),
+    locations.LocationUnknown: (404, _NOT_FOUND),
     mirroring.MirrorExists: (409, "conflict"),
+    locations.LocationError: (409, "conflict"),
     Throttled: (429, _TOO_MANY),
     subscriptions.TooManyTests: (429, _TOO_MANY),
     authorized_addresses.TooManyRequests: (429, _TOO_MANY),
     log_exports.TooManyExports: (429, _TOO_MANY),
     TooManySearches: (429, _TOO_MANY),
     TooManyVerifications: (429, _TOO_MANY),
+    TooManyReports: (429, _TOO_MANY),
     ReadOnly: (503, "read_only"),
     RepositoryReadOnly: (503, "read_only"),
     registry.DeletionUnfinished: (503, _UNAVAILABLE),
@@ -225,7 +238,7 @@ def describe(req: falcon.Request, resp: falcon.Response, error: Exception) -> Er
         resp.set_header("Retry-After", "5")
     if isinstance(error, _THROTTLED):
         resp.set_header("Retry-After", str(error.seconds))
-    if isinstance(error, TooManySearches | TooManyVerifications):
+    if isinstance(error, TooManySearches | TooManyVerifications | TooManyReports):
         resp.set_header("Retry-After", "1")
     return ErrorResponse(status, kind, printable(message))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from atoll.audit.export_requests import PATH as EXPORTS_PATH
@@ -33,7 +33,10 @@ from atoll.notifications.mailer import Mailer
 from atoll.notifications.notices import Notices
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
+from atoll.placement.locations.contents import ContentsQuery
+from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.placement.policies import Policies
+from atoll.placement.status import StatusReporter
 from atoll.registry.banners import Banners
 from atoll.registry.blobs import Blobs
 from atoll.registry.image_completeness import ImageCompleteness
@@ -54,6 +57,7 @@ from atoll.web.api import (
     assignment,
     authorized_email,
     image,
+    location,
     log,
     log_export,
     manifest,
@@ -125,6 +129,7 @@ def create_api(
     repositories: Repositories,
     manifests: Manifests,
     blobs: Blobs,
+    life_cycle: Callable[[], LocationLifeCycle],
     tags: Tags,
     receivers: Receivers,
     mailer: Mailer,
@@ -175,6 +180,7 @@ def create_api(
         *_mirrors(mirroring, bundle, database, namespaces),
         *_organization_mirrors(organization_mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
+        *_locations(database, bundle, life_cycle),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
         ("/superuser/users/{username}", superuser.SuperuserUser(database, removal, bundle)),
@@ -437,6 +443,23 @@ def _replication(database: Database, bundle: Bundle, namespaces: Namespaces) -> 
             f"{repository}/manifest/{{digest}}/replication",
             replication_policy.ManifestReplication(database, required),
         ),
+    ]
+
+
+def _locations(
+    database: Database, bundle: Bundle, life_cycle: Callable[[], LocationLifeCycle]
+) -> Resources:
+    base = "/superuser/locations/{location}"
+    reports = location.LocationReports(
+        StatusReporter(database), ContentsQuery(database), bundle.required_locations
+    )
+    slot = location.BatchSlot()
+    return [
+        ("/superuser/locations", location.LocationList(reports)),
+        (f"{base}/drain", location.LocationDrain(life_cycle, slot)),
+        (f"{base}/activate", location.LocationActivation(life_cycle)),
+        (f"{base}/loss", location.LocationLoss(life_cycle, slot)),
+        (base, location.LocationResource(reports)),
     ]
 
 
