@@ -135,6 +135,8 @@ class Grant:
         writable: Whether the state of the repository permits changes by users.
         personal: Whether the role goes beyond what every user has.
         id: The repository's id; None if it does not exist.
+        public: Whether the repository is public.
+        state: The state of the repository; None if it does not exist.
     """
 
     repository: RepositoryName
@@ -144,6 +146,8 @@ class Grant:
     writable: bool = True
     personal: bool = False
     id: int | None = None
+    public: bool = False
+    state: str | None = None
 
     def allows(self, role: str) -> bool:
         """Return whether the role is `role` or a higher one."""
@@ -313,7 +317,15 @@ class Access:
             actions &= {PULL}
         personal = role is not None and principal is not None and self._personal(principal, row)
         return Grant(
-            repository, frozenset(actions), role, exists, writable, personal, repository_id
+            repository,
+            frozenset(actions),
+            role,
+            exists,
+            writable,
+            personal,
+            repository_id,
+            row["visibility"] == "public",
+            row["state"],
         )
 
     def _personal(self, principal: Principal, row: Mapping[str, Any]) -> bool:

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from atoll.cli.migrate import prepare_database
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import RepositoryName
 from atoll.web.panel.middleware import HEADERS
+from atoll.web.panel.rendering import Renderer
 
 from .api_client import ApiClient
 from .panel_browser import PanelBrowser, statements
@@ -100,6 +102,17 @@ def test_a_repository_page_shows_its_tags(
     assert tag["manifest_digest"] in text
 
 
+def test_each_tag_shows_the_locations_that_have_all_of_it(panel_uri: str, tmp_path: Path) -> None:
+    registry = make_registry(panel_uri, tmp_path, ["us", "eu"])
+    prepare_database(registry["us"].graph)
+    name = RepositoryName(SUPERUSER, "copied")
+    push_tag(registry["us"], name, "v1")
+    browser = PanelBrowser(registry["us"], SUPERUSER)
+    page = browser.text(f"/repository/{name}")
+    assert re.search(r"#good\"></use></svg>us<", page)
+    assert re.search(r"#busy\"></use></svg>eu has 0 of 1 blobs<", page)
+
+
 def test_tags_are_filtered_by_a_part_of_their_name(
     browsers: dict[str | None, PanelBrowser],
 ) -> None:
@@ -121,6 +134,35 @@ def test_a_visitor_sees_public_repositories_and_a_user_those_they_starred(
     body = {"namespace": PRIVATE.namespace, "repository": PRIVATE.name}
     ApiClient(panel_site, READER).call("POST", "user/starred", body, status=201)
     assert f'href="/repository/{PRIVATE}"' in browsers[READER].text("/")
+
+
+def test_messages_to_all_users_are_shown_on_the_first_page(
+    browsers: dict[str | None, PanelBrowser], panel_site: MemorySite
+) -> None:
+    message = {"content": "Maintenance at 02:00", "media_type": "text/plain", "severity": "warning"}
+    ApiClient(panel_site).call("POST", "messages", {"message": message}, status=201)
+    for user in (None, READER):
+        assert "Maintenance at 02:00" in browsers[user].text("/")
+
+
+def test_pages_do_not_occupy_all_threads(
+    browsers: dict[str | None, PanelBrowser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # While a page is rendered, the next one is requested.
+    statuses: list[int] = []
+    depth = 0
+
+    def render(*_arguments: object, **_context: object) -> str:
+        nonlocal depth
+        depth += 1
+        if depth < 5:
+            statuses.append(browsers[None].request("GET", "/signin/").status_code)
+        return ""
+
+    monkeypatch.setattr(Renderer, "render", render)
+    assert browsers[None].get("/signin/").status_code == 200
+    assert statuses == [503, 200, 200, 200]
+    assert browsers[None].get("/signin/").status_code == 200
 
 
 def test_only_operators_see_the_way_to_their_pages(

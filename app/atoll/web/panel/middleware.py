@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import falcon
@@ -23,6 +24,9 @@ from atoll.web.panel.page import PageOptions
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.visit import Visit
 
+# Pages that a process renders at the same time. Slow ones must not occupy all of its threads, which
+# serve pulls and pushes as well.
+_SLOTS = 4
 _AREAS = frozenset(
     {"", "signin", "signout", "repository", "organization", "user", "search", "superuser", "panel"}
 )
@@ -68,6 +72,7 @@ class PanelMiddleware:
         calls: ApiCalls,
         renderer: Renderer,
         fresh_login: FreshLogin,
+        slots: int = _SLOTS,
     ) -> None:
         self._access = access
         self._audit = audit
@@ -77,6 +82,7 @@ class PanelMiddleware:
         self._calls = calls
         self._renderer = renderer
         self._fresh_login = fresh_login
+        self._free = threading.BoundedSemaphore(slots)
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Set the security headers of every page, including errors."""
@@ -95,6 +101,7 @@ class PanelMiddleware:
         options: PageOptions | None = getattr(responder, "panel", None)
         if options is None:
             return
+        self._take_slot(req)
         refuse_foreign_origin(req, self._external_urls)
         params.update({name: convert_parameter(req, name, text) for name, text in params.items()})
         repository: RepositoryName | None = params.pop("repository", None)
@@ -116,3 +123,20 @@ class PanelMiddleware:
         )
         if principal is None and not self._access.anonymous and not options.before_login:
             raise Unauthenticated
+
+    def process_response(
+        self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
+    ) -> None:
+        """Let another page be rendered."""
+        del resp, resource, req_succeeded
+        if getattr(req.context, "panel_slot", False):
+            self._free.release()
+
+    def _take_slot(self, req: falcon.Request) -> None:
+        """Raise HTTPServiceUnavailable if too many pages are being rendered."""
+        if not self._free.acquire(blocking=False):
+            raise falcon.HTTPServiceUnavailable(
+                description="too many pages are requested at the same time; try again",
+                retry_after=1,
+            )
+        req.context.panel_slot = True

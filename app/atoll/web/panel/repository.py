@@ -20,14 +20,13 @@ class RepositoryPage:
         name = visit.call.require(READ)
         like = (visit.req.get_param("filter") or "").strip()
         number = visit.req.get_param("page") or "1"
-        query = {"onlyActiveTags": True, "limit": _TAGS, "page": number}
+        query = {"onlyActiveTags": True, "limit": _TAGS, "page": number, "replication": True}
         if like:
             query["filter_tag_name"] = f"like:{like}"
-        repository = visit.api("GET", "/repository/{repository}", query={"includeTags": False})
         found = visit.api("GET", "/repository/{repository}/tag/", query=query)
         return {
             "name": name,
-            "repository": repository,
+            "grant": visit.call.grant,
             "tags": found["tags"],
             "filter": like,
             "page": found["page"],
