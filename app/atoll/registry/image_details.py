@@ -65,7 +65,7 @@ class Copy:
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer; the command that made it and when, if the history of the image says so."""
+    """A layer; the command that made it and when, if the history of the image records it."""
 
     digest: str
     media_type: str | None
