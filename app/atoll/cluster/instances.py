@@ -25,15 +25,18 @@ _RETENTION_HOURS = 24
 
 # Record a heartbeat, and delete instances that were lost long ago.
 _RECORD = """
-INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint, stores)
-VALUES (%(id)s, %(role)s, %(hostname)s, %(version)s, %(preference)s, %(fingerprint)s, %(stores)s)
-ON CONFLICT (id) DO UPDATE SET seen_at = now(), stores = EXCLUDED.stores;
+INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint, stores,
+                      certificate_expires_at)
+VALUES (%(id)s, %(role)s, %(hostname)s, %(version)s, %(preference)s, %(fingerprint)s, %(stores)s,
+        %(certificate_expires_at)s)
+ON CONFLICT (id) DO UPDATE SET seen_at = now(), stores = EXCLUDED.stores,
+                               certificate_expires_at = EXCLUDED.certificate_expires_at;
 DELETE FROM instance WHERE seen_at < now() - make_interval(hours => %(hours)s)
 """
 
 _LIST = """
 SELECT role, hostname, version, preference, bundle_fingerprint, started_at,
-       extract(epoch FROM now() - seen_at)::float, stores
+       extract(epoch FROM now() - seen_at)::float, stores, certificate_expires_at
 FROM instance WHERE seen_at > now() - make_interval(hours => %(hours)s)
 ORDER BY preference, role, hostname, seen_at DESC
 """
@@ -53,6 +56,8 @@ class Instance:
         stores: for each location `up` (the store is fully healthy; null before the first probe),
             `serves` (it can be read from) and `cause` (why it is not healthy).
         lost: its heartbeats stopped, and no other instance of its site has the same role.
+        certificate_expires_at: the end of the certificate that it serves TLS with; None if it
+            serves none, and for an earlier version.
     """
 
     role: str
@@ -64,6 +69,7 @@ class Instance:
     drift: list[str]
     stores: dict[str, dict[str, Any]]
     lost: bool
+    certificate_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Heartbeat:
 
     Args:
         identifier: the id of the instance, which all its processes share; a new one if None.
+        certificate_expires_at: the end of its certificate, None if it serves none.
     """
 
     def __init__(
@@ -98,12 +105,15 @@ class Heartbeat:
         role: str,
         health: StoreHealth,
         identifier: UUID | None = None,
+        *,
+        certificate_expires_at: datetime | None = None,
     ) -> None:
         self._database = database
         self._id: UUID = identifier or uuid4()
         self._bundle = bundle
         self._role = role
         self._health = health
+        self._certificate_expires_at = certificate_expires_at
 
     def stores(self) -> dict[str, dict[str, Any]]:
         """Return the health of each store, as this process sees it."""
@@ -125,6 +135,7 @@ class Heartbeat:
                 "preference": self._bundle.preference,
                 "fingerprint": json.dumps(self._bundle.fingerprint),
                 "stores": json.dumps(self.stores()),
+                "certificate_expires_at": self._certificate_expires_at,
                 "hours": _RETENTION_HOURS,
             },
         )
@@ -162,9 +173,11 @@ class Instances:
                 _drift(prints, common) if row in alive else [],
                 stores,
                 lost=row in lost,
+                certificate_expires_at=certificate_end,
             )
             for row in [*alive, *lost]
-            for role, hostname, version, preference, prints, started, seen, stores in [row]
+            for role, hostname, version, preference, prints, started, *rest in [row]
+            for seen, stores, certificate_end in [rest]
         ]
 
     def reachability(self, location: str) -> Reachability:

@@ -44,6 +44,8 @@ def try_lock_shared(key: str) -> str:
 
 # One process at a time moves old log entries to files.
 LOG_ROTATION = text_key("'log rotation'")
+# One process at a time writes samples of lag.
+LAG_SAMPLES = text_key("'lag samples'")
 # Pushes that need many locks wait for each other, because all transactions share the lock table.
 LARGE_MANIFEST = text_key("'large manifest'")
 # Requests that delete large repositories wait for each other instead of deadlocking.

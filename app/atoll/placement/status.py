@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
 from atoll.cluster.instances import Instance, Instances
@@ -93,7 +94,12 @@ class StatusReport:
         """Return the response of the API, which the command line prints as JSON, too."""
         return {
             "instances": [
-                {**asdict(one), "started_at": one.started_at.isoformat()} for one in self.instances
+                {
+                    **asdict(one),
+                    "started_at": one.started_at.isoformat(),
+                    "certificate_expires_at": _text(one.certificate_expires_at),
+                }
+                for one in self.instances
             ],
             "locations": [
                 {
@@ -106,6 +112,10 @@ class StatusReport:
             ],
             "problems": self.problems(),
         }
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 class StatusReporter:

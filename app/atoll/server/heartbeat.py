@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from datetime import datetime
 from uuid import UUID
 
 from atoll.cluster.instances import HEARTBEAT_INTERVAL, Heartbeat
@@ -24,7 +25,9 @@ log = logging.getLogger(__name__)
 class HeartbeatThread:
     """Records a heartbeat each half minute, and whenever the state of a store changes."""
 
-    def __init__(self, services: Services, role: str) -> None:
+    def __init__(
+        self, services: Services, role: str, *, certificate_expires_at: datetime | None = None
+    ) -> None:
         shared = os.environ.get(INSTANCE_VARIABLE)
         self._heartbeat = Heartbeat(
             services.database,
@@ -32,6 +35,7 @@ class HeartbeatThread:
             role,
             services.locations.health,
             UUID(shared) if shared else None,
+            certificate_expires_at=certificate_expires_at,
         )
         self._registry = services.thread_registry
         self._thread: PeriodicThread | None = None

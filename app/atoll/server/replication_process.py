@@ -19,6 +19,7 @@ from atoll.placement.checks.verify import Verifier
 from atoll.placement.policies import PolicyWatch
 from atoll.placement.upkeep.backfill import Reconciler
 from atoll.placement.upkeep.lag import export_lag
+from atoll.placement.upkeep.lag_samples import LagSamples
 from atoll.rate_limit import RateLimiter
 from atoll.replication.worker import Worker
 from atoll.server.background_server import OPERATIONS_THREADS, serve_in_background
@@ -116,14 +117,23 @@ def _read_bundle() -> Bundle:
 
 
 def _reconcile_step(services: Services) -> Callable[[], None]:
-    """Return work that adds missing tasks for some blobs, and exports the lag as a metric."""
+    """Return work that adds missing tasks for some blobs, and exports the doubts as a metric."""
     reconciler = Reconciler(services.database, services.bundle.required_locations)
 
     def work() -> None:
         if made := reconciler.step():
             log.warning("missing tasks added", extra={"tasks": made})
-        export_lag(services.database)
         export_doubts(services.database)
+
+    return work
+
+
+def _lag_step(services: Services) -> Callable[[], None]:
+    """Return work that exports the lag as metrics, and writes a sample of it if one is due."""
+    samples = LagSamples(services.database)
+
+    def work() -> None:
+        samples.record(export_lag(services.database))
 
     return work
 
@@ -148,6 +158,7 @@ def worker_activities(services: Services, recent: RecentReads) -> Iterator[Activ
         recent: the worker's reads, which show whether the share of damaged copies is plausible.
     """
     yield Activity("reconciling", INTERVAL_SECONDS, _reconcile_step(services))
+    yield Activity("lag", INTERVAL_SECONDS, _lag_step(services))
     yield Activity("policies", _POLICY_SECONDS, _policy_step(services))
     yield Activity("mirror-metrics", INTERVAL_SECONDS, lambda: export_mirrors(services.database))
     # Also if the scrub is disabled.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+
+from cryptography import x509
 
 from atoll.config import Bundle, ConfigError
 
@@ -32,6 +35,15 @@ def read_certificate(bundle: Bundle, directory: Path) -> Certificate | None:
     if problem is not None:
         raise ConfigError(str(directory), [problem])
     return files if files.certificate.exists() else None
+
+
+def certificate_end(directory: Path) -> datetime | None:
+    """Return the end of the certificate in DIRECTORY, None if there is no readable one."""
+    try:
+        certificate = x509.load_pem_x509_certificate((directory / CERTIFICATE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return certificate.not_valid_after_utc
 
 
 def _find_problem(bundle: Bundle, files: Certificate) -> str | None:

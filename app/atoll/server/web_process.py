@@ -11,7 +11,13 @@ from atoll.server.background_server import OPERATIONS_THREADS, serve_in_backgrou
 from atoll.server.bundle import load_bundle
 from atoll.server.container import wire_services
 from atoll.server.heartbeat import HeartbeatThread
-from atoll.server.paths import downloads_socket, operations_socket, spool_directory
+from atoll.server.paths import (
+    bundle_directory,
+    downloads_socket,
+    operations_socket,
+    spool_directory,
+)
+from atoll.server.tls import certificate_end
 from atoll.storage.states import refresh_in_background
 from atoll.web.app import create_admission, create_app, create_operations_app
 from atoll.web.health import EndToEndHealth, InstanceHealth
@@ -47,7 +53,9 @@ def serve(address: str) -> int:
     services.health_probe.start(services.thread_registry)
     services.reads.start(services.thread_registry)
     services.pulls.start(services.thread_registry)
-    heartbeat = HeartbeatThread(services, "registry")
+    heartbeat = HeartbeatThread(
+        services, "registry", certificate_expires_at=certificate_end(bundle_directory())
+    )
     heartbeat.start()
     socket = Path(address)
     serve_in_background(

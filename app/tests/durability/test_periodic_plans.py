@@ -29,6 +29,8 @@ LARGE = (
     "contentdeletion",
     "imagestorage",
     "imagestorageplacement",
+    "lagpeak",
+    "lagsample",
     "logentry",
     "manifest",
     "manifestabsent",
@@ -67,6 +69,13 @@ _MORE_ROWS = (
     """INSERT INTO notificationdelivery (notification_id, event_data, available_at)
     SELECT n.id, '{}', now() + interval '1 hour' FROM repositorynotification n,
     generate_series(1, 20)""",
+    *(
+        f"INSERT INTO {table} (location_id, at, blobs, bytes, seconds)"
+        " SELECT l.id, now() - interval '31 seconds' * n, 1, 1, 1"
+        " FROM imagestoragelocation l, generate_series(1, 5000) n"
+        " ON CONFLICT (location_id, at) DO NOTHING"
+        for table in ("lagpeak", "lagsample")
+    ),
     """UPDATE imagestorage SET tombstone_at = now() WHERE random() < 0.01""",
     """UPDATE manifest SET deleted_at = now() WHERE random() < 0.01""",
 )

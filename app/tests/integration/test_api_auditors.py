@@ -43,6 +43,8 @@ ADMINISTRATORS_SEE = (
     "superuser/organizations/",
     "superuser/logs",
     "superuser/health",
+    "superuser/instances",
+    "superuser/replication/lag",
     "organization/acme/members",
     "organization/acme/logs",
     "organization/acme/prototypes",

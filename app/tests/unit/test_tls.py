@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from atoll.config import ConfigError
-from atoll.server.tls import Certificate, read_certificate, redirects_to_tls
+from atoll.server.tls import Certificate, certificate_end, read_certificate, redirects_to_tls
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -85,3 +85,16 @@ def test_http_is_redirected_only_if_the_registry_itself_terminates_tls(
 ) -> None:
     files = write_pair(tmp_path)
     assert redirects_to_tls(bundle(scheme, external=external), files) is redirects
+
+
+def test_the_end_of_a_certificate_is_read_and_unknown_without_a_readable_one(
+    tmp_path: Path,
+) -> None:
+    assert certificate_end(tmp_path) is None
+    files = write_pair(tmp_path)
+    end = certificate_end(tmp_path)
+    left = end - datetime.datetime.now(datetime.UTC) if end else None
+    assert left is not None
+    assert datetime.timedelta(hours=23) < left < datetime.timedelta(days=1)
+    files.certificate.write_bytes(b"no certificate")
+    assert certificate_end(tmp_path) is None

@@ -128,8 +128,8 @@ def _estimated(entry: Lag, blobs: int, size: int, failing: float) -> Lag:
     )
 
 
-def export_lag(database: Database) -> None:
-    """Update the metrics of lag."""
+def export_lag(database: Database) -> list[Lag]:
+    """Update the metrics of lag, and return it."""
     found = lag(database)
     for gauge in _GAUGES:
         gauge.clear()
@@ -138,3 +138,4 @@ def export_lag(database: Database) -> None:
         PENDING_BYTES.labels(entry.location).set(entry.pending_bytes)
         LAG_SECONDS.labels(entry.location).set(entry.oldest_seconds)
         FAILING.labels(entry.location).set(entry.failing_blobs)
+    return found

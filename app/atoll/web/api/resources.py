@@ -69,6 +69,7 @@ from atoll.web.api import (
     organization_mirror,
     permission,
     prototype,
+    replication,
     replication_policy,
     robot,
     session,
@@ -84,6 +85,7 @@ from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
 from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
+from atoll.web.api.instance import InstanceList
 from atoll.web.api.middleware import PREFIX, ApiMiddleware
 from atoll.web.api.mirror import Mirroring
 from atoll.web.api.namespaces import Namespaces
@@ -180,6 +182,8 @@ def create_api(
         *_mirrors(mirroring, bundle, database, namespaces),
         *_organization_mirrors(organization_mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
+        ("/superuser/instances", InstanceList(database)),
+        ("/superuser/replication/lag", replication.ReplicationLag(database)),
         *_locations(database, bundle, life_cycle),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),

@@ -38,6 +38,11 @@ def http_date(moment: datetime | None) -> str | None:
     return None if moment is None else format_datetime(moment.astimezone(UTC))
 
 
+def utc(moment: datetime) -> str:
+    """Return a time in UTC in the format of RFC 3339."""
+    return moment.astimezone(UTC).isoformat()
+
+
 def member(name: str, *, is_robot: bool, kind: str = "user") -> Member:
     """Return the response schema of a user, robot or team."""
     avatar_kind = "robot" if is_robot else kind

@@ -44,7 +44,10 @@ class LocationHealthSchema(TypedDict):
 
 
 class InstanceSchema(TypedDict):
-    """An instance; `drift` names the keys of its bundle that differ from the majority."""
+    """An instance; `drift` names the keys of its bundle that differ from the majority.
+
+    `certificate_expires_at` is null if it serves no TLS, and for an earlier version.
+    """
 
     role: str
     hostname: str
@@ -55,6 +58,7 @@ class InstanceSchema(TypedDict):
     drift: list[str]
     stores: dict[str, StoreSchema]
     lost: bool
+    certificate_expires_at: str | None
 
 
 class MirrorCountsSchema(TypedDict):
