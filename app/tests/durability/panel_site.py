@@ -33,7 +33,13 @@ def panel_site(panel_uri: str, tmp_path_factory: pytest.TempPathFactory) -> Memo
     return make_panel_site(panel_uri, tmp_path_factory.mktemp("panel"))
 
 
-def make_panel_site(uri: str, directory: Path, changes: dict[str, Any] | None = None) -> MemorySite:
+def make_panel_site(
+    uri: str,
+    directory: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    locations: list[str] | None = None,
+) -> MemorySite:
     """Return a site with three users and two repositories with an image.
 
     `reader` may read the private repository, `stranger` has no permission, and `auditor` may read
@@ -44,7 +50,7 @@ def make_panel_site(uri: str, directory: Path, changes: dict[str, Any] | None = 
         "GLOBAL_READONLY_SUPER_USERS": [AUDITOR],
         **(changes or {}),
     }
-    site = make_registry(uri, directory, ["us"], settings)["us"]
+    site = make_registry(uri, directory, locations or ["us"], settings)["us"]
     for name in (AUDITOR, READER, STRANGER):
         users.create_user(site.database, name, f"{name}@example.com", PASSWORD)
     for repository, visibility in ((PUBLIC, "public"), (PRIVATE, "private")):

@@ -17,7 +17,9 @@ from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.errors import ErrorPages
 from atoll.web.panel.fresh_login import FreshLogin
 from atoll.web.panel.home import Home
+from atoll.web.panel.image import ManifestPage, TagPage
 from atoll.web.panel.licences import Licences
+from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.middleware import PanelMiddleware
 from atoll.web.panel.organizations import OrganizationsPage
 from atoll.web.panel.rendering import Renderer
@@ -68,9 +70,14 @@ def create_panel(
         ("/signout", SignOut()),
         ("/search", SearchPage()),
         ("/repository", RepositoriesPage()),
+        ("/repository/{repository}/tag/{tag}", TagPage()),
+        ("/repository/{repository}/manifest/{digest}", ManifestPage()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
         ("/superuser", SuperuserPage()),
+        ("/superuser/locations/{location}/drain", DrainForm()),
+        ("/superuser/locations/{location}/activate", ActivationForm()),
+        ("/superuser/locations/{location}", LocationPage()),
         ("/panel/licences", Licences()),
         (f"{STATIC_PREFIX}{{file}}", StaticFileResource(static_files)),
     ]

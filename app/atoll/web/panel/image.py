@@ -1,0 +1,96 @@
+"""`/repository/{repository}/tag/{tag}` and `manifest/{digest}`: an image or another artifact."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from atoll.auth.access import READ
+from atoll.names import RepositoryName, parse_tag
+from atoll.web.api.errors import NotFound
+from atoll.web.panel.page import page
+from atoll.web.panel.visit import Visit
+
+_MANIFEST = "/repository/{repository}/manifest/{digest}"
+# Characters of a raw manifest that a page shows.
+_RAW_MAXIMUM = 64 * 1024
+_HELM = "application/vnd.cncf.helm.config.v1+json"
+IMAGE, INDEX, CHART, ARTIFACT = "image", "index", "Helm chart", "artifact"
+
+
+class TagPage:
+    """`/repository/{repository}/tag/{tag}`."""
+
+    @page("image.html.j2")
+    def on_get(self, visit: Visit, tag: str) -> dict[str, Any]:
+        """Show the image of a tag."""
+        name = visit.call.require(READ)
+        query = {"specificTag": parse_tag(tag), "onlyActiveTags": True, "limit": 1}
+        found = visit.api("GET", "/repository/{repository}/tag/", query=query)["tags"]
+        if not found:
+            raise NotFound(f"'{name}' has no tag '{tag}'; it may be in the history of its tags")
+        return {"tag": found[0], **_image(visit, name, found[0]["manifest_digest"])}
+
+
+class ManifestPage:
+    """`/repository/{repository}/manifest/{digest}`."""
+
+    @page("image.html.j2")
+    def on_get(self, visit: Visit, digest: str) -> dict[str, Any]:
+        """Show an image by its digest."""
+        return {"tag": None, **_image(visit, visit.call.require(READ), digest)}
+
+
+def _image(visit: Visit, name: RepositoryName, digest: str) -> dict[str, Any]:
+    image = visit.api("GET", f"{_MANIFEST}/image", digest=digest)
+    referrers = visit.api("GET", f"{_MANIFEST}/referrers", digest=digest)
+    raw = visit.api("GET", _MANIFEST, digest=digest)["manifest_data"]
+    kind = _kind(image)
+    return {
+        "name": name,
+        "grant": visit.call.grant,
+        "image": image,
+        "kind": kind,
+        "size": sum(layer["size"] or 0 for layer in image["layers"]),
+        "replication": visit.api("GET", f"{_MANIFEST}/replication", digest=digest),
+        "tree": _tree(digest, referrers["referrers"]),
+        "all_referrers": referrers["complete"],
+        "raw": _indented(raw) if len(raw) <= _RAW_MAXIMUM else None,
+        "clients": _CLIENTS[kind],
+    }
+
+
+def _kind(image: dict[str, Any]) -> str:
+    if image["platforms"] or "index" in image["media_type"] or "list" in image["media_type"]:
+        return INDEX
+    if image["artifact_type"] == _HELM:
+        return CHART
+    return IMAGE if image["configuration"] or image["config_error"] else ARTIFACT
+
+
+# The commands that pull a reference, by the kind of the manifest.
+_IMAGE_CLIENTS = [
+    ("podman", "podman pull {}"),
+    ("docker", "docker pull {}"),
+    ("skopeo", "skopeo copy --all docker://{} oci:image"),
+]
+_CLIENTS = {
+    IMAGE: _IMAGE_CLIENTS,
+    INDEX: _IMAGE_CLIENTS,
+    CHART: [("helm", "helm pull oci://{}"), ("oras", "oras pull {}")],
+    ARTIFACT: [("oras", "oras pull {}")],
+}
+
+
+def _tree(digest: str, referrers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the referrers of a manifest, each with its own in `referrers`."""
+    nodes: dict[str, list[dict[str, Any]]] = {digest: []}
+    # The referrers of a level come before those of the next one.
+    for one in referrers:
+        node = {**one, "referrers": nodes.setdefault(one["digest"], [])}
+        nodes.setdefault(one["subject"], []).append(node)
+    return nodes[digest]
+
+
+def _indented(raw: str) -> str:
+    return json.dumps(json.loads(raw), indent=2, ensure_ascii=False)
