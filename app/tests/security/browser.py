@@ -86,6 +86,22 @@ class Browser:
         (element,) = found.values()
         self._call("POST", f"/element/{element}/click", {})
 
+    def type(self, selector: str, text: str) -> None:
+        """Type text into the element that matches a CSS selector, or press a key of WebDriver."""
+        found = self._call("POST", "/element", {"using": "css selector", "value": selector})
+        (element,) = found.values()
+        self._call("POST", f"/element/{element}/value", {"text": text})
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the page in CSS pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        parameters = {"cmd": "Emulation.setDeviceMetricsOverride", "params": metrics}
+        self._call("POST", "/goog/cdp/execute", parameters)
+
+    def console(self) -> list[str]:
+        """Return the warnings and errors that the console has had since the last call."""
+        return [entry["message"] for entry in self._call("POST", "/se/log", {"type": "browser"})]
+
     def address(self) -> str:
         """Return the address of the page."""
         return str(self._call("GET", "/url"))

@@ -8,14 +8,18 @@
     if (region) region.textContent = text;
   };
 
-  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  // Lines break between the date and the time only.
+  const date = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+  const joined = (text) => text.replaceAll(" ", "\u00a0");
+  const format = (moment) => `${joined(date.format(moment))} ${joined(clock.format(moment))}`;
 
   const prepare = (root) => {
     for (const time of root.querySelectorAll("time[datetime]")) {
       const moment = new Date(time.dateTime);
       if (time.title || Number.isNaN(moment.getTime())) continue;
       time.title = time.textContent;
-      time.textContent = format.format(moment);
+      time.textContent = format(moment);
     }
     for (const button of root.querySelectorAll("button[data-copy]")) {
       button.hidden = !navigator.clipboard;
