@@ -27,6 +27,8 @@ PAGES = {
     "/repository/nowhere/absent": "repository/nowhere/absent",
     "/search?q=public": "find/all?query=public",
     "/organization/": "user/",
+    "/organization/absent": "organization/absent",
+    f"/user/{SUPERUSER}": f"repository?namespace={SUPERUSER}",
     "/superuser": "superuser/health",
 }
 USER_PAGES = [page for page in PAGES if page != "/superuser"]
@@ -134,6 +136,19 @@ def test_a_visitor_sees_public_repositories_and_a_user_those_they_starred(
     body = {"namespace": PRIVATE.namespace, "repository": PRIVATE.name}
     ApiClient(panel_site, READER).call("POST", "user/starred", body, status=201)
     assert f'href="/repository/{PRIVATE}"' in browsers[READER].text("/")
+
+
+def test_members_of_an_organization_see_its_teams(
+    browsers: dict[str | None, PanelBrowser], panel_site: MemorySite
+) -> None:
+    ApiClient(panel_site).call("POST", "organization/", {"name": "guild"}, status=201)
+    role = {"role": "member", "description": "Runs <b>everything</b>"}
+    ApiClient(panel_site).call("PUT", "organization/guild/team/crew", role)
+    assert 'href="/organization/guild"' in browsers[SUPERUSER].text("/organization/")
+    assert "Runs <b>everything</b>" in browsers[SUPERUSER].text("/organization/guild")
+    assert "<b>" not in browsers[SUPERUSER].get("/organization/guild").text
+    assert "crew" not in browsers[STRANGER].text("/organization/guild")
+    assert statements(browsers[SUPERUSER].get("/organization/guild")) <= 3
 
 
 def test_messages_to_all_users_are_shown_on_the_first_page(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .api_client import PASSWORD, ApiClient
+from .api_client import PASSWORD
 from .panel_browser import PanelBrowser
 from .panel_site import READER, make_panel_site
 from .sites import MemorySite
@@ -122,12 +122,25 @@ def test_a_form_that_is_too_large_or_not_a_form_is_refused(panel_site: MemorySit
     assert answer.status_code == 400
 
 
-def test_a_change_of_the_password_ends_the_session(
+def test_a_user_changes_the_password_which_ends_all_sessions(
     make_database: Callable[[], str], tmp_path: Path
 ) -> None:
     site = make_panel_site(make_database(), tmp_path)
-    browser = PanelBrowser(site, READER)
-    change = {"password": "another password", "current_password": PASSWORD}
-    ApiClient(site, READER).call("PUT", "user/", change)
-    browser.get("/organization/", status=303)
-    assert "Sign in" in browser.text("/")
+    browser, other = PanelBrowser(site, READER), PanelBrowser(site, READER)
+    path, new = f"/user/{READER}", "another good password"
+    fields = {"current_password": PASSWORD, "password": new, "repeated": new}
+    for wrong, text in (
+        ({"repeated": "different"}, "differ"),
+        ({"current_password": "wrong"}, "current password"),
+        ({"password": "short", "repeated": "short"}, "8"),
+    ):
+        answer = browser.send(path, fields | wrong, token=browser.token(path))
+        assert answer.status_code == 400
+        assert text in answer.text
+        assert new not in answer.text
+    assert browser.send("/user/admin", fields, token=browser.token(path)).status_code == 403
+    assert browser.submit(path, fields) == f"/signin/?next={path}"
+    for one in (browser, other):
+        one.get("/organization/", status=303)
+        assert "Sign in" in one.text("/")
+    assert other.sign_in(READER, new).status_code == 303

@@ -1,4 +1,4 @@
-"""`/organization/`: the organizations of the caller."""
+"""`/organization/`: the organizations of the caller, and one organization with its teams."""
 
 from __future__ import annotations
 
@@ -15,3 +15,12 @@ class OrganizationsPage:
     def on_get(self, visit: Visit) -> dict[str, Any]:
         """Show the organizations that the caller is a member of."""
         return {"organizations": visit.api("GET", "/user")["organizations"]}
+
+
+class OrganizationPage:
+    """`/organization/{orgname}`."""
+
+    @page("organization.html.j2")
+    def on_get(self, visit: Visit, orgname: str) -> dict[str, Any]:
+        """Show an organization and, to its members, the teams."""
+        return {"one": visit.api("GET", "/organization/{orgname}", orgname=orgname)}

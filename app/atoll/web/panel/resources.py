@@ -13,6 +13,7 @@ from atoll.web.api.cookies import Cookies
 from atoll.web.api.resources import Api, Resources
 from atoll.web.api.session import PasswordLogin
 from atoll.web.external_url import ExternalUrls
+from atoll.web.panel.account import UserPage
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.errors import ErrorPages
 from atoll.web.panel.fresh_login import FreshLogin
@@ -21,7 +22,7 @@ from atoll.web.panel.image import ManifestPage, TagPage
 from atoll.web.panel.licences import Licences
 from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.middleware import PanelMiddleware
-from atoll.web.panel.organizations import OrganizationsPage
+from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.repositories import RepositoriesPage
 from atoll.web.panel.repository import RepositoryPage
@@ -74,6 +75,8 @@ def create_panel(
         ("/repository/{repository}/manifest/{digest}", ManifestPage()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
+        ("/organization/{orgname}", OrganizationPage()),
+        ("/user/{username}", UserPage()),
         ("/superuser", SuperuserPage()),
         ("/superuser/locations/{location}/drain", DrainForm()),
         ("/superuser/locations/{location}/activate", ActivationForm()),
