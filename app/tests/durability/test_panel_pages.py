@@ -104,6 +104,36 @@ def test_a_repository_page_shows_its_tags(
     assert tag["manifest_digest"] in text
 
 
+def test_the_information_of_a_repository_is_that_of_the_api(
+    browsers: dict[str | None, PanelBrowser],
+) -> None:
+    path = f"/repository/{PRIVATE}?tab=information"
+    assert "administrator" in browsers[SUPERUSER].text(path)
+    assert "<dd>read</dd>" in browsers[READER].get(path).text
+    browsers[STRANGER].get(path, status=403)
+
+
+def test_a_user_stars_a_repository_and_removes_the_star(
+    browsers: dict[str | None, PanelBrowser], panel_site: MemorySite
+) -> None:
+    reader, form = browsers[READER], f"/panel/star/{PUBLIC}"
+    back = {"next": "/repository/?namespace=admin"}
+
+    def starred() -> set[str]:
+        found = ApiClient(panel_site, READER).call("GET", "user/starred")
+        return {one["name"] for one in found["repositories"]}
+
+    before = starred()
+    assert reader.submit(form, {**back, "starred": "true"}, page="/") == back["next"]
+    assert starred() == before | {PUBLIC.name}
+    assert reader.submit(form, {"next": "//evil.example"}, page="/") == "/"
+    assert starred() == before
+    for user in (STRANGER, AUDITOR):
+        token = browsers[user].token("/")
+        path = f"/panel/star/{PRIVATE}"
+        assert browsers[user].send(path, {"starred": "true"}, token=token).status_code == 403
+
+
 def test_each_tag_shows_the_locations_that_have_all_of_it(panel_uri: str, tmp_path: Path) -> None:
     registry = make_registry(panel_uri, tmp_path, ["us", "eu"])
     prepare_database(registry["us"].graph)

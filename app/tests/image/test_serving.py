@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_a_location_keeps_the_clients_scheme_and_host(image: RunningImage, schem
     assert answer.headers["Location"].startswith(f"{url}/v2/library/served/blobs/uploads/")
     challenge = image.session().get(f"{url}/v2/").headers["WWW-Authenticate"]
     assert f'realm="{url}/v2/auth"' in challenge
+
+
+@pytest.mark.parametrize("scheme", ["url", "tls_url"])
+def test_nginx_sends_the_files_of_the_panels_pages(image: RunningImage, scheme: str) -> None:
+    url = getattr(image, scheme)
+    page = image.session().get(f"{url}/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    files = set(re.findall(r'/panel/static/[^"#]+', page.text))
+    assert any("/htmx.min." in path for path in files)
+    for path in files:
+        answer = image.session().get(url + path)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["Cache-Control"]
+        # The application sends none.
+        assert answer.headers["ETag"]
 
 
 def test_the_documented_command_is_sufficient(

@@ -16,19 +16,25 @@ class RepositoryPage:
 
     @page("repository.html.j2")
     def on_get(self, visit: Visit) -> dict[str, Any]:
-        """Show a page of the tags of a repository."""
-        name = visit.call.require(READ)
-        like = (visit.req.get_param("filter") or "").strip()
-        number = visit.req.get_param("page") or "1"
-        query = {"onlyActiveTags": True, "limit": _TAGS, "page": number, "replication": True}
-        if like:
-            query["filter_tag_name"] = f"like:{like}"
-        found = visit.api("GET", "/repository/{repository}/tag/", query=query)
-        return {
-            "name": name,
-            "grant": visit.call.grant,
-            "tags": found["tags"],
-            "filter": like,
-            "page": found["page"],
-            "more": found["has_additional"],
-        }
+        """Show a page of the tags of a repository or, with `tab=information`, its attributes."""
+        shared = {"name": visit.call.require(READ), "grant": visit.call.grant}
+        if visit.req.get_param("tab") == "information":
+            query = {"includeTags": False}
+            repository = visit.api("GET", "/repository/{repository}", query=query)
+            return {**shared, "tab": "information", "repository": repository}
+        return {**shared, "tab": "tags", **_tags(visit)}
+
+
+def _tags(visit: Visit) -> dict[str, Any]:
+    like = (visit.req.get_param("filter") or "").strip()
+    number = visit.req.get_param("page") or "1"
+    query = {"onlyActiveTags": True, "limit": _TAGS, "page": number, "replication": True}
+    if like:
+        query["filter_tag_name"] = f"like:{like}"
+    found = visit.api("GET", "/repository/{repository}/tag/", query=query)
+    return {
+        "tags": found["tags"],
+        "filter": like,
+        "page": found["page"],
+        "more": found["has_additional"],
+    }

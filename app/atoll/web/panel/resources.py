@@ -28,6 +28,7 @@ from atoll.web.panel.repositories import RepositoriesPage
 from atoll.web.panel.repository import RepositoryPage
 from atoll.web.panel.search import SearchPage
 from atoll.web.panel.signin import SignIn, SignOut
+from atoll.web.panel.stars import StarForm
 from atoll.web.panel.static_files import PREFIX as STATIC_PREFIX
 from atoll.web.panel.static_files import StaticFileResource, StaticFiles
 from atoll.web.panel.superuser import SuperuserPage
@@ -82,6 +83,7 @@ def create_panel(
         ("/superuser/locations/{location}/activate", ActivationForm()),
         ("/superuser/locations/{location}", LocationPage()),
         ("/panel/licences", Licences()),
+        ("/panel/star/{repository}", StarForm()),
         (f"{STATIC_PREFIX}{{file}}", StaticFileResource(static_files)),
     ]
     return Panel(routes, middleware, ErrorPages(renderer))
