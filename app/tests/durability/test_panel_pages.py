@@ -134,7 +134,9 @@ def test_a_user_stars_a_repository_and_removes_the_star(
         assert browsers[user].send(path, {"starred": "true"}, token=token).status_code == 403
 
 
-def test_each_tag_shows_the_locations_that_have_all_of_it(panel_uri: str, tmp_path: Path) -> None:
+def test_each_tag_shows_the_locations_that_have_all_of_it(
+    browsers: dict[str | None, PanelBrowser], panel_uri: str, tmp_path: Path
+) -> None:
     registry = make_registry(panel_uri, tmp_path, ["us", "eu"])
     prepare_database(registry["us"].graph)
     name = RepositoryName(SUPERUSER, "copied")
@@ -143,6 +145,11 @@ def test_each_tag_shows_the_locations_that_have_all_of_it(panel_uri: str, tmp_pa
     page = browser.text(f"/repository/{name}")
     assert re.search(r"#good\"></use></svg>us<", page)
     assert re.search(r"#busy\"></use></svg>eu has 0 of 1 blobs<", page)
+    # Only a page with pending copies asks for its present content, and only for its own.
+    assert f'id="tags" hx-get="/repository/{name}"' in page
+    complete = browsers[None].text(f"/repository/{PUBLIC}")
+    assert ">v1<" in complete
+    assert "hx-get" not in complete
 
 
 def test_tags_are_filtered_by_a_part_of_their_name(

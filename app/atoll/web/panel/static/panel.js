@@ -53,14 +53,25 @@
     }
   });
 
+  // Live parts: a response that is another page, such as the sign-in, is opened as a whole.
+  const states = () => Array.from(document.querySelectorAll(".state"), (one) => one.textContent).join();
   let focused = "";
-  document.addEventListener("htmx:beforeSwap", () => {
+  let before = "";
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, serverResponse, target } = event.detail;
+    const same = new URL(xhr.responseURL).pathname === location.pathname;
+    if (!same || !serverResponse.includes(`id="${target.id}"`)) {
+      event.detail.shouldSwap = false;
+      location.reload();
+    }
     focused = document.activeElement ? document.activeElement.id : "";
+    before = states();
   });
-  document.addEventListener("htmx:afterSwap", (event) => {
-    prepare(event.target);
+  document.addEventListener("htmx:load", (event) => prepare(event.detail.elt));
+  document.addEventListener("htmx:afterSettle", () => {
     const element = focused && document.getElementById(focused);
     if (element && element !== document.activeElement) element.focus({ preventScroll: true });
+    if (states() !== before) announce("A state on this page has changed");
   });
 
   prepare(document);
