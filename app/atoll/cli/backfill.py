@@ -14,9 +14,8 @@ from atoll.cli.context import CommandContext
 from atoll.cli.options import json_option
 from atoll.cli.output import note, print_json, print_result, progress
 from atoll.cli.polling import poll
-from atoll.errors import UserError
-from atoll.placement.rules import targets
 from atoll.placement.upkeep import backfill as domain
+from atoll.placement.upkeep.bounded_backfill import required_targets
 from atoll.server.bundle import require_replication
 from atoll.services import Services
 
@@ -130,14 +129,7 @@ def backfill(
 
 def _wanted(services: Services, names: list[str]) -> list[str]:
     require_replication(services.bundle)
-    required = targets(services.database, services.bundle.required_locations)
-    for name in names:
-        if name not in required:
-            raise UserError(
-                f"no blobs are required at '{name}'; the required locations are:"
-                f" {', '.join(required)}"
-            )
-    return names or required
+    return required_targets(services.database, services.bundle.required_locations, names)
 
 
 def _search(services: Services, scope: Scope, *, queue: bool) -> dict[str, Missing]:

@@ -7,6 +7,7 @@ from atoll.db import estimates
 from atoll.db.pool import Database
 from atoll.placement import delete_queue as deletions
 from atoll.placement.delete_queue import queue_lengths
+from atoll.placement.upkeep import failing_tasks
 from atoll.placement.upkeep import lag as lag_module
 from atoll.placement.upkeep.lag import Lag, lag
 
@@ -83,6 +84,26 @@ def test_the_cost_of_counting_is_bounded(registry: MemoryRegistry) -> None:
         database.run("ANALYZE replicationtask; ANALYZE objectdeletion")
         assert examined(database, lag_module._LAG, limit) < 4 * MAXIMUM
         assert examined(database, deletions._LENGTHS, limit) < 2 * MAXIMUM
+
+
+def test_the_cost_of_listing_and_retrying_failing_tasks_is_bounded(
+    registry: MemoryRegistry,
+) -> None:
+    database = registry["us"].database
+    values = {"limit": 50, "location": None, "after": 0}
+    make_tasks(database, 2000, "ap")
+    database.run("UPDATE replicationtask SET last_error = 'failed' WHERE id > 1990")
+    for _ in range(3):
+        make_tasks(database, 2000, "eu")
+        database.run(
+            "UPDATE replicationtask t SET last_error = 'failed', urgent = true,"
+            " available_at = now() + interval '1 hour'"
+            " FROM imagestoragelocation l WHERE l.id = t.location_id AND l.name = 'eu'"
+        )
+        database.run("ANALYZE replicationtask; ANALYZE imagestorage")
+        assert examined(database, failing_tasks._LIST, values) < 200
+        assert examined(database, failing_tasks._RETRY, values) < 500
+        assert examined(database, failing_tasks._URGENT, {"limit": 50}) < 200
 
 
 def test_the_oldest_task_is_found_among_failed_urgent_and_large_ones(

@@ -44,6 +44,9 @@ ADMINISTRATORS_SEE = (
     "superuser/logs",
     "superuser/health",
     "superuser/instances",
+    "superuser/locations",
+    "superuser/replication",
+    "superuser/replication",
     "superuser/replication/lag",
     "organization/acme/members",
     "organization/acme/logs",
@@ -66,6 +69,8 @@ CHANGES: tuple[tuple[str, str, object], ...] = (
     ("DELETE", "repository/acme/app", None),
     ("DELETE", "superuser/users/owner", None),
     ("POST", "superuser/takeownership/acme", None),
+    ("POST", "superuser/replication/backfill", {}),
+    ("POST", "superuser/replication/retry", {}),
     ("POST", "messages", {"message": {}}),
 )
 

@@ -134,6 +134,7 @@ def backfill(
     namespace: str | None = None,
     queue: bool = True,
     uuids: bool = False,
+    after: int = 0,
     until: int | None = None,
     batch: int = BATCH,
 ) -> Iterator[Step]:
@@ -146,6 +147,7 @@ def backfill(
         namespace: examines only blobs of this namespace's images.
         queue: whether to create the missing tasks, and delete tasks at excluded locations.
         uuids: whether to return the identifier of each blob.
+        after: examines only blobs with greater ids.
         until: the last id to examine, None for all blobs.
         batch: blobs that one statement examines.
 
@@ -157,12 +159,12 @@ def backfill(
         last = min(last, until)
     statement = _DELETE_OBSOLETE + _COUNT_AND_QUEUE if queue else _COUNT
     statement += _NAMED if uuids else _FOUND
-    for after in range(0, last, batch):
-        end = min(after + batch, last)
+    for start in range(after, last, batch):
+        end = min(start + batch, last)
         rows = database.run(
             statement,
             {
-                "after": after,
+                "after": start,
                 "until": end,
                 "required": required,
                 "wanted": wanted,

@@ -27,6 +27,7 @@ from atoll.notifications import authorized_addresses, mailer, notices, subscript
 from atoll.outbound.errors import InvalidDestination
 from atoll.placement import policies
 from atoll.placement.locations import errors as locations
+from atoll.placement.upkeep.bounded_backfill import LocationNotRequired
 from atoll.registry import banners, labels
 from atoll.registry import errors as registry
 from atoll.web.errors import ReadOnly, Unauthorized, printable
@@ -110,11 +111,12 @@ class TooManyVerifications(Exception):
 
 
 class TooManyReports(Exception):
-    """Another operation that reads all blobs of a location is in progress."""
+    """Another operation that reads many blobs is in progress."""
 
     def __init__(self) -> None:
         super().__init__(
-            "another drain or preview of a loss is in progress; try again when it has ended"
+            "another drain, backfill or preview of a loss is in progress; try again when it has"
+            " ended"
         )
 
 
@@ -176,6 +178,7 @@ STATUSES: dict[type[Exception], tuple[int, str]] = {
     users.UserUnknown: (404, _NOT_FOUND),
     banners.BannerUnknown: (404, _NOT_FOUND),
     log_exports.ExportUnknown: (404, _NOT_FOUND),
+    LocationNotRequired: (400, _BAD),
     policies.SubjectUnknown: (404, _NOT_FOUND),
     registry.RepositoryUnknown: (404, _NOT_FOUND),
     registry.ManifestUnknown: (404, _NOT_FOUND),

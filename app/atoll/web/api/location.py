@@ -174,7 +174,7 @@ class LocationResource:
 
 
 class BatchSlot:
-    """Lets one operation at a time read every blob of a location, in this process."""
+    """Lets one operation at a time read many blobs, in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -35,8 +35,11 @@ from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
 from atoll.placement.locations.contents import ContentsQuery
 from atoll.placement.locations.life_cycle import LocationLifeCycle
+from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies
 from atoll.placement.status import StatusReporter
+from atoll.placement.upkeep.bounded_backfill import BoundedBackfill
+from atoll.placement.upkeep.failing_tasks import FailingTasks
 from atoll.registry.banners import Banners
 from atoll.registry.blobs import Blobs
 from atoll.registry.image_completeness import ImageCompleteness
@@ -71,6 +74,7 @@ from atoll.web.api import (
     prototype,
     replication,
     replication_policy,
+    replication_work,
     robot,
     session,
     star,
@@ -147,6 +151,7 @@ def create_api(
     namespaces = Namespaces(organizations, bundle)
     removal = NamespaceDeletion(database, redis)
     listing, slots = RepositoryQueries(database, bundle.default_tag_expiration), SearchSlots()
+    batch_slot = location.BatchSlot()
     history = TagHistory(database, redis, bundle.default_tag_expiration)
     api_tokens = ApiTokens(database)
     stars, messages = Stars(database), Banners(database)
@@ -183,8 +188,8 @@ def create_api(
         *_organization_mirrors(organization_mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/instances", InstanceList(database)),
-        ("/superuser/replication/lag", replication.ReplicationLag(database)),
-        *_locations(database, bundle, life_cycle),
+        *_superuser_replication(database, bundle, batch_slot),
+        *_locations(database, bundle, life_cycle, batch_slot),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),
         ("/superuser/users/", superuser.SuperuserUserList(database, cipher, bundle)),
         ("/superuser/users/{username}", superuser.SuperuserUser(database, removal, bundle)),
@@ -450,14 +455,30 @@ def _replication(database: Database, bundle: Bundle, namespaces: Namespaces) -> 
     ]
 
 
+def _superuser_replication(
+    database: Database, bundle: Bundle, slot: location.BatchSlot
+) -> Resources:
+    base = "/superuser/replication"
+    backfill = BoundedBackfill(database, bundle.required_locations)
+    retry = replication_work.ReplicationRetry(FailingTasks(database), LocationTable(database))
+    return [
+        (base, replication.Replication(database)),
+        (f"{base}/lag", replication.ReplicationLag(database)),
+        (f"{base}/backfill", replication_work.ReplicationBackfill(backfill, slot)),
+        (f"{base}/retry", retry),
+    ]
+
+
 def _locations(
-    database: Database, bundle: Bundle, life_cycle: Callable[[], LocationLifeCycle]
+    database: Database,
+    bundle: Bundle,
+    life_cycle: Callable[[], LocationLifeCycle],
+    slot: location.BatchSlot,
 ) -> Resources:
     base = "/superuser/locations/{location}"
     reports = location.LocationReports(
         StatusReporter(database), ContentsQuery(database), bundle.required_locations
     )
-    slot = location.BatchSlot()
     return [
         ("/superuser/locations", location.LocationList(reports)),
         (f"{base}/drain", location.LocationDrain(life_cycle, slot)),
