@@ -24,6 +24,7 @@ from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.middleware import PanelMiddleware
 from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
+from atoll.web.panel.replication import ReplicationPage, RetryForm
 from atoll.web.panel.repositories import RepositoriesPage
 from atoll.web.panel.repository import RepositoryPage
 from atoll.web.panel.search import SearchPage
@@ -79,6 +80,8 @@ def create_panel(
         ("/organization/{orgname}", OrganizationPage()),
         ("/user/{username}", UserPage()),
         ("/superuser", SuperuserPage()),
+        ("/superuser/replication", ReplicationPage()),
+        ("/superuser/replication/retry", RetryForm()),
         ("/superuser/locations/{location}/drain", DrainForm()),
         ("/superuser/locations/{location}/activate", ActivationForm()),
         ("/superuser/locations/{location}", LocationPage()),
