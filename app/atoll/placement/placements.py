@@ -24,6 +24,11 @@ HAS_NO_COPY = f"NOT EXISTS (SELECT FROM {_PLACEMENTS})"
 # An expression: the names of the locations with a good copy of blob `s`, as an array.
 GOOD_LOCATIONS = f"array(SELECT l.name FROM {_PLACEMENTS} AND p.state = 'good')"
 
+# An expression: the copies of blob `s`, as a JSON list of [location, state, date of verification].
+COPIES = f"""coalesce((
+             SELECT jsonb_agg(jsonb_build_array(l.name, p.state, p.verified_at) ORDER BY l.name)
+             FROM {_PLACEMENTS}), '[]')"""
+
 
 def record_good(copies: str) -> str:
     """Return the statement that records good placements.

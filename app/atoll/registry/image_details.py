@@ -15,6 +15,7 @@ from typing import Any
 from atoll.db.pool import Database
 from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import Digest, RepositoryName
+from atoll.placement.placements import COPIES
 from atoll.registry.blobs import Blob, Blobs
 from atoll.registry.errors import BlobLost, BlobQuarantined
 from atoll.registry.manifests import Manifests
@@ -40,10 +41,7 @@ WITH parent AS (
     SELECT m.id FROM manifest m
     WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND m.deleted_at IS NULL
 )
-SELECT s.content_checksum, s.image_size, coalesce((
-    SELECT jsonb_agg(jsonb_build_array(l.name, p.state, p.verified_at) ORDER BY l.name)
-    FROM imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
-    WHERE p.storage_id = s.id AND l.state <> 'removed'), '[]')
+SELECT s.content_checksum, s.image_size, {COPIES}
 FROM parent JOIN manifestblob mb ON mb.manifest_id = parent.id
 JOIN imagestorage s ON s.id = mb.blob_id
 UNION ALL

@@ -46,7 +46,6 @@ ADMINISTRATORS_SEE = (
     "superuser/instances",
     "superuser/locations",
     "superuser/replication",
-    "superuser/replication",
     "superuser/replication/lag",
     "organization/acme/members",
     "organization/acme/logs",
