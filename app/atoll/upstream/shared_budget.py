@@ -56,6 +56,9 @@ _WAITING_SECONDS = 1.0
 # asked for.
 _PATIENCE = 30.0
 _BUSY_SECONDS = 5.0
+# Seconds without a request after which a process returns its slots. Runs pause shorter than that
+# between two requests, and a share that changes hands costs two statements.
+_IDLE_SECONDS = 1.0
 # Seconds after which an announcement of remaining pulls is not believed any more, because most
 # upstreams use a sliding period.
 _BELIEVED_SECONDS = 300.0
@@ -96,6 +99,8 @@ class SharedBudget:
         # that renewal asked for.
         self._peak = 0
         self._asked = 0
+        # When the last request ended.
+        self._idle_since = 0.0
         self._renewing = False
         self._renew_at = 0.0
         self._share: Share | None = None
@@ -120,7 +125,7 @@ class SharedBudget:
             self._changed.notify_all()
 
     def release(self) -> None:
-        """Return the slots if no request needs them, so that other processes need not wait.
+        """Return the slots if no request needed them for a second, so that others need not wait.
 
         Without it, a process that has nothing to do any more keeps them until its lease expires.
         """
@@ -128,9 +133,12 @@ class SharedBudget:
             has_slots = self._share is not None and self._share.slots > 0
             if not has_slots or self._in_use or self._waiting or self._renewing:
                 return
+            now = self._monotonic()
+            if now < self._idle_since + _IDLE_SECONDS:
+                return
             self._peak = 0
             try:
-                self._renew(self._monotonic())
+                self._renew(now)
             except (DatabaseUnavailable, psycopg2.Error) as error:
                 log.warning(
                     "slots of upstream not returned",
@@ -197,6 +205,7 @@ class SharedBudget:
         finally:
             with self._changed:
                 self._in_use -= 1
+                self._idle_since = self._monotonic()
                 self._changed.notify()
 
     @contextmanager

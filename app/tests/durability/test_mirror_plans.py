@@ -17,6 +17,7 @@ from atoll.mirroring.status import RunStatus
 from atoll.names import RepositoryName
 from atoll.upstream.reference import UpstreamReference
 
+from ..integration.services import wait_until
 from ..upstream.certificates import PrivateCa
 from ..upstream.clients import USER
 from ..upstream.content import UpstreamRepository
@@ -192,8 +193,13 @@ def test_a_plan_waits_while_others_use_all_slots_of_the_upstream(
                 time.sleep(0.05)
             assert not planning.done()
             assert upstream.requests == []
-        # As the listener of a worker does.
-        budget.release()
+
+        def ended() -> bool:
+            # As the listener of a worker does every few seconds.
+            budget.release()
+            return planning.done()
+
+        wait_until("the plan ended", ended)
         assert planning.result(_PATIENCE)["tags_copied"] == len(there.tags)
     # Its share was returned.
     assert not holders(site) & waiting

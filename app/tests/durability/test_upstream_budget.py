@@ -93,11 +93,13 @@ def test_a_waiting_process_gets_its_share_by_notification(database: Database) ->
 
 
 def test_an_idle_process_returns_its_slots_to_a_waiting_one(database: Database) -> None:
-    one, other = budgets_of(database, clock=Clock()), budgets_of(database)
+    clock = Clock()
+    one, other = budgets_of(database, clock=clock), budgets_of(database)
     first, second = (budgets.budget(REFERENCE, Access()) for budgets in (one, other))
     with listening(one, other), ExitStack() as stack:
         with ExitStack() as requests:
             hold(requests, first, 4)
+        clock.now += 1
         hold(stack, second, 4)
         # The lease of the first process has not expired, else its row would be gone.
         assert slots(database) == [0, 4]
@@ -107,12 +109,16 @@ def test_a_process_returns_its_slots_when_it_becomes_idle(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_budget, "_LISTENER_SECONDS", 0.05)
-    budgets = budgets_of(database, clock=Clock())
+    clock = Clock()
+    budgets = budgets_of(database, clock=clock)
     budget = budgets.budget(REFERENCE, Access())
     with listening(budgets):
         with ExitStack() as requests:
             hold(requests, budget, 4)
-            assert slots(database) == [4]
+        # A run pauses for moments between its requests.
+        budget.release()
+        assert slots(database) == [4]
+        clock.now += 1
         wait_until("the slots are returned", lambda: slots(database) == [0])
         hold(requests, budget)
 
