@@ -3,7 +3,7 @@
 A `ThreadRegistry` holds the background threads of a process. Health endpoints read `silent`, which
 names the threads that died or hang. The metric `atoll_background_last_success_timestamp_seconds`
 shows for each periodic thread when its work last succeeded, so that work which fails forever is
-visible as well.
+visible as well; `atoll_background_failures_total` counts the runs that failed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from atoll.errors import AtollError
 
@@ -26,6 +26,9 @@ LAST_SUCCESS = Gauge(
     "When the work of a background thread last succeeded, in seconds since 1970",
     ["activity"],
     multiprocess_mode="max",
+)
+FAILURES = Counter(
+    "atoll_background_failures", "Failed runs of the work of a background thread", ["activity"]
 )
 
 
@@ -156,6 +159,8 @@ class PeriodicThread:
         self._delay = delay
         self._stopped = threading.Event()
         self._pause = pause or self._stopped.wait
+        # Exported from the beginning, so that the first failure is an increase.
+        self._failures = FAILURES.labels(name)
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def stop(self) -> None:
@@ -183,9 +188,11 @@ class PeriodicThread:
             more = self._work() is True
         except ServiceUnavailable as error:
             log.warning(error.event, extra={"activity": self._name, "cause": str(error)})
+            self._failures.inc()
             return False
         except Exception:
             log.exception("unhandled exception", extra={"activity": self._name})
+            self._failures.inc()
             return False
         LAST_SUCCESS.labels(self._name).set_to_current_time()
         return more

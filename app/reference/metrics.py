@@ -34,6 +34,19 @@ def metrics_page() -> str:
     )
 
 
+def exported_series() -> dict[str, frozenset[str]]:
+    """Return the labels of each series that a process can export, by the series' name."""
+    series: dict[str, frozenset[str]] = {}
+    for metric in _metrics():
+        labels = frozenset(metric._labelnames)
+        if metric._type == "histogram":
+            series[f"{metric._name}_bucket"] = labels | {"le"}
+            series[f"{metric._name}_sum"] = series[f"{metric._name}_count"] = labels
+        else:
+            series[f"{metric._name}{_suffix(metric)}"] = labels
+    return series
+
+
 def _metrics() -> Iterator[Any]:
     """Return every collector of Atoll. Collectors are registered when their module is imported."""
     for module in pkgutil.walk_packages(atoll.__path__, "atoll."):
@@ -44,6 +57,9 @@ def _metrics() -> Iterator[Any]:
 
 
 def _full_name(metric: Any) -> str:
-    suffix = "_total" if metric._type == "counter" else ""
     labels = ",".join(metric._labelnames)
-    return f"{metric._name}{suffix}" + (f"{{{labels}}}" if labels else "")
+    return f"{metric._name}{_suffix(metric)}" + (f"{{{labels}}}" if labels else "")
+
+
+def _suffix(metric: Any) -> str:
+    return "_total" if metric._type == "counter" else ""

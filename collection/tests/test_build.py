@@ -8,7 +8,7 @@ import pytest
 from checkout import copy_checkout, tracked_files
 from tools import TOOLS
 
-SHIPPED = ("app/atoll", "meta", "inventories/example", "playbooks", "plugins", "roles")
+SHIPPED = ("app/atoll", "files", "meta", "inventories/example", "playbooks", "plugins", "roles")
 SECRETS = (
     "inventories/yours/hosts.yml",
     "inventories/yours/group_vars/all/registry.yml",

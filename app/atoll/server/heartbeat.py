@@ -8,6 +8,8 @@ import time
 from datetime import datetime
 from uuid import UUID
 
+from prometheus_client import Gauge
+
 from atoll.cluster.instances import HEARTBEAT_INTERVAL, Heartbeat
 from atoll.db.pool import DatabaseUnavailable
 from atoll.periodic import PeriodicThread
@@ -20,6 +22,14 @@ _POLL_SECONDS = 1.0
 _SILENCE_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
+
+CERTIFICATE_END = Gauge(
+    "atoll_certificate_expiry_timestamp_seconds",
+    "When the certificate that this instance serves TLS with expires, in seconds since 1970",
+    # A labelled metric without samples is not exported: instances without TLS have no certificate.
+    ["role"],
+    multiprocess_mode="mostrecent",
+)
 
 
 class HeartbeatThread:
@@ -37,6 +47,8 @@ class HeartbeatThread:
             UUID(shared) if shared else None,
             certificate_expires_at=certificate_expires_at,
         )
+        if certificate_expires_at is not None:
+            CERTIFICATE_END.labels(role).set(certificate_expires_at.timestamp())
         self._registry = services.thread_registry
         self._thread: PeriodicThread | None = None
         # What was recorded last, and when the next heartbeat is due if nothing changes.

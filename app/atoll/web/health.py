@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import falcon
+from prometheus_client import Gauge
 
 from atoll.db.pool import Database, DatabaseUnavailable, SchemaOutdated
 from atoll.db.shared_redis import SharedRedis
@@ -27,6 +28,23 @@ _PROBE_SECONDS = 2.0
 _SILENCE_SECONDS = 120.0
 # As Quay's DISKSPACE_HEALTH_THRESHOLD: the fraction of the disk that must be free.
 _FREE_FRACTION = 0.01
+
+SERVICE_UP = Gauge(
+    "atoll_service_up",
+    "1 if this process finds the service available: `database` (the primary) or `redis`",
+    ["service"],
+    multiprocess_mode="mostrecent",
+)
+SPOOL_FREE = Gauge(
+    "atoll_spool_free_bytes",
+    "Free bytes of the disk that holds the spool",
+    multiprocess_mode="mostrecent",
+)
+SPOOL_SIZE = Gauge(
+    "atoll_spool_size_bytes",
+    "Size of the disk that holds the spool, in bytes",
+    multiprocess_mode="mostrecent",
+)
 
 
 class HealthProbe:
@@ -71,6 +89,10 @@ class HealthProbe:
             self._redis.resume_reads(database_available=available)
         usage = shutil.disk_usage(self._spool)
         self.disk_space = usage.free > usage.total * _FREE_FRACTION
+        SERVICE_UP.labels("database").set(self.database)
+        SERVICE_UP.labels("redis").set(self.redis)
+        SPOOL_FREE.set(usage.free)
+        SPOOL_SIZE.set(usage.total)
 
     def wait_for_first(self, seconds: float) -> None:
         """Wait for the first probe, for at most the given seconds."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 from atoll.db.pool import DatabaseUnavailable
-from atoll.periodic import LAST_SUCCESS, ThreadRegistry
+from atoll.periodic import FAILURES, LAST_SUCCESS, ThreadRegistry
 from atoll.storage.errors import NoHealthyStore, StoreUnavailable
 
 from ..integration.services import wait_until
@@ -118,5 +118,10 @@ def test_only_successful_work_updates_the_time_of_the_last_success() -> None:
     wait_until("one has succeeded", lambda: last("test-succeeding") > 0)
     wait_until("the other activity is repeated", lambda: len(calls) > 1)
     assert last("test-failing") == 0
+    failures = {
+        name: FAILURES.labels(name)._value.get() for name in ("test-failing", "test-succeeding")
+    }
+    assert failures["test-failing"] >= 1
+    assert failures["test-succeeding"] == 0
     for thread in (failing, succeeding):
         thread.stop()
