@@ -11,11 +11,12 @@ from atoll.placement.placements import HAS_GOOD_COPY
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.registry.tags import alive
 
-# Common tables: the manifests below each root (`named`), and those that its indexes list and that
-# cannot be pulled (`gap`). Expects `root (key, id)`.
-_BELOW = """
+# Common tables: the manifests below each root (`named`), those that its indexes list and that
+# cannot be pulled (`gap`), and the roots of which a blob has no copy (`incomplete`). Several tags
+# may have one root, and several images one blob; each is looked up once. Expects `root (key, id)`.
+_BELOW = f"""
 named AS (
-    SELECT id AS root, id FROM root
+    SELECT DISTINCT id AS root, id FROM root
     UNION
     SELECT named.root, c.child_manifest_id
     FROM named JOIN manifestchild c ON c.manifest_id = named.id
@@ -27,22 +28,24 @@ named AS (
     SELECT named.root, named.id, child.digest
     FROM named JOIN manifestchild c ON c.manifest_id = named.id
     JOIN manifest child ON child.id = c.child_manifest_id AND child.deleted_at IS NOT NULL
+), gaps AS MATERIALIZED (
+    SELECT gap.root, gap.id, array_agg(gap.digest) AS digests FROM gap GROUP BY gap.root, gap.id
+), blob AS MATERIALIZED (
+    SELECT DISTINCT mb.blob_id AS id FROM named JOIN manifestblob mb ON mb.manifest_id = named.id
+), lost AS MATERIALIZED (
+    SELECT s.id FROM blob s WHERE NOT {HAS_GOOD_COPY}
+), incomplete AS MATERIALIZED (
+    SELECT DISTINCT named.root
+    FROM named JOIN manifestblob mb ON mb.manifest_id = named.id JOIN lost ON lost.id = mb.blob_id
 )"""
 
 # Return for each root whether all blobs have a copy, and for each index with gaps their digests and
 # the index, if a filter may permit them.
-_STATE = f"""
-SELECT root.key,
-       NOT EXISTS (
-           SELECT FROM named JOIN manifestblob mb ON mb.manifest_id = named.id
-           JOIN imagestorage s ON s.id = mb.blob_id
-           WHERE named.root = root.id AND NOT {HAS_GOOD_COPY}),
-       gaps.digests,
+_STATE = """
+SELECT root.key, root.id <> ALL (SELECT incomplete.root FROM incomplete), gaps.digests,
        CASE WHEN gaps.digests IS NOT NULL AND %(filtered)s
             THEN (SELECT manifest_bytes FROM manifest WHERE id = gaps.id) END
-FROM root LEFT JOIN (
-    SELECT gap.root, gap.id, array_agg(gap.digest) AS digests FROM gap GROUP BY gap.root, gap.id
-) AS gaps ON gaps.root = root.id
+FROM root LEFT JOIN gaps ON gaps.root = root.id
 """
 
 _TAGS = f"""
