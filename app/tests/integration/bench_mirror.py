@@ -64,6 +64,8 @@ FROM tag JOIN manifest ON manifest.id = tag.manifest_id
 JOIN manifest other ON other.digest = manifest.digest AND other.id <> manifest.id
 WHERE tag.repository_id = %(first)s;
 UPDATE repomirrorconfig SET next_at = now(), sync_interval = %(interval)s;
+-- As autovacuum does within minutes. Its statistics of one repository would be wrong by a thousand.
+ANALYZE;
 """
 
 
