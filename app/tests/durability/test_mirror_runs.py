@@ -351,3 +351,25 @@ def test_an_unchanged_run_ends_with_its_plan(site: MemorySite, runs: Runs) -> No
     assert (run.tags_total, run.tags_unchanged) == (1000, 1000)
     assert found.row["next_at"] > claim.now
     assert runs.claims.claim(None, []) is None
+
+
+def test_an_unchanged_run_writes_no_tag_that_was_seen_within_the_hour(
+    site: MemorySite, runs: Runs
+) -> None:
+    make_mirror(site, ONE)
+    versions = "SELECT tag, xmin::text, upstream_digest FROM mirrortag ORDER BY tag"
+
+    def run(changed: str) -> list[tuple[str, ...]]:
+        mirrors(site).request_sync(ONE)
+        digests = {"changed": changed, "old": "digest", "same": "digest"}
+        runs.plans.record(claimed_run(runs), Plan(digests, frozenset(digests)))
+        return [tuple(row) for row in site.database.read(versions)]
+
+    first = run("digest")
+    site.database.run(
+        "UPDATE mirrortag SET checked_at = checked_at - interval '61 minutes' WHERE tag = 'old'"
+    )
+    second = run("other")
+    assert [row[0] for row in second if row not in first] == ["changed", "old"]
+    assert second[0][2] == "other"
+    assert run("other") == second

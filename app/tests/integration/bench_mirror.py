@@ -63,6 +63,12 @@ SELECT other.repository_id, tag.name, other.id, tag.lifetime_start_ms
 FROM tag JOIN manifest ON manifest.id = tag.manifest_id
 JOIN manifest other ON other.digest = manifest.digest AND other.id <> manifest.id
 WHERE tag.repository_id = %(first)s;
+INSERT INTO mirrortag (mirror_id, tag, upstream_digest, image_created, seen_at, checked_at)
+SELECT mirror.id, known.tag, known.upstream_digest, known.image_created, known.seen_at,
+       known.checked_at
+FROM repomirrorconfig mirror, mirrortag known
+JOIN repomirrorconfig one ON one.id = known.mirror_id
+WHERE one.repository_id = %(first)s AND mirror.id <> one.id;
 UPDATE repomirrorconfig SET next_at = now(), sync_interval = %(interval)s;
 -- As autovacuum does within minutes. Its statistics of one repository would be wrong by a thousand.
 ANALYZE;

@@ -27,6 +27,10 @@ from atoll.mirroring.runs.deletions import UNSELECTED
 from atoll.mirroring.runs.endings import FinishedRun, RunEndings, events_of
 from atoll.mirroring.runs.run_settings import RunSettings
 
+# Rows of tags without changes are written again after so many seconds, and not with each run, which
+# would write all tags of all mirrors each minute.
+_RECORD_SECONDS = 3600
+
 # Record what the upstream has. Returns no row if the lease was lost, the run was cancelled, or the
 # settings changed.
 _PLAN = f"""
@@ -40,9 +44,17 @@ WITH ours AS (
     INSERT INTO mirrortag (mirror_id, tag, upstream_digest, image_created, seen_at, checked_at)
     SELECT ours.id, given.tag, CASE WHEN given.is_unchanged THEN given.digest END, given.created,
            clock_timestamp(), CASE WHEN given.is_checked THEN clock_timestamp() END
-    FROM ours, unnest(%(tags)s::text[], %(digests)s::text[], %(created)s::timestamptz[],
-                      %(unchanged)s::boolean[], %(checked)s::boolean[])
+    FROM ours CROSS JOIN unnest(%(tags)s::text[], %(digests)s::text[], %(created)s::timestamptz[],
+                                %(unchanged)s::boolean[], %(checked)s::boolean[])
         AS given (tag, digest, created, is_unchanged, is_checked)
+    LEFT JOIN mirrortag known ON known.mirror_id = ours.id AND known.tag = given.tag
+    WHERE NOT given.is_unchanged OR known.tag IS NULL OR known.gone_since IS NOT NULL
+       OR known.last_error IS NOT NULL OR known.upstream_digest IS DISTINCT FROM given.digest
+       OR given.created <> known.image_created
+       OR (given.created IS NOT NULL AND known.image_created IS NULL)
+       OR least(known.seen_at, CASE WHEN given.is_checked
+                                    THEN coalesce(known.checked_at, '-infinity') END)
+          < clock_timestamp() - make_interval(secs => {_RECORD_SECONDS})
     ON CONFLICT (mirror_id, tag) DO UPDATE SET
         upstream_digest = coalesce(EXCLUDED.upstream_digest, mirrortag.upstream_digest),
         image_created = coalesce(EXCLUDED.image_created,
