@@ -219,8 +219,8 @@ class TagStatus:
         state: one of TAG_STATES: copied in its latest version, waiting for its copy, failed at its
             last copy, or missing at the upstream.
         digest: the digest at the upstream.
-        seen_at: when the upstream listed the tag; up to an hour before the last time.
-        checked_at: when the upstream was asked for its digest; up to an hour before the last time.
+        seen_at: when a run last found the tag at the upstream, exact to an hour.
+        checked_at: when a run last asked the upstream for the digest, exact to an hour.
         gone_since: since when the upstream does not list the tag.
     """
 

@@ -50,8 +50,7 @@ WITH ours AS (
     LEFT JOIN mirrortag known ON known.mirror_id = ours.id AND known.tag = given.tag
     WHERE NOT given.is_unchanged OR known.tag IS NULL OR known.gone_since IS NOT NULL
        OR known.last_error IS NOT NULL OR known.upstream_digest IS DISTINCT FROM given.digest
-       OR given.created <> known.image_created
-       OR (given.created IS NOT NULL AND known.image_created IS NULL)
+       OR (given.created IS NOT NULL AND given.created IS DISTINCT FROM known.image_created)
        OR least(known.seen_at, CASE WHEN given.is_checked
                                     THEN coalesce(known.checked_at, '-infinity') END)
           < clock_timestamp() - make_interval(secs => {_RECORD_SECONDS})
