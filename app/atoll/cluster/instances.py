@@ -14,14 +14,15 @@ from uuid import UUID, uuid4
 import atoll
 from atoll.config import Bundle
 from atoll.db.pool import Database
-from atoll.storage.health import StoreHealth, StoreState
+from atoll.storage.health import StoreHealth
+from atoll.storage.observations import observe_store
 
 # Seconds between two heartbeats.
 HEARTBEAT_INTERVAL = 30
 # Seconds without a heartbeat after which an instance counts as lost.
-_LOST_SECONDS = 3 * HEARTBEAT_INTERVAL
+LOST_SECONDS = 3 * HEARTBEAT_INTERVAL
 # Hours after which a lost instance is deleted.
-_RETENTION_HOURS = 24
+RETENTION_HOURS = 24
 
 # Record a heartbeat, and delete instances that were lost long ago.
 _RECORD = """
@@ -53,8 +54,8 @@ class Instance:
         role: `registry`, `replication`, `mirror` or `housekeeping`.
         preference: the locations of its site, nearest first.
         drift: keys of its bundle that differ from those of most instances.
-        stores: for each location `up` (the store is fully healthy; null before the first probe),
-            `serves` (it can be read from) and `cause` (why it is not healthy).
+        stores: for each location its store as of `observe_store`; earlier versions record only
+            `up`, `serves` and `cause`.
         lost: its heartbeats stopped, and no other instance of its site has the same role.
         certificate_expires_at: the end of the certificate that it serves TLS with; None if it
             serves none, and for an earlier version.
@@ -117,11 +118,7 @@ class Heartbeat:
 
     def stores(self) -> dict[str, dict[str, Any]]:
         """Return the health of each store, as this process sees it."""
-        states = {location: self._health.state(location) for location in self._bundle.stores}
-        return {
-            name: {"up": _healthy(state), "serves": state.up, "cause": state.cause}
-            for name, state in states.items()
-        }
+        return {name: observe_store(self._health, name) for name in self._bundle.stores}
 
     def record(self) -> None:
         """Record that the instance runs, and the health of each store."""
@@ -136,7 +133,7 @@ class Heartbeat:
                 "fingerprint": json.dumps(self._bundle.fingerprint),
                 "stores": json.dumps(self.stores()),
                 "certificate_expires_at": self._certificate_expires_at,
-                "hours": _RETENTION_HOURS,
+                "hours": RETENTION_HOURS,
             },
         )
 
@@ -153,8 +150,8 @@ class Instances:
 
     def all(self) -> list[Instance]:
         """Return running instances, and one lost instance of each role and site without any."""
-        rows = self._database.read(_LIST, {"hours": _RETENTION_HOURS})
-        alive = [row for row in rows if row[6] <= _LOST_SECONDS]
+        rows = self._database.read(_LIST, {"hours": RETENTION_HOURS})
+        alive = [row for row in rows if row[6] <= LOST_SECONDS]
         present = {(row[0], tuple(row[3])) for row in alive}
         lost = []
         for row in rows:
@@ -219,11 +216,6 @@ class Instances:
 
     def _running(self) -> list[Instance]:
         return [one for one in self.all() if not one.lost]
-
-
-def _healthy(state: StoreState) -> bool | None:
-    """Return whether a store is fully healthy; a full one, for example, is only readable."""
-    return None if state.up is None else state.healthy
 
 
 def _readable(store: dict[str, Any]) -> bool | None:

@@ -60,7 +60,7 @@ class ReplicationStatus:
                 entry,
                 urgent.get(entry.location, 0),
                 rate,
-                _seconds_left(entry, rate),
+                seconds_left(entry, rate),
                 deletions.get(entry.location, 0),
             )
             for entry in lag(self._database)
@@ -72,7 +72,8 @@ class ReplicationStatus:
         return PolicyCounts(*self._database.read(_POLICIES)[0])
 
 
-def _seconds_left(entry: Lag, rate: Rate | None) -> float | None:
+def seconds_left(entry: Lag, rate: Rate | None) -> float | None:
+    """Return the time until nothing is missing at a rate; None if it is unknown."""
     if not entry.pending_blobs:
         return 0.0
     return rate.seconds_left(entry.pending_blobs, entry.pending_bytes) if rate else None

@@ -13,7 +13,10 @@ from typing import Any
 from atoll.cluster.instances import Instance, Instances
 from atoll.db.pool import Database
 from atoll.placement.delete_queue import queue_lengths
+from atoll.placement.replication_status import seconds_left
+from atoll.placement.site_views import report_of, site_views
 from atoll.placement.upkeep.lag import Lag, lag
+from atoll.placement.upkeep.lag_samples import LagSamples, Rate
 from atoll.storage.states import REMOVED
 
 
@@ -24,11 +27,13 @@ class StatusReport:
     Attributes:
         locations: missing copies, by location.
         deletions: objects that wait to be deleted, by location.
+        rates: the decrease of missing copies, of locations with samples of the last minutes.
     """
 
     instances: list[Instance]
     locations: list[Lag]
     deletions: Mapping[str, int]
+    rates: Mapping[str, Rate]
 
     def down_at(self, location: str) -> list[tuple[Instance, str]]:
         """Return the running instances that report a store as unhealthy, each with the cause."""
@@ -74,17 +79,13 @@ class StatusReport:
         return found
 
     def _seen_by(self, location: str) -> list[dict[str, Any]]:
-        """Return the health of a store as each running instance reports it.
-
-        An instance of an older version does not report `serves`.
-        """
+        """Return the health of a store as each running instance reports it."""
         return [
             {
                 "hostname": one.hostname,
                 "role": one.role,
                 "preference": one.preference,
-                "serves": None,
-                **one.stores[location],
+                **report_of(one, location),
             }
             for one in self.instances
             if not one.lost and location in one.stores
@@ -96,6 +97,7 @@ class StatusReport:
             "instances": [
                 {
                     **asdict(one),
+                    "stores": {name: report_of(one, name) for name in one.stores},
                     "started_at": one.started_at.isoformat(),
                     "certificate_expires_at": _text(one.certificate_expires_at),
                 }
@@ -104,11 +106,15 @@ class StatusReport:
             "locations": [
                 {
                     **entry.as_dict(),
+                    "bytes_per_second": rate.bytes if rate else None,
+                    "eta_seconds": seconds_left(entry, rate),
                     "objects_to_delete": self.deletions.get(entry.location, 0),
                     "down_at": [one.hostname for one, _ in self.down_at(entry.location)],
+                    "sites": [asdict(one) for one in site_views(self.instances, entry.location)],
                     "seen_by": self._seen_by(entry.location),
                 }
                 for entry in self.locations
+                for rate in [self.rates.get(entry.location)]
             ],
             "problems": self.problems(),
         }
@@ -124,9 +130,13 @@ class StatusReporter:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._instances = Instances(database)
+        self._samples = LagSamples(database)
 
     def report(self) -> StatusReport:
         """Return the current status. Raises DatabaseUnavailable."""
         return StatusReport(
-            self._instances.all(), lag(self._database), queue_lengths(self._database)
+            self._instances.all(),
+            lag(self._database),
+            queue_lengths(self._database),
+            self._samples.rates(),
         )

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from prometheus_client import Gauge
@@ -17,7 +18,8 @@ from atoll.services import Services
 
 # The identifier that the processes of one registry share.
 INSTANCE_VARIABLE = "ATOLL_INSTANCE"
-_POLL_SECONDS = 1.0
+# A changed state of a store is recorded after this time, for pages that operators watch.
+_POLL_SECONDS = 0.25
 # Longer than the time-outs of the database for all its hosts.
 _SILENCE_SECONDS = 300.0
 
@@ -72,8 +74,13 @@ class HeartbeatThread:
             log.warning("instance not withdrawn", extra={"cause": str(error)})
 
     def _record_if_due(self) -> None:
-        seen = self._heartbeat.stores()
+        seen = {name: _states(one) for name, one in self._heartbeat.stores().items()}
         if seen != self._recorded or time.monotonic() >= self._due:
             # Before the attempt, so that a failed heartbeat is not repeated each second.
             self._recorded, self._due = seen, time.monotonic() + HEARTBEAT_INTERVAL
             self._heartbeat.record()
+
+
+def _states(store: dict[str, Any]) -> dict[str, Any]:
+    """Return what is recorded at once if it changes; a new latency waits for the next heartbeat."""
+    return {name: value for name, value in store.items() if name != "latency_seconds"}

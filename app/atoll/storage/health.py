@@ -70,12 +70,14 @@ class StoreState:
         failed_probes: the number of consecutive failed probes.
         cause: the reason if it is not available, for the log.
         read_only: whether it serves objects but accepts none.
+        full: whether it is read-only because it has no space left.
     """
 
     up: bool | None = None
     failed_probes: int = 0
     cause: str | None = None
     read_only: bool = False
+    full: bool = False
 
     @property
     def healthy(self) -> bool:
@@ -117,13 +119,19 @@ class _Trace:
     unanswered_since: float | None = None
     # Writing probes without an answer since a write was last confirmed.
     silent_writes: int = 0
+    # When the state last changed, in seconds since 1970.
+    since: float | None = None
 
 
 class StoreHealth:
     """The states of all stores in memory. Requests read them, so no method waits."""
 
     def __init__(
-        self, locations: list[str], *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        locations: list[str],
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._states = {name: StoreState() for name in locations}
         self._doubts: dict[str, _Doubt] = {}
@@ -132,11 +140,20 @@ class StoreHealth:
         self._writing_probes: set[str] = set()
         self._probe_requests = {name: threading.Event() for name in locations}
         self._monotonic = monotonic
+        self._clock = clock
         self._lock = threading.Lock()
 
     def state(self, location: str) -> StoreState:
         """Return the state of a location's store."""
         return self._states.get(location, StoreState(up=False, cause="not configured"))
+
+    def since(self, location: str) -> float | None:
+        """Return when the state last changed, in seconds since 1970; None before a probe."""
+        return self._traces[location].since
+
+    def usual_seconds(self, location: str) -> float:
+        """Return the usual duration of a probe that reads; 0 before the first successful one."""
+        return self._traces[location].usual_probe
 
     def is_up(self, location: str) -> bool:
         """Whether the store may be read; true before the first probe."""
@@ -205,7 +222,7 @@ class StoreHealth:
         if isinstance(error, StoreFull | StoreUnreachable):
             self._traces[location].lowered = self._monotonic()
         if isinstance(error, StoreFull) and self.is_up(location):
-            self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
+            self._change(location, StoreState(True, 0, error.cause, read_only=True, full=True))
         elif isinstance(error, StoreUnreachable):
             self._change(location, StoreState(False, _PROBE_FAILURES_MAXIMUM, error.cause))
         elif isinstance(error, InvalidStoreResponse):
@@ -285,7 +302,8 @@ class StoreHealth:
             self.doubt(location, f"no write confirmed: {error.cause}", write=True)
         elif readable:
             self._settle(location, probe)
-            self._change(location, StoreState(up=True, cause=error.cause, read_only=True))
+            full = isinstance(error, StoreFull)
+            self._change(location, StoreState(True, 0, error.cause, read_only=True, full=full))
         else:
             old = self.state(location)
             # A failed writing probe was followed by one that only reads.
@@ -295,7 +313,7 @@ class StoreHealth:
             certain = agreed or isinstance(error, StoreUnreachable) or old.up is None
             down = certain or failures >= _PROBE_FAILURES_MAXIMUM
             up = False if down else old.up
-            self._change(location, StoreState(up, failures, error.cause, old.read_only))
+            self._change(location, StoreState(up, failures, error.cause, old.read_only, old.full))
 
     def recently_used(self, location: str) -> bool:
         """Whether a request used the store, or was redirected to it, within the last seconds."""
@@ -371,6 +389,7 @@ class StoreHealth:
         UP.labels(location).set(1 if new.healthy else 0)
         if (old.up, old.read_only) == (new.up, new.read_only):
             return
+        self._traces[location].since = self._clock()
         if new.healthy:
             log.info("store marked available", extra={"location": location})
         elif new.up:

@@ -13,7 +13,8 @@ from atoll.auth import users
 from atoll.cluster.instances import Heartbeat
 from atoll.placement.locations.contents import ContentsQuery
 from atoll.placement.tasks import Tasks
-from atoll.storage.errors import StoreUnavailable
+from atoll.storage.errors import StoreFull, StoreUnavailable, StoreUnreachable
+from atoll.storage.health import StoreHealth
 
 from .api_client import PASSWORD, ApiClient
 from .commands import run_command
@@ -21,12 +22,15 @@ from .mirror_images import push_image
 from .sites import MemorySite, make_registry
 
 LOCATIONS = ["us", "eu"]
+AUDITOR = "auditor"
 
 
 @pytest.fixture
 def site(make_database: Callable[[], str], tmp_path: Path) -> MemorySite:
     """A site with one image at both locations, and one that only us has."""
-    site = make_registry(make_database(), tmp_path, LOCATIONS)["us"]
+    changes = {"GLOBAL_READONLY_SUPER_USERS": [AUDITOR]}
+    site = make_registry(make_database(), tmp_path, LOCATIONS, changes)["us"]
+    users.create_user(site.database, AUDITOR, None, PASSWORD)
     push_image(site, "copied", "copied")
     copy_to(site, "eu")
     push_image(site, "new", "new")
@@ -72,6 +76,60 @@ def test_each_location_has_its_store_as_each_instance_sees_it(site: MemorySite) 
     assert [one["up"] for one in found["us"]["seen_by"]] == [True]
     assert [(one["up"], one["serves"]) for one in found["eu"]["seen_by"]] == [(False, False)]
     assert found["eu"]["down_at"]
+
+
+def test_each_site_has_the_worst_state_that_its_instances_see(site: MemorySite) -> None:
+    healthy, failing = StoreHealth(LOCATIONS), StoreHealth(LOCATIONS)
+    for health in (healthy, failing):
+        health.end_probe("us", None)
+    healthy.end_probe("eu", None)
+    failing.end_probe("eu", StoreUnreachable("eu", "refused"))
+    for role, health in (("registry", healthy), ("replication", failing)):
+        Heartbeat(site.database, site.graph.bundle, role, health).record()
+    found = ApiClient(site, AUDITOR).call("GET", "superuser/locations/eu")
+    (seen,) = found["sites"]
+    assert (seen["site"], seen["state"], seen["cause"]) == ("us", "down", "refused")
+    assert (seen["instances"], seen["of_instances"]) == (1, 2)
+    assert seen["since"] is not None
+    (healthy_site,) = listed(site)["us"]["sites"]
+    assert (healthy_site["state"], healthy_site["cause"]) == ("up", None)
+    assert {one["slow"] for one in found["seen_by"]} == {False}
+
+
+def test_a_full_store_and_a_read_only_one_are_told_apart(site: MemorySite) -> None:
+    health = site.locations.health
+    health.end_probe("us", None)
+    health.observe("us", StoreFull("us", "no space left"), write=True)
+    health.end_probe("eu", None)
+    health.begin_probe("eu")
+    health.end_probe("eu", StoreUnavailable("eu", "it answered 403"), readable=True)
+    Heartbeat(site.database, site.graph.bundle, "registry", health).record()
+    found = listed(site)
+    assert [found[name]["sites"][0]["state"] for name in LOCATIONS] == ["full", "read-only"]
+    assert [found[name]["seen_by"][0]["full"] for name in LOCATIONS] == [True, False]
+
+
+def test_a_site_whose_instances_are_lost_does_not_know_the_store(site: MemorySite) -> None:
+    Heartbeat(site.database, site.graph.bundle, "registry", site.locations.health).record()
+    site.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes' RETURNING 1")
+    (seen,) = listed(site)["us"]["sites"]
+    assert (seen["site"], seen["state"], seen["of_instances"]) == ("us", "unknown", 0)
+
+
+def test_an_instance_of_an_earlier_version_reports_what_it_knows(site: MemorySite) -> None:
+    site.database.run(
+        "INSERT INTO instance (id, role, hostname, version, preference, bundle_fingerprint, stores)"
+        " VALUES (gen_random_uuid(), 'registry', 'old', '0.1', '{us}', '{}',"
+        ' \'{"us": {"up": true, "cause": null}}\')'
+    )
+    (seen,) = listed(site)["us"]["seen_by"]
+    assert (seen["up"], seen["serves"], seen["slow"], seen["latency_seconds"]) == (
+        True,
+        None,
+        None,
+        None,
+    )
+    assert listed(site)["us"]["sites"][0]["state"] == "up"
 
 
 def test_the_copies_of_all_locations_cost_two_statements(site: MemorySite) -> None:
@@ -145,3 +203,16 @@ def test_only_superusers_see_and_change_locations(site: MemorySite) -> None:
             client.call("GET", f"superuser/locations{path}", status=status)
         for change in ("drain", "activate"):
             client.call("POST", f"superuser/locations/us/{change}", body, status=status)
+
+
+def test_auditors_see_locations_and_previews_and_change_nothing(site: MemorySite) -> None:
+    auditor, superuser = ApiClient(site, AUDITOR), ApiClient(site)
+    assert [
+        one["location"] for one in auditor.call("GET", "superuser/locations")["locations"]
+    ] == list(listed(site))
+    for path in ("superuser/locations/us", "superuser/locations/us/loss"):
+        assert auditor.call("GET", path) == superuser.call("GET", path)
+    for change in ("drain", "activate"):
+        path = f"superuser/locations/us/{change}"
+        auditor.call("POST", path, {"location": "us"}, status=403)
+    assert listed(site)["us"]["state"] == "active"

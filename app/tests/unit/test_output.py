@@ -130,7 +130,7 @@ def overview_of(*names: str) -> StatusReport:
         lost=False,
     )
     locations = [Lag(name, "active", 12, 3_500_000, 760.0, 0, None) for name in names]
-    return StatusReport([instance], locations, {})
+    return StatusReport([instance], locations, {}, {})
 
 
 @pytest.mark.usefixtures("terminal")
