@@ -61,6 +61,16 @@ LEFT JOIN LATERAL (
 _ALL = f"{_MIRRORS} ORDER BY n.username, r.name"
 _ONE = f"{_MIRRORS} WHERE n.username = %(namespace)s AND r.name = %(name)s"
 
+# The page is selected first, so that the runs of other mirrors are not read.
+_PAGE = f"""
+{_MIRRORS} WHERE m.id = ANY(ARRAY(
+    SELECT m.id FROM {_NAMED}
+    WHERE (%(status)s::text IS NULL OR m.sync_status = %(status)s)
+      AND (n.username, r.name) > (%(namespace)s, %(name)s)
+    ORDER BY n.username, r.name LIMIT %(limit)s))
+ORDER BY n.username, r.name
+"""
+
 _SUMMARY = f"""
 SELECT count(*), count(*) FILTER (WHERE {_IS_ACTIVE}),
     count(*) FILTER (WHERE m.run_id IS NOT NULL),
@@ -285,6 +295,20 @@ class MirrorStatuses:
     def all(self) -> list[MirrorStatus]:
         """Return all mirrors, by repository."""
         return [_mirror(row) for row in self._database.read(_ALL)]
+
+    def page(
+        self, limit: int, *, status: str | None = None, after: tuple[str, str] = ("", "")
+    ) -> list[MirrorStatus]:
+        """Return the first mirrors by repository.
+
+        Args:
+            limit: the maximum number of mirrors.
+            status: one of `mirror_records.STATUSES`; None for mirrors in any status.
+            after: the namespace and name of the repository that the list begins after.
+        """
+        namespace, name = after
+        values = {"limit": limit, "status": status, "namespace": namespace, "name": name}
+        return [_mirror(row) for row in self._database.read(_PAGE, values)]
 
     def one(self, repository: RepositoryName) -> MirrorStatus:
         """Return the mirror of a repository.

@@ -68,6 +68,11 @@ class UpstreamReference:
         return f"{self.registry}/{self.repository}"
 
 
+def registry_of_host(host: str) -> str:
+    """Return the registry, such as `docker.io`, that requests to a host and port are sent for."""
+    return "docker.io" if host == _DOCKER_HUB_HOST else host
+
+
 def _is_host(name: str) -> bool:
     """Return whether the first component of a reference is a host, as docker decides it."""
     return "." in name or ":" in name or name == "localhost"

@@ -42,7 +42,7 @@ ORDER BY found.name LIMIT %(limit)s OFFSET %(offset)s
 
 _COUNTS = f"""
 SELECT o.username, {_STATUS}, count(*) FROM {_FOUND}
-WHERE %(organization)s::text IS NULL OR o.username = %(organization)s GROUP BY 1, 2
+WHERE o.username = ANY(%(organizations)s) GROUP BY 1, 2
 """
 
 _LAST_SUCCESS = "coalesce(m.last_success_at, greatest(m.created_at, m.sync_start_date))"
@@ -55,7 +55,9 @@ SELECT o.username, robot.username, m.external_registry_type, {REFERENCE}, m.is_e
     now(), {_LAST_SUCCESS}, m.sync_start_date, m.options ->> 'hours'
 FROM orgmirrorconfig m JOIN "user" o ON o.id = m.organization_id
 JOIN "user" robot ON robot.id = m.internal_robot_id
-WHERE %(organization)s::text IS NULL OR o.username = %(organization)s ORDER BY o.username
+WHERE (%(organization)s::text IS NULL OR o.username = %(organization)s)
+  AND (%(status)s::text IS NULL OR m.sync_status = %(status)s) AND o.username > %(after)s
+ORDER BY o.username LIMIT %(limit)s
 """
 
 
@@ -189,7 +191,19 @@ class OrganizationStatuses:
 
     def all(self) -> list[OrganizationStatus]:
         """Return all mirrors, by organization."""
-        return self._mirrors(None)
+        return self._mirrors()
+
+    def page(
+        self, limit: int, *, status: str | None = None, after: str = ""
+    ) -> list[OrganizationStatus]:
+        """Return the first mirrors by organization.
+
+        Args:
+            limit: the maximum number of mirrors.
+            status: one of STATUSES; None for mirrors in any status.
+            after: the organization that the list begins after.
+        """
+        return self._mirrors(limit=limit, status=status, after=after)
 
     def one(self, organization: str) -> OrganizationStatus:
         """Return the mirror of an organization.
@@ -197,7 +211,7 @@ class OrganizationStatuses:
         Raises:
             OrganizationMirrorUnknown: The organization is no mirror.
         """
-        for found in self._mirrors(organization):
+        for found in self._mirrors(organization=organization):
             return found
         raise OrganizationMirrorUnknown(
             f"the organization '{organization}' is no mirror;"
@@ -234,16 +248,18 @@ class OrganizationStatuses:
 
     def counts(self, organization: str) -> dict[str, int]:
         """Return the numbers of the repositories of a mirror by each of REPOSITORY_STATUSES."""
-        return self._counts(organization).get(organization, _no_repositories())
+        return self._counts([organization]).get(organization, _no_repositories())
 
-    def _mirrors(self, organization: str | None) -> list[OrganizationStatus]:
-        rows = self._database.read(_MIRRORS, {"organization": organization})
-        counts = self._counts(organization) if rows else {}
+    def _mirrors(self, **conditions: Any) -> list[OrganizationStatus]:
+        values = {"organization": None, "status": None, "after": "", "limit": None, **conditions}
+        rows = self._database.read(_MIRRORS, values)
+        counts = self._counts([row[0] for row in rows]) if rows else {}
         return [_status(row, counts.get(row[0], _no_repositories())) for row in rows]
 
-    def _counts(self, organization: str | None) -> dict[str, dict[str, int]]:
+    def _counts(self, organizations: list[str]) -> dict[str, dict[str, int]]:
         found: dict[str, dict[str, int]] = {}
-        rows: Sequence[Sequence[Any]] = self._database.read(_COUNTS, {"organization": organization})
+        values = {"organizations": organizations}
+        rows: Sequence[Sequence[Any]] = self._database.read(_COUNTS, values)
         for name, status, count in rows:
             found.setdefault(name, _no_repositories())[status] = count
         return found

@@ -54,6 +54,7 @@ from atoll.registry.search import Search
 from atoll.registry.stars import Stars
 from atoll.registry.tag_history import TagHistory
 from atoll.registry.tags import Tags
+from atoll.upstream.limits import configured_limits
 from atoll.web.api import (
     application,
     application_token,
@@ -79,6 +80,7 @@ from atoll.web.api import (
     session,
     star,
     superuser,
+    superuser_mirrors,
     tag,
     team,
     user_notification,
@@ -290,6 +292,11 @@ def _mirrors(
     return [
         ("/repository/mirror/health", mirror_health.RepositoryMirrorHealth(health, namespaces)),
         ("/superuser/mirror/health", mirror_health.SuperuserMirrorHealth(health)),
+        ("/superuser/mirrors", superuser_mirrors.MirrorList(database)),
+        (
+            "/superuser/mirrors/upstreams",
+            superuser_mirrors.UpstreamList(database, configured_limits(bundle)),
+        ),
         (f"{_MIRROR}/sync-now", mirror.MirrorSync(mirrors)),
         (f"{_MIRROR}/sync-cancel", mirror.MirrorCancellation(mirrors)),
         (
@@ -317,6 +324,7 @@ def _organization_mirrors(
         return []
     mirrors, statuses = mirroring.mirrors, OrganizationStatuses(database)
     return [
+        ("/superuser/mirrors/organizations", superuser_mirrors.OrganizationMirrorList(database)),
         (
             f"{_ORGANIZATION_MIRROR}/sync-now",
             organization_mirror.OrganizationMirrorSync(mirrors, namespaces),
