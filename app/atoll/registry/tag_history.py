@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
-from atoll.names import RepositoryName
+from atoll.names import InvalidName, RepositoryName, is_tag
 from atoll.registry.errors import ManifestUnknown
 from atoll.registry.manifest_cache import manifest_cache_keys
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
@@ -21,7 +22,7 @@ _INDEX_TYPES = (
 # List a page of the history, newest first, with the size of each image, and for indexes with the
 # manifests that they list and whether these can be pulled.
 _LIST = f"""
-SELECT t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
+SELECT t.id, t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY(%(indexes)s),
        (SELECT coalesce(sum(s.image_size), 0)::bigint FROM manifestblob mb
         JOIN imagestorage s ON s.id = mb.blob_id WHERE mb.manifest_id = m.id),
        t.reversion,
@@ -37,6 +38,9 @@ WHERE t.repository_id = {REPOSITORY_ID}
   AND (NOT %(active)s OR {alive("t")})
   AND (%(tag)s IS NULL OR t.name = %(tag)s)
   AND (%(like)s IS NULL OR strpos(t.name, %(like)s) > 0)
+  AND (%(after_ms)s::bigint IS NULL OR t.lifetime_start_ms < %(after_ms)s
+       OR t.lifetime_start_ms = %(after_ms)s AND (t.name > %(after_name)s
+          OR t.name = %(after_name)s AND t.id < %(after_id)s::bigint))
 ORDER BY t.lifetime_start_ms DESC, t.name, t.id DESC LIMIT %(limit)s OFFSET %(offset)s
 """
 
@@ -77,11 +81,36 @@ RETURNING tag.id
 """
 
 
+_POSITION = re.compile(r"([0-9]{1,15})\.([0-9]{1,18})\.(.+)")
+
+
+@dataclass(frozen=True)
+class Position:
+    """A position in the order of the history, which stays valid while entries come and go."""
+
+    start_ms: int
+    id: int
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Parse the text of a position. Raises InvalidName."""
+        found = _POSITION.fullmatch(text)
+        if found is None or not is_tag(found[3]):
+            raise InvalidName("next_page: must be the value of the previous page")
+        return cls(int(found[1]), int(found[2]), found[3])
+
+    def __str__(self) -> str:
+        """Return the text that `parse` accepts."""
+        return f"{self.start_ms}.{self.id}.{self.name}"
+
+
 @dataclass(frozen=True)
 class TagEntry:
     """A period in which a tag pointed to a manifest.
 
     Attributes:
+        id: The number of the entry.
         name: The tag.
         start_ms: The start, in milliseconds since the epoch.
         end_ms: The end, in milliseconds since the epoch; None if it is not known.
@@ -93,6 +122,7 @@ class TagEntry:
             other manifests.
     """
 
+    id: int
     name: str
     start_ms: int
     end_ms: int | None
@@ -101,6 +131,11 @@ class TagEntry:
     size: int
     reversion: bool
     listed: dict[str, bool] | None = None
+
+    @property
+    def position(self) -> Position:
+        """The position after which the entries that follow this one begin."""
+        return Position(self.start_ms, self.id, self.name)
 
 
 class TagHistory:
@@ -120,6 +155,7 @@ class TagHistory:
         like: str | None = None,
         limit: int = 100,
         page: int = 1,
+        after: Position | None = None,
     ) -> tuple[list[TagEntry], bool]:
         """List the history of a repository's tags.
 
@@ -130,6 +166,7 @@ class TagHistory:
             like: A part of the tags' names; None for all.
             limit: The size of a page.
             page: The number of the page, from 1.
+            after: The position of the last entry of the previous page, instead of a number.
 
         Returns:
             The entries, newest first, and whether there are more.
@@ -143,7 +180,10 @@ class TagHistory:
                 "like": like,
                 "indexes": list(_INDEX_TYPES),
                 "limit": limit + 1,
-                "offset": (page - 1) * limit,
+                "offset": 0 if after else (page - 1) * limit,
+                "after_ms": after and after.start_ms,
+                "after_id": after and after.id,
+                "after_name": after and after.name,
             },
         )
         return [TagEntry(*row) for row in rows[:limit]], len(rows) > limit

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import Digest, RepositoryName, parse_tag
 from atoll.registry.image_completeness import ImageCompleteness
-from atoll.registry.tag_history import TagEntry, TagHistory
+from atoll.registry.tag_history import Position, TagEntry, TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call, RequestModel, operation
@@ -31,6 +31,9 @@ class TagQuery(RequestModel):
     filter_tag_name: str | None = Field(default=None, pattern="^(like|eq):.{1,128}$")
     limit: int = Field(default=50, ge=1, le=100)
     page: int = Field(default=1, ge=1, le=1_000_000)
+    # Not Quay's: the position of the page that `next_page` of the previous one returned. Unlike
+    # with a number, entries that come meanwhile do not shift the pages.
+    next_page: str | None = Field(default=None, max_length=200)
     # Not Quay's: whether to add the locations at which the images of active tags are complete.
     replication: bool = False
 
@@ -89,11 +92,12 @@ class TagSchema(TypedDict):
 
 
 class TagPage(TypedDict):
-    """A page of the history of tags."""
+    """A page of the history of tags; `next_page` is the position of the next one."""
 
     tags: list[TagSchema]
     page: int
     has_additional: bool
+    next_page: NotRequired[str]
 
 
 class TagList:
@@ -116,11 +120,13 @@ class TagList:
             like=text if operator == "like" else None,
             limit=query.limit,
             page=query.page,
+            after=Position.parse(query.next_page) if query.next_page else None,
         )
         tags = [_serialize(entry) for entry in entries]
         if query.replication:
             self._add_replication(name, tags)
-        return {"tags": tags, "page": query.page, "has_additional": more}
+        response = {"tags": tags, "page": query.page, "has_additional": more}
+        return {**response, "next_page": str(entries[-1].position)} if more else response
 
     def _add_replication(self, name: RepositoryName, tags: list[dict[str, Any]]) -> None:
         """Add the completeness of active tags, of which there is one of each name."""

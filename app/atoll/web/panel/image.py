@@ -48,7 +48,6 @@ def _image(visit: Visit, name: RepositoryName, digest: str) -> dict[str, Any]:
     kind = _kind(image)
     return {
         "name": name,
-        "grant": visit.call.grant,
         "image": image,
         "kind": kind,
         "size": sum(layer["size"] or 0 for layer in image["layers"]),

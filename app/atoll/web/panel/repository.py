@@ -1,11 +1,15 @@
-"""`/repository/{repository}`: a repository and its tags."""
+"""`/repository/{repository}`: a repository, its tags and its other tabs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from atoll.auth.access import READ
+from atoll.web.api.errors import NotFound
 from atoll.web.panel.page import page
+from atoll.web.panel.repository_history import history
+from atoll.web.panel.repository_tab import TEMPLATE, shown
 from atoll.web.panel.visit import Visit
 
 _TAGS = 50
@@ -14,27 +18,38 @@ _TAGS = 50
 class RepositoryPage:
     """`/repository/{repository}`."""
 
-    @page("repository.html.j2")
+    @page(TEMPLATE)
     def on_get(self, visit: Visit) -> dict[str, Any]:
-        """Show a page of the tags of a repository or, with `tab=information`, its attributes."""
-        shared = {"name": visit.call.require(READ), "grant": visit.call.grant}
-        if visit.req.get_param("tab") == "information":
-            query = {"includeTags": False}
-            repository = visit.api("GET", "/repository/{repository}", query=query)
-            return {**shared, "tab": "information", "repository": repository}
-        return {**shared, "tab": "tags", **_tags(visit)}
+        """Show the tags of a repository, or the tab that the parameter `tab` names."""
+        name = visit.call.require(READ)
+        tab = visit.req.get_param("tab") or "tags"
+        if tab not in _READERS:
+            raise NotFound(f"the page of '{name}' has no tab '{tab[:100]}'")
+        return shown(visit, tab, _READERS[tab](visit))
 
 
 def _tags(visit: Visit) -> dict[str, Any]:
     like = (visit.req.get_param("filter") or "").strip()
-    number = visit.req.get_param("page") or "1"
-    query = {"onlyActiveTags": True, "limit": _TAGS, "page": number, "replication": True}
+    after = visit.req.get_param("next_page")
+    query = {"onlyActiveTags": True, "limit": _TAGS, "next_page": after, "replication": True}
     if like:
         query["filter_tag_name"] = f"like:{like}"
     found = visit.api("GET", "/repository/{repository}/tag/", query=query)
     return {
         "tags": found["tags"],
         "filter": like,
-        "page": found["page"],
-        "more": found["has_additional"],
+        "after": after,
+        "next_page": found.get("next_page"),
     }
+
+
+def _information(visit: Visit) -> dict[str, Any]:
+    query = {"includeTags": False}
+    return {"repository": visit.api("GET", "/repository/{repository}", query=query)}
+
+
+_READERS: dict[str, Callable[[Visit], dict[str, Any]]] = {
+    "tags": _tags,
+    "information": _information,
+    "history": history,
+}

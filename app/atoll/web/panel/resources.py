@@ -19,6 +19,7 @@ from atoll.web.panel.errors import ErrorPages
 from atoll.web.panel.fresh_login import FreshLogin
 from atoll.web.panel.home import Home
 from atoll.web.panel.image import ManifestPage, TagPage
+from atoll.web.panel.labels import LabelsPage
 from atoll.web.panel.licences import Licences
 from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.middleware import PanelMiddleware
@@ -33,6 +34,7 @@ from atoll.web.panel.stars import StarForm
 from atoll.web.panel.static_files import PREFIX as STATIC_PREFIX
 from atoll.web.panel.static_files import StaticFileResource, StaticFiles
 from atoll.web.panel.superuser import SuperuserPage
+from atoll.web.panel.tag_forms import NewTag, TagDeletion, TagExpiration, TagRestoration
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,12 @@ def create_panel(
         ("/signout", SignOut()),
         ("/search", SearchPage()),
         ("/repository", RepositoriesPage()),
+        ("/repository/{repository}/tag/{tag}/delete", TagDeletion()),
+        ("/repository/{repository}/tag/{tag}/expiration", TagExpiration()),
+        ("/repository/{repository}/tag/{tag}/restore", TagRestoration()),
         ("/repository/{repository}/tag/{tag}", TagPage()),
+        ("/repository/{repository}/manifest/{digest}/tag", NewTag()),
+        ("/repository/{repository}/manifest/{digest}/labels", LabelsPage()),
         ("/repository/{repository}/manifest/{digest}", ManifestPage()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
