@@ -1,76 +1,73 @@
-"""The panel's pages in Chromium, with their script and their Content-Security-Policy."""
+"""The panel's script and its session in Chromium."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
-import waitress.server
-from atoll.web.app import create_app
+from playwright.sync_api import Browser, expect
 
-from ..security.browser import Browser, running_browser
 from .api_client import PASSWORD
+from .panel_chromium import Tab, running_chromium, served
 from .panel_site import PUBLIC, READER
 from .sites import MemorySite
-
-ESCAPE = "\ue00c"
-SIGN_IN = "button.primary"
 
 
 @pytest.fixture(scope="module")
 def url(panel_site: MemorySite) -> Iterator[str]:
     """The address of the panel."""
-    app = create_app(panel_site.graph.dependencies())
-    server = waitress.server.create_server(app, host="127.0.0.1", port=0, threads=4)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    with closing(server):
-        yield f"http://127.0.0.1:{server.effective_port}"
+    with served(panel_site) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with running_browser([], tmp_path_factory.mktemp("browser") / "log") as one:
-        yield one
+def browser() -> Iterator[Browser]:
+    with running_chromium() as browser:
+        yield browser
 
 
-def sign_in(browser: Browser, password: str) -> None:
-    browser.type("#field-username", READER)
-    browser.type("#field-password", password)
-    browser.click(SIGN_IN)
+def sign_in(tab: Tab, password: str) -> None:
+    tab.page.fill("#field-username", READER)
+    tab.page.fill("#field-password", password)
+    tab.page.click("button.primary")
 
 
 def test_a_user_signs_in_reads_a_page_and_signs_out(browser: Browser, url: str) -> None:
-    browser.open(f"{url}/signin/?next=/repository/{PUBLIC}")
-    sign_in(browser, "a wrong password")
-    assert browser.run("return document.activeElement.id") == "form-error"
-    assert any("400" in message for message in browser.console())
-    browser.run("document.querySelector('#field-username').value = ''")
-    sign_in(browser, PASSWORD)
-    assert browser.address() == f"{url}/repository/{PUBLIC}"
+    tab = Tab.opened(browser.new_context(), url)
+    page = tab.page
+    tab.open(f"/signin/?next=/repository/{PUBLIC}")
+    sign_in(tab, "a wrong password")
+    expect(page.locator("#form-error")).to_be_focused()
+    assert any("400" in one for one in tab.problems)
+    tab.problems.clear()
+    sign_in(tab, PASSWORD)
+    page.wait_for_url(f"{url}/repository/{PUBLIC}")
     # The script converts times, and shows the buttons that need it.
-    assert browser.run("return document.querySelector('time').title").endswith(" UTC")
-    assert browser.run("return document.querySelector('time').textContent.includes('UTC')") is False
-    assert browser.run("return document.querySelector('button.copy').hidden") is False
+    time = page.locator("time").first
+    assert (time.get_attribute("title") or "").endswith(" UTC")
+    assert "UTC" not in (time.text_content() or "")
+    expect(page.locator("button[data-copy]").first).to_be_visible()
     # The menu works by keyboard.
-    browser.click("details.menu summary")
-    browser.type("details.menu summary", ESCAPE)
-    assert browser.run("return document.querySelector('details.menu').open") is False
-    assert browser.run("return document.activeElement.tagName") == "SUMMARY"
-    loaded = browser.run("return performance.getEntriesByType('resource').map(one => one.name)")
-    assert loaded
-    assert all(name.startswith(f"{url}/panel/static/") for name in loaded)
-    browser.click("details.menu summary")
-    browser.click("details.menu button")
-    assert browser.run("return document.querySelector('details.menu') === null")
-    assert browser.console() == []
+    summary = page.locator("details.menu summary")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("details.menu")).to_have_attribute("open", "")
+    page.keyboard.press("Escape")
+    expect(page.locator("details.menu")).not_to_have_attribute("open", "")
+    expect(summary).to_be_focused()
+    summary.click()
+    page.click("details.menu button")
+    expect(page.locator("details.menu")).to_have_count(0)
+    assert tab.problems == []
 
 
-@pytest.mark.parametrize("width", [320, 768, 1280])
-def test_no_page_is_wider_than_the_window(browser: Browser, url: str, width: int) -> None:
-    browser.resize(width, 800)
-    for page in ("/", "/signin/", "/repository/", f"/repository/{PUBLIC}", "/search?q=public"):
-        browser.open(url + page)
-        assert browser.run("return document.documentElement.scrollWidth - innerWidth") <= 0, page
+def test_a_copy_button_copies_its_line(browser: Browser, url: str) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    tab = Tab.opened(context, url)
+    tab.open(f"/repository/{PUBLIC}/tag/v1")
+    button = tab.page.locator("button[data-copy]").first
+    button.click()
+    expect(tab.page.locator("#announcement")).to_have_text("Copied")
+    copied = tab.page.evaluate("navigator.clipboard.readText()")
+    assert copied == button.get_attribute("data-copy")
+    assert str(PUBLIC) in copied

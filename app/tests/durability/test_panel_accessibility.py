@@ -1,0 +1,200 @@
+"""Every page of the panel is accessible, works without its script, and stays on its origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from atoll.web import app as web_app
+from atoll.web.app import create_app
+from atoll.web.panel.resources import Panel, create_panel
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from .api_client import PASSWORD, ApiClient
+from .databases import administer, database_uri
+from .panel_chromium import Tab, running_chromium, served, signed_in
+from .panel_site import PRIVATE, PUBLIC, make_panel_site
+from .sites import SUPERUSER, MemorySite
+
+# A path for each page, with the location, organization and image of `site`.
+PAGES = (
+    "/",
+    "/search?q=publik",
+    "/repository/",
+    f"/repository/{PUBLIC}",
+    f"/repository/{PUBLIC}?tab=information",
+    f"/repository/{PRIVATE}/tag/v1",
+    f"/repository/{PRIVATE}/manifest/DIGEST",
+    "/organization/",
+    "/organization/guild",
+    f"/user/{SUPERUSER}",
+    "/superuser",
+    "/superuser/locations/us",
+    "/superuser/locations/us?preview=1",
+    "/superuser/locations/us/drain",
+    "/superuser/locations/us/activate",
+    "/superuser/replication",
+    "/panel/licences",
+)
+SIGN_IN = "/signin/"
+
+
+@pytest.fixture(scope="module")
+def site(
+    postgres_uri: str, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MemorySite]:
+    """A site with something on each page."""
+    name = f"{template}_pages"
+    administer(postgres_uri, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    uri = database_uri(postgres_uri, name)
+    site = make_panel_site(uri, tmp_path_factory.mktemp("site"), locations=["us", "eu"])
+    fill(site)
+    yield site
+    administer(postgres_uri, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def fill(site: MemorySite) -> None:
+    """Add what pages show."""
+    api = ApiClient(site)
+    api.call("POST", "organization/", {"name": "guild"}, status=201)
+    api.call("PUT", "organization/guild/team/crew", {"role": "member", "description": "Engineers"})
+    message = {"content": "Maintenance at 02:00", "media_type": "text/plain", "severity": "warning"}
+    api.call("POST", "messages", {"message": message}, status=201)
+
+
+@pytest.fixture(scope="module")
+def pages(site: MemorySite) -> dict[str, str]:
+    """The paths of PAGES, with the digest of an image."""
+    tags = ApiClient(site).call("GET", f"repository/{PRIVATE}/tag/")["tags"]
+    return {page: page.replace("DIGEST", tags[0]["manifest_digest"]) for page in PAGES}
+
+
+@pytest.fixture(scope="module")
+def url(site: MemorySite) -> Iterator[str]:
+    with served(site) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with running_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def cookies(browser: Browser, url: str) -> Any:
+    return signed_in(browser, url, SUPERUSER, PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def open_tab(browser: Browser, url: str) -> Iterator[Callable[..., Tab]]:
+    """Open tabs with options of a context of Playwright."""
+    with ExitStack() as contexts:
+
+        def opened(**options: Any) -> Tab:
+            # Colours that change gradually have no contrast of their own.
+            context = browser.new_context(reduced_motion="reduce", **options)
+            contexts.callback(context.close)
+            return Tab.opened(context, url)
+
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def judged(open_tab: Callable[..., Tab], cookies: Any) -> Tab:
+    """A tab into which axe may be injected."""
+    return open_tab(storage_state=cookies, bypass_csp=True)
+
+
+@pytest.fixture(scope="module")
+def tab(open_tab: Callable[..., Tab], cookies: Any) -> Tab:
+    return open_tab(storage_state=cookies)
+
+
+@pytest.fixture(scope="module")
+def plain(open_tab: Callable[..., Tab], cookies: Any) -> Tab:
+    """A tab without JavaScript."""
+    return open_tab(storage_state=cookies, java_script_enabled=False)
+
+
+def test_the_list_has_every_page(
+    site: MemorySite, pages: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panels: list[Panel] = []
+
+    def recorded(**arguments: Any) -> Panel:
+        panels.append(create_panel(**arguments))
+        return panels[-1]
+
+    monkeypatch.setattr(web_app, "create_panel", recorded)
+    router = create_app(site.graph.dependencies())._router
+    found = [router.find(path.partition("?")[0]) for path in (*pages.values(), SIGN_IN)]
+    shown = {type(route[0]) for route in found if route is not None}
+    (panel,) = panels
+    for template, resource in panel.routes:
+        responder = getattr(type(resource), "on_get", None)
+        if getattr(getattr(responder, "panel", None), "template", None):
+            assert type(resource) in shown, template
+
+
+def violations(tab: Tab) -> list[str]:
+    """Return what axe finds on a page, light and dark, on a narrow and a wide window."""
+    found = []
+    for width in (320, 1280):
+        tab.page.set_viewport_size({"width": width, "height": 800})
+        for scheme in ("light", "dark"):
+            tab.page.emulate_media(color_scheme=scheme)
+            for one in Axe().run(tab.page).response["violations"]:
+                nodes = [node["html"][:100] for node in one["nodes"]]
+                found.append(f"{width} px, {scheme}: {one['id']}: {nodes}")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_no_violation(judged: Tab, pages: dict[str, str], page: str) -> None:
+    judged.open(pages[page])
+    assert violations(judged) == []
+
+
+def test_axe_finds_no_violation_in_the_sign_in_and_its_error(open_tab: Callable[..., Tab]) -> None:
+    tab = open_tab(bypass_csp=True)
+    tab.open(SIGN_IN)
+    assert violations(tab) == []
+    tab.page.fill("#field-username", SUPERUSER)
+    tab.page.fill("#field-password", "a wrong password")
+    tab.page.click("button.primary")
+    tab.page.wait_for_selector("#form-error")
+    assert violations(tab) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_the_same_facts_without_javascript(
+    tab: Tab, plain: Tab, pages: dict[str, str], page: str
+) -> None:
+    for one in (tab, plain):
+        one.open(pages[page])
+    assert plain.facts()
+    assert plain.facts() == tab.facts()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_causes_no_error_and_no_request_elsewhere(
+    tab: Tab, pages: dict[str, str], page: str
+) -> None:
+    tab.open(pages[page])
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.problems == []
+    assert tab.addresses
+    assert tab.other_origins == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_fits_into_the_window(tab: Tab, pages: dict[str, str], page: str) -> None:
+    tab.open(pages[page])
+    for width in (320, 768, 1280):
+        tab.page.set_viewport_size({"width": width, "height": 800})
+        overflow = tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert overflow <= 0, f"{width} px"
