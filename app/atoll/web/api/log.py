@@ -249,6 +249,8 @@ def _serialize(entry: Entry) -> dict[str, Any]:
         "ip": entry.ip,
         "datetime": http_date(entry.created_at),
         "namespace": entry.namespace,
+        # Not in Quay's documents.
+        "repository": entry.repository,
     }
     if entry.performer is not None:
         result["performer"] = member(entry.performer, is_robot="+" in entry.performer)

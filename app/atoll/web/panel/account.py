@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from atoll.web.api.errors import InsufficientScope, InvalidRequest
+from atoll.web.panel.log import log
 from atoll.web.panel.page import form, page
 from atoll.web.panel.visit import Visit
 
@@ -14,14 +15,24 @@ class UserPage:
 
     @page("user.html.j2")
     def on_get(self, visit: Visit, username: str) -> dict[str, Any]:
-        """Show the caller's account, or the visible repositories of another user."""
-        if _is_caller(visit, username):
-            return {"username": username, "account": visit.api("GET", "/user"), "repositories": []}
+        """Show the caller's account or log, or the visible repositories of another user."""
+        shared = {"username": username, "own": _is_caller(visit, username)}
+        if visit.req.get_param("tab") == "logs":
+            if not shared["own"]:
+                raise visit.call.forbidden()
+            return {
+                **shared,
+                "tab": "logs",
+                "path": f"/user/{username}",
+                **log(visit, "/user/logs"),
+            }
+        if shared["own"]:
+            return {**shared, "tab": "account", "account": visit.api("GET", "/user")}
         query = {"namespace": username, "last_modified": True}
         found = visit.api("GET", "/repository", query=query)
         return {
-            "username": username,
-            "account": None,
+            **shared,
+            "tab": "repositories",
             "repositories": found["repositories"],
             "next_page": found.get("next_page"),
         }

@@ -7,6 +7,7 @@ from typing import Any
 
 from atoll.auth.access import READ
 from atoll.web.api.errors import NotFound
+from atoll.web.panel.log import log
 from atoll.web.panel.page import page
 from atoll.web.panel.repository_history import history
 from atoll.web.panel.repository_tab import TEMPLATE, shown
@@ -48,8 +49,14 @@ def _information(visit: Visit) -> dict[str, Any]:
     return {"repository": visit.api("GET", "/repository/{repository}", query=query)}
 
 
+def _logs(visit: Visit) -> dict[str, Any]:
+    path = f"/repository/{visit.call.require(READ)}"
+    return {"path": path, **log(visit, "/repository/{repository}/logs")}
+
+
 _READERS: dict[str, Callable[[Visit], dict[str, Any]]] = {
     "tags": _tags,
     "information": _information,
     "history": history,
+    "logs": _logs,
 }
