@@ -38,13 +38,32 @@ def private_repository(site: MemorySite, name: str) -> RepositoryName:
     """Create a private repository on which users have the roles of their names."""
     repository = RepositoryName(SUPERUSER, name)
     site.graph.repositories.create(repository, "private", SUPERUSER)
-    known = {row[0] for row in site.database.run('SELECT username FROM "user"')}
+    _create_users(site)
     for user, role in ((ADMINISTRATOR, "admin"), (WRITER, "write"), (READER, "read")):
-        if user not in known:
-            users.create_user(site.database, user, f"{user}@example.com", PASSWORD)
         path = f"repository/{repository}/permissions/user/{user}"
         ApiClient(site).call("PUT", path, {"role": role})
     return repository
+
+
+def organization(site: MemorySite, name: str) -> ApiClient:
+    """Create an organization of `administrator` and return the client of that user.
+
+    `writer` may create repositories in it, and `reader` is a member.
+    """
+    _create_users(site)
+    client = ApiClient(site, ADMINISTRATOR)
+    client.call("POST", "organization/", {"name": name}, status=201)
+    for user, role in ((WRITER, "creator"), (READER, "member")):
+        team = f"organization/{name}/team/{role}s"
+        client.call("PUT", team, {"role": role})
+        client.call("PUT", f"{team}/members/{user}")
+    return client
+
+
+def _create_users(site: MemorySite) -> None:
+    known = {row[0] for row in site.database.run('SELECT username FROM "user"')}
+    for user in {ADMINISTRATOR, WRITER, READER} - known:
+        users.create_user(site.database, user, f"{user}@example.com", PASSWORD)
 
 
 def check_forged_forms(
@@ -73,6 +92,31 @@ def check_refused_users(
             assert answer.status_code == (303 if user is None else 403), (user, path)
             if user is None:
                 assert answer.headers["location"].startswith("/signin/")
+    assert state() == before
+
+
+def check_fresh_login(
+    browser: PanelBrowser, path: str, fields: dict[str, str], state: Callable[[], object]
+) -> None:
+    """Check that a form needs the name of its object, and the password again after a while.
+
+    Args:
+        browser: A browser of a user with the permission.
+        path: The form.
+        fields: Its fields, of which the first is the name.
+        state: Returns what the form would change.
+    """
+    before, name = state(), next(iter(fields))
+    answer = browser.send(path, {**fields, name: "another"}, token=browser.token(path))
+    assert answer.status_code == 400
+    assert 'id="form-error"' in answer.text
+    fresh = browser.cookies.pop("fresh_login")
+    assert 'name="current_password"' in browser.get(path).text
+    for wrong in ({}, {"current_password": "a wrong password"}):
+        answer = browser.send(path, {**fields, **wrong}, token=browser.token(path))
+        assert answer.status_code == 400
+        assert "current password" in answer.text
+    browser.cookies["fresh_login"] = fresh
     assert state() == before
 
 

@@ -30,6 +30,10 @@ PAGES = (
     f"/repository/{PRIVATE}/manifest/DIGEST",
     "/organization/",
     "/organization/guild",
+    "/organization/guild?tab=robots",
+    "/organization/guild/robots/new",
+    "/organization/guild/robots/ci/regenerate",
+    "/organization/guild/robots/ci/delete",
     f"/user/{SUPERUSER}",
     "/superuser",
     "/superuser/locations/us",
@@ -61,6 +65,7 @@ def fill(site: MemorySite) -> None:
     api = ApiClient(site)
     api.call("POST", "organization/", {"name": "guild"}, status=201)
     api.call("PUT", "organization/guild/team/crew", {"role": "member", "description": "Engineers"})
+    api.call("PUT", "organization/guild/robots/ci", {"description": "CI"}, status=201)
     message = {"content": "Maintenance at 02:00", "media_type": "text/plain", "severity": "warning"}
     api.call("POST", "messages", {"message": message}, status=201)
 
@@ -168,6 +173,14 @@ def test_axe_finds_no_violation_in_the_sign_in_and_its_error(open_tab: Callable[
     tab.page.click("button.primary")
     tab.page.wait_for_selector("#form-error")
     assert violations(tab) == []
+
+
+def test_axe_finds_no_violation_in_the_page_of_a_new_token(judged: Tab) -> None:
+    judged.open("/organization/guild/robots/new")
+    judged.page.fill("#field-name", "new")
+    judged.page.click("button.primary")
+    judged.page.wait_for_selector(".copy-block")
+    assert violations(judged) == []
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -1,12 +1,14 @@
-"""`/user/{username}`: the caller's account, or the repositories of another user."""
+"""`/user/{username}`: the caller's account with its tabs, or the repositories of another user."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from atoll.web.api.errors import InsufficientScope, InvalidRequest
+from atoll.web.api.errors import InsufficientScope, InvalidRequest, NotFound
 from atoll.web.panel.log import log
 from atoll.web.panel.page import form, page
+from atoll.web.panel.robot_owner import RobotOwner
 from atoll.web.panel.visit import Visit
 
 
@@ -15,24 +17,19 @@ class UserPage:
 
     @page("user.html.j2")
     def on_get(self, visit: Visit, username: str) -> dict[str, Any]:
-        """Show the caller's account or log, or the visible repositories of another user."""
+        """Show a tab of the caller's account, or the visible repositories of another user."""
         shared = {"username": username, "own": _is_caller(visit, username)}
-        if visit.req.get_param("tab") == "logs":
-            if not shared["own"]:
-                raise visit.call.forbidden()
-            return {
-                **shared,
-                "tab": "logs",
-                "path": f"/user/{username}",
-                **log(visit, "/user/logs"),
-            }
+        tab = visit.req.get_param("tab") or "account"
+        if tab not in _READERS:
+            raise NotFound(f"the page of an account has no tab '{tab[:100]}'")
         if shared["own"]:
-            return {**shared, "tab": "account", "account": visit.api("GET", "/user")}
+            return {**shared, "tab": tab, **_READERS[tab](visit, username)}
+        if tab != "account":
+            raise visit.call.forbidden()
         query = {"namespace": username, "last_modified": True}
         found = visit.api("GET", "/repository", query=query)
         return {
             **shared,
-            "tab": "repositories",
             "repositories": found["repositories"],
             "next_page": found.get("next_page"),
         }
@@ -52,3 +49,24 @@ class UserPage:
 
 def _is_caller(visit: Visit, username: str) -> bool:
     return visit.principal is not None and visit.principal.username == username
+
+
+def _account(visit: Visit, username: str) -> dict[str, Any]:
+    del username
+    return {"account": visit.api("GET", "/user")}
+
+
+def _robots(visit: Visit, username: str) -> dict[str, Any]:
+    owner = RobotOwner.of(visit, None, username)
+    return {"owner": owner, "robots": owner.robots(visit)}
+
+
+def _logs(visit: Visit, username: str) -> dict[str, Any]:
+    return {"path": f"/user/{username}", **log(visit, "/user/logs")}
+
+
+_READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
+    "account": _account,
+    "robots": _robots,
+    "logs": _logs,
+}

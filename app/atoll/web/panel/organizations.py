@@ -1,11 +1,14 @@
-"""`/organization/`: the organizations of the caller, and one organization with its teams."""
+"""`/organization/`: the organizations of the caller, and one organization with its tabs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from atoll.web.api.errors import NotFound
 from atoll.web.panel.log import log
 from atoll.web.panel.page import page
+from atoll.web.panel.robot_owner import RobotOwner
 from atoll.web.panel.visit import Visit
 
 
@@ -23,9 +26,33 @@ class OrganizationPage:
 
     @page("organization.html.j2")
     def on_get(self, visit: Visit, orgname: str) -> dict[str, Any]:
-        """Show an organization and, to its members, the teams; or its log with `tab=logs`."""
-        if visit.req.get_param("tab") == "logs":
-            found = log(visit, "/organization/{orgname}/logs", orgname=orgname)
-            path = f"/organization/{orgname}"
-            return {"tab": "logs", "one": {"name": orgname}, "path": path, **found}
-        return {"tab": "teams", "one": visit.api("GET", "/organization/{orgname}", orgname=orgname)}
+        """Show the teams of an organization, or the tab that the parameter `tab` names."""
+        tab = visit.req.get_param("tab") or "teams"
+        if tab not in _READERS:
+            raise NotFound(f"the page of '{orgname[:200]}' has no tab '{tab[:100]}'")
+        shown = _READERS[tab](visit, orgname)
+        # The API returns the data of other tabs than the teams to administrators only.
+        return {"orgname": orgname, "tab": tab, "administers": True, **shown}
+
+
+def _teams(visit: Visit, orgname: str) -> dict[str, Any]:
+    one = visit.api("GET", "/organization/{orgname}", orgname=orgname)
+    auditor = visit.principal is not None and visit.principal.auditor
+    return {"one": one, "administers": one["is_admin"] or auditor}
+
+
+def _robots(visit: Visit, orgname: str) -> dict[str, Any]:
+    owner = RobotOwner.of(visit, orgname, None)
+    return {"owner": owner, "robots": owner.robots(visit)}
+
+
+def _logs(visit: Visit, orgname: str) -> dict[str, Any]:
+    found = log(visit, "/organization/{orgname}/logs", orgname=orgname)
+    return {"path": f"/organization/{orgname}", **found}
+
+
+_READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
+    "teams": _teams,
+    "robots": _robots,
+    "logs": _logs,
+}

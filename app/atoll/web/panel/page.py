@@ -39,6 +39,21 @@ class PageOptions:
     template: str | None = None
 
 
+@dataclass(frozen=True)
+class Shown:
+    """A page that is sent in response to a form, with a secret that no other page has.
+
+    The secret is in no URL, and browsers do not store the page (Cache-Control: no-store).
+
+    Attributes:
+        template: The template.
+        variables: Its variables.
+    """
+
+    template: str
+    variables: dict[str, Any]
+
+
 def page(template: str, *, before_login: bool = False) -> Callable[[Responder], Responder]:
     """Make a method `on_get(self, visit, ...)` a Falcon responder that sends a page.
 
@@ -61,9 +76,10 @@ def page(template: str, *, before_login: bool = False) -> Callable[[Responder], 
 def form(*, before_login: bool = False) -> Callable[[Responder], Responder]:
     """Make a method `on_post(self, visit, ...)` a Falcon responder that receives a form.
 
-    The form must have the session's CSRF token. The method returns the path to redirect to. If it
-    raises an error that the user can correct, the page of the same resource (`on_get`) is sent
-    again, with the variables `error`, a text, and `submitted`, the fields.
+    The form must have the session's CSRF token. The method returns the path to redirect to, or
+    what is `Shown` instead. If it raises an error that the user can correct, the page of the same
+    resource (`on_get`) is sent again, with the variables `error`, a text, and `submitted`, the
+    fields.
     """
 
     def decorate(responder: Responder) -> Responder:
@@ -72,10 +88,15 @@ def form(*, before_login: bool = False) -> Callable[[Responder], Responder]:
             visit: Visit = req.context.visit
             _read_form(visit)
             try:
-                redirect(resp, responder(resource, visit, **path))
+                answer = responder(resource, visit, **path)
             except Exception as error:
                 if not _show_again(visit, resource, error, path):
                     raise
+            else:
+                if isinstance(answer, Shown):
+                    visit.render(answer.template, answer.variables)
+                else:
+                    redirect(resp, answer)
 
         respond.panel = PageOptions(before_login)  # type: ignore[attr-defined]
         return respond  # type: ignore[return-value]

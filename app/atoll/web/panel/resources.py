@@ -22,12 +22,14 @@ from atoll.web.panel.image import ManifestPage, TagPage
 from atoll.web.panel.labels import LabelsPage
 from atoll.web.panel.licences import Licences
 from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
+from atoll.web.panel.login_lines import LoginLines
 from atoll.web.panel.middleware import PanelMiddleware
 from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
 from atoll.web.panel.repositories import RepositoriesPage
 from atoll.web.panel.repository import RepositoryPage
+from atoll.web.panel.robots import NewRobot, RobotDeletion, RobotToken
 from atoll.web.panel.search import SearchPage
 from atoll.web.panel.signin import SignIn, SignOut
 from atoll.web.panel.stars import StarForm
@@ -84,6 +86,7 @@ def create_panel(
         ("/repository/{repository}/manifest/{digest}", ManifestPage()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
+        *_robots(LoginLines(bundle.server_hostname)),
         ("/organization/{orgname}", OrganizationPage()),
         ("/user/{username}", UserPage()),
         ("/superuser", SuperuserPage()),
@@ -97,3 +100,14 @@ def create_panel(
         (f"{STATIC_PREFIX}{{file}}", StaticFileResource(static_files)),
     ]
     return Panel(routes, middleware, ErrorPages(renderer))
+
+
+def _robots(logins: LoginLines) -> Resources:
+    resources: Resources = []
+    for base in ("/organization/{orgname}/robots", "/user/{username}/robots"):
+        resources += [
+            (f"{base}/new", NewRobot(logins)),
+            (f"{base}/{{robot_shortname}}/regenerate", RobotToken(logins)),
+            (f"{base}/{{robot_shortname}}/delete", RobotDeletion()),
+        ]
+    return resources

@@ -10,6 +10,7 @@ import falcon
 
 from atoll.auth.access import Principal
 from atoll.auth.sessions import Session
+from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.fresh_login import FreshLogin
@@ -59,6 +60,11 @@ class Visit:
         return self.principal is not None and (self.principal.superuser or self.principal.auditor)
 
     @property
+    def may_change(self) -> bool:
+        """Whether the caller may make changes at all, unlike visitors and auditors."""
+        return self.principal is not None and not self.principal.read_only
+
+    @property
     def password_needed(self) -> bool:
         """Whether a dangerous form must ask for the password again."""
         return not self.fresh_login.is_fresh(self.req, self.session)
@@ -83,6 +89,15 @@ class Visit:
         """
         password = self.form.get("current_password")
         self.fresh_login.require(self.req, self.resp, self.session, password)
+
+    def require_name(self, field: str, name: str) -> None:
+        """Require the name of an object, which users type to confirm a dangerous change.
+
+        Raises:
+            InvalidRequest: The field of the form has another text.
+        """
+        if self.form.get(field, "").strip() != name:
+            raise InvalidRequest(f"Type {name} to confirm this change.")
 
     def render(self, template: str, context: Mapping[str, Any], *, status: int = 200) -> None:
         """Write a page to the response."""
