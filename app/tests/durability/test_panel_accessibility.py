@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 from .api_client import PASSWORD, ApiClient
 from .databases import administer, database_uri
 from .panel_chromium import Tab, running_chromium, served, signed_in
-from .panel_site import PRIVATE, PUBLIC, make_panel_site
+from .panel_site import PRIVATE, PUBLIC, make_panel_site, push_tag
 from .sites import SUPERUSER, MemorySite
 
 # A path for each page, with the location, organization and image of `site`.
@@ -26,14 +26,22 @@ PAGES = (
     "/repository/",
     f"/repository/{PUBLIC}",
     f"/repository/{PUBLIC}?tab=information",
+    f"/repository/{PRIVATE}?tab=history",
+    f"/repository/{PRIVATE}?tab=logs",
     f"/repository/{PRIVATE}/tag/v1",
+    f"/repository/{PRIVATE}/tag/v1/delete",
+    f"/repository/{PRIVATE}/tag/v1/expiration",
+    f"/repository/{PRIVATE}/tag/v1/restore?digest=DIGEST",
     f"/repository/{PRIVATE}/manifest/DIGEST",
+    f"/repository/{PRIVATE}/manifest/DIGEST/tag",
+    f"/repository/{PRIVATE}/manifest/DIGEST/labels",
     "/organization/",
     "/organization/guild",
     "/organization/guild?tab=robots",
     "/organization/guild/robots/new",
     "/organization/guild/robots/ci/regenerate",
     "/organization/guild/robots/ci/delete",
+    "/organization/guild?tab=logs",
     f"/user/{SUPERUSER}",
     "/superuser",
     "/superuser/locations/us",
@@ -67,6 +75,11 @@ def fill(site: MemorySite) -> None:
     api.call("PUT", "organization/guild/team/crew", {"role": "member", "description": "Engineers"})
     api.call("PUT", "organization/guild/robots/ci", {"description": "CI"}, status=201)
     message = {"content": "Maintenance at 02:00", "media_type": "text/plain", "severity": "warning"}
+    for digest in (push_tag(site, PRIVATE, "v2"), push_tag(site, PRIVATE, "v3")):
+        path, body = f"repository/{PRIVATE}/tag/stable", {"manifest_digest": str(digest)}
+        api.call("PUT", path, body, status=201)
+        path = f"repository/{PRIVATE}/manifest/{digest}/labels"
+        api.call("POST", path, {"key": "team", "value": "blue"}, status=201)
     api.call("POST", "messages", {"message": message}, status=201)
 
 
