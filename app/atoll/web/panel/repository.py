@@ -10,6 +10,7 @@ from atoll.web.api.errors import NotFound
 from atoll.web.panel.log import log
 from atoll.web.panel.page import page
 from atoll.web.panel.repository_history import history
+from atoll.web.panel.repository_settings import information, settings
 from atoll.web.panel.repository_tab import TEMPLATE, shown
 from atoll.web.panel.visit import Visit
 
@@ -44,11 +45,6 @@ def _tags(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _information(visit: Visit) -> dict[str, Any]:
-    query = {"includeTags": False}
-    return {"repository": visit.api("GET", "/repository/{repository}", query=query)}
-
-
 def _logs(visit: Visit) -> dict[str, Any]:
     path = f"/repository/{visit.call.require(READ)}"
     return {"path": path, **log(visit, "/repository/{repository}/logs")}
@@ -56,7 +52,8 @@ def _logs(visit: Visit) -> dict[str, Any]:
 
 _READERS: dict[str, Callable[[Visit], dict[str, Any]]] = {
     "tags": _tags,
-    "information": _information,
+    "information": information,
     "history": history,
     "logs": _logs,
+    "settings": settings,
 }

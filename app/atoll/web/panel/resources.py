@@ -29,6 +29,13 @@ from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
 from atoll.web.panel.repositories import RepositoriesPage
 from atoll.web.panel.repository import RepositoryPage
+from atoll.web.panel.repository_settings import (
+    DeletionForm,
+    DescriptionForm,
+    PermissionForm,
+    StateForm,
+    VisibilityForm,
+)
 from atoll.web.panel.robots import NewRobot, RobotDeletion, RobotToken
 from atoll.web.panel.search import SearchPage
 from atoll.web.panel.signin import SignIn, SignOut
@@ -84,6 +91,11 @@ def create_panel(
         ("/repository/{repository}/manifest/{digest}/tag", NewTag()),
         ("/repository/{repository}/manifest/{digest}/labels", LabelsPage()),
         ("/repository/{repository}/manifest/{digest}", ManifestPage()),
+        ("/repository/{repository}/settings/description", DescriptionForm()),
+        ("/repository/{repository}/settings/permission", PermissionForm()),
+        ("/repository/{repository}/settings/state", StateForm()),
+        ("/repository/{repository}/settings/visibility", VisibilityForm()),
+        ("/repository/{repository}/settings/delete", DeletionForm()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
         *_robots(LoginLines(bundle.server_hostname)),
