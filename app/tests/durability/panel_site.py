@@ -47,6 +47,11 @@ def make_panel_site(
     """
     settings = {
         "FEATURE_SERVER_TIMING": True,
+        "FEATURE_REPO_MIRROR": True,
+        "FEATURE_ORG_MIRROR": True,
+        "FEATURE_SPARSE_INDEX": True,
+        "SSRF_ALLOWED_HOSTS": ["127.0.0.1"],
+        "UPSTREAM_LIMITS": {"registry.example": {"requests": "100/6h"}},
         "GLOBAL_READONLY_SUPER_USERS": [AUDITOR],
         **(changes or {}),
     }

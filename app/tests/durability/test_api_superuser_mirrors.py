@@ -96,6 +96,7 @@ def test_mirrors_of_organizations_are_listed_with_their_repositories(site: Memor
         ("acme/app", True),
         ("acme/web", True),
     ]
+    assert client.call("GET", "repository/acme/app/mirror")["atoll"]["of_organization"] is True
     query = {"next_page": "acme"}
     assert client.call("GET", "superuser/mirrors/organizations", query=query) == {"mirrors": []}
 

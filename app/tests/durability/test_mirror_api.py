@@ -89,6 +89,7 @@ def test_a_mirror_is_shown_as_it_was_created(api: ApiClient) -> None:
     assert shown["sync_expiration_date"] is None
     assert shown["architecture_filter"] == []
     assert shown["atoll"]["run"] is None
+    assert shown["atoll"]["of_organization"] is False
     assert shown["atoll"]["next_date"] == NEW["sync_start_date"]
     assert api.call("GET", REPOSITORY)["state"] == "MIRROR"
 

@@ -16,6 +16,7 @@ from ..upstream import listings
 from ..upstream.certificates import private_ca
 from ..upstream.fault_upstream import FaultUpstream
 from .api_client import PASSWORD, ApiClient
+from .mirrored import make_robot
 from .mirrored_organizations import ORGANIZATION, ROBOT, discover, make_organization
 from .sites import MemorySite, make_registry
 
@@ -191,6 +192,19 @@ def test_administrators_of_the_organization_manage_its_mirror(
     reader.call("GET", MIRROR, status=403)
     reader.call("POST", f"{MIRROR}/sync-now", status=403)
     reader.call("DELETE", MIRROR, status=403)
+
+
+def test_superusers_manage_mirrors_of_organizations_of_others(
+    api: ApiClient, site: MemorySite
+) -> None:
+    users.create_user(site.database, "bob", "bob@example.com", PASSWORD)
+    assert users.create_organization(site.database, "bobs", "bob")
+    make_robot(site, "bobs+mirror")
+    path = "organization/bobs/mirror"
+    api.call("POST", path, {**NEW, "robot_username": "bobs+mirror"}, status=201)
+    api.call("POST", f"{path}/sync-now", status=204)
+    api.call("POST", f"{path}/sync-cancel", status=204)
+    assert api.call("GET", path)["sync_status"] == "CANCEL"
 
 
 def test_requests_and_refusals_are_quays(api: ApiClient, site: MemorySite) -> None:

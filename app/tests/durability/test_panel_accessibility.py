@@ -15,10 +15,12 @@ from playwright.sync_api import Browser
 
 from .api_client import PASSWORD, ApiClient
 from .databases import administer, database_uri
+from .mirrors import add_mirror, add_run, add_task
 from .panel_chromium import Tab, running_chromium, served, signed_in
 from .panel_site import PRIVATE, PUBLIC, make_panel_site, push_tag
 from .sites import SUPERUSER, MemorySite
 
+MIRRORED = f"{SUPERUSER}/mirrored"
 # A path for each page, with the location, organization and image of `site`.
 PAGES = (
     "/",
@@ -31,6 +33,8 @@ PAGES = (
         f"/repository/{PRIVATE}/settings/{form}"
         for form in ("description", "permission", "visibility", "delete")
     ),
+    f"/repository/{MIRRORED}?tab=mirroring",
+    f"/repository/{MIRRORED}?tab=mirroring&edit=true",
     f"/repository/{PRIVATE}/tag/v1",
     f"/repository/{PRIVATE}/tag/v1/delete",
     f"/repository/{PRIVATE}/tag/v1/expiration",
@@ -51,6 +55,7 @@ PAGES = (
     "/superuser/locations/us?preview=1",
     "/superuser/locations/us/drain",
     "/superuser/locations/us/activate",
+    "/superuser/mirrors",
     "/superuser/replication",
     "/panel/licences",
 )
@@ -77,6 +82,10 @@ def fill(site: MemorySite) -> None:
     api.call("POST", "organization/", {"name": "guild"}, status=201)
     api.call("PUT", "organization/guild/team/crew", {"role": "member", "description": "Engineers"})
     api.call("PUT", "organization/guild/robots/ci", {"description": "CI"}, status=201)
+    run = add_run(site.database, add_mirror(site.database, "mirrored"), tags_total=2)
+    for tag, state in (("v1", "pending"), ("v2", "failed")):
+        add_task(site.database, run, tag, state)
+    site.database.run("INSERT INTO upstream (host, account, route) VALUES ('up.example', '', '')")
     message = {"content": "Maintenance at 02:00", "media_type": "text/plain", "severity": "warning"}
     for digest in (push_tag(site, PRIVATE, "v2"), push_tag(site, PRIVATE, "v3")):
         path, body = f"repository/{PRIVATE}/tag/stable", {"manifest_digest": str(digest)}

@@ -117,14 +117,11 @@ def test_the_state_is_changed_to_those_that_the_api_permits(
     panel_site: MemorySite, administrator: PanelBrowser
 ) -> None:
     path = f"{HERE}/settings/state"
-    for state in ("READ_ONLY", "NORMAL"):
+    for state in ("READ_ONLY", "MIRROR", "NORMAL"):
         assert administrator.submit(path, {"state": state}, page=SETTINGS) == SETTINGS
         assert repository(panel_site)["state"] == state
-    # Without FEATURE_REPO_MIRROR, there is no state for mirrors.
-    assert 'value="MIRROR"' not in administrator.text(SETTINGS)
-    for wrong in ("MIRROR", "absent"):
-        answer = administrator.send(path, {"state": wrong}, token=administrator.token(SETTINGS))
-        assert answer.status_code == 400
+    answer = administrator.send(path, {"state": "absent"}, token=administrator.token(SETTINGS))
+    assert answer.status_code == 400
 
 
 def test_writers_describe_the_repository(panel_site: MemorySite, browsers: Browsers) -> None:

@@ -328,6 +328,7 @@ def _serialize(mirror: Mirror, run: RunStatus | None) -> MirrorSchema:
             "reason": row["reason"],
             "message": row["status_message"],
             "deletions_confirmed": row["deletions_confirmed"],
+            "of_organization": row["org_mirror_id"] is not None,
             "run": None if run is None else _serialize_run(mirror, run),
         },
     }

@@ -25,7 +25,15 @@ from atoll.web.api.operation import RequestModel
 _DATE = "%Y-%m-%dT%H:%M:%SZ"
 # Fields of `atoll` in responses that requests may repeat.
 _STATE_FIELDS = frozenset(
-    {"run", "next_date", "last_success_date", "reason", "message", "deletions_confirmed"}
+    {
+        "run",
+        "next_date",
+        "last_success_date",
+        "reason",
+        "message",
+        "deletions_confirmed",
+        "of_organization",
+    }
 )
 
 

@@ -64,7 +64,7 @@ class OrganizationMirrorResource:
     @operation("getOrgMirrorConfig", response=OrganizationMirrorSchema, scope="org:admin")
     def on_get(self, call: Call, orgname: str) -> Any:
         """Get the mirror of an organization."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         return _serialize(self._mirrors.find(orgname), self._statuses.counts(orgname))
 
     @operation(
@@ -76,7 +76,7 @@ class OrganizationMirrorResource:
     )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Make an organization without repositories a mirror of a namespace."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         new: NewOrganizationMirror = call.body
         self._mirrors.create(orgname, self._change(new))
         call.log(
@@ -95,7 +95,7 @@ class OrganizationMirrorResource:
     )
     def on_put(self, call: Call, orgname: str) -> Any:
         """Change settings of a mirror: all that are given or, if one is invalid, none."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         body: ChangedOrganizationMirror = call.body
         before, after = self._mirrors.change(orgname, self._change(body))
         call.log(
@@ -110,7 +110,7 @@ class OrganizationMirrorResource:
     @operation("deleteOrgMirrorConfig", status=204, scope="org:admin")
     def on_delete(self, call: Call, orgname: str) -> None:
         """Delete a mirror; its repositories keep their tags and become ordinary ones."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         mirror = self._mirrors.delete(orgname)
         call.log("org_mirror_disabled", orgname, external_reference=mirror.reference)
 
@@ -138,7 +138,7 @@ class OrganizationMirrorSync:
     @operation("syncOrgMirrorNow", status=204, scope="org:admin")
     def on_post(self, call: Call, orgname: str) -> None:
         """Request a discovery of repositories, and then runs of all of them."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         mirror = self._mirrors.request_sync(orgname)
         call.log("org_mirror_sync_now_requested", orgname, external_reference=mirror.reference)
 
@@ -153,7 +153,7 @@ class OrganizationMirrorCancellation:
     @operation("cancelOrgMirrorSync", status=204, scope="org:admin")
     def on_post(self, call: Call, orgname: str) -> None:
         """Cancel the discovery of repositories, and the runs of all of them."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         mirror = self._mirrors.request_cancel(orgname)
         call.log("org_mirror_sync_cancelled", orgname, external_reference=mirror.reference)
 
@@ -172,7 +172,7 @@ class OrganizationMirrorVerification:
     )
     def on_post(self, call: Call, orgname: str) -> Any:
         """Connect to the upstream of a mirror, and list its repositories."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         mirror = self._mirrors.find(orgname)
         with self._slots.one():
             success, message = self._verification.verify(mirror)
@@ -191,7 +191,7 @@ class OrganizationMirrorPlan:
     @operation("planOrgMirror", response=OrganizationPlanSchema, scope="org:admin")
     def on_post(self, call: Call, orgname: str) -> Any:
         """Get which repositories a discovery would create or skip, without starting it."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         mirror = self._mirrors.find(orgname)
         with self._slots.one():
             return self._dry_runs.plan(mirror, PLAN_SECONDS).as_dict()
@@ -218,7 +218,7 @@ class OrganizationMirrorRepositories:
     )
     def on_get(self, call: Call, orgname: str) -> Any:
         """List the repositories that the upstream lists, or listed, by name."""
-        self._namespaces.require_admin(call, orgname)
+        _require_manager(self._namespaces, call, orgname)
         self._mirrors.find(orgname)
         query: RepositoryQuery = call.query
         offset = (query.page - 1) * query.limit
@@ -242,6 +242,18 @@ class OrganizationMirrorRepositories:
             "total": total,
             "has_next": query.page * query.limit < total,
         }
+
+
+def _require_manager(namespaces: Namespaces, call: Call, orgname: str) -> None:
+    """Raise unless the caller administers the organization or is a superuser.
+
+    Raises:
+        OrganizationUnknown: There is no such organization.
+        Unauthenticated: The caller is not logged in.
+        InsufficientScope: The caller lacks the permission.
+    """
+    if call.principal is None or not call.principal.superuser:
+        namespaces.require_admin(call, orgname)
 
 
 def _change(body: NewOrganizationMirror | ChangedOrganizationMirror) -> OrganizationMirrorChange:

@@ -41,9 +41,9 @@ class PageOptions:
 
 @dataclass(frozen=True)
 class Shown:
-    """A page that is sent in response to a form, with a secret that no other page has.
+    """A page that is sent in response to a form, with a secret or a result that no other page has.
 
-    The secret is in no URL, and browsers do not store the page (Cache-Control: no-store).
+    It is in no URL, and browsers do not store the page (Cache-Control: no-store).
 
     Attributes:
         template: The template.

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 import jinja2
 
 import atoll
+from atoll.mirroring.problems import problem_text
 from atoll.web.panel import formats
 from atoll.web.panel.static_files import StaticFiles
 
@@ -36,6 +37,7 @@ class Renderer:
             duration=formats.duration,
             moment=formats.moment,
             digest=formats.digest,
+            problem=problem_text,
             segment=_segment,
             query=_query,
         )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from atoll.auth.access import READ
 from atoll.web.api.errors import NotFound
 from atoll.web.panel.log import log
-from atoll.web.panel.page import page
+from atoll.web.panel.page import Shown, form, page
 from atoll.web.panel.repository_history import history
+from atoll.web.panel.repository_mirror import change_mirror, mirroring
 from atoll.web.panel.repository_settings import information, settings
 from atoll.web.panel.repository_tab import TEMPLATE, shown
 from atoll.web.panel.visit import Visit
@@ -23,11 +24,21 @@ class RepositoryPage:
     @page(TEMPLATE)
     def on_get(self, visit: Visit) -> dict[str, Any]:
         """Show the tags of a repository, or the tab that the parameter `tab` names."""
-        name = visit.call.require(READ)
-        tab = visit.req.get_param("tab") or "tags"
-        if tab not in _READERS:
-            raise NotFound(f"the page of '{name}' has no tab '{tab[:100]}'")
+        tab = _tab(visit, _READERS)
         return shown(visit, tab, _READERS[tab](visit))
+
+    @form()
+    def on_post(self, visit: Visit) -> str | Shown:
+        """Perform an action of a tab."""
+        return _FORMS[_tab(visit, _FORMS)](visit)
+
+
+def _tab(visit: Visit, known: Container[str]) -> str:
+    tab = visit.req.get_param("tab") or "tags"
+    if tab not in known:
+        name = visit.call.require(READ)
+        raise NotFound(f"the page of '{name}' has no tab '{tab[:100]}'")
+    return tab
 
 
 def _tags(visit: Visit) -> dict[str, Any]:
@@ -55,5 +66,7 @@ _READERS: dict[str, Callable[[Visit], dict[str, Any]]] = {
     "information": information,
     "history": history,
     "logs": _logs,
+    "mirroring": mirroring,
     "settings": settings,
 }
+_FORMS: dict[str, Callable[[Visit], str | Shown]] = {"mirroring": change_mirror}

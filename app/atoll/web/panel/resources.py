@@ -24,6 +24,7 @@ from atoll.web.panel.licences import Licences
 from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.login_lines import LoginLines
 from atoll.web.panel.middleware import PanelMiddleware
+from atoll.web.panel.mirrors import MirrorsPage
 from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
@@ -104,6 +105,7 @@ def create_panel(
         ("/superuser", SuperuserPage()),
         ("/superuser/replication", ReplicationPage()),
         ("/superuser/replication/retry", RetryForm()),
+        ("/superuser/mirrors", MirrorsPage()),
         ("/superuser/locations/{location}/drain", DrainForm()),
         ("/superuser/locations/{location}/activate", ActivationForm()),
         ("/superuser/locations/{location}", LocationPage()),
