@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 import psycopg2.extensions
 
 from atoll.auth.access import Principal
+from atoll.db.patterns import escape_pattern
 from atoll.db.pool import Database
 
 TEAM_ROLES = ("member", "creator", "admin")
@@ -21,6 +23,8 @@ SELECT o.email, o.tag_expiration_s, array(
     WHERE t.organization_id = o.id AND m.user_id = %(user)s)
 FROM "user" o WHERE o.username = %(name)s AND o.organization
 """
+
+_LISTED = 'SELECT username, email, created_at FROM "user" WHERE organization'
 
 _TEAM_ID = """(SELECT t.id FROM team t JOIN "user" o ON o.id = t.organization_id
             WHERE o.username = %(organization)s AND t.name = %(team)s)"""
@@ -62,6 +66,15 @@ class Organization:
     def is_admin(self) -> bool:
         """Whether the user administers the organization."""
         return "admin" in self.roles
+
+
+@dataclass(frozen=True)
+class ListedOrganization:
+    """An organization in a list of all."""
+
+    name: str
+    email: str | None
+    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -111,15 +124,32 @@ class Organizations:
             for name, email, expiration, roles in rows
         ]
 
-    def all(self) -> list[Organization]:
-        """Return every organization, by name."""
+    def listed(self, name: str) -> ListedOrganization:
+        """Return an organization as in the list of all.
+
+        Raises:
+            OrganizationUnknown: There is no such organization.
+        """
+        rows = self._database.read(f"{_LISTED} AND username = %s", [name])
+        if not rows:
+            raise OrganizationUnknown(f"there is no organization '{name}'")
+        return ListedOrganization(*rows[0])
+
+    def page(
+        self, *, limit: int | None = None, after: str = "", containing: str = ""
+    ) -> list[ListedOrganization]:
+        """Return organizations by name.
+
+        Args:
+            limit: The maximum number; None for all.
+            after: The name after which the list begins.
+            containing: A part of the names.
+        """
         rows = self._database.read(
-            'SELECT username, email, tag_expiration_s FROM "user" WHERE organization'
-            " ORDER BY username"
+            f"{_LISTED} AND username > %s AND username LIKE %s ORDER BY username LIMIT %s",
+            [after, f"%{escape_pattern(containing)}%", limit],
         )
-        return [
-            Organization(name, email, expiration, frozenset()) for name, email, expiration in rows
-        ]
+        return [ListedOrganization(*row) for row in rows]
 
     def members(self, name: str) -> list[tuple[str, bool, list[str]]]:
         """Return the members of all teams, by name: name, whether it is a robot, and its teams."""

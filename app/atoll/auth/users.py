@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg2.errors
 
 from atoll.auth.passwords import check_length, hash_password
 from atoll.config import Bundle
+from atoll.db.patterns import escape_pattern
 from atoll.db.pool import Database
 from atoll.errors import UserError
 
@@ -42,16 +44,39 @@ class User:
     email: str | None
     enabled: bool
     tag_expiration_s: int | None
+    created_at: datetime
 
 
-_USER = 'SELECT id, username, email, enabled, tag_expiration_s FROM "user"'
+_USER = 'SELECT id, username, email, enabled, tag_expiration_s, created_at FROM "user"'
 _IS_USER = "NOT organization AND robot_owner_id IS NULL"
 
 
-def list_users(database: Database, *, disabled: bool) -> list[User]:
-    """Return the users by name, including disabled ones if `disabled` is true."""
+def list_users(
+    database: Database,
+    *,
+    disabled: bool,
+    limit: int | None = None,
+    after: str = "",
+    containing: str = "",
+) -> list[User]:
+    """Return the users by name.
+
+    Args:
+        database: The database.
+        disabled: Whether to include disabled users.
+        limit: The maximum number; None for all.
+        after: The name after which the list begins.
+        containing: A part of the names.
+    """
     rows = database.read(
-        f"{_USER} WHERE {_IS_USER} AND (enabled OR %s) ORDER BY username", [disabled]
+        f"""{_USER} WHERE {_IS_USER} AND (enabled OR %(disabled)s) AND username > %(after)s
+            AND username LIKE %(pattern)s ORDER BY username LIMIT %(limit)s""",
+        {
+            "disabled": disabled,
+            "after": after,
+            "pattern": f"%{escape_pattern(containing)}%",
+            "limit": limit,
+        },
     )
     return [User(*row) for row in rows]
 
@@ -102,7 +127,7 @@ def change_user(
                     enabled = coalesce(%(enabled)s, enabled),
                     tag_expiration_s = coalesce(%(expiration)s, tag_expiration_s)
                 WHERE username = %(username)s AND {_IS_USER}
-                RETURNING id, username, email, enabled, tag_expiration_s
+                RETURNING id, username, email, enabled, tag_expiration_s, created_at
             ), revoked_user AS (
                 SELECT id FROM changed WHERE %(hash)s::text IS NOT NULL OR NOT enabled
             ), revoked_api_tokens AS (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from atoll.auth.visibility import readable_by
+from atoll.db.patterns import escape_pattern
 from atoll.db.pool import Database
 from atoll.names import RepositoryName
 from atoll.registry.errors import RepositoryUnknown
@@ -85,11 +85,6 @@ WHERE score >= %(threshold)s
 ORDER BY score DESC, length(r.name), r.namespace, r.name LIMIT %(limit)s OFFSET %(offset)s
 """
 THRESHOLD = 0.3
-
-
-def escape_pattern(text: str) -> str:
-    """Return a LIKE pattern that matches the text literally."""
-    return re.sub(r"([\\%_])", r"\\\1", text)
 
 
 @dataclass(frozen=True)

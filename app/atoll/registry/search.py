@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from atoll.auth.visibility import readable_by
+from atoll.db.patterns import escape_pattern
 from atoll.db.pool import Database
-from atoll.registry.repository_queries import CONTAINING, LATEST, THRESHOLD, escape_pattern
+from atoll.registry.repository_queries import CONTAINING, LATEST, THRESHOLD
 
 USER, ORGANIZATION, ROBOT, TEAM = "user", "organization", "robot", "team"
 # Weights of accounts, teams and repositories in the ranking, as in Quay.

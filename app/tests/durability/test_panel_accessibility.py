@@ -57,6 +57,9 @@ PAGES = (
     "/superuser/locations/us/activate",
     "/superuser/mirrors",
     "/superuser/replication",
+    "/superuser/users",
+    "/superuser/users/reader",
+    "/superuser/users/reader/delete",
     "/panel/licences",
 )
 SIGN_IN = "/signin/"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atoll.registry import repository_queries
+from atoll.db.patterns import escape_pattern
 from atoll.registry.repository_queries import LATEST, RepositoryQueries
 from atoll.registry.search import Search
 
@@ -78,4 +78,4 @@ def test_the_number_of_compared_namespaces_is_bounded(registry: MemoryRegistry) 
 
 
 def test_an_escaped_pattern_matches_only_its_text() -> None:
-    assert repository_queries.escape_pattern("a_b%c\\d") == "a\\_b\\%c\\\\d"
+    assert escape_pattern("a_b%c\\d") == "a\\_b\\%c\\\\d"

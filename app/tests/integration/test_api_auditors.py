@@ -41,6 +41,7 @@ def auditor(audited_site: Site) -> Api:
 ADMINISTRATORS_SEE = (
     "superuser/users/",
     "superuser/organizations/",
+    "superuser/organizations/acme",
     "superuser/logs",
     "superuser/health",
     "superuser/instances",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from atoll.auth import users
 from atoll.auth.credentials import password_purpose
-from atoll.auth.organizations import Organization, Organizations
+from atoll.auth.organizations import ListedOrganization, Organization, Organizations
 from atoll.auth.ownership import take_ownership
 from atoll.auth.secrets import Cipher
 from atoll.config import Bundle
@@ -18,7 +18,7 @@ from atoll.db.pool import Database
 from atoll.registry.namespace_deletion import NamespaceDeletion
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call, RequestModel, operation
-from atoll.web.api.schemas import Avatar, avatar
+from atoll.web.api.schemas import Avatar, avatar, utc
 
 _PASSWORD_BYTES = 18
 
@@ -39,7 +39,15 @@ class UserChange(RequestModel):
     enabled: bool | None = None
 
 
-class UserQuery(RequestModel):
+class AccountQuery(RequestModel):
+    """A selection of accounts by a part of their names; without `limit`, all are on one page."""
+
+    contains: str = Field(default="", max_length=255)
+    limit: int | None = Field(default=None, ge=1, le=1000)
+    next_page: str = Field(default="", max_length=255)
+
+
+class UserQuery(AccountQuery):
     """A selection of users."""
 
     disabled: bool = True
@@ -63,6 +71,14 @@ class UserSchema(TypedDict):
     avatar: Avatar
     super_user: bool
     enabled: bool
+    created_at: str
+
+
+class UsersSchema(TypedDict):
+    """A page of users by name, and the token of the next page."""
+
+    users: list[UserSchema]
+    next_page: NotRequired[str]
 
 
 class OrganizationSchema(TypedDict):
@@ -73,6 +89,19 @@ class OrganizationSchema(TypedDict):
     avatar: Avatar
 
 
+class ListedOrganizationSchema(OrganizationSchema):
+    """An organization in the list of all."""
+
+    created_at: str
+
+
+class OrganizationsSchema(TypedDict):
+    """A page of organizations by name, and the token of the next page."""
+
+    organizations: list[ListedOrganizationSchema]
+    next_page: NotRequired[str]
+
+
 class SuperuserUserList:
     """`superuser/users/`."""
 
@@ -81,14 +110,15 @@ class SuperuserUserList:
         self._cipher = cipher
         self._superusers = bundle.superusers
 
-    @operation(
-        "listAllUsers", query=UserQuery, response=dict[str, list[UserSchema]], scope="super:user"
-    )
+    @operation("listAllUsers", query=UserQuery, response=UsersSchema, scope="super:user")
     def on_get(self, call: Call) -> Any:
         """List all users."""
         call.require_superuser()
-        found = users.list_users(self._database, disabled=call.query.disabled)
-        return {"users": [_serialize(user, self._superusers) for user in found]}
+        query: UserQuery = call.query
+        found = users.list_users(self._database, disabled=query.disabled, **_selection(query))
+        shown = found[: query.limit]
+        response = {"users": [_serialize(user, self._superusers) for user in shown]}
+        return response if shown == found else {**response, "next_page": shown[-1].username}
 
     @operation("createInstallUser", body=NewUser, scope="super:user")
     def on_post(self, call: Call) -> Any:
@@ -181,13 +211,19 @@ class SuperuserOrganizationList:
         self._organizations = organizations
 
     @operation(
-        "listAllOrganizations", response=dict[str, list[OrganizationSchema]], scope="super:user"
+        "listAllOrganizations",
+        query=AccountQuery,
+        response=OrganizationsSchema,
+        scope="super:user",
     )
     def on_get(self, call: Call) -> Any:
         """List all organizations."""
         call.require_superuser()
-        found = self._organizations.all()
-        return {"organizations": [_serialize_organization(one) for one in found]}
+        query: AccountQuery = call.query
+        found = self._organizations.page(**_selection(query))
+        shown = found[: query.limit]
+        response = {"organizations": [_serialize_listed(one) for one in shown]}
+        return response if shown == found else {**response, "next_page": shown[-1].name}
 
 
 class SuperuserOrganization:
@@ -199,6 +235,12 @@ class SuperuserOrganization:
         self._database = database
         self._organizations = organizations
         self._removal = removal
+
+    @operation("getInstallOrganization", response=ListedOrganizationSchema, scope="super:user")
+    def on_get(self, call: Call, orgname: str) -> Any:
+        """Get an organization."""
+        call.require_superuser()
+        return _serialize_listed(self._organizations.listed(orgname))
 
     @operation(
         "changeOrganization",
@@ -228,6 +270,15 @@ class SuperuserOrganization:
         )
 
 
+def _selection(query: AccountQuery) -> dict[str, Any]:
+    """Return the arguments of a list, with one account more than the page has."""
+    return {
+        "limit": None if query.limit is None else query.limit + 1,
+        "after": query.next_page,
+        "containing": query.contains,
+    }
+
+
 def _serialize(user: users.User, superusers: frozenset[str]) -> UserSchema:
     return {
         "kind": "user",
@@ -238,12 +289,20 @@ def _serialize(user: users.User, superusers: frozenset[str]) -> UserSchema:
         "avatar": avatar(user.username, "user"),
         "super_user": user.username in superusers,
         "enabled": user.enabled,
+        "created_at": utc(user.created_at),
     }
 
 
-def _serialize_organization(organization: Organization) -> OrganizationSchema:
+def _serialize_organization(organization: Organization | ListedOrganization) -> OrganizationSchema:
     return {
         "name": organization.name,
         "email": organization.email,
         "avatar": avatar(organization.name, "org"),
+    }
+
+
+def _serialize_listed(organization: ListedOrganization) -> ListedOrganizationSchema:
+    return {
+        **_serialize_organization(organization),
+        "created_at": utc(organization.created_at),
     }

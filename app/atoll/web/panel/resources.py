@@ -25,6 +25,7 @@ from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.login_lines import LoginLines
 from atoll.web.panel.middleware import PanelMiddleware
 from atoll.web.panel.mirrors import MirrorsPage
+from atoll.web.panel.operator_pages import operator_pages
 from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
@@ -109,6 +110,7 @@ def create_panel(
         ("/superuser/locations/{location}/drain", DrainForm()),
         ("/superuser/locations/{location}/activate", ActivationForm()),
         ("/superuser/locations/{location}", LocationPage()),
+        *operator_pages(),
         ("/panel/licences", Licences()),
         ("/panel/star/{repository}", StarForm()),
         (f"{STATIC_PREFIX}{{file}}", StaticFileResource(static_files)),

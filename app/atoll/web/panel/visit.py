@@ -14,6 +14,7 @@ from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.fresh_login import FreshLogin
+from atoll.web.panel.navigation import NavigationItem, operator_navigation
 from atoll.web.panel.rendering import Renderer
 
 
@@ -63,6 +64,11 @@ class Visit:
     def may_change(self) -> bool:
         """Whether the caller may make changes at all, unlike visitors and auditors."""
         return self.principal is not None and not self.principal.read_only
+
+    @property
+    def operator_navigation(self) -> list[NavigationItem]:
+        """The links between the pages for operators."""
+        return operator_navigation(self.calls, self.req.path)
 
     @property
     def password_needed(self) -> bool:

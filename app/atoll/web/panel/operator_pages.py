@@ -1,0 +1,23 @@
+"""URI templates and resources of the pages with which operators administer the registry."""
+
+from __future__ import annotations
+
+from atoll.web.api.resources import Resources
+from atoll.web.panel.managed_organizations import (
+    ManagedOrganizationPage,
+    ManagedOrganizationsPage,
+    OrganizationChangeForm,
+)
+from atoll.web.panel.managed_users import ManagedUserPage, UserChangeForm, UsersPage
+
+
+def operator_pages() -> Resources:
+    """Return the routes, as (URI template, resource)."""
+    return [
+        ("/superuser/users", UsersPage()),
+        ("/superuser/users/{username}/{change}", UserChangeForm()),
+        ("/superuser/users/{username}", ManagedUserPage()),
+        ("/superuser/organizations", ManagedOrganizationsPage()),
+        ("/superuser/organizations/{orgname}/{change}", OrganizationChangeForm()),
+        ("/superuser/organizations/{orgname}", ManagedOrganizationPage()),
+    ]
