@@ -150,12 +150,9 @@ def test_forms_of_robots_need_the_token_of_their_session(
 
 @pytest.mark.usefixtures("existing")
 def test_forms_of_robots_are_for_administrators(browsers: Browsers, client: ApiClient) -> None:
-    for (page, api, owner), allowed in (
-        (ORGANIZATION, {ADMINISTRATOR, SUPERUSER}),
-        (USER, {ADMINISTRATOR}),
-    ):
+    for page, api, owner in (ORGANIZATION, USER):
         check_refused_users(
-            browsers, forms(page, owner), allowed, lambda api=api: robots(client, api)
+            browsers, forms(page, owner), {ADMINISTRATOR}, lambda api=api: robots(client, api)
         )
         for form in forms(page, owner):
             for user in (WRITER, READER, STRANGER, AUDITOR):

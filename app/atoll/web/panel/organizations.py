@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atoll.web.api.errors import NotFound
+from atoll.web.panel.default_permissions import default_permissions
 from atoll.web.panel.log import log
 from atoll.web.panel.page import page
 from atoll.web.panel.robot_owner import RobotOwner
@@ -38,7 +39,11 @@ class OrganizationPage:
 def _teams(visit: Visit, orgname: str) -> dict[str, Any]:
     one = visit.api("GET", "/organization/{orgname}", orgname=orgname)
     auditor = visit.principal is not None and visit.principal.auditor
-    return {"one": one, "administers": one["is_admin"] or auditor}
+    return {
+        "one": one,
+        "administers": one["is_admin"] or auditor,
+        "changeable": one["is_admin"] and visit.may_change,
+    }
 
 
 def _robots(visit: Visit, orgname: str) -> dict[str, Any]:
@@ -54,5 +59,6 @@ def _logs(visit: Visit, orgname: str) -> dict[str, Any]:
 _READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
     "teams": _teams,
     "robots": _robots,
+    "permissions": default_permissions,
     "logs": _logs,
 }

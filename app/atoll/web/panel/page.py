@@ -21,8 +21,9 @@ CSRF_FIELD = "csrf_token"
 # The limit of nginx and of `admission` for paths outside of the API.
 _FORM_MAXIMUM = 64 * 1024
 _FIELDS_MAXIMUM = 1000
-# Statuses of errors that a form shows above its fields; others get a page of their own.
-_SHOWN = frozenset({400, 409, 429})
+# Statuses of errors that a form shows above its fields; others get a page of their own. 404 is that
+# of an object that a field names: without the object of the page itself, the page fails as well.
+_SHOWN = frozenset({400, 404, 409, 429})
 
 
 @dataclass(frozen=True)

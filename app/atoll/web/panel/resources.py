@@ -15,6 +15,7 @@ from atoll.web.api.session import PasswordLogin
 from atoll.web.external_url import ExternalUrls
 from atoll.web.panel.account import UserPage
 from atoll.web.panel.api_calls import ApiCalls
+from atoll.web.panel.default_permissions import DefaultPermissionForm, NewDefaultPermission
 from atoll.web.panel.errors import ErrorPages
 from atoll.web.panel.fresh_login import FreshLogin
 from atoll.web.panel.home import Home
@@ -46,6 +47,7 @@ from atoll.web.panel.static_files import PREFIX as STATIC_PREFIX
 from atoll.web.panel.static_files import StaticFileResource, StaticFiles
 from atoll.web.panel.superuser import SuperuserPage
 from atoll.web.panel.tag_forms import NewTag, TagDeletion, TagExpiration, TagRestoration
+from atoll.web.panel.teams import NewTeam, TeamChange, TeamDeletion, TeamPage
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,12 @@ def create_panel(
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
         *_robots(LoginLines(bundle.server_hostname)),
+        ("/organization/{orgname}/new-team", NewTeam()),
+        ("/organization/{orgname}/teams/{teamname}/change", TeamChange()),
+        ("/organization/{orgname}/teams/{teamname}/delete", TeamDeletion()),
+        ("/organization/{orgname}/teams/{teamname}", TeamPage()),
+        ("/organization/{orgname}/new-permission", NewDefaultPermission()),
+        ("/organization/{orgname}/permissions/{uuid}", DefaultPermissionForm()),
         ("/organization/{orgname}", OrganizationPage()),
         ("/user/{username}", UserPage()),
         ("/superuser", SuperuserPage()),
