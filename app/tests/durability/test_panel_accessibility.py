@@ -69,6 +69,7 @@ PAGES = (
     "/superuser/locations/us/activate",
     "/superuser/mirrors",
     "/superuser/replication",
+    "/superuser/messages",
     "/superuser/users",
     "/superuser/users/reader",
     "/superuser/users/reader/delete",

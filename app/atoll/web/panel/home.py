@@ -7,7 +7,7 @@ from typing import Any
 from atoll.web.panel.page import page
 from atoll.web.panel.visit import Visit
 
-# Repositories of each list; the link below it leads to all.
+# Repositories of each list; the link below it leads to all. Messages, the latest.
 _SHOWN = 12
 _MESSAGES = 10
 
@@ -25,7 +25,7 @@ class Home:
         found = visit.api("GET", "/repository", query={**selection, "last_modified": True})
         repositories = found["repositories"]
         return {
-            "messages": messages[:_MESSAGES],
+            "messages": messages[-_MESSAGES:],
             "repositories": repositories[:_SHOWN],
             "more": len(repositories) > _SHOWN or "next_page" in found,
         }

@@ -13,6 +13,8 @@ _PAGES = (
     ("/superuser/mirrors", "Mirrors", "/superuser/mirrors"),
     ("/superuser/users", "Users", "/superuser/users"),
     ("/superuser/organizations", "Organizations", "/superuser/organizations"),
+    ("/superuser/messages", "Messages", "/messages"),
+    ("/superuser/logs", "Log", "/superuser/logs"),
 )
 
 

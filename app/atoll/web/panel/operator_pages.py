@@ -9,6 +9,8 @@ from atoll.web.panel.managed_organizations import (
     OrganizationChangeForm,
 )
 from atoll.web.panel.managed_users import ManagedUserPage, UserChangeForm, UsersPage
+from atoll.web.panel.messages import MessagesPage
+from atoll.web.panel.registry_log import RegistryLogPage
 
 
 def operator_pages() -> Resources:
@@ -20,4 +22,6 @@ def operator_pages() -> Resources:
         ("/superuser/organizations", ManagedOrganizationsPage()),
         ("/superuser/organizations/{orgname}/{change}", OrganizationChangeForm()),
         ("/superuser/organizations/{orgname}", ManagedOrganizationPage()),
+        ("/superuser/messages", MessagesPage()),
+        ("/superuser/logs", RegistryLogPage()),
     ]
