@@ -46,6 +46,8 @@ PAGES = (
     f"/repository/{PUBLIC}",
     f"/repository/{PRIVATE}?tab=history",
     f"/repository/{PRIVATE}?tab=logs",
+    f"/repository/{PRIVATE}/notifications",
+    f"/repository/{PRIVATE}/notifications/new?method=quay_notification",
     *(
         f"/repository/{PRIVATE}/settings/{form}"
         for form in ("description", "permission", "visibility", "delete")
@@ -101,6 +103,9 @@ def fill(site: MemorySite) -> None:
         add_task(site.database, run, tag, state)
     site.database.run("INSERT INTO upstream (host, account, route) VALUES ('up.example', '', '')")
     message = {"content": "Maintenance at 02:00", "media_type": "text/plain", "severity": "warning"}
+    target = {"target": {"kind": "user", "name": SUPERUSER}}
+    notification = {"event": "repo_push", "method": "quay_notification", "config": target}
+    api.call("POST", f"repository/{PRIVATE}/notification/", notification, status=201)
     for digest in (push_tag(site, PRIVATE, "v2"), push_tag(site, PRIVATE, "v3")):
         path, body = f"repository/{PRIVATE}/tag/stable", {"manifest_digest": str(digest)}
         api.call("PUT", path, body, status=201)

@@ -11,6 +11,7 @@ from atoll.web.panel.log import log
 from atoll.web.panel.page import Shown, form, page
 from atoll.web.panel.repository_history import history
 from atoll.web.panel.repository_mirror import change_mirror, mirroring
+from atoll.web.panel.repository_notifications import notifications
 from atoll.web.panel.repository_settings import information, settings
 from atoll.web.panel.repository_tab import TEMPLATE, shown
 from atoll.web.panel.visit import Visit
@@ -68,5 +69,6 @@ _READERS: dict[str, Callable[[Visit], dict[str, Any]]] = {
     "logs": _logs,
     "mirroring": mirroring,
     "settings": settings,
+    "notifications": notifications,
 }
 _FORMS: dict[str, Callable[[Visit], str | Shown]] = {"mirroring": change_mirror}

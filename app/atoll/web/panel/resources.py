@@ -32,6 +32,7 @@ from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
 from atoll.web.panel.repositories import RepositoriesPage
 from atoll.web.panel.repository import RepositoryPage
+from atoll.web.panel.repository_notifications import NewNotification, NotificationForm
 from atoll.web.panel.repository_settings import (
     DeletionForm,
     DescriptionForm,
@@ -100,6 +101,8 @@ def create_panel(
         ("/repository/{repository}/settings/state", StateForm()),
         ("/repository/{repository}/settings/visibility", VisibilityForm()),
         ("/repository/{repository}/settings/delete", DeletionForm()),
+        ("/repository/{repository}/notifications/new", NewNotification()),
+        ("/repository/{repository}/notifications", NotificationForm()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
         *_robots(LoginLines(bundle.server_hostname)),
