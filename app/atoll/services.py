@@ -512,6 +512,7 @@ class Services:
             redis=self.redis,
             cipher=self.cipher,
             access=self.access,
+            health=self.locations.health,
             throttle=self.throttle,
             repositories=self.repositories,
             tokens=Tokens.from_bundle(self.secured_bundle),

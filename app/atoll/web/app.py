@@ -28,6 +28,7 @@ from atoll.registry.referrers import Referrers
 from atoll.registry.repositories import Repositories
 from atoll.registry.tags import Tags
 from atoll.registry.uploads import Uploads
+from atoll.storage.health import StoreHealth
 from atoll.web import errors
 from atoll.web.admission import BodyAdmission
 from atoll.web.api import errors as api_errors
@@ -61,6 +62,8 @@ class Dependencies:
     redis: SharedRedis
     cipher: Cipher
     access: Access
+    # What this process knows of stores while the database is unavailable.
+    health: StoreHealth
     throttle: Throttle
     repositories: Repositories
     tokens: Tokens
@@ -121,6 +124,7 @@ def create_app(deps: Dependencies) -> falcon.App[Any, Any]:
             bundle=deps.bundle,
             database=deps.database,
             access=deps.access,
+            health=deps.health,
             external_urls=external_urls,
             api=api,
         )

@@ -12,7 +12,14 @@ from atoll.names import Digest, RepositoryName
 
 from .api_client import PASSWORD
 from .databases import administer, database_uri
-from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
+from .sites import (
+    MANIFEST_TYPE,
+    SUPERUSER,
+    MemoryRegistry,
+    MemorySite,
+    image_manifest,
+    make_registry,
+)
 
 AUDITOR, READER, STRANGER = "auditor", "reader", "stranger"
 PUBLIC, PRIVATE = RepositoryName(SUPERUSER, "public"), RepositoryName(SUPERUSER, "private")
@@ -40,7 +47,18 @@ def make_panel_site(
     *,
     locations: list[str] | None = None,
 ) -> MemorySite:
-    """Return a site with three users and two repositories with an image.
+    """Return the site us of `make_panel_registry`."""
+    return make_panel_registry(uri, directory, changes, locations=locations)["us"]
+
+
+def make_panel_registry(
+    uri: str,
+    directory: Path,
+    changes: dict[str, Any] | None = None,
+    *,
+    locations: list[str] | None = None,
+) -> MemoryRegistry:
+    """Return a registry with three users and two repositories with an image.
 
     `reader` may read the private repository, `stranger` has no permission, and `auditor` may read
     everything.
@@ -55,7 +73,8 @@ def make_panel_site(
         "GLOBAL_READONLY_SUPER_USERS": [AUDITOR],
         **(changes or {}),
     }
-    site = make_registry(uri, directory, locations or ["us"], settings)["us"]
+    registry = make_registry(uri, directory, locations or ["us"], settings)
+    site = registry["us"]
     for name in (AUDITOR, READER, STRANGER):
         users.create_user(site.database, name, f"{name}@example.com", PASSWORD)
     for repository, visibility in ((PUBLIC, "public"), (PRIVATE, "private")):
@@ -66,7 +85,7 @@ def make_panel_site(
         " SELECT r.id, u.id, 'read' FROM repository r, \"user\" u"
         " WHERE r.name = 'private' AND u.username = 'reader' RETURNING id"
     )
-    return site
+    return registry
 
 
 def push_tag(site: MemorySite, repository: RepositoryName, tag: str) -> Digest:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from atoll.cluster.instances import Heartbeat
 from atoll.web import app as web_app
 from atoll.web.app import create_app
 from atoll.web.panel.resources import Panel, create_panel
@@ -112,6 +113,10 @@ def fill(site: MemorySite) -> None:
         path = f"repository/{PRIVATE}/manifest/{digest}/labels"
         api.call("POST", path, {"key": "team", "value": "blue"}, status=201)
     api.call("POST", "messages", {"message": message}, status=201)
+    site.probe("us")
+    site.stores["eu"].down = True
+    site.probe("eu")
+    Heartbeat(site.database, site.graph.bundle, "registry", site.locations.health).record()
 
 
 def fill_organization(api: ApiClient) -> None:

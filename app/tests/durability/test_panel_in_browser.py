@@ -71,3 +71,53 @@ def test_a_copy_button_copies_its_line(browser: Browser, url: str) -> None:
     copied = tab.page.evaluate("navigator.clipboard.readText()")
     assert copied == button.get_attribute("data-copy")
     assert str(PUBLIC) in copied
+
+
+def test_live_parts_send_their_version_and_pause_while_the_page_is_hidden(
+    browser: Browser, url: str
+) -> None:
+    # The events of htmx, which is not installed here.
+    tab = Tab.opened(browser.new_context(), url)
+    tab.open("/search")
+    run = tab.page.evaluate
+    run(
+        """() => {
+        window.part = document.createElement("div");
+        part.id = "part";
+        part.dataset.version = "v1";
+        document.querySelector("main").append(part);
+        window.refreshed = [];
+        window.htmx = { trigger: (element, name) => refreshed.push([element.id, name]) };
+        window.send = (name, detail = {}) => {
+          const event = new CustomEvent(name, { bubbles: true, cancelable: true, detail });
+          part.dispatchEvent(event);
+          return event;
+        };
+        window.hide = (hidden) => {
+          Object.defineProperty(document, "hidden", { configurable: true, value: hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        };
+        window.answer = (status, serverResponse = "") => send("htmx:beforeSwap", {
+          xhr: { status, responseURL: location.href }, serverResponse, target: part,
+          shouldSwap: true }).detail.shouldSwap;
+        }"""
+    )
+    sent = "send('htmx:configRequest', { elt: part, headers: {} }).detail.headers"
+    assert run(sent) == {"If-None-Match": '"v1"'}
+    assert run("send('htmx:beforeRequest').defaultPrevented") is False
+    run("hide(true)")
+    assert run("send('htmx:beforeRequest').defaultPrevented") is True
+    assert run("refreshed") == []
+    run("hide(false)")
+    assert run("refreshed") == [["part", "refresh"]]
+    assert run("answer(304)") is False
+    assert run("answer(200, '<div id=\"part\"></div>')") is True
+    # One failure may be a busy process; of two, the reader is told.
+    stale = tab.page.locator("#stale")
+    for hidden in (True, False):
+        assert run("answer(503)") is False
+        assert stale.is_hidden() is hidden
+    expect(tab.page.locator("#announcement")).to_contain_text("interrupted")
+    run("answer(304)")
+    expect(stale).to_be_hidden()
+    assert tab.problems == []

@@ -285,5 +285,5 @@ def test_without_its_database_a_page_reports_that_and_when_to_retry(
     monkeypatch.setattr(type(panel_site.graph.access), "authenticate", fail)
     answer = browsers[None].get("/search", status=503)
     assert answer.headers["retry-after"] == "5"
-    assert "The registry cannot serve this now" in answer.text
+    assert "The database is unavailable" in answer.text
     assert "no host answers" not in answer.text

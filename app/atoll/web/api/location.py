@@ -11,8 +11,10 @@ from typing import Any
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from atoll.db.pool import Database
 from atoll.placement.locations.contents import ContentsQuery, LocationContents
 from atoll.placement.locations.life_cycle import LocationLifeCycle
+from atoll.placement.recent_status import RecentReport
 from atoll.placement.status import StatusReporter
 from atoll.storage.states import ACTIVE, DRAINING
 from atoll.web.api.errors import InvalidRequest, NotFound, TooManyReports
@@ -107,25 +109,39 @@ class LossSchema(TypedDict):
     lost_blobs: list[LostBlobSchema]
 
 
+class LocationsQuery(RequestModel):
+    """Whether numbers of copies and of pending work may be up to 30 seconds old.
+
+    States of instances, stores and locations never are; see `superuser/health`.
+    """
+
+    recent: bool = False
+
+
 class LocationReports:
     """The state of locations, for the list and for one of them."""
 
-    def __init__(
-        self, reporter: StatusReporter, contents: ContentsQuery, required: list[str]
-    ) -> None:
+    def __init__(self, database: Database, required: list[str]) -> None:
         """Make the reports.
 
         Args:
-            reporter: Reports the health and the pending work.
-            contents: Reports the copies.
+            database: The database.
             required: The default locations.
         """
-        self._reporter = reporter
-        self._contents = contents
+        self._reporter = StatusReporter(database)
+        self._contents = ContentsQuery(database)
         self._required = required
+        self._recent = RecentReport(database, self._all)
 
-    def all(self) -> list[dict[str, Any]]:
-        """Return the locations in the format of LocationSchema."""
+    def all(self, *, recent: bool) -> list[dict[str, Any]]:
+        """Return the locations in the format of LocationSchema.
+
+        Args:
+            recent: Whether numbers may be up to 30 seconds old. Callers must not change the report.
+        """
+        return self._recent.get() if recent else self._all()
+
+    def _all(self) -> list[dict[str, Any]]:
         contents = self._contents.run()
         return [
             {
@@ -150,11 +166,11 @@ class LocationList:
     def __init__(self, reports: LocationReports) -> None:
         self._reports = reports
 
-    @operation("listLocations", response=LocationsSchema, scope="super:user")
+    @operation("listLocations", query=LocationsQuery, response=LocationsSchema, scope="super:user")
     def on_get(self, call: Call) -> Any:
         """List locations with their stores' health on each instance, lag and copies."""
         call.require_superuser()
-        return {"locations": self._reports.all()}
+        return {"locations": self._reports.all(recent=call.query.recent)}
 
 
 class LocationResource:
@@ -163,11 +179,11 @@ class LocationResource:
     def __init__(self, reports: LocationReports) -> None:
         self._reports = reports
 
-    @operation("getLocation", response=LocationSchema, scope="super:user")
+    @operation("getLocation", query=LocationsQuery, response=LocationSchema, scope="super:user")
     def on_get(self, call: Call, location: str) -> Any:
         """Get the state of a location."""
         call.require_superuser()
-        for one in self._reports.all():
+        for one in self._reports.all(recent=call.query.recent):
             if one["location"] == location:
                 return one
         raise NotFound(f"there is no location '{location[:_NAME_MAXIMUM]}'")

@@ -33,11 +33,9 @@ from atoll.notifications.mailer import Mailer
 from atoll.notifications.notices import Notices
 from atoll.notifications.receivers import Receivers
 from atoll.notifications.subscriptions import Notifications
-from atoll.placement.locations.contents import ContentsQuery
 from atoll.placement.locations.life_cycle import LocationLifeCycle
 from atoll.placement.locations.states import LocationTable
 from atoll.placement.policies import Policies
-from atoll.placement.status import StatusReporter
 from atoll.placement.upkeep.bounded_backfill import BoundedBackfill
 from atoll.placement.upkeep.failing_tasks import FailingTasks
 from atoll.registry.banners import Banners
@@ -484,9 +482,7 @@ def _locations(
     slot: location.BatchSlot,
 ) -> Resources:
     base = "/superuser/locations/{location}"
-    reports = location.LocationReports(
-        StatusReporter(database), ContentsQuery(database), bundle.required_locations
-    )
+    reports = location.LocationReports(database, bundle.required_locations)
     return [
         ("/superuser/locations", location.LocationList(reports)),
         (f"{base}/drain", location.LocationDrain(life_cycle, slot)),

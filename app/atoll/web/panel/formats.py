@@ -50,6 +50,11 @@ def duration(seconds: float | None) -> str:
     return " ".join(parts[:2]) or "0 s"
 
 
+def latency(seconds: float | None) -> str:
+    """Return a duration below some seconds in milliseconds, such as `20 ms`."""
+    return NOTHING if seconds is None else f"{seconds * 1000:g} ms"
+
+
 def moment(value: datetime | float | str | None) -> Markup:
     """Return a time as a `<time>` element in UTC, which a script converts to the viewer's zone.
 

@@ -16,16 +16,21 @@ class LocationPage:
     """`/superuser/locations/{location}`."""
 
     @page("location.html.j2")
-    def on_get(self, visit: Visit, location: str) -> dict[str, Any]:
+    def on_get(self, visit: Visit, location: str) -> dict[str, Any] | None:
         """Show a location and, if requested, what would be lost with its store.
 
         The preview reads all blobs of the location, so a page does not begin it by itself.
         """
+        one = visit.live(
+            lambda: visit.api("GET", _LOCATION, query={"recent": True}, location=location)
+        )
+        if one is None:
+            return None
         loss = None
         if visit.req.get_param("preview"):
             query = {"limit": _IMAGES}
             loss = visit.api("GET", f"{_LOCATION}/loss", query=query, location=location)
-        return {"one": visit.api("GET", _LOCATION, location=location), "loss": loss}
+        return {"one": one, "loss": loss}
 
 
 class DrainForm:

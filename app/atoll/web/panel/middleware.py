@@ -21,6 +21,7 @@ from atoll.web.external_url import ExternalUrls
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.fresh_login import FreshLogin
 from atoll.web.panel.page import PageOptions
+from atoll.web.panel.polls import Polls
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.visit import Visit
 
@@ -82,6 +83,7 @@ class PanelMiddleware:
         self._calls = calls
         self._renderer = renderer
         self._fresh_login = fresh_login
+        self._polls = Polls()
         self._free = threading.BoundedSemaphore(slots)
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
@@ -101,6 +103,8 @@ class PanelMiddleware:
         options: PageOptions | None = getattr(responder, "panel", None)
         if options is None:
             return
+        if self._polls.answer(req, resp):
+            return
         self._take_slot(req)
         refuse_foreign_origin(req, self._external_urls)
         params.update({name: convert_parameter(req, name, text) for name, text in params.items()})
@@ -119,7 +123,7 @@ class PanelMiddleware:
         call = Call(req, resp, principal, grants[0] if grants else None, self._audit)
         call.session = session if principal is not None else None
         req.context.visit = Visit(
-            req, resp, call, session, self._calls, self._renderer, self._fresh_login
+            req, resp, call, session, self._calls, self._renderer, self._fresh_login, self._polls
         )
         if principal is None and not self._access.anonymous and not options.before_login:
             raise Unauthenticated

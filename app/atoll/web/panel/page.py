@@ -58,15 +58,19 @@ class Shown:
 def page(template: str, *, before_login: bool = False) -> Callable[[Responder], Responder]:
     """Make a method `on_get(self, visit, ...)` a Falcon responder that sends a page.
 
-    The method returns the variables of the template.
+    The method returns the variables of the template, or None if the browser shows the current
+    version of the page already (`Visit.live`).
     """
 
     def decorate(responder: Responder) -> Responder:
         @functools.wraps(responder)
         def respond(resource: Any, req: falcon.Request, resp: falcon.Response, **path: Any) -> None:
-            del resp
             visit: Visit = req.context.visit
-            visit.render(template, responder(resource, visit, **path))
+            context = responder(resource, visit, **path)
+            if context is None:
+                resp.status = falcon.HTTP_NOT_MODIFIED
+            else:
+                visit.render(template, context)
 
         respond.panel = PageOptions(before_login, template)  # type: ignore[attr-defined]
         return respond  # type: ignore[return-value]

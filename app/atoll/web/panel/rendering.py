@@ -10,6 +10,7 @@ import jinja2
 import atoll
 from atoll.mirroring.problems import problem_text
 from atoll.web.panel import formats
+from atoll.web.panel.sites import KINDS
 from atoll.web.panel.static_files import StaticFiles
 
 
@@ -35,6 +36,7 @@ class Renderer:
             size=formats.size,
             count=formats.count,
             duration=formats.duration,
+            latency=formats.latency,
             moment=formats.moment,
             digest=formats.digest,
             problem=problem_text,
@@ -46,6 +48,7 @@ class Renderer:
             htmx="htmx.min.js" in static_files,
             registry=registry,
             version=atoll.__version__,
+            kinds=KINDS,
             **shared,
         )
 

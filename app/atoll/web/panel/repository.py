@@ -23,10 +23,11 @@ class RepositoryPage:
     """`/repository/{repository}`."""
 
     @page(TEMPLATE)
-    def on_get(self, visit: Visit) -> dict[str, Any]:
+    def on_get(self, visit: Visit) -> dict[str, Any] | None:
         """Show the tags of a repository, or the tab that the parameter `tab` names."""
         tab = _tab(visit, _READERS)
-        return shown(visit, tab, _READERS[tab](visit))
+        values = _READERS[tab](visit)
+        return None if values is None else shown(visit, tab, values)
 
     @form()
     def on_post(self, visit: Visit) -> str | Shown:
@@ -57,13 +58,18 @@ def _tags(visit: Visit) -> dict[str, Any]:
     }
 
 
+def _live_tags(visit: Visit) -> dict[str, Any] | None:
+    tags: dict[str, Any] | None = visit.live(lambda: _tags(visit))
+    return tags
+
+
 def _logs(visit: Visit) -> dict[str, Any]:
     path = f"/repository/{visit.call.require(READ)}"
     return {"path": path, **log(visit, "/repository/{repository}/logs")}
 
 
-_READERS: dict[str, Callable[[Visit], dict[str, Any]]] = {
-    "tags": _tags,
+_READERS: dict[str, Callable[[Visit], dict[str, Any] | None]] = {
+    "tags": _live_tags,
     "information": information,
     "history": history,
     "logs": _logs,

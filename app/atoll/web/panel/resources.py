@@ -9,6 +9,7 @@ from atoll.auth.access import Access
 from atoll.auth.sessions import Sessions
 from atoll.config import Bundle
 from atoll.db.pool import Database
+from atoll.storage.health import StoreHealth
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.resources import Api, Resources
 from atoll.web.api.session import PasswordLogin
@@ -61,7 +62,13 @@ class Panel:
 
 
 def create_panel(
-    *, bundle: Bundle, database: Database, access: Access, external_urls: ExternalUrls, api: Api
+    *,
+    bundle: Bundle,
+    database: Database,
+    access: Access,
+    health: StoreHealth,
+    external_urls: ExternalUrls,
+    api: Api,
 ) -> Panel:
     """Return the resources of the panel."""
     sessions = Sessions.from_bundle(bundle)
@@ -126,7 +133,7 @@ def create_panel(
         ("/panel/star/{repository}", StarForm()),
         (f"{STATIC_PREFIX}{{file}}", StaticFileResource(static_files)),
     ]
-    return Panel(routes, middleware, ErrorPages(renderer))
+    return Panel(routes, middleware, ErrorPages(renderer, health, list(bundle.stores)))
 
 
 def _robots(logins: LoginLines) -> Resources:

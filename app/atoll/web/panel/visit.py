@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,9 @@ from atoll.web.api.errors import InvalidRequest
 from atoll.web.api.operation import Call
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.fresh_login import FreshLogin
+from atoll.web.panel.live import version_of
 from atoll.web.panel.navigation import NavigationItem, operator_navigation
+from atoll.web.panel.polls import Polls
 from atoll.web.panel.rendering import Renderer
 
 
@@ -28,6 +30,7 @@ class Visit:
         session: The session, also of callers who are not signed in.
         form: The fields of a form that was sent; the last value of each.
         form_values: All values of each field.
+        version: The version of the live parts of the page; empty if it has none.
     """
 
     req: falcon.Request
@@ -37,8 +40,10 @@ class Visit:
     calls: ApiCalls
     renderer: Renderer
     fresh_login: FreshLogin
+    polls: Polls
     form: dict[str, str] = field(default_factory=dict)
     form_values: dict[str, list[str]] = field(default_factory=dict)
+    version: str = ""
 
     @property
     def principal(self) -> Principal | None:
@@ -74,6 +79,20 @@ class Visit:
     def password_needed(self) -> bool:
         """Whether a dangerous form must ask for the password again."""
         return not self.fresh_login.is_fresh(self.req, self.session)
+
+    def live(self, read: Callable[[], Any], version: Callable[[Any], str] = version_of) -> Any:
+        """Return the document that the live parts show; None if the browser shows it already.
+
+        Args:
+            read: Reads the document, also for later requests of the same page; see `Polls`.
+            version: Returns the version of a document.
+        """
+        document = read()
+        self.version = version(document)
+        tag = self.polls.remember(self.req, self.version, lambda: version(read()))
+        self.resp.set_header("ETag", tag)
+        current = self.req.method == "GET" and self.req.get_header("If-None-Match") == tag
+        return None if current else document
 
     def api(
         self,

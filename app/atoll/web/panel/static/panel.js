@@ -53,16 +53,48 @@
     }
   });
 
-  // Live parts: a response that is another page, such as the sign-in, is opened as a whole.
+  // Live parts. A request has the version that is shown, and is answered with 304 if it is current.
+  // Hidden pages request nothing until they are visible again.
+  const stale = document.getElementById("stale");
+  document.addEventListener("htmx:configRequest", (event) => {
+    const { version } = event.detail.elt.dataset;
+    if (version) event.detail.headers["If-None-Match"] = `"${version}"`;
+  });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden) event.preventDefault();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden || !window.htmx) return;
+    for (const part of document.querySelectorAll("[data-version]")) htmx.trigger(part, "refresh");
+  });
+  // One failure may be a busy process.
+  let failures = 0;
+  const interrupted = (failed) => {
+    failures = failed ? failures + 1 : 0;
+    const now = failures > 1;
+    if (!stale || stale.hidden !== now) return;
+    stale.hidden = !now;
+    announce(now ? stale.textContent.trim() : "Live updates have resumed");
+  };
+  document.addEventListener("htmx:sendError", () => interrupted(true));
+  document.addEventListener("htmx:timeout", () => interrupted(true));
+
+  // A response that is another page, such as the sign-in, is opened as a whole.
   const states = () => Array.from(document.querySelectorAll(".state"), (one) => one.textContent).join();
   let focused = "";
   let before = "";
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { xhr, serverResponse, target } = event.detail;
+    interrupted(xhr.status >= 500);
+    if (xhr.status === 304 || xhr.status >= 500) {
+      event.detail.shouldSwap = false;
+      return;
+    }
     const same = new URL(xhr.responseURL).pathname === location.pathname;
     if (!same || !serverResponse.includes(`id="${target.id}"`)) {
       event.detail.shouldSwap = false;
       location.reload();
+      return;
     }
     focused = document.activeElement ? document.activeElement.id : "";
     before = states();
