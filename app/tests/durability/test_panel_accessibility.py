@@ -72,6 +72,7 @@ PAGES = (
     "/superuser/locations/us/activate",
     "/superuser/mirrors",
     "/superuser/replication",
+    "/superuser/garbage",
     "/superuser/messages",
     "/superuser/users",
     "/superuser/users/reader",

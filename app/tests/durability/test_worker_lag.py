@@ -7,7 +7,7 @@ from atoll.db import estimates
 from atoll.db.pool import Database
 from atoll.placement import delete_queue as deletions
 from atoll.placement.delete_queue import queue_lengths
-from atoll.placement.upkeep import failing_tasks
+from atoll.placement.upkeep import failing_tasks, garbage_status
 from atoll.placement.upkeep import lag as lag_module
 from atoll.placement.upkeep.lag import Lag, lag
 
@@ -84,6 +84,22 @@ def test_the_cost_of_counting_is_bounded(registry: MemoryRegistry) -> None:
         database.run("ANALYZE replicationtask; ANALYZE objectdeletion")
         assert examined(database, lag_module._LAG, limit) < 4 * MAXIMUM
         assert examined(database, deletions._LENGTHS, limit) < 2 * MAXIMUM
+
+
+def test_the_cost_of_reporting_garbage_is_bounded(registry: MemoryRegistry) -> None:
+    database = registry["us"].database
+    limit = {"limit": MAXIMUM}
+    for _ in range(4):
+        make_tasks(database, 2000, "eu")
+        database.run("UPDATE imagestorage SET tombstone_at = now()")
+        database.run("ANALYZE imagestorage; ANALYZE objectdeletion")
+        assert examined(database, garbage_status._WAITING, limit) < 2 * MAXIMUM
+        assert examined(database, garbage_status._QUEUES, limit) < 2 * MAXIMUM
+    _manifests, blobs = garbage_status.GarbageStatus(database).waiting()
+    assert 4000 < blobs.number < 16_000
+    assert 28_000 < blobs.bytes < 112_000
+    queues = {one.location: one.objects for one in garbage_status.GarbageStatus(database).queues()}
+    assert 4000 < queues["eu"] < 16_000
 
 
 def test_the_cost_of_listing_and_retrying_failing_tasks_is_bounded(

@@ -45,6 +45,7 @@ ADMINISTRATORS_SEE = (
     "superuser/logs",
     "superuser/health",
     "superuser/instances",
+    "superuser/garbage",
     "superuser/locations",
     "superuser/replication",
     "superuser/replication/lag",

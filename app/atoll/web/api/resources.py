@@ -89,6 +89,7 @@ from atoll.web.api.capability import Capabilities
 from atoll.web.api.cookies import Cookies
 from atoll.web.api.entity import EntitySearch
 from atoll.web.api.find import FindAll, FindRepositories, SearchSlots
+from atoll.web.api.garbage import SuperuserGarbage
 from atoll.web.api.instance import InstanceList
 from atoll.web.api.middleware import PREFIX, ApiMiddleware
 from atoll.web.api.mirror import Mirroring
@@ -188,6 +189,7 @@ def create_api(
         *_organization_mirrors(organization_mirroring, bundle, database, namespaces),
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/instances", InstanceList(database)),
+        ("/superuser/garbage", SuperuserGarbage(database, bundle)),
         *_superuser_replication(database, bundle, batch_slot),
         *_locations(database, bundle, life_cycle, batch_slot),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atoll.web.api.resources import Resources
+from atoll.web.panel.garbage import GarbagePage
 from atoll.web.panel.managed_organizations import (
     ManagedOrganizationPage,
     ManagedOrganizationsPage,
@@ -16,6 +17,7 @@ from atoll.web.panel.registry_log import RegistryLogPage
 def operator_pages() -> Resources:
     """Return the routes, as (URI template, resource)."""
     return [
+        ("/superuser/garbage", GarbagePage()),
         ("/superuser/users", UsersPage()),
         ("/superuser/users/{username}/{change}", UserChangeForm()),
         ("/superuser/users/{username}", ManagedUserPage()),
