@@ -61,6 +61,9 @@ _SERVER_KEEPALIVE = {
     "tcp_keepalives_count": "4",
     "tcp_user_timeout": "30s",
 }
+# The similarity of names (pg_trgm) from which a search finds them; it tolerates two exchanged
+# letters in a word of five.
+SIMILARITY = 0.3
 # A setting without effect, by which `atoll.db.sessions` checks that `options` reach the server.
 OPTIONS_MARK = "atoll.options"
 # Prefix of the notices that RAISE INFO sends.
@@ -463,6 +466,7 @@ def _session_options(statement_timeout: int, given: str) -> str:
         **_SERVER_KEEPALIVE,
         # Compiling takes longer than it saves for the registry's queries.
         "jit": "off",
+        "pg_trgm.word_similarity_threshold": str(SIMILARITY),
         OPTIONS_MARK: "on",
     }
     defaults = (f"-c {name}={value}" for name, value in settings.items())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from atoll.auth.visibility import readable_by
 from atoll.db.patterns import escape_pattern
-from atoll.db.pool import Database
+from atoll.db.pool import SIMILARITY, Database
 from atoll.names import RepositoryName
 from atoll.registry.errors import RepositoryUnknown
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
@@ -50,41 +50,55 @@ ORDER BY r.id LIMIT %(limit)s
 """
 
 # Computing the similarity (pg_trgm) of every repository is too expensive. Candidates are so many
-# repositories whose name or namespace contains the query, and so many of the latest repositories,
-# among which misspelt queries find similar names.
-CONTAINING, LATEST = 1000, 5000
+# repositories whose name or namespace contains the query. For misspelt queries, the index of
+# trigrams finds so many with a similar name, of which the most similar ones are candidates.
+CONTAINING, SIMILAR, _MOST_SIMILAR = 1000, 5000, 200
 _NAMESPACES = 100
+THRESHOLD = SIMILARITY
+
+
+def similar(columns: str, source: str, name: str, query: str) -> str:
+    """Return a query for rows with a name that is similar to a text, by the index of trigrams.
+
+    Args:
+        columns: The columns of the result.
+        source: The rows, with a condition.
+        name: The column with the name.
+        query: The text.
+    """
+    return f"""
+    SELECT {columns} FROM (
+        SELECT * FROM {source} AND {query} <%% {name} LIMIT {SIMILAR}) AS r
+    ORDER BY word_similarity({query}, {name}) DESC, abs(length({name}) - length({query}))
+    LIMIT {_MOST_SIMILAR}"""
+
 
 # Search visible repositories by similarity of their names.
 _FIND = f"""
 WITH candidates AS MATERIALIZED (
-    (SELECT r.id FROM {_REPOSITORIES}
+    (SELECT r.* FROM {_REPOSITORIES}
      WHERE {readable_by("r")} AND r.name = %(query)s LIMIT {CONTAINING})
     UNION
-    (SELECT r.id FROM {_REPOSITORIES}
+    (SELECT r.* FROM {_REPOSITORIES}
      WHERE {readable_by("r")} AND r.name LIKE %(pattern)s LIMIT {CONTAINING})
     UNION
-    (SELECT r.id FROM (
+    (SELECT r.* FROM (
          SELECT id FROM "user" WHERE username LIKE %(namespace_pattern)s LIMIT {_NAMESPACES}) AS n
      JOIN {_REPOSITORIES} ON r.namespace_id = n.id
      WHERE {readable_by("r")} AND r.name LIKE %(name_pattern)s LIMIT {CONTAINING})
     UNION
-    (SELECT r.id FROM {_REPOSITORIES}
-     WHERE {readable_by("r")} ORDER BY r.id DESC LIMIT {LATEST})
-), candidate_repositories AS MATERIALIZED (
-    SELECT r.* FROM candidates c JOIN {_REPOSITORIES} ON r.id = c.id
+    ({similar("r.*", f"{_REPOSITORIES} WHERE {readable_by('r')}", "r.name", "%(name)s")})
 )
 SELECT {_COLUMNS}, score FROM (
     SELECT r.*, greatest(
         word_similarity(%(query)s, r.namespace || '/' || r.name), similarity(%(query)s, r.name),
         CASE WHEN strpos(r.namespace || '/' || r.name, %(query)s) > 0 THEN 0.9 ELSE 0 END,
         CASE WHEN r.name = %(query)s THEN 1.0 ELSE 0 END) AS score
-    FROM candidate_repositories r
+    FROM candidates r
 ) AS r
 WHERE score >= %(threshold)s
 ORDER BY score DESC, length(r.name), r.namespace, r.name LIMIT %(limit)s OFFSET %(offset)s
 """
-THRESHOLD = 0.3
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,7 @@ class RepositoryQueries:
                 "pattern": f"%{escape_pattern(query)}%",
                 "namespace_pattern": f"%{escape_pattern(namespace)}" + ("" if slash else "%"),
                 "name_pattern": f"{escape_pattern(name)}%",
+                "name": name if slash else query,
                 "threshold": THRESHOLD,
                 "everything": everything,
                 "limit": limit,

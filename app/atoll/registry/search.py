@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from atoll.auth.visibility import readable_by
 from atoll.db.patterns import escape_pattern
 from atoll.db.pool import Database
-from atoll.registry.repository_queries import CONTAINING, LATEST, THRESHOLD
+from atoll.registry.repository_queries import CONTAINING, THRESHOLD, similar
 
 USER, ORGANIZATION, ROBOT, TEAM = "user", "organization", "robot", "team"
 # Weights of accounts, teams and repositories in the ranking, as in Quay.
@@ -35,7 +35,7 @@ WITH actor AS (
     (SELECT id FROM "user"
      WHERE robot_owner_id IS NULL AND username LIKE %(pattern)s LIMIT {CONTAINING})
     UNION
-    (SELECT id FROM "user" WHERE robot_owner_id IS NULL ORDER BY id DESC LIMIT {LATEST})
+    ({similar("id", '"user" AS r WHERE robot_owner_id IS NULL', "r.username", "%(query)s")})
 ), visible AS (
     SELECT 'team' AS kind, t.name, o.username AS namespace,
            {_score("t.name")} * {_TEAM_WEIGHT} AS score, {_TEAM_WEIGHT} AS weight
