@@ -84,6 +84,8 @@ def _summary(lab: Lab, digest: str) -> str:
 The lab is running: one registry with {len(lab.sites)} sites.
 
   registry   https://{registry}
+  panel      https://{registry}/superuser (a browser has to trust
+             {_short(lab.certificate_authority)})
   sites      {sites}
   superuser  {user} (password in {_short(lab.state / "secrets/superuser_password")})
   image      {DEMONSTRATION_REPOSITORY}@{digest}
