@@ -16,6 +16,7 @@ from playwright.sync_api import Browser
 
 from .api_client import PASSWORD, ApiClient
 from .databases import administer, database_uri
+from .mirrored_organizations import discover, make_organization_mirror
 from .mirrors import add_mirror, add_run, add_task
 from .panel_chromium import Tab, running_chromium, served, signed_in
 from .panel_site import PRIVATE, PUBLIC, make_panel_site, push_tag
@@ -64,12 +65,14 @@ PAGES = (
     f"/repository/{PRIVATE}/manifest/DIGEST/labels",
     "/organization/",
     *ORGANIZATION_PAGES,
+    "/organization/guild?tab=mirroring",
     f"/user/{SUPERUSER}",
     "/superuser",
     "/superuser/locations/us",
     "/superuser/locations/us?preview=1",
     "/superuser/locations/us/drain",
     "/superuser/locations/us/activate",
+    "/organization/acme?tab=mirroring",
     "/superuser/mirrors",
     "/superuser/replication",
     "/superuser/garbage",
@@ -101,6 +104,8 @@ def fill(site: MemorySite) -> None:
     api = ApiClient(site)
     fill_organization(api)
     run = add_run(site.database, add_mirror(site.database, "mirrored"), tags_total=2)
+    make_organization_mirror(site)
+    discover(site, "app")
     for tag, state in (("v1", "pending"), ("v2", "failed")):
         add_task(site.database, run, tag, state)
     site.database.run("INSERT INTO upstream (host, account, route) VALUES ('up.example', '', '')")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from atoll.web.api.errors import NotFound
 from atoll.web.panel.default_permissions import default_permissions
 from atoll.web.panel.log import log
-from atoll.web.panel.page import page
+from atoll.web.panel.organization_mirror import change_mirror, mirroring
+from atoll.web.panel.page import Shown, form, page
 from atoll.web.panel.robot_owner import RobotOwner
 from atoll.web.panel.visit import Visit
+
+_TEMPLATE = "organization.html.j2"
 
 
 class OrganizationsPage:
@@ -25,15 +28,32 @@ class OrganizationsPage:
 class OrganizationPage:
     """`/organization/{orgname}`."""
 
-    @page("organization.html.j2")
+    @page(_TEMPLATE)
     def on_get(self, visit: Visit, orgname: str) -> dict[str, Any]:
         """Show the teams of an organization, or the tab that the parameter `tab` names."""
-        tab = visit.req.get_param("tab") or "teams"
-        if tab not in _READERS:
-            raise NotFound(f"the page of '{orgname[:200]}' has no tab '{tab[:100]}'")
-        shown = _READERS[tab](visit, orgname)
-        # The API returns the data of other tabs than the teams to administrators only.
-        return {"orgname": orgname, "tab": tab, "administers": True, **shown}
+        tab = _tab(visit, orgname, _READERS)
+        return _shown(tab, orgname, _READERS[tab](visit, orgname))
+
+    @form()
+    def on_post(self, visit: Visit, orgname: str) -> str | Shown:
+        """Perform an action of a tab."""
+        tab = _tab(visit, orgname, _FORMS)
+        answer = _FORMS[tab](visit, orgname)
+        if isinstance(answer, str):
+            return answer
+        return Shown(_TEMPLATE, _shown(tab, orgname, answer))
+
+
+def _tab(visit: Visit, orgname: str, known: Container[str]) -> str:
+    tab = visit.req.get_param("tab") or "teams"
+    if tab not in known:
+        raise NotFound(f"the page of '{orgname[:200]}' has no tab '{tab[:100]}'")
+    return tab
+
+
+def _shown(tab: str, orgname: str, values: dict[str, Any]) -> dict[str, Any]:
+    # The API returns the data of other tabs than the teams to administrators only.
+    return {"orgname": orgname, "tab": tab, "administers": True, **values}
 
 
 def _teams(visit: Visit, orgname: str) -> dict[str, Any]:
@@ -61,4 +81,6 @@ _READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
     "robots": _robots,
     "permissions": default_permissions,
     "logs": _logs,
+    "mirroring": mirroring,
 }
+_FORMS: dict[str, Callable[[Visit, str], str | dict[str, Any]]] = {"mirroring": change_mirror}
