@@ -67,6 +67,8 @@ PAGES = (
     *ORGANIZATION_PAGES,
     "/organization/guild?tab=mirroring",
     f"/user/{SUPERUSER}",
+    f"/user/{SUPERUSER}/tokens/new",
+    f"/user/{SUPERUSER}/tokens/TOKEN/revoke",
     "/superuser",
     "/superuser/locations/us",
     "/superuser/locations/us?preview=1",
@@ -138,9 +140,11 @@ def fill_organization(api: ApiClient) -> None:
 
 @pytest.fixture(scope="module")
 def pages(site: MemorySite) -> dict[str, str]:
-    """The paths of PAGES, with the digest of an image."""
-    tags = ApiClient(site).call("GET", f"repository/{PRIVATE}/tag/")["tags"]
-    return {page: page.replace("DIGEST", tags[0]["manifest_digest"]) for page in PAGES}
+    """The paths of PAGES, with the digest of an image and the id of an app-specific token."""
+    api = ApiClient(site)
+    digest = api.call("GET", f"repository/{PRIVATE}/tag/")["tags"][0]["manifest_digest"]
+    token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]["uuid"]
+    return {page: page.replace("DIGEST", digest).replace("TOKEN", token) for page in PAGES}
 
 
 @pytest.fixture(scope="module")

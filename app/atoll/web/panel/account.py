@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atoll.web.api.errors import InsufficientScope, InvalidRequest, NotFound
+from atoll.web.panel.account_tokens import tokens
 from atoll.web.panel.log import log
 from atoll.web.panel.page import form, page
 from atoll.web.panel.robot_owner import RobotOwner
@@ -68,5 +69,6 @@ def _logs(visit: Visit, username: str) -> dict[str, Any]:
 _READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
     "account": _account,
     "robots": _robots,
+    "tokens": tokens,
     "logs": _logs,
 }

@@ -22,8 +22,7 @@ class NewDefaultPermission:
     @page("permission_new.html.j2")
     def on_get(self, visit: Visit, orgname: str) -> dict[str, Any]:
         """Show the form."""
-        if not visit.may_change:
-            raise visit.call.forbidden()
+        visit.require_changes()
         # Only administrators may list default permissions.
         default_permissions(visit, orgname)
         return {"orgname": orgname}

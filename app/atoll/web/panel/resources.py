@@ -15,6 +15,12 @@ from atoll.web.api.resources import Api, Resources
 from atoll.web.api.session import PasswordLogin
 from atoll.web.external_url import ExternalUrls
 from atoll.web.panel.account import UserPage
+from atoll.web.panel.account_tokens import (
+    API_TOKENS,
+    APP_TOKENS,
+    NewAppToken,
+    TokenRevocation,
+)
 from atoll.web.panel.api_calls import ApiCalls
 from atoll.web.panel.default_permissions import DefaultPermissionForm, NewDefaultPermission
 from atoll.web.panel.errors import ErrorPages
@@ -90,6 +96,7 @@ def create_panel(
         renderer=renderer,
         fresh_login=fresh_login,
     )
+    logins = LoginLines(bundle.server_hostname)
     routes: Resources = [
         ("/", Home()),
         ("/signin", SignIn(login, cookies, fresh_login)),
@@ -112,7 +119,8 @@ def create_panel(
         ("/repository/{repository}/notifications", NotificationForm()),
         ("/repository/{repository}", RepositoryPage()),
         ("/organization", OrganizationsPage()),
-        *_robots(LoginLines(bundle.server_hostname)),
+        *_robots(logins),
+        *_tokens(logins),
         ("/organization/{orgname}/new-team", NewTeam()),
         ("/organization/{orgname}/teams/{teamname}/change", TeamChange()),
         ("/organization/{orgname}/teams/{teamname}/delete", TeamDeletion()),
@@ -145,3 +153,12 @@ def _robots(logins: LoginLines) -> Resources:
             (f"{base}/{{robot_shortname}}/delete", RobotDeletion()),
         ]
     return resources
+
+
+def _tokens(logins: LoginLines) -> Resources:
+    base = "/user/{username}"
+    return [
+        (f"{base}/tokens/new", NewAppToken(logins)),
+        (f"{base}/tokens/{{uuid}}/revoke", TokenRevocation(APP_TOKENS)),
+        (f"{base}/authorizations/{{uuid}}/revoke", TokenRevocation(API_TOKENS)),
+    ]

@@ -30,9 +30,7 @@ class RobotOwner:
         """
         if orgname is not None:
             return cls(orgname, organization=True)
-        if visit.principal is None or visit.principal.username != username:
-            raise visit.call.forbidden()
-        return cls(visit.principal.username, organization=False)
+        return cls(visit.require_self(username), organization=False)
 
     @property
     def page(self) -> str:

@@ -24,7 +24,7 @@ class NewRobot:
     ) -> dict[str, Any]:
         """Show the form."""
         owner = RobotOwner.of(visit, orgname, username)
-        _require_changes(visit)
+        visit.require_changes()
         # Only administrators may list robots.
         owner.robots(visit)
         return {"owner": owner}
@@ -105,13 +105,8 @@ class RobotDeletion:
         return f"{owner.page}?tab=robots"
 
 
-def _require_changes(visit: Visit) -> None:
-    if not visit.may_change:
-        raise visit.call.forbidden()
-
-
 def _confirmation(visit: Visit, owner: RobotOwner, short: str, change: str) -> dict[str, Any]:
-    _require_changes(visit)
+    visit.require_changes()
     robot = owner.api(visit, "GET", _ONE, robot_shortname=short)
     return {
         "owner": owner,
@@ -122,7 +117,7 @@ def _confirmation(visit: Visit, owner: RobotOwner, short: str, change: str) -> d
 
 def _confirm(visit: Visit, owner: RobotOwner, short: str) -> None:
     """Require the name of the robot and a fresh login."""
-    _require_changes(visit)
+    visit.require_changes()
     visit.require_name("robot", f"{owner.name}+{short}")
     visit.require_fresh_login()
 

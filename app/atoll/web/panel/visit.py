@@ -115,6 +115,22 @@ class Visit:
         password = self.form.get("current_password")
         self.fresh_login.require(self.req, self.resp, self.session, password)
 
+    def require_self(self, username: str | None) -> str:
+        """Return the name of the caller if it is that of the account in a path.
+
+        Raises:
+            InsufficientScope: It is another account.
+            Unauthenticated: The caller is not signed in.
+        """
+        if self.principal is None or self.principal.username != username:
+            raise self.call.forbidden()
+        return self.principal.username
+
+    def require_changes(self) -> None:
+        """Raise Unauthenticated or InsufficientScope if the caller may make no changes at all."""
+        if not self.may_change:
+            raise self.call.forbidden()
+
     def require_name(self, field: str, name: str) -> None:
         """Require the name of an object, which users type to confirm a dangerous change.
 
