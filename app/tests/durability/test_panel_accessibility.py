@@ -38,6 +38,8 @@ ORGANIZATION_PAGES = tuple(
         "/teams/crew/delete",
         "?tab=permissions",
         "/new-permission",
+        "/settings",
+        "/delete",
     )
 )
 # A path for each page, with the location, organization and image of `site`.
@@ -45,6 +47,7 @@ PAGES = (
     "/",
     "/search?q=publik",
     "/repository/",
+    "/repository/?new=true",
     f"/repository/{PUBLIC}",
     f"/repository/{PRIVATE}?tab=history",
     f"/repository/{PRIVATE}?tab=logs",
@@ -63,7 +66,7 @@ PAGES = (
     f"/repository/{PRIVATE}/manifest/DIGEST",
     f"/repository/{PRIVATE}/manifest/DIGEST/tag",
     f"/repository/{PRIVATE}/manifest/DIGEST/labels",
-    "/organization/",
+    "/organization/?new=true",
     *ORGANIZATION_PAGES,
     "/organization/guild?tab=mirroring",
     f"/user/{SUPERUSER}",

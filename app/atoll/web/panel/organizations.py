@@ -9,6 +9,7 @@ from atoll.web.api.errors import NotFound
 from atoll.web.panel.default_permissions import default_permissions
 from atoll.web.panel.log import log
 from atoll.web.panel.organization_mirror import change_mirror, mirroring
+from atoll.web.panel.organization_settings import OrganizationSettings
 from atoll.web.panel.page import Shown, form, page
 from atoll.web.panel.robot_owner import RobotOwner
 from atoll.web.panel.visit import Visit
@@ -19,20 +20,44 @@ _TEMPLATE = "organization.html.j2"
 class OrganizationsPage:
     """`/organization/`."""
 
+    def __init__(self, *, superusers_only: bool) -> None:
+        """Make the resource.
+
+        Args:
+            superusers_only: FEATURE_SUPERUSERS_ORG_CREATION_ONLY.
+        """
+        self._superusers_only = superusers_only
+
     @page("organizations.html.j2")
     def on_get(self, visit: Visit) -> dict[str, Any]:
-        """Show the organizations that the caller is a member of."""
-        return {"organizations": visit.api("GET", "/user")["organizations"]}
+        """Show the organizations that the caller is a member of, and the form of a new one."""
+        return {
+            "organizations": visit.api("GET", "/user")["organizations"],
+            "creatable": visit.may_change
+            and (visit.call.actor.superuser or not self._superusers_only),
+            "new": "name" in visit.form or visit.req.get_param("new") == "true",
+        }
+
+    @form()
+    def on_post(self, visit: Visit) -> str:
+        """Create an organization."""
+        name = visit.form.get("name", "").strip()
+        body = {"name": name, "email": visit.form.get("email", "").strip() or None}
+        visit.api("POST", "/organization/", body=body)
+        return f"/organization/{name}"
 
 
 class OrganizationPage:
     """`/organization/{orgname}`."""
 
+    def __init__(self, settings: OrganizationSettings) -> None:
+        self._readers = {**_READERS, "settings": settings.variables}
+
     @page(_TEMPLATE)
     def on_get(self, visit: Visit, orgname: str) -> dict[str, Any]:
         """Show the teams of an organization, or the tab that the parameter `tab` names."""
-        tab = _tab(visit, orgname, _READERS)
-        return _shown(tab, orgname, _READERS[tab](visit, orgname))
+        tab = _tab(visit, orgname, self._readers)
+        return _shown(tab, orgname, self._readers[tab](visit, orgname))
 
     @form()
     def on_post(self, visit: Visit, orgname: str) -> str | Shown:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from atoll.web.panel.page import page
+from atoll.web.panel.page import form, page
 from atoll.web.panel.visit import Visit
 
 
@@ -31,4 +31,19 @@ class RepositoriesPage:
             "starred": starred,
             "after": after,
             "next_page": found.get("next_page"),
+            "new": "name" in visit.form or visit.req.get_param("new") == "true",
         }
+
+    @form()
+    def on_post(self, visit: Visit) -> str:
+        """Create a repository."""
+        visit.require_changes()
+        namespace, name = (visit.form.get(one, "").strip() for one in ("namespace", "name"))
+        body = {
+            "namespace": namespace,
+            "repository": name,
+            "visibility": visit.form.get("visibility", ""),
+            "description": visit.form.get("description", "").replace("\r\n", "\n"),
+        }
+        visit.api("POST", "/repository", body=body)
+        return f"/repository/{namespace}/{name}"

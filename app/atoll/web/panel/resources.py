@@ -34,6 +34,7 @@ from atoll.web.panel.login_lines import LoginLines
 from atoll.web.panel.middleware import PanelMiddleware
 from atoll.web.panel.mirrors import MirrorsPage
 from atoll.web.panel.operator_pages import operator_pages
+from atoll.web.panel.organization_settings import OrganizationDeletion, OrganizationSettings
 from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
@@ -97,6 +98,7 @@ def create_panel(
         fresh_login=fresh_login,
     )
     logins = LoginLines(bundle.server_hostname)
+    organization_settings = OrganizationSettings(bundle.tag_expiration_options)
     routes: Resources = [
         ("/", Home()),
         ("/signin", SignIn(login, cookies, fresh_login)),
@@ -118,7 +120,10 @@ def create_panel(
         ("/repository/{repository}/notifications/new", NewNotification()),
         ("/repository/{repository}/notifications", NotificationForm()),
         ("/repository/{repository}", RepositoryPage()),
-        ("/organization", OrganizationsPage()),
+        (
+            "/organization",
+            OrganizationsPage(superusers_only=bundle.feature_superusers_org_creation_only),
+        ),
         *_robots(logins),
         *_tokens(logins),
         ("/organization/{orgname}/new-team", NewTeam()),
@@ -127,7 +132,9 @@ def create_panel(
         ("/organization/{orgname}/teams/{teamname}", TeamPage()),
         ("/organization/{orgname}/new-permission", NewDefaultPermission()),
         ("/organization/{orgname}/permissions/{uuid}", DefaultPermissionForm()),
-        ("/organization/{orgname}", OrganizationPage()),
+        ("/organization/{orgname}/settings", organization_settings),
+        ("/organization/{orgname}/delete", OrganizationDeletion()),
+        ("/organization/{orgname}", OrganizationPage(organization_settings)),
         ("/user/{username}", UserPage()),
         ("/superuser", SuperuserPage()),
         ("/superuser/replication", ReplicationPage()),

@@ -107,6 +107,9 @@
   });
 
   prepare(document);
+  // On a narrow window, tabs are wider than it.
+  const tab = document.querySelector(".tabs [aria-current]");
+  if (tab) tab.scrollIntoView({ block: "nearest", inline: "nearest" });
   const error = document.getElementById("form-error");
   if (error) error.focus();
 })();
