@@ -17,38 +17,39 @@ from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import Digest, RepositoryName
 from atoll.placement.placements import COPIES
 from atoll.registry.blobs import Blob, Blobs
-from atoll.registry.errors import BlobLost, BlobQuarantined
-from atoll.registry.manifests import Manifests
+from atoll.registry.errors import BlobLost, BlobQuarantined, ManifestUnknown
+from atoll.registry.manifest_fields import (
+    IMAGE_CONFIG_TYPES,
+    TEXT_MAXIMUM,
+    artifact_type_of,
+    as_object,
+    as_objects,
+    as_text,
+    platform_of,
+)
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 from atoll.storage.errors import StoreError
 
 # Bytes of a configuration that is read; image builders write some tens of kilobytes.
 _CONFIG_MAXIMUM = 1024 * 1024
-_CONFIG_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    }
-)
-# Characters of a text of a configuration that are reported.
-_TEXT_MAXIMUM = 4096
-_PLATFORM = re.compile(r"[A-Za-z0-9._+-]{1,64}")
 
-# Return the blobs of a manifest with their copies, and the manifests that it lists and that can be
+# Return a manifest, its blobs with their copies, and the manifests that it lists and that can be
 # pulled.
 _PARTS = f"""
 WITH parent AS (
-    SELECT m.id FROM manifest m
+    SELECT m.id, m.digest, m.media_type, m.manifest_bytes FROM manifest m
     WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND m.deleted_at IS NULL
 )
-SELECT s.content_checksum, s.image_size, {COPIES}
+SELECT s.content_checksum, s.image_size, {COPIES}, NULL AS media_type, NULL::bytea AS content
 FROM parent JOIN manifestblob mb ON mb.manifest_id = parent.id
 JOIN imagestorage s ON s.id = mb.blob_id
 UNION ALL
-SELECT child.digest, NULL, NULL
+SELECT child.digest, NULL, NULL, NULL, NULL
 FROM parent JOIN manifestchild mc ON mc.manifest_id = parent.id
 JOIN manifest child ON child.id = mc.child_manifest_id
 WHERE child.deleted_at IS NULL
+UNION ALL
+SELECT digest, NULL, NULL, media_type, manifest_bytes FROM parent
 """
 
 
@@ -112,12 +113,14 @@ class Details:
     """An image, an index or an artifact.
 
     Attributes:
+        content: The manifest as it was pushed.
         config_error: Why the configuration of an image could not be read; None if it could.
     """
 
     digest: str
     media_type: str
     artifact_type: str | None
+    content: bytes
     size: int
     subject: str | None
     annotations: dict[str, str]
@@ -129,11 +132,10 @@ class Details:
 
 
 class ImageDetails:
-    """Describe images, with two statements and, for an image, one read of a store."""
+    """Describe images, with one statement and, for an image, one read of a store."""
 
-    def __init__(self, database: Database, manifests: Manifests, blobs: Blobs) -> None:
+    def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
-        self._manifests = manifests
         self._blobs = blobs
 
     def of(self, name: RepositoryName, digest: Digest) -> Details:
@@ -145,27 +147,28 @@ class ImageDetails:
             ManifestUnknown: The repository has no such manifest.
             DatabaseUnavailable: The database cannot be reached.
         """
-        manifest = self._manifests.get(name, str(digest))
-        document = json.loads(manifest.content)
         rows = self._database.read(_PARTS, {**name_parameters(name), "digest": str(digest)})
-        present = {one for one, size, _ in rows if size is None}
+        manifest = next(((row[3], bytes(row[4])) for row in rows if row[3] is not None), None)
+        if manifest is None:
+            raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
+        media_type, raw = manifest
+        document = json.loads(raw)
+        present = {row[0] for row in rows if row[1] is None and row[3] is None}
         blobs = {
-            one: (size, [Copy(*copy) for copy in copies])
-            for one, size, copies in rows
-            if size is not None
+            row[0]: (row[1], [Copy(*copy) for copy in row[2]]) for row in rows if row[1] is not None
         }
         config, error = self._configuration(document, blobs)
         history = list(_history(config))
         return Details(
             digest=str(digest),
-            media_type=manifest.media_type,
-            artifact_type=_text(document.get("artifactType"))
-            or _text(_object(document.get("config")).get("mediaType")),
-            size=len(manifest.content),
-            subject=_text(_object(document.get("subject")).get("digest")),
+            media_type=media_type,
+            artifact_type=artifact_type_of(document),
+            content=raw,
+            size=len(raw),
+            subject=as_text(as_object(document.get("subject")).get("digest")),
             annotations=_texts(document.get("annotations")),
             platforms=[
-                _platform_entry(entry, present) for entry in _objects(document.get("manifests"))
+                _platform_entry(entry, present) for entry in as_objects(document.get("manifests"))
             ],
             configuration=_configuration(config) if config is not None else None,
             config_error=error,
@@ -177,9 +180,9 @@ class ImageDetails:
         self, document: dict[str, Any], blobs: dict[str, tuple[int, list[Copy]]]
     ) -> tuple[dict[str, Any] | None, str | None]:
         """Return the configuration of an image, or None with the reason if there should be one."""
-        descriptor = _object(document.get("config"))
-        digest = _text(descriptor.get("digest"))
-        if digest is None or descriptor.get("mediaType") not in _CONFIG_TYPES:
+        descriptor = as_object(document.get("config"))
+        digest = as_text(descriptor.get("digest"))
+        if digest is None or descriptor.get("mediaType") not in IMAGE_CONFIG_TYPES:
             return None, None
         size, copies = blobs.get(digest, (0, []))
         if size > _CONFIG_MAXIMUM:
@@ -207,14 +210,14 @@ def _layers(
     history: list[HistoryEntry],
 ) -> Iterator[Layer]:
     """Yield the layers with the steps that made them, if there is one for each."""
-    entries = _objects(document.get("layers"))
+    entries = as_objects(document.get("layers"))
     steps = [entry for entry in history if not entry.empty_layer]
     for number, entry in enumerate(entries):
-        digest = _text(entry.get("digest")) or ""
+        digest = as_text(entry.get("digest")) or ""
         step = steps[number] if len(steps) == len(entries) else None
         yield Layer(
             digest,
-            _text(entry.get("mediaType")),
+            as_text(entry.get("mediaType")),
             _size(entry.get("size")),
             step.command if step else None,
             step.created if step else None,
@@ -223,21 +226,21 @@ def _layers(
 
 
 def _history(config: dict[str, Any] | None) -> Iterator[HistoryEntry]:
-    for entry in _objects((config or {}).get("history")):
+    for entry in as_objects((config or {}).get("history")):
         yield HistoryEntry(
             _date(entry.get("created")),
-            _text(entry.get("created_by")),
-            _text(entry.get("comment")),
+            as_text(entry.get("created_by")),
+            as_text(entry.get("comment")),
             entry.get("empty_layer") is True,
         )
 
 
 def _configuration(config: dict[str, Any]) -> Configuration:
-    settings = _object(config.get("config"))
+    settings = as_object(config.get("config"))
     return Configuration(
         created=_date(config.get("created")),
-        author=_text(config.get("author")),
-        platform=_platform(config),
+        author=as_text(config.get("author")),
+        platform=platform_of(config),
         entrypoint=_list(settings.get("Entrypoint")),
         command=_list(settings.get("Cmd")),
         labels=_texts(settings.get("Labels")),
@@ -245,23 +248,15 @@ def _configuration(config: dict[str, Any]) -> Configuration:
 
 
 def _platform_entry(entry: dict[str, Any], present: set[str]) -> Platform:
-    digest = _text(entry.get("digest")) or ""
+    digest = as_text(entry.get("digest")) or ""
     return Platform(
         digest,
-        _text(entry.get("mediaType")),
+        as_text(entry.get("mediaType")),
         _size(entry.get("size")),
-        _platform(_object(entry.get("platform"))),
-        _text(entry.get("artifactType")),
+        platform_of(as_object(entry.get("platform"))),
+        as_text(entry.get("artifactType")),
         digest in present,
     )
-
-
-def _platform(value: dict[str, Any]) -> str | None:
-    """Return a platform as `linux/arm64/v8`; None unless its parts are valid."""
-    parts = [value.get("os"), value.get("architecture"), value.get("variant") or None]
-    given = [part for part in parts if part is not None]
-    valid = all(isinstance(part, str) and _PLATFORM.fullmatch(part) for part in given)
-    return "/".join(given) if valid and None not in parts[:2] else None
 
 
 def _date(value: object) -> str | None:
@@ -275,21 +270,9 @@ def _date(value: object) -> str | None:
     return value
 
 
-def _object(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _objects(value: object) -> list[dict[str, Any]]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _text(value: object) -> str | None:
-    return value[:_TEXT_MAXIMUM] if isinstance(value, str) and value else None
-
-
 def _list(value: object) -> list[str]:
     return (
-        [one[:_TEXT_MAXIMUM] for one in value if isinstance(one, str)]
+        [one[:TEXT_MAXIMUM] for one in value if isinstance(one, str)]
         if isinstance(value, list)
         else []
     )
@@ -297,8 +280,8 @@ def _list(value: object) -> list[str]:
 
 def _texts(value: object) -> dict[str, str]:
     return {
-        key[:_TEXT_MAXIMUM]: one[:_TEXT_MAXIMUM]
-        for key, one in _object(value).items()
+        key[:TEXT_MAXIMUM]: one[:TEXT_MAXIMUM]
+        for key, one in as_object(value).items()
         if isinstance(one, str)
     }
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
 
 from atoll.db.pool import Database
 from atoll.db.shared_redis import SharedRedis
@@ -19,6 +22,9 @@ _INDEX_TYPES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 
+# Bytes of a manifest that is read for its type and platforms.
+_BYTES_MAXIMUM = 64 * 1024
+
 # List a page of the history, newest first, with the size of each image, and for indexes with the
 # manifests that they list and whether these can be pulled.
 _LIST = f"""
@@ -32,8 +38,13 @@ SELECT t.id, t.name, t.lifetime_start_ms, {END_MS}, m.digest, m.media_type = ANY
                FROM manifestchild mc JOIN manifest child ON child.id = mc.child_manifest_id
                WHERE mc.manifest_id = m.id
                UNION ALL SELECT a.digest, false FROM manifestabsent a WHERE a.manifest_id = m.id
-           ) AS listed) END
+           ) AS listed) END,
+       CASE WHEN %(details)s AND octet_length(m.manifest_bytes) <= %(bytes)s
+           THEN m.manifest_bytes END,
+       p.tag_pull_count, p.last_tag_pull_date
 FROM tag t JOIN manifest m ON m.id = t.manifest_id
+LEFT JOIN tagpullstatistics p
+    ON %(pulls)s AND p.repository_id = t.repository_id AND p.tag_name = t.name
 WHERE t.repository_id = {REPOSITORY_ID}
   AND (NOT %(active)s OR {alive("t")})
   AND (%(tag)s IS NULL OR t.name = %(tag)s)
@@ -120,6 +131,9 @@ class TagEntry:
         reversion: Whether the tag was restored to an earlier manifest.
         listed: The digests of the manifests in an index, and whether each can be pulled; None for
             other manifests.
+        content: The manifest, if it was requested and is not large.
+        pulls: The number of pulls by the tag, and `last_pull` the time of the last one; None if
+            they were not requested or there are none.
     """
 
     id: int
@@ -131,6 +145,9 @@ class TagEntry:
     size: int
     reversion: bool
     listed: dict[str, bool] | None = None
+    content: bytes | None = field(default=None, repr=False)
+    pulls: int | None = None
+    last_pull: datetime | None = None
 
     @property
     def position(self) -> Position:
@@ -156,6 +173,8 @@ class TagHistory:
         limit: int = 100,
         page: int = 1,
         after: Position | None = None,
+        details: bool = False,
+        pulls: bool = False,
     ) -> tuple[list[TagEntry], bool]:
         """List the history of a repository's tags.
 
@@ -167,6 +186,8 @@ class TagHistory:
             limit: The size of a page.
             page: The number of the page, from 1.
             after: The position of the last entry of the previous page, instead of a number.
+            details: Whether to return the contents of manifests.
+            pulls: Whether to return the pulls of tags.
 
         Returns:
             The entries, newest first, and whether there are more.
@@ -184,9 +205,12 @@ class TagHistory:
                 "after_ms": after and after.start_ms,
                 "after_id": after and after.id,
                 "after_name": after and after.name,
+                "details": details,
+                "bytes": _BYTES_MAXIMUM,
+                "pulls": pulls,
             },
         )
-        return [TagEntry(*row) for row in rows[:limit]], len(rows) > limit
+        return [_entry(row) for row in rows[:limit]], len(rows) > limit
 
     def point(self, name: RepositoryName, tag: str, digest: str) -> None:
         """Point a tag to a manifest of the repository.
@@ -236,3 +260,8 @@ class TagHistory:
         if not rows:
             raise ManifestUnknown(f"'{name}' has no manifest '{digest}' that '{tag}' can be set to")
         self._redis.delete(*manifest_cache_keys(name, digest))
+
+
+def _entry(row: Sequence[Any]) -> TagEntry:
+    entry = TagEntry(*row)
+    return entry if entry.content is None else replace(entry, content=bytes(entry.content))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from atoll.names import Digest, RepositoryName
 
 from .api_client import ApiClient
+from .mirror_images import INDEX_TYPE, index_of, put
 from .panel_browser import PanelBrowser, statements
 from .panel_forms import (
     ADMINISTRATOR,
@@ -23,7 +26,7 @@ from .panel_forms import (
     private_repository,
 )
 from .panel_site import READER, STRANGER, push_tag
-from .sites import SUPERUSER, MemorySite
+from .sites import MANIFEST_TYPE, SUPERUSER, MemorySite, image_manifest, make_registry
 
 NAME = RepositoryName(SUPERUSER, "tagged")
 HERE = f"/repository/{NAME}"
@@ -74,6 +77,51 @@ def forms(digest: str) -> dict[str, dict[str, str]]:
         f"{HERE}/manifest/{digest}/tag": {"tag": "v1", "move": "true"},
         f"{HERE}/manifest/{digest}/labels": {"key": "team", "value": "blue"},
     }
+
+
+def test_the_list_has_kinds_platforms_expirations_and_the_last_pulls(
+    panel_uri: str, panel_site: MemorySite, browsers: Browsers, tmp_path: Path
+) -> None:
+    name = RepositoryName(SUPERUSER, "kinds")
+    panel_site.graph.repositories.create(name, "public", SUPERUSER)
+    image = push_tag(panel_site, name, "plain")
+    put(panel_site, index_of({"arm64": image, "amd64": image, "x<b>": image}), INDEX_TYPE, "index")
+    chart = json.loads(image_manifest(b'{"tag": "plain"}', []))
+    chart["config"]["mediaType"] = "application/vnd.cncf.helm.config.v1+json"
+    put(panel_site, json.dumps(chart).encode(), MANIFEST_TYPE, "chart")
+    large = {**chart, "annotations": {"text": "x" * 70_000}, "artifactType": "application/x"}
+    put(panel_site, json.dumps(large).encode(), MANIFEST_TYPE, "large")
+    api, path = ApiClient(panel_site), f"repository/{name}/tag"
+    api.call("PUT", f"{path}/plain", {"expiration": 4102444800}, status=201)
+    page = browsers[READER].get(f"/repository/{name}")
+    kinds = dict(re.findall(r'/tag/(\w+)">.*?data-label="Kind"><span>([\w ]+)', page.text, re.S))
+    # The type of a large manifest is not read.
+    assert kinds == {"plain": "image", "index": "index", "chart": "Helm chart", "large": "image"}
+    assert "linux/arm64, linux/amd64<" in page.text
+    assert 'expires <time datetime="2100-01-01T00:00:00Z"' in page.text
+    assert statements(page) <= 3
+    assert "Last pull" not in page.text
+    api.call("GET", f"{path}/", query={"pulls": "true"}, status=400)
+    panel_site.database.run(
+        "INSERT INTO tagpullstatistics SELECT id, 'plain', 7, '2026-01-02', 'x' FROM repository"
+        " WHERE name = 'kinds' RETURNING tag_name"
+    )
+    changes = {"FEATURE_IMAGE_PULL_STATS": True, "FEATURE_SERVER_TIMING": True}
+    counting = make_registry(panel_uri, tmp_path, ["us"], changes)["us"]
+    found = ApiClient(counting).call("GET", f"{path}/", query={"pulls": "true"})["tags"]
+    assert {one["name"]: one["tag_pull_count"] for one in found} == {
+        "plain": 7, "index": 0, "chart": 0, "large": 0,
+    }  # fmt: skip
+    ApiClient(counting, STRANGER).call("GET", f"{path}/", query={"pulls": "true"}, status=403)
+    page = PanelBrowser(counting, SUPERUSER).get(f"/repository/{name}")
+    assert "2026-01-02 00:00 UTC" in page.text
+    assert statements(page) <= 3
+    assert "Last pull" not in PanelBrowser(counting, STRANGER).text(f"/repository/{name}")
+
+
+def test_the_page_of_a_tag_costs_five_statements(browsers: Browsers, images: list[str]) -> None:
+    del images
+    assert statements(browsers[READER].get(f"{HERE}/tag/v1")) == 5
 
 
 def test_the_history_lists_the_past_images_of_a_tag(browsers: Browsers, images: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -11,7 +11,14 @@ from atoll.auth.access import READ
 from atoll.names import Digest
 from atoll.registry.image_details import ImageDetails
 from atoll.registry.referrer_tree import ReferrerTree
-from atoll.web.api.operation import Call, operation
+from atoll.web.api.operation import Call, RequestModel, operation
+
+
+class ImageQuery(RequestModel):
+    """The level of detail."""
+
+    # Whether to add the manifest itself.
+    manifest: bool = False
 
 
 class CopySchema(TypedDict):
@@ -67,7 +74,8 @@ class HistorySchema(TypedDict):
 class ImageSchema(TypedDict):
     """An image, an index or an artifact.
 
-    `config_error` says why the configuration of an image could not be read from a store.
+    `config_error` says why the configuration of an image could not be read from a store. With the
+    parameter `manifest`, `manifest_data` is the manifest as it was pushed.
     """
 
     digest: str
@@ -81,6 +89,7 @@ class ImageSchema(TypedDict):
     config_error: str | None
     history: list[HistorySchema]
     layers: list[LayerSchema]
+    manifest_data: NotRequired[str]
 
 
 class ReferrerSchema(TypedDict):
@@ -107,10 +116,18 @@ class ImageResource:
     def __init__(self, details: ImageDetails) -> None:
         self._details = details
 
-    @operation("getManifestImage", response=ImageSchema, scope="repo:read", anonymous=True)
+    @operation(
+        "getManifestImage",
+        query=ImageQuery,
+        response=ImageSchema,
+        scope="repo:read",
+        anonymous=True,
+    )
     def on_get(self, call: Call, digest: str) -> Any:
         """Get the platforms, the configuration, the history and the layers of an image."""
-        return asdict(self._details.of(call.require(READ), Digest.parse(digest)))
+        result = asdict(self._details.of(call.require(READ), Digest.parse(digest)))
+        content: bytes = result.pop("content")
+        return {**result, "manifest_data": content.decode()} if call.query.manifest else result
 
 
 class ImageReferrers:

@@ -500,7 +500,10 @@ def _tags(database: Database, history: TagHistory, tags: Tags, bundle: Bundle) -
         (f"{_TAG}/restore", tag.RestoreTag(history)),
         (f"{_TAG}/expire", tag.ExpireTag(history)),
         (_TAG, tag.TagResource(history, tags, changeable=bundle.feature_change_tag_expiration)),
-        ("/repository/{repository}/tag/", tag.TagList(history, completeness)),
+        (
+            "/repository/{repository}/tag/",
+            tag.TagList(history, completeness, counted=bundle.feature_image_pull_stats),
+        ),
     ]
 
 
@@ -508,7 +511,7 @@ def _manifests(
     database: Database, labels: Labels, manifests: Manifests, blobs: Blobs, tags: Tags
 ) -> Resources:
     return [
-        (f"{_MANIFEST}/image", image.ImageResource(ImageDetails(database, manifests, blobs))),
+        (f"{_MANIFEST}/image", image.ImageResource(ImageDetails(database, blobs))),
         (f"{_MANIFEST}/referrers", image.ImageReferrers(ReferrerTree(database))),
         (f"{_MANIFEST}/labels/{{uuid}}", manifest.LabelResource(labels)),
         (f"{_MANIFEST}/labels", manifest.LabelList(labels, manifests, tags)),

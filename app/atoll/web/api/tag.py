@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 from typing import Any, NotRequired
@@ -12,6 +13,7 @@ from typing_extensions import TypedDict
 from atoll.auth.access import ADMIN, READ, WRITE
 from atoll.names import Digest, RepositoryName, parse_tag
 from atoll.registry.image_completeness import ImageCompleteness
+from atoll.registry.manifest_fields import artifact_type_of, platforms_of
 from atoll.registry.tag_history import Position, TagEntry, TagHistory
 from atoll.registry.tags import Tags
 from atoll.web.api.errors import InvalidRequest
@@ -36,6 +38,10 @@ class TagQuery(RequestModel):
     next_page: str | None = Field(default=None, max_length=200)
     # Not Quay's: whether to add the locations at which the images of active tags are complete.
     replication: bool = False
+    # Not Quay's: whether to add the type of each artifact, and the platforms of indexes.
+    platforms: bool = False
+    # Not Quay's: whether to add the pulls by each tag, as `pull_statistics` counts them.
+    pulls: bool = False
 
 
 class ManifestReference(RequestModel):
@@ -72,7 +78,9 @@ class TagSchema(TypedDict):
 
     With the parameter `replication`, an active tag has the locations at which it is complete. An
     index has the number of manifests that it lists, and of those that can be pulled; if these
-    differ, also a map from each digest to whether it can be pulled.
+    differ, also a map from each digest to whether it can be pulled. With the parameter `platforms`,
+    an entry has the type of its artifact and an index its platforms, unless its manifest has more
+    than 64 KiB. With the parameter `pulls`, it has the number of pulls by the tag, and the last.
     """
 
     name: str
@@ -89,6 +97,10 @@ class TagSchema(TypedDict):
     present_child_count: NotRequired[int]
     child_manifests_presence: NotRequired[dict[str, bool]]
     replication: NotRequired[CompletenessSchema]
+    artifact_type: NotRequired[str | None]
+    platforms: NotRequired[list[str]]
+    tag_pull_count: NotRequired[int]
+    last_tag_pull_date: NotRequired[str | None]
 
 
 class TagPage(TypedDict):
@@ -103,15 +115,27 @@ class TagPage(TypedDict):
 class TagList:
     """`repository/{repository}/tag/`."""
 
-    def __init__(self, history: TagHistory, completeness: ImageCompleteness) -> None:
+    def __init__(
+        self, history: TagHistory, completeness: ImageCompleteness, *, counted: bool
+    ) -> None:
+        """Make the resource.
+
+        Args:
+            history: The tags of all repositories.
+            completeness: The copies of their images.
+            counted: FEATURE_IMAGE_PULL_STATS.
+        """
         self._history = history
         self._completeness = completeness
+        self._counted = counted
 
     @operation("listRepoTags", query=TagQuery, response=TagPage, scope="repo:read", anonymous=True)
     def on_get(self, call: Call) -> Any:
         """List tags and, unless onlyActiveTags is set, their history."""
         name = call.require(READ)
         query: TagQuery = call.query
+        if query.pulls:
+            self._require_pulls(call)
         operator, _, text = (query.filter_tag_name or "").partition(":")
         entries, more = self._history.list(
             name,
@@ -121,12 +145,27 @@ class TagList:
             limit=query.limit,
             page=query.page,
             after=Position.parse(query.next_page) if query.next_page else None,
+            details=query.platforms,
+            pulls=query.pulls,
         )
-        tags = [_serialize(entry) for entry in entries]
+        tags = [
+            {
+                **_serialize(entry),
+                **(_contents(entry) if query.platforms else {}),
+                **(_pulls(entry) if query.pulls else {}),
+            }
+            for entry in entries
+        ]
         if query.replication:
             self._add_replication(name, tags)
         response = {"tags": tags, "page": query.page, "has_additional": more}
         return {**response, "next_page": str(entries[-1].position)} if more else response
+
+    def _require_pulls(self, call: Call) -> None:
+        """Require what `pull_statistics` requires. Raises InvalidRequest, or as `require`."""
+        if not self._counted:
+            raise InvalidRequest("pulls: FEATURE_IMAGE_PULL_STATS is not true")
+        call.require_personal()
 
     def _add_replication(self, name: RepositoryName, tags: list[dict[str, Any]]) -> None:
         """Add the completeness of active tags, of which there is one of each name."""
@@ -225,6 +264,22 @@ def _serialize(entry: TagEntry) -> dict[str, Any]:
         **(_presence(entry.listed) if entry.listed is not None else {}),
     }
     return {**result, "end_ts": entry.end_ms // 1000} if entry.end_ms else result
+
+
+def _contents(entry: TagEntry) -> dict[str, Any]:
+    """Return the type of an artifact and the platforms of an index, as far as they were read."""
+    if entry.content is None:
+        return {"artifact_type": None}
+    document = json.loads(entry.content)
+    result: dict[str, Any] = {"artifact_type": artifact_type_of(document)}
+    return {**result, "platforms": platforms_of(document)} if entry.is_list else result
+
+
+def _pulls(entry: TagEntry) -> dict[str, Any]:
+    return {
+        "tag_pull_count": entry.pulls or 0,
+        "last_tag_pull_date": http_date(entry.last_pull),
+    }
 
 
 def _is_active(tag: dict[str, Any]) -> bool:

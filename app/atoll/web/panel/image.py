@@ -7,6 +7,7 @@ from typing import Any
 
 from atoll.auth.access import READ
 from atoll.names import RepositoryName, parse_tag
+from atoll.registry.manifest_fields import IMAGE_CONFIG_TYPES
 from atoll.web.api.errors import NotFound
 from atoll.web.panel.page import page
 from atoll.web.panel.visit import Visit
@@ -42,9 +43,9 @@ class ManifestPage:
 
 
 def _image(visit: Visit, name: RepositoryName, digest: str) -> dict[str, Any]:
-    image = visit.api("GET", f"{_MANIFEST}/image", digest=digest)
+    image = visit.api("GET", f"{_MANIFEST}/image", query={"manifest": True}, digest=digest)
     referrers = visit.api("GET", f"{_MANIFEST}/referrers", digest=digest)
-    raw = visit.api("GET", _MANIFEST, digest=digest)["manifest_data"]
+    raw = image["manifest_data"]
     kind = _kind(image)
     return {
         "name": name,
@@ -57,6 +58,16 @@ def _image(visit: Visit, name: RepositoryName, digest: str) -> dict[str, Any]:
         "raw": _indented(raw) if len(raw) <= _RAW_MAXIMUM else None,
         "clients": _CLIENTS[kind],
     }
+
+
+def kind_of(tag: dict[str, Any]) -> str:
+    """Return the kind of the image of a tag, as `listRepoTags` describes it with `platforms`."""
+    if tag["is_manifest_list"]:
+        return INDEX
+    if tag["artifact_type"] == _HELM:
+        return CHART
+    known = tag["artifact_type"] is None or tag["artifact_type"] in IMAGE_CONFIG_TYPES
+    return IMAGE if known else ARTIFACT
 
 
 def _kind(image: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from atoll.auth.access import READ
 from atoll.web.api.errors import NotFound
+from atoll.web.panel.image import kind_of
 from atoll.web.panel.log import log
 from atoll.web.panel.page import Shown, form, page
 from atoll.web.panel.repository_history import history
@@ -17,6 +18,9 @@ from atoll.web.panel.repository_tab import TEMPLATE, shown
 from atoll.web.panel.visit import Visit
 
 _TAGS = 50
+# Platforms of an index in the list.
+_PLATFORMS = 6
+_STATISTICS = "/repository/{repository}/tag/{tag}/pull_statistics"
 
 
 class RepositoryPage:
@@ -46,12 +50,21 @@ def _tab(visit: Visit, known: Container[str]) -> str:
 def _tags(visit: Visit) -> dict[str, Any]:
     like = (visit.req.get_param("filter") or "").strip()
     after = visit.req.get_param("next_page")
-    query = {"onlyActiveTags": True, "limit": _TAGS, "next_page": after, "replication": True}
+    pulls = visit.calls.serves(_STATISTICS) and _is_personal(visit)
+    query = {
+        "onlyActiveTags": True,
+        "limit": _TAGS,
+        "next_page": after,
+        "replication": True,
+        "platforms": True,
+        "pulls": pulls,
+    }
     if like:
         query["filter_tag_name"] = f"like:{like}"
     found = visit.api("GET", "/repository/{repository}/tag/", query=query)
     return {
-        "tags": found["tags"],
+        "tags": [{**one, "kind": kind_of(one), "parts": _parts(one)} for one in found["tags"]],
+        "pulls": pulls,
         "filter": like,
         "after": after,
         "next_page": found.get("next_page"),
@@ -66,6 +79,22 @@ def _live_tags(visit: Visit) -> dict[str, Any] | None:
 def _logs(visit: Visit) -> dict[str, Any]:
     path = f"/repository/{visit.call.require(READ)}"
     return {"path": path, **log(visit, "/repository/{repository}/logs")}
+
+
+def _parts(tag: dict[str, Any]) -> list[str]:
+    """Return the platforms of an index, and how many of its images can be pulled."""
+    platforms, parts = tag.get("platforms", []), []
+    if platforms:
+        more = len(platforms) - _PLATFORMS
+        parts = [*platforms[:_PLATFORMS], *([f"and {more} more"] if more > 0 else [])]
+    if tag.get("is_sparse"):
+        parts.append(f"{tag['present_child_count']} of {tag['child_manifest_count']} present")
+    return parts
+
+
+def _is_personal(visit: Visit) -> bool:
+    """Return whether the caller has a permission beyond those of all users."""
+    return visit.call.grant is not None and visit.call.grant.personal
 
 
 _READERS: dict[str, Callable[[Visit], dict[str, Any] | None]] = {
