@@ -85,6 +85,7 @@ PAGES = (
     "/superuser/users",
     "/superuser/users/reader",
     "/superuser/users/reader/delete",
+    "/superuser/organizations",
     "/panel/licences",
 )
 SIGN_IN = "/signin/"

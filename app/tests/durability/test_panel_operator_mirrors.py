@@ -108,3 +108,15 @@ def test_the_page_costs_the_same_for_any_number_of_mirrors(
     panel_site.database.run(
         "DELETE FROM repomirrorconfig; DELETE FROM repository WHERE name LIKE 'many%%'", {}
     )
+
+
+@pytest.mark.parametrize("path", [HERE, MIRROR % "failing"])
+def test_an_open_page_is_sent_again_only_if_a_mirror_has_changed(
+    browsers: Browsers, panel_site: MemorySite, path: str
+) -> None:
+    browser = browsers[SUPERUSER]
+    shown = {"If-None-Match": browser.get(path).headers["etag"]}
+    for _ in range(2):
+        assert browser.request("GET", path, headers=shown).status_code == 304
+    ApiClient(panel_site).call("POST", "repository/admin/failing/mirror/sync-now", status=204)
+    assert browser.request("GET", path, headers=shown).status_code == 200

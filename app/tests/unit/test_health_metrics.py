@@ -12,6 +12,8 @@ import pytest
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.db.shared_redis import SharedRedis
 from atoll.server.heartbeat import HeartbeatThread
+from atoll.storage.errors import StoreFull
+from atoll.storage.health import StoreHealth
 from atoll.web.health import HealthProbe
 from prometheus_client import REGISTRY
 
@@ -53,3 +55,23 @@ def test_only_instances_that_serve_tls_export_the_expiry_of_a_certificate() -> N
 
     assert expiry("registry-tls") == 1798761600
     assert expiry("registry-plain") is None
+
+
+def test_a_changed_state_of_a_store_is_recorded_at_once_and_a_new_latency_is_not() -> None:
+    health, services = StoreHealth(["us"]), Mock()
+    services.bundle.stores = ["us"]
+    services.bundle.fingerprint = {}
+    services.locations.health = health
+    heartbeat = HeartbeatThread(services, "registry")
+    recorded: list[int] = []
+    for change in (
+        lambda: None,
+        lambda: health.end_probe("us", None),
+        lambda: None,
+        lambda: setattr(health._traces["us"], "usual_probe", 0.2),
+        lambda: health.observe("us", StoreFull("us", "no space left"), write=True),
+    ):
+        change()
+        heartbeat._record_if_due()
+        recorded.append(services.database.run.call_count)
+    assert recorded == [1, 2, 2, 2, 3]

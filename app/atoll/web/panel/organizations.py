@@ -54,10 +54,11 @@ class OrganizationPage:
         self._readers = {**_READERS, "settings": settings.variables}
 
     @page(_TEMPLATE)
-    def on_get(self, visit: Visit, orgname: str) -> dict[str, Any]:
+    def on_get(self, visit: Visit, orgname: str) -> dict[str, Any] | None:
         """Show the teams of an organization, or the tab that the parameter `tab` names."""
         tab = _tab(visit, orgname, self._readers)
-        return _shown(tab, orgname, self._readers[tab](visit, orgname))
+        values = self._readers[tab](visit, orgname)
+        return None if values is None else _shown(tab, orgname, values)
 
     @form()
     def on_post(self, visit: Visit, orgname: str) -> str | Shown:
@@ -101,11 +102,11 @@ def _logs(visit: Visit, orgname: str) -> dict[str, Any]:
     return {"path": f"/organization/{orgname}", **found}
 
 
-_READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
+_READERS: dict[str, Callable[[Visit, str], dict[str, Any] | None]] = {
     "teams": _teams,
     "robots": _robots,
     "permissions": default_permissions,
     "logs": _logs,
-    "mirroring": mirroring,
+    "mirroring": lambda visit, orgname: visit.live(lambda: mirroring(visit, orgname)),
 }
 _FORMS: dict[str, Callable[[Visit, str], str | dict[str, Any]]] = {"mirroring": change_mirror}

@@ -71,11 +71,6 @@ def _tags(visit: Visit) -> dict[str, Any]:
     }
 
 
-def _live_tags(visit: Visit) -> dict[str, Any] | None:
-    tags: dict[str, Any] | None = visit.live(lambda: _tags(visit))
-    return tags
-
-
 def _logs(visit: Visit) -> dict[str, Any]:
     path = f"/repository/{visit.call.require(READ)}"
     return {"path": path, **log(visit, "/repository/{repository}/logs")}
@@ -98,11 +93,11 @@ def _is_personal(visit: Visit) -> bool:
 
 
 _READERS: dict[str, Callable[[Visit], dict[str, Any] | None]] = {
-    "tags": _live_tags,
+    "tags": lambda visit: visit.live(lambda: _tags(visit)),
     "information": information,
     "history": history,
     "logs": _logs,
-    "mirroring": mirroring,
+    "mirroring": lambda visit: visit.live(lambda: mirroring(visit)),
     "settings": settings,
     "notifications": notifications,
 }
