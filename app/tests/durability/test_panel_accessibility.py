@@ -81,6 +81,7 @@ PAGES = (
     "/superuser/mirrors",
     "/superuser/replication",
     "/superuser/garbage",
+    "/superuser/verification",
     "/superuser/messages",
     "/superuser/users",
     "/superuser/users/reader",

@@ -46,6 +46,7 @@ ADMINISTRATORS_SEE = (
     "superuser/health",
     "superuser/instances",
     "superuser/garbage",
+    "superuser/verification",
     "superuser/locations",
     "superuser/replication",
     "superuser/replication/lag",

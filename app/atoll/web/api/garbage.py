@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from typing_extensions import TypedDict
@@ -11,7 +10,7 @@ from atoll.config import Bundle
 from atoll.db.pool import Database
 from atoll.placement.upkeep.garbage_status import GarbageStatus
 from atoll.web.api.operation import Call, operation
-from atoll.web.api.schemas import utc
+from atoll.web.api.schemas import optional_utc
 
 
 class DeletionQueueSchema(TypedDict):
@@ -73,24 +72,20 @@ class SuperuserGarbage:
         return {
             **self._settings,
             "deleted_manifests": manifests.number,
-            "oldest_deleted_at": _utc(manifests.oldest),
+            "oldest_deleted_at": optional_utc(manifests.oldest),
             "marked_blobs": blobs.number,
             "marked_bytes": blobs.bytes,
-            "oldest_marked_at": _utc(blobs.oldest),
+            "oldest_marked_at": optional_utc(blobs.oldest),
             "locations": [
                 {
                     "location": one.location,
                     "state": one.state,
                     "objects": one.objects,
                     "due": one.due,
-                    "oldest_at": _utc(one.oldest),
+                    "oldest_at": optional_utc(one.oldest),
                     "failing": one.failing,
                     "last_error": one.last_error,
                 }
                 for one in self._status.queues()
             ],
         }
-
-
-def _utc(moment: datetime | None) -> str | None:
-    return None if moment is None else utc(moment)

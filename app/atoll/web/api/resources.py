@@ -107,6 +107,7 @@ from atoll.web.api.repository import RepositoryList, RepositoryResource, State, 
 from atoll.web.api.superuser_config import SuperuserConfig
 from atoll.web.api.superuser_health import SuperuserHealth
 from atoll.web.api.user import CurrentUser, Initialize
+from atoll.web.api.verification import SuperuserVerification
 from atoll.web.external_url import ExternalUrls
 
 Resources = list[tuple[str, object]]
@@ -190,6 +191,7 @@ def create_api(
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/instances", InstanceList(database)),
         ("/superuser/garbage", SuperuserGarbage(database, bundle)),
+        ("/superuser/verification", SuperuserVerification(database, bundle)),
         *_superuser_replication(database, bundle, batch_slot),
         *_locations(database, bundle, life_cycle, batch_slot),
         ("/superuser/takeownership/{namespace}", superuser.TakeOwnership(database, bundle)),

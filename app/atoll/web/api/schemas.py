@@ -43,6 +43,11 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat()
 
 
+def optional_utc(moment: datetime | None) -> str | None:
+    """Return a time as `utc` does, and None without one."""
+    return None if moment is None else utc(moment)
+
+
 def member(name: str, *, is_robot: bool, kind: str = "user") -> Member:
     """Return the response schema of a user, robot or team."""
     avatar_kind = "robot" if is_robot else kind

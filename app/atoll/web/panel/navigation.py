@@ -11,6 +11,7 @@ _PAGES = (
     ("/superuser", "Sites", "/superuser/health"),
     ("/superuser/replication", "Replication", "/superuser/replication"),
     ("/superuser/mirrors", "Mirrors", "/superuser/mirrors"),
+    ("/superuser/verification", "Verification", "/superuser/verification"),
     ("/superuser/garbage", "Garbage", "/superuser/garbage"),
     ("/superuser/users", "Users", "/superuser/users"),
     ("/superuser/organizations", "Organizations", "/superuser/organizations"),

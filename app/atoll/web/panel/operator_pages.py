@@ -12,11 +12,13 @@ from atoll.web.panel.managed_organizations import (
 from atoll.web.panel.managed_users import ManagedUserPage, UserChangeForm, UsersPage
 from atoll.web.panel.messages import MessagesPage
 from atoll.web.panel.registry_log import RegistryLogPage
+from atoll.web.panel.verification import VerificationPage
 
 
 def operator_pages() -> Resources:
     """Return the routes, as (URI template, resource)."""
     return [
+        ("/superuser/verification", VerificationPage()),
         ("/superuser/garbage", GarbagePage()),
         ("/superuser/users", UsersPage()),
         ("/superuser/users/{username}/{change}", UserChangeForm()),
