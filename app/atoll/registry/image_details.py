@@ -27,29 +27,54 @@ from atoll.registry.manifest_fields import (
     as_text,
     platform_of,
 )
+from atoll.registry.referrer_tree import TREE_PARAMETERS, Referrers, referrers_of, tree_tables
 from atoll.registry.repositories import REPOSITORY_ID, name_parameters
+from atoll.registry.tags import END_MS, alive
 from atoll.storage.errors import StoreError
 
 # Bytes of a configuration that is read; image builders write some tens of kilobytes.
 _CONFIG_MAXIMUM = 1024 * 1024
 
-# Return a manifest, its blobs with their copies, and the manifests that it lists and that can be
-# pulled.
+_BY_DIGEST = f"""
+SELECT m.id, m.digest, m.media_type, m.manifest_bytes, NULL::bigint AS start_ms,
+       NULL::bigint AS end_ms
+FROM manifest m
+WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(reference)s AND m.deleted_at IS NULL
+"""
+
+_BY_TAG = f"""
+SELECT m.id, m.digest, m.media_type, m.manifest_bytes, t.lifetime_start_ms, {END_MS}
+FROM tag t JOIN manifest m ON m.id = t.manifest_id
+WHERE t.repository_id = {REPOSITORY_ID} AND t.name = %(reference)s AND {alive("t")}
+  AND m.deleted_at IS NULL
+"""
+
+# Return a manifest, its blobs with their copies, the manifests that it lists and that can be
+# pulled, and its referrers. The last two columns are the period of the tag, or the order of
+# referrers.
 _PARTS = f"""
-WITH parent AS (
-    SELECT m.id, m.digest, m.media_type, m.manifest_bytes FROM manifest m
-    WHERE m.repository_id = {REPOSITORY_ID} AND m.digest = %(digest)s AND m.deleted_at IS NULL
-)
-SELECT s.content_checksum, s.image_size, {COPIES}, NULL AS media_type, NULL::bytea AS content
+WITH RECURSIVE parent (id, digest, media_type, manifest_bytes, start_ms, end_ms) AS ({{parent}})
+{{tables}}
+SELECT 'blob' AS part, s.content_checksum, s.image_size, {COPIES}, NULL::text, NULL::bytea,
+       NULL::text, NULL::text, NULL::bigint AS first, NULL::bigint AS second
 FROM parent JOIN manifestblob mb ON mb.manifest_id = parent.id
 JOIN imagestorage s ON s.id = mb.blob_id
 UNION ALL
-SELECT child.digest, NULL, NULL, NULL, NULL
+SELECT 'child', child.digest, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
 FROM parent JOIN manifestchild mc ON mc.manifest_id = parent.id
 JOIN manifest child ON child.id = mc.child_manifest_id
 WHERE child.deleted_at IS NULL
 UNION ALL
-SELECT digest, NULL, NULL, media_type, manifest_bytes FROM parent
+SELECT 'manifest', digest, NULL, NULL, media_type, manifest_bytes, NULL, NULL, start_ms, end_ms
+FROM parent
+{{referrers}}
+ORDER BY part, first, second
+"""
+_TABLES = f", {tree_tables('(SELECT digest FROM parent)')}"
+_REFERRERS = """
+UNION ALL
+SELECT 'referrer', digest, size, NULL, media_type, content, subject, artifact_type, depth, id
+FROM referrer
 """
 
 
@@ -114,6 +139,9 @@ class Details:
 
     Attributes:
         content: The manifest as it was pushed.
+        start_ms: When the tag got the image, in milliseconds since the epoch; None for digests.
+        end_ms: When the tag expires, in the same unit; None if it does not.
+        referrers: The referrers, if they were requested.
         config_error: Why the configuration of an image could not be read; None if it could.
     """
 
@@ -129,6 +157,9 @@ class Details:
     config_error: str | None
     history: list[HistoryEntry]
     layers: list[Layer]
+    start_ms: int | None = None
+    end_ms: int | None = None
+    referrers: Referrers | None = None
 
 
 class ImageDetails:
@@ -138,29 +169,44 @@ class ImageDetails:
         self._database = database
         self._blobs = blobs
 
-    def of(self, name: RepositoryName, digest: Digest) -> Details:
+    def of(
+        self, name: RepositoryName, reference: Digest | str, *, referrers: bool = False
+    ) -> Details:
         """Return the details of an image.
 
         Content that clients pushed is reported only where it has the specified type.
 
+        Args:
+            name: The repository.
+            reference: The digest of the image, or its tag.
+            referrers: Whether to return its referrers.
+
         Raises:
-            ManifestUnknown: The repository has no such manifest.
+            ManifestUnknown: The repository has no such manifest or tag.
             DatabaseUnavailable: The database cannot be reached.
         """
-        rows = self._database.read(_PARTS, {**name_parameters(name), "digest": str(digest)})
-        manifest = next(((row[3], bytes(row[4])) for row in rows if row[3] is not None), None)
-        if manifest is None:
-            raise ManifestUnknown(f"'{name}' has no manifest '{digest}'")
-        media_type, raw = manifest
+        text = str(reference)
+        statement = _PARTS.format(
+            parent=_BY_DIGEST if Digest.is_digest(text) else _BY_TAG,
+            tables=_TABLES if referrers else "",
+            referrers=_REFERRERS if referrers else "",
+        )
+        values = {**name_parameters(name), "reference": text, **TREE_PARAMETERS}
+        parts: dict[str, list[Any]] = {"blob": [], "child": [], "manifest": [], "referrer": []}
+        for part, *columns in self._database.read(statement, values):
+            parts[part].append(columns)
+        if not parts["manifest"]:
+            kind = "manifest" if Digest.is_digest(text) else "tag"
+            raise ManifestUnknown(f"'{name}' has no {kind} '{text}'")
+        digest, _, _, media_type, content, _, _, start_ms, end_ms = parts["manifest"][0]
+        raw = bytes(content)
         document = json.loads(raw)
-        present = {row[0] for row in rows if row[1] is None and row[3] is None}
-        blobs = {
-            row[0]: (row[1], [Copy(*copy) for copy in row[2]]) for row in rows if row[1] is not None
-        }
+        present = {row[0] for row in parts["child"]}
+        blobs = {row[0]: (row[1], [Copy(*copy) for copy in row[2]]) for row in parts["blob"]}
         config, error = self._configuration(document, blobs)
         history = list(_history(config))
         return Details(
-            digest=str(digest),
+            digest=digest,
             media_type=media_type,
             artifact_type=artifact_type_of(document),
             content=raw,
@@ -174,6 +220,9 @@ class ImageDetails:
             config_error=error,
             history=history,
             layers=list(_layers(document, blobs, history)),
+            start_ms=start_ms,
+            end_ms=end_ms,
+            referrers=_referrers(parts["referrer"]) if referrers else None,
         )
 
     def _configuration(
@@ -202,6 +251,15 @@ class ImageDetails:
         if not isinstance(config, dict):
             return None, "the configuration is not a JSON object"
         return config, None
+
+
+def _referrers(rows: list[Any]) -> Referrers:
+    return referrers_of(
+        [
+            (digest, subject, media_type, artifact_type, size, content)
+            for digest, size, _, media_type, content, subject, artifact_type, *_ in rows
+        ]
+    )
 
 
 def _layers(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +17,28 @@ _REFERRERS_MAXIMUM = 200
 _BYTES_MAXIMUM = 4 * 2**20
 _TEXT_MAXIMUM = 4096
 
-# List referrers level by level. The content is read while the bytes of all do not exceed the limit.
-_TREE = f"""
-WITH RECURSIVE repository_id AS (SELECT {REPOSITORY_ID} AS id),
+# Parameters of `tree_tables`, in addition to those of the repository's name.
+TREE_PARAMETERS = {
+    "depth": _DEPTH_MAXIMUM,
+    "limit": _REFERRERS_MAXIMUM + 1,
+    "bytes": _BYTES_MAXIMUM,
+}
+
+
+def tree_tables(subject: str) -> str:
+    """Return common tables of a recursive query; `referrer` lists referrers level by level.
+
+    Its columns are depth and id, which give the order, and those of `referrers_of`. The content is
+    read while the bytes of all do not exceed the limit.
+
+    Args:
+        subject: An SQL expression of the digest.
+    """
+    return f"""
+repository_id AS (SELECT {REPOSITORY_ID} AS id),
 tree (id, digest, subject, depth) AS (
     SELECT m.id, m.digest, m.subject, 1 FROM manifest m
-    WHERE m.repository_id = (SELECT id FROM repository_id) AND m.subject = %(digest)s
+    WHERE m.repository_id = (SELECT id FROM repository_id) AND m.subject = {subject}
       AND m.deleted_at IS NULL
     UNION ALL
     SELECT m.id, m.digest, m.subject, tree.depth + 1 FROM tree JOIN manifest m
@@ -35,10 +52,17 @@ tree (id, digest, subject, depth) AS (
            octet_length(m.manifest_bytes) AS size, m.manifest_bytes,
            sum(octet_length(m.manifest_bytes)) OVER (ORDER BY first.depth, first.id) AS total
     FROM first JOIN manifest m ON m.id = first.id
+), referrer AS (
+    SELECT depth, id, digest, subject, media_type, artifact_type, size,
+           CASE WHEN total <= %(bytes)s THEN manifest_bytes END AS content
+    FROM sized
 )
-SELECT digest, subject, media_type, artifact_type, size,
-       CASE WHEN total <= %(bytes)s THEN manifest_bytes END
-FROM sized ORDER BY depth, id
+"""
+
+
+_TREE = f"""
+WITH RECURSIVE {tree_tables("%(digest)s")}
+SELECT digest, subject, media_type, artifact_type, size, content FROM referrer ORDER BY depth, id
 """
 
 
@@ -78,23 +102,19 @@ class ReferrerTree:
         Raises:
             DatabaseUnavailable: The database cannot be reached.
         """
-        rows = self._database.read(
-            _TREE,
-            {
-                **name_parameters(name),
-                "digest": str(subject),
-                "depth": _DEPTH_MAXIMUM,
-                "limit": _REFERRERS_MAXIMUM + 1,
-                "bytes": _BYTES_MAXIMUM,
-            },
-        )
-        nodes = [_node(row[:5], row[5]) for row in rows[:_REFERRERS_MAXIMUM]]
-        return Referrers(nodes, complete=len(rows) <= _REFERRERS_MAXIMUM)
+        values = {**name_parameters(name), "digest": str(subject), **TREE_PARAMETERS}
+        return referrers_of(self._database.read(_TREE, values))
 
 
-def _node(node: tuple[str, str, str, str | None, int], content: memoryview | None) -> ReferrerNode:
+def referrers_of(rows: Sequence[Sequence[Any]]) -> Referrers:
+    """Return the referrers in rows of digest, subject, types, size and content, in their order."""
+    nodes = [_node(row) for row in rows[:_REFERRERS_MAXIMUM]]
+    return Referrers(nodes, complete=len(rows) <= _REFERRERS_MAXIMUM)
+
+
+def _node(row: Sequence[Any]) -> ReferrerNode:
     """Build a node; the default artifact type is the media type of the configuration."""
-    digest, subject, media_type, artifact_type, size = node
+    digest, subject, media_type, artifact_type, size, content = row
     document: dict[str, Any] = json.loads(bytes(content)) if content is not None else {}
     config, annotations = document.get("config"), document.get("annotations")
     if artifact_type is None and isinstance(config, dict):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from atoll.names import Digest
 from atoll.registry.image_details import ImageDetails
 from atoll.registry.referrer_tree import ReferrerTree
 from atoll.storage.errors import StoreUnavailable
-from atoll.web.api.image import ImageSchema
+from atoll.web.api.image import ImageSchema, serialize_image
 from pydantic import TypeAdapter
 
 from .api_client import ApiClient
@@ -104,7 +104,8 @@ def test_values_of_the_wrong_type_are_left_out(site: MemorySite) -> None:
         found = details(site).of(site.repository, digest)
         assert (found.config_error, len(found.layers)) == (None, len(LAYERS)), (key, value)
         # The schema of the response permits no other values.
-        TypeAdapter(ImageSchema).validate_python(asdict(found), strict=True)
+        response = serialize_image(found, manifest=True)
+        TypeAdapter(ImageSchema).validate_python(response, strict=True)
 
 
 def test_an_image_is_described_while_all_its_stores_are_down(site: MemorySite) -> None:
@@ -138,21 +139,41 @@ def test_referrers_are_listed_with_their_referrers(site: MemorySite) -> None:
     ]
 
 
+def test_the_image_of_a_tag_is_that_of_its_digest_with_the_period(site: MemorySite) -> None:
+    image = push(site, json.dumps(CONFIG).encode())
+    referrer(site, image, b"sbom")
+    api, path = ApiClient(site), f"repository/{site.repository}/tag/latest"
+    query = {"manifest": "true", "referrers": "true"}
+    found = api.call("GET", f"{path}/image", query=query)
+    assert found.pop("start_ts") == pytest.approx(time.time(), abs=600)
+    manifest = site.manifests().get(site.repository, str(image))
+    assert found.pop("manifest_data") == manifest.content.decode()
+    assert found.pop("referrers") == described(site, image, "referrers")
+    assert found == described(site, image)
+    api.call("PUT", path, {"expiration": 4102444800}, status=201)
+    assert api.call("GET", f"{path}/image")["end_ts"] == 4102444800
+    api.call("DELETE", path, status=204)
+    api.call("GET", f"{path}/image", status=404)
+    api.call("GET", f"{path}%20/image", status=400)
+
+
 def test_private_images_are_described_to_readers_only(site: MemorySite) -> None:
     digest = push(site, json.dumps(CONFIG).encode())
     for what in ("image", "referrers"):
         path = f"repository/{site.repository}/manifest/{digest}/{what}"
         ApiClient(site, None).call("GET", path, status=401)
+    path = f"repository/{site.repository}/tag/latest/image"
+    ApiClient(site, None).call("GET", path, status=401)
     ApiClient(site).call(
         "GET", f"repository/{site.repository}/manifest/{Digest.of(b'none')}/image", status=404
     )
 
 
-def test_an_image_costs_one_statement_and_its_referrers_another(site: MemorySite) -> None:
+def test_an_image_with_its_referrers_costs_one_statement(site: MemorySite) -> None:
     digest = push(site, json.dumps(CONFIG).encode())
     query = details(site)
     round_trips.reset()
-    query.of(site.repository, digest)
+    query.of(site.repository, digest, referrers=True)
     assert round_trips.counts()[round_trips.DATABASE] == 1
     round_trips.reset()
     ReferrerTree(site.database).of(site.repository, digest)

@@ -119,9 +119,9 @@ def test_the_list_has_kinds_platforms_expirations_and_the_last_pulls(
     assert "Last pull" not in PanelBrowser(counting, STRANGER).text(f"/repository/{name}")
 
 
-def test_the_page_of_a_tag_costs_five_statements(browsers: Browsers, images: list[str]) -> None:
-    del images
-    assert statements(browsers[READER].get(f"{HERE}/tag/v1")) == 5
+def test_the_page_of_an_image_costs_three_statements(browsers: Browsers, images: list[str]) -> None:
+    for page in ("tag/v1", f"manifest/{images[0]}"):
+        assert statements(browsers[READER].get(f"{HERE}/{page}")) == 3
 
 
 def test_the_history_lists_the_past_images_of_a_tag(browsers: Browsers, images: list[str]) -> None:

@@ -512,8 +512,10 @@ def _tags(database: Database, history: TagHistory, tags: Tags, bundle: Bundle) -
 def _manifests(
     database: Database, labels: Labels, manifests: Manifests, blobs: Blobs, tags: Tags
 ) -> Resources:
+    details = ImageDetails(database, blobs)
     return [
-        (f"{_MANIFEST}/image", image.ImageResource(ImageDetails(database, blobs))),
+        (f"{_TAG}/image", image.TagImage(details)),
+        (f"{_MANIFEST}/image", image.ImageResource(details)),
         (f"{_MANIFEST}/referrers", image.ImageReferrers(ReferrerTree(database))),
         (f"{_MANIFEST}/labels/{{uuid}}", manifest.LabelResource(labels)),
         (f"{_MANIFEST}/labels", manifest.LabelList(labels, manifests, tags)),

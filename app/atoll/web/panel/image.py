@@ -6,9 +6,7 @@ import json
 from typing import Any
 
 from atoll.auth.access import READ
-from atoll.names import RepositoryName, parse_tag
 from atoll.registry.manifest_fields import IMAGE_CONFIG_TYPES
-from atoll.web.api.errors import NotFound
 from atoll.web.panel.page import page
 from atoll.web.panel.visit import Visit
 
@@ -25,12 +23,10 @@ class TagPage:
     @page("image.html.j2")
     def on_get(self, visit: Visit, tag: str) -> dict[str, Any]:
         """Show the image of a tag."""
-        name = visit.call.require(READ)
-        query = {"specificTag": parse_tag(tag), "onlyActiveTags": True, "limit": 1}
-        found = visit.api("GET", "/repository/{repository}/tag/", query=query)["tags"]
-        if not found:
-            raise NotFound(f"'{name}' has no tag '{tag}'; it may be in the history of its tags")
-        return {"tag": found[0], **_image(visit, name, found[0]["manifest_digest"])}
+        query = {"manifest": True, "referrers": True}
+        image = visit.api("GET", "/repository/{repository}/tag/{tag}/image", query=query, tag=tag)
+        period = {name: image[name] for name in ("start_ts", "end_ts") if name in image}
+        return {"tag": {"name": tag, **period}, **_shown(visit, image)}
 
 
 class ManifestPage:
@@ -39,22 +35,21 @@ class ManifestPage:
     @page("image.html.j2")
     def on_get(self, visit: Visit, digest: str) -> dict[str, Any]:
         """Show an image by its digest."""
-        return {"tag": None, **_image(visit, visit.call.require(READ), digest)}
+        query = {"manifest": True, "referrers": True}
+        image = visit.api("GET", f"{_MANIFEST}/image", query=query, digest=digest)
+        return {"tag": None, **_shown(visit, image)}
 
 
-def _image(visit: Visit, name: RepositoryName, digest: str) -> dict[str, Any]:
-    image = visit.api("GET", f"{_MANIFEST}/image", query={"manifest": True}, digest=digest)
-    referrers = visit.api("GET", f"{_MANIFEST}/referrers", digest=digest)
-    raw = image["manifest_data"]
-    kind = _kind(image)
+def _shown(visit: Visit, image: dict[str, Any]) -> dict[str, Any]:
+    digest, raw, kind = image["digest"], image["manifest_data"], _kind(image)
     return {
-        "name": name,
+        "name": visit.call.require(READ),
         "image": image,
         "kind": kind,
         "size": sum(layer["size"] or 0 for layer in image["layers"]),
         "replication": visit.api("GET", f"{_MANIFEST}/replication", digest=digest),
-        "tree": _tree(digest, referrers["referrers"]),
-        "all_referrers": referrers["complete"],
+        "tree": _tree(digest, image["referrers"]["referrers"]),
+        "all_referrers": image["referrers"]["complete"],
         "raw": _indented(raw) if len(raw) <= _RAW_MAXIMUM else None,
         "clients": _CLIENTS[kind],
     }
