@@ -86,6 +86,7 @@ PAGES = (
     "/organization/acme?tab=mirroring",
     "/superuser/mirrors",
     "/superuser/replication",
+    "/superuser/config",
     "/superuser/garbage",
     "/superuser/verification",
     "/superuser/messages",

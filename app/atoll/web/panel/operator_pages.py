@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from atoll.web.api.resources import Resources
+from atoll.web.panel.configuration import ConfigurationPage
 from atoll.web.panel.garbage import GarbagePage
 from atoll.web.panel.managed_organizations import (
     ManagedOrganizationPage,
@@ -26,6 +27,7 @@ def operator_pages() -> Resources:
         ("/superuser/organizations", ManagedOrganizationsPage()),
         ("/superuser/organizations/{orgname}/{change}", OrganizationChangeForm()),
         ("/superuser/organizations/{orgname}", ManagedOrganizationPage()),
+        ("/superuser/config", ConfigurationPage()),
         ("/superuser/messages", MessagesPage()),
         ("/superuser/logs", RegistryLogPage()),
     ]
