@@ -139,14 +139,19 @@ class MirrorHealthReporter:
         self._instances = instances
         self._workers = workers
 
-    def check(self, namespace: str | None = None) -> MirrorHealth:
-        """Return the health of the mirrors of a namespace, or of all."""
+    def check(self, namespace: str | None = None, *, named: bool = True) -> MirrorHealth:
+        """Return the health of the mirrors of a namespace, or of all.
+
+        Args:
+            namespace: The namespace; None for all.
+            named: Whether the problems of single mirrors are listed.
+        """
         parameters = {"namespace": namespace}
         total, syncing, completed, failed, never_run, pending, now = self._database.read(
             _COUNTS, parameters
         )[0]
         found: dict[str, list[str]] = {}
-        for kind, name in self._database.read(_PROBLEMS, parameters):
+        for kind, name in self._database.read(_PROBLEMS, parameters) if named else ():
             found.setdefault(kind, []).append(name)
         issues = [
             Issue(_TEXTS[kind][0], f"Repository {name} {_TEXTS[kind][1]}")

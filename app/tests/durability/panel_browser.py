@@ -91,3 +91,9 @@ def statements(answer: falcon.testing.Result) -> int:
     """Return the statements that a page cost, as its header Server-Timing reports."""
     found = _TRIPS.search(answer.headers["server-timing"])
     return int(found[1]) if found else 0
+
+
+def poll(browser: PanelBrowser, path: str, version: str) -> falcon.testing.Result:
+    """Request a page as its live part does."""
+    headers = {"HX-Request": "true", "If-None-Match": version}
+    return browser.request("GET", path, headers=headers)

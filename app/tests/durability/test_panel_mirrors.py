@@ -14,7 +14,7 @@ from ..upstream.fault_upstream import FaultUpstream, Oddities
 from .api_client import PASSWORD, ApiClient
 from .mirrored import ROBOT, make_robot
 from .mirrors import add_run, add_task
-from .panel_browser import PanelBrowser, statements
+from .panel_browser import PanelBrowser, poll, statements
 from .panel_fields import form_fields
 from .panel_forms import (
     ADMINISTRATOR,
@@ -153,9 +153,13 @@ def state(api: ApiClient) -> tuple[Any, ...]:
 
 
 def test_a_mirror_is_set_up_with_all_settings(
-    api: ApiClient, administrator: PanelBrowser, panel_site: MemorySite
+    api: ApiClient, browsers: Browsers, panel_site: MemorySite
 ) -> None:
+    administrator = browsers[ADMINISTRATOR]
     assert "Set up a mirror" in administrator.text(HERE)
+    # Only its owner may list the robots of the namespace.
+    assert f'<option value="{ROBOT}">' not in administrator.text(HERE)
+    assert f'<option value="{ROBOT}">' in browsers[SUPERUSER].text(HERE)
     assert administrator.submit(EDIT, FIELDS) == HERE
     hidden = "http://john:********@proxy.example:3128"
     expected = {**SETTINGS["external_registry_config"]["proxy"], "https_proxy": hidden}
@@ -282,6 +286,25 @@ def test_the_page_shows_the_run_and_each_tag_with_its_reason(
         assert shown in text
         assert hidden not in text
     administrator.get(f"{HERE}&state=lost", status=400)
+
+
+def test_an_open_page_is_sent_again_only_if_the_run_has_changed(
+    api: ApiClient, administrator: PanelBrowser, panel_site: MemorySite
+) -> None:
+    create(api)
+    run = add_run(panel_site.database, mirror_id(panel_site), tags_total=2)
+    add_task(panel_site.database, run, "v1")
+    answer = administrator.get(HERE)
+    version = answer.headers["etag"]
+    assert f"data-version={version}" in answer.text
+    unchanged = poll(administrator, HERE, version)
+    assert (unchanged.status_code, unchanged.text, statements(unchanged)) == (304, "", 2)
+    panel_site.database.run(
+        "UPDATE mirrorrun SET tags_copied = 1 WHERE id = %s RETURNING id", [run]
+    )
+    changed = poll(administrator, HERE, version)
+    assert changed.status_code == 200
+    assert "1 of 2 tags" in changed.text
 
 
 def test_deletions_are_confirmed_with_the_password(

@@ -12,7 +12,7 @@ from atoll.mirroring.organizations.reconciliation import Reconciliation
 
 from .api_client import PASSWORD, ApiClient
 from .mirrored import make_robot
-from .panel_browser import PanelBrowser, statements
+from .panel_browser import PanelBrowser, poll, statements
 from .panel_fields import form_fields
 from .panel_forms import (
     ADMINISTRATOR,
@@ -130,7 +130,9 @@ def state(api: ApiClient) -> tuple[Any, ...]:
 def test_a_mirror_is_set_up_with_all_settings(
     api: ApiClient, administrator: PanelBrowser, panel_site: MemorySite
 ) -> None:
-    assert "Set up a mirror" in administrator.text(HERE)
+    page = administrator.text(HERE)
+    assert "Set up a mirror" in page
+    assert f'<option value="{ROBOT}">' in page
     assert administrator.submit(EDIT, FIELDS) == HERE
     shown = api.call("GET", MIRROR)
     options = {name: shown["atoll"][name] for name in SETTINGS["atoll"]}
@@ -215,6 +217,19 @@ def test_discovered_repositories_are_shown_with_their_states(
     assert f"belongs to that of the organization {NAME}" in one
     assert "Change the settings" not in one
     assert "Sync now" in one
+
+
+def test_an_open_page_is_sent_again_only_if_a_state_has_changed(
+    api: ApiClient, administrator: PanelBrowser, panel_site: MemorySite
+) -> None:
+    create(api)
+    discover(panel_site, "app")
+    version = administrator.get(HERE).headers["etag"]
+    assert poll(administrator, HERE, version).status_code == 304
+    api.call("POST", f"repository/{NAME}/app/mirror/sync-now", status=204)
+    changed = poll(administrator, HERE, version)
+    assert changed.status_code == 200
+    assert "requested" in changed.text
 
 
 def test_a_plan_and_a_test_of_the_connection_are_shown(

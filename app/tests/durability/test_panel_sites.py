@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import falcon.testing
 import pytest
 from atoll.cluster.instances import Heartbeat
 from atoll.db.pool import DatabaseUnavailable
@@ -16,7 +15,7 @@ from atoll.web.panel.rendering import Renderer
 
 from .databases import administer, database_uri
 from .mirror_images import push_image
-from .panel_browser import PanelBrowser, statements
+from .panel_browser import PanelBrowser, poll, statements
 from .panel_site import AUDITOR, READER, make_panel_registry
 from .sites import SUPERUSER, MemoryRegistry, MemorySite
 
@@ -64,12 +63,6 @@ def identified(site: MemorySite) -> None:
         "DELETE FROM instance i USING instance newer WHERE newer.preference = i.preference"
         " AND newer.seen_at > i.seen_at RETURNING 1"
     )
-
-
-def poll(browser: PanelBrowser, path: str, version: str) -> falcon.testing.Result:
-    """Request a page as its live part does."""
-    headers = {"HX-Request": "true", "If-None-Match": version}
-    return browser.request("GET", path, headers=headers)
 
 
 def test_a_dead_store_shows_for_each_site_in_words_and_again_when_it_is_back(

@@ -112,7 +112,7 @@ class SuperuserMirrorHealth:
     def on_get(self, call: Call) -> Any:
         """Get the health of all mirrors as counts; the status is 503 if they are unhealthy."""
         call.require_superuser()
-        body = _serialize(call, self._reporter.check())
+        body = _serialize(call, self._reporter.check(named=False))
         del body["issues"]
         return body
 

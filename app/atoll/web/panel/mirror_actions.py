@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from atoll.auth.organizations import OrganizationUnknown
+from atoll.web.api.errors import InsufficientScope
 from atoll.web.panel.mirror_form import WRITE_ONLY, Fields
 from atoll.web.panel.page import is_local
+from atoll.web.panel.robot_owner import RobotOwner
 from atoll.web.panel.visit import Visit
 
 
@@ -23,3 +26,13 @@ def fields_shown(visit: Visit, stored: Fields) -> Fields:
     if visit.form.get("action") != "settings":
         return stored
     return {name: visit.form.get(name, "") for name in stored if name != WRITE_ONLY}
+
+
+def robots_of(visit: Visit, namespace: str) -> list[str]:
+    """Return the names of the robots of a namespace; none if the caller may not list them."""
+    own = visit.principal is not None and visit.principal.username == namespace
+    try:
+        found = RobotOwner(namespace, organization=not own).robots(visit)
+    except (InsufficientScope, OrganizationUnknown):
+        return []
+    return [robot["name"] for robot in found]

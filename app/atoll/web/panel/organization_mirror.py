@@ -9,7 +9,7 @@ from atoll.mirroring.organizations.organization_settings import TIMEOUT_DEFAULT
 from atoll.mirroring.rules.settings import ARCHITECTURES
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.panel import mirror_form
-from atoll.web.panel.mirror_actions import back, fields_shown
+from atoll.web.panel.mirror_actions import back, fields_shown, robots_of
 from atoll.web.panel.visit import Visit
 
 _MIRROR = "/organization/{orgname}/mirror"
@@ -38,6 +38,7 @@ def mirroring(visit: Visit, orgname: str) -> dict[str, Any]:
             "fields": fields_shown(visit, _fields(mirror)),
             "units": mirror_form.UNITS,
             "architectures": ARCHITECTURES,
+            "robots": robots_of(visit, orgname),
         }
     status = visit.req.get_param("status") or ""
     query = {

@@ -97,7 +97,7 @@ _READERS: dict[str, Callable[[Visit], dict[str, Any] | None]] = {
     "information": information,
     "history": history,
     "logs": _logs,
-    "mirroring": lambda visit: visit.live(lambda: mirroring(visit)),
+    "mirroring": mirroring,
     "settings": settings,
     "notifications": notifications,
 }

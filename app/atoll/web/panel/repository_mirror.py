@@ -8,7 +8,7 @@ from atoll.mirroring.errors import MirrorUnknown
 from atoll.mirroring.rules.settings import ARCHITECTURES, TIMEOUT_MINIMUM
 from atoll.web.api.errors import InvalidRequest
 from atoll.web.panel import mirror_form
-from atoll.web.panel.mirror_actions import back, fields_shown
+from atoll.web.panel.mirror_actions import back, fields_shown, robots_of
 from atoll.web.panel.page import Shown
 from atoll.web.panel.repository_tab import TEMPLATE, repository_of, shown
 from atoll.web.panel.visit import Visit
@@ -26,9 +26,17 @@ _STATES = {
 }
 
 
-def mirroring(visit: Visit) -> dict[str, Any]:
-    """Return the state of the mirror or, if there is none or with `edit=true`, its form."""
-    mirror = _mirror(visit)
+def mirroring(visit: Visit) -> dict[str, Any] | None:
+    """Return the state of the mirror or, if there is none or with `edit=true`, its form.
+
+    Returns:
+        The variables of the template; None if the browser shows the current state already. States
+        of tags change during runs only, of which the mirror has the counts.
+    """
+    documents = visit.live(lambda: [_mirror(visit)])
+    if documents is None:
+        return None
+    (mirror,) = documents
     if mirror is None or visit.req.get_param("edit") == "true":
         return {
             "mirror": mirror,
@@ -36,6 +44,7 @@ def mirroring(visit: Visit) -> dict[str, Any]:
             "fields": fields_shown(visit, _fields(mirror)),
             "units": mirror_form.UNITS,
             "architectures": ARCHITECTURES,
+            "robots": robots_of(visit, repository_of(visit).namespace),
         }
     state = visit.req.get_param("state") or ""
     after = visit.req.get_param("next_page") or ""
@@ -80,7 +89,7 @@ def change_mirror(visit: Visit) -> str | Shown:
 
 
 def _with_result(visit: Visit, **result: Any) -> Shown:
-    return Shown(TEMPLATE, shown(visit, "mirroring", {**mirroring(visit), **result}))
+    return Shown(TEMPLATE, shown(visit, "mirroring", {**(mirroring(visit) or {}), **result}))
 
 
 def _mirror(visit: Visit) -> dict[str, Any] | None:
