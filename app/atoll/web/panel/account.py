@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from atoll.web.api.errors import InsufficientScope, InvalidRequest, NotFound
+from atoll.web.api.errors import InvalidRequest, NotFound
 from atoll.web.panel.account_tokens import tokens
 from atoll.web.panel.log import log
 from atoll.web.panel.page import form, page
@@ -38,8 +38,7 @@ class UserPage:
     @form()
     def on_post(self, visit: Visit, username: str) -> str:
         """Change the caller's password, which ends all of their sessions."""
-        if not _is_caller(visit, username):
-            raise InsufficientScope("users change their own password only")
+        visit.require_self(username)
         password = visit.form.get("password", "")
         if password != visit.form.get("repeated"):
             raise InvalidRequest("The new password and its repetition differ.")
