@@ -7,6 +7,7 @@ report is at most `_COUNTS_SECONDS` old, so only its counts may be outdated.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from atoll.db.pool import Database
 _COUNTS_SECONDS = 30.0
 # Requests within this time share the answer of one statement.
 _SHARED_SECONDS = 0.5
+# While a thread reads, others do not wait for it but get the last report up to this age.
+_READING_SECONDS = 2.0
 
 _VERSION = (
     BY_INDEX
@@ -70,6 +73,7 @@ class RecentReport(Generic[Report]):
         self._compute = compute
         self._monotonic = monotonic
         self._known: _Known[Report] | None = None
+        self._reading = threading.Lock()
 
     def get(self) -> Report:
         """Return the report; the same object as before if no state has changed.
@@ -78,8 +82,19 @@ class RecentReport(Generic[Report]):
             DatabaseUnavailable: The database cannot be reached.
         """
         known, now = self._known, self._monotonic()
-        if known is not None and now - known.checked < _SHARED_SECONDS:
+        age = now - known.checked if known else float("inf")
+        if known is not None and age < _SHARED_SECONDS:
             return known.report
+        alone = self._reading.acquire(blocking=False)
+        try:
+            if known is not None and not alone and age < _READING_SECONDS:
+                return known.report
+            return self._read(known, now)
+        finally:
+            if alone:
+                self._reading.release()
+
+    def _read(self, known: _Known[Report] | None, now: float) -> Report:
         # Before the report is computed, so that a change in between is found by the next call.
         parameters = {"lost": LOST_SECONDS, "hours": RETENTION_HOURS}
         version = bytes(self._database.read(_VERSION, parameters)[0][0])

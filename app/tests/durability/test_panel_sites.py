@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from atoll.cluster.instances import Heartbeat
 from atoll.db.pool import DatabaseUnavailable
 from atoll.placement import recent_status
+from atoll.placement.recent_status import RecentReport
 from atoll.server import heartbeat
 from atoll.storage.errors import StoreUnreachable
 from atoll.storage.prober import PROBE_INTERVAL
@@ -126,6 +128,26 @@ def test_an_unchanged_page_is_not_rendered(
     version = browser.get("/superuser").headers["etag"]
     monkeypatch.delattr(Renderer, "render")
     assert poll(browser, "/superuser", version).status_code == 304
+
+
+def test_open_pages_do_not_occupy_all_threads_while_the_database_hangs(
+    sites: dict[str, MemorySite], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = PanelBrowser(sites["us"], SUPERUSER)
+    version = browser.get("/superuser").headers["etag"]
+    # While the version is read for a page, the next page requests it.
+    get, statuses = RecentReport.get, list[int]()
+
+    def read(report: RecentReport[Any]) -> Any:
+        if len(statuses) < 4:
+            statuses.append(0)
+            position = len(statuses) - 1
+            statuses[position] = poll(browser, "/superuser", version).status_code
+        return get(report)
+
+    monkeypatch.setattr(RecentReport, "get", read)
+    assert poll(browser, "/superuser", version).status_code == 304
+    assert statuses == [304, 304, 304, 503]
 
 
 def test_a_page_of_tags_that_are_being_copied_is_sent_again_only_if_they_changed(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from atoll import round_trips
 from atoll.cluster.instances import Heartbeat
+from atoll.db.pool import Database
 from atoll.placement.recent_status import RecentReport
 from atoll.placement.status import StatusReport, StatusReporter
 from atoll.storage.errors import StoreUnreachable
@@ -83,3 +86,26 @@ def test_counts_are_renewed_after_half_a_minute(site: MemorySite, recent: Recent
     first = recent.get()
     assert recent.get(after=29) is first
     assert recent.get(after=2) is not first
+
+
+def test_one_thread_reads_while_the_others_get_the_last_report(
+    site: MemorySite, recent: Recent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, read = recent.get(), Database.read
+    seen: list[tuple[bool, int]] = []
+    slow = [True]
+
+    def read_slowly(database: Database, *arguments: Any) -> Any:
+        if slow.pop() if slow else False:
+            # What another thread gets meanwhile, and for how many statements.
+            other = recent.get(after=0)
+            seen.append((other is first, statements()))
+        return read(database, *arguments)
+
+    monkeypatch.setattr(type(site.database), "read", read_slowly)
+    recent.get()
+    assert seen == [(True, 0)]
+    # An older report is not shown for a database that hangs.
+    slow.append(True)
+    recent.get(after=10)
+    assert seen[1:] == [(True, 1)]

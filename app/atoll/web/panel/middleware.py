@@ -103,9 +103,9 @@ class PanelMiddleware:
         options: PageOptions | None = getattr(responder, "panel", None)
         if options is None:
             return
+        self._take_slot(req)
         if self._polls.answer(req, resp):
             return
-        self._take_slot(req)
         refuse_foreign_origin(req, self._external_urls)
         params.update({name: convert_parameter(req, name, text) for name, text in params.items()})
         repository: RepositoryName | None = params.pop("repository", None)
