@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -38,6 +39,11 @@ ORGANIZATION_PAGES = tuple(
         "/teams/crew/delete",
         "?tab=permissions",
         "/new-permission",
+        "?tab=applications",
+        "/new-application",
+        "/applications/CLIENT",
+        "/applications/CLIENT/reset",
+        "/applications/CLIENT/delete",
         "/settings",
         "/delete",
     )
@@ -146,11 +152,13 @@ def fill_organization(api: ApiClient) -> None:
 
 @pytest.fixture(scope="module")
 def pages(site: MemorySite) -> dict[str, str]:
-    """The paths of PAGES, with the digest of an image and the id of an app-specific token."""
+    """The paths of PAGES, with the ids of an image, an app-specific token and an application."""
     api = ApiClient(site)
     digest = api.call("GET", f"repository/{PRIVATE}/tag/")["tags"][0]["manifest_digest"]
     token = api.call("POST", "user/apptoken", {"title": "laptop"})["token"]["uuid"]
-    return {page: page.replace("DIGEST", digest).replace("TOKEN", token) for page in PAGES}
+    found = api.call("POST", "organization/guild/applications", {"name": "Dashboard"})
+    ids = {"DIGEST": digest, "TOKEN": token, "CLIENT": found["client_id"]}
+    return {page: re.sub("|".join(ids), lambda name: ids[name[0]], page) for page in PAGES}
 
 
 @pytest.fixture(scope="module")

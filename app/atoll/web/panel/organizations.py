@@ -6,6 +6,7 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from atoll.web.api.errors import NotFound
+from atoll.web.panel.applications import applications
 from atoll.web.panel.default_permissions import default_permissions
 from atoll.web.panel.log import log
 from atoll.web.panel.organization_mirror import change_mirror, mirroring
@@ -106,6 +107,7 @@ _READERS: dict[str, Callable[[Visit, str], dict[str, Any] | None]] = {
     "teams": _teams,
     "robots": _robots,
     "permissions": default_permissions,
+    "applications": applications,
     "logs": _logs,
     "mirroring": lambda visit, orgname: visit.live(lambda: mirroring(visit, orgname)),
 }

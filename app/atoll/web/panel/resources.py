@@ -22,6 +22,12 @@ from atoll.web.panel.account_tokens import (
     TokenRevocation,
 )
 from atoll.web.panel.api_calls import ApiCalls
+from atoll.web.panel.applications import (
+    ApplicationDeletion,
+    ApplicationPage,
+    ApplicationSecret,
+    NewApplication,
+)
 from atoll.web.panel.default_permissions import DefaultPermissionForm, NewDefaultPermission
 from atoll.web.panel.errors import ErrorPages
 from atoll.web.panel.fresh_login import FreshLogin
@@ -130,6 +136,7 @@ def create_panel(
         ("/organization/{orgname}/teams/{teamname}/change", TeamChange()),
         ("/organization/{orgname}/teams/{teamname}/delete", TeamDeletion()),
         ("/organization/{orgname}/teams/{teamname}", TeamPage()),
+        *_applications(),
         ("/organization/{orgname}/new-permission", NewDefaultPermission()),
         ("/organization/{orgname}/permissions/{uuid}", DefaultPermissionForm()),
         ("/organization/{orgname}/settings", organization_settings),
@@ -168,4 +175,15 @@ def _tokens(logins: LoginLines) -> Resources:
         (f"{base}/tokens/new", NewAppToken(logins)),
         (f"{base}/tokens/{{uuid}}/revoke", TokenRevocation(APP_TOKENS)),
         (f"{base}/authorizations/{{uuid}}/revoke", TokenRevocation(API_TOKENS)),
+    ]
+
+
+def _applications() -> Resources:
+    base = "/organization/{orgname}"
+    one = f"{base}/applications/{{client_id}}"
+    return [
+        (f"{base}/new-application", NewApplication()),
+        (f"{one}/reset", ApplicationSecret()),
+        (f"{one}/delete", ApplicationDeletion()),
+        (one, ApplicationPage()),
     ]

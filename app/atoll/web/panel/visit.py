@@ -134,10 +134,12 @@ class Visit:
     def require_name(self, field: str, name: str) -> None:
         """Require the name of an object, which users type to confirm a dangerous change.
 
+        Spaces are compared as browsers show them.
+
         Raises:
             InvalidRequest: The field of the form has another text.
         """
-        if self.form.get(field, "").strip() != name:
+        if self.form.get(field, "").split() != name.split():
             raise InvalidRequest(f"Type {name} to confirm this change.")
 
     def render(self, template: str, context: Mapping[str, Any], *, status: int = 200) -> None:
