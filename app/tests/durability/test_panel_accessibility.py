@@ -68,6 +68,7 @@ PAGES = (
     f"/repository/{PRIVATE}/tag/v1",
     f"/repository/{PRIVATE}/tag/v1/delete",
     f"/repository/{PRIVATE}/tag/v1/expiration",
+    f"/repository/{PRIVATE}/tag/v1/forget",
     f"/repository/{PRIVATE}/tag/v1/restore?digest=DIGEST",
     f"/repository/{PRIVATE}/manifest/DIGEST",
     f"/repository/{PRIVATE}/manifest/DIGEST/tag",

@@ -22,6 +22,7 @@ from .panel_forms import (
     Browsers,
     check_escaped,
     check_forged_forms,
+    check_fresh_login,
     check_refused_users,
     private_repository,
 )
@@ -191,6 +192,30 @@ def test_a_deletion_is_confirmed_and_can_be_undone(
     assert "the tag does not exist" in writer.text(page)
     writer.submit(f"{HERE}/tag/v1/restore", {"manifest_digest": images[1]}, page=page)
     assert tag(panel_site) is not None
+
+
+def test_the_history_of_a_tag_is_deleted_with_its_name_and_the_password(
+    panel_site: MemorySite, browsers: Browsers, images: list[str]
+) -> None:
+    browser, path = browsers[ADMINISTRATOR], f"{HERE}/tag/v1/forget"
+    page = f"{HERE}?tab=history&tag=v1"
+
+    def past() -> int:
+        query = {"specificTag": "v1"}
+        found = ApiClient(panel_site).call("GET", f"{HERE[1:]}/tag/", query=query)["tags"]
+        return len(found) - 1
+
+    assert f'href="{path}"' in browser.text(page)
+    assert path not in browsers[WRITER].text(page)
+    check_fresh_login(browser, path, {"tag": "v1"}, past)
+    check_forged_forms(browsers, ADMINISTRATOR, {path: {"tag": "v1"}}, past)
+    check_refused_users(browsers, {path: {"tag": "v1"}}, {SUPERUSER, ADMINISTRATOR}, past)
+    browsers[WRITER].get(path, status=403)
+    assert past() > 0
+    assert browser.submit(path, {"tag": "v1"}) == page
+    assert past() == 0
+    assert (tag(panel_site) or {})["manifest_digest"] == images[1]
+    assert path not in browser.text(page)
 
 
 def test_an_expiration_is_set_in_utc_and_removed(

@@ -32,8 +32,6 @@ from atoll.web.panel.default_permissions import DefaultPermissionForm, NewDefaul
 from atoll.web.panel.errors import ErrorPages
 from atoll.web.panel.fresh_login import FreshLogin
 from atoll.web.panel.home import Home
-from atoll.web.panel.image import ManifestPage, TagPage
-from atoll.web.panel.labels import LabelsPage
 from atoll.web.panel.licences import Licences
 from atoll.web.panel.location import ActivationForm, DrainForm, LocationPage
 from atoll.web.panel.login_lines import LoginLines
@@ -45,15 +43,7 @@ from atoll.web.panel.organizations import OrganizationPage, OrganizationsPage
 from atoll.web.panel.rendering import Renderer
 from atoll.web.panel.replication import ReplicationPage, RetryForm
 from atoll.web.panel.repositories import RepositoriesPage
-from atoll.web.panel.repository import RepositoryPage
-from atoll.web.panel.repository_notifications import NewNotification, NotificationForm
-from atoll.web.panel.repository_settings import (
-    DeletionForm,
-    DescriptionForm,
-    PermissionForm,
-    StateForm,
-    VisibilityForm,
-)
+from atoll.web.panel.repository_pages import repository_pages
 from atoll.web.panel.robots import NewRobot, RobotDeletion, RobotToken
 from atoll.web.panel.search import SearchPage
 from atoll.web.panel.signin import SignIn, SignOut
@@ -61,7 +51,6 @@ from atoll.web.panel.stars import StarForm
 from atoll.web.panel.static_files import PREFIX as STATIC_PREFIX
 from atoll.web.panel.static_files import StaticFileResource, StaticFiles
 from atoll.web.panel.superuser import SuperuserPage
-from atoll.web.panel.tag_forms import NewTag, TagDeletion, TagExpiration, TagRestoration
 from atoll.web.panel.teams import NewTeam, TeamChange, TeamDeletion, TeamPage
 
 
@@ -111,21 +100,7 @@ def create_panel(
         ("/signout", SignOut()),
         ("/search", SearchPage()),
         ("/repository", RepositoriesPage()),
-        ("/repository/{repository}/tag/{tag}/delete", TagDeletion()),
-        ("/repository/{repository}/tag/{tag}/expiration", TagExpiration()),
-        ("/repository/{repository}/tag/{tag}/restore", TagRestoration()),
-        ("/repository/{repository}/tag/{tag}", TagPage()),
-        ("/repository/{repository}/manifest/{digest}/tag", NewTag()),
-        ("/repository/{repository}/manifest/{digest}/labels", LabelsPage()),
-        ("/repository/{repository}/manifest/{digest}", ManifestPage()),
-        ("/repository/{repository}/settings/description", DescriptionForm()),
-        ("/repository/{repository}/settings/permission", PermissionForm()),
-        ("/repository/{repository}/settings/state", StateForm()),
-        ("/repository/{repository}/settings/visibility", VisibilityForm()),
-        ("/repository/{repository}/settings/delete", DeletionForm()),
-        ("/repository/{repository}/notifications/new", NewNotification()),
-        ("/repository/{repository}/notifications", NotificationForm()),
-        ("/repository/{repository}", RepositoryPage()),
+        *repository_pages(),
         (
             "/organization",
             OrganizationsPage(superusers_only=bundle.feature_superusers_org_creation_only),

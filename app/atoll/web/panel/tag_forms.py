@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from atoll.auth.access import WRITE
+from atoll.auth.access import ADMIN, WRITE
 from atoll.names import Digest, parse_tag
 from atoll.web.api.errors import InvalidRequest, NotFound
 from atoll.web.panel.page import form, page
@@ -66,6 +66,25 @@ class TagRestoration:
         body = {"manifest_digest": visit.form.get("manifest_digest", "")}
         visit.api("POST", f"{_TAG}/restore", body=body, tag=tag)
         return _path(visit, tag)
+
+
+class TagHistoryDeletion:
+    """`/repository/{repository}/tag/{tag}/forget`."""
+
+    @page(_TEMPLATE)
+    def on_get(self, visit: Visit, tag: str) -> dict[str, Any]:
+        """Ask for the name of the tag and for the password."""
+        visit.call.require(ADMIN)
+        return _shown(visit, "forget", tag, required=False)
+
+    @form()
+    def on_post(self, visit: Visit, tag: str) -> str:
+        """Delete the past entries of the tag, so that none of them can be restored."""
+        name = visit.call.require(ADMIN)
+        visit.require_name("tag", tag)
+        visit.require_fresh_login()
+        visit.api("POST", f"{_TAG}/expire", body={}, tag=tag)
+        return f"/repository/{name}?tab=history&tag={tag}"
 
 
 class NewTag:
