@@ -76,7 +76,7 @@ PAGES = (
     "/organization/?new=true",
     *ORGANIZATION_PAGES,
     "/organization/guild?tab=mirroring",
-    f"/user/{SUPERUSER}",
+    f"/user/{SUPERUSER}/settings",
     f"/user/{SUPERUSER}/tokens/new",
     f"/user/{SUPERUSER}/tokens/TOKEN/revoke",
     "/superuser",

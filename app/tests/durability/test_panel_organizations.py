@@ -149,6 +149,30 @@ def test_the_settings_of_an_organization_are_changed(
     assert details(client) == changed
 
 
+def test_the_settings_of_an_account_are_changed(panel_site: MemorySite, browsers: Browsers) -> None:
+    writer, client = browsers[WRITER], ApiClient(panel_site, WRITER)
+    page = f"/user/{WRITER}"
+    path = f"{page}/settings"
+    fields = {"email": "writer@example.org", "expiration": "604800"}
+    assert writer.submit(path, fields) == page
+    changed = client.call("GET", "user/")
+    assert (changed["email"], changed["tag_expiration_s"]) == ("writer@example.org", 604800)
+    assert '<option value="604800" selected>7 d</option>' in writer.text(page)
+    for wrong in ({"expiration": "5"}, {"email": ""}, {"email": f"{READER}@example.com"}):
+        answer = writer.send(path, fields | wrong, token=writer.token(path))
+        assert answer.status_code == 400
+        assert answer.text.count('id="form-error"') == 1
+    assert client.call("GET", "user/") == changed
+    for user in (READER, SUPERUSER, AUDITOR):
+        browsers[user].get(path, status=403)
+        answer = browsers[user].send(path, fields, token=browsers[user].token("/"))
+        assert answer.status_code == 403
+    auditor = f"/user/{AUDITOR}/settings"
+    assert "<form method" not in browsers[AUDITOR].text(auditor).partition("<main")[2]
+    answer = browsers[AUDITOR].send(auditor, fields, token=browsers[AUDITOR].token("/"))
+    assert answer.status_code == 403
+
+
 def test_an_organization_is_deleted_after_a_confirmation(
     panel_site: MemorySite, administrator: PanelBrowser
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from atoll.web.api.errors import InvalidRequest, NotFound
+from atoll.web.panel.account_settings import AccountSettings
 from atoll.web.panel.account_tokens import tokens
 from atoll.web.panel.log import log
 from atoll.web.panel.page import form, page
@@ -16,15 +17,18 @@ from atoll.web.panel.visit import Visit
 class UserPage:
     """`/user/{username}`."""
 
+    def __init__(self, settings: AccountSettings) -> None:
+        self._readers = {**_READERS, "account": settings.variables}
+
     @page("user.html.j2")
     def on_get(self, visit: Visit, username: str) -> dict[str, Any]:
         """Show a tab of the caller's account, or the visible repositories of another user."""
         shared = {"username": username, "own": _is_caller(visit, username)}
         tab = visit.req.get_param("tab") or "account"
-        if tab not in _READERS:
+        if tab not in self._readers:
             raise NotFound(f"the page of an account has no tab '{tab[:100]}'")
         if shared["own"]:
-            return {**shared, "tab": tab, **_READERS[tab](visit, username)}
+            return {**shared, "tab": tab, **self._readers[tab](visit, username)}
         if tab != "account":
             raise visit.call.forbidden()
         query = {"namespace": username, "last_modified": True}
@@ -51,11 +55,6 @@ def _is_caller(visit: Visit, username: str) -> bool:
     return visit.principal is not None and visit.principal.username == username
 
 
-def _account(visit: Visit, username: str) -> dict[str, Any]:
-    del username
-    return {"account": visit.api("GET", "/user")}
-
-
 def _robots(visit: Visit, username: str) -> dict[str, Any]:
     owner = RobotOwner.of(visit, None, username)
     return {"owner": owner, "robots": owner.robots(visit)}
@@ -66,7 +65,6 @@ def _logs(visit: Visit, username: str) -> dict[str, Any]:
 
 
 _READERS: dict[str, Callable[[Visit, str], dict[str, Any]]] = {
-    "account": _account,
     "robots": _robots,
     "tokens": tokens,
     "logs": _logs,

@@ -15,6 +15,7 @@ from atoll.web.api.resources import Api, Resources
 from atoll.web.api.session import PasswordLogin
 from atoll.web.external_url import ExternalUrls
 from atoll.web.panel.account import UserPage
+from atoll.web.panel.account_settings import AccountSettings
 from atoll.web.panel.account_tokens import (
     API_TOKENS,
     APP_TOKENS,
@@ -93,6 +94,7 @@ def create_panel(
         fresh_login=fresh_login,
     )
     logins = LoginLines(bundle.server_hostname)
+    account_settings = AccountSettings(bundle.tag_expiration_options)
     organization_settings = OrganizationSettings(bundle.tag_expiration_options)
     routes: Resources = [
         ("/", Home()),
@@ -117,7 +119,8 @@ def create_panel(
         ("/organization/{orgname}/settings", organization_settings),
         ("/organization/{orgname}/delete", OrganizationDeletion()),
         ("/organization/{orgname}", OrganizationPage(organization_settings)),
-        ("/user/{username}", UserPage()),
+        ("/user/{username}/settings", account_settings),
+        ("/user/{username}", UserPage(account_settings)),
         ("/superuser", SuperuserPage()),
         ("/superuser/replication", ReplicationPage()),
         ("/superuser/replication/retry", RetryForm()),
