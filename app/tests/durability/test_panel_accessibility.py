@@ -89,6 +89,7 @@ PAGES = (
     "/superuser/replication",
     "/superuser/config",
     "/superuser/garbage",
+    "/superuser/guarantees",
     "/superuser/verification",
     "/superuser/messages",
     "/superuser/users",

@@ -46,6 +46,7 @@ ADMINISTRATORS_SEE = (
     "superuser/health",
     "superuser/instances",
     "superuser/garbage",
+    "superuser/guarantees",
     "superuser/verification",
     "superuser/locations",
     "superuser/replication",

@@ -105,6 +105,7 @@ from atoll.web.api.organization_mirror import OrganizationMirroring
 from atoll.web.api.pull_statistics import ManifestPullStatistics, TagPullStatistics
 from atoll.web.api.repository import RepositoryList, RepositoryResource, State, Visibility
 from atoll.web.api.superuser_config import SuperuserConfig
+from atoll.web.api.superuser_guarantees import SuperuserGuarantees
 from atoll.web.api.superuser_health import SuperuserHealth
 from atoll.web.api.user import CurrentUser, Initialize
 from atoll.web.api.verification import SuperuserVerification
@@ -191,6 +192,7 @@ def create_api(
         ("/superuser/health", SuperuserHealth(database)),
         ("/superuser/instances", InstanceList(database)),
         ("/superuser/garbage", SuperuserGarbage(database, bundle)),
+        ("/superuser/guarantees", SuperuserGuarantees(database, bundle)),
         ("/superuser/verification", SuperuserVerification(database, bundle)),
         *_superuser_replication(database, bundle, batch_slot),
         *_locations(database, bundle, life_cycle, batch_slot),

@@ -17,6 +17,7 @@ _PAGES = (
     ("/superuser/organizations", "Organizations", "/superuser/organizations"),
     ("/superuser/messages", "Messages", "/messages"),
     ("/superuser/logs", "Log", "/superuser/logs"),
+    ("/superuser/guarantees", "Guarantees", "/superuser/guarantees"),
     ("/superuser/config", "Configuration", "/superuser/instances"),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from atoll.web.api.resources import Resources
 from atoll.web.panel.configuration import ConfigurationPage
 from atoll.web.panel.garbage import GarbagePage
+from atoll.web.panel.guarantees import GuaranteesPage
 from atoll.web.panel.managed_organizations import (
     ManagedOrganizationPage,
     ManagedOrganizationsPage,
@@ -28,6 +29,7 @@ def operator_pages() -> Resources:
         ("/superuser/organizations/{orgname}/{change}", OrganizationChangeForm()),
         ("/superuser/organizations/{orgname}", ManagedOrganizationPage()),
         ("/superuser/config", ConfigurationPage()),
+        ("/superuser/guarantees", GuaranteesPage()),
         ("/superuser/messages", MessagesPage()),
         ("/superuser/logs", RegistryLogPage()),
     ]
