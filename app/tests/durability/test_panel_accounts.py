@@ -11,7 +11,14 @@ from atoll.auth import users
 
 from .api_client import PASSWORD, ApiClient
 from .panel_browser import PanelBrowser, statements
-from .panel_forms import Browsers, check_forged_forms, check_refused_users, private_repository
+from .panel_forms import (
+    HOSTILE,
+    Browsers,
+    check_escaped,
+    check_forged_forms,
+    check_refused_users,
+    private_repository,
+)
 from .panel_site import AUDITOR, READER, STRANGER
 from .sites import SUPERUSER, MemorySite
 
@@ -95,6 +102,19 @@ def test_accounts_are_listed_in_pages_and_by_a_part_of_their_names(
         assert (seen, page) == (120, "")
         assert "No" in superuser.text(f"{here}?contains=many%25100")
         superuser.get(f"{here}?contains={'x' * 256}", status=400)
+
+
+def test_hostile_addresses_are_escaped(
+    panel_site: MemorySite, superuser: PanelBrowser, user: str, organization: str
+) -> None:
+    for number, (here, name) in enumerate(((USERS, user), (ORGANIZATIONS, organization))):
+        address = f"{number}{HOSTILE}"
+        assert superuser.submit(f"{here}/{name}/email", {"email": address}) == f"{here}/{name}"
+        changed = account(panel_site, name)
+        assert changed is not None
+        assert changed[0] == address
+        for page in (f"{here}?contains={name}", f"{here}/{name}", f"{here}/{name}/email"):
+            check_escaped(superuser, page)
 
 
 def test_a_user_is_changed_disabled_and_enabled(
