@@ -76,6 +76,7 @@ PAGES = (
     "/organization/?new=true",
     *ORGANIZATION_PAGES,
     "/organization/guild?tab=mirroring",
+    f"/user/{SUPERUSER}",
     f"/user/{SUPERUSER}/settings",
     f"/user/{SUPERUSER}/tokens/new",
     f"/user/{SUPERUSER}/tokens/TOKEN/revoke",
@@ -95,7 +96,11 @@ PAGES = (
     "/superuser/users",
     "/superuser/users/reader",
     "/superuser/users/reader/delete",
+    "/superuser/logs",
     "/superuser/organizations",
+    "/superuser/organizations/guild",
+    "/superuser/organizations/guild/name",
+    "/superuser/organizations/guild/delete",
     "/panel/licences",
 )
 SIGN_IN = "/signin/"
