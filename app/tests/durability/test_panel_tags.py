@@ -133,6 +133,9 @@ def test_the_history_lists_the_past_images_of_a_tag(browsers: Browsers, images: 
     assert ">set<" in page
     assert "/restore?" not in page
     assert "/restore?" in browsers[WRITER].text(f"{HERE}?tab=history&tag=v1")
+    log = f'<a href="{HERE}?tab=logs">log</a>'
+    assert log not in page
+    assert log in browsers[ADMINISTRATOR].text(f"{HERE}?tab=history&tag=v1")
 
 
 def test_the_pages_of_the_history_list_each_entry_once(
