@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from atoll.names import Digest
+from atoll.placement.checks import missing_blobs, verification_status
 from atoll.placement.checks.repair import change_states, heal
 from atoll.placement.checks.scrub import TAKE
 from atoll.placement.checks.verify import COLUMNS, PlacementCheck, Scope, begin, record
@@ -15,6 +16,7 @@ from atoll.placement.checks.verify import COLUMNS, PlacementCheck, Scope, begin,
 from .api_client import ApiClient
 from .panel_browser import PanelBrowser
 from .panel_site import AUDITOR, READER, make_panel_site
+from .query_costs import examined
 from .sites import SUPERUSER, MemorySite
 
 HERE = "/superuser/verification"
@@ -122,6 +124,36 @@ def test_the_page_shows_runs_and_wrong_copies(site: MemorySite) -> None:
     assert client.call("GET", HERE[1:], query=copies)["quarantined"] == []
     assert client.call("GET", HERE[1:], query=findings)["runs"] == []
     client.call("GET", HERE[1:], query={"limit": 501}, status=400)
+
+
+def test_the_cost_of_listing_wrong_copies_depends_on_the_limit_only(site: MemorySite) -> None:
+    database, limit = site.database, {"limit": 20}
+    run = begin(database, Scope())
+    database.run(
+        "INSERT INTO imagestorage (content_checksum, image_size)"
+        " SELECT 'sha256:' || lpad(number::text, 64, '0'), 7"
+        " FROM generate_series(1, 3000) AS number;"
+        " INSERT INTO imagestorageplacement (storage_id, location_id, state)"
+        " SELECT s.id, l.id, 'suspect' FROM imagestorage s, imagestoragelocation l"
+        " WHERE s.image_size = 7 AND l.name IN ('us', 'eu');"
+        " INSERT INTO placementdoubt (storage_id, location_id, doubted_by, reason)"
+        " SELECT storage_id, location_id, 'ap', 'wrong' FROM imagestorageplacement"
+        " WHERE state = 'suspect'"
+    )
+    database.run(
+        "INSERT INTO verificationfinding SELECT %s, id, verified_at, 'missing'"
+        " FROM imagestorageplacement WHERE state = 'suspect'",
+        [run.id],
+    )
+    database.run("ANALYZE imagestorage, imagestorageplacement, placementdoubt, verificationfinding")
+    for statement in (
+        verification_status._QUARANTINED,
+        verification_status._DOUBTED,
+        verification_status._FINDINGS,
+        missing_blobs._COUNT,
+    ):
+        assert examined(database, statement, limit) < 200
+    assert len(report(site)["findings"]) == 50
 
 
 def test_a_disabled_scrub_is_shown_as_such(

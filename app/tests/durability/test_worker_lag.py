@@ -11,6 +11,7 @@ from atoll.placement.upkeep import failing_tasks, garbage_status
 from atoll.placement.upkeep import lag as lag_module
 from atoll.placement.upkeep.lag import Lag, lag
 
+from .query_costs import examined
 from .sites import MemoryRegistry
 
 MAXIMUM = 500
@@ -38,22 +39,6 @@ def make_tasks(database: Database, count: int, location: str) -> None:
 
 def lag_of(database: Database, location: str) -> Lag:
     return next(entry for entry in lag(database) if entry.location == location)
-
-
-def examined(database: Database, statement: str, parameters: dict[str, object]) -> int:
-    """Return the number of rows that the statement reads from tables and indexes."""
-
-    def rows(plan: dict[str, object]) -> int:
-        read = 0
-        if "Relation Name" in plan:
-            removed = plan.get("Rows Removed by Filter", 0)
-            read = (plan["Actual Rows"] + removed) * plan["Actual Loops"]  # type: ignore[operator]
-        return read + sum(rows(part) for part in plan.get("Plans", []))  # type: ignore[attr-defined]
-
-    explained = database.run(
-        f"{estimates.BY_INDEX} EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters
-    )
-    return rows(explained[0][0][0]["Plan"])
 
 
 def test_large_numbers_are_estimated_and_small_ones_are_exact(registry: MemoryRegistry) -> None:

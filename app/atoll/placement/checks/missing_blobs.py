@@ -10,7 +10,7 @@ from atoll.db.pool import Database
 EXAMINED = 10_000
 
 # Lost blobs that were pushed again have a copy. Those in quarantine are examined in the order of
-# their index.
+# their index. PostgreSQL may answer a NOT EXISTS by reading all good copies first.
 _COUNT = """
 WITH lost AS (
     SELECT storage_id FROM lostblob LIMIT %(limit)s
@@ -20,8 +20,9 @@ WITH lost AS (
         ORDER BY location_id, verified_at, id LIMIT %(limit)s) AS first
 ), missing AS (
     SELECT storage_id FROM (SELECT * FROM lost UNION SELECT * FROM suspect) AS doubtful
-    WHERE NOT EXISTS (
-        SELECT FROM imagestorageplacement p JOIN imagestoragelocation l ON l.id = p.location_id
+    WHERE 0 = (
+        SELECT count(*) FROM imagestorageplacement p
+        JOIN imagestoragelocation l ON l.id = p.location_id
         WHERE p.storage_id = doubtful.storage_id AND p.state = 'good' AND l.state <> 'removed')
 )
 SELECT (SELECT count(*) FROM missing), (SELECT count(*) FROM lost), (SELECT count(*) FROM suspect)

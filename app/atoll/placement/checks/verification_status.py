@@ -23,12 +23,14 @@ SELECT id, scope, counts, started_at, changed_at, finished_at,
 FROM verification ORDER BY id DESC LIMIT %(limit)s
 """
 
-# In the order of the index, so that the cost depends on the limit only.
+# In the order of the index, so that the cost depends on the limit only. PostgreSQL may answer an
+# EXISTS by reading all good copies first.
 _QUARANTINED = """
-SELECT s.content_checksum, l.name, s.image_size, p.verified_at, EXISTS (
-    SELECT FROM imagestorageplacement good
+SELECT s.content_checksum, l.name, s.image_size, p.verified_at, (
+    SELECT count(*) FROM imagestorageplacement good
     JOIN imagestoragelocation elsewhere ON elsewhere.id = good.location_id
-    WHERE good.storage_id = p.storage_id AND good.state = 'good' AND elsewhere.state <> 'removed')
+    WHERE good.storage_id = p.storage_id AND good.state = 'good'
+      AND elsewhere.state <> 'removed') > 0
 FROM (SELECT storage_id, location_id, verified_at, id FROM imagestorageplacement
       WHERE state = 'suspect' ORDER BY location_id, verified_at, id LIMIT %(limit)s) AS p
 JOIN imagestorage s ON s.id = p.storage_id JOIN imagestoragelocation l ON l.id = p.location_id
