@@ -17,6 +17,7 @@ from playwright.sync_api import Browser
 
 from .api_client import PASSWORD, ApiClient
 from .databases import administer, database_uri
+from .mirrored import make_robot
 from .mirrored_organizations import discover, make_organization_mirror
 from .mirrors import add_mirror, add_run, add_task
 from .panel_chromium import Tab, running_chromium, served, signed_in
@@ -124,6 +125,7 @@ def fill(site: MemorySite) -> None:
     """Add what pages show."""
     api = ApiClient(site)
     fill_organization(api)
+    make_robot(site)
     run = add_run(site.database, add_mirror(site.database, "mirrored"), tags_total=2)
     make_organization_mirror(site)
     discover(site, "app")

@@ -363,7 +363,7 @@ def test_a_plan_and_a_test_of_the_connection_are_shown(
     assert "the upstream has 2 tags" in answer.text
     answer = administrator.send(HERE, {"action": "plan"}, token=token)
     assert answer.status_code == 200
-    assert "A run would copy 1 tags and delete 0" in answer.text
+    assert "selected: 1; to copy: 1, to delete: 0, unchanged: 0" in answer.text
     assert '<span class="name">v1</span>' in answer.text
     assert state(api)[1] == "NEVER_RUN"
     api.call("PUT", MIRROR, {"external_registry_username": None}, status=201)
