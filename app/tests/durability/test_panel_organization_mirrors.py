@@ -116,7 +116,11 @@ def create(api: ApiClient, **changes: Any) -> None:
 
 
 def discover(site: MemorySite, *names: str) -> None:
-    site.database.run("UPDATE orgmirrorconfig SET next_at = now() - interval '1 s'", {})
+    # The hours of the settings would make the result depend on the time of the day.
+    site.database.run(
+        "UPDATE orgmirrorconfig SET next_at = now() - interval '1 s', options = options - 'hours'"
+        " RETURNING id"
+    )
     claim = Discoveries(site.database).claim(None, [])
     assert claim is not None
     Reconciliation(site.database, site.graph.cipher).apply(claim[1], names, names)
