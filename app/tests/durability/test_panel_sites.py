@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from atoll.storage.errors import StoreUnreachable
 from atoll.storage.prober import PROBE_INTERVAL
 from atoll.web.panel.rendering import Renderer
 
+from .api_client import ApiClient
 from .databases import administer, database_uri
 from .mirror_images import push_image
 from .panel_browser import PanelBrowser, poll, statements
@@ -150,19 +152,32 @@ def test_open_pages_do_not_occupy_all_threads_while_the_database_hangs(
     assert statuses == [304, 304, 304, 503]
 
 
-def test_a_page_of_tags_that_are_being_copied_is_sent_again_only_if_they_changed(
-    sites: dict[str, MemorySite],
+@pytest.mark.parametrize("page", ["{here}", "{here}/tag/v1", "{here}/manifest/{digest}"])
+def test_a_page_of_copies_is_sent_again_only_if_they_changed(
+    sites: dict[str, MemorySite], page: str
 ) -> None:
-    browser, path = PanelBrowser(sites["us"], READER), "/repository/admin/public"
-    version = browser.get(path).headers["etag"]
+    browser, here = PanelBrowser(sites["us"], READER), "/repository/admin/public"
+    database = sites["us"].database
+    database.run(
+        "DELETE FROM imagestorageplacement p USING imagestoragelocation l"
+        " WHERE l.id = p.location_id AND l.name = 'eu' RETURNING 1"
+    )
+    found = ApiClient(sites["us"]).call("GET", "repository/admin/public/tag/")["tags"]
+    (digest,) = (one["manifest_digest"] for one in found if one["name"] == "v1")
+    answer = browser.get(page.format(here=here, digest=digest))
+    version, (path,) = answer.headers["etag"], re.findall(r'hx-get="([^"]*)"', answer.text)
+    assert f'data-version="{version.strip(chr(34))}"' in answer.text
     assert poll(browser, path, version).status_code == 304
-    sites["us"].database.run("DELETE FROM replicationtask RETURNING 1")
-    sites["us"].database.run(
+    database.run("DELETE FROM replicationtask RETURNING 1")
+    database.run(
         "INSERT INTO imagestorageplacement (storage_id, location_id) SELECT s.id, l.id"
         " FROM imagestorage s, imagestoragelocation l WHERE l.name = 'eu'"
         " ON CONFLICT DO NOTHING RETURNING 1"
     )
-    assert poll(browser, path, version).status_code == 200
+    changed = poll(browser, path, version)
+    assert changed.status_code == 200
+    # A complete image does not change by itself.
+    assert "hx-get" not in changed.text
 
 
 def test_a_session_that_has_ended_gets_no_changed_page(sites: dict[str, MemorySite]) -> None:

@@ -21,33 +21,40 @@ class TagPage:
     """`/repository/{repository}/tag/{tag}`."""
 
     @page("image.html.j2")
-    def on_get(self, visit: Visit, tag: str) -> dict[str, Any]:
+    def on_get(self, visit: Visit, tag: str) -> dict[str, Any] | None:
         """Show the image of a tag."""
         query = {"manifest": True, "referrers": True}
         image = visit.api("GET", "/repository/{repository}/tag/{tag}/image", query=query, tag=tag)
         period = {name: image[name] for name in ("start_ts", "end_ts") if name in image}
-        return {"tag": {"name": tag, **period}, **_shown(visit, image)}
+        return _shown(visit, image, tag={"name": tag, **period})
 
 
 class ManifestPage:
     """`/repository/{repository}/manifest/{digest}`."""
 
     @page("image.html.j2")
-    def on_get(self, visit: Visit, digest: str) -> dict[str, Any]:
-        """Show an image by its digest."""
+    def on_get(self, visit: Visit, digest: str) -> dict[str, Any] | None:
+        """Show an image by its digest, also the copies of the page of a tag while they change."""
         query = {"manifest": True, "referrers": True}
         image = visit.api("GET", f"{_MANIFEST}/image", query=query, digest=digest)
-        return {"tag": None, **_shown(visit, image)}
+        return _shown(visit, image, tag=None)
 
 
-def _shown(visit: Visit, image: dict[str, Any]) -> dict[str, Any]:
+def _shown(
+    visit: Visit, image: dict[str, Any], *, tag: dict[str, Any] | None
+) -> dict[str, Any] | None:
     digest, raw, kind = image["digest"], image["manifest_data"], _kind(image)
+    path = f"{_MANIFEST}/replication"
+    replication = visit.live(lambda: {"of": digest, **visit.api("GET", path, digest=digest)})
+    if replication is None:
+        return None
     return {
+        "tag": tag,
         "name": visit.call.require(READ),
         "image": image,
         "kind": kind,
         "size": sum(layer["size"] or 0 for layer in image["layers"]),
-        "replication": visit.api("GET", f"{_MANIFEST}/replication", digest=digest),
+        "replication": replication,
         "tree": _tree(digest, image["referrers"]["referrers"]),
         "all_referrers": image["referrers"]["complete"],
         "raw": _indented(raw) if len(raw) <= _RAW_MAXIMUM else None,
