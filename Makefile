@@ -17,7 +17,7 @@ LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-header 
 COVERAGE = COVERAGE_FILE=.cache/coverage/$(1) pytest $(SELECTION) --cov --cov-report= --cov-fail-under=0
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection ansible-versions integration coverage image-tests security fuzz benchmark molecule
+.PHONY: help setup lock audit lab lab-info lab-down image images test test-all lint docs unit collection ansible-versions integration coverage image-tests security fuzz screenshots benchmark molecule
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -100,6 +100,10 @@ security: images ## attack the built image
 
 fuzz: setup ## fuzz the parsers of untrusted input, a minute each
 	ATOLL_FUZZ_SECONDS=$(FUZZ_SECONDS) nice -n 19 pytest --numprocesses 2 --dist load app/tests/fuzz
+
+screenshots: images ## write a screenshot of each page of the panel to .cache/screenshots
+	ATOLL_SCREENSHOTS=$(CURDIR)/.cache/screenshots pytest --quiet -k fits_into \
+		app/tests/durability/test_panel_accessibility.py
 
 benchmark: images ## measure task planning, claims and copies
 	pytest --quiet --capture=no app/tests/integration/bench_*.py

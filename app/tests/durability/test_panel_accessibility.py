@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -105,6 +107,10 @@ PAGES = (
     "/panel/licences",
 )
 SIGN_IN = "/signin/"
+WIDTHS = (320, 768, 1280)
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
+# The folder of `make screenshots`, for people to look at.
+SCREENSHOTS = os.environ.get("ATOLL_SCREENSHOTS")
 # Rules depend on the width or on the colours, not on both: each of the four occurs once.
 WINDOWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((320, "light"), (1280, "dark"))
 
@@ -256,7 +262,7 @@ def violations(tab: Tab) -> list[str]:
 def overflows(tab: Tab) -> dict[int, int]:
     """Return by how many pixels a page is wider than windows of some widths."""
     found = {}
-    for width in (320, 768, 1280):
+    for width in WIDTHS:
         tab.page.set_viewport_size({"width": width, "height": 800})
         overflow = tab.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         if overflow > 0:
@@ -315,3 +321,16 @@ def test_a_page_causes_no_error_and_no_request_elsewhere(
 def test_a_page_fits_into_the_window(tab: Tab, pages: dict[str, str], page: str) -> None:
     tab.open(pages[page])
     assert overflows(tab) == {}
+    if SCREENSHOTS:
+        take_screenshots(tab, Path(SCREENSHOTS), page)
+
+
+def take_screenshots(tab: Tab, folder: Path, page: str) -> None:
+    """Write a file of the open page for each width and for light and dark colours."""
+    name = re.sub(r"\W+", "-", page).strip("-") or "home"
+    for width in WIDTHS:
+        tab.page.set_viewport_size({"width": width, "height": 800})
+        for scheme in SCHEMES:
+            tab.page.emulate_media(color_scheme=scheme)
+            tab.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)
+    tab.page.emulate_media(color_scheme="null")

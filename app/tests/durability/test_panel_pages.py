@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from atoll.cli.migrate import prepare_database
 from atoll.db.pool import DatabaseUnavailable
 from atoll.names import RepositoryName
+from atoll.notifications.payloads import Payloads
 from atoll.web.panel.middleware import HEADERS
 from atoll.web.panel.rendering import Renderer
 
@@ -215,6 +217,22 @@ def test_pages_do_not_occupy_all_threads(
     assert browsers[None].get("/signin/").status_code == 200
     assert statuses == [503, 200, 200, 200]
     assert browsers[None].get("/signin/").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["webhook", "slack", "email"])
+def test_links_of_notifications_lead_to_the_page_of_the_repository(
+    browsers: dict[str | None, PanelBrowser], method: str
+) -> None:
+    payloads, event = Payloads("registry.test", "http"), {"updated_tags": ["v1"]}
+    names = (PRIVATE.namespace, PRIVATE.name)
+    if method == "email":
+        text = payloads.mail("repo_push", *names, event)[1]
+    else:
+        text = json.dumps(payloads.build("repo_push", method, *names, event))
+    links = re.findall(r"http://registry\.test(/[\w/.-]*)", text)
+    assert links
+    for link in links:
+        assert ">v1<" in browsers[READER].text(link)
 
 
 def test_only_operators_see_the_way_to_their_pages(
