@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,13 +19,14 @@ from atoll.cli.migrate import prepare_database
 
 from ..cheap_hashes import cheap_hashes
 from ..durability.databases import administer, database_uri
-from ..durability.panel_browser import PanelBrowser, statements
+from ..durability.panel_browser import PanelBrowser, poll, statements
 from ..durability.panel_site import PUBLIC, make_panel_site
 from ..durability.sites import SUPERUSER, MemorySite, make_registry
 from .services import running_postgres
 
 REPOSITORIES, TAGS, LOCATIONS = 100_000, 1000, 50
 REQUESTS = 100
+OPEN_PAGES, POLL_SECONDS = 200, 2
 # Pages for users, and the statements that they may cost.
 USER_PAGES = {
     "/": 3,
@@ -115,3 +117,20 @@ def test_pages_of_operators(browser: PanelBrowser) -> None:
     print(f"\n{LOCATIONS} locations, {LOCATIONS * 7 * 2880} samples of their lag")  # noqa: T201
     for page in OPERATOR_PAGES:
         measure(browser, page)
+
+
+def test_open_pages_of_operators(site: MemorySite) -> None:
+    """200 open pages, each of which asks every two seconds whether anything has changed."""
+    browsers = [PanelBrowser(site, SUPERUSER) for _ in range(5)]
+    versions = [browser.get("/superuser").headers["etag"] for browser in browsers]
+    began, requests = time.process_time(), 0
+    for _ in range(OPEN_PAGES // len(browsers)):
+        for browser, version in zip(browsers, versions, strict=True):
+            assert poll(browser, "/superuser", version).status_code == 304
+            requests += 1
+    seconds = (time.process_time() - began) / requests
+    share = seconds * OPEN_PAGES / POLL_SECONDS
+    print(  # noqa: T201
+        f"\n  {OPEN_PAGES} open pages: {share:.1%} of a core, {seconds * 1000:.2f} ms a request"
+    )
+    assert share < 0.1
