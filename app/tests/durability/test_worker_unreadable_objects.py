@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,7 @@ def test_unreadable_objects_at_most_double_the_time_of_the_others(
 ) -> None:
     healthy = make_registry(make_database(), tmp_path / "healthy", ["us", "eu"])
     put_blobs(healthy, 1)
-    expected = seconds_to_copy(healthy, put_blobs(healthy, GOOD))
+    healthy_digests = put_blobs(healthy, GOOD)
     registry = make_registry(make_database(), tmp_path / "unreadable", ["us", "eu"])
     put_blobs(registry, 1)
     digests = put_blobs(registry, GOOD + BAD)
@@ -70,7 +71,11 @@ def test_unreadable_objects_at_most_double_the_time_of_the_others(
     registry.stores["us"].unreadable = {blob_key(digest) for digest in unreadable}
     good = [digest for digest in digests if digest not in set(unreadable)]
     assert len(good) == GOOD
-    assert seconds_to_copy(registry, good) < 2 * expected
+    # At the same time: the load of the machine changes from one run to the next.
+    with ThreadPoolExecutor() as pool:
+        expected = pool.submit(seconds_to_copy, healthy, healthy_digests)
+        found = pool.submit(seconds_to_copy, registry, good)
+    assert found.result() < 2 * expected.result()
     attempts = registry["us"].database.read("SELECT attempts FROM replicationtask")
     assert len(attempts) == BAD
 
