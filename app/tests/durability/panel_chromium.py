@@ -14,9 +14,9 @@ import waitress.server
 from atoll.web.app import create_app
 from playwright.sync_api import Browser, BrowserContext, Page, Request, sync_playwright
 
+from ..integration import steady_chromium
 from .sites import MemorySite
 
-_CHROMIUM = "/usr/bin/chromium"
 # The tests run as root. Names of other hosts are not found.
 _ARGUMENTS = [
     "--no-sandbox",
@@ -33,7 +33,7 @@ _PATIENCE = 300_000
 def running_chromium() -> Iterator[Browser]:
     """Run a browser."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=steady_chromium.PATH, args=_ARGUMENTS)
         yield browser
         browser.close()
 

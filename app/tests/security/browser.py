@@ -14,9 +14,8 @@ from typing import Any
 
 import requests
 
-from ..integration.services import wait_until
+from ..integration import steady_chromium
 
-_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
 _PORT = re.compile(r"started successfully on port (\d+)")
 
 
@@ -28,6 +27,7 @@ class Browser:
         self._http.trust_env = False
         rules = ", ".join(f"MAP {host} 127.0.0.1" for host in hosts)
         options = {
+            "binary": str(steady_chromium.PATH),
             "args": [
                 "--headless=new",
                 "--no-sandbox",  # The tests run as root.
@@ -37,7 +37,7 @@ class Browser:
                 "--no-proxy-server",
                 "--ignore-certificate-errors",
                 f"--host-resolver-rules={rules}, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-            ]
+            ],
         }
         capabilities = {
             "alwaysMatch": {
@@ -53,15 +53,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Navigate to a page, as if the user followed a link."""
-        wait_until(f"{url} is open", lambda: self._opened(url))
-
-    def _opened(self, url: str) -> bool:
-        answer = self._http.post(f"{self._base}/url", json={"url": url})
-        # Chromium closes its connections when parallel tests add or remove a network.
-        if _NETWORK_CHANGED in answer.text:
-            return False
-        assert answer.status_code == 200, answer.text
-        return True
+        self._call("POST", "/url", {"url": url})
 
     def send_always(self, headers: dict[str, str]) -> None:
         """Add headers to every request from now on, from any page."""

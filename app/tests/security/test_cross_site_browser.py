@@ -22,9 +22,6 @@ REGISTRY = "registry.test"
 OWN_PAGE = "/health/instance"
 # Another site, and another host of the same site, to which browsers send SameSite cookies.
 EVIL_HOSTS = ("evil.example", "pages.registry.test")
-
-# Chromium closes its connections when parallel tests add or remove a network.
-FETCH_FAILED = "failed: TypeError: Failed to fetch"
 SIGN_IN = """
 const [username, password] = args;
 const token = (await (await fetch('/csrf_token')).json()).csrf_token;
@@ -133,16 +130,9 @@ class Scene:
         return bool(self._run_own("return (await fetch('/api/v1/user/')).ok;"))
 
     def _run_own(self, script: str, *arguments: object) -> object:
-        """Run a script in a page of the registry, and again if the browser lost its connections."""
-        results: list[object] = []
-
-        def ran() -> bool:
-            self.browser.open(f"{self.url}{OWN_PAGE}")
-            results.append(self.browser.run(script, *arguments))
-            return results[-1] != FETCH_FAILED
-
-        wait_until("the browser keeps its connections", ran)
-        return results[-1]
+        """Run a script in a page of the registry."""
+        self.browser.open(f"{self.url}{OWN_PAGE}")
+        return self.browser.run(script, *arguments)
 
     def wait_for(self, url: str) -> None:
         """Wait until the browser shows a URL, as a click may return before the page has changed."""
