@@ -92,6 +92,10 @@ def test_a_curve_has_the_maxima_of_at_most_300_intervals(
     # The oldest point is the greatest, within the period.
     assert hours * 3600 - interval - seconds <= points[0].blobs < hours * 3600
     assert curves.points["us"] == []
+    fewer = LagSamples(database).curves(hours, points=50)
+    assert len(fewer.points["eu"]) <= 51
+    greatest = max(one.blobs for one in fewer.points["eu"])
+    assert points[0].blobs - seconds <= greatest <= points[0].blobs
 
 
 def test_maxima_of_five_minutes_keep_the_greatest_values(database: Database) -> None:

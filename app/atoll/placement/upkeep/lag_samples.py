@@ -18,7 +18,7 @@ from atoll.placement.upkeep.lag import Lag
 HOURS_MAXIMUM = 168
 # Curves of at most so many hours are read from the samples, longer ones from the maxima.
 _EXACT_HOURS = 6
-_POINTS = 300
+POINTS_MAXIMUM = 300
 _PEAK_SECONDS = 300
 # A sample is due a little earlier than the processes try, so that none of their turns is too early.
 _DUE_SECONDS = 29
@@ -173,12 +173,15 @@ class LagSamples:
             )
         return True
 
-    def curves(self, hours: int, location: str | None = None) -> Curves:
-        """Return the lag of the last hours, at most about 300 points for each location.
+    def curves(
+        self, hours: int, location: str | None = None, *, points: int = POINTS_MAXIMUM
+    ) -> Curves:
+        """Return the lag of the last hours.
 
         Args:
             hours: the period, from 1 to HOURS_MAXIMUM.
             location: a location, None for all.
+            points: about the most points of each location, up to POINTS_MAXIMUM.
 
         Returns:
             The points of each location in order of time; no location if it is unknown.
@@ -186,19 +189,19 @@ class LagSamples:
         Raises:
             DatabaseUnavailable: the database cannot be reached.
         """
-        interval, table = hours * 3600 // _POINTS, "lagsample"
+        interval, table = hours * 3600 // points, "lagsample"
         if hours > _EXACT_HOURS:
             interval, table = -(-interval // _PEAK_SECONDS) * _PEAK_SECONDS, "lagpeak"
         rows = self._database.read(
             _CURVES.format(table=table),
             {"interval": interval, "hours": hours, "location": location},
         )
-        points: dict[str, list[Point]] = {}
+        found: dict[str, list[Point]] = {}
         for name, at, *values in rows:
-            of_location = points.setdefault(name, [])
+            of_location = found.setdefault(name, [])
             if at is not None:
                 of_location.append(Point(at, *values))
-        return Curves(interval, points)
+        return Curves(interval, found)
 
     def rates(self) -> dict[str, Rate]:
         """Return the rates of the last five minutes, of locations with two samples in them.

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 from atoll.db.pool import Database
 from atoll.placement.replication_status import LocationReplication, ReplicationStatus
 from atoll.placement.upkeep.failing_tasks import FailingTask, FailingTasks
-from atoll.placement.upkeep.lag_samples import HOURS_MAXIMUM, LagSamples
+from atoll.placement.upkeep.lag_samples import HOURS_MAXIMUM, POINTS_MAXIMUM, LagSamples
 from atoll.web.api.errors import NotFound
 from atoll.web.api.operation import Call, RequestModel, operation
 from atoll.web.api.schemas import utc
@@ -80,9 +80,10 @@ class ReplicationSchema(TypedDict):
 
 
 class LagQuery(RequestModel):
-    """The period in hours until now, and the location; by default all."""
+    """The period in hours until now, the location (by default all), and the points of a curve."""
 
     hours: int = Field(default=1, ge=1, le=HOURS_MAXIMUM)
+    points: int = Field(default=POINTS_MAXIMUM, ge=1, le=POINTS_MAXIMUM)
     location: str | None = Field(default=None, max_length=NAME_MAXIMUM)
 
 
@@ -176,10 +177,10 @@ class ReplicationLag:
 
     @operation("getReplicationLag", query=LagQuery, response=LagCurvesSchema, scope="super:user")
     def on_get(self, call: Call) -> Any:
-        """Get the lag of each location over the last hours, in about 300 intervals."""
+        """Get the lag of each location over the last hours, in about `points` intervals."""
         call.require_superuser()
         query: LagQuery = call.query
-        curves = self._samples.curves(query.hours, query.location)
+        curves = self._samples.curves(query.hours, query.location, points=query.points)
         if query.location is not None and not curves.points:
             raise unknown_location(query.location)
         return {
