@@ -128,7 +128,7 @@ def repositories(
     """List the repositories that the upstream lists, or listed."""
     statuses = OrganizationStatuses(context.services().database)
     statuses.one(organization)
-    found = statuses.repositories(organization, status)
+    _, found = statuses.repositories(organization, status)
     if as_json:
         print_json([one.as_dict() for one in found])
         return

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from atoll.errors import UserError
+from atoll.names import RepositoryName
 
 
 class MirrorUnknown(UserError):
     """The repository is no mirror."""
+
+
+def mirror_unknown(repository: RepositoryName) -> MirrorUnknown:
+    """Return the error for a repository that is no mirror."""
+    return MirrorUnknown(f"the repository '{repository}' is no mirror")
 
 
 class MirrorExists(UserError):
@@ -39,6 +45,11 @@ class MirroredOrganization(UserError):
 
 class OrganizationMirrorUnknown(UserError):
     """The organization is no mirror."""
+
+
+def organization_mirror_unknown(organization: str) -> OrganizationMirrorUnknown:
+    """Return the error for an organization that is no mirror."""
+    return OrganizationMirrorUnknown(f"the organization '{organization}' is no mirror")
 
 
 class OrganizationMirrorRefused(UserError):

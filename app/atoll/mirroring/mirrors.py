@@ -17,6 +17,7 @@ from atoll.mirroring.errors import (
     MirrorInactive,
     MirrorUnknown,
     NothingToConfirm,
+    mirror_unknown,
 )
 from atoll.mirroring.mirror_records import (
     CANCEL,
@@ -211,7 +212,7 @@ class Mirrors:
             f"{MIRRORS} WHERE m.repository_id = {REPOSITORY_ID}", name_parameters(repository)
         )
         if not rows:
-            raise _unknown(repository)
+            raise mirror_unknown(repository)
         return mirror_from_row(rows[0])
 
     def list(self, namespace: str | None = None) -> list[Mirror]:
@@ -290,7 +291,7 @@ class Mirrors:
             cursor.execute(_LOCK, name_parameters(before.repository))
             found = cursor.fetchone()
             if found is None:
-                raise _unknown(repository)
+                raise mirror_unknown(repository)
             old = dict(found)
             row = self._merged(old, change)
             if "robot_username" in change:
@@ -328,7 +329,7 @@ class Mirrors:
         """
         require_own_settings(self._database, repository)
         if not self._database.run(_DELETE, name_parameters(repository)):
-            raise _unknown(repository)
+            raise mirror_unknown(repository)
 
     def request_sync(self, repository: RepositoryName) -> None:
         """Request a run, which starts at once, also if the mirror is disabled.
@@ -445,10 +446,6 @@ def _next_at(old: Mapping[str, Any], new: Mapping[str, Any]) -> datetime | None:
 
 def _no_repository(repository: RepositoryName) -> RepositoryUnknown:
     return RepositoryUnknown(f"there is no repository '{repository}'")
-
-
-def _unknown(repository: RepositoryName) -> MirrorUnknown:
-    return MirrorUnknown(f"the repository '{repository}' is no mirror")
 
 
 def _foreign_robot(repository: RepositoryName, robot: str) -> InvalidMirror:

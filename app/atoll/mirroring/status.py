@@ -9,6 +9,8 @@ from typing import Any
 
 from atoll.db.pool import Database
 from atoll.errors import UserError
+from atoll.mirroring.errors import mirror_unknown
+from atoll.mirroring.mirror_records import MIRRORS, Mirror, mirror_from_row
 from atoll.mirroring.mirrors import TOO_MANY_DELETIONS
 from atoll.mirroring.rules.schedule import (
     OVERDUE_INTERVALS,
@@ -17,6 +19,7 @@ from atoll.mirroring.rules.schedule import (
     within_hours,
 )
 from atoll.names import RepositoryName
+from atoll.registry.repositories import REPOSITORY_ID, name_parameters
 
 # A report names this number of mirrors at most.
 _NAMED_MAXIMUM = 10
@@ -61,6 +64,14 @@ LEFT JOIN LATERAL (
 _ALL = f"{_MIRRORS} ORDER BY n.username, r.name"
 _ONE = f"{_MIRRORS} WHERE n.username = %(namespace)s AND r.name = %(name)s"
 
+# The columns of the mirror follow those of the run, so that names that both have are the mirror's.
+_WITH_RUN = f"""
+SELECT {_RUN}, mirror.*
+FROM ({MIRRORS} WHERE m.repository_id = {REPOSITORY_ID}) mirror
+LEFT JOIN LATERAL (
+    SELECT * FROM mirrorrun WHERE mirror_id = mirror.id ORDER BY id DESC LIMIT 1) run ON true
+"""
+
 # The page is selected first, so that the runs of other mirrors are not read.
 _PAGE = f"""
 {_MIRRORS} WHERE m.id = ANY(ARRAY(
@@ -90,11 +101,11 @@ SELECT {_RUN} FROM {_NAMED} JOIN mirrorrun run ON run.mirror_id = m.id
 WHERE n.username = %(namespace)s AND r.name = %(name)s ORDER BY run.id DESC LIMIT %(limit)s
 """
 
-# The tasks of the current run precede what earlier runs recorded.
+# The tasks of the current run precede what earlier runs recorded. A mirror without such tags has
+# one row of nulls.
 _TAGS = f"""
 WITH mirror AS (
-    SELECT m.id, m.run_id FROM {_NAMED}
-    WHERE n.username = %(namespace)s AND r.name = %(name)s
+    SELECT id, run_id FROM repomirrorconfig WHERE repository_id = {REPOSITORY_ID}
 ), tags AS (
     SELECT tag, coalesce(task.digest, known.upstream_digest) AS digest, known.seen_at,
         known.checked_at, known.gone_since, coalesce(task.last_error, known.last_error) AS error,
@@ -106,8 +117,9 @@ WITH mirror AS (
     FULL JOIN (SELECT t.* FROM mirrortask t JOIN mirror ON t.run_id = mirror.run_id) AS task
         USING (tag)
 )
-SELECT tag, state, digest, seen_at, checked_at, gone_since, error FROM tags
-WHERE (%(state)s::text IS NULL OR state = %(state)s) AND tag COLLATE "C" > %(after)s
+SELECT tag, state, digest, seen_at, checked_at, gone_since, error
+FROM mirror LEFT JOIN tags
+    ON (%(state)s::text IS NULL OR state = %(state)s) AND tag COLLATE "C" > %(after)s
 ORDER BY tag COLLATE "C" LIMIT %(limit)s
 """
 
@@ -320,6 +332,17 @@ class MirrorStatuses:
             return _mirror(row)
         raise UserError(f"'{repository}' is not a mirror; `atoll mirror list` lists the mirrors")
 
+    def with_run(self, repository: RepositoryName) -> tuple[Mirror, RunStatus | None]:
+        """Return the mirror of a repository, and its current or last run.
+
+        Raises:
+            MirrorUnknown: the repository is not a mirror.
+        """
+        for row in self._database.read(_WITH_RUN, name_parameters(repository)):
+            run = RunStatus(*row[:_RUN_COLUMNS]) if row[0] is not None else None
+            return mirror_from_row(row), run
+        raise mirror_unknown(repository)
+
     def summary(self) -> MirrorSummary:
         """Return the counts of all mirrors, and the mirrors without a recent success."""
         limits = {"intervals": OVERDUE_INTERVALS, "seconds": OVERDUE_SECONDS}
@@ -340,26 +363,31 @@ class MirrorStatuses:
         after: str = "",
         limit: int | None = None,
     ) -> list[TagStatus]:
-        """Return the tags of a mirror by name; empty if it is not a mirror.
+        """Return the tags of a mirror by name.
 
         Args:
             repository: the repository.
             state: one of TAG_STATES; None for tags in any state.
             after: the tag that the list begins after.
             limit: the maximum number of tags.
+
+        Raises:
+            MirrorUnknown: the repository is not a mirror.
         """
         rows = self._database.read(
-            _TAGS, {**_key(repository), "state": state, "after": after, "limit": limit}
+            _TAGS, {**name_parameters(repository), "state": state, "after": after, "limit": limit}
         )
-        return [TagStatus(*row) for row in rows]
+        if not rows:
+            raise mirror_unknown(repository)
+        return [TagStatus(*row) for row in rows if row[0] is not None]
 
 
 def _key(repository: RepositoryName) -> dict[str, Any]:
     return {"namespace": repository.namespace, "name": repository.name}
 
 
-# The numbers of columns before those of the schedule, and before those of the run.
-_OWN_COLUMNS, _SCHEDULE_COLUMNS = 18, 22
+# The numbers of columns before those of the schedule, and before those of the run, and of the run.
+_OWN_COLUMNS, _SCHEDULE_COLUMNS, _RUN_COLUMNS = 18, 22, 18
 
 
 def _mirror(row: Sequence[Any]) -> MirrorStatus:

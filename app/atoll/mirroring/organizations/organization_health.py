@@ -54,7 +54,7 @@ class OrganizationHealthReporter:
         """
         discovery = self._statuses.one(organization)
         mirrors = self._mirrors.check(organization)
-        failing = self._statuses.repositories(organization, FAIL)
+        _, failing = self._statuses.repositories(organization, FAIL)
         conflicts = [one for one in failing if one.repository is None]
         issues = list(mirrors.issues)
         has_failed = discovery.sync_status == FAIL and not discovery.retries_remaining

@@ -16,7 +16,7 @@ from atoll.db.pool import Database
 from atoll.mirroring.errors import (
     InvalidMirror,
     OrganizationMirrorRefused,
-    OrganizationMirrorUnknown,
+    organization_mirror_unknown,
 )
 from atoll.mirroring.mirror_records import CANCEL, NEVER_RUN, SYNC_NOW, SYNCING
 from atoll.mirroring.organizations.organization_settings import (
@@ -28,7 +28,7 @@ from atoll.mirroring.organizations.organization_settings import (
     scope_of,
 )
 from atoll.mirroring.organizations.records import (
-    ORGANIZATION_MIRRORS,
+    OF_ORGANIZATION,
     OrganizationMirror,
     organization_mirror,
 )
@@ -41,8 +41,7 @@ from atoll.mirroring.upstream_access import (
     require_password_for_new_route,
 )
 
-_OF_ORGANIZATION = f"{ORGANIZATION_MIRRORS} WHERE o.username = %(organization)s"
-_LOCK = f"{_OF_ORGANIZATION} FOR NO KEY UPDATE OF m"
+_LOCK = f"{OF_ORGANIZATION} FOR NO KEY UPDATE OF m"
 
 # Create a mirror, unless there is one or the organization has repositories. Returns the ids of the
 # organization, the robot and the mirror, and whether there are repositories.
@@ -191,9 +190,9 @@ class OrganizationMirrors:
         Raises:
             OrganizationMirrorUnknown: There is none.
         """
-        rows = self._database.read(_OF_ORGANIZATION, {"organization": organization})
+        rows = self._database.read(OF_ORGANIZATION, {"organization": organization})
         if not rows:
-            raise _unknown(organization)
+            raise organization_mirror_unknown(organization)
         return organization_mirror(rows[0])
 
     def settings(self, mirror: OrganizationMirror) -> DiscoverySettings:
@@ -344,7 +343,7 @@ class OrganizationMirrors:
         cursor.execute(_LOCK, {"organization": organization})
         row = cursor.fetchone()
         if row is None:
-            raise _unknown(organization)
+            raise organization_mirror_unknown(organization)
         return organization_mirror(dict(row))
 
     def _merged(self, old: Mapping[str, Any], change: OrganizationMirrorChange) -> dict[str, Any]:
@@ -423,10 +422,6 @@ def _robot_id(cursor: psycopg2.extensions.cursor, mirror: OrganizationMirror, ro
 
 def _no_organization(organization: str) -> OrganizationUnknown:
     return OrganizationUnknown(f"there is no organization '{organization}'")
-
-
-def _unknown(organization: str) -> OrganizationMirrorUnknown:
-    return OrganizationMirrorUnknown(f"the organization '{organization}' is no mirror")
 
 
 def _foreign_robot(organization: str, robot: str) -> InvalidMirror:

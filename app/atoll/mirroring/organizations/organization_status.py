@@ -8,9 +8,17 @@ from datetime import datetime
 from typing import Any
 
 from atoll.db.pool import Database
-from atoll.mirroring.errors import OrganizationMirrorUnknown
+from atoll.mirroring.errors import OrganizationMirrorUnknown, organization_mirror_unknown
 from atoll.mirroring.mirror_records import FAIL, NEVER_RUN, STATUSES
-from atoll.mirroring.organizations.records import CONFLICT, REFERENCE, SKIP, SKIPPED
+from atoll.mirroring.organizations.records import (
+    CONFLICT,
+    OF_ORGANIZATION,
+    REFERENCE,
+    SKIP,
+    SKIPPED,
+    OrganizationMirror,
+    organization_mirror,
+)
 from atoll.mirroring.rules.schedule import Schedule
 
 # Quay's statuses of repositories.
@@ -30,14 +38,33 @@ LEFT JOIN repository r ON r.namespace_user_id = m.organization_id AND r.name = f
 LEFT JOIN repomirrorconfig mirror ON mirror.repository_id = r.id AND mirror.org_mirror_id = m.id
 """
 
+# One row for each repository, after the number of all of them. A page without repositories has one
+# row of nulls.
 _REPOSITORIES = f"""
-SELECT found.name, {_STATUS}, found.discovered_at,
-    (SELECT max(finished_at) FROM mirrorrun WHERE mirror_id = mirror.id),
-    coalesce(found.message, mirror.status_message),
-    CASE WHEN mirror.id IS NOT NULL THEN o.username || '/' || r.name END
-FROM {_FOUND}
-WHERE o.username = %(organization)s AND (%(status)s::text IS NULL OR {_STATUS} = %(status)s)
-ORDER BY found.name LIMIT %(limit)s OFFSET %(offset)s
+WITH selected AS (
+    SELECT found.name, {_STATUS} AS status, found.discovered_at, mirror.id AS mirror_id,
+        coalesce(found.message, mirror.status_message) AS message,
+        CASE WHEN mirror.id IS NOT NULL THEN o.username || '/' || r.name END AS repository
+    FROM {_FOUND}
+    WHERE o.username = %(organization)s AND (%(status)s::text IS NULL OR {_STATUS} = %(status)s)
+), page AS (
+    SELECT name, status, discovered_at,
+        (SELECT max(finished_at) FROM mirrorrun run WHERE run.mirror_id = selected.mirror_id),
+        message, repository
+    FROM selected ORDER BY name LIMIT %(limit)s OFFSET %(offset)s
+)
+SELECT (SELECT count(*) FROM selected), page.*
+FROM orgmirrorconfig m JOIN "user" o ON o.id = m.organization_id LEFT JOIN page ON true
+WHERE o.username = %(organization)s ORDER BY page.name
+"""
+
+_WITH_COUNTS = f"""
+SELECT one.*, (
+    SELECT jsonb_object_agg(status, number) FROM (
+        SELECT {_STATUS} AS status, count(*) AS number FROM {_FOUND}
+        WHERE m.id = one.id GROUP BY 1) counted
+    ) AS repositories
+FROM ({OF_ORGANIZATION}) one
 """
 
 _COUNTS = f"""
@@ -229,14 +256,17 @@ class OrganizationStatuses:
         *,
         limit: int | None = None,
         offset: int = 0,
-    ) -> list[RepositoryStatus]:
-        """Return the repositories of a mirror by name; empty if the organization is no mirror.
+    ) -> tuple[int, list[RepositoryStatus]]:
+        """Return the number of repositories of a mirror, and a page of them by name.
 
         Args:
             organization: the organization.
             status: one of REPOSITORY_STATUSES; None for repositories with any status.
             limit: the maximum number of repositories.
             offset: the number of repositories to leave out.
+
+        Raises:
+            OrganizationMirrorUnknown: The organization is no mirror.
         """
         values = {
             "organization": organization,
@@ -244,11 +274,21 @@ class OrganizationStatuses:
             "limit": limit,
             "offset": offset,
         }
-        return [RepositoryStatus(*row) for row in self._database.read(_REPOSITORIES, values)]
+        rows = self._database.read(_REPOSITORIES, values)
+        if not rows:
+            raise organization_mirror_unknown(organization)
+        page = [RepositoryStatus(*row[1:]) for row in rows if row[1] is not None]
+        return rows[0][0], page
 
-    def counts(self, organization: str) -> dict[str, int]:
-        """Return the numbers of the repositories of a mirror by each of REPOSITORY_STATUSES."""
-        return self._counts([organization]).get(organization, _no_repositories())
+    def with_counts(self, organization: str) -> tuple[OrganizationMirror, dict[str, int]]:
+        """Return a mirror, and the numbers of its repositories by each of REPOSITORY_STATUSES.
+
+        Raises:
+            OrganizationMirrorUnknown: The organization is no mirror.
+        """
+        for row in self._database.read(_WITH_COUNTS, {"organization": organization}):
+            return organization_mirror(row), {**_no_repositories(), **(row["repositories"] or {})}
+        raise organization_mirror_unknown(organization)
 
     def _mirrors(self, **conditions: Any) -> list[OrganizationStatus]:
         values = {"organization": None, "status": None, "after": "", "limit": None, **conditions}

@@ -56,6 +56,7 @@ JOIN "user" robot ON robot.id = m.internal_robot_id
 REFERENCE = "rtrim(m.external_registry_url, '/') || '/' || m.external_namespace"
 
 ORGANIZATION_MIRRORS = f"SELECT m.*, {NAME_COLUMNS} FROM orgmirrorconfig m {NAMES}"
+OF_ORGANIZATION = f"{ORGANIZATION_MIRRORS} WHERE o.username = %(organization)s"
 
 
 def organization_mirror(row: Mapping[str, Any]) -> OrganizationMirror:

@@ -65,8 +65,7 @@ class MirrorResource:
     @operation("getRepoMirrorConfig", response=MirrorSchema, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
         """Get the mirror of a repository."""
-        mirror = self._mirrors.find(_administered(call))
-        return _serialize(mirror, self._statuses.one(mirror.repository).run)
+        return _serialize(*self._statuses.with_run(_administered(call)))
 
     @operation(
         "createRepoMirrorConfig", body=NewMirror, status=201, response=str, scope="repo:admin"
@@ -178,14 +177,13 @@ class MirrorRuns:
 class MirrorTags:
     """`repository/{repository}/mirror/tags`."""
 
-    def __init__(self, mirrors: Mirrors, statuses: MirrorStatuses) -> None:
-        self._mirrors = mirrors
+    def __init__(self, statuses: MirrorStatuses) -> None:
         self._statuses = statuses
 
     @operation("listMirrorTags", query=TagQuery, response=TagPage, scope="repo:admin")
     def on_get(self, call: Call) -> Any:
         """List the tags of a mirror with their state, by name."""
-        name = self._mirrors.find(_administered(call)).repository
+        name = _administered(call)
         query: TagQuery = call.query
         found = self._statuses.tags(name, query.state, after=query.next_page, limit=query.limit + 1)
         page = found[: query.limit]

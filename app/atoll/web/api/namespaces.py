@@ -33,17 +33,22 @@ class Namespaces:
             Unauthenticated: the caller is not logged in.
             InsufficientScope: the caller lacks the permission.
         """
-        organization = self._organizations.get(name, call.principal)
+        organization = self._organization(call, name)
         if not organization.is_admin and not self.may_read_all(call):
             raise call.forbidden()
         return organization
 
     def require_member(self, call: Call, name: str) -> Organization:
         """Return an organization that the caller may read as a member; raise as `require_admin`."""
-        organization = self._organizations.get(name, call.principal)
+        organization = self._organization(call, name)
         if not organization.roles and not self.may_read_all(call):
             raise call.forbidden()
         return organization
+
+    def _organization(self, call: Call, name: str) -> Organization:
+        if name not in call.organizations:
+            call.organizations[name] = self._organizations.get(name, call.principal)
+        return call.organizations[name]
 
     def may_create_repository(self, call: Call, namespace: str) -> bool:
         """Return whether the caller may create repositories there. Raises OrganizationUnknown."""

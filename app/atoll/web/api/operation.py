@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from atoll.audit.log import Audit, Entry
 from atoll.auth.access import READ, Grant, Principal
+from atoll.auth.organizations import Organization
 from atoll.auth.sessions import Session
 from atoll.json_bounds import BoundExceeded, check_structure
 from atoll.names import RepositoryName
@@ -75,6 +76,8 @@ class Call:
     query: Any = None
     # Replaces the operation's status.
     status: int | None = None
+    # Organizations with the caller's roles, which a page of several operations reads once.
+    organizations: dict[str, Organization] = field(default_factory=dict)
 
     @property
     def actor(self) -> Principal:

@@ -65,7 +65,7 @@ class OrganizationMirrorResource:
     def on_get(self, call: Call, orgname: str) -> Any:
         """Get the mirror of an organization."""
         _require_manager(self._namespaces, call, orgname)
-        return _serialize(self._mirrors.find(orgname), self._statuses.counts(orgname))
+        return _serialize(*self._statuses.with_counts(orgname))
 
     @operation(
         "createOrgMirrorConfig",
@@ -200,13 +200,7 @@ class OrganizationMirrorPlan:
 class OrganizationMirrorRepositories:
     """`organization/{orgname}/mirror/repositories`."""
 
-    def __init__(
-        self,
-        mirrors: OrganizationMirrors,
-        statuses: OrganizationStatuses,
-        namespaces: Namespaces,
-    ) -> None:
-        self._mirrors = mirrors
+    def __init__(self, statuses: OrganizationStatuses, namespaces: Namespaces) -> None:
         self._statuses = statuses
         self._namespaces = namespaces
 
@@ -219,12 +213,11 @@ class OrganizationMirrorRepositories:
     def on_get(self, call: Call, orgname: str) -> Any:
         """List the repositories that the upstream lists, or listed, by name."""
         _require_manager(self._namespaces, call, orgname)
-        self._mirrors.find(orgname)
         query: RepositoryQuery = call.query
         offset = (query.page - 1) * query.limit
-        found = self._statuses.repositories(orgname, query.status, limit=query.limit, offset=offset)
-        counts = self._statuses.counts(orgname)
-        total = sum(counts.values()) if query.status is None else counts[query.status]
+        total, found = self._statuses.repositories(
+            orgname, query.status, limit=query.limit, offset=offset
+        )
         return {
             "repositories": [
                 {

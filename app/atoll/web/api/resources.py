@@ -310,7 +310,7 @@ def _mirrors(
         (f"{_MIRROR}/plan", mirror.MirrorPlan(mirrors, mirroring.dry_runs)),
         (f"{_MIRROR}/confirm-deletions", mirror.MirrorDeletions(mirrors)),
         (f"{_MIRROR}/runs", mirror.MirrorRuns(mirrors, statuses)),
-        (f"{_MIRROR}/tags", mirror.MirrorTags(mirrors, statuses)),
+        (f"{_MIRROR}/tags", mirror.MirrorTags(statuses)),
         (
             _MIRROR,
             mirror.MirrorResource(mirrors, statuses, sparse_indexes=bundle.feature_sparse_index),
@@ -351,7 +351,7 @@ def _organization_mirrors(
         ),
         (
             f"{_ORGANIZATION_MIRROR}/repositories",
-            organization_mirror.OrganizationMirrorRepositories(mirrors, statuses, namespaces),
+            organization_mirror.OrganizationMirrorRepositories(statuses, namespaces),
         ),
         (
             _ORGANIZATION_MIRROR,
