@@ -9,8 +9,9 @@ from typing import Any
 from atoll.cluster.instances import Instance
 
 UP, SLOW, READ_ONLY, FULL, DOWN, UNKNOWN = "up", "slow", "read-only", "full", "down", "unknown"
+UNRESPONSIVE = "unresponsive"
 # From the best to the worst.
-_ORDER = (UP, UNKNOWN, SLOW, READ_ONLY, FULL, DOWN)
+_ORDER = (UP, UNKNOWN, SLOW, READ_ONLY, FULL, UNRESPONSIVE, DOWN)
 
 # Earlier versions do not report these.
 _DEFAULTS: Mapping[str, Any] = {
@@ -20,6 +21,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "full": None,
     "read_only": None,
     "slow": None,
+    "unresponsive": None,
 }
 
 
@@ -29,10 +31,11 @@ class SiteView:
 
     Attributes:
         site: the nearest location of the instances.
-        state: `up`, `slow`, `read-only`, `full`, `down`, or `unknown` before the first probe and
-            while no instance of the site runs.
-        since: when the store changed to that state or, if `slow`, when it was last unavailable;
-            ISO 8601, None if unknown.
+        state: `up`, `slow`, `read-only`, `full`, `unresponsive` while probes have no answer,
+            `down` after they failed, or `unknown` before the first probe and while no instance of
+            the site runs.
+        since: when the store changed to that state or, if `slow` or `unresponsive`, when it was
+            last unavailable; ISO 8601, None if unknown.
         latency_seconds: the longest usual duration of a probe, rounded up; None unless the store
             serves.
         cause: why it is not up; None if it is.
@@ -60,6 +63,8 @@ def state_of(report: Mapping[str, Any]) -> str:
         return UNKNOWN
     if not serves:
         return DOWN
+    if report["unresponsive"]:
+        return UNRESPONSIVE
     if not report["up"]:
         return FULL if report["full"] else READ_ONLY
     return SLOW if report["slow"] else UP

@@ -29,6 +29,7 @@ def observe_store(health: StoreHealth, location: str) -> dict[str, Any]:
         ten; None unless the store serves.
         `full`, `read_only`: it accepts no objects, because it has no space left or for any reason.
         `slow`: it serves, but requests or probes fail at times or take unusually long.
+        `unresponsive`: it served a moment ago, and now answers neither probes nor requests.
     """
     state = health.state(location)
     since = health.since(location)
@@ -43,6 +44,7 @@ def observe_store(health: StoreHealth, location: str) -> dict[str, Any]:
         "full": serves and state.full,
         "read_only": serves and state.read_only,
         "slow": serves and (health.in_doubt(location) or usual > _SLOW_SECONDS),
+        "unresponsive": serves and health.unresponsive(location, write=False),
     }
 
 

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 # Seconds between probes: of an idle store, of one that requests used lately, and of one that is
 # unavailable or in doubt. A client that is redirected to a hanging store leaves no trace here, so
 # the first two limit for how long clients are redirected to a store that stopped answering.
-PROBE_INTERVAL = 2.0
+PROBE_INTERVAL = 1.5
 PROBE_INTERVAL_USED = 0.5
 PROBE_INTERVAL_DOUBT = 0.5
 # The shortest time between probes, in seconds, so that clients cannot cause any number of them.

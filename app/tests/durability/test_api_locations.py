@@ -109,6 +109,21 @@ def test_a_full_store_and_a_read_only_one_are_told_apart(site: MemorySite) -> No
     assert [found[name]["seen_by"][0]["full"] for name in LOCATIONS] == [True, False]
 
 
+def test_a_store_whose_probe_has_no_answer_is_unresponsive_before_it_is_down(
+    site: MemorySite,
+) -> None:
+    time = [0.0]
+    health = StoreHealth(list(LOCATIONS), monotonic=lambda: time[0])
+    health.end_probe("eu", None)
+    health.begin_probe("eu")
+    time[0] = 30.0
+    Heartbeat(site.database, site.graph.bundle, "registry", health).record()
+    assert listed(site)["eu"]["sites"][0]["state"] == "unresponsive"
+    health.end_probe("eu", StoreUnreachable("eu", "no route to host"))
+    Heartbeat(site.database, site.graph.bundle, "replication", health).record()
+    assert listed(site)["eu"]["sites"][0]["state"] == "down"
+
+
 def test_a_site_whose_instances_are_lost_does_not_know_the_store(site: MemorySite) -> None:
     Heartbeat(site.database, site.graph.bundle, "registry", site.locations.health).record()
     site.database.run("UPDATE instance SET seen_at = now() - interval '5 minutes' RETURNING 1")

@@ -86,6 +86,7 @@ def test_a_card_has_the_store_as_each_site_sees_it() -> None:
         (["up"], ("good", "up as its site sees it")),
         (["up", "up"], ("good", "up as all 2 sites see it")),
         (["up", "slow", "full"], ("warn", "full for 1 of 3 sites")),
+        (["up", "full", "unresponsive"], ("bad", "unresponsive for 1 of 3 sites")),
         (["down", "down"], ("bad", "down as all 2 sites see it")),
         (["unknown", "up"], ("idle", "unknown for 1 of 2 sites")),
     ],

@@ -44,6 +44,7 @@ def test_a_store_is_unknown_until_the_first_probe(health: StoreHealth) -> None:
         "full": False,
         "read_only": False,
         "slow": False,
+        "unresponsive": False,
     }
 
 
@@ -66,6 +67,23 @@ def test_an_observation_has_the_time_of_the_last_change(health: StoreHealth, tim
         False,
         "connection refused",
     )
+
+
+def test_a_store_is_unresponsive_while_a_probe_has_no_answer(
+    health: StoreHealth, time: Time
+) -> None:
+    probe(health, time, 0.1)
+    time.now = 60.0
+    health.begin_probe("us")
+    found = []
+    for time.now in (60.1, 61.0):
+        found.append(observe_store(health, "us"))
+    health.record_transfer("us")
+    found.append(observe_store(health, "us"))
+    assert [one["unresponsive"] for one in found] == [False, True, False]
+    assert [one["serves"] for one in found] == [True, True, True]
+    health.end_probe("us", StoreUnreachable("us", "no route to host"))
+    assert observe_store(health, "us")["unresponsive"] is False
 
 
 def test_a_full_store_serves_and_a_read_only_one_is_not_full(health: StoreHealth) -> None:

@@ -20,8 +20,9 @@ class StoreSchema(TypedDict):
     until the first probe is complete, and changed last at `since`. `cause` is why it is not up.
     `latency_seconds` is the usual duration of a probe, rounded up to 1, 2 or 5 times a power of
     ten, and null unless the store serves. A store that is `full` is `read_only`, too. A `slow` one
-    serves, but requests or probes fail at times or take unusually long. Earlier versions report
-    only `up`, `serves` and `cause`; the other fields are null.
+    serves, but requests or probes fail at times or take unusually long. An `unresponsive` one
+    served a moment ago, and now answers neither probes nor requests. Earlier versions report only
+    `up`, `serves` and `cause`; the other fields are null.
     """
 
     up: bool | None
@@ -32,6 +33,7 @@ class StoreSchema(TypedDict):
     full: bool | None
     read_only: bool | None
     slow: bool | None
+    unresponsive: bool | None
 
 
 class StoreObservationSchema(StoreSchema):
@@ -45,8 +47,9 @@ class StoreObservationSchema(StoreSchema):
 class SiteObservationSchema(TypedDict):
     """The state of a store as observed by a site; if its instances differ, the worst counts.
 
-    `state` is `up`, `slow`, `read-only`, `full`, `down`, or `unknown` before the first probe and
-    while no instance of the site runs. `instances` of the `of_instances` running ones see it.
+    `state` is `up`, `slow`, `read-only`, `full`, `unresponsive` while probes have no answer, `down`
+    after they failed, or `unknown` before the first probe and while no instance of the site runs.
+    `instances` of the `of_instances` running ones see it.
     """
 
     site: str

@@ -13,6 +13,7 @@ KINDS = {
     "slow": "warn",
     "read-only": "warn",
     "full": "warn",
+    "unresponsive": "bad",
     "down": "bad",
 }
 
