@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,8 +11,10 @@ import psycopg2.errors
 
 from atoll.auth.credentials import ROBOT_PURPOSE
 from atoll.auth.robot_rule import RobotRule
-from atoll.auth.secrets import Cipher, random_token
+from atoll.auth.secrets import Cipher, SecretUnreadable, random_token
 from atoll.db.pool import Database
+
+log = logging.getLogger(__name__)
 
 _SHORT_NAME = re.compile(r"[a-z][a-z0-9_-]{1,254}")
 _TOKEN_LENGTH = 64
@@ -54,10 +57,18 @@ class RobotInUse(Exception):
 
 @dataclass(frozen=True)
 class Robot:
-    """A robot account with its token."""
+    """A robot account.
+
+    Attributes:
+        name: Its name with the namespace.
+        token: Its token; None if it was encrypted with another bundle's key, so that the robot
+            cannot log in until it gets a new one.
+        description: A text for people.
+        created_at: When it was created.
+    """
 
     name: str
-    token: str
+    token: str | None
     description: str
     created_at: datetime
 
@@ -166,7 +177,12 @@ class Robots:
 
     def _robot(self, row: tuple[str, str, str, datetime]) -> Robot:
         name, secret, description, created_at = row
-        return Robot(name, self._cipher.decrypt(secret, ROBOT_PURPOSE), description, created_at)
+        try:
+            token = self._cipher.decrypt(secret, ROBOT_PURPOSE)
+        except SecretUnreadable:
+            log.warning("robot token unreadable", extra={"robot": name})
+            token = None
+        return Robot(name, token, description, created_at)
 
     def _secret(self) -> dict[str, str]:
         return {"secret": self._cipher.encrypt(random_token(_TOKEN_LENGTH), ROBOT_PURPOSE)}

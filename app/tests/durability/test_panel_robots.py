@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
+from atoll.auth.credentials import ROBOT_PURPOSE
+from atoll.auth.secrets import Cipher
 
 from .api_client import ApiClient
 from .panel_browser import PanelBrowser, statements
@@ -173,6 +175,33 @@ def test_robots_are_listed_as_by_the_api(panel_site: MemorySite, browsers: Brows
         assert ("?tab=robots" in shown) is (expected == 200), user
     assert "/robots/new" not in browsers[AUDITOR].text(f"{page}?tab=robots")
     browsers[READER].get(f"{USER[0]}?tab=robots", status=403)
+
+
+@OWNERS
+def test_a_robot_whose_token_has_another_key_is_listed_and_gets_a_new_one(
+    panel_site: MemorySite,
+    client: ApiClient,
+    administrator: PanelBrowser,
+    page: str,
+    api: str,
+    owner: str,
+) -> None:
+    for short in ("restored", "healthy"):
+        client.call("PUT", f"{api}/{short}", {"description": ""}, status=201)
+    foreign = Cipher(b"the key of another bundle").encrypt("A" * 64, ROBOT_PURPOSE)
+    panel_site.database.run(
+        'UPDATE "user" SET robot_secret = %s WHERE username = %s RETURNING id',
+        [foreign, f"{owner}+restored"],
+    )
+    listed = robots(client, api)
+    assert listed[f"{owner}+restored"]["token"] is None
+    assert len(listed[f"{owner}+healthy"]["token"]) == 64
+    assert client.call("GET", f"{api}/restored")["token"] is None
+    assert f"{owner}+restored" in administrator.text(f"{page}?tab=robots")
+    renewed = client.call("POST", f"{api}/restored/regenerate")
+    assert robots(client, api)[f"{owner}+restored"]["token"] == renewed["token"]
+    for short in ("restored", "healthy"):
+        client.call("DELETE", f"{api}/{short}", status=204)
 
 
 @pytest.mark.usefixtures("existing")

@@ -20,13 +20,13 @@ class NewRobot(RequestModel):
 
 
 class RobotSchema(TypedDict):
-    """A robot; `token` is present on request only."""
+    """A robot; `token` is present on request only, and null if it must be regenerated."""
 
     name: str
     created: str | None
     description: str
     unstructured_metadata: dict[str, Any]
-    token: NotRequired[str]
+    token: NotRequired[str | None]
 
 
 class RobotQuery(RequestModel):
