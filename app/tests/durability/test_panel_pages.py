@@ -146,7 +146,7 @@ def test_each_tag_shows_the_locations_that_have_all_of_it(
     browser = PanelBrowser(registry["us"], SUPERUSER)
     page = browser.text(f"/repository/{name}")
     assert re.search(r"#good\"></use></svg>us<", page)
-    assert re.search(r"#busy\"></use></svg>eu has 0 of 1 blobs<", page)
+    assert re.search(r"#busy\"></use></svg>eu: copying, 0 of 1 blobs<", page)
     # Only a page with pending copies asks for its present content, and only for its own.
     assert f'id="tags" hx-get="/repository/{name}"' in page
     complete = browsers[None].text(f"/repository/{PUBLIC}")
