@@ -102,7 +102,7 @@ fuzz: setup ## fuzz the parsers of untrusted input, a minute each
 	ATOLL_FUZZ_SECONDS=$(FUZZ_SECONDS) nice -n 19 pytest --numprocesses 2 --dist load app/tests/fuzz
 
 screenshots: images ## write a screenshot of each page of the panel to .cache/screenshots
-	ATOLL_SCREENSHOTS=$(CURDIR)/.cache/screenshots pytest --quiet -k fits_into \
+	ATOLL_SCREENSHOTS=$(CURDIR)/.cache/screenshots pytest --quiet -k "fits_into or has_a_picture" \
 		app/tests/durability/test_panel_accessibility.py
 
 benchmark: images ## measure task planning, claims and copies

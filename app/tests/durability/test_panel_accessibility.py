@@ -15,7 +15,7 @@ from atoll.web import app as web_app
 from atoll.web.app import create_app
 from atoll.web.panel.resources import Panel, create_panel
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from .api_client import PASSWORD, ApiClient
 from .databases import administer, database_uri
@@ -107,12 +107,58 @@ PAGES = (
     "/panel/licences",
 )
 SIGN_IN = "/signin/"
+# A page and an element for each picture of docs/explanation/panel-design.md.
+COMPONENTS = {
+    "state": ("/superuser/locations/us", "main ul.marks"),
+    "chip": ("/search?q=publik", "main ul.results li"),
+    "notice": ("/", "main .notice:not([hidden])"),
+    "form": (f"/repository/{PRIVATE}/settings/delete", "main form.card"),
+    "copy-line": (f"/repository/{PRIVATE}/tag/v1", "main .copy-line"),
+    "settings": (f"/repository/{MIRRORED}?tab=mirroring&edit=true", "main fieldset"),
+    "progress": (f"/repository/{MIRRORED}?tab=mirroring", "main :has(> progress)"),
+    "map": ("/superuser", "main figure.map"),
+    "tabs": (f"/repository/{PRIVATE}", "main nav.tabs"),
+    "navigation": ("/superuser", "nav.operations"),
+    "figures": ("/superuser/guarantees", "main dl.figures"),
+    "paging": (f"/repository/{MIRRORED}?tab=mirroring&next_page=a", "main nav.paging"),
+    "empty": ("/search?q=zzzzzz", "main .empty"),
+}
+PICTURES = Path(__file__).parents[3] / "docs/assets/panel"
 WIDTHS = (320, 768, 1280)
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 # The folder of `make screenshots`, for people to look at.
 SCREENSHOTS = os.environ.get("ATOLL_SCREENSHOTS")
-# Rules depend on the width or on the colours, not on both: each of the four occurs once.
-WINDOWS: tuple[tuple[int, Literal["light", "dark"]], ...] = ((320, "light"), (1280, "dark"))
+# Rules depend on the width or on the colours, not on both: each of the four occurs once. The other
+# two windows are for `make test-all`.
+Windows = tuple[tuple[int, Literal["light", "dark"]], ...]
+WINDOWS: Windows = ((320, "light"), (1280, "dark"))
+OTHER_WINDOWS: Windows = ((320, "dark"), (1280, "light"))
+# Find the controls that the Tab key reaches, and return how often it must be pressed. Of radio
+# buttons of one name, it reaches only the chosen or first one.
+CONTROLS = """() => {
+    const controls = [...document.querySelectorAll(
+        "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']"
+    )].filter(one => !one.disabled && one.checkVisibility({visibilityProperty: true}));
+    const chosen = one => {
+        const group = controls.filter(other => other.type === "radio" && other.name === one.name);
+        return one === (group.find(other => other.checked) ?? group[0]);
+    };
+    window.controls = controls.filter(one => one.type !== "radio" || chosen(one));
+    window.reached = new Set();
+    window.unmarked = [];
+    addEventListener("focusin", event => {
+        const style = getComputedStyle(event.target);
+        reached.add(event.target);
+        if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 2)
+            unmarked.push(event.target.outerHTML.slice(0, 100));
+    });
+    document.activeElement.blur();
+    // A date has a stop for each of its parts.
+    const dates = controls.filter(one => ["date", "datetime-local"].includes(one.type));
+    return controls.length + 6 * dates.length + 1;
+}"""
+UNREACHED = """() => window.controls.filter(one => !reached.has(one))
+    .map(one => one.outerHTML.slice(0, 100))"""
 
 
 @pytest.fixture(scope="module")
@@ -210,14 +256,22 @@ def open_tab(browser: Browser, url: str) -> Iterator[Callable[..., Tab]]:
 
 
 @pytest.fixture(scope="module")
-def judged(open_tab: Callable[..., Tab], cookies: Any) -> Tab:
-    """A tab into which axe may be injected."""
-    return open_tab(storage_state=cookies, bypass_csp=True)
+def tab(open_tab: Callable[..., Tab], cookies: Any) -> Tab:
+    return open_tab(storage_state=cookies)
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def page(request: pytest.FixtureRequest) -> str:
+    """One of PAGES. All tests of a page run in succession."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def tab(open_tab: Callable[..., Tab], cookies: Any) -> Tab:
-    return open_tab(storage_state=cookies)
+def opened(tab: Tab, pages: dict[str, str], page: str) -> Tab:
+    """The tab with the page, which is opened once for all tests."""
+    tab.open(pages[page])
+    tab.page.wait_for_load_state("networkidle")
+    return tab
 
 
 @pytest.fixture(scope="module")
@@ -247,10 +301,10 @@ def test_the_list_has_every_page(
             assert responder in shown, template
 
 
-def violations(tab: Tab) -> list[str]:
-    """Return what axe finds on a page in each of WINDOWS."""
+def violations(tab: Tab, windows: Windows = WINDOWS) -> list[str]:
+    """Return what axe finds on a page in some windows."""
     found = []
-    for width, scheme in WINDOWS:
+    for width, scheme in windows:
         tab.page.set_viewport_size({"width": width, "height": 800})
         tab.page.emulate_media(color_scheme=scheme)
         for one in Axe().run(tab.page).response["violations"]:
@@ -270,14 +324,45 @@ def overflows(tab: Tab) -> dict[int, int]:
     return found
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_no_violation(judged: Tab, pages: dict[str, str], page: str) -> None:
-    judged.open(pages[page])
-    assert violations(judged) == []
+def test_a_page_causes_no_error_and_no_request_elsewhere(opened: Tab) -> None:
+    assert opened.problems == []
+    assert opened.addresses
+    assert opened.other_origins == set()
+
+
+def test_a_page_has_the_same_facts_without_javascript(
+    opened: Tab, plain: Tab, pages: dict[str, str], page: str
+) -> None:
+    plain.open(pages[page])
+    assert plain.facts()
+    assert plain.facts() == opened.facts()
+
+
+def test_the_tab_key_reaches_each_control_with_a_visible_focus(opened: Tab) -> None:
+    opened.page.set_viewport_size({"width": 1280, "height": 800})
+    for _ in range(opened.page.evaluate(CONTROLS)):
+        opened.page.keyboard.press("Tab")
+    assert opened.page.evaluate(UNREACHED) == []
+    assert opened.page.evaluate("window.unmarked") == []
+
+
+def test_a_page_fits_into_the_window(opened: Tab, page: str) -> None:
+    assert overflows(opened) == {}
+    if SCREENSHOTS:
+        take_screenshots(opened, Path(SCREENSHOTS), page)
+
+
+def test_axe_finds_no_violation(opened: Tab) -> None:
+    assert violations(opened) == []
+
+
+@pytest.mark.long
+def test_axe_finds_no_violation_in_other_windows(opened: Tab) -> None:
+    assert violations(opened, OTHER_WINDOWS) == []
 
 
 def test_axe_finds_no_violation_in_the_sign_in_and_its_error(open_tab: Callable[..., Tab]) -> None:
-    tab = open_tab(bypass_csp=True)
+    tab = open_tab()
     tab.open(SIGN_IN)
     assert violations(tab) == []
     tab.page.fill("#field-username", SUPERUSER)
@@ -287,42 +372,25 @@ def test_axe_finds_no_violation_in_the_sign_in_and_its_error(open_tab: Callable[
     assert violations(tab) == []
 
 
-def test_axe_finds_no_violation_in_the_page_of_a_new_token(judged: Tab) -> None:
-    judged.open("/organization/guild/robots/new")
-    judged.page.fill("#field-name", "new")
-    judged.page.click("button.primary")
-    judged.page.wait_for_selector(".copy-block")
-    assert violations(judged) == []
-    assert overflows(judged) == {}
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_has_the_same_facts_without_javascript(
-    tab: Tab, plain: Tab, pages: dict[str, str], page: str
-) -> None:
-    for one in (tab, plain):
-        one.open(pages[page])
-    assert plain.facts()
-    assert plain.facts() == tab.facts()
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_causes_no_error_and_no_request_elsewhere(
-    tab: Tab, pages: dict[str, str], page: str
-) -> None:
-    tab.open(pages[page])
-    tab.page.wait_for_load_state("networkidle")
-    assert tab.problems == []
-    assert tab.addresses
-    assert tab.other_origins == set()
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_fits_into_the_window(tab: Tab, pages: dict[str, str], page: str) -> None:
-    tab.open(pages[page])
+def test_axe_finds_no_violation_in_the_page_of_a_new_token(tab: Tab) -> None:
+    tab.open("/organization/guild/robots/new")
+    tab.page.fill("#field-name", "new")
+    tab.page.click("button.primary")
+    tab.page.wait_for_selector(".copy-block")
+    assert violations(tab) == []
     assert overflows(tab) == {}
+
+
+@pytest.mark.parametrize("component", COMPONENTS)
+def test_each_component_of_the_design_has_a_picture(tab: Tab, component: str) -> None:
+    path, selector = COMPONENTS[component]
+    tab.open(path)
+    tab.page.set_viewport_size({"width": 768, "height": 800})
+    element = tab.page.locator(selector).first
+    expect(element).to_be_visible()
     if SCREENSHOTS:
-        take_screenshots(tab, Path(SCREENSHOTS), page)
+        element.screenshot(path=PICTURES / f"{component}.png")
+    assert (PICTURES / f"{component}.png").is_file()
 
 
 def take_screenshots(tab: Tab, folder: Path, page: str) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page
 
 from .api_client import PASSWORD, ApiClient
 from .mirror_images import push_image
 from .panel_browser import PanelBrowser
+from .panel_chromium import Tab, running_chromium, served
 from .panel_site import AUDITOR, READER, make_panel_site
 from .sites import SUPERUSER, MemorySite
 
@@ -81,3 +83,36 @@ def test_a_preview_of_a_loss_equals_the_api(site: MemorySite) -> None:
     assert f"{loss['images']} images with {loss['tags']} tags" in page
     assert "Nothing would be lost" in browser.text("/superuser/locations/eu?preview=1")
     browser.get("/superuser/locations/none", status=404)
+
+
+def press_tab_until(page: Page, selector: str) -> None:
+    """Press the Tab key until an element that matches a CSS selector has the focus."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        if page.evaluate("words => document.activeElement.matches(words)", selector):
+            return
+    raise AssertionError(f"the Tab key does not reach {selector}")
+
+
+def test_a_location_is_drained_by_keyboard_only(site: MemorySite) -> None:
+    with running_chromium() as browser, served(site) as url:
+        tab = Tab.opened(browser.new_context(), url)
+        page, keys = tab.page, tab.page.keyboard
+        tab.open(f"/signin/?next={HERE}")
+        press_tab_until(page, "#field-username")
+        keys.type(SUPERUSER)
+        press_tab_until(page, "#field-password")
+        keys.type(PASSWORD)
+        keys.press("Enter")
+        page.wait_for_url(url + HERE)
+        press_tab_until(page, f"a[href='{HERE}/drain']")
+        keys.press("Enter")
+        page.wait_for_url(f"{url}{HERE}/drain")
+        press_tab_until(page, "#field-location")
+        keys.type("us")
+        press_tab_until(page, "button.primary")
+        keys.press("Space")
+        page.wait_for_url(url + HERE)
+        assert "This location is being drained" in page.inner_text("main")
+        assert tab.problems == []
+    assert state(site) == "draining"
