@@ -80,6 +80,7 @@ class Containers:
             f"--network={lab.name}",
             f"--network-alias={machine.name}",
             f"--ip={machine.address}",
+            f"--mac-address={_hardware_address(machine.address)}",
             *self._labels(),
             *words,
         )
@@ -107,3 +108,12 @@ class Containers:
     def _remove(names: list[str]) -> None:
         if names:
             podman("rm", "--force", "--time", "0", "--volumes", *names)
+
+
+def _hardware_address(address: str) -> str:
+    """Return the hardware address for an IP address.
+
+    A container that podman restarts would get another one, and for up to half a minute its
+    neighbours would send to the old one.
+    """
+    return ":".join(["02", "42", *(f"{int(part):02x}" for part in address.split("."))])
