@@ -15,6 +15,7 @@ from atoll.config.exposure import exposure_warnings
 from atoll.config.known_keys import QUAY_KEYS, QUAY_KEYS_WITHOUT_EFFECT_YET
 from atoll.config.model import Bundle
 from atoll.config.overlapping_stores import overlapping_stores
+from atoll.config.scanner import scanner_problems, scanner_warnings
 from atoll.config.signing_secrets import secret_problems
 from atoll.config.store_addresses import store_address_warnings
 from atoll.config.stores import StoreSettings, parse_store
@@ -27,7 +28,6 @@ _REPLICATION = "FEATURE_STORAGE_REPLICATION"
 _HOSTNAME = "SERVER_HOSTNAME"
 _ARCHIVE = "ACTION_LOG_ARCHIVE_LOCATION"
 _LOGS_MODEL = "LOGS_MODEL"
-_SCANNER = "FEATURE_SECURITY_SCANNER"
 _HOST_AND_PORT = re.compile(r"[A-Za-z0-9.\-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 # Messages for the types of pydantic's errors whose own text would not help an operator.
@@ -93,7 +93,8 @@ def check(raw: Any, preference: list[str] | None = None) -> Check:
     checked = bundle.model_copy(update={"distributed_storage_config": stores})
     # Without a redirect, only the registry connects to the stores.
     addresses = [] if checked.feature_proxy_storage else store_address_warnings(stores)
-    return Check(checked, [], [*_warnings(values), *addresses, *_reserved_name_warnings(checked)])
+    warnings = [*_warnings(values), *addresses, *_reserved_name_warnings(checked)]
+    return Check(checked, [], warnings + scanner_warnings(checked))
 
 
 def problems(raw: Any, preference: list[str] | None = None) -> list[str]:
@@ -132,6 +133,7 @@ def _cross_checks(bundle: Bundle, stores: Mapping[str, StoreSettings]) -> list[s
     found = _unshared_stores(bundle, stores) + _overlapping_stores(stores)
     found += isolation_problems(bundle)
     found += secret_problems(bundle)
+    found += scanner_problems(bundle, bundle.stores)
     found += _unknown_locations(bundle, _PREFERENCE, bundle.preference)
     if bundle.feature_action_log_rotation and bundle.action_log_archive_location is not None:
         found += _unknown_locations(bundle, _ARCHIVE, [bundle.action_log_archive_location])
@@ -217,10 +219,6 @@ def _warnings(values: Mapping[str, Any]) -> list[str]:
     for key in map(str, values):
         if key not in own and key not in QUAY_KEYS:
             found.append(f"{key}: {unused_key_message(key)}")
-    if values.get(_SCANNER) is True:
-        found.append(
-            f"{_SCANNER}: Atoll has no scanner; the API reports that manifests cannot be scanned"
-        )
     if values.get(_LOGS_MODEL, "database") != "database":
         found.append(f"{_LOGS_MODEL}: is ignored; Atoll stores the log in the database")
     return found + exposure_warnings(values)

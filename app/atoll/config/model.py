@@ -22,6 +22,7 @@ from pydantic import (
 
 from atoll.config.hosts import checked_host_rule
 from atoll.config.replication_limits import ReplicationLimit
+from atoll.config.scanner import ScannerKeys
 from atoll.config.stores import StoreSettings
 from atoll.config.units import Size
 from atoll.config.upstream_limits import UpstreamLimit, checked_registry
@@ -107,7 +108,7 @@ class ReadReplica(BaseModel):
         return _postgresql_only(value)
 
 
-class Bundle(BaseModel):
+class Bundle(ScannerKeys):
     """A checked `config.yaml`; field `server_hostname` is the key SERVER_HOSTNAME, and so on."""
 
     model_config = ConfigDict(
@@ -251,10 +252,6 @@ class Bundle(BaseModel):
     )
     feature_image_pull_stats: bool = Field(
         default=False, description="Count the pulls of each tag and manifest."
-    )
-    feature_security_scanner: bool = Field(
-        default=False,
-        description="There is no scanner: the API reports every manifest as unsupported.",
     )
     robots_disallow: bool = Field(default=False, description="Robots may not be created or used.")
     robots_whitelist: list[str] = Field(

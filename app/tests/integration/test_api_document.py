@@ -44,6 +44,7 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Site
     changes = {
         "FEATURE_IMAGE_PULL_STATS": True,
         "FEATURE_SECURITY_SCANNER": True,
+        "SECURITY_SCANNER_V4_ENDPOINT": "https://clair.example",
         "FEATURE_SUPERUSER_CONFIGDUMP": True,
         "FEATURE_USER_INITIALIZE": True,
     }

@@ -21,6 +21,7 @@ def featured(services: Services, database: str, tmp_path: Path) -> Iterator[Api]
     changes = {
         "FEATURE_IMAGE_PULL_STATS": True,
         "FEATURE_SECURITY_SCANNER": True,
+        "SECURITY_SCANNER_V4_ENDPOINT": "https://clair.example",
         "FEATURE_SUPERUSER_CONFIGDUMP": True,
         "GITHUB_LOGIN_CONFIG": {"CLIENT_SECRET": "seen-by-nobody"},
         "FEATURE_REPO_MIROR": True,

@@ -27,6 +27,7 @@ def api(services: Services, database: str, tmp_path: Path) -> Iterator[Api]:
     changes = {
         "FEATURE_IMAGE_PULL_STATS": True,
         "FEATURE_SECURITY_SCANNER": True,
+        "SECURITY_SCANNER_V4_ENDPOINT": "https://clair.example",
         "FEATURE_SUPERUSER_CONFIGDUMP": True,
     }
     with running_site(services, database, tmp_path / "recorded", "usstorage", changes) as site:
