@@ -29,6 +29,7 @@ _BUNDLE = {
     "MAIL_SERVER": "registry.example",
     "MAIL_DEFAULT_SENDER": "registry@registry.example",
     "FEATURE_SECURITY_SCANNER": True,
+    "SECURITY_SCANNER_V4_ENDPOINT": "https://clair.example",
     "FEATURE_SUPERUSER_CONFIGDUMP": True,
 }
 
