@@ -15,10 +15,10 @@ from uuid import UUID, uuid4
 import psycopg2
 from prometheus_client import Counter
 
+from atoll.breaker import Breaker
 from atoll.db.notifications import listen_until
 from atoll.db.pool import Database, DatabaseUnavailable
 from atoll.upstream.access import Access
-from atoll.upstream.breaker import Breaker
 from atoll.upstream.budget import Budget
 from atoll.upstream.errors import (
     CircuitOpen,

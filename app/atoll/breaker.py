@@ -1,4 +1,4 @@
-"""A circuit breaker: an upstream that fails is asked rarely until it responds again."""
+"""A circuit breaker: a server that fails is asked rarely until it responds again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FIRST, _LONGEST = 10.0, 300.0
 class Breaker:
     """Counts failures in a row; not thread-safe.
 
-    The state is that of one process, not of all sites: an upstream that one site cannot reach may
+    The state is that of one process, not of all sites: a server that one site cannot reach may
     respond to another.
     """
 

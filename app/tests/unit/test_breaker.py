@@ -1,8 +1,8 @@
-"""An upstream that fails is asked rarely."""
+"""A server that fails is asked rarely."""
 
 from __future__ import annotations
 
-from atoll.upstream.breaker import Breaker
+from atoll.breaker import Breaker
 
 
 def fail(breaker: Breaker, times: int, now: float = 0.0) -> float:
