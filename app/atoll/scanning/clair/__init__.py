@@ -1,0 +1,1 @@
+"""The client of Clair, the security scanner: its protocol, documents and errors."""
