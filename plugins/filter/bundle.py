@@ -42,6 +42,11 @@ def bundle_without_location(bundle: Any, location: str) -> dict[str, Any]:
         reduced["DISTRIBUTED_STORAGE_CONFIG"] = {
             name: store for name, store in stores.items() if name != location
         }
+    scanners = reduced.get("SCANNER_ENDPOINTS")
+    if isinstance(scanners, dict):
+        reduced["SCANNER_ENDPOINTS"] = {
+            name: url for name, url in scanners.items() if name != location
+        }
     for key in ("DISTRIBUTED_STORAGE_PREFERENCE", "DISTRIBUTED_STORAGE_DEFAULT_LOCATIONS"):
         if isinstance(reduced.get(key), list):
             reduced[key] = [name for name in reduced[key] if name != location]

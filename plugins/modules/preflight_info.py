@@ -52,6 +52,7 @@ options:
       - atoll-postgres
       - atoll-redis
       - atoll-load-balancer
+      - atoll-clair
   paths:
     description: Directories and the free space that they require, added up for each file system.
     type: list
@@ -343,6 +344,7 @@ def main() -> None:
                     "atoll-postgres",
                     "atoll-redis",
                     "atoll-load-balancer",
+                    "atoll-clair",
                 ],
             },
             "paths": {

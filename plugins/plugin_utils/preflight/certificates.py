@@ -151,6 +151,9 @@ def _expected_names(inventory: Inventory, host: Host, role: str) -> dict[str, st
     if role in ("registry", "load_balancer"):
         name = host.text("registry_hostname")
         return {name: "registry_hostname"} if name else {}
+    if role == "clair":
+        address = host.text("clair_url") or f"https://{host.text('clair_address')}"
+        return {urlsplit(address).hostname or "": "clair_url or clair_address"}
     found: dict[str, str] = {}
     for site in inventory.running("registry"):
         bundle = site.get("registry_config")
@@ -191,8 +194,8 @@ def _trust(
     chain: Sequence[x509.Certificate],
     now: datetime.datetime,
 ) -> Iterator[Problem]:
-    if role == "load_balancer":
-        return  # Only clients verify it.
+    if role in ("load_balancer", "clair"):
+        return  # Only clients verify it, or the registry with all of its CA certificates.
     variable = f"{role}_tls_certificate_file"
     sources = _trust_files(inventory, host, role)
     if not sources:

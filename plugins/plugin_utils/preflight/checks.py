@@ -24,6 +24,9 @@ from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.problems 
     Problem,
     problem,
 )
+from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.scanner import (
+    scanner_problems,
+)
 from ansible_collections.atoll.registry.plugins.plugin_utils.preflight.topology import (
     topology_problems,
 )
@@ -50,6 +53,7 @@ _CHECKS: tuple[Callable[[Inventory], Iterator[Problem]], ...] = (
     consistency_problems,
     configuration_problems,
     mirror_problems,
+    scanner_problems,
     undefined_problems,
 )
 

@@ -27,6 +27,7 @@ COMPONENTS = {
     "registry": "atoll_sites",
     "postgres": "atoll_postgres",
     "redis": "atoll_redis",
+    "clair": "atoll_clair",
     "load_balancer": "atoll_load_balancer",
 }
 _UNDEFINED = re.compile(r"'([^']+)' is undefined")

@@ -28,6 +28,10 @@ _PUBLISHED = {
     ),
     "postgres": (("postgres_address", "postgres_port"),),
     "redis": (("redis_address", "redis_port"),),
+    "clair": (
+        ("clair_address", "clair_port"),
+        ("clair_metrics_address", "clair_metrics_port"),
+    ),
     "load_balancer": (
         ("load_balancer_address", "load_balancer_https_port"),
         ("load_balancer_metrics_address", "load_balancer_metrics_port"),

@@ -25,6 +25,7 @@ NEVER_ACCEPTED = frozenset(
         "file-missing",
         "image-invalid",
         "no-site",
+        "scanner-database",
         "several-postgres-hosts",
         "several-redis-hosts",
         "value-invalid",

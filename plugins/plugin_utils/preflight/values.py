@@ -37,7 +37,12 @@ _ADDRESSES = ("ansible_host",)
 
 # The secrets that operators choose, and the shortest length that is not reported. The registry's
 # own checks report weak values of SECRET_KEY and DATABASE_SECRET_KEY.
-_MINIMUM_LENGTHS = {"postgres_password": 16, "redis_password": 16, "INITIAL_SUPERUSER_PASSWORD": 12}
+_MINIMUM_LENGTHS = {
+    "postgres_password": 16,
+    "redis_password": 16,
+    "clair_psk": 32,
+    "INITIAL_SUPERUSER_PASSWORD": 12,
+}
 _SHORTEST = 8
 _COMMON = re.compile(
     r"(?:admin|administrator|atoll|letmein|pass|passw[o0]rd|postgres|qwerty|quay|redis|registry|root"
@@ -106,7 +111,11 @@ def secret_problems(inventory: Inventory) -> Iterator[Problem]:
 def _secrets(host: Host) -> dict[str, str]:
     found = {
         name: host.get(name)
-        for role, name in (("postgres", "postgres_password"), ("redis", "redis_password"))
+        for role, name in (
+            ("postgres", "postgres_password"),
+            ("redis", "redis_password"),
+            ("clair", "clair_psk"),
+        )
         if role in host.components
     }
     bundle = host.get("registry_config") if "registry" in host.components else None
