@@ -172,7 +172,7 @@ def report_notice(report: Mapping[str, Any], minimum: Severity) -> SecurityNotic
 
 
 def _confirmed(item: Mapping[str, Any], report: Mapping[str, Any]) -> SecurityNotice | None:
-    """Return a notice of the vulnerability of a single item if the report has it, as rated there."""
+    """Return a notice of the vulnerability of a single item, as the report rates it."""
     noticed = _noticed(item)
     if noticed is None:
         return None

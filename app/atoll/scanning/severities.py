@@ -62,12 +62,15 @@ class Severity(IntEnum):
         """
         if isinstance(level, bool) or not isinstance(level, int | str):
             return cls.UNKNOWN
-        number = _LEVELS.index(str(level)) if str(level) in _LEVELS else len(_LEVELS) - 1
-        return cls(cls.CRITICAL - number)
+        return next((one for one in cls if level in {one.level, str(one.level)}), cls.UNKNOWN)
+
+    @property
+    def level(self) -> int:
+        """Quay's index of the severity: 0 for CRITICAL, 5 for UNKNOWN."""
+        return self.CRITICAL - self
 
 
 _LABEL_MAXIMUM = max(len(name) for name in Severity.__members__)
-_LEVELS = [str(number) for number in range(len(Severity))]
 _CVSS_MAXIMUM = 10
 # The lowest score of each severity.
 _CVSS_RANGES = (
