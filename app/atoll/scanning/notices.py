@@ -29,7 +29,7 @@ _TEXT_MAXIMUM = 1024
 _ADDED = "added"
 
 
-class VulnerabilitySchema(TypedDict):
+class NoticedVulnerabilitySchema(TypedDict):
     """A vulnerability in a notification, as in Quay."""
 
     id: str
@@ -46,8 +46,8 @@ class NoticeSchema(TypedDict):
     entries at most; `counts` includes those that are not listed.
     """
 
-    vulnerability: VulnerabilitySchema
-    vulnerabilities: list[VulnerabilitySchema]
+    vulnerability: NoticedVulnerabilitySchema
+    vulnerabilities: list[NoticedVulnerabilitySchema]
     counts: SeverityCountsSchema
 
 
@@ -61,7 +61,7 @@ class NoticedVulnerability:
     description: str
     links: str
 
-    def as_json(self) -> VulnerabilitySchema:
+    def as_json(self) -> NoticedVulnerabilitySchema:
         """Return the vulnerability as in Quay's notifications."""
         return {
             "id": self.name,
